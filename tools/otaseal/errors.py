@@ -1,0 +1,60 @@
+"""Every error that otaseal raises on purpose: a message, a hint, and a family that says whose fault it is.
+
+Layer 0: this module imports nothing of ours, and everything else may import it. A message is lower case, has no full
+stop and quotes the offending value; the hint names the fix. Only `cli` and `hooks` print them or exit.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "InputError",
+    "KeyRefusedError",
+    "OtasealError",
+    "SystemFaultError",
+    "VerificationError",
+    "describe",
+]
+
+
+class OtasealError(Exception):
+    """The base of all: `message` says what is wrong, `hint` what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class ConfigError(OtasealError):
+    """An option, argument or environment variable is wrong: the project's settings need a change."""
+
+    exit_code = 2
+
+
+class InputError(OtasealError):
+    """A file or its bytes are not what they have to be: image, archive, certificate."""
+
+
+class KeyRefusedError(InputError):
+    """A key is of a kind, a size or in a place that would lock devices out or give the key away."""
+
+
+class VerificationError(InputError):
+    """Everything parses, and the signature or the certificate does not hold."""
+
+
+class SystemFaultError(OtasealError):
+    """The operating system or a tool failed: disk full, permission denied, a package that is missing."""
+
+    exit_code = 3
+
+
+def describe(error: OtasealError) -> str:
+    """Return the two lines that a person sees, without a final newline."""
+    return f"otaseal: error: {error.message}\notaseal: hint: {error.hint}"

@@ -1,0 +1,101 @@
+"""Writing files so that a reader sees the old one or the new one and never half of either.
+
+Temporary file in the same directory, flush, fsync, `os.replace`, fsync of the directory. A private file has mode 0600
+from the moment it exists. Nothing here knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import InputError, SystemFaultError
+
+__all__ = ["read_bounded", "write_atomic", "write_if_changed"]
+
+PUBLIC_MODE = 0o644
+PRIVATE_MODE = 0o600
+
+
+def read_bounded(path: Path, limit: int, what: str) -> bytes:
+    """Return the bytes of `path`, at most `limit` of them; `what` names the file in messages.
+
+    Raises InputError when the file is missing, no regular file or larger than `limit` bytes, SystemFaultError when it
+    cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputError(f"{what} '{path}' is not a file", "check the path, and that the step that makes it ran") from error
+    except OSError as error:
+        raise SystemFaultError(f"{what} '{path}' cannot be read: {error.strerror}", "check its permissions") from error
+    if len(data) > limit:
+        raise InputError(f"{what} '{path}' is larger than {limit} bytes", "this is not the file you meant")
+    return data
+
+
+def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: bool = True) -> None:
+    """Put `data` at `path` whole or not at all, durably; parent directories are made.
+
+    With `replace=False` an existing file is never touched and InputError is raised. Raises SystemFaultError when the
+    operating system refuses; then nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise _write_fault(path, error) from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.chmod(file.fileno() if os.chmod in os.supports_fd else name, mode)  # mkstemp made it 0600
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _put(temporary, path, replace)
+        _sync_directory(path.parent)
+    except FileExistsError as error:
+        raise InputError(f"'{path}' exists already", "remove it yourself if you really mean to replace it") from error
+    except OSError as error:
+        raise _write_fault(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """Write `data` to `path` unless it is there already; return whether anything was written.
+
+    An untouched file keeps its time stamp, so that a build does not see a change where there is none.
+    """
+    try:
+        if path.read_bytes() == data:
+            return False
+    except OSError:
+        pass  # missing or unreadable: writing says what is wrong, if anything is
+    write_atomic(path, data)
+    return True
+
+
+def _put(temporary: Path, path: Path, replace: bool) -> None:
+    if replace:
+        os.replace(temporary, path)
+    else:
+        os.link(temporary, path)  # fails if the name is taken, where a check before a rename would race
+
+
+def _sync_directory(directory: Path) -> None:
+    if os.name != "posix":
+        return  # Windows cannot open a directory, and commits the rename itself
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_fault(path: Path, error: OSError) -> SystemFaultError:
+    return SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space and the permissions")
