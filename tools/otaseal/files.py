@@ -51,9 +51,9 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: b
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.chmod(file.fileno() if os.chmod in os.supports_fd else name, mode)  # mkstemp made it 0600
             file.write(data)
             file.flush()
+            os.chmod(name, mode)  # mkstemp made it 0600, so that a secret was never readable by others
             os.fsync(file.fileno())
         _put(temporary, path, replace)
         _sync_directory(path.parent)
