@@ -1,0 +1,206 @@
+"""An authority and what it issues, in memory: `Authority.create(...)`, then `issue_server`, `issue_device`,
+...
+
+Three roles, three separate authorities: what one role's authority signs is worth nothing to those who trust
+another (F23). Nothing here touches a disk (see `store`) or a clock: every method takes `now`. Private keys do
+not show in a repr.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, InputError
+from .profile import (
+    OPERATOR_DAYS,
+    ROOT_DAYS,
+    SERVER_DAYS,
+    KeyType,
+    Role,
+    Subject,
+    Validity,
+    check_holder,
+    check_product,
+    leaf_builder,
+    make_key,
+    root_builder,
+    subject_alternative_names,
+)
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from .profile import PrivateKey
+
+__all__ = ["Authority", "Issued"]
+
+# docs/adr/0004: RSA is what a chip verifies cheapest; what only the server verifies may as well be short on
+# the wire
+AUTHORITY_KEYS = {Role.SERVER: KeyType.RSA_2048, Role.DEVICE: KeyType.P_256, Role.OPERATOR: KeyType.P_256}
+DEFAULT_SERVER_KEY = KeyType.RSA_2048
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate with its private key, and the intermediates below its root (ours has none)."""
+
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+    intermediates: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate alone, PEM."""
+        return _pem(self.certificate)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """What a server sends: the certificate, then each issuer in order, without the root (F27b)."""
+        return b"".join(_pem(one) for one in (self.certificate, *self.intermediates))
+
+    @property
+    def private_key_pem(self) -> bytes:
+        """The private key as PKCS#8 PEM, not encrypted."""
+        return private_key_pem(self.key, None)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A root certificate and its key, for one role of one product."""
+
+    role: Role
+    product: str
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+
+    @classmethod
+    def create(
+        cls, *, role: Role, product: str, now: datetime, key: KeyType | PrivateKey | None = None
+    ) -> Authority:
+        """Return a new authority; `key` is a kind of key, or the key itself, or None for the role's default.
+
+        The subject carries four random bytes: current and next root must not share one, or the device finds
+        only the first (F17). Raises ConfigError for a product name that cannot be one.
+        """
+        check_product(product)
+        chosen = AUTHORITY_KEYS[role] if key is None else key
+        private = make_key(chosen) if isinstance(chosen, KeyType) else chosen
+        subject = Subject(product, f"{product} {role.value} CA {secrets.token_hex(4)}")
+        builder = root_builder(subject, private.public_key(), Validity.starting(now, ROOT_DAYS))
+        return cls(role, product, _sign(builder, private), private)
+
+    @property
+    def certificate_der(self) -> bytes:
+        """The root certificate, DER: what goes into the device's archive."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The root certificate, PEM."""
+        return _pem(self.certificate)
+
+    @property
+    def validity(self) -> Validity:
+        """From when to when the root is valid."""
+        return Validity(self.certificate.not_valid_before_utc, self.certificate.not_valid_after_utc)
+
+    def issue_server(
+        self, names: list[str], *, now: datetime, key: KeyType | PrivateKey = DEFAULT_SERVER_KEY
+    ) -> Issued:
+        """Return a server certificate for `names` (host names and addresses), valid for at most 398 days.
+
+        Raises ConfigError when this is not a server authority or a name cannot be one.
+        """
+        self._require(Role.SERVER)
+        from cryptography import x509
+
+        alternatives = subject_alternative_names(names)
+        private = make_key(key) if isinstance(key, KeyType) else key
+        subject = Subject(f"{self.product} update servers", f"{self.product} server")
+        builder = self._leaf(subject, private, Validity.starting(now, SERVER_DAYS), now)
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return Issued(_sign(builder, self.key), private)
+
+    def issue_device(
+        self, device: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256
+    ) -> Issued:
+        """Return a client certificate whose common name is `device`, valid as long as this authority.
+
+        A device in the field cannot be handed a new certificate: what ends its life is `revoke`. P-256,
+        because an RSA signature takes the chip twelve times as long (F27b).
+        """
+        self._require(Role.DEVICE)
+        return self._issue_client(
+            device, f"{self.product} devices", Validity.starting(now, ROOT_DAYS), (now, key)
+        )
+
+    def issue_operator(
+        self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256
+    ) -> Issued:
+        """Return a client certificate whose common name is `operator`, valid for at most 398 days."""
+        self._require(Role.OPERATOR)
+        return self._issue_client(
+            operator, f"{self.product} operators", Validity.starting(now, OPERATOR_DAYS), (now, key)
+        )
+
+    def _issue_client(
+        self, holder: str, group: str, validity: Validity, made: tuple[datetime, KeyType | PrivateKey]
+    ) -> Issued:
+        now, key = made
+        check_holder(holder)
+        private = make_key(key) if isinstance(key, KeyType) else key
+        return Issued(_sign(self._leaf(Subject(group, holder), private, validity, now), self.key), private)
+
+    def _leaf(
+        self, subject: Subject, private: PrivateKey, validity: Validity, now: datetime
+    ) -> x509.CertificateBuilder:
+        start, end = self.validity.not_before, self.validity.not_after
+        if not start <= now <= end:
+            raise InputError(
+                f"the authority '{self.certificate.subject.rfc4514_string()}' is valid from {start:%Y-%m-%d} "
+                f"to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}",
+                "check the clock; an authority that has run out is replaced by its successor",
+            )
+        return leaf_builder(
+            self.certificate, self.role, subject, private.public_key(), validity.within(self.validity)
+        )
+
+    def _require(self, role: Role) -> None:
+        if self.role is not role:
+            raise ConfigError(
+                f"the {self.role.value} authority of '{self.product}' issues no {role.value} certificates",
+                f"use the {role.value} authority: one for both lets a device pose as the server (F23)",
+            )
+
+
+def private_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
+    """Return `key` as PKCS#8 PEM, encrypted under `passphrase` unless that is None."""
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        KeySerializationEncryption,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    how: KeySerializationEncryption = (
+        NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
+    )
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _sign(builder: x509.CertificateBuilder, key: PrivateKey) -> x509.Certificate:
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    return builder.sign(key, SHA256())
