@@ -35,7 +35,17 @@ def tool(name: str, package: str) -> str:
 @cache
 def _compile(source: str, libraries: tuple[str, ...]) -> str | None:
     output = Path(tempfile.mkdtemp(prefix="otaseal-peer-")) / Path(source).stem
-    command = ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(output), str(HERE / source), *[f"-l{x}" for x in libraries]]
+    command = [
+        "cc",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-o",
+        str(output),
+        str(HERE / source),
+        *[f"-l{x}" for x in libraries],
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and any(f"-l{x}" in done.stderr for x in libraries):
         return None

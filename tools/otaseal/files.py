@@ -29,7 +29,9 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise InputError(f"{what} '{path}' is not a file", "check the path, and that the step that makes it ran") from error
+        raise InputError(
+            f"{what} '{path}' is not a file", "check the path, and that the step that makes it ran"
+        ) from error
     except OSError as error:
         raise SystemFaultError(f"{what} '{path}' cannot be read: {error.strerror}", "check its permissions") from error
     if len(data) > limit:
@@ -53,7 +55,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: b
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.chmod(name, mode)  # mkstemp made it 0600, so that a secret was never readable by others
+            temporary.chmod(mode)  # mkstemp made it 0600, so that a secret was never readable by others
             os.fsync(file.fileno())
         _put(temporary, path, replace)
         _sync_directory(path.parent)
@@ -82,7 +84,7 @@ def write_if_changed(path: Path, data: bytes) -> bool:
 
 def _put(temporary: Path, path: Path, replace: bool) -> None:
     if replace:
-        os.replace(temporary, path)
+        temporary.replace(path)
     else:
         os.link(temporary, path)  # fails if the name is taken, where a check before a rename would race
 
@@ -98,4 +100,6 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _write_fault(path: Path, error: OSError) -> SystemFaultError:
-    return SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space and the permissions")
+    return SystemFaultError(
+        f"'{path}' cannot be written: {error.strerror}", "check the disk's space and the permissions"
+    )

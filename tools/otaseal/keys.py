@@ -1,0 +1,219 @@
+"""Signing keys: where they are, whether they may be used, and public keys as a device wants them.
+
+A signing key is a URI, and a table maps its scheme to an opener: `file:` (PEM on disk) and `env:` (PEM in an
+environment variable, for CI). Secrets come in through a callback and never leave: nothing here prints, prompts or reads
+the environment by itself. Refused by name is every key that would lock devices out (F2) or that is already given away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import files
+from .errors import ConfigError, InputError, KeyRefusedError
+from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+__all__ = [
+    "KeySource",
+    "RsaSigner",
+    "identity",
+    "load_private_key",
+    "new_signing_key",
+    "open_signer",
+    "public_key_path",
+    "write_key_pair",
+]
+
+MAX_KEY_FILE_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """What an opener may use: the project for relative paths, the environment, and a way to ask for a passphrase.
+
+    `passphrase` is called with the name of what is to be unlocked, at most once for a key, and only if it is encrypted.
+    `forbidden` are directories whose content gets onto devices: a private key in one of them is refused.
+    """
+
+    project: Path
+    environment: Mapping[str, str] = field(repr=False)
+    passphrase: Callable[[str], bytes] = field(repr=False)
+    forbidden: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class RsaSigner:
+    """A private key in memory that signs as the device verifies: RSASSA-PKCS1-v1_5 with SHA-256 (F1, RFC 8017 8.2)."""
+
+    _key: RSAPrivateKey = field(repr=False)
+
+    @property
+    def public_key(self) -> RSAPublicKey:
+        """The public half, which firmware carries."""
+        return self._key.public_key()
+
+    def sign(self, payload: bytes) -> bytes:
+        """Return the signature over `payload`, as long as the modulus: 256 to 512 bytes."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
+
+        return self._key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
+
+
+def open_signer(uri: str, source: KeySource) -> RsaSigner:
+    """Return a signer for the key that `uri` names, such as `file:~/keys/signing.key` or `env:SIGNING_KEY`.
+
+    Raises ConfigError for a URI that names nothing usable, KeyRefusedError for a key that must not be used, InputError
+    when it cannot be read or unlocked.
+    """
+    scheme, rest = _split(uri)
+    return RsaSigner(_OPENERS[scheme](rest, source))
+
+
+def identity(uri: str, source: KeySource) -> str:
+    """Return a text that changes when the key behind `uri` does, without unlocking it (a build depends on it).
+
+    The digest of a private key's encoding tells nothing about the key. A key that is missing has an identity too, so
+    that the step that needs it runs and explains.
+    """
+    scheme, rest = _split(uri)
+    try:
+        content = _READERS[scheme](rest, source)
+    except (InputError, ConfigError):
+        content = b""
+    return hashlib.sha256(b"otaseal key identity\0" + uri.encode() + b"\0" + content).hexdigest()
+
+
+def public_key_path(uri: str, source: KeySource) -> Path | None:
+    """Return the public key file that `otaseal key new` wrote beside a `file:` key, None if there is none."""
+    scheme, rest = _split(uri)
+    if scheme != "file":
+        return None
+    path = resolve_path(rest, source.project).with_suffix(".pub")
+    return path if path.is_file() else None
+
+
+def resolve_path(text: str, project: Path) -> Path:
+    """Return `text` as a path: `~` is the home directory, a relative path starts at `project`."""
+    return project / Path(text).expanduser()
+
+
+def _split(uri: str) -> tuple[str, str]:
+    scheme, colon, rest = uri.partition(":")
+    if not colon or scheme not in _OPENERS:
+        shown = uri if len(uri) < 200 and "\n" not in uri else uri[:20] + "..."
+        known = ", ".join(f"{name}:" for name in _OPENERS)
+        raise ConfigError(f"signing key '{shown}' has no known scheme", f"write file:<path>; the schemes are {known}")
+    if not rest:
+        raise ConfigError(f"signing key '{uri}' names nothing", f"say where it is, as in {scheme}:<name>")
+    return scheme, rest
+
+
+def _read_file(rest: str, source: KeySource) -> bytes:
+    path = resolve_path(rest, source.project)
+    if not path.exists():
+        raise InputError(f"signing key '{path}' does not exist", NEW_KEY_HINT)
+    return files.read_bounded(path, MAX_KEY_FILE_SIZE, "signing key")
+
+
+def _read_environment(rest: str, source: KeySource) -> bytes:
+    value = source.environment.get(rest, "")
+    if not value.strip():
+        raise ConfigError(f"environment variable '{rest}' holds no signing key", "set it to the key's PEM text")
+    # Some CI systems store a secret on one line, with \n in place of the line ends.
+    return value.replace("\\n", "\n").encode()
+
+
+def _open_file(rest: str, source: KeySource) -> RSAPrivateKey:
+    path = resolve_path(rest, source.project)
+    data = _read_file(rest, source)
+    _refuse_exposed(path, source)
+    return load_private_key(data, f"signing key '{path}'", source.passphrase)
+
+
+def _open_environment(rest: str, source: KeySource) -> RSAPrivateKey:
+    data = _read_environment(rest, source)
+    return load_private_key(data, f"signing key in environment variable '{rest}'", source.passphrase)
+
+
+_READERS: Mapping[str, Callable[[str, KeySource], bytes]] = {"file": _read_file, "env": _read_environment}
+_OPENERS: Mapping[str, Callable[[str, KeySource], RSAPrivateKey]] = {
+    "file": _open_file,
+    "env": _open_environment,
+}
+
+
+def _refuse_exposed(path: Path, source: KeySource) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 and hasattr(path.stat(), "st_uid") and path.drive == "":
+        raise KeyRefusedError(f"signing key '{path}' is readable by others (mode {mode:04o})", f"chmod 600 '{path}'")
+    resolved = path.resolve()
+    for directory in source.forbidden:
+        if resolved.is_relative_to(directory.resolve()):
+            raise KeyRefusedError(
+                f"signing key '{path}' lies in '{directory}', which is copied onto every device",
+                "move it out of the project, and make a new key if it was ever uploaded",
+            )
+
+
+def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> RSAPrivateKey:
+    """Return the RSA key in `data`, PEM (PKCS#8, encrypted or not, or PKCS#1); `what` names it in messages.
+
+    Raises KeyRefusedError for what is no private key that a device could verify, InputError for a wrong passphrase.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    text = data.lstrip()
+    if text.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"-----BEGIN CERTIFICATE")):
+        raise KeyRefusedError(f"{what} is a public key or certificate", f"name the private key, or {NEW_KEY_HINT}")
+    secret: bytes | None = None
+    encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
+    if encrypted:
+        secret = passphrase(what)
+    try:
+        key = load_pem_private_key(text, secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted:
+            raise InputError(f"{what} cannot be unlocked", "check the passphrase") from error
+        raise KeyRefusedError(f"{what} is no PEM private key", NEW_KEY_HINT) from error
+    check_rsa(key.public_key(), what)
+    return key  # type: ignore[return-value]  # check_rsa let RSA through only
+
+
+def new_signing_key(bits: int = KEY_SIZES[0]) -> RSAPrivateKey:
+    """Return a new RSA key of 2048, 3072 or 4096 bits; raises ConfigError for another size."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    if bits not in KEY_SIZES:
+        raise ConfigError(f"a signing key of {bits} bits", f"use one of: {', '.join(map(str, KEY_SIZES))}")
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> Path:
+    """Write the private key to `path` (mode 0600, PKCS#8, encrypted if there is a passphrase) and the public one beside.
+
+    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError, and changes nothing, if one exists.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    public = path.with_suffix(".pub")
+    if public == path:
+        raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
+    if public.exists():
+        raise InputError(f"'{public}' exists already", "choose another name for the new key")
+    files.write_atomic(path, pem, files.PRIVATE_MODE, replace=False)
+    files.write_atomic(public, public_pem(key.public_key()), replace=False)
+    return public

@@ -1,0 +1,138 @@
+"""Every option of otaseal, once: its name, what it may be, its default and where it can come from.
+
+A value comes from a command-line flag, else the environment (`OTASEAL_<NAME>`), else platformio.ini
+(`custom_otaseal_<name>`), else the default. An unknown `custom_otaseal_*` name is an error, because a misspelt security
+option that is silently ignored is worse than a build that stops. Pure: the caller passes what the environment and the
+file say.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .errors import ConfigError
+
+__all__ = ["ENVIRONMENT_PREFIX", "INI_PREFIX", "OPTIONS", "Option", "Settings", "resolve"]
+
+INI_PREFIX = "custom_otaseal_"
+ENVIRONMENT_PREFIX = "OTASEAL_"
+
+MAX_VALUE_LENGTH = 16 * 1024
+"""Characters in one option: generous for a list of certificate files, and no more."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a project asks of otaseal; paths and URIs are still text, relative ones are relative to the project.
+
+    `signing_key` and `passphrase_file` are None when unset, as is `public_key`: then the file that `otaseal key new`
+    wrote beside the signing key is taken, or the signing key itself.
+    """
+
+    signing_key: str | None = None
+    public_key: str | None = None
+    passphrase_file: str | None = None
+    ca_certs: tuple[str, ...] = ("certs",)
+    expired_certs: str = "drop"
+    unusable_certs: str = "refuse"
+    uploadfs: str = "notify"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its Settings field, how its text becomes a value, and a line of help."""
+
+    name: str
+    parse: Callable[[str, str], Any]
+    help: str
+
+    @property
+    def ini_name(self) -> str:
+        """The name in platformio.ini."""
+        return INI_PREFIX + self.name
+
+    @property
+    def environment_name(self) -> str:
+        """The environment variable that overrides platformio.ini."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+
+def _text(name: str, value: str) -> str:
+    lines = value.split("\n")
+    if len(lines) > 1:
+        raise ConfigError(f"{name} has {len(lines)} lines, '{lines[0]}' the first", "give it one value on one line")
+    return value
+
+
+def _lines(name: str, value: str) -> tuple[str, ...]:
+    return tuple(stripped for line in value.splitlines() if (stripped := line.strip()))
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def parse(name: str, value: str) -> str:
+        if value not in choices:
+            raise ConfigError(f"{name} is '{value}'", f"use one of: {', '.join(choices)}")
+        return value
+
+    return parse
+
+
+OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for option in (
+        Option("signing_key", _text, "URI of the private key that signs: file:<path> or env:<variable>"),
+        Option("public_key", _text, "public key to compile into the firmware, if not the signing key's own file"),
+        Option("passphrase_file", _text, "file whose first line unlocks the signing key"),
+        Option(
+            "ca_certs",
+            _lines,
+            "files, folders and globs with the CA certificates that devices trust, one a line",
+        ),
+        Option(
+            "expired_certs",
+            _choice("drop", "keep", "refuse"),
+            "what to do with a CA certificate that has expired",
+        ),
+        Option("unusable_certs", _choice("refuse", "drop"), "what to do with one that the device cannot use"),
+        Option("uploadfs", _choice("notify", "on-change"), "after an upload, when the certificates have changed"),
+    )
+}
+assert set(OPTIONS) == {field.name for field in fields(Settings)}
+
+
+def resolve(
+    ini: Mapping[str, str], environment: Mapping[str, str], flags: Mapping[str, str | None] | None = None
+) -> Settings:
+    """Return the settings from platformio.ini options, environment variables and flags, the later the stronger.
+
+    `ini` maps full option names (`custom_otaseal_...`; others are not looked at) to raw text, `flags` maps field names.
+    An empty value counts as unset. Raises ConfigError for an unknown option or a value that does not fit.
+    """
+    for name in ini:
+        if name.lower().startswith(INI_PREFIX.rstrip("_")) and name not in {o.ini_name for o in OPTIONS.values()}:
+            raise _unknown(name)
+    values: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        given = (
+            (f"--{option.name.replace('_', '-')}", (flags or {}).get(option.name)),
+            (option.environment_name, environment.get(option.environment_name)),
+            (option.ini_name, ini.get(option.ini_name)),
+        )
+        for name, raw in given:
+            text = (raw or "").strip()
+            if text:
+                if len(text) > MAX_VALUE_LENGTH:
+                    raise ConfigError(f"{name} has {len(text)} characters", f"{MAX_VALUE_LENGTH} are the most")
+                values[option.name] = option.parse(name, text)
+                break
+    return Settings(**values)
+
+
+def _unknown(name: str) -> ConfigError:
+    known = [option.ini_name for option in OPTIONS.values()]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"the options are: {', '.join(known)}"
+    return ConfigError(f"unknown option '{name}' in platformio.ini", hint)
