@@ -1,0 +1,264 @@
+"""The ESP8266 image itself: boot block at 0, application at 0x1000, and all that can be read off them.
+
+An image is two parts in one format (F30b): an 8-byte header, segments of 8 + length bytes, zero padding, and one
+checksum byte at the end of a 16-byte line. Whatever follows the application (a manifest, a signature) is the tail.
+Parsing works on views and copies nothing; a parsed image serialises to the bytes it came from. Signatures and gzip are
+not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+
+from .errors import InputError
+
+__all__ = [
+    "APP_OFFSET",
+    "MAGIC",
+    "MAX_IMAGE_SIZE",
+    "Esp8266Image",
+    "FlashMode",
+    "Part",
+    "Segment",
+    "crc32_mpeg2",
+    "parse",
+    "serialise",
+]
+
+MAGIC = 0xE9
+APP_OFFSET = 0x1000
+FLASH_MODE_OFFSET = 2
+MAX_IMAGE_SIZE = 16 * 1024 * 1024  # the largest flash that a header can name
+MAX_SEGMENTS = 16  # what the boot ROM loads
+CHECKSUM_SEED = 0xEF
+
+_HEADER = struct.Struct("<BBBBI")  # magic, segments, flash mode, flash size and frequency, entry address
+_SEGMENT = struct.Struct("<II")  # load address, length
+_WORDS = struct.Struct("<II")  # image length, CRC
+_WORD = struct.Struct("<I")
+_LINE = 16
+
+FLASH_SIZES: Mapping[int, int] = {
+    0: 512 * 1024,
+    1: 256 * 1024,
+    2: 1024 * 1024,
+    3: 2 * 1024 * 1024,
+    4: 4 * 1024 * 1024,
+    8: 8 * 1024 * 1024,
+    9: 16 * 1024 * 1024,
+}
+"""Header code to bytes; the core takes any other code for 0."""
+
+FLASH_FREQUENCIES: Mapping[int, int] = {0: 40, 1: 26, 2: 20, 15: 80}
+"""Header code to MHz."""
+
+CORE_RELEASES: Mapping[int, str] = {0x2843A5AC: "2.7.4", 0xCF6FF4C4: "3.0.2", 0x210897EF: "3.1.2"}
+"""First 32 bits of the core's commit to its release (F30c)."""
+
+# Where the core's linker script keeps the two words and the commit, newest first (F30c).
+_LAYOUTS = ((0x1010, 0x1018), (0x0FF8, 0x1010))
+_BIT_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class FlashMode(IntEnum):
+    """How the chip reads its flash: byte 2 of the header (F7)."""
+
+    QIO = 0
+    QOUT = 1
+    DIO = 2
+    DOUT = 3
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Bytes and the address they are loaded to."""
+
+    address: int
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class Part:
+    """One header with its segments: the boot block or the application. `checksum` is as stored, not as computed."""
+
+    flash_mode: int
+    flash_config: int
+    entry: int
+    segments: tuple[Segment, ...]
+    padding: memoryview
+    checksum: int
+
+    @property
+    def size(self) -> int:
+        """Bytes from the header to the checksum, both included: a multiple of 16."""
+        return _HEADER.size + sum(_SEGMENT.size + len(s.data) for s in self.segments) + len(self.padding) + 1
+
+    @cached_property
+    def checksum_ok(self) -> bool:
+        """Whether the stored checksum is the XOR of all segment bytes and 0xEF, which the boot ROM demands."""
+        value = CHECKSUM_SEED
+        for segment in self.segments:
+            value ^= _xor(segment.data)
+        return value == self.checksum
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """Yield the bytes of this part in order."""
+        yield _HEADER.pack(MAGIC, len(self.segments), self.flash_mode, self.flash_config, self.entry)
+        for segment in self.segments:
+            yield _SEGMENT.pack(segment.address, len(segment.data))
+            yield segment.data
+        yield self.padding
+        yield bytes([self.checksum])
+
+
+@dataclass(frozen=True)
+class Esp8266Image:
+    """A complete image: `boot`, filler up to 0x1000, `app`, and whatever lies behind it (`tail`)."""
+
+    boot: Part
+    filler: memoryview
+    app: Part
+    tail: memoryview
+    data: memoryview = field(repr=False, compare=False)
+
+    @property
+    def flash_mode(self) -> FlashMode | None:
+        """The flash mode that the image was built for, None if the header names none."""
+        return FlashMode(self.boot.flash_mode) if self.boot.flash_mode in set(FlashMode) else None
+
+    @property
+    def flash_size(self) -> int | None:
+        """Flash size in bytes, None if the header's code is unknown."""
+        return FLASH_SIZES.get(self.boot.flash_config >> 4)
+
+    @property
+    def flash_frequency(self) -> int | None:
+        """Flash frequency in MHz, None if the header's code is unknown."""
+        return FLASH_FREQUENCIES.get(self.boot.flash_config & 0x0F)
+
+    @property
+    def sketch_size(self) -> int:
+        """What `ESP.getSketchSize()` says on the device, in bytes (F30b)."""
+        return APP_OFFSET + self.app.size
+
+    def sketch_md5(self, mode: FlashMode) -> str:
+        """Return what `ESP.getSketchMD5()` says on a chip that runs in flash mode `mode`: 32 hex digits (F30b)."""
+        digest = hashlib.md5(self.data[:FLASH_MODE_OFFSET], usedforsecurity=False)
+        digest.update(bytes([mode]))
+        digest.update(self.data[FLASH_MODE_OFFSET + 1 : self.sketch_size])
+        return digest.hexdigest()
+
+    def sketch_md5s(self) -> dict[FlashMode, str]:
+        """Return the sketch MD5 for each of the four flash modes."""
+        return {mode: self.sketch_md5(mode) for mode in FlashMode}
+
+    @cached_property
+    def _layout(self) -> tuple[int, int] | None:
+        """The layout whose length word names this image's size, or whose commit is known."""
+        for layout in _LAYOUTS:
+            if self._word(layout[0]) == self.sketch_size:
+                return layout
+        return next((layout for layout in _LAYOUTS if self._word(layout[1]) in CORE_RELEASES), None)
+
+    def _word(self, offset: int) -> int | None:
+        fits = offset + _WORD.size <= self.sketch_size
+        return _WORD.unpack_from(self.data, offset)[0] if fits else None
+
+    @cached_property
+    def crc_ok(self) -> bool:
+        """Whether the length and CRC words that the core's own `ESP.checkFlashCRC()` reads hold (F30c)."""
+        if self._layout is None or self._layout[0] + _WORDS.size > self.sketch_size:
+            return False
+        offset = self._layout[0]
+        length, crc = _WORDS.unpack_from(self.data, offset)
+        if length != self.sketch_size:
+            return False
+        after = self.data[offset + _WORDS.size : length]
+        return bool(crc == crc32_mpeg2(self.data[:offset], bytes(_WORDS.size), after))
+
+    @property
+    def core_commit(self) -> int | None:
+        """First 32 bits of the commit of the core that built this, None where no layout fits (F30c)."""
+        return None if self._layout is None else self._word(self._layout[1])
+
+    @property
+    def core_release(self) -> str | None:
+        """The core's release by its commit, the commit in hex for an unknown one, None where there is none."""
+        commit = self.core_commit
+        return None if commit is None else CORE_RELEASES.get(commit, f"0x{commit:08x}")
+
+
+def parse(data: bytes | memoryview) -> Esp8266Image:
+    """Return the image in `data`, as views into it.
+
+    Raises InputError when `data` is no complete image: wrong magic, too many segments, cut short, too large.
+    """
+    view = memoryview(data).toreadonly()
+    if len(view) > MAX_IMAGE_SIZE:
+        raise InputError(f"image of {len(view)} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
+    boot = _parse_part(view[:APP_OFFSET], "boot block")
+    app = _parse_part(view[APP_OFFSET:], "application")
+    end = APP_OFFSET + app.size
+    return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
+
+
+def serialise(image: Esp8266Image) -> bytes:
+    """Return the bytes of `image`, the very ones it was parsed from."""
+    return b"".join([*image.boot.chunks(), image.filler, *image.app.chunks(), image.tail])
+
+
+def crc32_mpeg2(*chunks: bytes | memoryview) -> int:
+    """Return the CRC of all `chunks` in a row: polynomial 0x04c11db7, start 0xffffffff, not reflected (F30c).
+
+    It is zlib's CRC seen in a mirror: every byte reversed on the way in, the result reversed on the way out.
+    """
+    crc = 0
+    for chunk in chunks:
+        crc = zlib.crc32(bytes(chunk).translate(_BIT_REVERSED), crc)
+    mirrored = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_BIT_REVERSED)
+    return int.from_bytes(mirrored, "big")
+
+
+def _parse_part(view: memoryview, what: str) -> Part:
+    if len(view) < _HEADER.size:
+        raise _cut_short(what)
+    magic, count, mode, config, entry = _HEADER.unpack_from(view)
+    if magic != MAGIC:
+        raise InputError(f"{what} begins with 0x{magic:02x}, not 0xe9", "give the firmware.bin that the build made")
+    if count > MAX_SEGMENTS:
+        raise InputError(
+            f"{what} claims {count} segments, more than {MAX_SEGMENTS}", "the image is damaged: rebuild it"
+        )
+    position, segments = _HEADER.size, []
+    for _ in range(count):
+        if len(view) - position < _SEGMENT.size:
+            raise _cut_short(what)
+        address, length = _SEGMENT.unpack_from(view, position)
+        position += _SEGMENT.size
+        if length > len(view) - position:
+            raise _cut_short(what)
+        segments.append(Segment(address, view[position : position + length]))
+        position += length
+    last = (position + _LINE) // _LINE * _LINE - 1
+    if last >= len(view):
+        raise _cut_short(what)
+    return Part(mode, config, entry, tuple(segments), view[position:last], view[last])
+
+
+def _cut_short(what: str) -> InputError:
+    return InputError(f"{what} is cut short", "the image is damaged: rebuild it")
+
+
+def _xor(data: memoryview) -> int:
+    """XOR all bytes by folding one big integer in halves: milliseconds where a loop takes tenths of a second."""
+    value, size = int.from_bytes(data, "little"), len(data)
+    while size > 1:
+        size = (size + 1) // 2
+        value = (value >> 8 * size) ^ (value & ((1 << 8 * size) - 1))
+    return value
