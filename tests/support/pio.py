@@ -1,0 +1,175 @@
+"""The real PlatformIO on the development platform: projects, `pio run`, and a device that takes over-the-air updates.
+
+Standard library only and nothing of pytest, so that a demonstration script uses the same module. PlatformIO runs with
+a core directory of its own, made here of three files, which needs neither a registry nor the user's home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
+RUN_SECONDS = 180
+BLINK = """\
+#include <Arduino.h>
+
+void setup() { pinMode(LED_BUILTIN, OUTPUT); }
+
+void loop() {
+  digitalWrite(LED_BUILTIN, LOW);
+  delay(500);
+  digitalWrite(LED_BUILTIN, HIGH);
+  delay(500);
+}
+"""
+SCONS = """\
+import SCons.Script
+
+SCons.Script.main()
+"""
+FIND_SCONS_VERSION = """\
+try:
+    from platformio.dependencies import get_core_dependencies
+    print(get_core_dependencies()["tool-scons"])
+except ImportError:
+    from platformio import __core_packages__
+    print(__core_packages__["tool-scons"])
+"""
+
+
+class PioError(Exception):
+    """A run of PlatformIO did not end as the caller said it would; the text is everything it printed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of PlatformIO returned and printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
+@cache
+def scons_version(python: str) -> str:
+    """Return the version of the package `tool-scons` that the PlatformIO of interpreter `python` asks for."""
+    command = [python, "-c", FIND_SCONS_VERSION]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=RUN_SECONDS)
+    return done.stdout.strip().lstrip("~")
+
+
+def core_dir(parent: Path, python: str = sys.executable) -> Path:
+    """Make a PlatformIO core directory below `parent`, with SCons from the interpreter's own packages; return it."""
+    core = parent / "pio-core"
+    package = core / "packages" / "tool-scons"
+    package.mkdir(parents=True, exist_ok=True)
+    version = scons_version(python)
+    about = {"type": "tool", "name": "tool-scons", "version": version}
+    spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
+    (package / "package.json").write_text(json.dumps({"name": "tool-scons", "version": version}))
+    (package / ".piopm").write_text(json.dumps({**about, "spec": spec}))
+    (package / "scons.py").write_text(SCONS)
+    return core
+
+
+@dataclass
+class Project:
+    """A PlatformIO project at `path` on the development platform, and `pio` in it.
+
+    `core` is a directory from `core_dir`; `python` the interpreter whose PlatformIO runs.
+    """
+
+    path: Path
+    core: Path
+    python: str = sys.executable
+    platform: Path = PLATFORM
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def create(
+        self,
+        ini: str | Iterable[str] = (),
+        *,
+        board: str = "nodemcuv2",
+        sources: Mapping[str, str] | None = None,
+        data: Mapping[str, bytes] | None = None,
+    ) -> Project:
+        """Write platformio.ini with `ini`'s lines in its one environment (named as the board), sources and data files.
+
+        Without `sources` the project is a blink. `data` makes the directory data/, which otherwise stays absent.
+        """
+        self.configure(ini, board=board)
+        for name, text in (sources or {"main.cpp": BLINK}).items():
+            self.write(f"src/{name}", text)
+        for name, content in (data or {}).items():
+            self.write(f"data/{name}", content)
+        return self
+
+    def configure(self, ini: str | Iterable[str] = (), *, board: str = "nodemcuv2") -> None:
+        """Write platformio.ini anew; a line that opens a section of its own goes where it stands."""
+        lines = [ini] if isinstance(ini, str) else list(ini)
+        head = [f"[env:{board}]", f"platform = symlink://{self.platform}", f"board = {board}", "framework = arduino"]
+        self.write("platformio.ini", "\n".join([*head, *lines]) + "\n")
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write the project's file `name`, its directories included, and return its path."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def build(self, name: str = "", board: str = "nodemcuv2") -> Path:
+        """Return the path of a build product, or the build directory itself."""
+        return self.path / ".pio" / "build" / board / name
+
+    def run(self, *args: str, env: Mapping[str, str] | None = None, check: bool | None = True) -> Run:
+        """Run `pio run` with `args`; see `pio`."""
+        return self.pio("run", *args, env=env, check=check)
+
+    def pio(self, *args: str, env: Mapping[str, str] | None = None, check: bool | None = True) -> Run:
+        """Run `pio` with `args` in the project and return how it ended.
+
+        `check` True: PioError unless it succeeds; False: unless it fails; None: whatever it does is fine. Raises
+        subprocess.TimeoutExpired after RUN_SECONDS.
+        """
+        done = subprocess.run(
+            [self.python, "-m", "platformio", "--no-ansi", *args],
+            cwd=self.path,
+            env={**self._environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        run = Run(done.returncode, done.stdout, done.stderr)
+        if check is not None and check != (run.returncode == 0):
+            raise PioError(f"pio {' '.join(args)}: exit code {run.returncode}\n{run.stdout}\n{run.stderr}")
+        return run
+
+    def _environment(self) -> dict[str, str]:
+        """Return the caller's variables without PlatformIO's and otaseal's own, and those that keep the run alone."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PLATFORMIO_", "OTASEAL_"))}
+        return {
+            **inherited,
+            "PLATFORMIO_CORE_DIR": str(self.core),
+            "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
+            "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
+            "PLATFORMIO_NO_ANSI": "true",
+            **self.environment,
+        }
