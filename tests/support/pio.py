@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -173,3 +172,84 @@ class Project:
             "PLATFORMIO_NO_ANSI": "true",
             **self.environment,
         }
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a device was sent over the air: `command` is 0 for firmware, 100 for a filesystem."""
+
+    command: int
+    content: bytes
+
+
+class FakeOtaDevice:
+    """A device on the loopback interface that takes over-the-air uploads: `with FakeOtaDevice() as device: ...`.
+
+    `port` is where it listens (`upload_port = 127.0.0.1`, `upload_flags = --port=<port>`), `uploads` what it got, in
+    order. With a `password` it asks for one; with a `verdict` other than OK it takes the image and then says so; with
+    an empty one it hangs up.
+    """
+
+    SECONDS = 20
+
+    def __init__(self, password: str = "", verdict: str = "OK") -> None:
+        self.password = password
+        self.verdict = verdict
+        self.uploads: list[Upload] = []
+        self.errors: list[Exception] = []
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind(("127.0.0.1", 0))
+        self.port: int = self._udp.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> FakeOtaDevice:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", ("127.0.0.1", self.port))  # an empty datagram ends the device
+        self._thread.join(self.SECONDS)
+        self._udp.close()
+        if self.errors:
+            raise self.errors[0]
+
+    def _serve(self) -> None:
+        while True:
+            message, sender = self._udp.recvfrom(256)
+            if not message:
+                return
+            try:
+                self._answer(message.decode().split(), sender)
+            except Exception as error:  # noqa: BLE001 - shown to the test when the device is switched off
+                self.errors.append(error)
+
+    def _answer(self, invitation: list[str], sender: tuple[str, int]) -> None:
+        command, port, size = (int(word) for word in invitation[:3])
+        if self.password and not self._authenticated(sender):
+            self._udp.sendto(b"Authentication Failed", sender)
+            return
+        self._udp.sendto(b"OK", sender)
+        with socket.create_connection((sender[0], port), self.SECONDS) as connection:
+            content = bytearray()
+            while len(content) < size:
+                piece = connection.recv(1460)
+                if not piece:
+                    break
+                content += piece
+                connection.sendall(str(len(piece)).encode())
+            if hashlib.md5(content).hexdigest() != invitation[3]:
+                raise ValueError(f"{len(content)} of {size} bytes arrived, or others than announced")
+            self.uploads.append(Upload(command, bytes(content)))
+            connection.sendall(self.verdict.encode())
+
+    def _authenticated(self, sender: tuple[str, int]) -> bool:
+        nonce = hashlib.md5(str(sender).encode()).hexdigest()
+        self._udp.sendto(f"AUTH {nonce}".encode(), sender)
+        self._udp.settimeout(self.SECONDS)
+        try:
+            _, own_nonce, response = self._udp.recv(256).decode().split()
+        finally:
+            self._udp.settimeout(None)
+        secret = hashlib.md5(self.password.encode()).hexdigest()
+        return response == hashlib.md5(f"{secret}:{nonce}:{own_nonce}".encode()).hexdigest()

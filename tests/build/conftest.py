@@ -1,0 +1,31 @@
+"""Projects for the tests that run the real PlatformIO; one core directory for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.pio import Project, core_dir
+
+
+@pytest.fixture(scope="session")
+def pio_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return core_dir(tmp_path_factory.mktemp("pio"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
+    """Return a function that makes a project: its arguments are ini lines, its keywords those of `Project.create`."""
+
+    def make(*ini: str, name: str = "blink", **options: object) -> Project:
+        return Project(tmp_path / name, pio_core).create(ini, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def flash(tmp_path: Path) -> Path:
+    """Return the path of a flash file that does not exist yet: the port of serial uploads."""
+    return tmp_path / "flash.bin"
