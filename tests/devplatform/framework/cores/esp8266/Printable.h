@@ -1,0 +1,11 @@
+// What can print itself.
+#pragma once
+#include <cstddef>
+
+class Print;
+
+class Printable {
+ public:
+  virtual ~Printable() = default;
+  virtual size_t printTo(Print &out) const = 0;
+};

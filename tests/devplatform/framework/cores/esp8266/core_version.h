@@ -1,0 +1,9 @@
+// The core release this stub follows: 3.1.2, commit 210897ef.
+#pragma once
+#define ARDUINO_ESP8266_GIT_VER 0x210897ef
+#define ARDUINO_ESP8266_GIT_DESC 3.1.2
+#define ARDUINO_ESP8266_MAJOR 3
+#define ARDUINO_ESP8266_MINOR 1
+#define ARDUINO_ESP8266_REVISION 2
+#define ARDUINO_ESP8266_RELEASE_3_1_2
+#define ARDUINO_ESP8266_RELEASE "3_1_2"

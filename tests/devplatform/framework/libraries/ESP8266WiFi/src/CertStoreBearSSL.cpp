@@ -1,0 +1,8 @@
+// Certificate authorities in an ar archive on a filesystem: the host's is empty.
+#include "CertStoreBearSSL.h"
+
+namespace BearSSL {
+
+int CertStore::initCertStore(fs::FS &fs, const char *, const char *archive) { return fs.exists(archive) ? 1 : 0; }
+
+}  // namespace BearSSL

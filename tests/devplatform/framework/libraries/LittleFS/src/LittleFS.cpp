@@ -1,0 +1,4 @@
+// The LittleFS filesystem.
+#include "LittleFS.h"
+
+FS LittleFS;
