@@ -1,0 +1,151 @@
+"""What all hooks share: the project's settings, the build's paths, and errors as two lines instead of a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from .. import keys, settings
+from ..errors import OtasealError, SystemFaultError, describe
+from ..passphrase import from_settings
+
+__all__ = [
+    "VERIFY_UPDATES",
+    "action",
+    "attaching",
+    "filesystem_image",
+    "key_source",
+    "load_settings",
+    "path",
+    "requested",
+    "uploads_over_the_air",
+    "warn",
+]
+
+Env = Any
+"""An SCons environment with PlatformIO's methods; neither has type annotations."""
+
+VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
+"""Environment variable of the build (not of the process): set when the firmware carries the public key."""
+
+FILESYSTEM_TARGETS = frozenset({"buildfs", "uploadfs", "uploadfsota", "uploadall"})
+
+
+def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
+    """Turn `attach(env, settings)` into a hook's `attach(env)`, whose errors are two lines and end the build.
+
+    While PlatformIO only collects data for the IDE or cleans, a wrong option must not break it, and nothing is declared.
+    """
+
+    @wraps(attach)
+    def wrapper(env: Env) -> None:
+        if env.IsCleanTarget():
+            return
+        try:
+            attach(env, load_settings(env))
+        except OtasealError as error:
+            if not env.IsIntegrationDump():
+                _print_error(error)
+                env.Exit(1)
+
+    return wrapper
+
+
+def action(env: Env, work: Callable[[Env], str | None], title: str) -> Any:
+    """Return an SCons action that does `work(env)` and prints the line it returns; its errors fail the build."""
+    return env.VerboseAction(_Work(work), title)
+
+
+class _Work:
+    """A callable object, because SCons takes all that a closure holds for part of a function's signature.
+
+    The process's environment is in there, so that nothing would ever be up to date. What a node depends on is named
+    among its sources instead.
+    """
+
+    def __init__(self, work: Callable[[Env], str | None]) -> None:
+        self._work = work
+
+    def __call__(self, target: Sequence[Any], source: Sequence[Any], env: Env) -> int:
+        try:
+            line = self._work(env)
+        except OtasealError as error:
+            _print_error(error)
+            return 1
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "cryptography":
+                raise
+            _print_error(_no_cryptography())
+            return 1
+        if line:
+            print(line, flush=True)
+        return 0
+
+
+def load_settings(env: Env) -> settings.Settings:
+    """Return the settings of this build environment; raises ConfigError for an unknown or a wrong option."""
+    section = "env:" + env["PIOENV"]
+    config = env.GetProjectConfig()
+    names = [name for name in config.options(section) if name.lower().startswith("custom_otaseal")]
+    return settings.resolve({name: str(config.get(section, name)) for name in names}, os.environ)
+
+
+def key_source(env: Env, options: settings.Settings) -> keys.KeySource:
+    """Return what a signing key's opener may use in this build."""
+    project = path(env, "$PROJECT_DIR")
+    return keys.KeySource(
+        project=project,
+        environment=os.environ,
+        passphrase=from_settings(options.passphrase_file, project, os.environ),
+        forbidden=(path(env, "$PROJECT_DATA_DIR"),),
+    )
+
+
+def filesystem_image(env: Env) -> Any:
+    """Return the node of the filesystem image; in a run of `uploadall`, where the platform declares none, declare it."""
+    image = env.File(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"))
+    if "uploadall" in requested() and not image.has_builder():
+        base = os.path.splitext(image.get_abspath())[0]  # noqa: PTH122: the builder appends the suffix itself
+        built = env.DataToBin(base, env.subst("$PROJECT_DATA_DIR"))
+        env.NoCache(built)
+        env.AlwaysBuild(built)
+    return image
+
+
+def requested() -> frozenset[str]:
+    """Return the targets of the command line."""
+    from SCons.Script import COMMAND_LINE_TARGETS
+
+    return frozenset(COMMAND_LINE_TARGETS)
+
+
+def uploads_over_the_air(env: Env) -> bool:
+    """Tell whether this build uploads with espota; the option alone does not say, for an IP-like port switches too."""
+    return "espota" in env.subst("$UPLOADER")
+
+
+def path(env: Env, text: str) -> Path:
+    """Return `text`, with SCons variables in it, as an absolute path; a relative one starts at the project."""
+    return Path(env.subst("$PROJECT_DIR")).resolve() / env.subst(text)
+
+
+def warn(message: str) -> None:
+    """Print one line that is no failure."""
+    sys.stderr.write(f"otaseal: warning: {message}\n")
+
+
+def _print_error(error: OtasealError) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(describe(error) + "\n")
+    sys.stderr.flush()
+
+
+def _no_cryptography() -> SystemFaultError:
+    return SystemFaultError(
+        "the Python that runs PlatformIO lacks the package 'cryptography'",
+        f'install it there: "{sys.executable}" -m pip install cryptography',
+    )

@@ -1,0 +1,123 @@
+"""post: the target `uploadall`, and certificates that follow the firmware to the device when they have changed.
+
+`uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, a change of the certificates since they
+were last shipped from this environment is named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
+unasked, for `uploadfs` erases what the device has stored.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import datetime, timezone
+
+from .. import cert_packing, shipped
+from ..errors import ConfigError, SystemFaultError
+from ..settings import Settings
+from . import build
+
+__all__ = ["attach"]
+
+SERIAL_PROTOCOL = "esptool"
+
+
+@build.attaching
+def attach(env: build.Env, options: Settings) -> None:
+    """Declare `uploadall`, keep the record of what was shipped, and look at it after an upload."""
+    wanted = build.requested()
+    if "upload" in wanted and wanted & {"uploadfs", "uploadfsota"}:
+        raise ConfigError(
+            "'-t upload -t uploadfs' in one run writes the filesystem twice and the firmware never",
+            "write both in one pass: pio run -t uploadall",
+        )
+    _declare_uploadall(env)
+    _record_shipping(env)
+    if "upload" in wanted and "PIOTEST_RUNNING_NAME" not in env:
+        env.AddPostAction("upload", _after_upload(env, options))
+
+
+def _declare_uploadall(env: build.Env) -> None:
+    firmware = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+    sources = [firmware]
+    if "uploadall" in build.requested():
+        if "nobuild" in build.requested():
+            raise ConfigError("'uploadall' cannot work with 'nobuild'", "leave 'nobuild' out")
+        sources.append(build.filesystem_image(env))
+    actions = [
+        build.action(env, _refuse_other_protocols, "Checking the way to the device"),
+        env.VerboseAction(env.AutodetectUploadPort, "Looking for upload port..."),
+        env.VerboseAction(
+            '"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 "' + _raw_image(env) + '" $FS_START "${SOURCES[1]}"',
+            "Uploading firmware and filesystem",
+        ),
+    ]
+    env.AddCustomTarget(
+        "uploadall",
+        [*sources, "checkprogsize"] if env.get("SIZETOOL") else sources,
+        actions,
+        title="Upload Firmware and Filesystem",
+        description="Write the firmware and the filesystem image with its certificates in one serial pass",
+    )
+    if "uploadall" in build.requested():
+        env.Depends("uploadall", "buildprog")
+
+
+def _raw_image(env: build.Env) -> str:
+    compressed = str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
+    return "${SOURCES[0]}.orig" if compressed else "${SOURCES[0]}"
+
+
+def _refuse_other_protocols(env: build.Env) -> None:
+    if build.uploads_over_the_air(env) or env.subst("$UPLOAD_PROTOCOL") not in ("", SERIAL_PROTOCOL):
+        shown = "espota" if build.uploads_over_the_air(env) else env.subst("$UPLOAD_PROTOCOL")
+        raise ConfigError(
+            f"'uploadall' writes over a serial port, and the upload protocol is '{shown}'",
+            "name the serial port: pio run -t uploadall --upload-port <port>, with upload_protocol = esptool",
+        )
+
+
+def _record_shipping(env: build.Env) -> None:
+    """After a filesystem went to the device, remember which certificates it had."""
+
+    def work(env: build.Env) -> None:
+        archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
+        if archive.is_file():
+            shipped.remember(_record(env), env["PIOENV"], archive.read_bytes())
+
+    for target in {"uploadfs", "uploadall"} & build.requested():
+        env.AddPostAction(target, build.action(env, work, "Remembering the shipped certificates"))
+
+
+def _after_upload(env: build.Env, options: Settings) -> object:
+    def work(env: build.Env) -> str | None:
+        project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
+        packed = cert_packing.pack_project(options, data, project, datetime.now(timezone.utc))
+        if shipped.is_current(_record(env), env["PIOENV"], packed.archive):
+            return None
+        command = f"pio run -e {env['PIOENV']} -t uploadfs"
+        if options.uploadfs != "on-change":
+            return f"otaseal: the CA certificates have changed since they were last shipped; ship them: {command}"
+        if build.uploads_over_the_air(env):
+            return f"otaseal: the CA certificates have changed; ship them over the wire: {command} --upload-port <port>"
+        print("otaseal: the CA certificates have changed: shipping them", flush=True)
+        _run_uploadfs(env)
+        return None
+
+    return build.action(env, work, "Comparing the certificates with those last shipped")
+
+
+def _run_uploadfs(env: build.Env) -> None:
+    command = [env.subst("$PYTHONEXE"), "-m", "platformio", "run", "-d", env.subst("$PROJECT_DIR")]
+    command += ["-c", env.subst("$PROJECT_CONFIG"), "-e", env["PIOENV"], "-t", "uploadfs"]
+    # A run inside a run inherits neither the port nor the configuration file.
+    if env.subst("$UPLOAD_PORT"):
+        command += ["--upload-port", env.subst("$UPLOAD_PORT")]
+    code = subprocess.run(command, check=False, cwd=env.subst("$PROJECT_DIR")).returncode
+    if code:
+        raise SystemFaultError(
+            f"the firmware is on the device, and shipping the certificates failed with exit code {code}",
+            f"see above, then: pio run -e {env['PIOENV']} -t uploadfs",
+        )
+
+
+def _record(env: build.Env) -> shipped.Path:
+    return build.path(env, "$PROJECT_WORKSPACE_DIR") / "otaseal" / "shipped.json"

@@ -1,0 +1,81 @@
+"""post: `firmware.bin.signed` as a real build node, made again when the binary, the key or otaseal changes (F32).
+
+A post action would not fire for a target that is up to date, and a stale `.signed` beside the binary is what espota
+sends (F31). Serial upload keeps getting the raw image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import __version__, files, keys, signing
+from ..errors import ConfigError, InputError
+from ..public_keys import fingerprint
+from ..settings import Settings
+from . import build
+
+__all__ = ["attach"]
+
+SUFFIX = ".signed"
+
+
+@build.attaching
+def attach(env: build.Env, options: Settings) -> None:
+    """Declare the signed image beside the firmware, as part of `buildprog` and before any upload."""
+    firmware = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+    if not firmware.has_builder():
+        _guard_upload_without_build(env, Path(firmware.get_abspath()))
+        return  # a filesystem run, or `nobuild`
+    uri = options.signing_key
+    if uri is None:
+        raise ConfigError(
+            "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
+            f"set it to file:<path>; {keys.NEW_KEY_HINT}",
+        )
+    source = build.key_source(env, options)
+    signed_path = Path(firmware.get_abspath() + SUFFIX)
+
+    def work(env: build.Env) -> str:
+        # A test's firmware need not be able to update itself; everything else that verifies updates must.
+        embeds_key = bool(env.get(build.VERIFY_UPDATES)) and "PIOTEST_RUNNING_NAME" not in env
+        image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
+        signer = keys.open_signer(uri, source)
+        signed = signing.sign_firmware(image, signer, embeds_key=embeds_key)
+        files.write_atomic(signed_path, signed)
+        key = signer.public_key
+        return f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {fingerprint(key)}, and verified"
+
+    stamp = f"{__version__} {keys.identity(uri, source)} {bool(env.get(build.VERIFY_UPDATES))}"
+    signed = env.Command(
+        env.File(str(signed_path)),
+        [firmware, env.Value(stamp)],
+        build.action(env, work, "Signing $TARGET"),
+    )
+    env.NoCache(signed)
+    env.Alias("buildprog", signed)
+    env.Depends("upload", signed)
+    _keep_serial_raw(env)
+
+
+def _keep_serial_raw(env: build.Env) -> None:
+    """Send the original over the wire where `firmware.bin` itself is the gzip (F9): a boot ROM cannot unpack (F31)."""
+    compressed = str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
+    command = env.get("UPLOADCMD", "")
+    if compressed and not build.uploads_over_the_air(env) and isinstance(command, str):
+        env.Replace(UPLOADCMD=command.replace("$SOURCE", "${SOURCE}.orig"))
+
+
+def _guard_upload_without_build(env: build.Env, firmware: Path) -> None:
+    """Refuse `-t nobuild -t upload` over the air when the signed file is not that of the binary beside it (F31)."""
+    if not {"nobuild", "upload"} <= build.requested():
+        return
+
+    def work(env: build.Env) -> None:
+        signed = firmware.with_name(firmware.name + SUFFIX)
+        if not (build.uploads_over_the_air(env) and signed.is_file() and firmware.is_file()):
+            return
+        raw = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
+        if not signing.belongs_to(files.read_bounded(signed, signing.MAX_IMAGE_SIZE, "signed firmware"), raw):
+            raise InputError(f"'{signed.name}' is not the signed form of '{firmware.name}'", "upload without 'nobuild'")
+
+    env.AddPreAction("upload", build.action(env, work, "Checking the signed firmware"))

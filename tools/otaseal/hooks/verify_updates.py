@@ -1,0 +1,82 @@
+"""pre: the public key becomes `Updater_Signing.h`, which makes the core itself verify every update (F5).
+
+The generated directory goes to the front of CPPPATH before the platform's builder runs: libraries get clones of this
+environment, and the core's verifier lives half in a library. Nothing of the framework is edited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__, files, keys
+from ..errors import ConfigError
+from ..public_keys import fingerprint, load_public_key
+from ..settings import Settings
+from ..signing_header import HEADER_NAME, render
+from . import build
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["attach"]
+
+MAX_PUBLIC_KEY_SIZE = 64 * 1024
+
+
+@build.attaching
+def attach(env: build.Env, options: Settings) -> None:
+    """Declare the header and put its directory where the core's two halves find it before the core's own."""
+    if options.public_key is None and options.signing_key is None:
+        raise ConfigError(
+            "verify_updates.py has no key: neither custom_otaseal_signing_key nor custom_otaseal_public_key is set",
+            f"set custom_otaseal_signing_key = file:<path>; {keys.NEW_KEY_HINT}",
+        )
+    directory = build.path(env, "$BUILD_DIR") / "otaseal"
+    header = directory / HEADER_NAME
+    env.Prepend(CPPPATH=[str(directory)])
+    env[build.VERIFY_UPDATES] = True
+
+    def work(env: build.Env) -> str:
+        key = firmware_key(env, options)
+        files.write_if_changed(header, render(key).encode())
+        return f"otaseal: this firmware takes only updates signed with {fingerprint(key)}"
+
+    node = env.Command(
+        env.File(str(header)),
+        [env.Value(f"{__version__} {_identity(env, options)}")],
+        build.action(env, work, "Generating $TARGET"),
+    )
+    env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
+    env.NoCache(node)
+
+
+def firmware_key(env: build.Env, options: Settings) -> RSAPublicKey:
+    """Return the public key for the firmware: the option's, else the file beside the signing key, else that key's own.
+
+    Raises what `load_public_key` and `open_signer` raise.
+    """
+    source = build.key_source(env, options)
+    file = _public_key_file(env, options)
+    if file is not None:
+        return load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{file}'")
+    assert options.signing_key is not None
+    return keys.open_signer(options.signing_key, source).public_key
+
+
+def _public_key_file(env: build.Env, options: Settings) -> Path | None:
+    source = build.key_source(env, options)
+    if options.public_key is not None:
+        return keys.resolve_path(options.public_key.removeprefix("file:"), source.project)
+    assert options.signing_key is not None
+    return keys.public_key_path(options.signing_key, source)
+
+
+def _identity(env: build.Env, options: Settings) -> str:
+    file = _public_key_file(env, options)
+    if file is None:
+        assert options.signing_key is not None
+        return keys.identity(options.signing_key, build.key_source(env, options))
+    content = file.read_bytes() if file.is_file() else b""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,83 @@
+"""From the build's `firmware.bin` to what is published: the checks and the order that a device's update depends on.
+
+Pure. Compression comes first, then the padding of a gzip inside its header (F8), then the signature; and nothing is
+returned that the stock core it was built for would refuse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import esp8266, gzip_payload, image
+from .errors import InputError, VerificationError
+from .image import MAX_IMAGE_SIZE, Signer
+from .public_keys import fingerprint
+from .signing_header import embedded_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "sign_firmware"]
+
+GZIP_BRICKS_CORES = ("2.7.",)
+"""Cores that take a signed gzip, report success and never start again (F8b)."""
+
+
+def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes:
+    """Return `firmware`, an ESP8266 image raw or gzipped, signed for a stock device and verified as one would (F1-F11).
+
+    With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
+    update. Raises InputError for an image that is not fit to be signed, VerificationError when a device would refuse.
+    """
+    payload = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    image.check_payload(payload)
+    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
+    parsed = esp8266.parse(raw)
+    _refuse_damaged(parsed)
+    if gzip_payload.is_gzip(payload):
+        _refuse_bricking_gzip(parsed)
+    if embeds_key:
+        check_embedded_key(raw, signer.public_key)
+    return image.sign(payload, signer)
+
+
+def check_embedded_key(raw: bytes, key: RSAPublicKey) -> None:
+    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form that the core reads (F5)."""
+    if embedded_key(key) in raw:
+        return
+    if b"-----BEGIN PUBLIC KEY-----" in raw:
+        raise VerificationError(
+            f"the firmware carries another public key than {fingerprint(key)}, with which it is signed",
+            "give custom_otaseal_public_key and custom_otaseal_signing_key of one pair: devices with this firmware "
+            "would refuse every update",
+        )
+    raise VerificationError(
+        f"the firmware does not contain the public key {fingerprint(key)}",
+        "it cannot verify updates: use Update, ESP8266httpUpdate or ArduinoOTA in the sketch, or leave out "
+        "verify_updates.py",
+    )
+
+
+def belongs_to(signed: bytes, firmware: bytes) -> bool:
+    """Tell whether `signed` is a signed form of the build's `firmware`; the signature itself is not looked at."""
+    try:
+        payload = image.parse(signed).payload
+        expected = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    except InputError:
+        return False
+    return payload == expected
+
+
+def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
+    # Cores before 2.7 write no such words, and then there is nothing to hold the image against.
+    if parsed.core_commit is not None and not parsed.crc_ok:
+        raise InputError("the image's own CRC does not fit its content", "build it again: it was changed afterwards")
+
+
+def _refuse_bricking_gzip(parsed: esp8266.Esp8266Image) -> None:
+    release = parsed.core_release
+    if release is not None and release.startswith(GZIP_BRICKS_CORES):
+        raise InputError(
+            f"a signed gzip for core {release} leaves devices unable to start",
+            "build without board_build.gzip_fw, or update the core to 3.0.2 or newer",
+        )
