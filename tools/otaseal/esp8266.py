@@ -100,12 +100,12 @@ class Part:
         return _HEADER.size + sum(_SEGMENT.size + len(s.data) for s in self.segments) + len(self.padding) + 1
 
     @cached_property
-    def checksum_ok(self) -> bool:
-        """Whether the stored checksum is the XOR of all segment bytes and 0xEF, which the boot ROM demands."""
+    def computed_checksum(self) -> int:
+        """The XOR of all segment bytes and 0xEF."""
         value = CHECKSUM_SEED
         for segment in self.segments:
             value ^= _xor(segment.data)
-        return value == self.checksum
+        return value
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """Yield the bytes of this part in order."""
@@ -146,6 +146,23 @@ class Esp8266Image:
     def sketch_size(self) -> int:
         """What `ESP.getSketchSize()` says on the device, in bytes (F30b)."""
         return APP_OFFSET + self.app.size
+
+    @property
+    def boot_checksum_ok(self) -> bool:
+        """Whether the boot block's checksum holds: the boot ROM starts nothing else."""
+        return self.boot.computed_checksum == self.boot.checksum
+
+    @property
+    def app_checksum_ok(self) -> bool:
+        """Whether the application's checksum holds, which eboot never asks.
+
+        On core 3.x the length and CRC words lie inside the first segment and are filled in after the checksum was made
+        over zeros: they count as zero here.
+        """
+        value = self.app.computed_checksum
+        if self._layout is not None and self._layout[0] >= APP_OFFSET:
+            value ^= _xor(self.data[self._layout[0] : self._layout[0] + _WORDS.size])
+        return value == self.app.checksum
 
     def sketch_md5(self, mode: FlashMode) -> str:
         """Return what `ESP.getSketchMD5()` says on a chip that runs in flash mode `mode`: 32 hex digits (F30b)."""

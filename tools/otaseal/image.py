@@ -35,6 +35,7 @@ __all__ = [
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 MIN_SIGNATURE_SIZE, MAX_SIGNATURE_SIZE = MIN_KEY_BITS // 8, MAX_KEY_BITS // 8
 ALIGNMENT = 4
+FIRST_BYTES = frozenset((esp8266.MAGIC, gzip_payload.MAGIC[0]))  # the updater takes no other (F9)
 
 _LENGTH = struct.Struct("<I")
 
@@ -116,7 +117,7 @@ def check_payload(payload: bytes) -> None:
     _check_size(len(payload))
     if not payload:
         raise InputError("payload is empty", "give the firmware.bin that the build made")
-    if payload[0] != esp8266.MAGIC and payload[0] != gzip_payload.MAGIC[0]:
+    if payload[0] not in FIRST_BYTES:
         raise InputError(
             f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f",
             "devices take firmware only, raw or gzip (F9)",
