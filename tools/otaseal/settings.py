@@ -37,7 +37,7 @@ class Settings:
     passphrase_file: str | None = None
     ca_certs: tuple[str, ...] = ("certs",)
     expired_certs: str = "drop"
-    unusable_certs: str = "refuse"
+    unusable_certs: str = "auto"
     uploadfs: str = "notify"
 
 
@@ -96,7 +96,7 @@ OPTIONS: Mapping[str, Option] = {
             _choice("drop", "keep", "refuse"),
             "what to do with a CA certificate that has expired",
         ),
-        Option("unusable_certs", _choice("refuse", "drop"), "what to do with one that the device cannot use"),
+        Option("unusable_certs", _choice("auto", "refuse", "drop"), "what to do with one that no device can use"),
         Option("uploadfs", _choice("notify", "on-change"), "after an upload, when the certificates have changed"),
     )
 }
