@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import InputError, SystemFaultError
 
-__all__ = ["read_bounded", "write_atomic", "write_if_changed"]
+__all__ = ["PRIVATE_MODE", "read_bounded", "refuse_existing", "remove", "write_atomic", "write_if_changed"]
 
 PUBLIC_MODE = 0o644
 PRIVATE_MODE = 0o600
@@ -60,7 +60,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: b
         _put(temporary, path, replace)
         _sync_directory(path.parent)
     except FileExistsError as error:
-        raise InputError(f"'{path}' exists already", "remove it yourself if you really mean to replace it") from error
+        raise InputError(f"'{path}' exists already", "remove it yourself if you mean to replace it") from error
     except OSError as error:
         raise _write_fault(path, error) from error
     finally:
@@ -80,6 +80,20 @@ def write_if_changed(path: Path, data: bytes) -> bool:
         pass  # missing or unreadable: writing says what is wrong, if anything is
     write_atomic(path, data)
     return True
+
+
+def refuse_existing(path: Path, hint: str) -> None:
+    """Raise InputError with `hint` if there is something at `path`, before anything is asked or made."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"'{path}' exists already", hint)
+
+
+def remove(path: Path) -> None:
+    """Remove the file `path` if it is there; raises SystemFaultError when the operating system refuses."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise SystemFaultError(f"'{path}' cannot be removed: {error.strerror}", "check the permissions") from error
 
 
 def _put(temporary: Path, path: Path, replace: bool) -> None:

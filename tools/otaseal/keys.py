@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 MAX_KEY_FILE_SIZE = 64 * 1024
+KEEP_KEYS_HINT = "choose another name: devices that trust the existing key could never be updated without it"
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,9 @@ def new_signing_key(bits: int = KEY_SIZES[0]) -> RSAPrivateKey:
 
 
 def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> Path:
-    """Write the private key to `path` (mode 0600, PKCS#8, encrypted if there is a passphrase) and the public one beside.
+    """Write the private key to `path` (0600, PKCS#8, encrypted if there is a passphrase) and the public one beside it.
 
-    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError, and changes nothing, if one exists.
+    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError if one exists, and changes nothing.
     """
     from cryptography.hazmat.primitives import serialization
 
@@ -212,8 +213,7 @@ def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> 
     public = path.with_suffix(".pub")
     if public == path:
         raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
-    if public.exists():
-        raise InputError(f"'{public}' exists already", "choose another name for the new key")
+    files.refuse_existing(public, KEEP_KEYS_HINT)
     files.write_atomic(path, pem, files.PRIVATE_MODE, replace=False)
     files.write_atomic(public, public_pem(key.public_key()), replace=False)
     return public

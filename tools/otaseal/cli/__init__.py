@@ -1,0 +1,73 @@
+"""The command `otaseal`: one module a group of subcommands, each with `register(subparsers)`.
+
+Only here and in `hooks` anything is printed, prompted, read from argv or the environment, or exited. Exit codes:
+0 when what the command names is true, 1 when it is not (bad input, failed verification), 2 for wrong options, 3 when
+the system failed, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .. import __version__
+from ..errors import ConfigError, OtasealError, SystemFaultError, describe
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return the exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except OtasealError as error:
+        return _report(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "cryptography":
+            raise
+        return _report(
+            SystemFaultError("the package 'cryptography' is missing", f'"{sys.executable}" -m pip install cryptography')
+        )
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `otaseal ... | head` does; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our two lines in place of its usage text; `--help` stays as it is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError with what argparse found wrong."""
+        raise ConfigError(message, f"see '{self.prog} --help'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from . import certs, config, images, key
+
+    parser = _Parser(
+        prog="otaseal",
+        description="Signed, encrypted over-the-air updates for the ESP8266 from PlatformIO.",
+        epilog="example: otaseal key new ~/.config/otaseal/keys/blink/signing.key",
+    )
+    parser.add_argument("--version", action="version", version=f"otaseal {__version__}")
+    subparsers = parser.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
+    for module in (key, certs, images, config):
+        module.register(subparsers)
+    return parser
+
+
+def _report(error: OtasealError) -> int:
+    sys.stdout.flush()
+    print(describe(error), file=sys.stderr)
+    return error.exit_code

@@ -38,7 +38,7 @@ FILESYSTEM_TARGETS = frozenset({"buildfs", "uploadfs", "uploadfsota", "uploadall
 def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
     """Turn `attach(env, settings)` into a hook's `attach(env)`, whose errors are two lines and end the build.
 
-    While PlatformIO only collects data for the IDE or cleans, a wrong option must not break it, and nothing is declared.
+    While PlatformIO only cleans nothing is declared, and while it collects data for the IDE no wrong option may break it.
     """
 
     @wraps(attach)
@@ -106,11 +106,11 @@ def key_source(env: Env, options: settings.Settings) -> keys.KeySource:
 
 
 def filesystem_image(env: Env) -> Any:
-    """Return the node of the filesystem image; in a run of `uploadall`, where the platform declares none, declare it."""
+    """Return the node of the filesystem image; a run of `uploadall`, for which the platform has none, declares it."""
     image = env.File(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"))
     if "uploadall" in requested() and not image.has_builder():
-        base = os.path.splitext(image.get_abspath())[0]  # noqa: PTH122: the builder appends the suffix itself
-        built = env.DataToBin(base, env.subst("$PROJECT_DATA_DIR"))
+        # The builder appends the suffix itself.
+        built = env.DataToBin(str(image.get_abspath()).removesuffix(".bin"), env.subst("$PROJECT_DATA_DIR"))
         env.NoCache(built)
         env.AlwaysBuild(built)
     return image
@@ -130,7 +130,8 @@ def uploads_over_the_air(env: Env) -> bool:
 
 def path(env: Env, text: str) -> Path:
     """Return `text`, with SCons variables in it, as an absolute path; a relative one starts at the project."""
-    return Path(env.subst("$PROJECT_DIR")).resolve() / env.subst(text)
+    project: str = env.subst("$PROJECT_DIR")
+    return Path(project).resolve() / str(env.subst(text))
 
 
 def warn(message: str) -> None:

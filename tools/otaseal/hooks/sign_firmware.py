@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import __version__, files, keys, signing
 from ..errors import ConfigError, InputError
-from ..public_keys import fingerprint
+from ..public_keys import NEW_KEY_HINT, fingerprint
 from ..settings import Settings
 from . import build
 
@@ -30,7 +30,7 @@ def attach(env: build.Env, options: Settings) -> None:
     if uri is None:
         raise ConfigError(
             "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
-            f"set it to file:<path>; {keys.NEW_KEY_HINT}",
+            f"set it to file:<path>; {NEW_KEY_HINT}",
         )
     source = build.key_source(env, options)
     signed_path = Path(firmware.get_abspath() + SUFFIX)

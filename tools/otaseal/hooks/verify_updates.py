@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__, files, keys
 from ..errors import ConfigError
-from ..public_keys import fingerprint, load_public_key
+from ..public_keys import NEW_KEY_HINT, fingerprint, load_public_key
 from ..settings import Settings
 from ..signing_header import HEADER_NAME, render
 from . import build
@@ -31,7 +31,7 @@ def attach(env: build.Env, options: Settings) -> None:
     if options.public_key is None and options.signing_key is None:
         raise ConfigError(
             "verify_updates.py has no key: neither custom_otaseal_signing_key nor custom_otaseal_public_key is set",
-            f"set custom_otaseal_signing_key = file:<path>; {keys.NEW_KEY_HINT}",
+            f"set custom_otaseal_signing_key = file:<path>; {NEW_KEY_HINT}",
         )
     directory = build.path(env, "$BUILD_DIR") / "otaseal"
     header = directory / HEADER_NAME

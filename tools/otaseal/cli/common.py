@@ -1,0 +1,70 @@
+"""What the subcommands share: declaring themselves, keys from options, JSON on request."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files, keys
+from ..errors import ConfigError
+from ..passphrase import from_settings
+from ..public_keys import load_public_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["Subparsers", "command", "key_uri", "load_key", "print_json", "signer"]
+
+Subparsers = Any
+"""What argparse's add_subparsers returns; its class is private."""
+
+MAX_PUBLIC_KEY_SIZE = 64 * 1024
+
+
+def command(
+    subparsers: Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    """Declare the subcommand `name` that `run` executes, with a summary and an example in its help."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example: {example}"
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def print_json(value: object) -> None:
+    """Print `value` as JSON for programs."""
+    print(json.dumps(value, indent=2, sort_keys=False))
+
+
+def key_uri(text: str) -> str:
+    """Return a signing key's URI; a bare path, which people type, is a `file:` key."""
+    return text if re.match(r"[a-z][a-z0-9+.-]+:", text) else f"file:{text}"
+
+
+def signer(text: str | None, passphrase_file: str | None) -> keys.RsaSigner:
+    """Return the signer that the option `--key` names, else the environment's OTASEAL_SIGNING_KEY.
+
+    Raises ConfigError when there is neither, and what `open_signer` raises.
+    """
+    uri = text or os.environ.get("OTASEAL_SIGNING_KEY")
+    if not uri:
+        raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
+    return keys.open_signer(key_uri(uri), source(passphrase_file))
+
+
+def source(passphrase_file: str | None) -> keys.KeySource:
+    """Return what opens keys on the command line; relative paths start at the current directory."""
+    here = Path.cwd()
+    file = passphrase_file or os.environ.get("OTASEAL_PASSPHRASE_FILE")
+    return keys.KeySource(here, os.environ, from_settings(file, here, os.environ))
+
+
+def load_key(path: Path) -> RSAPublicKey:
+    """Return the public key in the file `path`; raises InputError and KeyRefusedError by name."""
+    return load_public_key(files.read_bounded(path, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{path}'")

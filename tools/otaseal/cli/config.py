@@ -1,0 +1,65 @@
+"""`otaseal config`: the options there are, and the lines that turn the hooks of this very installation on."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from ..errors import SystemFaultError
+from ..settings import OPTIONS, Settings
+from . import common
+
+__all__ = ["HOOKS", "extra_scripts", "register"]
+
+HOOKS = ("pre:verify_updates.py", "post:sign_firmware.py", "post:pack_certs.py", "post:ship.py")
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the command."""
+    parser = common.command(
+        subparsers,
+        "config",
+        _config,
+        "show the options, or the lines for platformio.ini",
+        "otaseal config --extra-scripts",
+    )
+    parser.add_argument("--extra-scripts", action="store_true", help="print the hook lines for platformio.ini")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def extra_scripts() -> list[str]:
+    """Return the `extra_scripts` entries of this installation, such as `pre:/.../verify_updates.py`.
+
+    Raises SystemFaultError when the scripts lie neither in the package nor in a checkout around it.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "extra_scripts", package.parent.parent / "extra_scripts"):
+        if (folder / "_load.py").is_file():
+            return [f"{scope}:{folder / name}" for scope, _, name in (hook.partition(":") for hook in HOOKS)]
+    raise SystemFaultError(f"no extra scripts lie beside '{package}'", "install otaseal again")
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    if arguments.extra_scripts:
+        lines = extra_scripts()
+        if arguments.json:
+            common.print_json({"extra_scripts": lines})
+        else:
+            print("extra_scripts =", *lines, sep="\n  ")
+        return 0
+    defaults = {field.name: field.default for field in fields(Settings)}
+    rows = [
+        {"option": o.ini_name, "environment": o.environment_name, "default": defaults[o.name], "help": o.help}
+        for o in OPTIONS.values()
+    ]
+    if arguments.json:
+        common.print_json(rows)
+    else:
+        for row in rows:
+            print(f"{row['option']}  (or {row['environment']}; default: {_shown(row['default'])})\n    {row['help']}")
+    return 0
+
+
+def _shown(default: object) -> str:
+    return "none" if default is None else " ".join(default) if isinstance(default, tuple) else str(default)

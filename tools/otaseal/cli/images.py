@@ -1,0 +1,109 @@
+"""`otaseal sign`, `verify` and `inspect`: what becomes of a firmware image, and what it is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from .. import files, image, inspection, signing
+from ..errors import ConfigError, InputError, VerificationError
+from ..public_keys import fingerprint
+from . import common
+
+__all__ = ["register"]
+
+SUFFIX = ".signed"
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the three commands."""
+    sign = common.command(
+        subparsers,
+        "sign",
+        _sign,
+        "sign a firmware image as the device verifies it",
+        "otaseal sign firmware.bin --key ~/keys/signing.key",
+    )
+    sign.add_argument("firmware", type=Path, help="the build's firmware.bin, raw or gzip")
+    sign.add_argument("--key", metavar="URI", help="a path, file:<path> or env:<variable>; else OTASEAL_SIGNING_KEY")
+    sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
+    sign.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the firmware's name and .signed")
+    sign.add_argument("--require-key", action="store_true", help="fail unless the firmware carries this public key")
+    sign.add_argument("--json", action="store_true", help="print JSON")
+
+    verify = common.command(
+        subparsers,
+        "verify",
+        _verify,
+        "check a signed image against a public key, as the device does",
+        "otaseal verify firmware.bin.signed --key ~/keys/signing.pub",
+    )
+    verify.add_argument("image", type=Path, help="firmware.bin.signed")
+    verify.add_argument("--key", type=Path, metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+
+    inspect = common.command(
+        subparsers,
+        "inspect",
+        _inspect,
+        "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it",
+        "otaseal inspect firmware.bin.signed --key ~/keys/signing.pub",
+    )
+    inspect.add_argument("image", type=Path, help="an image: raw, gzip or signed")
+    inspect.add_argument("--key", type=Path, metavar="FILE", action="append", default=[], help="a public key to try")
+    inspect.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + SUFFIX)
+    firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
+    if output.resolve() == arguments.firmware.resolve():
+        raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
+    _remove_stale(output)
+    signer = common.signer(arguments.key, arguments.passphrase_file)
+    signed = signing.sign_firmware(firmware, signer, embeds_key=arguments.require_key)
+    files.write_atomic(output, signed)
+    key = signer.public_key
+    if arguments.json:
+        common.print_json({"output": str(output), "size": len(signed), "bits": key.key_size, "key": fingerprint(key)})
+    else:
+        print(f"{output}: {len(signed)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified")
+    return 0
+
+
+def _remove_stale(output: Path) -> None:
+    """Remove an older signed image, so that a failure leaves none that looks like the result (F4)."""
+    if not output.exists():
+        return
+    if not image.is_signed(files.read_bounded(output, image.MAX_IMAGE_SIZE, "output")):
+        raise InputError(f"'{output}' exists and is no signed image", "name another file with --output, or remove it")
+    files.remove(output)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    path = arguments.key or (Path(os.environ["OTASEAL_PUBLIC_KEY"]) if os.environ.get("OTASEAL_PUBLIC_KEY") else None)
+    if path is None:
+        raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
+    key = common.load_key(path.expanduser())
+    data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
+    payload = image.verify(data, key)
+    if arguments.json:
+        common.print_json({"verified": True, "payload_size": len(payload), "key": fingerprint(key)})
+    else:
+        print(f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}")
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
+    found = inspection.inspect(data, {str(path): common.load_key(path.expanduser()) for path in arguments.key})
+    if arguments.json:
+        common.print_json(found.as_dict())
+    else:
+        print("\n".join(found.lines()))
+    if found.signature is not None and arguments.key and found.signed_by is None:
+        raise VerificationError(
+            f"none of the keys given made the signature of '{arguments.image}'", "devices with these keys refuse it"
+        )
+    return 0

@@ -1,0 +1,97 @@
+"""`otaseal key`: make a signing key, and show what a key is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files, keys, passphrase
+from ..errors import ConfigError
+from ..public_keys import KEY_SIZES, fingerprint, public_pem
+from . import common
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["register"]
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare `key new` and `key show`."""
+    group = subparsers.add_parser("key", help="make and show signing keys", description="Make and show signing keys.")
+    group.set_defaults(run=None)
+    actions = group.add_subparsers(metavar="<action>", required=True)
+
+    new = common.command(
+        actions, "new", _new, "make a signing key and its public half", "otaseal key new ~/keys/signing.key"
+    )
+    new.add_argument(
+        "path", type=Path, help="where the private key goes; the public one lies beside it, ending in .pub"
+    )
+    new.add_argument("--bits", type=int, default=KEY_SIZES[0], help="2048 (default), 3072 or 4096")
+    choice = new.add_mutually_exclusive_group()
+    choice.add_argument("--passphrase-file", metavar="FILE", help="encrypt with the first line of FILE")
+    choice.add_argument("--no-passphrase", action="store_true", help="do not encrypt: the file's mode protects it")
+    new.add_argument("--json", action="store_true", help="print JSON")
+
+    show = common.command(
+        actions, "show", _show, "show a key's size and fingerprint", "otaseal key show ~/keys/signing.pub"
+    )
+    show.add_argument("key", help="a public key file, or a signing key: a path, file:<path> or env:<variable>")
+    show.add_argument("--passphrase-file", metavar="FILE", help="unlock with the first line of FILE")
+    form = show.add_mutually_exclusive_group()
+    form.add_argument("--pem", action="store_true", help="print the public key itself")
+    form.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    path: Path = arguments.path.expanduser()
+    if arguments.bits not in KEY_SIZES:
+        raise ConfigError(f"--bits {arguments.bits} is no key size", f"use one of: {', '.join(map(str, KEY_SIZES))}")
+    for taken in (path, path.with_suffix(".pub")):
+        files.refuse_existing(taken, keys.KEEP_KEYS_HINT)
+    secret: bytes | None = None
+    if not arguments.no_passphrase:
+        secret = passphrase.ask_new(f"'{path}'", arguments.passphrase_file, os.environ) or None
+    private_key = keys.new_signing_key(arguments.bits)
+    public_path = keys.write_key_pair(path, private_key, secret)
+    key = private_key.public_key()
+    if arguments.json:
+        common.print_json({"private_key": str(path), "public_key": str(public_path), **_facts(key)})
+        return 0
+    locked = "encrypted" if secret else "NOT encrypted"
+    print(f"private key  {path} (mode 0600, {locked}): keep a copy in a safe place, and never in a repository")
+    print(f"public key   {public_path}")
+    _print_facts(key)
+    print(f"platformio.ini: custom_otaseal_signing_key = file:{path}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    key = _load_any(arguments.key, arguments.passphrase_file)
+    if arguments.json:
+        common.print_json({**_facts(key), "pem": public_pem(key).decode()})
+    elif arguments.pem:
+        print(public_pem(key).decode(), end="")
+    else:
+        _print_facts(key)
+    return 0
+
+
+def _load_any(text: str, passphrase_file: str | None) -> RSAPublicKey:
+    """Return the public half of a signing key, or a public key; which one it is, the file says."""
+    path = Path(text.removeprefix("file:")).expanduser()
+    if path.is_file() and b"PRIVATE KEY-----" not in files.read_bounded(path, keys.MAX_KEY_FILE_SIZE, "key"):
+        return common.load_key(path)
+    return common.signer(text, passphrase_file).public_key
+
+
+def _facts(key: RSAPublicKey) -> dict[str, object]:
+    return {"type": "RSA", "bits": key.key_size, "fingerprint": fingerprint(key)}
+
+
+def _print_facts(key: RSAPublicKey) -> None:
+    print(f"type         RSA-{key.key_size}")
+    print(f"fingerprint  {fingerprint(key)}")
