@@ -23,7 +23,7 @@ def attach(name, env, folder):
     """Attach the hook `otaseal.hooks.<name>` to `env`; `folder` is where the extra scripts lie."""
     if sys.version_info < OLDEST_PYTHON:
         sys.stderr.write(
-            "otaseal: error: PlatformIO runs on Python %d.%d, which is too old\n" % sys.version_info[:2]
+            "otaseal: error: PlatformIO runs on Python {}.{}, which is too old\n".format(*sys.version_info)
             + "otaseal: hint: reinstall PlatformIO with Python 3.10 or newer\n"
         )
         env.Exit(1)

@@ -106,3 +106,8 @@ def public_pem(key: RSAPublicKey) -> bytes:
 def fingerprint(key: RSAPublicKey) -> str:
     """Return `SHA256:` and the hex digest over the SPKI encoding, as `openssl pkey -pubin -outform der` hashes to."""
     return "SHA256:" + hashlib.sha256(public_der(key)).hexdigest()
+
+
+def short_fingerprint(key: RSAPublicKey) -> str:
+    """Return the fingerprint's first 64 bits, enough to tell one's own keys apart in a build's output."""
+    return fingerprint(key)[: len("SHA256:") + 16]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import esp8266, gzip_payload, image
+from . import esp8266, gzip_payload, image, stock_core
 from .errors import InputError, VerificationError
 from .image import MAX_IMAGE_SIZE, Signer
 from .public_keys import fingerprint
@@ -17,14 +17,15 @@ from .signing_header import embedded_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "sign_firmware"]
+__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "missing_space", "sign_firmware"]
 
+SECTOR = 4096
 GZIP_BRICKS_CORES = ("2.7.",)
 """Cores that take a signed gzip, report success and never start again (F8b)."""
 
 
 def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes:
-    """Return `firmware`, an ESP8266 image raw or gzipped, signed for a stock device and verified as one would (F1-F11).
+    """Return `firmware`, an ESP8266 image raw or gzipped, signed for stock devices and verified as they do (F1-F11).
 
     With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
     update. Raises InputError for an image that is not fit to be signed, VerificationError when a device would refuse.
@@ -38,7 +39,19 @@ def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes
         _refuse_bricking_gzip(parsed)
     if embeds_key:
         check_embedded_key(raw, signer.public_key)
-    return image.sign(payload, signer)
+    signed = image.sign(payload, signer)
+    _judge_as_device(signed, parsed, signer.public_key)
+    return signed
+
+
+def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
+    """Return how many bytes a device that runs `firmware` lacks to take an update as large as `signed` (F10).
+
+    `fs_start` is the filesystem's offset in flash. Zero or less: it fits.
+    """
+    raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    needed = sum(-(-size // SECTOR) * SECTOR for size in (esp8266.parse(raw).sketch_size, len(signed)))
+    return needed - fs_start
 
 
 def check_embedded_key(raw: bytes, key: RSAPublicKey) -> None:
@@ -66,6 +79,19 @@ def belongs_to(signed: bytes, firmware: bytes) -> bool:
     except InputError:
         return False
     return payload == expected
+
+
+def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
+    """Ask the model of the stock core, of the release that the image was built with if there is one."""
+    core = parsed.core_release if parsed.core_release in stock_core.CORES else list(stock_core.CORES)[-1]
+    assert core is not None
+    mode = parsed.flash_mode
+    device = stock_core.StockDevice(core, key) if mode is None else stock_core.StockDevice(core, key, mode)
+    outcome = stock_core.judge(signed, device)
+    if not (outcome.accepted and outcome.boots):
+        raise VerificationError(
+            f"a device with core {core} would not run this update: {outcome.reason}", f"see device fact {outcome.fact}"
+        )
 
 
 def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:

@@ -38,7 +38,7 @@ FILESYSTEM_TARGETS = frozenset({"buildfs", "uploadfs", "uploadfsota", "uploadall
 def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
     """Turn `attach(env, settings)` into a hook's `attach(env)`, whose errors are two lines and end the build.
 
-    While PlatformIO only cleans nothing is declared, and while it collects data for the IDE no wrong option may break it.
+    While PlatformIO cleans, nothing is declared; while it collects data for the IDE, no wrong option may break it.
     """
 
     @wraps(attach)

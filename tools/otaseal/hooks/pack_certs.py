@@ -7,7 +7,6 @@ filesystem run, because SCons misses a file that a person edited, and written on
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from pathlib import Path
 
 from .. import cert_packing, files
 from ..errors import ConfigError
@@ -34,7 +33,8 @@ def attach(env: build.Env, options: Settings) -> None:
             build.warn(str(finding))
         changed = files.write_if_changed(archive, packed.archive)
         state = "written" if changed else "unchanged"
-        return f"otaseal: {archive.name} holds {len(packed.anchors)} CA certificates, {state}"
+        plural = "" if len(packed.anchors) == 1 else "s"
+        return f"otaseal: {archive.name} holds {len(packed.anchors)} CA certificate{plural}, {state}"
 
     node = env.Command(env.File(str(archive)), [], build.action(env, work, "Packing certificates into $TARGET"))
     env.Precious(node)  # SCons would delete the old archive first, and a failure would leave none

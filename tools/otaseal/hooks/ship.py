@@ -1,7 +1,7 @@
 """post: the target `uploadall`, and certificates that follow the firmware to the device when they have changed.
 
-`uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, a change of the certificates since they
-were last shipped from this environment is named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
+`uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, certificates that have changed since
+they were last shipped from this environment are named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
 unasked, for `uploadfs` erases what the device has stored.
 """
 

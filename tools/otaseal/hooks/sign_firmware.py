@@ -6,17 +6,20 @@ sends (F31). Serial upload keeps getting the raw image.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .. import __version__, files, keys, signing
 from ..errors import ConfigError, InputError
-from ..public_keys import NEW_KEY_HINT, fingerprint
+from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
 from . import build
 
 __all__ = ["attach"]
 
 SUFFIX = ".signed"
+FLASH_BASE = 0x40200000
+"""Where the chip maps its flash."""
 
 
 @build.attaching
@@ -42,8 +45,9 @@ def attach(env: build.Env, options: Settings) -> None:
         signer = keys.open_signer(uri, source)
         signed = signing.sign_firmware(image, signer, embeds_key=embeds_key)
         files.write_atomic(signed_path, signed)
+        _warn_of_space(env, signed, image)
         key = signer.public_key
-        return f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {fingerprint(key)}, and verified"
+        return f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
 
     stamp = f"{__version__} {keys.identity(uri, source)} {bool(env.get(build.VERIFY_UPDATES))}"
     signed = env.Command(
@@ -55,6 +59,26 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Alias("buildprog", signed)
     env.Depends("upload", signed)
     _keep_serial_raw(env)
+
+
+def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
+    """Say when a device that runs this firmware has no room for an update of its size (F10)."""
+    start = _filesystem_start(env)
+    missing = 0 if start is None else signing.missing_space(signed, firmware, start)
+    if missing > 0:
+        build.warn(
+            f"a device that runs this firmware lacks {missing} bytes for an update of the same size (F10): "
+            "choose a board_build.ldscript with a smaller filesystem, or make the firmware smaller"
+        )
+
+
+def _filesystem_start(env: build.Env) -> int | None:
+    """Return the filesystem's offset in flash, from the linker script; None if that does not say."""
+    script = Path(str(env.GetActualLDScript()))
+    match = (
+        re.search(r"_FS_start\s*=\s*(0x[0-9a-fA-F]+)", script.read_text(errors="replace")) if script.is_file() else None
+    )
+    return int(match[1], 16) - FLASH_BASE if match else None
 
 
 def _keep_serial_raw(env: build.Env) -> None:

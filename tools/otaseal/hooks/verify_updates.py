@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__, files, keys
 from ..errors import ConfigError
-from ..public_keys import NEW_KEY_HINT, fingerprint, load_public_key
+from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
 from ..settings import Settings
 from ..signing_header import HEADER_NAME, render
 from . import build
@@ -41,7 +41,7 @@ def attach(env: build.Env, options: Settings) -> None:
     def work(env: build.Env) -> str:
         key = firmware_key(env, options)
         files.write_if_changed(header, render(key).encode())
-        return f"otaseal: this firmware takes only updates signed with {fingerprint(key)}"
+        return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
 
     node = env.Command(
         env.File(str(header)),
