@@ -77,9 +77,7 @@ class Authority:
     key: PrivateKey = field(repr=False)
 
     @classmethod
-    def create(
-        cls, *, role: Role, product: str, now: datetime, key: KeyType | PrivateKey | None = None
-    ) -> Authority:
+    def create(cls, *, role: Role, product: str, now: datetime, key: KeyType | PrivateKey | None = None) -> Authority:
         """Return a new authority; `key` is a kind of key, or the key itself, or None for the role's default.
 
         The subject carries four random bytes: current and next root must not share one, or the device finds
@@ -126,22 +124,16 @@ class Authority:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return Issued(_sign(builder, self.key), private)
 
-    def issue_device(
-        self, device: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256
-    ) -> Issued:
+    def issue_device(self, device: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256) -> Issued:
         """Return a client certificate whose common name is `device`, valid as long as this authority.
 
         A device in the field cannot be handed a new certificate: what ends its life is `revoke`. P-256,
         because an RSA signature takes the chip twelve times as long (F27b).
         """
         self._require(Role.DEVICE)
-        return self._issue_client(
-            device, f"{self.product} devices", Validity.starting(now, ROOT_DAYS), (now, key)
-        )
+        return self._issue_client(device, f"{self.product} devices", Validity.starting(now, ROOT_DAYS), (now, key))
 
-    def issue_operator(
-        self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256
-    ) -> Issued:
+    def issue_operator(self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256) -> Issued:
         """Return a client certificate whose common name is `operator`, valid for at most 398 days."""
         self._require(Role.OPERATOR)
         return self._issue_client(
@@ -166,9 +158,7 @@ class Authority:
                 f"to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}",
                 "check the clock; an authority that has run out is replaced by its successor",
             )
-        return leaf_builder(
-            self.certificate, self.role, subject, private.public_key(), validity.within(self.validity)
-        )
+        return leaf_builder(self.certificate, self.role, subject, private.public_key(), validity.within(self.validity))
 
     def _require(self, role: Role) -> None:
         if self.role is not role:
@@ -188,9 +178,7 @@ def private_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
         PrivateFormat,
     )
 
-    how: KeySerializationEncryption = (
-        NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
-    )
+    how: KeySerializationEncryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
 
 

@@ -34,9 +34,7 @@ __all__ = [
     "subject_alternative_names",
 ]
 
-ROOT_DAYS = (
-    25 * 365 + 6
-)  # longer than any device in the field; a root is rotated by shipping two, not by renewal
+ROOT_DAYS = 25 * 365 + 6  # longer than any device in the field; a root is rotated by shipping two, not by renewal
 SERVER_DAYS = 398  # what browsers and Apple's stack take at most, the first and the last day included
 OPERATOR_DAYS = 398
 BACKDATED = timedelta(days=1)  # clocks that run slow, and time zones taken for UTC
@@ -83,9 +81,7 @@ class Validity:
     def starting(cls, now: datetime, days: int) -> Validity:
         """Return a validity of `days` days in all, back-dated a little; `now` has to be aware."""
         if now.tzinfo is None:
-            raise ConfigError(
-                f"the time '{now.isoformat()}' has no time zone", "pass an aware datetime, in UTC"
-            )
+            raise ConfigError(f"the time '{now.isoformat()}' has no time zone", "pass an aware datetime, in UTC")
         start = now.replace(microsecond=0) - BACKDATED
         return cls(start, start + timedelta(days=days) - timedelta(seconds=1))
 
@@ -133,9 +129,7 @@ def check_product(product: str) -> str:
 def check_holder(holder: str) -> str:
     """Return the name of a device or operator; raises ConfigError when it cannot be one."""
     if not _HOLDER.fullmatch(holder):
-        raise ConfigError(
-            f"'{holder}' cannot be a holder's name", "use 1 to 64 letters, digits, '.', '_', '@' or '-'"
-        )
+        raise ConfigError(f"'{holder}' cannot be a holder's name", "use 1 to 64 letters, digits, '.', '_', '@' or '-'")
     return holder
 
 
@@ -148,9 +142,7 @@ def subject_alternative_names(names: list[str]) -> list[x509.GeneralName]:
     from cryptography import x509
 
     if not 0 < len(names) <= MAX_NAMES:
-        raise ConfigError(
-            f"a server certificate for {len(names)} names", f"give 1 to {MAX_NAMES} names or addresses"
-        )
+        raise ConfigError(f"a server certificate for {len(names)} names", f"give 1 to {MAX_NAMES} names or addresses")
     found: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:

@@ -1,0 +1,160 @@
+"""Certificates of every make, good and bad, for the matrix: everything that `otaseal.pki` itself would never issue."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cache
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from conftest import make_rsa
+
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
+SHA256_RSA, SHA1_RSA = (bytes.fromhex(f"06092a864886f70d0101{last}") for last in ("0b", "05"))
+NOW = datetime.now(timezone.utc).replace(microsecond=0)  # python and curl have no other clock
+
+
+@cache
+def make_ec(curve: str = "secp256r1", index: int = 0) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(
+        {"secp256r1": ec.SECP256R1, "secp384r1": ec.SECP384R1, "secp521r1": ec.SECP521R1}[curve]()
+    )
+
+
+@cache
+def make_ed(index: int = 0) -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def usage(*bits: str) -> x509.KeyUsage:
+    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    every += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # type: ignore[assignment]
+    return x509.KeyUsage(**{bit: bit in bits for bit in every})
+
+
+def san(*names: str) -> x509.SubjectAlternativeName:
+    """Names as `dns:...` or `ip:...`."""
+    split = [name.split(":", 1) for name in names]
+    made = [x509.DNSName(v) if k == "dns" else x509.IPAddress(ipaddress.ip_address(v)) for k, v in split]
+    return x509.SubjectAlternativeName(made)
+
+
+@dataclass(frozen=True)
+class Made:
+    certificate: x509.Certificate
+    key: Any = field(repr=False)
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.DER)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What differs from a good certificate; `without` leaves extensions out, `critical` makes some critical."""
+
+    key: Any = None
+    ca: bool = False
+    path_length: int | None = None
+    names: x509.SubjectAlternativeName | None = None
+    usage: x509.KeyUsage | None = None
+    uses: tuple[x509.ObjectIdentifier, ...] = ()
+    constraints: x509.NameConstraints | None = None
+    without: tuple[type, ...] = ()
+    critical: tuple[type, ...] = (x509.BasicConstraints, x509.KeyUsage)
+    start: timedelta = timedelta(days=-10)
+    end: timedelta = timedelta(days=100)
+    rsa_padding: Any = None
+    others: tuple[x509.ExtensionType, ...] = ()
+
+
+def make(common_name: str, issuer: Made | None = None, plan: Plan | None = None, **options: Any) -> Made:
+    """Issue a certificate for `common_name` under `issuer`, or a self-signed one; `options` are those of `Plan`."""
+    plan = plan or Plan(**options)
+    key = plan.key or make_ec(index=hash(common_name))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    above = Made(None, key) if issuer is None else issuer  # type: ignore[arg-type]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject if issuer is None else issuer.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW + plan.start)
+        .not_valid_after(NOW + plan.end)
+    )
+    for extension in extensions(plan, key.public_key(), above.key.public_key()):
+        if not isinstance(extension, plan.without):
+            builder = builder.add_extension(extension, isinstance(extension, plan.critical))
+    algorithm = None if isinstance(above.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return Made(builder.sign(above.key, algorithm, rsa_padding=plan.rsa_padding), key)
+
+
+def extensions(plan: Plan, public: Any, above: Any) -> list[x509.ExtensionType]:
+    default = usage("key_cert_sign", "crl_sign") if plan.ca else usage("digital_signature", "key_encipherment")
+    found: list[x509.ExtensionType | None] = [
+        x509.BasicConstraints(plan.ca, plan.path_length),
+        plan.usage or default,
+        x509.SubjectKeyIdentifier.from_public_key(public),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(above),
+        plan.names,
+        x509.ExtendedKeyUsage(plan.uses) if plan.uses else None,
+        plan.constraints,
+        *plan.others,
+    ]
+    return [one for one in found if one is not None]
+
+
+def without_version(made: Made, issuer: Made) -> Made:
+    """Return `made`, a certificate without extensions, as version 1, signed anew by `issuer`."""
+    tbs = made.certificate.tbs_certificate_bytes
+    body = tbs[4:] if tbs[1] == 0x82 else tbs[3:]
+    assert body.startswith(bytes.fromhex("a003020102"))
+    inner = der(0x30, body[5:])
+    signature = issuer.key.sign(inner, ec.ECDSA(hashes.SHA256()))
+    return signed(inner, bytes.fromhex("300a06082a8648ce3d040302"), signature, made.key)
+
+
+def with_sha1(made: Made, issuer: Made) -> Made:
+    """Return `made`, whose issuer has an RSA key, signed anew over SHA-1."""
+    tbs = made.certificate.tbs_certificate_bytes
+    assert tbs.count(SHA256_RSA) == 1
+    inner = tbs.replace(SHA256_RSA, SHA1_RSA)
+    signature = issuer.key.sign(inner, padding.PKCS1v15(), hashes.SHA1())
+    return signed(inner, der(0x30, SHA1_RSA + b"\x05\x00"), signature, made.key)
+
+
+def signed(tbs: bytes, algorithm: bytes, signature: bytes, key: Any) -> Made:
+    data = der(0x30, tbs + algorithm + der(0x03, b"\x00" + signature))
+    return Made(x509.load_der_x509_certificate(data), key)
+
+
+def der(tag: int, body: bytes) -> bytes:
+    size = len(body)
+    if size < 0x80:
+        return bytes([tag, size]) + body
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + body
+
+
+__all__ = [
+    "CLIENT_AUTH",
+    "NOW",
+    "SERVER_AUTH",
+    "Made",
+    "Plan",
+    "make",
+    "make_ec",
+    "make_ed",
+    "make_rsa",
+    "san",
+    "usage",
+]

@@ -1,0 +1,338 @@
+"""What `check` predicts is what BearSSL, mbedTLS, OpenSSL (as Python 3.13 uses it) and curl do, row by row.
+
+No verdict is written down here: every row is shown to all four, over a real handshake, and they say what is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chain_maker import (
+    CLIENT_AUTH,
+    NOW,
+    SERVER_AUTH,
+    Made,
+    make,
+    make_ec,
+    make_ed,
+    make_rsa,
+    san,
+    usage,
+    with_sha1,
+    without_version,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import padding
+from verifiers import VERIFIERS, Presenter, Question, presenting
+
+from otaseal.pki.chain import Stack
+from otaseal.pki.check import examine, predict
+
+ADDRESS, HOST = "192.0.2.7", "update.example.com"
+BOTH = san(f"dns:{ADDRESS}", f"ip:{ADDRESS}", f"dns:{HOST}")
+DAY = timedelta(days=1)
+EVERY = tuple(
+    getattr(x509, kind) for kind in ("BasicConstraints", "KeyUsage", "SubjectKeyIdentifier", "AuthorityKeyIdentifier")
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    chain: tuple[Made, ...]
+    anchors: tuple[Made, ...]
+
+
+def root(name: str = "a root with a name long enough", **options: Any) -> Made:
+    return make(name, ca=True, **options)
+
+
+def leaf(issuer: Made | None, **options: Any) -> Made:
+    return make("an update server", issuer, **({"names": BOTH, "uses": (SERVER_AUTH,)} | options))
+
+
+def plain(**options: Any) -> Row:
+    top = root()
+    return Row((leaf(top, **options),), (top,))
+
+
+def below(**options: Any) -> Row:
+    """A leaf under an intermediate of that kind."""
+    top = root()
+    middle = make("an intermediate authority", top, **({"ca": True} | options))
+    return Row((leaf(middle), middle), (top,))
+
+
+def under(**options: Any) -> Row:
+    """A leaf under a root of that kind."""
+    top = root(**options)
+    return Row((leaf(top),), (top,))
+
+
+def three(*order: int, top: dict[str, Any] | None = None, first: dict[str, Any] | None = None) -> Row:
+    """A leaf (0) under two intermediates (1, 2) under a root (3), sent in that order."""
+    anchor = root(**(top or {}))
+    upper = make("the upper intermediate", anchor, **({"ca": True} | (first or {})))
+    lower = make("the lower intermediate", upper, ca=True)
+    every = (leaf(lower), lower, upper, anchor)
+    return Row(tuple(every[index] for index in order), (anchor,))
+
+
+def self_signed(**options: Any) -> Row:
+    alone = leaf(None, **options)
+    return Row((alone,), (alone,))
+
+
+def version_1_root() -> Row:
+    top = make("an old root of the first version", without=EVERY)
+    old = without_version(top, top)
+    return Row((leaf(old),), (old,))
+
+
+def version_1_intermediate() -> Row:
+    top = root()
+    middle = without_version(make("an old intermediate authority", top, without=EVERY), top)
+    return Row((leaf(middle), middle), (top,))
+
+
+def version_1_leaf() -> Row:
+    top = root()
+    return Row((without_version(make(HOST, top, without=EVERY), top),), (top,))
+
+
+def sha1_leaf() -> Row:
+    top = root(key=make_rsa(2048))
+    return Row((with_sha1(leaf(top), top),), (top,))
+
+
+def sha1_root() -> Row:
+    top = root(key=make_rsa(2048))
+    old = with_sha1(top, top)
+    return Row((leaf(old),), (old,))
+
+
+def pss_leaf() -> Row:
+    top = root(key=make_rsa(2048))
+    pad = padding.PSS(padding.MGF1(x509.base.hashes.SHA256()), padding.PSS.DIGEST_LENGTH)  # type: ignore[attr-defined]
+    return Row((leaf(top, rsa_padding=pad),), (top,))
+
+
+def wrong_root() -> Row:
+    return Row((leaf(root()),), (root("another root altogether", key=make_ec(index=77)),))
+
+
+def impostor_root() -> Row:
+    """The right name, and another key."""
+    return Row((leaf(root()),), (root(key=make_ec(index=78)),))
+
+
+def two_roots() -> Row:
+    top = root()
+    return Row((leaf(top),), (root("another root altogether"), top))
+
+
+def twins() -> Row:
+    """Two roots of one name, the right one second: BearSSL's own list tries both, the device's archive does not."""
+    top = root()
+    return Row((leaf(top),), (root(key=make_ec(index=79)), top))
+
+
+def intermediate_trusted() -> Row:
+    top = root()
+    middle = make("an intermediate authority", top, ca=True)
+    return Row((leaf(middle),), (middle,))
+
+
+def cross_signed() -> Row:
+    """The new root, signed by the old one too, sent to those who know only the old."""
+    old, key = root("the old root of this fleet"), make_ec(index=80)
+    new = make("the new root of this fleet", old, ca=True, key=key)
+    return Row((leaf(new), new), (old,))
+
+
+def stranger_in_between() -> Row:
+    top = root()
+    middle = make("an intermediate authority", top, ca=True)
+    return Row((leaf(middle), root("a stranger in the chain"), middle), (top,))
+
+
+def stranger_ed25519_behind() -> Row:
+    top = root()
+    return Row((leaf(top), make("a stranger behind it all", ca=True, key=make_ed())), (top,))
+
+
+def constraints(kind: str, value: str) -> x509.NameConstraints:
+    names: list[x509.GeneralName] = [x509.DNSName(value)] if kind == "dns" else [x509.IPAddress(ip_network(value))]
+    return x509.NameConstraints(names, None)
+
+
+ALLOWS = x509.NameConstraints(
+    [x509.DNSName("example.com"), x509.DNSName(ADDRESS), x509.IPAddress(ip_network("192.0.2.0/24"))], None
+)
+ELSEWHERE = constraints("dns", "example.org")
+POLICY = x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("1.2.3.4"), None)])
+ANY_POLICY, NOTICE = (
+    x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier("2.5.29.32.0"), qualifiers)])
+    for qualifiers in (None, [x509.UserNotice(None, "read this")])
+)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
+NC, EKU, SKI, AKI = x509.NameConstraints, x509.ExtendedKeyUsage, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
+BC, KU = x509.BasicConstraints, x509.KeyUsage
+P384, P521 = make_ec("secp384r1"), make_ec("secp521r1")
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "good, P-256": plain,
+    "good, RSA-2048": lambda: Row((leaf(t := root(key=make_rsa(2048)), key=make_rsa(2048, 1)),), (t,)),
+    "names: common name only": lambda: Row((make(HOST, t := root(), uses=(SERVER_AUTH,)),), (t,)),
+    "names: common name is the address": lambda: Row((make(ADDRESS, t := root(), uses=(SERVER_AUTH,)),), (t,)),
+    "names: iPAddress only": lambda: plain(names=san(f"ip:{ADDRESS}")),
+    "names: dNSName text only": lambda: plain(names=san(f"dns:{ADDRESS}", f"dns:{HOST}")),
+    "names: others": lambda: plain(names=san("dns:other.example.com", "ip:192.0.2.8", "dns:192.0.2.8")),
+    "names: wrong SAN, right common name": lambda: Row(
+        (make(HOST, t := root(), names=san("dns:b.example.com")),), (t,)
+    ),
+    "names: address SAN, right common name": lambda: Row((make(HOST, t := root(), names=san("ip:192.0.2.8")),), (t,)),
+    "names: wildcard": lambda: plain(names=san("dns:*.example.com")),
+    "names: wildcard too wide": lambda: plain(names=san("dns:*.com")),
+    "names: wildcard in the address": lambda: plain(names=san("dns:*.0.2.7")),
+    "names: capitals": lambda: plain(names=san("dns:UPDATE.Example.COM", f"ip:{ADDRESS}")),
+    "time: leaf expired": lambda: plain(start=-20 * DAY, end=-DAY),
+    "time: leaf not yet valid": lambda: plain(start=DAY),
+    "time: intermediate expired": lambda: below(start=-20 * DAY, end=-DAY),
+    "time: root expired": lambda: under(start=-20 * DAY, end=-DAY),
+    "time: root not yet valid": lambda: under(start=DAY),
+    "time: after 2050": lambda: under(end=40 * 365 * DAY),
+    "subject: root's is short": lambda: under(name="short"),
+    "version: root of version 1": version_1_root,
+    "version: intermediate of version 1": version_1_intermediate,
+    "version: leaf of version 1": version_1_leaf,
+    "extension: critical EKU on the leaf": lambda: plain(critical=(BC, KU, EKU)),
+    "extension: critical EKU on the intermediate": lambda: below(uses=(SERVER_AUTH,), critical=(BC, KU, EKU)),
+    "extension: EKU on the intermediate": lambda: below(uses=(SERVER_AUTH,)),
+    "extension: EKU clientAuth on the intermediate": lambda: below(uses=(CLIENT_AUTH,)),
+    "extension: EKU clientAuth on the root": lambda: under(uses=(CLIENT_AUTH,)),
+    "extension: EKU clientAuth on the leaf": lambda: plain(uses=(CLIENT_AUTH,)),
+    "extension: EKU anything on the leaf": lambda: plain(uses=(x509.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,)),
+    "extension: no EKU": lambda: plain(uses=()),
+    "extension: critical SAN": lambda: plain(critical=(BC, KU, x509.SubjectAlternativeName)),
+    "extension: critical policies": lambda: plain(others=(POLICY,), critical=(BC, KU, x509.CertificatePolicies)),
+    "extension: critical, any policy": lambda: plain(others=(ANY_POLICY,), critical=(BC, KU, x509.CertificatePolicies)),
+    "extension: critical policy with a notice": lambda: plain(
+        others=(NOTICE,), critical=(BC, KU, x509.CertificatePolicies)
+    ),
+    "extension: policy with a notice": lambda: plain(others=(NOTICE,)),
+    "extension: critical and unknown": lambda: plain(others=(UNKNOWN,), critical=(BC, KU, x509.UnrecognizedExtension)),
+    "extension: unknown": lambda: plain(others=(UNKNOWN,)),
+    "extension: critical SKI": lambda: plain(critical=(BC, KU, SKI)),
+    "constraints: critical, kept": lambda: below(constraints=ALLOWS, critical=(BC, KU, NC)),
+    "constraints: kept": lambda: below(constraints=ALLOWS),
+    "constraints: broken": lambda: below(constraints=ELSEWHERE),
+    "constraints: critical, broken": lambda: below(constraints=ELSEWHERE, critical=(BC, KU, NC)),
+    "constraints: address broken": lambda: below(constraints=constraints("ip", "198.51.100.0/24")),
+    "constraints: critical on the root, kept": lambda: under(constraints=ALLOWS, critical=(BC, KU, NC)),
+    "constraints: on the root, broken": lambda: under(constraints=ELSEWHERE),
+    "path: intermediate": below,
+    "path: intermediate with path length 0": lambda: below(path_length=0),
+    "path: two intermediates": lambda: three(0, 1, 2),
+    "path: length broken by an intermediate": lambda: three(0, 1, 2, first={"path_length": 0}),
+    "path: length of the root broken": lambda: three(0, 1, 2, top={"path_length": 1}),
+    "path: length of the root kept": lambda: three(0, 1, 2, top={"path_length": 2}),
+    "path: intermediate missing": lambda: Row(below().chain[:1], below().anchors),
+    "path: wrong order": lambda: three(0, 2, 1),
+    "path: root included": lambda: three(0, 1, 2, 3),
+    "path: root in the middle": lambda: three(0, 1, 3, 2),
+    "path: stranger in between": stranger_in_between,
+    "path: stranger with Ed25519 behind": stranger_ed25519_behind,
+    "path: cross-signed": cross_signed,
+    "path: unknown root": wrong_root,
+    "path: root of the same name, another key": impostor_root,
+    "path: two roots": two_roots,
+    "path: two roots of one name": twins,
+    "path: intermediate is the anchor": intermediate_trusted,
+    "self-signed leaf": self_signed,
+    "self-signed leaf, wrong name": lambda: self_signed(names=san("dns:other.example.com")),
+    "self-signed leaf, expired": lambda: self_signed(start=-20 * DAY, end=-DAY),
+    "self-signed leaf that is a CA": lambda: self_signed(ca=True, usage=usage("digital_signature", "key_cert_sign")),
+    "issuer: no CA": lambda: below(ca=False),
+    "issuer: no basic constraints": lambda: below(without=(BC,)),
+    "issuer: root is no CA": lambda: Row((leaf(t := make("a root that is no CA at all")),), (t,)),
+    "issuer: basic constraints not critical": lambda: below(critical=(KU,)),
+    "issuer: no keyCertSign": lambda: below(usage=usage("crl_sign")),
+    "issuer: root without keyCertSign": lambda: under(usage=usage("crl_sign")),
+    "issuer: no key usage": lambda: below(without=(KU,)),
+    "issuer: root without key usage": lambda: under(without=(KU,)),
+    "identifiers: leaf without AKI": lambda: plain(without=(AKI,)),
+    "identifiers: leaf without SKI": lambda: plain(without=(SKI,)),
+    "identifiers: intermediate without AKI": lambda: below(without=(AKI,)),
+    "identifiers: intermediate without SKI": lambda: below(without=(SKI,)),
+    "identifiers: root without SKI": lambda: under(without=(SKI,)),
+    "identifiers: root without AKI": lambda: under(without=(AKI,)),
+    "usage: leaf without any": lambda: plain(without=(KU,)),
+    "usage: leaf with keyEncipherment only": lambda: plain(key=make_rsa(2048, 1), usage=usage("key_encipherment")),
+    "usage: leaf with keyAgreement only": lambda: plain(usage=usage("key_agreement")),
+    "usage: leaf with nonRepudiation only": lambda: plain(usage=usage("content_commitment")),
+    "usage: leaf with keyCertSign": lambda: plain(usage=usage("digital_signature", "key_cert_sign")),
+    "key: RSA-1024 leaf": lambda: plain(key=make_rsa(1024)),
+    "key: RSA-1024 intermediate": lambda: below(key=make_rsa(1024)),
+    "key: RSA-1024 root": lambda: under(key=make_rsa(1024)),
+    "key: RSA-4096 root": lambda: under(key=make_rsa(4096)),
+    "key: RSA-4096 leaf": lambda: plain(key=make_rsa(4096)),
+    "key: P-384 leaf": lambda: plain(key=P384),
+    "key: P-384 root": lambda: under(key=P384),
+    "key: P-521 leaf": lambda: plain(key=P521),
+    "key: P-521 root": lambda: under(key=P521),
+    "key: Ed25519 leaf": lambda: plain(key=make_ed()),
+    "key: Ed25519 root": lambda: under(key=make_ed()),
+    "key: Ed25519 intermediate": lambda: below(key=make_ed()),
+    "signature: SHA-1 on the leaf": sha1_leaf,
+    "signature: SHA-1 on the root": sha1_root,
+    "signature: RSA-PSS on the leaf": pss_leaf,
+}
+
+
+@pytest.fixture(scope="module")
+def presenter() -> Iterator[Presenter]:
+    with presenting() as made:
+        yield made
+
+
+@pytest.mark.parametrize("title", ROWS)
+def test_every_stack_does_what_is_predicted(title: str, presenter: Presenter, tmp_path: Path) -> None:
+    row = ROWS[title]()
+    chain, anchors = [one.der for one in row.chain], [one.der for one in row.anchors]
+    presenter.present(chain, row.chain[0].key)
+    wrong = []
+    for name in (ADDRESS, HOST):
+        question = Question(presenter.port, anchors, name, NOW, tmp_path)
+        predicted = predict(chain, anchors, name, NOW)
+        for stack, ask in VERIFIERS.items():
+            accepted, said = ask(question)
+            if accepted is not predicted[stack].accepted:
+                reasons = [one.rule for one in predicted[stack].findings]
+                wrong.append(f"{stack.value} on {name}: {accepted} ({said}), predicted {reasons or 'acceptance'}")
+    assert not wrong
+
+
+def test_the_matrix_tells_the_stacks_apart() -> None:
+    """Each stack refuses something, and each pair of stacks disagrees somewhere: else the table would prove little."""
+    verdicts = set()
+    for row in (ROWS[title]() for title in ROWS if "4096" not in title):
+        chain, anchors = [one.der for one in row.chain], [one.der for one in row.anchors]
+        for name in (ADDRESS, HOST):
+            predicted = predict(chain, anchors, name, NOW)
+            verdicts.add(tuple(predicted[stack].accepted for stack in Stack))
+    assert len({index for one in verdicts for index in range(4) if not one[index]}) == 4
+    assert all(any(one[a] != one[b] for one in verdicts) for a in range(4) for b in range(a))
+
+
+def test_a_short_subject_is_dangerous_though_all_accept() -> None:
+    row = ROWS["subject: root's is short"]()
+    report = examine([row.chain[0].der], [row.anchors[0].der], HOST, NOW)
+    assert all(one.accepted for one in report.verdicts.values())
+    assert [one.rule for one in report.findings if one.dangerous] == ["short-subject"]
+    assert not report.good

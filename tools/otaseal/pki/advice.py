@@ -1,0 +1,103 @@
+"""What no stack refuses, and what still costs or crashes devices: the second table of `check`.
+
+Pure. A row returns one message for each thing found. `dangerous` rows make a chain bad although all accept
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .chain import Certificate
+from .profile import MIN_SUBJECT_BYTES, SERVER_DAYS
+from .rules import key_name
+
+__all__ = ["ADVICE", "Advice", "Chain"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The certificates as sent, leaf first, and the anchors."""
+
+    sent: tuple[Certificate, ...]
+    anchors: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A row: `find` returns a message for each thing found."""
+
+    id: str
+    fact: str
+    find: Callable[[Chain], list[str]]
+    hint: str
+    dangerous: bool = False
+
+
+def _short_subject(chain: Chain) -> list[str]:
+    return [
+        f"the subject of the anchor '{one.title}' encodes to {len(one.subject)} bytes, and the device copies 32"
+        for one in chain.anchors
+        if len(one.subject) < MIN_SUBJECT_BYTES
+    ]
+
+
+def _shadowed(chain: Chain) -> list[str]:
+    subjects = [one.subject for one in chain.anchors]
+    return [
+        f"there is another anchor with the subject '{one.title}', and the device finds only the first"
+        for index, one in enumerate(chain.anchors)
+        if one.subject in subjects[:index]
+    ]
+
+
+def _weak_key(chain: Chain) -> list[str]:
+    found = [(one, *key_name(one)) for one in dict.fromkeys((*chain.sent, *chain.anchors))]
+    return [
+        f"'{one.title}' has an RSA key of {bits} bits, which the device accepts and anybody can afford to break"
+        for one, kind, bits in found
+        if kind == "RSA" and bits < 2048
+    ]
+
+
+def _weak_hash(chain: Chain) -> list[str]:
+    hashed = [(one, one.x509.signature_hash_algorithm) for one in chain.sent if not one.self_issued]
+    return [
+        f"'{one.title}' is signed over SHA-1, which the device accepts" for one, x in hashed if x and x.name == "sha1"
+    ]
+
+
+def _dear_key(chain: Chain) -> list[str]:
+    found = [(one, *key_name(one)) for one in dict.fromkeys((*chain.sent, *chain.anchors))]
+    return [
+        f"'{one.title}' has a key that costs the device several times an RSA-2048 handshake: {kind} {bits}"
+        for one, kind, bits in found
+        if (kind == "RSA" and bits > 2048) or (kind == "P" and bits > 256)
+    ]
+
+
+def _root_sent(chain: Chain) -> list[str]:
+    return [f"the root '{one.title}' is sent" for one in chain.sent[1:] if one.self_issued]
+
+
+def _long_life(chain: Chain) -> list[str]:
+    leaf = chain.sent[0].x509
+    days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days
+    return [f"the server's certificate is valid for {days} days"] if days > SERVER_DAYS else []
+
+
+def _anchor_is_server(chain: Chain) -> list[str]:
+    return ["the server's own certificate is the trust anchor"] if chain.sent[0] in chain.anchors else []
+
+
+ADVICE = (
+    Advice("short-subject", "F18", _short_subject, "issue the root anew with a longer name", dangerous=True),
+    Advice("shadowed-anchor", "F17", _shadowed, "drop one of them, or issue it under another name", dangerous=True),
+    Advice("weak-key", "F2, F26", _weak_key, "RSA needs 2048 bits", dangerous=True),
+    Advice("weak-hash", "F26", _weak_hash, "sign with SHA-256", dangerous=True),
+    Advice("dear-key", "F27d", _dear_key, "RSA-2048 or P-256, for the server and above it"),
+    Advice("root-sent", "F27b", _root_sent, "leave it out: whoever trusts it has it"),
+    Advice("long-life", "F27b", _long_life, f"browsers and Apple's stack take {SERVER_DAYS} days at most"),
+    Advice("anchor-is-server", "F18c", _anchor_is_server, "trust a CA: this one cannot be renewed without the devices"),
+)

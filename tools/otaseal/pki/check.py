@@ -1,0 +1,116 @@
+"""A verdict for a chain on each stack, rule by rule with the fix, and what no stack refuses but somebody
+should know.
+
+Pure: DER in, findings out; `now` is passed in. `predict` answers "who accepts this", `examine` adds advice
+and what expires within 90 days. What fetches a chain from a live server is in `live`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .advice import ADVICE, Chain
+from .chain import Certificate, Stack, build_path
+from .rules import RULES, Case
+
+__all__ = ["Expiry", "Finding", "Report", "Verdict", "examine", "expiring", "predict"]
+
+EXPIRY_WARNING = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, by which rule and fact, and the fix; `stacks` refuse for it (none: advice only)."""
+
+    rule: str
+    fact: str
+    message: str
+    hint: str
+    stacks: tuple[Stack, ...] = ()
+    dangerous: bool = False  # nobody refuses, and a device would crash or take what it should not
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether one stack accepts, and if not every reason."""
+
+    stack: Stack
+    findings: tuple[Finding, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the stack accepts the chain."""
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """A certificate that runs out: its subject and when (aware, UTC)."""
+
+    title: str
+    not_after: datetime
+
+
+@dataclass(frozen=True)
+class Report:
+    """All about one chain: a verdict for each stack, each finding once, what expires soon."""
+
+    verdicts: dict[Stack, Verdict]
+    findings: tuple[Finding, ...]
+    expiring: tuple[Expiry, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether every stack accepts, and nothing is dangerous."""
+        return all(one.accepted for one in self.verdicts.values()) and not any(x.dangerous for x in self.findings)
+
+
+def predict(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> dict[Stack, Verdict]:
+    """Return what each stack says to `chain` (DER, as sent, leaf first) under `anchors` (DER) for `name` at
+    `now`.
+
+    `name` is a host name, or an address as text. Raises InputError for what is no certificate, and an empty
+    chain.
+    """
+    return _predict([Certificate(one) for one in chain], [Certificate(one) for one in anchors], name, now)
+
+
+def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> Report:
+    """Return the verdicts of `predict`, each finding once with all who refuse for it, advice, and what
+    expires soon.
+
+    Raises InputError as `predict` does.
+    """
+    sent, trusted = [Certificate(one) for one in chain], [Certificate(one) for one in anchors]
+    verdicts = _predict(sent, trusted, name, now)
+    merged: dict[tuple[str, str], Finding] = {}
+    for verdict in verdicts.values():
+        for one in verdict.findings:
+            before = merged[one.rule, one.message].stacks if (one.rule, one.message) in merged else ()
+            merged[one.rule, one.message] = Finding(one.rule, one.fact, one.message, one.hint, (*before, verdict.stack))
+    advice = [
+        Finding(rule.id, rule.fact, message, rule.hint, dangerous=rule.dangerous)
+        for rule in ADVICE
+        for message in rule.find(Chain(tuple(sent), tuple(trusted)))
+    ]
+    return Report(verdicts, (*merged.values(), *advice), expiring([*chain, *anchors], now))
+
+
+def expiring(certificates: Sequence[bytes], now: datetime, within: timedelta = EXPIRY_WARNING) -> tuple[Expiry, ...]:
+    """Return those of `certificates` (DER) that run out `within` that time, or have; the first to go comes first."""
+    seen = {one: one.x509.not_valid_after_utc for one in (Certificate(der) for der in certificates)}
+    soon = [Expiry(one.title, end) for one, end in seen.items() if end - now <= within]
+    return tuple(sorted(soon, key=lambda one: one.not_after))
+
+
+def _predict(chain: list[Certificate], anchors: list[Certificate], name: str, now: datetime) -> dict[Stack, Verdict]:
+    loaded = tuple(dict.fromkeys([*chain, *anchors]))
+    verdicts = {}
+    for stack in Stack:
+        case = Case(stack, build_path(stack, chain, anchors, now), name, now, loaded)
+        hits = ((rule, rule.find(case)) for rule in RULES if stack in rule.stacks)
+        found = [Finding(rule.id, rule.fact, text, rule.hint, (stack,)) for rule, text in hits if text is not None]
+        verdicts[stack] = Verdict(stack, tuple(found))
+    return verdicts

@@ -1,0 +1,308 @@
+"""The rules by which the stacks refuse a chain, as a table: id, fact, who refuses, what to do.
+
+Pure. A rule looks at one stack's path and returns what is wrong, or None. Each row was found in the stack's
+own source or by asking it (tests/pki asks all of them about every row of a matrix). What is dangerous or dear
+without being refused is in `advice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .chain import Certificate, Path, Stack
+from .matching import breaks_name_constraints, matches
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+__all__ = ["RULES", "Case", "Rule", "key_name"]
+
+_STRICT = (Stack.OPENSSL,)
+_OPENSSL = (Stack.OPENSSL, Stack.CURL)
+_NOT_BEARSSL = (Stack.MBEDTLS, *_OPENSSL)
+_ALL = (Stack.BEARSSL, *_NOT_BEARSSL)
+
+# Extensions that may be critical. BearSSL: src/x509/x509_minimal.t0; mbedTLS 2.28: x509_get_crt_ext; OpenSSL
+# 3: X509_supported_extension. Object identifiers, because a stack compares those.
+_BASIC = {"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.32"}  # key usage, SAN, basic constraints, policies
+_BEARSSL_CRITICAL = _BASIC | {
+    *("2.5.29.9", "2.5.29.14", "2.5.29.18", "2.5.29.31", "2.5.29.35", "2.5.29.46"),
+    *("1.3.6.1.5.5.7.1.1", "1.3.6.1.5.5.7.1.11"),
+}
+_MBEDTLS_CRITICAL = _BASIC | {"2.5.29.37", "2.16.840.1.113730.1.1"}
+_OPENSSL_CRITICAL = _BASIC | {
+    *("2.5.29.28", "2.5.29.30", "2.5.29.31", "2.5.29.33", "2.5.29.36", "2.5.29.37", "2.5.29.54"),
+    *("2.16.840.1.113730.1.1", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14"),
+}
+_ANY_POLICY = "2.5.29.32.0"
+_MAY_BE_CRITICAL = {
+    Stack.BEARSSL: _BEARSSL_CRITICAL,
+    Stack.MBEDTLS: _MBEDTLS_CRITICAL,
+    Stack.OPENSSL: _OPENSSL_CRITICAL,
+    Stack.CURL: _OPENSSL_CRITICAL,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stack's question: is this path good for `name` at `now`? `loaded`: all that the stack had to parse."""
+
+    stack: Stack
+    path: Path
+    name: str
+    now: datetime
+    loaded: tuple[Certificate, ...]
+
+    @property
+    def inspected(self) -> tuple[Certificate, ...]:
+        """What is looked at as a certificate: to BearSSL an anchor is only a name and a key (F20)."""
+        return self.path.sent if self.stack is Stack.BEARSSL else self.path.all
+
+    @property
+    def issuers(self) -> tuple[Certificate, ...]:
+        """The inspected certificates that issue another one."""
+        return self.inspected[1:]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason to refuse: `find` returns what is wrong or None, `stacks` are those that care."""
+
+    id: str
+    fact: str
+    stacks: tuple[Stack, ...]
+    find: Callable[[Case], str | None]
+    hint: str
+
+
+def key_name(certificate: Certificate) -> tuple[str, int]:
+    """Return the kind of key and its size in bits: ("RSA", 2048), ("P", 256), ("Ed25519", 256), ("unknown", 0)."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    key = certificate.key
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA", key.key_size
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        known = {"secp256r1", "secp384r1", "secp521r1"}
+        return ("P" if key.curve.name in known else key.curve.name), key.key_size
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "Ed25519", 256
+    return "unknown", 0
+
+
+def _untrusted(case: Case) -> str | None:
+    return case.path.gap if case.path.anchor is None else None
+
+
+def _wrong_name(case: Case) -> str | None:
+    if matches(case.stack, case.path.leaf, case.name):
+        return None
+    return f"'{case.path.leaf.title}' is not for '{case.name}'"
+
+
+def _expired(case: Case) -> str | None:
+    for one in case.inspected:
+        if case.now > one.x509.not_valid_after_utc:
+            return f"'{one.title}' expired on {one.x509.not_valid_after_utc:%Y-%m-%d}"
+    return None
+
+
+def _not_yet_valid(case: Case) -> str | None:
+    for one in case.inspected:
+        if case.now < one.x509.not_valid_before_utc:
+            return f"'{one.title}' is valid only from {one.x509.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _not_a_ca(case: Case) -> str | None:
+    issuers = case.path.all[1:]
+    return next((f"'{one.title}' issues, and is no CA" for one in issuers if not _may_issue(case, one)), None)
+
+
+def _may_issue(case: Case, issuer: Certificate) -> bool:
+    from cryptography import x509
+
+    trusted = issuer is case.path.anchor
+    if case.stack is Stack.MBEDTLS and trusted and not issuer.is_version_3:
+        return True
+    if case.stack is Stack.CURL and trusted and issuer.extension(x509.BasicConstraints) is None:
+        usage = issuer.extension(x509.KeyUsage)
+        return usage.key_cert_sign if usage else not issuer.is_version_3 and issuer.self_issued
+    return issuer.is_ca
+
+
+def _may_not_sign(case: Case) -> str | None:
+    from cryptography import x509
+
+    for one in case.issuers:
+        usage = one.extension(x509.KeyUsage)
+        if usage is not None and not usage.key_cert_sign:
+            return f"'{one.title}' issues, and its key usage lacks keyCertSign"
+    return None
+
+
+def _too_long(case: Case) -> str | None:
+    from cryptography import x509
+
+    for index, one in enumerate(case.inspected):
+        found = one.extension(x509.BasicConstraints) if index else None
+        below = sum(not lower.self_issued for lower in case.path.sent[1:index])
+        if case.stack is Stack.BEARSSL:
+            below = index - 1
+        if found is not None and found.path_length is not None and found.path_length < below:
+            return f"'{one.title}' allows {found.path_length} intermediates below it, and there are {below}"
+    return None
+
+
+def _critical(case: Case) -> str | None:
+    looked_at = case.loaded if case.stack is Stack.MBEDTLS else case.inspected
+    for one in looked_at:
+        for extension in one.extensions:
+            known = extension.oid.dotted_string in _MAY_BE_CRITICAL[case.stack]
+            if extension.critical and not (known and _understood(case.stack, extension.value)):
+                return f"'{one.title}' has a critical extension that is not understood, {_title(extension.oid)}"
+    return None
+
+
+def _understood(stack: Stack, value: x509.ExtensionType) -> bool:
+    """Policies depend on what they say: mbedTLS knows anyPolicy alone, BearSSL no qualifier but a pointer to a CPS."""
+    from cryptography import x509
+
+    if not isinstance(value, x509.CertificatePolicies):
+        return True
+    if stack is Stack.MBEDTLS:
+        return all(one.policy_identifier.dotted_string == _ANY_POLICY for one in value)
+    qualifiers = [one for policy in value for one in policy.policy_qualifiers or ()]
+    return stack is not Stack.BEARSSL or all(isinstance(one, str) for one in qualifiers)
+
+
+def _title(oid: x509.ObjectIdentifier) -> str:
+    known: str = getattr(oid, "_name", "")
+    return known if known and known != "Unknown OID" else oid.dotted_string
+
+
+def _constrained(case: Case) -> str | None:
+    from cryptography import x509
+
+    for one in case.issuers:
+        constraints = one.extension(x509.NameConstraints)
+        wrong = breaks_name_constraints(case.path.leaf, constraints) if constraints else None
+        if wrong is not None:
+            return f"'{one.title}' may not issue for '{wrong}', by its name constraints"
+    return None
+
+
+def _no_key_identifiers(case: Case) -> str | None:
+    from cryptography import x509
+
+    path = case.inspected
+    for index, one in enumerate(path):
+        last = index == len(path) - 1
+        if not one.is_version_3:
+            continue  # it cannot have any, and is let through
+        if not last and one.extension(x509.AuthorityKeyIdentifier) is None:
+            return f"'{one.title}' has no authority key identifier"
+        if one.is_ca and one.extension(x509.SubjectKeyIdentifier) is None:
+            return f"'{one.title}' has no subject key identifier"
+    return None
+
+
+def _against_profile(case: Case) -> str | None:
+    from cryptography import x509
+
+    for one in case.inspected:
+        usage = one.extension(x509.KeyUsage)
+        if one.is_ca and not any(x.critical for x in one.extensions if isinstance(x.value, x509.BasicConstraints)):
+            return f"'{one.title}' is a CA, and its basic constraints are not critical"
+        if one.is_ca and usage is None:
+            return f"'{one.title}' is a CA without a key usage"
+        if not one.is_ca and usage is not None and usage.key_cert_sign:
+            return f"'{one.title}' is no CA, and its key usage has keyCertSign"
+        for extension in one.extensions:
+            identifier = isinstance(extension.value, x509.AuthorityKeyIdentifier | x509.SubjectKeyIdentifier)
+            if identifier and extension.critical:
+                return f"'{one.title}' has a key identifier that is critical"
+    return None
+
+
+def _leaf_cannot_sign(case: Case) -> str | None:
+    from cryptography import x509
+
+    usage = case.path.leaf.extension(x509.KeyUsage)
+    if usage is None or usage.digital_signature:
+        return None
+    if case.stack in _OPENSSL and (usage.key_encipherment or usage.key_agreement):
+        return None  # by TLS 1.3; in TLS 1.2 the server itself offers no such certificate
+    return f"the key usage of '{case.path.leaf.title}' lacks digitalSignature"
+
+
+def _not_for_servers(case: Case) -> str | None:
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    wanted = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    looked_at = case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected
+    if case.stack is not Stack.MBEDTLS:
+        wanted.discard(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    for one in looked_at:
+        uses = one.extension(x509.ExtendedKeyUsage)
+        if uses is not None and not wanted & set(uses):
+            return f"the extended key usage of '{one.title}' has no serverAuth"
+    return None
+
+
+def _unusable_key(case: Case) -> str | None:
+    for one in case.path.all:
+        kind, bits = key_name(one)
+        if not _key_usable(case.stack, kind, bits, anchor=one is case.path.anchor and not case.path.direct):
+            return f"'{one.title}' has a key of a kind or size that is refused: {kind} {bits}"
+    return None
+
+
+def _key_usable(stack: Stack, kind: str, bits: int, *, anchor: bool) -> bool:
+    if stack is Stack.BEARSSL:
+        return kind == "P" or (kind == "RSA" and bits <= 4096 and (bits >= 1017 or anchor))
+    if kind == "RSA":
+        return 2048 <= bits <= (8192 if stack is Stack.MBEDTLS else 16384)
+    return kind == "P" or (kind == "Ed25519" and stack is not Stack.MBEDTLS)
+
+
+def _weak_signature(case: Case) -> str | None:
+    for one in case.path.sent[:0] if case.path.direct else case.path.sent:
+        hash_name = one.x509.signature_hash_algorithm.name if one.x509.signature_hash_algorithm else "sha512"
+        weak = {"md5"} if case.stack is Stack.BEARSSL else {"md5", "sha1"}
+        if hash_name in weak:
+            return f"'{one.title}' is signed over {hash_name.upper()}"
+    return None
+
+
+def _unknown_padding(case: Case) -> str | None:
+    from cryptography.x509.oid import SignatureAlgorithmOID
+
+    for one in () if case.path.direct else case.path.sent:
+        if one.x509.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+            return f"'{one.title}' is signed with RSA-PSS"
+    return None
+
+
+RULES = (
+    Rule("untrusted", "F16, F27b", _ALL, _untrusted, "send each issuer in order behind the leaf, trust the root above"),
+    Rule("name", "F22", _ALL, _wrong_name, "put each address into the SAN twice: as iPAddress and as dNSName text"),
+    Rule("expired", "F20, F25", _ALL, _expired, "renew it; to the device an expired root is still good"),
+    Rule("not-yet-valid", "F25", _ALL, _not_yet_valid, "set the clock, or back-date the certificate a little"),
+    Rule("not-a-ca", "F18c", _ALL, _not_a_ca, "issue it with critical basicConstraints CA:TRUE"),
+    Rule("no-key-cert-sign", "RFC 5280 4.2.1.3", _ALL, _may_not_sign, "a CA's key usage needs keyCertSign"),
+    Rule("path-length", "RFC 5280 4.2.1.9", _ALL, _too_long, "issue from the root itself, or raise its path length"),
+    Rule("critical-extension", "F23", _ALL, _critical, "make it not critical: an extended key usage never needs to be"),
+    Rule("name-constraints", "F19", _OPENSSL, _constrained, "use a CA without name constraints"),
+    Rule("key-identifiers", "F24", _STRICT, _no_key_identifiers, "issue it with SKI and AKI"),
+    Rule("strict-profile", "F24", _STRICT, _against_profile, "issue it with the extensions RFC 5280 asks for"),
+    Rule("no-digital-signature", "F27b", _ALL, _leaf_cannot_sign, "add digitalSignature"),
+    Rule("not-for-servers", "F23", _NOT_BEARSSL, _not_for_servers, "issue it for serverAuth"),
+    Rule("key", "F19, F26", _ALL, _unusable_key, "RSA-2048 or P-256 work everywhere"),
+    Rule("weak-signature", "F26", _ALL, _weak_signature, "sign with SHA-256"),
+    Rule("signature-padding", "F26", (Stack.BEARSSL,), _unknown_padding, "sign with PKCS#1 v1.5, or ECDSA"),
+)
