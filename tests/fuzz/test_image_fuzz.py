@@ -1,0 +1,81 @@
+"""Any bytes parse and serialise to themselves or raise our error: signed images, and what judges and tells of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import make_rsa
+from otaseal import gzip_payload, image, inspection, stock_core
+from otaseal.errors import InputError
+from otaseal.esp8266 import FlashMode
+from support.images import Signer, build_image
+
+
+@cache
+def valid() -> tuple[bytes, ...]:
+    raw = build_image()
+    packed = gzip_payload.compress(raw)
+    signer = Signer(make_rsa(2048))
+    return raw, packed, image.sign(raw, signer), image.sign(packed, signer)
+
+
+trailers = st.one_of(st.integers(0, 600), st.integers(0, 0xFFFFFFFF)).map(lambda word: struct.pack("<I", word))
+made_up = st.tuples(st.binary(max_size=700), trailers).map(b"".join)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """Draw a valid file with a few bytes changed, a piece cut out or put in, or its end cut off."""
+    data = bytearray(draw(st.sampled_from(valid())))
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(len(data) - 1, 0)))
+        length = draw(st.integers(0, 8))
+        data[place : place + length] = draw(st.binary(max_size=8))
+    return bytes(data[: draw(st.integers(len(data) - 300, len(data)))])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=700), made_up, mutated()))
+def test_signed_images_survive_or_are_refused(data: bytes) -> None:
+    with contextlib.suppress(InputError):
+        parsed = image.parse(data)
+        assert image.serialise(parsed) == data
+        assert parsed.payload
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(made_up, mutated()))
+def test_what_verifies_is_what_was_signed(data: bytes) -> None:
+    with contextlib.suppress(InputError):
+        assert image.verify(data, make_rsa(2048).public_key()) in valid()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(made_up, mutated()))
+def test_what_is_signed_is_accepted_and_never_signed_twice(payload: bytes) -> None:
+    with contextlib.suppress(InputError):
+        signed = image.sign(payload, Signer(make_rsa(2048)))
+        assert image.is_signed(signed)
+        assert not image.is_signed(payload)
+        key = make_rsa(2048).public_key()
+        mode = FlashMode(payload[2]) if payload[2] < 4 else FlashMode.DIO
+        assert stock_core.judge(signed, stock_core.StockDevice("3.0.2", key, mode)).accepted == (
+            gzip_payload.is_gzip(payload) or payload[2] < 4
+        )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.binary(max_size=700), made_up, mutated()))
+def test_every_file_is_judged_and_told_of(data: bytes) -> None:
+    found = inspection.inspect(data, {"key": make_rsa(2048).public_key()})
+    assert json.dumps(found.as_dict())
+    assert found.lines()
+    for outcome in found.outcomes.values():
+        assert outcome.accepted or outcome.error
+        assert not (outcome.boots and outcome.bricks)

@@ -1,0 +1,270 @@
+"""The model against the facts. Its signature check is held against BearSSL itself in peers/test_signature_peer.py."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import gzip_payload, image, stock_core
+from otaseal.errors import ConfigError
+from otaseal.esp8266 import FlashMode
+from otaseal.stock_core import Outcome, StockDevice, UpdateError, judge
+from support.images import CORES, Signer, build_image
+
+KIB = 1024
+every_core = pytest.mark.parametrize("core", CORES)
+
+
+def sign(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
+    """Sign anything, also what `image.sign` refuses."""
+    return image.serialise(image.SignedImage(payload, Signer(key).sign(payload)))
+
+
+def kind(outcome: Outcome) -> str:
+    if outcome.accepted:
+        return "boots" if outcome.boots else "bricks" if outcome.bricks else "keeps"
+    return str(outcome.error)
+
+
+def verdict(data: bytes, device: StockDevice) -> tuple[str, str]:
+    outcome = judge(data, device)
+    assert (outcome.error is None) == outcome.accepted
+    assert outcome.reason
+    return kind(outcome), outcome.fact
+
+
+@every_core
+@pytest.mark.parametrize("bits", [2048, 3072, 4096])
+def test_a_signed_raw_image_boots(core: str, bits: int, rsa_keys: Callable[..., rsa.RSAPrivateKey]) -> None:
+    key = rsa_keys(bits)
+    signed = image.sign(build_image(core=core), Signer(key))
+    assert verdict(signed, StockDevice(core, key.public_key())) == ("boots", "F11")
+
+
+@every_core
+def test_nothing_else_gets_past_the_key(
+    core: str, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey, rsa_keys: Callable[..., rsa.RSAPrivateKey]
+) -> None:
+    device, raw = StockDevice(core, rsa_key.public_key()), build_image()
+    sign_error = str(int(UpdateError.SIGN))
+    assert verdict(raw, device) == (sign_error, "F1")
+    assert verdict(image.sign(raw, Signer(other_rsa_key)), device) == (sign_error, "F1")
+    assert verdict(image.sign(raw, Signer(rsa_keys(3072))), device) == (sign_error, "F1")
+    assert verdict(b"\xe9\0\0\0" + struct.pack("<I", 256), device) == (sign_error, "F1")
+    assert verdict(image.sign_legacy(raw, rsa_key), device) == (sign_error, "F1") if legacy_works() else True
+
+
+def legacy_works() -> bool:
+    from cryptography.hazmat.primitives.asymmetric import utils
+
+    return hasattr(utils, "NoDigestInfo")
+
+
+@every_core
+def test_the_length_word_must_be_that_of_the_key(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    signed = image.sign(build_image(), Signer(rsa_key))
+    for word in (0, 255, 257, 512, 0x01000100):
+        changed = signed[:-4] + struct.pack("<I", word)
+        assert verdict(changed, StockDevice(core, rsa_key.public_key())) == ("12", "F1")
+
+
+def mersenne_key(exponent: int) -> tuple[rsa.RSAPublicKey, Callable[[bytes], bytes]]:
+    """Return a public key and what signs with it, in sizes that a key generator refuses: from two Mersenne primes."""
+    p, q = (1 << 521) - 1, (1 << exponent) - 1
+    n, phi, e = p * q, (p - 1) * (q - 1), 65537
+    d, size = pow(e, -1, phi), (n.bit_length() + 7) // 8
+
+    def signature(payload: bytes) -> bytes:
+        info = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(payload).digest()
+        block = b"\0\1" + b"\xff" * (size - 3 - len(info)) + b"\0" + info
+        return pow(int.from_bytes(block, "big"), d, n).to_bytes(size, "big")
+
+    return rsa.RSAPublicNumbers(e, n).public_key(), signature
+
+
+@every_core
+@pytest.mark.parametrize(("exponent", "verified"), [(607, True), (4253, False)])
+def test_the_model_knows_no_lower_bound_but_bearssls_upper_one(core: str, exponent: int, verified: bool) -> None:
+    """1128 bits: far below ours, and devices verify it all the same; 4774 bits: BearSSL gives up (F2)."""
+    key, make = mersenne_key(exponent)
+    payload = build_image()
+    signature = make(payload)
+    signed = payload + signature + struct.pack("<I", len(signature))
+    assert judge(signed, StockDevice(core, key)).accepted is verified
+
+
+@every_core
+@pytest.mark.parametrize("chip", list(FlashMode))
+@pytest.mark.parametrize("built_for", list(FlashMode))
+def test_flash_mode_trap(core: str, chip: FlashMode, built_for: FlashMode, rsa_key: rsa.RSAPrivateKey) -> None:
+    raw = build_image(mode=built_for.name.lower())
+    device = StockDevice(core, rsa_key.public_key(), chip)
+    own = chip is built_for
+    assert verdict(image.sign(raw, Signer(rsa_key)), device) == (("boots", "F11") if own else ("12", "F7"))
+    assert verdict(raw, StockDevice(core, None, chip)) == (("boots", "F5") if own else ("boots", "F7"))
+    if core != "2.7.4":
+        packed = image.sign(gzip_payload.compress(raw), Signer(rsa_key))
+        assert verdict(packed, device) == (("boots", "F11") if own else ("boots", "F7"))
+
+
+@every_core
+def test_a_changed_byte_2_is_put_right_by_the_chip(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    signed = image.sign(build_image(mode="dio"), Signer(rsa_key))
+    for value in range(256):
+        changed = signed[:2] + bytes([value]) + signed[3:]
+        expected = "F11" if value == FlashMode.DIO else "F7"
+        assert verdict(changed, StockDevice(core, rsa_key.public_key(), FlashMode.DIO)) == ("boots", expected)
+
+
+@pytest.mark.parametrize("surplus", [1, 2, 3])
+@pytest.mark.parametrize(("core", "expected"), [("2.7.4", "boots"), ("3.0.2", "boots"), ("3.1.2", "12")])
+def test_a_payload_that_is_no_multiple_of_4(core: str, expected: str, surplus: int, rsa_key: rsa.RSAPrivateKey) -> None:
+    signed = sign(build_image() + b"xyz"[:surplus], rsa_key)
+    assert verdict(signed, StockDevice(core, rsa_key.public_key())) == (expected, "F8" if expected == "12" else "F11")
+
+
+def test_the_bytes_that_3_1_2_hashes_instead_are_those_of_the_chunk_before(rsa_key: rsa.RSAPrivateKey) -> None:
+    """Not a way to sign, but what the code does: where the chunk before has the same bytes, it goes unnoticed."""
+    raw = build_image(code_size=(-len(build_image(code_size=0)) % 128))
+    assert len(raw) % 128 == 0
+    signed = sign(raw + raw[-128:-125], rsa_key)
+    assert judge(signed, StockDevice("3.1.2", rsa_key.public_key())).accepted
+    alone = sign(b"\xe9\0\2", rsa_key)
+    assert verdict(alone, StockDevice("3.1.2", rsa_key.public_key())) == ("12", "F8")
+
+
+@pytest.mark.parametrize(
+    ("core", "expected"), [("2.7.4", ("bricks", "F8b")), ("3.0.2", ("boots", "F11")), ("3.1.2", ("boots", "F11"))]
+)
+def test_a_signed_gzip(core: str, expected: tuple[str, str], rsa_key: rsa.RSAPrivateKey) -> None:
+    signed = image.sign(gzip_payload.compress(build_image()), Signer(rsa_key))
+    assert verdict(signed, StockDevice(core, rsa_key.public_key())) == expected
+
+
+@every_core
+def test_a_signed_gzip_bricks_a_device_that_verifies_nothing(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    member = gzip_payload.compress(build_image())
+    assert verdict(member, StockDevice(core)) == ("boots", "F5")
+    assert verdict(image.sign(member, Signer(rsa_key)), StockDevice(core)) == ("bricks", "F8b")
+
+
+RAW = build_image()
+MEMBER = gzip_payload.compress(RAW)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (MEMBER + bytes(4), "keeps"),
+        (MEMBER + b"\x01\0\0\0", "bricks"),
+        (MEMBER[:-4] + struct.pack("<I", len(RAW) - 1), "bricks"),
+        (MEMBER[:-4] + struct.pack("<I", len(RAW) + 1), "boots"),
+        (MEMBER[:-4] + b"\0\0\0\x80", "keeps"),
+        (gzip_payload.compress(RAW[:2000]) + gzip_payload.compress(RAW[2000:]), "bricks"),
+        (MEMBER[:40] + b"\xff\xff\xff\xff" + MEMBER[44:], "bricks"),
+        (MEMBER[:2] + b"\x07" + MEMBER[3:], "keeps"),
+        (MEMBER[:3] + b"\x80" + MEMBER[4:], "keeps"),
+        (MEMBER[:1] + b"\x8c" + MEMBER[2:], "10"),
+        (gzip_payload.compress(bytes(5000)), "bricks"),
+    ],
+)
+@pytest.mark.parametrize("core", ["3.0.2", "3.1.2"])
+def test_what_eboot_makes_of_a_gzip_that_is_signed_all_the_same(
+    core: str, payload: bytes, expected: str, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    result, fact = verdict(sign(payload, rsa_key), StockDevice(core, rsa_key.public_key()))
+    assert (result, fact) == (expected, "F9" if expected == "10" else "F8b")
+
+
+@every_core
+@pytest.mark.parametrize("fields", ["extra", "name", "header crc"])
+def test_eboot_skips_all_optional_fields(core: str, fields: str) -> None:
+    from dataclasses import replace
+
+    member = gzip_payload.parse(MEMBER)
+    if fields == "extra":
+        member = member.with_subfield(b"ab", b"content")
+    elif fields == "name":
+        member = replace(member, name=b"firmware.bin", comment=b"")
+    else:
+        member = replace(member, header_crc=True)
+    assert verdict(gzip_payload.serialise(member), StockDevice(core)) == ("boots", "F5")
+
+
+@every_core
+def test_an_image_that_cannot_start_is_copied_all_the_same(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    device = StockDevice(core, rsa_key.public_key())
+    damaged = RAW[:64] + bytes([RAW[64] ^ 1]) + RAW[65:]
+    assert verdict(sign(damaged, rsa_key), device) == ("bricks", "F8b")  # the boot ROM checks this checksum
+    cut = build_image(code_size=2000)[:-1200]
+    assert verdict(sign(cut, rsa_key), device) == ("bricks", "F8b")
+    assert verdict(cut, StockDevice(core)) == ("bricks", "F8b")
+
+
+@every_core
+def test_a_signed_image_signed_again_boots(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    """The device takes it (F8c): that is why `image.sign` refuses."""
+    twice = sign(sign(RAW, rsa_key), rsa_key)
+    assert verdict(twice, StockDevice(core, rsa_key.public_key())) == ("boots", "F11")
+
+
+@every_core
+def test_first_byte(core: str) -> None:
+    for first in range(256):
+        expected = ("boots", "F5") if first == 0xE9 else ("10", "F9")  # 0x1f alone is no gzip, which shows at the end
+        assert verdict(bytes([first]) + RAW[1:], StockDevice(core)) == expected
+    assert verdict(b"", StockDevice(core))[0] == "5"
+
+
+@every_core
+def test_space(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    """Running sketch and update with its trailer, each in whole sectors, have to fit to the byte (F10)."""
+    raw = build_image(code_size=3 * 4096 - 200)
+    signed = sign(raw, rsa_key)
+    assert len(raw) <= 16 * KIB < len(signed), "the trailer has to make the difference"
+
+    def device(running: int, start: int, key: rsa.RSAPublicKey | None = None) -> StockDevice:
+        return StockDevice(core, key, running_sketch_size=running, fs_start=start)
+
+    assert verdict(raw, device(8 * KIB, 24 * KIB))[0] == "boots"
+    assert verdict(raw, device(8 * KIB + 1, 24 * KIB)) == ("4", "F10")
+    assert verdict(signed, device(8 * KIB, 24 * KIB, rsa_key.public_key())) == ("4", "F10")
+    assert verdict(signed, device(8 * KIB, 28 * KIB, rsa_key.public_key()))[0] == "boots"
+    assert verdict(raw, device(1, 4 * KIB)) == ("4", "F10")
+
+
+def test_a_gzip_that_grows_over_itself() -> None:
+    """What unpacks faster than it is read reaches the place it is read from, and eboot does not look (F10)."""
+    noise = random.Random(2).randbytes(12 * 4096)
+    grows_early = gzip_payload.compress(build_image(embedded=bytes(40 * 4096) + noise))
+    grows_late = gzip_payload.compress(build_image(embedded=noise + bytes(40 * 4096)))
+    for start, early, late in (
+        (1024 * KIB, ("boots", "F5"), ("boots", "F5")),
+        (220 * KIB, ("bricks", "F10"), ("boots", "F5")),
+        (100 * KIB, ("bricks", "F10"), ("boots", "F10")),  # over the filesystem, all the same
+    ):
+        device = StockDevice("3.1.2", fs_start=start)
+        assert verdict(grows_early, device) == early
+        assert verdict(grows_late, device) == late
+
+
+@every_core
+def test_flash_size(core: str) -> None:
+    raw = build_image(size="4M")
+    assert verdict(raw, StockDevice(core, flash_size=4096 * KIB))[0] == "boots"
+    assert verdict(raw, StockDevice(core, flash_size=1024 * KIB)) == ("9", "F10")
+    assert verdict(gzip_payload.compress(raw), StockDevice(core, flash_size=1024 * KIB))[0] == "boots"
+
+
+def test_an_unknown_core_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'2\.5\.0'"):
+        judge(RAW, StockDevice("2.5.0"))
+
+
+def test_every_core_of_the_model_is_tested() -> None:
+    assert set(stock_core.CORES) == set(CORES)
