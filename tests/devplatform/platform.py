@@ -6,7 +6,7 @@ contains "upload": a target of another name that needs the image fails here as i
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from platformio.package.meta import PackageItem, PackageMetadata
@@ -30,7 +30,7 @@ class Espressif8266Platform(PlatformBase):  # type: ignore[misc]
         options = self.packages.get(name)
         if name not in DIRECTORIES or options is None or options.get("optional"):
             return None
-        path = os.path.join(self.get_dir(), DIRECTORIES[name])
+        path = str(Path(self.get_dir(), DIRECTORIES[name]))
         spec = spec or self.get_package_spec(name)
         return PackageItem(path, PackageMetadata(options["type"], name, options["version"], spec))
 

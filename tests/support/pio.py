@@ -221,7 +221,7 @@ class FakeOtaDevice:
                 return
             try:
                 self._answer(message.decode().split(), sender)
-            except Exception as error:  # noqa: BLE001 - shown to the test when the device is switched off
+            except Exception as error:  # raised again when the device is switched off
                 self.errors.append(error)
 
     def _answer(self, invitation: list[str], sender: tuple[str, int]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
 from functools import cache
+from pathlib import Path
 
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Builder, Default, DefaultEnvironment
 
@@ -20,7 +20,7 @@ platform = env.PioPlatform()
 board = env.BoardConfig()
 filesystem = board.get("build.filesystem", "spiffs")
 requested = set(COMMAND_LINE_TARGETS)
-tools_dir = os.path.join(platform.get_dir(), "tools")
+tools_dir = Path(platform.get_dir(), "tools")
 
 
 # Geometry: everything about the flash is read from the chosen linker script.
@@ -30,10 +30,9 @@ tools_dir = os.path.join(platform.get_dir(), "tools")
 def layout(script):
     """Return the sizes and addresses in the linker script at `script`, by name, with `flash` from the script's name."""
     assert script, "a board of the Arduino framework has a linker script"
-    with open(script, encoding="ascii") as file:
-        found = dict(re.findall(r"PROVIDE\s*\(\s*_(\w+)\s*=\s*(0x[0-9a-fA-F]+)\s*\)", file.read()))
+    found = dict(re.findall(r"PROVIDE\s*\(\s*_(\w+)\s*=\s*(0x[0-9a-fA-F]+)\s*\)", Path(script).read_text("ascii")))
     sizes = {name.upper(): int(value, 16) for name, value in found.items()}
-    amount, unit = re.search(r"\.flash\.(\d+)([mk])", os.path.basename(script)).groups()
+    amount, unit = re.search(r"\.flash\.(\d+)([mk])", Path(script).name).groups()
     sizes["FLASH"] = int(amount) * (MIB if unit == "m" else 1024)
     return sizes
 
@@ -102,7 +101,7 @@ env.Replace(
     SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
     SIZEPRINTCMD="$SIZETOOL -B -d $SOURCES",
     ERASEFLAGS=["--chip", "esp8266", "--port", '"$UPLOAD_PORT"'],
-    ERASETOOL=os.path.join(platform.get_package_dir("tool-esptoolpy") or "", "esptool.py"),
+    ERASETOOL=str(tools_dir / "esptool.py"),
     ERASECMD='"$PYTHONEXE" "$ERASETOOL" $ERASEFLAGS erase_flash',
     PROGSUFFIX=".elf",
 )
@@ -110,8 +109,8 @@ if env.get("PROGNAME", "program") == "program":
     env.Replace(PROGNAME="firmware")
 
 # The real tool is a program on the PATH, put there by its package; without the package there is no such program.
-mkfs_dir = platform.get_package_dir("tool-mklittlefs")
-mkfs_command = f'"$PYTHONEXE" "{os.path.join(mkfs_dir, "${MKFSTOOL}.py")}"' if mkfs_dir else '"$MKFSTOOL"'
+has_mkfs = platform.get_package_dir("tool-mklittlefs")
+mkfs_command = f'"$PYTHONEXE" "{tools_dir}/${{MKFSTOOL}}.py"' if has_mkfs else '"$MKFSTOOL"'
 env.Append(
     BUILDERS={
         "DataToBin": Builder(
@@ -133,23 +132,23 @@ target_elf = None
 if "nobuild" in requested:
     # The real platform finds no linker script here and gives up, unless a project names one by path.
     env["LDSCRIPT_PATH"] = board.get("build.ldscript", board.get("build.arduino.ldscript"))
-    target_elf = os.path.join("$BUILD_DIR", "${PROGNAME}.elf")
+    target_elf = "$BUILD_DIR/${PROGNAME}.elf"
     if {"uploadfs", "uploadfsota"} & requested:
         fetch_fs_size(env)
-        target_firm = os.path.join("$BUILD_DIR", "${ESP8266_FS_IMAGE_NAME}.bin")
+        target_firm = "$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"
     else:
-        target_firm = os.path.join("$BUILD_DIR", "${PROGNAME}.bin")
+        target_firm = "$BUILD_DIR/${PROGNAME}.bin"
 else:
     target_elf = env.BuildProgram()
     if FS_TARGETS & requested:
         if filesystem not in FILESYSTEMS:
             sys.stderr.write(f"Filesystem {filesystem} is not supported!\n")
             env.Exit(1)
-        target_firm = env.DataToBin(os.path.join("$BUILD_DIR", "${ESP8266_FS_IMAGE_NAME}"), "$PROJECT_DATA_DIR")
+        target_firm = env.DataToBin("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}", "$PROJECT_DATA_DIR")
         env.NoCache(target_firm)
         AlwaysBuild(target_firm)
     else:
-        target_firm = env.ElfToBin(os.path.join("$BUILD_DIR", "${PROGNAME}"), target_elf)
+        target_firm = env.ElfToBin("$BUILD_DIR/${PROGNAME}", target_elf)
         env.Depends(target_firm, "checkprogsize")
 
 env.AddPlatformTarget("buildfs", target_firm, target_firm, "Build Filesystem Image")
@@ -182,7 +181,7 @@ if upload_protocol == "espota":
     if not env.subst("$UPLOAD_PORT"):
         sys.stderr.write("Error: over-the-air uploads need an address: set `upload_port` or use `--upload-port`\n")
     env.Replace(
-        UPLOADER=os.path.join(tools_dir, "espota.py"),
+        UPLOADER=str(tools_dir / "espota.py"),
         UPLOADERFLAGS=["--debug", "--progress", "-i", "$UPLOAD_PORT"],
         UPLOADCMD='"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS -f $SOURCE',
     )
@@ -192,7 +191,7 @@ if upload_protocol == "espota":
 elif upload_protocol == "esptool":
     serial_flags = ["--chip", "esp8266", "--port", '"$UPLOAD_PORT"', "--baud", "$UPLOAD_SPEED", "write_flash"]
     env.Replace(
-        UPLOADER=os.path.join(platform.get_package_dir("tool-esptoolpy") or "", "esptool.py"),
+        UPLOADER=str(tools_dir / "esptool.py"),
         UPLOADERFLAGS=serial_flags,
         UPLOADCMD='"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 $SOURCE',
     )

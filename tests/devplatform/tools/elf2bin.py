@@ -1,4 +1,4 @@
-"""Make an ESP8266 image of a program that the host's compiler linked: `elf2bin.py --app firmware.elf --out firmware.bin`.
+"""Make an ESP8266 image of a program linked for the host: `elf2bin.py --app firmware.elf --out firmware.bin`.
 
 The format is the chip's own: a boot block up to 0x1000, and there the application: header, segments, checksum. The
 contents of the segments are the host program's sections, so that what was compiled in (a public key, a version) is in
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
 import struct
 import sys
 import zlib
@@ -135,6 +134,7 @@ def firmware_of(elf: bytes, core: Core, flash: bytes) -> bytes:
     boot = image_of(boot_segments(), BOOT_ENTRY, flash)
     entry = struct.unpack_from("<I", elf, 0x18)[0]
     whole = bytearray(boot.ljust(APP_START, BOOT_PADDING) + image_of(segments_of(elf, core), entry, flash))
+    # Filled in last, and the checksum of zeros in their place stays, as in a real image: eboot asks for the CRC only.
     place = APP_START + 0x10 if core.crc_in_app else APP_START - 8
     struct.pack_into("<II", whole, place, 0, 0)
     struct.pack_into("<II", whole, place, len(whole), crc_of(bytes(whole)))
@@ -145,7 +145,7 @@ def compress(out: Path) -> None:
     """Put the gzip in the image's place and the image itself beside it as `.orig` (F9)."""
     print(f"GZipping firmware {out}")
     original = out.with_name(out.name + ".orig")
-    os.replace(out, original)
+    out.replace(original)
     plain = original.read_bytes()
     out.write_bytes(gzip.compress(plain, mtime=0))
     print(f"New FW size {out.stat().st_size} bytes vs old {len(plain)} bytes")
@@ -166,7 +166,7 @@ def main() -> int:
     print(f'Creating BIN file "{args.out}" using "{args.app}"')
     try:
         args.out.write_bytes(firmware_of(args.app.read_bytes(), CORES[args.core], flash))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError, struct.error) as error:
         print(f"elf2bin: {error}", file=sys.stderr)
         return 1
     if args.gzip:

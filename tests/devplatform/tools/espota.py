@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import socket
 import sys
+from pathlib import Path
 
 FLASH, FILESYSTEM, AUTHENTICATE = 0, 100, 200
 PIECE = 1460
@@ -29,14 +29,13 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-def image_at(path: str) -> bytes:
+def image_at(path: Path) -> bytes:
     """Return the bytes to send for `path`: those of the signed file if there is one."""
-    signed = f"{path}.signed"
-    if os.path.isfile(signed):
+    signed = path.with_name(f"{path.name}.signed")
+    if signed.is_file():
         print(f"Detected Signed Update. {signed} will be uploaded instead.", file=sys.stderr)
         path = signed
-    with open(path, "rb") as file:
-        return file.read()
+    return path.read_bytes()
 
 
 def ask(udp: socket.socket, message: str) -> str:
@@ -111,7 +110,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("-p", "--port", type=int, default=8266)
     parser.add_argument("-P", "--host_port", type=int, default=0, help="default: any free port")
     parser.add_argument("-a", "--auth", default="", help="the device's password")
-    parser.add_argument("-f", "--file", dest="image", required=True)
+    parser.add_argument("-f", "--file", dest="image", type=Path, required=True)
     parser.add_argument("-s", "--spiffs", action="store_true", help="the image is a filesystem's")
     parser.add_argument("-d", "--debug", action="store_true")
     parser.add_argument("-r", "--progress", action="store_true")

@@ -7,7 +7,7 @@ the same sources give the same image.
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from SCons.Script import Builder, DefaultEnvironment
 
@@ -16,9 +16,10 @@ CORE_RELEASE = "3.1.2"
 env = DefaultEnvironment()
 platform = env.PioPlatform()
 board = env.BoardConfig()
-framework_dir = platform.get_package_dir("framework-arduinoespressif8266")
-assert framework_dir and os.path.isdir(framework_dir), framework_dir
-tools_dir = os.path.join(platform.get_dir(), "tools")
+framework_dir = Path(platform.get_package_dir("framework-arduinoespressif8266"))
+core_dir = framework_dir / "cores" / board.get("build.core")
+variant_dir = framework_dir / "variants" / board.get("build.variant")
+elf2bin = Path(platform.get_dir(), "tools", "elf2bin.py")
 
 env.Append(
     CFLAGS=["-std=gnu17"],
@@ -36,15 +37,15 @@ env.Append(
         "FLASHMODE_${BOARD_FLASH_MODE.upper()}",
         "LWIP_OPEN_SRC",
     ],
-    CPPPATH=[os.path.join(framework_dir, "cores", board.get("build.core"))],
-    LIBSOURCE_DIRS=[os.path.join(framework_dir, "libraries")],
+    CPPPATH=[str(core_dir)],
+    LIBSOURCE_DIRS=[str(framework_dir / "libraries")],
     BUILDERS={
         "ElfToBin": Builder(
             action=env.VerboseAction(
                 " ".join(
                     [
                         '"$PYTHONEXE"',
-                        f'"{os.path.join(tools_dir, "elf2bin.py")}"',
+                        f'"{elf2bin}"',
                         "--app $SOURCE",
                         "--flash_mode $BOARD_FLASH_MODE",
                         "--flash_freq ${__get_board_f_flash(__env__)}",
@@ -64,14 +65,10 @@ env.Append(
 if not board.get("build.ldscript", ""):
     env.Replace(LDSCRIPT_PATH=board.get("build.arduino.ldscript", ""))
 
-variant_dir = os.path.join(framework_dir, "variants", board.get("build.variant"))
-env.Append(CPPPATH=[variant_dir])
+env.Append(CPPPATH=[str(variant_dir)])
 env.Prepend(
     LIBS=[
-        env.BuildLibrary(os.path.join("$BUILD_DIR", "FrameworkArduinoVariant"), variant_dir),
-        env.BuildLibrary(
-            os.path.join("$BUILD_DIR", "FrameworkArduino"),
-            os.path.join(framework_dir, "cores", board.get("build.core")),
-        ),
+        env.BuildLibrary("$BUILD_DIR/FrameworkArduinoVariant", str(variant_dir)),
+        env.BuildLibrary("$BUILD_DIR/FrameworkArduino", str(core_dir)),
     ]
 )
