@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from otaseal import gzip_payload, image, stock_core
 from otaseal.errors import ConfigError
 from otaseal.esp8266 import FlashMode
 from otaseal.stock_core import Outcome, StockDevice, UpdateError, judge
-from support.images import CORES, Signer, build_image
+from support.images import CORES, Signer, build_image, signed_by_odd_key
 
 KIB = 1024
 every_core = pytest.mark.parametrize("core", CORES)
@@ -73,28 +72,11 @@ def test_the_length_word_must_be_that_of_the_key(core: str, rsa_key: rsa.RSAPriv
         assert verdict(changed, StockDevice(core, rsa_key.public_key())) == ("12", "F1")
 
 
-def mersenne_key(exponent: int) -> tuple[rsa.RSAPublicKey, Callable[[bytes], bytes]]:
-    """Return a public key and what signs with it, in sizes that a key generator refuses: from two Mersenne primes."""
-    p, q = (1 << 521) - 1, (1 << exponent) - 1
-    n, phi, e = p * q, (p - 1) * (q - 1), 65537
-    d, size = pow(e, -1, phi), (n.bit_length() + 7) // 8
-
-    def signature(payload: bytes) -> bytes:
-        info = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(payload).digest()
-        block = b"\0\1" + b"\xff" * (size - 3 - len(info)) + b"\0" + info
-        return pow(int.from_bytes(block, "big"), d, n).to_bytes(size, "big")
-
-    return rsa.RSAPublicNumbers(e, n).public_key(), signature
-
-
 @every_core
 @pytest.mark.parametrize(("exponent", "verified"), [(607, True), (4253, False)])
 def test_the_model_knows_no_lower_bound_but_bearssls_upper_one(core: str, exponent: int, verified: bool) -> None:
     """1128 bits: far below ours, and devices verify it all the same; 4774 bits: BearSSL gives up (F2)."""
-    key, make = mersenne_key(exponent)
-    payload = build_image()
-    signature = make(payload)
-    signed = payload + signature + struct.pack("<I", len(signature))
+    key, signed = signed_by_odd_key(build_image(), exponent)
     assert judge(signed, StockDevice(core, key)).accepted is verified
 
 

@@ -16,7 +16,7 @@ from otaseal.errors import InputError, SystemFaultError, VerificationError
 from otaseal.esp8266 import FlashMode
 from otaseal.stock_core import StockDevice
 from support import peers
-from support.images import Signer, build_image
+from support.images import Signer, build_image, signed_by_odd_key
 
 BITS = [2048, 3072, 4096]
 MODE_OFFSET = 2
@@ -24,14 +24,19 @@ MODE_OFFSET = 2
 
 def write_keys(private_key: rsa.RSAPrivateKey, folder: Path) -> tuple[Path, Path, Path]:
     """Write private PEM, public PEM and public DER, return their paths."""
-    private, public, der = folder / "signing.key", folder / "signing.pub", folder / "signing.der"
+    private, public = folder / "signing.key", folder / "signing.pub"
     encoding, spki = serialization.Encoding, serialization.PublicFormat.SubjectPublicKeyInfo
     private.write_bytes(
         private_key.private_bytes(encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     public.write_bytes(private_key.public_key().public_bytes(encoding.PEM, spki))
-    der.write_bytes(private_key.public_key().public_bytes(encoding.DER, spki))
-    return private, public, der
+    return private, public, write_der(private_key.public_key(), folder)
+
+
+def write_der(key: rsa.RSAPublicKey, folder: Path) -> Path:
+    der = folder / "signing.der"
+    der.write_bytes(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+    return der
 
 
 def bearssl(der: Path, data: bytes, mode: int = FlashMode.DIO, *more: str) -> str:
@@ -136,6 +141,17 @@ def test_bearssl_and_the_model_agree_on_unaligned_payloads(
     signed = image.serialise(image.SignedImage(payload, signature))
     assert bearssl(der, signed) == "refused: digest"
     assert stock_core.judge(signed, StockDevice("3.1.2", rsa_key.public_key())).fact == "F8"
+
+
+@pytest.mark.parametrize("null", [True, False])
+@pytest.mark.parametrize(("exponent", "accepted"), [(607, True), (1279, True), (2203, True), (4253, False)])
+def test_bearssl_and_the_model_agree_on_odd_keys(tmp_path: Path, exponent: int, accepted: bool, null: bool) -> None:
+    """No lower bound, an upper one of 4096 bits, and a DigestInfo with or without parameters (F2)."""
+    key, signed = signed_by_odd_key(build_image(), exponent, null)
+    answer = bearssl(write_der(key, tmp_path), signed)
+    assert answer == ("accepted" if accepted else "refused: signature")
+    assert stock_core.judge(signed, StockDevice("3.1.2", key)).accepted is accepted
+    assert refused(signed, key) == (exponent != 2203 or not null)  # ours is stricter, at both ends
 
 
 def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 16 << 20, MAX_SIGNATURE = 512, CHUNK = 128, WORD = 4, MODE_OFFSET = 2 };
+enum { MAX_FILE = 16 << 20, MAX_SIGNATURE = 1024, CHUNK = 128, WORD = 4, MODE_OFFSET = 2 };
 
 static unsigned char key_bytes[8192];
 static br_rsa_public_key key;

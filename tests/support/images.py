@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
 from dataclasses import dataclass
@@ -63,6 +64,22 @@ def build_image(
     image[-1] = _checksum(bytes(image[APP:]))
     struct.pack_into("<II", image, words, len(image), crc(bytes(image)))
     return bytes(image)
+
+
+def signed_by_odd_key(payload: bytes, exponent: int, null: bool = True) -> tuple[rsa.RSAPublicKey, bytes]:
+    """Return a key that no generator makes, of the primes 2**521 - 1 and 2**exponent - 1, and `payload` signed with it.
+
+    Exponent 607 makes 1128 bits, 1279 makes 1800, 2203 makes 2724, 4253 makes 4774. Without `null` the DigestInfo has
+    no parameters.
+    """
+    p, q, e = (1 << 521) - 1, (1 << exponent) - 1, 65537
+    n, d = p * q, pow(e, -1, (p - 1) * (q - 1))
+    size = (n.bit_length() + 7) // 8
+    prefix = "3031300d060960864801650304020105000420" if null else "302f300b06096086480165030402010420"
+    info = bytes.fromhex(prefix) + hashlib.sha256(payload).digest()
+    block = b"\0\1" + b"\xff" * (size - 3 - len(info)) + b"\0" + info
+    signature = pow(int.from_bytes(block, "big"), d, n).to_bytes(size, "big")
+    return rsa.RSAPublicNumbers(e, n).public_key(), payload + signature + struct.pack("<I", size)
 
 
 def _part(mode: str, config: int, segments: list[tuple[int, bytes]]) -> bytes:

@@ -36,7 +36,7 @@ _RESERVED_FLAGS = 0xE0
 # DigestInfo of SHA-256 as BearSSL takes it: with NULL parameters, and without any.
 _DIGEST_INFOS = (
     bytes.fromhex("3031300d060960864801650304020105000420"),
-    bytes.fromhex("302f300b0609608648016503040201" + "0420"),
+    bytes.fromhex("302f300b06096086480165030402010420"),
 )
 
 
