@@ -2,7 +2,7 @@
 ...
 
 Three roles, three separate authorities: what one role's authority signs is worth nothing to those who trust
-another (F23). Nothing here touches a disk (see `store`) or a clock: every method takes `now`. Private keys do
+another (F23). Only `load` touches a disk (see `store`), nothing a clock: every method takes `now`. Private keys do
 not show in a repr.
 """
 
@@ -11,9 +11,12 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, InputError
+from .. import files
+from ..errors import ConfigError, InputError, KeyRefusedError
+from .chain import Certificate, parse_certificate
 from .profile import (
     OPERATOR_DAYS,
     ROOT_DAYS,
@@ -40,6 +43,8 @@ __all__ = ["Authority", "Issued"]
 # docs/adr/0004: RSA is what a chip verifies cheapest; what only the server verifies may as well be short on
 # the wire
 AUTHORITY_KEYS = {Role.SERVER: KeyType.RSA_2048, Role.DEVICE: KeyType.P_256, Role.OPERATOR: KeyType.P_256}
+CERTIFICATE_FILE, KEY_FILE = "certificate.pem", "key.pem"
+MAX_FILE_BYTES = 64 * 1024
 DEFAULT_SERVER_KEY = KeyType.RSA_2048
 
 
@@ -89,6 +94,27 @@ class Authority:
         subject = Subject(product, f"{product} {role.value} CA {secrets.token_hex(4)}")
         builder = root_builder(subject, private.public_key(), Validity.starting(now, ROOT_DAYS))
         return cls(role, product, _sign(builder, private), private)
+
+    @classmethod
+    def from_pem(cls, certificate_pem: bytes, key_pem: bytes, passphrase: bytes | None = None) -> Authority:
+        """Return the authority that `create` made once; `passphrase` unlocks the key.
+
+        Raises InputError for anything else than one of our roots, KeyRefusedError when the key cannot be unlocked or
+        is another root's.
+        """
+        key = load_private_key(key_pem, passphrase)
+        parsed = parse_certificate(certificate_pem)
+        if parsed.key != key.public_key():
+            raise KeyRefusedError(f"the key is not that of '{parsed.title}'", "restore both from one backup")
+        role, product = _read_subject(parsed)
+        return cls(role, product, parsed.x509, key)
+
+    @classmethod
+    def load(cls, directory: Path, passphrase: bytes | None = None) -> Authority:
+        """Return the authority in `directory` (`certificate.pem`, `key.pem`); raises what `from_pem` does."""
+        certificate = files.read_bounded(directory / CERTIFICATE_FILE, MAX_FILE_BYTES, "authority's certificate")
+        key = files.read_bounded(directory / KEY_FILE, MAX_FILE_BYTES, "authority's key")
+        return cls.from_pem(certificate, key, passphrase)
 
     @property
     def certificate_der(self) -> bytes:
@@ -180,6 +206,33 @@ def private_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
 
     how: KeySerializationEncryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+
+
+def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
+    """Return the private key in `pem`; raises KeyRefusedError for no key of ours, or a passphrase that is wrong."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    if passphrase is not None and b"ENCRYPTED" not in pem:
+        passphrase = None  # what needs no passphrase is not refused for being given one
+    try:
+        key = load_pem_private_key(pem, passphrase)
+    except (ValueError, TypeError) as error:
+        raise KeyRefusedError("the private key cannot be unlocked", "check the passphrase, and the file") from error
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise KeyRefusedError("the private key is neither RSA nor EC", "devices verify no other kind (F26)")
+    return key
+
+
+def _read_subject(root: Certificate) -> tuple[Role, str]:
+    from cryptography.x509.oid import NameOID
+
+    found = {one.oid: str(one.value) for one in root.x509.subject}
+    product, title = found.get(NameOID.ORGANIZATION_NAME, ""), found.get(NameOID.COMMON_NAME, "")
+    for role in Role:
+        if root.is_ca and title.startswith(f"{product} {role.value} CA "):
+            return role, product
+    raise InputError(f"'{root.title}' is not an authority that otaseal made", "make one with otaseal pki")
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

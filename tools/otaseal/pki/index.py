@@ -1,0 +1,113 @@
+"""The list of what was issued: one small JSON file, read whole and written whole. Pure: bytes in, bytes out.
+
+An entry is never removed and changes once at most, when it is revoked. A holder's renewed certificates share one key,
+so that revoking the holder revokes them all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from ..errors import InputError
+from .chain import Certificate
+from .profile import Role
+
+__all__ = ["Entry", "entry_of", "parse_index", "renewal_due", "revoked_json", "serialize_index"]
+
+FORMAT = 1
+MAX_INDEX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One certificate: serial number (hexadecimal), whose, from when to when (ISO 8601, UTC), revoked when, or None.
+
+    `issuer` is the authority's subject key identifier in hexadecimal.
+    """
+
+    serial: str
+    role: str
+    name: str
+    issuer: str
+    not_before: str
+    not_after: str
+    revoked: str | None = None
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether it is neither expired nor revoked at `now` (aware)."""
+        return self.revoked is None and now <= datetime.fromisoformat(self.not_after)
+
+    def renewal_due(self, now: datetime) -> bool:
+        """Whether two thirds of its life are over."""
+        return _two_thirds(datetime.fromisoformat(self.not_before), datetime.fromisoformat(self.not_after)) <= now
+
+    def revoked_at(self, now: datetime) -> Entry:
+        """Return this entry, revoked at `now` unless it was before."""
+        return self if self.revoked else replace(self, revoked=now.isoformat(timespec="seconds"))
+
+
+def entry_of(certificate: Certificate, role: Role, name: str) -> Entry:
+    """Return the entry for `certificate`, which was issued to `name`."""
+    from cryptography import x509
+
+    identifier = certificate.extension(x509.AuthorityKeyIdentifier)
+    issuer = identifier.key_identifier if identifier else None
+    parsed = certificate.x509
+    return Entry(
+        serial=f"{parsed.serial_number:x}",
+        role=role.value,
+        name=name,
+        issuer=(issuer or b"").hex(),
+        not_before=parsed.not_valid_before_utc.isoformat(timespec="seconds"),
+        not_after=parsed.not_valid_after_utc.isoformat(timespec="seconds"),
+    )
+
+
+def renewal_due(certificate: bytes, now: datetime) -> bool:
+    """Return whether two thirds of the life of `certificate` (DER) are over at `now`; raises InputError."""
+    parsed = Certificate(certificate).x509
+    return _two_thirds(parsed.not_valid_before_utc, parsed.not_valid_after_utc) <= now
+
+
+def parse_index(data: bytes) -> tuple[Entry, ...]:
+    """Return the entries in `data`; raises InputError when this is not a whole index."""
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise InputError(f"an index of format '{document['format']}'", "a newer otaseal wrote it: use that")
+        entries = tuple(Entry(**one) for one in document["certificates"])
+        for one in entries:
+            _check(one)
+    except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+        raise InputError("the index of certificates is damaged", "restore it from a backup") from error
+    return entries
+
+
+def serialize_index(entries: tuple[Entry, ...]) -> bytes:
+    """Return the index as JSON, one entry a line: a difference reads well."""
+    lines = ",\n".join("  " + json.dumps(asdict(one)) for one in entries)
+    return f'{{"format": {FORMAT}, "certificates": [\n{lines}\n]}}\n'.encode()
+
+
+def revoked_json(entries: tuple[Entry, ...]) -> bytes:
+    """Return what a server has to refuse: serial numbers (hexadecimal) by role, JSON."""
+    revoked: dict[str, list[str]] = {role.value: [] for role in Role}
+    for one in entries:
+        if one.revoked:
+            revoked[one.role].append(one.serial)
+    return (json.dumps({"format": FORMAT, "revoked": revoked}, indent=1) + "\n").encode()
+
+
+def _check(entry: Entry) -> None:
+    int(entry.serial, 16)
+    bytes.fromhex(entry.issuer)
+    Role(entry.role)
+    times = [entry.not_before, entry.not_after, *([entry.revoked] if entry.revoked is not None else [])]
+    if not entry.name or any(datetime.fromisoformat(one).utcoffset() != timedelta(0) for one in times):
+        raise ValueError("an entry without a name, or a time that is not in UTC")
+
+
+def _two_thirds(start: datetime, end: datetime) -> datetime:
+    return start + (end - start) * 2 / 3

@@ -1,0 +1,297 @@
+"""A product's authorities and certificates in a directory, outside the project: made, found again, renewed, revoked.
+
+    server-ca/  server-ca-next/  device-ca/  operator-ca/     key.pem (0600) and certificate.pem; crl.pem once revoked
+    server-ca-retired-<serial>/                               after a rotation
+    issued/<role>/<name>/                                     key.pem (0600) and chain.pem
+    index.json  revoked.json                                  what was issued; what a server has to refuse
+
+The key is written first, then the certificate, then the index. A kill in between leaves whole files only, and the next
+call goes on from there: with the key that is there, or by entering what the index lacks. No key is ever replaced:
+renewal keeps it, so that one file changes, and key and certificate never disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import InputError, SystemFaultError
+from . import disk
+from .authority import (
+    AUTHORITY_KEYS,
+    CERTIFICATE_FILE,
+    DEFAULT_SERVER_KEY,
+    KEY_FILE,
+    MAX_FILE_BYTES,
+    Authority,
+    Issued,
+    load_private_key,
+    private_key_pem,
+)
+from .chain import Certificate, parse_certificate, parse_certificates
+from .crl import make_crl
+from .index import MAX_INDEX_BYTES, Entry, entry_of, parse_index, revoked_json, serialize_index
+from .profile import KeyType, Role, check_holder, check_product, make_key, subject_alternative_names
+
+if TYPE_CHECKING:
+    from .profile import PrivateKey
+
+__all__ = ["Slot", "Store", "default_directory"]
+
+CHAIN_FILE, CRL_FILE, INDEX_FILE, REVOKED_FILE = "chain.pem", "crl.pem", "index.json", "revoked.json"
+RETIRED = "server-ca-retired-"
+
+
+class Slot(Enum):
+    """Where an authority stands; the server's has a successor from the first day, which devices trust too."""
+
+    SERVER = "server-ca"
+    SERVER_NEXT = "server-ca-next"
+    DEVICE = "device-ca"
+    OPERATOR = "operator-ca"
+
+    @property
+    def role(self) -> Role:
+        """Whom the authority in this place vouches for."""
+        return Role.SERVER if self is Slot.SERVER_NEXT else Role(self.value.removesuffix("-ca"))
+
+
+_SLOTS = {Role.SERVER: Slot.SERVER, Role.DEVICE: Slot.DEVICE, Role.OPERATOR: Slot.OPERATOR}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A directory of authorities for `product`; `passphrase` locks the authorities' keys, None leaves them open."""
+
+    directory: Path
+    product: str
+    passphrase: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def create(cls, directory: Path, product: str, now: datetime, passphrase: bytes | None = None) -> Store:
+        """Return the store at `directory` with all four authorities, making those that are missing and no other.
+
+        Raises ConfigError for a product's name that cannot be one, SystemFaultError when the disk refuses.
+        """
+        store = cls(directory, check_product(product), passphrase)
+        disk.make_private_directory(directory)
+        with disk.locked(directory):
+            store._recover()
+            for slot in Slot:
+                store._ensure_authority(slot, now)
+        return store
+
+    def authority(self, slot: Slot) -> Authority:
+        """Return the authority in `slot` with its key; raises InputError, KeyRefusedError."""
+        return Authority.load(self.directory / slot.value, self.passphrase)
+
+    def certificate(self, slot: Slot) -> Certificate:
+        """Return the root certificate in `slot`, which needs no passphrase; raises InputError."""
+        return _read_certificate(self.directory / slot.value / CERTIFICATE_FILE)
+
+    def folder(self, role: Role, name: str) -> Path:
+        """Return where the key and the chain of `name` are."""
+        return self.directory / "issued" / role.value / check_holder(name)
+
+    def issue_server(self, name: str, names: list[str], *, now: datetime, key: KeyType = DEFAULT_SERVER_KEY) -> Path:
+        """Issue a certificate for host names and addresses and return its folder; `name` is what it is called here.
+
+        Raises ConfigError for a name that cannot be one, InputError when there is such a certificate already.
+        """
+        subject_alternative_names(names)  # refused before a key is made
+        return self._issue(Role.SERVER, name, key, lambda by, pair: by.issue_server(names, now=now, key=pair))
+
+    def issue_device(self, name: str, *, now: datetime) -> Path:
+        """Issue a client certificate for a device and return its folder; raises as `issue_server`."""
+        return self._issue(Role.DEVICE, name, KeyType.P_256, lambda by, pair: by.issue_device(name, now=now, key=pair))
+
+    def issue_operator(self, name: str, *, now: datetime) -> Path:
+        """Issue a client certificate for a person and return its folder; raises as `issue_server`."""
+        return self._issue(
+            Role.OPERATOR, name, KeyType.P_256, lambda by, pair: by.issue_operator(name, now=now, key=pair)
+        )
+
+    def list(self) -> tuple[Entry, ...]:
+        """Return all that was issued, oldest first; raises InputError for a damaged index."""
+        with disk.locked(self.directory):
+            return self._recover()
+
+    def due(self, now: datetime) -> tuple[Entry, ...]:
+        """Return what has to be renewed: two thirds of its life are over, or its authority has been retired."""
+        current = {_key_identifier(self.certificate(slot)) for slot in _SLOTS.values()}
+        latest = {(one.role, one.name): one for one in self.list() if one.revoked is None}
+        return tuple(one for one in latest.values() if one.renewal_due(now) or one.issuer not in current)
+
+    def renew(self, role: Role, name: str, *, now: datetime) -> Path:
+        """Put a new certificate for the same names and key in the place of the old one, and return its folder.
+
+        The current authority signs. Raises InputError when there is none of that name.
+        """
+        folder = self.folder(role, name)
+        with disk.locked(self.directory):
+            entries = self._recover()
+            old = _read_certificate(folder / CHAIN_FILE)
+            key = _read_key(folder / KEY_FILE)
+            issued = _issue_again(self.authority(_SLOTS[role]), old, name, now, key)
+            files.write_atomic(folder / CHAIN_FILE, issued.chain_pem)
+            self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
+        return folder
+
+    def revoke(self, role: Role, name: str, *, now: datetime) -> tuple[Entry, ...]:
+        """Revoke every certificate of `name`, write both lists, and return the entries; the name is free again.
+
+        Devices ask no list (F26): revoking a server's certificate does not stop a device from trusting it. Raises
+        InputError when nothing was issued under that name.
+        """
+        with disk.locked(self.directory):
+            entries = self._recover()
+            hit = [one for one in entries if (one.role, one.name) == (role.value, name) and one.revoked is None]
+            if not hit:
+                raise InputError(f"nothing is issued to the {role.value} '{name}'", "otaseal pki list shows what is")
+            authority = self.authority(_SLOTS[role])  # before anything changes: the passphrase may be wrong
+            entries = tuple(one.revoked_at(now) if one in hit else one for one in entries)
+            self._write_lists(authority, entries, now)  # before the index: killed in between, `revoke` is called again
+            self._write_index(entries)
+            self._set_aside_revoked(entries)
+        return tuple(one.revoked_at(now) for one in hit)
+
+    def rotate(self, now: datetime) -> None:
+        """Make the server's next authority the current one, retire the old one, and make a new successor.
+
+        Devices that carry both roots take the renewed server certificate at once; `due` names what to renew. Those
+        that do not yet carry today's successor are locked out by a second rotation. Called again after a kill, this
+        finishes the rotation that was begun and starts no other.
+        """
+        with disk.locked(self.directory):
+            self._recover()
+            if not (self.directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists():
+                self._ensure_authority(Slot.SERVER_NEXT, now)
+                return
+            serial = f"{self.certificate(Slot.SERVER).x509.serial_number:x}"[:16]
+            self._rename(self.directory / Slot.SERVER.value, self.directory / (RETIRED + serial))
+            self._finish_rotation()
+            self._ensure_authority(Slot.SERVER_NEXT, now)
+
+    def roots_to_pack(self, now: datetime) -> tuple[bytes, ...]:
+        """Return the roots (DER) that devices need: current, next, and a retired one while a server still uses it."""
+        latest = {one.name: one for one in self.list() if one.role == Role.SERVER.value}
+        in_use = {one.issuer for one in latest.values() if one.valid_at(now)}
+        retired = [_read_certificate(path / CERTIFICATE_FILE) for path in sorted(self.directory.glob(RETIRED + "*"))]
+        kept = [one for one in retired if _key_identifier(one) in in_use]
+        roots = [self.certificate(Slot.SERVER), self.certificate(Slot.SERVER_NEXT), *kept]
+        return tuple(one.der for one in roots if one.valid_at(now))
+
+    def _ensure_authority(self, slot: Slot, now: datetime) -> None:
+        folder = self.directory / slot.value
+        if (folder / CERTIFICATE_FILE).exists():
+            return
+        disk.make_private_directory(folder)
+        key = self._ensure_key(folder, AUTHORITY_KEYS[slot.role], self.passphrase)
+        made = Authority.create(role=slot.role, product=self.product, now=now, key=key)
+        disk.write_new(folder / CERTIFICATE_FILE, made.certificate_pem)
+
+    def _ensure_key(self, folder: Path, kind: KeyType, passphrase: bytes | None) -> PrivateKey:
+        """Make the key, or take the one that stands there without a certificate: its maker was interrupted."""
+        path = folder / KEY_FILE
+        if path.exists():
+            return _read_key(path, passphrase)
+        key = make_key(kind)
+        disk.write_new(path, private_key_pem(key, passphrase), files.PRIVATE_MODE)
+        return key
+
+    def _issue(self, role: Role, name: str, kind: KeyType, issue: Callable[[Authority, PrivateKey], Issued]) -> Path:
+        folder = self.folder(role, name)
+        with disk.locked(self.directory):
+            entries = self._recover()
+            files.refuse_existing(folder / CHAIN_FILE, "renew it, or revoke it first")
+            authority = self.authority(_SLOTS[role])
+            disk.make_private_directory(folder)
+            issued = issue(authority, self._ensure_key(folder, kind, None))
+            disk.write_new(folder / CHAIN_FILE, issued.chain_pem)
+            self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
+        return folder
+
+    def _recover(self) -> tuple[Entry, ...]:
+        """Finish what a kill interrupted, and return the entries; the lock is held."""
+        disk.sweep(self.directory)
+        self._finish_rotation()
+        path = self.directory / INDEX_FILE
+        entries = parse_index(files.read_bounded(path, MAX_INDEX_BYTES, "index")) if path.exists() else ()
+        known = {one.serial for one in entries}
+        found = [
+            entry_of(_read_certificate(chain), role, chain.parent.name)
+            for role in Role
+            for chain in sorted((self.directory / "issued" / role.value).glob(f"*/{CHAIN_FILE}"))
+        ]
+        missing = tuple(one for one in found if one.serial not in known)
+        if missing:
+            entries = (*entries, *missing)
+            self._write_index(entries)
+        self._set_aside_revoked(entries)
+        return entries
+
+    def _finish_rotation(self) -> None:
+        current, following = self.directory / Slot.SERVER.value, self.directory / Slot.SERVER_NEXT.value
+        if not current.exists() and (following / CERTIFICATE_FILE).exists() and any(self.directory.glob(RETIRED + "*")):
+            self._rename(following, current)
+
+    def _set_aside_revoked(self, entries: tuple[Entry, ...]) -> None:
+        revoked = {(one.role, one.name): one for one in entries if one.revoked}
+        live = {(one.role, one.name) for one in entries if not one.revoked}
+        for (role, name), one in revoked.items():
+            folder = self.directory / "issued" / role / name
+            if (role, name) not in live and (folder / CHAIN_FILE).exists():
+                aside = self.directory / "revoked" / role / f"{name}-{one.serial[:16]}"
+                disk.make_private_directory(aside.parent)
+                self._rename(folder, aside)
+
+    def _write_index(self, entries: tuple[Entry, ...]) -> None:
+        files.write_atomic(self.directory / INDEX_FILE, serialize_index(entries), files.PRIVATE_MODE)
+
+    def _write_lists(self, authority: Authority, entries: tuple[Entry, ...], now: datetime) -> None:
+        files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
+        crl = make_crl(authority, entries, now)
+        files.write_atomic(self.directory / _SLOTS[authority.role].value / CRL_FILE, crl)
+
+    def _rename(self, old: Path, new: Path) -> None:
+        try:
+            old.rename(new)
+        except OSError as error:
+            raise SystemFaultError(f"'{old}' cannot be renamed: {error.strerror}", "check the permissions") from error
+
+
+def default_directory(config: Path, product: str) -> Path:
+    """Return where a product's authorities are by default, given the user's configuration directory."""
+    return config / "otaseal" / "pki" / check_product(product)
+
+
+def _issue_again(by: Authority, old: Certificate, name: str, now: datetime, key: PrivateKey) -> Issued:
+    from cryptography import x509
+
+    if by.role is Role.DEVICE:
+        return by.issue_device(name, now=now, key=key)
+    if by.role is Role.OPERATOR:
+        return by.issue_operator(name, now=now, key=key)
+    found = old.extension(x509.SubjectAlternativeName)
+    names = [str(one.value) for one in found] if found else []
+    return by.issue_server(names, now=now, key=key)
+
+
+def _read_certificate(path: Path) -> Certificate:
+    return parse_certificates(files.read_bounded(path, MAX_FILE_BYTES, "certificate"))[0]
+
+
+def _read_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
+    return load_private_key(files.read_bounded(path, MAX_FILE_BYTES, "private key"), passphrase)
+
+
+def _key_identifier(certificate: Certificate) -> str:
+    from cryptography import x509
+
+    found = certificate.extension(x509.SubjectKeyIdentifier)
+    return found.digest.hex() if found else ""
