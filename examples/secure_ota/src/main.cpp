@@ -155,7 +155,7 @@ static void update() {
 
 void setup() {
   Serial.begin(115200);
-  Serial.printf_P(PSTR("\n[device] firmware " FIRMWARE_VERSION ", compiled " __DATE__ "\n"));
+  Serial.printf_P(PSTR("\n[device] firmware %s, compiled %s\n"), FIRMWARE_VERSION, __DATE__);
 
   WiFi.persistent(false);  // the password is in the firmware already, no need to write it to flash at every start
   WiFi.mode(WIFI_STA);
@@ -176,7 +176,8 @@ void setup() {
 }
 
 void loop() {
-  // Your own code goes here. It keeps running whether updates work or not.
+  // Your own code goes here. It runs whether updates work or not; asking for one holds it up for some seconds, and so
+  // does run() while there is no network.
 
   static bool asked = false;
   static uint32_t lastAsked = 0;

@@ -1,16 +1,15 @@
-// The header every sketch includes first.
+// The header every sketch includes first. (Its C headers only: the C++ ones would double compile times.)
 #pragma once
-#include <algorithm>
-#include <cmath>
-#include <cstdarg>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ctime>
-#include <functional>
-#include <memory>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
+#include <Callback.h>
 #include <core_version.h>
 #include <pgmspace.h>
 
@@ -47,12 +46,10 @@ int analogRead(uint8_t pin);
 void analogWrite(uint8_t pin, int value);
 }
 
-using std::abs;
-using std::isinf;
-using std::isnan;
-using std::max;
-using std::min;
-using std::round;
+template <typename T>
+constexpr const T &min(const T &a, const T &b) { return b < a ? b : a; }
+template <typename T>
+constexpr const T &max(const T &a, const T &b) { return a < b ? b : a; }
 
 long random(long high);
 long random(long low, long high);

@@ -15,9 +15,9 @@ bool EspClass::rtcUserMemoryWrite(uint32_t offset, uint32_t *data, size_t size) 
   return rtc_range(offset, size) && memcpy(rtc_memory + offset, data, size);
 }
 
-void EspClass::deepSleep(uint64_t) { std::exit(0); }
-void EspClass::reset() { std::exit(0); }
-void EspClass::restart() { std::exit(0); }
+void EspClass::deepSleep(uint64_t) { exit(0); }
+void EspClass::reset() { exit(0); }
+void EspClass::restart() { exit(0); }
 uint32_t EspClass::getChipId() { return 0; }
 uint32_t EspClass::getFreeHeap() { return 40 * 1024; }
 uint32_t EspClass::getMaxFreeBlockSize() { return 32 * 1024; }

@@ -2,7 +2,7 @@
 #pragma once
 #include <Printable.h>
 #include <WString.h>
-#include <cstdarg>
+#include <stdarg.h>
 
 #define DEC 10
 #define HEX 16

@@ -1,6 +1,6 @@
 // What can print itself.
 #pragma once
-#include <cstddef>
+#include <stddef.h>
 
 class Print;
 

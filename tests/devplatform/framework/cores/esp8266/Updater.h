@@ -40,9 +40,9 @@ class UpdaterVerifyClass {
 
 class UpdaterClass {
  public:
-  using THandlerFunction_Progress = std::function<void(size_t, size_t)>;
-  using THandlerFunction_Error = std::function<void(uint8_t)>;
-  using THandlerFunction = std::function<void()>;
+  using THandlerFunction_Progress = Callback<void(size_t, size_t)>;
+  using THandlerFunction_Error = Callback<void(uint8_t)>;
+  using THandlerFunction = Callback<void()>;
 
   UpdaterClass();
   ~UpdaterClass();
@@ -56,10 +56,10 @@ class UpdaterClass {
   void printError(Print &out);
   bool setMD5(const char *expected);
   String md5String() { return String(); }
-  UpdaterClass &onProgress(THandlerFunction_Progress fn) { _progress = std::move(fn); return *this; }
-  UpdaterClass &onError(THandlerFunction_Error fn) { _failed = std::move(fn); return *this; }
-  UpdaterClass &onStart(THandlerFunction fn) { _started = std::move(fn); return *this; }
-  UpdaterClass &onEnd(THandlerFunction fn) { _ended = std::move(fn); return *this; }
+  UpdaterClass &onProgress(THandlerFunction_Progress fn) { _progress = fn; return *this; }
+  UpdaterClass &onError(THandlerFunction_Error fn) { _failed = fn; return *this; }
+  UpdaterClass &onStart(THandlerFunction fn) { _started = fn; return *this; }
+  UpdaterClass &onEnd(THandlerFunction fn) { _ended = fn; return *this; }
   uint8_t getError() { return _error; }
   void clearError() { _error = UPDATE_ERROR_OK; }
   bool hasError() { return _error != UPDATE_ERROR_OK; }

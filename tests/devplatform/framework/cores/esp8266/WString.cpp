@@ -1,61 +1,80 @@
-// Arduino's String: the parts that are more than a call to std::string.
+// Arduino's String: what is more than a line.
 #include "WString.h"
 
-#include <algorithm>
-#include <cctype>
-#include <cstdlib>
+#include <ctype.h>
+#include <stdlib.h>
 
 const String emptyString;
 
-static std::string digits(unsigned long value, unsigned char base) {
-  std::string text;
+void String::assign(const char *text, size_t length) {
+  char *copy = static_cast<char *>(malloc(length + 1));
+  memcpy(copy, text, length);
+  copy[length] = '\0';
+  free(_text);
+  _text = copy;
+  _length = length;
+}
+
+String::~String() { free(_text); }
+
+String &String::operator=(const String &other) {
+  assign(other._text, other._length);
+  return *this;
+}
+
+String::String(unsigned long value, unsigned char base) {
+  char digits[65], *first = digits + sizeof digits;
   do {
-    text.insert(text.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[value % base]);
+    *--first = "0123456789abcdefghijklmnopqrstuvwxyz"[value % base];
     value /= base;
   } while (value);
-  return text;
+  assign(first, digits + sizeof digits - first);
 }
-
-String::String(unsigned long value, unsigned char base) : _text(digits(value, base)) {}
-String::String(unsigned char value, unsigned char base) : _text(digits(value, base)) {}
-String::String(unsigned int value, unsigned char base) : _text(digits(value, base)) {}
+String::String(unsigned char value, unsigned char base) : String(static_cast<unsigned long>(value), base) {}
+String::String(unsigned int value, unsigned char base) : String(static_cast<unsigned long>(value), base) {}
 String::String(int value, unsigned char base) : String(static_cast<long>(value), base) {}
-String::String(long value, unsigned char base)
-    : _text(value < 0 ? "-" + digits(0UL - value, base) : digits(value, base)) {}
+String::String(long value, unsigned char base) : String(value < 0 ? 0UL - value : static_cast<unsigned long>(value), base) {
+  if (value < 0) *this = String('-') + *this;
+}
 String::String(float value, unsigned char decimals) : String(static_cast<double>(value), decimals) {}
 String::String(double value, unsigned char decimals) {
-  char text[64];
-  snprintf(text, sizeof text, "%.*f", decimals, value);
-  _text = text;
+  char text[400];
+  assign(text, snprintf(text, sizeof text, "%.*f", decimals < 64 ? decimals : 64, value));
 }
 
-bool String::reserve(unsigned int size) { _text.reserve(size); return true; }
-bool String::concat(const String &other) { _text += other._text; return true; }
-
-bool String::equalsIgnoreCase(const String &other) const {
-  String left(*this), right(other);
-  left.toLowerCase();
-  right.toLowerCase();
-  return left == right;
+bool String::concat(const String &other) {
+  const size_t before = _length, added = other._length;
+  char *both = static_cast<char *>(realloc(_text, before + added + 1));
+  memmove(both + before, &other == this ? both : other._text, added);
+  both[before + added] = '\0';
+  _text = both;
+  _length = before + added;
+  return true;
 }
-bool String::startsWith(const String &prefix) const { return _text.compare(0, prefix.length(), prefix._text) == 0; }
+
 bool String::endsWith(const String &suffix) const {
-  return length() >= suffix.length() && _text.compare(length() - suffix.length(), suffix.length(), suffix._text) == 0;
+  return _length >= suffix._length && strcmp(_text + _length - suffix._length, suffix._text) == 0;
 }
-
-int String::indexOf(char c, unsigned int from) const { return static_cast<int>(_text.find(c, from)); }
-int String::indexOf(const String &part, unsigned int from) const { return static_cast<int>(_text.find(part._text, from)); }
+int String::indexOf(char c, unsigned int from) const { return indexOf(String(c), from); }
+int String::indexOf(const String &part, unsigned int from) const {
+  const char *found = from < _length ? strstr(_text + from, part._text) : nullptr;
+  return found ? static_cast<int>(found - _text) : -1;
+}
 String String::substring(unsigned int from, unsigned int to) const {
-  String part;
-  if (from < length() && from < to) part._text = _text.substr(from, to - from);
-  return part;
+  if (to > _length) to = _length;
+  return from < to ? String(_text + from, to - from) : String();
 }
-void String::toLowerCase() { std::transform(_text.begin(), _text.end(), _text.begin(), ::tolower); }
-void String::toUpperCase() { std::transform(_text.begin(), _text.end(), _text.begin(), ::toupper); }
+void String::toLowerCase() {
+  for (size_t i = 0; i < _length; ++i) _text[i] = static_cast<char>(tolower(static_cast<unsigned char>(_text[i])));
+}
+void String::toUpperCase() {
+  for (size_t i = 0; i < _length; ++i) _text[i] = static_cast<char>(toupper(static_cast<unsigned char>(_text[i])));
+}
 void String::trim() {
-  const char *space = " \t\r\n\v\f";
-  _text.erase(0, _text.find_first_not_of(space));
-  _text.erase(_text.find_last_not_of(space) + 1);
+  size_t from = 0, to = _length;
+  while (from < to && isspace(static_cast<unsigned char>(_text[from]))) ++from;
+  while (to > from && isspace(static_cast<unsigned char>(_text[to - 1]))) --to;
+  *this = substring(from, to);
 }
-long String::toInt() const { return strtol(c_str(), nullptr, 10); }
-double String::toDouble() const { return strtod(c_str(), nullptr); }
+long String::toInt() const { return strtol(_text, nullptr, 10); }
+double String::toDouble() const { return strtod(_text, nullptr); }

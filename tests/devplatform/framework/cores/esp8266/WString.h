@@ -1,7 +1,6 @@
-// Arduino's String, over std::string.
+// Arduino's String. (Over a buffer of its own: <string> would double compile times.)
 #pragma once
 #include <pgmspace.h>
-#include <string>
 
 class __FlashStringHelper;
 #define FPSTR(p) (reinterpret_cast<const __FlashStringHelper *>(p))
@@ -9,11 +8,11 @@ class __FlashStringHelper;
 
 class String {
  public:
-  String() = default;
-  String(const char *text) : _text(text ? text : "") {}
-  String(const char *text, size_t length) : _text(text, length) {}
+  String(const char *text = "") { assign(text ? text : "", text ? strlen(text) : 0); }
+  String(const char *text, size_t length) { assign(text, length); }
   String(const __FlashStringHelper *text) : String(reinterpret_cast<const char *>(text)) {}
-  explicit String(char c) : _text(1, c) {}
+  String(const String &other) { assign(other._text, other._length); }
+  explicit String(char c) { assign(&c, 1); }
   explicit String(unsigned char value, unsigned char base = 10);
   explicit String(int value, unsigned char base = 10);
   explicit String(unsigned int value, unsigned char base = 10);
@@ -21,35 +20,37 @@ class String {
   explicit String(unsigned long value, unsigned char base = 10);
   explicit String(float value, unsigned char decimals = 2);
   explicit String(double value, unsigned char decimals = 2);
+  ~String();
+  String &operator=(const String &other);
 
-  bool reserve(unsigned int size);
-  void clear() { _text.clear(); }
-  unsigned int length() const { return _text.length(); }
-  bool isEmpty() const { return _text.empty(); }
-  const char *c_str() const { return _text.c_str(); }
-  const char *begin() const { return c_str(); }
-  const char *end() const { return c_str() + length(); }
+  bool reserve(unsigned int) { return true; }
+  void clear() { *this = String(); }
+  unsigned int length() const { return _length; }
+  bool isEmpty() const { return _length == 0; }
+  const char *c_str() const { return _text; }
+  const char *begin() const { return _text; }
+  const char *end() const { return _text + _length; }
   explicit operator bool() const { return true; }
 
   bool concat(const String &other);
   template <typename T>
   String &operator+=(const T &value) { concat(String(value)); return *this; }
-  friend String operator+(String left, const String &right) { left.concat(right); return left; }
+  friend String operator+(const String &left, const String &right) { String sum(left); sum.concat(right); return sum; }
 
-  bool equals(const String &other) const { return _text == other._text; }
-  bool equalsIgnoreCase(const String &other) const;
-  friend bool operator==(const String &left, const String &right) { return left._text == right._text; }
-  friend bool operator!=(const String &left, const String &right) { return left._text != right._text; }
-  friend bool operator<(const String &left, const String &right) { return left._text < right._text; }
-  bool startsWith(const String &prefix) const;
+  bool equals(const String &other) const { return strcmp(_text, other._text) == 0; }
+  bool equalsIgnoreCase(const String &other) const { return strcasecmp(_text, other._text) == 0; }
+  friend bool operator==(const String &left, const String &right) { return left.equals(right); }
+  friend bool operator!=(const String &left, const String &right) { return !left.equals(right); }
+  friend bool operator<(const String &left, const String &right) { return strcmp(left._text, right._text) < 0; }
+  bool startsWith(const String &prefix) const { return strncmp(_text, prefix._text, prefix._length) == 0; }
   bool endsWith(const String &suffix) const;
 
-  char charAt(unsigned int index) const { return index < length() ? _text[index] : 0; }
+  char charAt(unsigned int index) const { return index < _length ? _text[index] : 0; }
   char operator[](unsigned int index) const { return charAt(index); }
   char &operator[](unsigned int index) { return _text[index]; }
   int indexOf(char c, unsigned int from = 0) const;
   int indexOf(const String &part, unsigned int from = 0) const;
-  String substring(unsigned int from) const { return substring(from, length()); }
+  String substring(unsigned int from) const { return substring(from, _length); }
   String substring(unsigned int from, unsigned int to) const;
   void toLowerCase();
   void toUpperCase();
@@ -58,7 +59,10 @@ class String {
   double toDouble() const;
 
  private:
-  std::string _text;
+  void assign(const char *text, size_t length);
+
+  char *_text = nullptr;
+  size_t _length = 0;
 };
 
 extern const String emptyString;

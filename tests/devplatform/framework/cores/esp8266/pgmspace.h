@@ -1,8 +1,9 @@
 // Flash-resident data: on the host it is plain read-only data, one section an object as on the chip.
 #pragma once
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 #define DEVPLATFORM_TEXT_(x) #x
 #define DEVPLATFORM_TEXT(x) DEVPLATFORM_TEXT_(x)

@@ -1,6 +1,6 @@
 // The NodeMCU's pins.
 #pragma once
-#include <cstdint>
+#include <stdint.h>
 
 #define LED_BUILTIN 2
 #define LED_BUILTIN_AUX 16

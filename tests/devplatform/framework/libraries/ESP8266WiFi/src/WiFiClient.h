@@ -5,7 +5,6 @@
 
 class WiFiClient : public Client {
  public:
-  virtual std::unique_ptr<WiFiClient> clone() const { return std::make_unique<WiFiClient>(*this); }
   virtual uint8_t status() { return 0; }
   int connect(IPAddress address, uint16_t port) override;
   int connect(const char *host, uint16_t port) override;

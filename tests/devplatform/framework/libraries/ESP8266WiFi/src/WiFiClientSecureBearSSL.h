@@ -8,7 +8,6 @@ namespace BearSSL {
 
 class WiFiClientSecure : public WiFiClient {
  public:
-  std::unique_ptr<WiFiClient> clone() const override { return std::make_unique<WiFiClientSecure>(*this); }
   int connect(IPAddress address, uint16_t port) override;
   int connect(const char *host, uint16_t port) override;
   int connect(const String &host, uint16_t port) override;

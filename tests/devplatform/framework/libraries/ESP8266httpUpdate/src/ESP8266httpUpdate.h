@@ -17,10 +17,10 @@ constexpr int HTTP_UE_SERVER_UNAUTHORIZED = -108;
 enum HTTPUpdateResult { HTTP_UPDATE_FAILED, HTTP_UPDATE_NO_UPDATES, HTTP_UPDATE_OK };
 typedef HTTPUpdateResult t_httpUpdate_return;
 
-using HTTPUpdateStartCB = std::function<void()>;
-using HTTPUpdateEndCB = std::function<void()>;
-using HTTPUpdateErrorCB = std::function<void(int)>;
-using HTTPUpdateProgressCB = std::function<void(int, int)>;
+using HTTPUpdateStartCB = Callback<void()>;
+using HTTPUpdateEndCB = Callback<void()>;
+using HTTPUpdateErrorCB = Callback<void(int)>;
+using HTTPUpdateProgressCB = Callback<void(int, int)>;
 
 class ESP8266HTTPUpdate {
  public:

@@ -1,0 +1,162 @@
+"""The example project builds as it is shipped: only the platform and the place of otaseal are other ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from support.peers import tool
+from support.pio import PLATFORM, Project
+
+pytestmark = pytest.mark.build
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "secure_ota"
+# What is of one developer's, or made by a build, is no part of the example.
+PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
+REAL_PLATFORM = "platform = espressif8266\n"
+MARKER = b"the key that this build compiles in"
+SIGNING_HEADER = f"""\
+#define ARDUINO_SIGNING 1
+static const char signing_pubkey[] PROGMEM = "{MARKER.decode()}";
+"""
+PREPEND = """\
+Import("env")
+env.Prepend(CPPPATH=["$PROJECT_DIR/signing"])
+"""
+
+
+@pytest.fixture
+def example(tmp_path: Path, pio_core: Path) -> Project:
+    """Return a copy of the example on the development platform, with otaseal's hooks where they lie."""
+    path = tmp_path / "secure ota"
+    shutil.copytree(EXAMPLE, path, ignore=PRIVATE)
+    made = Project(path, pio_core)
+    change_ini(made, REAL_PLATFORM, f"platform = symlink://{PLATFORM}\n")
+    change_ini(made, "../../extra_scripts/", f"{ROOT}/extra_scripts/")
+    return made
+
+
+def change_ini(project: Project, old: str, new: str) -> None:
+    ini = project.path / "platformio.ini"
+    text = ini.read_text()
+    assert old in text
+    ini.write_text(text.replace(old, new))
+
+
+def without_hooks(project: Project, *lines: str) -> None:
+    """Cut what otaseal adds from platformio.ini, and append `lines` to its one environment."""
+    ini = project.path / "platformio.ini"
+    start = ini.read_text().index("extra_scripts")
+    ini.write_text("\n".join([ini.read_text()[:start], *lines, ""]))
+
+
+def test_it_builds_without_a_warning_and_without_a_secret(example: Project) -> None:
+    without_hooks(example, "build_src_flags = -Wall -Wextra -Werror")
+    example.run()
+    firmware = example.build("firmware.bin").read_bytes()
+    assert b"/firmware.bin.signed\0" in firmware
+    assert b"your-password\0" in firmware
+    assert MARKER not in firmware
+
+
+def test_settings_come_from_flags_then_from_the_secret_file(example: Project) -> None:
+    without_hooks(example, "build_flags =", r"  -D FIRMWARE_VERSION=\"7.6.5\"", r"  -D APSSID=\"by-flag\"")
+    secret = '#ifndef APSSID\n#define APSSID "by-file"\n#endif\n#define APPSK "secret-by-file"\n'
+    example.write("include/secret.h", secret)
+    example.run()
+    firmware = example.build("firmware.bin").read_bytes()
+    assert b"7.6.5\0" in firmware
+    assert b"1.0.0\0" not in firmware
+    assert b"by-flag\0" in firmware
+    assert b"secret-by-file\0" in firmware
+    assert b"your-" not in firmware
+
+
+def test_a_key_header_before_the_cores_own_is_compiled_in(example: Project) -> None:
+    without_hooks(example, "extra_scripts = pre:prepend.py")
+    example.write("prepend.py", PREPEND)
+    example.write("signing/Updater_Signing.h", SIGNING_HEADER)
+    example.run()
+    assert MARKER in example.build("firmware.bin").read_bytes()
+
+
+def test_a_key_header_that_only_the_core_sees_does_not_link(example: Project) -> None:
+    without_hooks(example, "extra_scripts = post:prepend.py")
+    example.write("prepend.py", PREPEND)
+    example.write("signing/Updater_Signing.h", SIGNING_HEADER)
+    assert "undefined reference to `esp8266::updaterSigningVerifier'" in example.run(check=False).output
+    assert not example.build("firmware.bin").exists()
+
+
+def test_as_shipped_it_signs_and_packs(example: Project, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    use_key(example, tmp_path / "keys" / "signing.key", rsa_key)
+    make_authority(example.path / "certs" / "ca.crt")
+    example.run()
+    firmware = example.build("firmware.bin").read_bytes()
+    public = public_pem(rsa_key)
+    assert public.strip() in firmware  # as text: the form in which the header has it
+    signed = example.build("firmware.bin.signed")
+    assert openssl_verifies(signed, firmware, public, tmp_path)
+
+    example.run("-t", "buildfs")
+    members = subprocess.run(
+        [tool("ar", "binutils"), "t", example.path / "data" / "certs.ar"], capture_output=True, text=True, check=True
+    )
+    assert len(members.stdout.split()) == 1
+    assert example.build("littlefs.bin").stat().st_size == 1024000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("OTASEAL_REAL_PLATFORM"),
+    reason="OTASEAL_REAL_PLATFORM is not set: the real platform is a download of some hundred megabytes",
+)
+def test_it_builds_on_the_real_platform(example: Project, rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    use_key(example, tmp_path / "keys" / "signing.key", rsa_key)
+    change_ini(example, f"platform = symlink://{PLATFORM}\n", REAL_PLATFORM)
+    example.run()
+    firmware = example.build("firmware.bin").read_bytes()
+    assert openssl_verifies(example.build("firmware.bin.signed"), firmware, public_pem(rsa_key), tmp_path)
+
+
+def use_key(project: Project, path: Path, key: rsa.RSAPrivateKey) -> None:
+    """Write the private `key` to `path` and make it the project's signing key."""
+    change_ini(project, "file:~/.config/otaseal/keys/secure_ota/signing.key", f"file:{path}")
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def public_pem(key: rsa.RSAPrivateKey) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form)
+
+
+def make_authority(path: Path) -> None:
+    path.parent.mkdir()
+    subject = "/O=An example organisation/CN=An example authority"
+    command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-days", "3650"]
+    subprocess.run(
+        [tool("openssl", "openssl"), *command, "-subj", subject, "-out", path], capture_output=True, check=True
+    )
+
+
+def openssl_verifies(signed: Path, payload: bytes, public: bytes, scratch: Path) -> bool:
+    """Tell whether `signed` is `payload`, a signature of it by OpenSSL's judgement, and the signature's length (F1)."""
+    content = signed.read_bytes()
+    size = int.from_bytes(content[-4:], "little")
+    if content[: -4 - size] != payload:
+        return False
+    for name, data in (("payload", payload), ("signature", content[-4 - size : -4]), ("public", public)):
+        (scratch / name).write_bytes(data)
+    command = [tool("openssl", "openssl"), "dgst", "-sha256", "-verify", "public", "-signature", "signature", "payload"]
+    return subprocess.run(command, cwd=scratch, capture_output=True, check=False).returncode == 0
