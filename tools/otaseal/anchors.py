@@ -39,7 +39,8 @@ SOON = timedelta(days=365)
 _RSA_KEY = bytes.fromhex("2a864886f70d010101")  # rsaEncryption; RSASSA-PSS keys have another, which BearSSL lacks
 _EC_KEY = bytes.fromhex("2a8648ce3d0201")
 _EXPLICIT_VERSION = 0xA0
-_UNCOMPRESSED = b"\0\4"  # no unused bits, then the point's format
+_WHOLE_BYTES = b"\0"  # a bit string's count of unused bits: BearSSL takes no other, OpenSSL does
+_UNCOMPRESSED = _WHOLE_BYTES + b"\4"  # the point's format
 
 
 class Severity(enum.Enum):
@@ -119,7 +120,7 @@ class _Refused(Exception):
 def _decode(block: Block) -> tuple[Anchor, x509.Certificate]:
     _check_length(block)
     certificate = _load(block)
-    fields = _tbs_fields(block, certificate)
+    fields = _tbs_fields(block)
     dn, spki = fields[4], fields[5]
     subject = printable(certificate.subject.rfc4514_string())
     if len(dn) < DN_MINIMUM:
@@ -165,19 +166,26 @@ def _load(block: Block) -> x509.Certificate:
             certificate.subject.rfc4514_string()
             # Parsed lazily: touched here, so that what is malformed shows here.
             _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except (
+        *(ValueError, TypeError, LookupError, ArithmeticError),  # KeyError among them, for a strange string type
+        *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+    ) as error:
         message = f"it is no certificate that can be decoded ({printable(str(error))[:80]})"
         raise _Refused(block, "F18b", "malformed", (message, "check it with `openssl x509 -text -noout`")) from error
     return certificate
 
 
-def _tbs_fields(block: Block, certificate: x509.Certificate) -> tuple[bytes, ...]:
+def _tbs_fields(block: Block) -> tuple[bytes, ...]:
     """Return serial, algorithm, issuer, validity, subject, key as encoded: `.public_bytes()` would encode them anew."""
+    text = "it is not encoded as BearSSL reads it", "have it issued again"
     try:
-        elements = children(children(certificate.tbs_certificate_bytes)[0][1])
-    except ValueError as error:  # the parser before took it, so this is a difference between parsers: refuse
-        raise _Refused(block, "F18b", "malformed", ("its fields overlap", "have it issued again")) from error
-    return tuple(whole for tag, _, whole in elements if tag != _EXPLICIT_VERSION)
+        (_, signed, _), _, (_, signature, _) = children(children(block.der)[0][1])
+        fields = tuple(whole for tag, _, whole in children(signed) if tag != _EXPLICIT_VERSION)
+    except ValueError as error:  # the library's parser took it, so this is a difference between parsers: refuse
+        raise _Refused(block, "F18b", "malformed", text) from error
+    if signature[:1] != _WHOLE_BYTES:
+        raise _Refused(block, "F18b", "malformed", text)
+    return fields
 
 
 def _key_type(block: Block, certificate: x509.Certificate, spki: bytes) -> str:
@@ -191,15 +199,15 @@ def _key_type(block: Block, certificate: x509.Certificate, spki: bytes) -> str:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    if isinstance(key, rsa.RSAPublicKey) and oid == _RSA_KEY:
+    if isinstance(key, rsa.RSAPublicKey) and oid == _RSA_KEY and bits.startswith(_WHOLE_BYTES):
         if RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
             return f"RSA-{key.key_size}"
         why = "is too weak" if key.key_size < RSA_BITS[0] else "is more than the device can load"
         text = f"its RSA key of {key.key_size} bits {why}", f"use RSA of {RSA_BITS[0]} to {RSA_BITS[1]} bits"
         raise _Refused(block, "F18c", "key-size", text)
-    on_curve = isinstance(key, ec.EllipticCurvePublicKey) and oid == _EC_KEY and key.curve.name in CURVES
-    if on_curve and bits.startswith(_UNCOMPRESSED):
-        return CURVES[key.curve.name]
+    curve = CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
+    if curve is not None and oid == _EC_KEY and bits.startswith(_UNCOMPRESSED):
+        return curve
     kind = type(key).__name__.removesuffix("PublicKey") if key is not None else "unknown"
     text = f"its key ({kind}) is of a kind that BearSSL does not have", "use RSA-2048 to 4096, P-256, P-384 or P-521"
     raise _Refused(block, "F19", "key-type", text)

@@ -44,6 +44,8 @@ def collect(patterns: Sequence[str], root: Path) -> list[Source]:
 
 def _matches(pattern: str, root: Path) -> Iterator[Path]:
     literal = Path(pattern).expanduser()
+    if not pattern.strip():
+        raise InputError(f"'{pattern}' is no path to certificates", "name a file, a folder or a pattern")
     if (root / literal).exists():
         found = [root / literal]
     else:  # not Path.glob, which takes no absolute pattern and finds hidden files

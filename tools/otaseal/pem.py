@@ -58,11 +58,12 @@ def blocks(source: Source) -> tuple[Block, ...]:
         raise InputError(f"'{source.name}' is UTF-16 text", "save it as ASCII or UTF-8")
     if der_length(source.data) == len(source.data) or _BEGIN not in source.data:
         return (Block(source.name, source.data),)
+    count = source.data.count(_BEGIN)
+    if count > BLOCK_LIMIT:
+        raise InputError(f"'{source.name}' holds {count} blocks, more than {BLOCK_LIMIT}", "split the file")
     found = _BLOCK.findall(source.data)
-    if len(found) != source.data.count(_BEGIN):
+    if len(found) != count:
         raise InputError(f"'{source.name}' has a BEGIN line without its END line", "copy the file again: it is torn")
-    if len(found) > BLOCK_LIMIT:
-        raise InputError(f"'{source.name}' holds {len(found)} blocks, more than {BLOCK_LIMIT}", "split the file")
     bundled = len(found) >= BUNDLE
     names = [source.name] if len(found) == 1 else [f"{source.name} #{n}" for n in range(1, len(found) + 1)]
     return tuple(

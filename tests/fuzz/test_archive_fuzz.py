@@ -1,0 +1,98 @@
+"""Any bytes parse to members that serialise to the same bytes, or raise our error; and nothing else ever happens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from otaseal import archive, certstore
+from otaseal.archive import Ending, Member
+from otaseal.errors import InputError, OtasealError
+from otaseal.pem import Source
+from support import cas
+
+SOUND = archive.serialise([Member("first-0011", b"some"), Member("second", b"other"), Member("x", b"\n")])
+
+
+@st.composite
+def torn(draw: st.DrawFn, whole: bytes = SOUND) -> bytes:
+    """Return sound bytes with a few cut, overwritten or put in."""
+    data = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        end = draw(st.integers(at, min(len(data), at + 70)))
+        data[at:end] = draw(
+            st.one_of(st.binary(max_size=12), st.sampled_from([b"0", b" ", b"//", b"`\n", b"-1", b"/"]))
+        )
+    return bytes(data)
+
+
+ANY_BYTES = st.one_of(torn(), st.binary(max_size=400), st.binary(max_size=400).map(lambda tail: SOUND[:8] + tail))
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_BYTES)
+@example(b"")
+@example(SOUND)
+@example(SOUND[:8])
+def test_any_bytes_round_trip_or_raise(data: bytes) -> None:
+    try:
+        members = archive.parse(data)
+    except InputError:
+        return
+    assert archive.serialise(members) == data
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANY_BYTES)
+def test_a_device_reads_members_that_are_in_the_bytes(data: bytes) -> None:
+    view = archive.device_view(data)
+    at = 8
+    for member in view.members:
+        assert member.offset >= at + 60
+        assert data[member.offset : member.offset + len(member.data)] == member.data
+        assert member.name.isprintable()
+        at = member.offset + len(member.data)
+    assert view.ending is not Ending.COMPLETE or len(data) <= view.stopped_at
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANY_BYTES)
+def test_what_we_accept_a_device_reads_to_the_end(data: bytes) -> None:
+    try:
+        members = archive.parse(data)
+    except InputError:
+        return
+    assert [Member(found.name, found.data) for found in archive.device_view(data).indexed] == list(members)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_check_never_raises(data: st.DataObject) -> None:
+    whole = archive.serialise([Member("root", cas.root()), Member("other", cas.root("Another Workshop of Things CA"))])
+    report = certstore.check(data.draw(torn(whole)), cas.NOW)
+    assert all(finding.message.isprintable() and finding.name.isprintable() for finding in report.findings)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_any_certificate_file_packs_to_what_passes_the_check_or_raises(data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from([cas.root(), cas.pem(cas.root()), cas.pem(cas.root()) * 2, b"", b"text\n"]))
+    file = Source("ca", data.draw(st.one_of(torn(whole), st.just(whole))))
+    try:
+        packed = certstore.pack([file], cas.NOW)
+    except OtasealError:
+        return
+    assert not certstore.check(packed.archive, cas.NOW).errors
+    assert archive.serialise(archive.parse(packed.archive)) == packed.archive
+
+
+def test_every_prefix_of_a_sound_archive_is_refused() -> None:
+    ends = {8, 8 + 60 + 4, 8 + 60 + 4 + 60 + 6}  # between members there is a shorter archive
+    for length in range(len(SOUND)):
+        if length in ends:
+            assert archive.serialise(archive.parse(SOUND[:length])) == SOUND[:length]
+            continue
+        with pytest.raises(InputError):
+            archive.parse(SOUND[:length])
