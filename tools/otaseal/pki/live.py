@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
@@ -26,6 +27,7 @@ SUITES = (0xCCA9, 0xCCA8, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xC023, 0xC027, 0xC009
 GROUPS = (29, 23, 24, 25)  # X25519, P-256, P-384, P-521
 SIGNATURES = (0x0403, 0x0401, 0x0503, 0x0501, 0x0603, 0x0601, 0x0203, 0x0201)
 ALERT, HANDSHAKE = 21, 22
+WARNING = b"\x01"
 SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 2, 11, 14
 MAX_FRAGMENT_LENGTH = 1
 
@@ -67,7 +69,7 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.sendall(client_hello(server_name or host))
-            return _read_answer(connection, f"{host}:{port}")
+            return _read_answer(_Wire(connection, f"{host}:{port}", time.monotonic() + timeout))
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise SystemFaultError(
@@ -167,33 +169,45 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _read_answer(connection: socket.socket, title: str) -> LiveServer:
+@dataclass(frozen=True)
+class _Wire:
+    connection: socket.socket
+    title: str
+    deadline: float  # of time.monotonic: a server that sends a byte at a time does not hold us for ever
+
+    def take(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self.connection.settimeout(left)
+            piece = self.connection.recv(count - len(data))
+            if not piece:
+                raise VerificationError(
+                    f"'{self.title}' closes the connection on a device's hello",
+                    "it may offer TLS 1.3 only (F21), or no TLS",
+                )
+            data += piece
+        return data
+
+
+def _read_answer(wire: _Wire) -> LiveServer:
     handshake = b""
     while len(handshake) <= MAX_HANDSHAKE_BYTES:
-        header = _read_exactly(connection, 5, title)
+        header = wire.take(5)
         size = int.from_bytes(header[3:5], "big")
         if header[0] not in (ALERT, HANDSHAKE) or header[1] != 3 or size > MAX_RECORD_BYTES:
-            raise InputError(f"'{title}' does not speak TLS", "check the port: this may be plain HTTP")
-        record = _read_exactly(connection, size, title)
-        if header[0] == ALERT:
-            raise _refusal(record, title)
-        handshake += record
+            raise InputError(f"'{wire.title}' does not speak TLS", "check the port: this may be plain HTTP")
+        record = wire.take(size)
+        if header[0] == HANDSHAKE:
+            handshake += record
+        elif record[:1] != WARNING:
+            raise _refusal(record, wire.title)
         answer = parse_answer(handshake)
         if answer is not None:
             return answer
-    raise InputError(f"'{title}' sends more than {MAX_HANDSHAKE_BYTES} bytes", "this may be no TLS server")
-
-
-def _read_exactly(connection: socket.socket, count: int, title: str) -> bytes:
-    data = b""
-    while len(data) < count:
-        piece = connection.recv(count - len(data))
-        if not piece:
-            raise VerificationError(
-                f"'{title}' closes the connection on a device's hello", "it may offer TLS 1.3 only (F21), or no TLS"
-            )
-        data += piece
-    return data
+    raise InputError(f"'{wire.title}' sends more than {MAX_HANDSHAKE_BYTES} bytes", "this may be no TLS server")
 
 
 def _refusal(record: bytes, title: str) -> VerificationError:
