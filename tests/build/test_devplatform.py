@@ -198,7 +198,8 @@ def test_gzip_program_name_and_custom_upload(project: Callable[..., Project]) ->
     made.run("-t", "upload")
     packed = made.build("blink-v2.bin").read_bytes()
     original = made.build("blink-v2.bin.orig").read_bytes()
-    assert packed[:2] == b"\x1f\x8b"
+    assert packed[:4] == b"\x1f\x8b\x08\x08"  # a name follows the ten bytes of header
+    assert packed[10:].startswith(b"blink-v2.bin\0")
     assert gzip.decompress(packed) == original
     check(original, 0x1010)
     assert (made.path / "sent.bin").read_bytes() == packed
@@ -267,6 +268,17 @@ def test_unit_tests_build(project: Callable[..., Project]) -> None:
     check(made.build("firmware.bin").read_bytes(), 0x1010)
 
 
+def test_a_real_project_is_adopted_as_it_is(project: Callable[..., Project], tmp_path: Path, pio_core: Path) -> None:
+    real = project(name="real").write("platformio.ini", "[env:x]\nplatform = espressif8266\nboard = nodemcuv2\n").parent
+    adopted = Project(tmp_path / "adopted", pio_core).adopt(real, {"[env:x]": "[env:y]"})
+    assert (
+        adopted.path / "platformio.ini"
+    ).read_text() == f"[env:y]\nplatform = symlink://{PLATFORM}\nboard = nodemcuv2\n"
+    assert (adopted.path / "src/main.cpp").read_text() == BLINK
+    with pytest.raises(ValueError, match="does not say"):
+        Project(tmp_path / "again", pio_core).adopt(adopted.path)
+
+
 # Filesystem images
 
 
@@ -333,8 +345,9 @@ def test_serial_uploads_write_into_the_flash_file(blink: Project, flash: Path) -
     assert flash.read_bytes() == firmware.ljust(FS_START, b"\xff") + filesystem.ljust(MIB, b"\xff")
     blink.run("-t", "erase", "--upload-port", str(flash))
     assert flash.read_bytes() == b"\xff" * 4 * MIB
-    blink.run("-t", "nobuild", "-t", "upload", "--upload-port", str(flash))
-    assert flash.read_bytes() == firmware.ljust(4 * MIB, b"\xff")
+    for target in ("upload", "uploadfs"):
+        blink.run("-t", "nobuild", "-t", target, "--upload-port", str(flash))
+    assert flash.read_bytes() == firmware.ljust(FS_START, b"\xff") + filesystem.ljust(MIB, b"\xff")
 
 
 def test_both_uploads_in_one_run_write_the_filesystem_twice(blink: Project, flash: Path) -> None:

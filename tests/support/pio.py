@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -124,6 +125,22 @@ class Project:
         lines = [ini] if isinstance(ini, str) else list(ini)
         head = [f"[env:{board}]", f"platform = symlink://{self.platform}", f"board = {board}", "framework = arduino"]
         self.write("platformio.ini", "\n".join([*head, *lines]) + "\n")
+
+    def adopt(self, source: Path, changes: Mapping[str, str] | None = None) -> Project:
+        """Copy the project at `source` here, with the development platform in the place of espressif8266.
+
+        `changes` maps further texts in its platformio.ini to what is to stand there. Raises ValueError for a text that
+        is not there.
+        """
+        shutil.copytree(source, self.path, ignore=shutil.ignore_patterns(".pio"))
+        ini = (self.path / "platformio.ini").read_text()
+        platform = {"platform = espressif8266\n": f"platform = symlink://{self.platform}\n"}
+        for old, new in {**platform, **(changes or {})}.items():
+            if old not in ini:
+                raise ValueError(f"{source / 'platformio.ini'} does not say {old!r}")
+            ini = ini.replace(old, new)
+        self.write("platformio.ini", ini)
+        return self
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write the project's file `name`, its directories included, and return its path."""

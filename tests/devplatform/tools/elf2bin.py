@@ -142,12 +142,16 @@ def firmware_of(elf: bytes, core: Core, flash: bytes) -> bytes:
 
 
 def compress(out: Path) -> None:
-    """Put the gzip in the image's place and the image itself beside it as `.orig` (F9)."""
+    """Put the gzip in the image's place and the image itself beside it as `.orig` (F9).
+
+    The gzip's header names the file, as that of the core's own tool does; its time is zero, so that bytes repeat.
+    """
     print(f"GZipping firmware {out}")
     original = out.with_name(out.name + ".orig")
     out.replace(original)
     plain = original.read_bytes()
-    out.write_bytes(gzip.compress(plain, mtime=0))
+    with out.open("wb") as file, gzip.GzipFile(out.name, "wb", fileobj=file, mtime=0) as packed:
+        packed.write(plain)
     print(f"New FW size {out.stat().st_size} bytes vs old {len(plain)} bytes")
 
 
