@@ -55,7 +55,7 @@ def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
 
 
 def check_embedded_key(raw: bytes, key: RSAPublicKey) -> None:
-    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form that the core reads (F5)."""
+    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5)."""
     if embedded_key(key) in raw:
         return
     if b"-----BEGIN PUBLIC KEY-----" in raw:

@@ -18,6 +18,7 @@ __all__ = [
     "action",
     "attaching",
     "filesystem_image",
+    "is_test",
     "key_source",
     "load_settings",
     "path",
@@ -121,6 +122,11 @@ def requested() -> frozenset[str]:
     from SCons.Script import COMMAND_LINE_TARGETS
 
     return frozenset(COMMAND_LINE_TARGETS)
+
+
+def is_test() -> bool:
+    """Tell whether this build is that of `pio test`, which no device is meant to keep."""
+    return "__test" in requested()
 
 
 def uploads_over_the_air(env: Env) -> bool:

@@ -31,7 +31,7 @@ def attach(env: build.Env, options: Settings) -> None:
         )
     _declare_uploadall(env)
     _record_shipping(env)
-    if "upload" in wanted and "PIOTEST_RUNNING_NAME" not in env:
+    if "upload" in wanted and not build.is_test():
         env.AddPostAction("upload", _after_upload(env, options))
 
 

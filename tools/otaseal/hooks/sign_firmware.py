@@ -39,11 +39,9 @@ def attach(env: build.Env, options: Settings) -> None:
     signed_path = Path(firmware.get_abspath() + SUFFIX)
 
     def work(env: build.Env) -> str:
-        # A test's firmware need not be able to update itself; everything else that verifies updates must.
-        embeds_key = bool(env.get(build.VERIFY_UPDATES)) and "PIOTEST_RUNNING_NAME" not in env
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         signer = keys.open_signer(uri, source)
-        signed = signing.sign_firmware(image, signer, embeds_key=embeds_key)
+        signed = signing.sign_firmware(image, signer, embeds_key=bool(env.get(build.VERIFY_UPDATES)))
         files.write_atomic(signed_path, signed)
         _warn_of_space(env, signed, image)
         key = signer.public_key

@@ -1,0 +1,37 @@
+"""Projects that opt in to the hooks: the lines of platformio.ini, sketches, and keys made for the occasion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import keys
+
+EXTRA_SCRIPTS = Path(__file__).resolve().parent.parent.parent / "extra_scripts"
+SCOPES = {"verify_updates": "pre", "sign_firmware": "post", "pack_certs": "post", "ship": "post"}
+ALL_HOOKS = tuple(SCOPES)
+
+SELF_UPDATING = """\
+#include <Arduino.h>
+#include <ESP8266WiFi.h>
+#include <ESP8266httpUpdate.h>
+
+void setup() {}
+
+void loop() {
+  WiFiClient client;
+  ESPhttpUpdate.update(client, "192.168.178.123", 8080, "/firmware.bin.signed");
+}
+"""
+
+
+def opt_in(*hooks: str, folder: Path | str = EXTRA_SCRIPTS) -> list[str]:
+    """Return the lines that attach `hooks`, with the extra scripts in `folder`."""
+    return ["extra_scripts =", *(f"  {SCOPES[hook]}:{folder}/{hook}.py" for hook in hooks)]
+
+
+def write_key(path: Path, key: rsa.RSAPrivateKey, passphrase: bytes | None = None) -> str:
+    """Write a signing key and its public half; return the line of platformio.ini that names it."""
+    keys.write_key_pair(path, key, passphrase)
+    return f"custom_otaseal_signing_key = file:{path}"
