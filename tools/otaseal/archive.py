@@ -251,4 +251,6 @@ def _display_name(field: bytes, body: bytes, table: bytes) -> str:
 
 def printable(text: str) -> str:
     """Return `text` with what could steer a terminal replaced: names inside files come from strangers."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "?" for character in text)
