@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal.public_keys import public_pem
+from support import openssl
+from support.hooks import write_key
 from support.peers import tool
 from support.pio import PLATFORM, Project
 
@@ -18,8 +18,6 @@ pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "secure_ota"
-# What is of one developer's, or made by a build, is no part of the example.
-PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
 REAL_PLATFORM = "platform = espressif8266\n"
 MARKER = b"the key that this build compiles in"
 SIGNING_HEADER = f"""\
@@ -35,12 +33,8 @@ env.Prepend(CPPPATH=["$PROJECT_DIR/signing"])
 @pytest.fixture
 def example(tmp_path: Path, pio_core: Path) -> Project:
     """Return a copy of the example on the development platform, with otaseal's hooks where they lie."""
-    path = tmp_path / "secure ota"
-    shutil.copytree(EXAMPLE, path, ignore=PRIVATE)
-    made = Project(path, pio_core)
-    change_ini(made, REAL_PLATFORM, f"platform = symlink://{PLATFORM}\n")
-    change_ini(made, "../../extra_scripts/", f"{ROOT}/extra_scripts/")
-    return made
+    made = Project(tmp_path / "secure ota", pio_core)
+    return made.adopt(EXAMPLE, {"../../extra_scripts/": f"{ROOT}/extra_scripts/"})
 
 
 def change_ini(project: Project, old: str, new: str) -> None:
@@ -100,10 +94,12 @@ def test_as_shipped_it_signs_and_packs(example: Project, tmp_path: Path, rsa_key
     make_authority(example.path / "certs" / "ca.crt")
     example.run()
     firmware = example.build("firmware.bin").read_bytes()
-    public = public_pem(rsa_key)
+    public = public_pem(rsa_key.public_key())
     assert public.strip() in firmware  # as text: the form in which the header has it
     signed = example.build("firmware.bin.signed")
-    assert openssl_verifies(signed, firmware, public, tmp_path)
+    content = signed.read_bytes()
+    assert content.startswith(firmware)
+    assert openssl.accepts(content, public, tmp_path / "openssl")
 
     example.run("-t", "buildfs")
     members = subprocess.run(
@@ -113,32 +109,21 @@ def test_as_shipped_it_signs_and_packs(example: Project, tmp_path: Path, rsa_key
     assert example.build("littlefs.bin").stat().st_size == 1024000
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not os.environ.get("OTASEAL_REAL_PLATFORM"),
-    reason="OTASEAL_REAL_PLATFORM is not set: the real platform is a download of some hundred megabytes",
-)
+@pytest.mark.real_platform
 def test_it_builds_on_the_real_platform(example: Project, rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
     use_key(example, tmp_path / "keys" / "signing.key", rsa_key)
     change_ini(example, f"platform = symlink://{PLATFORM}\n", REAL_PLATFORM)
     example.run()
     firmware = example.build("firmware.bin").read_bytes()
-    assert openssl_verifies(example.build("firmware.bin.signed"), firmware, public_pem(rsa_key), tmp_path)
+    signed = example.build("firmware.bin.signed").read_bytes()
+    assert signed.startswith(firmware)
+    assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / "openssl")
 
 
 def use_key(project: Project, path: Path, key: rsa.RSAPrivateKey) -> None:
     """Write the private `key` to `path` and make it the project's signing key."""
+    write_key(path, key)
     change_ini(project, "file:~/.config/otaseal/keys/secure_ota/signing.key", f"file:{path}")
-    path.parent.mkdir(mode=0o700)
-    path.touch(mode=0o600)
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
-def public_pem(key: rsa.RSAPrivateKey) -> bytes:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def make_authority(path: Path) -> None:
@@ -148,15 +133,3 @@ def make_authority(path: Path) -> None:
     subprocess.run(
         [tool("openssl", "openssl"), *command, "-subj", subject, "-out", path], capture_output=True, check=True
     )
-
-
-def openssl_verifies(signed: Path, payload: bytes, public: bytes, scratch: Path) -> bool:
-    """Tell whether `signed` is `payload`, a signature of it by OpenSSL's judgement, and the signature's length (F1)."""
-    content = signed.read_bytes()
-    size = int.from_bytes(content[-4:], "little")
-    if content[: -4 - size] != payload:
-        return False
-    for name, data in (("payload", payload), ("signature", content[-4 - size : -4]), ("public", public)):
-        (scratch / name).write_bytes(data)
-    command = [tool("openssl", "openssl"), "dgst", "-sha256", "-verify", "public", "-signature", "signature", "payload"]
-    return subprocess.run(command, cwd=scratch, capture_output=True, check=False).returncode == 0

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from littlefs import LittleFS
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import archive
 from otaseal.pki import Authority, Role
-from support.hooks import opt_in
+from support.filesystem import read_file
+from support.hooks import opt_in, write_key
 from support.pio import FakeOtaDevice, Project
 
 pytestmark = pytest.mark.build
@@ -20,7 +20,6 @@ pytestmark = pytest.mark.build
 MakeProject = Callable[..., Project]
 LITTLEFS = "board_build.filesystem = littlefs"
 NOW = datetime.now(timezone.utc)
-BLOCK_SIZE = 8192
 
 
 def authority(product: str = "blink", now: datetime = NOW) -> Authority:
@@ -29,11 +28,7 @@ def authority(product: str = "blink", now: datetime = NOW) -> Authority:
 
 def certs_in(image: bytes) -> list[bytes]:
     """Read the image as the device does, and return the DER certificates of its /certs.ar."""
-    filesystem = LittleFS(block_size=BLOCK_SIZE, block_count=len(image) // BLOCK_SIZE, mount=False)
-    filesystem.context.buffer = bytearray(image)
-    filesystem.mount()
-    with filesystem.open("/certs.ar", "rb") as file:
-        return [member.data for member in archive.parse(file.read())]
+    return [member.data for member in archive.parse(read_file(image, "/certs.ar"))]
 
 
 def test_certificates_are_packed_before_the_image_and_followed_when_they_change(
@@ -111,16 +106,13 @@ def test_expired_and_soon_expiring(project: MakeProject) -> None:
     assert "certs/expired.pem" in made.run("-t", "buildfs", check=False).stderr
 
 
-def test_filesystem_over_the_air_is_refused_where_updates_are_verified(project: MakeProject, tmp_path: Path) -> None:
-    from otaseal import keys
-
-    key = keys.new_signing_key()
-    path = tmp_path / "signing.key"
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    path.chmod(0o600)
+def test_filesystem_over_the_air_is_refused_where_updates_are_verified(
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    key_line = write_key(tmp_path / "signing.key", rsa_key)
     with FakeOtaDevice() as device:
         lines = [LITTLEFS, "upload_port = 127.0.0.1", f"upload_flags = --port={device.port}"]
-        made = project(*opt_in("verify_updates", "pack_certs"), f"custom_otaseal_signing_key = file:{path}", *lines)
+        made = project(*opt_in("verify_updates", "pack_certs"), key_line, *lines)
         made.write("certs/ca.pem", authority().certificate_pem)
         run = made.run("-t", "uploadfs", check=False)
         assert "a filesystem upload over the air erases the certificates" in run.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,34 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from otaseal import gzip_payload, image
 from otaseal.public_keys import public_pem
+from support import openssl
 from support.hooks import opt_in, write_key
-from support.peers import tool
 from support.pio import BLINK, FakeOtaDevice, Project
 
 pytestmark = pytest.mark.build
 
 MakeProject = Callable[..., Project]
 OTHER_BLINK = BLINK.replace("500", "250")
-
-
-def openssl_accepts(signed: bytes, key: rsa.RSAPublicKey, folder: Path) -> bool:
-    """Ask openssl whether the trailer's signature is good."""
-    folder.mkdir(exist_ok=True)
-    size = int.from_bytes(signed[-4:], "little")
-    (folder / "payload").write_bytes(signed[: -4 - size])
-    (folder / "signature").write_bytes(signed[-4 - size : -4])
-    (folder / "key.pub").write_bytes(public_pem(key))
-    command = [
-        tool("openssl", "openssl"),
-        "dgst",
-        "-sha256",
-        "-verify",
-        "key.pub",
-        "-signature",
-        "signature",
-        "payload",
-    ]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 
 def test_signs_again_when_and_only_when_needed(
@@ -53,7 +32,7 @@ def test_signs_again_when_and_only_when_needed(
     assert "Signing" in first.stdout
     assert "and verified" in first.stdout
     assert signed.read_bytes().startswith(firmware.read_bytes())
-    assert openssl_accepts(signed.read_bytes(), rsa_key.public_key(), tmp_path / "openssl")
+    assert openssl.accepts(signed.read_bytes(), public_pem(rsa_key.public_key()), tmp_path / "openssl")
 
     before = signed.stat().st_mtime_ns
     second = made.run()

@@ -22,6 +22,8 @@ from pathlib import Path
 PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
 CCACHE = Path("/usr/lib/ccache")  # where Debian's ccache keeps the compilers' names; without it builds are only slower
 RUN_SECONDS = 180
+PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
+"""What is one developer's, or made by a build, is no part of a project that is copied."""
 BLINK = """\
 #include <Arduino.h>
 
@@ -132,7 +134,7 @@ class Project:
         `changes` maps further texts in its platformio.ini to what is to stand there. Raises ValueError for a text that
         is not there.
         """
-        shutil.copytree(source, self.path, ignore=shutil.ignore_patterns(".pio"))
+        shutil.copytree(source, self.path, ignore=PRIVATE)
         ini = (self.path / "platformio.ini").read_text()
         platform = {"platform = espressif8266\n": f"platform = symlink://{self.platform}\n"}
         for old, new in {**platform, **(changes or {})}.items():

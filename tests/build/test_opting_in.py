@@ -1,0 +1,104 @@
+"""Every way to opt in works: submodule, library, installed package, and the example file as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import image
+from otaseal.settings import OPTIONS
+from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SELF_UPDATING, opt_in, write_key
+from support.peers import require
+from support.pio import PLATFORM, Project
+
+pytestmark = pytest.mark.build
+
+MakeProject = Callable[..., Project]
+ROOT = EXTRA_SCRIPTS.parent
+SKETCH = {"main.cpp": SELF_UPDATING}
+SHIPPED = ("extra_scripts", "tools/otaseal", "library.json", "README.md")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """Return a copy of what people get: the hooks, the package and the manifest."""
+    folder = tmp_path / "a release" / "otaseal"
+    for name in SHIPPED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.org", "-c", "protocol.file.allow=always"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def assert_signed(project: Project, key: rsa.RSAPrivateKey) -> None:
+    signed = project.build("firmware.bin.signed").read_bytes()
+    assert image.verify(signed, key.public_key()) == project.build("firmware.bin").read_bytes()
+
+
+def test_git_submodule(project: MakeProject, tmp_path: Path, release: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    line = write_key(tmp_path / "signing.key", rsa_key)
+    git(release, "init", "-q")
+    git(release, "add", ".")
+    git(release, "commit", "-q", "-m", "release")
+    made = project(*opt_in(*ALL_HOOKS, folder="otaseal/extra_scripts"), line, name="with spaces", sources=SKETCH)
+    git(made.path, "init", "-q")
+    git(made.path, "submodule", "add", f"file://{release}", "otaseal")
+    made.run()
+    assert_signed(made, rsa_key)
+    assert "Signing" not in made.run().stdout
+
+
+def test_library_dependency(project: MakeProject, tmp_path: Path, release: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    line = write_key(tmp_path / "signing.key", rsa_key)
+    folder = "$PROJECT_LIBDEPS_DIR/$PIOENV/otaseal/extra_scripts"
+    made = project(*opt_in(*ALL_HOOKS, folder=folder), line, f"lib_deps = file://{release}", sources=SKETCH)
+    made.run()
+    assert_signed(made, rsa_key)
+    assert "Signing" not in made.run().stdout
+
+
+def test_installed_package(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "otaseal"
+    require("the installed command otaseal", command.exists(), "none: pip install .")
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [command, "config", "--extra-scripts", "--json"], capture_output=True, check=True, cwd=tmp_path, env=environment
+    )
+    scripts = json.loads(done.stdout)["extra_scripts"]
+    assert [script.rpartition("/")[2] for script in scripts] == [f"{hook}.py" for hook in ALL_HOOKS]
+    line = write_key(tmp_path / "signing.key", rsa_key)
+    made = project("extra_scripts =", *[f"  {script}" for script in scripts], line, sources=SKETCH)
+    made.run()
+    assert_signed(made, rsa_key)
+
+
+def test_example_file_works_when_it_is_copied_and_uncommented(
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    text = (ROOT / "platformio.ini.example").read_text()
+    for option in OPTIONS.values():
+        assert f"\n;{option.ini_name} =" in text
+    home = tmp_path / "home"
+    write_key(home / ".config/otaseal/keys/blink/signing.key", rsa_key, b"correct horse")
+    (home / ".config/otaseal/keys/blink/passphrase").write_text("correct horse\n")
+    made = project(sources=SKETCH)
+    uncommented = "\n".join(line.removeprefix(";") for line in text.splitlines())
+    made.write("platformio.ini", uncommented.replace("= espressif8266", f"= symlink://{PLATFORM}"))
+    (made.path / "otaseal").symlink_to(ROOT)
+    made.run(env={"HOME": str(home)})
+    assert_signed(made, rsa_key)
