@@ -108,3 +108,14 @@ def test_without_a_key_the_build_says_how_to_make_one(project: MakeProject) -> N
     run = project(*opt_in("verify_updates")).run(check=False)
     assert "verify_updates.py has no key" in run.stderr
     assert "otaseal key new" in run.stderr
+
+
+def test_sketch_without_wifi_does_not_link_and_is_told_why(
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    made = project(*opt_in("verify_updates"), write_key(tmp_path / "signing.key", rsa_key))
+    run = made.run(check=False)
+    assert "undefined reference" in run.stderr
+    assert "otaseal: hint: add #include <ESP8266WiFi.h> to the sketch" in run.stderr
+    made.write("src/main.cpp", "#include <ESP8266WiFi.h>\nthis does not compile")
+    assert "otaseal" not in made.run(check=False).stderr

@@ -22,6 +22,7 @@ __all__ = [
     "key_source",
     "load_settings",
     "path",
+    "print_error",
     "requested",
     "uploads_over_the_air",
     "warn",
@@ -50,7 +51,7 @@ def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env
             attach(env, load_settings(env))
         except OtasealError as error:
             if not env.IsIntegrationDump():
-                _print_error(error)
+                print_error(error)
                 env.Exit(1)
 
     return wrapper
@@ -75,12 +76,12 @@ class _Work:
         try:
             line = self._work(env)
         except OtasealError as error:
-            _print_error(error)
+            print_error(error)
             return 1
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "cryptography":
                 raise
-            _print_error(_no_cryptography())
+            print_error(_no_cryptography())
             return 1
         if line:
             print(line, flush=True)
@@ -145,7 +146,8 @@ def warn(message: str) -> None:
     sys.stderr.write(f"otaseal: warning: {message}\n")
 
 
-def _print_error(error: OtasealError) -> None:
+def print_error(error: OtasealError) -> None:
+    """Print the two lines of `error`, after whatever the build has printed so far."""
     sys.stdout.flush()
     sys.stderr.write(describe(error) + "\n")
     sys.stderr.flush()

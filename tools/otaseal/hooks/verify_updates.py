@@ -7,6 +7,7 @@ environment, and the core's verifier lives half in a library. Nothing of the fra
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["attach"]
 
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
+VERIFIER_LIBRARY = "ESP8266WiFi"
 
 
 @build.attaching
@@ -46,6 +48,7 @@ def attach(env: build.Env, options: Settings) -> None:
         files.write_if_changed(header, render(key).encode())
         return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
 
+    atexit.register(_explain_link_failure, env)
     node = env.Command(
         env.File(str(header)),
         [env.Value(f"{__version__} {_identity(env, options)}")],
@@ -53,6 +56,21 @@ def attach(env: build.Env, options: Settings) -> None:
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
     env.NoCache(node)
+
+
+def _explain_link_failure(env: build.Env) -> None:
+    """Say why a sketch without Wi-Fi does not link: the linker's own message names a symbol that nobody knows (F5)."""
+    from SCons.Script import GetBuildFailures
+
+    program = build.path(env, "$PROGPATH")
+    failed = any(str(failure.node) and build.path(env, str(failure.node)) == program for failure in GetBuildFailures())
+    if failed and not any(program.parent.glob(f"lib*/lib{VERIFIER_LIBRARY}.a")):
+        build.print_error(
+            ConfigError(
+                f"the firmware does not link, and the core's verifier lives in {VERIFIER_LIBRARY}, which is not used",
+                f"add #include <{VERIFIER_LIBRARY}.h> to the sketch, or leave out verify_updates.py",
+            )
+        )
 
 
 def firmware_key(env: build.Env, options: Settings) -> RSAPublicKey:
