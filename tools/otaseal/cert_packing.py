@@ -16,7 +16,7 @@ from .files import read_bounded
 from .pem import refuse_private_key
 from .settings import Settings
 
-__all__ = ["ARCHIVE_NAME", "pack_project"]
+__all__ = ["ARCHIVE_NAME", "pack_project", "policy"]
 
 ARCHIVE_NAME = "certs.ar"
 """What the core's examples and the tutorial give to `initCertStore`."""
@@ -29,16 +29,21 @@ def pack_project(options: Settings, data: Path, project: Path, now: datetime) ->
     everybody who holds a device can read it. Raises what `collect` and `pack` raise.
     """
     _refuse_keys_in(data)
-    policy = Policy(expired=options.expired_certs, unusable=options.unusable_certs)  # type: ignore[arg-type]
-    return pack(collect(options.ca_certs, project), now, policy)
+    return pack(collect(options.ca_certs, project), now, policy(options))
+
+
+def policy(options: Settings) -> Policy:
+    """Return what `options` say about certificates that have expired or that no device can use."""
+    return Policy(expired=options.expired_certs, unusable=options.unusable_certs)  # type: ignore[arg-type]
 
 
 def _refuse_keys_in(data: Path) -> None:
     seen = 0
-    for directory, _, names in os.walk(data):
+    # What makes the image follows links to folders, so they are followed here; the limit ends a circle of links.
+    for directory, folders, names in os.walk(data, followlinks=True):
+        seen += len(folders) + len(names)
+        if seen > FILE_COUNT_LIMIT:
+            raise InputError(f"'{data}' holds more than {FILE_COUNT_LIMIT} files", "no device has room for them")
         for path in (Path(directory, name) for name in sorted(names)):
-            seen += 1
-            if seen > FILE_COUNT_LIMIT:
-                raise InputError(f"'{data}' holds more than {FILE_COUNT_LIMIT} files", "no device has room for them")
             if path.is_file() and path.stat().st_size <= FILE_LIMIT:
                 refuse_private_key(str(path), read_bounded(path, FILE_LIMIT, "data file"))

@@ -57,4 +57,9 @@ class SystemFaultError(OtasealError):
 
 def describe(error: OtasealError) -> str:
     """Return the two lines that a person sees, without a final newline."""
-    return f"otaseal: error: {error.message}\notaseal: hint: {error.hint}"
+    return f"otaseal: error: {_one_line(error.message)}\notaseal: hint: {_one_line(error.hint)}"
+
+
+def _one_line(text: str) -> str:
+    """Escape what would break the line or steer the terminal: quoted values are anyone's, and often not ours."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -11,19 +11,35 @@ import os
 import tempfile
 from pathlib import Path
 
-from .errors import InputError, SystemFaultError
+from .errors import ConfigError, InputError, SystemFaultError
 
-__all__ = ["PRIVATE_MODE", "read_bounded", "refuse_existing", "remove", "write_atomic", "write_if_changed"]
+__all__ = [
+    "PRIVATE_MODE",
+    "read_bounded",
+    "refuse_existing",
+    "remove",
+    "resolve_path",
+    "write_atomic",
+    "write_if_changed",
+]
 
 PUBLIC_MODE = 0o644
 PRIVATE_MODE = 0o600
 
 
+def resolve_path(text: str, base: Path) -> Path:
+    """Return `text` as a path: `~` is the home directory, a relative path starts at `base`; raises ConfigError."""
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"'{text}' names the home directory of an unknown user", "write the path in full") from error
+
+
 def read_bounded(path: Path, limit: int, what: str) -> bytes:
     """Return the bytes of `path`, at most `limit` of them; `what` names the file in messages.
 
-    Raises InputError when the file is missing, no regular file or larger than `limit` bytes, SystemFaultError when it
-    cannot be read.
+    Raises InputError when the file is missing, a directory or larger than `limit` bytes, SystemFaultError when it
+    cannot be read. A pipe is read to its end, so that a shell's `<(command)` can give a passphrase.
     """
     try:
         with path.open("rb") as file:
@@ -84,7 +100,7 @@ def write_if_changed(path: Path, data: bytes) -> bool:
 
 def refuse_existing(path: Path, hint: str) -> None:
     """Raise InputError with `hint` if there is something at `path`, before anything is asked or made."""
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         raise InputError(f"'{path}' exists already", hint)
 
 

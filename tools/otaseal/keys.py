@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import files
-from .errors import ConfigError, InputError, KeyRefusedError
+from .errors import ConfigError, InputError, KeyRefusedError, OtasealError
 from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def public_key_path(uri: str, source: KeySource) -> Path | None:
 
 
 def resolve_path(text: str, project: Path) -> Path:
-    """Return `text` as a path: `~` is the home directory, a relative path starts at `project`."""
-    return project / Path(text).expanduser()
+    """Return `text` as a path: `~` is the home directory, a relative path starts at `project`; raises ConfigError."""
+    return files.resolve_path(text, project)
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -215,5 +215,9 @@ def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> 
         raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
     files.refuse_existing(public, KEEP_KEYS_HINT)
     files.write_atomic(path, pem, files.PRIVATE_MODE, replace=False)
-    files.write_atomic(public, public_pem(key.public_key()), replace=False)
+    try:
+        files.write_atomic(public, public_pem(key.public_key()), replace=False)
+    except OtasealError:
+        files.remove(path)  # half a pair would stand in the way of the next attempt
+        raise
     return public

@@ -16,27 +16,28 @@ from .errors import ConfigError, InputError
 __all__ = ["VARIABLE", "ask_new", "from_settings"]
 
 VARIABLE = "OTASEAL_PASSPHRASE"
-MAX_PASSPHRASE_SIZE = 4096
-"""Bytes, of the file as a whole."""
+MAX_FILE_SIZE = 4096
+MAX_PASSPHRASE_SIZE = 1023
+"""Bytes; OpenSSL takes no more."""
 
 
 def from_settings(file: str | None, project: Path, environment: Mapping[str, str]) -> Callable[[str], bytes]:
     """Return a callback that gives the passphrase for what its argument names, as a key's opener wants it.
 
-    The callback raises ConfigError where there is neither file, variable nor terminal.
+    The callback raises ConfigError where there is neither file, variable nor terminal. A variable that is set to
+    nothing counts as unset, as a secret is on a build server that does not have it.
     """
 
     def ask(what: str) -> bytes:
-        if file is not None:
-            return read_file(project / Path(file).expanduser())
-        if VARIABLE in environment:
-            return environment[VARIABLE].encode()
+        given = _given(file, project, environment)
+        if given is not None:
+            return given
         if not _has_terminal():
             raise ConfigError(
                 f"{what} is encrypted, and there is no terminal to ask for its passphrase",
                 f"set {VARIABLE}, or name a file with custom_otaseal_passphrase_file",
             )
-        return getpass.getpass(f"Passphrase for {what}: ").encode()
+        return _prompt(f"Passphrase for {what}: ")
 
     return ask
 
@@ -46,26 +47,51 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> byte
 
     An empty one, typed, means none. Raises ConfigError where there is no terminal, or the two differ.
     """
-    if file is not None or VARIABLE in environment:
-        return from_settings(file, Path.cwd(), environment)(what)
+    given = _given(file, Path.cwd(), environment)
+    if given is not None:
+        return given
     if not _has_terminal():
         raise ConfigError(
             f"{what} needs a passphrase, and there is no terminal to ask for one",
             f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase",
         )
-    first = getpass.getpass(f"New passphrase for {what} (empty for none): ")
-    if first != getpass.getpass("The same again: "):
+    first = _prompt(f"New passphrase for {what} (empty for none): ")
+    if first != _prompt("The same again: "):
         raise ConfigError("the two passphrases differ", "try again")
-    return first.encode()
+    return first
 
 
 def read_file(path: Path) -> bytes:
-    """Return the first line of `path` without its end; raises InputError if it is empty or no file."""
-    content = files.read_bounded(path, MAX_PASSPHRASE_SIZE, "passphrase file")
+    """Return the first line of `path` without its end; raises InputError if it is empty, too long or no file."""
+    content = files.read_bounded(path, MAX_FILE_SIZE, "passphrase file")
     line = content.splitlines()[0] if content else b""
     if not line:
         raise InputError(f"passphrase file '{path}' is empty", "write the passphrase into its first line")
-    return line
+    return _bounded(line)
+
+
+def _given(file: str | None, project: Path, environment: Mapping[str, str]) -> bytes | None:
+    if file is not None:
+        return read_file(files.resolve_path(file, project))
+    value = environment.get(VARIABLE, "")
+    return _encode(value) if value else None
+
+
+def _prompt(text: str) -> bytes:
+    try:
+        return _encode(getpass.getpass(text))
+    except (EOFError, UnicodeDecodeError) as error:
+        raise ConfigError("no passphrase could be read from the terminal", "type it, or use a file") from error
+
+
+def _encode(text: str) -> bytes:
+    return _bounded(text.encode(errors="surrogateescape"))
+
+
+def _bounded(secret: bytes) -> bytes:
+    if len(secret) > MAX_PASSPHRASE_SIZE:
+        raise InputError(f"a passphrase of {len(secret)} bytes", f"{MAX_PASSPHRASE_SIZE} are the most that a key takes")
+    return secret
 
 
 def _has_terminal() -> bool:

@@ -37,6 +37,6 @@ def _load(record: Path) -> dict[str, str]:
         return {}
     try:
         entries = json.loads(files.read_bounded(record, MAX_RECORD_SIZE, "shipping record"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}  # a damaged note: certificates count as never shipped, which is the safe side
     return entries if isinstance(entries, dict) else {}

@@ -6,6 +6,7 @@ returned that the stock core it was built for would refuse.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import esp8266, gzip_payload, image, stock_core
@@ -17,7 +18,7 @@ from .signing_header import embedded_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "missing_space", "sign_firmware"]
+__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "missing_space", "sign_firmware", "verify_firmware"]
 
 SECTOR = 4096
 GZIP_BRICKS_CORES = ("2.7.",)
@@ -42,6 +43,18 @@ def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes
     signed = image.sign(payload, signer)
     _judge_as_device(signed, parsed, signer.public_key)
     return signed
+
+
+def verify_firmware(signed: bytes, key: RSAPublicKey) -> bytes:
+    """Return the payload of `signed` if a stock device with `key` takes it and starts it (F1-F11).
+
+    The device is one of the core release, flash mode and flash size that the image was built for. Raises InputError
+    when `signed` is no signed image, VerificationError when the signature does not hold or the device would refuse.
+    """
+    payload = image.verify(signed, key)
+    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
+    _judge_as_device(signed, esp8266.parse(raw), key)
+    return payload
 
 
 def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
@@ -82,11 +95,14 @@ def belongs_to(signed: bytes, firmware: bytes) -> bool:
 
 
 def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
-    """Ask the model of the stock core, of the release that the image was built with if there is one."""
+    """Ask the model of the stock core: the release, flash mode and flash size that the image was built for."""
     core = parsed.core_release if parsed.core_release in stock_core.CORES else list(stock_core.CORES)[-1]
     assert core is not None
-    mode = parsed.flash_mode
-    device = stock_core.StockDevice(core, key) if mode is None else stock_core.StockDevice(core, key, mode)
+    device = stock_core.StockDevice(core, key)
+    if parsed.flash_mode is not None:
+        device = replace(device, flash_mode=parsed.flash_mode)
+    if parsed.flash_size is not None:
+        device = replace(device, flash_size=parsed.flash_size)
     outcome = stock_core.judge(signed, device)
     if not (outcome.accepted and outcome.boots):
         raise VerificationError(

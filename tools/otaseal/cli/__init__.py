@@ -8,6 +8,8 @@ the system failed, 130 when interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,10 +25,32 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files and CAs need not fit the terminal's encoding
+    try:
+        code = _run(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()  # the reader went away, as `otaseal ... | head` does
+        return 1
+    except OSError as error:
+        # Commands wrap their own: what is left is a standard output that is full, or a path that no call takes.
+        _discard_output()
+        what = "standard output" if error.filename is None else f"'{error.filename}'"
+        return _report(
+            SystemFaultError(f"{what} cannot be used: {error.strerror}", "check the path, the disk and the permissions")
+        )
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
-        sys.stdout.flush()
     except OtasealError as error:
         return _report(error)
     except ModuleNotFoundError as error:
@@ -35,12 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(
             SystemFaultError("the package 'cryptography' is missing", f'"{sys.executable}" -m pip install cryptography')
         )
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away, as `otaseal ... | head` does; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return code
 
 
@@ -67,7 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere: Python would complain once more at exit."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _report(error: OtasealError) -> int:
-    sys.stdout.flush()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _discard_output()
     print(describe(error), file=sys.stderr)
     return error.exit_code

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import archive, files
 from ..anchors import Anchor, Finding
+from ..cert_packing import policy
 from ..cert_sources import collect
 from ..certstore import Packed, Policy, Report, check, judge, pack
 from ..errors import InputError
@@ -16,11 +17,17 @@ from . import common
 
 __all__ = ["register"]
 
+ARCHIVE_START = b"!<"
+"""Of every kind of ar archive; which kind, and whether a device reads it, `certs check` tells."""
+
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `certs pack`, `certs list` and `certs check`."""
     group = subparsers.add_parser(
-        "certs", help="CA certificates for devices", description="CA certificates for devices."
+        "certs",
+        help="CA certificates for devices",
+        description="CA certificates for devices.",
+        epilog="example: otaseal certs pack certs/ -o data/certs.ar",
     )
     actions = group.add_subparsers(metavar="<action>", required=True)
 
@@ -28,13 +35,15 @@ def register(subparsers: common.Subparsers) -> None:
         actions, "pack", _pack, "pack CA certificates for CertStore", "otaseal certs pack certs/ -o data/certs.ar"
     )
     packing.add_argument("sources", nargs="+", help="files, folders and globs: PEM or DER, single or bundles")
-    packing.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="usually data/certs.ar")
+    packing.add_argument(
+        "-o", "--output", type=common.path, required=True, metavar="FILE", help="usually data/certs.ar"
+    )
     _add_policy(packing)
 
     listing = common.command(
         actions, "list", _list, "list the certificates that a device finds in an archive", "otaseal certs list certs.ar"
     )
-    listing.add_argument("archive", type=Path, help="a certs.ar, ours or made with ar")
+    listing.add_argument("archive", type=common.path, help="a certs.ar, ours or made with ar")
     listing.add_argument("--json", action="store_true", help="print JSON")
 
     checking = common.command(
@@ -49,16 +58,21 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _add_policy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--expired", choices=("drop", "keep", "refuse"), default="drop", help="default: drop")
     parser.add_argument(
-        "--unusable", choices=("auto", "refuse", "drop"), default="auto", help="auto: drop from bundles, else refuse"
+        "--expired", choices=("drop", "keep", "refuse"), help="default: OTASEAL_EXPIRED_CERTS, else drop"
+    )
+    parser.add_argument(
+        "--unusable",
+        choices=("auto", "refuse", "drop"),
+        help="default: OTASEAL_UNUSABLE_CERTS, else auto: drop from bundles, else refuse",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _pack(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
-    packed = pack(collect(arguments.sources, Path.cwd()), _now(), Policy(arguments.expired, arguments.unusable))
+    _refuse_to_replace(output)
+    packed = pack(collect(arguments.sources, Path.cwd()), _now(), _policy(arguments))
     changed = files.write_if_changed(output, packed.archive)
     if arguments.json:
         common.print_json({"output": str(output), "changed": changed, **_report_dict(packed)})
@@ -69,15 +83,24 @@ def _pack(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_to_replace(output: Path) -> None:
+    """Refuse to write over what is no archive: with sources and output mixed up, that is a certificate."""
+    if output.exists() and not files.read_bounded(output, archive.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
+        raise InputError(f"'{output}' exists and is no archive", "name another file with --output, or remove it")
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    return policy(common.options(expired_certs=arguments.expired, unusable_certs=arguments.unusable))
+
+
 def _list(arguments: argparse.Namespace) -> int:
     report = check(files.read_bounded(arguments.archive, archive.ARCHIVE_LIMIT, "archive"), _now())
     if arguments.json:
         common.print_json(_report_dict(report))
-        return 0
-    for anchor in report.anchors:
-        print(f"{anchor.not_after:%Y-%m-%d}  {anchor.key:<10}  {anchor.subject}")
-    _print_findings(report.findings)
-    return 0
+    else:
+        for anchor in report.anchors:
+            print(f"{anchor.not_after:%Y-%m-%d}  {anchor.key:<10}  {anchor.subject}")
+    return _conclude(report, arguments.json)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -85,10 +108,16 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(_report_dict(report))
     else:
-        _print_findings(report.findings)
         print(f"{len(report.anchors)} CA certificates work as trust anchors, {len(report.errors)} errors")
-    if report.errors:
-        first = report.errors[0]
+    return _conclude(report, arguments.json)
+
+
+def _conclude(report: Report, json: bool) -> int:
+    """Print what there is to say of a report; raise the first of its errors as the command's own."""
+    first = report.errors[0] if report.errors else None
+    if not json:
+        _print_findings(tuple(finding for finding in report.findings if finding is not first))
+    if first is not None:
         raise InputError(f"'{first.name}': {first.message} ({first.rule})", first.hint)
     return 0
 
@@ -97,9 +126,9 @@ def _report(arguments: argparse.Namespace) -> Report:
     path = Path(arguments.sources[0])
     if len(arguments.sources) == 1 and path.is_file():
         data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "archive")
-        if data.startswith(b"!<"):
+        if data.startswith(ARCHIVE_START):
             return check(data, _now())
-    return judge(collect(arguments.sources, Path.cwd()), _now(), Policy(arguments.expired, arguments.unusable))
+    return judge(collect(arguments.sources, Path.cwd()), _now(), _policy(arguments))
 
 
 def _print_findings(findings: tuple[Finding, ...]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, keys
+from .. import files, keys, settings
 from ..errors import ConfigError
 from ..passphrase import from_settings
 from ..public_keys import load_public_key
@@ -18,7 +18,7 @@ from ..public_keys import load_public_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Subparsers", "command", "key_uri", "load_key", "print_json", "signer"]
+__all__ = ["Subparsers", "command", "key_uri", "load_key", "options", "path", "print_json", "signer", "source"]
 
 Subparsers = Any
 """What argparse's add_subparsers returns; its class is private."""
@@ -42,6 +42,16 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, sort_keys=False))
 
 
+def path(text: str) -> Path:
+    """Return an argument as a path, `~` included, which no shell expands behind an equals sign; raises ConfigError."""
+    return files.resolve_path(text, Path())
+
+
+def options(**flags: str | None) -> settings.Settings:
+    """Return the settings of this command: a flag, else the environment, else the default; raises ConfigError."""
+    return settings.resolve({}, os.environ, flags)
+
+
 def key_uri(text: str) -> str:
     """Return a signing key's URI; a bare path, which people type, is a `file:` key."""
     return text if re.match(r"[a-z][a-z0-9+.-]+:", text) else f"file:{text}"
@@ -52,19 +62,18 @@ def signer(text: str | None, passphrase_file: str | None) -> keys.RsaSigner:
 
     Raises ConfigError when there is neither, and what `open_signer` raises.
     """
-    uri = text or os.environ.get("OTASEAL_SIGNING_KEY")
-    if not uri:
+    given = options(signing_key=text, passphrase_file=passphrase_file)
+    if given.signing_key is None:
         raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
-    return keys.open_signer(key_uri(uri), source(passphrase_file))
+    return keys.open_signer(key_uri(given.signing_key), source(given.passphrase_file))
 
 
 def source(passphrase_file: str | None) -> keys.KeySource:
     """Return what opens keys on the command line; relative paths start at the current directory."""
     here = Path.cwd()
-    file = passphrase_file or os.environ.get("OTASEAL_PASSPHRASE_FILE")
-    return keys.KeySource(here, os.environ, from_settings(file, here, os.environ))
+    return keys.KeySource(here, os.environ, from_settings(passphrase_file, here, os.environ))
 
 
-def load_key(path: Path) -> RSAPublicKey:
-    """Return the public key in the file `path`; raises InputError and KeyRefusedError by name."""
-    return load_public_key(files.read_bounded(path, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{path}'")
+def load_key(file: Path) -> RSAPublicKey:
+    """Return the public key in `file`; raises InputError and KeyRefusedError by name."""
+    return load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{file}'")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from .. import files, image, inspection, signing
@@ -25,10 +24,12 @@ def register(subparsers: common.Subparsers) -> None:
         "sign a firmware image as the device verifies it",
         "otaseal sign firmware.bin --key ~/keys/signing.key",
     )
-    sign.add_argument("firmware", type=Path, help="the build's firmware.bin, raw or gzip")
+    sign.add_argument("firmware", type=common.path, help="the build's firmware.bin, raw or gzip")
     sign.add_argument("--key", metavar="URI", help="a path, file:<path> or env:<variable>; else OTASEAL_SIGNING_KEY")
     sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
-    sign.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the firmware's name and .signed")
+    sign.add_argument(
+        "-o", "--output", type=common.path, metavar="FILE", help="default: the firmware's name and .signed"
+    )
     sign.add_argument("--require-key", action="store_true", help="fail unless the firmware carries this public key")
     sign.add_argument("--json", action="store_true", help="print JSON")
 
@@ -36,11 +37,11 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "verify",
         _verify,
-        "check a signed image against a public key, as the device does",
+        "check that a device with a public key would take a signed image and start it",
         "otaseal verify firmware.bin.signed --key ~/keys/signing.pub",
     )
-    verify.add_argument("image", type=Path, help="firmware.bin.signed")
-    verify.add_argument("--key", type=Path, metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
+    verify.add_argument("image", type=common.path, help="firmware.bin.signed")
+    verify.add_argument("--key", metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
     verify.add_argument("--json", action="store_true", help="print JSON")
 
     inspect = common.command(
@@ -50,17 +51,19 @@ def register(subparsers: common.Subparsers) -> None:
         "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it",
         "otaseal inspect firmware.bin.signed --key ~/keys/signing.pub",
     )
-    inspect.add_argument("image", type=Path, help="an image: raw, gzip or signed")
-    inspect.add_argument("--key", type=Path, metavar="FILE", action="append", default=[], help="a public key to try")
+    inspect.add_argument("image", type=common.path, help="an image: raw, gzip or signed")
+    inspect.add_argument(
+        "--key", type=common.path, metavar="FILE", action="append", default=[], help="a public key to try"
+    )
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _sign(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + SUFFIX)
-    firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
-    if output.resolve() == arguments.firmware.resolve():
+    if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     _remove_stale(output)
+    firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
     signer = common.signer(arguments.key, arguments.passphrase_file)
     signed = signing.sign_firmware(firmware, signer, embeds_key=arguments.require_key)
     files.write_atomic(output, signed)
@@ -82,12 +85,12 @@ def _remove_stale(output: Path) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    path = arguments.key or (Path(os.environ["OTASEAL_PUBLIC_KEY"]) if os.environ.get("OTASEAL_PUBLIC_KEY") else None)
-    if path is None:
+    given = common.options(public_key=arguments.key).public_key
+    if given is None:
         raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
-    key = common.load_key(path.expanduser())
+    key = common.load_key(common.path(given.removeprefix("file:")))
     data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
-    payload = image.verify(data, key)
+    payload = signing.verify_firmware(data, key)
     if arguments.json:
         common.print_json({"verified": True, "payload_size": len(payload), "key": fingerprint(key)})
     else:
@@ -97,7 +100,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
-    found = inspection.inspect(data, {str(path): common.load_key(path.expanduser()) for path in arguments.key})
+    found = inspection.inspect(data, {str(path): common.load_key(path) for path in arguments.key})
     if arguments.json:
         common.print_json(found.as_dict())
     else:

@@ -20,15 +20,19 @@ __all__ = ["register"]
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `key new` and `key show`."""
-    group = subparsers.add_parser("key", help="make and show signing keys", description="Make and show signing keys.")
-    group.set_defaults(run=None)
+    group = subparsers.add_parser(
+        "key",
+        help="make and show signing keys",
+        description="Make and show signing keys.",
+        epilog="example: otaseal key new ~/keys/signing.key",
+    )
     actions = group.add_subparsers(metavar="<action>", required=True)
 
     new = common.command(
         actions, "new", _new, "make a signing key and its public half", "otaseal key new ~/keys/signing.key"
     )
     new.add_argument(
-        "path", type=Path, help="where the private key goes; the public one lies beside it, ending in .pub"
+        "path", type=common.path, help="where the private key goes; the public one lies beside it, ending in .pub"
     )
     new.add_argument("--bits", type=int, default=KEY_SIZES[0], help="2048 (default), 3072 or 4096")
     choice = new.add_mutually_exclusive_group()
@@ -47,14 +51,15 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    path: Path = arguments.path.expanduser()
+    path: Path = arguments.path
     if arguments.bits not in KEY_SIZES:
         raise ConfigError(f"--bits {arguments.bits} is no key size", f"use one of: {', '.join(map(str, KEY_SIZES))}")
-    for taken in (path, path.with_suffix(".pub")):
-        files.refuse_existing(taken, keys.KEEP_KEYS_HINT)
+    files.refuse_existing(path, keys.KEEP_KEYS_HINT)
+    files.refuse_existing(path.with_suffix(".pub"), keys.KEEP_KEYS_HINT)
     secret: bytes | None = None
     if not arguments.no_passphrase:
-        secret = passphrase.ask_new(f"'{path}'", arguments.passphrase_file, os.environ) or None
+        file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
+        secret = passphrase.ask_new(f"'{path}'", file, os.environ) or None
     private_key = keys.new_signing_key(arguments.bits)
     public_path = keys.write_key_pair(path, private_key, secret)
     key = private_key.public_key()
@@ -65,7 +70,7 @@ def _new(arguments: argparse.Namespace) -> int:
     print(f"private key  {path} (mode 0600, {locked}): keep a copy in a safe place, and never in a repository")
     print(f"public key   {public_path}")
     _print_facts(key)
-    print(f"platformio.ini: custom_otaseal_signing_key = file:{path}")
+    print(f"platformio.ini: custom_otaseal_signing_key = file:{path.absolute()}")
     return 0
 
 
@@ -82,7 +87,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _load_any(text: str, passphrase_file: str | None) -> RSAPublicKey:
     """Return the public half of a signing key, or a public key; which one it is, the file says."""
-    path = Path(text.removeprefix("file:")).expanduser()
+    path = common.path(text.removeprefix("file:"))
     if path.is_file() and b"PRIVATE KEY-----" not in files.read_bounded(path, keys.MAX_KEY_FILE_SIZE, "key"):
         return common.load_key(path)
     return common.signer(text, passphrase_file).public_key
