@@ -28,6 +28,7 @@ from chain_maker import (
     without_version,
 )
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from verifiers import VERIFIERS, Presenter, Question, presenting
 
@@ -118,7 +119,7 @@ def sha1_root() -> Row:
 
 def pss_leaf() -> Row:
     top = root(key=make_rsa(2048))
-    pad = padding.PSS(padding.MGF1(x509.base.hashes.SHA256()), padding.PSS.DIGEST_LENGTH)  # type: ignore[attr-defined]
+    pad = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     return Row((leaf(top, rsa_padding=pad),), (top,))
 
 

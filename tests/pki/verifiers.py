@@ -46,7 +46,7 @@ class Presenter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -59,7 +59,7 @@ class Presenter:
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.write_bytes(secret + b"".join(ssl.DER_cert_to_PEM_cert(one).encode() for one in chain))
         context.load_cert_chain(path)
-        self._context = context
+        self.context = context
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ class Presenter:
                 return
             with raw, contextlib.suppress(OSError):
                 raw.settimeout(TIMEOUT)
-                with self._context.wrap_socket(raw, server_side=True) as connection:
+                with self.context.wrap_socket(raw, server_side=True) as connection:
                     connection.recv(1024)
                     connection.sendall(RESPONSE)
 

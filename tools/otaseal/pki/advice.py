@@ -62,10 +62,8 @@ def _weak_key(chain: Chain) -> list[str]:
 
 
 def _weak_hash(chain: Chain) -> list[str]:
-    hashed = [(one, one.x509.signature_hash_algorithm) for one in chain.sent if not one.self_issued]
-    return [
-        f"'{one.title}' is signed over SHA-1, which the device accepts" for one, x in hashed if x and x.name == "sha1"
-    ]
+    hashed = [one for one in chain.sent if not one.self_issued and one.hash_name == "sha1"]
+    return [f"'{one.title}' is signed over SHA-1, which the device accepts" for one in hashed]
 
 
 def _dear_key(chain: Chain) -> list[str]:

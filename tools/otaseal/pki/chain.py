@@ -54,7 +54,9 @@ class Certificate:
             self.key: CertificatePublicKeyTypes | None = self._load_key()
             self.subject = self.x509.subject.public_bytes()
             self.issuer = self.x509.issuer.public_bytes()
-        except (ValueError, TypeError, x509.DuplicateExtension) as error:
+            if self.der[-len(self.x509.signature) - 1]:
+                raise ValueError("a signature of a fraction of bytes")
+        except (ValueError, TypeError, x509.DuplicateExtension, x509.InvalidVersion) as error:
             raise InputError(
                 "this is not one whole X.509 certificate in DER", "convert it with openssl x509"
             ) from error
@@ -86,6 +88,17 @@ class Certificate:
     def title(self) -> str:
         """The subject as people read it."""
         return self.x509.subject.rfc4514_string() or "an empty subject"
+
+    @cached_property
+    def hash_name(self) -> str:
+        """What the signature is over, such as "sha256"; empty if that is unknown, or part of the algorithm."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+
+        try:
+            found = self.x509.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            return ""
+        return found.name if found else ""
 
     @property
     def self_issued(self) -> bool:

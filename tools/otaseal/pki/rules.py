@@ -271,12 +271,10 @@ def _key_usable(stack: Stack, kind: str, bits: int, *, anchor: bool) -> bool:
 
 
 def _weak_signature(case: Case) -> str | None:
-    for one in case.path.sent[:0] if case.path.direct else case.path.sent:
-        hash_name = one.x509.signature_hash_algorithm.name if one.x509.signature_hash_algorithm else "sha512"
-        weak = {"md5"} if case.stack is Stack.BEARSSL else {"md5", "sha1"}
-        if hash_name in weak:
-            return f"'{one.title}' is signed over {hash_name.upper()}"
-    return None
+    weak = {"md5"} if case.stack is Stack.BEARSSL else {"md5", "sha1"}
+    signed = () if case.path.direct else case.path.sent
+    found = next((one for one in signed if one.hash_name in weak), None)
+    return f"'{found.title}' is signed over {found.hash_name.upper()}" if found else None
 
 
 def _unknown_padding(case: Case) -> str | None:

@@ -1,0 +1,172 @@
+"""Looking at live servers: real ones by Python's ssl, and some that are none."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from chain_maker import NOW, make
+from hypothesis import given
+from hypothesis import strategies as st
+from verifiers import Presenter, presenting
+
+from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
+from otaseal.pki import Authority, KeyType, Role
+from otaseal.pki.chain import parse_certificates
+from otaseal.pki.check import examine
+from otaseal.pki.live import client_hello, look_at, parse_answer, parse_target
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def presenter() -> Iterator[Presenter]:
+    with presenting() as running:
+        yield running
+
+
+def test_the_chain_is_seen_as_it_is_sent(presenter: Presenter) -> None:
+    root = make("a root with a name long enough", ca=True)
+    middle = make("an intermediate authority", root, ca=True)
+    leaf = make("a server", middle)
+    for chain in ([leaf], [leaf, middle], [leaf, root, middle]):
+        presenter.present([one.der for one in chain], leaf.key)
+        assert look_at(HOST, presenter.port).chain == tuple(one.der for one in chain)
+
+
+def test_what_the_device_would_get(presenter: Presenter) -> None:
+    by = Authority.create(role=Role.SERVER, product="blink", now=NOW, key=KeyType.P_256)
+    issued = by.issue_server([HOST, "update.local"], now=NOW, key=KeyType.P_256)
+    presenter.present([one.der for one in parse_certificates(issued.chain_pem)], issued.key)
+    seen = look_at(HOST, presenter.port, "update.local")
+    assert (seen.version, seen.fragment) == (0x0303, 512)
+    assert seen.suite in (0xCCA9, 0xC02B, 0xC02C)
+    assert examine(seen.chain, [by.certificate_der], HOST, NOW).good
+    assert not examine(seen.chain, [by.certificate_der], "192.0.2.1", NOW).good
+    assert len(examine(seen.chain, [by.certificate_der], HOST, NOW + timedelta(days=310)).expiring) == 1
+
+
+def test_a_server_of_tls_1_3_alone_is_named(tmp_path: Path) -> None:
+    root = make("a root with a name long enough", ca=True)
+    leaf = make("a server", root)
+    with presenting() as server:
+        server.present([leaf.der], leaf.key)
+        server.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        with pytest.raises(VerificationError, match=r"no TLS 1\.2"):
+            look_at(HOST, server.port)
+
+
+@contextlib.contextmanager
+def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server for one connection."""
+    listener = socket.create_server((HOST, 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(10)
+                answer(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.close()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", InputError),
+        (b"", VerificationError),
+        (b"\x16\x03\x03", VerificationError),
+        (b"\x15\x03\x03\x00\x02\x02\x46", VerificationError),
+        (b"\x15\x03\x03\x00\x02\x01\x70", VerificationError),  # a warning, and then nothing
+        (b"\x15\x03\x03\x00\x00", VerificationError),
+        (b"\x16\x03\x03\xff\xff", InputError),
+        (b"\x16\x03\x03\x00\x04\x02\xff\xff\xff", InputError),
+        (b"\x16\x03\x03\x00\x04\x0e\x00\x00\x00", InputError),
+        (b"\x16\x03\x03\x00\x00" * 3, VerificationError),
+    ],
+)
+def test_what_is_no_tls_server(data: bytes, error: type[OtasealError]) -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+
+    with answering(answer) as port, pytest.raises(error):
+        look_at(HOST, port)
+
+
+def test_a_silent_server_costs_the_time_out_only() -> None:
+    released = threading.Event()
+    with answering(lambda connection: bool(connection.recv(4096)) and released.wait(10)) as port:  # type: ignore[arg-type,return-value]
+        with pytest.raises(SystemFaultError, match="timed out"):
+            look_at(HOST, port, timeout=0.1)
+        released.set()
+
+
+def test_a_server_that_is_not_there() -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(SystemFaultError, match="does not answer"):
+        look_at(HOST, port)
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x02\x00\x00\x05" + rest))
+def test_any_answer_is_parsed_or_refused(data: bytes) -> None:
+    with contextlib.suppress(InputError):
+        answer = parse_answer(data)
+        assert answer is None or all(one in data for one in answer.chain)
+
+
+def test_a_cut_answer_waits_or_refuses(presenter: Presenter) -> None:
+    """Every prefix of a real answer is unfinished, never a wrong result."""
+    leaf = make("a server")
+    presenter.present([leaf.der], leaf.key)
+    whole = b""
+    with socket.create_connection((HOST, presenter.port), 10) as connection:
+        connection.sendall(client_hello("update.local"))
+        stream = connection.makefile("rb")
+        while parse_answer(whole) is None:
+            header = stream.read(5)
+            assert header[:1] == b"\x16"
+            whole += stream.read(int.from_bytes(header[3:], "big"))
+        stream.close()
+    full = parse_answer(whole)
+    end = whole.index(leaf.der) + len(leaf.der)
+    assert full is not None
+    assert full.chain == (leaf.der,)
+    assert all(parse_answer(whole[:cut]) is None for cut in range(end))
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("update.local", ("update.local", 443)),
+        ("update.local:8443", ("update.local", 8443)),
+        ("https://192.0.2.7:8443/firmware.bin", ("192.0.2.7", 8443)),
+        ("[::1]:8443", ("::1", 8443)),
+        ("[::1]", ("::1", 443)),
+        ("::1", ("::1", 443)),
+    ],
+)
+def test_targets(text: str, target: tuple[str, int]) -> None:
+    assert parse_target(text) == target
+
+
+@pytest.mark.parametrize("text", ["", ":443", "host:0", "host:65536", "host:http", "http://host", "host:-1", "host:٣"])
+def test_what_is_no_target(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_target(text)
