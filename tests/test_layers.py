@@ -1,0 +1,190 @@
+"""The import rule: everything points strictly down, the core touches nothing outside, and importing costs nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parent.parent / "tools"
+PACKAGE = TOOLS / "otaseal"
+
+# Layer of the design, and a step in it: a module imports from a lower layer, or from a lower step of its own.
+LAYERS = {
+    "otaseal": (0, 0),
+    "errors": (0, 0),
+    # pure: bytes and values in, values out
+    "esp8266": (1, 0),
+    "pem": (1, 0),
+    "archive": (1, 0),
+    "settings": (1, 0),
+    "public_keys": (1, 0),
+    "gzip_payload": (1, 1),
+    "stock_core": (1, 1),
+    "signing_header": (1, 1),
+    "anchors": (1, 1),
+    "image": (1, 2),
+    "certstore": (1, 2),
+    "signing": (1, 3),
+    "inspection": (1, 3),
+    "pki.chain": (1, 0),
+    "pki.profile": (1, 0),
+    "pki.matching": (1, 1),
+    "pki.index": (1, 1),
+    "pki.rules": (1, 2),
+    "pki.advice": (1, 3),
+    "pki.check": (1, 4),
+    # files, clocks and sockets
+    "files": (2, 0),
+    "keys": (2, 1),
+    "passphrase": (2, 1),
+    "cert_sources": (2, 1),
+    "shipped": (2, 1),
+    "cert_packing": (2, 2),
+    "pki.disk": (2, 1),
+    "pki.live": (2, 1),
+    "pki.authority": (2, 1),
+    "pki.crl": (2, 2),
+    "pki.store": (2, 3),
+    "pki": (2, 4),
+    # people: print, prompt, exit, argv, environment
+    "cli.common": (5, 0),
+    "cli.config": (5, 1),
+    "cli.key": (5, 1),
+    "cli.certs": (5, 1),
+    "cli.images": (5, 1),
+    "cli": (5, 2),
+    "__main__": (5, 3),
+    "hooks": (5, 0),
+    "hooks.build": (5, 0),
+    "hooks.verify_updates": (5, 1),
+    "hooks.sign_firmware": (5, 1),
+    "hooks.pack_certs": (5, 1),
+    "hooks.ship": (5, 1),
+}
+PEOPLE = 5
+
+# A prompt has to be asked somewhere, and a build hook and a command ask the same one.
+MAY_TALK = {"passphrase": {"getpass", "sys.stdin"}}
+TALK = {"print", "input", "getpass", "exit", "quit", "sys.exit", "sys.argv", "sys.stdin", "sys.stdout", "sys.stderr"}
+TALK |= {"os.environ", "os.getenv", "os.environb", "os.putenv"}
+
+OUTSIDE = {
+    "asyncio",
+    "getpass",
+    "glob",
+    "http",
+    "io",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "select",
+}
+OUTSIDE |= {"shutil", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts) or "otaseal"
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield what `module` imports, at any depth and under TYPE_CHECKING too: ours without `otaseal.`, others whole."""
+    path = MODULES[module]
+    package = ["otaseal", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.removeprefix("otaseal.") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                ".".join([*package[: len(package) - node.level + 1], node.module or ""]) if node.level else node.module
+            )
+            base = (base or "").strip(".")
+            for alias in node.names:
+                ours = f"{base}.{alias.name}".removeprefix("otaseal.")
+                yield ours if base.startswith("otaseal") and ours in MODULES else base.removeprefix("otaseal.")
+
+
+def names(module: str) -> Iterator[str]:
+    """Yield the plain names and the `module.attribute` pairs that the code mentions."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("os", "sys"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_module_has_its_place_and_every_place_a_module() -> None:
+    assert set(MODULES) == set(LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_strictly_down(module: str) -> None:
+    ours = {name for name in imports(module) if name in MODULES}
+    assert not {name: LAYERS[name] for name in ours if LAYERS[name] >= LAYERS[module]}
+
+
+def test_imports_are_seen() -> None:
+    assert {"otaseal", "files", "keys", "signing", "hooks.build", "errors"} <= set(imports("hooks.sign_firmware"))
+    assert {"cli.common", "image", "inspection"} <= set(imports("cli.images"))
+    assert {"cli.certs", "cli.key", "otaseal", "argparse"} <= set(imports("cli"))
+    assert "cryptography.hazmat.primitives.asymmetric.rsa" in set(imports("image"))
+
+
+@pytest.mark.parametrize("module", [name for name, (layer, _) in LAYERS.items() if layer < 2])
+def test_the_core_reaches_nothing_outside(module: str) -> None:
+    assert not {name.partition(".")[0] for name in imports(module)} & OUTSIDE
+    assert "open" not in set(names(module))
+    assert not {name for name in names(module) if name in ("datetime.now", "datetime.utcnow", "date.today")}
+
+
+@pytest.mark.parametrize("module", [name for name, (layer, _) in LAYERS.items() if layer < PEOPLE])
+def test_only_commands_and_hooks_talk_to_people(module: str) -> None:
+    said = set(names(module)) & TALK
+    assert said == MAY_TALK.get(module, set())
+
+
+def python(code: str, *flags: str) -> str:
+    done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, cwd="/", check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def closure(modules: list[str]) -> set[str]:
+    """Return the top-level names of what an interpreter without site-packages has loaded after these imports."""
+    wanted = ["otaseal" if module == "otaseal" else f"otaseal.{module}" for module in modules]
+    code = f"import importlib, sys; sys.path.insert(0, {str(TOOLS)!r})\n"
+    code += f"for name in {wanted!r}: importlib.import_module(name)\nprint(*sys.modules)"
+    return set(python(code, "-I", "-S").split())
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert closure(["otaseal"]) - closure([]) == {"otaseal"}
+
+
+def test_no_import_needs_more_than_the_standard_library() -> None:
+    loaded = closure([name for name in MODULES if name != "__main__"])
+    assert {f"otaseal.{name}" for name in MODULES if name not in ("otaseal", "__main__")} <= loaded
+    assert not {name.partition(".")[0] for name in loaded} & {"cryptography", "SCons", "platformio"}
+
+
+def test_a_build_that_declares_hooks_loads_nothing_heavy() -> None:
+    loaded = closure([name for name in MODULES if name.startswith("hooks")])
+    heavy = {"argparse", "asyncio", "cryptography", "email", "http", "http.client", "socket", "ssl", "urllib.request"}
+    assert not loaded & heavy
+    assert not {name for name in loaded if name.startswith(("otaseal.cli", "otaseal.pki", "otaseal.inspection"))}
