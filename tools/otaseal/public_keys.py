@@ -46,7 +46,7 @@ def load_public_key(data: bytes, what: str) -> RSAPublicKey:
             f"{what} is in PKCS#1 form, which makes a device refuse every update",
             "convert it: openssl rsa -RSAPublicKey_in -in <it> -pubout -out signing.pub",
         )
-    if b"-----BEGIN CERTIFICATE" in data:
+    if b"-----BEGIN CERTIFICATE" in data or _is_certificate_der(data):
         raise KeyRefusedError(f"{what} is a certificate", "take its key: openssl x509 -in <it> -pubkey -noout")
     load = load_pem_public_key if data.lstrip().startswith(b"-----") else load_der_public_key
     try:
@@ -72,6 +72,16 @@ def _is_private_der(data: bytes) -> bool:
     except TypeError:
         return True  # encrypted, and therefore private
     except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _is_certificate_der(data: bytes) -> bool:
+    from cryptography.x509 import load_der_x509_certificate
+
+    try:
+        load_der_x509_certificate(data)
+    except ValueError:
         return False
     return True
 
