@@ -1,38 +1,47 @@
 """Signing keys: where they are, whether they may be used, and public keys as a device wants them.
 
-A signing key is a URI, and a table maps its scheme to an opener: `file:` (PEM on disk) and `env:` (PEM in an
-environment variable, for CI). Secrets come in through a callback and never leave: nothing here prints, prompts or reads
-the environment by itself. Refused by name is every key that would lock devices out (F2) or that is already given away.
+A signing key is a URI, and a table maps its scheme to an opener: `file:` (PEM on disk), `env:` (PEM in an environment
+variable, for CI) and `pkcs11:` (a token). Secrets come in through a callback and never leave: nothing here prints,
+prompts or reads the environment by itself. Refused by name is every key that would lock devices out (F2) or that is
+already given away: readable by others, on its way onto devices, tracked by git, or known to the public.
 """
 
 from __future__ import annotations
 
 import hashlib
 import stat
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files
+from . import files, known_keys, pkcs11
 from .errors import ConfigError, InputError, KeyRefusedError, OtasealError
+from .leaks import Secrets
 from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
+    from .image import Signer
+
 __all__ = [
     "KeySource",
     "RsaSigner",
     "identity",
+    "in_token",
     "load_private_key",
     "new_signing_key",
     "open_signer",
     "public_key_path",
+    "secrets",
     "write_key_pair",
 ]
 
 MAX_KEY_FILE_SIZE = 64 * 1024
+GIT_SECONDS = 10
+"""How long git may take to say whether it tracks a key, which is a matter of milliseconds."""
 KEEP_KEYS_HINT = "choose another name: devices that trust the existing key could never be updated without it"
 
 
@@ -68,15 +77,31 @@ class RsaSigner:
 
         return self._key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
 
+    def secrets(self) -> Secrets:
+        """Return the key's own numbers as something to search files for."""
+        return Secrets.of({"signing key": self._key})
 
-def open_signer(uri: str, source: KeySource) -> RsaSigner:
+
+def open_signer(uri: str, source: KeySource) -> Signer:
     """Return a signer for the key that `uri` names, such as `file:~/keys/signing.key` or `env:SIGNING_KEY`.
 
     Raises ConfigError for a URI that names nothing usable, KeyRefusedError for a key that must not be used, InputError
-    when it cannot be read or unlocked.
+    when it cannot be read or unlocked, SystemFaultError when a token or its package fails.
     """
     scheme, rest = _split(uri)
-    return RsaSigner(_OPENERS[scheme](rest, source))
+    signer = _OPENERS[scheme](rest, source)
+    known_keys.refuse(signer.public_key, f"the signing key '{uri}'")
+    return signer
+
+
+def in_token(uri: str) -> bool:
+    """Tell whether the key that `uri` names stays in a token, out of reach for whatever this machine writes."""
+    return _split(uri)[0] == "pkcs11"
+
+
+def secrets(signer: Signer) -> Secrets:
+    """Return what the leak check looks for; nothing for a key in a token, for it is not in this machine's memory."""
+    return signer.secrets() if isinstance(signer, RsaSigner) else Secrets()
 
 
 def identity(uri: str, source: KeySource) -> str:
@@ -133,23 +158,38 @@ def _read_environment(rest: str, source: KeySource) -> bytes:
     return value.replace("\\n", "\n").encode()
 
 
-def _open_file(rest: str, source: KeySource) -> RSAPrivateKey:
+def _read_nothing(rest: str, source: KeySource) -> bytes:
+    """Read nothing of a token: its URI is all its identity, because a build that is up to date must not touch it."""
+    return b""
+
+
+def _open_file(rest: str, source: KeySource) -> RsaSigner:
     path = resolve_path(rest, source.project)
     data = _read_file(rest, source)
     _refuse_exposed(path, source)
-    return load_private_key(data, f"signing key '{path}'", source.passphrase)
+    return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
 
 
-def _open_environment(rest: str, source: KeySource) -> RSAPrivateKey:
+def _open_environment(rest: str, source: KeySource) -> RsaSigner:
     data = _read_environment(rest, source)
-    return load_private_key(data, f"signing key in environment variable '{rest}'", source.passphrase)
+    return RsaSigner(load_private_key(data, f"signing key in environment variable '{rest}'", source.passphrase))
 
 
-_READERS: Mapping[str, Callable[[str, KeySource], bytes]] = {"file": _read_file, "env": _read_environment}
-_OPENERS: Mapping[str, Callable[[str, KeySource], RSAPrivateKey]] = {
+def _open_token(rest: str, source: KeySource) -> Signer:
+    return pkcs11.open_signer(rest, source.project, source.passphrase)
+
+
+_READERS: Mapping[str, Callable[[str, KeySource], bytes]] = {
+    "file": _read_file,
+    "env": _read_environment,
+    "pkcs11": _read_nothing,
+}
+_OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
     "file": _open_file,
     "env": _open_environment,
+    "pkcs11": _open_token,
 }
+assert set(_READERS) == set(_OPENERS)
 
 
 def _refuse_exposed(path: Path, source: KeySource) -> None:
@@ -163,6 +203,31 @@ def _refuse_exposed(path: Path, source: KeySource) -> None:
                 f"signing key '{path}' lies in '{directory}', which is copied onto every device",
                 "move it out of the project, and make a new key if it was ever uploaded",
             )
+    if _is_tracked(resolved, source.environment):
+        raise KeyRefusedError(
+            f"signing key '{path}' is tracked by git: everybody with the repository has it, now and in its history",
+            "make a new key outside the repository, and 'git rm' this one",
+        )
+
+
+def _is_tracked(path: Path, environment: Mapping[str, str]) -> bool:
+    """Tell whether git has `path` in the index of the repository around it; without git or repository it has not."""
+    # A hook of git sets GIT_DIR and its kin, which would make this ask about another repository.
+    inherited = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--", f":(literal){path.name}"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=path.parent,
+            env=inherited,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> RSAPrivateKey:

@@ -18,6 +18,8 @@ from ..public_keys import load_public_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    from ..image import Signer
+
 __all__ = ["Subparsers", "command", "key_uri", "load_key", "options", "path", "print_json", "signer", "source"]
 
 Subparsers = Any
@@ -57,7 +59,7 @@ def key_uri(text: str) -> str:
     return text if re.match(r"[a-z][a-z0-9+.-]+:", text) else f"file:{text}"
 
 
-def signer(text: str | None, passphrase_file: str | None) -> keys.RsaSigner:
+def signer(text: str | None, passphrase_file: str | None) -> Signer:
     """Return the signer that the option `--key` names, else the environment's OTASEAL_SIGNING_KEY.
 
     Raises ConfigError when there is neither, and what `open_signer` raises.

@@ -6,12 +6,17 @@ filesystem run, because SCons misses a file that a person edited, and written on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from .. import cert_packing, files
 from ..errors import ConfigError
+from ..leaks import Secrets
 from ..settings import Settings
-from . import build
+from . import build, signing_key
 
 __all__ = ["attach"]
 
@@ -26,11 +31,17 @@ def attach(env: build.Env, options: Settings) -> None:
         return
     _guard_over_the_air(env)
     archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
+    image_path = Path(image.get_abspath())
+
+    @cache
+    def secrets() -> Secrets:
+        return signing_key.unprompted_secrets(env, options)
 
     def work(env: build.Env) -> str:
         packed = cert_packing.pack_project(options, archive.parent, build.path(env, "."), datetime.now(timezone.utc))
         for finding in packed.findings:
             build.warn(str(finding))
+        signing_key.refuse_in_data(archive.parent, packed.archive, image_path, secrets())
         changed = files.write_if_changed(archive, packed.archive)
         state = "written" if changed else "unchanged"
         plural = "" if len(packed.anchors) == 1 else "s"
@@ -41,6 +52,17 @@ def attach(env: build.Env, options: Settings) -> None:
     env.NoCache(node)
     env.AlwaysBuild(node)
     env.Depends(image, node)
+    if options.signing_key is not None:
+        _check_image(env, image, image_path, secrets)
+
+
+def _check_image(env: build.Env, image: Any, path: Path, secrets: Callable[[], Secrets]) -> None:
+    """Search the image before it can be uploaded; every filesystem run builds it, so this happens in each."""
+
+    def work(env: build.Env) -> None:
+        signing_key.refuse_in_image(path, secrets())
+
+    env.AddPostAction(image, build.action(env, work, "Looking for the signing key in $TARGET"))
 
 
 def _guard_over_the_air(env: build.Env) -> None:

@@ -13,7 +13,7 @@ from .. import __version__, files, keys, signing
 from ..errors import ConfigError, InputError
 from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build
+from . import build, signing_key
 
 __all__ = ["attach"]
 
@@ -40,7 +40,8 @@ def attach(env: build.Env, options: Settings) -> None:
 
     def work(env: build.Env) -> str:
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
-        signer = keys.open_signer(uri, source)
+        signer = signing_key.signer(env, options)
+        signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
         signed = signing.sign_firmware(image, signer, embeds_key=bool(env.get(build.VERIFY_UPDATES)))
         files.write_atomic(signed_path, signed)
         _warn_of_space(env, signed, image)

@@ -12,12 +12,12 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, files, keys
+from .. import __version__, files, keys, known_keys
 from ..errors import ConfigError
 from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
 from ..settings import Settings
 from ..signing_header import HEADER_NAME, render
-from . import build
+from . import build, signing_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -76,14 +76,16 @@ def _explain_link_failure(env: build.Env) -> None:
 def firmware_key(env: build.Env, options: Settings) -> RSAPublicKey:
     """Return the public key for the firmware: the option's, else the file beside the signing key, else that key's own.
 
-    Raises what `load_public_key` and `open_signer` raise.
+    Raises what `load_public_key` and `open_signer` raise, and KeyRefusedError for a publicly known one.
     """
-    source = build.key_source(env, options)
     file = _public_key_file(env, options)
     if file is not None:
-        return load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{file}'")
+        name = f"public key '{file}'"
+        key = load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), name)
+        known_keys.refuse(key, name)
+        return key
     assert options.signing_key is not None
-    return keys.open_signer(options.signing_key, source).public_key
+    return signing_key.signer(env, options).public_key
 
 
 def _public_key_file(env: build.Env, options: Settings) -> Path | None:
