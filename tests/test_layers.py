@@ -23,6 +23,8 @@ LAYERS = {
     "archive": (1, 0),
     "settings": (1, 0),
     "public_keys": (1, 0),
+    "leaks": (1, 0),
+    "known_keys": (1, 1),
     "gzip_payload": (1, 1),
     "stock_core": (1, 1),
     "signing_header": (1, 1),
@@ -40,8 +42,9 @@ LAYERS = {
     "pki.check": (1, 4),
     # files, clocks and sockets
     "files": (2, 0),
-    "keys": (2, 1),
     "passphrase": (2, 1),
+    "pkcs11": (2, 2),
+    "keys": (2, 3),
     "cert_sources": (2, 1),
     "shipped": (2, 1),
     "cert_packing": (2, 2),
@@ -61,9 +64,10 @@ LAYERS = {
     "__main__": (5, 3),
     "hooks": (5, 0),
     "hooks.build": (5, 0),
-    "hooks.verify_updates": (5, 1),
-    "hooks.sign_firmware": (5, 1),
-    "hooks.pack_certs": (5, 1),
+    "hooks.signing_key": (5, 1),
+    "hooks.verify_updates": (5, 2),
+    "hooks.sign_firmware": (5, 2),
+    "hooks.pack_certs": (5, 2),
     "hooks.ship": (5, 1),
 }
 PEOPLE = 5

@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -67,8 +68,7 @@ class TokenSigner:
 
     def sign(self, payload: bytes) -> bytes:
         """Return the RSASSA-PKCS1-v1_5 signature with SHA-256 over `payload`; raises SystemFaultError if it fails."""
-        import pkcs11
-
+        pkcs11 = _import()
         try:
             return bytes(self._key.sign(payload, mechanism=pkcs11.Mechanism.SHA256_RSA_PKCS))
         except pkcs11.PKCS11Error as error:
@@ -163,13 +163,12 @@ def _pin_file(text: str, project: Path) -> Path:
 
 def _import() -> Any:
     try:
-        import pkcs11
+        return import_module("pkcs11")
     except ModuleNotFoundError as error:
         raise SystemFaultError(
             "signing with a token needs the package 'python-pkcs11'",
             f'install it: "{sys.executable}" -m pip install python-pkcs11',
         ) from error
-    return pkcs11
 
 
 def _pin(uri: KeyUri, passphrase: Callable[[str], bytes]) -> str:
