@@ -71,8 +71,9 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
 
 def _pack(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
+    rules = _policy(arguments)
     _refuse_to_replace(output)
-    packed = pack(collect(arguments.sources, Path.cwd()), _now(), _policy(arguments))
+    packed = pack(collect(arguments.sources, Path.cwd()), _now(), rules)
     changed = files.write_if_changed(output, packed.archive)
     if arguments.json:
         common.print_json({"output": str(output), "changed": changed, **_report_dict(packed)})
@@ -123,12 +124,13 @@ def _conclude(report: Report, json: bool) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> Report:
+    rules = _policy(arguments)
     path = Path(arguments.sources[0])
     if len(arguments.sources) == 1 and path.is_file():
         data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "archive")
         if data.startswith(ARCHIVE_START):
             return check(data, _now())
-    return judge(collect(arguments.sources, Path.cwd()), _now(), _policy(arguments))
+    return judge(collect(arguments.sources, Path.cwd()), _now(), rules)
 
 
 def _print_findings(findings: tuple[Finding, ...]) -> None:

@@ -1,0 +1,282 @@
+"""`otaseal sign`, `verify` and `inspect`: what succeeds is true, and a failure leaves nothing that looks like it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import keys
+from otaseal.public_keys import fingerprint
+from otaseal.signing_header import embedded_key
+from support import peers
+from support.command import TOOLS, Command, otaseal, process
+from support.images import APP, CORES, build_image
+from support.terminal import Terminal
+
+__all__ = ["otaseal"]
+
+SIGN = ("sign", "firmware.bin", "--key", "signing.key")
+VERIFY = ("verify", "firmware.bin.signed", "--key", "signing.pub")
+
+
+@pytest.fixture
+def raw(rsa_key: rsa.RSAPrivateKey) -> bytes:
+    return build_image(embedded=embedded_key(rsa_key.public_key()))
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, raw: bytes, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> Path:
+    """A folder with a firmware.bin, its gzip, and two pairs of keys."""
+    (tmp_path / "firmware.bin").write_bytes(raw)
+    (tmp_path / "firmware.gz").write_bytes(gzip.compress(raw))
+    keys.write_key_pair(tmp_path / "signing.key", rsa_key, None)
+    keys.write_key_pair(tmp_path / "other.key", other_rsa_key, None)
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("firmware", ["firmware.bin", "firmware.gz"])
+def test_what_is_signed_verifies_here_and_with_openssl(
+    firmware: str, project: Path, otaseal: Command, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    done = otaseal("sign", firmware, "--key", "signing.key", "--require-key").succeeded()
+    signed = (project / f"{firmware}.signed").read_bytes()
+    key = fingerprint(rsa_key.public_key())
+    assert done.out == f"{firmware}.signed: {len(signed)} bytes, signed with RSA-2048 key {key}, and verified\n"
+    (project / "payload").write_bytes(signed[:-260])
+    (project / "signature").write_bytes(signed[-260:-4])
+    command = [peers.tool("openssl", "openssl"), "dgst", "-sha256", "-verify", "signing.pub", "-signature", "signature"]
+    subprocess.run([*command, "payload"], cwd=project, check=True, capture_output=True)
+    assert "is good" in otaseal("verify", f"{firmware}.signed", "--key", "signing.pub").succeeded().out
+    assert not [name for name in names(project) if name.endswith(".tmp")]
+
+
+def test_json_says_the_same(project: Path, otaseal: Command, raw: bytes, rsa_key: rsa.RSAPrivateKey) -> None:
+    key = fingerprint(rsa_key.public_key())
+    output = {"output": "firmware.bin.signed", "size": len(raw) + 260, "bits": 2048, "key": key}
+    assert otaseal(*SIGN, "--json").succeeded().json == output
+    assert otaseal(*VERIFY, "--json").succeeded().json == {"verified": True, "payload_size": len(raw), "key": key}
+
+
+def test_keys_and_output_from_wherever_they_are(
+    project: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI_KEY", (project / "signing.key").read_text())
+    monkeypatch.setenv("OTASEAL_PUBLIC_KEY", "signing.pub")
+    for arguments in (("--key", "env:CI_KEY"), ("--key", "file:signing.key"), ("--key", f"file:{project}/signing.key")):
+        otaseal("sign", "firmware.bin", *arguments, "-o", "out dir/f.signed").succeeded()
+        otaseal("verify", "out dir/f.signed").succeeded()
+    monkeypatch.setenv("OTASEAL_SIGNING_KEY", "other.key")
+    otaseal("sign", "firmware.bin").succeeded()
+    otaseal("verify", "firmware.bin.signed").failed(1, "signature")
+    otaseal("sign", "firmware.bin", "--key", "signing.key").succeeded()
+    otaseal("verify", "firmware.bin.signed").succeeded()
+
+
+def test_without_a_key_nothing_is_signed_or_verified(project: Path, otaseal: Command) -> None:
+    otaseal("sign", "firmware.bin").failed(2, "no signing key is given")
+    otaseal("verify", "firmware.bin").failed(2, "no public key is given")
+    otaseal("sign", "firmware.bin", "--key", "").failed(2, "no signing key is given")
+
+
+def damaged(raw: bytes) -> bytes:
+    return raw[: APP + 100] + bytes([raw[APP + 100] ^ 1]) + raw[APP + 101 :]
+
+
+FAILURES = {
+    "empty": (lambda raw: b"", SIGN, 1, "payload is empty"),
+    "no firmware": (lambda raw: b"\x7fELF" + raw, SIGN, 1, "0x7f"),
+    "damaged": (damaged, SIGN, 1, "own CRC"),
+    "cut": (lambda raw: raw[:-32], SIGN, 1, "cut short"),
+    "gzip with a byte behind": (lambda raw: gzip.compress(raw) + b"\0", SIGN, 1, "1 bytes behind"),
+    "two gzips": (lambda raw: gzip.compress(raw) * 2, SIGN, 1, "second member"),
+    "gzip for 2.7.4": (lambda raw: gzip.compress(build_image(core="2.7.4")), SIGN, 1, "core 2.7.4"),
+    "too large": (lambda raw: raw + bytes(16 * 1024 * 1024), SIGN, 1, "larger than"),
+    "no key": (bytes, ("sign", "firmware.bin", "--key", "missing.key"), 1, "does not exist"),
+    "public key": (bytes, ("sign", "firmware.bin", "--key", "pub"), 1, "is a public key"),
+    "wrong scheme": (bytes, ("sign", "firmware.bin", "--key", "http://k"), 2, "no known scheme"),
+    "key not in it": (lambda raw: build_image(), (*SIGN, "--require-key"), 1, "does not contain the public key"),
+    "other key in it": (
+        bytes,
+        ("sign", "firmware.bin", "--key", "other.key", "--require-key"),
+        1,
+        "another public key",
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_failure_leaves_no_signed_image_behind(
+    failure: str, stale: bool, project: Path, raw: bytes, otaseal: Command
+) -> None:
+    change, arguments, code, message = FAILURES[failure]
+    (project / "pub").write_bytes((project / "signing.pub").read_bytes())
+    (project / "pub").chmod(0o600)
+    if stale:
+        otaseal(*SIGN).succeeded()
+    (project / "firmware.bin").write_bytes(change(raw))
+    before = names(project)
+    otaseal(*arguments).failed(code, message)
+    assert names(project) == before - {"firmware.bin.signed"}
+
+
+def test_a_missing_firmware_leaves_no_stale_signed_image(project: Path, otaseal: Command) -> None:
+    otaseal(*SIGN).succeeded()
+    (project / "firmware.bin").unlink()
+    otaseal(*SIGN).failed(1, "firmware 'firmware.bin' is not a file")
+    assert not (project / "firmware.bin.signed").exists()
+
+
+def test_what_is_no_signed_image_is_never_overwritten(project: Path, otaseal: Command) -> None:
+    for precious in ("signing.key", "signing.pub", "firmware.gz"):
+        content = (project / precious).read_bytes()
+        otaseal(*SIGN, "-o", precious).failed(1, "exists and is no signed image")
+        assert (project / precious).read_bytes() == content
+    otaseal(*SIGN, "-o", ".").failed(1, "is not a file")
+
+
+def test_the_input_is_never_the_output(project: Path, raw: bytes, otaseal: Command) -> None:
+    otaseal(*SIGN).succeeded()
+    signed = (project / "firmware.bin.signed").read_bytes()
+    (project / "link").symlink_to("firmware.bin.signed")
+    os.link(project / "firmware.bin.signed", project / "hard")
+    for output in ("firmware.bin.signed", "link", "hard"):
+        otaseal("sign", "firmware.bin.signed", "--key", "signing.key", "-o", output).failed(
+            2, "overwrite its own input"
+        )
+        assert (project / "firmware.bin.signed").read_bytes() == signed
+    otaseal(*SIGN, "-o", "firmware.bin").failed(2, "overwrite its own input")
+    assert (project / "firmware.bin").read_bytes() == raw
+
+
+def test_signed_input_is_refused_by_name(project: Path, otaseal: Command) -> None:
+    otaseal(*SIGN).succeeded()
+    otaseal("sign", "firmware.bin.signed", "--key", "signing.key").failed(1, "")
+    assert not (project / "firmware.bin.signed.signed").exists()
+    assert (project / "firmware.bin.signed").exists()
+
+
+def test_what_does_not_verify(project: Path, otaseal: Command) -> None:
+    otaseal(*SIGN).succeeded()
+    signed = (project / "firmware.bin.signed").read_bytes()
+    otaseal("verify", "firmware.bin.signed", "--key", "other.pub").failed(1, "signature does not fit image and key")
+    for content, message in (
+        (damaged(signed), "signature does not fit image and key"),
+        (signed[:-1], "no signature trailer"),
+        (signed[:-260], "no signature trailer"),
+        (signed + b"\0", "no signature trailer"),
+        (signed[-260:], "empty payload"),
+        (signed[-100:], "cut short"),
+        (b"", "no signature trailer"),
+    ):
+        (project / "firmware.bin.signed").write_bytes(content)
+        otaseal(*VERIFY).failed(1, message)
+    otaseal("verify", "missing", "--key", "signing.pub").failed(1, "image 'missing' is not a file")
+    otaseal("verify", "firmware.bin", "--key", "missing").failed(1, "public key 'missing' is not a file")
+
+
+def test_a_good_signature_that_a_device_refuses_does_not_verify(
+    project: Path, raw: bytes, otaseal: Command, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    payload = raw + b"\0"  # F8
+    signature = keys.RsaSigner(rsa_key).sign(payload)
+    (project / "firmware.bin.signed").write_bytes(payload + signature + len(signature).to_bytes(4, "little"))
+    done = otaseal(*VERIFY).failed(1, "a device with core 3.1.2 would not run this update")
+    assert "F8" in done.err
+
+
+@pytest.mark.parametrize(
+    ("firmware", "kind"),
+    [
+        ("firmware.bin", "raw"),
+        ("firmware.gz", "gzip"),
+        ("firmware.bin.signed", "signed raw"),
+        ("firmware.gz.signed", "signed gzip"),
+    ],
+)
+def test_inspect_tells_what_it_is(firmware: str, kind: str, project: Path, otaseal: Command, raw: bytes) -> None:
+    for name in ("firmware.bin", "firmware.gz"):
+        otaseal("sign", name, "--key", "signing.key").succeeded()
+    given = otaseal("inspect", firmware, "--key", "other.pub", "--key", "signing.pub", "--json").succeeded().json
+    assert given["kind"] == kind
+    assert given["size"] == (project / firmware).stat().st_size
+    assert given["image"]["core_release"] == "3.1.2"
+    assert given["signature"] == ({"size": 256, "key": "signing.pub"} if "signed" in kind else None)
+    assert set(given["stock_cores"]) == set(CORES)
+    assert given["stock_cores"]["3.1.2"]["boots"]
+    text = otaseal("inspect", firmware, "--key", "signing.pub").succeeded().out
+    assert kind in text
+    assert ("made by key 'signing.pub'" in text) == ("signed" in kind)
+
+
+def test_inspect_fails_when_none_of_the_keys_fits(otaseal: Command) -> None:
+    otaseal(*SIGN).succeeded()
+    for extra in ((), ("--json",)):
+        done = otaseal("inspect", "firmware.bin.signed", "--key", "other.pub", *extra)
+        done.failed(1, "none of the keys given made the signature of 'firmware.bin.signed'")
+        assert "signed raw" in done.out
+    otaseal("inspect", "firmware.bin.signed").succeeded()
+
+
+def test_inspect_looks_at_anything(project: Path, otaseal: Command) -> None:
+    (project / "anything").write_bytes(b"anything")
+    assert "problem" in otaseal("inspect", "anything").succeeded().out
+    (project / "huge").write_bytes(bytes(16 * 1024 * 1024 + 1))
+    otaseal("inspect", "huge").failed(1, "larger than")
+    otaseal("inspect", ".").failed(1, "is not a file")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[31mred", "caf\udce9"])
+def test_names_neither_break_the_two_lines_nor_steer_the_terminal(name: str, project: Path, otaseal: Command) -> None:
+    done = otaseal("verify", name, "--key", "signing.pub").failed(1, "is not a file")
+    assert len(done.err.splitlines()) == 2
+    assert done.err.replace("\n", "").isprintable()
+    (project / "firmware.bin").rename(project / name)
+    done = process("sign", name, "--key", "signing.key", cwd=project)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_interrupting_a_passphrase_prompt_leaves_no_signed_image(
+    project: Path, otaseal: Command, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    otaseal(*SIGN).succeeded()
+    keys.write_key_pair(project / "locked.key", rsa_key, b"geheim")
+    command = [
+        sys.executable,
+        "-m",
+        "otaseal",
+        "sign",
+        str(project / "firmware.bin"),
+        "--key",
+        str(project / "locked.key"),
+    ]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS)}) as terminal:
+        terminal.expect(": ")
+        terminal.send(b"\x03")
+        assert "Traceback" not in terminal.rest()
+        assert terminal.returncode == 130
+    assert not (project / "firmware.bin.signed").exists()
+
+
+def test_a_signal_from_outside_is_an_interrupt_too(project: Path) -> None:
+    """The firmware is a pipe that nobody writes to, so that the command certainly waits."""
+    os.mkfifo(project / "pipe")
+    command = [sys.executable, "-m", "otaseal", "inspect", "pipe"]
+    environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
+    with subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE) as running:
+        writing = os.open(project / "pipe", os.O_WRONLY)  # returns when the command has opened its end
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+        os.close(writing)
+    assert (running.returncode, err) == (130, b"")
