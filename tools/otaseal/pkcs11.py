@@ -217,6 +217,8 @@ def _public_key(key: Any, name: str, pkcs11: Any) -> RSAPublicKey:
     if key.key_type != pkcs11.KeyType.RSA:
         kind = getattr(key.key_type, "name", key.key_type)
         raise KeyRefusedError(f"{name} is of type {kind}, and devices verify RSA only (F2)", "make an RSA-2048 key")
+    if not hasattr(key, "sign"):  # python-pkcs11's way to say that CKA_SIGN is false
+        raise KeyRefusedError(f"{name} is not allowed to sign", "make a key with the usage 'sign'")
     modulus, exponent = (key[x] for x in (pkcs11.Attribute.MODULUS, pkcs11.Attribute.PUBLIC_EXPONENT))
     try:
         public = RSAPublicNumbers(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")).public_key()
@@ -234,7 +236,6 @@ _FAULTS: Mapping[str, tuple[type[OtasealError], str, str]] = {
     "UserPinNotInitialized": (SystemFaultError, "has no user PIN yet", "set one with the token's own tool"),
     "AttributeTypeInvalid": (KeyRefusedError, "does not tell its public key", "import the key with its public half"),
     "MechanismInvalid": (KeyRefusedError, "cannot sign with CKM_SHA256_RSA_PKCS", "use a token that can"),
-    "KeyFunctionNotPermitted": (KeyRefusedError, "is not allowed to sign", "make it with the usage 'sign'"),
 }
 
 
