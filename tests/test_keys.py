@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import keys
+from otaseal import key_uri, keys
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, SystemFaultError
 from otaseal.keys import KeySource
 from otaseal.public_keys import public_pem
@@ -149,7 +149,7 @@ def test_public_keys_certificates_and_garbage_are_refused(tmp_path: Path, rsa_ke
 
 
 def test_a_key_file_has_a_limit(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    write(tmp_path / "k", pem_of(rsa_key) + b"\n" * keys.MAX_KEY_FILE_SIZE)
+    write(tmp_path / "k", pem_of(rsa_key) + b"\n" * key_uri.MAX_KEY_FILE_SIZE)
     with pytest.raises(InputError, match="larger than"):
         keys.open_signer("file:k", source(tmp_path))
 
@@ -187,15 +187,25 @@ def test_the_identity_changes_with_the_key_and_unlocks_nothing(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
     given = source(tmp_path)
-    missing = keys.identity("file:k", given)
+    missing = key_uri.identity("file:k", given.project, given.environment)
     write(tmp_path / "k", openssl(*FORMS["PKCS#8, encrypted"], stdin=pem_of(rsa_key)))
-    first = keys.identity("file:k", given)
-    assert first == keys.identity("file:k", given)
+    first = key_uri.identity("file:k", given.project, given.environment)
+    assert first == key_uri.identity("file:k", given.project, given.environment)
     write(tmp_path / "k", openssl(*FORMS["PKCS#8, encrypted"], stdin=pem_of(other_rsa_key)))
     write(tmp_path / "l", (tmp_path / "k").read_bytes())
-    assert len({missing, first, keys.identity("file:k", given), keys.identity("file:l", given)}) == 4
-    one, two = (keys.identity("env:K", source(tmp_path, K=pem_of(key).decode())) for key in (rsa_key, other_rsa_key))
-    assert one != two != keys.identity("env:K", given)
+    assert (
+        len(
+            {
+                missing,
+                first,
+                key_uri.identity("file:k", given.project, given.environment),
+                key_uri.identity("file:l", given.project, given.environment),
+            }
+        )
+        == 4
+    )
+    one, two = (key_uri.identity("env:K", tmp_path, {"K": pem_of(key).decode()}) for key in (rsa_key, other_rsa_key))
+    assert one != two != key_uri.identity("env:K", given.project, given.environment)
 
 
 def test_secrets_do_not_print_themselves(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -218,7 +228,7 @@ def test_a_new_pair_is_what_openssl_reads(secret: bytes | None, tmp_path: Path, 
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["signing.key", "signing.pub"]
     opened = keys.open_signer(f"file:{path}", source(tmp_path, lambda what: secret or never(what)))
     assert opened.public_key == rsa_key.public_key()
-    assert keys.public_key_path(f"file:{path}", source(tmp_path)) == public
+    assert key_uri.public_key_path(f"file:{path}", tmp_path) == public
 
 
 @pytest.mark.parametrize("taken", ["signing.key", "signing.pub"])
@@ -245,8 +255,8 @@ def test_a_private_key_is_not_named_like_a_public_one(tmp_path: Path, rsa_key: r
 
 
 def test_there_is_no_public_key_path_without_a_file(tmp_path: Path) -> None:
-    assert keys.public_key_path("file:signing.key", source(tmp_path)) is None
-    assert keys.public_key_path("env:KEY", source(tmp_path)) is None
+    assert key_uri.public_key_path("file:signing.key", tmp_path) is None
+    assert key_uri.public_key_path("env:KEY", tmp_path) is None
 
 
 @pytest.mark.parametrize("bits", [0, 512, 1024, 2047, 2056, 8192])

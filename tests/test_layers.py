@@ -44,6 +44,7 @@ LAYERS = {
     "files": (2, 0),
     "passphrase": (2, 1),
     "pkcs11": (2, 2),
+    "key_uri": (2, 1),
     "keys": (2, 3),
     "cert_sources": (2, 1),
     "shipped": (2, 1),

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.public_keys import public_pem
-from otaseal.signing_header import HEADER_NAME, embedded_key, render
+from otaseal.signing_header import embedded_key, render
 from support import peers
 
 PGMSPACE = '#define PROGMEM __attribute__((section(".rodata.progmem")))\n'
@@ -35,7 +35,7 @@ def test_a_compiler_reads_the_very_key(
     tmp_path: Path, compiler: str, bits: int, rsa_keys: Callable[..., rsa.RSAPrivateKey]
 ) -> None:
     key = rsa_keys(bits).public_key()
-    (tmp_path / HEADER_NAME).write_text(render(key))
+    (tmp_path / "Updater_Signing.h").write_text(render(key))
     (tmp_path / "pgmspace.h").write_text(PGMSPACE)
     source, program = tmp_path / NAMES[compiler], tmp_path / "program"
     source.write_text(USER)

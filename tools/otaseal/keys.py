@@ -8,7 +8,6 @@ already given away: readable by others, on its way onto devices, tracked by git,
 
 from __future__ import annotations
 
-import hashlib
 import stat
 import subprocess
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files, known_keys, pkcs11
+from . import files, key_uri, known_keys, pkcs11
 from .errors import ConfigError, InputError, KeyRefusedError, OtasealError
 from .leaks import Secrets
 from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
@@ -29,17 +28,14 @@ if TYPE_CHECKING:
 __all__ = [
     "KeySource",
     "RsaSigner",
-    "identity",
     "in_token",
     "load_private_key",
     "new_signing_key",
     "open_signer",
-    "public_key_path",
     "secrets",
     "write_key_pair",
 ]
 
-MAX_KEY_FILE_SIZE = 64 * 1024
 GIT_SECONDS = 10
 """How long git may take to say whether it tracks a key, which is a matter of milliseconds."""
 KEEP_KEYS_HINT = "choose another name: devices that trust the existing key could never be updated without it"
@@ -88,15 +84,14 @@ def open_signer(uri: str, source: KeySource) -> Signer:
     Raises ConfigError for a URI that names nothing usable, KeyRefusedError for a key that must not be used, InputError
     when it cannot be read or unlocked, SystemFaultError when a token or its package fails.
     """
-    scheme, rest = _split(uri)
-    signer = _OPENERS[scheme](rest, source)
+    signer = _OPENERS[key_uri.split(uri)[0]](uri, source)
     known_keys.refuse(signer.public_key, f"the signing key '{uri}'")
     return signer
 
 
 def in_token(uri: str) -> bool:
     """Tell whether the key that `uri` names stays in a token, out of reach for whatever this machine writes."""
-    return _split(uri)[0] == "pkcs11"
+    return key_uri.split(uri)[0] == "pkcs11"
 
 
 def secrets(signer: Signer) -> Secrets:
@@ -104,92 +99,29 @@ def secrets(signer: Signer) -> Secrets:
     return signer.secrets() if isinstance(signer, RsaSigner) else Secrets()
 
 
-def identity(uri: str, source: KeySource) -> str:
-    """Return a text that changes when the key behind `uri` does, without unlocking it (a build depends on it).
-
-    The digest of a private key's encoding tells nothing about the key. A key that is missing has an identity too, so
-    that the step that needs it runs and explains.
-    """
-    scheme, rest = _split(uri)
-    try:
-        content = _READERS[scheme](rest, source)
-    except (InputError, ConfigError):
-        content = b""
-    return hashlib.sha256(b"otaseal key identity\0" + uri.encode() + b"\0" + content).hexdigest()
-
-
-def public_key_path(uri: str, source: KeySource) -> Path | None:
-    """Return the public key file that `otaseal key new` wrote beside a `file:` key, None if there is none."""
-    scheme, rest = _split(uri)
-    if scheme != "file":
-        return None
-    path = resolve_path(rest, source.project).with_suffix(".pub")
-    return path if path.is_file() else None
-
-
-def resolve_path(text: str, project: Path) -> Path:
-    """Return `text` as a path: `~` is the home directory, a relative path starts at `project`; raises ConfigError."""
-    return files.resolve_path(text, project)
-
-
-def _split(uri: str) -> tuple[str, str]:
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme not in _OPENERS:
-        shown = uri if len(uri) < 200 and "\n" not in uri else uri[:20] + "..."
-        known = ", ".join(f"{name}:" for name in _OPENERS)
-        raise ConfigError(f"signing key '{shown}' has no known scheme", f"write file:<path>; the schemes are {known}")
-    if not rest:
-        raise ConfigError(f"signing key '{uri}' names nothing", f"say where it is, as in {scheme}:<name>")
-    return scheme, rest
-
-
-def _read_file(rest: str, source: KeySource) -> bytes:
-    path = resolve_path(rest, source.project)
-    if not path.exists():
-        raise InputError(f"signing key '{path}' does not exist", NEW_KEY_HINT)
-    return files.read_bounded(path, MAX_KEY_FILE_SIZE, "signing key")
-
-
-def _read_environment(rest: str, source: KeySource) -> bytes:
-    value = source.environment.get(rest, "")
-    if not value.strip():
-        raise ConfigError(f"environment variable '{rest}' holds no signing key", "set it to the key's PEM text")
-    # Some CI systems store a secret on one line, with \n in place of the line ends.
-    return value.replace("\\n", "\n").encode()
-
-
-def _read_nothing(rest: str, source: KeySource) -> bytes:
-    """Read nothing of a token: its URI is all its identity, because a build that is up to date must not touch it."""
-    return b""
-
-
-def _open_file(rest: str, source: KeySource) -> RsaSigner:
-    path = resolve_path(rest, source.project)
-    data = _read_file(rest, source)
+def _open_file(uri: str, source: KeySource) -> RsaSigner:
+    path = files.resolve_path(key_uri.split(uri)[1], source.project)
+    data = key_uri.read(uri, source.project, source.environment)
     _refuse_exposed(path, source)
     return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
 
 
-def _open_environment(rest: str, source: KeySource) -> RsaSigner:
-    data = _read_environment(rest, source)
-    return RsaSigner(load_private_key(data, f"signing key in environment variable '{rest}'", source.passphrase))
+def _open_environment(uri: str, source: KeySource) -> RsaSigner:
+    data = key_uri.read(uri, source.project, source.environment)
+    what = f"signing key in environment variable '{key_uri.split(uri)[1]}'"
+    return RsaSigner(load_private_key(data, what, source.passphrase))
 
 
-def _open_token(rest: str, source: KeySource) -> Signer:
-    return pkcs11.open_signer(rest, source.project, source.passphrase)
+def _open_token(uri: str, source: KeySource) -> Signer:
+    return pkcs11.open_signer(key_uri.split(uri)[1], source.project, source.passphrase)
 
 
-_READERS: Mapping[str, Callable[[str, KeySource], bytes]] = {
-    "file": _read_file,
-    "env": _read_environment,
-    "pkcs11": _read_nothing,
-}
 _OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
     "file": _open_file,
     "env": _open_environment,
     "pkcs11": _open_token,
 }
-assert set(_READERS) == set(_OPENERS)
+assert set(_OPENERS) == set(key_uri.SCHEMES)
 
 
 def _refuse_exposed(path: Path, source: KeySource) -> None:

@@ -8,7 +8,6 @@ file say.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -132,6 +131,8 @@ def resolve(
 
 
 def _unknown(name: str) -> ConfigError:
+    import difflib
+
     known = [option.ini_name for option in OPTIONS.values()]
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"the options are: {', '.join(known)}"

@@ -13,9 +13,8 @@ from .public_keys import public_pem
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["HEADER_NAME", "embedded_key", "render"]
+__all__ = ["embedded_key", "render"]
 
-HEADER_NAME = "Updater_Signing.h"
 BYTES_A_LINE = 16
 
 

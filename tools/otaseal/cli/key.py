@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, keys, passphrase
+from .. import files, key_uri, keys, passphrase
 from ..errors import ConfigError
 from ..public_keys import KEY_SIZES, fingerprint, public_pem
 from . import common
@@ -88,7 +88,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _load_any(text: str, passphrase_file: str | None) -> RSAPublicKey:
     """Return the public half of a signing key, or a public key; which one it is, the file says."""
     path = common.path(text.removeprefix("file:"))
-    if path.is_file() and b"PRIVATE KEY-----" not in files.read_bounded(path, keys.MAX_KEY_FILE_SIZE, "key"):
+    if path.is_file() and b"PRIVATE KEY-----" not in files.read_bounded(path, key_uri.MAX_KEY_FILE_SIZE, "key"):
         return common.load_key(path)
     return common.signer(text, passphrase_file).public_key
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import keys, settings
+from .. import key_uri, settings
 from ..errors import OtasealError, SystemFaultError, describe
-from ..passphrase import from_settings
+
+if TYPE_CHECKING:
+    from ..keys import KeySource
 
 __all__ = [
     "VERIFY_UPDATES",
@@ -19,6 +21,7 @@ __all__ = [
     "attaching",
     "filesystem_image",
     "is_test",
+    "key_identity",
     "key_source",
     "load_settings",
     "path",
@@ -33,8 +36,6 @@ Env = Any
 
 VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
-
-FILESYSTEM_TARGETS = frozenset({"buildfs", "uploadfs", "uploadfsota", "uploadall"})
 
 
 def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
@@ -96,10 +97,18 @@ def load_settings(env: Env) -> settings.Settings:
     return settings.resolve({name: str(config.get(section, name)) for name in names}, os.environ)
 
 
-def key_source(env: Env, options: settings.Settings) -> keys.KeySource:
+def key_identity(env: Env, uri: str) -> str:
+    """Return a text that changes when the key behind `uri` does; raises ConfigError for a URI that is wrong."""
+    return key_uri.identity(uri, path(env, "."), os.environ)
+
+
+def key_source(env: Env, options: settings.Settings) -> KeySource:
     """Return what a signing key's opener may use in this build."""
-    project = path(env, "$PROJECT_DIR")
-    return keys.KeySource(
+    from ..keys import KeySource
+    from ..passphrase import from_settings
+
+    project = path(env, ".")
+    return KeySource(
         project=project,
         environment=os.environ,
         passphrase=from_settings(options.passphrase_file, project, os.environ),

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import cert_packing, files
+from .. import files
 from ..errors import ConfigError
-from ..leaks import Secrets
 from ..settings import Settings
-from . import build, signing_key
+from . import build
+
+if TYPE_CHECKING:
+    from ..leaks import Secrets
 
 __all__ = ["attach"]
 
@@ -29,6 +31,10 @@ def attach(env: build.Env, options: Settings) -> None:
     image = build.filesystem_image(env)
     if not image.has_builder():
         return
+    # Only what follows needs the certificates' rules: a build of the firmware does not pay for importing them.
+    from .. import cert_packing
+    from . import signing_key
+
     _guard_over_the_air(env)
     archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
     image_path = Path(image.get_abspath())
@@ -60,6 +66,8 @@ def _check_image(env: build.Env, image: Any, path: Path, secrets: Callable[[], S
     """Search the image before it can be uploaded; every filesystem run builds it, so this happens in each."""
 
     def work(env: build.Env) -> None:
+        from . import signing_key
+
         signing_key.refuse_in_image(path, secrets())
 
     env.AddPostAction(image, build.action(env, work, "Looking for the signing key in $TARGET"))

@@ -7,10 +7,8 @@ unasked, for `uploadfs` erases what the device has stored.
 
 from __future__ import annotations
 
-import subprocess
-from datetime import datetime, timezone
+from pathlib import Path
 
-from .. import cert_packing, shipped
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
 from . import build
@@ -79,6 +77,8 @@ def _record_shipping(env: build.Env) -> None:
     """After a filesystem went to the device, remember which certificates it had."""
 
     def work(env: build.Env) -> None:
+        from .. import cert_packing, shipped
+
         archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
         if archive.is_file():
             shipped.remember(_record(env), env["PIOENV"], archive.read_bytes())
@@ -89,6 +89,10 @@ def _record_shipping(env: build.Env) -> None:
 
 def _after_upload(env: build.Env, options: Settings) -> object:
     def work(env: build.Env) -> str | None:
+        from datetime import datetime, timezone
+
+        from .. import cert_packing, shipped
+
         project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
         packed = cert_packing.pack_project(options, data, project, datetime.now(timezone.utc))
         if shipped.is_current(_record(env), env["PIOENV"], packed.archive):
@@ -106,6 +110,8 @@ def _after_upload(env: build.Env, options: Settings) -> object:
 
 
 def _run_uploadfs(env: build.Env) -> None:
+    import subprocess
+
     command = [env.subst("$PYTHONEXE"), "-m", "platformio", "run", "-d", env.subst("$PROJECT_DIR")]
     command += ["-c", env.subst("$PROJECT_CONFIG"), "-e", env["PIOENV"], "-t", "uploadfs"]
     # A run inside a run inherits neither the port nor the configuration file.
@@ -119,5 +125,5 @@ def _run_uploadfs(env: build.Env) -> None:
         )
 
 
-def _record(env: build.Env) -> shipped.Path:
+def _record(env: build.Env) -> Path:
     return build.path(env, "$PROJECT_WORKSPACE_DIR") / "otaseal" / "shipped.json"

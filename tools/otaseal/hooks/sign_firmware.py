@@ -1,7 +1,7 @@
 """post: `firmware.bin.signed` as a real build node, made again when the binary, the key or otaseal changes (F32).
 
 A post action would not fire for a target that is up to date, and a stale `.signed` beside the binary is what espota
-sends (F31). Serial upload keeps getting the raw image.
+sends (F31). Serial upload keeps getting the raw image. What signing needs is imported when something is signed.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .. import __version__, files, keys, signing
+from .. import __version__, files
 from ..errors import ConfigError, InputError
 from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build, signing_key
+from . import build
 
 __all__ = ["attach"]
 
@@ -35,10 +35,12 @@ def attach(env: build.Env, options: Settings) -> None:
             "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
             f"set it to file:<path>; {NEW_KEY_HINT}",
         )
-    source = build.key_source(env, options)
     signed_path = Path(firmware.get_abspath() + SUFFIX)
 
     def work(env: build.Env) -> str:
+        from .. import keys, signing
+        from . import signing_key
+
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         signer = signing_key.signer(env, options)
         signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
@@ -48,7 +50,7 @@ def attach(env: build.Env, options: Settings) -> None:
         key = signer.public_key
         return f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
 
-    stamp = f"{__version__} {keys.identity(uri, source)} {bool(env.get(build.VERIFY_UPDATES))}"
+    stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
     signed = env.Command(
         env.File(str(signed_path)),
         [firmware, env.Value(stamp)],
@@ -62,6 +64,8 @@ def attach(env: build.Env, options: Settings) -> None:
 
 def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
     """Say when a device that runs this firmware has no room for an update of its size (F10)."""
+    from .. import signing
+
     start = _filesystem_start(env)
     missing = 0 if start is None else signing.missing_space(signed, firmware, start)
     if missing > 0:
@@ -94,6 +98,8 @@ def _guard_upload_without_build(env: build.Env, firmware: Path) -> None:
         return
 
     def work(env: build.Env) -> None:
+        from .. import signing
+
         signed = firmware.with_name(firmware.name + SUFFIX)
         if not (build.uploads_over_the_air(env) and signed.is_file() and firmware.is_file()):
             return

@@ -12,7 +12,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from .. import files, gzip_payload, keys, leaks, passphrase
+from .. import files, gzip_payload, key_uri, keys, leaks, passphrase
 from ..cert_packing import ARCHIVE_NAME
 from ..errors import ConfigError, KeyRefusedError, OtasealError
 from ..image import Signer
@@ -97,7 +97,7 @@ def refuse_in_image(image: Path, secrets: Secrets) -> None:
 
 def _open(options: Settings, source: keys.KeySource) -> Signer:
     assert options.signing_key is not None
-    identity = keys.identity(options.signing_key, source)
+    identity = key_uri.identity(options.signing_key, source.project, source.environment)
     with _opening:  # with -j, two actions may want it at the same time
         if identity not in _opened:
             _opened[identity] = keys.open_signer(options.signing_key, source)

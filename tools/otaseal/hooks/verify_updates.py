@@ -12,12 +12,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, files, keys, known_keys
+from .. import __version__, files, key_uri
 from ..errors import ConfigError
 from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
 from ..settings import Settings
-from ..signing_header import HEADER_NAME, render
-from . import build, signing_key
+from . import build
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -39,11 +38,13 @@ def attach(env: build.Env, options: Settings) -> None:
     if build.is_test():
         return
     directory = build.path(env, "$BUILD_DIR") / "otaseal"
-    header = directory / HEADER_NAME
+    header = directory / "Updater_Signing.h"
     env.Prepend(CPPPATH=[str(directory)])
     env[build.VERIFY_UPDATES] = True
 
     def work(env: build.Env) -> str:
+        from ..signing_header import render
+
         key = firmware_key(env, options)
         files.write_if_changed(header, render(key).encode())
         return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
@@ -80,26 +81,29 @@ def firmware_key(env: build.Env, options: Settings) -> RSAPublicKey:
     """
     file = _public_key_file(env, options)
     if file is not None:
+        from .. import known_keys
+
         name = f"public key '{file}'"
         key = load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), name)
         known_keys.refuse(key, name)
         return key
-    assert options.signing_key is not None
+    from . import signing_key
+
     return signing_key.signer(env, options).public_key
 
 
 def _public_key_file(env: build.Env, options: Settings) -> Path | None:
-    source = build.key_source(env, options)
+    project = build.path(env, ".")
     if options.public_key is not None:
-        return keys.resolve_path(options.public_key.removeprefix("file:"), source.project)
+        return files.resolve_path(options.public_key.removeprefix("file:"), project)
     assert options.signing_key is not None
-    return keys.public_key_path(options.signing_key, source)
+    return key_uri.public_key_path(options.signing_key, project)
 
 
 def _identity(env: build.Env, options: Settings) -> str:
     file = _public_key_file(env, options)
     if file is None:
         assert options.signing_key is not None
-        return keys.identity(options.signing_key, build.key_source(env, options))
+        return build.key_identity(env, options.signing_key)
     content = file.read_bytes() if file.is_file() else b""
     return hashlib.sha256(content).hexdigest()
