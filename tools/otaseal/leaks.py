@@ -10,6 +10,7 @@ was encrypted, packed in another way, or written in decimal. A finding says wher
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,8 +37,12 @@ WINDOW = 4096
 _GZIP = b"\x1f\x8b\x08"
 _DIGITS = b"0123456789"
 _BASE64 = _DIGITS + b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/-_"
-_NO_TEXT = bytes(set(range(256)) - set(_BASE64 + b"\\"))  # the backslash stays until its escapes are gone
+_MARKS = b"\\\"'"
+"""What stays until the letters and the plus signs that belong to it are gone."""
+_NO_TEXT = bytes(set(range(256)) - set(_BASE64 + _MARKS))
 _NO_HEX = bytes(set(range(256)) - set(_DIGITS + b"ABCDEFabcdefXx\\"))
+_LINE_END = re.compile(rb"\\+[nr]")
+"""A written one; JSON within JSON has two backslashes, and one taken away alone would eat a letter of the next line."""
 _ONE_BASE64 = bytes.maketrans(b"-_", b"+/")
 _ONE_HEX = bytes.maketrans(b"ABCDEFX", b"abcdefx")
 
@@ -148,15 +153,16 @@ def _der_header(value: bytes) -> bytes:
 
 
 def _text(data: bytes) -> bytes:
-    r"""Return the base64 characters of `data`, `-_` as `+/`, without the letters of written escapes such as `\n`."""
+    r"""Return the base64 characters of `data`, `-_` as `+/`, without those of a written `\n` or of a `" + "`."""
     text = data.translate(_ONE_BASE64, _NO_TEXT)
-    return text.replace(b"\\n", b"").replace(b"\\r", b"").replace(b"\\", b"")
+    text = _LINE_END.sub(b"", text).replace(b'"+"', b"").replace(b"'+'", b"")
+    return text.translate(None, _MARKS)
 
 
 def _hex(data: bytes) -> bytes:
     """Return the hex digits of `data`, in lower case, without the prefixes of `0x12` and its kin."""
     text = data.translate(_ONE_HEX, _NO_HEX)
-    return text.replace(b"\\x", b"").replace(b"\\", b"").replace(b"0x", b"").replace(b"x", b"")
+    return text.replace(b"\\x", b"").replace(b"0x", b"").translate(None, b"\\x")
 
 
 _Make = Callable[[str, str, bytes], Iterator[_Needle]]
