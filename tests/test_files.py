@@ -88,12 +88,12 @@ def test_without_replace_an_existing_name_is_never_touched(tmp_path: Path) -> No
     path = tmp_path / "file"
     path.write_bytes(OLD)
     with pytest.raises(InputError, match="exists already"):
-        files.write_atomic(path, NEW, replace=False)
+        files.write_new(path, NEW)
     assert path.read_bytes() == OLD
     dangling = tmp_path / "link"
     dangling.symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="exists already"):
-        files.write_atomic(dangling, NEW, replace=False)
+        files.write_new(dangling, NEW)
     assert names(tmp_path) == {"file", "link"}
 
 
@@ -103,7 +103,7 @@ def test_of_many_writers_without_replace_exactly_one_wins(tmp_path: Path) -> Non
     def write(content: bytes) -> None:
         start.wait()
         try:
-            files.write_atomic(path, content, replace=False)
+            files.write_new(path, content)
         except InputError:
             return
         won.append(content)

@@ -241,8 +241,8 @@ def test_a_key_is_never_replaced(taken: str, tmp_path: Path, rsa_key: rsa.RSAPri
 
 
 def test_half_a_pair_is_never_left(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    """The longest name whose temporary file still has one too: `.pub` is a byte longer than `.ke`."""
-    path = tmp_path / ("a" * (255 - len("..ke.12345678.tmp")) + ".ke")
+    """The longest name that a file can have: `.pub` is a byte longer than `.ke`."""
+    path = tmp_path / ("a" * (255 - len(".ke")) + ".ke")
     with pytest.raises(SystemFaultError, match="cannot be written"):
         keys.write_key_pair(path, rsa_key, None)
     assert not list(tmp_path.iterdir())

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from killed_at import NOW
 
 from otaseal.errors import ConfigError, InputError, KeyRefusedError
+from otaseal.files import write_new
 from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
 from otaseal.pki.chain import parse_certificates
-from otaseal.pki.disk import write_new
 from otaseal.pki.index import Entry, parse_index, renewal_due, serialize_index
 from otaseal.pki.store import Slot, Store, default_directory
 from support import peers
@@ -218,7 +218,7 @@ def test_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_key_is_private_from_the_first_instant(tmp_path: Path) -> None:
     """Watched by strace: opened without a name and with 0600, named only when it is whole."""
     code = (
-        "from otaseal.pki.disk import write_new; import sys, pathlib;"
+        "from otaseal.files import write_new; import sys, pathlib;"
         "write_new(pathlib.Path(sys.argv[1], 'key.pem'), b'KEYBYTES', 0o600)"
     )
     log = tmp_path / "log"

@@ -21,6 +21,7 @@ __all__ = [
     "resolve_path",
     "write_atomic",
     "write_if_changed",
+    "write_new",
 ]
 
 PUBLIC_MODE = 0o644
@@ -55,11 +56,10 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     return data
 
 
-def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: bool = True) -> None:
-    """Put `data` at `path` whole or not at all, durably; parent directories are made.
+def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
+    """Put `data` at `path` in place of what is there, whole or not at all, durably; parent directories are made.
 
-    With `replace=False` an existing file is never touched and InputError is raised. Raises SystemFaultError when the
-    operating system refuses; then nothing is left behind.
+    Raises SystemFaultError when the operating system refuses; then nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,15 +73,46 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE, *, replace: b
             file.flush()
             temporary.chmod(mode)  # mkstemp made it 0600, so that a secret was never readable by others
             os.fsync(file.fileno())
-        _put(temporary, path, replace)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise _write_fault(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_new(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
+    """Make the file `path`, whole or not at all, durably; parent directories are made, and nothing is replaced.
+
+    The content is complete before it gets a name (Linux: O_TMPFILE), so that a kill at any moment leaves no temporary
+    file, least of all one with a key in it; where the filesystem cannot do that, one stands beside it for a moment.
+    Raises InputError when there is something at `path`, SystemFaultError when the operating system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = _open_nameless(path)
+    except OSError as error:
+        raise _write_fault(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if temporary is None:
+                os.fchmod(descriptor, mode)
+            else:
+                temporary.chmod(mode)
+            os.fsync(descriptor)
+            _give_name(descriptor, temporary, path)
         _sync_directory(path.parent)
     except FileExistsError as error:
         raise InputError(f"'{path}' exists already", "remove it yourself if you mean to replace it") from error
     except OSError as error:
         raise _write_fault(path, error) from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def write_if_changed(path: Path, data: bytes) -> bool:
@@ -112,11 +143,27 @@ def remove(path: Path) -> None:
         raise SystemFaultError(f"'{path}' cannot be removed: {error.strerror}", "check the permissions") from error
 
 
-def _put(temporary: Path, path: Path, replace: bool) -> None:
-    if replace:
-        temporary.replace(path)
-    else:
-        os.link(temporary, path)  # fails if the name is taken, where a check before a rename would race
+def _open_nameless(path: Path) -> tuple[int, Path | None]:
+    """Return a descriptor, of mode 0600, of a file without a name; or of a temporary one and its path."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is not None:
+        with contextlib.suppress(OSError):  # this filesystem cannot; the other way reports what is really wrong
+            return os.open(path.parent, flag | os.O_WRONLY, PRIVATE_MODE), None
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    return descriptor, Path(name)
+
+
+def _give_name(descriptor: int, temporary: Path | None, path: Path) -> None:
+    """Link the written file in under its name; fails if the name is taken, where a check before a rename would race."""
+    if temporary is not None:
+        os.link(temporary, path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        # A directory descriptor makes Python call linkat(2), which follows the link in /proc; plain link would not.
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=directory, follow_symlinks=True)
+    finally:
+        os.close(directory)
 
 
 def _sync_directory(directory: Path) -> None:

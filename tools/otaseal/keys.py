@@ -211,9 +211,9 @@ def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> 
     if public == path:
         raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
     files.refuse_existing(public, KEEP_KEYS_HINT)
-    files.write_atomic(path, pem, files.PRIVATE_MODE, replace=False)
+    files.write_new(path, pem, files.PRIVATE_MODE)
     try:
-        files.write_atomic(public, public_pem(key.public_key()), replace=False)
+        files.write_new(public, public_pem(key.public_key()))
     except OtasealError:
         files.remove(path)  # half a pair would stand in the way of the next attempt
         raise

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import files
 
-__all__ = ["Path", "is_current", "remember"]
+__all__ = ["is_current", "remember"]
 
 MAX_RECORD_SIZE = 1024 * 1024
 

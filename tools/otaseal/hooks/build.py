@@ -79,6 +79,9 @@ class _Work:
         except OtasealError as error:
             print_error(error)
             return 1
+        except OSError as error:
+            print_error(SystemFaultError(f"the system refused: {error}", "check the disk's space and the permissions"))
+            return 1
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] != "cryptography":
                 raise

@@ -193,7 +193,7 @@ class Store:
         disk.make_private_directory(folder)
         key = self._ensure_key(folder, AUTHORITY_KEYS[slot.role], self.passphrase)
         made = Authority.create(role=slot.role, product=self.product, now=now, key=key)
-        disk.write_new(folder / CERTIFICATE_FILE, made.certificate_pem)
+        files.write_new(folder / CERTIFICATE_FILE, made.certificate_pem)
 
     def _ensure_key(self, folder: Path, kind: KeyType, passphrase: bytes | None) -> PrivateKey:
         """Make the key, or take the one that stands there without a certificate: its maker was interrupted."""
@@ -201,7 +201,7 @@ class Store:
         if path.exists():
             return _read_key(path, passphrase)
         key = make_key(kind)
-        disk.write_new(path, private_key_pem(key, passphrase), files.PRIVATE_MODE)
+        files.write_new(path, private_key_pem(key, passphrase), files.PRIVATE_MODE)
         return key
 
     def _issue(self, role: Role, name: str, kind: KeyType, issue: Callable[[Authority, PrivateKey], Issued]) -> Path:
@@ -212,7 +212,7 @@ class Store:
             authority = self.authority(_SLOTS[role])
             disk.make_private_directory(folder)
             issued = issue(authority, self._ensure_key(folder, kind, None))
-            disk.write_new(folder / CHAIN_FILE, issued.chain_pem)
+            files.write_new(folder / CHAIN_FILE, issued.chain_pem)
             self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
         return folder
 
