@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import image, keys, pkcs11
+from otaseal import image, key_uri, keys, pkcs11
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, SystemFaultError
 from otaseal.keys import KeySource
 from otaseal.public_keys import public_pem
@@ -234,9 +234,10 @@ def test_any_uri_parses_or_is_a_wrong_setting(text: str) -> None:
 
 
 def test_the_identity_is_the_uris_and_touches_no_token(tmp_path: Path) -> None:
-    where, asked = source(tmp_path)
+    def identity(uri: str) -> str:
+        return key_uri.identity(uri, tmp_path, {})
+
     absent = "pkcs11:token=t;object=o?module-path=/absent.so"
-    assert keys.identity(absent, where) == keys.identity(absent, where)
-    assert keys.identity(absent, where) != keys.identity(absent.replace("=o", "=p"), where)
-    assert keys.public_key_path(absent, where) is None
-    assert not asked
+    assert identity(absent) == identity(absent)
+    assert identity(absent) != identity(absent.replace("=o", "=p"))
+    assert key_uri.public_key_path(absent, tmp_path) is None
