@@ -23,9 +23,10 @@ def test_a_build_signs_with_a_token(
 ) -> None:
     path = module()
     hsm = SoftHsm(tmp_path / "softhsm").create()
-    hsm.add_token("blink")
-    hsm.add_key("blink", "signing", "01", rsa_key)
-    key = f"custom_otaseal_signing_key = pkcs11:token=blink;object=signing?module-path={path}"
+    hsm.add_token("the token")
+    hsm.add_key("the token", "signing", "01", rsa_key)
+    # An ini file wants a percent sign twice.
+    key = f"custom_otaseal_signing_key = pkcs11:token=the%%20token;id=%%01?module-path={path}"
     lines = [*opt_in("verify_updates", "sign_firmware", "pack_certs"), key, "board_build.filesystem = littlefs"]
     made = project(*lines, sources={"main.cpp": SELF_UPDATING})
     signed = made.build("firmware.bin.signed")
@@ -49,6 +50,6 @@ def test_a_build_signs_with_a_token(
     signed.unlink()
     (tmp_path / "pin").write_text("161803")
     refused = made.run(env=hsm.environment, check=False)
-    assert "otaseal: error: token 'blink' refuses the PIN" in refused.stderr
+    assert "otaseal: error: token 'the token' refuses the PIN" in refused.stderr
     assert "161803" not in refused.output
     assert not signed.exists()
