@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-
-@cache
-def make_rsa(bits: int, index: int = 0) -> rsa.RSAPrivateKey:
-    """Return an RSA private key of `bits` bits; another `index` gives another key."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+from support.rsa_keys import make_rsa
 
 
 @pytest.fixture(scope="session")

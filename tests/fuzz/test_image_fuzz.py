@@ -10,11 +10,11 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import make_rsa
 from otaseal import gzip_payload, image, inspection, stock_core
 from otaseal.errors import InputError
 from otaseal.esp8266 import FlashMode
 from support.images import Signer, build_image
+from support.rsa_keys import make_rsa
 
 
 @cache
