@@ -66,8 +66,9 @@ LAYERS = {
     "hooks": (5, 0),
     "hooks.build": (5, 0),
     "hooks.signing_key": (5, 1),
-    "hooks.verify_updates": (5, 2),
-    "hooks.sign_firmware": (5, 2),
+    "hooks.firmware_key": (5, 2),
+    "hooks.verify_updates": (5, 3),
+    "hooks.sign_firmware": (5, 3),
     "hooks.pack_certs": (5, 2),
     "hooks.ship": (5, 1),
 }

@@ -16,6 +16,7 @@ DEFAULTS = Settings()
 SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "signing_key": (("file:a", "file:a"), ("env:KEY", "env:KEY"), ("file:~/my keys/c", "file:~/my keys/c")),
     "public_key": (("a.pub", "a.pub"), ("b.pub", "b.pub"), ("my keys/c.pub", "my keys/c.pub")),
+    "next_public_key": (("a.pub", "a.pub"), ("b.pub", "b.pub"), ("my keys/c.pub", "my keys/c.pub")),
     "passphrase_file": (("a", "a"), ("b", "b"), ("c", "c")),
     "ca_certs": (("a", ("a",)), ("b\nb *.pem", ("b", "b *.pem")), ("\nc/**/*.der\n  d", ("c/**/*.der", "d"))),
     "expired_certs": (("keep", "keep"), ("refuse", "refuse"), ("drop", "drop")),

@@ -28,11 +28,12 @@ class Settings:
     """What a project asks of otaseal; paths and URIs are still text, relative ones are relative to the project.
 
     `signing_key` and `passphrase_file` are None when unset, as is `public_key`: then the file that `otaseal key new`
-    wrote beside the signing key is taken, or the signing key itself.
+    wrote beside the signing key is taken, or the signing key itself. `next_public_key` makes a bridge release.
     """
 
     signing_key: str | None = None
     public_key: str | None = None
+    next_public_key: str | None = None
     passphrase_file: str | None = None
     ca_certs: tuple[str, ...] = ("certs",)
     expired_certs: str = "drop"
@@ -84,6 +85,7 @@ OPTIONS: Mapping[str, Option] = {
     for option in (
         Option("signing_key", _text, "URI of the private key that signs: file:<path> or env:<variable>"),
         Option("public_key", _text, "public key to compile into the firmware, if not the signing key's own file"),
+        Option("next_public_key", _text, "for a bridge release: the public key that replaces the signing key's own"),
         Option("passphrase_file", _text, "file whose first line unlocks the signing key"),
         Option(
             "ca_certs",

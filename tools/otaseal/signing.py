@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import esp8266, gzip_payload, image, stock_core
-from .errors import InputError, VerificationError
+from .errors import InputError, KeyRefusedError, VerificationError
 from .image import MAX_IMAGE_SIZE, Signer
 from .public_keys import fingerprint
 from .signing_header import embedded_key
@@ -18,19 +18,30 @@ from .signing_header import embedded_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["MAX_IMAGE_SIZE", "belongs_to", "check_embedded_key", "missing_space", "sign_firmware", "verify_firmware"]
+__all__ = [
+    "MAX_IMAGE_SIZE",
+    "belongs_to",
+    "check_embedded_key",
+    "check_next_key",
+    "missing_space",
+    "sign_firmware",
+    "verify_firmware",
+]
 
 SECTOR = 4096
 GZIP_BRICKS_CORES = ("2.7.",)
 """Cores that take a signed gzip, report success and never start again (F8b)."""
 
 
-def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes:
+def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool, next_key: RSAPublicKey | None = None) -> bytes:
     """Return `firmware`, an ESP8266 image raw or gzipped, signed for stock devices and verified as they do (F1-F11).
 
     With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
-    update. Raises InputError for an image that is not fit to be signed, VerificationError when a device would refuse.
+    update; or `next_key`, which signs from then on. Raises InputError for an image that is not fit to be signed,
+    KeyRefusedError for a next key that is the signer's own, VerificationError when a device would refuse.
     """
+    if next_key is not None:
+        check_next_key(next_key, signer.public_key)
     payload = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
     image.check_payload(payload)
     raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
@@ -39,7 +50,7 @@ def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool) -> bytes
     if gzip_payload.is_gzip(payload):
         _refuse_bricking_gzip(parsed)
     if embeds_key:
-        check_embedded_key(raw, signer.public_key)
+        check_embedded_key(raw, signer.public_key, next_key)
     signed = image.sign(payload, signer)
     _judge_as_device(signed, parsed, signer.public_key)
     return signed
@@ -67,10 +78,27 @@ def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
     return needed - fs_start
 
 
-def check_embedded_key(raw: bytes, key: RSAPublicKey) -> None:
-    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5)."""
-    if embedded_key(key) in raw:
+def check_next_key(next_key: RSAPublicKey, current: RSAPublicKey) -> None:
+    """Raise KeyRefusedError if `next_key`, which a bridge release is to carry, is the `current` one."""
+    if fingerprint(next_key) == fingerprint(current):
+        raise KeyRefusedError(
+            f"the next public key {fingerprint(next_key)} is the current one",
+            "remove custom_otaseal_next_public_key once the key is switched, or name the other key's .pub file",
+        )
+
+
+def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | None = None) -> None:
+    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5).
+
+    With `next_key` it has to carry that one instead.
+    """
+    if embedded_key(next_key or key) in raw:
         return
+    if next_key is not None:
+        raise VerificationError(
+            f"the firmware does not contain the next public key {fingerprint(next_key)}",
+            "it is no bridge release: build it with verify_updates.py and custom_otaseal_next_public_key",
+        )
     if b"-----BEGIN PUBLIC KEY-----" in raw:
         raise VerificationError(
             f"the firmware carries another public key than {fingerprint(key)}, with which it is signed",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .. import files, image, inspection, signing
+from .. import files, image, inspection, known_keys, signing
 from ..errors import ConfigError, InputError, VerificationError
 from ..public_keys import fingerprint
 from . import common
 
 __all__ = ["register"]
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 SUFFIX = ".signed"
 
@@ -31,6 +35,9 @@ def register(subparsers: common.Subparsers) -> None:
         "-o", "--output", type=common.path, metavar="FILE", help="default: the firmware's name and .signed"
     )
     sign.add_argument("--require-key", action="store_true", help="fail unless the firmware carries this public key")
+    sign.add_argument(
+        "--next-public-key", metavar="FILE", help="a bridge release: fail unless the firmware carries the key in FILE"
+    )
     sign.add_argument("--json", action="store_true", help="print JSON")
 
     verify = common.command(
@@ -65,7 +72,9 @@ def _sign(arguments: argparse.Namespace) -> int:
     _remove_stale(output)
     firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
     signer = common.signer(arguments.key, arguments.passphrase_file)
-    signed = signing.sign_firmware(firmware, signer, embeds_key=arguments.require_key)
+    following = _next_key(arguments.next_public_key)
+    embeds_key = arguments.require_key or following is not None
+    signed = signing.sign_firmware(firmware, signer, embeds_key=embeds_key, next_key=following)
     files.write_atomic(output, signed)
     key = signer.public_key
     if arguments.json:
@@ -73,6 +82,15 @@ def _sign(arguments: argparse.Namespace) -> int:
     else:
         print(f"{output}: {len(signed)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified")
     return 0
+
+
+def _next_key(flag: str | None) -> RSAPublicKey | None:
+    given = common.options(next_public_key=flag).next_public_key
+    if given is None:
+        return None
+    key = common.load_key(common.path(given.removeprefix("file:")))
+    known_keys.refuse(key, f"next public key '{given}'")
+    return key
 
 
 def _remove_stale(output: Path) -> None:

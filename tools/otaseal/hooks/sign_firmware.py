@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__, files
 from ..errors import ConfigError, InputError
 from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build
+from . import build, firmware_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = ["attach"]
 
@@ -35,6 +39,7 @@ def attach(env: build.Env, options: Settings) -> None:
             "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
             f"set it to file:<path>; {NEW_KEY_HINT}",
         )
+    _guard_next_key(env, options)
     signed_path = Path(firmware.get_abspath() + SUFFIX)
 
     def work(env: build.Env) -> str:
@@ -44,13 +49,17 @@ def attach(env: build.Env, options: Settings) -> None:
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         signer = signing_key.signer(env, options)
         signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
-        signed = signing.sign_firmware(image, signer, embeds_key=bool(env.get(build.VERIFY_UPDATES)))
+        verifies = bool(env.get(build.VERIFY_UPDATES))
+        following = firmware_key.load_next(env, options) if verifies else None
+        signed = signing.sign_firmware(image, signer, embeds_key=verifies, next_key=following)
         files.write_atomic(signed_path, signed)
         _warn_of_space(env, signed, image)
         key = signer.public_key
-        return f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
+        line = f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
+        return line if following is None else f"{line}\n{_bridge(following)}"
 
     stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
+    stamp += f" {firmware_key.next_identity(env, options)}"
     signed = env.Command(
         env.File(str(signed_path)),
         [firmware, env.Value(stamp)],
@@ -60,6 +69,22 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Alias("buildprog", signed)
     env.Depends("upload", signed)
     _keep_serial_raw(env)
+
+
+def _guard_next_key(env: build.Env, options: Settings) -> None:
+    """Refuse a bridge release whose firmware nothing would give the next key to."""
+    if options.next_public_key is not None and not env.get(build.VERIFY_UPDATES) and not build.is_test():
+        raise ConfigError(
+            "custom_otaseal_next_public_key is set, and verify_updates.py, which compiles that key in, is not attached",
+            "add pre:.../verify_updates.py to extra_scripts, or remove the option",
+        )
+
+
+def _bridge(key: RSAPublicKey) -> str:
+    return (
+        f"otaseal: a bridge release: devices that run it take updates from the next key {short_fingerprint(key)} "
+        "only, and every device must run it before you sign with that key"
+    )
 
 
 def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:

@@ -8,22 +8,15 @@ environment, and the core's verifier lives half in a library. Nothing of the fra
 from __future__ import annotations
 
 import atexit
-import hashlib
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .. import __version__, files, key_uri
+from .. import __version__, files
 from ..errors import ConfigError
-from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
+from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from . import build, firmware_key
 
 __all__ = ["attach"]
 
-MAX_PUBLIC_KEY_SIZE = 64 * 1024
 VERIFIER_LIBRARY = "ESP8266WiFi"
 
 
@@ -45,14 +38,14 @@ def attach(env: build.Env, options: Settings) -> None:
     def work(env: build.Env) -> str:
         from ..signing_header import render
 
-        key = firmware_key(env, options)
+        key = firmware_key.load(env, options)
         files.write_if_changed(header, render(key).encode())
         return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
 
     atexit.register(_explain_link_failure, env)
     node = env.Command(
         env.File(str(header)),
-        [env.Value(f"{__version__} {_identity(env, options)}")],
+        [env.Value(f"{__version__} {firmware_key.identity(env, options)}")],
         build.action(env, work, "Generating $TARGET"),
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
@@ -72,38 +65,3 @@ def _explain_link_failure(env: build.Env) -> None:
                 f"add #include <{VERIFIER_LIBRARY}.h> to the sketch, or leave out verify_updates.py",
             )
         )
-
-
-def firmware_key(env: build.Env, options: Settings) -> RSAPublicKey:
-    """Return the public key for the firmware: the option's, else the file beside the signing key, else that key's own.
-
-    Raises what `load_public_key` and `open_signer` raise, and KeyRefusedError for a publicly known one.
-    """
-    file = _public_key_file(env, options)
-    if file is not None:
-        from .. import known_keys
-
-        name = f"public key '{file}'"
-        key = load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), name)
-        known_keys.refuse(key, name)
-        return key
-    from . import signing_key
-
-    return signing_key.signer(env, options).public_key
-
-
-def _public_key_file(env: build.Env, options: Settings) -> Path | None:
-    project = build.path(env, ".")
-    if options.public_key is not None:
-        return files.resolve_path(options.public_key.removeprefix("file:"), project)
-    assert options.signing_key is not None
-    return key_uri.public_key_path(options.signing_key, project)
-
-
-def _identity(env: build.Env, options: Settings) -> str:
-    file = _public_key_file(env, options)
-    if file is None:
-        assert options.signing_key is not None
-        return build.key_identity(env, options.signing_key)
-    content = file.read_bytes() if file.is_file() else b""
-    return hashlib.sha256(content).hexdigest()
