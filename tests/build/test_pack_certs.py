@@ -120,3 +120,8 @@ def test_filesystem_over_the_air_is_refused_where_updates_are_verified(
         made.configure([*opt_in("pack_certs"), *lines])
         made.run("-t", "uploadfs")
         assert [upload.command for upload in device.uploads] == [100]
+
+        stale = made.build("littlefs.bin.signed")
+        stale.write_bytes(b"of an older image")
+        assert "espota would send it instead" in made.run("-t", "uploadfs", check=False).stderr
+        assert len(device.uploads) == 1

@@ -35,7 +35,7 @@ def attach(env: build.Env, options: Settings) -> None:
     from .. import cert_packing
     from . import signing_key
 
-    _guard_over_the_air(env)
+    _guard_over_the_air(env, Path(image.get_abspath()))
     archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
     image_path = Path(image.get_abspath())
 
@@ -73,14 +73,21 @@ def _check_image(env: build.Env, image: Any, path: Path, secrets: Callable[[], S
     env.AddPostAction(image, build.action(env, work, "Looking for the signing key in $TARGET"))
 
 
-def _guard_over_the_air(env: build.Env) -> None:
-    """Refuse a filesystem upload over the air to a device that verifies: it would erase first and refuse then (F14)."""
+def _guard_over_the_air(env: build.Env, image: Path) -> None:
+    """Refuse a filesystem upload over the air that would destroy what is on the device, or send another file."""
 
     def work(env: build.Env) -> None:
-        if build.uploads_over_the_air(env) and env.get(build.VERIFY_UPDATES):
+        if not build.uploads_over_the_air(env):
+            return
+        if env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
             raise ConfigError(
                 "a filesystem upload over the air erases the certificates, and then the device refuses the image",
                 "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>",
+            )
+        signed = image.with_name(image.name + ".signed")
+        if signed.exists():  # espota takes it for the image's newer self (F31)
+            raise ConfigError(
+                f"'{signed.name}' lies beside '{image.name}', and espota would send it instead", f"remove '{signed}'"
             )
 
     for target in {"uploadfs", "uploadfsota"} & build.requested():
