@@ -1,0 +1,253 @@
+"""`otaseal init`: everything that a PlatformIO project needs before its first signed build, in one command."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files, passphrase, project_ini, provision
+from ..errors import InputError, OtasealError
+from ..pki import Role
+from ..pki.authority import load_private_key
+from ..project_ini import ProjectIni
+from ..provision import Plan
+from . import common, config, questions, stores
+from .questions import CA_CERTS, SIGNING_KEY
+
+__all__ = ["register"]
+
+UNLOCKING = "custom_otaseal_passphrase_file"
+FILESYSTEM = "board_build.filesystem"
+LIBRARIES = ".pio/libdeps/"
+MAX_IGNORE_SIZE = 1024 * 1024
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the command."""
+    parser = common.command(
+        subparsers,
+        "init",
+        _init,
+        "set a PlatformIO project up: keys, certificates, platformio.ini",
+        "otaseal init --server-name update.local --server-name 192.168.178.123",
+    )
+    parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: where you are")
+    parser.add_argument("--env", action="append", default=[], metavar="NAME", help="environment of platformio.ini")
+    parser.add_argument("--product", metavar="NAME", help="default: the folder's name")
+    parser.add_argument(
+        "--server-name", action="append", default=[], metavar="HOST", help="host name or address of the update server"
+    )
+    parser.add_argument("--operator", metavar="NAME", help="who may publish updates; default: your login name")
+    parser.add_argument("--signing-key", type=common.path, metavar="FILE", help="default: ~/.config/otaseal/keys/...")
+    parser.add_argument(
+        "--store", type=common.path, metavar="DIR", help="authorities; default: ~/.config/otaseal/pki/..."
+    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--passphrase-file", metavar="FILE", help="lock the keys with the first line of FILE")
+    choice.add_argument("--no-passphrase", action="store_true", help="do not lock them: the files' mode protects them")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be made")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+@dataclass(frozen=True)
+class _Change:
+    """A file of the project, as it is and as it will be."""
+
+    path: Path
+    old: str
+    new: str
+
+    def write(self) -> None:
+        mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else files.PUBLIC_MODE
+        files.write_atomic(self.path.resolve(), self.new.encode(errors="surrogateescape"), mode)
+
+    def diff(self) -> str:
+        old, new = (one.splitlines(keepends=True) for one in (self.old, self.new))
+        shown = difflib.unified_diff(old, new, self.path.name, f"{self.path.name} (new)")
+        return "".join(line if line.endswith("\n") else f"{line}\n" for line in shown)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    project = arguments.project.resolve()
+    file = project / "platformio.ini"
+    ini = project_ini.parse(files.read_bounded(file, project_ini.MAX_SIZE, "project"))
+    environments = questions.environments(ini, arguments.env)
+    plan = questions.plan(arguments, project, ini, environments)
+    provision.validate(plan)
+    scripts, options = _scripts(project), _options(arguments, plan)
+    edited, refusal = _edit(ini, environments, scripts, options)
+    ignored = _ignore(project)
+    done = _make(plan, arguments)
+    ini_change = _Change(file, ini.text, edited.text)
+    changes = [one for one in (ignored, ini_change) if one.new != one.old]
+    if not arguments.dry_run:
+        for change in changes:
+            change.write()
+    report = {
+        "project": str(project),
+        "product": plan.product,
+        "environments": environments,
+        "steps": ([] if plan.signing_key else [_named_key(ini, environments)])
+        + [{"what": what, "path": str(path), "state": state} for what, path, state in done]
+        + [_of_file(one, arguments.dry_run) for one in (ignored, ini_change)],
+        "lines_to_add": [] if refusal is None else project_ini.lines_to_add(scripts, options),
+        "notes": _notes(ini, environments, plan, arguments),
+        "next": _following(ini, environments, plan),
+    }
+    if arguments.json:
+        common.print_json({**report, "changed": {one.path.name: one.diff() for one in changes}})
+    else:
+        _print(report, changes)
+    if refusal is not None:
+        raise refusal
+    return 0
+
+
+def _print(report: Mapping[str, Any], changes: Sequence[_Change]) -> None:
+    for step in report["steps"]:
+        print(f"{step['state']:<10} {step['what']:<21} {step['path']}")
+    for change in changes:
+        print(f"\n{change.diff()}", end="")
+    for note in report["notes"]:
+        print(f"otaseal: note: {note}", file=sys.stderr)
+    if report["lines_to_add"]:
+        print("\nadd to each environment:", *report["lines_to_add"], sep="\n  ")
+    print("\nnext:", *report["next"], sep="\n  ")
+
+
+def _named_key(ini: ProjectIni, environments: Sequence[str]) -> dict[str, str]:
+    return {"what": "signing key", "path": str(ini.get(environments[0], SIGNING_KEY)), "state": "kept"}
+
+
+def _of_file(change: _Change, dry_run: bool) -> dict[str, str]:
+    state = "kept" if change.new == change.old else "would edit" if dry_run else "edited"
+    return {"what": change.path.name, "path": str(change.path), "state": state}
+
+
+def _scripts(project: Path) -> list[str]:
+    """Return the hooks of this installation, relative to the project where they lie in it, so that others find them."""
+    found = []
+    for entry in config.extra_scripts():
+        scope, _, path = entry.partition(":")
+        if Path(path).is_relative_to(project):
+            path = Path(path).relative_to(project).as_posix()
+        if path.startswith(LIBRARIES):
+            path = "$PROJECT_LIBDEPS_DIR/$PIOENV/" + path.removeprefix(LIBRARIES).partition("/")[2]
+        found.append(f"{scope}:{path}")
+    return found
+
+
+def _options(arguments: argparse.Namespace, plan: Plan) -> dict[str, str]:
+    options = {FILESYSTEM: "littlefs"}
+    if plan.signing_key is not None:
+        options[SIGNING_KEY] = f"file:{_with_tilde(plan.signing_key)}"
+        if arguments.passphrase_file:
+            path = common.path(arguments.passphrase_file).resolve()
+            if path.is_file() and not path.is_relative_to(plan.project):
+                options[UNLOCKING] = _with_tilde(path)
+    inside = plan.certs.is_relative_to(plan.project)
+    return {**options, CA_CERTS: plan.certs.relative_to(plan.project).as_posix() if inside else str(plan.certs)}
+
+
+def _with_tilde(path: Path) -> str:
+    """Return `path` as it is right for everybody who builds the project: `~` for the home directory."""
+    home, whole = files.resolve_path("~", Path()), path.absolute()
+    return f"~/{whole.relative_to(home).as_posix()}" if whole.is_relative_to(home) else whole.as_posix()
+
+
+def _edit(
+    ini: ProjectIni, environments: Sequence[str], scripts: Sequence[str], options: Mapping[str, str]
+) -> tuple[ProjectIni, OtasealError | None]:
+    """Return the edited file; or the file as it is, and why a person has to edit it."""
+    edited = ini
+    try:
+        for environment in environments:
+            edited = edited.with_lines(environment, scripts, options)
+    except InputError as error:
+        return ini, error
+    return edited, None
+
+
+def _ignore(project: Path) -> _Change:
+    path = project / ".gitignore"
+    old = files.read_bounded(path, MAX_IGNORE_SIZE, "list").decode(errors="surrogateescape") if path.exists() else ""
+    return _Change(path, old, provision.ignore_lines(old))
+
+
+def _make(plan: Plan, arguments: argparse.Namespace) -> list[tuple[str, Path, str]]:
+    """Make what is missing; return what each thing is, where, and what became of it."""
+    now = stores.now()
+    missing = [one for one in provision.steps(plan, now, None) if not one.is_done()]
+    if arguments.dry_run:
+        names = {one.what for one in missing}
+        state = {True: "would make", False: "kept"}
+        return [(one.what, one.path, state[one.what in names]) for one in provision.steps(plan, now, None)]
+    secret = _secret(plan, arguments) if any(one.locked for one in missing) else None
+    done = []
+    for step in provision.steps(plan, now, secret):
+        kept = step.is_done()
+        if not kept:
+            step.make()
+        done.append((step.what, step.path, "kept" if kept else "made"))
+    return done
+
+
+def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
+    """Return the one passphrase of a product's keys: that of those that are locked already, or a new one."""
+    for key in plan.private_keys():
+        if key.exists():
+            secret = stores.locked_by(key, arguments.passphrase_file)
+            if secret is not None:
+                load_private_key(key.read_bytes(), secret)  # here, before something new is locked by a typing error
+                return secret
+    if arguments.no_passphrase or all(key.exists() for key in plan.private_keys()):
+        return None
+    file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
+    return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
+
+
+def _notes(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: argparse.Namespace) -> list[str]:
+    notes = []
+    if arguments.signing_key and plan.signing_key is None:
+        notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
+    for one in environments:
+        filesystem = ini.get(one, FILESYSTEM)
+        if filesystem not in (None, "littlefs"):
+            notes.append(f"{FILESYSTEM} of '{one}' is '{filesystem}', and the device's example mounts littlefs")
+    chain = plan.issued(Role.SERVER, provision.SERVER) / "chain.pem"
+    if arguments.server_name and chain.exists():
+        covered = _names_in(chain)
+        notes += [
+            f"the server certificate is not for '{name}': otaseal pki server NAME --name {name} issues another"
+            for name in arguments.server_name
+            if name not in covered
+        ]
+    return notes
+
+
+def _names_in(chain: Path) -> set[str]:
+    from cryptography import x509
+
+    from ..pki.chain import parse_certificates
+
+    found = parse_certificates(chain.read_bytes())[0].extension(x509.SubjectAlternativeName)
+    return {str(one.value) for one in found or ()}
+
+
+def _following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[str]:
+    """Return the three things to do next."""
+    chosen = "".join(f" -e {one}" for one in environments) if len(ini.environments) > 1 else ""
+    server = plan.issued(Role.SERVER, provision.SERVER)
+    return [
+        f"pio run{chosen}                 # builds, and signs firmware.bin.signed",
+        f"pio run{chosen} -t uploadall    # once, by cable: firmware and CA certificates",
+        f"ssl_certificate     {server / 'chain.pem'};    # nginx; in Node's https, `cert`",
+        f"ssl_certificate_key {server / 'key.pem'};      # ... and `key`",
+    ]

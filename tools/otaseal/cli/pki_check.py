@@ -1,0 +1,232 @@
+"""`otaseal pki check`: who accepts a chain, from a file, a live server or the store, and what to do for the others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from .. import archive, files
+from ..cert_sources import SUFFIXES, collect
+from ..errors import ConfigError, InputError, OtasealError, VerificationError
+from ..pki import Role
+from ..pki.chain import Certificate, Stack, parse_certificates
+from ..pki.check import Report, examine, expiring
+from ..pki.live import LiveServer, look_at, parse_target
+from ..pki.store import CHAIN_FILE, Slot, Store
+from . import common, stores
+
+__all__ = ["register"]
+
+CHAIN_LIMIT = 4 * 1024 * 1024
+"""Bytes of a file with a chain: the largest public bundles have some 300,000."""
+ARCHIVE_START = b"!<arch>"
+PROJECT_CERTS = "certs"
+TITLES = {
+    Stack.BEARSSL: "BearSSL (ESP8266)",
+    Stack.MBEDTLS: "mbedTLS (ESP32)",
+    Stack.OPENSSL: "OpenSSL strict (Python)",
+    Stack.CURL: "curl",
+}
+RECORD_ADVICE = (
+    "the server does not agree to short records: each connection takes a buffer of 16 KB on the device (F27);"
+    " OpenSSL servers agree, many proxies do not"
+)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is checked: a chain (DER, as sent) under anchors for names; `server` is what a live one answered."""
+
+    title: str
+    chain: tuple[bytes, ...]
+    anchors: tuple[bytes, ...]
+    names: tuple[str, ...]
+    trusted: str
+    server: LiveServer | None = None
+
+
+def register(actions: common.Subparsers) -> None:
+    """Declare `pki check`."""
+    checking = common.command(
+        actions,
+        "check",
+        _check,
+        "tell which TLS stacks accept a server's chain, and what expires",
+        "otaseal pki check update.local:8443 --ca certs",
+    )
+    checking.add_argument(
+        "target", nargs="?", help="a chain (PEM, the server's own first), or host:port; default: what the store issued"
+    )
+    checking.add_argument(
+        "--ca", action="append", default=[], metavar="PATH", help="what devices trust: file, folder or certs.ar"
+    )
+    checking.add_argument(
+        "--name", action="append", default=[], metavar="HOST", help="what devices connect to; default: all its names"
+    )
+    stores.add_options(checking)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    now = stores.now()
+    subjects = [_from_target(arguments, now)] if arguments.target else list(_from_store(arguments, now))
+    results = [
+        (subject, name, examine(subject.chain, subject.anchors, name, now))
+        for subject in subjects
+        for name in subject.names
+    ]
+    rest = _expiring_elsewhere(arguments, now)
+    if arguments.json:
+        common.print_json({"checks": [_as_dict(*one) for one in results], "expiring": rest})
+    else:
+        for one in results:
+            _print(*one)
+        for line in rest:
+            print(f"expires    {line['not_after'][:10]}  {line['subject']}")
+    bad = [(subject, name, report) for subject, name, report in results if not report.good]
+    if bad:
+        raise _verdict(*bad[0], others=len(bad) - 1)
+    return 0
+
+
+def _verdict(subject: _Subject, name: str, report: Report, others: int) -> OtasealError:
+    refusing = [TITLES[one.stack] for one in report.verdicts.values() if not one.accepted]
+    first = next(one for one in report.findings if one.stacks or one.dangerous)
+    what = f"refused by {', '.join(refusing)}" if refusing else "accepted by all, and dangerous"
+    more = f"; {others} more checks fail" if others else ""
+    return VerificationError(f"'{subject.title}' for '{name}' is {what}: {first.message}{more}", first.hint)
+
+
+def _from_target(arguments: argparse.Namespace, now: datetime) -> _Subject:
+    path = common.path(arguments.target)
+    if path.is_file():
+        chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
+        anchors, trusted = _anchors(arguments, now, chain)
+        return _Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
+    if path.exists() or (len(path.parts) > 1 and "//" not in arguments.target) or path.suffix in SUFFIXES:
+        raise InputError(f"chain '{path}' is not a file", "name a file with certificates, or a server as host:port")
+    host, port = parse_target(arguments.target)
+    names = tuple(arguments.name) or (host,)
+    server = look_at(host, port, names[0])
+    anchors, trusted = _anchors(arguments, now, server.chain)
+    return _Subject(f"{host}:{port}", server.chain, anchors, names, trusted, server)
+
+
+def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[_Subject]:
+    if arguments.ca:
+        raise ConfigError("--ca is given, and nothing to check", "name a chain or a server: otaseal pki check <target>")
+    store = stores.opened(stores.choose(arguments))
+    live = dict.fromkeys(one.name for one in store.list() if one.role == Role.SERVER.value and one.revoked is None)
+    for name in live:
+        path = store.folder(Role.SERVER, name) / CHAIN_FILE
+        chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
+        names = tuple(arguments.name) or _names(chain[0])
+        yield _Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
+    if not live:
+        raise InputError(f"'{store.directory}' has issued no server certificate", "otaseal pki server issues one")
+
+
+def _expiring_elsewhere(arguments: argparse.Namespace, now: datetime) -> list[dict[str, str]]:
+    """Return what runs out in the store beside the servers' chains, if it is the store that is checked."""
+    if arguments.target:
+        return []
+    store = stores.opened(stores.choose(arguments))
+    latest = {(one.role, one.name): one for one in store.list() if one.revoked is None}
+    paths = [store.folder(Role(role), name) / CHAIN_FILE for role, name in latest if role != Role.SERVER.value]
+    issued = [parse_certificates(files.read_bounded(one, CHAIN_LIMIT, "chain"))[0].der for one in paths]
+    roots = [store.certificate(slot).der for slot in (Slot.DEVICE, Slot.OPERATOR)]
+    return _expiries(expiring([*issued, *roots], now))
+
+
+def _anchors(arguments: argparse.Namespace, now: datetime, chain: Sequence[bytes]) -> tuple[tuple[bytes, ...], str]:
+    """Return what is trusted (DER), and how to call it: by option, from the project, the store or itself."""
+    if arguments.ca:
+        return _read_anchors(arguments.ca), ", ".join(arguments.ca)
+    if arguments.store or arguments.product:
+        return _roots_of(stores.opened(stores.choose(arguments)), now)
+    if Path(PROJECT_CERTS).is_dir():
+        return _read_anchors([PROJECT_CERTS]), PROJECT_CERTS
+    signers = [one for one in map(Certificate, chain) if one.self_issued]
+    if not signers and len(stores.available()) == 1:
+        return _roots_of(stores.opened(stores.choose(arguments)), now)
+    own = "the root in the chain itself" if signers else "nothing: name the root with --ca"
+    return tuple(one.der for one in signers), own
+
+
+def _roots_of(store: Store, now: datetime) -> tuple[tuple[bytes, ...], str]:
+    return store.roots_to_pack(now), f"the roots of '{store.product}'"
+
+
+def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    for text in paths:
+        path = common.path(text)
+        data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "CA certificates") if path.is_file() else b""
+        if data.startswith(ARCHIVE_START):
+            found += [one.data for one in archive.device_view(data).indexed]
+        else:
+            for source in collect([text], Path.cwd()):
+                found += [one.der for one in parse_certificates(source.data)]
+    return tuple(dict.fromkeys(found))
+
+
+def _names(leaf: bytes) -> tuple[str, ...]:
+    """Return the names that the certificate is meant for, else its common name; `*` is tried as `any`."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    certificate = Certificate(leaf)
+    found = certificate.extension(x509.SubjectAlternativeName)
+    names = [str(one.value) for one in found or () if isinstance(one, x509.DNSName | x509.IPAddress)]
+    names = names or [str(one.value) for one in certificate.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not names:
+        raise InputError(f"'{certificate.title}' is for no name", "say what devices connect to with --name")
+    return tuple(dict.fromkeys(one.replace("*", "any", 1) for one in names))
+
+
+def _expiries(found: Iterable[object]) -> list[dict[str, str]]:
+    return [{"subject": one.title, "not_after": one.not_after.isoformat()} for one in found]  # type: ignore[attr-defined]
+
+
+def _print(subject: _Subject, name: str, report: Report) -> None:
+    print(f"{subject.title} for '{name}', trusting {subject.trusted}")
+    for verdict in report.verdicts.values():
+        rules = ", ".join(dict.fromkeys(one.rule for one in verdict.findings))
+        print(f"  {TITLES[verdict.stack]:<24} {'accepts' if verdict.accepted else f'refuses: {rules}'}")
+    for finding in report.findings:
+        weight = "refused" if finding.stacks else "danger" if finding.dangerous else "advice"
+        print(f"  {weight:<8} {finding.rule} ({finding.fact}): {finding.message}\n           fix: {finding.hint}")
+    for one in report.expiring:
+        print(f"  expires  {one.not_after:%Y-%m-%d}  {one.title}")
+    if subject.server is not None:
+        print(f"  TLS      version 0x{subject.server.version:04x}, suite 0x{subject.server.suite:04x}")
+        if subject.server.fragment is None:
+            print(f"otaseal: note: {RECORD_ADVICE}", file=sys.stderr)
+
+
+def _as_dict(subject: _Subject, name: str, report: Report) -> dict[str, object]:
+    server = subject.server
+    live = None if server is None else {"version": server.version, "suite": server.suite, "fragment": server.fragment}
+    return {
+        "target": subject.title,
+        "name": name,
+        "trusting": subject.trusted,
+        "good": report.good,
+        "verdicts": {stack.value: verdict.accepted for stack, verdict in report.verdicts.items()},
+        "findings": [
+            {
+                "rule": one.rule,
+                "fact": one.fact,
+                "message": one.message,
+                "hint": one.hint,
+                "refused_by": [stack.value for stack in one.stacks],
+                "dangerous": one.dangerous,
+            }
+            for one in report.findings
+        ],
+        "expiring": _expiries(report.expiring),
+        "server": live,
+    }

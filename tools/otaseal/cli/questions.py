@@ -1,0 +1,122 @@
+"""What `otaseal init` has to know: from its options, else from what the project says already, else from a person."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .. import files, provision
+from ..errors import ConfigError, InputError
+from ..key_uri import split
+from ..pki import Role
+from ..pki.profile import check_holder, check_product
+from ..pki.store import default_directory
+from ..project_ini import ProjectIni
+from ..provision import Plan
+from . import stores
+
+__all__ = ["CA_CERTS", "SIGNING_KEY", "environments", "named_key", "plan"]
+
+CA_CERTS, SIGNING_KEY = "custom_otaseal_ca_certs", "custom_otaseal_signing_key"
+
+
+def environments(ini: ProjectIni, asked: Sequence[str]) -> list[str]:
+    """Return the environments to set up: those asked for, or the only one; raises ConfigError."""
+    known = ini.environments
+    unknown = [name for name in asked if name not in known]
+    if unknown or not known:
+        what = f"platformio.ini has no environment '{unknown[0]}'" if unknown else "platformio.ini has no [env:...]"
+        raise ConfigError(what, f"it has: {', '.join(known)}" if known else "begin with 'pio project init'")
+    if asked or len(known) == 1:
+        return list(dict.fromkeys(asked or known))
+    answer = _ask(f"environments ({' '.join(known)})", "", "platformio.ini has several environments", "--env")
+    return environments(ini, answer.split())
+
+
+def _ask(what: str, default: str, missing: str, option: str) -> str:
+    """Return what is typed at the terminal; raises ConfigError where there is none, or nothing is typed."""
+    answer = ""
+    if sys.stdin is not None and sys.stdin.isatty():
+        try:
+            answer = input(f"{what} [{default}]: " if default else f"{what}: ").strip()
+        except EOFError:
+            print()
+        answer = answer or default
+    if not answer:
+        raise ConfigError(missing, f"say which with {option}")
+    return answer
+
+
+def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environments: Sequence[str]) -> Plan:
+    """Return what is to exist; raises ConfigError for what nobody can be asked, InputError for a key that is lost."""
+    named = named_key(ini, environments, project)
+    product = arguments.product or _product_of(named) or _ask_product(project)
+    key: Path | None = arguments.signing_key or stores.signing_key_path(check_product(product))
+    if named is not None and all(ini.get(one, SIGNING_KEY) for one in environments):
+        key = None
+    store = arguments.store or default_directory(stores.config_home(), product)
+    names = tuple(arguments.server_name)
+    draft = Plan(project, product, key, store, _certs(ini, environments[0], project), names, _operator(arguments))
+    if names or (draft.issued(Role.SERVER, provision.SERVER) / "chain.pem").exists():
+        return draft
+    hint = "--server-name, as in --server-name update.local --server-name 192.168.178.123"
+    asked = _ask(
+        "update server's host names and addresses", "", "no name or address of the update server is given", hint
+    )
+    return Plan(project, product, key, store, draft.certs, tuple(asked.replace(",", " ").split()), draft.operator)
+
+
+def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Path | str | None:
+    """Return the signing key that the project names already, its path if it is a file; raises InputError if missing."""
+    uri = next((found for one in environments if (found := ini.get(one, SIGNING_KEY))), None)
+    if uri is None or not uri.startswith("file:"):
+        return uri
+    path = files.resolve_path(split(uri)[1], project)
+    if not path.exists():
+        raise InputError(
+            f"platformio.ini names the signing key '{path}', which does not exist",
+            "bring it from where it was made: devices take updates from that key only; or remove the line",
+        )
+    return path
+
+
+def _product_of(named: Path | str | None) -> str | None:
+    if isinstance(named, Path) and named == stores.signing_key_path(named.parent.name):
+        return named.parent.name
+    return None
+
+
+def _ask_product(project: Path) -> str:
+    default = _or_empty(check_product, project.name)
+    if default and not sys.stdin.isatty():
+        return default
+    return _ask("product", default, f"the folder's name '{project.name}' cannot be a product's", "--product")
+
+
+def _operator(arguments: argparse.Namespace) -> str:
+    if arguments.operator:
+        return str(arguments.operator)
+    try:
+        return _or_empty(check_holder, getpass.getuser()) or "operator"
+    except (OSError, KeyError):  # a user without a name, as in a container
+        return "operator"
+
+
+def _or_empty(check: Callable[[str], str], text: str) -> str:
+    try:
+        return check(text)
+    except ConfigError:
+        return ""
+
+
+def _certs(ini: ProjectIni, environment: str, project: Path) -> Path:
+    """Return the folder from which the project packs CA certificates."""
+    entries = (ini.get(environment, CA_CERTS) or "certs").split("\n")
+    for entry in (one.strip() for one in entries):
+        path = files.resolve_path(entry, project)
+        if entry and not set(entry) & set("*?[") and (path.is_dir() or not path.suffix):
+            return path
+    raise ConfigError(f"{CA_CERTS} names no folder", "add one for the CA certificates, such as certs")

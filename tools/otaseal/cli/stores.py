@@ -1,0 +1,122 @@
+"""Which store of authorities a command means, and the passphrase of its keys, asked only where a key is locked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import ConfigError, InputError
+from ..passphrase import from_settings
+from ..pki.authority import MAX_FILE_BYTES
+from ..pki.store import Slot, Store
+from . import common
+
+if TYPE_CHECKING:
+    from ..pki.chain import Certificate
+
+__all__ = ["add_options", "available", "choose", "config_home", "locked_by", "now", "opened", "signing_key_path"]
+
+MAX_INI_SIZE = 1024 * 1024
+ENCRYPTED = b"ENCRYPTED"
+NO_STORE_HINT = "otaseal init makes one for a project; --store names one that lies elsewhere"
+
+
+def add_options(parser: argparse.ArgumentParser, *, passphrase: bool = False) -> None:
+    """Declare the options that choose a store, and the one for its passphrase where the command needs a key."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--product", metavar="NAME", help="whose store; needed if there are several")
+    which.add_argument("--store", type=common.path, metavar="DIR", help="the directory of a store that lies elsewhere")
+    if passphrase:
+        parser.add_argument(
+            "--passphrase-file", metavar="FILE", help="unlock the authority with the first line of FILE"
+        )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def config_home() -> Path:
+    """Return the user's directory for configuration; a relative XDG_CONFIG_HOME counts as unset, as its rules say."""
+    given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return given if given.is_absolute() else files.resolve_path("~/.config", Path())
+
+
+def signing_key_path(product: str) -> Path:
+    """Return where a product's signing key is by default."""
+    return config_home() / "otaseal" / "keys" / product / "signing.key"
+
+
+def available() -> dict[str, Path]:
+    """Return the stores in the user's configuration by product."""
+    folder = config_home() / "otaseal" / "pki"
+    return {path.parent.parent.name: path.parent.parent for path in sorted(folder.glob("*/*-ca/certificate.pem"))}
+
+
+def choose(arguments: argparse.Namespace) -> Path:
+    """Return the directory of the store that is meant: by option, by the project here, or the only one there is."""
+    if arguments.store is not None:
+        chosen: Path = arguments.store
+        return chosen
+    stores = available()
+    if arguments.product is not None:
+        if arguments.product not in stores:
+            known = f"there are: {', '.join(stores)}" if stores else NO_STORE_HINT
+            raise InputError(f"there is no store of the product '{arguments.product}'", known)
+        return stores[arguments.product]
+    if not stores:
+        raise InputError(f"there is no store in '{config_home() / 'otaseal' / 'pki'}'", NO_STORE_HINT)
+    here = [product for product in stores if len(stores) > 1 and _is_of_project(product)] or list(stores)
+    if len(here) > 1:
+        raise ConfigError(f"there are {len(here)} stores: {', '.join(here)}", f"say which: --product {here[0]}")
+    return stores[here[0]]
+
+
+def opened(directory: Path, slot: Slot | None = None, passphrase_file: str | None = None) -> Store:
+    """Return the store in `directory`, with the passphrase of the authority in `slot` if that is locked.
+
+    The passphrase is tried at once: what is made under it next must not be locked by a typing error.
+    """
+    try:
+        product = _organization(Store(directory, "").certificate(Slot.DEVICE))
+    except InputError as error:
+        raise InputError(f"'{directory}' is no whole store of authorities", NO_STORE_HINT) from error
+    secret = None if slot is None else locked_by(directory / slot.value / "key.pem", passphrase_file)
+    store = Store(directory, product, secret)
+    if slot is not None:
+        store.authority(slot)
+    return store
+
+
+def locked_by(key: Path, passphrase_file: str | None) -> bytes | None:
+    """Return the passphrase of the file `key`, None if it is not locked; raises what `passphrase` raises."""
+    if ENCRYPTED not in files.read_bounded(key, MAX_FILE_BYTES, "private key"):
+        return None
+    file = common.options(passphrase_file=passphrase_file).passphrase_file
+    ask: Callable[[str], bytes] = from_settings(file, Path.cwd(), os.environ)
+    return ask(f"'{key}'")
+
+
+def _is_of_project(product: str) -> bool:
+    """Tell whether the project in the current directory names the signing key of `product`."""
+    ini = Path("platformio.ini")
+    if not ini.is_file():
+        return False
+    text = files.read_bounded(ini, MAX_INI_SIZE, "project").decode(errors="replace")
+    return f"/otaseal/keys/{product}/" in text.replace("\\", "/")
+
+
+def _organization(certificate: Certificate) -> str:
+    from cryptography.x509.oid import NameOID
+
+    found = certificate.x509.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if not found:
+        raise InputError(f"'{certificate.title}' is not an authority that otaseal made", NO_STORE_HINT)
+    return str(found[0].value)

@@ -1,0 +1,241 @@
+"""platformio.ini as text: what it says for an environment, and lines added to it that leave every other byte alone.
+
+Pure. Reading follows PlatformIO: Python's configparser, `extends` and `[env]` behind a section of its own, `${a.b}`
+expanded. Editing works on lines, and what comes out is read again: unless it says exactly what was meant, and nothing
+else has changed, the edit is refused and a person makes it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .errors import InputError
+
+__all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse"]
+
+MAX_SIZE = 1024 * 1024
+"""Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
+MAX_EXPANSIONS = 100
+SCRIPTS = "extra_scripts"
+
+_REFERENCE = re.compile(r"\$\{([^.}()]+)\.([^}]+)\}")
+_HEADER = re.compile(r"\[(.+)\]")
+_OPTION = re.compile(r"(.*?)\s*[=:]")
+_INLINE_COMMENT = re.compile(r"\s[#;]")
+
+
+@dataclass(frozen=True)
+class ProjectIni:
+    """The text of a platformio.ini; `parse` makes it."""
+
+    text: str
+
+    @cached_property
+    def _parser(self) -> configparser.RawConfigParser:
+        parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
+        parser.read_string(self.text)
+        return parser
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The names of the sections `[env:...]`, in their order."""
+        return tuple(one.removeprefix("env:") for one in self._parser.sections() if one.startswith("env:"))
+
+    def get(self, environment: str, option: str) -> str | None:
+        """Return what `option` is in an environment, its own or inherited, references expanded; None if it is unset."""
+        origin = self._origin(environment, option)
+        return None if origin is None else self._expand(origin, self._parser.get(origin, option))
+
+    def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
+        """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
+        there = {_hook(one) for one in _entries(self.get(environment, SCRIPTS) or "")}
+        return [one for one in scripts if _hook(one) not in there]
+
+    def missing_options(self, environment: str, options: Mapping[str, str]) -> dict[str, str]:
+        """Return those of `options` that are not set, to whatever value."""
+        return {name: value for name, value in options.items() if not self.get(environment, name)}
+
+    def with_lines(self, environment: str, scripts: Sequence[str], options: Mapping[str, str]) -> ProjectIni:
+        """Return the file with what is missing of `scripts` and `options` added to `[env:<environment>]`.
+
+        What is set stays as it is; scripts that are attached, or inherited, stay attached. Raises InputError when it
+        cannot be done by adding lines to this file alone.
+        """
+        wanted = self.missing_scripts(environment, scripts)
+        missing = self.missing_options(environment, options)
+        if not wanted and not missing:
+            return self
+        self._refuse_unsafe(environment, [*wanted, *missing.values()])
+        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing))
+        self._compare(edited, environment, wanted, missing)
+        return edited
+
+    def _refuse_unsafe(self, environment: str, values: Sequence[str]) -> None:
+        if environment not in self.environments:
+            raise _refusal(f"it has no section [env:{environment}]")
+        if self._parser.has_option("platformio", "extra_configs"):
+            raise _refusal("it reads more files with extra_configs")
+        for value in values:
+            if "%" in value or "${" in value or "$" in value.replace("$PROJECT_LIBDEPS_DIR/$PIOENV/", ""):
+                raise _refusal(f"'{value}' has a character that PlatformIO would expand")
+
+    def _edited(self, section: str, scripts: Sequence[str], options: Mapping[str, str]) -> str:
+        lines = re.findall(r"[^\n]*\n|[^\n]+\Z", self.text)
+        end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+        places = _scan(lines)
+        added = [f"{name} = {value}" for name, value in options.items()]
+        into = places.get((section, SCRIPTS))
+        if scripts and into is None:
+            origin = self._origin(section.removeprefix("env:"), SCRIPTS)
+            inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
+            added = [f"{SCRIPTS} =", *(f"  {one}" for one in (*inherited, *scripts)), *added]
+        last = max(place.end for (where, _), place in places.items() if where == section)
+        _insert(lines, last, added, end)  # the later line first, so that the other's number still holds
+        if scripts and into is not None:
+            first = lines[into.start]
+            if into.last == into.start and ", " in _cut(first):  # PlatformIO splits at commas if it is one line
+                at = len(_cut(first).rstrip())
+                lines[into.start] = first[:at] + "".join(f", {one}" for one in scripts) + first[at:]
+            else:
+                _insert(lines, into.last, [into.indent + one for one in scripts], end)
+        return "".join(lines)
+
+    def _compare(
+        self, edited: ProjectIni, environment: str, scripts: Sequence[str], options: Mapping[str, str]
+    ) -> None:
+        """Raise InputError unless `edited` says what this file says, and the additions, and nothing else."""
+        section = f"env:{environment}"
+        try:
+            before, after = self._values(), edited._values()
+        except configparser.Error as error:
+            raise _refusal("the result could not be read") from error
+        expected = {**before, **{(section, name): value for name, value in options.items()}}
+        after.pop((section, SCRIPTS), None)
+        expected.pop((section, SCRIPTS), None)
+        old, new = (_entries(one.get(environment, SCRIPTS) or "") for one in (self, edited))
+        if after != expected or new != [*old, *scripts]:
+            raise _refusal("lines added to it would not say what was meant")
+
+    def _values(self) -> dict[tuple[str, str], str]:
+        found = {(one, ""): "" for one in self._parser.sections()}
+        for section in self._parser.sections():
+            found |= {(section, name): value.strip() for name, value in self._parser.items(section)}
+        return found
+
+    def _origin(self, environment: str, option: str) -> str | None:
+        """Return the section that decides `option` in an environment, in PlatformIO's order."""
+        queue, done = ["env", f"env:{environment}"], set()
+        while queue:
+            section = queue.pop()
+            if section in done or not self._parser.has_section(section):
+                continue
+            done.add(section)
+            if self._parser.has_option(section, option):
+                return section
+            queue.extend(_entries(self._parser.get(section, "extends", fallback="")))
+        return None
+
+    def _expand(self, section: str, text: str) -> str:
+        for _ in range(MAX_EXPANSIONS):
+            found = _REFERENCE.search(text)
+            if found is None:
+                break
+            origin = section if found[1] == "this" else found[1]
+            value = self._parser.get(origin, found[2], fallback="")
+            if found[2] == SCRIPTS and origin.partition(":")[0] == "env":
+                value = "\n".join(_entries(value))  # PlatformIO knows this for a list there, and nowhere else
+            text = text[: found.start()] + value + text[found.end() :]
+            if len(text) > MAX_SIZE:
+                break
+        return text.strip()
+
+
+@dataclass
+class _Place:
+    """Where an option, or a section's header, stands: lines from `start`, its last value, and comments up to `end`."""
+
+    start: int
+    last: int
+    end: int
+    indent: str = "  "
+
+
+def parse(data: bytes) -> ProjectIni:
+    """Return the platformio.ini in `data`; raises InputError when PlatformIO could not read it either."""
+    try:
+        found = ProjectIni(data.decode())
+        found.environments  # noqa: B018 - parsed here, so that nothing later raises
+    except (UnicodeDecodeError, configparser.Error) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0]
+        raise InputError(
+            f"platformio.ini cannot be read: {reason}", "correct it until 'pio project config' works"
+        ) from error
+    return found
+
+
+def lines_to_add(scripts: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """Return the lines that a person adds to an environment."""
+    head = [f"{SCRIPTS} =", *(f"  {one}" for one in scripts)] if scripts else []
+    return [*head, *(f"{name} = {value}" for name, value in options.items())]
+
+
+def _refusal(reason: str) -> InputError:
+    return InputError(f"platformio.ini cannot be edited safely: {reason}", "add the lines yourself")
+
+
+def _hook(entry: str) -> str:
+    """Return what tells one hook from another wherever it lies: of `pre:a/b/c.py` it is `pre:b/c.py`."""
+    scope, _, path = entry.rpartition(":")
+    parts = path.replace("\\", "/").split("/")
+    return f"{scope or 'post'}:{'/'.join(parts[-2:])}" if len(parts) > 2 else entry
+
+
+def _entries(value: str) -> list[str]:
+    stripped = [one.strip() for one in value.strip().split("\n" if "\n" in value.strip() else ", ")]
+    return [one for one in stripped if one and not one.startswith((";", "#"))]
+
+
+def _cut(line: str) -> str:
+    """Return `line` without its comment and its end."""
+    found = _INLINE_COMMENT.search(line)
+    return (line[: found.start()] if found else line).rstrip("\r\n")
+
+
+def _value(line: str) -> str:
+    return "" if line.strip().startswith(("#", ";")) else _cut(line).strip()
+
+
+def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Place]:
+    """Return where each section's header (option "") and each option stands, read as configparser reads."""
+    places: dict[tuple[str, str], _Place] = {}
+    section, place, level, in_option = "", _Place(0, 0, 0), 0, False
+    for number, line in enumerate(lines):
+        value = _value(line)
+        indent = len(line) - len(line.lstrip())
+        if not value:
+            if line.strip() and indent > level and place.end == number - 1:
+                place.end = number  # a comment among the lines of a value belongs to it
+            continue
+        if in_option and indent > level:
+            place.last = place.end = number
+            place.indent = line[:indent]
+            continue
+        header, option = _HEADER.match(value), _OPTION.match(value)
+        level, in_option = indent, header is None
+        name = ""
+        if header:
+            section = header[1]
+        elif option:
+            name = option[1].lower()
+        place = places[section, name] = _Place(number, number, number, line[:indent] + "  ")
+    return places
+
+
+def _insert(lines: list[str], after: int, added: Sequence[str], end: str) -> None:
+    if added and not lines[after].endswith("\n"):
+        lines[after] += end
+    lines[after + 1 : after + 1] = [one + end for one in added]
