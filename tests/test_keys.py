@@ -12,11 +12,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import key_uri, keys
-from otaseal.errors import ConfigError, InputError, KeyRefusedError, SystemFaultError
+from otaseal import image, key_uri, keys
+from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
 from otaseal.keys import KeySource
 from otaseal.public_keys import public_pem
 from support import cas, peers
+from support.images import build_image
 
 SECRET = b"correct horse"
 
@@ -263,3 +264,14 @@ def test_there_is_no_public_key_path_without_a_file(tmp_path: Path) -> None:
 def test_new_keys_have_one_of_three_sizes(bits: int) -> None:
     with pytest.raises(ConfigError, match=f"{bits} bits"):
         keys.new_signing_key(bits)
+
+
+def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
+    """Its parts are not tested when it is loaded; what it signs is."""
+    ours, theirs = rsa_key.private_numbers(), other_rsa_key.private_numbers()
+    mixed = rsa.RSAPrivateNumbers(
+        ours.p, ours.q, theirs.d, theirs.dmp1, theirs.dmq1, ours.iqmp, ours.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    signer = keys.RsaSigner(keys.load_private_key(pem_of(mixed), "the key", lambda what: b""))
+    with pytest.raises(OtasealError):
+        image.sign(build_image(), signer)
