@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from otaseal import gzip_payload, image
 from otaseal.public_keys import public_pem
 from support import openssl
-from support.hooks import opt_in, write_key
-from support.pio import BLINK, FakeOtaDevice, Project
+from support.hooks import ALL_HOOKS, opt_in, write_key
+from support.peers import tool
+from support.pio import BLINK, FakeOtaDevice, Project, install_tool
 
 pytestmark = pytest.mark.build
 
@@ -206,7 +207,7 @@ def test_wrong_options_stop_a_build_and_nothing_else(project: MakeProject, rsa_k
     made.run("-t", "clean")
 
 
-def test_pio_test_and_check_work_and_no_stale_image_is_left(
+def test_pio_test_works_and_no_stale_image_is_left(
     project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     line = write_key(tmp_path / "signing.key", rsa_key)
@@ -216,6 +217,19 @@ def test_pio_test_and_check_work_and_no_stale_image_is_left(
     made.pio("test", "--without-uploading", "--without-testing")
     signed = made.build("firmware.bin.signed")
     assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
+
+
+def test_pio_check_works_and_signs_nothing(
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, pio_core: Path
+) -> None:
+    """PlatformIO runs its own package of cppcheck; Debian's stands in for it."""
+    install_tool(pio_core, "tool-cppcheck").joinpath("cppcheck").symlink_to(tool("cppcheck", "cppcheck"))
+    made = project(*opt_in(*ALL_HOOKS), write_key(tmp_path / "signing.key", rsa_key))
+    made.write("src/main.cpp", OTHER_BLINK + "int past() { int a[1]; return a[2]; }\n")
+    run = made.pio("check", "--skip-packages")
+    assert "arrayIndexOutOfBounds" in run.stdout
+    assert "otaseal:" not in run.output
+    assert not made.build("firmware.bin.signed").exists()
 
 
 CUSTOM_RUNNER = """\

@@ -41,13 +41,14 @@ import SCons.Script
 
 SCons.Script.main()
 """
-FIND_SCONS_VERSION = """\
+FIND_VERSION = """\
+import sys
 try:
     from platformio.dependencies import get_core_dependencies
-    print(get_core_dependencies()["tool-scons"])
+    print(get_core_dependencies()[sys.argv[1]])
 except ImportError:
     from platformio import __core_packages__
-    print(__core_packages__["tool-scons"])
+    print(__core_packages__[sys.argv[1]])
 """
 
 
@@ -69,9 +70,9 @@ class Run:
 
 
 @cache
-def scons_version(python: str) -> str:
-    """Return the version of the package `tool-scons` that the PlatformIO of interpreter `python` asks for."""
-    command = [python, "-c", FIND_SCONS_VERSION]
+def package_version(name: str, python: str) -> str:
+    """Return the version of the package `name` that the PlatformIO of interpreter `python` asks for."""
+    command = [python, "-c", FIND_VERSION, name]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=RUN_SECONDS)
     return done.stdout.strip().lstrip("~")
 
@@ -79,15 +80,20 @@ def scons_version(python: str) -> str:
 def core_dir(parent: Path, python: str = sys.executable) -> Path:
     """Make a PlatformIO core directory below `parent`, with SCons from the interpreter's own packages; return it."""
     core = parent / "pio-core"
-    package = core / "packages" / "tool-scons"
-    package.mkdir(parents=True, exist_ok=True)
-    version = scons_version(python)
-    about = {"type": "tool", "name": "tool-scons", "version": version}
-    spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None, "uri": None}
-    (package / "package.json").write_text(json.dumps({"name": "tool-scons", "version": version}))
-    (package / ".piopm").write_text(json.dumps({**about, "spec": spec}))
-    (package / "scons.py").write_text(SCONS)
+    (install_tool(core, "tool-scons", python) / "scons.py").write_text(SCONS)
     return core
+
+
+def install_tool(core: Path, name: str, python: str = sys.executable) -> Path:
+    """Make an empty package of PlatformIO's tool `name` that counts as installed, and return its directory."""
+    package = core / "packages" / name
+    package.mkdir(parents=True, exist_ok=True)
+    version = package_version(name, python)
+    about = {"type": "tool", "name": name, "version": version}
+    spec = {"owner": "platformio", "id": None, "name": name, "requirements": None, "uri": None}
+    (package / "package.json").write_text(json.dumps({"name": name, "version": version}))
+    (package / ".piopm").write_text(json.dumps({**about, "spec": spec}))
+    return package
 
 
 @dataclass
