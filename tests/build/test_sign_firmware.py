@@ -207,6 +207,18 @@ def test_wrong_options_stop_a_build_and_nothing_else(project: MakeProject, rsa_k
     made.run("-t", "clean")
 
 
+def test_without_cryptography_the_build_says_how_to_install_it(
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    made = project(*opt_in("sign_firmware"), write_key(tmp_path / "signing.key", rsa_key))
+    made.write("../hidden/cryptography.py", "raise ModuleNotFoundError('no', name='cryptography')\n")
+    run = made.run(check=False, env={"PYTHONPATH": str(tmp_path / "hidden")})
+    assert "otaseal: error: the Python that runs PlatformIO lacks the package 'cryptography'" in run.stderr
+    assert f'"{made.python}" -m pip install cryptography' in run.stderr
+    assert "Traceback" not in run.output
+    assert not made.build("firmware.bin.signed").exists()
+
+
 def test_pio_test_works_and_no_stale_image_is_left(
     project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
