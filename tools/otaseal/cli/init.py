@@ -23,6 +23,10 @@ from .questions import CA_CERTS, SIGNING_KEY
 
 __all__ = ["register"]
 
+ELSEWHERE = (
+    "the hooks lie outside of the project, at a path of this machine; where others build it too,"
+    " add otaseal as a git submodule and change the paths"
+)
 UNLOCKING = "custom_otaseal_passphrase_file"
 FILESYSTEM = "board_build.filesystem"
 LIBRARIES = ".pio/libdeps/"
@@ -85,6 +89,7 @@ def _init(arguments: argparse.Namespace) -> int:
     edited, refusal = _edit(ini, environments, scripts, options)
     ignored = _ignore(project)
     done = _make(plan, arguments)
+    elsewhere = edited is not ini and any(Path(one.partition(":")[2]).is_absolute() for one in scripts)
     ini_change = _Change(file, ini.text, edited.text)
     changes = [one for one in (ignored, ini_change) if one.new != one.old]
     if not arguments.dry_run:
@@ -98,7 +103,7 @@ def _init(arguments: argparse.Namespace) -> int:
         + [{"what": what, "path": str(path), "state": state} for what, path, state in done]
         + [_of_file(one, arguments.dry_run) for one in (ignored, ini_change)],
         "lines_to_add": [] if refusal is None else project_ini.lines_to_add(scripts, options),
-        "notes": _notes(ini, environments, plan, arguments),
+        "notes": _notes(ini, environments, plan, arguments) + ([ELSEWHERE] if elsewhere else []),
         "next": _following(ini, environments, plan),
     }
     if arguments.json:
@@ -248,6 +253,10 @@ def _following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list
     return [
         f"pio run{chosen}                 # builds, and signs firmware.bin.signed",
         f"pio run{chosen} -t uploadall    # once, by cable: firmware and CA certificates",
-        f"ssl_certificate     {server / 'chain.pem'};    # nginx; in Node's https, `cert`",
-        f"ssl_certificate_key {server / 'key.pem'};      # ... and `key`",
+        f"ssl_certificate     {_quoted(server / 'chain.pem')};    # nginx; in Node's https, `cert`",
+        f"ssl_certificate_key {_quoted(server / 'key.pem')};      # ... and `key`",
     ]
+
+
+def _quoted(path: Path) -> str:
+    return f'"{path}"' if " " in str(path) else str(path)

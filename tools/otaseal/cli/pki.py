@@ -208,7 +208,7 @@ def _find(store: Store, name: str, role: str | None) -> tuple[Role, str]:
         what = f"the {role} '{name}'" if role else f"'{name}'"
         raise InputError(f"nothing is issued to {what}", "otaseal pki list shows what is")
     if len(roles) > 1:
-        raise ConfigError(f"'{name}' is a {' and a '.join(roles)}", f"say which: --role {roles[0]}")
+        raise ConfigError(f"'{name}' has {len(roles)} roles: {', '.join(roles)}", f"say which: --role {roles[0]}")
     return Role(roles[0]), name
 
 

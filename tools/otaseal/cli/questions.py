@@ -39,7 +39,7 @@ def environments(ini: ProjectIni, asked: Sequence[str]) -> list[str]:
 def _ask(what: str, default: str, missing: str, option: str) -> str:
     """Return what is typed at the terminal; raises ConfigError where there is none, or nothing is typed."""
     answer = ""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if _has_terminal():
         try:
             answer = input(f"{what} [{default}]: " if default else f"{what}: ").strip()
         except EOFError:
@@ -91,9 +91,13 @@ def _product_of(named: Path | str | None) -> str | None:
 
 def _ask_product(project: Path) -> str:
     default = _or_empty(check_product, project.name)
-    if default and not sys.stdin.isatty():
+    if default and not _has_terminal():
         return default
     return _ask("product", default, f"the folder's name '{project.name}' cannot be a product's", "--product")
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _operator(arguments: argparse.Namespace) -> str:

@@ -1,0 +1,81 @@
+"""`otaseal init` in a project, and then the real `pio run`: signed, provisioned, and trusted by openssl."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from otaseal import image
+from otaseal.archive import device_view
+from otaseal.pki.store import Slot, Store
+from otaseal.public_keys import load_public_key
+from support.command import Result, process
+from support.filesystem import read_file
+from support.hooks import SELF_UPDATING
+from support.pio import Project
+
+pytestmark = pytest.mark.build
+
+MakeProject = Callable[..., Project]
+FS_START, FS_END = 0x300000, 0x3FA000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def init(made: Project, home: Path, *arguments: str) -> Result:
+    # The configuration's variable is emptied, not left to whoever runs the tests.
+    return process("init", *arguments, cwd=made.path, HOME=str(home), XDG_CONFIG_HOME="")
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_init_then_uploadall(locked: bool, project: MakeProject, home: Path, flash: Path, tmp_path: Path) -> None:
+    made = project(
+        "extra_scripts = mine.py ; what was there before", f"upload_port = {flash}", sources={"main.cpp": SELF_UPDATING}
+    )
+    made.write("mine.py", "print('my own script ran')\n")
+    made.environment |= {"HOME": str(home)}
+    (home / "secret").write_text("correct horse\n")
+    unlock = ("--passphrase-file", str(home / "secret")) if locked else ("--no-passphrase",)
+    init(made, home, "--server-name", "192.0.2.7", "--product", "lamp", *unlock).succeeded()
+
+    run = made.run()
+    assert "my own script ran" in run.stdout
+    key = load_public_key((home / ".config/otaseal/keys/lamp/signing.pub").read_bytes(), "key")
+    assert image.verify(made.build("firmware.bin.signed").read_bytes(), key) == made.build("firmware.bin").read_bytes()
+    made.run("-t", "uploadall")
+    content = flash.read_bytes()
+    assert content.startswith(made.build("firmware.bin").read_bytes())
+    shipped = read_file(content[FS_START:FS_END], "certs.ar")
+    store = Store(home / ".config/otaseal/pki/lamp", "lamp")
+    roots = {store.certificate(slot).der for slot in (Slot.SERVER, Slot.SERVER_NEXT)}
+    assert {member.data for member in device_view(shipped).indexed} == roots
+
+    (tmp_path / "certs.ar").write_bytes(shipped)
+    chain = store.directory / "issued/server/main/chain.pem"
+    process("pki", "check", chain, "--ca", tmp_path / "certs.ar", cwd=tmp_path).succeeded()
+    before = (made.path / "platformio.ini").read_bytes()
+    assert "made" not in init(made, home).succeeded().out
+    assert (made.path / "platformio.ini").read_bytes() == before
+    assert "Signing" not in made.run().stdout
+
+
+def test_git_sees_no_key_and_no_build_product(project: MakeProject, home: Path, flash: Path) -> None:
+    made = project(sources={"main.cpp": SELF_UPDATING})
+    made.environment |= {"HOME": str(home)}
+    init(made, home, "--server-name", "update.local", "--no-passphrase").succeeded()
+    made.run("-t", "uploadall", "--upload-port", str(flash))
+    git = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    for command in (("init", "-q"), ("add", ".")):
+        subprocess.run(["git", *command], cwd=made.path, env=git, check=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=made.path, env=git, check=True, capture_output=True, text=True)
+    names = listed.stdout.splitlines()
+    assert {Path(name).parts[0] for name in names} == {".gitignore", "certs", "platformio.ini", "src"}
+    assert not [name for name in names if b"PRIVATE KEY" in (made.path / name).read_bytes()]
