@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from otaseal import image
-from otaseal.public_keys import public_pem, short_fingerprint
+from otaseal.public_keys import fingerprint, public_pem, short_fingerprint
 from support import openssl
 from support.hooks import SELF_UPDATING, opt_in, write_key
 from support.pio import Project
@@ -88,7 +88,7 @@ def same(key: rsa.RSAPublicKey, private: rsa.RSAPrivateKey) -> bool:
 
 
 def test_an_unusable_next_key_stops_the_build_by_name(
-    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
     line = write_key(tmp_path / "keys" / "signing.key", rsa_key)
     elliptic = ec.generate_private_key(ec.SECP256R1()).public_key()
@@ -96,10 +96,13 @@ def test_an_unusable_next_key_stops_the_build_by_name(
         "private": ((tmp_path / "keys" / "signing.key").read_bytes(), "is a private key"),
         "PKCS#1": (rsa_key.public_key().public_bytes(Encoding.PEM, PublicFormat.PKCS1), "is in PKCS#1 form"),
         "EC": (elliptic.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo), "devices verify RSA only"),
+        "known": (public_pem(other_rsa_key.public_key()), "is publicly known: its private half is in a test"),
         "current": (public_pem(rsa_key.public_key()), "is the current one"),
         "missing": (None, "is not a file"),
     }
-    made = project(*HOOKS, line, NEXT, sources={"main.cpp": SELF_UPDATING})
+    made = project(*HOOKS, "  pre:known.py", line, NEXT, sources={"main.cpp": SELF_UPDATING})
+    digest = fingerprint(other_rsa_key.public_key()).removeprefix("SHA256:")
+    made.write("known.py", f"from otaseal import known_keys\nknown_keys.KNOWN_KEYS[{digest!r}] = 'a test'\n")
     for content, message in contents.values():
         if content is None:
             (tmp_path / "keys" / "next.pub").unlink()
