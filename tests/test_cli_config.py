@@ -16,7 +16,9 @@ from support.command import TOOLS, Command, otaseal, process
 __all__ = ["otaseal"]
 
 COMMANDS = [[], ["key"], ["key", "new"], ["key", "show"], ["certs"], ["certs", "pack"], ["certs", "list"]]
-COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"]]
+COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"], ["init"], ["pki"]]
+COMMANDS += [["pki", action] for action in ("server", "device", "operator", "list", "check")]
+COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export")]
 
 
 def test_every_option_is_shown_with_its_default(otaseal: Command) -> None:

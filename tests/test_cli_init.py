@@ -242,6 +242,14 @@ def test_several_environments_have_to_be_chosen_from(blink: Path, otaseal: Comma
     assert "pio run -e d1 -e nodemcuv2 -t uploadall" in done.out
 
 
+def test_a_product_is_known_by_its_rotated_key(blink: Path, home: Path, otaseal: Command) -> None:
+    otaseal(*OPEN, "--product", "lamp").succeeded()
+    ini = blink / "platformio.ini"
+    ini.write_text(ini.read_text().replace("/signing.key", "/next.key"))
+    keys.write_key_pair(config(home) / "keys/lamp/next.key", keys.new_signing_key(), None)
+    assert otaseal("init", "--json").succeeded().json["product"] == "lamp"
+
+
 def test_a_key_that_the_project_names_is_kept_or_missed(blink: Path, home: Path, otaseal: Command) -> None:
     line = "custom_otaseal_signing_key = file:~/my.key\n"
     (blink / "platformio.ini").write_text(INI + line)

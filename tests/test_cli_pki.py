@@ -379,10 +379,3 @@ def test_refusals(
     before = {path for path in store.rglob("*") if path.name != ".lock"}
     otaseal("pki", *arguments).failed(code, message)
     assert {path for path in store.rglob("*") if path.name != ".lock"} == before
-
-
-def test_every_action_has_an_example(otaseal: Command, capsys: pytest.CaptureFixture[str]) -> None:
-    for action in ("server", "device", "operator", "list", "check", "renew", "revoke", "rotate", "export"):
-        with pytest.raises(SystemExit):
-            otaseal("pki", action, "--help")
-        assert f"example: otaseal pki {action}" in capsys.readouterr().out

@@ -84,7 +84,7 @@ def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Pa
 
 
 def _product_of(named: Path | str | None) -> str | None:
-    if isinstance(named, Path) and named == stores.signing_key_path(named.parent.name):
+    if isinstance(named, Path) and named.parent == stores.signing_key_path(named.parent.name).parent:
         return named.parent.name
     return None
 
