@@ -212,7 +212,7 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
         (("--operator", "a b"), 2, "cannot be a holder's name"),
         (("--server-name", "https://update.local"), 2, "neither an address nor a host name"),
         (("--env", "other"), 2, "no environment 'other'"),
-        (("--project", "nowhere"), 1, "platformio.ini' is not a file"),
+        (("--project", "nowhere"), 1, "is no PlatformIO project"),
         (("--passphrase-file", "x"), 2, "not allowed with"),
     ],
 )

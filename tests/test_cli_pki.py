@@ -250,6 +250,17 @@ def test_list_and_renewal_of_what_is_due(store: Path, otaseal: Command) -> None:
     assert [row.split()[1] for row in rows[5:]] == ["replaced", "replaced", "replaced", "valid", "valid"]
 
 
+def test_one_passphrase_is_asked_for_once(store: Path) -> None:
+    command = [sys.executable, "-m", "otaseal", "pki", "renew", "--store", str(store)]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS), "OTASEAL_PASSPHRASE": ""}) as terminal:
+        terminal.expect(": ")
+        terminal.type(PASSPHRASE.decode())
+        shown = terminal.rest()
+        assert terminal.returncode == 0, shown
+    assert shown.count("Passphrase for") == 1
+    assert shown.count("renewed") == 2
+
+
 def test_a_revoked_device_is_refused_by_openssl(store: Path, otaseal: Command) -> None:
     otaseal("pki", "device", "esp-1", "esp-2").succeeded()
     folder = store / "issued" / "device"

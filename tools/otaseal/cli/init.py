@@ -16,6 +16,7 @@ from .. import files, passphrase, project_ini, provision
 from ..errors import InputError, OtasealError
 from ..pki import Role
 from ..pki.authority import load_private_key
+from ..pki.profile import subject_alternative_names
 from ..project_ini import ProjectIni
 from ..provision import Plan
 from . import common, config, questions, stores
@@ -81,6 +82,8 @@ class _Change:
 def _init(arguments: argparse.Namespace) -> int:
     project = arguments.project.resolve()
     file = project / "platformio.ini"
+    if not file.is_file():
+        raise InputError(f"'{project}' is no PlatformIO project", "name the folder of platformio.ini with --project")
     ini = project_ini.parse(files.read_bounded(file, project_ini.MAX_SIZE, "project"))
     environments = questions.environments(ini, arguments.env)
     plan = questions.plan(arguments, project, ini, environments)
@@ -232,7 +235,7 @@ def _notes(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: 
         notes += [
             f"the server certificate is not for '{name}': otaseal pki server NAME --name {name} issues another"
             for name in arguments.server_name
-            if name not in covered
+            if not {str(one.value) for one in subject_alternative_names([name])} <= covered
         ]
     return notes
 

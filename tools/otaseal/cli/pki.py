@@ -99,7 +99,7 @@ def _issue_server(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--name is given for {len(arguments.names)} certificates", "issue them one by one")
     for name in arguments.names:
         _check_title(name)
-    store = stores.opened(stores.choose(arguments), Slot.SERVER, arguments.passphrase_file)
+    store = stores.opened(stores.choose(arguments), Slot.SERVER, passphrase_file=arguments.passphrase_file)
     key, now = KEYS[arguments.key], stores.now()
     issued = [store.issue_server(name, arguments.name or [name], now=now, key=key) for name in arguments.names]
     return _report_issued(issued, arguments)
@@ -114,7 +114,7 @@ def _check_title(name: str) -> None:
 
 def _issue_clients(arguments: argparse.Namespace) -> int:
     role: Role = arguments.role
-    store = stores.opened(stores.choose(arguments), SLOTS[role], arguments.passphrase_file)
+    store = stores.opened(stores.choose(arguments), SLOTS[role], passphrase_file=arguments.passphrase_file)
     issue = store.issue_device if role is Role.DEVICE else store.issue_operator
     return _report_issued([issue(name, now=stores.now()) for name in arguments.names], arguments)
 
@@ -184,10 +184,9 @@ def _renew(arguments: argparse.Namespace) -> int:
     else:
         wanted = [(Role(one.role), one.name) for one in plain.due(stores.now())]
         wanted = [one for one in wanted if arguments.role in (None, one[0].value)]
-    opened = {
-        role: stores.opened(directory, SLOTS[role], arguments.passphrase_file) for role, _ in dict(wanted).items()
-    }
-    renewed = [opened[role].renew(role, name, now=stores.now()) for role, name in wanted]
+    slots = dict.fromkeys(SLOTS[role] for role, _ in wanted)
+    store = stores.opened(directory, *slots, passphrase_file=arguments.passphrase_file)
+    renewed = [store.renew(role, name, now=stores.now()) for role, name in wanted]
     if arguments.json:
         common.print_json([{"name": one.name, "chain": str(one / "chain.pem")} for one in renewed])
         return 0
@@ -215,7 +214,7 @@ def _find(store: Store, name: str, role: str | None) -> tuple[Role, str]:
 def _revoke(arguments: argparse.Namespace) -> int:
     directory = stores.choose(arguments)
     role, name = _find(stores.opened(directory), arguments.name, arguments.role)
-    store = stores.opened(directory, SLOTS[role], arguments.passphrase_file)
+    store = stores.opened(directory, SLOTS[role], passphrase_file=arguments.passphrase_file)
     revoked = store.revoke(role, name, now=stores.now())
     lists = {"crl": str(directory / SLOTS[role].value / CRL_FILE), "revoked": str(directory / REVOKED_FILE)}
     if arguments.json:
@@ -232,7 +231,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     directory = stores.choose(arguments)
     begun = not all((directory / slot.value / CERTIFICATE_FILE).exists() for slot in (Slot.SERVER, Slot.SERVER_NEXT))
     slot = Slot.SERVER_NEXT if (directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists() else Slot.SERVER
-    store = stores.opened(directory, slot, arguments.passphrase_file)
+    store = stores.opened(directory, slot, passphrase_file=arguments.passphrase_file)
     if not begun and not arguments.yes:
         _confirm(store)
     now = stores.now()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import ConfigError, InputError
 from ..passphrase import from_settings
-from ..pki.authority import MAX_FILE_BYTES
+from ..pki.authority import KEY_FILE, MAX_FILE_BYTES
 from ..pki.store import Slot, Store
 from . import common
 
@@ -79,8 +79,8 @@ def choose(arguments: argparse.Namespace) -> Path:
     return stores[here[0]]
 
 
-def opened(directory: Path, slot: Slot | None = None, passphrase_file: str | None = None) -> Store:
-    """Return the store in `directory`, with the passphrase of the authority in `slot` if that is locked.
+def opened(directory: Path, *slots: Slot, passphrase_file: str | None = None) -> Store:
+    """Return the store in `directory`, with the one passphrase of the authorities in `slots`, if they are locked.
 
     The passphrase is tried at once: what is made under it next must not be locked by a typing error.
     """
@@ -88,9 +88,9 @@ def opened(directory: Path, slot: Slot | None = None, passphrase_file: str | Non
         product = _organization(Store(directory, "").certificate(Slot.DEVICE))
     except InputError as error:
         raise InputError(f"'{directory}' is no whole store of authorities", NO_STORE_HINT) from error
-    secret = None if slot is None else locked_by(directory / slot.value / "key.pem", passphrase_file)
-    store = Store(directory, product, secret)
-    if slot is not None:
+    secrets = (locked_by(directory / slot.value / KEY_FILE, passphrase_file) for slot in slots)
+    store = Store(directory, product, next((one for one in secrets if one is not None), None))
+    for slot in slots:
         store.authority(slot)
     return store
 
