@@ -7,8 +7,9 @@ kill goes on where the first one ended. Private keys never lie in the project.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,17 @@ from .pki.chain import Certificate, parse_certificates
 from .pki.profile import check_holder, check_product, subject_alternative_names
 from .pki.store import CHAIN_FILE, RETIRED, Slot, Store
 
-__all__ = ["SERVER", "Plan", "Step", "export_roots", "ignore_lines", "refuse_inside", "steps", "validate"]
+__all__ = [
+    "SERVER",
+    "Plan",
+    "Step",
+    "export_roots",
+    "ignore_lines",
+    "import_roots",
+    "refuse_inside",
+    "steps",
+    "validate",
+]
 
 SERVER = "main"
 """What the first server's certificate is called in the store."""
@@ -144,6 +155,24 @@ def export_roots(store: Store, folder: Path, now: datetime) -> tuple[list[Path],
     return written, removed
 
 
+def import_roots(chain: Sequence[bytes], anchors: Sequence[bytes], folder: Path) -> list[Path]:
+    """Put those of `anchors` (DER) that issued a certificate of `chain` into `folder`; return the files written.
+
+    A root that is there under any name stays as it is. Raises InputError, SystemFaultError.
+    """
+    issuers = {Certificate(der).x509.issuer for der in chain}
+    present = {one for path in _certificate_files(folder) for one in _certificates(path)}
+    written = []
+    for root in map(Certificate, anchors):
+        if root.x509.subject in issuers and root not in present:
+            path = folder / _file_name(root)
+            if path.exists():  # another root of the same name: its fingerprint tells them apart
+                path = path.with_name(f"{path.stem}-{hashlib.sha256(root.der).hexdigest()[:8]}.pem")
+            files.write_new(path, _pem(root))
+            written.append(path)
+    return written
+
+
 def ignore_lines(text: str) -> str:
     """Return the .gitignore `text` with the lines that are missing at its end."""
     there = {line.strip() for line in text.splitlines()}
@@ -196,10 +225,11 @@ def _certificates(path: Path) -> tuple[Certificate, ...]:
 
 
 def _file_name(root: Certificate) -> str:
-    """Return a name that no other root has: the subject ends in random digits."""
+    """Return a file name by the subject, which for roots of ours ends in random digits."""
     from cryptography.x509.oid import NameOID
 
-    title = root.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    names = root.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    title = names[0].value if names else root.x509.subject.rfc4514_string()
     return re.sub(r"[^a-z0-9._-]+", "-", str(title).lower()) + ".pem"
 
 

@@ -15,7 +15,7 @@ from ..pki.authority import CERTIFICATE_FILE
 from ..pki.index import Entry
 from ..pki.profile import check_holder
 from ..pki.store import CRL_FILE, RETIRED, REVOKED_FILE, Slot, Store
-from . import common, pki_check, stores
+from . import common, pki_check, pki_import, stores
 
 __all__ = ["register"]
 
@@ -34,6 +34,7 @@ def register(subparsers: common.Subparsers) -> None:
     actions = group.add_subparsers(metavar="<action>", required=True)
     _register_issuing(actions)
     pki_check.register(actions)
+    pki_import.register(actions)
     listing = common.command(actions, "list", _list, "list what was issued, and where it is", "otaseal pki list")
     stores.add_options(listing)
     renew = common.command(

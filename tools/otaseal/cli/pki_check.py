@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,12 +19,14 @@ from ..pki.live import LiveServer, look_at, parse_target
 from ..pki.store import CHAIN_FILE, Slot, Store
 from . import common, stores
 
-__all__ = ["register"]
+__all__ = ["Subject", "from_target", "print_report", "register", "root_in_chain", "verdict_error"]
 
 CHAIN_LIMIT = 4 * 1024 * 1024
 """Bytes of a file with a chain: the largest public bundles have some 300,000."""
 ARCHIVE_START = b"!<arch>"
 PROJECT_CERTS = "certs"
+AnchorsOf = Callable[[Sequence[bytes]], tuple[tuple[bytes, ...], str]]
+"""From a chain (DER) to what is trusted (DER), and how to call that."""
 TITLES = {
     Stack.BEARSSL: "BearSSL (ESP8266)",
     Stack.MBEDTLS: "mbedTLS (ESP32)",
@@ -38,7 +40,7 @@ RECORD_ADVICE = (
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """What is checked: a chain (DER, as sent) under anchors for names; `server` is what a live one answered."""
 
     title: str
@@ -72,7 +74,11 @@ def register(actions: common.Subparsers) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     now = stores.now()
-    subjects = [_from_target(arguments, now)] if arguments.target else list(_from_store(arguments, now))
+    subjects = (
+        [from_target(arguments, lambda chain: _anchors(arguments, now, chain))]
+        if arguments.target
+        else list(_from_store(arguments, now))
+    )
     results = [
         (subject, name, examine(subject.chain, subject.anchors, name, now))
         for subject in subjects
@@ -83,16 +89,17 @@ def _check(arguments: argparse.Namespace) -> int:
         common.print_json({"checks": [_as_dict(*one) for one in results], "expiring": rest})
     else:
         for one in results:
-            _print(*one)
+            print_report(*one)
         for line in rest:
             print(f"expires    {line['not_after'][:10]}  {line['subject']}")
     bad = [(subject, name, report) for subject, name, report in results if not report.good]
     if bad:
-        raise _verdict(*bad[0], others=len(bad) - 1)
+        raise verdict_error(*bad[0], others=len(bad) - 1)
     return 0
 
 
-def _verdict(subject: _Subject, name: str, report: Report, others: int) -> OtasealError:
+def verdict_error(subject: Subject, name: str, report: Report, others: int) -> OtasealError:
+    """Return the error that says who refuses a chain and why; `others` more checks failed."""
     refusing = [TITLES[one.stack] for one in report.verdicts.values() if not one.accepted]
     first = next(one for one in report.findings if one.stacks or one.dangerous)
     what = f"refused by {', '.join(refusing)}" if refusing else "accepted by all, and dangerous"
@@ -100,22 +107,26 @@ def _verdict(subject: _Subject, name: str, report: Report, others: int) -> Otase
     return VerificationError(f"'{subject.title}' for '{name}' is {what}: {first.message}{more}", first.hint)
 
 
-def _from_target(arguments: argparse.Namespace, now: datetime) -> _Subject:
+def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject:
+    """Return what the argument `target` names, a file or a live server, under the anchors that `anchors_of` chooses.
+
+    Raises InputError for what is neither, SystemFaultError where no server answers.
+    """
     path = common.path(arguments.target)
     if path.is_file():
         chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
-        anchors, trusted = _anchors(arguments, now, chain)
-        return _Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
+        anchors, trusted = anchors_of(chain)
+        return Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
     if path.exists() or (len(path.parts) > 1 and "//" not in arguments.target) or path.suffix in SUFFIXES:
         raise InputError(f"chain '{path}' is not a file", "name a file with certificates, or a server as host:port")
     host, port = parse_target(arguments.target)
     names = tuple(arguments.name) or (host,)
     server = look_at(host, port, names[0])
-    anchors, trusted = _anchors(arguments, now, server.chain)
-    return _Subject(f"{host}:{port}", server.chain, anchors, names, trusted, server)
+    anchors, trusted = anchors_of(server.chain)
+    return Subject(f"{host}:{port}", server.chain, anchors, names, trusted, server)
 
 
-def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[_Subject]:
+def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[Subject]:
     if arguments.ca:
         raise ConfigError("--ca is given, and nothing to check", "name a chain or a server: otaseal pki check <target>")
     store = stores.opened(stores.choose(arguments))
@@ -124,7 +135,7 @@ def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[_Subje
         path = store.folder(Role.SERVER, name) / CHAIN_FILE
         chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
         names = tuple(arguments.name) or _names(chain[0])
-        yield _Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
+        yield Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
     if not live:
         raise InputError(f"'{store.directory}' has issued no server certificate", "otaseal pki server issues one")
 
@@ -144,16 +155,22 @@ def _expiring_elsewhere(arguments: argparse.Namespace, now: datetime) -> list[di
 def _anchors(arguments: argparse.Namespace, now: datetime, chain: Sequence[bytes]) -> tuple[tuple[bytes, ...], str]:
     """Return what is trusted (DER), and how to call it: by option, from the project, the store or itself."""
     if arguments.ca:
-        return _read_anchors(arguments.ca), ", ".join(arguments.ca)
+        return root_in_chain(chain, arguments.ca)
     if arguments.store or arguments.product:
         return _roots_of(stores.opened(stores.choose(arguments)), now)
     if Path(PROJECT_CERTS).is_dir():
         return _read_anchors([PROJECT_CERTS]), PROJECT_CERTS
-    signers = [one for one in map(Certificate, chain) if one.self_issued]
-    if not signers and len(stores.available()) == 1:
+    if len(stores.available()) == 1 and not any(one.self_issued for one in map(Certificate, chain)):
         return _roots_of(stores.opened(stores.choose(arguments)), now)
-    own = "the root in the chain itself" if signers else "nothing: name the root with --ca"
-    return tuple(one.der for one in signers), own
+    return root_in_chain(chain, [])
+
+
+def root_in_chain(chain: Sequence[bytes], paths: Sequence[str]) -> tuple[tuple[bytes, ...], str]:
+    """Return the certificates in `paths`, else the roots that the chain itself brings, and how to call them."""
+    if paths:
+        return _read_anchors(paths), ", ".join(paths)
+    signers = tuple(one.der for one in map(Certificate, chain) if one.self_issued)
+    return signers, "the root in the chain itself" if signers else "nothing: name the root with --ca"
 
 
 def _roots_of(store: Store, now: datetime) -> tuple[tuple[bytes, ...], str]:
@@ -191,7 +208,8 @@ def _expiries(found: Iterable[object]) -> list[dict[str, str]]:
     return [{"subject": one.title, "not_after": one.not_after.isoformat()} for one in found]  # type: ignore[attr-defined]
 
 
-def _print(subject: _Subject, name: str, report: Report) -> None:
+def print_report(subject: Subject, name: str, report: Report) -> None:
+    """Print each stack's verdict, the rules that a chain breaks with their fixes, and what expires."""
     print(f"{subject.title} for '{name}', trusting {subject.trusted}")
     for verdict in report.verdicts.values():
         rules = ", ".join(dict.fromkeys(one.rule for one in verdict.findings))
@@ -207,7 +225,7 @@ def _print(subject: _Subject, name: str, report: Report) -> None:
             print(f"otaseal: note: {RECORD_ADVICE}", file=sys.stderr)
 
 
-def _as_dict(subject: _Subject, name: str, report: Report) -> dict[str, object]:
+def _as_dict(subject: Subject, name: str, report: Report) -> dict[str, object]:
     server = subject.server
     live = None if server is None else {"version": server.version, "suite": server.suite, "fragment": server.fragment}
     return {
