@@ -34,7 +34,7 @@ def from_settings(file: str | None, project: Path, environment: Mapping[str, str
             return given
         if not _has_terminal():
             raise ConfigError(
-                f"{what} is encrypted, and there is no terminal to ask for its passphrase",
+                f"{what} is locked, and there is no terminal to ask for its passphrase",
                 f"set {VARIABLE}, or name a file with custom_otaseal_passphrase_file",
             )
         return _prompt(f"Passphrase for {what}: ")

@@ -83,7 +83,9 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 OPTIONS: Mapping[str, Option] = {
     option.name: option
     for option in (
-        Option("signing_key", _text, "URI of the private key that signs: file:<path> or env:<variable>"),
+        Option(
+            "signing_key", _text, "URI of the private key that signs: file:<path>, env:<variable> or pkcs11:<token>"
+        ),
         Option("public_key", _text, "public key to compile into the firmware, if not the signing key's own file"),
         Option("next_public_key", _text, "for a bridge release: the public key that replaces the signing key's own"),
         Option("passphrase_file", _text, "file whose first line unlocks the signing key"),

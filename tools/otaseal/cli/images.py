@@ -29,7 +29,9 @@ def register(subparsers: common.Subparsers) -> None:
         "otaseal sign firmware.bin --key ~/keys/signing.key",
     )
     sign.add_argument("firmware", type=common.path, help="the build's firmware.bin, raw or gzip")
-    sign.add_argument("--key", metavar="URI", help="a path, file:<path> or env:<variable>; else OTASEAL_SIGNING_KEY")
+    sign.add_argument(
+        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
+    )
     sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
     sign.add_argument(
         "-o", "--output", type=common.path, metavar="FILE", help="default: the firmware's name and .signed"

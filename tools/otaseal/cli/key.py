@@ -43,7 +43,9 @@ def register(subparsers: common.Subparsers) -> None:
     show = common.command(
         actions, "show", _show, "show a key's size and fingerprint", "otaseal key show ~/keys/signing.pub"
     )
-    show.add_argument("key", help="a public key file, or a signing key: a path, file:<path> or env:<variable>")
+    show.add_argument(
+        "key", help="a public key file, or a signing key: a path, file:<path>, env:<variable> or pkcs11:..."
+    )
     show.add_argument("--passphrase-file", metavar="FILE", help="unlock with the first line of FILE")
     form = show.add_mutually_exclusive_group()
     form.add_argument("--pem", action="store_true", help="print the public key itself")
