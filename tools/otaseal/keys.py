@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files, key_uri, known_keys, pkcs11
+from . import files, key_uri, known_keys
 from .errors import ConfigError, InputError, KeyRefusedError, OtasealError
 from .leaks import Secrets
 from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
@@ -113,6 +113,8 @@ def _open_environment(uri: str, source: KeySource) -> RsaSigner:
 
 
 def _open_token(uri: str, source: KeySource) -> Signer:
+    from . import pkcs11
+
     return pkcs11.open_signer(key_uri.split(uri)[1], source.project, source.passphrase)
 
 

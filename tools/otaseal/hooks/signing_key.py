@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import files, gzip_payload, key_uri, keys, leaks, passphrase
-from ..cert_packing import ARCHIVE_NAME
 from ..errors import ConfigError, KeyRefusedError, OtasealError
 from ..image import Signer
 from ..leaks import Secrets
@@ -71,6 +70,8 @@ def refuse_in_data(data: Path, archive: bytes, image: Path, secrets: Secrets) ->
 
     The files are searched one by one, because a filesystem may split one between its blocks.
     """
+    from ..cert_packing import ARCHIVE_NAME
+
     if not secrets:
         return
     try:
