@@ -10,15 +10,18 @@ from pathlib import Path
 
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Builder, Default, DefaultEnvironment
 
+# End of a region where the chip maps its flash, the address bits that count in it, and where it begins in the flash.
+OFFSETS = ((0x40300000, 0xFFFFF, 0), (0x411FB000, 0xFFFFFF, -0x200000), (1 << 32, 0xFFFFFF, 0xE00000))
 FS_TARGETS = {"buildfs", "uploadfs", "uploadfsota"}
 FILESYSTEMS = ("littlefs", "spiffs")
 NETWORK_PORT = re.compile(r'"?((\d{1,3}\.){3}\d{1,3}|[^\\/]+\.local)"?$')
 MIB = 1 << 20
+SIZE = "$SIZETOOL"
 
 env = DefaultEnvironment()
 platform = env.PioPlatform()
 board = env.BoardConfig()
-filesystem = board.get("build.filesystem", "spiffs")
+fs_kind = board.get("build.filesystem", FILESYSTEMS[-1])
 requested = set(COMMAND_LINE_TARGETS)
 tools_dir = Path(platform.get_dir(), "tools")
 
@@ -39,11 +42,10 @@ def layout(script):
 
 def flash_offset(address):
     """Return the flash offset of a filesystem address of the linker script (the 0x405fb000 region and above wraps)."""
-    if address < 0x40300000:
-        return address & 0xFFFFF
-    if address < 0x411FB000:
-        return (address & 0xFFFFFF) - 0x200000
-    return (address & 0xFFFFFF) + 0xE00000
+    for end, mask, shift in OFFSETS:
+        if address < end:
+            return (address & mask) + shift
+    raise ValueError(f"no flash is mapped at 0x{address:x}")
 
 
 def fetch_fs_size(env):
@@ -83,6 +85,16 @@ def reset_flags(method):
     return ["--before", before, "--after", after]
 
 
+def section_sizes(*names):
+    """Return the expression for the lines of `size` about these sections, the number of bytes its one group."""
+    return r"^\.(?:" + "|".join(names) + r")\s+(\d+)\s"
+
+
+def script(path):
+    """Return the start of a command line that runs the Python program at `path`."""
+    return f'"$PYTHONEXE" "{path}"'
+
+
 env.Replace(
     __get_flash_size=flash_size,
     __get_board_f_flash=flash_frequency,
@@ -94,19 +106,20 @@ env.Replace(
     RANLIB=host_tool("ranlib"),
     SIZETOOL=host_tool("size"),
     ARFLAGS=["rc"],
-    MKFSTOOL=f"mk{filesystem}",
-    ESP8266_FS_IMAGE_NAME=env.get("ESP8266_FS_IMAGE_NAME", env.get("SPIFFSNAME", filesystem)),
-    SIZEPROGREGEXP=r"^(?:\.irom0\.text|\.text|\.text1|\.data|\.rodata|)\s+([0-9]+).*",
-    SIZEDATAREGEXP=r"^(?:\.data|\.rodata|\.bss)\s+([0-9]+).*",
-    SIZECHECKCMD="$SIZETOOL -A -d $SOURCES",
-    SIZEPRINTCMD="$SIZETOOL -B -d $SOURCES",
+    MKFSTOOL=f"mk{fs_kind}",
+    ESP8266_FS_IMAGE_NAME=env.get("ESP8266_FS_IMAGE_NAME") or env.get("SPIFFSNAME") or fs_kind,
+    # What the host's linker names its sections, as `size` lists them: name, bytes, address.
+    SIZEPROGREGEXP=section_sizes("text", "rodata", "data"),
+    SIZEDATAREGEXP=section_sizes("data", "bss"),
+    SIZECHECKCMD=f"{SIZE} --format=sysv --radix=10 $SOURCES",
+    SIZEPRINTCMD=f"{SIZE} --format=berkeley --radix=10 $SOURCES",
     ERASEFLAGS=["--chip", "esp8266", "--port", '"$UPLOAD_PORT"'],
     ERASETOOL=str(tools_dir / "esptool.py"),
-    ERASECMD='"$PYTHONEXE" "$ERASETOOL" $ERASEFLAGS erase_flash',
+    ERASECMD=f"{script('$ERASETOOL')} $ERASEFLAGS erase_flash",
     PROGSUFFIX=".elf",
 )
-if env.get("PROGNAME", "program") == "program":
-    env.Replace(PROGNAME="firmware")
+if env.subst("$PROGNAME") in ("", "program"):  # PlatformIO's own default, and no choice of the project
+    env["PROGNAME"] = "firmware"
 
 # The real tool is a program on the PATH, put there by its package; without the package there is no such program.
 has_mkfs = platform.get_package_dir("tool-mklittlefs")
@@ -128,101 +141,99 @@ env.Append(
 
 # Firmware or filesystem image: one of the two is what all targets of this run are about.
 
-target_elf = None
-if "nobuild" in requested:
+
+def find_products():
+    """Return program and image of a run that builds nothing: paths that may or may not exist."""
     # The real platform finds no linker script here and gives up, unless a project names one by path.
     env["LDSCRIPT_PATH"] = board.get("build.ldscript", board.get("build.arduino.ldscript"))
-    target_elf = "$BUILD_DIR/${PROGNAME}.elf"
+    name = "PROGNAME"
     if {"uploadfs", "uploadfsota"} & requested:
         fetch_fs_size(env)
-        target_firm = "$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"
-    else:
-        target_firm = "$BUILD_DIR/${PROGNAME}.bin"
-else:
-    target_elf = env.BuildProgram()
-    if FS_TARGETS & requested:
-        if filesystem not in FILESYSTEMS:
-            sys.stderr.write(f"Filesystem {filesystem} is not supported!\n")
-            env.Exit(1)
-        target_firm = env.DataToBin("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}", "$PROJECT_DATA_DIR")
-        env.NoCache(target_firm)
-        AlwaysBuild(target_firm)
-    else:
-        target_firm = env.ElfToBin("$BUILD_DIR/${PROGNAME}", target_elf)
-        env.Depends(target_firm, "checkprogsize")
+        name = "ESP8266_FS_IMAGE_NAME"
+    return "$BUILD_DIR/${PROGNAME}.elf", f"$BUILD_DIR/${{{name}}}.bin"
 
-env.AddPlatformTarget("buildfs", target_firm, target_firm, "Build Filesystem Image")
-AlwaysBuild(env.Alias("nobuild", target_firm))
-target_buildprog = env.Alias("buildprog", target_firm, target_firm)
+
+def declare_products():
+    """Return the nodes of program and image of a run that builds."""
+    program = env.BuildProgram()
+    if not FS_TARGETS & requested:
+        image = env.ElfToBin("$BUILD_DIR/${PROGNAME}", program)
+        env.Depends(image, env.Alias("checkprogsize"))
+        return program, image
+    if fs_kind not in FILESYSTEMS:
+        sys.stderr.write(f"Filesystem {fs_kind} is not supported!\n")
+        env.Exit(1)
+    image = env.DataToBin("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}", "$PROJECT_DATA_DIR")
+    env.NoCache(image)
+    return program, AlwaysBuild(image)
+
+
+program, image = find_products() if "nobuild" in requested else declare_products()
+env.AddPlatformTarget("buildfs", image, image, title="Build Filesystem Image")
+AlwaysBuild(env.Alias("nobuild", [image]))
+whole_build = env.Alias("buildprog", image, image)
 
 if env.get("PIOMAINPROG"):
     env.AddPreAction("checkprogsize", env.VerboseAction(limit_program_size, "Retrieving maximum program size $SOURCE"))
 elif {"checkprogsize", "upload"} & requested:
     limit_program_size(None, None, env)
 
-target_size = env.AddPlatformTarget(
-    "size",
-    target_elf,
-    env.VerboseAction("$SIZEPRINTCMD", "Calculating size $SOURCE"),
-    "Program Size",
-    "Calculate program size",
-)
+show_size = env.VerboseAction("$SIZEPRINTCMD", "Calculating size of $SOURCE")
+size = env.AddPlatformTarget("size", program, show_size, "Program Size", "Calculate program size")
 
 
 # Upload: over the air, into a flash file in the place of a serial port, or by a command of the project's own.
 
-upload_protocol = env.subst("$UPLOAD_PROTOCOL")
-upload_actions = []
-if upload_protocol != "espota" and NETWORK_PORT.match(env.get("UPLOAD_PORT", "")):
-    upload_protocol = "espota"  # and $UPLOAD_PROTOCOL stays what it was
-    sys.stderr.write("Warning! `upload_port` is a network address: this upload goes over the air (`espota`).\n")
 
-if upload_protocol == "espota":
+def over_the_air():
+    """Set the variables of an upload with espota; return its actions."""
     if not env.subst("$UPLOAD_PORT"):
         sys.stderr.write("Error: over-the-air uploads need an address: set `upload_port` or use `--upload-port`\n")
-    env.Replace(
-        UPLOADER=str(tools_dir / "espota.py"),
-        UPLOADERFLAGS=["--debug", "--progress", "-i", "$UPLOAD_PORT"],
-        UPLOADCMD='"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS -f $SOURCE',
-    )
-    if "uploadfs" in requested:
-        env.Append(UPLOADERFLAGS=["-s"])
-    upload_actions = [env.VerboseAction("$UPLOADCMD", "Uploading $SOURCE")]
-elif upload_protocol == "esptool":
-    serial_flags = ["--chip", "esp8266", "--port", '"$UPLOAD_PORT"', "--baud", "$UPLOAD_SPEED", "write_flash"]
-    env.Replace(
-        UPLOADER=str(tools_dir / "esptool.py"),
-        UPLOADERFLAGS=serial_flags,
-        UPLOADCMD='"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 $SOURCE',
-    )
-    for address, image in env.get("FLASH_EXTRA_IMAGES", []):
-        env.Append(UPLOADERFLAGS=[address, env.subst(image)])
-    if "uploadfs" in requested:
-        env.Replace(
-            UPLOADERFLAGS=[*serial_flags, "$FS_START"],
-            UPLOADCMD='"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS $SOURCE',
-        )
-    env.Prepend(UPLOADERFLAGS=reset_flags(env.subst("$UPLOAD_RESETMETHOD")))
-    upload_actions = [
-        env.VerboseAction(env.AutodetectUploadPort, "Looking for upload port..."),
-        env.VerboseAction("$UPLOADCMD", "Uploading $SOURCE"),
-    ]
-elif upload_protocol == "custom":
-    upload_actions = [env.VerboseAction("$UPLOADCMD", "Uploading $SOURCE")]
-else:
-    sys.stderr.write(f"Warning! Unknown upload protocol {upload_protocol}\n")
+    filesystem = ["-s"] if "uploadfs" in requested else []
+    env["UPLOADER"] = str(tools_dir / "espota.py")
+    env["UPLOADERFLAGS"] = ["--debug", "--progress", "-i", "$UPLOAD_PORT", *filesystem]
+    env["UPLOADCMD"] = f"{script('$UPLOADER')} $UPLOADERFLAGS -f $SOURCE"
+    return [send]
 
-env.AddPlatformTarget("upload", target_firm, upload_actions, "Upload")
-env.AddPlatformTarget("uploadfs", target_firm, upload_actions, "Upload Filesystem Image")
-env.AddPlatformTarget("uploadfsota", target_firm, upload_actions, "Upload Filesystem Image OTA")
-env.AddPlatformTarget(
-    "erase",
-    None,
-    [
-        env.VerboseAction(env.AutodetectUploadPort, "Looking for serial port..."),
-        env.VerboseAction("$ERASECMD", "Erasing..."),
-    ],
-    "Erase Flash",
-)
 
-Default([target_buildprog, target_size])
+def by_cable():
+    """Set the variables of an upload with esptool, into the file that the port is; return its actions."""
+    flags = ["--chip", "esp8266", "--port", '"$UPLOAD_PORT"', "--baud", "$UPLOAD_SPEED", "write_flash"]
+    address = "0x0 "
+    if "uploadfs" in requested:
+        flags, address = [*flags, "$FS_START"], ""
+    else:
+        for place, extra in env.get("FLASH_EXTRA_IMAGES", []):
+            flags += [place, env.subst(extra)]
+    env["UPLOADER"] = str(tools_dir / "esptool.py")
+    env["UPLOADERFLAGS"] = [*reset_flags(env.subst("$UPLOAD_RESETMETHOD")), *flags]
+    env["UPLOADCMD"] = f"{script('$UPLOADER')} $UPLOADERFLAGS {address}$SOURCE"
+    return [env.VerboseAction(env.AutodetectUploadPort, "Looking for upload port..."), send]
+
+
+def unknown_protocol():
+    sys.stderr.write(f"Warning! Unknown upload protocol {protocol}\n")
+    return []
+
+
+send = env.VerboseAction("$UPLOADCMD", "Uploading $SOURCE")
+protocol = env.subst("$UPLOAD_PROTOCOL")
+if protocol != "espota" and NETWORK_PORT.match(env.get("UPLOAD_PORT", "")):
+    protocol = "espota"  # and $UPLOAD_PROTOCOL stays what it was
+    sys.stderr.write("Warning! `upload_port` is a network address: this upload goes over the air (`espota`).\n")
+ways = {"espota": over_the_air, "esptool": by_cable, "custom": lambda: [send]}
+sending = ways.get(protocol, unknown_protocol)()
+
+for name, title in (
+    ("upload", "Upload"),
+    ("uploadfs", "Upload Filesystem Image"),
+    ("uploadfsota", "Upload Filesystem Image OTA"),
+):
+    env.AddPlatformTarget(name, image, sending, title)
+erasing = [
+    env.VerboseAction(env.AutodetectUploadPort, "Looking for the chip..."),
+    env.VerboseAction("$ERASECMD", "Erasing..."),
+]
+env.AddPlatformTarget("erase", None, erasing, "Erase Flash")
+
+Default([whole_build, size])
