@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import image
+from otaseal.public_keys import public_pem
 from otaseal.settings import OPTIONS
 from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SELF_UPDATING, opt_in, write_key
 from support.peers import require
@@ -88,17 +89,21 @@ def test_installed_package(project: MakeProject, tmp_path: Path, rsa_key: rsa.RS
 
 
 def test_example_file_works_when_it_is_copied_and_uncommented(
-    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+    project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
+    """With every option, its build is a bridge release: signed with one key, carrying the next."""
     text = (ROOT / "platformio.ini.example").read_text()
     for option in OPTIONS.values():
         assert f"\n;{option.ini_name} =" in text
     home = tmp_path / "home"
     write_key(home / ".config/otaseal/keys/blink/signing.key", rsa_key, b"correct horse")
+    write_key(home / ".config/otaseal/keys/blink/next.key", other_rsa_key)
     (home / ".config/otaseal/keys/blink/passphrase").write_text("correct horse\n")
     made = project(sources=SKETCH)
     uncommented = "\n".join(line.removeprefix(";") for line in text.splitlines())
     made.write("platformio.ini", uncommented.replace("= espressif8266", f"= symlink://{PLATFORM}"))
     (made.path / "otaseal").symlink_to(ROOT)
-    made.run(env={"HOME": str(home)})
+    run = made.run(env={"HOME": str(home)})
+    assert "otaseal: a bridge release" in run.stdout
     assert_signed(made, rsa_key)
+    assert public_pem(other_rsa_key.public_key()) in made.build("firmware.bin").read_bytes()
