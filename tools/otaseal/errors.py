@@ -8,8 +8,11 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigError",
+    "ConflictError",
+    "CorruptStoreError",
     "InputError",
     "KeyRefusedError",
+    "NotFoundError",
     "OtasealError",
     "SystemFaultError",
     "VerificationError",
@@ -49,10 +52,22 @@ class VerificationError(InputError):
     """Everything parses, and the signature or the certificate does not hold."""
 
 
+class NotFoundError(InputError):
+    """What is named is not there: a product, a release, a channel."""
+
+
+class ConflictError(InputError):
+    """Somebody else was first: the state is no longer the one that the caller saw, or the name is taken."""
+
+
 class SystemFaultError(OtasealError):
     """The operating system or a tool failed: disk full, permission denied, a package that is missing."""
 
     exit_code = 3
+
+
+class CorruptStoreError(SystemFaultError):
+    """A file of the release store is damaged or missing: an alarm, and never an answer to a device."""
 
 
 def describe(error: OtasealError) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "refuse_existing",
     "remove",
     "resolve_path",
+    "sync_directory",
     "write_atomic",
     "write_if_changed",
     "write_new",
@@ -74,7 +75,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
             temporary.chmod(mode)  # mkstemp made it 0600, so that a secret was never readable by others
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         raise _write_fault(path, error) from error
     finally:
@@ -104,7 +105,7 @@ def write_new(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
                 temporary.chmod(mode)
             os.fsync(descriptor)
             _give_name(descriptor, temporary, path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except FileExistsError as error:
         raise InputError(f"'{path}' exists already", "remove it yourself if you mean to replace it") from error
     except OSError as error:
@@ -166,7 +167,8 @@ def _give_name(descriptor: int, temporary: Path | None, path: Path) -> None:
         os.close(directory)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Flush the names in `directory` to the disk, which fsync of a file does not; raises OSError."""
     if os.name != "posix":
         return  # Windows cannot open a directory, and commits the rename itself
     descriptor = os.open(directory, os.O_RDONLY)
