@@ -12,24 +12,23 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import esp8266, gzip_payload, image, public_keys
-from .errors import InputError, OtasealError, VerificationError
+from .errors import InputError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE, FlashMode
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "serialise"]
+__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "sectors", "serialise"]
 
 FORMAT = 1
 MAX_RECORD_SIZE = 16 * 1024
-"""Bytes of one record: four times what the longest allowed values make."""
-MAX_SIGNED_SIZE = MAX_IMAGE_SIZE
+"""Bytes of one record: several times what the longest allowed values make."""
 KINDS = ("raw", "gzip")
 SECTOR = 4096
 
@@ -37,7 +36,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}")
 _BOARD = re.compile(r"[0-9A-Za-z._-]{0,64}")
 _COMMIT = re.compile(r"([0-9a-f]{7,64})?")
-_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -59,6 +58,15 @@ class Form:
     md5: str
     image_size: int
     min_start: int = 0
+
+    def fits(self, running_size: int, fs_start: int) -> bool:
+        """Tell whether a device that runs a sketch of `running_size` bytes can stage and unpack this form.
+
+        `fs_start` is the filesystem's offset in flash. The update is staged as high as possible below it and must not
+        reach the running sketch (F10); a gzip's content must not reach the filesystem or the gzip not yet unpacked.
+        """
+        start = fs_start - sectors(self.size)
+        return start >= max(sectors(running_size), self.min_start) and sectors(self.image_size) <= fs_start
 
 
 @dataclass(frozen=True)
@@ -106,24 +114,189 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     Raises VerificationError when none of `keys` signed them, InputError when they are no signed images, not of the same
     build, or `origin` is out of bounds.
     """
-    raise NotImplementedError
+    if not 1 <= len(files) <= len(KINDS):
+        raise InputError(
+            f"a release has one or two files, not {len(files)}", "give its raw form, its gzip form or both"
+        )
+    check_name(origin.product, "product")
+    check_version(origin.version)
+    described = [_describe_file(data, keys) for data in files]
+    facts = [(parsed.sketch_md5s(), fingerprint) for _, parsed, fingerprint in described]
+    forms = tuple(sorted((form for form, _, _ in described), key=lambda form: KINDS.index(form.kind)))
+    if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
+        raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
+    parsed, fingerprint = described[0][1:]
+    release = Release(
+        **asdict(origin),
+        core_release=parsed.core_release,
+        flash_mode=parsed.flash_mode,
+        flash_size=parsed.flash_size,
+        sketch_size=parsed.sketch_size,
+        sketch_md5=tuple(facts[0][0][mode] for mode in FlashMode),
+        key_fingerprint=fingerprint,
+        forms=forms,
+    )
+    _check_values(asdict(release), _RELEASE)
+    return release
 
 
 def parse(data: bytes) -> Release:
     """Return the release of a JSON record; raises InputError for anything that `serialise` does not make."""
-    raise NotImplementedError
+    if len(data) > MAX_RECORD_SIZE:
+        raise _damaged(f"{len(data)} bytes, more than {MAX_RECORD_SIZE}")
+    try:
+        values = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged("no JSON") from error
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        raise _damaged(f"no object of format {FORMAT}")
+    _check_values(values, _RELEASE)
+    forms = tuple(_parse_form(form) for form in values.pop("forms"))
+    mode = values.pop("flash_mode")
+    digests = tuple(values.pop("sketch_md5"))
+    release = Release(**values, flash_mode=None if mode is None else FlashMode(mode), sketch_md5=digests, forms=forms)
+    if serialise(release) != data:  # a key given twice, another order or spelling: not written by us
+        raise _damaged("not the one way to write it")
+    return release
 
 
 def serialise(release: Release) -> bytes:
     """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes."""
-    raise NotImplementedError
+    return (json.dumps({"format": FORMAT, **asdict(release)}, indent=2, sort_keys=True) + "\n").encode()
 
 
 def check_name(name: str, what: str) -> str:
     """Return `name`, of a product or channel, if it can be a URL segment and a file name; else raise InputError."""
-    raise NotImplementedError
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{what} '{name[:80]}' is no name", "use 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
+        )
+    return name
 
 
 def check_version(version: str) -> str:
     """Return `version` if it can be a file name and a header value; else raise InputError."""
-    raise NotImplementedError
+    if not VERSION.fullmatch(version):
+        raise InputError(
+            f"version '{version[:80]}' is not usable",
+            "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', '+', '~' and '-', a letter or digit first",
+        )
+    return version
+
+
+def sectors(size: int) -> int:
+    """Return `size` rounded up to whole flash sectors."""
+    return -(-size // SECTOR) * SECTOR
+
+
+def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[Form, esp8266.Esp8266Image, str]:
+    payload, key = _verify(data, keys)
+    is_gzip = gzip_payload.is_gzip(payload)
+    raw = gzip_payload.check_single_member(payload) if is_gzip else payload
+    form = Form(
+        kind="gzip" if is_gzip else "raw",
+        blob=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        image_size=len(raw),
+        min_start=_min_start(payload) if is_gzip else 0,
+    )
+    return form, esp8266.parse(raw), public_keys.fingerprint(key)
+
+
+def _verify(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[bytes, RSAPublicKey]:
+    image.parse(data)  # says what is wrong with the file, whatever the keys are
+    for key in keys:
+        try:
+            return image.verify(data, key), key
+        except VerificationError:
+            continue
+    known = ", ".join(public_keys.short_fingerprint(key) for key in keys) or "none"
+    raise VerificationError(
+        f"none of the product's {len(keys)} public keys made this signature",
+        f"sign with one of its keys ({known}), or register the new public key first",
+    )
+
+
+def _min_start(payload: bytes) -> int:
+    """Return the lowest offset to stage the gzip at, so that eboot never writes over what it has yet to read (F10).
+
+    It reads a sector, writes the whole sectors that come out, and goes on: the lead of the writing over the reading is
+    what the gzip must lie further up.
+    """
+    deflate = gzip_payload.parse(payload).deflate
+    position = len(payload) - len(deflate) - 8  # behind the header, before CRC and size
+    stream, written, lead = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
+    for end in range(SECTOR, len(payload), SECTOR):
+        written += len(stream.decompress(payload[position : max(position, end)]))
+        position = max(position, end)
+        if stream.eof:
+            break
+        lead = max(lead, written // SECTOR * SECTOR - end)
+    return lead
+
+
+def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_IMAGE_SIZE
+
+
+def _is_time(value: Any) -> bool:
+    if not _text(_CREATED)(value):
+        return False
+    try:
+        datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_list(length: Sequence[int], item: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (list, tuple)) and len(value) in length and all(map(item, value))
+
+
+_FORM: Mapping[str, Callable[[Any], bool]] = {
+    "kind": lambda value: value in KINDS,
+    "blob": _text(_SHA256),
+    "size": _size,
+    "md5": _text(_MD5),
+    "image_size": _size,
+    "min_start": lambda value: type(value) is int and 0 <= value <= MAX_IMAGE_SIZE,
+}
+
+_RELEASE: Mapping[str, Callable[[Any], bool]] = {
+    "product": _text(NAME),
+    "version": _text(VERSION),
+    "created": _is_time,
+    "board": _text(_BOARD),
+    "git_commit": _text(_COMMIT),
+    "dirty": lambda value: isinstance(value, bool),
+    "core_release": lambda value: value is None or _text(_CORE)(value),
+    "flash_mode": lambda value: value is None or (not isinstance(value, bool) and value in tuple(FlashMode)),
+    "flash_size": lambda value: value is None or (_size(value) and value in esp8266.FLASH_SIZES.values()),
+    "sketch_size": _size,
+    "sketch_md5": _is_list([len(FlashMode)], _text(_MD5)),
+    "key_fingerprint": _text(_FINGERPRINT),
+    "forms": _is_list([1, 2], lambda form: isinstance(form, dict)),
+}
+
+
+def _check_values(values: Mapping[str, Any], table: Mapping[str, Callable[[Any], bool]]) -> None:
+    """Raise InputError unless `values` has exactly the keys of `table`, each with a value that its check takes."""
+    for name in (*table, *values):
+        if name not in values or name not in table:
+            raise _damaged(f"{'an unknown' if name in values else 'no'} field '{name[:80]}'")
+        if not table[name](values[name]):
+            raise _damaged(f"{name} '{str(values[name])[:80]}'")
+
+
+def _parse_form(values: Mapping[str, Any]) -> Form:
+    _check_values(values, _FORM)
+    return Form(**values)
+
+
+def _damaged(what: str) -> InputError:
+    return InputError(f"release record has {what}", "restore it from a backup, or publish the release again")
