@@ -12,10 +12,10 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
-from .errors import InputError, SystemFaultError
+from .errors import SystemFaultError
 from .rollout import Counts
 
 __all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting"]
@@ -27,6 +27,10 @@ LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
 EVICTED_AT_ONCE = 100
 BUSY_TIMEOUT = 5.0
+"""Seconds to wait while another process writes."""
+MAX_JOURNAL_BYTES = 16 * 1024 * 1024
+SCHEMA = 1
+DAMAGED_HINT = "move the file away: it only says which devices were seen, and is made anew"
 
 
 @dataclass(frozen=True)
@@ -58,50 +62,187 @@ class Device:
     mac: str
     first_seen: float
     last_seen: float
-    offered: str | None
-    expected_md5: str | None
-    offered_at: float | None
-    deliveries: int
-    delivered_at: float | None
-    confirmed_at: float | None
-    failed_at: float | None
+    offered: str | None = None
+    expected_md5: str | None = None
+    offered_at: float | None = None
+    deliveries: int = 0
+    delivered_at: float | None = None
+    confirmed_at: float | None = None
+    failed_at: float | None = None
+
+
+COLUMNS = ", ".join(field.name for field in fields(Device))
+PLACES = ", ".join("?" for _ in fields(Device))
+TABLES = (
+    f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
+    "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
+)
+SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
+SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
+EVICT = """DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
+COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
+    sum(mine AND NOT confirmed AND (failed OR late)) FROM (
+    SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
+    failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ?, 0) AS late
+    FROM devices WHERE product = ? AND channel = ?)"""
 
 
 class Devices:
-    """The devices in the file `path`; use in a `with` statement, or `close` it."""
+    """The devices in the file `path`; use in a `with` statement, or `close` it. Safe in threads."""
 
     def __init__(self, path: Path, limit: int = MAX_DEVICES) -> None:
         """Open the file, making it if it is missing; raises SystemFaultError when it is none of ours or unusable."""
-        raise NotImplementedError
+        self.path = path
+        self.limit = limit
+        self._lock = threading.Lock()
+        with self._faults():
+            self._database = sqlite3.connect(path, BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def __enter__(self) -> Devices:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        with self._lock:
+            self._database.close()
 
     def see(self, sighting: Sighting, now: float) -> Device:
-        """Note that a device asked, and return what is known of it now."""
-        raise NotImplementedError
+        """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
+        claim = Sighting(*map(_bounded, astuple(sighting)))
+        known = self.get(claim.product, claim.device)
+        if known is not None and _says_nothing_new(known, claim, now):
+            return known
+        with self._transaction():
+            known = self._row(claim.product, claim.device)
+            if known is None:
+                self._make_room()
+            seen = _seen(known, claim, now)
+            self._save(seen)
+        return seen
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
-        """Note that a device is being answered with a release, after which it should run a sketch of that MD5."""
-        raise NotImplementedError
+        """Note that a device, which was seen, is answered with a release, to come back with a sketch of that MD5."""
+        with self._transaction():
+            known = self._row(product, device)
+            if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
+                self._save(_offered(known, version, expected_md5, now))
 
     def deliver(self, product: str, device: str, version: str, now: float) -> int:
-        """Note that a release went out in full; return how often since the device's own MD5 last changed."""
-        raise NotImplementedError
+        """Note that a release went out in full; return how often since the device's own MD5 last changed.
+
+        0 when that device is unknown or has been offered another release since.
+        """
+        with self._transaction():
+            known = self._row(product, device)
+            if known is None or known.offered != version:
+                return 0
+            self._save(replace(known, deliveries=known.deliveries + 1, delivered_at=now))
+        return known.deliveries + 1
 
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
-        raise NotImplementedError
+        with self._lock, self._faults():
+            return self._row(product, _bounded(device))
 
     def list(self, product: str, channel: str | None = None, limit: int = 1000) -> tuple[Device, ...]:
         """Return a product's devices, last seen first, at most `limit`."""
-        raise NotImplementedError
+        where = "product = ?" if channel is None else "product = ? AND channel = ?"
+        values = [product, limit] if channel is None else [product, channel, limit]
+        with self._lock, self._faults():
+            rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
+            return tuple(Device(*row) for row in rows)
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float) -> Counts:
         """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed."""
-        raise NotImplementedError
+        with self._lock, self._faults():
+            row = self._database.execute(COUNTS, (version, now - patience, product, channel)).fetchone()
+        return Counts(*(value or 0 for value in row))
 
     def forget(self, product: str, device: str) -> bool:
         """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
-        raise NotImplementedError
+        with self._transaction():
+            done = self._database.execute("DELETE FROM devices WHERE product = ? AND device = ?", (product, device))
+        return done.rowcount > 0
+
+    def _prepare(self) -> None:
+        """Make the tables of an empty file; two processes may do so at once."""
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL_BYTES}")
+        self._database.execute("BEGIN IMMEDIATE")
+        (schema,) = self._database.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if schema != SCHEMA and (schema or tables):
+            raise SystemFaultError(f"'{self.path}' is not this otaseal's list of devices", DAMAGED_HINT)
+        for statement in TABLES:
+            self._database.execute(statement)
+        self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._database.execute("COMMIT")
+
+    def _row(self, product: str, device: str) -> Device | None:
+        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", (product, device)).fetchone()
+        return None if row is None else Device(*row)
+
+    def _save(self, device: Device) -> None:
+        self._database.execute(SAVE, astuple(device))
+
+    def _make_room(self) -> None:
+        (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
+        if count >= self.limit:
+            self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._faults():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise SystemFaultError(f"the devices in '{self.path}' cannot be used: {error}", DAMAGED_HINT) from error
+
+
+def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
+    recent = 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
+    return recent and _seen(known, claim, now) == replace(known, last_seen=now)
+
+
+def _seen(known: Device | None, claim: Sighting, now: float) -> Device:
+    """Return what is known of a device after it said `claim`; without an MD5 it says nothing about updates."""
+    if known is None:
+        return Device(**asdict(claim), first_seen=now, last_seen=now)
+    now_known = replace(known, **asdict(claim), last_seen=now)
+    if not claim.md5:
+        return replace(now_known, md5=known.md5)
+    if known.expected_md5 and claim.md5 == known.expected_md5:
+        return replace(now_known, deliveries=0, failed_at=None, confirmed_at=known.confirmed_at or now)
+    if claim.md5 != known.md5:
+        return replace(now_known, deliveries=0, confirmed_at=None)
+    return replace(now_known, failed_at=known.failed_at or now) if known.deliveries else now_known
+
+
+def _offered(known: Device, version: str, expected_md5: str, now: float) -> Device:
+    fresh = replace(known, offered=version, expected_md5=expected_md5, offered_at=now, deliveries=0)
+    return replace(fresh, delivered_at=None, confirmed_at=None, failed_at=None)
+
+
+def _bounded(text: str) -> str:
+    return text[:MAX_CLAIM].encode(errors="replace").decode()

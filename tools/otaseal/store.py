@@ -7,9 +7,9 @@
     products/<product>/keys/<name>.pub              public keys; the store never holds a private one
     audit.log                                       one JSON object a line, appended
 
-What is acknowledged is on the disk: blob, then record, then pointer, then audit line, each flushed with the directories
-that name it before the next is written. So a kill or a power cut at any moment leaves a store in which every pointer
-has its record and every record its blobs; what was not acknowledged is there whole or not at all. Writers, in however many
+What is acknowledged is on the disk: blob, then record, then pointer, then audit line, each flushed before the next,
+with the directories that name it. So a kill or a power cut at any moment leaves a store in which every pointer has its
+record and every record its blobs; what was not acknowledged is there whole or not at all. Writers, in however many
 processes, hold the lock; readers need none. What a kill may leave behind, `store_check.sweep` removes.
 """
 
@@ -31,7 +31,7 @@ from .channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from .errors import ConflictError, CorruptStoreError, InputError, NotFoundError, SystemFaultError
 from .pki.disk import locked
 from .public_keys import load_public_key
-from .release import MAX_RECORD_SIZE, Release, check_name, check_version, parse, serialise
+from .release import MAX_RECORD_SIZE, NAME, VERSION, Release, check_name, check_version, parse, serialise
 
 __all__ = ["DEVICES_FILE", "MAX_BLOB_BYTES", "Store"]
 
@@ -67,8 +67,7 @@ class Store:
             raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
         store._make_directory(directory)
         with locked(directory):
-            for number in range(256):
-                store._make_directory(directory / BLOBS / f"{number:02x}")
+            store._make_directory(directory / BLOBS)
             store._make_directory(directory / PRODUCTS)
             files.write_new(directory / MARKER, _MARKER_BYTES)
         return store
@@ -87,11 +86,12 @@ class Store:
 
     def products(self) -> tuple[str, ...]:
         """Return the products' names, sorted."""
-        return tuple(path.name for path in self._listed(self.directory / PRODUCTS) if path.is_dir())
+        found = self._listed(self.directory / PRODUCTS)
+        return tuple(path.name for path in found if NAME.fullmatch(path.name) and path.is_dir())
 
     def channels(self, product: str) -> tuple[str, ...]:
         """Return the names of a product's channels, sorted; empty for an unknown product."""
-        return self._names(self._product(product) / "channels", ".json")
+        return self._names(self._product(product) / "channels", NAME, ".json")
 
     def current(self, product: str, channel: str) -> Channel | None:
         """Return what a channel points at, None when nothing was ever published there; reads one small file.
@@ -121,12 +121,12 @@ class Store:
 
     def releases(self, product: str) -> tuple[str, ...]:
         """Return the versions of a product's releases, sorted as text; empty for an unknown product."""
-        return self._names(self._product(product) / "releases", ".json")
+        return self._names(self._product(product) / "releases", VERSION, ".json")
 
     def keys(self, product: str) -> dict[str, bytes]:
         """Return the public keys (PEM) that a product's releases may be signed with, by name."""
         folder = self._product(product) / "keys"
-        names = self._names(folder, ".pub")
+        names = self._names(folder, VERSION, ".pub")
         return {
             name: files.read_bounded(folder / f"{name}.pub", MAX_KEY_BYTES, "public key") for name in names[:MAX_KEYS]
         }
@@ -168,7 +168,7 @@ class Store:
             if len(self.keys(product)) >= MAX_KEYS and not path.exists():
                 raise InputError(f"'{product}' has {MAX_KEYS} keys already", "remove one that no longer signs")
             self._write_immutable(path, pem, f"a key '{name}' of '{product}'")
-            self._append({"event": "key", "product": product, "key": name})
+            self.append({"event": "key", "product": product, "key": name})
 
     def publish(self, release: Release, blobs: Iterable[bytes], by: str = "") -> None:
         """Store a release: its blobs, then its record. Publishing the same again is the same as once.
@@ -187,7 +187,7 @@ class Store:
                     self.read_blob(form.blob)
                     self._sync_upwards(self.blob_path(form.blob))
             self._write_immutable(path, content, what)
-            self._append({"event": "publish", "product": release.product, "version": release.version, "by": by})
+            self.append({"event": "publish", "product": release.product, "version": release.version, "by": by})
 
     def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
         """Point a channel at a release and return its new state; `expected` is its generation, 0 for a new channel.
@@ -213,7 +213,7 @@ class Store:
     def record_event(self, event: dict[str, object]) -> None:
         """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
         with locked(self.directory):
-            self._append(event)
+            self.append(event)
 
     # How ------------------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Store:
         self._make_directory(path.parent)
         files.write_atomic(path, after.to_json())
         self._sync_upwards(path)
-        self._append(pointer_event(event, product, channel, after) | {"by": by})
+        self.append(pointer_event(event, product, channel, after) | {"by": by})
         return after
 
     def _write_immutable(self, path: Path, content: bytes, what: str) -> None:
@@ -267,7 +267,7 @@ class Store:
         if there is not None and there != content:
             raise ConflictError(f"{what} exists already, with other content", "a version never changes: use a new one")
 
-    def _append(self, event: dict[str, object]) -> None:
+    def append(self, event: dict[str, object]) -> None:
         """Append one line for who holds the lock; half a line, which a kill left, was never acknowledged and goes."""
         line = json.dumps({"at": _now(), **event}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
         if len(line) > MAX_AUDIT_LINE:
@@ -331,9 +331,10 @@ class Store:
     def _release_path(self, product: str, version: str) -> Path:
         return self._product(product) / "releases" / f"{check_version(version)}.json"
 
-    def _names(self, folder: Path, suffix: str) -> tuple[str, ...]:
-        names = (path.name for path in self._listed(folder))
-        return tuple(name.removesuffix(suffix) for name in names if name.endswith(suffix) and name[0] != ".")
+    def _names(self, folder: Path, pattern: re.Pattern[str], suffix: str) -> tuple[str, ...]:
+        """Return the names of the store's own files in `folder`; anything else is `store_check`'s to report."""
+        names = [path.name.removesuffix(suffix) for path in self._listed(folder) if path.name.endswith(suffix)]
+        return tuple(name for name in names if pattern.fullmatch(name))
 
     def _listed(self, folder: Path) -> list[Path]:
         try:

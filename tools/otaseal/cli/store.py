@@ -1,0 +1,93 @@
+"""`otaseal store`: make a release store, check it whole, back it up, restore it; on the server's own disk."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from .. import store_backup, store_check
+from ..errors import VerificationError
+from ..store import Store
+from . import common
+
+__all__ = ["register"]
+
+STORE_HELP = "the directory of the release store"
+BACKUP_HELP = "the backup, a tar file"
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the command."""
+    group = subparsers.add_parser(
+        "store",
+        help="make, check, back up and restore a release store",
+        description="Make, check, back up and restore a release store.",
+        epilog="example: otaseal store check /srv/otaseal",
+    )
+    actions = group.add_subparsers(metavar="<action>", required=True)
+    create = common.command(actions, "create", _create, "make an empty store", "otaseal store create /srv/otaseal")
+    create.add_argument("store", type=common.path, help=STORE_HELP)
+    check = common.command(
+        actions, "check", _check, "read and hash everything in a store", "otaseal store check /srv/otaseal --json"
+    )
+    check.add_argument("store", type=common.path, help=STORE_HELP)
+    check.add_argument("--sweep", action="store_true", help="also remove what a killed process left, as a start does")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    backup = common.command(
+        actions,
+        "backup",
+        _backup,
+        "write a snapshot of a store, which may be in use, to a new file",
+        "otaseal store backup /srv/otaseal otaseal.tar",
+    )
+    backup.add_argument("store", type=common.path, help=STORE_HELP)
+    backup.add_argument("backup", type=common.path, help=BACKUP_HELP)
+    restore = common.command(
+        actions,
+        "restore",
+        _restore,
+        "verify a backup and make its store in a new directory",
+        "otaseal store restore otaseal.tar /srv/otaseal",
+    )
+    restore.add_argument("backup", type=common.path, help=BACKUP_HELP)
+    restore.add_argument("store", type=common.path, help="a directory that is missing or empty")
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    Store.create(arguments.store)
+    print(f"an empty release store is in '{arguments.store}'")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    store = Store.open(arguments.store)
+    report = store_check.sweep(store) if arguments.sweep else store_check.check(store)
+    if arguments.json:
+        common.print_json({"whole": report.whole, **asdict(report)})
+    else:
+        print(f"{report.releases} releases, {report.channels} channels, {report.blobs} blobs that they need")
+        for title, lines in (
+            ("damaged", report.problems),
+            ("not needed", report.orphans),
+            ("left by a kill" + (", removed" if arguments.sweep else ""), report.temporaries),
+        ):
+            for line in lines:
+                print(f"{title}: {line}")
+    if not report.whole:
+        raise VerificationError(
+            f"the store '{arguments.store}' is not whole: {len(report.problems)} damaged",
+            "restore it from a backup, or deploy the damaged releases again",
+        )
+    return 0
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    store_backup.backup(Store.open(arguments.store), arguments.backup)
+    print(f"'{arguments.store}' is backed up in '{arguments.backup}'")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    store_backup.restore(arguments.backup, arguments.store)
+    print(f"'{arguments.store}' is restored, and whole")
+    return 0
