@@ -1,8 +1,8 @@
 """What a device asks and what it is answered: an update request in, a decision out, by a table (F28-F30).
 
-The answer is the first row of the table that applies. A 200 carries only what this chip, as far as it can be told, would
-accept and start from: core and flash mode are known where the sketch MD5 is that of a known release. `sdk-version` is no
-help, for core 2.7.4 and 3.x send the same one. Nothing is stored, counted or sent here.
+The answer is the first row of the table that applies. A 200 carries only what this chip, as far as it can be told,
+would accept and start from: core and flash mode are known where the sketch MD5 is that of a known release.
+`sdk-version` is no help, for core 2.7.4 and 3.x send the same one. Nothing is stored, counted or sent here.
 """
 
 from __future__ import annotations

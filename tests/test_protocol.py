@@ -1,0 +1,461 @@
+"""The device protocol: the very bytes that clients send, one test a row of the table, and the stock core as judge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from otaseal import esp8266, gzip_payload, image, protocol, release, stock_core
+from otaseal.errors import InputError
+from otaseal.esp8266 import FlashMode
+from otaseal.protocol import Decision, State, UpdateRequest, decide, device_id, known_images, parse_request, route
+from otaseal.release import Origin, Release
+from support.images import CORES, Signer, build_image
+from support.rsa_keys import make_rsa
+
+KIB = 1024
+MD5 = "5d41402abc4b2a76b9719d911017c592"
+SHA256 = "2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938B9824"
+
+# What `ESP8266httpUpdate` and `HTTPClient` of the core write, in their order; 2.7.4, 3.0.2, 3.1.2 and HEAD agree.
+ESP8266 = (
+    b"GET /blink/stable/firmware.bin.signed HTTP/1.0\r\n"
+    b"Host: 192.168.178.123:8443\r\n"
+    b"User-Agent: ESP8266-http-Update\r\n"
+    b"Connection: close\r\n"
+    b"x-ESP8266-Chip-ID: 15729867\r\n"
+    b"x-ESP8266-STA-MAC: 5C:CF:7F:F0:04:CB\r\n"
+    b"x-ESP8266-AP-MAC: 5E:CF:7F:F0:04:CB\r\n"
+    b"x-ESP8266-free-space: 2818048\r\n"
+    b"x-ESP8266-sketch-size: 326368\r\n"
+    b"x-ESP8266-sketch-md5: " + MD5.encode() + b"\r\n"
+    b"x-ESP8266-chip-size: 4194304\r\n"
+    b"x-ESP8266-sdk-version: 2.2.2-dev(38a443e)\r\n"
+    b"x-ESP8266-mode: sketch\r\n"
+    b"x-ESP8266-version: 1.2.2\r\n"
+    b"\r\n"
+)
+NO_VERSION = ESP8266.replace(b"x-ESP8266-version: 1.2.2\r\n", b"")
+WITH_PASSWORD = ESP8266.replace(b"Connection", b"Authorization: Basic dXNlcjpwYXNz\r\nConnection")
+EXPECTED = UpdateRequest(
+    method="GET",
+    family="esp8266",
+    mode="sketch",
+    version="1.2.2",
+    mac="5C:CF:7F:F0:04:CB",
+    sketch_md5=MD5,
+    sketch_size=326368,
+    free_space=2818048,
+    chip_size=4194304,
+    sdk_version="2.2.2-dev(38a443e)",
+)
+PICO = (
+    b"GET /firmware.bin.signed HTTP/1.0\r\nHost: updates.example\r\nUser-Agent: Pico-http-Update\r\n"
+    b"Connection: close\r\nx-Pico-Chip-ID: E6614103E7452D2F\r\nx-Pico-STA-MAC: 28:CD:C1:00:11:22\r\n"
+    b"x-Pico-AP-MAC: 28:CD:C1:00:11:22\r\nx-Pico-mode: sketch\r\nx-Pico-version: 4\r\n\r\n"
+)
+OLD_PICO = PICO.replace(b"x-Pico-", b"x--").replace(b"Pico-http-Update", b"-http-Update")
+ESP32 = (
+    b"GET /firmware.bin.signed HTTP/1.0\r\nHost: updates.example\r\nUser-Agent: ESP32-http-Update\r\n"
+    b"Connection: close\r\nCache-Control: no-cache\r\nx-ESP32-STA-MAC: 24:0A:C4:00:11:22\r\n"
+    b"x-ESP32-AP-MAC: 24:0A:C4:00:11:23\r\nx-ESP32-free-space: 1310720\r\nx-ESP32-sketch-size: 912345\r\n"
+    b"x-ESP32-sketch-md5: " + MD5.encode() + b"\r\nx-ESP32-sketch-sha256: " + SHA256.encode() + b"\r\n"
+    b"x-ESP32-chip-size: 4194304\r\nx-ESP32-sdk-version: v4.4.7-dirty\r\nx-ESP32-mode: sketch\r\n\r\n"
+)
+CURL = b"GET /firmware.bin.signed HTTP/1.1\r\nHost: updates.example\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"
+PICO_EXPECTED = UpdateRequest("GET", "pico", version="4", mac="28:CD:C1:00:11:22")
+ESP32_EXPECTED = UpdateRequest(
+    "GET",
+    "esp32",
+    mac="24:0A:C4:00:11:22",
+    sketch_md5=MD5,
+    sketch_sha256=SHA256.lower(),
+    sketch_size=912345,
+    free_space=1310720,
+    chip_size=4194304,
+    sdk_version="v4.4.7-dirty",
+)
+
+
+def parsed(wire: bytes) -> UpdateRequest:
+    """Split a request as any HTTP server does, and parse it."""
+    head, *lines = wire.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    pairs = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    return parse_request(head.split(b" ")[0].decode(), pairs)
+
+
+@pytest.mark.parametrize(
+    ("wire", "expected"),
+    [
+        (ESP8266, EXPECTED),
+        (NO_VERSION, replace(EXPECTED, version=None)),
+        (WITH_PASSWORD, EXPECTED),
+        (ESP8266.replace(b"mode: sketch", b"mode: spiffs"), replace(EXPECTED, mode="filesystem")),
+        (ESP8266.replace(b"mode: sketch", b"mode: version"), replace(EXPECTED, mode="version")),
+        (PICO, PICO_EXPECTED),
+        (OLD_PICO, PICO_EXPECTED),
+        (PICO.replace(b"version: 4", b"version: "), replace(PICO_EXPECTED, version=None)),
+        (ESP32, ESP32_EXPECTED),
+        (CURL, UpdateRequest("GET")),
+        (CURL.replace(b"GET", b"HEAD"), UpdateRequest("HEAD")),
+        (CURL.replace(b"curl/8.5.0", b"ESP8266-http-Update"), UpdateRequest("GET", "esp8266")),
+    ],
+)
+def test_what_clients_send(wire: bytes, expected: UpdateRequest) -> None:
+    assert parsed(wire) == expected
+
+
+def test_header_names_have_no_case() -> None:
+    lowered = [(name.lower(), value) for name, value in pairs_of(ESP8266)]
+    raised = [(name.upper(), value) for name, value in pairs_of(ESP8266)]
+    assert parse_request("GET", lowered) == parse_request("GET", raised) == EXPECTED
+
+
+def pairs_of(wire: bytes) -> list[tuple[bytes, bytes]]:
+    lines = wire.removesuffix(b"\r\n\r\n").split(b"\r\n")[1:]
+    return [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (b"x-ESP8266-free-space", b"-1", "32-bit number"),
+        (b"x-ESP8266-free-space", b"4294967296", "32-bit number"),
+        (b"x-ESP8266-free-space", "\u0661".encode(), "32-bit number"),
+        (b"x-ESP8266-sketch-size", b"1e6", "32-bit number"),
+        (b"x-ESP8266-chip-size", b"9" * 100, "32-bit number"),
+        (b"x-ESP8266-sketch-md5", b"0" * 31, "32 hex digits"),
+        (b"x-ESP8266-sketch-md5", b"g" * 32, "32 hex digits"),
+        (b"x-ESP32-sketch-sha256", b"0" * 63, "64 hex digits"),
+        (b"x-ESP8266-STA-MAC", b"5C:CF:7F:F0:04", "a MAC address"),
+        (b"x-ESP8266-mode", b"bootloader", "an update mode"),
+        (b"x-ESP8266-version", b"1.0\x1b[2J", "printable"),
+        (b"x-ESP8266-version", b"1.0\r\nx-MD5: 0", "printable"),
+        (b"x-ESP8266-version", b"v" * 129, "129 bytes"),
+        (b"x-ESP8266-yet-to-come", b"v" * 129, "129 bytes"),
+    ],
+)
+def test_a_claim_that_is_not_of_its_kind_is_refused(name: bytes, value: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        parse_request("GET", [(name, value)])
+    assert refused.value.hint
+
+
+def test_contradictions_and_floods_are_refused() -> None:
+    with pytest.raises(InputError, match="given twice"):
+        parse_request("GET", [(b"x-ESP8266-mode", b"sketch"), (b"X-esp8266-MODE", b"sketch")])
+    with pytest.raises(InputError, match="esp32 and esp8266 devices at once"):
+        parse_request("GET", [(b"x-ESP8266-mode", b"sketch"), (b"x-ESP32-version", b"1")])
+    with pytest.raises(InputError, match="more than 64 headers"):
+        parse_request("GET", ((b"x-%d" % i, b"") for i in range(65)))
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/firmware.bin.signed", (None, None)),
+        ("/blink/firmware.bin.signed", ("blink", None)),
+        ("/blink/stable/firmware.bin.signed", ("blink", "stable")),
+        ("/b.l_i-nk2/9/firmware.bin.signed", ("b.l_i-nk2", "9")),
+    ],
+)
+def test_urls(path: str, expected: tuple[str | None, str | None]) -> None:
+    assert route(path) == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "firmware.bin.signed",
+        "/firmware.bin",
+        "//firmware.bin.signed",
+        "/../firmware.bin.signed",
+        "/blink/../firmware.bin.signed",
+        "/blink/./firmware.bin.signed",
+        "/Blink/firmware.bin.signed",
+        "/blink\\x/firmware.bin.signed",
+        "/blink%2f/firmware.bin.signed",
+        "/blink\n/firmware.bin.signed",
+        "/blink\0/firmware.bin.signed",
+        "/a/b/c/firmware.bin.signed",
+        "/firmware.bin.signed/",
+        f"/{'a' * 65}/firmware.bin.signed",
+        "/" + "a/" * 5000,
+    ],
+)
+def test_what_is_no_url_of_ours(path: str) -> None:
+    with pytest.raises(InputError, match="no firmware at"):
+        route(path)
+
+
+def test_a_certificate_is_the_identity_and_a_mac_only_a_claim() -> None:
+    assert device_id(EXPECTED, "kitchen") == "cert:kitchen"
+    assert device_id(EXPECTED, None) == "mac:5C:CF:7F:F0:04:CB"
+    assert device_id(UpdateRequest("GET"), None) is None
+    posing = parse_request("GET", [(b"x-esp8266-sta-mac", b"5c-cf-7f-f0-04-cb")])
+    assert device_id(posing, None) == device_id(EXPECTED, None) != device_id(posing, "mac:5C:CF:7F:F0:04:CB")
+
+
+# -- decisions
+
+
+@cache
+def build(version: str = "1.2.3", kinds: str = "raw gzip", **options: Any) -> tuple[Release, dict[str, bytes]]:
+    """Return a release with the signed files that its forms describe, by their SHA-256."""
+    key, raw = make_rsa(2048), build_image(**{"seed": sum(version.encode()), **options})
+    payloads = {"raw": raw, "gzip": gzip_payload.compress(raw)}
+    files = [image.sign(payloads[kind], Signer(key)) for kind in kinds.split()]
+    described = release.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
+    return described, {form.blob: data for form in described.forms for data in files if len(data) == form.size}
+
+
+def a_device(running: Release | None, chip: FlashMode = FlashMode.DIO, **claims: Any) -> UpdateRequest:
+    """Return what a truthful device with 1 MiB below its filesystem says."""
+    if running is not None:
+        used = -(-running.sketch_size // 4096) * 4096
+        told = {"sketch_md5": running.sketch_md5[chip], "sketch_size": running.sketch_size, "free_space": 2**20 - used}
+        claims = {"chip_size": 2**22, "mac": EXPECTED.mac, **told, **claims}
+    return UpdateRequest(**{"method": "GET", "family": "esp8266", **claims})
+
+
+OLD, NEW = build("1.2.2")[0], build("1.2.3")[0]
+KNOWN = State(known_images([OLD, NEW]))
+
+
+def answer(request: UpdateRequest, state: State = KNOWN, wanted: Release | None = NEW) -> tuple[int, str, str | None]:
+    found = decide(request, wanted, state)
+    check_shape(found, request)
+    return found.status, found.code, found.form.kind if found.form else None
+
+
+def check_shape(found: Decision, request: UpdateRequest) -> None:
+    """Hold an answer against what the device demands of it (F29)."""
+    headers = {name.lower(): value for name, value in found.headers}
+    assert len(headers) == len(found.headers)
+    assert all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in found.headers)
+    assert "transfer-encoding" not in headers
+    assert "location" not in headers
+    assert found.reason
+    if found.form:
+        assert (found.status, found.body) == (200, b"")
+        assert int(headers["content-length"]) == found.form.size > 0
+        assert headers["x-md5"] == found.form.md5
+        assert len(headers["x-md5"]) == 32
+        assert headers["x-otaseal-version"]
+    else:
+        assert "x-md5" not in headers
+        assert found.body == b"" if found.status == 304 else int(headers["content-length"]) == len(found.body)
+
+
+def test_an_older_release_is_updated_with_what_its_core_takes() -> None:
+    assert answer(a_device(OLD)) == (200, "update", "gzip")
+    ancient = build("1.0", core="2.7.4")[0]
+    state = State(known_images([ancient, OLD, NEW]))
+    assert answer(a_device(ancient), state) == (200, "update", "raw")
+    assert answer(a_device(None), state) == (200, "update", "raw")
+    assert answer(a_device(None, sketch_md5=MD5, sketch_size=300000, free_space=600000), state)[2] == "raw"
+
+
+@pytest.mark.parametrize("mode", FlashMode)
+def test_the_running_release_is_known_by_its_md5_in_any_flash_mode(mode: FlashMode) -> None:
+    assert answer(a_device(NEW, mode)) == (304, "current", None)
+    assert answer(a_device(NEW, mode, version="unknown"), State()) == (304, "current", None)
+
+
+def test_the_md5_of_the_signed_file_is_never_that_of_a_sketch() -> None:
+    for form in NEW.forms:
+        assert answer(a_device(None, sketch_md5=form.md5))[0] == 200
+
+
+def test_the_version_counts_where_the_md5_says_nothing_else() -> None:
+    assert answer(a_device(None, version="1.2.3")) == (304, "current", None)
+    assert answer(a_device(None, version="1.2.3", sketch_md5=MD5)) == (304, "current", None)
+    assert answer(a_device(None, version="1.2.30")) == (200, "update", "raw")
+    assert answer(a_device(OLD, version="1.2.3")) == (200, "update", "gzip")
+
+
+def test_what_is_not_there() -> None:
+    for missing in ("product", "channel", "release"):
+        found = decide(a_device(OLD), None, State(missing=missing))
+        assert (found.status, found.body) == (404, f"there is no such {missing}\n".encode())
+        check_shape(found, a_device(OLD))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get", ""])
+def test_only_get_and_head_are_answered(method: str) -> None:
+    found = decide(a_device(OLD, method=method), NEW, KNOWN)
+    assert (found.status, found.code) == (405, "method")
+    assert ("Allow", "GET, HEAD") in found.headers
+    assert decide(a_device(OLD, method="HEAD"), NEW, KNOWN) == decide(a_device(OLD), NEW, KNOWN)
+
+
+def test_filesystems_and_other_chips_get_nothing() -> None:
+    assert answer(a_device(OLD, mode="filesystem")) == (403, "filesystem", None)
+    assert answer(parsed(PICO)) == (403, "platform", None)
+    assert answer(parsed(ESP32)) == (403, "platform", None)
+    assert answer(replace(parsed(PICO), version="1.2.3")) == (403, "platform", None)
+
+
+def test_curl_gets_the_very_file_that_was_signed() -> None:
+    assert answer(parsed(CURL)) == (200, "update", "raw")
+    packed = build("2.0", "gzip")[0]
+    assert answer(parsed(CURL), wanted=packed) == (200, "update", "gzip")
+
+
+def test_a_device_may_ask_for_the_version_alone() -> None:
+    for state, expected in ((KNOWN, "1.2.3"), (replace(KNOWN, held=True), "1.2.2")):
+        found = decide(a_device(OLD, mode="version"), NEW, state)
+        check_shape(found, a_device(OLD))
+        assert (found.status, found.form, found.body) == (200, None, expected.encode() + b"\n")
+        assert ("X-Version", expected) in found.headers
+    told = decide(a_device(None, mode="version", version="1.0\u00e4"), NEW, replace(KNOWN, held=True))
+    assert ("X-Version", "1.0?") in told.headers
+    assert answer(a_device(None, mode="version"), replace(KNOWN, held=True)) == (304, "held", None)
+    assert answer(a_device(OLD, mode="version"), wanted=None) == (404, "missing", None)
+
+
+def test_a_rollout_holds_back_whom_it_has_not_reached() -> None:
+    held = replace(KNOWN, held=True)
+    assert answer(a_device(OLD), held) == (304, "held", None)
+    assert answer(a_device(NEW), held) == (304, "current", None)
+
+
+def test_a_loop_is_broken_after_three_deliveries_and_raises_an_alarm() -> None:
+    for deliveries in range(6):
+        found = decide(a_device(OLD), NEW, replace(KNOWN, deliveries=deliveries))
+        assert (found.status, found.alarm) == ((200, False) if deliveries < 3 else (304, True))
+    assert not decide(a_device(NEW), NEW, replace(KNOWN, deliveries=9)).alarm
+
+
+def test_an_image_for_a_larger_flash_is_not_sent() -> None:
+    assert answer(a_device(OLD, chip_size=2**20)) == (403, "chip_size", None)
+    assert answer(a_device(OLD, chip_size=2**22)) == (200, "update", "gzip")
+
+
+def test_an_image_for_another_flash_mode_is_not_sent_raw() -> None:
+    raw_only = build("1.2.4", "raw")[0]
+    assert answer(a_device(OLD, FlashMode.DIO), wanted=raw_only) == (200, "update", "raw")
+    for mode in set(FlashMode) - {FlashMode.DIO}:
+        assert answer(a_device(OLD, mode), wanted=raw_only) == (403, "flash_mode", None)
+
+
+def test_a_gzip_changes_the_flash_mode_to_fewer_lines_only() -> None:
+    sent = {mode: answer(a_device(OLD, mode)) for mode in FlashMode}
+    assert sent == {
+        FlashMode.QIO: (200, "update", "gzip"),
+        FlashMode.QOUT: (403, "flash_mode", None),
+        FlashMode.DIO: (200, "update", "gzip"),
+        FlashMode.DOUT: (403, "flash_mode", None),
+    }
+
+
+def test_a_gzip_goes_only_to_cores_that_start_from_one() -> None:
+    packed = build("2.0", "gzip")[0]
+    ancient = build("1.0", core="2.7.4")[0]
+    state = State(known_images([ancient, OLD, packed]))
+    assert answer(a_device(ancient), state, packed) == (403, "gzip_core", None)
+    assert answer(a_device(None), state, packed) == (403, "gzip_core", None)
+    assert answer(a_device(OLD), state, packed) == (200, "update", "gzip")
+
+
+def test_what_does_not_fit_is_not_sent_and_a_gzip_may_fit_where_raw_does_not() -> None:
+    big = build("3.0", code_size=100, embedded=bytes(60 * KIB))[0]
+    state = State(known_images([OLD, big]))
+    assert answer(a_device(OLD, free_space=64 * KIB), state, build("3.0", "raw", embedded=bytes(60 * KIB))[0]) == (
+        403,
+        "space",
+        None,
+    )
+    assert answer(a_device(OLD, free_space=72 * KIB), state, big) == (200, "update", "gzip")
+    assert answer(a_device(OLD, free_space=4 * KIB), state, big) == (403, "space", None)
+    underflow = 2**32 - 4096  # the filesystem begins inside the sketch
+    assert answer(a_device(OLD, free_space=underflow), state, big) == (403, "space", None)
+
+
+devices = st.fixed_dictionaries(
+    {
+        "core": st.sampled_from(sorted(CORES)),
+        "mode": st.sampled_from(FlashMode),
+        "running_kib": st.integers(1, 60),
+        "fs_sectors": st.integers(2, 80),
+        "flash_size": st.sampled_from(sorted(esp8266.FLASH_SIZES.values())),
+        "listed": st.booleans(),
+    }
+)
+releases = st.fixed_dictionaries(
+    {
+        "mode": st.sampled_from(["qio", "qout", "dio", "dout"]),
+        "size": st.sampled_from(["512K", "1M", "4M"]),
+        "core": st.sampled_from(["3.0.2", "3.1.2"]),
+        "zeros": st.sampled_from([0, 20, 60]),
+        "code": st.sampled_from([1, 40]),
+        "kinds": st.sampled_from(["raw", "gzip", "raw gzip"]),
+    }
+)
+
+
+@limits(max_examples=250, deadline=None)
+@given(devices, releases)
+def test_nothing_is_sent_that_the_stock_core_would_refuse_or_not_survive(device: Any, wanted: Any) -> None:
+    """A truthful device on any core, chip and layout; one that runs an unlisted build may refuse, but survives."""
+    old = build("0.9", "raw", core=device["core"], code_size=device["running_kib"] * KIB)[0]
+    new, files = build(
+        "1.0",
+        wanted["kinds"],
+        mode=wanted["mode"],
+        size=wanted["size"],
+        core=wanted["core"],
+        code_size=wanted["code"] * KIB,
+        embedded=bytes(wanted["zeros"] * KIB),
+    )
+    used = -(-old.sketch_size // 4096) * 4096
+    fs_start = device["fs_sectors"] * 4096
+    request = a_device(
+        old, device["mode"], free_space=(fs_start - used) % 2**32, chip_size=device["flash_size"], sketch_md5=None
+    )
+    request = replace(request, sketch_md5=old.sketch_md5[device["mode"]])
+    found = decide(request, new, State(known_images([old, new] if device["listed"] else [new])))
+    check_shape(found, request)
+    if not found.form:
+        assert found.status == 403
+        return
+    key = make_rsa(2048).public_key()
+    stock = stock_core.StockDevice(device["core"], key, device["mode"], device["flash_size"], old.sketch_size, fs_start)
+    outcome = stock_core.judge(files[found.form.blob], stock)
+    assert not outcome.bricks, outcome.reason
+    if device["listed"]:
+        assert outcome.boots, outcome.reason
+        assert "over the filesystem" not in outcome.reason
+    else:
+        assert outcome.boots or outcome.fact == "F7", outcome.reason
+
+
+@pytest.mark.parametrize(("chip", "kind"), [(FlashMode.DIO, "raw"), (FlashMode.DIO, "gzip"), (FlashMode.QIO, "gzip")])
+def test_a_device_that_updates_and_asks_again_is_current(chip: FlashMode, kind: str) -> None:
+    """No loop: the MD5 that the chip reports after the update is known, also where a gzip has changed its mode."""
+    new, files = build("1.2.4", kind)
+    found = decide(a_device(OLD, chip), new, KNOWN)
+    assert found.form
+    data = files[found.form.blob]
+    assert stock_core.judge(data, stock_core.StockDevice("3.1.2", make_rsa(2048).public_key(), chip)).boots
+    payload = image.parse(data).payload
+    copied = payload if kind == "raw" else gzip_payload.check_single_member(payload)
+    started = FlashMode(copied[2])  # the boot ROM takes the mode from the header that eboot has copied
+    on_flash = esp8266.parse(copied)
+    assert answer(a_device(None, sketch_md5=on_flash.sketch_md5(started)), KNOWN, new) == (304, "current", None)
+
+
+def test_known_images_tell_release_and_flash_mode() -> None:
+    known = known_images([OLD, NEW])
+    assert len(known) == 8
+    for wanted in (OLD, NEW):
+        for mode in FlashMode:
+            assert known[wanted.sketch_md5[mode]] == protocol.Running(wanted, mode)
