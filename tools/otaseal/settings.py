@@ -39,6 +39,12 @@ class Settings:
     expired_certs: str = "drop"
     unusable_certs: str = "auto"
     uploadfs: str = "notify"
+    server: str | None = None
+    server_ca: str | None = None
+    product: str | None = None
+    channel: str = "stable"
+    version: str | None = None
+    token_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,12 @@ OPTIONS: Mapping[str, Option] = {
         ),
         Option("unusable_certs", _choice("auto", "refuse", "drop"), "what to do with one that no device can use"),
         Option("uploadfs", _choice("notify", "on-change"), "after an upload, when the certificates have changed"),
+        Option("server", _text, "the update server's address for operators, as in https://update.local:8444"),
+        Option("server_ca", _text, "file with the authority of that server, if the system does not trust it"),
+        Option("product", _text, "what the firmware is called on the update server"),
+        Option("channel", _text, "the channel that a deployment goes to"),
+        Option("version", _text, "the version of a deployment; default: git describe"),
+        Option("token_file", _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"),
     )
 }
 assert set(OPTIONS) == {field.name for field in fields(Settings)}

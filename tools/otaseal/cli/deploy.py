@@ -1,0 +1,213 @@
+"""`otaseal deploy`, `releases`, `promote`, `rollback` and `devices`: what an operator does with an update server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .. import client, files, image, origin
+from ..client import Client
+from ..errors import ConfigError
+from ..release import Origin
+from . import common
+
+__all__ = ["progress_bar", "register"]
+
+BAR_WIDTH = 30
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the commands."""
+    deploy = _command(
+        subparsers,
+        "deploy",
+        _deploy,
+        "publish a signed firmware, and confirm it by reading it back",
+        "otaseal deploy firmware.bin.signed --server https://update.local:8444 --product blink --version 1.2.0",
+    )
+    deploy.add_argument(
+        "firmware", type=common.path, nargs="+", help="firmware.bin.signed; or its raw and its gzip form, signed both"
+    )
+    deploy.add_argument("--version", help="of the release; else git describe")
+    deploy.add_argument("--board", default="", help="the board that it is built for")
+    deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
+    deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
+
+    _command(
+        subparsers,
+        "releases",
+        _releases,
+        "list the releases of a product and what its channels give out",
+        "otaseal releases --server https://update.local:8444 --product blink",
+    )
+    promote = _command(
+        subparsers,
+        "promote",
+        _promote,
+        "give a channel the release of another one, or a release by its version",
+        "otaseal promote beta --to stable --percent 10 --server https://update.local:8444 --product blink",
+    )
+    promote.add_argument("source", nargs="?", help="the channel whose release is taken")
+    promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: stable")
+    promote.add_argument("--version", help="take this release instead")
+    promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
+
+    _command(
+        subparsers,
+        "rollback",
+        _rollback,
+        "give a channel the release before",
+        "otaseal rollback --channel stable --server https://update.local:8444 --product blink",
+    )
+    _command(
+        subparsers,
+        "devices",
+        _devices,
+        "list the devices: what each runs, when it asked last, and whether it is stuck",
+        "otaseal devices --server https://update.local:8444 --product blink",
+    )
+
+
+def _command(
+    subparsers: common.Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    parser = common.command(subparsers, name, run, summary, example)
+    parser.add_argument("--server", metavar="URL", help="https://host:port of its operators; else OTASEAL_SERVER")
+    parser.add_argument("--product", help="else OTASEAL_PRODUCT")
+    parser.add_argument("--channel", help="else OTASEAL_CHANNEL, else stable")
+    parser.add_argument("--token-file", metavar="FILE", help="its first line is the token; else OTASEAL_TOKEN")
+    parser.add_argument("--ca", metavar="FILE", help="the authority of the server; else that of the system")
+    parser.add_argument("--cert", type=common.path, metavar="FILE", help="an operator certificate, instead of a token")
+    parser.add_argument("--cert-key", type=common.path, metavar="FILE", help="the private key of --cert")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _connect(arguments: argparse.Namespace) -> tuple[Client, str, str]:
+    """Return the client, the product and the channel; raises ConfigError for what is missing."""
+    given = common.options(
+        server=arguments.server,
+        product=arguments.product,
+        channel=arguments.channel,
+        token_file=arguments.token_file,
+        server_ca=arguments.ca,
+    )
+    if given.server is None:
+        raise ConfigError("no server is given", "use --server https://host:port, or set OTASEAL_SERVER")
+    if given.product is None:
+        raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
+    if (arguments.cert is None) != (arguments.cert_key is None):
+        raise ConfigError("--cert and --cert-key go together", "give both, or a token")
+    token = client.load_token(None if given.token_file is None else common.path(given.token_file), os.environ)
+    certificate = None if arguments.cert is None else (arguments.cert, arguments.cert_key)
+    authority = None if given.server_ca is None else common.path(given.server_ca)
+    return Client(given.server, token, authority, certificate), given.product, given.channel
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    connected, product, channel = _connect(arguments)
+    signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
+    given = common.options(version=arguments.version).version
+    state = origin.git_state(Path.cwd())
+    version = origin.version_from(given, state)
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    build = Origin(
+        product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False
+    )
+    options = client.Options(channel, arguments.percent, arguments.allow_downgrade)
+    done = connected.deploy(signed, build, options, progress_bar())
+    if arguments.json:
+        common.print_json(done.as_dict())
+    else:
+        print("\n".join(done.lines()))
+    return 0
+
+
+def progress_bar() -> client.Progress | None:
+    """Return what draws the progress of an upload on a terminal; None where nobody would see it."""
+    if not sys.stderr.isatty():
+        return None
+
+    def draw(sent: int, total: int) -> None:
+        full = BAR_WIDTH * sent // total
+        bar = "#" * full + "." * (BAR_WIDTH - full)
+        sys.stderr.write(f"\r[{bar}] {sent // 1024} of {total // 1024} KiB" + ("\n" if sent == total else ""))
+        sys.stderr.flush()
+
+    return draw
+
+
+def _releases(arguments: argparse.Namespace) -> int:
+    connected, product, _ = _connect(arguments)
+    answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
+    if arguments.json:
+        common.print_json(answer)
+        return 0
+    for name, state in answer["channels"].items():
+        print(f"channel  {name}: {_state(state)}")
+    for one in answer["releases"]:
+        sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in one["forms"])
+        print(
+            f"release  {one['version']}  {one['created']}  {sizes}"
+            + ("  (uncommitted changes)" if one["dirty"] else "")
+        )
+    return 0
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    connected, product, channel = _connect(arguments)
+    target = arguments.to or channel
+    sources = [one for one in (arguments.source, arguments.version) if one is not None]
+    path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
+    if len(sources) > 1 or (not sources and arguments.percent is None):
+        raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
+    if not sources:
+        answer = connected.post(f"{path}/percent", {"percent": arguments.percent})
+    else:
+        wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
+        percent = 100 if arguments.percent is None else arguments.percent
+        answer = connected.post(f"{path}/promote", {**wanted, "percent": percent})
+    return _report(arguments, target, answer)
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    connected, product, channel = _connect(arguments)
+    path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
+    return _report(arguments, channel, connected.post(path, {}))
+
+
+def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any]) -> int:
+    if arguments.json:
+        common.print_json({"name": channel, **answer})
+        return 0
+    print(f"channel  {channel}: {_state(answer['channel'])}, before: {answer['before'] or 'nothing'}")
+    for version, count in answer["devices"].items():
+        print(f"devices  {count} run {version}")
+    return 0
+
+
+def _devices(arguments: argparse.Namespace) -> int:
+    connected, product, _ = _connect(arguments)
+    answer = connected.get(f"/v1/products/{quote(product, safe='')}/devices")
+    if arguments.json:
+        common.print_json(answer)
+        return 0
+    for one in answer["devices"]:
+        ago = max(0, int(time.time() - one["last_seen"]))
+        line = f"{one['device']}  runs {one['running'] or 'unknown'}  seen {ago} s ago"
+        if one["offered"]:
+            line += f"  offered {one['offered']}, delivered {one['deliveries']} times"
+        print(line + ("  STUCK" if one["failed_at"] else ""))
+    return 0
+
+
+def _state(state: dict[str, Any]) -> str:
+    share = "" if state["percent"] == 100 else f" to {state['percent']} % of the devices"
+    return f"{state['version']}{share}" + (", HALTED" if state["halted"] else "")

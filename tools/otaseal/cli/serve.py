@@ -1,0 +1,149 @@
+"""`otaseal serve`: the update server in the foreground, and `otaseal token`: who may deploy to it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ..server import run, telemetry
+from ..server.tokens import ANY, Token, TokenFile
+from ..store import Store
+from . import common
+
+__all__ = ["register"]
+
+DEFAULT_DAYS = 90
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the two commands."""
+    serve = common.command(
+        subparsers,
+        "serve",
+        _serve,
+        "serve firmware to devices, and take releases from operators",
+        "otaseal serve --store /var/lib/otaseal --cert chain.pem --key key.pem --product blink=signing.pub",
+    )
+    serve.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the releases; made if missing")
+    serve.add_argument("--cert", type=common.path, metavar="FILE", required=True, help="the server's chain, PEM")
+    serve.add_argument("--key", type=common.path, metavar="FILE", required=True, help="the private key of the chain")
+    serve.add_argument(
+        "--product", type=run.parse_product, action="append", default=[], metavar="NAME=FILE",
+        help="a product, and a public key that signs its releases; kept in the store",
+    )  # fmt: skip
+    serve.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8443", help="for devices")
+    serve.add_argument("--operator-listen", metavar="HOST:PORT", default="127.0.0.1:8444", help="for operators")
+    serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
+    serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="its certificates may do everything")
+    serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
+    serve.add_argument(
+        "--name", action="append", default=[], help="what devices call this server, for the test at the start"
+    )
+    serve.add_argument(
+        "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
+    )
+    serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
+
+    tokens = subparsers.add_parser("token", help="make, list and revoke the tokens of operators", description="Tokens.")
+    verbs = tokens.add_subparsers(metavar="<verb>", required=True, parser_class=type(tokens))
+    new = common.command(
+        verbs,
+        "new",
+        _token_new,
+        "make a token, which is shown once",
+        "otaseal token new ci --store DIR --product blink",
+    )
+    new.add_argument("name", help="whose it is, for the log")
+    new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
+    new.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
+    new.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long it lasts; default: {DEFAULT_DAYS}")
+    listed = common.command(verbs, "list", _token_list, "list the tokens", "otaseal token list --store DIR")
+    revoke = common.command(
+        verbs, "revoke", _token_revoke, "end a token at once", "otaseal token revoke 1a2b3c4d --store DIR"
+    )
+    revoke.add_argument("id", help="as otaseal token list shows it")
+    for parser in (new, listed, revoke):
+        parser.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the server's store")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    plan = run.Plan(
+        store=arguments.store,
+        chain=arguments.cert,
+        key=arguments.key,
+        listen=arguments.listen,
+        operator_listen=arguments.operator_listen,
+        device_ca=arguments.device_ca,
+        operator_ca=arguments.operator_ca,
+        revoked=arguments.revoked,
+        products=tuple(arguments.product),
+        names=tuple(arguments.name),
+        trusted=arguments.trusted,
+    )
+
+    def write(event: telemetry.Event) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": now, **event}, default=str) if arguments.log_json else telemetry.as_line(event)
+        print(line, file=sys.stderr, flush=True)
+
+    def ready(devices: str, operators: str) -> None:
+        # Only now: who started this may connect as soon as the line is there.
+        print(f"otaseal: serving devices on {devices}, operators on {operators}", flush=True)
+
+    run.serve(plan, telemetry.Telemetry(write), ready)
+    return 0
+
+
+def _tokens(directory: Path) -> TokenFile:
+    return TokenFile(Store.open(directory).directory)
+
+
+def _token_new(arguments: argparse.Namespace) -> int:
+    now = datetime.now(timezone.utc)
+    file = _tokens(arguments.store)
+    token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
+    if arguments.json:
+        common.print_json({"token": secret, **_shown(token)})
+        return 0
+    print(secret)
+    print(
+        f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; it is not shown again", file=sys.stderr
+    )
+    return 0
+
+
+def _token_list(arguments: argparse.Namespace) -> int:
+    now = datetime.now(timezone.utc)
+    rows = _tokens(arguments.store).list()
+    if arguments.json:
+        common.print_json([{**_shown(one), "valid": one.valid_at(now)} for one in rows])
+        return 0
+    for one in rows:
+        until = f"until {one.expires}" if one.valid_at(now) else f"expired {one.expires}"
+        print(f"{one.id}  {one.name}  {_scope(one)}  {until}")
+    return 0
+
+
+def _token_revoke(arguments: argparse.Namespace) -> int:
+    token = _tokens(arguments.store).revoke(arguments.id)
+    if arguments.json:
+        common.print_json(_shown(token))
+    else:
+        print(f"revoked  {token.id}  {token.name}")
+    return 0
+
+
+def _scope(token: Token) -> str:
+    product = "any product" if token.product == ANY else f"product '{token.product}'"
+    return product + ("" if token.channel == ANY else f", channel '{token.channel}'")
+
+
+def _shown(token: Token) -> dict[str, str]:
+    return {key: value for key, value in asdict(token).items() if key != "sha256"}

@@ -1,0 +1,296 @@
+"""The operator's side of the update server: publish, confirm by reading back, promote, roll back, look.
+
+Standard library only, because a build uses it. TLS is always verified, there is no option against that; redirects are
+not followed. Nothing here prints: progress is told to a callback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from . import files, public_keys
+from .admission import Policy, admit
+from .errors import ConfigError, InputError, SystemFaultError, VerificationError
+from .release import Origin, Release
+from .release import parse as parse_release
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["Client", "Deployment", "Options", "load_token"]
+
+TIMEOUT = 30.0  # seconds without any progress
+CHUNK = 64 * 1024
+MAX_ANSWER = 16 * 1024 * 1024
+MAX_TOKEN_BYTES = 1024
+_TOKEN = re.compile(r"[!-~]{8,256}")
+
+Progress = Callable[[int, int], None]
+"""Called with bytes sent and all there are."""
+
+
+def load_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
+    """Return the token in `file` (its first line), else in OTASEAL_TOKEN, None where there is neither.
+
+    Raises InputError for what cannot be a token; the value is in no message.
+    """
+    if file is not None:
+        text = files.read_bounded(file, MAX_TOKEN_BYTES, "token file").decode("ascii", "replace")
+        token, where = text.partition("\n")[0].strip(), f"'{file}'"
+    else:
+        token, where = environment.get("OTASEAL_TOKEN", "").strip(), "OTASEAL_TOKEN"
+        if not token:
+            return None
+    if not _TOKEN.fullmatch(token):
+        raise InputError(f"{where} holds no token", "otaseal token new prints one, on the server")
+    return token
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a release is published: to which channel, to how many per cent, and whether older than the current may be."""
+
+    channel: str = "stable"
+    percent: int = 100
+    allow_downgrade: bool = False
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What was published and confirmed: the record, the channel's versions before and after, devices by version."""
+
+    release: Release
+    channel: str
+    before: str | None
+    percent: int
+    devices: Mapping[str, int]
+    url: str
+    confirmed: str
+
+    def lines(self) -> list[str]:
+        """Return for a person what changes, and for whom."""
+        one = self.release
+        share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
+        lines = [f"{one.product} {one.version}: {len(one.forms)} file(s) published, read back as {self.confirmed} do"]
+        lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {one.version}, for {share}")
+        lines += [f"  {count} device(s) seen there run {version}" for version, count in self.devices.items()]
+        return [*lines, self.url]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+        return {
+            "product": self.release.product,
+            "version": self.release.version,
+            "channel": self.channel,
+            "before": self.before,
+            "percent": self.percent,
+            "devices": dict(self.devices),
+            "url": self.url,
+            "confirmed": self.confirmed,
+            "key": self.release.key_fingerprint,
+            "files": [{"kind": one.kind, "size": one.size, "sha256": one.blob} for one in self.release.forms],
+        }
+
+
+@dataclass(frozen=True)
+class Client:
+    """An operator of the server at `url` (https, the operators' port), who shows a token or a certificate.
+
+    `ca` is the file with the authorities that the server is verified against; None: those of the system.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    certificate: tuple[Path, Path] | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+            raise ConfigError(f"'{self.url}' is no server", "write https://host:port, as in https://update.local:8444")
+        try:
+            parts.port  # noqa: B018  # urllib looks at the port when it is asked for
+        except ValueError as error:
+            raise ConfigError(f"'{self.url}' has no port that can be", "write https://host:port") from error
+
+    @property
+    def host(self) -> str:
+        """The server's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    def deploy(
+        self, signed: Sequence[bytes], origin: Origin, options: Options, progress: Progress | None = None
+    ) -> Deployment:
+        """Check the `signed` files as the server will, publish them, and read them back; return what it changed.
+
+        Raises InputError and VerificationError by name for what is refused, here or there; VerificationError too when
+        what comes back is not what was sent; SystemFaultError when the server cannot be reached.
+        """
+        product = quote(origin.product, safe="")
+        state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
+        self._admit(signed, origin, options, state)
+        query = {
+            "channel": options.channel,
+            "percent": options.percent,
+            "created": origin.created,
+            "board": origin.board,
+            "commit": origin.git_commit,
+            "dirty": int(origin.dirty),
+            "downgrade": int(options.allow_downgrade),
+        }
+        path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
+        headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
+        answer = self._json("PUT", path, b"".join(signed), headers, progress)
+        release = _release(answer["release"])
+        url, confirmed = self._confirm(release, options, answer, signed)
+        return Deployment(
+            release, options.channel, answer["before"], options.percent, answer["devices"], url, confirmed
+        )
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET; raises as `deploy`."""
+        return self._json("GET", path)
+
+    def post(self, path: str, value: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a POST of `value`; raises as `deploy`."""
+        return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> None:
+        keys: list[RSAPublicKey] = [
+            public_keys.load_public_key(pem.encode(), f"the server's key '{name}'")
+            for name, pem in state["keys"].items()
+        ]
+        current = None if state["current"] is None else _release(state["current"])
+        policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
+        admit(signed, origin, policy, current)
+
+    def _confirm(
+        self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]
+    ) -> tuple[str, str]:
+        """Fetch what was published and compare; return the URL and whose answer it was.
+
+        Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
+        """
+        product, version = quote(release.product, safe=""), quote(release.version, safe="")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
+            base, path = f"https://{host}:{answer['device_port']}", f"/{product}/{options.channel}/firmware.bin.signed"
+            who = "devices"
+        else:
+            base, path, who = self.url, f"/v1/products/{product}/releases/{version}/firmware", "operators"
+        client = Client(base, None if who == "devices" else self.token, self.ca, self.certificate)
+        status, headers, body = client._request("GET", path)
+        if status != 200 or body not in signed:
+            raise VerificationError(
+                f"'{base}{path}' answers {status} with {len(body)} bytes that are not what was published",
+                "look at the server's log; another deployment may have come between",
+            )
+        md5 = headers.get("x-md5")
+        if md5 is not None and md5 != hashlib.md5(body, usedforsecurity=False).hexdigest():
+            raise VerificationError(f"'{base}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
+        return base + path, who
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
+        status, _, data = self._request(method, path, body, headers, progress)
+        try:
+            value = json.loads(data) if data else {}
+        except (ValueError, RecursionError) as error:
+            raise SystemFaultError(
+                f"'{self.url}' answers {status} with what is no JSON", "give the operators' address, not the devices'"
+            ) from error
+        if status >= 400 or not isinstance(value, dict):
+            raise _refusal(self.url, status, value)
+        return value
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=self._context()
+        )
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for name, value in {**(headers or {}), **self._authorization()}.items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            _send(connection, body or b"", progress)
+            response = connection.getresponse()
+            data = response.read(MAX_ANSWER + 1)
+        except ssl.SSLCertVerificationError as error:
+            raise VerificationError(
+                f"the certificate of '{self.url}' does not hold: {error.verify_message}",
+                "name its authority with --ca or custom_otaseal_server_ca; otaseal pki check says more",
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise SystemFaultError(
+                f"'{self.url}' cannot be reached: {reason}", "check address, port, and that otaseal serve is running"
+            ) from error
+        finally:
+            connection.close()
+        if len(data) > MAX_ANSWER:
+            raise SystemFaultError(
+                f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is no otaseal server"
+            )
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+
+    def _authorization(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.certificate is not None:
+                context.load_cert_chain(*self.certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise InputError(f"a certificate cannot be used: {error}", "check the files of --ca and --cert") from error
+        return context
+
+
+def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progress | None) -> None:
+    for start in range(0, len(body), CHUNK):
+        try:
+            connection.send(body[start : start + CHUNK])
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the server refused before the end, and its answer says why
+        if progress is not None:
+            progress(min(start + CHUNK, len(body)), len(body))
+
+
+def _release(value: Any) -> Release:
+    return parse_release(json.dumps(value).encode())
+
+
+def _refusal(url: str, status: int, value: Any) -> InputError | SystemFaultError:
+    answer = value if isinstance(value, dict) else {}
+    message, hint = answer.get("error"), answer.get("hint")
+    if not isinstance(message, str) or not isinstance(hint, str):
+        return SystemFaultError(f"'{url}' answers {status}", "give the operators' address, not the devices'")
+    if status >= 500:
+        return SystemFaultError(f"the server reports: {message}", hint)
+    return InputError(f"the server refuses: {message}", hint)

@@ -1,0 +1,445 @@
+"""The operators' side: publish, promote, roll back, set a percentage, look. JSON over HTTPS, on a listener of its own.
+
+Who asks shows a token or a certificate from the operator authority; without either nothing is told but /healthz. Only
+public keys are here: a release is taken when one of its product's keys signed it and `admission` lets it in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from .. import release as releases
+from ..admission import Policy, admit
+from ..channels import Channel, Pointer
+from ..devices import Devices
+from ..errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    OtasealError,
+    SystemFaultError,
+)
+from ..release import Origin, Release
+from .catalog import DEFAULT_CHANNEL, Catalog
+from .telemetry import Telemetry
+from .tokens import Gate, TokenFile
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ["Facts", "Operators"]
+
+MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
+MAX_JSON = 64 * 1024
+MAX_DEVICES = 10_000
+UPLOAD_SECONDS = 300.0
+DRAIN_SECONDS = 10.0
+UPLOADS_AT_ONCE = 4
+_PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
+
+STATUS: tuple[tuple[type[OtasealError], int], ...] = (
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (ConfigError, 400),
+    (InputError, 422),
+    (SystemFaultError, 503),
+)
+"""Errors by whose fault, the first that fits."""
+
+Handler = Callable[["Request"], Awaitable[Any]]
+
+
+class Refused(Exception):
+    """An answer that is no error of ours but the caller's right or size: a status, what is wrong, and the fix."""
+
+    def __init__(self, status: int, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.status, self.message, self.hint = status, message, hint
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an operator's client has to know of the devices' listener."""
+
+    device_port: int
+    device_certificates: bool
+
+
+@dataclass
+class Operators:
+    """The operators' endpoints over a catalog, the devices seen, and the tokens."""
+
+    catalog: Catalog
+    devices: Devices
+    tokens: TokenFile
+    telemetry: Telemetry
+    facts: Facts
+    gate: Gate = field(default_factory=Gate)
+    _publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE), repr=False)
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        table: tuple[tuple[str, str, Handler], ...] = (
+            ("GET", "/healthz", self.health),
+            ("GET", "/metrics", self.metrics),
+            ("GET", "/v1/products", self.products),
+            ("GET", "/v1/products/{product}", self.product),
+            ("GET", "/v1/products/{product}/releases", self.releases),
+            ("PUT", "/v1/products/{product}/releases/{version}", self.publish),
+            ("GET", "/v1/products/{product}/releases/{version}/firmware", self.firmware),
+            ("POST", "/v1/products/{product}/channels/{channel}/promote", self.promote),
+            ("POST", "/v1/products/{product}/channels/{channel}/rollback", self.rollback),
+            ("POST", "/v1/products/{product}/channels/{channel}/percent", self.percent),
+            ("GET", "/v1/products/{product}/devices", self.list_devices),
+        )
+        return Starlette(routes=[Route(path, self._guarded(run), methods=[verb]) for verb, path, run in table])
+
+    async def health(self, request: Request) -> dict[str, Any]:
+        """Say that the server answers and its store can be read."""
+        self.catalog.store.products()
+        return {"status": "ok"}
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the counters in Prometheus' text format."""
+        from starlette.responses import PlainTextResponse
+
+        self._who(request, None, None)
+        gauges = {"otaseal_products": len(self.catalog.store.products())}
+        return PlainTextResponse(self.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
+
+    async def products(self, request: Request) -> dict[str, Any]:
+        """List the products."""
+        self._who(request, None, None)
+        return {"products": list(self.catalog.store.products())}
+
+    async def product(self, request: Request) -> dict[str, Any]:
+        """Return the keys, the channels, and the current release of one channel: what a release is checked against."""
+        product = self._named(request)
+        self._who(request, product, None)
+        self._require(product)
+        channel = releases.check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
+        current = self.catalog.current(product, channel)
+        keys = {name: pem.decode("ascii") for name, pem in self.catalog.store.keys(product).items()}
+        return {
+            "product": product,
+            "keys": keys,
+            "channels": self._channels(product),
+            "current": None if current is None else _as_json(current),
+        }
+
+    async def releases(self, request: Request) -> dict[str, Any]:
+        """List a product's releases, the latest first, and its channels."""
+        product = self._named(request)
+        self._who(request, product, None)
+        self._require(product)
+        listed = [_as_json(one) for one in self.catalog.releases(product)]
+        return {"product": product, "releases": listed, "channels": self._channels(product)}
+
+    async def publish(self, request: Request) -> dict[str, Any]:
+        """Take the signed files of a release, check them, store them, and point a channel at them."""
+        product, version = self._named(request), releases.check_version(request.path_params["version"])
+        query = request.query_params
+        channel = releases.check_name(query.get("channel", DEFAULT_CHANNEL), "channel")
+        who = self._who(request, product, channel)
+        origin = Origin(
+            product, version, query.get("created", ""), query.get("board", ""), query.get("commit", ""),
+            query.get("dirty") == "1",
+        )  # fmt: skip
+        percent = _percent(query.get("percent", "100"))
+        downgrade = query.get("downgrade") == "1"
+        async with self._uploads:
+            parts = await self._upload(request)
+            async with self._publishing:
+                release, before = await asyncio.to_thread(
+                    lambda: self._publish(parts, origin, channel, percent, downgrade, who)
+                )
+        self._log(
+            "publish", product, channel, who, version=version, before=before, percent=percent, downgrade=downgrade
+        )
+        return {"release": _as_json(release), **self._effect(product, channel, before)}
+
+    async def firmware(self, request: Request) -> Response:
+        """Return the bytes of a release, for who publishes to compare."""
+        from starlette.responses import Response
+
+        product = self._named(request)
+        self._who(request, product, None)
+        release = self.catalog.release(product, releases.check_version(request.path_params["version"]))
+        form = release.form("raw") or release.forms[0]
+        return Response(self.catalog.body(form), headers={"x-MD5": form.md5}, media_type="application/octet-stream")
+
+    async def promote(self, request: Request) -> dict[str, Any]:
+        """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""
+        product, channel, who = self._target(request)
+        asked = await self._json(request)
+        version = asked.get("version")
+        if version is None:
+            origin = self.catalog.channel(product, releases.check_name(str(asked.get("from")), "channel"))
+            if origin is None:
+                raise NotFoundError(f"'{product}' has no channel '{asked.get('from')}'", "otaseal releases lists them")
+            version = origin.pointer.version
+        pointer = Pointer(releases.check_version(str(version)), _percent(asked.get("percent", 100)), _salt())
+        return await self._move(product, channel, who, lambda _: pointer, "promote")
+
+    async def percent(self, request: Request) -> dict[str, Any]:
+        """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
+        product, channel, who = self._target(request)
+        percent = _percent((await self._json(request)).get("percent"))
+
+        def change(before: Channel | None) -> Pointer:
+            if before is None:
+                raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
+            # The same salt: those who were among the first ten per cent are among the first fifty.
+            return Pointer(before.pointer.version, percent, before.pointer.salt or _salt())
+
+        return await self._move(product, channel, who, change, "percent")
+
+    async def rollback(self, request: Request) -> dict[str, Any]:
+        """Point a channel back at the last version that all its devices had."""
+        product, channel, who = self._target(request)
+        async with self._publishing:
+            before = self._state(product, channel)
+            generation = before.generation
+            after = await asyncio.to_thread(
+                lambda: self.catalog.store.rollback(product, channel, expected=generation, by=who)
+            )
+        self._log("rollback", product, channel, who, version=after.pointer.version, before=before.pointer.version)
+        return self._effect(product, channel, before.pointer.version)
+
+    async def list_devices(self, request: Request) -> dict[str, Any]:
+        """List the devices seen: what each runs, when it asked last, whether it is stuck."""
+        product = self._named(request)
+        self._who(request, product, None)
+        self._require(product)
+        known = self.catalog.known(product)
+        rows = []
+        for one in self.devices.list(product, None, MAX_DEVICES):
+            running = known.get(one.md5)
+            rows.append({**asdict(one), "running": running.release.version if running else one.version or None})
+        return {"product": product, "devices": rows}
+
+    def _publish(
+        self, parts: list[bytes], origin: Origin, channel: str, percent: int, downgrade: bool, who: str
+    ) -> tuple[Release, str | None]:
+        """Check and store a release; run in a thread, one at a time."""
+        catalog, product = self.catalog, origin.product
+        self._require(product)
+        state = catalog.channel(product, channel)
+        current = None if state is None else catalog.release(product, state.pointer.version)
+        policy = Policy(product, catalog.keys(product), allow_downgrade=downgrade)
+        release = admit(parts, origin, policy, current)
+        if origin.version in catalog.store.releases(product):
+            before = catalog.release(product, origin.version)
+            if before.forms == release.forms:
+                release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
+        catalog.store.publish(release, parts, by=who)
+        pointer = Pointer(release.version, percent, _salt())
+        catalog.store.point(product, channel, pointer, expected=0 if state is None else state.generation, by=who)
+        return release, None if current is None else current.version
+
+    async def _move(
+        self, product: str, channel: str, who: str, change: Callable[[Channel | None], Pointer], event: str
+    ) -> dict[str, Any]:
+        self._require(product)
+        async with self._publishing:
+            before = self.catalog.channel(product, channel)
+            pointer, expected = change(before), 0 if before is None else before.generation
+            await asyncio.to_thread(
+                lambda: self.catalog.store.point(product, channel, pointer, expected=expected, by=who)
+            )
+        earlier = None if before is None else before.pointer.version
+        self._log(event, product, channel, who, version=pointer.version, before=earlier, percent=pointer.percent)
+        return self._effect(product, channel, earlier)
+
+    def _effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
+        """Return what a change means for whom: the channel's state, and the devices seen there by running version."""
+        known = self.catalog.known(product)
+        seen = self.devices.list(product, channel, MAX_DEVICES)
+        running = [known[one.md5].release.version if one.md5 in known else one.version or "unknown" for one in seen]
+        state = self._channels(product)[channel]
+        return {"before": before, "channel": state, "devices": dict(Counter(running)), **asdict(self.facts)}
+
+    def _channels(self, product: str) -> dict[str, Any]:
+        states = {name: self._state(product, name) for name in self.catalog.store.channels(product)}
+        return {
+            name: {
+                "version": one.pointer.version,
+                "percent": one.pointer.percent,
+                "halted": one.pointer.halted,
+                "previous": one.previous,
+                "generation": one.generation,
+            }
+            for name, one in states.items()
+        }
+
+    def _state(self, product: str, channel: str) -> Channel:
+        state = self.catalog.channel(product, channel)
+        if state is None:
+            raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
+        return state
+
+    def _require(self, product: str) -> None:
+        if product not in self.catalog.store.products():
+            raise NotFoundError(
+                f"the server has no product '{product}'",
+                f"give the server its public key first: otaseal serve --product {product}=signing.pub",
+            )
+
+    def _named(self, request: Request) -> str:
+        return releases.check_name(request.path_params["product"], "product")
+
+    def _target(self, request: Request) -> tuple[str, str, str]:
+        product, channel = self._named(request), releases.check_name(request.path_params["channel"], "channel")
+        return product, channel, self._who(request, product, channel)
+
+    def _who(self, request: Request, product: str | None, channel: str | None) -> str:
+        """Return who asks, for the log; raises Refused unless a certificate or a token allows it.
+
+        `product` None asks for a token of any product.
+        """
+        certificate = request.scope["state"]["certificate"]
+        if certificate is not None:
+            return f"certificate:{certificate.name}"
+        address = request.client.host if request.client else ""
+        if self.gate.shut(address):
+            raise Refused(429, "too many wrong credentials from this address", "wait a minute, then use a valid token")
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        token = self.tokens.find(secret.strip(), _now()) if scheme.lower() == "bearer" and secret.strip() else None
+        if token is None:
+            self.gate.failed(address)
+            self.telemetry.count("otaseal_authentication_failures_total")
+            self.telemetry.event("refused", address=address, path=request.url.path[:256])
+            raise Refused(401, "no valid token", "otaseal token new makes one on the server; it may have expired")
+        if product is not None and not token.covers(product, channel):
+            where = f"product '{product}'" + (f", channel '{channel}'" if channel else "")
+            raise Refused(403, f"token '{token.name}' is not for {where}", "use a token that is, or make one")
+        if product is None and token.product != "*":
+            raise Refused(403, f"token '{token.name}' is for '{token.product}' only", "use one for every product")
+        return f"token:{token.name}"
+
+    async def _upload(self, request: Request) -> list[bytes]:
+        """Return the files in the body, whose sizes stand in X-Otaseal-Parts; the bounds are checked before reading."""
+        length, parts = (
+            request.headers.get("content-length"),
+            request.headers.get("x-otaseal-parts", length_of(request)),
+        )
+        if length is None or not length.isascii() or not length.isdigit():
+            raise Refused(411, "an upload without Content-Length", "send the firmware with its length")
+        if int(length) > MAX_UPLOAD:
+            raise Refused(413, f"an upload of {length} bytes", f"{MAX_UPLOAD} are the most")
+        if not _PARTS.fullmatch(parts) or sum(map(int, parts.split(","))) != int(length):
+            raise Refused(400, f"X-Otaseal-Parts '{parts[:64]}' do not add up to {length}", "give each file's size")
+        body = await _read(request, int(length))
+        sizes = [int(one) for one in parts.split(",")]
+        return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        try:
+            value = json.loads(await _read(request, MAX_JSON))
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, "the body is no JSON", "send a JSON object") from error
+        if not isinstance(value, dict):
+            raise Refused(400, "the body is no JSON object", "send a JSON object")
+        return value
+
+    def _guarded(self, run: Handler) -> Handler:
+        """Turn a handler's value into a response, and errors into the status and the two lines that say what to do."""
+
+        async def handle(request: Request) -> Response:
+            from starlette.requests import ClientDisconnect
+            from starlette.responses import JSONResponse, Response
+
+            headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+            try:
+                value = await run(request)
+                response = value if isinstance(value, Response) else JSONResponse(value, headers=headers)
+            except (Refused, OtasealError) as error:
+                status = error.status if isinstance(error, Refused) else _status(error)
+                if status == 401:
+                    headers["www-authenticate"] = "Bearer"
+                if status >= 500:
+                    self.telemetry.alarm("fault", message=error.message)
+                await _drain(request)
+                response = JSONResponse({"error": error.message, "hint": error.hint}, status, headers)
+            except (ClientDisconnect, asyncio.TimeoutError):
+                response = JSONResponse({"error": "the upload stopped", "hint": "try again"}, 408, headers)
+            if response.status_code >= 400:
+                response.headers["connection"] = "close"
+            self.telemetry.count("otaseal_operator_requests_total", status=str(response.status_code))
+            return response
+
+        return handle
+
+    def _log(self, event: str, product: str, channel: str, who: str, **values: object) -> None:
+        self.telemetry.event(event, product=product, channel=channel, by=who, **values)
+
+
+def length_of(request: Request) -> str:
+    """Return the length of the body as the client says it, for a body that is one file."""
+    return request.headers.get("content-length", "")
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Return the body; raises Refused beyond `limit` bytes, TimeoutError when it takes too long."""
+
+    async def read() -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise Refused(413, f"a body of more than {limit} bytes", "send less")
+        return bytes(body)
+
+    return await asyncio.wait_for(read(), UPLOAD_SECONDS)
+
+
+async def _drain(request: Request) -> None:
+    """Read what is still coming: a connection that is closed before would take the answer with it."""
+    from starlette.requests import ClientDisconnect
+
+    deadline, taken = time.monotonic() + DRAIN_SECONDS, 0
+    try:
+        stream = request.stream()
+        while taken <= MAX_UPLOAD:
+            taken += len(await asyncio.wait_for(stream.__anext__(), max(deadline - time.monotonic(), 0.01)))
+    except (StopAsyncIteration, ClientDisconnect, asyncio.TimeoutError, RuntimeError):
+        return
+
+
+def _status(error: OtasealError) -> int:
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+def _percent(value: object) -> int:
+    text = str(value)
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > 100:
+        raise ConfigError(f"'{text[:32]}' is no percentage", "use a whole number from 0 to 100")
+    return int(text)
+
+
+def _salt() -> str:
+    return secrets.token_hex(8)
+
+
+def _as_json(release: Release) -> Any:
+    return json.loads(releases.serialise(release))
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,172 @@
+"""TLS as the chips need it: the context of a listener, a certificate that can be renewed under it, who the client is.
+
+What is here is the standard library's `ssl`, tuned by facts: TLS 1.2 is always offered (F21), ChaCha20 comes before
+AES-GCM and X25519 before P-256 (F27d), a session can be resumed by its id. Records of 512 bytes are OpenSSL's own doing
+(F27). Nothing of HTTP is known here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError, SystemFaultError
+
+__all__ = ["CIPHERS", "ClientCertificate", "Credentials", "Revocations", "client_certificate", "server_context"]
+
+CIPHERS = ":".join(
+    f"ECDHE-{key}-{suite}"
+    for suite in ("CHACHA20-POLY1305", "AES128-GCM-SHA256", "AES256-GCM-SHA384")
+    for key in ("ECDSA", "RSA")
+)
+"""In the server's order: a byte costs the chip 95 instructions with ChaCha20, 365 and 450 with AES-GCM (F27d)."""
+
+GROUPS = ("X25519", "prime256v1", "secp384r1")
+MAX_REVOKED_BYTES = 16 * 1024 * 1024
+
+
+def server_context(credentials: Credentials, client_ca: Path | None = None, *, required: bool = True) -> ssl.SSLContext:
+    """Return the context of a listener; with `client_ca` clients need a certificate from it, or, not `required`, may
+    show one.
+
+    Raises InputError for files that are no chain with its key, SystemFaultError when they cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    # Stateful resumption: BearSSL knows session ids and no tickets, and a ticket's key would never change here.
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_SINGLE_ECDH_USE
+    context.num_tickets = 1
+    # Older Pythons name one group only; OpenSSL's own list begins with X25519 and P-256, and a server takes the first.
+    set_groups = getattr(context, "set_groups", None)
+    if set_groups is not None:
+        set_groups(":".join(GROUPS))
+    if client_ca is not None:
+        _load_ca(context, client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    credentials.load(context)
+    return context
+
+
+@dataclass
+class Credentials:
+    """The files of the server's chain (PEM, leaf first, without the root) and its key, and what was last read of them.
+
+    `stamps` is what the files looked like then: a renewed certificate shows by it.
+    """
+
+    chain: Path
+    key: Path
+    stamps: tuple[object, ...] = field(default=(), repr=False)
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Load chain and key into `context`; raises InputError, SystemFaultError, and then changes nothing."""
+        stamps = (_stamp(self.chain), _stamp(self.key))
+        # A trial first: a chain that does not fit the key would be in the running context before the call fails.
+        for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            try:
+                one.load_cert_chain(self.chain, self.key, password=_no_passphrase)
+            except ssl.SSLError as error:
+                raise InputError(
+                    f"'{self.chain}' and '{self.key}' are no certificate and its key: {error.reason or error}",
+                    "give chain.pem and key.pem of one folder, as otaseal pki server makes them",
+                ) from error
+            except OSError as error:
+                raise SystemFaultError(
+                    f"'{self.chain}' or '{self.key}' cannot be read: {error.strerror}", "check path and permissions"
+                ) from error
+        self.stamps = stamps
+
+    def renew(self, context: ssl.SSLContext) -> bool:
+        """Load the files again if they have changed, and return whether they had; connections that are open stay.
+
+        Raises as `load`; then the certificate in use stays in use, and the next call tries again.
+        """
+        if (_stamp(self.chain), _stamp(self.key)) == self.stamps:
+            return False
+        self.load(context)
+        return True
+
+
+@dataclass(frozen=True)
+class ClientCertificate:
+    """What the handshake proved of a client: the common name and the serial number of its certificate."""
+
+    name: str
+    serial: int
+
+
+def client_certificate(connection: Any) -> ClientCertificate | None:
+    """Return the verified certificate behind an `SSLObject` (asyncio's `ssl_object`), None if there is none."""
+    shown = connection.getpeercert() if connection is not None else None
+    if not shown:
+        return None
+    names = [value for part in shown.get("subject", ()) for kind, value in part if kind == "commonName"]
+    return ClientCertificate(names[-1] if names else "", int(shown["serialNumber"], 16))
+
+
+@dataclass
+class Revocations:
+    """The serial numbers of one role in a store's revoked.json; the file is read again when it changes."""
+
+    path: Path
+    role: str
+    serials: frozenset[int] = frozenset()
+    stamp: object = field(default=None, repr=False)
+
+    def holds(self, certificate: ClientCertificate) -> bool:
+        """Tell whether `certificate` is revoked.
+
+        Raises InputError when the list is damaged: who cannot be checked must not be let in.
+        """
+        stamp = _stamp(self.path)
+        if stamp is None:
+            # Nothing was ever revoked; a list that was there and has gone is not that.
+            if self.stamp is not None:
+                raise InputError(f"the list '{self.path}' of revoked certificates has gone", "put it back")
+            return False
+        if stamp != self.stamp:
+            self.serials = _parse_revoked(files.read_bounded(self.path, MAX_REVOKED_BYTES, "revocations"), self)
+            self.stamp = stamp
+        return certificate.serial in self.serials
+
+
+def _parse_revoked(data: bytes, where: Revocations) -> frozenset[int]:
+    try:
+        return frozenset(int(one, 16) for one in json.loads(data)["revoked"][where.role])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(
+            f"the list '{where.path}' of revoked certificates is damaged", "otaseal pki revoke writes it again"
+        ) from error
+
+
+def _load_ca(context: ssl.SSLContext, client_ca: Path) -> None:
+    try:
+        context.load_verify_locations(client_ca)
+    except ssl.SSLError as error:
+        raise InputError(f"'{client_ca}' holds no CA certificate in PEM", "give the authority's certificate.pem") from (
+            error
+        )
+    except OSError as error:
+        raise SystemFaultError(f"'{client_ca}' cannot be read: {error.strerror}", "check path and permissions") from (
+            error
+        )
+
+
+def _no_passphrase() -> bytes:
+    # OpenSSL would ask at the terminal, and a service that starts by itself has none.
+    raise InputError("the server's key is locked by a passphrase", "give serve a key without one, with mode 0600")
+
+
+def _stamp(path: Path) -> object:
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None

@@ -1,0 +1,169 @@
+"""Tokens of operators: 256 random bits, shown once, kept as a hash, for a product and a channel, until a day.
+
+The file `tokens.json` in the server's store holds no secret: a SHA-256 of 256 random bits tells nothing, and needs no
+salt or stretching. Guessing is slowed per address all the same, so that it shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from .. import files
+from ..errors import ConfigError, InputError
+from ..pki.disk import locked
+
+__all__ = ["ANY", "FILE_NAME", "Gate", "Token", "TokenFile", "digest"]
+
+FILE_NAME = "tokens.json"
+FORMAT = 1
+PREFIX = "otaseal_"  # secret scanners find it in a repository by this
+SECRET_BYTES = 32
+ANY = "*"
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOKENS = 1000
+MAX_DAYS = 3660
+FAILURES = 10  # wrong credentials from one address, then it waits
+FAILURE_SECONDS = 60.0
+MAX_ADDRESSES = 4096
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token: what it may touch, until when (ISO 8601, UTC), and the SHA-256 of its secret in hexadecimal.
+
+    `product` and `channel` are names, or `*` for any.
+    """
+
+    id: str
+    name: str
+    product: str
+    channel: str
+    expires: str
+    sha256: str = field(repr=False)
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether it has not expired at `now` (aware)."""
+        return now < datetime.fromisoformat(self.expires)
+
+    def covers(self, product: str, channel: str | None) -> bool:
+        """Whether it is for this product, and this channel; None asks for the product as a whole."""
+        return self.product in (ANY, product) and (channel is None or self.channel in (ANY, channel))
+
+
+@dataclass
+class TokenFile:
+    """The tokens of the store in `directory`; the file is read again when another process has changed it."""
+
+    directory: Path
+    _tokens: tuple[Token, ...] = field(default=(), repr=False)
+    _stamp: object = field(default=None, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the tokens are."""
+        return self.directory / FILE_NAME
+
+    def list(self) -> tuple[Token, ...]:
+        """Return all tokens, expired ones too; raises InputError when the file is damaged."""
+        stamp = None
+        with contextlib.suppress(FileNotFoundError):
+            status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp != self._stamp:
+            data = files.read_bounded(self.path, MAX_FILE_BYTES, "token file") if stamp else b""
+            self._tokens = _parse(data) if stamp else ()
+            self._stamp = stamp
+        return self._tokens
+
+    def issue(self, name: str, product: str, channel: str, days: int, now: datetime) -> tuple[Token, str]:
+        """Make a token that lasts `days`, and return it with its secret, which is kept nowhere.
+
+        Raises ConfigError for names or days that cannot be, InputError when the file is damaged or full.
+        """
+        for what, text in (("name", name), ("product", product), ("channel", channel)):
+            if not _NAME.fullmatch(text) and (text != ANY or what == "name"):
+                raise ConfigError(f"a token's {what} cannot be '{text}'", "use letters, digits, '.', '_' and '-'")
+        if not 0 < days <= MAX_DAYS:
+            raise ConfigError(f"a token cannot last '{days}' days", f"1 to {MAX_DAYS} days; 90 is usual")
+        with locked(self.directory):
+            tokens = self.list()
+            if len(tokens) >= MAX_TOKENS:
+                raise InputError(f"there are {len(tokens)} tokens", "revoke those that nobody uses")
+            secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+            expires = (now + timedelta(days=days)).isoformat(timespec="seconds")
+            token = Token(secrets.token_hex(4), name, product, channel, expires, digest(secret))
+            self._write((*tokens, token))
+        return token, secret
+
+    def revoke(self, identifier: str) -> Token:
+        """Remove the token with this id and return it; raises InputError when there is none."""
+        with locked(self.directory):
+            found = [one for one in self.list() if one.id == identifier]
+            if not found:
+                raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
+            self._write(tuple(one for one in self.list() if one.id != identifier))
+        return found[0]
+
+    def find(self, secret: str, now: datetime) -> Token | None:
+        """Return the token with this secret if it has not expired; every comparison takes constant time."""
+        wanted = digest(secret)
+        matches = [one for one in self.list() if hmac.compare_digest(one.sha256, wanted)]
+        return next((one for one in matches if one.valid_at(now)), None)
+
+    def _write(self, tokens: tuple[Token, ...]) -> None:
+        text = json.dumps({"format": FORMAT, "tokens": [asdict(one) for one in tokens]}, indent=1)
+        files.write_atomic(self.path, text.encode() + b"\n", files.PRIVATE_MODE)
+        self._stamp = None
+
+
+@dataclass
+class Gate:
+    """Who failed to authenticate lately: after FAILURES within FAILURE_SECONDS an address has to wait."""
+
+    clock: Callable[[], float] = time.monotonic
+    _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
+
+    def shut(self, address: str) -> bool:
+        """Tell whether `address` has to wait."""
+        count, since = self._failures.get(address, (0, 0.0))
+        return count >= FAILURES and self.clock() - since < FAILURE_SECONDS
+
+    def failed(self, address: str) -> None:
+        """Count a failure of `address`; the addresses kept are bounded, and the oldest is forgotten."""
+        count, since = self._failures.pop(address, (0, self.clock()))
+        if self.clock() - since >= FAILURE_SECONDS:
+            count, since = 0, self.clock()
+        self._failures[address] = (count + 1, since)
+        while len(self._failures) > MAX_ADDRESSES:
+            self._failures.popitem(last=False)
+
+
+def digest(secret: str) -> str:
+    """Return the SHA-256 of a secret in hexadecimal."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _parse(data: bytes) -> tuple[Token, ...]:
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise InputError(f"a token file of format '{document['format']}'", "a newer otaseal wrote it: use that")
+        tokens = tuple(Token(**one) for one in document["tokens"])
+        for one in tokens:
+            if len(bytes.fromhex(one.sha256)) != 32 or datetime.fromisoformat(one.expires).tzinfo is None:
+                raise ValueError("a hash of another length, or a time without a zone")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError("the token file is damaged", "restore it, or remove it and make new tokens") from error
+    return tokens
