@@ -23,6 +23,7 @@ __all__ = ["Policy", "admit", "version_order"]
 
 _DESCRIBED = re.compile(r"(.+)-([0-9]+)-g[0-9a-f]{4,40}")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+_COMMIT = re.compile(r"(?=[0-9]*[a-f])[0-9a-f]{7,40}")  # all digits: more likely a date
 _PART = re.compile(r"[0-9]+|[A-Za-z]+")
 
 
@@ -70,7 +71,7 @@ def version_order(first: str, second: str) -> int:
 
     Numbers count first, missing ones as zero; then `1.2-rc.1` and `1.2~rc1` come before `1.2` and `1.2-4-gabcdef`
     (`git describe`: four commits later) after it. A leading `v`, `+build` and `-dirty` say nothing. A version without
-    a number in front, such as a bare commit, has no order.
+    a number in front has no order, nor has a bare commit.
     """
     keys = [_order_key(first), _order_key(second)]
     if keys[0] is None or keys[1] is None:
@@ -87,7 +88,7 @@ def _order_key(version: str) -> tuple[tuple[int, ...], int, tuple[_Part, ...], i
     described = _DESCRIBED.fullmatch(text)
     text, commits = (described[1], int(described[2])) if described else (text, 0)
     numbers = _NUMBERS.match(text)
-    if numbers is None:
+    if numbers is None or _COMMIT.fullmatch(text):
         return None
     values = [int(number) for number in numbers[0].split(".")]
     while values and values[-1] == 0:
