@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -238,3 +240,28 @@ def fitted(content: str, seed: int) -> tuple[Release, dict[str, bytes], rsa.RSAP
         "gzip": image.sign(gzip_payload.compress(raw), Signer(key)),
     }
     return release.describe(list(signed.values()), ORIGIN, [key.public_key()]), signed, key
+
+
+def wasteful_gzip(raw: bytes, squeezed: int) -> bytes:
+    """Compress the first `squeezed` bytes well, and the rest so badly that the gzip outgrows what comes out of it."""
+    stream = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    out = stream.compress(raw[:squeezed])
+    for place in range(squeezed, len(raw), 8):
+        out += stream.compress(raw[place : place + 8]) + stream.flush(zlib.Z_FULL_FLUSH)
+    return gzip_payload.pad4(out + stream.flush())
+
+
+def test_a_gzip_that_eboot_would_overwrite_while_reading_it_does_not_fit(rsa_key: rsa.RSAPrivateKey) -> None:
+    """A copy that is below the filesystem and clear of the sketch, and yet overtakes the reading (F10)."""
+    raw = build_image(embedded=bytes(46_000) + random.Random(1).randbytes(9_000))
+    signed = image.sign(wasteful_gzip(raw, 50_000), Signer(rsa_key))
+    (form,) = release.describe([signed], ORIGIN, [rsa_key.public_key()]).forms
+    overtaken = 0
+    for fs_start in range(2 * SECTOR, 30 * SECTOR, SECTOR):
+        device = stock_core.StockDevice(
+            "3.1.2", rsa_key.public_key(), running_sketch_size=5000, fs_start=fs_start, flash_mode=FlashMode.DIO
+        )
+        outcome = stock_core.judge(signed, device)
+        assert form.fits(5000, fs_start) == (outcome.boots and outcome.fact != "F10"), fs_start
+        overtaken += outcome.bricks and replace(form, min_start=0).fits(5000, fs_start)
+    assert overtaken
