@@ -283,7 +283,7 @@ def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progre
 
 
 def _release(value: Any) -> Release:
-    return parse_release(json.dumps(value).encode())
+    return parse_release((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _refusal(url: str, status: int, value: Any) -> InputError | SystemFaultError:

@@ -1,0 +1,205 @@
+"""A real update server in a process of its own, and the clients that ask it: a chip's bytes, plain ones, operators."""
+
+from __future__ import annotations
+
+import re
+import selectors
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import image, public_keys
+from otaseal.pki.store import Slot, Store
+from otaseal.server.tokens import TokenFile
+from support.command import TOOLS
+from support.images import Signer, build_image
+
+SECONDS = 20
+PRODUCT = "blink"
+READY = re.compile(r"otaseal: serving devices on https://[^ ]+:(\d+), operators on https://[^ ]+:(\d+)\n")
+MAC = "5C:CF:7F:F0:04:CB"
+
+
+@dataclass(frozen=True)
+class World:
+    """All that a server needs and its clients know: authorities, a signing key, signed firmware."""
+
+    folder: Path
+    pki: Store
+    key: rsa.RSAPrivateKey
+
+    @classmethod
+    def create(cls, folder: Path, key: rsa.RSAPrivateKey) -> World:
+        now = datetime.now(timezone.utc)
+        pki = Store.create(folder / "pki", PRODUCT, now)
+        pki.issue_server("update", ["localhost", "127.0.0.1"], now=now)
+        (folder / "signing.pub").write_bytes(public_keys.public_pem(key.public_key()))
+        return cls(folder, pki, key)
+
+    @property
+    def ca(self) -> Path:
+        return self.pki.directory / Slot.SERVER.value / "certificate.pem"
+
+    @property
+    def chain(self) -> Path:
+        return self.pki.directory / "issued" / "server" / "update" / "chain.pem"
+
+    def context(self, client: Path | None = None) -> ssl.SSLContext:
+        """Return a client's TLS; `client` is the folder of its certificate."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if client is not None:
+            context.load_cert_chain(client / "chain.pem", client / "key.pem")
+        return context
+
+    def firmware(self, seed: int, *, size: int = 20_000, **options: object) -> Firmware:
+        raw = build_image(seed=seed, code_size=size, **options)  # type: ignore[arg-type]
+        return Firmware(raw, image.sign(raw, Signer(self.key)))
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What the build made, and what devices download."""
+
+    raw: bytes
+    signed: bytes
+
+    @property
+    def md5(self) -> str:
+        """The sketch MD5 that a device reports, whose chip runs in the image's own flash mode."""
+        from otaseal import esp8266
+
+        parsed = esp8266.parse(self.raw)
+        assert parsed.flash_mode is not None
+        return parsed.sketch_md5(parsed.flash_mode)
+
+
+@dataclass
+class Running:
+    """A server that answers; `port` is the devices', `operators` the other one."""
+
+    world: World
+    store: Path
+    process: subprocess.Popen[str]
+    port: int
+    operators: int
+    log: Path
+    token: str = field(repr=False, default="")
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.operators}"
+
+    def stop(self) -> int:
+        """End it as a service manager does, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(SECONDS)
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+
+def start(world: World, store: Path, *options: str | Path, chain: Path | None = None) -> Running:
+    """Start a server for the store on free ports, and return when it says that it is ready."""
+    log = store.with_name(store.name + ".log")
+    command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
+    command += ["--operator-listen", "127.0.0.1:0", "--cert", chain or world.chain]
+    command += ["--key", world.chain.with_name("key.pem"), "--product", f"{PRODUCT}={world.folder / 'signing.pub'}"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [str(one) for one in (*command, *options)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin"},
+        )
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        assert selector.select(SECONDS), "the server does not get ready"
+    line = process.stdout.readline()
+    match = READY.fullmatch(line)
+    assert match, line + log.read_text()
+    now = datetime.now(timezone.utc)
+    _, secret = TokenFile(store).issue("tests", "*", "*", 1, now)
+    return Running(world, store, process, int(match[1]), int(match[2]), log, secret)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response, with header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def talk(context: ssl.SSLContext, port: int, request: bytes) -> Reply:
+    """Send these very bytes over TLS, read to the end of the connection, and return the one response."""
+    with (
+        socket.create_connection(("127.0.0.1", port), SECONDS) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(request)
+        received = bytearray()
+        while piece := connection.recv(65536):
+            received += piece
+    return parse_reply(bytes(received))
+
+
+def parse_reply(data: bytes) -> Reply:
+    head, separator, body = data.partition(b"\r\n\r\n")
+    assert separator, data[:200]
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return Reply(int(status.split(" ")[1]), headers, body)
+
+
+def get(path: str, *lines: str, method: str = "GET", version: str = "1.0") -> bytes:
+    """Return a plain request."""
+    return "\r\n".join([f"{method} {path} HTTP/{version}", "Host: localhost", *lines, "", ""]).encode("latin-1")
+
+
+def as_device(path: str, firmware: Firmware, mac: str = MAC, port: int = 8443, version: str | None = None) -> bytes:
+    """Return what ESP8266httpUpdate of core 3.1.2 sends on a device that runs `firmware` (F28)."""
+    from otaseal import esp8266
+
+    own = ["x-ESP8266-version: " + version] if version else []
+    lines = [
+        f"GET {path} HTTP/1.0",
+        f"Host: localhost:{port}",
+        "User-Agent: ESP8266-http-Update",
+        "Connection: close",
+        "x-ESP8266-Chip-ID: 15729867",
+        f"x-ESP8266-STA-MAC: {mac}",
+        "x-ESP8266-AP-MAC: 5E:CF:7F:F0:04:CB",
+        "x-ESP8266-free-space: 2818048",
+        f"x-ESP8266-sketch-size: {esp8266.parse(firmware.raw).sketch_size}",
+        f"x-ESP8266-sketch-md5: {firmware.md5}",
+        "x-ESP8266-chip-size: 4194304",
+        "x-ESP8266-sdk-version: 2.2.2-dev(38a443e)",
+        "x-ESP8266-mode: sketch",
+        *own,
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what another process is about to do, and fail when it does not."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def run(command: Sequence[str | Path], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run a peer and return how it ended."""
+    return subprocess.run([str(one) for one in command], input=stdin, capture_output=True, timeout=SECONDS, check=False)
