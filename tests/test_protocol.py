@@ -56,11 +56,11 @@ EXPECTED = UpdateRequest(
     sdk_version="2.2.2-dev(38a443e)",
 )
 PICO = (
-    b"GET /firmware.bin.signed HTTP/1.0\r\nHost: updates.example\r\nUser-Agent: Pico-http-Update\r\n"
+    b"GET /firmware.bin.signed HTTP/1.0\r\nHost: updates.example\r\nUser-Agent: Pico-HTTP-Update\r\n"
     b"Connection: close\r\nx-Pico-Chip-ID: E6614103E7452D2F\r\nx-Pico-STA-MAC: 28:CD:C1:00:11:22\r\n"
-    b"x-Pico-AP-MAC: 28:CD:C1:00:11:22\r\nx-Pico-mode: sketch\r\nx-Pico-version: 4\r\n\r\n"
+    b"x-Pico-AP-MAC: 28:CD:C1:00:11:22\r\nx-Pico-Mode: sketch\r\nx-Pico-Version: 4\r\n\r\n"
 )
-OLD_PICO = PICO.replace(b"x-Pico-", b"x--").replace(b"Pico-http-Update", b"-http-Update")
+OLD_PICO = PICO.replace(b"x-Pico-", b"x--").replace(b"Pico-HTTP-Update", b"-http-Update")
 ESP32 = (
     b"GET /firmware.bin.signed HTTP/1.0\r\nHost: updates.example\r\nUser-Agent: ESP32-http-Update\r\n"
     b"Connection: close\r\nCache-Control: no-cache\r\nx-ESP32-STA-MAC: 24:0A:C4:00:11:22\r\n"
@@ -100,11 +100,12 @@ def parsed(wire: bytes) -> UpdateRequest:
         (ESP8266.replace(b"mode: sketch", b"mode: version"), replace(EXPECTED, mode="version")),
         (PICO, PICO_EXPECTED),
         (OLD_PICO, PICO_EXPECTED),
-        (PICO.replace(b"version: 4", b"version: "), replace(PICO_EXPECTED, version=None)),
+        (PICO.replace(b"Version: 4", b"Version: "), replace(PICO_EXPECTED, version=None)),
         (ESP32, ESP32_EXPECTED),
         (CURL, UpdateRequest("GET")),
         (CURL.replace(b"GET", b"HEAD"), UpdateRequest("HEAD")),
         (CURL.replace(b"curl/8.5.0", b"ESP8266-http-Update"), UpdateRequest("GET", "esp8266")),
+        (CURL.replace(b"curl/8.5.0", b"Pico-HTTP-Update"), UpdateRequest("GET", "pico")),
     ],
 )
 def test_what_clients_send(wire: bytes, expected: UpdateRequest) -> None:

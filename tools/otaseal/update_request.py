@@ -25,14 +25,19 @@ FILE_NAME = "firmware.bin.signed"
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
-# Early releases of arduino-pico left the name out: "x--mode".
+# Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
 _PREFIXES = {
     "x-esp8266-": "esp8266",
     "x-pico-": "pico",
     "x-esp32-": "esp32",
     "x--": "pico",
 }  # early arduino-pico: "x--"
-_AGENTS = {"esp8266-http-update": "esp8266", "pico-http-update": "pico", "esp32-http-update": "esp32"}
+_AGENTS = {
+    "esp8266-http-update": "esp8266",
+    "esp32-http-update": "esp32",
+    "pico-http-update": "pico",
+    "-http-update": "pico",
+}
 _MODES = {
     "sketch": "sketch",
     "version": "version",
