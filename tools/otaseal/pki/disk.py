@@ -39,12 +39,10 @@ def make_private_directory(path: Path) -> None:
 def locked(directory: Path) -> Iterator[None]:
     """Hold `directory` alone: who else wants to write there waits. The lock ends with the process, however it ends."""
     try:
-        descriptor = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, files.PRIVATE_MODE)
+        descriptor = _lock(directory / LOCK_FILE)
     except OSError as error:
         raise SystemFaultError(f"'{directory}' cannot be locked: {error.strerror}", "check its permissions") from error
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -54,3 +52,14 @@ def sweep(directory: Path) -> None:
     """Remove what a killed replacement left in `directory` and below; only for who holds the lock."""
     for path in directory.rglob(".*.tmp"):
         files.remove(path)
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, files.PRIVATE_MODE)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,257 @@
+"""Kills, failing disks and full ones at every step of publish, promote and rollback: the old state or the new one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from otaseal.channels import Channel, Pointer
+from otaseal.errors import ConflictError, OtasealError, SystemFaultError
+from otaseal.release import Release, serialise
+from otaseal.store import Store
+from otaseal.store_check import audit_lines, check, sweep
+from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before
+from support.releases import View, make_release, view
+
+THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
+LARGE, SMALL, OTHER = os.urandom(20_000), os.urandom(100), os.urandom(5_000)
+FIRST = make_release("1.0.0", LARGE, SMALL)
+SECOND = make_release("1.1.0", OTHER)
+THIRD = make_release("2.0.0", LARGE + b"!", SMALL)
+BLOBS = {FIRST: (LARGE, SMALL), SECOND: (OTHER,), THIRD: (LARGE + b"!", SMALL)}
+MAX_CALLS = 1000
+
+Operation = Callable[[Store], object]
+
+
+def publishing(release: Release) -> Operation:
+    return lambda store: store.publish(release, BLOBS[release], "alice")
+
+
+def pointing(version: str, expected: int, channel: str = "stable", percent: int = 100) -> Operation:
+    return lambda store: store.point("blink", channel, Pointer(version, percent, "salt"), expected=expected, by="alice")
+
+
+def rolling_back(expected: int) -> Operation:
+    return lambda store: store.rollback("blink", "stable", expected=expected, by="alice")
+
+
+LIFE: dict[str, Operation] = {
+    "publish into an empty store": publishing(FIRST),
+    "publish the same again": publishing(FIRST),
+    "point a new channel": pointing("1.0.0", 0),
+    "publish": publishing(SECOND),
+    "roll out to a tenth": pointing("1.1.0", 1, percent=10),
+    "roll out to all": pointing("1.1.0", 2),
+    "publish with a blob that is there": publishing(THIRD),
+    "promote to another channel": pointing("1.1.0", 0, "beta"),
+    "promote": pointing("2.0.0", 3),
+    "roll back": rolling_back(4),
+    "roll back further": rolling_back(5),
+}
+
+
+class NaiveStore(Store):
+    """The store as most people write it first: files written in place, the record before what it needs."""
+
+    def publish(self, release: Release, blobs: object, by: str = "") -> None:
+        given = BLOBS[release]
+        record = self._release_path(release.product, release.version)
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_bytes(serialise(release))
+        for data in given:
+            path = self.blob_path(hashlib.sha256(data).hexdigest())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> Channel:
+        path = self._channel_path(product, channel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(after.to_json())
+        return after
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on copies of the store as it is before it; `before` and `after` are what readers see."""
+
+    base: Store
+    operation: Operation
+    before: View
+    after: View
+
+    def copy(self, place: Path) -> Store:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(self.base.directory, place)
+        return type(self.base)(place)
+
+    def judge(self, store: Store, ended: str) -> None:
+        """Assert that readers see one state or the other, and that the next start and the same again put all right."""
+        seen = view(store)
+        assert seen == self.after if ended == ACKNOWLEDGED else seen in (self.before, self.after)
+        found = sweep(store)
+        assert found.whole, found.problems
+        assert view(store) == seen
+        assert check(store).temporaries == ()
+        assert_audited(store)
+        if ended != ACKNOWLEDGED:
+            try:
+                self.operation(store)
+            except ConflictError:
+                assert seen == self.after
+        assert view(store) == self.after
+        assert check(store).orphans == ()
+        assert_audited(store)
+
+
+def assert_audited(store: Store) -> None:
+    """Every release has its line, every channel that of its generation."""
+    lines = [line for _, line in audit_lines(store) if line]
+    assert {(one["product"], one["version"]) for one in lines if one["event"] == "publish"} == set(view(store)[0])
+    last = {(one["product"], one["channel"]): one["generation"] for one in lines if "generation" in one}
+    assert last == {name: channel.generation for name, channel in view(store)[1].items() if channel}
+
+
+def cases(folder: Path, kind: type[Store] = Store) -> Iterator[tuple[str, Case]]:
+    """Yield each operation of a store's life with the states around it."""
+    base = kind.create(folder / "base")
+    for name, operation in LIFE.items():
+        after = kind(folder / "after")
+        shutil.rmtree(after.directory, ignore_errors=True)
+        shutil.copytree(base.directory, after.directory)
+        operation(after)
+        yield name, Case(base, operation, view(base), view(after))
+        operation(base)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of memory, where flushing is free: kills keep what the kernel has, flushed or not."""
+    shared = Path("/dev/shm")
+    folder = shared / f"otaseal-{os.getpid()}-{tmp_path.name}" if os.access(shared, os.W_OK) else tmp_path / "memory"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def kill_everywhere(
+    folder: Path, kind: type[Store], judge: Callable[[Case, Store, str], None], calls: Set[str] = CHANGING
+) -> int:
+    """Kill at every call of every operation of the life; return the number of kills."""
+    kills = 0
+    for name, case in cases(folder, kind):
+        for call in range(MAX_CALLS):
+            store = case.copy(folder / "case")
+            ended = killed_before(call, lambda store=store, case=case: case.operation(store), calls)
+            judge(case, store, ended)
+            if ended == ACKNOWLEDGED:
+                break
+            assert ended == KILLED
+            kills += 1
+        else:
+            raise AssertionError(f"'{name}' never ended")
+    return kills
+
+
+def test_a_kill_at_any_step_leaves_the_old_state_or_the_new_one(memory: Path) -> None:
+    kills = 0
+    for number, calls in enumerate((CHANGING, ALL) if THOROUGH else (CHANGING,)):
+        (memory / str(number)).mkdir()
+        kills += kill_everywhere(memory / str(number), Store, Case.judge, calls)
+    assert kills >= (1000 if THOROUGH else 300)
+
+
+def test_the_same_kills_break_a_naive_store(memory: Path) -> None:
+    torn: list[str] = []
+
+    def judge(case: Case, store: Store, _: str) -> None:
+        try:
+            seen = view(store)
+        except (OtasealError, AssertionError) as error:
+            torn.append(str(error))
+        else:
+            assert seen in (case.before, case.after)
+
+    kill_everywhere(memory, NaiveStore, judge)
+    assert [one for one in torn if "pointer file is damaged" in one]
+    assert [one for one in torn if one.endswith("is missing")]
+    assert [one for one in torn if one.endswith("is damaged") and "blob" in one]
+
+
+FAULTS = [
+    ("fsync,fdatasync", "EIO"),
+    ("fsync,fdatasync", "ENOSPC"),
+    ("write,pwrite64", "ENOSPC"),
+    ("write,pwrite64", "EIO"),
+    ("openat,open", "ENOSPC"),
+    ("openat,open", "EMFILE"),
+    ("link,linkat", "ENOSPC"),
+    ("rename,renameat,renameat2", "EIO"),
+    ("mkdir,mkdirat", "ENOSPC"),
+    ("ftruncate", "EIO"),
+    ("flock", "ENOLCK"),
+    ("fchmod,chmod,fchmodat", "EROFS"),
+    ("unlink,unlinkat", "EIO"),
+]
+FAULTED = LIFE if THOROUGH else ["publish", "promote", "roll back"]
+
+
+@pytest.mark.parametrize(("calls", "error"), FAULTS)
+def test_a_system_call_that_fails_tears_nothing_and_what_was_not_flushed_is_not_acknowledged(
+    memory: Path, calls: str, error: str
+) -> None:
+    faults = 0
+    for name, case in cases(memory):
+        for number in range(1, MAX_CALLS if name in FAULTED else 1):
+            store = case.copy(memory / "case")
+            action = lambda store=store, case=case: case.operation(store)  # noqa: E731
+            ended, injected = faulted(calls, error, number, action, memory / "log")
+            case.judge(store, ended)
+            if not injected:
+                assert ended == ACKNOWLEDGED
+                break
+            faults += 1
+            if calls.startswith("fsync"):
+                assert ended == REFUSED, "what was not flushed is not on the disk"
+    assert faults or calls == "unlink,unlinkat", "nothing is removed when all goes well"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KB; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("NOT PERMITTED: mounting a small file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_at_any_page_keeps_what_was_acknowledged(memory: Path, small_disk: Path) -> None:
+    refused = 0
+    for name, case in cases(memory):
+        for pages in range(0, 64):
+            store = case.copy(small_disk / "case")
+            space = os.statvfs(small_disk)
+            (small_disk / "filler").write_bytes(bytes((space.f_bavail - pages) * space.f_frsize))
+            ended = ACKNOWLEDGED
+            try:
+                case.operation(store)
+            except SystemFaultError:
+                assert view(store) in (case.before, case.after)
+                refused, ended = refused + 1, REFUSED
+            (small_disk / "filler").unlink()
+            case.judge(store, ended)
+            if ended == ACKNOWLEDGED:
+                break
+        else:
+            raise AssertionError(f"'{name}' never had enough space")
+    assert refused > 10
