@@ -63,7 +63,7 @@ LAYERS = {
     "pki.store": (2, 3),
     "pki": (2, 4),
     "provision": (2, 5),
-    "devices": (2, 1),
+    "devices": (2, 2),
     "store": (2, 5),
     "store_check": (2, 6),
     "store_backup": (2, 7),

@@ -204,9 +204,7 @@ FAULTED = LIFE if THOROUGH else ["publish", "promote", "roll back"]
 
 
 @pytest.mark.parametrize(("calls", "error"), FAULTS)
-def test_a_system_call_that_fails_tears_nothing_and_what_was_not_flushed_is_not_acknowledged(
-    memory: Path, calls: str, error: str
-) -> None:
+def test_a_system_call_that_fails_tears_nothing(memory: Path, calls: str, error: str) -> None:
     faults = 0
     for name, case in cases(memory):
         for number in range(1, MAX_CALLS if name in FAULTED else 1):

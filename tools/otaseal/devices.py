@@ -16,6 +16,7 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 
 from .errors import SystemFaultError
+from .pki.disk import locked
 from .rollout import Counts
 
 __all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting"]
@@ -97,7 +98,7 @@ class Devices:
         self.path = path
         self.limit = limit
         self._lock = threading.Lock()
-        with self._faults():
+        with locked(path.parent), self._faults():  # SQLite waits for nobody where it makes a journal or takes it away
             self._database = sqlite3.connect(path, BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
@@ -113,7 +114,7 @@ class Devices:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with locked(self.path.parent), self._lock, self._faults():
             self._database.close()
 
     def see(self, sighting: Sighting, now: float) -> Device:
@@ -152,7 +153,7 @@ class Devices:
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
         with self._lock, self._faults():
-            return self._row(product, _bounded(device))
+            return self._row(product, device)
 
     def list(self, product: str, channel: str | None = None, limit: int = 1000) -> tuple[Device, ...]:
         """Return a product's devices, last seen first, at most `limit`."""
@@ -171,7 +172,7 @@ class Devices:
     def forget(self, product: str, device: str) -> bool:
         """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
         with self._transaction():
-            done = self._database.execute("DELETE FROM devices WHERE product = ? AND device = ?", (product, device))
+            done = self._database.execute("DELETE FROM devices WHERE product = ? AND device = ?", _key(product, device))
         return done.rowcount > 0
 
     def _prepare(self) -> None:
@@ -190,7 +191,7 @@ class Devices:
         self._database.execute("COMMIT")
 
     def _row(self, product: str, device: str) -> Device | None:
-        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", (product, device)).fetchone()
+        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", _key(product, device)).fetchone()
         return None if row is None else Device(*row)
 
     def _save(self, device: Device) -> None:
@@ -246,3 +247,7 @@ def _offered(known: Device, version: str, expected_md5: str, now: float) -> Devi
 
 def _bounded(text: str) -> str:
     return text[:MAX_CLAIM].encode(errors="replace").decode()
+
+
+def _key(product: str, device: str) -> tuple[str, str]:
+    return _bounded(product), _bounded(device)

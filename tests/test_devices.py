@@ -1,0 +1,263 @@
+"""Devices seen: what they run, whether an update took, and bounds on everything that they say."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otaseal.devices import LAST_SEEN_RESOLUTION, MAX_CLAIM, MAX_JOURNAL_BYTES, Devices, Sighting
+from otaseal.errors import SystemFaultError
+from otaseal.rollout import Counts
+from support import peers
+
+OLD, NEW, OTHER = "0" * 32, "1" * 32, "2" * 32
+FIRST = Sighting("blink", "stable", "mac:A", OLD, "1.0", "A")
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Iterator[Devices]:
+    with Devices(tmp_path / "devices.sqlite") as opened:
+        yield opened
+
+
+def test_a_device_is_known_from_its_first_request(devices: Devices) -> None:
+    assert devices.get("blink", "mac:A") is None
+    seen = devices.see(FIRST, 1000.0)
+    assert (seen.product, seen.channel, seen.device, seen.md5) == ("blink", "stable", "mac:A", OLD)
+    assert (seen.version, seen.mac, seen.first_seen, seen.last_seen) == ("1.0", "A", 1000.0, 1000.0)
+    assert (seen.offered, seen.deliveries, seen.confirmed_at) == (None, 0, None)
+    assert devices.get("blink", "mac:A") == seen
+    assert devices.get("other", "mac:A") is None
+    moved = devices.see(replace(FIRST, channel="beta", version="1.1"), 2000.0)
+    assert (moved.channel, moved.version, moved.first_seen, moved.last_seen) == ("beta", "1.1", 1000.0, 2000.0)
+    assert devices.list("blink", "stable") == ()
+    assert devices.list("blink", "beta") == devices.list("blink") == (moved,)
+
+
+def test_an_update_that_took(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    assert devices.counts("blink", "stable", "2.0", 3.0, 60.0) == Counts(1, 1, 0, 0, 0)
+    assert devices.deliver("blink", "mac:A", "2.0", 3.0) == 1
+    assert devices.counts("blink", "stable", "2.0", 4.0, 60.0) == Counts(1, 1, 1, 0, 0)
+    back = devices.see(replace(FIRST, md5=NEW), 10.0)
+    assert (back.confirmed_at, back.deliveries, back.failed_at, back.delivered_at) == (10.0, 0, None, 3.0)
+    assert devices.counts("blink", "stable", "2.0", 1e6, 60.0) == Counts(1, 1, 1, 1, 0)
+    assert devices.counts("blink", "stable", "1.0", 1e6, 60.0) == Counts(1, 0, 0, 0, 0)
+    assert devices.counts("blink", "beta", "2.0", 1e6, 60.0) == Counts()
+    assert devices.see(replace(FIRST, md5=NEW), 1000.0).confirmed_at == 10.0
+
+
+def test_deliveries_are_counted_until_the_md5_changes(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    for count in (1, 2, 3):
+        devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+        assert devices.deliver("blink", "mac:A", "2.0", 3.0) == count
+        assert devices.see(FIRST, 4.0).deliveries == count
+    assert devices.see(FIRST, 5.0).failed_at == 4.0
+    assert devices.counts("blink", "stable", "2.0", 5.0, 60.0) == Counts(1, 1, 1, 0, 1)
+    assert devices.see(replace(FIRST, md5=OTHER), 6.0).deliveries == 0, "flashed by cable: it may be tried again"
+    devices.offer("blink", "mac:A", "2.0", NEW, 7.0)
+    assert devices.deliver("blink", "mac:A", "2.0", 7.0) == 1
+    healed = devices.see(replace(FIRST, md5=NEW), 8.0)
+    assert (healed.failed_at, healed.confirmed_at) == (None, 8.0)
+
+
+def test_a_new_release_starts_a_new_count(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    devices.deliver("blink", "mac:A", "2.0", 3.0)
+    devices.see(FIRST, 4.0)
+    devices.offer("blink", "mac:A", "3.0", OTHER, 5.0)
+    assert devices.deliver("blink", "mac:A", "2.0", 6.0) == 0, "a slow download of the release before"
+    known = devices.get("blink", "mac:A")
+    assert known is not None
+    assert (known.offered, known.deliveries, known.delivered_at, known.failed_at) == ("3.0", 0, None, None)
+
+
+def test_silence_after_a_delivery_is_failure_when_patience_ends(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    devices.deliver("blink", "mac:A", "2.0", 100.0)
+    assert devices.counts("blink", "stable", "2.0", 159.9, 60.0).failed == 0
+    assert devices.counts("blink", "stable", "2.0", 160.0, 60.0).failed == 1
+    devices.see(replace(FIRST, md5=NEW), 500.0)
+    assert devices.counts("blink", "stable", "2.0", 600.0, 60.0).failed == 0
+
+
+def test_a_request_without_md5_says_nothing_about_updates(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    devices.deliver("blink", "mac:A", "2.0", 3.0)
+    seen = devices.see(replace(FIRST, md5=""), 4.0)
+    assert (seen.md5, seen.deliveries, seen.failed_at) == (OLD, 1, None)
+
+
+def test_unknown_devices_are_not_made_by_answers(devices: Devices) -> None:
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    assert devices.deliver("blink", "mac:A", "2.0", 2.0) == 0
+    assert devices.list("blink") == ()
+    devices.see(FIRST, 1.0)
+    assert devices.forget("blink", "mac:A")
+    assert not devices.forget("blink", "mac:A")
+    assert devices.list("blink") == ()
+
+
+def test_the_same_again_soon_is_not_written(devices: Devices) -> None:
+    devices.see(FIRST, 1000.0)
+    assert devices.see(FIRST, 1000.0 + LAST_SEEN_RESOLUTION / 2).last_seen == 1000.0
+    assert devices.see(replace(FIRST, version="2"), 1000.0 + LAST_SEEN_RESOLUTION / 2).last_seen > 1000.0
+    assert devices.see(FIRST, 1000.0 + 2 * LAST_SEEN_RESOLUTION).last_seen == 1000.0 + 2 * LAST_SEEN_RESOLUTION
+    assert devices.see(FIRST, 5.0).last_seen == 5.0, "a clock that was set back"
+
+
+def test_a_flood_of_invented_devices_does_not_push_out_a_fleet(tmp_path: Path) -> None:
+    with Devices(tmp_path / "d", limit=50) as devices:
+        fleet = [f"mac:{number}" for number in range(20)]
+        for name in fleet:
+            devices.see(replace(FIRST, device=name), 1.0)
+            devices.offer("blink", name, "2.0", NEW, 2.0)
+            devices.deliver("blink", name, "2.0", 3.0)
+        for number in range(500):
+            devices.see(replace(FIRST, device=f"invented:{number}"), 10.0 + number)
+            assert len(devices.list("blink")) <= 50
+        known = {one.device for one in devices.list("blink")}
+        assert known > set(fleet)
+        assert "invented:499" in known
+        assert "invented:0" not in known
+        for number in range(100):  # and when there is no room for anybody else, the longest silent goes
+            name = f"taken:{number}"
+            devices.see(replace(FIRST, device=name), 2000.0 + number)
+            devices.offer("blink", name, "2.0", NEW, 2.0)
+            devices.deliver("blink", name, "2.0", 3.0)
+        known = {one.device for one in devices.list("blink")}
+        assert len(known) <= 50
+        assert "taken:99" in known
+        assert not known & set(fleet)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(max_size=2 * MAX_CLAIM), min_size=6, max_size=6))
+def test_whatever_a_device_says_is_kept_bounded(devices: Devices, claims: list[str]) -> None:
+    seen = devices.see(Sighting(*claims), 1.0)
+    assert devices.get(seen.product, claims[2]) == seen
+    devices.offer(seen.product, claims[2], "2.0", NEW, 2.0)
+    assert devices.deliver(seen.product, claims[2], "2.0", 3.0) == 1
+    assert all(len(text) <= MAX_CLAIM for text in (seen.product, seen.device, seen.md5, seen.version, seen.mac))
+    assert devices.forget(seen.product, claims[2])
+    assert devices.get(seen.product, seen.device) is None
+
+
+def test_lone_surrogates_and_injection_are_text(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    evil = devices.see(replace(FIRST, device="'; DROP TABLE devices; --", version="\udcff\0"), 1.0)
+    assert evil.version == "?\0"
+    assert len(devices.list("blink")) == 2
+
+
+def test_lists_are_bounded_and_last_seen_comes_first(devices: Devices) -> None:
+    for number in range(10):
+        devices.see(replace(FIRST, device=f"mac:{number}"), float(number))
+    assert [one.device for one in devices.list("blink", limit=3)] == ["mac:9", "mac:8", "mac:7"]
+    assert [one.device for one in devices.list("blink", "stable", 2)] == ["mac:9", "mac:8"]
+
+
+def _work(path: Path, name: str, count: int) -> None:
+    with Devices(path) as devices:
+        for number in range(count):
+            devices.see(replace(FIRST, device=f"{name}:{number}"), float(number))
+            devices.see(replace(FIRST, device="mac:shared", md5=""), number * 2 * LAST_SEEN_RESOLUTION)
+            devices.offer("blink", "mac:shared", "2.0", NEW, 1.0)
+            devices.deliver("blink", "mac:shared", "2.0", 1.0)
+
+
+def test_processes_share_the_file_and_lose_no_delivery(tmp_path: Path) -> None:
+    path, each = tmp_path / "d", 100
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_work, args=(path, name, each)) for name in ("a", "b", "c")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    with Devices(path) as devices:
+        shared = devices.get("blink", "mac:shared")
+        assert shared is not None
+        assert shared.deliveries == 3 * each
+        assert len(devices.list("blink")) == 3 * each + 1
+
+
+def _open(path: Path, start: Barrier) -> None:
+    start.wait()
+    Devices(path).close()
+
+
+def test_many_make_the_file_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(5):
+        start = context.Barrier(8)
+        openers = [context.Process(target=_open, args=(tmp_path / str(number), start)) for _ in range(8)]
+        for opener in openers:
+            opener.start()
+        for opener in openers:
+            opener.join()
+            assert opener.exitcode == 0
+
+
+def test_what_was_noted_is_there_after_a_kill(tmp_path: Path) -> None:
+    """A kill keeps what the kernel has: only a power cut may forget the last seconds."""
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=_work, args=(tmp_path / "d", "a", 100_000))
+    worker.start()
+    with Devices(tmp_path / "d") as devices:
+        while len(devices.list("blink")) < 50:
+            assert worker.is_alive()
+        worker.kill()
+        worker.join()
+        assert len(devices.list("blink")) >= 50
+        assert devices.see(FIRST, 1.0).device == "mac:A"
+
+
+def test_sqlite_finds_the_file_whole_and_its_journal_bounded(devices: Devices) -> None:
+    shell = peers.tool("sqlite3", "sqlite3")
+    for number in range(200):
+        devices.see(replace(FIRST, device=f"mac:{number}"), float(number))
+    asked = "PRAGMA integrity_check; PRAGMA journal_mode; SELECT count(*) FROM devices"
+    done = subprocess.run([shell, str(devices.path), asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["ok", "wal", "200"]
+    assert devices.path.with_name(devices.path.name + "-wal").stat().st_size < MAX_JOURNAL_BYTES
+
+
+@pytest.mark.parametrize("content", [b"no database, and long enough to be one" * 100, b"SQLite format 3\0"])
+def test_a_damaged_file_is_said(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "d").write_bytes(content)
+    with pytest.raises(SystemFaultError, match="cannot be used") as caught:
+        Devices(tmp_path / "d")
+    assert "move the file away" in caught.value.hint
+    assert (tmp_path / "d").read_bytes() == content
+
+
+def test_another_database_is_not_touched(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "d") as other:
+        other.execute("CREATE TABLE mine (a)")
+    other.close()
+    with pytest.raises(SystemFaultError, match="is not this otaseal's list of devices"):
+        Devices(tmp_path / "d")
+    with pytest.raises(SystemFaultError, match="cannot be locked: No such file"):
+        Devices(tmp_path / "missing" / "d")
+
+
+def test_a_closed_file_is_said(tmp_path: Path) -> None:
+    devices = Devices(tmp_path / "d")
+    devices.close()
+    with pytest.raises(SystemFaultError):
+        devices.see(FIRST, 1.0)
