@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import StartServer, publish
 
+from conftest import StartServer, publish
 from otaseal.pki.authority import load_private_key, private_key_pem
 from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot

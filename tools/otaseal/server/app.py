@@ -7,6 +7,7 @@ poll more than the answer itself.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -26,6 +27,7 @@ PIECE = 64 * 1024
 """Bytes handed to the transport at once; the next piece waits until a slow reader has taken them."""
 MAX_PATH = 256
 MAX_REASON = 512
+FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
 Scope = MutableMapping[str, Any]
@@ -69,8 +71,8 @@ class DeviceApp:
             for start in range(0, len(answer.body), PIECE):
                 piece = answer.body[start : start + PIECE]
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-        # By now all but a buffer's worth was taken; who is gone has not got it.
-        arrived = scope["state"]["is_open"]()
+        pending = scope["state"]["pending"]
+        arrived = await _taken(pending) if answer.delivers and answer.device else pending() is not None
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         self._account(scope, answer, 0 if head else len(answer.body), arrived)
 
@@ -174,6 +176,20 @@ class DeviceApp:
             sent=sent or None,
             cut=True if sent and not arrived else None,
         )
+
+
+async def _taken(pending: Callable[[], int | None]) -> bool:
+    """Wait until the client has acknowledged all that was sent, and return whether it has.
+
+    What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
+    """
+    delay, end = FIRST_LOOK, time.monotonic() + PATIENCE
+    while left := pending():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, LAST_LOOK)
+    return left is not None
 
 
 def _plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:

@@ -32,6 +32,8 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_CONNECTIONS = 10_000
 WRITE_BUFFER = 32 * 1024
 """Bytes of an answer that wait for a slow reader; more would be memory, and lost when a connection is closed."""
+KERNEL_BUFFER = 64 * 1024
+"""The same in the kernel, which doubles it; it would grow to megabytes, for a chip whose window is a few kilobytes."""
 BACKLOG = 2048
 
 App = Callable[..., Any]
@@ -62,7 +64,9 @@ def bind(address: str) -> socket.socket:
         raise ConfigError(f"'{address}' is no address to listen on", "write host:port, as in 127.0.0.1:8443")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)  # what it accepts inherits that
+        return listening
     except OSError as error:
         reason = error.strerror or str(error)
         raise SystemFaultError(
@@ -113,6 +117,21 @@ def make_listener(app: App, listening: socket.socket, context: ssl.SSLContext, i
     return Listener(config)
 
 
+def _unacknowledged(connection: Any) -> int:
+    """Return the bytes in the kernel that the other side has not acknowledged; 0 where the system does not say."""
+    try:
+        import fcntl
+        import termios
+    except ModuleNotFoundError:
+        return 0
+    size = bytearray(4)
+    try:
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, size)
+    except OSError:
+        return 0
+    return int.from_bytes(size, sys.byteorder)
+
+
 def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
     """Return uvicorn's protocol class with the limits that it lacks."""
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -130,7 +149,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
             except OtasealError:
                 transport.abort()
                 return
-            self.app_state = {"certificate": certificate, "is_open": lambda: not self.transport.is_closing()}
+            self.app_state = {"certificate": certificate, "pending": self.pending}
             self.expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -177,6 +196,12 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
                 self.stall_timer.cancel()
                 self.stall_timer = None
             super().resume_writing()
+
+        def pending(self) -> int | None:
+            """Return the bytes that the client has not acknowledged, None once it is gone."""
+            if self.transport.is_closing():
+                return None
+            return self.transport.get_write_buffer_size() + _unacknowledged(self.transport.get_extra_info("socket"))
 
         def idle(self) -> bool:
             return self.cycle is None or self.cycle.response_complete
