@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Set
@@ -17,7 +18,7 @@ from otaseal.errors import ConflictError, OtasealError, SystemFaultError
 from otaseal.release import Release, serialise
 from otaseal.store import Store
 from otaseal.store_check import audit_lines, check, sweep
-from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before
+from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before, traced
 from support.releases import View, make_release, view
 
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
@@ -219,6 +220,61 @@ def test_a_system_call_that_fails_tears_nothing(memory: Path, calls: str, error:
             if calls.startswith("fsync"):
                 assert ended == REFUSED, "what was not flushed is not on the disk"
     assert faults or calls == "unlink,unlinkat", "nothing is removed when all goes well"
+
+
+TRACED = "openat,mkdir,write,fsync,link,linkat,rename,ftruncate"
+NAMED = re.compile(r'(?:mkdir|rename|linkat)\(.*?(?:(?<=<)(?P<folder>[^>]+)>, )?"(?P<path>[^"]+)"(?:, \w+)?\) += 0$')
+OPENED = re.compile(r'openat\(.*"(?P<path>[^"]+)", (?P<flags>[A-Z_|]+).*= (?P<fd>\d+)<(?P<real>[^>]*)>')
+ON_DESCRIPTOR = re.compile(r"(?P<call>write|fsync|ftruncate)\((?P<fd>\d+)<(?P<real>[^>]*)>(?:\(deleted\))?[,)]")
+
+
+def unflushed(calls: list[str], existing: Set[str]) -> Iterator[str]:
+    """Yield what a power cut could make of these calls: names of unwritten content, and steps in the wrong order.
+
+    A name counts when its directory was flushed after it; until then, the next name must not be given.
+    """
+    loose: set[str] = set()  # directories with a new name in them
+    dirty: set[str] = set()  # files with content that only memory has
+    descriptors: dict[str, str] = {}
+    for call in calls:
+        name = None
+        if opened := OPENED.match(call):
+            descriptors[opened["fd"]] = opened["real"]
+            if "O_CREAT" in opened["flags"] and opened["path"] not in existing and not opened["path"].endswith(".tmp"):
+                name = opened["path"]
+        elif on := ON_DESCRIPTOR.match(call):
+            (dirty.discard if on["call"] == "fsync" else dirty.add)(on["real"])
+            if on["call"] == "fsync":
+                loose.discard(on["real"])
+        elif named := NAMED.match(call):
+            name = f"{named['folder']}/{named['path']}" if named["folder"] else named["path"]
+            source = re.search(r'^\w+\((?:AT_FDCWD[^,]*, )?"([^"]+)"', call)
+            assert source is not None
+            content = descriptors.get(source[1].removeprefix("/proc/self/fd/"), source[1])
+            if content in dirty:
+                yield f"named before it is flushed: {call}"
+        else:
+            raise AssertionError(f"not understood: {call}")
+        if name is not None:
+            yield from (f"{folder} is not flushed before: {call}" for folder in loose)
+            loose.add(str(Path(name).parent))
+    yield from (f"acknowledged and not flushed: {one}" for one in dirty | loose)
+
+
+@pytest.mark.parametrize(("kind", "safe"), [(Store, True), (NaiveStore, False)])
+def test_a_power_cut_finds_every_step_flushed_before_the_next(memory: Path, kind: type[Store], safe: bool) -> None:
+    found: dict[str, list[str]] = {}
+    for name, case in cases(memory, kind):
+        store = case.copy(memory / "case")
+        existing = {str(path) for path in store.directory.rglob("*")}
+        action = lambda store=store, case=case: case.operation(store)  # noqa: E731
+        calls = traced(TRACED, action, memory / "log")
+        assert len(calls) > 3
+        found[name] = list(unflushed(calls, existing))
+    if safe:
+        assert not any(found.values()), found
+    else:
+        assert all(found.values())
 
 
 @pytest.fixture

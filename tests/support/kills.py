@@ -35,17 +35,26 @@ def faulted(calls: str, error: str, number: int, action: Callable[[], object], l
 
     Return how it ended, and whether it came to that call.
     """
+    inject = f"inject={calls}:error={error}:when={number}"
+    ended = _straced(["-e", f"trace={calls}", "-e", inject, "-o", str(log)], action)
+    return ended, re.search(r"\(INJECTED\)$", log.read_text(), re.MULTILINE) is not None
+
+
+def traced(calls: str, action: Callable[[], object], log: Path) -> list[str]:
+    """Do `action` in a child and return its `calls` that succeeded, in order, descriptors with their paths."""
+    assert _straced(["-y", "-s", "0", "-e", f"trace={calls}", "-o", str(log)], action) == ACKNOWLEDGED
+    return [line for line in log.read_text().splitlines() if re.search(r"\) += \d", line)]
+
+
+def _straced(options: list[str], action: Callable[[], object]) -> str:
     strace = peers.tool("strace", "strace")
     child = _fork(lambda: (os.kill(os.getpid(), signal.SIGSTOP), action()))
     os.waitpid(child, os.WUNTRACED)
-    inject = f"inject={calls}:error={error}:when={number}"
-    command = [strace, "-e", f"trace={calls}", "-e", inject, "-o", str(log), "-p", str(child)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+    with subprocess.Popen([strace, *options, "-p", str(child)], stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stderr is not None
         assert "attached" in tracer.stderr.readline()
         os.kill(child, signal.SIGCONT)
-        ended = _outcome(child)
-    return ended, re.search(r"\(INJECTED\)$", log.read_text(), re.MULTILINE) is not None
+        return _outcome(child)
 
 
 def _fork(action: Callable[[], object]) -> int:

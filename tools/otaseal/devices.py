@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from .errors import SystemFaultError
@@ -119,7 +119,7 @@ class Devices:
 
     def see(self, sighting: Sighting, now: float) -> Device:
         """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
-        claim = Sighting(*map(_bounded, astuple(sighting)))
+        claim = Sighting(*map(_bounded, vars(sighting).values()))
         known = self.get(claim.product, claim.device)
         if known is not None and _says_nothing_new(known, claim, now):
             return known
@@ -229,8 +229,8 @@ def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
 def _seen(known: Device | None, claim: Sighting, now: float) -> Device:
     """Return what is known of a device after it said `claim`; without an MD5 it says nothing about updates."""
     if known is None:
-        return Device(**asdict(claim), first_seen=now, last_seen=now)
-    now_known = replace(known, **asdict(claim), last_seen=now)
+        return Device(**vars(claim), first_seen=now, last_seen=now)
+    now_known = replace(known, **vars(claim), last_seen=now)
     if not claim.md5:
         return replace(now_known, md5=known.md5)
     if known.expected_md5 and claim.md5 == known.expected_md5:
@@ -246,7 +246,7 @@ def _offered(known: Device, version: str, expected_md5: str, now: float) -> Devi
 
 
 def _bounded(text: str) -> str:
-    return text[:MAX_CLAIM].encode(errors="replace").decode()
+    return text if len(text) <= MAX_CLAIM and text.isascii() else text[:MAX_CLAIM].encode(errors="replace").decode()
 
 
 def _key(product: str, device: str) -> tuple[str, str]:
