@@ -1,0 +1,122 @@
+"""Devices with certificates: only they get firmware, the certificate is who they are, and revoking ends it at once."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from conftest import StartServer, operator, publish
+from otaseal.pki.profile import Role
+from support import peers
+from support.servers import Running, World, as_device, get, run, talk, until
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def guarded(world: World, start_server: StartServer) -> Running:
+    server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
+    publish(server, "1.0", world.firmware(1).signed)
+    return server
+
+
+def device(world: World, name: str, folder: Path) -> Path:
+    """Return a copy of a new device's key and chain: revoking sets the store's own aside."""
+    return Path(shutil.copytree(world.pki.issue_device(name, now=NOW), folder / name))
+
+
+def test_only_devices_with_a_certificate_get_firmware(world: World, guarded: Running, tmp_path: Path) -> None:
+    kitchen = device(world, "kitchen", tmp_path)
+    request = get("/firmware.bin.signed")
+    assert talk(world.context(kitchen), guarded.port, request).body == world.firmware(1).signed
+    stranger = device(World.create(tmp_path / "other", world.key), "kitchen", tmp_path / "strangers")
+    operator_folder = Path(shutil.copytree(world.pki.issue_operator("an-operator", now=NOW), tmp_path / "an-operator"))
+    for folder in (None, stranger, operator_folder):
+        with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
+            talk(world.context(folder), guarded.port, request)
+    curl = [
+        peers.tool("curl", "curl"),
+        "-sS",
+        "--cacert",
+        world.ca,
+        f"https://localhost:{guarded.port}/firmware.bin.signed",
+    ]
+    assert run(curl).stdout == b""
+    with_key = [*curl, "--cert", kitchen / "chain.pem", "--key", kitchen / "key.pem"]
+    assert run(with_key).stdout == world.firmware(1).signed
+
+
+def test_the_certificate_is_the_identity_and_not_the_header(world: World, guarded: Running, tmp_path: Path) -> None:
+    attic = device(world, "attic", tmp_path)
+    old = world.firmware(7)
+    for mac in ("5C:CF:7F:00:00:01", "5C:CF:7F:00:00:02"):
+        talk(world.context(attic), guarded.port, as_device("/firmware.bin.signed", old, mac))
+    seen = operator(guarded).get("/v1/products/blink/devices")["devices"]
+    assert [one["device"] for one in seen] == ["cert:attic"]
+    assert seen[0]["deliveries"] == 2, "another MAC makes no other device, and no fresh start for a loop"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_revoked_certificate_ends_with_the_next_connection(
+    world: World, guarded: Running, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    name = f"lost-{version.name.lower().replace('_', '-')}"
+    folder = device(world, name, tmp_path)
+    context = world.context(folder)
+    context.maximum_version = version
+    request = get("/firmware.bin.signed")
+    assert talk(context, guarded.port, request).status == 200
+    world.pki.revoke(Role.DEVICE, name, now=NOW)
+    with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
+        talk(context, guarded.port, request)
+    until(lambda: any(line.startswith(f"revoked name={name}") for line in guarded.lines()), "not in the log")
+
+
+def test_a_resumed_session_is_no_way_around_a_revocation(world: World, guarded: Running, tmp_path: Path) -> None:
+    folder = device(world, "resuming", tmp_path)
+    session = tmp_path / "session"
+    client = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{guarded.port}", "-tls1_2"]
+    client += [
+        "-CAfile",
+        str(world.ca),
+        "-cert",
+        str(folder / "chain.pem"),
+        "-key",
+        str(folder / "key.pem"),
+        "-ign_eof",
+    ]
+    request = get("/firmware.bin.signed", method="HEAD")
+    first = run([*client, "-sess_out", session], request)
+    again = run([*client, "-sess_in", session], request)
+    assert b"HTTP/1.1 200" in first.stdout
+    assert b"Reused, TLSv1.2" in again.stdout
+    assert b"HTTP/1.1 200" in again.stdout
+    world.pki.revoke(Role.DEVICE, "resuming", now=NOW)
+    refused = run([*client, "-sess_in", session], request)
+    assert b"HTTP" not in refused.stdout
+
+
+def test_a_damaged_list_lets_nobody_in(world: World, start_server: StartServer, tmp_path: Path) -> None:
+    hall = device(world, "hall", tmp_path)
+    listed = tmp_path / "revoked.json"
+    listed.write_bytes(b'{"revoked": {"device": []}}')
+    authority = world.pki.directory / "device-ca" / "certificate.pem"
+    server = start_server("--device-ca", authority, "--revoked", listed)
+    request = get("/firmware.bin.signed")
+    assert talk(world.context(hall), server.port, request).status == 404
+    for damage in (b"", b'{"revoked": {"device": ["xyz"]}}', b"[]", None):
+        listed.unlink() if damage is None else listed.write_bytes(damage)
+        with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
+            talk(world.context(hall), server.port, request)
+    listed.write_bytes(b'{"revoked": {"device": [ ]}}')
+    assert talk(world.context(hall), server.port, request).status == 404
+    assert any(line.startswith("revocations alarm=True") for line in server.lines())
+
+
+def test_reading_back_goes_where_it_can(guarded: Running) -> None:
+    done = publish(guarded, "1.1", guarded.world.firmware(2).signed)
+    assert getattr(done, "confirmed", None) == "operators", "an operator has no device's certificate"

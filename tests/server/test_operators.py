@@ -1,0 +1,326 @@
+"""Operators over real TLS: who may do what, what is refused and why, and what a deployment changes."""
+
+from __future__ import annotations
+
+import json
+import socket
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from conftest import StartServer, operator, publish
+from otaseal import image
+from otaseal.client import Client, Options, load_token
+from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
+from otaseal.pki.profile import Role
+from otaseal.release import Origin
+from otaseal.server.tokens import FAILURES, Gate, Token, TokenFile, digest
+from support.command import process
+from support.images import Signer, build_image
+from support.servers import Reply, Running, World, as_device, get, talk
+
+NOW = datetime.now(timezone.utc)
+
+
+def raw(server: Running, request: bytes) -> Reply:
+    return talk(server.world.context(), server.operators, request)
+
+
+def upload(server: Running, body: bytes, *lines: str, version: str = "9.9", token: str | None = None) -> Reply:
+    credentials = f"Authorization: Bearer {server.token if token is None else token}"
+    path = f"/v1/products/blink/releases/{version}?created=2030-01-01T00:00:00Z"
+    head = get(path, credentials, *(lines or (f"Content-Length: {len(body)}",)), method="PUT")
+    return raw(server, head + body)
+
+
+def refusal(reply: Reply, status: int) -> str:
+    answer = json.loads(reply.body)
+    assert reply.status == status, answer
+    assert set(answer) == {"error", "hint"}
+    return str(answer["error"])
+
+
+def test_publish_promote_roll_back(server: Running) -> None:
+    one, two, three = (server.world.firmware(seed) for seed in (1, 2, 3))
+    publish(server, "1.0", one.signed)
+    publish(server, "2.0", two.signed, channel="beta")
+    client = operator(server)
+
+    def served(channel: str) -> bytes:
+        return talk(server.world.context(), server.port, get(f"/blink/{channel}/firmware.bin.signed")).body
+
+    assert (served("stable"), served("beta")) == (one.signed, two.signed)
+    answer = client.post("/v1/products/blink/channels/stable/promote", {"from": "beta"})
+    assert (answer["before"], answer["channel"]["version"], answer["channel"]["previous"]) == ("1.0", "2.0", "1.0")
+    assert served("stable") == two.signed
+    assert client.post("/v1/products/blink/channels/stable/rollback", {})["channel"]["version"] == "1.0"
+    assert served("stable") == one.signed
+    publish(server, "3.0", three.signed, percent=0)
+    assert served("stable") == one.signed, "nobody is meant yet"
+    assert client.post("/v1/products/blink/channels/stable/percent", {"percent": 100})["channel"]["percent"] == 100
+    assert served("stable") == three.signed
+    listed = client.get("/v1/products/blink/releases")
+    assert [one["version"] for one in listed["releases"]].count("3.0") == 1
+    assert len(listed["releases"]) == 3
+
+
+def test_a_rollout_reaches_more_and_never_fewer(server: Running) -> None:
+    old, new = server.world.firmware(1), server.world.firmware(2)
+    publish(server, "1.0", old.signed)
+    publish(server, "2.0", new.signed, percent=20)
+    macs = [f"5C:CF:7F:00:00:{n:02X}" for n in range(40)]
+
+    def meant() -> set[str]:
+        context, path = server.world.context(), "/blink/firmware.bin.signed"
+        head = {mac: as_device(path, old, mac).replace(b"GET ", b"HEAD ") for mac in macs}
+        return {mac for mac in macs if talk(context, server.port, head[mac]).status == 200}
+
+    few = meant()
+    operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": 60})
+    more = meant()
+    assert 0 < len(few) < len(more) < 40
+    assert few < more
+
+
+def test_the_same_release_again_is_the_same(server: Running) -> None:
+    signed = server.world.firmware(1).signed
+    publish(server, "1.0", signed)
+    publish(server, "1.0", signed)
+    with pytest.raises(InputError, match="exists already"):
+        publish(server, "1.0", server.world.firmware(2).signed)
+
+
+def test_what_devices_would_refuse_is_refused_here_and_there(server: Running, other_rsa_key: rsa.RSAPrivateKey) -> None:
+    good = server.world.firmware(2)
+    publish(server, "2.0", good.signed)
+    newer = build_image(seed=3, code_size=5000)
+    cases = {
+        "not signed": good.raw,
+        "another key|does not fit|none of": image.sign(newer, Signer(other_rsa_key)),
+        "cut short|damaged|trailer": good.signed[:-100],
+        "flash mode": image.sign(build_image(seed=4, mode="qio"), Signer(server.world.key)),
+        "flash size": image.sign(build_image(seed=4, size="1M"), Signer(server.world.key)),
+        "signed twice": good.signed + image.parse(good.signed).signature + (256).to_bytes(4, "little"),
+        "over the limit": bytes(4 * 1024 * 1024 + 1),
+    }
+    import re
+
+    for message, body in cases.items():
+        with pytest.raises(InputError, match=message):
+            publish(server, "3.0", body)
+        said = refusal(upload(server, body), 422)
+        assert re.search(message, said), (message, said)
+    older = server.world.firmware(5).signed
+    with pytest.raises(InputError, match="older than the current"):
+        publish(server, "1.0", older)
+    publish(server, "1.0", older, allow_downgrade=True)
+    assert any("downgrade=True" in line for line in server.lines())
+
+
+def test_uploads_out_of_bounds_are_refused_before_they_are_read(server: Running) -> None:
+    big = 100 * 1024 * 1024
+    assert "104857600 bytes" in refusal(upload(server, b"", f"Content-Length: {big}"), 413)
+    assert "without Content-Length" in refusal(upload(server, b"", "Transfer-Encoding: chunked"), 411)
+    lines = ("Content-Length: 10", "X-Otaseal-Parts: 5,6")
+    assert "do not add up" in refusal(upload(server, b"0123456789", *lines), 400)
+    for version in ("..", "a%2Fb", "%00", "a" * 65):
+        assert upload(server, b"x", version=version).status in (400, 404, 422)
+
+
+def test_wrong_credentials_open_nothing(server: Running, tmp_path: Path) -> None:
+    publish(server, "1.0", server.world.firmware(1).signed)
+    tokens = TokenFile(server.store)
+    _, expired = tokens.issue("old", "*", "*", 1, NOW - timedelta(days=3))
+    listing = "/v1/products/blink/releases"
+    wrong = ["", "Basic " + server.token, "Bearer", "Bearer ", "Bearer " + server.token[:-1], "Bearer " + expired]
+    wrong += [f"Bearer {server.token}x", f"Bearer {digest(server.token)}", server.token]
+    assert len(wrong) < FAILURES
+    for credentials in wrong:
+        reply = raw(server, get(listing, f"Authorization: {credentials}"))
+        assert refusal(reply, 401) == "no valid token"
+        assert reply.headers["www-authenticate"] == "Bearer"
+    assert raw(server, get(listing, f"Authorization: Bearer {server.token}")).status == 200
+    for _ in range(FAILURES):
+        raw(server, get(listing))
+    assert "too many wrong credentials" in refusal(raw(server, get(listing)), 429)
+    for secret in (server.token, expired):
+        assert secret not in server.log.read_text()
+        assert secret not in (server.store / "tokens.json").read_text()
+    assert (server.store / "tokens.json").stat().st_mode & 0o077 == 0
+
+
+def test_tokens_keep_to_their_product_and_channel(server: Running) -> None:
+    tokens = TokenFile(server.store)
+    _, beta = tokens.issue("ci", "blink", "beta", 1, NOW)
+    _, lamp = tokens.issue("other", "lamp", "*", 1, NOW)
+    firmware, created = server.world.firmware(1), NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def deploy(token: str, channel: str) -> None:
+        operator(server, token).deploy([firmware.signed], Origin("blink", "1.0", created), Options(channel))
+
+    deploy(beta, "beta")
+    with pytest.raises(InputError, match="token 'ci' is not for product 'blink', channel 'stable'"):
+        deploy(beta, "stable")
+    with pytest.raises(InputError, match="token 'other' is not for product 'blink'"):
+        deploy(lamp, "beta")
+    for path in ("promote", "rollback", "percent"):
+        with pytest.raises(InputError, match="is not for"):
+            operator(server, beta).post(f"/v1/products/blink/channels/stable/{path}", {"from": "beta", "percent": 1})
+    (mine,) = [one for one in tokens.list() if one.name == "ci"]
+    tokens.revoke(mine.id)
+    with pytest.raises(InputError, match="no valid token"):
+        deploy(beta, "beta")
+
+
+def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, start_server: StartServer) -> None:
+    folder = world.pki.issue_operator("workbench", now=NOW)
+    server = start_server("--operator-ca", world.pki.directory / "operator-ca" / "certificate.pem")
+    certificate = (folder / "chain.pem", folder / "key.pem")
+    client = Client(server.url, None, world.ca, certificate)
+    created = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+    client.deploy([world.firmware(1).signed], Origin("blink", "1.0", created), Options())
+    assert any("by=certificate:workbench" in line for line in server.lines())
+    with pytest.raises(InputError, match="no valid token"):
+        Client(server.url, None, world.ca).get("/v1/products")
+    device = world.pki.issue_device("a-device", now=NOW)
+    with pytest.raises(OtasealError):
+        Client(server.url, None, world.ca, (device / "chain.pem", device / "key.pem")).get("/v1/products")
+    # What was revoked is set aside, so the files are kept in memory for this last call.
+    kept = [one.read_bytes() for one in certificate]
+    world.pki.revoke(Role.OPERATOR, "workbench", now=NOW)
+    copies = [server.store.with_name(name) for name in ("kept.pem", "kept.key")]
+    for path, data in zip(copies, kept, strict=True):
+        path.write_bytes(data)
+    with pytest.raises(SystemFaultError):
+        Client(server.url, None, world.ca, (copies[0], copies[1])).get("/v1/products")
+    assert any(line.startswith("revoked name=workbench") for line in server.lines())
+
+
+def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
+    server = start_server()
+    elsewhere = start_server("--operator-listen", "127.0.0.2:0", store="elsewhere")  # an address not in its certificate
+    with pytest.raises(VerificationError, match="does not hold"):
+        Client(server.url, server.token).get("/v1/products")
+    with pytest.raises(VerificationError, match="does not hold"):
+        Client(f"https://127.0.0.2:{elsewhere.operators}", server.token, server.world.ca).get("/v1/products")
+    with pytest.raises(SystemFaultError, match="cannot be reached"):
+        Client("https://localhost:1", server.token, server.world.ca).get("/v1/products")
+    with pytest.raises(SystemFaultError, match="no JSON"):
+        Client(f"https://localhost:{server.port}", server.token, server.world.ca).get("/v1/products")
+    for url in ("http://localhost", "localhost:8444", "https://localhost/path", "https://", "https://a:b"):
+        with pytest.raises(ConfigError, match=r"is no server|no port"):
+            Client(url)
+    assert server.token not in repr(operator(server))
+    with pytest.raises(InputError, match="holds no token"):
+        load_token(None, {"OTASEAL_TOKEN": "with a space"})
+
+
+def test_the_commands(server: Running, tmp_path: Path) -> None:
+    world = server.world
+    (tmp_path / "firmware.bin.signed").write_bytes(world.firmware(1).signed)
+    (tmp_path / "newer.signed").write_bytes(world.firmware(2).signed)
+    made = process("token", "new", "ci", "--store", server.store, "--product", "blink", cwd=tmp_path).succeeded()
+    (tmp_path / "token").write_text(made.out)
+    environment = {"OTASEAL_SERVER": server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_SERVER_CA": str(world.ca)}
+    environment["OTASEAL_TOKEN_FILE"] = str(tmp_path / "token")
+
+    def run(*arguments: str) -> dict[str, object]:
+        value = process(*arguments, "--json", cwd=tmp_path, **environment).succeeded().json
+        assert isinstance(value, dict)
+        return value
+
+    done = process("deploy", "firmware.bin.signed", "--version", "1.0", cwd=tmp_path, **environment).succeeded()
+    assert "channel 'stable': nothing -> 1.0, for every device" in done.out
+    assert done.err == "", "no progress bar without a terminal"
+    assert run("deploy", "newer.signed", "--version", "1.1")["before"] == "1.0"
+    assert run("rollback")["channel"]["version"] == "1.0"  # type: ignore[index]
+    assert run("promote", "--version", "1.1", "--percent", "10")["channel"]["percent"] == 10  # type: ignore[index]
+    assert run("promote", "--percent", "50")["channel"]["percent"] == 50  # type: ignore[index]
+    talk(world.context(), server.port, as_device("/firmware.bin.signed", world.firmware(1)))
+    assert "runs 1.0" in process("devices", cwd=tmp_path, **environment).succeeded().out
+    assert "release  1.1" in process("releases", cwd=tmp_path, **environment).succeeded().out
+    (row,) = [one for one in json.loads(process("token", "list", "--store", server.store, "--json", cwd=tmp_path).out)
+              if one["name"] == "ci"]  # fmt: skip
+    assert "sha256" not in row
+    process("token", "revoke", row["id"], "--store", server.store, cwd=tmp_path).succeeded()
+    process("releases", cwd=tmp_path, **environment).failed(1, "the server refuses: no valid token")
+    process("deploy", "newer.signed", cwd=tmp_path, **environment).failed(2, "the release has no version")
+    environment.pop("OTASEAL_SERVER")
+    process("releases", cwd=tmp_path, **environment).failed(2, "no server is given")
+
+
+def test_the_version_comes_from_git(server: Running, tmp_path: Path) -> None:
+    import subprocess
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "firmware.bin.signed").write_bytes(server.world.firmware(1).signed)
+    git("init", "-q")
+    git("add", "firmware.bin.signed")
+    git("commit", "-qm", "first")
+    git("tag", "v3.1.4")
+    environment = {"OTASEAL_SERVER": server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_SERVER_CA": str(server.world.ca)}
+    done = process("deploy", "firmware.bin.signed", "--json", cwd=tmp_path, OTASEAL_TOKEN=server.token, **environment)
+    assert done.succeeded().json["version"] == "v3.1.4"
+    (tmp_path / "firmware.bin.signed").write_bytes(server.world.firmware(2).signed)
+    done = process("deploy", "firmware.bin.signed", "--json", cwd=tmp_path, OTASEAL_TOKEN=server.token, **environment)
+    assert done.succeeded().json["version"] == "v3.1.4-dirty"
+    assert operator(server).get("/v1/products/blink/releases")["releases"][0]["dirty"] is True
+
+
+def test_an_unknown_product_is_named(server: Running) -> None:
+    with pytest.raises(InputError, match="no product 'lamp'"):
+        operator(server).deploy([b"x"], Origin("lamp", "1.0", NOW.strftime("%Y-%m-%dT%H:%M:%SZ")), Options())
+
+
+def test_token_files(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path)
+    token, secret = tokens.issue("ci", "blink", "*", 1, NOW)
+    assert len(secret) == len("otaseal_") + 43, "256 bits"
+    assert TokenFile(tmp_path).find(secret, NOW) == token
+    assert TokenFile(tmp_path).find(secret, NOW + timedelta(days=1, seconds=1)) is None
+    assert secret not in repr(tokens)
+    for name, product, channel, days in (
+        ("", "*", "*", 1),
+        ("*", "*", "*", 1),
+        ("a", "../x", "*", 1),
+        ("a", "b", "c", 0),
+    ):
+        with pytest.raises(ConfigError):
+            tokens.issue(name, product, channel, days, NOW)
+    for damage in (b"", b"[]", b'{"format": 2, "tokens": []}', b'{"format": 1, "tokens": [{}]}', b"{" * 100_000):
+        tokens.path.write_bytes(damage)
+        with pytest.raises(InputError):
+            TokenFile(tmp_path).find(secret, NOW)
+    assert Token("i", "n", "p", "*", "2030-01-01T00:00:00+00:00", "00").covers("p", "x")
+
+
+def test_the_gate_forgets() -> None:
+    moment = [0.0]
+    gate = Gate(clock=lambda: moment[0])
+    for _ in range(FAILURES):
+        assert not gate.shut("192.0.2.1")
+        gate.failed("192.0.2.1")
+    assert gate.shut("192.0.2.1")
+    assert not gate.shut("192.0.2.2")
+    moment[0] = 61
+    assert not gate.shut("192.0.2.1")
+
+
+def test_an_upload_that_stops_takes_nothing_away(server: Running) -> None:
+    head = get(
+        "/v1/products/blink/releases/1.0?created=2030-01-01T00:00:00Z",
+        f"Authorization: Bearer {server.token}",
+        "Content-Length: 50000",
+        method="PUT",
+    )
+    with (
+        socket.create_connection(("127.0.0.1", server.operators), 10) as raw_socket,
+        server.world.context().wrap_socket(raw_socket, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(head + b"x" * 1000)
+    publish(server, "1.0", server.world.firmware(1).signed)
