@@ -18,7 +18,9 @@ __all__ = ["otaseal"]
 COMMANDS = [[], ["key"], ["key", "new"], ["key", "show"], ["certs"], ["certs", "pack"], ["certs", "list"]]
 COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"], ["init"], ["pki"]]
 COMMANDS += [["pki", action] for action in ("server", "device", "operator", "list", "check")]
-COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export")]
+COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export", "import")]
+COMMANDS += [["serve"], ["deploy"], ["releases"], ["promote"], ["rollback"], ["devices"], ["token"], ["store"]]
+COMMANDS += [["token", verb] for verb in ("new", "list", "revoke")]
 
 
 def test_every_option_is_shown_with_its_default(otaseal: Command) -> None:

@@ -103,7 +103,8 @@ LAYERS = {
     "hooks.verify_updates": (5, 3),
     "hooks.sign_firmware": (5, 3),
     "hooks.pack_certs": (5, 2),
-    "hooks.ship": (5, 1),
+    "hooks.deploy": (5, 1),
+    "hooks.ship": (5, 2),
 }
 PEOPLE = 5
 

@@ -22,6 +22,12 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "expired_certs": (("keep", "keep"), ("refuse", "refuse"), ("drop", "drop")),
     "unusable_certs": (("refuse", "refuse"), ("drop", "drop"), ("auto", "auto")),
     "uploadfs": (("on-change", "on-change"), ("notify", "notify"), ("on-change", "on-change")),
+    "server": (("https://a", "https://a"), ("https://b:1", "https://b:1"), ("https://[::1]:2", "https://[::1]:2")),
+    "server_ca": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("my cas/c.pem", "my cas/c.pem")),
+    "product": (("a", "a"), ("b", "b"), ("c", "c")),
+    "channel": (("a", "a"), ("b", "b"), ("c", "c")),
+    "version": (("1.0", "1.0"), ("v2-dirty", "v2-dirty"), ("3", "3")),
+    "token_file": (("a", "a"), ("b", "b"), ("~/my tokens/c", "~/my tokens/c")),
 }
 
 

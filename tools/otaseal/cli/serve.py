@@ -49,22 +49,29 @@ def register(subparsers: common.Subparsers) -> None:
     )
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
-    tokens = subparsers.add_parser("token", help="make, list and revoke the tokens of operators", description="Tokens.")
+    tokens = subparsers.add_parser(
+        "token",
+        help="make, list and revoke the tokens of operators",
+        description="Make, list and revoke the tokens of operators, on the server itself.",
+        epilog="example: otaseal token new ci --store /var/lib/otaseal --product blink",
+    )
     verbs = tokens.add_subparsers(metavar="<verb>", required=True, parser_class=type(tokens))
     new = common.command(
         verbs,
         "new",
         _token_new,
         "make a token, which is shown once",
-        "otaseal token new ci --store DIR --product blink",
+        "otaseal token new ci --store /var/lib/otaseal --product blink",
     )
     new.add_argument("name", help="whose it is, for the log")
     new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
     new.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
     new.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long it lasts; default: {DEFAULT_DAYS}")
-    listed = common.command(verbs, "list", _token_list, "list the tokens", "otaseal token list --store DIR")
+    listed = common.command(
+        verbs, "list", _token_list, "list the tokens", "otaseal token list --store /var/lib/otaseal"
+    )
     revoke = common.command(
-        verbs, "revoke", _token_revoke, "end a token at once", "otaseal token revoke 1a2b3c4d --store DIR"
+        verbs, "revoke", _token_revoke, "end a token at once", "otaseal token revoke 1a2b3c4d --store /var/lib/otaseal"
     )
     revoke.add_argument("id", help="as otaseal token list shows it")
     for parser in (new, listed, revoke):

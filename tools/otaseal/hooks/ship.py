@@ -1,4 +1,4 @@
-"""post: the target `uploadall`, and certificates that follow the firmware to the device when they have changed.
+"""post: the targets `uploadall` and `deploy`, and certificates that follow the firmware when they have changed.
 
 `uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, certificates that have changed since
 they were last shipped from this environment are named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build
+from . import build, deploy
 
 __all__ = ["attach"]
 
@@ -28,6 +28,7 @@ def attach(env: build.Env, options: Settings) -> None:
             "write both in one pass: pio run -t uploadall",
         )
     _declare_uploadall(env)
+    deploy.declare(env, options)
     _record_shipping(env)
     if "upload" in wanted and not build.is_test():
         env.AddPostAction("upload", _after_upload(env, options))

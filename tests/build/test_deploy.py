@@ -1,0 +1,71 @@
+"""`pio run -t deploy` on the real PlatformIO, to a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
+from support.pio import Project
+from support.servers import Running, World, get, start, talk
+
+pytestmark = pytest.mark.build
+
+MakeProject = Callable[..., Project]
+
+
+@pytest.fixture
+def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
+    running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
+    yield running
+    assert running.stop() == 0
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+
+
+def served(server: Running) -> bytes:
+    return talk(server.world.context(), server.port, get("/firmware.bin.signed")).body
+
+
+def test_deploy_publishes_what_was_built(
+    project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    (tmp_path / "token").write_text(server.token + "\n")
+    lines = [
+        *opt_in(*ALL_HOOKS),
+        write_key(tmp_path / "signing.key", rsa_key),
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        "custom_otaseal_product = blink",
+        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+    ]
+    made = project(*lines, "custom_otaseal_version = 1.0.0", sources={"main.cpp": SELF_UPDATING})
+    run = made.run("-t", "deploy")
+    assert "channel 'stable': nothing -> 1.0.0, for every device" in run.stdout
+    assert served(server) == made.build("firmware.bin.signed").read_bytes()
+    assert server.token not in run.output
+    assert "deploy" in made.run("--list-targets").stdout
+
+    made.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
+    older = made.run("-t", "deploy", check=False)
+    assert "exists already" in older.stderr
+    made.configure([*lines, "custom_otaseal_version = 1.1.0", "custom_otaseal_channel = beta"])
+    before = served(server)
+    assert "channel 'beta': nothing -> 1.1.0" in made.run("-t", "deploy").stdout
+    assert served(server) == before
+
+
+def test_what_is_missing_is_named(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    made = project(*opt_in("ship"))
+    assert "custom_otaseal_server is not set" in made.run("-t", "deploy", check=False).stderr
+    made.configure([*opt_in("ship"), "custom_otaseal_server = https://localhost:1", "custom_otaseal_version = 1"])
+    assert "custom_otaseal_product is not set" in made.run("-t", "deploy", check=False).stderr
+    named = ["custom_otaseal_server = https://localhost:1", "custom_otaseal_product = blink"]
+    made.configure([*opt_in("ship"), *named])
+    assert "there is no 'firmware.bin.signed'" in made.run("-t", "deploy", check=False).stderr
+    signing = write_key(tmp_path / "signing.key", rsa_key)
+    made.configure([*opt_in("sign_firmware", "ship"), *named, "custom_otaseal_version = 1", signing])
+    assert "cannot be reached" in made.run("-t", "deploy", check=False).stderr
