@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client import Client, Options
-from otaseal.release import Origin
-from support.servers import PRODUCT, Running, World, start
-
-StartServer = Callable[..., Running]
-Publish = Callable[..., object]
+from support.servers import Running, StartServer, World, start
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +38,3 @@ def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
 def server(start_server: StartServer) -> Running:
     """Return a server without releases."""
     return start_server()
-
-
-def operator(server: Running, token: str | None = None) -> Client:
-    return Client(server.url, token or server.token, server.world.ca)
-
-
-def publish(server: Running, version: str, *signed: bytes, **options: object) -> object:
-    """Deploy a release as an operator does, with all that is checked on the way."""
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return operator(server).deploy(signed, Origin(PRODUCT, version, created), Options(**options))  # type: ignore[arg-type]

@@ -10,8 +10,20 @@ import urllib.request
 
 import pytest
 
-from conftest import StartServer, operator, publish
-from support.servers import Reply, Running, World, as_device, get, parse_reply, start, talk, until
+from support.servers import (
+    Reply,
+    Running,
+    StartServer,
+    World,
+    as_device,
+    get,
+    operator,
+    parse_reply,
+    publish,
+    start,
+    talk,
+    until,
+)
 
 OTHER_MAC = "5C:CF:7F:00:00:01"
 

@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-from conftest import publish
 from otaseal.server import listener
-from support.servers import SECONDS, Running, as_device, get, parse_reply, talk
+from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, talk
 
 SILENT = 100
 

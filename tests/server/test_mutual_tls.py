@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import StartServer, operator, publish
 from otaseal.pki.profile import Role
 from support import peers
-from support.servers import Running, World, as_device, get, run, talk, until
+from support.servers import Running, StartServer, World, as_device, get, operator, publish, run, talk, until
 
 NOW = datetime.now(timezone.utc)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from conftest import StartServer, operator, publish
 from otaseal import image
 from otaseal.client import Client, Options, load_token
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
@@ -19,7 +18,7 @@ from otaseal.release import Origin
 from otaseal.server.tokens import FAILURES, Gate, Token, TokenFile, digest
 from support.command import process
 from support.images import Signer, build_image
-from support.servers import Reply, Running, World, as_device, get, talk
+from support.servers import Reply, Running, StartServer, World, as_device, get, operator, publish, talk
 
 NOW = datetime.now(timezone.utc)
 

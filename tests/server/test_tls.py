@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import StartServer, publish
 from otaseal.pki.authority import load_private_key, private_key_pem
 from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
 from support import peers
 from support.command import process
-from support.servers import Running, World, get, run, talk, until
+from support.servers import Running, StartServer, World, get, publish, run, talk, until
 
 CHACHA = {0xCCA8, 0xCCA9}
 

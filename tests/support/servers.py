@@ -18,7 +18,9 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import image, public_keys
+from otaseal.client import Client, Options
 from otaseal.pki.store import Slot, Store
+from otaseal.release import Origin
 from otaseal.server.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
@@ -133,6 +135,10 @@ def start(world: World, store: Path, *options: str | Path, chain: Path | None = 
     return Running(world, store, process, int(match[1]), int(match[2]), log, secret)
 
 
+StartServer = Callable[..., Running]
+"""Takes options of `otaseal serve`, and the name of a store; the fixture ends what it starts."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """A response, with header names in lower case."""
@@ -190,6 +196,16 @@ def as_device(path: str, firmware: Firmware, mac: str = MAC, port: int = 8443, v
         *own,
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def operator(server: Running, token: str | None = None) -> Client:
+    return Client(server.url, token or server.token, server.world.ca)
+
+
+def publish(server: Running, version: str, *signed: bytes, **options: object) -> object:
+    """Deploy a release as an operator does, with all that is checked on the way."""
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return operator(server).deploy(signed, Origin(PRODUCT, version, created), Options(**options))  # type: ignore[arg-type]
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

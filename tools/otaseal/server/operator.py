@@ -45,7 +45,7 @@ MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
 MAX_JSON = 64 * 1024
 MAX_DEVICES = 10_000
 UPLOAD_SECONDS = 300.0
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
 UPLOADS_AT_ONCE = 4
 _PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
 
@@ -417,7 +417,8 @@ async def _drain(request: Request) -> None:
     try:
         stream = request.stream()
         while taken <= MAX_UPLOAD:
-            taken += len(await asyncio.wait_for(stream.__anext__(), max(deadline - time.monotonic(), 0.01)))
+            left = min(deadline - time.monotonic(), DRAIN_PAUSE)
+            taken += len(await asyncio.wait_for(stream.__anext__(), max(left, 0.01)))
     except (StopAsyncIteration, ClientDisconnect, asyncio.TimeoutError, RuntimeError):
         return
 
