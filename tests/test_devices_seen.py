@@ -19,6 +19,9 @@ from otaseal.errors import SystemFaultError
 from otaseal.rollout import Counts
 from support import peers
 
+# The children do nothing but what is tested, whatever threads the test runner has.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 OLD, NEW, OTHER = "0" * 32, "1" * 32, "2" * 32
 FIRST = Sighting("blink", "stable", "mac:A", OLD, "1.0", "A")
 

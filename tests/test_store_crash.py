@@ -22,6 +22,9 @@ from otaseal.store_check import Report, audit_lines, check, sweep
 from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before, traced
 from support.releases import View, make_release, view
 
+# The children do nothing but what is tested, whatever threads the test runner has.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 LARGE, SMALL, OTHER = os.urandom(20_000), os.urandom(100), os.urandom(5_000)
 FIRST = make_release("1.0.0", LARGE, SMALL)

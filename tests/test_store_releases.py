@@ -32,6 +32,9 @@ from otaseal.store_check import audit_lines, check, sweep
 from support.command import Command, otaseal  # noqa: F401
 from support.releases import make_release, view
 
+# The children do nothing but what is tested, whatever threads the test runner has.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 IMAGE, PACKED = b"image" * 1000, b"packed" * 300
 FIRST, SECOND, THIRD = make_release("1.0.0", IMAGE, PACKED), make_release("1.1.0", PACKED), make_release("2.0.0", b"3")
 

@@ -99,7 +99,7 @@ class Devices:
         self.limit = limit
         self._lock = threading.Lock()
         with locked(path.parent), self._faults():  # SQLite waits for nobody where it makes a journal or takes it away
-            self._database = sqlite3.connect(path, BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
             except BaseException:
