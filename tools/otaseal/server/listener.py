@@ -137,6 +137,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class Connection(HttpToolsProtocol):
+        lost = False
         head_bytes = parsed_bytes = 0
         head_timer: asyncio.TimerHandle | None = None
         stall_timer: asyncio.TimerHandle | None = None
@@ -153,6 +154,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
             self.expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            self.lost = True  # older Pythons' transports can be asked nothing any more
             self.cancel_timers()
             super().connection_lost(exc)
 
@@ -186,6 +188,26 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
             self.cancel_head()
             super().on_headers_complete()
 
+        def on_response_complete(self) -> None:
+            # Paused while a body came in: unless it reads again, a closing connection never sees that its client went.
+            self.flow.resume_reading()
+            super().on_response_complete()
+            if self.transport.is_closing():
+                self.end_soon()
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            if self.transport.is_closing():
+                self.end_soon()
+
+        def end_soon(self) -> None:
+            if sys.version_info < (3, 11):  # newer ones have a time-out of their own
+                self.loop.call_later(SHUTDOWN_SECONDS, self.abort_unless_lost)
+
+        def abort_unless_lost(self) -> None:
+            if not self.lost:
+                self.transport.abort()
+
         def pause_writing(self) -> None:
             super().pause_writing()
             if self.stall_timer is None:
@@ -199,7 +221,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
 
         def pending(self) -> int | None:
             """Return the bytes that the client has not acknowledged, None once it is gone."""
-            if self.transport.is_closing():
+            if self.lost or self.transport.is_closing():
                 return None
             return self.transport.get_write_buffer_size() + _unacknowledged(self.transport.get_extra_info("socket"))
 
