@@ -157,6 +157,9 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
             self.lost = True  # older Pythons' transports can be asked nothing any more
             self.cancel_timers()
             super().connection_lost(exc)
+            # The request's state names this connection: without the circle its 256 KiB of buffers go at once.
+            self.app_state = {}
+            self.cycle = self.scope = None  # type: ignore[assignment]
 
         def data_received(self, data: bytes) -> None:
             if self.transport.is_closing():
