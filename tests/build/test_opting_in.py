@@ -82,6 +82,9 @@ def test_installed_package(project: MakeProject, tmp_path: Path, rsa_key: rsa.RS
     )
     scripts = json.loads(done.stdout)["extra_scripts"]
     assert [script.rpartition("/")[2] for script in scripts] == [f"{hook}.py" for hook in ALL_HOOKS]
+    installed, checkout = Path(scripts[0].partition(":")[2]).parent.parent, ROOT / "tools" / "otaseal"
+    modules = {path.relative_to(checkout) for path in checkout.rglob("*.py")}
+    assert modules <= {path.relative_to(installed) for path in installed.rglob("*.py")}
     line = write_key(tmp_path / "signing.key", rsa_key)
     made = project("extra_scripts =", *[f"  {script}" for script in scripts], line, sources=SKETCH)
     made.run()

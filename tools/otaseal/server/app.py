@@ -142,8 +142,8 @@ class DeviceApp:
     def _offer(self, request: protocol.UpdateRequest, device: str | None, choice: Choice) -> None:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
-        running = self.catalog.known(choice.product).get(request.sketch_md5 or "")
-        mode = running.flash_mode if running else choice.release.flash_mode
+        # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
+        mode = choice.release.flash_mode
         expected = "" if mode is None else choice.release.sketch_md5[mode]
         product, version = choice.product, choice.release.version
         self._remembered(lambda: self.devices.offer(product, device, version, expected, time.time()))
