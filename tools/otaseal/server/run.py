@@ -277,7 +277,8 @@ def _event_loop() -> Callable[[Any], Any]:
         import uvloop
     except ModuleNotFoundError:
         return asyncio.run
-    return uvloop.run
+    run: Callable[[Any], Any] = uvloop.run
+    return run
 
 
 def _note(running: _Running, context: dict[str, Any]) -> None:
