@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -274,9 +275,30 @@ def test_a_signal_from_outside_is_an_interrupt_too(project: Path) -> None:
     os.mkfifo(project / "pipe")
     command = [sys.executable, "-m", "otaseal", "inspect", "pipe"]
     environment = {**os.environ, "PYTHONPATH": str(TOOLS)}
-    with subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE) as running:
-        writing = os.open(project / "pipe", os.O_WRONLY)  # returns when the command has opened its end
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=60)
-        os.close(writing)
+    with subprocess.Popen(
+        command, cwd=project, env=environment, stderr=subprocess.PIPE, preexec_fn=take_interrupts
+    ) as running:
+        try:
+            writing = open_when_read(project / "pipe", running)
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
+            os.close(writing)
+        finally:
+            running.kill()  # else its end would be waited for without end
     assert (running.returncode, err) == (130, b"")
+
+
+def take_interrupts() -> None:
+    """What a shell has started in the background ignores them, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def open_when_read(pipe: Path, reader: subprocess.Popen[bytes]) -> int:
+    """Return a descriptor to write to `pipe` as soon as `reader` has opened its end."""
+    for _ in range(6000):
+        assert reader.poll() is None, "the command ended before it read"
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            time.sleep(0.01)
+    raise AssertionError("the command does not read")
