@@ -73,6 +73,7 @@ LAYERS = {
     "server.tls": (3, 0),
     "server.tokens": (3, 0),
     "server.catalog": (3, 0),
+    "server.bodies": (3, 0),
     "server.listener": (3, 1),
     "server.app": (3, 1),
     "server.operator": (3, 1),

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
@@ -30,6 +28,8 @@ from ..errors import (
     SystemFaultError,
 )
 from ..release import Origin, Release
+from . import bodies
+from .bodies import Refused
 from .catalog import DEFAULT_CHANNEL, Catalog
 from .telemetry import Telemetry
 from .tokens import Gate, TokenFile
@@ -41,13 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "Operators"]
 
-MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
-MAX_JSON = 64 * 1024
 MAX_DEVICES = 10_000
-UPLOAD_SECONDS = 300.0
-DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
 UPLOADS_AT_ONCE = 4
-_PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
 
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (
     (NotFoundError, 404),
@@ -59,14 +54,6 @@ STATUS: tuple[tuple[type[OtasealError], int], ...] = (
 """Errors by whose fault, the first that fits."""
 
 Handler = Callable[["Request"], Awaitable[Any]]
-
-
-class Refused(Exception):
-    """An answer that is no error of ours but the caller's right or size: a status, what is wrong, and the fix."""
-
-    def __init__(self, status: int, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.status, self.message, self.hint = status, message, hint
 
 
 @dataclass(frozen=True)
@@ -164,7 +151,7 @@ class Operators:
         percent = _percent(query.get("percent", "100"))
         downgrade = query.get("downgrade") == "1"
         async with self._uploads:
-            parts = await self._upload(request)
+            parts = await bodies.read_files(request)
             async with self._publishing:
                 release, before = await asyncio.to_thread(
                     lambda: self._publish(parts, origin, channel, percent, downgrade, who)
@@ -187,7 +174,7 @@ class Operators:
     async def promote(self, request: Request) -> dict[str, Any]:
         """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""
         product, channel, who = self._target(request)
-        asked = await self._json(request)
+        asked = await bodies.read_json(request)
         version = asked.get("version")
         if version is None:
             origin = self.catalog.channel(product, releases.check_name(str(asked.get("from")), "channel"))
@@ -200,7 +187,7 @@ class Operators:
     async def percent(self, request: Request) -> dict[str, Any]:
         """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
         product, channel, who = self._target(request)
-        percent = _percent((await self._json(request)).get("percent"))
+        percent = _percent((await bodies.read_json(request)).get("percent"))
 
         def change(before: Channel | None) -> Pointer:
             if before is None:
@@ -333,31 +320,6 @@ class Operators:
             raise Refused(403, f"token '{token.name}' is for '{token.product}' only", "use one for every product")
         return f"token:{token.name}"
 
-    async def _upload(self, request: Request) -> list[bytes]:
-        """Return the files in the body, whose sizes stand in X-Otaseal-Parts; the bounds are checked before reading."""
-        length, parts = (
-            request.headers.get("content-length"),
-            request.headers.get("x-otaseal-parts", length_of(request)),
-        )
-        if length is None or not length.isascii() or not length.isdigit():
-            raise Refused(411, "an upload without Content-Length", "send the firmware with its length")
-        if int(length) > MAX_UPLOAD:
-            raise Refused(413, f"an upload of {length} bytes", f"{MAX_UPLOAD} are the most")
-        if not _PARTS.fullmatch(parts) or sum(map(int, parts.split(","))) != int(length):
-            raise Refused(400, f"X-Otaseal-Parts '{parts[:64]}' do not add up to {length}", "give each file's size")
-        body = await _read(request, int(length))
-        sizes = [int(one) for one in parts.split(",")]
-        return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
-
-    async def _json(self, request: Request) -> dict[str, Any]:
-        try:
-            value = json.loads(await _read(request, MAX_JSON))
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, "the body is no JSON", "send a JSON object") from error
-        if not isinstance(value, dict):
-            raise Refused(400, "the body is no JSON object", "send a JSON object")
-        return value
-
     def _guarded(self, run: Handler) -> Handler:
         """Turn a handler's value into a response, and errors into the status and the two lines that say what to do."""
 
@@ -375,7 +337,7 @@ class Operators:
                     headers["www-authenticate"] = "Bearer"
                 if status >= 500:
                     self.telemetry.alarm("fault", message=error.message)
-                await _drain(request)
+                await bodies.drain(request)
                 response = JSONResponse({"error": error.message, "hint": error.hint}, status, headers)
             except (ClientDisconnect, asyncio.TimeoutError):
                 response = JSONResponse({"error": "the upload stopped", "hint": "try again"}, 408, headers)
@@ -388,39 +350,6 @@ class Operators:
 
     def _log(self, event: str, product: str, channel: str, who: str, **values: object) -> None:
         self.telemetry.event(event, product=product, channel=channel, by=who, **values)
-
-
-def length_of(request: Request) -> str:
-    """Return the length of the body as the client says it, for a body that is one file."""
-    return request.headers.get("content-length", "")
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    """Return the body; raises Refused beyond `limit` bytes, TimeoutError when it takes too long."""
-
-    async def read() -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise Refused(413, f"a body of more than {limit} bytes", "send less")
-        return bytes(body)
-
-    return await asyncio.wait_for(read(), UPLOAD_SECONDS)
-
-
-async def _drain(request: Request) -> None:
-    """Read what is still coming: a connection that is closed before would take the answer with it."""
-    from starlette.requests import ClientDisconnect
-
-    deadline, taken = time.monotonic() + DRAIN_SECONDS, 0
-    try:
-        stream = request.stream()
-        while taken <= MAX_UPLOAD:
-            left = min(deadline - time.monotonic(), DRAIN_PAUSE)
-            taken += len(await asyncio.wait_for(stream.__anext__(), max(left, 0.01)))
-    except (StopAsyncIteration, ClientDisconnect, asyncio.TimeoutError, RuntimeError):
-        return
 
 
 def _status(error: OtasealError) -> int:
