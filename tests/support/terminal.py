@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ class Terminal:
         self._deadline = time.monotonic() + SECONDS
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
+            # What a shell has started in the background ignores interrupts, and so would all that it starts.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execve(command[0], list(command), variables)
 
     def __enter__(self) -> Terminal:
