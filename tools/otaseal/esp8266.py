@@ -22,17 +22,20 @@ __all__ = [
     "APP_OFFSET",
     "MAGIC",
     "MAX_IMAGE_SIZE",
+    "SECTOR",
     "Esp8266Image",
     "FlashMode",
     "Part",
     "Segment",
     "crc32_mpeg2",
     "parse",
+    "sectors",
     "serialise",
 ]
 
 MAGIC = 0xE9
 APP_OFFSET = 0x1000
+SECTOR = 4096
 FLASH_MODE_OFFSET = 2
 MAX_IMAGE_SIZE = 16 * 1024 * 1024  # the largest flash that a header can name
 MAX_SEGMENTS = 16  # what the boot ROM loads
@@ -228,6 +231,11 @@ def parse(data: bytes | memoryview) -> Esp8266Image:
 def serialise(image: Esp8266Image) -> bytes:
     """Return the bytes of `image`, the very ones it was parsed from."""
     return b"".join([*image.boot.chunks(), image.filler, *image.app.chunks(), image.tail])
+
+
+def sectors(size: int) -> int:
+    """Return `size` rounded up to whole flash sectors, in which updates are staged (F10)."""
+    return -(-size // SECTOR) * SECTOR
 
 
 def crc32_mpeg2(*chunks: bytes | memoryview) -> int:

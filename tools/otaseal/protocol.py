@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .esp8266 import MAX_IMAGE_SIZE, FlashMode
-from .release import Form, Release, sectors
+from .esp8266 import MAX_IMAGE_SIZE, FlashMode, sectors
+from .release import Form, Release
 from .update_request import UpdateRequest, device_id, parse_request, route
 
 __all__ = [

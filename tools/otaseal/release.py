@@ -19,18 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from . import esp8266, gzip_payload, image, public_keys
 from .errors import InputError, VerificationError
-from .esp8266 import MAX_IMAGE_SIZE, FlashMode
+from .esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "sectors", "serialise"]
+__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "serialise"]
 
 FORMAT = 1
 MAX_RECORD_SIZE = 16 * 1024
 """Bytes of one record: several times what the longest allowed values make."""
 KINDS = ("raw", "gzip")
-SECTOR = 4096
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}")
@@ -182,11 +181,6 @@ def check_version(version: str) -> str:
             "use 1 to 64 of A-Z, a-z, 0-9, '.', '_', '+', '~' and '-', a letter or digit first",
         )
     return version
-
-
-def sectors(size: int) -> int:
-    """Return `size` rounded up to whole flash sectors."""
-    return -(-size // SECTOR) * SECTOR
 
 
 def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[Form, esp8266.Esp8266Image, str]:

@@ -28,7 +28,6 @@ __all__ = [
     "verify_firmware",
 ]
 
-SECTOR = 4096
 GZIP_BRICKS_CORES = ("2.7.",)
 """Cores that take a signed gzip, report success and never start again (F8b)."""
 
@@ -74,7 +73,7 @@ def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
     `fs_start` is the filesystem's offset in flash. Zero or less: it fits.
     """
     raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
-    needed = sum(-(-size // SECTOR) * SECTOR for size in (esp8266.parse(raw).sketch_size, len(signed)))
+    needed = sum(map(esp8266.sectors, (esp8266.parse(raw).sketch_size, len(signed))))
     return needed - fs_start
 
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from ..keys import KeySource
 
 __all__ = [
+    "SIGNED_SUFFIX",
     "VERIFY_UPDATES",
     "action",
     "attaching",
     "filesystem_image",
+    "is_compressed",
     "is_test",
     "key_identity",
     "key_source",
@@ -34,6 +36,8 @@ __all__ = [
 Env = Any
 """An SCons environment with PlatformIO's methods; neither has type annotations."""
 
+SIGNED_SUFFIX = ".signed"
+"""What espota looks for beside the file that it is given (F31)."""
 VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
 
@@ -140,6 +144,11 @@ def requested() -> frozenset[str]:
 def is_test() -> bool:
     """Tell whether this build is that of `pio test`, which no device is meant to keep."""
     return "__test" in requested()
+
+
+def is_compressed(env: Env) -> bool:
+    """Tell whether `firmware.bin` itself is a gzip, with the image it holds beside it in `firmware.bin.orig` (F9)."""
+    return str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
 
 
 def uploads_over_the_air(env: Env) -> bool:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["declare"]
 
-SUFFIX = ".signed"
-
 
 def declare(env: build.Env, options: Settings) -> None:
     """Declare the target; what is missing for it is said when it is asked for."""
@@ -70,7 +68,7 @@ def _signed_firmware(env: build.Env) -> bytes:
     from .. import signing
 
     firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
-    path = firmware.with_name(firmware.name + SUFFIX)
+    path = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
     if not path.is_file():
         raise InputError(
             f"there is no '{path.name}'", "attach sign_firmware.py, which makes it: post:.../sign_firmware.py"

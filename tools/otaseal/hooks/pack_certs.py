@@ -84,7 +84,7 @@ def _guard_over_the_air(env: build.Env, image: Path) -> None:
                 "a filesystem upload over the air erases the certificates, and then the device refuses the image",
                 "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>",
             )
-        signed = image.with_name(image.name + ".signed")
+        signed = image.with_name(image.name + build.SIGNED_SUFFIX)
         if signed.exists():  # espota takes it for the image's newer self (F31)
             raise ConfigError(
                 f"'{signed.name}' lies beside '{image.name}', and espota would send it instead", f"remove '{signed}'"

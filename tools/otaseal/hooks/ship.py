@@ -61,8 +61,7 @@ def _declare_uploadall(env: build.Env) -> None:
 
 
 def _raw_image(env: build.Env) -> str:
-    compressed = str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
-    return "${SOURCES[0]}.orig" if compressed else "${SOURCES[0]}"
+    return "${SOURCES[0]}.orig" if build.is_compressed(env) else "${SOURCES[0]}"
 
 
 def _refuse_other_protocols(env: build.Env) -> None:

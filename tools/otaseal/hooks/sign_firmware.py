@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["attach"]
 
-SUFFIX = ".signed"
 FLASH_BASE = 0x40200000
 """Where the chip maps its flash."""
 
@@ -40,7 +39,7 @@ def attach(env: build.Env, options: Settings) -> None:
             f"set it to file:<path>; {NEW_KEY_HINT}",
         )
     _guard_next_key(env, options)
-    signed_path = Path(firmware.get_abspath() + SUFFIX)
+    signed_path = Path(firmware.get_abspath() + build.SIGNED_SUFFIX)
 
     def work(env: build.Env) -> str:
         from .. import keys, signing
@@ -111,9 +110,8 @@ def _filesystem_start(env: build.Env) -> int | None:
 
 def _keep_serial_raw(env: build.Env) -> None:
     """Send the original over the wire where `firmware.bin` itself is the gzip (F9): a boot ROM cannot unpack (F31)."""
-    compressed = str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
     command = env.get("UPLOADCMD", "")
-    if compressed and not build.uploads_over_the_air(env) and isinstance(command, str):
+    if build.is_compressed(env) and not build.uploads_over_the_air(env) and isinstance(command, str):
         env.Replace(UPLOADCMD=command.replace("$SOURCE", "${SOURCE}.orig"))
 
 
@@ -125,7 +123,7 @@ def _guard_upload_without_build(env: build.Env, firmware: Path) -> None:
     def work(env: build.Env) -> None:
         from .. import signing
 
-        signed = firmware.with_name(firmware.name + SUFFIX)
+        signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
         if not (build.uploads_over_the_air(env) and signed.is_file() and firmware.is_file()):
             return
         raw = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
