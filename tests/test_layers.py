@@ -31,6 +31,7 @@ LAYERS = {
     "signing_header": (1, 1),
     "anchors": (1, 1),
     "image": (1, 2),
+    "manifest": (1, 2),
     "certstore": (1, 2),
     "signing": (1, 3),
     "inspection": (1, 3),

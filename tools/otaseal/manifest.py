@@ -1,0 +1,204 @@
+"""The manifest: 64 signed bytes that say what an image is for, and how old it is.
+
+A stock device's signature covers neither board nor version (F11). These bytes stand inside of what is signed: at the
+end of a raw payload, in the gzip header of a compressed one, and nothing that the stock cores do with either changes.
+A device with the OtaSeal library takes them from the very bytes it hashes, and refuses what is not for it. The same
+layout under another magic is the identity record, which the library carries in the firmware. Pure; whoever decides by
+a manifest has verified the signature before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from . import gzip_payload
+from .errors import InputError
+
+__all__ = [
+    "ANY_BOARD",
+    "ANY_FLASH_MODE",
+    "IDENTITY_MAGIC",
+    "MAGIC",
+    "SIZE",
+    "Claim",
+    "Kind",
+    "Manifest",
+    "attach",
+    "find",
+    "identity",
+    "make",
+    "name_id",
+    "parse",
+    "serialise",
+]
+
+MAGIC = b"OtaSealM"
+IDENTITY_MAGIC = b"OtaSealI"
+FORMAT = 1
+SIZE = 64
+ANY_FLASH_MODE = 255
+ANY_BOARD = bytes(8)
+SUBFIELD_ID = b"OS"
+"""The gzip subfield with the manifest. It is the first: bytes 16 to 79 of the payload, where a device finds it."""
+MAX_VERSION = 28
+"""Characters; of a longer version the first ones are kept."""
+MAX_WORD = 0xFFFF_FFFF
+
+_LAYOUT = struct.Struct("<8sBBBBII8s8s28s")
+_ID_SIZE = 8
+_VERSION = re.compile(r"[ -~]*")
+assert _LAYOUT.size == SIZE
+
+
+class Kind(IntEnum):
+    """What the payload is."""
+
+    FIRMWARE = 0
+    CERTIFICATES = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The fields as they stand in the 64 bytes; InputError where one of them cannot.
+
+    `counter` is the security counter: a device refuses a lower one than its own. `build_time` in Unix seconds.
+    `product` and `board` are ids as `name_id` makes them, ANY_BOARD fits every board. `flash_mode` is byte 2 of the
+    image's header (0 to 3), or ANY_FLASH_MODE.
+    """
+
+    product: bytes
+    board: bytes = ANY_BOARD
+    version: str = ""
+    counter: int = 0
+    build_time: int = 0
+    flash_mode: int = ANY_FLASH_MODE
+    kind: Kind = Kind.FIRMWARE
+
+    def __post_init__(self) -> None:
+        for what, number in (("security counter", self.counter), ("build time", self.build_time)):
+            if not 0 <= number <= MAX_WORD:
+                raise InputError(f"{what} '{number}' is not within 0 to {MAX_WORD}", "it is an unsigned 32-bit number")
+        for what, identity in (("product", self.product), ("board", self.board)):
+            if len(identity) != _ID_SIZE:
+                raise InputError(f"{what} id has {len(identity)} bytes", f"it has {_ID_SIZE}, as name_id makes it")
+        if self.flash_mode not in (0, 1, 2, 3, ANY_FLASH_MODE):
+            raise InputError(f"flash mode '{self.flash_mode}' is unknown", f"it is 0 to 3, or {ANY_FLASH_MODE} for any")
+        if len(self.version) > MAX_VERSION or not _VERSION.fullmatch(self.version):
+            raise InputError(
+                f"version '{self.version[:80]!a}' is not usable",
+                f"use at most {MAX_VERSION} printable ASCII characters",
+            )
+
+    def is_for(self, product: str, board: str = "") -> bool:
+        """Tell whether this is for `product` and, where both sides name one, for `board`."""
+        same_board = not board or self.board in (ANY_BOARD, name_id(board))
+        return self.product == name_id(product) and same_board
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a build says of itself, in names; `board` "" is any, `build_time` in Unix seconds."""
+
+    product: str
+    board: str = ""
+    version: str = ""
+    counter: int = 0
+    build_time: int = 0
+
+
+def make(claim: Claim, flash_mode: int | None = None) -> Manifest:
+    """Return the manifest of `claim`, for firmware; raises InputError for what does not fit in its fields."""
+    return Manifest(
+        product=name_id(claim.product),
+        board=name_id(claim.board) if claim.board else ANY_BOARD,
+        version=claim.version[:MAX_VERSION],
+        counter=claim.counter,
+        build_time=claim.build_time,
+        flash_mode=ANY_FLASH_MODE if flash_mode is None else flash_mode,
+    )
+
+
+def name_id(name: str) -> bytes:
+    """Return the id of a product or board: the first 8 bytes of SHA-256 over its name in UTF-8."""
+    return hashlib.sha256(name.encode()).digest()[:_ID_SIZE]
+
+
+def serialise(manifest: Manifest, magic: bytes = MAGIC) -> bytes:
+    """Return the 64 bytes of `manifest`; with IDENTITY_MAGIC the identity record."""
+    version = manifest.version.encode("ascii")
+    head = (magic, FORMAT, manifest.kind, manifest.flash_mode, 0, manifest.counter, manifest.build_time)
+    return _LAYOUT.pack(*head, manifest.product, manifest.board, version)
+
+
+def parse(data: bytes, magic: bytes = MAGIC) -> Manifest:
+    """Return the manifest in these 64 bytes; raises InputError for anything that `serialise` does not make."""
+    if len(data) != SIZE or data[: len(magic)] != magic:
+        raise InputError(f"{len(data)} bytes are no manifest", f"it has {SIZE} and begins with {magic.decode()}")
+    _, layout, kind, mode, reserved, counter, time, product, board, text = _LAYOUT.unpack(data)
+    if layout != FORMAT:
+        raise InputError(f"manifest of format {layout} is not known", "this otaseal is too old for it: update it")
+    if kind not in tuple(Kind) or reserved:
+        raise _damaged(f"kind {kind} and reserved byte {reserved}")
+    try:
+        manifest = Manifest(product, board, text.rstrip(b"\0").decode("latin-1"), counter, time, mode, Kind(kind))
+    except InputError as error:
+        raise _damaged(error.message) from error
+    return manifest
+
+
+def attach(payload: bytes, manifest: Manifest) -> bytes:
+    """Return `payload`, raw or one gzip member, with `manifest` where devices look for it, and padded for them (F8).
+
+    Raises InputError when there is one already, or a gzip header that cannot be read or has no room.
+    """
+    if find(payload) is not None:
+        raise InputError("the payload has a manifest already", "sign the original firmware.bin")
+    if not gzip_payload.is_gzip(payload):
+        return payload + serialise(manifest)
+    member = gzip_payload.parse(payload)
+    others = tuple(pair for pair in member.subfields() if pair[0] != gzip_payload.PADDING_ID)
+    member = replace(member, extra=b"").with_subfield(SUBFIELD_ID, serialise(manifest))
+    for identity, content in others:
+        member = member.with_subfield(identity, content)
+    return gzip_payload.pad4(gzip_payload.serialise(member))
+
+
+def find(payload: bytes) -> Manifest | None:
+    """Return the manifest of an unsigned `payload`, None if it has none.
+
+    Raises InputError for one that is damaged, or in a gzip not where devices look for it.
+    """
+    if not gzip_payload.is_gzip(payload):
+        last = payload[-SIZE:]
+        return parse(last) if last.startswith(MAGIC) else None
+    subfields = gzip_payload.parse(payload).subfields()
+    ours = [position for position, (identity, _) in enumerate(subfields) if identity == SUBFIELD_ID]
+    if not ours:
+        return None
+    if ours != [0]:
+        raise _damaged("another place than the first in the gzip header, or a second one")
+    return parse(subfields[0][1])
+
+
+def identity(image: bytes) -> Manifest | None:
+    """Return the identity record that the uncompressed `image` carries: that of the OtaSeal library, None without it.
+
+    Raises InputError when it carries two that differ.
+    """
+    found, position = set(), image.find(IDENTITY_MAGIC)
+    while position >= 0:
+        with suppress(InputError):  # the eight bytes alone may stand in code that looks for them
+            found.add(parse(image[position : position + SIZE], IDENTITY_MAGIC))
+        position = image.find(IDENTITY_MAGIC, position + 1)
+    if len(found) > 1:
+        raise InputError(f"the firmware has {len(found)} identities that differ", "build it anew, from one environment")
+    return found.pop() if found else None
+
+
+def _damaged(what: str) -> InputError:
+    return InputError(f"manifest has {what}", "the file is damaged: build and sign it again")
