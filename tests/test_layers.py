@@ -41,6 +41,7 @@ LAYERS = {
     "admission": (1, 4),
     "protocol": (1, 5),
     "channels": (1, 4),
+    "archive_record": (1, 1),
     "pki.chain": (1, 0),
     "pki.profile": (1, 0),
     "pki.matching": (1, 1),
@@ -50,6 +51,7 @@ LAYERS = {
     "pki.check": (1, 4),
     # files, clocks and sockets
     "files": (2, 0),
+    "audit": (2, 1),
     "passphrase": (2, 1),
     "pkcs11": (2, 2),
     "key_uri": (2, 1),

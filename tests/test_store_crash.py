@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from otaseal.archive_record import ArchiveRecord
 from otaseal.channels import Channel, Pointer
 from otaseal.errors import ConflictError, OtasealError, SystemFaultError
 from otaseal.release import Release, serialise
@@ -20,13 +21,14 @@ from otaseal.store import Store
 from otaseal.store_backup import backup, restore
 from otaseal.store_check import Report, audit_lines, check, sweep
 from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before, traced
-from support.releases import View, make_release, view
+from support.releases import View, make_archive, make_release, view
 
 # The children do nothing but what is tested, whatever threads the test runner has.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 LARGE, SMALL, OTHER = os.urandom(20_000), os.urandom(100), os.urandom(5_000)
+CERTS, MORE_CERTS = os.urandom(2_000), os.urandom(4_000)
 FIRST = make_release("1.0.0", LARGE, SMALL)
 SECOND = make_release("1.1.0", OTHER)
 THIRD = make_release("2.0.0", LARGE + b"!", SMALL)
@@ -48,6 +50,11 @@ def rolling_back(expected: int) -> Operation:
     return lambda store: store.rollback("blink", "stable", expected=expected, by="alice")
 
 
+def giving_out(data: bytes, expected: int) -> Operation:
+    record = make_archive(data)
+    return lambda store: store.publish_archive("blink", "stable", record, data, expected=expected, by="alice")
+
+
 LIFE: dict[str, Operation] = {
     "publish into an empty store": publishing(FIRST),
     "publish the same again": publishing(FIRST),
@@ -60,6 +67,8 @@ LIFE: dict[str, Operation] = {
     "promote": pointing("2.0.0", 3),
     "roll back": rolling_back(4),
     "roll back further": rolling_back(5),
+    "give out certificates": giving_out(CERTS, 0),
+    "give out other certificates": giving_out(MORE_CERTS, 1),
 }
 
 
@@ -80,6 +89,18 @@ class NaiveStore(Store):
         path = self._channel_path(product, channel)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(after.to_json())
+        return after
+
+    def publish_archive(
+        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, by: str = ""
+    ) -> ArchiveRecord:
+        after = record.after(self.archive(product, channel))
+        path = self._archive_path(product, channel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(after.to_json())
+        blob = self.blob_path(record.blob)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
         return after
 
 
@@ -121,6 +142,8 @@ def assert_audited(store: Store, seen: View) -> None:
     assert {(one["product"], one["version"]) for one in lines if one["event"] == "publish"} == set(seen[0])
     last = {(one["product"], one["channel"]): one["generation"] for one in lines if "generation" in one}
     assert last == {name: channel.generation for name, channel in seen[1].items() if channel}
+    certs = {(one["product"], one["channel"]): one["certs_generation"] for one in lines if one["event"] == "certs"}
+    assert certs == {name: record.generation for name, record in seen[2].items() if record}
 
 
 def cases(folder: Path, kind: type[Store] = Store) -> Iterator[tuple[str, Case]]:

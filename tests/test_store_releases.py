@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otaseal.audit import MAX_LINE
 from otaseal.channels import MAX_HISTORY, Channel, Pointer
 from otaseal.errors import (
     ConflictError,
@@ -26,7 +27,7 @@ from otaseal.errors import (
     SystemFaultError,
 )
 from otaseal.public_keys import public_pem
-from otaseal.store import MAX_AUDIT_LINE, MAX_BLOB_BYTES, MAX_KEYS, Store
+from otaseal.store import MAX_BLOB_BYTES, MAX_KEYS, Store
 from otaseal.store_backup import backup, restore
 from otaseal.store_check import audit_lines, check, sweep
 from support.command import Command, otaseal  # noqa: F401
@@ -283,7 +284,7 @@ def test_the_audit_log_tells_who_did_what(filled: Store) -> None:
     assert (lines[-2]["by"], lines[-2]["version"], lines[-2]["generation"]) == ("bob", "1.0.0", 3)
     assert sorted(one["at"] for one in lines) == [one["at"] for one in lines]
     with pytest.raises(InputError, match="an audit line has"):
-        filled.record_event({"event": "x" * MAX_AUDIT_LINE})
+        filled.record_event({"event": "x" * MAX_LINE})
 
 
 def test_half_a_line_is_cut_and_a_damaged_one_is_said(filled: Store) -> None:

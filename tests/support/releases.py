@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from otaseal.archive_record import ArchiveRecord
 from otaseal.channels import Channel
 from otaseal.release import Form, Release
 from otaseal.store import Store
@@ -32,7 +33,16 @@ def make_release(version: str, *blobs: bytes, product: str = "blink") -> Release
     )
 
 
-View = tuple[dict[tuple[str, str], Release], dict[tuple[str, str], Channel | None]]
+def make_archive(data: bytes, counter: int = 0) -> ArchiveRecord:
+    """Return the record of a signed certificate archive that nobody looks into."""
+    digest = hashlib.sha256(data).hexdigest()
+    md5 = hashlib.md5(data).hexdigest()
+    return ArchiveRecord(digest, md5, len(data), digest, 3, counter, 1_900_000_000, "SHA256:" + "0" * 64)
+
+
+View = tuple[
+    dict[tuple[str, str], Release], dict[tuple[str, str], Channel | None], dict[tuple[str, str], ArchiveRecord | None]
+]
 
 
 def view(store: Store) -> View:
@@ -47,4 +57,8 @@ def view(store: Store) -> View:
         assert channel is not None
         for version in channel.versions:
             assert (product, version) in releases, f"a channel of '{product}' needs '{version}', which is not there"
-    return releases, channels
+    archives = {(name, one): store.archive(name, one) for name in products for one in store.archives(name)}
+    for record in archives.values():
+        assert record is not None
+        assert len(store.read_blob(record.blob)) == record.size
+    return releases, channels, archives

@@ -4,6 +4,7 @@
     blobs/sha256/<2 digits>/<64 digits>             what devices download; never changed, never removed here
     products/<product>/releases/<version>.json      immutable
     products/<product>/channels/<channel>.json      replaced atomically, by compare-and-swap of its generation
+    products/<product>/certs/<channel>.json         the same, for the certificate archive that a channel gives out
     products/<product>/keys/<name>.pub              public keys; the store never holds a private one
     audit.log                                       one JSON object a line, appended
 
@@ -15,18 +16,15 @@ processes, hold the lock; readers need none. What a kill may leave behind, `stor
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
-import os
 import re
 from collections.abc import Iterable
-from datetime import datetime, timezone
-from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from . import files
+from . import audit, files
+from .archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
+from .archive_record import ArchiveRecord
 from .channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from .errors import ConflictError, CorruptStoreError, InputError, NotFoundError, SystemFaultError
 from .pki.disk import locked
@@ -38,7 +36,6 @@ __all__ = ["DEVICES_FILE", "MAX_BLOB_BYTES", "Store"]
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """The largest flash chip that an ESP8266 can use; no image and no filesystem is larger."""
 MAX_KEY_BYTES = 64 * 1024
-MAX_AUDIT_LINE = 16 * 1024
 MAX_KEYS = 16
 """Public keys of one product: every signature is tried against all of them."""
 DEVICES_FILE = "devices.sqlite"
@@ -104,6 +101,19 @@ class Store:
             return None if data is None else Channel.from_json(data)
         except InputError as error:
             raise CorruptStoreError(f"{what}: {error.message}", error.hint) from error
+
+    def archive(self, product: str, channel: str) -> ArchiveRecord | None:
+        """Return which certificate archive a channel gives out, None when it never had one; raises as `current`."""
+        what = f"the certificates of channel '{channel}' of '{product}'"
+        data = self._read(self._archive_path(product, channel), what, MAX_ARCHIVE_RECORD)
+        try:
+            return None if data is None else ArchiveRecord.from_json(data)
+        except InputError as error:
+            raise CorruptStoreError(f"{what}: {error.message}", error.hint) from error
+
+    def archives(self, product: str) -> tuple[str, ...]:
+        """Return the channels of a product that give out a certificate archive, sorted."""
+        return self._names(self._product(product) / "certs", NAME, ".json")
 
     def release(self, product: str, version: str) -> Release:
         """Return the record of a release; raises NotFoundError, CorruptStoreError, InputError for impossible names."""
@@ -210,6 +220,26 @@ class Store:
             self._check_blobs(self.release(product, after.pointer.version))
             return self._replace(product, channel, after, "rollback", by)
 
+    def publish_archive(
+        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, by: str = ""
+    ) -> ArchiveRecord:
+        """Give out the signed archive `data` in a channel; `expected` is the generation before, 0 for the first.
+
+        Raises ConflictError when the channel has another generation by now, SystemFaultError when the disk refuses.
+        """
+        path = self._archive_path(product, channel)
+        with locked(self.directory):
+            before = self.archive(product, channel)
+            _refuse_generation(product, channel, 0 if before is None else before.generation, expected)
+            after = record.after(before)
+            if self._put_blob(data) != record.blob:
+                raise InputError(f"the archive is not the one with the SHA-256 '{record.blob}'", "send it again")
+            self._make_directory(path.parent)
+            files.write_atomic(path, after.to_json())
+            self._sync_upwards(path)
+            self.append(archive_event(product, channel, after) | {"by": by})
+        return after
+
     def record_event(self, event: dict[str, object]) -> None:
         """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
         with locked(self.directory):
@@ -239,12 +269,7 @@ class Store:
 
     def _expected(self, product: str, channel: str, expected: int) -> Channel | None:
         before = self.current(product, channel)
-        generation = 0 if before is None else before.generation
-        if generation != expected:
-            raise ConflictError(
-                f"channel '{channel}' of '{product}' has generation {generation}, not {expected}",
-                "somebody else changed it: look at it again, then repeat",
-            )
+        _refuse_generation(product, channel, 0 if before is None else before.generation, expected)
         return before
 
     def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> Channel:
@@ -269,22 +294,8 @@ class Store:
 
     def append(self, event: dict[str, object]) -> None:
         """Append one line for who holds the lock; half a line, which a kill left, was never acknowledged and goes."""
-        line = json.dumps({"at": _now(), **event}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-        if len(line) > MAX_AUDIT_LINE:
-            raise InputError(f"an audit line has {len(line)} bytes", f"it has at most {MAX_AUDIT_LINE}")
-        path = self.directory / AUDIT
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, files.PUBLIC_MODE)
-            with FileIO(descriptor, "r+b") as log:
-                end = _end_of_last_line(log)
-                log.truncate(end)
-                if log.write(line) != len(line):
-                    log.truncate(end)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
-            self._sync(self.directory)
-        except OSError as error:
-            raise SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space") from error
+        audit.append(self.directory / AUDIT, event)
+        self._sync(self.directory)
 
     def _make_directory(self, path: Path) -> None:
         """Make `path` with its parents, each flushed into the one above: a file in it is lost with its directory."""
@@ -328,6 +339,9 @@ class Store:
     def _channel_path(self, product: str, channel: str) -> Path:
         return self._product(product) / "channels" / f"{check_name(channel, 'channel')}.json"
 
+    def _archive_path(self, product: str, channel: str) -> Path:
+        return self._product(product) / "certs" / f"{check_name(channel, 'channel')}.json"
+
     def _release_path(self, product: str, version: str) -> Path:
         return self._product(product) / "releases" / f"{check_version(version)}.json"
 
@@ -358,11 +372,21 @@ def pointer_event(event: str, product: str, channel: str, after: Channel) -> dic
     }
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+def archive_event(product: str, channel: str, after: ArchiveRecord) -> dict[str, object]:
+    """Return the audit line's fields for a channel that now gives out the archive `after`."""
+    return {
+        "event": "certs",
+        "product": product,
+        "channel": channel,
+        "certs_generation": after.generation,
+        "archive": after.archive,
+        "certificates": after.certificates,
+    }
 
 
-def _end_of_last_line(log: FileIO) -> int:
-    size = log.seek(0, os.SEEK_END)
-    start = log.seek(max(0, size - MAX_AUDIT_LINE))
-    return start + log.read(MAX_AUDIT_LINE).rfind(b"\n") + 1
+def _refuse_generation(product: str, channel: str, generation: int, expected: int) -> None:
+    if generation != expected:
+        raise ConflictError(
+            f"channel '{channel}' of '{product}' has generation {generation}, not {expected}",
+            "somebody else changed it: look at it again, then repeat",
+        )

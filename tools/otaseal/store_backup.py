@@ -39,7 +39,7 @@ MAX_SMALL_BYTES = 256 * 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 _OTHER = re.compile(
     rf"{MARKER}|{re.escape(AUDIT)}|{TOKENS}"
-    rf"|{PRODUCTS}/{NAME.pattern}/(releases/{VERSION.pattern}\.json|channels/{NAME.pattern}\.json|keys/{VERSION.pattern}\.pub)"
+    rf"|{PRODUCTS}/{NAME.pattern}/(releases/{VERSION.pattern}\.json|(?:channels|certs)/{NAME.pattern}\.json|keys/{VERSION.pattern}\.pub)"
 )
 _HINT = "use another backup: from this one nothing was restored"
 

@@ -8,17 +8,16 @@ release is damaged stays where it points, and its readers get an error (`Store.r
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import files
-from .errors import OtasealError, SystemFaultError
+from . import audit, files
+from .errors import OtasealError
 from .pki.disk import locked
 from .public_keys import load_public_key
-from .store import AUDIT, MAX_AUDIT_LINE, PRODUCTS, Store, pointer_event
+from .store import AUDIT, PRODUCTS, Store, archive_event, pointer_event
 
 __all__ = ["Report", "Survey", "audit_lines", "check", "survey", "sweep"]
 
@@ -49,6 +48,7 @@ class Survey:
 
     releases: set[tuple[str, str]] = field(default_factory=set)
     channels: set[tuple[str, str]] = field(default_factory=set)
+    archives: set[tuple[str, str]] = field(default_factory=set)
     blobs: set[str] = field(default_factory=set)
     files: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -105,17 +105,7 @@ def sweep(store: Store) -> Report:
 
 def audit_lines(store: Store) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Yield the audit log's lines by number from 1, None for a damaged one; half a line at the end is not one yet."""
-    try:
-        with (store.directory / AUDIT).open("rb") as log:
-            number = 0
-            while line := log.readline(MAX_AUDIT_LINE):
-                number += 1
-                if line.endswith(b"\n") or len(line) == MAX_AUDIT_LINE:
-                    yield number, _audit_line(line)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SystemFaultError(f"'{AUDIT}' cannot be read: {error.strerror}", "check the disk") from error
+    return audit.lines(store.directory / AUDIT)
 
 
 def _survey_product(store: Store, product: str, found: Survey) -> None:
@@ -135,6 +125,12 @@ def _survey_product(store: Store, product: str, found: Survey) -> None:
                     found.problems.append(
                         f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
                     )
+    for name in store.archives(product):
+        found.files.add(folder / "certs" / f"{name}.json")
+        with found.noting():
+            record = store.archive(product, name)
+            found.archives.add((product, name))
+            found.blobs |= {record.blob} if record else set()
     with found.noting():
         for name, pem in store.keys(product).items():
             found.files.add(folder / "keys" / f"{name}.pub")
@@ -145,11 +141,14 @@ def _complete_audit(store: Store) -> None:
     """Write the lines of releases and pointers that the log does not know: who made them was killed, or refused."""
     published: set[tuple[object, object]] = set()
     generations: dict[tuple[object, object], object] = {}
+    archives: dict[tuple[object, object], object] = {}
     for _, line in audit_lines(store):
         if line and line.get("event") == "publish":
             published.add((line.get("product"), line.get("version")))
         elif line and "generation" in line:
             generations[line.get("product"), line.get("channel")] = line["generation"]
+        elif line and "certs_generation" in line:
+            archives[line.get("product"), line.get("channel")] = line["certs_generation"]
     found = survey(store)
     for product, version in sorted(found.releases - published):
         store.append({"event": "publish", "product": product, "version": version, "recovered": True})
@@ -158,14 +157,10 @@ def _complete_audit(store: Store) -> None:
             channel = store.current(product, name)
             if channel and generations.get((product, name)) != channel.generation:
                 store.append(pointer_event("point", product, name, channel) | {"recovered": True})
-
-
-def _audit_line(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    for product, name in sorted(found.archives):
+        record = store.archive(product, name)
+        if record and archives.get((product, name)) != record.generation:
+            store.append(archive_event(product, name, record) | {"recovered": True})
 
 
 def _files(folder: Path) -> Iterator[Path]:
