@@ -15,6 +15,7 @@ from ..pki.authority import CERTIFICATE_FILE
 from ..pki.index import Entry
 from ..pki.profile import check_holder
 from ..pki.store import CRL_FILE, RETIRED, REVOKED_FILE, Slot, Store
+from ..scope import parse_scope
 from . import common, pki_check, pki_import, stores
 
 __all__ = ["register"]
@@ -86,6 +87,11 @@ def _register_issuing(actions: common.Subparsers) -> None:
         )
         one.add_argument("names", nargs="+", metavar="NAME", help="the common name, by which the server knows it")
         one.set_defaults(role=role)
+        if role is Role.OPERATOR:
+            one.add_argument(
+                "--scope", type=parse_scope, action="append", default=[], metavar="PRODUCT[/CHANNEL]",
+                help="what it is for, more than once if need be; default: everything",
+            )  # fmt: skip
         stores.add_options(one, passphrase=True)
     stores.add_options(server, passphrase=True)
 
@@ -116,8 +122,10 @@ def _check_title(name: str) -> None:
 def _issue_clients(arguments: argparse.Namespace) -> int:
     role: Role = arguments.role
     store = stores.opened(stores.choose(arguments), SLOTS[role], passphrase_file=arguments.passphrase_file)
-    issue = store.issue_device if role is Role.DEVICE else store.issue_operator
-    return _report_issued([issue(name, now=stores.now()) for name in arguments.names], arguments)
+    now, names = stores.now(), arguments.names
+    if role is Role.DEVICE:
+        return _report_issued([store.issue_device(name, now=now) for name in names], arguments)
+    return _report_issued([store.issue_operator(name, now=now, scopes=arguments.scope) for name in names], arguments)
 
 
 def _report_issued(folders: Iterable[Path], arguments: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8443", help="for devices")
     serve.add_argument("--operator-listen", metavar="HOST:PORT", default="127.0.0.1:8444", help="for operators")
     serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
-    serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="its certificates may do everything")
+    serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
     serve.add_argument(
         "--name", action="append", default=[], help="what devices call this server, for the test at the start"

@@ -9,6 +9,7 @@ not show in a repr.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from .profile import (
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from ..scope import Scope
     from .profile import PrivateKey
 
 __all__ = ["Authority", "Issued"]
@@ -159,20 +161,35 @@ class Authority:
         self._require(Role.DEVICE)
         return self._issue_client(device, f"{self.product} devices", Validity.starting(now, ROOT_DAYS), (now, key))
 
-    def issue_operator(self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256) -> Issued:
-        """Return a client certificate whose common name is `operator`, valid for at most 398 days."""
+    def issue_operator(
+        self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256, scopes: Iterable[Scope] = ()
+    ) -> Issued:
+        """Return a client certificate whose common name is `operator`, valid for at most 398 days.
+
+        It is for `scopes`, for everything if there are none.
+        """
         self._require(Role.OPERATOR)
-        return self._issue_client(
-            operator, f"{self.product} operators", Validity.starting(now, OPERATOR_DAYS), (now, key)
-        )
+        validity = Validity.starting(now, OPERATOR_DAYS)
+        return self._issue_client(operator, f"{self.product} operators", validity, (now, key), scopes)
 
     def _issue_client(
-        self, holder: str, group: str, validity: Validity, made: tuple[datetime, KeyType | PrivateKey]
+        self,
+        holder: str,
+        group: str,
+        validity: Validity,
+        made: tuple[datetime, KeyType | PrivateKey],
+        scopes: Iterable[Scope] = (),
     ) -> Issued:
+        from cryptography import x509
+
         now, key = made
         check_holder(holder)
         private = make_key(key) if isinstance(key, KeyType) else key
-        return Issued(_sign(self._leaf(Subject(group, holder), private, validity, now), self.key), private)
+        builder = self._leaf(Subject(group, holder), private, validity, now)
+        uris = [x509.UniformResourceIdentifier(one.uri) for one in scopes]
+        if uris:
+            builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
+        return Issued(_sign(builder, self.key), private)
 
     def _leaf(
         self, subject: Subject, private: PrivateKey, validity: Validity, now: datetime

@@ -12,7 +12,7 @@ renewal keeps it, so that one file changes, and key and certificate never disagr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import InputError, SystemFaultError
+from ..scope import Scope, of_uris
 from . import disk
 from .authority import (
     AUTHORITY_KEYS,
@@ -110,10 +111,16 @@ class Store:
         """Issue a client certificate for a device and return its folder; raises as `issue_server`."""
         return self._issue(Role.DEVICE, name, KeyType.P_256, lambda by, pair: by.issue_device(name, now=now, key=pair))
 
-    def issue_operator(self, name: str, *, now: datetime) -> Path:
-        """Issue a client certificate for a person and return its folder; raises as `issue_server`."""
+    def issue_operator(self, name: str, *, now: datetime, scopes: Sequence[Scope] = ()) -> Path:
+        """Issue a client certificate for a person and return its folder; raises as `issue_server`.
+
+        It is for `scopes`, for everything if there are none; renewing it does not change that.
+        """
         return self._issue(
-            Role.OPERATOR, name, KeyType.P_256, lambda by, pair: by.issue_operator(name, now=now, key=pair)
+            Role.OPERATOR,
+            name,
+            KeyType.P_256,
+            lambda by, pair: by.issue_operator(name, now=now, key=pair, scopes=scopes),
         )
 
     def list(self) -> tuple[Entry, ...]:
@@ -275,9 +282,10 @@ def _issue_again(by: Authority, old: Certificate, name: str, now: datetime, key:
 
     if by.role is Role.DEVICE:
         return by.issue_device(name, now=now, key=key)
-    if by.role is Role.OPERATOR:
-        return by.issue_operator(name, now=now, key=key)
     found = old.extension(x509.SubjectAlternativeName)
+    if by.role is Role.OPERATOR:
+        uris = found.get_values_for_type(x509.UniformResourceIdentifier) if found else []
+        return by.issue_operator(name, now=now, key=key, scopes=of_uris(uris) if uris else ())
     names = [str(one.value) for one in found] if found else []
     return by.issue_server(names, now=now, key=key)
 

@@ -12,7 +12,6 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from .. import release as releases
@@ -29,10 +28,10 @@ from ..errors import (
 )
 from ..release import Origin, Release
 from . import bodies
+from .access import FAILURE_SECONDS, HOLD_SECONDS, Access
 from .bodies import Refused
 from .catalog import DEFAULT_CHANNEL, Catalog
 from .telemetry import Telemetry
-from .tokens import Gate, TokenFile
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -66,14 +65,13 @@ class Facts:
 
 @dataclass
 class Operators:
-    """The operators' endpoints over a catalog, the devices seen, and the tokens."""
+    """The operators' endpoints over a catalog, the devices seen, and who may what."""
 
     catalog: Catalog
     devices: Devices
-    tokens: TokenFile
+    access: Access
     telemetry: Telemetry
     facts: Facts
-    gate: Gate = field(default_factory=Gate)
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE), repr=False)
 
@@ -106,19 +104,19 @@ class Operators:
         """Return the counters in Prometheus' text format."""
         from starlette.responses import PlainTextResponse
 
-        self._who(request, None, None)
+        self.access.who(request, None, None)
         gauges = {"otaseal_products": len(self.catalog.store.products())}
         return PlainTextResponse(self.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
 
     async def products(self, request: Request) -> dict[str, Any]:
         """List the products."""
-        self._who(request, None, None)
+        self.access.who(request, None, None)
         return {"products": list(self.catalog.store.products())}
 
     async def product(self, request: Request) -> dict[str, Any]:
         """Return the keys, the channels, and the current release of one channel: what a release is checked against."""
         product = self._named(request)
-        self._who(request, product, None)
+        self.access.who(request, product, None)
         self._require(product)
         channel = releases.check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
         current = self.catalog.current(product, channel)
@@ -133,7 +131,7 @@ class Operators:
     async def releases(self, request: Request) -> dict[str, Any]:
         """List a product's releases, the latest first, and its channels."""
         product = self._named(request)
-        self._who(request, product, None)
+        self.access.who(request, product, None)
         self._require(product)
         listed = [_as_json(one) for one in self.catalog.releases(product)]
         return {"product": product, "releases": listed, "channels": self._channels(product)}
@@ -143,7 +141,7 @@ class Operators:
         product, version = self._named(request), releases.check_version(request.path_params["version"])
         query = request.query_params
         channel = releases.check_name(query.get("channel", DEFAULT_CHANNEL), "channel")
-        who = self._who(request, product, channel)
+        who = self.access.who(request, product, channel)
         origin = Origin(
             product, version, query.get("created", ""), query.get("board", ""), query.get("commit", ""),
             query.get("dirty") == "1",
@@ -166,7 +164,7 @@ class Operators:
         from starlette.responses import Response
 
         product = self._named(request)
-        self._who(request, product, None)
+        self.access.who(request, product, None)
         release = self.catalog.release(product, releases.check_version(request.path_params["version"]))
         form = release.form("raw") or release.forms[0]
         return Response(self.catalog.body(form), headers={"x-MD5": form.md5}, media_type="application/octet-stream")
@@ -212,7 +210,7 @@ class Operators:
     async def list_devices(self, request: Request) -> dict[str, Any]:
         """List the devices seen: what each runs, when it asked last, whether it is stuck."""
         product = self._named(request)
-        self._who(request, product, None)
+        self.access.who(request, product, None)
         self._require(product)
         known = self.catalog.known(product)
         rows = []
@@ -293,32 +291,7 @@ class Operators:
 
     def _target(self, request: Request) -> tuple[str, str, str]:
         product, channel = self._named(request), releases.check_name(request.path_params["channel"], "channel")
-        return product, channel, self._who(request, product, channel)
-
-    def _who(self, request: Request, product: str | None, channel: str | None) -> str:
-        """Return who asks, for the log; raises Refused unless a certificate or a token allows it.
-
-        `product` None asks for a token of any product.
-        """
-        certificate = request.scope["state"]["certificate"]
-        if certificate is not None:
-            return f"certificate:{certificate.name}"
-        address = request.client.host if request.client else ""
-        if self.gate.shut(address):
-            raise Refused(429, "too many wrong credentials from this address", "wait a minute, then use a valid token")
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        token = self.tokens.find(secret.strip(), _now()) if scheme.lower() == "bearer" and secret.strip() else None
-        if token is None:
-            self.gate.failed(address)
-            self.telemetry.count("otaseal_authentication_failures_total")
-            self.telemetry.event("refused", address=address, path=request.url.path[:256])
-            raise Refused(401, "no valid token", "otaseal token new makes one on the server; it may have expired")
-        if product is not None and not token.covers(product, channel):
-            where = f"product '{product}'" + (f", channel '{channel}'" if channel else "")
-            raise Refused(403, f"token '{token.name}' is not for {where}", "use a token that is, or make one")
-        if product is None and token.product != "*":
-            raise Refused(403, f"token '{token.name}' is for '{token.product}' only", "use one for every product")
-        return f"token:{token.name}"
+        return product, channel, self.access.who(request, product, channel)
 
     def _guarded(self, run: Handler) -> Handler:
         """Turn a handler's value into a response, and errors into the status and the two lines that say what to do."""
@@ -338,6 +311,9 @@ class Operators:
                 if status >= 500:
                     self.telemetry.alarm("fault", message=error.message)
                 await bodies.drain(request)
+                if status == 429:
+                    headers["retry-after"] = str(int(FAILURE_SECONDS))
+                    await asyncio.sleep(HOLD_SECONDS)
                 response = JSONResponse({"error": error.message, "hint": error.hint}, status, headers)
             except (ClientDisconnect, asyncio.TimeoutError):
                 response = JSONResponse({"error": "the upload stopped", "hint": "try again"}, 408, headers)
@@ -369,7 +345,3 @@ def _salt() -> str:
 
 def _as_json(release: Release) -> Any:
     return json.loads(releases.serialise(release))
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

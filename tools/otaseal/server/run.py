@@ -23,6 +23,7 @@ from ..errors import ConfigError, ConflictError, InputError, OtasealError
 from ..release import check_name
 from ..store import DEVICES_FILE, Store
 from ..store_check import sweep
+from .access import Access
 from .app import DeviceApp
 from .catalog import Catalog
 from .listener import bind, make_listener, require_packages
@@ -163,8 +164,8 @@ def _listeners(plan: Plan, running: _Running, first: socket.socket, second: sock
     telemetry = running.telemetry
     devices = DeviceApp(running.catalog, running.devices, telemetry)
     facts = Facts(first.getsockname()[1], plan.device_ca is not None)
-    tokens = TokenFile(running.catalog.store.directory)
-    operators = Operators(running.catalog, running.devices, tokens, telemetry, facts).app()
+    access = Access(TokenFile(running.catalog.store.directory), telemetry)
+    operators = Operators(running.catalog, running.devices, access, telemetry, facts).app()
     return [
         make_listener(devices, first, running.contexts[0], _inspector(device_lists, telemetry)),
         make_listener(operators, second, running.contexts[1], _inspector(operator_lists, telemetry)),

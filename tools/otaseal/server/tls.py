@@ -97,10 +97,11 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What the handshake proved of a client: the common name and the serial number of its certificate."""
+    """What the handshake proved of a client: common name, serial number and the URIs that its certificate is for."""
 
     name: str
     serial: int
+    uris: tuple[str, ...] = ()
 
 
 def client_certificate(connection: Any) -> ClientCertificate | None:
@@ -109,7 +110,8 @@ def client_certificate(connection: Any) -> ClientCertificate | None:
     if not shown:
         return None
     names = [value for part in shown.get("subject", ()) for kind, value in part if kind == "commonName"]
-    return ClientCertificate(names[-1] if names else "", int(shown["serialNumber"], 16))
+    uris = tuple(value for kind, value in shown.get("subjectAltName", ()) if kind == "URI")
+    return ClientCertificate(names[-1] if names else "", int(shown["serialNumber"], 16), uris)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Tokens of operators: 256 random bits, shown once, kept as a hash, for a product and a channel, until a day.
 
 The file `tokens.json` in the server's store holds no secret: a SHA-256 of 256 random bits tells nothing, and needs no
-salt or stretching. Guessing is slowed per address all the same, so that it shows.
+salt or stretching. What a token allows is its `scope`; who is asked for one is known in `access`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import hmac
 import json
 import re
 import secrets
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,20 +19,17 @@ from pathlib import Path
 from .. import files
 from ..errors import ConfigError, InputError
 from ..pki.disk import locked
+from ..scope import ANY, Scope
 
-__all__ = ["ANY", "FILE_NAME", "Gate", "Token", "TokenFile", "digest"]
+__all__ = ["ANY", "FILE_NAME", "Token", "TokenFile", "digest"]
 
 FILE_NAME = "tokens.json"
 FORMAT = 1
 PREFIX = "otaseal_"  # secret scanners find it in a repository by this
 SECRET_BYTES = 32
-ANY = "*"
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOKENS = 1000
 MAX_DAYS = 3660
-FAILURES = 10  # wrong credentials from one address, then it waits
-FAILURE_SECONDS = 60.0
-MAX_ADDRESSES = 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -57,9 +51,10 @@ class Token:
         """Whether it has not expired at `now` (aware)."""
         return now < datetime.fromisoformat(self.expires)
 
-    def covers(self, product: str, channel: str | None) -> bool:
-        """Whether it is for this product, and this channel; None asks for the product as a whole."""
-        return self.product in (ANY, product) and (channel is None or self.channel in (ANY, channel))
+    @property
+    def scope(self) -> Scope:
+        """What it is for."""
+        return Scope(self.product, self.channel)
 
 
 @dataclass
@@ -92,9 +87,9 @@ class TokenFile:
 
         Raises ConfigError for names or days that cannot be, InputError when the file is damaged or full.
         """
-        for what, text in (("name", name), ("product", product), ("channel", channel)):
-            if not _NAME.fullmatch(text) and (text != ANY or what == "name"):
-                raise ConfigError(f"a token's {what} cannot be '{text}'", "use letters, digits, '.', '_' and '-'")
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"a token's name cannot be '{name}'", "use letters, digits, '.', '_' and '-'")
+        Scope(product, channel)
         if not 0 < days <= MAX_DAYS:
             raise ConfigError(f"a token cannot last '{days}' days", f"1 to {MAX_DAYS} days; 90 is usual")
         with locked(self.directory):
@@ -128,28 +123,6 @@ class TokenFile:
         self._stamp = None
 
 
-@dataclass
-class Gate:
-    """Who failed to authenticate lately: after FAILURES within FAILURE_SECONDS an address has to wait."""
-
-    clock: Callable[[], float] = time.monotonic
-    _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
-
-    def shut(self, address: str) -> bool:
-        """Tell whether `address` has to wait."""
-        count, since = self._failures.get(address, (0, 0.0))
-        return count >= FAILURES and self.clock() - since < FAILURE_SECONDS
-
-    def failed(self, address: str) -> None:
-        """Count a failure of `address`; the addresses kept are bounded, and the oldest is forgotten."""
-        count, since = self._failures.pop(address, (0, self.clock()))
-        if self.clock() - since >= FAILURE_SECONDS:
-            count, since = 0, self.clock()
-        self._failures[address] = (count + 1, since)
-        while len(self._failures) > MAX_ADDRESSES:
-            self._failures.popitem(last=False)
-
-
 def digest(secret: str) -> str:
     """Return the SHA-256 of a secret in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
@@ -162,8 +135,9 @@ def _parse(data: bytes) -> tuple[Token, ...]:
             raise InputError(f"a token file of format '{document['format']}'", "a newer otaseal wrote it: use that")
         tokens = tuple(Token(**one) for one in document["tokens"])
         for one in tokens:
+            one.scope  # noqa: B018  # refuses what cannot be one
             if len(bytes.fromhex(one.sha256)) != 32 or datetime.fromisoformat(one.expires).tzinfo is None:
                 raise ValueError("a hash of another length, or a time without a zone")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError("the token file is damaged", "restore it, or remove it and make new tokens") from error
     return tokens
