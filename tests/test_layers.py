@@ -50,6 +50,7 @@ LAYERS = {
     "pki.rules": (1, 2),
     "pki.advice": (1, 3),
     "pki.check": (1, 4),
+    "signed_archive": (1, 5),
     # files, clocks and sockets
     "files": (2, 0),
     "audit": (2, 1),

@@ -22,6 +22,7 @@ __all__ = [
     "MAX_IMAGE_SIZE",
     "SignedImage",
     "Signer",
+    "check_key",
     "check_payload",
     "is_signed",
     "parse",
@@ -142,7 +143,7 @@ def sign(payload: bytes, signer: Signer) -> bytes:
     (F2), VerificationError when the signer's signature does not fit its own public key.
     """
     public_key = signer.public_key
-    _check_key(public_key)
+    check_key(public_key)
     check_payload(payload)
     signed = serialise(SignedImage(payload, signer.sign(payload)))
     verify(signed, public_key)
@@ -160,7 +161,7 @@ def sign_legacy(payload: bytes, private_key: RSAPrivateKey) -> bytes:
     from cryptography.hazmat.primitives.asymmetric import padding, utils
 
     public_key = private_key.public_key()
-    _check_key(public_key)
+    check_key(public_key)
     check_payload(payload)
     try:
         algorithm = utils.NoDigestInfo()
@@ -211,7 +212,8 @@ def _check_size(size: int) -> None:
         raise InputError(f"image of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
 
 
-def _check_key(public_key: RSAPublicKey) -> None:
+def check_key(public_key: RSAPublicKey) -> None:
+    """Raise KeyRefusedError unless devices can use the key, and nobody can break it: 2048 to 4096 bits (F2)."""
     if not MIN_KEY_BITS <= public_key.key_size <= MAX_KEY_BITS:
         raise KeyRefusedError(
             f"RSA key of {public_key.key_size} bits is not within {MIN_KEY_BITS} to {MAX_KEY_BITS}",
