@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from .. import client, files, image, origin
-from ..client import Client
 from ..errors import ConfigError
 from ..release import Origin
-from . import common
+from . import common, remote
 
 __all__ = ["progress_bar", "register"]
 
@@ -25,7 +22,7 @@ BAR_WIDTH = 30
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the commands."""
-    deploy = _command(
+    deploy = remote.command(
         subparsers,
         "deploy",
         _deploy,
@@ -40,14 +37,14 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
 
-    _command(
+    remote.command(
         subparsers,
         "releases",
         _releases,
         "list the releases of a product and what its channels give out",
         "otaseal releases --server https://update.local:8444 --product blink",
     )
-    promote = _command(
+    promote = remote.command(
         subparsers,
         "promote",
         _promote,
@@ -59,14 +56,14 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
 
-    _command(
+    remote.command(
         subparsers,
         "rollback",
         _rollback,
         "give a channel the release before",
         "otaseal rollback --channel stable --server https://update.local:8444 --product blink",
     )
-    _command(
+    remote.command(
         subparsers,
         "devices",
         _devices,
@@ -75,44 +72,8 @@ def register(subparsers: common.Subparsers) -> None:
     )
 
 
-def _command(
-    subparsers: common.Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
-) -> argparse.ArgumentParser:
-    parser = common.command(subparsers, name, run, summary, example)
-    parser.add_argument("--server", metavar="URL", help="https://host:port of its operators; else OTASEAL_SERVER")
-    parser.add_argument("--product", help="else OTASEAL_PRODUCT")
-    parser.add_argument("--channel", help="else OTASEAL_CHANNEL, else stable")
-    parser.add_argument("--token-file", metavar="FILE", help="its first line is the token; else OTASEAL_TOKEN")
-    parser.add_argument("--ca", metavar="FILE", help="the authority of the server; else that of the system")
-    parser.add_argument("--cert", type=common.path, metavar="FILE", help="an operator certificate, instead of a token")
-    parser.add_argument("--cert-key", type=common.path, metavar="FILE", help="the private key of --cert")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
-
-
-def _connect(arguments: argparse.Namespace) -> tuple[Client, str, str]:
-    """Return the client, the product and the channel; raises ConfigError for what is missing."""
-    given = common.options(
-        server=arguments.server,
-        product=arguments.product,
-        channel=arguments.channel,
-        token_file=arguments.token_file,
-        server_ca=arguments.ca,
-    )
-    if given.server is None:
-        raise ConfigError("no server is given", "use --server https://host:port, or set OTASEAL_SERVER")
-    if given.product is None:
-        raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
-    if (arguments.cert is None) != (arguments.cert_key is None):
-        raise ConfigError("--cert and --cert-key go together", "give both, or a token")
-    token = client.load_token(None if given.token_file is None else common.path(given.token_file), os.environ)
-    certificate = None if arguments.cert is None else (arguments.cert, arguments.cert_key)
-    authority = None if given.server_ca is None else common.path(given.server_ca)
-    return Client(given.server, token, authority, certificate), given.product, given.channel
-
-
 def _deploy(arguments: argparse.Namespace) -> int:
-    connected, product, channel = _connect(arguments)
+    connected, product, channel = remote.connect(arguments)
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
     given = common.options(version=arguments.version).version
     state = origin.git_state(Path.cwd())
@@ -145,7 +106,7 @@ def progress_bar() -> client.Progress | None:
 
 
 def _releases(arguments: argparse.Namespace) -> int:
-    connected, product, _ = _connect(arguments)
+    connected, product, _ = remote.connect(arguments)
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
     if arguments.json:
         common.print_json(answer)
@@ -162,7 +123,7 @@ def _releases(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    connected, product, channel = _connect(arguments)
+    connected, product, channel = remote.connect(arguments)
     target = arguments.to or channel
     sources = [one for one in (arguments.source, arguments.version) if one is not None]
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
@@ -178,7 +139,7 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    connected, product, channel = _connect(arguments)
+    connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
     return _report(arguments, channel, connected.post(path, {}))
 
@@ -194,7 +155,7 @@ def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any])
 
 
 def _devices(arguments: argparse.Namespace) -> int:
-    connected, product, _ = _connect(arguments)
+    connected, product, _ = remote.connect(arguments)
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/devices")
     if arguments.json:
         common.print_json(answer)

@@ -29,6 +29,7 @@ from ..errors import (
 from ..release import Origin, Release
 from . import bodies
 from .access import FAILURE_SECONDS, HOLD_SECONDS, Access
+from .archives import Archives
 from .bodies import Refused
 from .catalog import DEFAULT_CHANNEL, Catalog
 from .telemetry import Telemetry
@@ -72,6 +73,7 @@ class Operators:
     access: Access
     telemetry: Telemetry
     facts: Facts
+    archives: Archives
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE), repr=False)
 
@@ -91,6 +93,8 @@ class Operators:
             ("POST", "/v1/products/{product}/channels/{channel}/promote", self.promote),
             ("POST", "/v1/products/{product}/channels/{channel}/rollback", self.rollback),
             ("POST", "/v1/products/{product}/channels/{channel}/percent", self.percent),
+            ("GET", "/v1/products/{product}/channels/{channel}/certs", self.certs),
+            ("PUT", "/v1/products/{product}/channels/{channel}/certs", self.publish_certs),
             ("GET", "/v1/products/{product}/devices", self.list_devices),
         )
         return Starlette(routes=[Route(path, self._guarded(run), methods=[verb]) for verb, path, run in table])
@@ -218,6 +222,23 @@ class Operators:
             running = known.get(one.md5)
             rows.append({**asdict(one), "running": running.release.version if running else one.version or None})
         return {"product": product, "devices": rows}
+
+    async def certs(self, request: Request) -> dict[str, Any]:
+        """Return which certificate archive a channel gives out."""
+        product, channel, _ = self._target(request)
+        self._require(product)
+        return {"certs": asdict(self.archives.current(product, channel))}
+
+    async def publish_certs(self, request: Request) -> dict[str, Any]:
+        """Take a signed certificate archive, check it, and give it out in a channel."""
+        product, channel, who = self._target(request)
+        self._require(product)
+        async with self._uploads:
+            data = b"".join(await bodies.read_files(request))
+            async with self._publishing:
+                record = await asyncio.to_thread(lambda: self.archives.publish(product, channel, data, who))
+        self._log("certs", product, channel, who, archive=record.archive, certificates=record.certificates)
+        return {"certs": asdict(record), **asdict(self.facts)}
 
     def _publish(
         self, parts: list[bytes], origin: Origin, channel: str, percent: int, downgrade: bool, who: str

@@ -25,6 +25,7 @@ from ..store import DEVICES_FILE, Store
 from ..store_check import sweep
 from .access import Access
 from .app import DeviceApp
+from .archives import Archives, names_in
 from .catalog import Catalog
 from .listener import bind, make_listener, require_packages
 from .operator import Facts, Operators
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
-    from ..pki.chain import Certificate
 
 __all__ = ["Plan", "halt_failing", "open_store", "parse_product", "self_test", "serve"]
 
@@ -48,7 +48,6 @@ PATIENCE = 3600.0
 """Seconds within which a device has to come back after an update."""
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
-MAX_NAMES = 8
 MARKER = "store.json"
 
 
@@ -136,7 +135,7 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
         return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
     anchors = [one.der for one in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))]
     lines: list[dict[str, Any]] = []
-    for name in plan.names or _names(chain[0]):
+    for name in plan.names or names_in(chain[0].der):
         report = examine([one.der for one in chain], anchors, name, now)
         refusing = sorted(stack.value for stack, verdict in report.verdicts.items() if not verdict.accepted)
         lines.append(
@@ -151,13 +150,6 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
     return lines
 
 
-def _names(leaf: Certificate) -> tuple[str, ...]:
-    from cryptography import x509
-
-    found = leaf.extension(x509.SubjectAlternativeName)
-    return tuple(found.get_values_for_type(x509.DNSName))[:MAX_NAMES] if found else ()
-
-
 def _listeners(plan: Plan, running: _Running, first: socket.socket, second: socket.socket) -> list[Server]:
     device_lists = None if plan.device_ca is None else _revocations(plan, plan.device_ca, "device")
     operator_lists = None if plan.operator_ca is None else _revocations(plan, plan.operator_ca, "operator")
@@ -165,7 +157,8 @@ def _listeners(plan: Plan, running: _Running, first: socket.socket, second: sock
     devices = DeviceApp(running.catalog, running.devices, telemetry)
     facts = Facts(first.getsockname()[1], plan.device_ca is not None)
     access = Access(TokenFile(running.catalog.store.directory), telemetry)
-    operators = Operators(running.catalog, running.devices, access, telemetry, facts).app()
+    archives = Archives(running.catalog, plan.chain, plan.names)
+    operators = Operators(running.catalog, running.devices, access, telemetry, facts, archives).app()
     return [
         make_listener(devices, first, running.contexts[0], _inspector(device_lists, telemetry)),
         make_listener(operators, second, running.contexts[1], _inspector(operator_lists, telemetry)),
