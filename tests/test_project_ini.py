@@ -186,3 +186,27 @@ def test_any_bytes_are_a_project_or_refused(data: bytes) -> None:
     except InputError:
         return
     assert found.text.encode() == data
+
+
+def test_what_an_environment_has_is_what_platformio_lists(tmp_path: Path) -> None:
+    from platformio.project.config import ProjectConfig
+
+    text = (
+        "[platformio]\ndefault_envs = b\ndata_dir = files\n[env]\nmonitor_speed = 9600\n"
+        "[common]\nboard_build.filesystem = littlefs\n"
+        + HEAD
+        + "[env:b]\nextends = common\nupload_port = ${env:nodemcuv2.board}\n"
+    )
+    (tmp_path / "platformio.ini").write_text(text)
+    theirs = ProjectConfig(str(tmp_path / "platformio.ini"))
+    ini = parse(text.encode())
+    assert ini.default_environments == tuple(theirs.default_envs()) == ("b",)
+    for name in ini.environments:
+        found = ini.options(name)
+        expected = [one for one in theirs.options(f"env:{name}") if one != "extends"]
+        assert set(found) - {"extends"} == set(expected)
+        assert found["monitor_speed"] == "9600"
+    assert ini.options("b")["upload_port"] == "nodemcuv2"
+    assert ini.platformio("data_dir") == "files"
+    assert ini.platformio("lib_dir") is None
+    assert parse(HEAD.encode()).default_environments == ("nodemcuv2",)

@@ -17,6 +17,7 @@ __all__ = [
     "SystemFaultError",
     "VerificationError",
     "describe",
+    "one_line",
 ]
 
 
@@ -72,9 +73,9 @@ class CorruptStoreError(SystemFaultError):
 
 def describe(error: OtasealError) -> str:
     """Return the two lines that a person sees, without a final newline."""
-    return f"otaseal: error: {_one_line(error.message)}\notaseal: hint: {_one_line(error.hint)}"
+    return f"otaseal: error: {one_line(error.message)}\notaseal: hint: {one_line(error.hint)}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Escape what would break the line or steer the terminal: quoted values are anyone's, and often not ours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

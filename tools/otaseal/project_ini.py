@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,6 +49,23 @@ class ProjectIni:
         """Return what `option` is in an environment, its own or inherited, references expanded; None if it is unset."""
         origin = self._origin(environment, option)
         return None if origin is None else self._expand(origin, self._parser.get(origin, option))
+
+    def options(self, environment: str) -> dict[str, str]:
+        """Return every option that an environment has, its own or inherited, references expanded."""
+        names = [name for section in self._sections(environment) for name in self._parser.options(section)]
+        return {name: self.get(environment, name) or "" for name in dict.fromkeys(names)}
+
+    def platformio(self, option: str) -> str | None:
+        """Return what `option` of the section [platformio] is, None if it is unset."""
+        if not self._parser.has_option("platformio", option):
+            return None
+        return self._expand("platformio", self._parser.get("platformio", option))
+
+    @property
+    def default_environments(self) -> tuple[str, ...]:
+        """Return what a plain `pio run` builds: `default_envs`, else every environment."""
+        named = re.split(r"[,\s]+", self.platformio("default_envs") or "")
+        return tuple(one for one in named if one) or self.environments
 
     def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
         """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
@@ -128,16 +145,18 @@ class ProjectIni:
 
     def _origin(self, environment: str, option: str) -> str | None:
         """Return the section that decides `option` in an environment, in PlatformIO's order."""
+        return next((one for one in self._sections(environment) if self._parser.has_option(one, option)), None)
+
+    def _sections(self, environment: str) -> Iterator[str]:
+        """Yield the sections that an environment takes options from, the strongest first, in PlatformIO's order."""
         queue, done = ["env", f"env:{environment}"], set()
         while queue:
             section = queue.pop()
             if section in done or not self._parser.has_section(section):
                 continue
             done.add(section)
-            if self._parser.has_option(section, option):
-                return section
+            yield section
             queue.extend(_entries(self._parser.get(section, "extends", fallback="")))
-        return None
 
     def _expand(self, section: str, text: str) -> str:
         for _ in range(MAX_EXPANSIONS):

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import files, keys, settings
 from ..errors import ConfigError
@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 
     from ..image import Signer
 
-__all__ = ["Subparsers", "command", "key_uri", "load_key", "options", "path", "print_json", "signer", "source"]
+__all__ = [
+    "Subparsers",
+    "colours",
+    "command",
+    "key_uri",
+    "load_key",
+    "options",
+    "path",
+    "print_json",
+    "signer",
+    "source",
+]
 
 Subparsers = Any
 """What argparse's add_subparsers returns; its class is private."""
@@ -42,6 +53,11 @@ def command(
 def print_json(value: object) -> None:
     """Print `value` as JSON for programs."""
     print(json.dumps(value, indent=2, sort_keys=False))
+
+
+def colours(stream: TextIO) -> bool:
+    """Tell whether colours are wanted on `stream`: a terminal's, unless NO_COLOR is set (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def path(text: str) -> Path:

@@ -1,0 +1,162 @@
+"""What platformio.ini says and what the last build left behind: options, hooks, firmware, signed image, manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import esp8266, files, gzip_payload, image, inspection
+from .. import manifest as manifests
+from ..errors import InputError, VerificationError
+from ..project import FILESYSTEM, Project
+from ..settings import OPTIONS
+from .keys import expected_key
+from .report import Outcome, Subject, ok, problem, skipped, warning
+
+__all__ = ["filesystem", "firmware", "hooks", "manifest", "options", "signed"]
+
+MAX_SOURCES = 20_000
+HOOKS = {
+    "pre:verify_updates.py": "the device would take updates from anybody",
+    "post:sign_firmware.py": "nothing is signed",
+    "post:pack_certs.py": "no certificate gets onto the device",
+    "post:ship.py": "there is no uploadall and no deploy",
+}
+
+
+def options(subject: Subject) -> Iterator[Outcome]:
+    """Resolve every option: a misspelt one is an error by name."""
+    project = subject.project
+    chosen = f"[env:{project.environment}] of {project.folder / 'platformio.ini'}"
+    given = [one for one in OPTIONS.values() if project.ini.get(project.environment, one.ini_name)]
+    _ = project.settings  # raises ConfigError by name
+    yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known")
+    if project.ini.platformio("extra_configs"):
+        yield warning("platformio.ini reads more files with extra_configs, which are not looked at here", "see them")
+
+
+def hooks(subject: Subject) -> Iterator[Outcome]:
+    """Look which of the four scripts are attached."""
+    project = subject.project
+    attached = project.ini.get(project.environment, "extra_scripts") or ""
+    missing = [hook for hook in HOOKS if not _is_attached(hook, attached)]
+    if len(missing) == len(HOOKS):
+        yield problem(
+            "no script of otaseal is attached", "otaseal init adds them, otaseal config --extra-scripts shows them"
+        )
+        return
+    yield ok(f"{len(HOOKS) - len(missing)} of {len(HOOKS)} attached")
+    for hook in missing:
+        yield warning(f"'{hook}' is not attached: {HOOKS[hook]}", "otaseal config --extra-scripts prints the line")
+
+
+def filesystem(subject: Subject) -> Iterator[Outcome]:
+    """Compare the filesystem option with what certificates need (F15)."""
+    project = subject.project
+    if project.filesystem == "littlefs":
+        yield ok(f"{FILESYSTEM} = littlefs")
+    else:
+        shown = (
+            "not set, and the platform's default is spiffs" if project.filesystem == "spiffs" else project.filesystem
+        )
+        yield problem(f"{FILESYSTEM} is {shown} (F15)", f"set {FILESYSTEM} = littlefs, then -t uploadfs by cable")
+
+
+def firmware(subject: Subject) -> Iterator[Outcome]:
+    """Look at the built image: whole, for which core and flash, and no older than what it is made of."""
+    project = subject.project
+    path = project.firmware
+    if not path.is_file():
+        yield warning(f"'{_shown(project, path)}' is not built yet", f"pio run -e {project.environment}")
+        return
+    content = files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware")
+    raw = gzip_payload.decompress(content) if gzip_payload.is_gzip(content) else content
+    parsed = esp8266.parse(raw)
+    mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
+    size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
+    yield ok(f"{len(raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
+    if parsed.core_commit is not None and not parsed.crc_ok:
+        yield problem("the image's own CRC does not fit its content (F30c)", "build again: it was changed afterwards")
+    newer = _newer_source(project, path.stat().st_mtime)
+    if newer is not None:
+        yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")
+
+
+def signed(subject: Subject) -> Iterator[Outcome]:
+    """Verify the signed image as devices of each core will, and compare it with the firmware beside it."""
+    project = subject.project
+    path = project.firmware.with_name(project.firmware.name + ".signed")
+    if not path.is_file():
+        yield skipped(f"there is no '{_shown(project, path)}'")
+        return
+    from .. import signing
+
+    data = files.read_bounded(path, image.MAX_IMAGE_SIZE, "signed firmware")
+    content = files.read_bounded(project.firmware, image.MAX_IMAGE_SIZE, "firmware")
+    if not signing.belongs_to(data, content):
+        raise InputError(f"'{path.name}' is not the signed form of the firmware beside it", "build again")
+    key = expected_key(project)
+    if key is None or project.settings.next_public_key is not None:
+        yield skipped("which key signed it cannot be said without the public one")
+        return
+    seen = inspection.inspect(data, {"project": key})
+    if seen.signed_by is None:
+        raise VerificationError("the signed image was not signed with the project's key", "build again")
+    taking = [core for core, outcome in seen.outcomes.items() if outcome.accepted and outcome.boots]
+    yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(taking) or 'none'}")
+    if not taking:
+        core, outcome = next(iter(seen.outcomes.items()))
+        yield problem(f"core {core} refuses it: {outcome.reason} ({outcome.fact})", "build again")
+    size = seen.image.flash_size if seen.image else None
+    if size is not None and 2 * esp8266.sectors(len(data)) > size:
+        yield problem(
+            f"two images of {len(data)} bytes have no place in {size // 1024} KiB of flash (F10)",
+            "make the firmware smaller, or compress it",
+        )
+
+
+def manifest(subject: Subject) -> Iterator[Outcome]:
+    """Read the manifest in the signed image: whose it is, and which counter."""
+    project = subject.project
+    path = project.firmware.with_name(project.firmware.name + ".signed")
+    product = project.settings.product
+    if not path.is_file():
+        yield skipped("nothing is signed")
+        return
+    found = manifests.find(image.parse(files.read_bounded(path, image.MAX_IMAGE_SIZE, "signed firmware")).payload)
+    if found is None and product is None:
+        yield skipped("custom_otaseal_product is not set, so that the image has none; stock devices need none")
+    elif found is None:
+        yield warning("the signed image has no manifest", f"build again: pio run -e {project.environment}")
+    elif product is not None and not found.is_for(product, project.board):
+        yield problem(f"the manifest is not for product '{product}' on '{project.board}'", "build again")
+    else:
+        yield ok(f"version '{found.version}', security counter {found.counter}")
+
+
+def _is_attached(hook: str, attached: str) -> bool:
+    scope, _, name = hook.partition(":")
+    for entry in attached.replace(", ", "\n").splitlines():
+        where, _, path = entry.strip().rpartition(":")
+        if (where or "post") == scope and Path(path.replace("\\", "/")).name == name:
+            return True
+    return False
+
+
+def _newer_source(project: Project, built: float) -> str | None:
+    """Return a source file that is younger than the build, None if there is none among the first MAX_SOURCES."""
+    seen = 0
+    for folder in project.sources:
+        for directory, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                seen += 1
+                path = Path(directory, name)
+                if seen > MAX_SOURCES or (path.is_file() and path.stat().st_mtime > built):
+                    return None if seen > MAX_SOURCES else _shown(project, path)
+    return None
+
+
+def _shown(project: Project, path: Path) -> str:
+    return str(path.relative_to(project.folder)) if path.is_relative_to(project.folder) else str(path)

@@ -1,0 +1,80 @@
+"""The authorities that devices trust: what of them a device can use, how long, and whether the archive is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from .. import cert_packing, certstore, files, shipped
+from ..anchors import Anchor, Finding, Severity
+from ..archive import ARCHIVE_LIMIT
+from ..cert_sources import collect
+from ..errors import InputError
+from .report import Outcome, Subject, ok, problem, skipped, warning
+
+__all__ = ["anchors", "packed", "trusted"]
+
+MAX_SHOWN = 3
+
+
+def trusted(subject: Subject) -> Iterator[Outcome]:
+    """Judge the project's certificates one by one, as the device will (F16-F20)."""
+    options = subject.project.settings
+    report = certstore.judge(
+        collect(options.ca_certs, subject.project.folder), subject.now, cert_packing.policy(options)
+    )
+    if report.errors:
+        for finding in report.errors[:MAX_SHOWN]:
+            yield problem(str(finding), finding.hint)
+        return
+    first = min(report.anchors, key=lambda one: one.not_after)
+    many = len(report.anchors)
+    yield ok(f"{many} that devices can use; the first to expire: {first.not_after:%Y-%m-%d} {first.subject}")
+    for finding in _worth_saying(report.findings)[:MAX_SHOWN]:
+        yield warning(str(finding), finding.hint)
+
+
+def packed(subject: Subject) -> Iterator[Outcome]:
+    """Compare `data/certs.ar` with what the certificates make, and with what was last shipped."""
+    project = subject.project
+    path = project.data / cert_packing.ARCHIVE_NAME
+    command = f"pio run -e {project.environment} -t uploadfs"
+    if project.filesystem != "littlefs":
+        yield skipped(f"the filesystem is '{project.filesystem}'")
+        return
+    wanted = cert_packing.pack_project(project.settings, project.data, project.folder, subject.now)
+    if not path.is_file():
+        yield warning(f"'{path.name}' is not packed yet", f"it is packed and shipped by: {command}")
+        return
+    there = files.read_bounded(path, ARCHIVE_LIMIT, "certificate archive")
+    errors = certstore.check(there, subject.now).errors
+    if errors:
+        yield problem(f"'{path.name}' does not work on a device: {errors[0]}", f"pack and ship it again: {command}")
+    elif there != wanted.archive:
+        yield warning(f"'{path.name}' is not what the certificates make now", f"pack and ship it again: {command}")
+    elif not shipped.is_current(project.workspace / "otaseal" / "shipped.json", project.environment, there):
+        yield warning(
+            f"'{path.name}' is up to date, and was never shipped from this machine", f"ship it by cable: {command}"
+        )
+    else:
+        yield ok(f"'{path.name}' is up to date, {len(wanted.anchors)} certificate(s), and shipped")
+
+
+def anchors(subject: Subject) -> tuple[Anchor, ...]:
+    """Return what devices trust by the project's certificates; raises what `certstore.judge` raises."""
+    options = subject.project.settings
+    found = certstore.judge(
+        collect(options.ca_certs, subject.project.folder), subject.now, cert_packing.policy(options)
+    )
+    if not found.anchors:
+        raise InputError("no certificate is one that devices can use", "see the check 'certificates'")
+    return found.anchors
+
+
+def expires_within(end: datetime, now: datetime, days: int) -> bool:
+    """Tell whether `end` is less than `days` away, or over."""
+    return (end - now).days < days
+
+
+def _worth_saying(findings: tuple[Finding, ...]) -> list[Finding]:
+    return [one for one in findings if one.severity in (Severity.WARNING, Severity.DROPPED)]

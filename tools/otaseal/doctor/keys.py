@@ -1,0 +1,107 @@
+"""The signing key and the public key that devices get: looked at, never unlocked, never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .. import files, gzip_payload, key_uri, known_keys
+from .. import keys as signing_keys
+from ..errors import ConfigError, InputError
+from ..image import MAX_IMAGE_SIZE
+from ..project import Project
+from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
+from .report import Outcome, Subject, ok, skipped, warning
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["expected_key", "public_key", "signing_key"]
+
+MAX_PUBLIC_KEY_SIZE = 64 * 1024
+
+
+class _LockedError(ConfigError):
+    """The key wants a passphrase, which nobody is asked for here."""
+
+
+def signing_key(subject: Subject) -> Iterator[Outcome]:
+    """Judge the key as a build would: where it is, who can read it, whether git has it, how strong it is."""
+    uri = subject.project.settings.signing_key
+    if uri is None:
+        raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {NEW_KEY_HINT}")
+    scheme, _ = key_uri.split(uri)
+    if signing_keys.in_token(uri):
+        yield skipped("it lies in a token, which is not asked without its PIN")
+        return
+    project = subject.project
+    source = signing_keys.KeySource(project.folder, project.variables, _refuse_to_ask, (project.data,))
+    where = "in a file" if scheme == "file" else "in an environment variable"
+    try:
+        opened = signing_keys.open_signer(uri, source)
+    except _LockedError:
+        yield ok(f"{where} and locked by a passphrase; private, outside of git and of the data folder")
+        return
+    key = opened.public_key
+    if scheme == "file":
+        yield warning(
+            f"RSA-{key.key_size} {short_fingerprint(key)} {where}, not locked by a passphrase",
+            "whoever copies the file can sign for every device: lock it with openssl pkcs8, or use a token",
+        )
+    else:
+        yield ok(f"RSA-{key.key_size} {short_fingerprint(key)} {where}")
+
+
+def public_key(subject: Subject) -> Iterator[Outcome]:
+    """Find the public key that belongs into the firmware, and look for it in the firmware that was built."""
+    from ..signing_header import embedded_key
+
+    key = expected_key(subject.project)
+    if key is None:
+        yield skipped("there is no .pub file beside the signing key, and the key is not opened here")
+        return
+    shown = f"RSA-{key.key_size} {short_fingerprint(key)}"
+    firmware = subject.project.firmware
+    if not firmware.is_file():
+        yield ok(f"{shown}; no firmware is built that could carry it")
+        return
+    content = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware")
+    raw = gzip_payload.decompress(content) if gzip_payload.is_gzip(content) else content
+    if embedded_key(key) in raw:
+        yield ok(f"{shown}, compiled into the firmware")
+    elif b"-----BEGIN PUBLIC KEY-----" in raw:
+        raise InputError(
+            f"the firmware carries another public key than {short_fingerprint(key)}",
+            "build again; custom_otaseal_public_key and custom_otaseal_signing_key have to be a pair",
+        )
+    else:
+        yield warning(
+            "the firmware carries no public key: a device that runs it takes updates from anybody",
+            "attach pre:.../verify_updates.py, and use Update, ESP8266httpUpdate or ArduinoOTA in the sketch",
+        )
+
+
+def expected_key(project: Project) -> RSAPublicKey | None:
+    """Return the key that the firmware is to carry, None where only the locked private key knows it.
+
+    Raises KeyRefusedError for one that no device can use or that is publicly known, InputError for a missing file.
+    """
+    options = project.settings
+    given = options.next_public_key or options.public_key
+    if given is not None:
+        path = project.path(given.removeprefix("file:"))
+    elif options.signing_key is None or signing_keys.in_token(options.signing_key):
+        return None
+    else:
+        beside = key_uri.public_key_path(options.signing_key, project.folder)
+        if beside is None:
+            return None
+        path = beside
+    name = f"public key '{path}'"
+    key = load_public_key(files.read_bounded(path, MAX_PUBLIC_KEY_SIZE, "public key"), name)
+    known_keys.refuse(key, name)
+    return key
+
+
+def _refuse_to_ask(what: str) -> bytes:
+    raise _LockedError(f"{what} is locked", "it is not opened here")

@@ -1,0 +1,137 @@
+"""The update server as devices and operators meet it: reachable, TLS for the chips, a chain and a token that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from .. import client
+from ..pki.chain import Certificate, Stack
+from ..pki.check import examine
+from . import certificates
+from .report import Outcome, Subject, ok, problem, skipped, warning
+
+__all__ = ["chain", "published", "reachable", "tls"]
+
+TLS_1_2 = 0x0303
+CHACHA20 = (0xCCA8, 0xCCA9)
+SOON = 30
+"""Days before a server's certificate ends in which somebody should renew it."""
+
+
+def reachable(subject: Subject) -> Iterator[Outcome]:
+    """Ask for the server's health over verified TLS."""
+    reason = _not_asked(subject)
+    if reason:
+        yield skipped(reason)
+        return
+    connected = _client(subject)
+    connected.get("/healthz")
+    yield ok(f"{connected.url} answers, and its certificate holds for this machine")
+
+
+def tls(subject: Subject) -> Iterator[Outcome]:
+    """Say a chip's hello, and look at what it is offered (F21, F27, F27d)."""
+    reason = _not_asked(subject)
+    if reason:
+        yield skipped(reason)
+        return
+    server = subject.live
+    if server.version != TLS_1_2:
+        yield problem(
+            f"it chooses TLS version 0x{server.version:04x} (F21)", "offer TLS 1.2: BearSSL knows no later one"
+        )
+        return
+    fragment = "records as large as it likes" if server.fragment is None else f"records of {server.fragment} bytes"
+    yield ok(f"TLS 1.2, suite 0x{server.suite:04x}, {fragment}")
+    if server.suite not in CHACHA20:
+        yield warning(
+            "it does not prefer ChaCha20, which costs a chip a quarter of AES (F27d)",
+            "order the suites on the server: ECDHE with ChaCha20-Poly1305 first",
+        )
+    if server.fragment is None:
+        yield warning(
+            "it does not negotiate short records: a device needs a buffer of 16 KiB (F27)",
+            "let otaseal serve or another OpenSSL server end TLS, not a proxy without the extension",
+        )
+
+
+def chain(subject: Subject) -> Iterator[Outcome]:
+    """Judge the server's chain as devices with the project's certificates will, and see when it ends."""
+    reason = _not_asked(subject)
+    if reason:
+        yield skipped(reason)
+        return
+    host, _ = subject.address
+    sent = subject.live.chain
+    report = examine(sent, [one.der for one in certificates.anchors(subject)], host, subject.now)
+    verdict = report.verdicts[Stack.BEARSSL]
+    for finding in verdict.findings:
+        yield problem(f"devices refuse it for '{host}': {finding.message} ({finding.fact})", finding.hint)
+    if not verdict.accepted:
+        return
+    end = Certificate(sent[0]).x509.not_valid_after_utc
+    yield ok(f"devices with the project's certificates accept it for '{host}', until {end:%Y-%m-%d}")
+    if certificates.expires_within(end, subject.now, SOON):
+        yield warning(f"it ends on {end:%Y-%m-%d}", "renew it: otaseal pki renew, and the server takes it by itself")
+
+
+def published(subject: Subject) -> Iterator[Outcome]:
+    """Use the token: is it valid, does the server know the product and its key, and what does the channel give out?"""
+    reason = _not_asked(subject)
+    options = subject.project.settings
+    if reason or options.product is None:
+        yield skipped(reason or "custom_otaseal_product is not set")
+        return
+    connected = _client(subject, with_token=True)
+    if connected.token is None:
+        yield warning("there is no token to deploy with", "set OTASEAL_TOKEN or custom_otaseal_token_file")
+        return
+    path = f"/v1/products/{quote(options.product, safe='')}?{urlencode({'channel': options.channel})}"
+    state = connected.get(path)
+    yield ok(f"the token is valid for '{options.product}'; {_current(state, options.channel)}")
+    key = _pem_of(subject)
+    if key is not None and key not in [str(pem).strip() for pem in state["keys"].values()]:
+        yield problem(
+            f"the server does not have the project's public key for '{options.product}'",
+            f"otaseal serve --product {options.product}=signing.pub, on the server",
+        )
+
+
+def _current(state: Any, channel: str) -> str:
+    current = state["current"]
+    if current is None:
+        return f"channel '{channel}' has no release yet"
+    share = state["channels"].get(channel, {})
+    halted = ", HALTED" if share.get("halted") else ""
+    return f"channel '{channel}' gives out {current['version']} to {share.get('percent')} %{halted}"
+
+
+def _pem_of(subject: Subject) -> str | None:
+    from ..public_keys import public_pem
+    from .keys import expected_key
+
+    if subject.project.settings.next_public_key is not None:
+        return None  # a bridge release carries the key that the server may not need yet
+    key = expected_key(subject.project)
+    return None if key is None else public_pem(key).decode("ascii").strip()
+
+
+def _not_asked(subject: Subject) -> str | None:
+    if not subject.server:
+        return "left out with --offline"
+    if subject.project.settings.server is None:
+        return "custom_otaseal_server is not set"
+    return None
+
+
+def _client(subject: Subject, with_token: bool = False) -> client.Client:
+    project, options = subject.project, subject.project.settings
+    assert options.server is not None
+    authority = None if options.server_ca is None else project.path(options.server_ca)
+    token = None
+    if with_token:
+        given = None if options.token_file is None else project.path(options.token_file)
+        token = client.load_token(subject.token_file or given, project.variables)
+    return client.Client(options.server, token, authority)

@@ -1,0 +1,106 @@
+"""The programs and packages that a build, a server and a rehearsal need: which are there, and what lacks one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from .report import Outcome, Subject, ok, problem, warning
+
+__all__ = ["packages", "platformio", "python"]
+
+OLDEST_PYTHON = (3, 10)
+SECONDS = 20
+"""How long another Python may take to say whether it has a package."""
+PACKAGES = (
+    ("cryptography", "nothing works without it", True),
+    ("littlefs-python", "rehearse reads the filesystem image with it", False),
+    ("uvicorn", "otaseal serve needs it: pip install 'otaseal[server]'", False),
+)
+_SHEBANG = re.compile(rb"#!\s*(/[^\s]+)\s*$")
+
+
+def python(subject: Subject) -> Iterator[Outcome]:
+    """Look at the Python that runs this."""
+    shown = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        yield problem(f"Python {shown} is too old", "use Python 3.10 or newer")
+    else:
+        yield ok(f"Python {shown}")
+
+
+def packages(subject: Subject) -> Iterator[Outcome]:
+    """Look for the packages that some part needs."""
+    found, missing = [], []
+    for name, purpose, needed in PACKAGES:
+        version = _version(name)
+        if version is not None:
+            found.append(f"{name} {version}")
+        elif needed:
+            yield problem(f"the package '{name}' is missing", _install(name))
+        else:
+            missing.append((name, purpose))
+    yield ok(", ".join(found) or "none of those that are looked for")
+    for name, purpose in missing:
+        yield warning(f"the package '{name}' is missing: {purpose}", _install(name))
+
+
+def platformio(subject: Subject) -> Iterator[Outcome]:
+    """Look for PlatformIO, and ask the Python that runs it whether it can sign."""
+    program = shutil.which("pio") or shutil.which("platformio")
+    beside = Path(sys.executable).parent / "pio"
+    version = _version("platformio")
+    if program is None and beside.is_file():
+        program = str(beside)
+    if program is None:
+        if version is None:
+            yield warning("PlatformIO was not found", "install it, or put 'pio' on the PATH")
+        else:
+            yield ok(f"PlatformIO {version}, as a package of this Python")
+        return
+    interpreter = _interpreter(Path(program))
+    if interpreter is None or Path(interpreter).resolve() == Path(sys.executable).resolve():
+        yield ok(f"PlatformIO {version or 'of unknown version'}: {program}")
+    elif _can_sign(interpreter):
+        yield ok(f"{program}; its Python has cryptography")
+    else:
+        yield problem(
+            "the Python that runs PlatformIO lacks the package 'cryptography'",
+            f'"{interpreter}" -m pip install cryptography',
+        )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _install(package: str) -> str:
+    return f'"{sys.executable}" -m pip install {package}'
+
+
+def _interpreter(program: Path) -> str | None:
+    """Return the Python in the first line of a console script; None where it has none, as on Windows."""
+    try:
+        with program.open("rb") as file:
+            match = _SHEBANG.match(file.readline(1024).rstrip(b"\n"))
+    except OSError:
+        return None
+    return match[1].decode("utf-8", "replace") if match and b"python" in match[1] else None
+
+
+def _can_sign(interpreter: str) -> bool:
+    try:
+        done = subprocess.run(
+            [interpreter, "-c", "import cryptography"], capture_output=True, check=False, timeout=SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
