@@ -27,6 +27,8 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "product": (("a", "a"), ("b", "b"), ("c", "c")),
     "channel": (("a", "a"), ("b", "b"), ("c", "c")),
     "version": (("1.0", "1.0"), ("v2-dirty", "v2-dirty"), ("3", "3")),
+    "security_counter": (("1", 1), ("4294967295", 2**32 - 1), ("007", 7)),
+    "compress": (("gzip", "gzip"), ("zopfli", "zopfli"), ("gzip", "gzip")),
     "token_file": (("a", "a"), ("b", "b"), ("~/my tokens/c", "~/my tokens/c")),
 }
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.build
 MakeProject = Callable[..., Project]
 ROOT = EXTRA_SCRIPTS.parent
 SKETCH = {"main.cpp": SELF_UPDATING}
-SHIPPED = ("extra_scripts", "tools/otaseal", "library.json", "README.md")
+SHIPPED = ("extra_scripts", "firmware", "tools/otaseal", "library.json", "README.md")
 
 
 @pytest.fixture

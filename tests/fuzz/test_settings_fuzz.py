@@ -38,7 +38,7 @@ def resolved_or_refused(
 def as_ini(settings: Settings) -> dict[str, str]:
     given = {name: value for name, value in asdict(settings).items() if value is not None}
     return {
-        OPTIONS[name].ini_name: "\n" + "\n".join(value) if isinstance(value, tuple) else value
+        OPTIONS[name].ini_name: "\n" + "\n".join(value) if isinstance(value, tuple) else str(value)
         for name, value in given.items()
     }
 

@@ -7,6 +7,7 @@ stop and quotes the offending value; the hint names the fix. Only `cli` and `hoo
 from __future__ import annotations
 
 __all__ = [
+    "INSTALLABLE",
     "ConfigError",
     "ConflictError",
     "CorruptStoreError",
@@ -19,6 +20,9 @@ __all__ = [
     "describe",
     "one_line",
 ]
+
+INSTALLABLE = frozenset(("cryptography", "zopfli"))
+"""Packages that a build or a command may lack: who prints errors says how to install them, in which Python."""
 
 
 class OtasealError(Exception):

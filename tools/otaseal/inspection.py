@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import esp8266, gzip_payload, image, stock_core
+from . import esp8266, gzip_payload, image, manifest, stock_core
 from .errors import InputError, VerificationError
 from .esp8266 import Esp8266Image, FlashMode
 from .gzip_payload import GzipMember
 from .image import SignedImage
+from .manifest import Manifest
 from .stock_core import Outcome, StockDevice
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class Inspection:
     """What was found; None where a part is absent or cannot be read, and `problem` says why.
 
     `kind` is 'raw', 'gzip', 'signed raw', 'signed gzip', 'littlefs' or 'unknown'. `signed_by` is the name of the key
-    that fits. `outcomes` has one entry a core release, for a device of the image's own flash mode that trusts the
-    fitting key, or verifies nothing where nothing is signed; `flash_modes` says which chips of core 3.1.2 accept it
-    (F7).
+    that fits. `identity` is that of the OtaSeal library in the firmware. `outcomes` has one entry a core release, for
+    a device of the image's own flash mode that trusts the fitting key, or verifies nothing where nothing is signed;
+    `flash_modes` says which chips of core 3.1.2 accept it (F7).
     """
 
     kind: str
@@ -43,6 +44,8 @@ class Inspection:
     payload_size: int
     image: Esp8266Image | None
     member: GzipMember | None
+    manifest: Manifest | None
+    identity: Manifest | None
     signature: bytes | None
     signed_by: str | None
     outcomes: Mapping[str, Outcome]
@@ -58,6 +61,8 @@ class Inspection:
             "payload_size": self.payload_size,
             "image": None if self.image is None else _image_dict(self.image),
             "gzip": None if self.member is None else _gzip_dict(self.member, self.payload_size),
+            "manifest": None if self.manifest is None else self.manifest.as_dict(),
+            "identity": None if self.identity is None else self.identity.as_dict(),
             "signature": None if self.signature is None else {"size": len(self.signature), "key": self.signed_by},
             "stock_cores": {core: asdict(outcome) for core, outcome in self.outcomes.items()},
             "flash_modes": {mode.name: accepted for mode, accepted in self.flash_modes.items()},
@@ -74,6 +79,10 @@ class Inspection:
         if self.member is not None:
             padded = "a multiple of 4" if self.payload_size % 4 == 0 else "no multiple of 4"
             lines.append(f"{'gzip':<14}{self.payload_size} bytes ({padded}), holds {self.member.isize}")
+        if self.manifest is not None:
+            lines.append(f"{'manifest':<14}{self.manifest}")
+        if self.identity is not None:
+            lines.append(f"{'library':<14}OtaSeal, for {self.identity}")
         if self.signature is not None:
             lines.append(f"{'signature':<14}{len(self.signature)} bytes, {self._key_line()}")
         lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]
@@ -96,6 +105,7 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     signed = _signed(data)
     payload = data if signed is None else signed.payload
     kind, parsed, member, problem = _read(payload)
+    attached, own, unreadable = _marks(payload, parsed)
     signed_by = _fitting(data, public_keys) if signed else None
     key = _judging_key(signed is not None, signed_by, public_keys)
     known = kind in ("raw", "gzip")
@@ -106,6 +116,8 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         payload_size=len(payload),
         image=parsed,
         member=member,
+        manifest=attached,
+        identity=own,
         signature=None if signed is None else signed.signature,
         signed_by=signed_by,
         outcomes={core: stock_core.judge(data, _device(core, key, parsed)) for core in stock_core.CORES if known},
@@ -114,7 +126,7 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
             for mode in FlashMode
             if known
         },
-        problem=problem,
+        problem=problem or unreadable,
     )
 
 
@@ -146,6 +158,17 @@ def _read(payload: bytes) -> tuple[str, Esp8266Image | None, GzipMember | None, 
         return "gzip", None, member, error.message
     parsed, problem = _try_image(content)
     return "gzip", parsed, member, problem
+
+
+def _marks(payload: bytes, parsed: Esp8266Image | None) -> tuple[Manifest | None, Manifest | None, str | None]:
+    """Return the manifest, the identity record of the firmware, and what is wrong with either."""
+    attached = None
+    try:
+        attached = manifest.find(payload)
+        own = None if parsed is None else manifest.identity(bytes(parsed.data))
+    except InputError as error:
+        return attached, None, error.message
+    return attached, own, None
 
 
 def _try_image(content: bytes) -> tuple[Esp8266Image | None, str | None]:

@@ -14,7 +14,9 @@ import re
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from enum import IntEnum
+from typing import Any
 
 from . import gzip_payload
 from .errors import InputError
@@ -93,6 +95,24 @@ class Manifest:
                 f"version '{self.version[:80]!a}' is not usable",
                 f"use at most {MAX_VERSION} printable ASCII characters",
             )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields in JSON's own types, ids in hex."""
+        return {
+            "kind": self.kind.name.lower(),
+            "product": self.product.hex(),
+            "board": None if self.board == ANY_BOARD else self.board.hex(),
+            "version": self.version,
+            "security_counter": self.counter,
+            "build_time": self.build_time,
+            "flash_mode": None if self.flash_mode == ANY_FLASH_MODE else self.flash_mode,
+        }
+
+    def __str__(self) -> str:
+        board = "any board" if self.board == ANY_BOARD else f"board {self.board.hex()}"
+        made = datetime.fromtimestamp(self.build_time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        version = f"version {self.version}" if self.version else "no version"
+        return f"product {self.product.hex()}, {board}, {version}, security counter {self.counter}, built {made}"
 
     def is_for(self, product: str, board: str = "") -> bool:
         """Tell whether this is for `product` and, where both sides name one, for `board`."""

@@ -1,27 +1,39 @@
-"""Where a build comes from, as git tells it: a version for people, the commit, and whether the tree was clean."""
+"""Where a build comes from, as git tells it: a version for people, the commit, and whether the tree was clean.
+
+When it was made is SOURCE_DATE_EPOCH where that is set, so that a build can be repeated to the byte.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
 
-__all__ = ["GitState", "git_state", "version_from"]
+__all__ = ["GitState", "git_state", "source_date", "version_from"]
 
 TIMEOUT = 20  # seconds
+SOURCE_DATE = "SOURCE_DATE_EPOCH"
+MAX_TIME = 0xFFFF_FFFF
+"""Unix seconds: what 32 bits of a manifest hold, until 2106."""
+_NUMBER = re.compile(r"[0-9]{1,10}")
 NO_VERSION_HINT = "set custom_otaseal_version, or give --version"
 
 
 @dataclass(frozen=True)
 class GitState:
-    """What `git describe --always --dirty` says, the full commit, and whether anything tracked was changed."""
+    """What `git describe --always --dirty` says, the full commit, whether anything tracked was changed.
+
+    `time` is the commit's, in Unix seconds, 0 where git does not say.
+    """
 
     description: str
     commit: str
     dirty: bool
+    time: int = 0
 
 
 def git_state(project: Path) -> GitState | None:
@@ -30,7 +42,18 @@ def git_state(project: Path) -> GitState | None:
     described = _git(project, "describe", "--always", "--dirty", "--tags")
     if commit is None or described is None:
         return None
-    return GitState(described, commit, described.endswith("-dirty"))
+    time = _git(project, "show", "--no-patch", "--format=%ct", "HEAD") or ""
+    return GitState(described, commit, described.endswith("-dirty"), int(time) if time.isdigit() else 0)
+
+
+def source_date(environment: Mapping[str, str]) -> int | None:
+    """Return SOURCE_DATE_EPOCH in Unix seconds, None where it is not set; raises ConfigError for no such number."""
+    text = environment.get(SOURCE_DATE, "").strip()
+    if not text:
+        return None
+    if not _NUMBER.fullmatch(text) or int(text) > MAX_TIME:
+        raise ConfigError(f"{SOURCE_DATE} is '{text[:32]}'", f"it is a number of seconds, {MAX_TIME} at most")
+    return int(text)
 
 
 def version_from(given: str | None, state: GitState | None) -> str:

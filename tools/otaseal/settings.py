@@ -8,6 +8,7 @@ file say.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,6 +22,9 @@ ENVIRONMENT_PREFIX = "OTASEAL_"
 
 MAX_VALUE_LENGTH = 16 * 1024
 """Characters in one option: generous for a list of certificate files, and no more."""
+MAX_COUNTER = 0xFFFF_FFFF
+"""The highest security counter: the manifest has 32 bits for it."""
+_NUMBER = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Settings:
     product: str | None = None
     channel: str = "stable"
     version: str | None = None
+    security_counter: int = 0
+    compress: str = "no"
     token_file: str | None = None
 
 
@@ -75,6 +81,12 @@ def _text(name: str, value: str) -> str:
 
 def _lines(name: str, value: str) -> tuple[str, ...]:
     return tuple(stripped for line in value.splitlines() if (stripped := line.strip()))
+
+
+def _counter(name: str, value: str) -> int:
+    if not _NUMBER.fullmatch(value) or int(value) > MAX_COUNTER:
+        raise ConfigError(f"{name} is '{value[:32]}'", f"use a whole number from 0 to {MAX_COUNTER}")
+    return int(value)
 
 
 def _choice(*choices: str) -> Callable[[str, str], str]:
@@ -112,6 +124,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("product", _text, "what the firmware is called on the update server"),
         Option("channel", _text, "the channel that a deployment goes to"),
         Option("version", _text, "the version of a deployment; default: git describe"),
+        Option("security_counter", _counter, "devices with the OtaSeal library take no firmware with a lower one"),
+        Option("compress", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"),
         Option("token_file", _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"),
     )
 }

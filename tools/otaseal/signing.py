@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import esp8266, gzip_payload, image, stock_core
+from . import esp8266, gzip_payload, image, manifest, stock_core
 from .errors import InputError, KeyRefusedError, VerificationError
 from .image import MAX_IMAGE_SIZE, Signer
+from .manifest import Claim, Manifest
 from .public_keys import fingerprint
 from .signing_header import embedded_key
 
@@ -23,6 +24,7 @@ __all__ = [
     "belongs_to",
     "check_embedded_key",
     "check_next_key",
+    "compress",
     "missing_space",
     "sign_firmware",
     "verify_firmware",
@@ -32,12 +34,20 @@ GZIP_BRICKS_CORES = ("2.7.",)
 """Cores that take a signed gzip, report success and never start again (F8b)."""
 
 
-def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool, next_key: RSAPublicKey | None = None) -> bytes:
+def sign_firmware(
+    firmware: bytes,
+    signer: Signer,
+    *,
+    embeds_key: bool,
+    next_key: RSAPublicKey | None = None,
+    claim: Claim | None = None,
+) -> bytes:
     """Return `firmware`, an ESP8266 image raw or gzipped, signed for stock devices and verified as they do (F1-F11).
 
     With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
-    update; or `next_key`, which signs from then on. Raises InputError for an image that is not fit to be signed,
-    KeyRefusedError for a next key that is the signer's own, VerificationError when a device would refuse.
+    update; or `next_key`, which signs from then on. With a `claim` its manifest is signed, too. Raises InputError for
+    an image that is not fit to be signed, KeyRefusedError for a next key that is the signer's own, VerificationError
+    when a device would refuse.
     """
     if next_key is not None:
         check_next_key(next_key, signer.public_key)
@@ -50,9 +60,30 @@ def sign_firmware(firmware: bytes, signer: Signer, *, embeds_key: bool, next_key
         _refuse_bricking_gzip(parsed)
     if embeds_key:
         check_embedded_key(raw, signer.public_key, next_key)
+    if claim is not None:
+        payload = manifest.attach(payload, manifest.make(claim, parsed.flash_mode))
+    _check_identity(manifest.identity(raw), manifest.find(payload))
     signed = image.sign(payload, signer)
     _judge_as_device(signed, parsed, signer.public_key)
     return signed
+
+
+def compress(firmware: bytes, method: str) -> bytes:
+    """Return `firmware`, an uncompressed image, as a gzip that devices start from once it is signed (F8, F8b).
+
+    `method` is one of `gzip_payload.METHODS`. Raises InputError for an image whose core cannot take it, or does not say
+    which core it is; ModuleNotFoundError where the method's package is not installed.
+    """
+    if gzip_payload.is_gzip(firmware):
+        raise InputError("the firmware is a gzip already", "compress either here or with board_build.gzip_fw, not both")
+    parsed = esp8266.parse(firmware)
+    _refuse_bricking_gzip(parsed)
+    if parsed.core_release is None:
+        raise InputError(
+            "the firmware does not say which core it was built with, and old ones cannot start from a signed gzip",
+            "publish it uncompressed, or update the core to 3.0.2 or newer (F8b)",
+        )
+    return gzip_payload.compress(firmware, method)
 
 
 def verify_firmware(signed: bytes, key: RSAPublicKey) -> bytes:
@@ -89,9 +120,16 @@ def check_next_key(next_key: RSAPublicKey, current: RSAPublicKey) -> None:
 def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | None = None) -> None:
     """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5).
 
-    With `next_key` it has to carry that one instead.
+    With `next_key` it has to carry that one instead: a stock device holds a single key. One with the OtaSeal library
+    holds both, and its image has to carry both.
     """
-    if embedded_key(next_key or key) in raw:
+    carries_next = embedded_key(next_key or key) in raw
+    if carries_next and next_key is not None and manifest.identity(raw) is not None and embedded_key(key) not in raw:
+        raise VerificationError(
+            f"the firmware has the OtaSeal library and the next key, and not its own public key {fingerprint(key)}",
+            "build it again, with verify_updates.py: the library holds both keys",
+        )
+    if carries_next:
         return
     if next_key is not None:
         raise VerificationError(
@@ -112,13 +150,19 @@ def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | N
 
 
 def belongs_to(signed: bytes, firmware: bytes) -> bool:
-    """Tell whether `signed` is a signed form of the build's `firmware`; the signature itself is not looked at."""
+    """Tell whether `signed` is a signed form of the build's `firmware`, whatever its manifest says.
+
+    A gzip that holds `firmware` is one. The signature itself is not looked at.
+    """
     try:
         payload = image.parse(signed).payload
+        if gzip_payload.is_gzip(payload) and not gzip_payload.is_gzip(firmware):
+            return gzip_payload.decompress(payload) == firmware
         expected = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
+        found = manifest.find(payload)
+        return payload == (expected if found is None else manifest.attach(expected, found))
     except InputError:
         return False
-    return payload == expected
 
 
 def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
@@ -137,6 +181,28 @@ def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublic
         )
 
 
+def _check_identity(own: Manifest | None, attached: Manifest | None) -> None:
+    """Hold the manifest against the identity that the OtaSeal library carries in the firmware, if it is there."""
+    if own is None:
+        return
+    if attached is None:
+        raise InputError(
+            "the firmware has the OtaSeal library, and no product is named for its manifest",
+            "set custom_otaseal_product, or give --product: devices with the library take no update without one",
+        )
+    for what, there, here in (
+        ("product", own.product.hex(), attached.product.hex()),
+        ("board", own.board.hex(), attached.board.hex()),
+        ("security counter", own.counter, attached.counter),
+    ):
+        if there != here:
+            raise VerificationError(
+                f"the firmware was compiled for {what} '{there}', and is signed for '{here}'",
+                "build and sign it with the same custom_otaseal_ options, or give the same --product, --board and "
+                "--security-counter",
+            )
+
+
 def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
     # Cores before 2.7 write no such words, and then there is nothing to hold the image against.
     if parsed.core_commit is not None and not parsed.crc_ok:
@@ -148,5 +214,5 @@ def _refuse_bricking_gzip(parsed: esp8266.Esp8266Image) -> None:
     if release is not None and release.startswith(GZIP_BRICKS_CORES):
         raise InputError(
             f"a signed gzip for core {release} leaves devices unable to start",
-            "build without board_build.gzip_fw, or update the core to 3.0.2 or newer",
+            "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.2 or newer",
         )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import ConfigError, OtasealError, SystemFaultError, describe
+from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
 
 __all__ = ["main"]
 
@@ -54,10 +54,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except OtasealError as error:
         return _report(error)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "cryptography":
+        package = (error.name or "").partition(".")[0]
+        if package not in INSTALLABLE:
             raise
         return _report(
-            SystemFaultError("the package 'cryptography' is missing", f'"{sys.executable}" -m pip install cryptography')
+            SystemFaultError(f"the package '{package}' is missing", f'"{sys.executable}" -m pip install {package}')
         )
     return code
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .. import files, image, inspection, known_keys, signing
+from .. import files, gzip_payload, image, inspection, known_keys, manifest, origin, signing
 from ..errors import ConfigError, InputError, VerificationError
+from ..manifest import Claim
 from ..public_keys import fingerprint
+from ..release import check_name
 from . import common
 
 __all__ = ["register"]
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 SUFFIX = ".signed"
+GZIP_SUFFIX = ".gz"
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -40,6 +44,13 @@ def register(subparsers: common.Subparsers) -> None:
     sign.add_argument(
         "--next-public-key", metavar="FILE", help="a bridge release: fail unless the firmware carries the key in FILE"
     )
+    sign.add_argument("--product", help="sign a manifest, too: the product's name; else OTASEAL_PRODUCT")
+    sign.add_argument("--board", default="", help="for the manifest: PlatformIO's name of the board; default: any")
+    sign.add_argument("--version", help="for the manifest; else OTASEAL_VERSION, else git describe")
+    sign.add_argument(
+        "--security-counter", metavar="NUMBER", help="for the manifest; else OTASEAL_SECURITY_COUNTER, else 0"
+    )
+    sign.add_argument("--compress", choices=gzip_payload.METHODS, help="compress the firmware before it is signed")
     sign.add_argument("--json", action="store_true", help="print JSON")
 
     verify = common.command(
@@ -68,22 +79,54 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _sign(arguments: argparse.Namespace) -> int:
-    output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + SUFFIX)
+    suffix = GZIP_SUFFIX + SUFFIX if arguments.compress else SUFFIX
+    output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
     if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     _remove_stale(output)
     firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
+    claim = _claim(arguments)
+    if arguments.compress:
+        firmware = signing.compress(firmware, arguments.compress)
     signer = common.signer(arguments.key, arguments.passphrase_file)
     following = _next_key(arguments.next_public_key)
     embeds_key = arguments.require_key or following is not None
-    signed = signing.sign_firmware(firmware, signer, embeds_key=embeds_key, next_key=following)
+    signed = signing.sign_firmware(firmware, signer, embeds_key=embeds_key, next_key=following, claim=claim)
     files.write_atomic(output, signed)
     key = signer.public_key
     if arguments.json:
-        common.print_json({"output": str(output), "size": len(signed), "bits": key.key_size, "key": fingerprint(key)})
+        shown = {"output": str(output), "size": len(signed), "bits": key.key_size, "key": fingerprint(key)}
+        common.print_json({**shown, "manifest": _manifest(image.parse(signed).payload)})
     else:
         print(f"{output}: {len(signed)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified")
     return 0
+
+
+def _claim(arguments: argparse.Namespace) -> Claim | None:
+    """Return what the manifest is to say, None when no product is named."""
+    given = common.options(
+        product=arguments.product, version=arguments.version, security_counter=arguments.security_counter
+    )
+    if given.product is None:
+        if arguments.board or arguments.security_counter:
+            raise ConfigError(
+                "--board and --security-counter are for the manifest, and no product is given", "give --product, too"
+            )
+        return None
+    product = check_name(given.product, "product")
+    version = given.version
+    if version is None:
+        state = origin.git_state(Path.cwd())
+        version = "" if state is None else origin.version_from(None, state)
+    made = origin.source_date(os.environ)
+    if made is None:
+        made = int(arguments.firmware.stat().st_mtime)
+    return Claim(product, arguments.board, version, given.security_counter, made)
+
+
+def _manifest(payload: bytes) -> dict[str, Any] | None:
+    found = manifest.find(payload)
+    return None if found is None else found.as_dict()
 
 
 def _next_key(flag: str | None) -> RSAPublicKey | None:
@@ -112,9 +155,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
     payload = signing.verify_firmware(data, key)
     if arguments.json:
-        common.print_json({"verified": True, "payload_size": len(payload), "key": fingerprint(key)})
+        shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
+        common.print_json({**shown, "manifest": _manifest(payload)})
     else:
         print(f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}")
+        if (found := manifest.find(payload)) is not None:
+            print(f"manifest: {found}")
     return 0
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import key_uri, settings
-from ..errors import OtasealError, SystemFaultError, describe
+from ..errors import INSTALLABLE, OtasealError, SystemFaultError, describe
 
 if TYPE_CHECKING:
     from ..keys import KeySource
 
 __all__ = [
+    "PACKED_SUFFIX",
     "SIGNED_SUFFIX",
     "VERIFY_UPDATES",
     "action",
@@ -38,6 +39,8 @@ Env = Any
 
 SIGNED_SUFFIX = ".signed"
 """What espota looks for beside the file that it is given (F31)."""
+PACKED_SUFFIX = ".gz" + SIGNED_SUFFIX
+"""Of the compressed form beside the raw one."""
 VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
 
@@ -87,9 +90,10 @@ class _Work:
             print_error(SystemFaultError(f"the system refused: {error}", "check the disk's space and the permissions"))
             return 1
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "cryptography":
+            package = (error.name or "").partition(".")[0]
+            if package not in INSTALLABLE:
                 raise
-            print_error(_no_cryptography())
+            print_error(_missing(package))
             return 1
         if line:
             print(line, flush=True)
@@ -174,8 +178,8 @@ def print_error(error: OtasealError) -> None:
     sys.stderr.flush()
 
 
-def _no_cryptography() -> SystemFaultError:
+def _missing(package: str) -> SystemFaultError:
     return SystemFaultError(
-        "the Python that runs PlatformIO lacks the package 'cryptography'",
-        f'install it there: "{sys.executable}" -m pip install cryptography',
+        f"the Python that runs PlatformIO lacks the package '{package}'",
+        f'install it there: "{sys.executable}" -m pip install {package}',
     )

@@ -1,11 +1,13 @@
 """The target `deploy`, which `ship` declares: build, sign, publish to the update server, and read it back.
 
-What is sent is `firmware.bin.signed` as it was built in this very run, or the one that belongs to the binary beside it.
+What is sent is `firmware.bin.signed` as it was built in this very run, or the one that belongs to the binary beside it;
+and with `custom_otaseal_compress` its compressed form, so that the server can give each device what it takes.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
@@ -29,15 +31,15 @@ def declare(env: build.Env, options: Settings) -> None:
         from ..release import Origin
 
         connected, product = _client(env, options)
-        signed = _signed_firmware(env)
+        signed = _signed_firmware(env, options)
         project = build.path(env, ".")
         state = origin.git_state(project)
         version = origin.version_from(options.version, state)
         created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         commit, dirty = (state.commit, state.dirty) if state else ("", False)
         made = Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
-        print(f"otaseal: publishing {product} {version}, {len(signed)} bytes, to {connected.url}", flush=True)
-        done = connected.deploy([signed], made, client.Options(options.channel))
+        print(f"otaseal: publishing {product} {version}, {sum(map(len, signed))} bytes, to {connected.url}", flush=True)
+        done = connected.deploy(signed, made, client.Options(options.channel))
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(
@@ -64,11 +66,16 @@ def _client(env: build.Env, options: Settings) -> tuple[Client, str]:
     return client.Client(options.server, client.load_token(token_file, os.environ), authority), options.product
 
 
-def _signed_firmware(env: build.Env) -> bytes:
+def _signed_firmware(env: build.Env, options: Settings) -> list[bytes]:
+    """Return the signed file, and its compressed form where the build makes one."""
+    forms = [build.SIGNED_SUFFIX] if options.compress == "no" else [build.SIGNED_SUFFIX, build.PACKED_SUFFIX]
+    return [_one_signed(build.path(env, "$BUILD_DIR/${PROGNAME}.bin"), suffix) for suffix in forms]
+
+
+def _one_signed(firmware: Path, suffix: str) -> bytes:
     from .. import signing
 
-    firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
-    path = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
+    path = firmware.with_name(firmware.name + suffix)
     if not path.is_file():
         raise InputError(
             f"there is no '{path.name}'", "attach sign_firmware.py, which makes it: post:.../sign_firmware.py"

@@ -18,7 +18,7 @@ from . import build
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["identity", "load", "load_next", "next_identity"]
+__all__ = ["identity", "load", "load_current", "load_next", "next_identity"]
 
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
 
@@ -29,7 +29,7 @@ def load(env: build.Env, options: Settings) -> RSAPublicKey:
     Raises what `load_public_key` and `open_signer` raise, and KeyRefusedError for a publicly known one, or a next key
     that is the current one.
     """
-    current = _load_current(env, options)
+    current = load_current(env, options)
     following = load_next(env, options)
     if following is None:
         return current
@@ -37,6 +37,16 @@ def load(env: build.Env, options: Settings) -> RSAPublicKey:
 
     signing.check_next_key(following, current)
     return following
+
+
+def load_current(env: build.Env, options: Settings) -> RSAPublicKey:
+    """Return the option's key, else that of the file beside the signing key, else the signing key's own."""
+    file = _current_file(env, options)
+    if file is not None:
+        return _read(file, "public key")
+    from . import signing_key
+
+    return signing_key.signer(env, options).public_key
 
 
 def load_next(env: build.Env, options: Settings) -> RSAPublicKey | None:
@@ -60,16 +70,6 @@ def next_identity(env: build.Env, options: Settings) -> str:
     """Return a text that changes when the next key does, or whether there is one."""
     file = _next_file(env, options)
     return "no next key" if file is None else _digest(file)
-
-
-def _load_current(env: build.Env, options: Settings) -> RSAPublicKey:
-    """Return the option's key, else that of the file beside the signing key, else the signing key's own."""
-    file = _current_file(env, options)
-    if file is not None:
-        return _read(file, "public key")
-    from . import signing_key
-
-    return signing_key.signer(env, options).public_key
 
 
 def _current_file(env: build.Env, options: Settings) -> Path | None:

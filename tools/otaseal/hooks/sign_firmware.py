@@ -1,20 +1,27 @@
 """post: `firmware.bin.signed` as a real build node, made again when the binary, the key or otaseal changes (F32).
 
+With `custom_otaseal_compress` the same action makes `firmware.bin.gz.signed`, for devices that take a gzip (F8b).
+espota is given `firmware.bin` and never finds that one (F31).
+
 A post action would not fire for a target that is up to date, and a stale `.signed` beside the binary is what espota
 sends (F31). Serial upload keeps getting the raw image. What signing needs is imported when something is signed.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, files
+from .. import __version__, files, origin
 from ..errors import ConfigError, InputError
+from ..manifest import Claim
 from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build, firmware_key
+from . import build, claim, firmware_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -39,28 +46,39 @@ def attach(env: build.Env, options: Settings) -> None:
             f"set it to file:<path>; {NEW_KEY_HINT}",
         )
     _guard_next_key(env, options)
+    _guard_compression(env, options)
     signed_path = Path(firmware.get_abspath() + build.SIGNED_SUFFIX)
+    packed_path = Path(firmware.get_abspath() + build.PACKED_SUFFIX)
+    said = claim.for_build(env, options)
 
     def work(env: build.Env) -> str:
         from .. import keys, signing
         from . import signing_key
 
+        files.remove(packed_path)
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         signer = signing_key.signer(env, options)
         signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
-        signed = signing.sign_firmware(image, signer, embeds_key=verifies, next_key=following)
+        made = None if said is None else claim.for_file(said, Path(firmware.get_abspath()))
+        sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=made)
+        signed = sign(image)
+        packed = None if options.compress == "no" else sign(signing.compress(image, options.compress))
         files.write_atomic(signed_path, signed)
+        if packed is not None:
+            files.write_atomic(packed_path, packed)
         _warn_of_space(env, signed, image)
         key = signer.public_key
         line = f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
+        if packed is not None:
+            line += f"; with {options.compress}: {len(packed)} bytes"
         return line if following is None else f"{line}\n{_bridge(following)}"
 
     stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
-    stamp += f" {firmware_key.next_identity(env, options)}"
+    stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(said)}"
     signed = env.Command(
-        env.File(str(signed_path)),
+        [env.File(str(path)) for path in ([signed_path] if options.compress == "no" else [signed_path, packed_path])],
         [firmware, env.Value(stamp)],
         build.action(env, work, "Signing $TARGET"),
     )
@@ -68,6 +86,19 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Alias("buildprog", signed)
     env.Depends("upload", signed)
     _keep_serial_raw(env)
+
+
+def _stable(said: Claim | None) -> Claim | None:
+    """Return what the manifest depends on beside the firmware, whose own time it has unless SOURCE_DATE_EPOCH says."""
+    return said if said is None or origin.source_date(os.environ) is not None else replace(said, build_time=0)
+
+
+def _guard_compression(env: build.Env, options: Settings) -> None:
+    if options.compress != "no" and build.is_compressed(env):
+        raise ConfigError(
+            f"custom_otaseal_compress = {options.compress} and board_build.gzip_fw = yes would compress twice",
+            "remove board_build.gzip_fw: without it, devices are given the form that they can take",
+        )
 
 
 def _guard_next_key(env: build.Env, options: Settings) -> None:

@@ -1,5 +1,8 @@
 """pre: the public key becomes `Updater_Signing.h`, which makes the core itself verify every update (F5).
 
+Where a product is named, `OtaSealBuild.h` beside it tells the OtaSeal library what this firmware is; the library is
+found without being copied or installed.
+
 The generated directory goes to the front of CPPPATH before the platform's builder runs: libraries get clones of this
 environment, and the core's verifier lives half in a library. Nothing of the framework is edited. The firmware of
 `pio test` is left alone: with half of the verifier in ESP8266WiFi, a test that does without Wi-Fi would not link.
@@ -8,12 +11,13 @@ environment, and the core's verifier lives half in a library. Nothing of the fra
 from __future__ import annotations
 
 import atexit
+from pathlib import Path
 
-from .. import __version__, files
+from .. import __version__, build_header, files
 from ..errors import ConfigError
 from ..public_keys import NEW_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build, firmware_key
+from . import build, claim, firmware_key
 
 __all__ = ["attach"]
 
@@ -31,25 +35,41 @@ def attach(env: build.Env, options: Settings) -> None:
     if build.is_test():
         return
     directory = build.path(env, "$BUILD_DIR") / "otaseal"
-    header = directory / "Updater_Signing.h"
+    header, own = directory / "Updater_Signing.h", directory / build_header.NAME
     env.Prepend(CPPPATH=[str(directory)])
     env[build.VERIFY_UPDATES] = True
+    said = claim.for_build(env, options)
+    _offer_library(env)
 
     def work(env: build.Env) -> str:
         from ..signing_header import render
 
         key = firmware_key.load(env, options)
         files.write_if_changed(header, render(key).encode())
+        if said is None:
+            files.remove(own)
+        else:
+            keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
+            files.write_if_changed(own, build_header.render(said, *keys).encode())
         return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
 
     atexit.register(_explain_link_failure, env)
     node = env.Command(
-        env.File(str(header)),
-        [env.Value(f"{__version__} {firmware_key.identity(env, options)}")],
+        [env.File(str(path)) for path in ([header] if said is None else [header, own])],
+        [env.Value(f"{__version__} {firmware_key.identity(env, options)} {said}")],
         build.action(env, work, "Generating $TARGET"),
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
     env.NoCache(node)
+
+
+def _offer_library(env: build.Env) -> None:
+    """Let `#include <OtaSeal.h>` find the library of this very otaseal, from a checkout or an installed package."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "firmware", package.parent.parent / "firmware"):
+        if folder.is_dir():
+            env.Append(LIBSOURCE_DIRS=[str(folder)])
+            return
 
 
 def _explain_link_failure(env: build.Env) -> None:

@@ -1,0 +1,53 @@
+"""What a build says of itself, in its manifest and in the OtaSeal library: the options, the board, and what git says.
+
+Asked for while the hooks are attached, because the header and the signed image depend on it: a version that changes has
+to be in the next build. Without a product nothing is asked, and nothing is said.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from .. import origin
+from ..manifest import Claim
+from ..origin import GitState
+from ..release import check_name, check_version
+from ..settings import Settings
+from . import build
+
+__all__ = ["for_build", "for_file"]
+
+
+def for_build(env: build.Env, options: Settings) -> Claim | None:
+    """Return the claim of this build, None without a product; its time is SOURCE_DATE_EPOCH, else the commit's, else 0.
+
+    Raises InputError for a product or version that cannot be used, ConfigError for a wrong SOURCE_DATE_EPOCH.
+    """
+    if options.product is None:
+        return None
+    product = check_name(options.product, "product")
+    # The IDE asks for nothing that depends on the version
+    state = None if env.IsIntegrationDump() else _git_state(build.path(env, "."))
+    version = options.version
+    if version is None:
+        version = "" if state is None else origin.version_from(None, state)
+    made = origin.source_date(os.environ)
+    if made is None:
+        made = 0 if state is None else state.time
+    version = check_version(version) if version else ""
+    return Claim(product, env.subst("$BOARD"), version, options.security_counter, made)
+
+
+def for_file(claim: Claim, firmware: Path) -> Claim:
+    """Return `claim` with the time when `firmware` was made, unless SOURCE_DATE_EPOCH says it."""
+    if origin.source_date(os.environ) is not None:
+        return claim
+    return replace(claim, build_time=int(firmware.stat().st_mtime))
+
+
+@cache
+def _git_state(project: Path) -> GitState | None:
+    return origin.git_state(project)
