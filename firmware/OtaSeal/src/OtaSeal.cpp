@@ -1,0 +1,140 @@
+// When something happens: the start, and which step poll() takes next. What the steps do is in otaseal/link.cpp and
+// otaseal/rotation.cpp. Nothing here waits.
+#include "OtaSeal.h"
+
+#include <time.h>
+
+#include "otaseal/files.h"
+#include "otaseal/inspect.h"
+#include "otaseal/sha256.h"
+
+#if !defined(ARDUINO_ARCH_ESP8266)
+#error "OtaSeal is for the ESP8266"
+#endif
+
+using namespace otaseal;
+
+static constexpr uint32_t CLOCK_PATIENCE = 30 * 1000;           // milliseconds online without an answer of a time server
+static constexpr uint32_t SESSION_AGE = 24UL * 3600UL * 1000UL;  // milliseconds: then a whole handshake, dates included
+
+OtaSeal::OtaSeal(const char *server, uint16_t port, const char *product, const char *channel, const Build &build)
+    : _server(server), _product(product), _channel(channel), _build(build), _gate(build), _port(port) {}
+
+void OtaSeal::timeServers(const char *first, const char *second) {
+  _timeServers[0] = first;
+  _timeServers[1] = second;
+}
+
+bool OtaSeal::begin() {
+  _gate.install();  // before anything can fail: a device that cannot update itself is not one that takes anything
+  char text[PATH];
+  uint8_t id[Sha256::SIZE];
+  if (_product != nullptr) Sha256::of(_product, strlen(_product), id);
+  if (_server == nullptr || *_server == 0 || _port == 0 || _product == nullptr || !path("certs.ar.signed", text, PATH) ||
+      memcmp(id, _gate.identity().product(), Manifest::ID) != 0) {
+    _error = Error::Setup;
+    return false;
+  }
+  if (!files::mount()) {
+    _error = Error::FileSystem;
+    return false;
+  }
+  _journal.load();
+  _floor = _build.time > _journal.record.time ? _build.time : _journal.record.time;
+  files::discard(files::CERTIFICATES_NEW);
+  _error = openStore();
+  if (_error != Error::None) return false;
+  openClientIdentity();
+  if (_timeServers[0] != nullptr) configTime(0, 0, _timeServers[0], _timeServers[1]);
+  _schedule.start(millis(), ESP.random());
+  _ready = true;
+  return true;
+}
+
+void OtaSeal::poll() {
+  const uint32_t now = millis();
+  if (!_ready || !_schedule.due(now)) return;
+  if (WiFi.status() != WL_CONNECTED) {
+    _online = false;
+    return;
+  }
+  if (!_online) _onlineSince = now;
+  _online = true;
+  if (!clockIsSettled(now)) return;
+  if (now - _sessionSince >= SESSION_AGE) forgetSession();
+  switch (_step) {
+    case Step::Probe: return probe();
+    case Step::Firmware: return pollFirmware();
+    case Step::Certificates: return pollCertificates();
+  }
+}
+
+Error OtaSeal::openStore() {
+  if (!files::open(files::CERTIFICATES)) return Error::NoCertificates;
+  if (inspect(files::CERTIFICATES, _certificatesHash) == 0) return Error::BadCertificates;
+  const int count = _store.initCertStore(files::system(), files::CERTIFICATES_INDEX, files::CERTIFICATES);
+  forgetSession();  // it was opened with other certificates
+  return count > 0 ? Error::None : Error::NoCertificates;
+}
+
+void OtaSeal::openClientIdentity() {
+  fs::File certificate = files::open(files::CLIENT_CERTIFICATE), key = files::open(files::CLIENT_KEY);
+  if (!certificate && !key) return;
+  if (certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT && key.size() <= ArchiveCheck::MEMBER_LIMIT) {
+    _clientCertificate = new (std::nothrow) BearSSL::X509List(certificate, certificate.size());
+    _clientKey = new (std::nothrow) BearSSL::PrivateKey(key, key.size());
+    if (_clientCertificate && _clientCertificate->getCount() > 0 && _clientKey &&
+        (_clientKey->isEC() || _clientKey->isRSA())) {
+      return;
+    }
+    delete _clientCertificate;
+    delete _clientKey;
+    _clientCertificate = nullptr;
+    _clientKey = nullptr;
+  }
+  _error = Error::ClientCertificate;
+}
+
+// A clock that is behind what is certain has not been set, or its server lies: either way the floor is closer.
+bool OtaSeal::clockIsSettled(uint32_t now) {
+  if (static_cast<uint32_t>(time(nullptr)) >= _floor) return true;
+  return _timeServers[0] == nullptr || now - _onlineSince >= CLOCK_PATIENCE;
+}
+
+uint32_t OtaSeal::clock() const {
+  const uint32_t now = static_cast<uint32_t>(time(nullptr));
+  return now >= _floor ? now : _floor + millis() / 1000;
+}
+
+void OtaSeal::forgetSession() {
+  _session = BearSSL::Session();
+  _sessionSince = millis();
+  _fullHandshake = true;
+}
+
+// The certificates of a server were just found valid, so the clock cannot be far out: that is worth keeping.
+void OtaSeal::noteTime() {
+  const uint32_t now = clock();
+  if (!_fullHandshake || now < _journal.record.time + Journal::SAVE_TIME_EVERY) return;
+  _fullHandshake = false;
+  _journal.record.time = _floor = now;
+  _journal.save();
+}
+
+// `planned`: this was the last step, and the next one has to wait.
+void OtaSeal::finish(Result result, Error error, int detail, bool planned) {
+  _error = error;
+  _detail = static_cast<int16_t>(detail);
+  if (planned) plan();
+  if (_result != nullptr) _result(result, error);
+}
+
+void OtaSeal::plan() {
+  _step = _fragments ? Step::Firmware : Step::Probe;
+  const uint32_t chance = ESP.random();
+  if (_failed) {
+    _schedule.failed(millis(), chance);
+  } else {
+    _schedule.succeeded(millis(), chance);
+  }
+}

@@ -1,0 +1,128 @@
+// Secure updates in three lines of a sketch:
+//
+//   #include <OtaSeal.h>
+//   OtaSeal updates("update.example", 8443, OTASEAL_PRODUCT);
+//   void setup() { ...Wi-Fi...; updates.begin(); }
+//   void loop() { updates.poll(); ...your own code... }
+//
+// The build compiles keys, product, board, version and security counter in (OtaSealBuild.h, made by otaseal's
+// verify_updates.py). README.md beside this folder has the error numbers, and what the library does not do.
+#pragma once
+
+#include <Arduino.h>
+
+#include <CertStoreBearSSL.h>
+#include <ESP8266HTTPClient.h>
+#include <ESP8266WiFi.h>
+#include <WiFiClientSecure.h>
+
+#if __has_include(<OtaSealBuild.h>)
+#include <OtaSealBuild.h>
+#endif
+
+#include "otaseal/build.h"
+#include "otaseal/errors.h"
+#include "otaseal/gate.h"
+#include "otaseal/journal.h"
+#include "otaseal/schedule.h"
+
+class OtaSeal {
+ public:
+  using Error = otaseal::Error;
+
+  enum class Result : uint8_t {
+    UpToDate,             // the server has nothing newer
+    Installed,            // in flash and verified: the device restarts when the callback returns
+    CertificatesRenewed,  // another /certs.ar is in use from now on
+    Failed,               // lastError() says why
+  };
+  using ProgressCallback = void (*)(size_t done, size_t total);
+  using ResultCallback = void (*)(Result result, Error error);
+
+  // The texts must stay where they are (literals do). The server's name or address has to stand in its certificate
+  // exactly as it stands here. Without a channel the server decides.
+  OtaSeal(const char *server, uint16_t port, const char *product, const char *channel = nullptr,
+          const otaseal::Build &build = otaseal::build());
+  OtaSeal(const OtaSeal &) = delete;
+  OtaSeal &operator=(const OtaSeal &) = delete;
+
+  // Options; all before begin().
+  void interval(uint32_t seconds) { _schedule.interval(seconds); }  // between two polls; an hour by default
+  void timeServers(const char *first, const char *second = nullptr);  // nullptr: the sketch itself sets the clock
+  void onProgress(ProgressCallback callback) { _progress = callback; }
+  void onResult(ResultCallback callback) { _result = callback; }
+  void restartAfterUpdate(bool restart) { _restart = restart; }
+
+  // From now on no update that the gate refuses gets into this device, whichever way it comes. Mounts LittleFS, loads
+  // the certificates, starts to set the clock. Returns false if the device cannot be updated; see lastError().
+  bool begin();
+
+  // Call it from every loop(). Returns at once, but when a poll is due: then it talks to the server, which takes
+  // seconds, and as long as the download takes if there is an update.
+  void poll();
+
+  void pollNow() { _schedule.now(); }  // do not wait for the interval: the next poll() asks the server
+
+  Error lastError() const { return _error; }    // of the last poll; None once one went well
+  int lastErrorDetail() const { return _detail; }  // BearSSL's, HTTPClient's or the updater's own number; 0: none
+  const __FlashStringHelper *lastErrorText() const { return errorText(_error); }
+  static const __FlashStringHelper *errorText(Error error);
+
+ private:
+  enum class Step : uint8_t { Probe, Firmware, Certificates };
+
+  static constexpr size_t PATH = 128;
+  static constexpr int OUT_OF_MEMORY = -1000;  // what the core's TLS client says instead of BearSSL's number
+
+  Error openStore();
+  void openClientIdentity();
+  bool clockIsSettled(uint32_t now);
+  uint32_t clock() const;
+  void noteTime();
+  void forgetSession();
+  void finish(Result result, Error error, int detail, bool planned);
+  void plan();
+
+  void probe();
+  void pollFirmware();
+  void pollCertificates();
+  Error renewCertificates(int &detail, bool &renewed);
+  Error download(int &detail, uint32_t &size);
+  Error store(HTTPClient &http, uint32_t &size);
+  Error judgeDownload(uint32_t size, uint32_t &built);
+  Error tryCertificates(int &detail);
+
+  bool path(const char *file, char *text, size_t size) const;
+  bool configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store);
+  void addHeaders(HTTPClient &http);
+  Error classify(BearSSL::WiFiClientSecure &client, int code, int &detail);
+
+  const char *_server;
+  const char *_product;
+  const char *_channel;
+  const otaseal::Build &_build;
+  const char *_timeServers[2] = {"pool.ntp.org", "time.nist.gov"};
+  ProgressCallback _progress = nullptr;
+  ResultCallback _result = nullptr;
+
+  otaseal::Journal _journal;
+  otaseal::Gate _gate;
+  otaseal::Schedule _schedule;
+  BearSSL::CertStore _store;
+  BearSSL::Session _session;
+  BearSSL::X509List *_clientCertificate = nullptr;  // made once by begin(), if the device has one
+  BearSSL::PrivateKey *_clientKey = nullptr;
+  uint8_t _certificatesHash[32] = {};
+  uint32_t _floor = 0;      // Unix seconds: it is certainly later than that
+  uint32_t _onlineSince = 0, _sessionSince = 0;  // milliseconds
+  uint16_t _port;
+  Step _step = Step::Probe;
+  Error _error = Error::None;
+  int16_t _detail = 0;
+  bool _ready = false;
+  bool _restart = true;
+  bool _fragments = false;  // the server agrees to short TLS records
+  bool _online = false;
+  bool _failed = false;         // what this poll has come to so far
+  bool _fullHandshake = true;  // the next connection checks certificates and dates
+};

@@ -1,0 +1,44 @@
+// Whether the device's CertStore can live with an archive: it is not forgiving. What it cannot parse it still counts, and
+// what it parses halfway it crashes on, in the middle of a handshake. Bytes are handed in as they come from a file.
+//
+// Held to: only members it would index; each exactly one DER certificate with a key it can use, its length to the byte;
+// a subject of at least 32 bytes, for it copies that many into a buffer of the subject's size; no member larger than
+// the heap has room for; nothing behind the last one.
+#pragma once
+
+#include <stdint.h>
+
+#include <bearssl/bearssl.h>
+
+namespace otaseal {
+
+class ArchiveCheck {
+ public:
+  static constexpr uint32_t LIMIT = 128 * 1024;      // bytes of an archive
+  static constexpr uint32_t MEMBER_LIMIT = 8 * 1024;  // bytes; a certificate is loaded whole
+  static constexpr uint16_t SMALLEST_SUBJECT = 32;    // bytes
+
+  void begin();
+  void add(const uint8_t *data, uint32_t size);
+  uint16_t finish();  // the number of certificates; 0: it must not be used
+
+ private:
+  enum class At : uint8_t { Magic, Header, Member, Padding, Broken };
+  static constexpr uint8_t MAGIC = 8, HEADER = 60;
+
+  uint32_t take(const uint8_t *data, uint32_t size);
+  void header();
+  void member();
+  static void subject(void *context, const void *data, size_t size);
+
+  br_x509_decoder_context _decoder;
+  uint8_t _head[HEADER];  // of the member, then the first bytes of its certificate
+  uint32_t _left = 0;     // of the header or member
+  uint32_t _size = 0;     // of the member
+  uint32_t _subject = 0;
+  uint16_t _members = 0;
+  uint8_t _held = 0;
+  At _at = At::Magic;
+};
+
+}  // namespace otaseal

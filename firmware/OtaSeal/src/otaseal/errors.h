@@ -1,0 +1,56 @@
+// Every way an update can end badly, by number. Numbers never change their meaning: they are what a device reports to
+// its server (X-Otaseal-Error), and what the README explains. Nothing here depends on the hardware.
+#pragma once
+
+#include <stdint.h>
+
+namespace otaseal {
+
+enum class Error : uint8_t {
+  None = 0,
+
+  // begin(): the device cannot be updated until this is mended
+  Setup = 1,              // server, port or product is missing or too long, or the product is not the one of the build
+  FileSystem = 2,         // LittleFS does not mount; it is never formatted
+  NoCertificates = 3,     // no /certs.ar, or none in it
+  BadCertificates = 4,    // /certs.ar would crash the TLS stack or shadow certificates
+  ClientCertificate = 5,  // /client.crt or /client.key cannot be read; polling goes on without
+
+  // the connection
+  Memory = 10,           // not enough heap for a TLS connection
+  Connect = 11,          // no answer, or it ended before the headers did
+  Tls = 12,              // TLS failed; the detail is BearSSL's error
+  ServerName = 13,       // the certificate is for another name than the one that was asked for
+  CertificateTime = 14,  // a certificate is not valid yet, or not any more, or the clock is wrong
+  Untrusted = 15,        // no authority in /certs.ar vouches for the server
+
+  // the answer
+  Http = 20,          // a status or a header that makes no sense
+  NotFound = 21,      // 404
+  Forbidden = 22,     // 403
+  Unauthorized = 23,  // 401
+  NoLength = 24,      // no Content-Length, or a chunked body
+  Truncated = 25,     // the body ended too early
+  Space = 26,         // larger than what is free beside the running sketch
+  NotFirmware = 27,   // neither an image nor a gzip
+  Flash = 28,         // writing or reading flash failed; the detail is the core's updater error
+
+  // the judgement, after all bytes are in flash; nothing was installed
+  Signature = 30,   // none, or by neither of the two keys
+  NoManifest = 31,  // signed, but says not what it is for
+  Format = 32,      // a manifest that this firmware is too old to understand
+  Kind = 33,        // certificates in the place of firmware, or the other way round
+  Product = 34,
+  Board = 35,
+  Counter = 36,   // a lower security counter than this firmware's own
+  Attempts = 37,  // this very release was tried three times
+
+  // the certificate archive; the old one stays in use
+  ArchiveSize = 40,
+  ArchiveStructure = 41,
+  ArchiveOlder = 42,    // built before the one in use
+  ArchiveLockout = 43,  // the server itself would not be trusted any more
+  ArchiveWrite = 44,    // the filesystem is full or failed
+};
+
+}  // namespace otaseal

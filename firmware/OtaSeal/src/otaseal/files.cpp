@@ -1,0 +1,42 @@
+#include "files.h"
+
+#include <LittleFS.h>
+
+namespace otaseal {
+namespace files {
+
+bool mount() {
+  LittleFS.setConfig(LittleFSConfig(false));
+  return LittleFS.begin();
+}
+
+fs::FS &system() { return LittleFS; }
+fs::File open(const char *path) { return LittleFS.open(path, "r"); }
+fs::File create(const char *path) { return LittleFS.open(path, "w"); }
+fs::File openToTruncate(const char *path) { return LittleFS.open(path, "r+"); }
+bool rename(const char *from, const char *to) { return LittleFS.rename(from, to); }
+
+void discard(const char *path) {
+  if (LittleFS.exists(path)) LittleFS.remove(path);
+}
+
+size_t read(const char *path, void *data, size_t size) {
+  fs::File file = open(path);
+  if (!file || file.size() > size) return 0;
+  const int got = file.read(static_cast<uint8_t *>(data), size);
+  return got > 0 ? static_cast<size_t>(got) : 0;
+}
+
+bool replace(const char *path, const char *beside, const void *data, size_t size) {
+  fs::File file = create(beside);
+  if (!file) return false;
+  const bool written = file.write(static_cast<const uint8_t *>(data), size) == size;
+  file.close();  // says not whether the last bytes found room
+  file = open(beside);
+  const bool whole = written && file && file.size() == size;
+  file.close();
+  return whole && rename(beside, path);
+}
+
+}  // namespace files
+}  // namespace otaseal

@@ -1,0 +1,30 @@
+// The library's files on LittleFS, by name, and the one way they are replaced: written beside, then renamed over. The
+// filesystem's rename is atomic, so that after a power cut there is the old file or the new one, whole.
+#pragma once
+
+#include <FS.h>
+
+namespace otaseal {
+namespace files {
+
+constexpr char CERTIFICATES[] = "/certs.ar";
+constexpr char CERTIFICATES_INDEX[] = "/certs.idx";
+constexpr char CERTIFICATES_NEW[] = "/certs.new";  // a download; nothing trusts it before it is renamed
+constexpr char CERTIFICATES_NEW_INDEX[] = "/certs.idn";
+constexpr char CLIENT_CERTIFICATE[] = "/client.crt";
+constexpr char CLIENT_KEY[] = "/client.key";
+constexpr char JOURNAL[] = "/otaseal.jnl";
+constexpr char JOURNAL_NEW[] = "/otaseal.new";
+
+bool mount();  // never formats
+fs::File open(const char *path);
+size_t read(const char *path, void *data, size_t size);  // 0 also if the file is larger
+bool replace(const char *path, const char *beside, const void *data, size_t size);
+bool rename(const char *from, const char *to);
+void discard(const char *path);
+fs::File create(const char *path);
+fs::File openToTruncate(const char *path);
+fs::FS &system();
+
+}  // namespace files
+}  // namespace otaseal

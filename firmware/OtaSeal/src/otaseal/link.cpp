@@ -1,0 +1,161 @@
+// Talking to the server: how a connection is set up, what a request says, and what went wrong with it.
+#include <OtaSeal.h>
+
+#include <ESP8266HTTPClient.h>
+#include <ESP8266httpUpdate.h>
+
+#include "buffers.h"
+
+using namespace otaseal;
+
+static constexpr uint16_t PROBED = 512;  // a server that agrees to the shortest records agrees to all
+
+// The core's own client: it sends what it always sends, writes to flash, and asks our gate. That a request may bring
+// headers of its own is not open to callers of all releases.
+class Fetcher final : public ESP8266HTTPUpdate {
+ public:
+  using ESP8266HTTPUpdate::handleUpdate;
+};
+
+bool OtaSeal::path(const char *file, char *text, size_t size) const {
+  const int length = _channel != nullptr ? snprintf_P(text, size, PSTR("/%s/%s/%s"), _product, _channel, file)
+                                         : snprintf_P(text, size, PSTR("/%s/%s"), _product, file);
+  return length > 0 && static_cast<size_t>(length) < size;
+}
+
+bool OtaSeal::configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store) {
+  const Buffers buffers = planBuffers(_fragments, ESP.getFreeHeap(), ESP.getMaxFreeBlockSize());
+  if (buffers.receive == 0) return false;
+  client.setBufferSizes(buffers.receive, buffers.send);
+  client.setSSLVersion(BR_TLS12, BR_TLS12);
+  client.setCertStore(&store);
+  client.setX509Time(clock());
+  if (_clientKey != nullptr && _clientKey->isEC()) {
+    client.setClientECCert(_clientCertificate, _clientKey, BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN, BR_KEYTYPE_EC);
+  } else if (_clientKey != nullptr) {
+    client.setClientRSACert(_clientCertificate, _clientKey);
+  }
+  return true;
+}
+
+void OtaSeal::addHeaders(HTTPClient &http) {
+  static const char digits[] PROGMEM = "0123456789abcdef";
+  char hex[2 * sizeof _certificatesHash + 1];
+  char *at = hex;
+  for (const uint8_t byte : _certificatesHash) {
+    *at++ = static_cast<char>(pgm_read_byte(digits + (byte >> 4)));
+    *at++ = static_cast<char>(pgm_read_byte(digits + (byte & 15)));
+  }
+  *at = 0;
+  http.addHeader(F("X-Otaseal-Counter"), String(_gate.identity().counter()));
+  http.addHeader(F("X-Otaseal-Error"), String(static_cast<unsigned>(_error)));
+  http.addHeader(F("X-Otaseal-Certs"), hex);
+}
+
+// `code`: HTTPClient's (negative), the HTTP updater's (-100 and below) or the updater's (positive).
+Error OtaSeal::classify(BearSSL::WiFiClientSecure &client, int code, int &detail) {
+  detail = code;
+  if (code < 0 && code > HTTP_UE_TOO_LESS_SPACE) {
+    const int tls = client.getLastSSLError();
+    if (tls == 0) return Error::Connect;
+    detail = tls;
+    forgetSession();
+    switch (tls) {
+      case BR_ERR_X509_BAD_SERVER_NAME: return Error::ServerName;
+      case BR_ERR_X509_EXPIRED: return Error::CertificateTime;
+      case BR_ERR_X509_NOT_TRUSTED: return Error::Untrusted;
+      case OUT_OF_MEMORY: return Error::Memory;
+      default: return Error::Tls;
+    }
+  }
+  switch (code) {
+    case HTTP_UE_TOO_LESS_SPACE:
+    case UPDATE_ERROR_SPACE: return Error::Space;
+    case HTTP_UE_SERVER_NOT_REPORT_SIZE: return Error::NoLength;
+    case HTTP_UE_SERVER_FILE_NOT_FOUND: return Error::NotFound;
+    case HTTP_UE_SERVER_FORBIDDEN: return Error::Forbidden;
+    case HTTP_UE_SERVER_UNAUTHORIZED: return Error::Unauthorized;
+    case HTTP_UE_BIN_VERIFY_HEADER_FAILED:
+    case UPDATE_ERROR_MAGIC_BYTE: return Error::NotFirmware;
+    case UPDATE_ERROR_STREAM: return Error::Truncated;
+    case UPDATE_ERROR_SIGN: return _gate.error() != Error::None ? _gate.error() : Error::Signature;
+    case UPDATE_ERROR_OOM: return Error::Memory;
+    default: return code > 0 || code == HTTP_UE_BIN_FOR_WRONG_FLASH ? Error::Flash : Error::Http;
+  }
+}
+
+void OtaSeal::probe() {
+  _fragments = BearSSL::WiFiClientSecure::probeMaxFragmentLength(_server, _port, PROBED);
+  _step = Step::Firmware;
+}
+
+namespace {
+
+struct Download {
+  HTTPClient &http;
+  BearSSL::WiFiClientSecure &client;
+  Gate &gate;
+  const Record &record;
+  bool refused;
+
+  // The headers are here, no byte is in flash yet.
+  void start() {
+    const String md5 = http.header("x-MD5");
+    uint8_t announced[16];
+    parseMd5(md5.c_str(), announced);
+    gate.announce(announced);
+#if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
+    refused = record.exhaustedTransfer(md5.c_str());
+    if (refused) client.stop();  // the core then finds no connection, and gives up; before 3.1 it would crash
+#endif
+  }
+};
+
+}  // namespace
+
+void OtaSeal::pollFirmware() {
+  char uri[PATH];
+  BearSSL::WiFiClientSecure client;
+  int detail = 0;
+  _failed = true;
+  if (!configure(client, _store)) return finish(Result::Failed, Error::Memory, 0, true);
+  client.setSession(&_session);
+  HTTPClient http;
+  path("firmware.bin.signed", uri, PATH);
+  http.begin(client, _server, _port, uri, true);
+  addHeaders(http);
+  Download download = {http, client, _gate, _journal.record, false};
+  Fetcher fetcher;
+  fetcher.rebootOnUpdate(false);
+  fetcher.onStart([&download] { download.start(); });
+  if (_progress != nullptr) {
+    fetcher.onProgress([this](int done, int total) { _progress(static_cast<size_t>(done), static_cast<size_t>(total)); });
+  }
+  _gate.reset();
+  _gate.watch(&_journal);
+  const HTTPUpdateResult outcome = fetcher.handleUpdate(http, String(FPSTR(_build.version)), false);
+  _gate.watch(nullptr);
+  const Error error = outcome != HTTP_UPDATE_FAILED ? Error::None
+                      : download.refused            ? Error::Attempts
+                                                    : classify(client, fetcher.getLastError(), detail);
+  http.end();
+  client.stop();  // keeps the session
+  if (error == Error::None || error >= Error::Http) noteTime();
+  if (outcome == HTTP_UPDATE_OK) {
+    _failed = false;
+    finish(Result::Installed, error, 0, true);
+    if (_restart) ESP.restart();
+    return;
+  }
+  if (error != Error::None && error < Error::Http) {
+    _fragments = false;  // perhaps another server answers next time
+    return finish(Result::Failed, error, detail, true);
+  }
+  _step = Step::Certificates;
+  _failed = error != Error::None;
+  if (!_failed && _journal.record.attempts != 0) {
+    _journal.record.attempts = 0;
+    _journal.save();
+  }
+  finish(_failed ? Result::Failed : Result::UpToDate, error, detail, false);
+}

@@ -1,0 +1,33 @@
+// When to ask the server: at an interval, spread by chance so that a fleet does not ask at once, and less and less often
+// while it fails. Knows no clock: milliseconds since the start, which may overflow, and chance are handed in.
+#pragma once
+
+#include <stdint.h>
+
+namespace otaseal {
+
+class Schedule {
+ public:
+  static constexpr uint32_t SHORTEST = 10, LONGEST = 24 * 3600;  // seconds
+  static constexpr uint32_t FIRST = 60;                          // seconds within which the first poll comes
+  static constexpr uint8_t MOST_DOUBLINGS = 7;
+
+  void interval(uint32_t seconds);
+  void start(uint32_t now, uint32_t chance);
+  void succeeded(uint32_t now, uint32_t chance);
+  void failed(uint32_t now, uint32_t chance);
+  void now() { _waiting = false; }
+  bool due(uint32_t now);
+  uint32_t wait() const { return _wait; }  // milliseconds from the last poll to the next
+
+ private:
+  void plan(uint32_t now, uint32_t chance);
+
+  uint32_t _interval = 3600;
+  uint32_t _since = 0;
+  uint32_t _wait = 0;
+  uint8_t _failures = 0;
+  bool _waiting = false;
+};
+
+}  // namespace otaseal
