@@ -1,0 +1,235 @@
+"""The restart: eboot copies what was staged, raw or gzip, and the chip starts, or does not.
+
+Done on flash itself, sector by sector, as bootloaders/eboot/eboot.c does: what the growing copy overwrites before it is
+read is gone. eboot checks neither CRC nor structure (F8b); the boot ROM checks eboot's own checksum, and nobody the
+application's. There is no second slot, and a power cut is not played (F12).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+
+from .core import Core, core_rules
+from .flash import APPLICATION, SECTOR
+from .updater import GZIP_MAGIC, IMAGE_MAGIC, Command
+
+__all__ = ["Restarted", "restart"]
+
+UNALIGNED, BAD_HEADER, BAD_DATA = 1, 5, 6  # eboot's own results
+MAX_SEGMENTS = 16
+GARBAGE = b"\xa5"  # stands for what uzlib makes out of nothing, behind the end of a stream
+_RESERVED_FLAGS, _FEXTRA, _FNAME, _FCOMMENT, _FHCRC = 0xE0, 0x04, 0x08, 0x10, 0x02
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """The flash after the restart, into which `written` bytes were copied.
+
+    `result` is eboot's own: 0, or why it stopped. `starts`: the boot ROM and eboot can start what lies there. `intact`:
+    the application's own checksum holds, which nobody on the chip asks. `reason` and `fact` say what happened where it
+    is not simply good.
+    """
+
+    flash: bytes
+    result: int
+    written: int
+    starts: bool
+    intact: bool
+    reason: str = ""
+    fact: str = ""
+
+
+def restart(flash: bytes, command: Command | None, core: str) -> Restarted:
+    """Return the chip after a restart with eboot's `command`; raises ConfigError for an unknown core."""
+    rules = core_rules(core)
+    if command is None:
+        return _started(flash, 0, 0)
+    if command.source % SECTOR or command.target % SECTOR:
+        return _started(flash, UNALIGNED, 0, ("eboot copies whole sectors only", "F12"))
+    if rules.gzip and flash[command.source : command.source + 2] == GZIP_MAGIC:
+        return _copy_gzip(flash, command, rules)
+    copied = bytearray(flash)
+    for offset in range(0, command.size, SECTOR):
+        at = command.source + offset
+        copied[command.target + offset : command.target + offset + SECTOR] = copied[at : at + SECTOR]
+    return _started(bytes(copied), 0, 0 if command.target else command.size)
+
+
+def _copy_gzip(flash: bytes, command: Command, rules: Core) -> Restarted:
+    copier = _GzipCopier(bytearray(flash), command)
+    last = copier.flash[command.source + command.size - 4 : command.source + command.size]
+    left = int.from_bytes(last, "little", signed=True)
+    if not copier.skip_header():
+        return _started(flash, BAD_HEADER, 0, ("eboot cannot read the gzip's header, and copies nothing", "F8b"))
+    said = f"eboot takes {left} for the uncompressed size"
+    if left <= 0:
+        return _started(flash, 0, 0, (f"{said}, and copies nothing", "F8b"))
+    whole = copier.run(left)
+    after, written = bytes(copier.flash), copier.produced
+    if copier.overtook:
+        reason = "the growing copy overwrites the gzip it is read from"
+        return Restarted(after, BAD_DATA if not whole else 0, written, False, False, reason, "F10")
+    if not whole:
+        return _started(after, BAD_DATA, written, ("the compressed data is damaged: eboot finds out half way", "F8b"))
+    if left != written or copier.has_more():
+        trailer = " from the trailer" if rules.trailer_copied else ""
+        return _started(after, 0, min(left, written), (f"{said}{trailer}, and the gzip holds something else", "F8b"))
+    return _started(after, 0, written)
+
+
+@dataclass
+class _GzipCopier:
+    """uzlib over flash that changes under it: it reads a sector when it needs one, and writes one when it is full."""
+
+    flash: bytearray
+    command: Command
+    produced: int = 0
+    overtook: bool = False
+    pending: bytes = b""
+    next_read: int = field(init=False)
+    stream: zlib._Decompress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.next_read = self.command.source
+        self.stream = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def skip_header(self) -> bool:
+        """Skip the gzip's header, and tell whether uzlib takes it (F8): optional fields are skipped unchecked."""
+        head = bytes(self._take() for _ in range(10))
+        if head[:2] != GZIP_MAGIC or head[2] != zlib.DEFLATED or head[3] & _RESERVED_FLAGS:
+            return False
+        if head[3] & _FEXTRA:
+            for _ in range(self._take() | self._take() << 8):
+                self._take()
+        for flag in (_FNAME, _FCOMMENT):
+            while head[3] & flag and self._take():
+                pass
+        for _ in range(2 if head[3] & _FHCRC else 0):
+            self._take()
+        return True
+
+    def run(self, left: int) -> bool:
+        """Write `left` bytes in whole sectors from the target on; False where the data stops making sense."""
+        target = self.command.target
+        buffer = GARBAGE * SECTOR
+        while left > 0 and target < len(self.flash):
+            wanted = min(left, SECTOR)
+            try:
+                piece = self._inflate(wanted)
+            except (zlib.error, EOFError):
+                return False
+            self.produced += len(piece)
+            # Behind the end of the stream uzlib goes on with whatever comes; before it, the buffer keeps old bytes.
+            filled = piece + (buffer[len(piece) : wanted] if piece else GARBAGE * wanted)
+            buffer = filled.ljust(SECTOR, b"\xff")
+            self.flash[target : target + SECTOR] = buffer
+            end = self.command.source + self.command.size
+            self.overtook |= left > SECTOR and not self.stream.eof and self.next_read < min(end, target + SECTOR)
+            target, left = target + SECTOR, left - SECTOR
+        return True
+
+    def has_more(self) -> bool:
+        """Tell whether the stream holds a byte behind what was written."""
+        try:
+            return bool(self._inflate(1))
+        except (zlib.error, EOFError):
+            return False
+
+    def _inflate(self, wanted: int) -> bytes:
+        out = b""
+        while len(out) < wanted and not self.stream.eof:
+            if not self.pending:
+                self.pending = self._read()
+            out += self.stream.decompress(self.pending, wanted - len(out))
+            self.pending = self.stream.unconsumed_tail
+        return out
+
+    def _take(self) -> int:
+        if not self.pending:
+            try:
+                self.pending = self._read()
+            except EOFError:
+                return 0
+        first, self.pending = self.pending[0], self.pending[1:]
+        return first
+
+    def _read(self) -> bytes:
+        at = self.next_read
+        if at >= len(self.flash):
+            raise EOFError
+        self.next_read += SECTOR
+        return bytes(self.flash[at : at + SECTOR])
+
+
+def _started(flash: bytes, result: int, written: int, said: tuple[str, str] = ("", "")) -> Restarted:
+    fault = _rom_fault(flash) or _application_fault(flash, written)
+    if fault:
+        reason = f"{said[0]}; {fault}" if said[0] else fault
+        return Restarted(flash, result, written, False, False, reason, said[1] or "F8b")
+    intact = _application_intact(flash)
+    if written and not intact and not said[0]:
+        said = "the application's own checksum does not hold, and eboot starts it all the same", "F8b"
+    return Restarted(flash, result, written, True, intact, *said)
+
+
+def _rom_fault(flash: bytes) -> str:
+    """Return why the boot ROM does not start what lies at 0: it wants magic, segments, and a checksum that holds."""
+    if flash[0] != IMAGE_MAGIC:
+        return f"the flash begins with 0x{flash[0]:02x}: the boot ROM finds nothing to start"
+    end = _segments_end(flash, 0)
+    if end is None or end > APPLICATION:
+        return "the boot loader's segments do not end in its sector"
+    if _checksum(flash, 0) != flash[(end + 16) // 16 * 16 - 1]:
+        return "the boot ROM refuses the boot loader: its checksum is wrong"
+    return ""
+
+
+def _application_fault(flash: bytes, written: int) -> str:
+    """Return why eboot does not get the application going, of which `written` bytes from 0 on are new (0: all old)."""
+    if flash[APPLICATION] != IMAGE_MAGIC:
+        return f"there is 0x{flash[APPLICATION]:02x} where the application's header has to be"
+    end = _segments_end(flash, APPLICATION)
+    if end is None:
+        return "the application's segments lead nowhere"
+    if written and written < (end + 16) // 16 * 16:
+        return f"the application is cut short: {written} bytes of {(end + 16) // 16 * 16}"
+    return ""
+
+
+def _segments_end(flash: bytes, start: int) -> int | None:
+    position = start + 8
+    if flash[start + 1] > MAX_SEGMENTS:
+        return None
+    for _ in range(flash[start + 1]):
+        if position + 8 > len(flash):
+            return None
+        position += 8 + int(struct.unpack_from("<I", flash, position + 4)[0])
+    return position if position + 16 <= len(flash) else None
+
+
+def _checksum(flash: bytes, start: int) -> int:
+    value, position = 0xEF, start + 8
+    for _ in range(flash[start + 1]):
+        (length,) = struct.unpack_from("<I", flash, position + 4)
+        value ^= _folded(flash[position + 8 : position + 8 + length])
+        position += 8 + length
+    return value
+
+
+def _application_intact(flash: bytes) -> bool:
+    """Tell whether the application's checksum holds, the core's length and CRC words counted as zero (F30c)."""
+    end = _segments_end(flash, APPLICATION)
+    assert end is not None
+    value, stored = _checksum(flash, APPLICATION), flash[(end + 16) // 16 * 16 - 1]
+    return stored in (value, value ^ _folded(flash[APPLICATION + 16 : APPLICATION + 24]))
+
+
+def _folded(data: bytes) -> int:
+    """XOR all bytes: halves of one big integer over each other."""
+    value, size = int.from_bytes(data, "little"), len(data)
+    while size > 1:
+        size = (size + 1) // 2
+        value = (value >> 8 * size) ^ (value & ((1 << 8 * size) - 1))
+    return value

@@ -1,0 +1,65 @@
+"""What can be read out of a firmware image: the core that built it, the keys compiled in, the library's record.
+
+A device knows nothing else about itself. The image is the bytes that lie at 0 in its flash.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
+
+__all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "read"]
+
+IDENTITY_MAGIC = b"OtaSealI"
+IDENTITY_SIZE = 64
+MIN_IMAGE = APPLICATION + 16
+
+_COMMITS: Mapping[int, str] = MappingProxyType({0x2843A5AC: "2.7.4", 0xCF6FF4C4: "3.0.2", 0x210897EF: "3.1.2"})
+_COMMIT_AT = (0x1018, 0x1010)  # of core 3.x, of 2.7.x (F30c)
+_PEM = re.compile(rb"-----BEGIN (?:RSA |EC )?PUBLIC KEY-----[A-Za-z0-9+/=\s]{16,4096}-----END [A-Z ]{10,14}-----")
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """`core` is the release by its commit, None for an unknown one; `keys` are the public keys as embedded (PEM).
+
+    Each key stands once, in the order of the image. `identity` is the library's record of 64 bytes, None in a sketch
+    without it. `flash_mode` and `flash_size` (bytes, 0 for an unknown code) are those of the header.
+    """
+
+    core: str | None
+    keys: tuple[bytes, ...]
+    identity: bytes | None
+    flash_mode: int
+    flash_size: int
+
+
+def read(image: bytes) -> Firmware:
+    """Return what `image` says of itself; of what is no image, nothing."""
+    if len(image) < MIN_IMAGE:
+        return Firmware(None, (), None, 255, 0)
+    end = sketch_size(image) or len(image)
+    sketch = image[:end]
+    keys = tuple(dict.fromkeys(_PEM.findall(sketch)))
+    return Firmware(_core(sketch), keys, _identity(sketch), flash_mode(sketch), CHIP_SIZES.get(sketch[3] >> 4, 0))
+
+
+def _core(sketch: bytes) -> str | None:
+    words = (struct.unpack_from("<I", sketch, at)[0] for at in _COMMIT_AT if at + 4 <= len(sketch))
+    return next((_COMMITS[word] for word in words if word in _COMMITS), None)
+
+
+def _identity(sketch: bytes) -> bytes | None:
+    """Return the first record with the magic whose format is known: the magic alone may be a comparison's constant."""
+    at = sketch.find(IDENTITY_MAGIC)
+    while at >= 0:
+        record = sketch[at : at + IDENTITY_SIZE]
+        if len(record) == IDENTITY_SIZE and record[8] == 1:
+            return record
+        at = sketch.find(IDENTITY_MAGIC, at + 1)
+    return None
