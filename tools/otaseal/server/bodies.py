@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..admission import Policy
@@ -52,14 +53,17 @@ async def read_files(request: Request) -> list[bytes]:
     return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object in the body; raises Refused for anything else."""
+async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
+    """Return the JSON object in the body, whose keys are among `known`; raises Refused for anything else."""
     try:
         value = json.loads(await _read(request, MAX_JSON))
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is no JSON", "send a JSON object") from error
     if not isinstance(value, dict):
         raise Refused(400, "the body is no JSON object", "send a JSON object")
+    for name in value:
+        if name not in known:
+            raise Refused(400, f"'{name[:32]}' is no field here", f"there are: {', '.join(known) or 'none'}")
     return value
 
 

@@ -1,16 +1,18 @@
 """The operators' side: publish, promote, roll back, set a percentage, look. JSON over HTTPS, on a listener of its own.
 
-Who asks shows a token or a certificate from the operator authority; without either nothing is told but /healthz. Only
-public keys are here: a release is taken when one of its product's keys signed it and `admission` lets it in.
+Who asks shows a token or a certificate from the operator authority; without either nothing is told but /healthz and
+what there is to ask (`api_schema`, from which the routes are made). Only public keys are here: a release is taken when
+one of its product's keys signed it and `admission` lets it in.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +20,13 @@ from .. import release as releases
 from ..admission import Policy, admit
 from ..channels import Channel, Pointer
 from ..devices import Devices
-from ..errors import (
-    ConfigError,
-    ConflictError,
-    InputError,
-    NotFoundError,
-    OtasealError,
-    SystemFaultError,
-)
+from ..errors import ConfigError, NotFoundError
 from ..release import Origin, Release
-from . import bodies
-from .access import FAILURE_SECONDS, HOLD_SECONDS, Access
+from . import api_schema, bodies
+from .access import Access
+from .answers import Handler, by_method, guarded, unknown
+from .api_schema import ENDPOINTS
 from .archives import Archives
-from .bodies import Refused
 from .catalog import DEFAULT_CHANNEL, Catalog
 from .telemetry import Telemetry
 
@@ -43,17 +39,7 @@ __all__ = ["Facts", "Operators"]
 
 MAX_DEVICES = 10_000
 UPLOADS_AT_ONCE = 4
-
-STATUS: tuple[tuple[type[OtasealError], int], ...] = (
-    (NotFoundError, 404),
-    (ConflictError, 409),
-    (ConfigError, 400),
-    (InputError, 422),
-    (SystemFaultError, 503),
-)
-"""Errors by whose fault, the first that fits."""
-
-Handler = Callable[["Request"], Awaitable[Any]]
+_PERCENT = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -82,27 +68,27 @@ class Operators:
         from starlette.applications import Starlette
         from starlette.routing import Route
 
-        table: tuple[tuple[str, str, Handler], ...] = (
-            ("GET", "/healthz", self.health),
-            ("GET", "/metrics", self.metrics),
-            ("GET", "/v1/products", self.products),
-            ("GET", "/v1/products/{product}", self.product),
-            ("GET", "/v1/products/{product}/releases", self.releases),
-            ("PUT", "/v1/products/{product}/releases/{version}", self.publish),
-            ("GET", "/v1/products/{product}/releases/{version}/firmware", self.firmware),
-            ("POST", "/v1/products/{product}/channels/{channel}/promote", self.promote),
-            ("POST", "/v1/products/{product}/channels/{channel}/rollback", self.rollback),
-            ("POST", "/v1/products/{product}/channels/{channel}/percent", self.percent),
-            ("GET", "/v1/products/{product}/channels/{channel}/certs", self.certs),
-            ("PUT", "/v1/products/{product}/channels/{channel}/certs", self.publish_certs),
-            ("GET", "/v1/products/{product}/devices", self.list_devices),
-        )
-        return Starlette(routes=[Route(path, self._guarded(run), methods=[verb]) for verb, path, run in table])
+        # One route a path: the first that fits a path is what a 405 lists the methods of.
+        paths: dict[str, dict[str, Handler]] = {}
+        for one in ENDPOINTS:
+            run = guarded(getattr(self, one.handler), one, self.telemetry)
+            paths.setdefault(one.path, {}).update(
+                {one.method: run} if one.method != "GET" else {"GET": run, "HEAD": run}
+            )
+        routes = [Route(path, by_method(verbs), methods=list(verbs)) for path, verbs in paths.items()]
+        refuse = unknown(self.telemetry)
+        app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
+        app.router.redirect_slashes = False  # to an address that the client's Host header names
+        return app
 
     async def health(self, request: Request) -> dict[str, Any]:
         """Say that the server answers and its store can be read."""
         self.catalog.store.products()
         return {"status": "ok"}
+
+    async def describe(self, request: Request) -> dict[str, Any]:
+        """Return what there is, as OpenAPI."""
+        return api_schema.description()
 
     async def metrics(self, request: Request) -> Response:
         """Return the counters in Prometheus' text format."""
@@ -148,10 +134,10 @@ class Operators:
         who = self.access.who(request, product, channel)
         origin = Origin(
             product, version, query.get("created", ""), query.get("board", ""), query.get("commit", ""),
-            query.get("dirty") == "1",
+            _flag(query, "dirty"),
         )  # fmt: skip
         percent = _percent(query.get("percent", "100"))
-        downgrade = query.get("downgrade") == "1"
+        downgrade = _flag(query, "downgrade")
         async with self._uploads:
             parts = await bodies.read_files(request)
             async with self._publishing:
@@ -176,24 +162,24 @@ class Operators:
     async def promote(self, request: Request) -> dict[str, Any]:
         """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""
         product, channel, who = self._target(request)
-        asked = await bodies.read_json(request)
-        version = asked.get("version")
-        if version is None:
-            origin = self.catalog.channel(product, releases.check_name(str(asked.get("from")), "channel"))
-            if origin is None:
-                raise NotFoundError(f"'{product}' has no channel '{asked.get('from')}'", "otaseal releases lists them")
-            version = origin.pointer.version
-        pointer = Pointer(releases.check_version(str(version)), _percent(asked.get("percent", 100)), _salt())
+        asked = await bodies.read_json(request, ("from", "version", "percent"))
+        if ("from" in asked) is ("version" in asked):
+            raise ConfigError("neither or both of 'from' and 'version'", "give the channel or the version to promote")
+        if "from" in asked:
+            version = self._state(product, releases.check_name(str(asked["from"]), "channel")).pointer.version
+        else:
+            version = releases.check_version(str(asked["version"]))
+        pointer = Pointer(version, _percent(asked.get("percent", 100)), _salt())
         return await self._move(product, channel, who, lambda _: pointer, "promote")
 
     async def percent(self, request: Request) -> dict[str, Any]:
         """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
         product, channel, who = self._target(request)
-        percent = _percent((await bodies.read_json(request)).get("percent"))
+        percent = _percent((await bodies.read_json(request, ("percent",))).get("percent"))
 
         def change(before: Channel | None) -> Pointer:
             if before is None:
-                raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
+                raise _no_channel(product, channel)
             # The same salt: those who were among the first ten per cent are among the first fifty.
             return Pointer(before.pointer.version, percent, before.pointer.salt or _salt())
 
@@ -202,6 +188,7 @@ class Operators:
     async def rollback(self, request: Request) -> dict[str, Any]:
         """Point a channel back at the last version that all its devices had."""
         product, channel, who = self._target(request)
+        await bodies.read_json(request, ())
         async with self._publishing:
             before = self._state(product, channel)
             generation = before.generation
@@ -297,7 +284,7 @@ class Operators:
     def _state(self, product: str, channel: str) -> Channel:
         state = self.catalog.channel(product, channel)
         if state is None:
-            raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
+            raise _no_channel(product, channel)
         return state
 
     def _require(self, product: str) -> None:
@@ -314,50 +301,26 @@ class Operators:
         product, channel = self._named(request), releases.check_name(request.path_params["channel"], "channel")
         return product, channel, self.access.who(request, product, channel)
 
-    def _guarded(self, run: Handler) -> Handler:
-        """Turn a handler's value into a response, and errors into the status and the two lines that say what to do."""
-
-        async def handle(request: Request) -> Response:
-            from starlette.requests import ClientDisconnect
-            from starlette.responses import JSONResponse, Response
-
-            headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-            try:
-                value = await run(request)
-                response = value if isinstance(value, Response) else JSONResponse(value, headers=headers)
-            except (Refused, OtasealError) as error:
-                status = error.status if isinstance(error, Refused) else _status(error)
-                if status == 401:
-                    headers["www-authenticate"] = "Bearer"
-                if status >= 500:
-                    self.telemetry.alarm("fault", message=error.message)
-                await bodies.drain(request)
-                if status == 429:
-                    headers["retry-after"] = str(int(FAILURE_SECONDS))
-                    await asyncio.sleep(HOLD_SECONDS)
-                response = JSONResponse({"error": error.message, "hint": error.hint}, status, headers)
-            except (ClientDisconnect, asyncio.TimeoutError):
-                response = JSONResponse({"error": "the upload stopped", "hint": "try again"}, 408, headers)
-            if response.status_code >= 400:
-                response.headers["connection"] = "close"
-            self.telemetry.count("otaseal_operator_requests_total", status=str(response.status_code))
-            return response
-
-        return handle
-
     def _log(self, event: str, product: str, channel: str, who: str, **values: object) -> None:
         self.telemetry.event(event, product=product, channel=channel, by=who, **values)
 
 
-def _status(error: OtasealError) -> int:
-    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+def _no_channel(product: str, channel: str) -> NotFoundError:
+    return NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
 
 
 def _percent(value: object) -> int:
     text = str(value)
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > 100:
+    if isinstance(value, bool) or not _PERCENT.fullmatch(text) or int(text) > 100:
         raise ConfigError(f"'{text[:32]}' is no percentage", "use a whole number from 0 to 100")
     return int(text)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "0")
+    if text not in ("0", "1"):
+        raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")
+    return text == "1"
 
 
 def _salt() -> str:

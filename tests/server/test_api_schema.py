@@ -1,0 +1,129 @@
+"""The operators' interface and its description: the same table, and nothing asked that it does not name."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.request
+from typing import Any
+
+import pytest
+
+from otaseal.client import Client
+from otaseal.server import api_schema, operator
+from support.servers import Reply, Running, get, publish, talk
+
+
+def ask(server: Running, path: str, *lines: str, method: str = "GET", body: bytes = b"") -> Reply:
+    head = get(path, f"Authorization: Bearer {server.token}", *lines, method=method)
+    return talk(server.world.context(), server.operators, head + body)
+
+
+def post(server: Running, path: str, body: bytes, kind: str = "application/json") -> Reply:
+    return ask(server, path, f"Content-Type: {kind}", f"Content-Length: {len(body)}", method="POST", body=body)
+
+
+def error(reply: Reply) -> tuple[int, str]:
+    answer = json.loads(reply.body)
+    assert set(answer) == {"error", "hint"}
+    return reply.status, answer["error"]
+
+
+def test_everybody_can_read_it_and_it_names_every_endpoint(server: Running) -> None:
+    with urllib.request.urlopen(f"{server.url}/openapi.json", context=server.world.context(), timeout=10) as response:
+        served = json.loads(response.read())
+    assert served == api_schema.description()
+    assert sum(len(verbs) for verbs in served["paths"].values()) == len(api_schema.ENDPOINTS)
+    assert not list(undefined(served, served)), "every reference leads somewhere"
+    handlers = {one.handler for one in api_schema.ENDPOINTS}
+    public = {name for name in vars(operator.Operators) if not name.startswith("_")}
+    assert handlers <= public
+    assert public - handlers == {"app"}, "a handler that no route leads to"
+
+
+def undefined(node: Any, root: dict[str, Any]) -> Any:
+    if isinstance(node, dict):
+        target = root
+        for part in node.get("$ref", "#").split("/")[1:]:
+            target = target.get(part, {})
+        if not target:
+            yield node["$ref"]
+        for one in node.values():
+            yield from undefined(one, root)
+    if isinstance(node, list):
+        for one in node:
+            yield from undefined(one, root)
+
+
+def test_what_the_table_does_not_name_is_refused(server: Running) -> None:
+    publish(server, "1.0", server.world.firmware(1).signed)
+    promote = "/v1/products/blink/channels/beta/promote"
+    for path, said in (
+        ("/v1/products?x=1", "'x' is no parameter here"),
+        ("/healthz?channel=stable", "'channel' is no parameter here"),
+        ("/v1/products/blink?channel=stable&channel=beta", "'channel' is given twice"),
+    ):
+        assert error(ask(server, path)) == (400, said)
+    for body, said in (
+        (b'{"from": "stable", "percnt": 10}', "'percnt' is no field here"),
+        (b'{"from": "stable", "version": "1.0"}', "neither or both of 'from' and 'version'"),
+        (b"{}", "neither or both of 'from' and 'version'"),
+        (b'{"from": "stable", "percent": true}', "'True' is no percentage"),
+        (b'{"from": "stable", "percent": "' + b"0" * 5000 + b'"}', "'" + "0" * 32 + "' is no percentage"),
+        (b'{"from": "stable", "percent": 1e400}', "'inf' is no percentage"),
+        (b"[]", "the body is no JSON object"),
+    ):
+        assert error(post(server, promote, body)) == (400, said)
+    status, said = error(post(server, promote, b'{"from": "\\ud800"}'))
+    assert (status, said) == (422, "channel '\ud800' is no name")
+    assert error(post(server, promote.replace("promote", "rollback"), b'{"to": "1.0"}'))[0] == 400
+    assert sorted(Client(server.url, server.token, server.world.ca).get("/v1/products/blink")["channels"]) == ["stable"]
+
+
+def test_a_web_page_cannot_make_a_browser_ask(server: Running) -> None:
+    path = "/v1/products/blink/channels/stable/rollback"
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+        assert error(post(server, path, b"{}", kind))[0] == 415
+    preflight = ask(server, path, "Origin: https://example.org", method="OPTIONS")
+    assert preflight.status == 405
+    assert not [name for name in preflight.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/v1/products/blink/channels/beta/certs", "POST", {"GET", "HEAD", "PUT"}),
+        ("/v1/products/blink/channels/beta/promote", "GET", {"POST"}),
+        ("/healthz", "PATCH", {"GET", "HEAD"}),
+    ],
+)
+def test_another_method_is_told_which_there_are(server: Running, path: str, method: str, allowed: set[str]) -> None:
+    reply = ask(server, path, method=method)
+    assert error(reply) == (405, f"no method '{method}' here")
+    assert set(reply.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/products/", "/healthz/", "/v1/products/a%2Fb", "/docs", "//example.org/"]
+)
+def test_other_paths_are_not_there_and_lead_nowhere(server: Running, path: str) -> None:
+    reply = ask(server, path)
+    assert error(reply) == (404, "no such path")
+    assert "location" not in reply.headers
+
+
+def test_head_says_what_get_says(server: Running) -> None:
+    publish(server, "1.0", server.world.firmware(1).signed)
+    for path in ("/healthz", "/v1/products/blink/releases", "/v1/products/blink/releases/1.0/firmware"):
+        shown, head = ask(server, path), ask(server, path, method="HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["content-length"] == shown.headers["content-length"] == str(len(shown.body))
+
+
+def test_a_body_that_never_comes_is_not_waited_for_after_a_refusal(server: Running) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.operators), 10) as raw,
+        server.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(get("/v1/products?x=1", "Content-Length: 1000", method="GET"))
+        assert connection.recv(1024).startswith(b"HTTP/1.1 400")
