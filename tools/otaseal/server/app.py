@@ -1,18 +1,16 @@
-"""The devices' side: one ASGI application that answers update requests with firmware, 304 or a reason.
+"""The devices' side: update requests are answered with firmware, 304 or a reason, and deliveries written down.
 
-What is answered is decided in `protocol`; here requests are read, bodies sent from memory in pieces, and deliveries
-written down. Content-Length is always there and nothing is chunked (F29). It is plain ASGI: a framework would cost a
-poll more than the answer itself.
+What is answered is decided in `protocol`; how requests come in and bodies go out is `device_http`'s. Content-Length is
+always there (F29). Nothing here waits: a call for the answer, and one when it is known what became of it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import protocol
 from ..devices import Devices, Sighting
@@ -21,21 +19,26 @@ from .catalog import Catalog, Choice
 from .telemetry import Telemetry
 from .tls import ClientCertificate
 
-__all__ = ["Answer", "DeviceApp"]
+__all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
 
-PIECE = 64 * 1024
-"""Bytes handed to the transport at once; the next piece waits until a slow reader has taken them."""
 MAX_PATH = 256
 MAX_REASON = 512
-FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[str, str], ...]
 T = TypeVar("T")
 NO_CHOICE = Choice()
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """What came in: the path decoded, header names in lower case, who the client proved to be, where it came from."""
+
+    method: str
+    path: str
+    headers: Sequence[tuple[bytes, bytes]]
+    certificate: ClientCertificate | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,51 +64,37 @@ class DeviceApp:
     devices: Devices
     telemetry: Telemetry
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; see the ASGI specification."""
-        answer = self.answer(scope)
-        head = scope["method"] == "HEAD"
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if not head:
-            for start in range(0, len(answer.body), PIECE):
-                piece = answer.body[start : start + PIECE]
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        pending = scope["state"]["pending"]
-        arrived = await _taken(pending) if answer.delivers and answer.device else pending() is not None
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        self._account(scope, answer, 0 if head else len(answer.body), arrived)
-
-    def answer(self, scope: Scope) -> Answer:
+    def answer(self, asked: DeviceRequest) -> Answer:
         """Return what a request is answered; what is wrong with the store is 503 and an alarm, never other bytes."""
         try:
-            if scope["method"] not in ("GET", "HEAD"):
-                return _plain(405, "method", f"method '{scope['method']}'", (("Allow", "GET, HEAD"),))
-            if _has_body(scope["headers"]):
-                return _plain(413, "body", "an update request has no body", (("Connection", "close"),))
-            return self._answer(scope)
+            if asked.method not in ("GET", "HEAD"):
+                return plain(405, "method", f"method '{asked.method}'", (("Allow", "GET, HEAD"),))
+            if _has_body(asked.headers):
+                return plain(413, "body", "an update request has no body", (("Connection", "close"),))
+            return self._answer(asked)
         except CorruptStoreError as error:
-            return _plain(503, "corrupt", error.message, alarm=True)
+            return plain(503, "corrupt", error.message, alarm=True)
         except OtasealError as error:
-            return _plain(503, "fault", error.message, alarm=True)
+            return plain(503, "fault", error.message, alarm=True)
 
-    def _answer(self, scope: Scope) -> Answer:
+    def _answer(self, asked: DeviceRequest) -> Answer:
         try:
-            if len(scope["path"]) > MAX_PATH:
-                raise InputError(f"a path of {len(scope['path'])} characters", f"{MAX_PATH} are the most")
-            product, channel = protocol.route(scope["path"])
+            if len(asked.path) > MAX_PATH:
+                raise InputError(f"a path of {len(asked.path)} characters", f"{MAX_PATH} are the most")
+            product, channel = protocol.route(asked.path)
         except InputError as error:
-            return _plain(404, "path", error.message)
+            return plain(404, "path", error.message)
         try:
-            request = protocol.parse_request(scope["method"], scope["headers"])
+            request = protocol.parse_request(asked.method, asked.headers)
         except InputError as error:
-            return _plain(400, "request", error.message)
-        certificate: ClientCertificate | None = scope["state"]["certificate"]
-        device = protocol.device_id(request, None if certificate is None else certificate.name)
+            return plain(400, "request", error.message)
+        device = protocol.device_id(request, None if asked.certificate is None else asked.certificate.name)
         choice = self.catalog.choose(product, channel, device, request.sketch_md5)
-        return self._decide(scope, request, device, choice)
+        return self._decide(asked, request, device, choice)
 
-    def _decide(self, scope: Scope, request: protocol.UpdateRequest, device: str | None, choice: Choice) -> Answer:
+    def _decide(
+        self, asked: DeviceRequest, request: protocol.UpdateRequest, device: str | None, choice: Choice
+    ) -> Answer:
         state = protocol.State(missing=choice.missing)
         if choice.product is not None and choice.release is not None:
             known = self.catalog.known(choice.product)
@@ -127,7 +116,7 @@ class DeviceApp:
             delivers=decision.form is not None and request.method == "GET",
             alarm=decision.alarm,
         )
-        return answer if decision.form is None else _ranged(answer, scope["headers"], decision.form.blob)
+        return answer if decision.form is None else _ranged(answer, asked.headers, decision.form.blob)
 
     def _seen(self, request: protocol.UpdateRequest, device: str | None, choice: Choice) -> int:
         """Write down that a device asked, and return how often it was given the release in vain."""
@@ -156,43 +145,30 @@ class DeviceApp:
             self.telemetry.alarm("devices", message=error.message)
             return None
 
-    def _account(self, scope: Scope, answer: Answer, sent: int, arrived: bool) -> None:
+    def account(self, asked: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> None:
+        """Write down what became of an answer: `sent` bytes of its body, and whether the client has got them all."""
         choice, device = answer.choice, answer.device
         if answer.delivers and arrived and device and choice.product and choice.release:
             product, version = choice.product, choice.release.version
             self._remembered(lambda: self.devices.deliver(product, device, version, time.time()))
         self.telemetry.count("otaseal_device_requests_total", status=str(answer.status), code=answer.code)
         self.telemetry.count("otaseal_sent_bytes_total", sent if answer.delivers else 0)
-        client = scope["client"]
         (self.telemetry.alarm if answer.alarm else self.telemetry.event)(
             "device",
-            method=scope["method"] if scope["method"] in ("GET", "HEAD") else "other",
-            path=scope["path"][:MAX_PATH],
+            method=asked.method if asked.method in ("GET", "HEAD") else "other",
+            path=asked.path[:MAX_PATH],
             status=answer.status,
             code=answer.code,
             reason=answer.reason[:MAX_REASON],
             device=device,
-            address=client[0] if client else None,
+            address=asked.address,
             sent=sent or None,
             cut=True if sent and not arrived else None,
         )
 
 
-async def _taken(pending: Callable[[], int | None]) -> bool:
-    """Wait until the client has acknowledged all that was sent, and return whether it has.
-
-    What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
-    """
-    delay, end = FIRST_LOOK, time.monotonic() + PATIENCE
-    while left := pending():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, LAST_LOOK)
-    return left is not None
-
-
-def _plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:
+def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:
+    """Return an answer of one sentence, which is what the log has to say, too."""
     # What is wrong with the server is the log's, not the client's.
     body = b"the server cannot answer\n" if status >= 500 else f"{text}\n".encode("utf-8", "replace")
     shown = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *headers)
@@ -213,7 +189,7 @@ def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -
     if match[1] and match[2] and int(match[2]) < first:
         return whole
     if first >= size:
-        refused = _plain(416, "range", "there is no such range", (("Content-Range", f"bytes */{size}"),))
+        refused = plain(416, "range", "there is no such range", (("Content-Range", f"bytes */{size}"),))
         return replace(refused, device=answer.device, choice=answer.choice)
     part = memoryview(answer.body)[first : last + 1]
     # x-MD5 is over the bytes sent (F29), and a part has none

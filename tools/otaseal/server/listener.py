@@ -20,7 +20,17 @@ from .tls import ClientCertificate
 if TYPE_CHECKING:
     from uvicorn import Server
 
-__all__ = ["bind", "make_listener", "require_packages"]
+__all__ = [
+    "BACKLOG",
+    "DRAIN_SECONDS",
+    "KERNEL_BUFFER",
+    "MAX_CONNECTIONS",
+    "Inspect",
+    "bind",
+    "make_listener",
+    "require_packages",
+    "unacknowledged",
+]
 
 HANDSHAKE_SECONDS = 20.0  # a chip needs up to 139 M instructions for it, at 80 MHz (F27d)
 SHUTDOWN_SECONDS = 30.0
@@ -117,7 +127,7 @@ def make_listener(app: App, listening: socket.socket, context: ssl.SSLContext, i
     return Listener(config)
 
 
-def _unacknowledged(connection: Any) -> int:
+def unacknowledged(connection: Any) -> int:
     """Return the bytes in the kernel that the other side has not acknowledged; 0 where the system does not say."""
     try:
         import fcntl
@@ -150,7 +160,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
             except OtasealError:
                 transport.abort()
                 return
-            self.app_state = {"certificate": certificate, "pending": self.pending}
+            self.app_state = {"certificate": certificate}
             self.expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -221,12 +231,6 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
                 self.stall_timer.cancel()
                 self.stall_timer = None
             super().resume_writing()
-
-        def pending(self) -> int | None:
-            """Return the bytes that the client has not acknowledged, None once it is gone."""
-            if self.lost or self.transport.is_closing():
-                return None
-            return self.transport.get_write_buffer_size() + _unacknowledged(self.transport.get_extra_info("socket"))
 
         def idle(self) -> bool:
             return self.cycle is None or self.cycle.response_complete

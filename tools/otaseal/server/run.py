@@ -27,6 +27,8 @@ from .access import Access
 from .app import DeviceApp
 from .archives import Archives, names_in
 from .catalog import Catalog
+from .connections import Connections, DeviceListener
+from .device_http import make_device_protocol
 from .listener import bind, make_listener, require_packages
 from .operator import Facts, Operators
 from .telemetry import Telemetry
@@ -150,17 +152,24 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
     return lines
 
 
-def _listeners(plan: Plan, running: _Running, first: socket.socket, second: socket.socket) -> list[Server]:
+def _listeners(
+    plan: Plan, running: _Running, first: socket.socket, second: socket.socket
+) -> list[Server | DeviceListener]:
     device_lists = None if plan.device_ca is None else _revocations(plan, plan.device_ca, "device")
     operator_lists = None if plan.operator_ca is None else _revocations(plan, plan.operator_ca, "operator")
     telemetry = running.telemetry
     devices = DeviceApp(running.catalog, running.devices, telemetry)
+    connections = Connections()
     facts = Facts(first.getsockname()[1], plan.device_ca is not None)
     access = Access(TokenFile(running.catalog.store.directory), telemetry)
     archives = Archives(running.catalog, plan.chain, plan.names)
     operators = Operators(running.catalog, running.devices, access, telemetry, facts, archives).app()
     return [
-        make_listener(devices, first, running.contexts[0], _inspector(device_lists, telemetry)),
+        DeviceListener(
+            first,
+            make_device_protocol(devices, running.contexts[0], _inspector(device_lists, telemetry), connections),
+            connections,
+        ),
         make_listener(operators, second, running.contexts[1], _inspector(operator_lists, telemetry)),
     ]
 
@@ -193,7 +202,7 @@ def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Callable[[Any
     return inspect
 
 
-async def _main(listeners: list[Server], running: _Running, ready: Callable[[], None]) -> None:
+async def _main(listeners: list[Server | DeviceListener], running: _Running, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: _note(running, context))
 

@@ -1,0 +1,398 @@
+"""One device's connection: TLS in memory, requests one after the other, and a bound on all that can be done slowly.
+
+asyncio brings plain TCP; `records` is the TLS, `http_requests` the grammar, `DeviceApp` the answers. An answer has its
+Content-Length and is never chunked (F29). It goes out as fast as the kernel takes it, with a record or a few of them in
+memory: thousands of slow readers must not cost what they read. A client's certificate is looked at when its connection
+stands, so that a resumed session is no way around a revocation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import cast
+
+from ..errors import OtasealError
+from .app import Answer, DeviceApp, DeviceRequest, plain
+from .connections import Connections
+from .http_requests import Head, RequestParser
+from .listener import KERNEL_BUFFER, Inspect, unacknowledged
+from .records import RECORD, Records
+from .tls import ClientCertificate
+
+__all__ = ["DeviceConnection", "make_device_protocol"]
+
+HANDSHAKE_SECONDS = 20.0  # a chip needs up to 139 M instructions for it, at 80 MHz (F27d)
+HEAD_SECONDS = 15.0
+IDLE_SECONDS = 5.0
+STALL_SECONDS, STALL_BYTES = 60.0, 16 * 1024
+"""A reader has to take that many bytes in that time."""
+LINGER_SECONDS, LINGER_BYTES = 2.0, 1024 * 1024
+"""How long, and how much, is still read after a refusal: a close before would take the answer with it."""
+MAX_AHEAD = 64 * 1024
+"""Encrypted bytes that a client may send while it is answered."""
+BATCH = 4 * RECORD
+"""Bytes encrypted for one system call, if the kernel has the room."""
+FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds, for the acknowledgement of a delivery
+
+
+class Phase(enum.Enum):
+    """What a connection is at."""
+
+    HANDSHAKE = enum.auto()
+    REQUEST = enum.auto()
+    ANSWER = enum.auto()
+    CLOSING = enum.auto()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the connections of a listener have in common."""
+
+    app: DeviceApp
+    context: ssl.SSLContext
+    inspect: Inspect
+    connections: Connections
+
+
+@dataclass
+class Sending:
+    """An answer on its way, `position` bytes of its body handed on; without `keeps` the connection ends with it."""
+
+    asked: DeviceRequest
+    answer: Answer
+    body: memoryview
+    keeps: bool
+    position: int = 0
+    looks: float = FIRST_LOOK
+    waits_until: float = 0.0
+    """When to give up on the acknowledgement; 0 until all was handed on."""
+
+
+def make_device_protocol(
+    app: DeviceApp, context: ssl.SSLContext, inspect: Inspect, connections: Connections
+) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of one accepted, plain TCP connection; `inspect` is called once for each."""
+    surroundings = Surroundings(app, context, inspect, connections)
+    return lambda: DeviceConnection(surroundings)
+
+
+class DeviceConnection(asyncio.Protocol):
+    """See the module."""
+
+    __slots__ = (
+        "_certificate",
+        "_connection",
+        "_deadline",
+        "_discarded",
+        "_handed",
+        "_look",
+        "_parser",
+        "_paused",
+        "_phase",
+        "_records",
+        "_sending",
+        "_surroundings",
+        "_taken",
+        "_transport",
+        "_waiting",
+    )
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._transport: asyncio.Transport | None = None
+        self._records: Records | None = None
+        self._parser: RequestParser | None = None
+        self._certificate: ClientCertificate | None = None
+        self._waiting: deque[Head] = deque()
+        self._sending: Sending | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._phase = Phase.HANDSHAKE
+        self._paused = False
+        self._handed = self._taken = self._discarded = 0
+        self._deadline = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room for one more."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._surroundings.connections.admit(self):
+            self._surroundings.app.telemetry.count("otaseal_refused_connections_total")
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=0)
+        self._records = Records(self._surroundings.context)
+        self._wait(HANDSHAKE_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything, and write down what became of the answer."""
+        self._surroundings.connections.forget(self)
+        self._transport = self._records = None
+        self._end_answer(arrived=False)
+        if self._parser is not None:
+            self._parser.close()
+            self._parser = None
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt and go on; bound what is sent ahead and what is not wanted."""
+        if self._records is None or self._ending():
+            return
+        if self._phase is Phase.CLOSING:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.abort()
+            return
+        self._records.receive(data)
+        self._go_on()
+        if self._phase is Phase.ANSWER and self._records.held > MAX_AHEAD:
+            self.abort()
+
+    def eof_received(self) -> None:
+        """Note that the client has left, with its delivery or without; the transport closes itself."""
+        sending = self._sending
+        if sending is not None and sending.waits_until and not self._unacknowledged():
+            self._end_answer(arrived=True)
+
+    def pause_writing(self) -> None:
+        """Hand on no more until the kernel has taken what was handed on."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._paused = False
+        if self._phase is Phase.ANSWER:
+            self._go_on()
+
+    def abort(self) -> None:
+        """End at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def finish(self) -> None:
+        """Take nothing more on, and end when the answer on its way has arrived."""
+        if self._sending is not None:
+            self._sending.keeps = False
+        elif self._phase is Phase.REQUEST:
+            self._close()
+            self._leave()
+        elif self._phase is Phase.HANDSHAKE:
+            self.abort()
+
+    def sweep(self, now: float) -> None:
+        """End if something has taken too long by the monotonic clock."""
+        if now < self._deadline or self._transport is None:
+            return
+        taken = self._handed - self._unacknowledged()
+        if self._phase in (Phase.ANSWER, Phase.CLOSING) and taken - self._taken >= STALL_BYTES:
+            self._taken = taken
+            self._wait(STALL_SECONDS)
+        elif self._phase is Phase.REQUEST and self._parser is not None and not self._parser.within:
+            self._close()  # at rest, and told so
+            self._leave()
+        else:
+            self._transport.abort()
+
+    def _go_on(self) -> None:
+        """Do all that can be done without waiting for the network, and send what came of it."""
+        if self._ending():
+            return
+        try:
+            self._advance()
+        except ssl.SSLError:
+            self._flush()  # the alert
+            self.abort()
+        except OtasealError:
+            self.abort()
+        else:
+            if self._phase is Phase.CLOSING:
+                self._leave()
+            else:
+                self._flush()
+
+    def _advance(self) -> None:
+        records = self._records
+        assert records is not None
+        if self._phase is Phase.HANDSHAKE:
+            if not records.handshake():
+                return
+            self._certificate = self._surroundings.inspect(records.tls)
+            self._parser = RequestParser()
+            self._phase = Phase.REQUEST
+            self._wait(HEAD_SECONDS)
+        while True:
+            if self._phase is Phase.ANSWER:
+                self._send()
+            if self._phase is not Phase.REQUEST:
+                return
+            if self._waiting:
+                self._answer(self._waiting.popleft())
+            elif not self._read(records):
+                return
+
+    def _read(self, records: Records) -> bool:
+        """Read on, and return whether there was anything to be done with it."""
+        parser = self._parser
+        assert parser is not None
+        if parser.refusal is not None:
+            answer = plain(400, "request", parser.refusal)
+            self._begin(DeviceRequest("other", "", (), self._certificate, self._address()), answer, "1.1")
+            return True
+        data = records.read()
+        if data == b"":
+            self._close()
+        if not data:
+            return False
+        within = parser.within
+        self._waiting.extend(parser.feed(data))
+        if parser.within and not within:
+            self._wait(HEAD_SECONDS)
+        return True
+
+    def _answer(self, head: Head) -> None:
+        asked = DeviceRequest(head.method, head.path, head.headers, self._certificate, self._address())
+        answer = self._surroundings.app.answer(asked)
+        self._begin(asked, answer, head.version, keeps=head.keeps)
+
+    def _begin(self, asked: DeviceRequest, answer: Answer, version: str, *, keeps: bool = False) -> None:
+        parser, records = self._parser, self._records
+        assert parser is not None
+        assert records is not None
+        keeps = keeps and bool(self._waiting or not parser.stopped)
+        body = memoryview(b"" if asked.method == "HEAD" else answer.body)
+        self._sending = Sending(asked, answer, body, keeps)
+        self._phase = Phase.ANSWER
+        self._handed = self._taken = 0
+        self._wait(STALL_SECONDS)
+        head = _response_head(answer, version, keeps=keeps)
+        self._sending.position = min(len(body), max(RECORD - len(head), 0))
+        records.write(head + body[: self._sending.position].tobytes())
+
+    def _send(self) -> None:
+        """Hand on as much of the answer as there is room for, and end it when all of it is where it should be."""
+        sending, records = self._sending, self._records
+        assert sending is not None
+        assert records is not None
+        while sending.position < len(sending.body):
+            if self._paused or self._transport is None or self._transport.is_closing():
+                return
+            room = KERNEL_BUFFER - self._unacknowledged() if self._handed else KERNEL_BUFFER
+            end = min(sending.position + max(RECORD, min(room, BATCH)), len(sending.body))
+            pieces = [records.take()]
+            for start in range(sending.position, end, RECORD):
+                records.write(sending.body[start : min(start + RECORD, end)])
+                pieces.append(records.take())
+            sending.position = end
+            self._hand_on(pieces)
+        if not sending.answer.delivers or sending.answer.device is None:
+            self._end_answer(arrived=True)
+            return
+        self._flush()
+        self._await_acknowledgement(sending)
+
+    def _await_acknowledgement(self, sending: Sending) -> None:
+        """End the answer once the client has acknowledged all of it, or has had its time.
+
+        What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
+        """
+        now = time.monotonic()
+        if not sending.waits_until:
+            sending.waits_until = now + PATIENCE
+            self._wait(2 * PATIENCE)
+        if not self._unacknowledged():
+            self._end_answer(arrived=True)
+        elif now > sending.waits_until:
+            self._end_answer(arrived=False)
+        elif self._look is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(sending.looks, self._look_again)
+            sending.looks = min(2 * sending.looks, LAST_LOOK)
+
+    def _look_again(self) -> None:
+        self._look = None
+        if self._sending is not None and self._transport is not None:
+            self._go_on()
+
+    def _end_answer(self, *, arrived: bool) -> None:
+        sending, self._sending = self._sending, None
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if sending is None:
+            return
+        self._surroundings.app.account(sending.asked, sending.answer, len(sending.body), arrived)
+        if self._records is not None and sending.keeps:
+            self._phase = Phase.REQUEST
+            self._wait(IDLE_SECONDS)
+        elif self._records is not None:
+            self._close()
+
+    def _close(self) -> None:
+        """Say over TLS that nothing more comes; `_leave` ends the connection itself."""
+        assert self._records is not None
+        self._phase = Phase.CLOSING
+        self._records.close()
+        self._waiting.clear()
+
+    def _leave(self) -> None:
+        """Send what is left, and close; from a client that is still sending, hear for a while without listening."""
+        assert self._transport is not None
+        assert self._parser is not None
+        self._flush()
+        if self._parser.unread:
+            self._wait(LINGER_SECONDS)
+            self._transport.write_eof()
+        else:
+            self._wait(STALL_SECONDS)
+            self._transport.close()
+
+    def _ending(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._records is not None:
+            self._hand_on([self._records.take()])
+
+    def _hand_on(self, pieces: list[bytes]) -> None:
+        assert self._transport is not None
+        self._handed += sum(map(len, pieces))
+        if len(pieces) > 1:
+            self._transport.writelines(pieces)
+        elif pieces[0]:
+            self._transport.write(pieces[0])
+
+    def _unacknowledged(self) -> int:
+        if self._transport is None:
+            return 0
+        return self._transport.get_write_buffer_size() + unacknowledged(self._transport.get_extra_info("socket"))
+
+    def _address(self) -> str | None:
+        peer = None if self._transport is None else self._transport.get_extra_info("peername")
+        return peer[0] if peer else None
+
+    def _wait(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+
+
+def _response_head(answer: Answer, version: str, *, keeps: bool) -> bytes:
+    lines = [_STATUS_LINES[answer.status], f"Date: {_date(int(time.time()))}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers if name != "Connection"]
+    if not keeps:
+        lines.append("Connection: close")
+    elif version == "1.0":
+        lines.append("Connection: keep-alive")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+_STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}" for one in HTTPStatus}

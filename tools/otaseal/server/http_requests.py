@@ -1,0 +1,131 @@
+"""The heads of HTTP/1 requests out of bytes that come in any pieces; bodies are seen, and dropped.
+
+The grammar is llhttp's (through httptools); what it leaves open is decided here: how long a head may be, that HTTP/1.1
+names one host (RFC 9112, 3.2), how many requests may wait at once. Nothing of TLS, sockets or firmware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+__all__ = ["MAX_HEAD_BYTES", "MAX_WAITING", "Head", "RequestParser"]
+
+MAX_HEAD_BYTES = 16 * 1024
+TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
+MAX_WAITING = 16
+"""Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A request as far as its head: the path decoded, header names in lower case, in order.
+
+    `has_body`: bytes follow that are no request. `keeps`: the client lets the connection stand for another one.
+    """
+
+    method: str
+    path: str
+    headers: Sequence[tuple[bytes, bytes]]
+    version: str
+    keeps: bool
+    has_body: bool
+
+
+class RequestParser:
+    """Feed it; once it `stopped` nothing more is read: after a last request, or because of the `refusal`.
+
+    `within` tells whether a head has begun and is not over, `unread` whether the client says more than is read. `close`
+    it at the end: parser and callbacks refer to each other.
+    """
+
+    __slots__ = ("_found", "_headers", "_parser", "_size", "_url", "refusal", "stopped", "unread", "within")
+
+    def __init__(self) -> None:
+        import httptools
+
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._found: list[Head] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._size = 0
+        self.within = self.stopped = self.unread = False
+        self.refusal: str | None = None
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> list[Head]:
+        """Return the heads that `data` completes."""
+        import httptools
+
+        if self.stopped:
+            return []
+        self._found = []
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.stopped = self.unread = True  # answered as if it had not asked, and what follows is no HTTP
+        except httptools.HttpParserError as error:
+            self.unread = True
+            if not self.stopped:  # what comes after a last request is nothing to us
+                self._refuse(self.refusal or f"no HTTP request: {error}")
+        if not self._found:
+            self._size += len(data)  # bytes of a head that goes on, or before one
+            if self._size > MAX_HEAD_BYTES:
+                self._refuse(TOO_LONG)
+        return self._found
+
+    def on_message_begin(self) -> None:
+        """A head begins (httptools calls this)."""
+        self._url, self._headers, self._size, self.within = b"", [], 0, True
+
+    def on_url(self, url: bytes) -> None:
+        """It asks for that, or a part of it (httptools calls this)."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """It has that header (httptools calls this)."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """It is over (httptools calls this)."""
+        self.within, self._size = False, 0
+        if self.stopped or len(self._found) >= MAX_WAITING:
+            self.stopped = self.unread = True
+            return
+        try:
+            head = self._head()
+        except ValueError as error:
+            self.refusal = str(error)
+            raise  # through the parser, which stops
+        self._found.append(head)
+        self.stopped, self.unread = not head.keeps, head.has_body
+
+    def _head(self) -> Head:
+        import httptools
+
+        version = self._parser.get_http_version()
+        hosts, body, size = 0, False, len(self._url)
+        for name, value in self._headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+            body = body or name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
+        if size > MAX_HEAD_BYTES:
+            raise ValueError(TOO_LONG)
+        if version not in ("1.0", "1.1"):
+            raise ValueError(f"HTTP {version}")
+        if hosts > 1 or (version == "1.1" and not hosts):
+            raise ValueError(f"{hosts} Host headers")
+        try:
+            path = unquote(httptools.parse_url(self._url).path.decode("ascii"))
+        except (httptools.HttpParserError, UnicodeDecodeError, AttributeError) as error:
+            raise ValueError("a URL that cannot be read") from error
+        keeps = self._parser.should_keep_alive() and not body
+        return Head(self._parser.get_method().decode("ascii"), path, self._headers, version, keeps, body)
+
+    def _refuse(self, refusal: str) -> None:
+        self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False

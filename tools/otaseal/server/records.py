@@ -1,0 +1,69 @@
+"""A server's end of a TLS connection in memory: records in, plain bytes out, and back.
+
+Nothing here reads or writes a socket. What is encrypted stays in memory until it is taken, so that a whole answer goes
+out in one system call, however short the records are that a device has agreed to (F27c): a server that lets OpenSSL
+write to the socket pays a call for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+__all__ = ["RECORD", "Records"]
+
+RECORD = 16 * 1024
+"""Bytes encrypted at once: OpenSSL's buffer for them never shrinks while the connection lasts."""
+READ = 4 * 1024
+"""Plain bytes handed on at once: a few requests of a device, and no flood of them."""
+
+
+class Records:
+    """One connection; every method but `close` raises ssl.SSLError when the other side breaks the protocol."""
+
+    __slots__ = ("_incoming", "_outgoing", "tls")
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    @property
+    def held(self) -> int:
+        """Bytes that were received and are not read yet."""
+        return self._incoming.pending
+
+    def receive(self, data: bytes) -> None:
+        """Take what came from the network."""
+        self._incoming.write(data)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake, and return whether it is over."""
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def read(self) -> bytes | None:
+        """Return plain bytes, none when the other side has closed, None when more has to be received first."""
+        if not self._incoming.pending and not self.tls.pending():
+            return None  # an exception costs more than the question
+        try:
+            return self.tls.read(READ)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Encrypt `data`, at most RECORD bytes of it at once for the memory's sake."""
+        self.tls.write(data)
+
+    def close(self) -> None:
+        """Say that nothing more comes; the other side's answer to that is not waited for."""
+        with contextlib.suppress(ssl.SSLError):
+            self.tls.unwrap()
+
+    def take(self) -> bytes:
+        """Return what has to go to the network."""
+        return self._outgoing.read() if self._outgoing.pending else b""
