@@ -143,11 +143,13 @@ def opens_to(signature: bytes, key: RsaKey, digest: bytes, name: str | None) -> 
 
 
 def _ecdsa_holds(signature: bytes, key: EcKey, data: bytes, name: str) -> bool:
-    """Return whether an ECDSA signature (DER) is over `data`, hashed by `name`."""
+    """Return whether an ECDSA signature (DER) is over `data`, hashed by `name`; BearSSL takes no compressed point."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    if not key.point.startswith(b"\x04"):
+        return False
     curves: dict[int, ec.EllipticCurve] = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
     try:
         public = ec.EllipticCurvePublicKey.from_encoded_point(curves[key.curve], key.point)

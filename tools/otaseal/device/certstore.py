@@ -1,0 +1,107 @@
+"""`certs.ar` as the device's CertStore reads it: what gets indexed, what a look-up finds, and over what it goes down.
+
+The scan takes any member for a certificate and counts it (F16); a look-up takes the first of a name (F17), and then
+trusts that the member is exactly one certificate (F18, F18b). Nothing is refused here that the device takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .anchors import Decoded, Found, decode
+from .public_key import looks_like_der
+
+__all__ = ["DEFAULT_HEAP", "INDEX_ENTRY", "CertStore", "Entry"]
+
+MAGIC = b"!<arch>\n"
+HEADER = 60
+SIZE_FIELD = slice(48, 58)
+HASH_SIZE = 32
+INDEX_ENTRY = 40
+"""Bytes of `certs.idx` a certificate, written at every start (F19)."""
+DEFAULT_HEAP = 40_000
+_NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the index: where the member lies in the archive, and what the decoder made of it."""
+
+    offset: int
+    length: int
+    decoded: Decoded
+    member: bytes
+
+    @property
+    def verdict(self) -> str:
+        """Return "anchor", "pin" (good for itself only), "overflow", "crash", or "dead": nothing ever finds it."""
+        if not self._is_named:
+            return "dead"
+        if self.decoded.anchor is None or not looks_like_der(self.member):
+            return "crash"
+        if len(self.decoded.subject) < HASH_SIZE:
+            return "overflow"
+        return "anchor" if self.decoded.anchor.is_ca else "pin"
+
+    @property
+    def _is_named(self) -> bool:
+        """Tell whether the decoder got through the subject: half a name hashes to what no certificate asks for."""
+        subject = self.decoded.subject
+        size = int.from_bytes(subject[2 : 2 + (subject[1] & 0x7F)], "big") if subject[1:2] > b"\x80" else 0
+        head = 2 + (subject[1] & 0x7F if subject[1:2] > b"\x80" else 0)
+        return len(subject) >= 2 and len(subject) == head + (size or subject[1] & 0x7F if head == 2 else size)
+
+
+@dataclass(frozen=True)
+class CertStore:
+    """The index of an archive; `count` is what `initCertStore` returns, healthy for a useless archive, too (F16)."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def count(self) -> int:
+        """Members counted."""
+        return len(self.entries)
+
+    @classmethod
+    def load(cls, archive: bytes, heap: int = DEFAULT_HEAP) -> CertStore:
+        """Return what the device indexes of `archive`; a member larger than the free `heap` ends the scan (F19)."""
+        entries: list[Entry] = []
+        at = len(MAGIC)
+        while archive.startswith(MAGIC) and at + HEADER <= len(archive):
+            header = archive[at : at + HEADER]
+            at += HEADER
+            length = _size(header[SIZE_FIELD])
+            if not 0 < length <= min(heap, len(archive) - at):
+                break
+            member = archive[at : at + length]
+            if not header.startswith(b"//"):
+                entries.append(Entry(at, length, decode(member), member))
+            at += length + (at + length & 1)
+        return cls(tuple(entries))
+
+    def find(self, name_hash: bytes) -> Sequence[Found]:
+        """Return what the device comes to when it looks up a name: the first entry of it, or nothing."""
+        for index, entry in enumerate(self.entries):
+            if entry.decoded.name_hash == name_hash:
+                return (_found(index, entry),)
+        return ()
+
+
+def _found(index: int, entry: Entry) -> Found:
+    member = f"member {index} of certs.ar"
+    if not looks_like_der(entry.member):
+        return Found(None, f"{member} is not exactly one certificate: the device resets in the handshake", "F18b")
+    if entry.decoded.anchor is None:
+        return Found(None, f"{member} cannot be decoded: the device uses an anchor that nobody filled in", "F18b")
+    size = len(entry.decoded.subject)
+    if size < HASH_SIZE:
+        return Found(None, f"{member} has a subject of {size} bytes: the device writes {HASH_SIZE} over it", "F18")
+    return Found(entry.decoded.anchor)
+
+
+def _size(field: bytes) -> int:
+    match = _NUMBER.match(field.partition(b"\0")[0])
+    return int(match[1]) if match else 0
