@@ -88,6 +88,7 @@ LAYERS = {
     "server.http_requests": (3, 0),
     "server.listener": (3, 1),
     "server.app": (3, 1),
+    "server.limits": (3, 2),
     "server.answers": (3, 2),
     "server.operator": (3, 3),
     "server.connections": (3, 2),

@@ -29,6 +29,7 @@ from .archives import Archives, names_in
 from .catalog import Catalog
 from .connections import Connections, DeviceListener
 from .device_http import make_device_protocol
+from .limits import raise_open_files
 from .listener import bind, make_listener, require_packages
 from .operator import Facts, Operators
 from .telemetry import Telemetry
@@ -88,6 +89,7 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
     Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
     """
     require_packages()
+    raise_open_files()
     store = open_store(plan)
     report = sweep(store)
     for problem in report.problems:
