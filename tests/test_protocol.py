@@ -16,6 +16,7 @@ from otaseal.errors import InputError
 from otaseal.esp8266 import FlashMode
 from otaseal.protocol import Decision, State, UpdateRequest, decide, device_id, known_images, parse_request, route
 from otaseal.release import Origin, Release
+from otaseal.update_request import Route
 from support.images import CORES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -160,13 +161,15 @@ def test_contradictions_and_floods_are_refused() -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ("/firmware.bin.signed", (None, None)),
-        ("/blink/firmware.bin.signed", ("blink", None)),
-        ("/blink/stable/firmware.bin.signed", ("blink", "stable")),
-        ("/b.l_i-nk2/9/firmware.bin.signed", ("b.l_i-nk2", "9")),
+        ("/firmware.bin.signed", Route("firmware.bin.signed")),
+        ("/blink/firmware.bin.signed", Route("firmware.bin.signed", "blink")),
+        ("/blink/stable/firmware.bin.signed", Route("firmware.bin.signed", "blink", "stable")),
+        ("/b.l_i-nk2/9/firmware.bin.signed", Route("firmware.bin.signed", "b.l_i-nk2", "9")),
+        ("/certs.ar.signed", Route("certs.ar.signed")),
+        ("/blink/stable/certs.ar.signed", Route("certs.ar.signed", "blink", "stable")),
     ],
 )
-def test_urls(path: str, expected: tuple[str | None, str | None]) -> None:
+def test_urls(path: str, expected: Route) -> None:
     assert route(path) == expected
 
 
@@ -177,6 +180,8 @@ def test_urls(path: str, expected: tuple[str | None, str | None]) -> None:
         "/",
         "firmware.bin.signed",
         "/firmware.bin",
+        "/certs.ar",
+        "/blink/certs.ar.signed/firmware.bin",
         "//firmware.bin.signed",
         "/../firmware.bin.signed",
         "/blink/../firmware.bin.signed",

@@ -119,6 +119,6 @@ def test_any_path_is_refused_or_names_what_it_says(path: str) -> None:
             found = route(candidate)
         except InputError:
             continue
-        parts = [part for part in found if part is not None]
-        assert "/".join(["", *parts, "firmware.bin.signed"]) == candidate
+        parts = [part for part in (found.product, found.channel) if part is not None]
+        assert "/".join(["", *parts, found.file]) == candidate
         assert not any(part.startswith(".") for part in parts)

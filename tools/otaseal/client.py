@@ -26,7 +26,7 @@ from .release import parse as parse_release
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Client", "Deployment", "Options", "load_token"]
+__all__ = ["Client", "Deployment", "Options", "load_token", "public_keys_of"]
 
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
@@ -165,10 +165,7 @@ class Client:
         return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> None:
-        keys: list[RSAPublicKey] = [
-            public_keys.load_public_key(pem.encode(), f"the server's key '{name}'")
-            for name, pem in state["keys"].items()
-        ]
+        keys = public_keys_of(state)
         current = None if state["current"] is None else _release(state["current"])
         policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
         admit(signed, origin, policy, current)
@@ -181,23 +178,32 @@ class Client:
         Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
         """
         product, version = quote(release.product, safe=""), quote(release.version, safe="")
-        host = f"[{self.host}]" if ":" in self.host else self.host
         if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
-            base, path = f"https://{host}:{answer['device_port']}", f"/{product}/{options.channel}/firmware.bin.signed"
-            who = "devices"
-        else:
-            base, path, who = self.url, f"/v1/products/{product}/releases/{version}/firmware", "operators"
-        client = Client(base, None if who == "devices" else self.token, self.ca, self.certificate)
-        status, headers, body = client._request("GET", path)
-        if status != 200 or body not in signed:
+            client, path = self.as_device(answer["device_port"]), f"/{product}/{options.channel}/firmware.bin.signed"
+            return client.read_back(path, signed), "devices"
+        return self.read_back(f"/v1/products/{product}/releases/{version}/firmware", signed), "operators"
+
+    def as_device(self, port: int) -> Client:
+        """Return a client of the devices' port, which shows no token."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return Client(f"https://{host}:{port}", None, self.ca, self.certificate)
+
+    def read_back(self, path: str, expected: Sequence[bytes]) -> str:
+        """Return the URL of `path` when it answers with one of `expected`; raises VerificationError otherwise."""
+        status, headers, body = self._request("GET", path)
+        if status != 200 or body not in expected:
             raise VerificationError(
-                f"'{base}{path}' answers {status} with {len(body)} bytes that are not what was published",
+                f"'{self.url}{path}' answers {status} with {len(body)} bytes that are not what was published",
                 "look at the server's log; another deployment may have come between",
             )
         md5 = headers.get("x-md5")
         if md5 is not None and md5 != hashlib.md5(body, usedforsecurity=False).hexdigest():
-            raise VerificationError(f"'{base}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
-        return base + path, who
+            raise VerificationError(f"'{self.url}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
+        return self.url + path
+
+    def put(self, path: str, body: bytes) -> Any:
+        """Return the JSON answer to a PUT of `body`; raises as `deploy`."""
+        return self._json("PUT", path, body)
 
     def _json(
         self,
@@ -270,6 +276,13 @@ class Client:
         except (OSError, ssl.SSLError) as error:
             raise InputError(f"a certificate cannot be used: {error}", "check the files of --ca and --cert") from error
         return context
+
+
+def public_keys_of(state: Mapping[str, Any]) -> list[RSAPublicKey]:
+    """Return the product's public keys out of what the server says of it."""
+    return [
+        public_keys.load_public_key(pem.encode(), f"the server's key '{name}'") for name, pem in state["keys"].items()
+    ]
 
 
 def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progress | None) -> None:

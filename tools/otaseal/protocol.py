@@ -8,7 +8,7 @@ would accept and start from: core and flash mode are known where the sketch MD5 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .esp8266 import MAX_IMAGE_SIZE, FlashMode, sectors
@@ -25,7 +25,10 @@ __all__ = [
     "known_images",
     "parse_request",
     "route",
+    "text_answer",
 ]
+
+Headers = tuple[tuple[str, str], ...]
 
 LOOP_LIMIT = 3
 """Deliveries of one release to one device, its MD5 unchanged, after which it gets no more of it."""
@@ -66,7 +69,8 @@ class State:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer: `form` is what to send (None: send `body`), `headers` all that belong to it, in order.
+    """The answer: `blob` (SHA-256) is what to send (None: send `body`), `headers` all that belong to it, in order;
+    `form` is the form of the release whose blob that is.
 
     `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
     """
@@ -78,6 +82,7 @@ class Decision:
     code: str
     reason: str
     alarm: bool = False
+    blob: str | None = None
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
@@ -247,17 +252,22 @@ _TABLE = (
 
 def _answer(row: _Row, case: _Case) -> Decision:
     reason = row.reason(case)
-    headers = [("X-Otaseal-Reason", row.code), ("Cache-Control", "no-store")]
-    body = b"" if row.status == 304 else (reason + "\n").encode()
     if row.code == "version":
         version = case.own_version if case.state.held and case.own_version else case.wanted.version
-        headers.append(("X-Version", _header_value(version)))
-        body = (version + "\n").encode()
-    if row.code == "method":
-        headers.append(("Allow", "GET, HEAD"))
-    if row.status != 304:  # which has no body by definition
-        headers += [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-    return Decision(row.status, None, tuple(headers), body, row.code, reason, row.alarm)
+        headers: Headers = (("X-Version", _header_value(version)),)
+        return replace(text_answer(row.status, row.code, version, headers), reason=reason)
+    allow: Headers = (("Allow", "GET, HEAD"),) if row.code == "method" else ()
+    return replace(text_answer(row.status, row.code, reason, allow), alarm=row.alarm)
+
+
+def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:
+    """Return an answer without firmware: the sentence is its body, but for 304, which has none by definition."""
+    shown: Headers = (("X-Otaseal-Reason", code), ("Cache-Control", "no-store"), *headers)
+    if status == 304:
+        return Decision(status, None, shown, b"", code, reason)
+    body = (reason + "\n").encode()
+    kind: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
+    return Decision(status, None, (*shown, *kind), body, code, reason)
 
 
 def _delivery(case: _Case) -> Decision:
@@ -273,7 +283,7 @@ def _delivery(case: _Case) -> Decision:
     )
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
-    return Decision(200, form, headers, b"", "update", reason)
+    return Decision(200, form, headers, b"", "update", reason, blob=form.blob)
 
 
 def _mode(mode: FlashMode | None) -> str:

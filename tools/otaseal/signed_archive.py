@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from .image import Signer
 
-__all__ = ["Presented", "SignedArchive", "admit", "read", "sign"]
+__all__ = ["Presented", "SignedArchive", "admit", "looks_signed", "read", "sign"]
+
+_HINT = "give the file that otaseal certs sign makes"
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,7 @@ def read(data: bytes, keys: Sequence[RSAPublicKey]) -> SignedArchive:
 
     Raises InputError for what is none, VerificationError when none of the keys made the signature.
     """
-    if len(data) > MAX_SIGNED_ARCHIVE:
-        raise _too_large(len(data))
-    payload = image.parse(data).payload
-    said = manifest.parse(payload[-manifest.SIZE :])
-    if said.kind is not Kind.CERTIFICATES:
-        raise InputError("the manifest is that of a firmware", "give the file that otaseal certs sign makes")
+    payload, said = _parse(data)
     for key in keys:
         try:
             image.verify(data, key)
@@ -118,6 +115,28 @@ def admit(
         built=said.build_time,
         key_fingerprint=found.key_fingerprint,
     )
+
+
+def looks_signed(data: bytes) -> bool:
+    """Tell whether `data` is a signed archive, whatever its signature is worth."""
+    try:
+        _parse(data)
+    except InputError:
+        return False
+    return True
+
+
+def _parse(data: bytes) -> tuple[bytes, Manifest]:
+    if len(data) > MAX_SIGNED_ARCHIVE:
+        raise _too_large(len(data))
+    payload = image.parse(data).payload
+    try:
+        said = manifest.parse(payload[-manifest.SIZE :])
+    except InputError as error:
+        raise InputError(f"no signed archive: {error.message}", _HINT) from error
+    if said.kind is not Kind.CERTIFICATES:
+        raise InputError("the manifest is that of a firmware", _HINT)
+    return payload, said
 
 
 def _check_archive(archive: bytes, now: datetime) -> list[bytes]:

@@ -15,14 +15,16 @@ from typing import Any
 from .errors import InputError
 from .release import NAME
 
-__all__ = ["UpdateRequest", "device_id", "parse_request", "route"]
+__all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "parse_request", "route"]
 
 MAX_PATH = 256
 MAX_HEADERS = 64
 MAX_VALUE = 128
 """Bytes of one device header: the longest real one has 64 (a SHA-256); sketches choose the version themselves."""
 FILE_NAME = "firmware.bin.signed"
+ARCHIVE_FILE = "certs.ar.signed"
 
+_ERROR = re.compile(r"-?[0-9]{1,5}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 # Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
@@ -32,6 +34,7 @@ _PREFIXES = {
     "x-esp32-": "esp32",
     "x--": "pico",
 }  # early arduino-pico: "x--"
+_LIBRARY = "x-otaseal-"
 _AGENTS = {
     "esp8266-http-update": "esp8266",
     "esp32-http-update": "esp32",
@@ -50,7 +53,8 @@ class UpdateRequest:
     """What a client claims about itself; None where it says nothing. Sizes in bytes, digests in lower-case hex.
 
     `family` is "esp8266", "pico", "esp32" or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem"
-    or "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`.
+    or "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
+    `counter`, the number of the last `error` of an update (0 for none), and the SHA-256 of the `certs.ar` they use.
     """
 
     method: str
@@ -64,16 +68,28 @@ class UpdateRequest:
     free_space: int | None = None
     chip_size: int | None = None
     sdk_version: str | None = None
+    counter: int | None = None
+    error: int | None = None
+    certs: str | None = None
 
 
-def route(path: str) -> tuple[str | None, str | None]:
-    """Return product and channel of a decoded URL path, None where it names none; raises InputError (answer 404)."""
+@dataclass(frozen=True)
+class Route:
+    """What a URL names: the file, and product and channel where it has them."""
+
+    file: str
+    product: str | None = None
+    channel: str | None = None
+
+
+def route(path: str) -> Route:
+    """Return what a decoded URL path names; raises InputError (answer 404)."""
     parts = path.split("/") if len(path) <= MAX_PATH else []
     names = parts[1:-1]
-    if parts[:1] != [""] or parts[-1] != FILE_NAME or len(names) > 2 or not all(map(NAME.fullmatch, names)):
+    known = parts[:1] == [""] and parts[-1] in (FILE_NAME, ARCHIVE_FILE)
+    if not known or len(names) > 2 or not all(map(NAME.fullmatch, names)):
         raise InputError(f"no firmware at '{path[:MAX_PATH]}'", f"ask for /<product>/<channel>/{FILE_NAME}")
-    product, channel = [*names, None, None][:2]
-    return product, channel
+    return Route(parts[-1], *names)
 
 
 def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> UpdateRequest:
@@ -90,17 +106,18 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
         name = raw_name.lower().decode("latin-1")
         if name == "user-agent":
             agent = _AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"), agent)
-        prefix = next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None)
+        prefix = next((prefix for prefix in (_LIBRARY, *_PREFIXES) if name.startswith(prefix)), None)
         if prefix is None:
             continue
         short = name.removeprefix(prefix)
         text = _text(name, raw_value)
-        if short in seen:
+        if (prefix, short) in seen:
             raise InputError(f"header '{name[:MAX_VALUE]}' is given twice", "send each device header once")
-        seen.add(short)
-        families.add(_PREFIXES[prefix])
-        if text and short in _CLAIMS:
-            claim, read = _CLAIMS[short]
+        seen.add((prefix, short))
+        table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
+        families |= {_PREFIXES[prefix]} if prefix in _PREFIXES else set()
+        if text and short in table:
+            claim, read = table[short]
             claims[claim] = read(name, text)
     if len(families) > 1:
         raise InputError(f"headers of {' and '.join(sorted(families))} devices at once", "send those of one device")
@@ -147,6 +164,12 @@ def _hex(digits: int) -> Callable[[str, str], str]:
     return read
 
 
+def _error(name: str, text: str) -> int:
+    if not _ERROR.fullmatch(text):
+        raise _not_a(name, text, "an error number")
+    return int(text)
+
+
 def _mode_name(name: str, text: str) -> str:
     if text.lower() not in _MODES:
         raise _not_a(name, text, "an update mode")
@@ -169,3 +192,9 @@ _CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     "sdk-version": ("sdk_version", lambda name, text: text),
 }
 """Header without its prefix to the claim and how it is read; chip-id and ap-mac tell nothing that is needed."""
+
+_LIBRARY_CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "counter": ("counter", _number),
+    "error": ("error", _error),
+    "certs": ("certs", _hex(64)),
+}

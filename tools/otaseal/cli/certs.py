@@ -13,7 +13,7 @@ from ..cert_packing import policy
 from ..cert_sources import collect
 from ..certstore import Packed, Policy, Report, check, judge, pack
 from ..errors import InputError
-from . import common
+from . import certs_ota, common
 
 __all__ = ["register"]
 
@@ -55,6 +55,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     checking.add_argument("sources", nargs="+", help="one certs.ar; or files, folders and globs with certificates")
     _add_policy(checking)
+    certs_ota.register(actions)
 
 
 def _add_policy(parser: argparse.ArgumentParser) -> None:

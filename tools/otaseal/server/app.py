@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from .. import protocol
+from .. import archive_protocol, protocol
 from ..devices import Devices, Sighting
 from ..errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
+from ..update_request import ARCHIVE_FILE, Route, UpdateRequest, route
 from .catalog import Catalog, Choice
 from .telemetry import Telemetry
 from .tls import ClientCertificate
@@ -81,7 +82,7 @@ class DeviceApp:
         try:
             if len(asked.path) > MAX_PATH:
                 raise InputError(f"a path of {len(asked.path)} characters", f"{MAX_PATH} are the most")
-            product, channel = protocol.route(asked.path)
+            named = route(asked.path)
         except InputError as error:
             return plain(404, "path", error.message)
         try:
@@ -89,12 +90,12 @@ class DeviceApp:
         except InputError as error:
             return plain(400, "request", error.message)
         device = protocol.device_id(request, None if asked.certificate is None else asked.certificate.name)
-        choice = self.catalog.choose(product, channel, device, request.sketch_md5)
+        if named.file == ARCHIVE_FILE:
+            return self._archive(asked, request, device, named)
+        choice = self.catalog.choose(named.product, named.channel, device, request.sketch_md5)
         return self._decide(asked, request, device, choice)
 
-    def _decide(
-        self, asked: DeviceRequest, request: protocol.UpdateRequest, device: str | None, choice: Choice
-    ) -> Answer:
+    def _decide(self, asked: DeviceRequest, request: UpdateRequest, device: str | None, choice: Choice) -> Answer:
         state = protocol.State(missing=choice.missing)
         if choice.product is not None and choice.release is not None:
             known = self.catalog.known(choice.product)
@@ -103,7 +104,7 @@ class DeviceApp:
         decision = protocol.decide(request, choice.release, state)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
-            body = self.catalog.body(decision.form)
+            body = self.catalog.body(decision.form.blob)
             self._offer(request, device, choice)
         answer = Answer(
             decision.status,
@@ -118,7 +119,15 @@ class DeviceApp:
         )
         return answer if decision.form is None else _ranged(answer, asked.headers, decision.form.blob)
 
-    def _seen(self, request: protocol.UpdateRequest, device: str | None, choice: Choice) -> int:
+    def _archive(self, asked: DeviceRequest, request: UpdateRequest, device: str | None, named: Route) -> Answer:
+        """Return the answer to a device that asks for certificates, of which any number may come."""
+        record, missing = self.catalog.archive(named.product, named.channel)
+        decision = archive_protocol.decide(request, record, missing)
+        body = decision.body if decision.blob is None else self.catalog.body(decision.blob)
+        answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
+        return answer if decision.blob is None else _ranged(answer, asked.headers, decision.blob)
+
+    def _seen(self, request: UpdateRequest, device: str | None, choice: Choice) -> int:
         """Write down that a device asked, and return how often it was given the release in vain."""
         if device is None or choice.product is None or choice.release is None:
             return 0
@@ -128,7 +137,7 @@ class DeviceApp:
         known = self._remembered(lambda: self.devices.see(sighting, now))
         return known.deliveries if known is not None and known.offered == choice.release.version else 0
 
-    def _offer(self, request: protocol.UpdateRequest, device: str | None, choice: Choice) -> None:
+    def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.

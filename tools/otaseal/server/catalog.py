@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import protocol, rollout
+from ..archive_record import ArchiveRecord
 from ..channels import Channel
 from ..public_keys import load_public_key
-from ..release import Form, Release
+from ..release import Release
 from ..store import Store
 
 if TYPE_CHECKING:
@@ -90,11 +91,9 @@ class Catalog:
 
     def choose(self, product: str | None, channel: str | None, device: str | None, sketch_md5: str | None) -> Choice:
         """Return what a device is led to by its URL, its place in the rollout and what it runs already."""
-        products = self.store.products()
-        if product is None and len(products) == 1:
-            product = products[0]
-        if product is None or product not in products:
-            return Choice(product)
+        product = self._meant(product)
+        if product is None:
+            return Choice()
         name = channel or DEFAULT_CHANNEL
         state = self.channel(product, name)
         if state is None:
@@ -106,18 +105,32 @@ class Catalog:
             return Choice(product, name, current, held=True)
         return Choice(product, name, self.release(product, state.previous))
 
-    def body(self, form: Form) -> bytes:
-        """Return the bytes of a form, hashed when they were read."""
-        data = self._bodies.get(form.blob)
+    def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
+        """Return which certificate archive a URL leads to, and what is missing where it leads to none."""
+        product = self._meant(product)
+        if product is None:
+            return None, "product"
+        return self.store.archive(product, channel or DEFAULT_CHANNEL), "archive"
+
+    def body(self, blob: str) -> bytes:
+        """Return the bytes with this SHA-256, hashed when they were read."""
+        data = self._bodies.get(blob)
         if data is None:
-            data = self.store.read_blob(form.blob)
-            self._bodies[form.blob] = data
+            data = self.store.read_blob(blob)
+            self._bodies[blob] = data
             self._cached += len(data)
             while self._cached > MAX_CACHED_BYTES and len(self._bodies) > 1:
                 self._cached -= len(self._bodies.popitem(last=False)[1])
         else:
-            self._bodies.move_to_end(form.blob)
+            self._bodies.move_to_end(blob)
         return data
+
+    def _meant(self, product: str | None) -> str | None:
+        """Return the product that a URL means: the one it names, or the only one; None where there is none such."""
+        products = self.store.products()
+        if product is None and len(products) == 1:
+            return products[0]
+        return product if product in products else None
 
     def _is_meant(self, state: Channel, device: str | None) -> bool:
         pointer = state.pointer

@@ -157,7 +157,9 @@ class Operators:
         self.access.who(request, product, None)
         release = self.catalog.release(product, releases.check_version(request.path_params["version"]))
         form = release.form("raw") or release.forms[0]
-        return Response(self.catalog.body(form), headers={"x-MD5": form.md5}, media_type="application/octet-stream")
+        return Response(
+            self.catalog.body(form.blob), headers={"x-MD5": form.md5}, media_type="application/octet-stream"
+        )
 
     async def promote(self, request: Request) -> dict[str, Any]:
         """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""

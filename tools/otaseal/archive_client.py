@@ -1,0 +1,56 @@
+"""The operator's side of certificate archives: check, publish, and read back as a device would."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote
+
+from . import signed_archive
+from .client import Client, public_keys_of
+from .errors import VerificationError
+from .update_request import ARCHIVE_FILE
+
+__all__ = ["ArchiveDeployment", "deploy_archive"]
+
+
+@dataclass(frozen=True)
+class ArchiveDeployment:
+    """What was published: `archive` is the SHA-256 that devices report, `size` the bytes of the signed file.
+
+    `url` is where it was read back; None where devices need a certificate of theirs, and the server's record was
+    compared instead.
+    """
+
+    channel: str
+    archive: str
+    certificates: int
+    size: int
+    url: str | None
+
+    def lines(self) -> list[str]:
+        """Return for a person what was published."""
+        where = f"read back from {self.url}" if self.url else "the server has it, by its SHA-256"
+        return [f"channel {self.channel} gives out {self.certificates} CA certificates, {self.size} bytes; {where}"]
+
+
+def deploy_archive(client: Client, signed: bytes, product: str, channel: str) -> ArchiveDeployment:
+    """Check a signed certificate archive as the server will, publish it in a channel, and read it back.
+
+    Whether devices with these certificates would still accept the server is checked there. Raises InputError and
+    VerificationError for what is refused, here or there, SystemFaultError when the server cannot be reached.
+    """
+    base = f"/v1/products/{quote(product, safe='')}"
+    keys = public_keys_of(client.get(base))
+    signed_archive.admit(signed, product, keys, None, None, datetime.now(timezone.utc))
+    answer: Mapping[str, Any] = client.put(f"{base}/channels/{quote(channel, safe='')}/certs", signed)
+    record, url = answer["certs"], None
+    if record["blob"] != hashlib.sha256(signed).hexdigest():
+        raise VerificationError("the server has another archive than was sent", "another deployment came between")
+    if answer["device_port"] and not answer["device_certificates"]:
+        path = f"/{quote(product, safe='')}/{quote(channel, safe='')}/{ARCHIVE_FILE}"
+        url = client.as_device(answer["device_port"]).read_back(path, [signed])
+    return ArchiveDeployment(channel, record["archive"], record["certificates"], record["size"], url)

@@ -1,0 +1,94 @@
+"""`otaseal certs sign` and `certs deploy`: certificates that devices with the OtaSeal library take over the air."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .. import archive, archive_client, files, signed_archive
+from ..archive_record import MAX_SIGNED_ARCHIVE
+from ..errors import ConfigError, InputError
+from ..manifest import Claim
+from ..public_keys import fingerprint
+from ..update_request import ARCHIVE_FILE
+from . import common, remote
+
+__all__ = ["register"]
+
+
+def register(actions: common.Subparsers) -> None:
+    """Declare the two among the actions of `certs`."""
+    sign = common.command(
+        actions,
+        "sign",
+        _sign,
+        "sign an archive, so that devices with the OtaSeal library take it over the air",
+        "otaseal certs sign data/certs.ar --product blink --key ~/keys/signing.key",
+    )
+    sign.add_argument("archive", type=common.path, help="a certs.ar, as otaseal certs pack makes it")
+    sign.add_argument("--product", help="whose devices may take it; else OTASEAL_PRODUCT")
+    sign.add_argument("--security-counter", help="devices with a higher one refuse it; else OTASEAL_SECURITY_COUNTER")
+    sign.add_argument(
+        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
+    )
+    sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
+    sign.add_argument(
+        "-o", "--output", type=common.path, default=Path(ARCHIVE_FILE), metavar="FILE", help=f"default: {ARCHIVE_FILE}"
+    )
+    sign.add_argument("--json", action="store_true", help="print JSON")
+
+    deploy = remote.command(
+        actions,
+        "deploy",
+        _deploy,
+        "publish a signed archive, for devices to take it over the air",
+        f"otaseal certs deploy {ARCHIVE_FILE} --server https://update.local:8444 --product blink",
+    )
+    deploy.add_argument("archive", type=common.path, help=f"{ARCHIVE_FILE}, as otaseal certs sign makes it")
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    output: Path = arguments.output
+    given = common.options(product=arguments.product, security_counter=arguments.security_counter)
+    if given.product is None:
+        raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
+    _remove_stale(output, arguments.archive)
+    data = files.read_bounded(arguments.archive, archive.ARCHIVE_LIMIT, "archive")
+    signer = common.signer(arguments.key, arguments.passphrase_file)
+    now = datetime.now(timezone.utc)
+    claim = Claim(
+        given.product, version=f"{now:%Y-%m-%d}", counter=given.security_counter, build_time=int(now.timestamp())
+    )
+    signed = signed_archive.sign(data, claim, signer, now)
+    files.write_atomic(output, signed)
+    key = fingerprint(signer.public_key)
+    if arguments.json:
+        common.print_json({"output": str(output), "size": len(signed), "product": given.product, "key": key})
+    else:
+        print(f"{output}: {len(signed)} bytes, signed for the devices of {given.product} with key {key}, and verified")
+    return 0
+
+
+def _remove_stale(output: Path, source: Path) -> None:
+    """Remove an older result, so that a failure leaves none that looks like the new one; nothing else is touched."""
+    if not output.exists():
+        return
+    if source.exists() and output.samefile(source):
+        raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
+    there = files.read_bounded(output, archive.ARCHIVE_LIMIT, "output")
+    if not signed_archive.looks_signed(there):
+        raise InputError(f"'{output}' exists and is no signed archive", "name another file with --output, or remove it")
+    files.remove(output)
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    connected, product, channel = remote.connect(arguments)
+    signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
+    done = archive_client.deploy_archive(connected, signed, product, channel)
+    if arguments.json:
+        common.print_json(asdict(done))
+    else:
+        print("\n".join(done.lines()))
+    return 0
