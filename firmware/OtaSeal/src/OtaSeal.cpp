@@ -8,10 +8,6 @@
 #include "otaseal/inspect.h"
 #include "otaseal/sha256.h"
 
-#if !defined(ARDUINO_ARCH_ESP8266)
-#error "OtaSeal is for the ESP8266"
-#endif
-
 using namespace otaseal;
 
 static constexpr uint32_t CLOCK_PATIENCE = 30 * 1000;           // milliseconds online without an answer of a time server

@@ -14,7 +14,7 @@ namespace otaseal {
 
 class ArchiveCheck {
  public:
-  static constexpr uint32_t LIMIT = 128 * 1024;      // bytes of an archive
+  static constexpr uint32_t LIMIT = 256 * 1024;      // bytes of an archive; all public authorities together have 140 KB
   static constexpr uint32_t MEMBER_LIMIT = 8 * 1024;  // bytes; a certificate is loaded whole
   static constexpr uint16_t SMALLEST_SUBJECT = 32;    // bytes
 

@@ -79,7 +79,9 @@ Error OtaSeal::classify(BearSSL::WiFiClientSecure &client, int code, int &detail
     case UPDATE_ERROR_MAGIC_BYTE: return Error::NotFirmware;
     case UPDATE_ERROR_STREAM: return Error::Truncated;
     case UPDATE_ERROR_SIGN: return _gate.error() != Error::None ? _gate.error() : Error::Signature;
+#ifdef UPDATE_ERROR_OOM  // not in core 3.0
     case UPDATE_ERROR_OOM: return Error::Memory;
+#endif
     default: return code > 0 || code == HTTP_UE_BIN_FOR_WRONG_FLASH ? Error::Flash : Error::Http;
   }
 }

@@ -1,0 +1,119 @@
+/* A device with the library, for one stretch between two restarts.
+ *
+ *   device FOLDER [name=value...]
+ *
+ * FOLDER/fs is its filesystem, read at the start and written back at the end; FOLDER/staged.bin is what the boot loader
+ * would copy, if an update was installed. Values: server, port, product, channel, polls, interval (seconds), clock (Unix
+ * seconds at the start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
+ * sketch_size, sketch_md5, mode (of the flash), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no).
+ * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
+ */
+#include <OtaSeal.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "device.h"
+
+#undef time
+
+namespace {
+
+constexpr uint32_t LOOPS = 45, LOOP_MS = 1000;  // of a poll: more than the clock is waited for
+
+std::map<std::string, std::string> options;
+
+std::string option(const std::string &name, const std::string &otherwise = "") {
+  const auto found = options.find(name);
+  return found == options.end() ? otherwise : found->second;
+}
+
+uint32_t number(const std::string &name, uint32_t otherwise) {
+  const auto found = options.find(name);
+  return found == options.end() ? otherwise : static_cast<uint32_t>(std::stoul(found->second));
+}
+
+size_t progressed = 0;
+
+void onProgress(size_t done, size_t) { progressed = done; }
+
+
+
+const OtaSeal *device = nullptr;
+
+void onResult(OtaSeal::Result result, OtaSeal::Error error) {
+  static const char *const names[] = {"up-to-date", "installed", "renewed", "failed"};
+  std::cout << "result " << names[static_cast<int>(result)] << ' ' << static_cast<int>(error) << ' '
+            << device->lastErrorDetail() << std::endl;
+}
+
+void setUp(const std::string &folder) {
+  for (const auto &entry : std::filesystem::directory_iterator(folder + "/fs")) {
+    disk.files["/" + entry.path().filename().string()] = readFile(entry.path().string());
+  }
+  disk.mountable = number("mountable", 1);
+  disk.room = number("room", 1 << 20);
+  chip.timeAtStart = number("clock", 0);
+  chip.networkTime = number("ntp", 0);
+  chip.sketchSize = number("sketch_size", 0x40000);
+  chip.flashMode = static_cast<uint8_t>(number("mode", 2));
+  chip.freeHeap = number("heap", 40000);
+  chip.largestBlock = number("block", 32000);
+  chip.online = number("online", 1);
+  chip.chance = number("chance", 1);
+  sketchMd5 = option("sketch_md5", sketchMd5);
+}
+
+void tearDown(const std::string &folder) {
+  std::filesystem::remove_all(folder + "/fs");
+  std::filesystem::create_directory(folder + "/fs");
+  for (const auto &file : disk.files) writeFile(folder + "/fs" + file.first, file.second);
+  if (chip.stagedSize == 0) return;
+  const auto from = chip.flash.begin() + chip.stagedAt;
+  writeFile(folder + "/staged.bin", std::string(from, from + chip.stagedSize));
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 2) return 2;
+  const std::string folder = argv[1];
+  for (int i = 2; i < argc; i++) {
+    const std::string text = argv[i];
+    options[text.substr(0, text.find('='))] = text.substr(text.find('=') + 1);
+  }
+  setUp(folder);
+  const std::string identity = option("identity").empty() ? "" : readFile(option("identity"));
+  const std::string key = option("key").empty() ? "" : readFile(option("key"));
+  const std::string next = option("next").empty() ? "" : readFile(option("next"));
+  otaseal::Build build = otaseal::build();
+  if (!identity.empty()) build.identity = reinterpret_cast<const uint8_t *>(identity.data());
+  if (!key.empty()) build.key = key.c_str();
+  if (!next.empty()) build.nextKey = next.c_str();
+  build.time = number("floor", build.time);
+  const std::string server = option("server", "localhost"), product = option("product", "blink");
+  const std::string channel = option("channel");
+  OtaSeal updates(server.c_str(), static_cast<uint16_t>(number("port", 0)), product.c_str(),
+                  channel.empty() ? nullptr : channel.c_str(), build);
+  device = &updates;
+  updates.onProgress(onProgress);
+  updates.onResult(onResult);
+  updates.interval(number("interval", 3600));
+  updates.restartAfterUpdate(number("restart", 1) != 0);
+  const bool ready = updates.begin();
+  std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
+  for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
+    updates.pollNow();
+    for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {
+      updates.poll();
+      delay(LOOP_MS);
+    }
+  }
+  std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
+            << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
+            << disk.formatted << "\nprogress " << progressed << "\nbuffers";
+  for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
+  std::cout << std::endl;
+  tearDown(folder);
+  return 0;
+}

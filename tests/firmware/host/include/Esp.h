@@ -1,0 +1,41 @@
+// The chip: its flash and heap, and what a program may do to it.
+#pragma once
+#include <WString.h>
+
+#include <string>
+#include <vector>
+
+struct PowerCut {};  // thrown where the power fails
+
+struct Chip {
+  std::vector<uint8_t> flash = std::vector<uint8_t>(4 << 20, 0xff);
+  uint32_t filesystem = 0x200000;  // where it begins
+  uint32_t sketchSize = 0x40000;
+  uint8_t flashMode = 2;
+  uint32_t freeHeap = 40000, largestBlock = 32000;
+  uint32_t milliseconds = 0;
+  uint32_t timeAtStart = 0;  // what the clock says without a time server: 1970
+  uint32_t networkTime = 0;  // what a time server says; 0: none answers
+  bool asksForTime = false;
+  bool online = true;
+  bool restarted = false;
+  uint32_t stagedAt = 0, stagedSize = 0;  // the order to the boot loader; size 0: none
+  std::vector<uint16_t> buffers;         // receive buffers of the connections that were made
+  unsigned probes = 0, resumed = 0;
+  uint32_t chance = 1;
+
+  void start();  // as after a restart: RAM is gone, flash is not
+};
+
+extern Chip chip;
+
+struct EspClass {
+  static uint32_t getFreeHeap() { return chip.freeHeap; }
+  static uint32_t getMaxFreeBlockSize() { return chip.largestBlock; }
+  static uint32_t random();
+  static void restart() { chip.restarted = true; }
+  static bool flashRead(uint32_t address, uint8_t *data, size_t size);
+  static uint32_t getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
+};
+
+extern EspClass ESP;

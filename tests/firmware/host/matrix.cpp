@@ -1,0 +1,185 @@
+/* Proofs that need no server: what the gate lets through, byte for byte, and what a power cut leaves.
+ *
+ *   matrix verdicts KEY NEXT|- IDENTITIES IMAGES   files of 64-byte identities, and of u32-prefixed signed images; prints a
+ *                                                  line of error numbers an identity, "0" for what was staged
+ *   matrix mutate KEY IDENTITY IMAGES COUNT SEED   stages COUNT mutations of these; prints "accepted N, different M": M
+ *                                                  are those whose staged bytes are not the payload of one of them
+ *   matrix cut KEY IDENTITY OLD NEW SIGNED COUNT SEED   cuts the power COUNT times while SIGNED, whose archive is NEW,
+ *                                                  replaces OLD; prints how often which one was there afterwards
+ */
+#include <OtaSeal.h>
+
+#include <iostream>
+#include <random>
+#include <set>
+#include <sstream>
+
+#include "device.h"
+
+#undef time
+
+namespace {
+
+using Image = std::string;
+std::mt19937 noise;
+
+uint32_t below(size_t limit) { return limit ? static_cast<uint32_t>(noise() % limit) : 0; }
+
+std::vector<Image> load(const std::string &path) {
+  const std::string all = readFile(path);
+  std::vector<Image> images;
+  for (size_t at = 0; at + 4 <= all.size();) {
+    uint32_t size;
+    memcpy(&size, all.data() + at, 4);
+    images.push_back(all.substr(at + 4, size));
+    at += 4 + size;
+  }
+  return images;
+}
+
+otaseal::Build makeBuild(const char *identity, const std::string &key, const std::string &next) {
+  return {reinterpret_cast<const uint8_t *>(identity), "1.0", key.c_str(), next.empty() ? nullptr : next.c_str(), 0};
+}
+
+// Gives the updater an image, as any way of updating does; returns whether it was staged.
+bool stage(const Image &image) {
+  chip.stagedSize = 0;
+  return Update.begin(image.size()) && Update.write(reinterpret_cast<const uint8_t *>(image.data()), image.size()) &&
+         Update.end() && chip.stagedSize > 0;
+}
+
+Image staged() {
+  const auto from = chip.flash.begin() + chip.stagedAt;
+  return Image(from, from + chip.stagedSize);
+}
+
+int verdicts(char **argv) {
+  const std::string key = readFile(argv[0]), next = strcmp(argv[1], "-") != 0 ? readFile(argv[1]) : "";
+  const std::string identities = readFile(argv[2]);
+  const std::vector<Image> images = load(argv[3]);
+  for (size_t at = 0; at + 64 <= identities.size(); at += 64) {
+    const otaseal::Build build = makeBuild(identities.data() + at, key, next);
+    otaseal::Gate gate(build);
+    gate.install();
+    for (const Image &image : images) {
+      gate.reset();
+      const bool taken = stage(image);
+      const int error = static_cast<int>(gate.error());
+      if (taken != (error == 0) && Update.getError() != UPDATE_ERROR_SIGN) return 3;
+      std::cout << (taken ? 0 : error ? error : static_cast<int>(otaseal::Error::Signature)) << ' ';
+    }
+    std::cout << '\n';
+  }
+  return 0;
+}
+
+void putWord(Image &image, size_t at, uint32_t value) {
+  if (at + 4 <= image.size()) memcpy(&image[at], &value, 4);
+}
+
+Image mutate(const std::vector<Image> &all) {
+  Image image = all[below(all.size())];
+  const Image &other = all[below(all.size())];
+  const size_t trailer = image.size() - 260, manifest = trailer - 64;
+  for (uint32_t times = 1 + below(3); times > 0; times--) {
+    const size_t at = below(image.size()), size = 1 + below(64);
+    switch (below(11)) {
+      case 0: image[at] = static_cast<char>(image[at] ^ 1 << below(8)); break;
+      case 1: image[at] = static_cast<char>(noise()); break;
+      case 2: image.resize(at + 1); break;
+      case 3: image.append(size, static_cast<char>(noise())); break;
+      case 4: image.insert(at, size, static_cast<char>(noise())); break;
+      case 5: image.erase(at, size); break;
+      case 6: image.replace(at, size, other, below(other.size()), size); break;
+      case 7: image = image.substr(0, at) + other.substr(std::min<size_t>(at, other.size())); break;
+      case 8: putWord(image, image.size() < 4 ? 0 : image.size() - 4, below(2) ? 256 : noise()); break;
+      case 9: image[std::min(manifest + below(64), image.size() - 1)] = static_cast<char>(noise()); break;
+      case 10: image += other; break;
+    }
+    if (image.empty()) image = "\xe9";
+  }
+  return image;
+}
+
+int mutations(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
+  const std::vector<Image> images = load(argv[2]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  otaseal::Gate gate(build);
+  gate.install();
+  std::set<Image> payloads;
+  for (const Image &image : images) {
+    if (!stage(image)) return 3;  // each is good as it is
+    payloads.insert(staged());
+  }
+  noise.seed(static_cast<uint32_t>(std::stoul(argv[4])));
+  unsigned long accepted = 0, different = 0;
+  for (unsigned long i = std::stoul(argv[3]); i > 0; i--) {
+    if (!stage(mutate(images))) continue;
+    accepted++;
+    if (payloads.count(staged()) == 0) different++;
+  }
+  std::cout << "accepted " << accepted << ", different " << different << std::endl;
+  return 0;
+}
+
+// One life of the device, until it is up to date or the power fails; false where it could not start.
+bool live(const otaseal::Build &build, bool &cut) {
+  OtaSeal device("localhost", 1, "blink", nullptr, build);
+  cut = false;
+  try {
+    if (!device.begin()) return false;
+    device.pollNow();
+    for (int i = 0; i < 45; i++) {
+      device.poll();
+      delay(1000);
+    }
+  } catch (const PowerCut &) {
+    cut = true;
+  }
+  return true;
+}
+
+int cuts(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
+  const std::string before = readFile(argv[2]), after = readFile(argv[3]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  canned = {true, readFile(argv[4])};
+  noise.seed(static_cast<uint32_t>(std::stoul(argv[6])));
+  disk.files = {{"/certs.ar", before}};
+  bool cut;
+  if (!live(build, cut) || cut || disk.files["/certs.ar"] != after) return 3;
+  const uint64_t operations = disk.operations;
+  unsigned long old = 0, renewed = 0, neither = 0, unusable = 0, stuck = 0;
+  const unsigned long count = std::stoul(argv[5]);
+  for (unsigned long i = 0; i < count; i++) {
+    disk = fs::Disk();
+    disk.files = {{"/certs.ar", before}};
+    disk.torn = i % 2 != 0;
+    disk.cutAt = 1 + (i / 2 < operations ? i / 2 * operations / (count / 2 + 1) : below(operations));
+    chip.start();
+    live(build, cut);
+    if (!cut) return 3;
+    const std::string &left = disk.files["/certs.ar"];
+    (left == before ? old : left == after ? renewed : neither)++;
+    disk.dead = false;
+    disk.cutAt = 0;
+    chip.start();
+    if (!live(build, cut)) unusable++;  // the next start, with whatever lies around
+    if (disk.files["/certs.ar"] != after || disk.files.count("/certs.new")) stuck++;
+  }
+  std::cout << "operations " << operations << ", old " << old << ", new " << renewed << ", neither " << neither
+            << ", unusable " << unusable << ", stuck " << stuck << std::endl;
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (what == "verdicts" && argc == 6) return verdicts(argv + 2);
+  if (what == "mutate" && argc == 7) return mutations(argv + 2);
+  if (what == "cut" && argc == 9) return cuts(argv + 2);
+  std::cerr << "see the top of matrix.cpp\n";
+  return 2;
+}
