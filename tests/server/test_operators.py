@@ -328,3 +328,18 @@ def test_an_upload_that_stops_takes_nothing_away(server: Running) -> None:
     ):
         connection.sendall(head + b"x" * 1000)
     publish(server, "1.0", server.world.firmware(1).signed)
+
+
+def test_the_audit_log_keeps_whether_a_release_was_rehearsed(server: Running) -> None:
+    one, two = server.world.firmware(1), server.world.firmware(2)
+    publish(server, "1.0", one.signed, rehearsal="skipped")
+    publish(server, "2.0", two.signed)
+    log = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
+    assert [line.get("rehearsal") for line in log if line["event"] == "publish"] == ["skipped", None]
+    with pytest.raises(InputError, match="rehearsal 'lovely' is unknown"):
+        publish(server, "3.0", server.world.firmware(3).signed, rehearsal="lovely")
+    state = operator(server).get("/v1/products/blink")
+    assert (state["device_port"], state["device_certificates"]) == (server.port, False)
+    assert operator(server).firmware("blink", "1.0") == one.signed
+    with pytest.raises(SystemFaultError, match="answers 404"):
+        operator(server).firmware("blink", "9.9")

@@ -57,11 +57,15 @@ def load_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Options:
-    """How a release is published: to which channel, to how many per cent, and whether older than the current may be."""
+    """How a release is published: to which channel, to how many per cent, and whether older than the current may be.
+
+    `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
+    """
 
     channel: str = "stable"
     percent: int = 100
     allow_downgrade: bool = False
+    rehearsal: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class Client:
             "commit": origin.git_commit,
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
+            **({"rehearsal": options.rehearsal} if options.rehearsal else {}),
         }
         path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
@@ -155,6 +160,14 @@ class Client:
         return Deployment(
             release, options.channel, answer["before"], options.percent, answer["devices"], url, confirmed
         )
+
+    def firmware(self, product: str, version: str) -> bytes:
+        """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
+        path = f"/v1/products/{quote(product, safe='')}/releases/{quote(version, safe='')}/firmware"
+        status, _, body = self._request("GET", path)
+        if status != 200:
+            raise SystemFaultError(f"'{self.url}{path}' answers {status}", "look at the server's log")
+        return body
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET; raises as `deploy`."""

@@ -180,10 +180,11 @@ class Store:
             self._write_immutable(path, pem, f"a key '{name}' of '{product}'")
             self.append({"event": "key", "product": product, "key": name})
 
-    def publish(self, release: Release, blobs: Iterable[bytes], by: str = "") -> None:
+    def publish(self, release: Release, blobs: Iterable[bytes], by: str = "", rehearsal: str = "") -> None:
         """Store a release: its blobs, then its record. Publishing the same again is the same as once.
 
-        `blobs` may leave out what the store has; `by` names the operator in the audit log. Raises CorruptStoreError
+        `blobs` may leave out what the store has; `by` names the operator in the audit log, which also keeps what became
+        of the `rehearsal` that came before. Raises CorruptStoreError
         when a form's blob is in neither, ConflictError when there is another release of that version,
         SystemFaultError when the disk refuses.
         """
@@ -197,7 +198,8 @@ class Store:
                     self.read_blob(form.blob)
                     self._sync_upwards(self.blob_path(form.blob))
             self._write_immutable(path, content, what)
-            self.append({"event": "publish", "product": release.product, "version": release.version, "by": by})
+            event: dict[str, object] = {"event": "publish", "product": release.product, "version": release.version}
+            self.append(event | {"by": by} | ({"rehearsal": rehearsal} if rehearsal else {}))
 
     def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
         """Point a channel at a release and return its new state; `expected` is its generation, 0 for a new channel.

@@ -58,7 +58,8 @@ ENDPOINTS = (
     Endpoint("GET", PRODUCT, "product", "Return what a release is checked against", "Product", ("channel",)),
     Endpoint("GET", PRODUCT + "/releases", "releases", "List the releases, the latest first", "Releases"),
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
-             ("channel", "percent", "created", "board", "commit", "dirty", "downgrade"), ("created",), BYTES),
+             ("channel", "percent", "created", "board", "commit", "dirty", "downgrade", "rehearsal"), ("created",),
+             BYTES),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release", BYTES),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
@@ -110,6 +111,7 @@ QUERY: Mapping[str, Schema] = {
     "commit": _text("([0-9a-f]{7,64})?"),
     "dirty": {**_FLAG, "default": "0"},
     "downgrade": {**_FLAG, "default": "0"},
+    "rehearsal": {"type": "string", "enum": ["passed", "partly", "skipped"]},
 }
 _IN_PATH: Mapping[str, Schema] = {
     "product": _text(NAME.pattern),
@@ -224,7 +226,7 @@ def _schemas() -> dict[str, Schema]:
         "Health": _object({"status": {"type": "string", "enum": ["ok"]}}),
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Products": _object({"products": {"type": "array", "items": text}}),
-        "Product": _object({"product": text, "keys": keys, "channels": channels, "current": current}),
+        "Product": _object({"product": text, "keys": keys, "channels": channels, "current": current, **facts}),
         "Releases": _object({"product": text, "releases": releases, "channels": channels}),
         "Channel": _object({**channel, "generation": {"type": "integer", "minimum": 1}}),
         "Form": _object(_fields(Form)),

@@ -39,6 +39,7 @@ __all__ = ["Facts", "Operators"]
 
 MAX_DEVICES = 10_000
 UPLOADS_AT_ONCE = 4
+REHEARSALS = ("passed", "partly", "skipped")
 _PERCENT = re.compile("[0-9]{1,3}")
 
 
@@ -48,6 +49,20 @@ class Facts:
 
     device_port: int
     device_certificates: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a release is to be published: to which channel and how many, whether an older one may, and by whom.
+
+    `rehearsal` is what became of the rehearsal at the operator's: only the operator knows.
+    """
+
+    channel: str
+    percent: int
+    downgrade: bool
+    rehearsal: str
+    who: str
 
 
 @dataclass
@@ -116,6 +131,7 @@ class Operators:
             "keys": keys,
             "channels": self._channels(product),
             "current": None if current is None else _as_json(current),
+            **asdict(self.facts),
         }
 
     async def releases(self, request: Request) -> dict[str, Any]:
@@ -138,15 +154,15 @@ class Operators:
         )  # fmt: skip
         percent = _percent(query.get("percent", "100"))
         downgrade = _flag(query, "downgrade")
+        rehearsal = _rehearsal(query.get("rehearsal"))
         async with self._uploads:
             parts = await bodies.read_files(request)
             async with self._publishing:
                 release, before = await asyncio.to_thread(
-                    lambda: self._publish(parts, origin, channel, percent, downgrade, who)
+                    lambda: self._publish(parts, origin, _Asked(channel, percent, downgrade, rehearsal, who))
                 )
-        self._log(
-            "publish", product, channel, who, version=version, before=before, percent=percent, downgrade=downgrade
-        )
+        said = {"percent": percent, "downgrade": downgrade, "rehearsal": rehearsal or None}
+        self._log("publish", product, channel, who, version=version, before=before, **said)
         return {"release": _as_json(release), **self._effect(product, channel, before)}
 
     async def firmware(self, request: Request) -> Response:
@@ -229,23 +245,22 @@ class Operators:
         self._log("certs", product, channel, who, archive=record.archive, certificates=record.certificates)
         return {"certs": asdict(record), **asdict(self.facts)}
 
-    def _publish(
-        self, parts: list[bytes], origin: Origin, channel: str, percent: int, downgrade: bool, who: str
-    ) -> tuple[Release, str | None]:
+    def _publish(self, parts: list[bytes], origin: Origin, asked: _Asked) -> tuple[Release, str | None]:
         """Check and store a release; run in a thread, one at a time."""
-        catalog, product = self.catalog, origin.product
+        catalog, product, channel = self.catalog, origin.product, asked.channel
         self._require(product)
         state = catalog.channel(product, channel)
         current = None if state is None else catalog.release(product, state.pointer.version)
-        policy = Policy(product, catalog.keys(product), allow_downgrade=downgrade)
+        policy = Policy(product, catalog.keys(product), allow_downgrade=asked.downgrade)
         release = admit(parts, origin, policy, current)
         if origin.version in catalog.store.releases(product):
             before = catalog.release(product, origin.version)
             if before.forms == release.forms:
                 release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
-        catalog.store.publish(release, parts, by=who)
-        pointer = Pointer(release.version, percent, _salt())
-        catalog.store.point(product, channel, pointer, expected=0 if state is None else state.generation, by=who)
+        catalog.store.publish(release, parts, by=asked.who, rehearsal=asked.rehearsal)
+        pointer = Pointer(release.version, asked.percent, _salt())
+        expected = 0 if state is None else state.generation
+        catalog.store.point(product, channel, pointer, expected=expected, by=asked.who)
         return release, None if current is None else current.version
 
     async def _move(
@@ -323,6 +338,14 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
     if text not in ("0", "1"):
         raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")
     return text == "1"
+
+
+def _rehearsal(value: str | None) -> str:
+    if value is None:
+        return ""
+    if value not in REHEARSALS:
+        raise ConfigError(f"rehearsal '{value[:32]}' is unknown", f"say one of {', '.join(REHEARSALS)}")
+    return value
 
 
 def _salt() -> str:
