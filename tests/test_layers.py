@@ -111,6 +111,7 @@ LAYERS = {
     "device.certstore": (3, 4),
     "device.x509": (3, 4),
     "device.updater": (3, 3),
+    "device.filesystem": (3, 1),
     "device.eboot": (3, 4),
     "device.judgement": (3, 5),
     "archive_client": (3, 1),

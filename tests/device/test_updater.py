@@ -6,31 +6,27 @@ import gzip
 import hashlib
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from conftest import MakeSetup, chip, public_pem
 from otaseal import gzip_payload, image, stock_core
 from otaseal.device.codes import HttpError, UpdateError
 from otaseal.device.eboot import restart
 from otaseal.device.flash import LAYOUTS, free_space, layout, parse_layout, sketch_md5, sketch_size
 from otaseal.device.judgement import judge
-from otaseal.device.updater import update
+from otaseal.device.updater import Setup, update
 from otaseal.errors import ConfigError
 from otaseal.esp8266 import FlashMode, parse
-from support.images import Signer, build_image, signed_by_odd_key
+from support.chips import chip, public_pem, sign
+from support.images import build_image, signed_by_odd_key
 
 NEW = build_image(seed=7, code_size=30_000)
 CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
-
-
-def sign(data: bytes, key: rsa.RSAPrivateKey) -> bytes:
-    """Sign anything: what the signing side would refuse, too."""
-    signature = Signer(key).sign(data)
-    return data + signature + struct.pack("<I", len(signature))
+MakeSetup = Callable[..., Setup]
 
 
 def aligned_gzip(data: bytes) -> bytes:
