@@ -152,7 +152,8 @@ LAYERS = {
     "hooks.sign_firmware": (5, 3),
     "hooks.pack_certs": (5, 2),
     "hooks.deploy": (5, 1),
-    "hooks.ship": (5, 2),
+    "hooks.deploy_certs": (5, 2),
+    "hooks.ship": (5, 3),
 }
 PEOPLE = 5
 

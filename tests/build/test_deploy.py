@@ -58,6 +58,31 @@ def test_deploy_publishes_what_was_built(
     assert served(server) == before
 
 
+def test_certificates_are_published_as_the_next_filesystem_would_have_them(
+    project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    (tmp_path / "token").write_text(server.token + "\n")
+    lines = [
+        *opt_in("pack_certs", "ship"),
+        "board_build.filesystem = littlefs",
+        write_key(tmp_path / "signing.key", rsa_key),
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        "custom_otaseal_product = blink",
+        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+    ]
+    made = project(*lines)
+    made.write("certs/today.pem", server.world.ca.read_text())
+    assert "gives out 1 CA certificates" in made.run("-t", "deploycerts").stdout
+    body = talk(server.world.context(), server.port, get("/certs.ar.signed")).body
+    made.run("-t", "buildfs")
+    assert body.startswith((made.path / "data" / "certs.ar").read_bytes())
+    made.write("certs/today.pem", (server.world.pki.directory / "server-ca-next" / "certificate.pem").read_text())
+    refused = made.run("-t", "deploycerts", check=False)
+    assert "would not accept this server" in refused.stderr
+    assert talk(server.world.context(), server.port, get("/certs.ar.signed")).body == body
+
+
 def test_what_is_missing_is_named(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     made = project(*opt_in("ship"))
     assert "custom_otaseal_server is not set" in made.run("-t", "deploy", check=False).stderr

@@ -18,7 +18,7 @@ from . import build
 if TYPE_CHECKING:
     from ..client import Client
 
-__all__ = ["declare"]
+__all__ = ["connect", "declare"]
 
 
 def declare(env: build.Env, options: Settings) -> None:
@@ -30,7 +30,7 @@ def declare(env: build.Env, options: Settings) -> None:
         from .. import client, origin
         from ..release import Origin
 
-        connected, product = _client(env, options)
+        connected, product = connect(env, options)
         signed = _signed_firmware(env, options)
         project = build.path(env, ".")
         state = origin.git_state(project)
@@ -53,7 +53,8 @@ def declare(env: build.Env, options: Settings) -> None:
         env.Depends("deploy", "buildprog")
 
 
-def _client(env: build.Env, options: Settings) -> tuple[Client, str]:
+def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
+    """Return the client that the options describe, and the product; raises ConfigError for what is not set."""
     from .. import client
 
     if options.server is None:

@@ -1,4 +1,4 @@
-"""post: the targets `uploadall` and `deploy`, and certificates that follow the firmware when they have changed.
+"""post: the targets `uploadall`, `deploy` and `deploycerts`; certificates follow the firmware when they have changed.
 
 `uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, certificates that have changed since
 they were last shipped from this environment are named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy
+from . import build, deploy, deploy_certs
 
 __all__ = ["attach"]
 
@@ -29,6 +29,7 @@ def attach(env: build.Env, options: Settings) -> None:
         )
     _declare_uploadall(env)
     deploy.declare(env, options)
+    deploy_certs.declare(env, options)
     _record_shipping(env)
     if "upload" in wanted and not build.is_test():
         env.AddPostAction("upload", _after_upload(env, options))
