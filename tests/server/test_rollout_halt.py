@@ -8,7 +8,7 @@ import pytest
 
 from otaseal.devices import Devices
 from otaseal.server.catalog import Catalog
-from otaseal.server.run import PATIENCE, halt_failing
+from otaseal.server.housekeeping import PATIENCE, halt_failing
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store import DEVICES_FILE, Store
 from support.servers import Running, as_device, operator, publish, talk

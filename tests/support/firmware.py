@@ -36,7 +36,14 @@ def flags(generated: Path) -> list[str]:
     """Return what every source is compiled with; `generated` holds OtaSealBuild.h."""
     ours = [f"-I{path}" for path in (generated, HOST / "include", LIBRARY, HOST)]
     core = [CORE / "cores" / "esp8266", CORE / "variants" / "nodemcu"]
-    return ["-std=c++17", "-fno-rtti", *WARNINGS, *DEFINES, *ours, *(part for path in core for part in ("-isystem", path))]
+    return [
+        "-std=c++17",
+        "-fno-rtti",
+        *WARNINGS,
+        *DEFINES,
+        *ours,
+        *(part for path in core for part in ("-isystem", path)),
+    ]
 
 
 def sources() -> list[Path]:
@@ -76,7 +83,12 @@ def run_compiler(command: Sequence[str | Path]) -> None:
         environment["PATH"] = os.pathsep.join([str(CCACHE), environment.get("PATH", os.defpath)])
         command = [Path(command[0]).name, *command[1:]]
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=COMPILE_SECONDS, env=environment, check=False
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        timeout=COMPILE_SECONDS,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -27,6 +27,8 @@ MAX_CLAIM = 128
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
 EVICTED_AT_ONCE = 100
+PROCESSES = 8
+"""Processes that may fill the same room before one of them counts again."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait while another process writes."""
 MAX_JOURNAL_BYTES = 16 * 1024 * 1024
@@ -93,13 +95,18 @@ COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND co
 class Devices:
     """The devices in the file `path`; use in a `with` statement, or `close` it. Safe in threads."""
 
-    def __init__(self, path: Path, limit: int = MAX_DEVICES) -> None:
-        """Open the file, making it if it is missing; raises SystemFaultError when it is none of ours or unusable."""
+    def __init__(self, path: Path, limit: int = MAX_DEVICES, patience: float = BUSY_TIMEOUT) -> None:
+        """Open the file, making it if it is missing; raises SystemFaultError when it is none of ours or unusable.
+
+        `patience` is how many seconds a call waits while another process writes.
+        """
         self.path = path
         self.limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._in_batch = False
+        self._room = 0  # devices that may be added before they are counted again
         with locked(path.parent), self._faults():  # SQLite waits for nobody where it makes a journal or takes it away
-            self._database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
             except BaseException:
@@ -119,10 +126,10 @@ class Devices:
 
     def see(self, sighting: Sighting, now: float) -> Device:
         """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
-        claim = Sighting(*map(_bounded, vars(sighting).values()))
-        known = self.get(claim.product, claim.device)
-        if known is not None and _says_nothing_new(known, claim, now):
-            return known
+        found, news = self.look(sighting, now)
+        if not news:
+            return found
+        claim = _claim(sighting)
         with self._transaction():
             known = self._row(claim.product, claim.device)
             if known is None:
@@ -130,6 +137,14 @@ class Devices:
             seen = _seen(known, claim, now)
             self._save(seen)
         return seen
+
+    def look(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
+        """Return what `see` would, without writing anything, and whether there is something to write."""
+        claim = _claim(sighting)
+        known = self.get(claim.product, claim.device)
+        if known is not None and _says_nothing_new(known, claim, now):
+            return known, False
+        return _seen(known, claim, now), True
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
         """Note that a device, which was seen, is answered with a release, to come back with a sketch of that MD5."""
@@ -198,20 +213,41 @@ class Devices:
         self._database.execute(SAVE, astuple(device))
 
     def _make_room(self) -> None:
+        """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
+        self._room -= 1
+        if self._room >= 0:
+            return
         (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
         if count >= self.limit:
-            self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
+            gone = self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
+            count -= gone.rowcount
+        self._room = (self.limit - count) // PROCESSES - 1
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make one transaction of all that is noted within; raises as they do, and then nothing of it was noted."""
+        with self._transaction():
+            self._in_batch = True
+            try:
+                yield
+            finally:
+                self._in_batch = False
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock, self._faults():
+            if self._in_batch:
+                yield
+                return
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._database.execute("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                self._room = 0
+                with contextlib.suppress(sqlite3.Error):  # SQLite has ended it already where the disk refused
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -219,6 +255,10 @@ class Devices:
             yield
         except sqlite3.Error as error:
             raise SystemFaultError(f"the devices in '{self.path}' cannot be used: {error}", DAMAGED_HINT) from error
+
+
+def _claim(sighting: Sighting) -> Sighting:
+    return Sighting(*map(_bounded, vars(sighting).values()))
 
 
 def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:

@@ -47,6 +47,10 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
     )
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N",
+        help="processes that answer devices; default: 1, which serves hundreds of polls a second and shares nothing",
+    )  # fmt: skip
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
     tokens = subparsers.add_parser(
@@ -93,6 +97,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         products=tuple(arguments.product),
         names=tuple(arguments.name),
         trusted=arguments.trusted,
+        workers=arguments.workers,
     )
 
     def write(event: telemetry.Event) -> None:

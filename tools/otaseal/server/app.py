@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .. import archive_protocol, protocol
-from ..devices import Devices, Sighting
+from ..devices import Sighting
 from ..errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
 from ..update_request import ARCHIVE_FILE, Route, UpdateRequest, route
 from .catalog import Catalog, Choice
+from .recorder import Recorder
 from .telemetry import Telemetry
 from .tls import ClientCertificate
 
@@ -62,7 +63,7 @@ class DeviceApp:
     """Answers what devices ask of the `catalog`, and keeps what is known of them in `devices`."""
 
     catalog: Catalog
-    devices: Devices
+    devices: Recorder
     telemetry: Telemetry
 
     def answer(self, asked: DeviceRequest) -> Answer:
@@ -131,11 +132,11 @@ class DeviceApp:
         """Write down that a device asked, and return how often it was given the release in vain."""
         if device is None or choice.product is None or choice.release is None:
             return 0
-        md5, version, mac = request.sketch_md5 or "", request.version or "", request.mac or ""
+        md5, claimed, mac = request.sketch_md5 or "", request.version or "", request.mac or ""
         now = time.time()
-        sighting = Sighting(choice.product, choice.channel or "", device, md5, version, mac)
-        known = self._remembered(lambda: self.devices.see(sighting, now))
-        return known.deliveries if known is not None and known.offered == choice.release.version else 0
+        sighting = Sighting(choice.product, choice.channel or "", device, md5, claimed, mac)
+        version = choice.release.version
+        return self._remembered(lambda: self.devices.asked(sighting, version, now)) or 0
 
     def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":

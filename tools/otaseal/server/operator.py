@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .. import release as releases
 from ..admission import Policy, admit
 from ..channels import Channel, Pointer
-from ..devices import Devices
+from ..devices import Device, Devices
 from ..errors import ConfigError, NotFoundError
 from ..release import Origin, Release
 from . import api_schema, bodies
@@ -28,6 +28,7 @@ from .answers import Handler, by_method, guarded, unknown
 from .api_schema import ENDPOINTS
 from .archives import Archives
 from .catalog import DEFAULT_CHANNEL, Catalog
+from .recorder import Recorder
 from .telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["Facts", "Operators"]
+__all__ = ["Facts", "Operators", "Seen"]
 
 MAX_DEVICES = 10_000
+FLUSH_SECONDS = 2.0
 UPLOADS_AT_ONCE = 4
 REHEARSALS = ("passed", "partly", "skipped")
 _PERCENT = re.compile("[0-9]{1,3}")
@@ -65,12 +67,25 @@ class _Asked:
     who: str
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The devices as operators read them: what was noted a moment ago is in the file first."""
+
+    devices: Devices
+    recorder: Recorder
+
+    def list(self, product: str, channel: str | None) -> tuple[Device, ...]:
+        """Return a product's devices, last seen first; takes a while, and belongs into a thread."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self.devices.list(product, channel, MAX_DEVICES)
+
+
 @dataclass
 class Operators:
     """The operators' endpoints over a catalog, the devices seen, and who may what."""
 
     catalog: Catalog
-    devices: Devices
+    seen: Seen
     access: Access
     telemetry: Telemetry
     facts: Facts
@@ -163,7 +178,7 @@ class Operators:
                 )
         said = {"percent": percent, "downgrade": downgrade, "rehearsal": rehearsal or None}
         self._log("publish", product, channel, who, version=version, before=before, **said)
-        return {"release": _as_json(release), **self._effect(product, channel, before)}
+        return {"release": _as_json(release), **await self._effect(product, channel, before)}
 
     async def firmware(self, request: Request) -> Response:
         """Return the bytes of a release, for who publishes to compare."""
@@ -214,7 +229,7 @@ class Operators:
                 lambda: self.catalog.store.rollback(product, channel, expected=generation, by=who)
             )
         self._log("rollback", product, channel, who, version=after.pointer.version, before=before.pointer.version)
-        return self._effect(product, channel, before.pointer.version)
+        return await self._effect(product, channel, before.pointer.version)
 
     async def list_devices(self, request: Request) -> dict[str, Any]:
         """List the devices seen: what each runs, when it asked last, whether it is stuck."""
@@ -223,7 +238,7 @@ class Operators:
         self._require(product)
         known = self.catalog.known(product)
         rows = []
-        for one in self.devices.list(product, None, MAX_DEVICES):
+        for one in await asyncio.to_thread(self.seen.list, product, None):
             running = known.get(one.md5)
             rows.append({**asdict(one), "running": running.release.version if running else one.version or None})
         return {"product": product, "devices": rows}
@@ -275,12 +290,12 @@ class Operators:
             )
         earlier = None if before is None else before.pointer.version
         self._log(event, product, channel, who, version=pointer.version, before=earlier, percent=pointer.percent)
-        return self._effect(product, channel, earlier)
+        return await self._effect(product, channel, earlier)
 
-    def _effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
+    async def _effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
         """Return what a change means for whom: the channel's state, and the devices seen there by running version."""
         known = self.catalog.known(product)
-        seen = self.devices.list(product, channel, MAX_DEVICES)
+        seen = await asyncio.to_thread(self.seen.list, product, channel)
         running = [known[one.md5].release.version if one.md5 in known else one.version or "unknown" for one in seen]
         state = self._channels(product)[channel]
         return {"before": before, "channel": state, "devices": dict(Counter(running)), **asdict(self.facts)}

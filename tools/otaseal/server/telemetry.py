@@ -7,13 +7,21 @@ never from a request: what a client chooses must not grow the memory.
 from __future__ import annotations
 
 import json
+import mmap
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Event", "Telemetry", "as_line"]
+__all__ = ["CounterBoard", "Event", "Telemetry", "as_line"]
 
 Event = Mapping[str, object]
+Counters = Counter[tuple[str, tuple[tuple[str, str], ...]]]
+
+BOARD_BYTES = 64 * 1024
+"""Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
+BOARD_TRIES = 100
+_HEAD = 8
 
 HELP = {
     "otaseal_device_requests_total": "Requests of devices by answer.",
@@ -22,15 +30,59 @@ HELP = {
     "otaseal_operator_requests_total": "Requests of operators by status.",
     "otaseal_authentication_failures_total": "Operators refused for their credentials.",
     "otaseal_alarms_total": "Events that call for a person.",
+    "otaseal_handed_over_total": "Connections handed to the worker that knows their TLS session.",
 }
+
+
+class CounterBoard:
+    """The counters of every worker, where all of them can read; made before the fork.
+
+    Each worker writes its own part whole, with its CRC: who reads while that is being written reads again.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Make room for that many workers."""
+        self.parts = workers
+        self._parts = [mmap.mmap(-1, BOARD_BYTES) for _ in range(workers)]
+        self._last: dict[int, Counters] = {}
+
+    def post(self, worker: int, counters: Counters) -> None:
+        """Replace what a worker's part says."""
+        data = json.dumps([[name, labels, count] for (name, labels), count in counters.items()]).encode()
+        if len(data) <= BOARD_BYTES - _HEAD:
+            head = len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big")
+            self._parts[worker][: _HEAD + len(data)] = head + data
+
+    def read(self, worker: int) -> Counters:
+        """Return what a worker posted last."""
+        for _ in range(BOARD_TRIES):
+            part = self._parts[worker][:]
+            size, crc = int.from_bytes(part[:4], "big"), int.from_bytes(part[4:_HEAD], "big")
+            data = part[_HEAD : _HEAD + size]
+            if zlib.crc32(data) == crc:
+                rows = json.loads(data) if data else []
+                self._last[worker] = Counter({(name, tuple(map(tuple, labels))): n for name, labels, n in rows})
+                break
+        return self._last.get(worker, Counter())
 
 
 @dataclass
 class Telemetry:
-    """Counters since the start, and where events go."""
+    """Counters since the start, and where events go; on a `board` they are those of all workers together."""
 
     write: Callable[[Event], None]
-    _counters: Counter[tuple[str, tuple[tuple[str, str], ...]]] = field(default_factory=Counter, repr=False)
+    board: CounterBoard | None = None
+    worker: int = 0
+    _counters: Counters = field(default_factory=Counter, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.board is not None:  # who follows a worker that died goes on where that one was
+            self._counters.update(self.board.read(self.worker))
+
+    def post(self) -> None:
+        """Let the other workers see the counters as they are now."""
+        if self.board is not None:
+            self.board.post(self.worker, self._counters)
 
     def event(self, name: str, /, **values: object) -> None:
         """Write an event; values that are None are left out."""
@@ -47,10 +99,14 @@ class Telemetry:
 
     def prometheus(self, gauges: Mapping[str, float]) -> str:
         """Return all counters, and the `gauges`, in Prometheus' text format 0.0.4."""
+        counters = Counter(self._counters)
+        if self.board is not None:
+            others = (number for number in range(self.board.parts) if number != self.worker)
+            counters = sum((self.board.read(number) for number in others), counters)
         lines = []
         for name, text in HELP.items():
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
-            mine = sorted((labels, count) for (of, labels), count in self._counters.items() if of == name)
+            mine = sorted((labels, count) for (of, labels), count in counters.items() if of == name)
             lines += [f"{name}{_labels(labels)} {count}" for labels, count in mine]
         for name, value in gauges.items():
             lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]

@@ -1,0 +1,103 @@
+"""What a worker does beside answering: renewed certificates, rollouts that go wrong, counters for the other workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .. import rollout
+from ..channels import Pointer
+from ..devices import Devices
+from ..errors import ConflictError, OtasealError
+from .catalog import Catalog
+from .recorder import Recorder
+from .telemetry import Telemetry
+from .tls import Credentials
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["PATIENCE", "House", "halt_failing"]
+
+POST_SECONDS = 0.25
+RENEWAL_SECONDS = 1.0
+ROLLOUT_SECONDS = 5.0
+FLUSH_SECONDS = 2.0
+PATIENCE = 3600.0
+"""Seconds within which a device has to come back after an update."""
+
+
+@dataclass
+class House:
+    """The parts of a worker that runs; `judges` are the devices by which it halts rollouts, in the one that does."""
+
+    catalog: Catalog
+    recorder: Recorder
+    telemetry: Telemetry
+    credentials: Credentials
+    contexts: tuple[ssl.SSLContext, ...]
+    judges: Devices | None = None
+    complained: str = field(default="", repr=False)
+
+    async def keep(self) -> None:
+        """Do it all, for ever."""
+        renewed = judged = time.monotonic()
+        while True:
+            await asyncio.sleep(POST_SECONDS)
+            self.telemetry.post()
+            now = time.monotonic()
+            if now - renewed >= RENEWAL_SECONDS:
+                renewed = now
+                self.renew()
+            if self.judges is not None and now - judged >= ROLLOUT_SECONDS:
+                await asyncio.to_thread(self._judge, self.judges)
+                judged = time.monotonic()
+
+    def note(self, context: dict[str, Any]) -> None:
+        """Write down what asyncio would print: a client that breaks off in the handshake is no error of ours."""
+        error = context.get("exception")
+        if not isinstance(error, OSError):
+            self.telemetry.event("trouble", message=str(context.get("message")), kind=type(error).__name__)
+
+    def _judge(self, devices: Devices) -> None:
+        self.recorder.flush(FLUSH_SECONDS)
+        try:
+            halt_failing(self.catalog, devices, self.telemetry, time.time())
+        except OtasealError as error:
+            self.telemetry.alarm("rollout", message=error.message)
+
+    def renew(self) -> None:
+        """Take a certificate that was renewed into use; a bad one is named once, and the old one stays."""
+        try:
+            before = self.credentials.stamps
+            for context in self.contexts:
+                # Each context asks by what was there before this round, lest the first hide the change.
+                self.credentials.stamps = before
+                if self.credentials.renew(context) and context is self.contexts[-1]:
+                    self.telemetry.event("renewed", chain=str(self.credentials.chain))
+            self.complained = ""
+        except OtasealError as error:
+            self.credentials.stamps = before
+            if error.message != self.complained:
+                self.complained = error.message
+                self.telemetry.alarm("certificate", message=error.message)
+
+
+def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: float) -> None:
+    """Halt every rollout of which too many devices did not come back with the new release."""
+    for product in catalog.store.products():
+        for name in catalog.store.channels(product):
+            state = catalog.channel(product, name)
+            if state is None or state.pointer.halted:
+                continue
+            version = state.pointer.version
+            counts = devices.counts(product, name, version, now, PATIENCE)
+            if rollout.judge(counts, rollout.Limits()) != "halt":
+                continue
+            pointer: Pointer = replace(state.pointer, halted=True)
+            with contextlib.suppress(ConflictError):  # somebody changed it just now, and it is judged anew
+                catalog.store.point(product, name, pointer, expected=state.generation, by="server")
+                telemetry.alarm("halted", product=product, channel=name, version=version, failed=counts.failed)

@@ -1,0 +1,268 @@
+"""One process of the server: its listeners, what it shares with other processes, and its end.
+
+Everything here is made once, before any worker is forked, or by the worker for itself. Each worker answers devices; the
+first one answers operators too, and judges rollouts: there is one of those in every server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..devices import Devices
+from ..errors import InputError, OtasealError
+from ..store import DEVICES_FILE, Store
+from .access import Access
+from .app import DeviceApp
+from .archives import Archives
+from .catalog import Catalog
+from .connections import Connections, DeviceListener
+from .device_http import make_device_protocol
+from .door import Door, Mailboxes
+from .housekeeping import House
+from .listener import Inspect, make_listener
+from .operator import Facts, Operators, Seen
+from .recorder import PendingDeliveries, Recorder
+from .sessions import SessionTable
+from .telemetry import CounterBoard, Event, Telemetry
+from .tls import ClientCertificate, Credentials, Revocations, client_certificate
+from .tokens import TokenFile
+from .workers import Control
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from uvicorn import Server
+
+__all__ = ["Plan", "Shared", "Site"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `otaseal serve` was asked for; `products` are names with the file of a public key to add."""
+
+    store: Path
+    chain: Path
+    key: Path
+    listen: str = "127.0.0.1:8443"
+    operator_listen: str = "127.0.0.1:8444"
+    device_ca: Path | None = None
+    operator_ca: Path | None = None
+    revoked: Path | None = None
+    products: tuple[tuple[str, Path], ...] = ()
+    names: tuple[str, ...] = ()
+    trusted: Path | None = None
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What workers share: memory and mailboxes, made before they are."""
+
+    sessions: SessionTable
+    mailboxes: Mailboxes
+    pending: PendingDeliveries
+    counters: CounterBoard
+
+    @classmethod
+    def create(cls, workers: int) -> Shared:
+        """Make it for that many; the supervisor counts beside them."""
+        return cls(SessionTable(), Mailboxes(workers), PendingDeliveries(workers), CounterBoard(workers + 1))
+
+    def gone(self, worker: int) -> None:
+        """Forget what a worker that died would have seen to."""
+        self.pending.clear(worker)
+
+
+@dataclass(frozen=True)
+class Site:
+    """All that is made before any worker is; each answers devices, and one of them operators too."""
+
+    plan: Plan
+    store: Store
+    write: Callable[[Event], None]
+    credentials: Credentials
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    first: socket.socket
+    second: socket.socket
+
+    def work(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
+        """Be the only process."""
+        file = self.store.directory / DEVICES_FILE
+        with Recorder(file, _alarm(telemetry)) as recorder, Devices(file) as devices:
+            house = House(Catalog(self.store), recorder, telemetry, self.credentials, self.contexts, devices)
+            listeners: list[Server | DeviceListener] = [
+                self.devices_listener(house),
+                self.operators_listener(house, devices),
+            ]
+            _event_loop()(_main(listeners, house, ready, None))
+
+    def join(self, shared: Shared, number: int, control: Control) -> None:
+        """Be worker `number`; the first one is the operators' too, and judges rollouts."""
+        write = self.write
+        telemetry = Telemetry(lambda event: write({**event, "worker": number}), shared.counters, number)
+        file = self.store.directory / DEVICES_FILE
+        with contextlib.ExitStack() as stack:
+            recorder = stack.enter_context(Recorder(file, _alarm(telemetry), shared.pending, number))
+            devices = stack.enter_context(Devices(file)) if number == 0 else None
+            contexts = self.contexts if number == 0 else self.contexts[:1]
+            house = House(Catalog(self.store), recorder, telemetry, self.credentials, contexts, devices)
+            listeners: list[Server | DeviceListener] = [self.devices_listener(house, _Seat(shared, number))]
+            if devices is not None:
+                listeners.append(self.operators_listener(house, devices))
+            else:
+                self.second.close()
+            _event_loop()(_main(listeners, house, control.ready, control))
+
+    def devices_listener(self, house: House, seat: _Seat | None = None) -> DeviceListener:
+        """Return the listener for devices; in a `seat` among workers, connections come through the door they share."""
+        plan, telemetry = self.plan, house.telemetry
+        lists = None if plan.device_ca is None else _revocations(plan, plan.device_ca, "device")
+        app, inspect = DeviceApp(house.catalog, house.recorder, telemetry), _inspector(lists, telemetry)
+        connections = Connections()
+        if seat is None:
+            return DeviceListener(
+                self.first, make_device_protocol(app, self.contexts[0], inspect, connections), connections
+            )
+        protocol = make_device_protocol(app, self.contexts[0], seat.noting(inspect), connections)
+        return _Seated(seat, telemetry, self.first, protocol, connections)
+
+    def operators_listener(self, house: House, devices: Devices) -> Server:
+        """Return the listener for operators, who read the devices on a connection of their own."""
+        plan = self.plan
+        lists = None if plan.operator_ca is None else _revocations(plan, plan.operator_ca, "operator")
+        facts = Facts(self.first.getsockname()[1], plan.device_ca is not None)
+        access = Access(TokenFile(self.store.directory), house.telemetry)
+        seen, archives = Seen(devices, house.recorder), Archives(house.catalog, plan.chain, plan.names)
+        operators = Operators(house.catalog, seen, access, house.telemetry, facts, archives)
+        return make_listener(operators.app(), self.second, self.contexts[1], _inspector(lists, house.telemetry))
+
+
+@dataclass(frozen=True)
+class _Seat:
+    """A worker's place among the others."""
+
+    shared: Shared
+    number: int
+
+    def noting(self, inspect: Inspect) -> Inspect:
+        """Return an `inspect` that also notes whose the session of a full handshake is."""
+
+        def note(connection: Any) -> ClientCertificate | None:
+            if connection.session is not None and not connection.session_reused:
+                self.shared.sessions.note(connection.session.id, self.number)
+            return inspect(connection)
+
+        return note
+
+
+class _Seated(DeviceListener):
+    """The devices' listener of a worker: connections come through the door that all of them share."""
+
+    def __init__(
+        self,
+        seat: _Seat,
+        telemetry: Telemetry,
+        listening: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        connections: Connections,
+    ) -> None:
+        super().__init__(listening, protocol, connections)
+        self._seat, self._telemetry = seat, telemetry
+
+    async def open(self) -> Door:
+        shared, number = self._seat.shared, self._seat.number
+        return await Door(self.listening, self.protocol, number, shared.sessions, shared.mailboxes, self._handed).open()
+
+    def _handed(self) -> None:
+        self._telemetry.count("otaseal_handed_over_total")
+
+
+def _alarm(telemetry: Telemetry) -> Callable[[str], None]:
+    return lambda message: telemetry.alarm("devices", message=message)
+
+
+def _revocations(plan: Plan, authority: Path, role: str) -> Revocations:
+    """Return the list for an authority: the one that was named, else that of the store the authority lies in."""
+    path = plan.revoked or authority.resolve().parent.parent / "revoked.json"
+    if plan.revoked is not None and not path.is_file():
+        raise InputError(f"'{path}' is not a file", "give the revoked.json of the store, or leave --revoked out")
+    return Revocations(path, role)
+
+
+def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Callable[[Any], ClientCertificate | None]:
+    def inspect(connection: Any) -> ClientCertificate | None:
+        if lists is None:
+            return None
+        certificate = client_certificate(connection)
+        if certificate is None:
+            return None
+        try:
+            revoked = lists.holds(certificate)
+        except OtasealError as error:
+            telemetry.alarm("revocations", message=error.message)
+            raise
+        if revoked:
+            telemetry.event("revoked", name=certificate.name, serial=f"{certificate.serial:x}")
+            raise InputError(f"the certificate of '{certificate.name}' is revoked", "issue it a new one")
+        return certificate
+
+    return inspect
+
+
+async def _main(
+    listeners: list[Server | DeviceListener], house: House, ready: Callable[[], None], control: Control | None
+) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: house.note(context))
+
+    def stop() -> None:
+        for one in listeners:
+            one.force_exit = one.should_exit  # a second signal ends at once
+            one.should_exit = True
+
+    _listen_for_the_end(loop, stop, control)
+    for one in listeners:
+        await one.startup()
+    keeping = loop.create_task(house.keep())
+    ready()
+    try:
+        await asyncio.gather(*(one.main_loop() for one in listeners))
+    finally:
+        keeping.cancel()
+        house.telemetry.event("stopping")
+        await asyncio.gather(*(one.shutdown() for one in listeners))
+        house.telemetry.event("stopped")
+
+
+def _listen_for_the_end(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], control: Control | None) -> None:
+    if control is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows has its own way to end a process
+                loop.add_signal_handler(number, stop)
+        return
+
+    def look() -> None:
+        told, last = control.told_to_stop()
+        if last:
+            loop.remove_reader(control.fileno())
+        if told:
+            stop()
+
+    loop.add_reader(control.fileno(), look)
+
+
+def _event_loop() -> Callable[[Any], Any]:
+    """Return what runs a coroutine: uvloop where it is installed, which costs less per request."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.run
+    run: Callable[[Any], Any] = uvloop.run
+    return run
