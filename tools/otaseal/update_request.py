@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .errors import InputError
@@ -19,6 +20,7 @@ __all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "
 
 MAX_PATH = 256
 MAX_HEADERS = 64
+CACHED_HEADERS, CACHED_ROUTES = 4096, 256
 MAX_VALUE = 128
 """Bytes of one device header: the longest real one has 64 (a SHA-256); sketches choose the version themselves."""
 FILE_NAME = "firmware.bin.signed"
@@ -82,6 +84,7 @@ class Route:
     channel: str | None = None
 
 
+@lru_cache(maxsize=CACHED_ROUTES)
 def route(path: str) -> Route:
     """Return what a decoded URL path names; raises InputError (answer 404)."""
     parts = path.split("/") if len(path) <= MAX_PATH else []
@@ -100,25 +103,23 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
     """
     claims: dict[str, Any] = {}
     families, agent, seen = set(), "plain", set()
-    for count, (raw_name, raw_value) in enumerate(headers, 1):
+    for count, (name, value) in enumerate(headers, 1):
         if count > MAX_HEADERS:
             raise InputError(f"more than {MAX_HEADERS} headers", "send what ESP8266httpUpdate sends, and no more")
-        name = raw_name.lower().decode("latin-1")
-        if name == "user-agent":
-            agent = _AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"), agent)
-        prefix = next((prefix for prefix in (_LIBRARY, *_PREFIXES) if name.startswith(prefix)), None)
-        if prefix is None:
+        said = (_read if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__)(name, value)
+        if said is None:
             continue
-        short = name.removeprefix(prefix)
-        text = _text(name, raw_value)
-        if (prefix, short) in seen:
-            raise InputError(f"header '{name[:MAX_VALUE]}' is given twice", "send each device header once")
-        seen.add((prefix, short))
-        table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
-        families |= {_PREFIXES[prefix]} if prefix in _PREFIXES else set()
-        if text and short in table:
-            claim, read = table[short]
-            claims[claim] = read(name, text)
+        if said.agent is not None:
+            agent = said.agent
+            continue
+        if said.key in seen:
+            shown = name.lower().decode("latin-1")[:MAX_VALUE]
+            raise InputError(f"header '{shown}' is given twice", "send each device header once")
+        seen.add(said.key)
+        if said.family is not None:
+            families.add(said.family)
+        if said.claim is not None:
+            claims[said.claim] = said.value
     if len(families) > 1:
         raise InputError(f"headers of {' and '.join(sorted(families))} devices at once", "send those of one device")
     return UpdateRequest(method=method, family=families.pop() if families else agent, **claims)
@@ -129,6 +130,35 @@ def device_id(request: UpdateRequest, certificate_name: str | None) -> str | Non
     if certificate_name:
         return f"cert:{certificate_name}"
     return f"mac:{request.mac}" if request.mac else None
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one header says: the family by its agent, else whose header `key` it is and what it claims."""
+
+    agent: str | None = None
+    key: tuple[str, str] | None = None
+    family: str | None = None
+    claim: str | None = None
+    value: object = None
+
+
+@lru_cache(maxsize=CACHED_HEADERS)
+def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
+    """Return what a header says to us, None for nothing; a fleet says the same things all day."""
+    name = raw_name.lower().decode("latin-1")
+    if name == "user-agent":
+        agent = _AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
+        return None if agent is None else _Said(agent)
+    prefix = next((prefix for prefix in (_LIBRARY, *_PREFIXES) if name.startswith(prefix)), None)
+    if prefix is None:
+        return None
+    short = name.removeprefix(prefix)
+    text = _text(name, raw_value)
+    table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
+    claim, read = table.get(short, (None, None)) if text else (None, None)
+    value = None if read is None else read(name, text)
+    return _Said(key=(prefix, short), family=_PREFIXES.get(prefix), claim=claim, value=value)
 
 
 def _text(name: str, value: bytes) -> str:

@@ -7,6 +7,8 @@ the stamp of one small file. Whose turn it is in a rollout is decided here, from
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from ..archive_record import ArchiveRecord
 from ..channels import Channel
 from ..public_keys import load_public_key
 from ..release import Release
-from ..store import Store
+from ..store import PRODUCTS, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -26,6 +28,10 @@ __all__ = ["DEFAULT_CHANNEL", "Catalog", "Choice"]
 
 DEFAULT_CHANNEL = "stable"
 MAX_CACHED_BYTES = 128 * 1024 * 1024
+SETTLED_NANOSECONDS = 1_000_000_000
+
+Stamp = tuple[int, int, int]
+"""By which a change of a file or directory shows: when it was written, which it is, its size."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,17 @@ class Catalog:
     _known: dict[str, tuple[object, Mapping[str, protocol.Running]]] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
+    _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
     _cached: int = 0
+
+    def products(self) -> tuple[str, ...]:
+        """Return the products' names, sorted."""
+        stamp = self._stamp(PRODUCTS)
+        before = self._products
+        if before is None or before[0] != stamp:
+            before = (stamp, self.store.products())
+            self._products = before if _settled(stamp) else None
+        return before[1]
 
     def release(self, product: str, version: str) -> Release:
         """Return the release; raises NotFoundError."""
@@ -127,7 +143,7 @@ class Catalog:
 
     def _meant(self, product: str | None) -> str | None:
         """Return the product that a URL means: the one it names, or the only one; None where there is none such."""
-        products = self.store.products()
+        products = self.products()
         if product is None and len(products) == 1:
             return products[0]
         return product if product in products else None
@@ -138,8 +154,13 @@ class Catalog:
             return True
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
 
-    def _stamp(self, name: str) -> object:
+    def _stamp(self, name: str) -> Stamp | None:
         with contextlib.suppress(OSError):
-            status = (self.store.directory / name).stat()
+            status = os.stat(f"{self.store.directory}/{name}")  # noqa: PTH116 - for every request, and Path costs as much again
             return status.st_mtime_ns, status.st_ino, status.st_size
         return None
+
+
+def _settled(stamp: Stamp | None) -> bool:
+    """Tell whether another change of a directory would show: a clock's tick may have room for two."""
+    return stamp is not None and time.time_ns() - stamp[0] > SETTLED_NANOSECONDS

@@ -41,7 +41,7 @@ class RequestParser:
     it at the end: parser and callbacks refer to each other.
     """
 
-    __slots__ = ("_found", "_headers", "_parser", "_size", "_url", "refusal", "stopped", "unread", "within")
+    __slots__ = ("_fed", "_found", "_headers", "_parser", "_url", "refusal", "stopped", "unread", "within")
 
     def __init__(self) -> None:
         import httptools
@@ -50,7 +50,7 @@ class RequestParser:
         self._found: list[Head] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
-        self._size = 0
+        self._fed = 0
         self.within = self.stopped = self.unread = False
         self.refusal: str | None = None
 
@@ -65,6 +65,7 @@ class RequestParser:
         if self.stopped:
             return []
         self._found = []
+        self._fed += len(data)  # bytes of a head that goes on, or before one
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -73,15 +74,15 @@ class RequestParser:
             self.unread = True
             if not self.stopped:  # what comes after a last request is nothing to us
                 self._refuse(self.refusal or f"no HTTP request: {error}")
-        if not self._found:
-            self._size += len(data)  # bytes of a head that goes on, or before one
-            if self._size > MAX_HEAD_BYTES:
-                self._refuse(TOO_LONG)
+        if self._found:
+            self._fed = len(data)
+        elif self._fed > MAX_HEAD_BYTES:
+            self._refuse(TOO_LONG)
         return self._found
 
     def on_message_begin(self) -> None:
         """A head begins (httptools calls this)."""
-        self._url, self._headers, self._size, self.within = b"", [], 0, True
+        self._url, self._headers, self.within = b"", [], True
 
     def on_url(self, url: bytes) -> None:
         """It asks for that, or a part of it (httptools calls this)."""
@@ -93,7 +94,7 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """It is over (httptools calls this)."""
-        self.within, self._size = False, 0
+        self.within = False
         if self.stopped or len(self._found) >= MAX_WAITING:
             self.stopped = self.unread = True
             return
@@ -109,12 +110,15 @@ class RequestParser:
         import httptools
 
         version = self._parser.get_http_version()
-        hosts, body, size = 0, False, len(self._url)
-        for name, value in self._headers:
-            size += len(name) + len(value)
-            hosts += name == b"host"
-            body = body or name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 ") != b"")
-        if size > MAX_HEAD_BYTES:
+        names = [name for name, _ in self._headers]
+        hosts = names.count(b"host")
+        body = b"transfer-encoding" in names or any(
+            value.strip(b"0 ") for name, value in self._headers if name == b"content-length"
+        )
+        if (
+            self._fed > MAX_HEAD_BYTES
+            and len(self._url) + sum(len(a) + len(b) for a, b in self._headers) > MAX_HEAD_BYTES
+        ):
             raise ValueError(TOO_LONG)
         if version not in ("1.0", "1.1"):
             raise ValueError(f"HTTP {version}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ BOARD_BYTES = 64 * 1024
 """Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
 BOARD_TRIES = 100
 _HEAD = 8
+_PLAIN = re.compile(r"[!-~]+")
 
 HELP = {
     "otaseal_device_requests_total": "Requests of devices by answer.",
@@ -121,7 +123,7 @@ def as_line(event: Event) -> str:
 
 def _shown(value: object) -> str:
     text = str(value)
-    return text if text.isascii() and text.isprintable() and text and " " not in text else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _labels(labels: tuple[tuple[str, str], ...]) -> str:

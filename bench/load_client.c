@@ -1,0 +1,171 @@
+/*
+ * Many devices that ask an update server over TLS 1.2, as ESP8266httpUpdate does: ECDHE-RSA with ChaCha20 and X25519, no
+ * session tickets, a new connection for each request unless told otherwise. Certificates are not verified: what is
+ * measured is the server.
+ *
+ *   load_client <port> <requests> <threads> <new|resumed|kept> <record size> <status> <first device> <devices> < request
+ *
+ * <record size> is 512 to negotiate maximum-fragment-length, 0 not to. In the request "00:00:00", the last half of the
+ * MAC address, is replaced by the number of a device, from <first device> on, <devices> of them in turn. Prints the bytes
+ * of all bodies and the number of sessions resumed; exits 1 when an answer is not complete or has not that status.
+ */
+#define _GNU_SOURCE /* strcasestr */
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define MAX_REQUEST 4096
+#define MAX_HEAD 8192
+#define MAX_THREADS 64
+#define TIMEOUT_SECONDS 20
+#define MARK "00:00:00"
+
+enum mode { NEW, RESUMED, KEPT };
+
+static int port, threads, status_wanted, record_size;
+static long requests, first_device, devices;
+static enum mode mode;
+static char request[MAX_REQUEST];
+static size_t request_length, mark;
+static SSL_CTX *context;
+
+struct work { long from, to, bytes, resumed; };
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "load_client: %s\n", what);
+	ERR_print_errors_fp(stderr);
+	exit(1);
+}
+
+static SSL *open_connection(SSL_SESSION *session, struct work *work)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((unsigned short)port) };
+	struct timeval limit = { TIMEOUT_SECONDS, 0 };
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+	SSL *ssl = SSL_new(context);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 || ssl == NULL || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) fail("no connection");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	SSL_set_fd(ssl, fd);
+	SSL_set_tlsext_host_name(ssl, "localhost");
+	if (session != NULL) SSL_set_session(ssl, session);
+	if (SSL_connect(ssl) != 1) fail("no handshake");
+	work->resumed += SSL_session_reused(ssl);
+	return ssl;
+}
+
+static void close_connection(SSL *ssl)
+{
+	int fd = SSL_get_fd(ssl);
+
+	SSL_shutdown(ssl);
+	SSL_free(ssl);
+	close(fd);
+}
+
+static long ask(SSL *ssl, long device)
+{
+	static __thread char buffer[65536];
+	char own[MAX_REQUEST], number[16], *end, *length;
+	size_t have = 0;
+	long left, body;
+	int got;
+
+	memcpy(own, request, request_length);
+	if (mark != 0) {
+		snprintf(number, sizeof number, "%02lX:%02lX:%02lX", device >> 16 & 255, device >> 8 & 255, device & 255);
+		memcpy(own + mark, number, strlen(MARK));
+	}
+	if (SSL_write(ssl, own, (int)request_length) != (int)request_length) fail("the request was not taken");
+	do {
+		got = SSL_read(ssl, buffer + have, (int)(MAX_HEAD - have));
+		if (got <= 0) fail("no answer");
+		have += (size_t)got;
+		buffer[have] = 0;
+		end = strstr(buffer, "\r\n\r\n");
+	} while (end == NULL && have < MAX_HEAD);
+	if (end == NULL || atoi(buffer + strlen("HTTP/1.1 ")) != status_wanted) fail(buffer);
+	*end = 0;
+	length = strcasestr(buffer, "\r\ncontent-length:");
+	if (length == NULL && status_wanted != 304) fail("no Content-Length");
+	body = length == NULL ? 0 : atol(length + strlen("\r\ncontent-length:"));
+	for (left = body - (long)(have - (size_t)(end + 4 - buffer)); left > 0; left -= got) {
+		got = SSL_read(ssl, buffer, sizeof buffer);
+		if (got <= 0) fail("half an answer");
+	}
+	return body;
+}
+
+static void *run(void *argument)
+{
+	struct work *work = argument;
+	SSL_SESSION *session = NULL;
+	SSL *ssl = NULL;
+	long number;
+
+	for (number = work->from; number < work->to; number++) {
+		if (ssl == NULL) ssl = open_connection(session, work);
+		work->bytes += ask(ssl, first_device + number % devices);
+		if (mode == RESUMED && session == NULL) session = SSL_get1_session(ssl);
+		if (mode != KEPT) {
+			close_connection(ssl);
+			ssl = NULL;
+		}
+	}
+	if (ssl != NULL) close_connection(ssl);
+	SSL_SESSION_free(session);
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t started[MAX_THREADS];
+	static struct work works[MAX_THREADS];
+	char *found;
+	long bytes = 0, resumed = 0;
+	int i;
+
+	if (argc != 9) fail("usage: see the source");
+	port = atoi(argv[1]);
+	requests = atol(argv[2]);
+	threads = atoi(argv[3]);
+	mode = strcmp(argv[4], "kept") == 0 ? KEPT : strcmp(argv[4], "resumed") == 0 ? RESUMED : NEW;
+	record_size = atoi(argv[5]);
+	status_wanted = atoi(argv[6]);
+	first_device = atol(argv[7]);
+	devices = atol(argv[8]);
+	if (threads < 1 || threads > MAX_THREADS || devices < 1) fail("1 to 64 threads, and devices");
+	request_length = fread(request, 1, sizeof request - 1, stdin);
+	found = strstr(request, MARK);
+	mark = found == NULL ? 0 : (size_t)(found - request);
+	context = SSL_CTX_new(TLS_client_method());
+	if (context == NULL || !SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION)
+	    || !SSL_CTX_set_cipher_list(context, "ECDHE-RSA-CHACHA20-POLY1305")
+	    || !SSL_CTX_set1_groups_list(context, "X25519")) fail("no TLS");
+	SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	if (record_size == 512) SSL_CTX_set_tlsext_max_fragment_length(context, TLSEXT_max_fragment_length_512);
+	for (i = 0; i < threads; i++) {
+		works[i].from = requests * i / threads;
+		works[i].to = requests * (i + 1) / threads;
+		if (pthread_create(&started[i], NULL, run, &works[i]) != 0) fail("no thread");
+	}
+	for (i = 0; i < threads; i++) {
+		pthread_join(started[i], NULL);
+		bytes += works[i].bytes;
+		resumed += works[i].resumed;
+	}
+	printf("%ld %ld\n", bytes, resumed);
+	return 0;
+}

@@ -1,0 +1,136 @@
+"""Servers to measure beside each other: ours, nginx with static files, Node with Express; each a process tree.
+
+All three get the same certificate, key and files. nginx runs one worker and its own defaults (access log included);
+Express sends files as a tutorial would have it and says so on its output. Express is installed by npm into a folder of
+its own when it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NGINX = """
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+    include /etc/nginx/mime.types;
+    default_type application/octet-stream;
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=2048;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        root {files};
+    }}
+}}
+"""
+EXPRESS = """
+import express from 'express'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:https'
+const [port, cert, key, root] = process.argv.slice(2)
+const app = express()
+for (const name of ['firmware.bin.signed', 'poll']) {
+  app.get('/' + name, (request, response, next) => {
+    response.sendFile(name, { root }, (failure) => { if (failure) next(failure); else console.log('sent', name) })
+  })
+}
+createServer({ cert: readFileSync(cert), key: readFileSync(key) }, app).listen(Number(port), '127.0.0.1')
+"""
+SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers; `pid` is the first process of its tree."""
+
+    name: str
+    port: int
+    pid: int
+
+    def cpu(self) -> float:
+        """Return the processor time that the tree has used so far, in seconds."""
+        return sum(_cpu(pid) for pid in _tree(self.pid))
+
+
+def _tree(pid: int) -> list[int]:
+    found, position = [pid], 0
+    while position < len(found):
+        for children in Path(f"/proc/{found[position]}/task").glob("*/children"):
+            found += map(int, children.read_text().split())
+        position += 1
+    return found
+
+
+def _cpu(pid: int) -> float:
+    """Return what the threads of a process have run; the scheduler counts it in nanoseconds."""
+    spent = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            spent += int(path.read_text().split()[0])
+    return spent / 1e9
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Server]:
+    """Run nginx over the files of a folder."""
+    port = _free_port()
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, files=files, chain=chain, key=key, port=port))
+    # Started by root, the worker becomes somebody else, who must be able to read.
+    for one in (folder, files, *files.iterdir()):
+        one.chmod(0o755 if one.is_dir() else 0o644)
+    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin") or "nginx"
+    command = [program, "-c", str(configuration), "-g", "daemon off;"]
+    with _running("nginx", command, port, folder) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def express(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Server]:
+    """Run Express over the files of a folder; raises CalledProcessError when npm cannot install it."""
+    port = _free_port()
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "express@4"]
+    subprocess.run(install, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    script = folder / "server.mjs"
+    script.write_text(EXPRESS)
+    command = ["node", str(script), str(port), str(chain), str(key), str(files)]
+    with _running("express", command, port, folder) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running(name: str, command: list[str], port: int, folder: Path) -> Iterator[Server]:
+    with (folder / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + SECONDS
+        while True:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{name} does not start: {(folder / f'{name}.log').read_text()}")
+            time.sleep(0.05)
+        yield Server(name, port, process.pid)
+    finally:
+        process.terminate()
+        process.wait(SECONDS)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

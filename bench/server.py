@@ -1,0 +1,171 @@
+"""Processor time of the update server for one request, beside nginx with static files and Node with Express.
+
+    python bench/server.py [--pairs 15] [--threads 4] [--only poll ...] [--without-express]
+
+Each round runs one batch of the same requests against each server, in turning order, so that what else the machine does
+hits all of them; the servers' time is read from /proc (all threads, all processes of the tree). Prints medians in
+microseconds, and capacity relative to nginx (nginx's time / ours, > 1: we serve more), the median of the rounds' ratios
+with its quartiles. All log each request, as they do when nobody tells them otherwise. The client (load_client.c) sends
+the bytes of ESP8266httpUpdate over TLS 1.2 with ECDHE-RSA-2048, X25519 and ChaCha20.
+
+A poll is answered 304 by ours, which looks up what this device runs, and with a file of 17 bytes by the others, who
+know of no devices. Every download is that of another device, as a release goes out. Session ids: ours resumes them, the
+others, by default, do not; the resumed poll is compared with what a poll costs them. Needs Linux, cc, OpenSSL's
+headers, nginx, and for Express node and npm; and the packages of the extra `test`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
+
+from rivals import Server, express, nginx
+
+from otaseal import keys
+from support.servers import Firmware, World, as_device, publish, start
+
+CODE_SIZE = 256 * 1024 - 5100
+FLEET = 1000
+WARM_UP = 40
+MAC = "5C:CF:7F:00:00:00"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured: `mode` of the client's connections, what it wants, in batches of so many requests."""
+
+    name: str
+    wants: str
+    batch: int
+    mode: str = "new"
+    record_size: int = 0
+    target: float = 0.0
+
+
+CASES = (
+    Case("poll", "poll", 300, target=0.8),
+    Case("resumed", "poll", 600, "resumed", target=2.5),
+    Case("download", "firmware", 200, target=0.9),
+    Case("kept", "firmware", 400, "kept", target=1.1),
+    Case("short records", "firmware", 120, record_size=512, target=3.0),
+)
+
+
+@dataclass
+class Bench:
+    """The servers, the client, what it sends; `devices` numbers them, so that each downloads once."""
+
+    servers: list[Server]
+    client: Path
+    running: Firmware
+    released: Firmware
+    threads: int
+    devices: Iterator[int]
+
+    def batch(self, server: Server, case: Case, size: int) -> float:
+        """Return the server's processor time for one request of a batch, in seconds."""
+        ours = server.name == "otaseal"
+        if case.wants == "poll":
+            path = "/blink/firmware.bin.signed" if ours else "/poll"
+            request, status = as_device(path, self.released, MAC), 304 if ours else 200
+            first, count, length = 0, FLEET, None if not ours else 0
+        else:
+            path = "/blink/firmware.bin.signed" if ours else "/firmware.bin.signed"
+            request, status = as_device(path, self.running, MAC), 200
+            first, count, length = next(self.devices) * 1000 + FLEET, size, size * len(self.released.signed)
+        if case.mode == "kept":
+            request = request.replace(b"HTTP/1.0", b"HTTP/1.1").replace(b"Connection: close", b"Connection: keep-alive")
+        command = [self.client, server.port, size, self.threads, case.mode, case.record_size, status, first, count]
+        before = server.cpu()
+        done = subprocess.run([str(one) for one in command], input=request, capture_output=True, check=False)
+        spent = server.cpu() - before
+        if done.returncode:
+            raise RuntimeError(f"{server.name}, {case.name}: {done.stderr.decode(errors='replace')}")
+        received, resumed = map(int, done.stdout.split())
+        if length is not None and received != length:
+            raise RuntimeError(f"{server.name}, {case.name}: {received} bytes, not {length}")
+        if case.mode == "resumed" and ours and resumed < size - self.threads:
+            raise RuntimeError(f"{resumed} sessions of {size} resumed")
+        return spent / size
+
+    def measure(self, case: Case, rounds: int) -> dict[str, list[float]]:
+        """Return the time for one request, server by server and round by round."""
+        spent: dict[str, list[float]] = {one.name: [] for one in self.servers}
+        for server in self.servers:
+            self.batch(server, case, WARM_UP)
+        for number in range(rounds):
+            turn = number % len(self.servers)
+            for server in self.servers[turn:] + self.servers[:turn]:
+                spent[server.name].append(self.batch(server, case, case.batch))
+        return spent
+
+
+@contextlib.contextmanager
+def ours(world: World, folder: Path, releases: tuple[Firmware, Firmware]) -> Iterator[Server]:
+    """Run our server with both releases published."""
+    running = start(world, folder / "store")
+    try:
+        for version, firmware in zip(("1.0", "1.1"), releases, strict=True):
+            publish(running, version, firmware.signed)
+        yield Server("otaseal", running.port, running.process.pid)
+    finally:
+        running.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=4, help="devices at once")
+    parser.add_argument("--only", nargs="+", choices=[one.name for one in CASES], default=[one.name for one in CASES])
+    parser.add_argument("--without-express", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)
+        client = folder / "load_client"
+        source = str(ROOT / "bench" / "load_client.c")
+        subprocess.run(["cc", "-O2", "-o", client, source, "-lssl", "-lcrypto", "-lpthread"], check=True)
+        world = World.create(folder, keys.new_signing_key())
+        releases = world.firmware(1, size=CODE_SIZE), world.firmware(2, size=CODE_SIZE)
+        files = folder / "files"
+        files.mkdir()
+        (files / "poll").write_bytes(b"nothing new here\n")
+        (files / "firmware.bin.signed").write_bytes(releases[1].signed)
+        rivals = {"nginx": nginx} if options.without_express else {"nginx": nginx, "express": express}
+        servers = [stack.enter_context(ours(world, folder, releases))]
+        for rival, run in rivals.items():
+            own = folder / rival
+            own.mkdir()
+            servers.append(stack.enter_context(run(own, files, world.chain, world.chain.with_name("key.pem"))))
+        bench = Bench(servers, client, *releases, options.threads, itertools.count())
+        print(f"{ssl.OPENSSL_VERSION}, Python {sys.version.split()[0]}, {options.pairs} rounds")
+        print(f"{options.threads} devices at once, {len(releases[1].signed)} bytes of firmware; microseconds a request")
+        for case in (one for one in CASES if one.name in options.only):
+            report(case, bench.measure(case, options.pairs))
+
+
+def report(case: Case, spent: dict[str, list[float]]) -> None:
+    medians = "  ".join(f"{name} {statistics.median(times) * 1e6:5.0f}" for name, times in spent.items())
+    print(f"{case.name:<14} {medians}", end="")
+    for name, times in spent.items():
+        if name == "otaseal":
+            continue
+        low, middle, high = statistics.quantiles([a / b for a, b in zip(times, spent["otaseal"], strict=True)], n=4)
+        print(f"   {name}/otaseal {middle:.2f} ({low:.2f} to {high:.2f})", end="")
+    print(f"   to be reached: {case.target} of nginx", flush=True)
+
+
+if __name__ == "__main__":
+    main()
