@@ -1,22 +1,27 @@
-"""The device's library compiled for the host, and devices that run it: tests/firmware/host says what stands in for what."""
+"""The device's library compiled for the host, and devices that run it; tests/firmware/host has the chip around it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
+import ssl
 import struct
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive, build_header, manifest, public_keys
+from otaseal import archive, build_header, image, manifest, public_keys
 from otaseal.manifest import Claim
 from support import peers
+from support.answers import Answers
+from support.images import Signer, build_image
 from support.pio import CCACHE
+from support.servers import World
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "firmware" / "OtaSeal" / "src"
@@ -30,6 +35,10 @@ DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO_ARCH_ESP8266", "-DARDUINO=10805"
 COMPILE_SECONDS = 240
 RUN_SECONDS = 120
 PRODUCT, BOARD = "blink", "d1_mini"
+COUNTER = 5
+OWN = Claim(PRODUCT, BOARD, "1.0", COUNTER)
+StartAnswers = Callable[..., Answers]
+"""Takes the firmware's response (or the whole of `paths`), and a TLS context other than the world's own."""
 
 
 def flags(generated: Path) -> list[str]:
@@ -49,6 +58,16 @@ def flags(generated: Path) -> list[str]:
 def sources() -> list[Path]:
     """Return the library's own sources."""
     return sorted(LIBRARY.rglob("*.cpp"))
+
+
+def shared_programs(parent: Path, key: rsa.RSAPublicKey) -> dict[str, Path]:
+    """Return `compile_programs` of a folder below `parent`; processes that ask for it at once compile it once."""
+    folder = parent / "library"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        programs = {name: folder / name for name in PROGRAMS}
+        return programs if all(path.exists() for path in programs.values()) else compile_programs(folder, key)
 
 
 def compile_programs(folder: Path, key: rsa.RSAPublicKey, *options: str) -> dict[str, Path]:
@@ -180,5 +199,32 @@ class Device:
         return Outcome(ready == "1", int(error), results, seen, staged.read_bytes() if staged.exists() else None)
 
 
-def remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+@dataclass(frozen=True)
+class Signing:
+    """Makes what devices are offered; by default all of it is right for the devices here."""
+
+    key: rsa.RSAPrivateKey
+
+    def payload(self, raw: bytes | None = None, **claim: object) -> bytes:
+        values = {
+            "product": PRODUCT,
+            "board": BOARD,
+            "version": "1.1",
+            "counter": COUNTER,
+            "build_time": int(time.time()),
+        }
+        made = manifest.make(Claim(**{**values, **claim}))  # type: ignore[arg-type]
+        return manifest.attach(raw or build_image(code_size=4000), made)
+
+    def sign(self, payload: bytes) -> bytes:
+        return image.sign(payload, Signer(self.key))
+
+    def sign_anything(self, payload: bytes) -> bytes:
+        """Return the payload with a good signature, whatever it is."""
+        return image.serialise(image.SignedImage(payload, Signer(self.key).sign(payload)))
+
+
+def server_context(world: World) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(world.chain, world.chain.with_name("key.pem"))
+    return context

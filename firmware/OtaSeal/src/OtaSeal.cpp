@@ -13,6 +13,8 @@ using namespace otaseal;
 static constexpr uint32_t CLOCK_PATIENCE = 30 * 1000;           // milliseconds online without an answer of a time server
 static constexpr uint32_t SESSION_AGE = 24UL * 3600UL * 1000UL;  // milliseconds: then a whole handshake, dates included
 
+static uint32_t uptime() { return static_cast<uint32_t>(millis()); }
+
 OtaSeal::OtaSeal(const char *server, uint16_t port, const char *product, const char *channel, const Build &build)
     : _server(server), _product(product), _channel(channel), _build(build), _gate(build), _port(port) {}
 
@@ -42,13 +44,13 @@ bool OtaSeal::begin() {
   if (_error != Error::None) return false;
   openClientIdentity();
   if (_timeServers[0] != nullptr) configTime(0, 0, _timeServers[0], _timeServers[1]);
-  _schedule.start(millis(), ESP.random());
+  _schedule.start(uptime(), ESP.random());
   _ready = true;
   return true;
 }
 
 void OtaSeal::poll() {
-  const uint32_t now = millis();
+  const uint32_t now = uptime();
   if (!_ready || !_schedule.due(now)) return;
   if (WiFi.status() != WL_CONNECTED) {
     _online = false;
@@ -77,16 +79,14 @@ void OtaSeal::openClientIdentity() {
   fs::File certificate = files::open(files::CLIENT_CERTIFICATE), key = files::open(files::CLIENT_KEY);
   if (!certificate && !key) return;
   if (certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT && key.size() <= ArchiveCheck::MEMBER_LIMIT) {
-    _clientCertificate = new (std::nothrow) BearSSL::X509List(certificate, certificate.size());
-    _clientKey = new (std::nothrow) BearSSL::PrivateKey(key, key.size());
+    _clientCertificate.reset(new (std::nothrow) BearSSL::X509List(certificate, certificate.size()));
+    _clientKey.reset(new (std::nothrow) BearSSL::PrivateKey(key, key.size()));
     if (_clientCertificate && _clientCertificate->getCount() > 0 && _clientKey &&
         (_clientKey->isEC() || _clientKey->isRSA())) {
       return;
     }
-    delete _clientCertificate;
-    delete _clientKey;
-    _clientCertificate = nullptr;
-    _clientKey = nullptr;
+    _clientCertificate.reset();
+    _clientKey.reset();
   }
   _error = Error::ClientCertificate;
 }
@@ -99,12 +99,12 @@ bool OtaSeal::clockIsSettled(uint32_t now) {
 
 uint32_t OtaSeal::clock() const {
   const uint32_t now = static_cast<uint32_t>(time(nullptr));
-  return now >= _floor ? now : _floor + millis() / 1000;
+  return now >= _floor ? now : _floor + uptime() / 1000;
 }
 
 void OtaSeal::forgetSession() {
   _session = BearSSL::Session();
-  _sessionSince = millis();
+  _sessionSince = uptime();
   _fullHandshake = true;
 }
 
@@ -129,8 +129,8 @@ void OtaSeal::plan() {
   _step = _fragments ? Step::Firmware : Step::Probe;
   const uint32_t chance = ESP.random();
   if (_failed) {
-    _schedule.failed(millis(), chance);
+    _schedule.failed(uptime(), chance);
   } else {
-    _schedule.succeeded(millis(), chance);
+    _schedule.succeeded(uptime(), chance);
   }
 }

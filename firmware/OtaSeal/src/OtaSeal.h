@@ -16,6 +16,8 @@
 #include <ESP8266WiFi.h>
 #include <WiFiClientSecure.h>
 
+#include <memory>
+
 #if __has_include(<OtaSealBuild.h>)
 #include <OtaSealBuild.h>
 #endif
@@ -110,8 +112,8 @@ class OtaSeal {
   otaseal::Schedule _schedule;
   BearSSL::CertStore _store;
   BearSSL::Session _session;
-  BearSSL::X509List *_clientCertificate = nullptr;  // made once by begin(), if the device has one
-  BearSSL::PrivateKey *_clientKey = nullptr;
+  std::unique_ptr<BearSSL::X509List> _clientCertificate;  // made once by begin(), if the device has one
+  std::unique_ptr<BearSSL::PrivateKey> _clientKey;
   uint8_t _certificatesHash[32] = {};
   uint32_t _floor = 0;      // Unix seconds: it is certainly later than that
   uint32_t _onlineSince = 0, _sessionSince = 0;  // milliseconds

@@ -3,8 +3,9 @@
  *   device FOLDER [name=value...]
  *
  * FOLDER/fs is its filesystem, read at the start and written back at the end; FOLDER/staged.bin is what the boot loader
- * would copy, if an update was installed. Values: server, port, product, channel, polls, interval (seconds), clock (Unix
- * seconds at the start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
+ * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
+ * it run by its own schedule), interval (seconds), clock (Unix seconds at the
+ * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
  * sketch_size, sketch_md5, mode (of the flash), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
@@ -108,6 +109,10 @@ int main(int argc, char **argv) {
       updates.poll();
       delay(LOOP_MS);
     }
+  }
+  for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
+    updates.poll();
+    delay(LOOP_MS);
   }
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "

@@ -36,7 +36,7 @@ void ArchiveCheck::begin() {
 }
 
 void ArchiveCheck::subject(void *context, const void *, size_t size) {
-  static_cast<ArchiveCheck *>(context)->_subject += size;
+  static_cast<ArchiveCheck *>(context)->_subject += static_cast<uint32_t>(size);
 }
 
 void ArchiveCheck::add(const uint8_t *data, uint32_t size) {
@@ -53,42 +53,58 @@ uint32_t ArchiveCheck::take(const uint8_t *data, uint32_t size) {
     _at = At::Header;
     return 1;
   }
-  if (_at == At::Member) {
+  if (_at == At::Member && _held == DER_HEADER) {
     const uint32_t taken = size < _left ? size : _left;
-    for (uint32_t i = 0; i < taken && _held < DER_HEADER; i++) _head[_held++] = data[i];
     br_x509_decoder_push(&_decoder, data, taken);
     _left -= taken;
     if (_left == 0) member();
     return taken;
   }
-  const uint32_t room = (_at == At::Magic ? MAGIC : HEADER) - _held;
+  const uint32_t room = (_at == At::Magic ? MAGIC : _at == At::Header ? HEADER : DER_HEADER) - _held;
   const uint32_t taken = size < room ? size : room;
   memcpy(_head + _held, data, taken);
   _held = static_cast<uint8_t>(_held + taken);
-  if (taken == room) header();
+  if (taken == room) complete();
   return taken;
+}
+
+void ArchiveCheck::complete() {
+  switch (_at) {
+    case At::Magic:
+      _held = 0;
+      _at = memcmp(_head, "!<arch>\n", MAGIC) == 0 ? At::Header : At::Broken;
+      break;
+    case At::Header: header(); break;
+    default: certificate(); break;
+  }
 }
 
 void ArchiveCheck::header() {
   _held = 0;
-  if (_at == At::Magic) {
-    _at = memcmp(_head, "!<arch>\n", MAGIC) == 0 ? At::Header : At::Broken;
-    return;
-  }
   _size = _left = decimal(_head + SIZE_AT);
   const bool skipped = _head[0] == '/' && _head[1] == '/';
   const bool ends = _head[END_AT] == '`' && _head[END_AT + 1] == '\n';
-  if (skipped || !ends || _size < DER_HEADER || _size > MEMBER_LIMIT) {
+  if (skipped || !ends || _size <= DER_HEADER || _size > MEMBER_LIMIT) {
+    _at = At::Broken;
+    return;
+  }
+  _at = At::Member;
+}
+
+// The decoder crashes on a byte behind the certificate, so it gets none: first it has to end where the member does.
+void ArchiveCheck::certificate() {
+  if (sequence(_head) != _size) {
     _at = At::Broken;
     return;
   }
   _subject = 0;
   br_x509_decoder_init(&_decoder, subject, this, nullptr, nullptr);
-  _at = At::Member;
+  br_x509_decoder_push(&_decoder, _head, DER_HEADER);
+  _left -= DER_HEADER;
 }
 
 void ArchiveCheck::member() {
-  const bool whole = sequence(_head) == _size && br_x509_decoder_get_pkey(&_decoder) != nullptr;
+  const bool whole = br_x509_decoder_get_pkey(&_decoder) != nullptr;
   _held = 0;
   _members++;
   _at = !whole || _subject < SMALLEST_SUBJECT ? At::Broken : _size & 1 ? At::Padding : At::Header;

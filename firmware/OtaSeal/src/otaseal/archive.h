@@ -27,12 +27,14 @@ class ArchiveCheck {
   static constexpr uint8_t MAGIC = 8, HEADER = 60;
 
   uint32_t take(const uint8_t *data, uint32_t size);
+  void complete();
   void header();
+  void certificate();
   void member();
   static void subject(void *context, const void *data, size_t size);
 
   br_x509_decoder_context _decoder;
-  uint8_t _head[HEADER];  // of the member, then the first bytes of its certificate
+  uint8_t _head[HEADER];  // what is read whole: the magic, a header, the first bytes of a certificate
   uint32_t _left = 0;     // of the header or member
   uint32_t _size = 0;     // of the member
   uint32_t _subject = 0;

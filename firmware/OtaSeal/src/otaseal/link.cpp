@@ -31,9 +31,9 @@ bool OtaSeal::configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &s
   client.setCertStore(&store);
   client.setX509Time(clock());
   if (_clientKey != nullptr && _clientKey->isEC()) {
-    client.setClientECCert(_clientCertificate, _clientKey, BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN, BR_KEYTYPE_EC);
+    client.setClientECCert(_clientCertificate.get(), _clientKey.get(), BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN, BR_KEYTYPE_EC);
   } else if (_clientKey != nullptr) {
-    client.setClientRSACert(_clientCertificate, _clientKey);
+    client.setClientRSACert(_clientCertificate.get(), _clientKey.get());
   }
   return true;
 }
@@ -42,9 +42,9 @@ void OtaSeal::addHeaders(HTTPClient &http) {
   static const char digits[] PROGMEM = "0123456789abcdef";
   char hex[2 * sizeof _certificatesHash + 1];
   char *at = hex;
-  for (const uint8_t byte : _certificatesHash) {
-    *at++ = static_cast<char>(pgm_read_byte(digits + (byte >> 4)));
-    *at++ = static_cast<char>(pgm_read_byte(digits + (byte & 15)));
+  for (const uint8_t one : _certificatesHash) {
+    *at++ = static_cast<char>(pgm_read_byte(digits + (one >> 4)));
+    *at++ = static_cast<char>(pgm_read_byte(digits + (one & 15)));
   }
   *at = 0;
   http.addHeader(F("X-Otaseal-Counter"), String(_gate.identity().counter()));

@@ -22,7 +22,7 @@ void OtaSeal::pollCertificates() {
   const Error error = renewCertificates(detail, renewed);
   files::discard(files::CERTIFICATES_NEW);
   files::discard(files::CERTIFICATES_NEW_INDEX);
-  if (renewed) return finish(Result::CertificatesRenewed, error, detail, true);
+  if (renewed) return finish(Result::CertificatesRenewed, error, 0, true);
   // A firmware's error is worth more than one here, which comes again.
   if (error != Error::None && !_failed) return finish(Result::Failed, error, detail, true);
   plan();
@@ -60,12 +60,12 @@ Error OtaSeal::download(int &detail, uint32_t &size) {
   addHeaders(http);
   const int code = http.GET();
   Error error = Error::None;
-  detail = code;
   if (code < 0) {
     error = classify(client, code, detail);
   } else if (code == HTTP_CODE_OK) {
     error = store(http, size);
   } else if (code != HTTP_CODE_NOT_MODIFIED && code != HTTP_CODE_NOT_FOUND) {
+    detail = code;
     error = Error::Http;
   }
   http.end();
