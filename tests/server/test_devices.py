@@ -17,6 +17,7 @@ from support.servers import (
     World,
     as_device,
     get,
+    metrics,
     operator,
     parse_reply,
     publish,
@@ -190,12 +191,6 @@ def test_the_log_as_json_and_without_secrets(start_server: StartServer) -> None:
     assert {"certificate", "publish", "device"} <= {one["event"] for one in events}
     assert server.token not in server.log.read_text()
     assert "\x1b" not in server.log.read_text()
-
-
-def metrics(server: Running) -> str:
-    request = urllib.request.Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {server.token}"})
-    with urllib.request.urlopen(request, context=server.world.context(), timeout=10) as response:
-        return str(response.read().decode())
 
 
 def test_metrics_need_a_token(server: Running) -> None:

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -206,6 +207,13 @@ def publish(server: Running, version: str, *signed: bytes, **options: object) ->
     """Deploy a release as an operator does, with all that is checked on the way."""
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     return operator(server).deploy(signed, Origin(PRODUCT, version, created), Options(**options))  # type: ignore[arg-type]
+
+
+def metrics(server: Running) -> str:
+    """Return what Prometheus is told."""
+    request = urllib.request.Request(f"{server.url}/metrics", headers={"Authorization": f"Bearer {server.token}"})
+    with urllib.request.urlopen(request, context=server.world.context(), timeout=SECONDS) as response:
+        return str(response.read().decode())
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
