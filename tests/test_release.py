@@ -135,7 +135,17 @@ def changed(path: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("format", 2),
+        ("format", 3),
+        ("format", 1),
+        ("format", 0),
+        ("security_counter", -1),
+        ("security_counter", 2**32),
+        ("security_counter", True),
+        ("board_id", "0" * 15),
+        ("embedded_keys", None),
+        ("embedded_keys", ["SHA256:"]),
+        ("embedded_keys", ["SHA256:" + "0" * 64] * 17),
+        ("library", 1),
         ("format", True),
         ("surprise", 1),
         ("forms.surprise", 1),

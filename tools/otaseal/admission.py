@@ -1,8 +1,9 @@
 """What may become a release: checked by `deploy` before the upload and by the server after it, by the same code.
 
 The server has public keys only. Files come in as they would be sent, and are refused by name: unsigned, cut short,
-signed twice, signed by a stranger, fit for no device, of another product or board, of another flash layout than the
-release before, too large, or older than it. What is admitted comes back as its record.
+signed twice, signed by a stranger, fit for no device, of another product or board by name or by manifest, of another
+flash layout than the release before, too large, or older than it, by version or by security counter. What is admitted
+comes back as its record; whom it would strand, `lockout` says.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import esp8266, gzip_payload, image, public_keys, release, signing
+from . import esp8266, gzip_payload, image, manifest, public_keys, release, signing
 from .errors import InputError, VerificationError
+from .manifest import ANY_FLASH_MODE, Kind, Manifest
 from .release import Origin, Release
 
 if TYPE_CHECKING:
@@ -57,10 +59,12 @@ def admit(files: Sequence[bytes], origin: Origin, policy: Policy, current: Relea
     new = release.describe(files, origin, policy.keys)
     for data in files:
         signing.verify_firmware(data, _key(new, policy))
+        _check_manifest(manifest.find(image.parse(data).payload), new)
     if new.flash_mode is None or new.flash_size is None:
         raise InputError("the image's header names no flash mode or size", "build it for a board that has them")
     if current is not None:
         _check_layout(new, current, policy)
+        _check_counter(new, current)
         _check_age(new, current, policy)
     _check_space(new, current, policy)
     return new
@@ -125,6 +129,34 @@ def _check_file(data: bytes, policy: Policy) -> None:
         raise InputError("the file is signed twice", "sign the original firmware.bin, not the '.signed' file (F8c)")
 
 
+def _check_manifest(found: Manifest | None, new: Release) -> None:
+    """Refuse a manifest that says something else than the release does: a device with the library goes by it."""
+    if found is None:
+        if new.library:
+            raise InputError(
+                "the firmware has the OtaSeal library and no manifest: devices with the library refuse it",
+                "sign it with custom_otaseal_product, or --product",
+            )
+        return
+    if found.kind is not Kind.FIRMWARE:
+        raise InputError("the manifest is that of a certificate archive", "deploy the firmware's own signed file")
+    if not found.is_for(new.product):
+        raise InputError(
+            f"the manifest is for another product than '{new.product}' (id {found.product.hex()})",
+            "deploy it to its own product, or sign it with that one's custom_otaseal_product",
+        )
+    if not found.is_for(new.product, new.board):
+        raise InputError(
+            f"the manifest is for another board than '{new.board}' (id {found.board.hex()})",
+            "deploy it as the board it was signed for, or sign it for that board",
+        )
+    if found.flash_mode not in (ANY_FLASH_MODE, new.flash_mode):
+        raise InputError(
+            f"the manifest says flash mode {found.flash_mode}, the image's header {_shown(new.flash_mode)}",
+            "build and sign it again",
+        )
+
+
 def _no_trailer(data: bytes) -> InputError:
     """Return the error for a file without signature trailer: never signed, or signed and then cut short."""
     try:
@@ -132,7 +164,8 @@ def _no_trailer(data: bytes) -> InputError:
             gzip_payload.check_single_member(data)
             whole = True
         else:
-            whole = not esp8266.parse(data).tail
+            tail = bytes(esp8266.parse(data).tail)
+            whole = not tail or (len(tail) == manifest.SIZE and manifest.find(tail) is not None)
     except InputError:
         whole = False
     if whole:
@@ -149,6 +182,7 @@ def _check_layout(new: Release, current: Release, policy: Policy) -> None:
         return
     for what, ours, theirs in (
         ("board", new.board or current.board, current.board or new.board),
+        ("board id", *_board_ids(new, current)),
         ("flash mode", _shown(new.flash_mode), _shown(current.flash_mode)),
         ("flash size", _shown(new.flash_size), _shown(current.flash_size)),
     ):
@@ -158,6 +192,21 @@ def _check_layout(new: Release, current: Release, policy: Policy) -> None:
                 "devices with that release would refuse it or not start (F7, F10): build for their board, or make "
                 "this another product",
             )
+
+
+def _check_counter(new: Release, current: Release) -> None:
+    before, after = current.security_counter or 0, new.security_counter or 0
+    if after < before:
+        raise InputError(
+            f"security counter {after} is below {before}, that of the current release '{current.version}'",
+            f"set custom_otaseal_security_counter = {before}; --allow-downgrade does not help: devices with the "
+            "OtaSeal library refuse it whatever the server allows",
+        )
+    if current.library and new.security_counter is None:
+        raise InputError(
+            f"the image has no manifest, and devices that run '{current.version}' take none without one",
+            "sign it with custom_otaseal_product, or --product",
+        )
 
 
 def _check_age(new: Release, current: Release, policy: Policy) -> None:
@@ -184,6 +233,13 @@ def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
             f"{policy.fs_start}",
             "make the firmware smaller, deploy a gzip, or choose a layout with a smaller filesystem (F10)",
         )
+
+
+def _board_ids(new: Release, current: Release) -> tuple[str, str]:
+    """Return the ids of both boards, the same where one of them has none; a name has an id, too."""
+    ids = [one.board_id or (manifest.name_id(one.board).hex() if one.board else None) for one in (new, current)]
+    known = [one for one in ids if one not in (None, manifest.ANY_BOARD.hex())]
+    return (known[0], known[1]) if len(known) == 2 else ("any", "any")
 
 
 def _shown(value: object) -> str:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from . import files, public_keys
+from . import files, lockout, public_keys
 from .admission import Policy, admit
 from .errors import ConfigError, InputError, SystemFaultError, VerificationError
+from .lockout import Consent
 from .release import Origin, Release
 from .release import parse as parse_release
 
@@ -60,12 +61,14 @@ class Options:
     """How a release is published: to which channel, to how many per cent, and whether older than the current may be.
 
     `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
+    `consent` says what of a lockout is meant.
     """
 
     channel: str = "stable"
     percent: int = 100
     allow_downgrade: bool = False
     rehearsal: str = ""
+    consent: Consent = field(default_factory=Consent)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Deployment:
     devices: Mapping[str, int]
     url: str
     confirmed: str
+    warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return for a person what changes, and for whom."""
@@ -87,6 +91,7 @@ class Deployment:
         lines = [f"{one.product} {one.version}: {len(one.forms)} file(s) published, read back as {self.confirmed} do"]
         lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {one.version}, for {share}")
         lines += [f"  {count} device(s) seen there run {version}" for version, count in self.devices.items()]
+        lines += [f"warning: {warning}" for warning in self.warnings]
         return [*lines, self.url]
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,6 +105,8 @@ class Deployment:
             "devices": dict(self.devices),
             "url": self.url,
             "confirmed": self.confirmed,
+            "warnings": list(self.warnings),
+            "security_counter": self.release.security_counter,
             "key": self.release.key_fingerprint,
             "files": [{"kind": one.kind, "size": one.size, "sha256": one.blob} for one in self.release.forms],
         }
@@ -151,15 +158,16 @@ class Client:
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
             **({"rehearsal": options.rehearsal} if options.rehearsal else {}),
+            "raise_counter": int(options.consent.raise_counter),
+            "strand_devices": int(options.consent.strand_devices),
         }
         path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)
         release = _release(answer["release"])
         url, confirmed = self._confirm(release, options, answer, signed)
-        return Deployment(
-            release, options.channel, answer["before"], options.percent, answer["devices"], url, confirmed
-        )
+        where = release, options.channel, answer["before"], options.percent
+        return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
 
     def firmware(self, product: str, version: str) -> bytes:
         """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
@@ -181,7 +189,13 @@ class Client:
         keys = public_keys_of(state)
         current = None if state["current"] is None else _release(state["current"])
         policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
-        admit(signed, origin, policy, current)
+        new = admit(signed, origin, policy, current)
+        # Of a server without this answer, the fleet is not known here; it checks for itself.
+        fleet = [
+            lockout.Group(None if one["release"] is None else _release(one["release"]), one["count"])
+            for one in state.get("fleet", [])
+        ]
+        lockout.check(new, current, fleet, options.consent)
 
     def _confirm(
         self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]

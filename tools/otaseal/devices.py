@@ -85,6 +85,7 @@ SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
 SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
+RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5"
 COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
     sum(mine AND NOT confirmed AND (failed OR late)) FROM (
     SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
@@ -177,6 +178,11 @@ class Devices:
         with self._lock, self._faults():
             rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
             return tuple(Device(*row) for row in rows)
+
+    def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
+        """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""
+        with self._lock, self._faults():
+            return tuple(self._database.execute(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float) -> Counts:
         """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed."""

@@ -13,20 +13,22 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from . import esp8266, gzip_payload, image, public_keys
+from . import esp8266, gzip_payload, image, manifest, public_keys, signing_header
 from .errors import InputError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
+from .manifest import Manifest
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "serialise"]
 
-FORMAT = 1
+FORMAT = 2
+OLDEST_FORMAT = 1
 MAX_RECORD_SIZE = 16 * 1024
 """Bytes of one record: several times what the longest allowed values make."""
 KINDS = ("raw", "gzip")
@@ -39,6 +41,7 @@ _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_BOARD_ID = re.compile(r"[0-9a-f]{16}")
 _CORE = re.compile(r"[0-9A-Za-z._-]{1,32}")
 
 
@@ -86,6 +89,10 @@ class Release:
 
     `flash_mode` and `flash_size` (bytes) are the image header's, None where it names none; `core_release` as in
     `esp8266.Esp8266Image`; `key_fingerprint` as `public_keys.fingerprint` makes it.
+
+    Of the manifest: `security_counter`, and `board_id` in hex; None without one. `embedded_keys` are the fingerprints
+    of the public keys in the firmware, None where the record is older than that field (format 1); `library` tells
+    whether the firmware has the OtaSeal library, which goes by manifests.
     """
 
     product: str
@@ -101,6 +108,10 @@ class Release:
     sketch_md5: tuple[str, ...]
     key_fingerprint: str
     forms: tuple[Form, ...]
+    security_counter: int | None = None
+    board_id: str | None = None
+    embedded_keys: tuple[str, ...] | None = None
+    library: bool = False
 
     def form(self, kind: str) -> Form | None:
         """Return the form of this kind, "raw" or "gzip", None if the release has none."""
@@ -120,20 +131,24 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     check_name(origin.product, "product")
     check_version(origin.version)
     described = [_describe_file(data, keys) for data in files]
-    facts = [(parsed.sketch_md5s(), fingerprint) for _, parsed, fingerprint in described]
-    forms = tuple(sorted((form for form, _, _ in described), key=lambda form: KINDS.index(form.kind)))
+    facts = [one.facts for one in described]
+    forms = tuple(sorted((one.form for one in described), key=lambda form: KINDS.index(form.kind)))
     if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
         raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
-    parsed, fingerprint = described[0][1:]
+    parsed, attached, firmware = described[0].parsed, described[0].manifest, bytes(described[0].parsed.data)
     release = Release(
         **asdict(origin),
         core_release=parsed.core_release,
         flash_mode=parsed.flash_mode,
         flash_size=parsed.flash_size,
         sketch_size=parsed.sketch_size,
-        sketch_md5=tuple(facts[0][0][mode] for mode in FlashMode),
-        key_fingerprint=fingerprint,
+        sketch_md5=tuple(parsed.sketch_md5(mode) for mode in FlashMode),
+        key_fingerprint=described[0].fingerprint,
         forms=forms,
+        security_counter=None if attached is None else attached.counter,
+        board_id=None if attached is None else attached.board.hex(),
+        embedded_keys=signing_header.embedded_keys(firmware),
+        library=manifest.identity(firmware) is not None,
     )
     _check_values(asdict(release), _RELEASE)
     return release
@@ -147,21 +162,31 @@ def parse(data: bytes) -> Release:
         values = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise _damaged("no JSON") from error
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise _damaged(f"no object of format {FORMAT}")
-    _check_values(values, _RELEASE)
-    forms = tuple(_parse_form(form) for form in values.pop("forms"))
-    mode = values.pop("flash_mode")
-    digests = tuple(values.pop("sketch_md5"))
-    release = Release(**values, flash_mode=None if mode is None else FlashMode(mode), sketch_md5=digests, forms=forms)
+    written = values.pop("format", None) if isinstance(values, dict) else None
+    if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
+        raise _damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
+    _check_values(values, _RELEASE if written == FORMAT else _RELEASE_1)
+    values["forms"] = tuple(_parse_form(form) for form in values["forms"])
+    values["flash_mode"] = None if values["flash_mode"] is None else FlashMode(values["flash_mode"])
+    for name in {"sketch_md5", "embedded_keys"} & set(values):
+        values[name] = tuple(values[name])
+    release = Release(**values)
     if serialise(release) != data:  # a key given twice, another order or spelling: not written by us
         raise _damaged("not the one way to write it")
     return release
 
 
 def serialise(release: Release) -> bytes:
-    """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes."""
-    return (json.dumps({"format": FORMAT, **asdict(release)}, indent=2, sort_keys=True) + "\n").encode()
+    """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes.
+
+    One that was read from a record of format 1 is written as it was: records never change.
+    """
+    values = asdict(release)
+    if release.embedded_keys is None:
+        values = {"format": OLDEST_FORMAT, **{name: values[name] for name in _RELEASE_1}}
+    else:
+        values = {"format": FORMAT, **values}
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
 def check_name(name: str, what: str) -> str:
@@ -183,7 +208,23 @@ def check_version(version: str) -> str:
     return version
 
 
-def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[Form, esp8266.Esp8266Image, str]:
+@dataclass(frozen=True)
+class _Described:
+    """One file of a release, and what has to be the same in the other one."""
+
+    form: Form
+    parsed: esp8266.Esp8266Image
+    fingerprint: str
+    manifest: Manifest | None
+
+    @property
+    def facts(self) -> tuple[object, ...]:
+        # Signed at another time, a build is still the same.
+        timeless = None if self.manifest is None else replace(self.manifest, build_time=0)
+        return self.parsed.sketch_md5s(), self.fingerprint, timeless
+
+
+def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> _Described:
     payload, key = _verify(data, keys)
     is_gzip = gzip_payload.is_gzip(payload)
     raw = gzip_payload.check_single_member(payload) if is_gzip else payload
@@ -195,7 +236,7 @@ def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[Form, esp
         image_size=len(raw),
         min_start=_min_start(payload) if is_gzip else 0,
     )
-    return form, esp8266.parse(raw), public_keys.fingerprint(key)
+    return _Described(form, esp8266.parse(raw), public_keys.fingerprint(key), manifest.find(payload))
 
 
 def _verify(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[bytes, RSAPublicKey]:
@@ -275,7 +316,14 @@ _RELEASE: Mapping[str, Callable[[Any], bool]] = {
     "sketch_md5": _is_list([len(FlashMode)], _text(_MD5)),
     "key_fingerprint": _text(_FINGERPRINT),
     "forms": _is_list([1, 2], lambda form: isinstance(form, dict)),
+    "security_counter": lambda value: value is None or (type(value) is int and 0 <= value <= manifest.MAX_WORD),
+    "board_id": lambda value: value is None or _text(_BOARD_ID)(value),
+    "embedded_keys": _is_list(range(signing_header.MAX_KEYS + 1), _text(_FINGERPRINT)),
+    "library": lambda value: isinstance(value, bool),
 }
+
+_SINCE_2 = {"security_counter", "board_id", "embedded_keys", "library"}
+_RELEASE_1 = {name: check for name, check in _RELEASE.items() if name not in _SINCE_2}
 
 
 def _check_values(values: Mapping[str, Any], table: Mapping[str, Callable[[Any], bool]]) -> None:

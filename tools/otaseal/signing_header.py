@@ -6,21 +6,41 @@ path, takes the place of the core's empty one. Pure: a public key in, C++ text o
 
 from __future__ import annotations
 
+import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from .public_keys import public_pem
+from .errors import KeyRefusedError
+from .public_keys import fingerprint, load_public_key, public_pem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["embedded_key", "render"]
+__all__ = ["embedded_key", "embedded_keys", "render"]
 
 BYTES_A_LINE = 16
+MAX_KEYS = 16
+"""Public keys looked at in one image: a device holds one or two."""
+_PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----[0-9A-Za-z+/=\s]{1,4096}-----END PUBLIC KEY-----")
 
 
 def embedded_key(key: RSAPublicKey) -> bytes:
     """Return the bytes that firmware with this header contains: the PEM text and its closing zero (F5)."""
     return public_pem(key) + b"\0"
+
+
+def embedded_keys(image: bytes) -> tuple[str, ...]:
+    """Return the fingerprints of the public keys (PEM) in an uncompressed image that devices can use, sorted.
+
+    Which of them the firmware verifies updates with, the bytes do not say: it is one of these, or it verifies nothing.
+    """
+    found = set()
+    for match in islice(_PEM.finditer(image), MAX_KEYS):
+        try:
+            found.add(fingerprint(load_public_key(match[0], "a key in the image")))
+        except KeyRefusedError:
+            continue  # of another kind, and no device verifies updates with it (F2)
+    return tuple(sorted(found))
 
 
 def render(key: RSAPublicKey) -> str:

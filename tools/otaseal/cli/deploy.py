@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 from .. import client, files, image, origin
 from ..errors import ConfigError
+from ..lockout import Consent
 from ..release import Origin
 from . import common, remote
 
@@ -36,6 +38,7 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument("--board", default="", help="the board that it is built for")
     deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
+    _add_consent(deploy)
 
     remote.command(
         subparsers,
@@ -55,14 +58,16 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: stable")
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
+    _add_consent(promote)
 
-    remote.command(
+    rollback = remote.command(
         subparsers,
         "rollback",
         _rollback,
         "give a channel the release before",
         "otaseal rollback --channel stable --server https://update.local:8444 --product blink",
     )
+    _add_consent(rollback)
     remote.command(
         subparsers,
         "devices",
@@ -70,6 +75,19 @@ def register(subparsers: common.Subparsers) -> None:
         "list the devices: what each runs, when it asked last, and whether it is stuck",
         "otaseal devices --server https://update.local:8444 --product blink",
     )
+
+
+def _add_consent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--raise-counter", action="store_true", help="even if its security counter is higher: devices never go back"
+    )
+    parser.add_argument(
+        "--strand-devices", action="store_true", help="even if devices seen would refuse it: they are left behind"
+    )
+
+
+def _consent(arguments: argparse.Namespace) -> Consent:
+    return Consent(arguments.raise_counter, arguments.strand_devices)
 
 
 def _deploy(arguments: argparse.Namespace) -> int:
@@ -82,7 +100,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     build = Origin(
         product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False
     )
-    options = client.Options(channel, arguments.percent, arguments.allow_downgrade)
+    options = client.Options(channel, arguments.percent, arguments.allow_downgrade, consent=_consent(arguments))
     done = connected.deploy(signed, build, options, progress_bar())
     if arguments.json:
         common.print_json(done.as_dict())
@@ -134,14 +152,14 @@ def _promote(arguments: argparse.Namespace) -> int:
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
-        answer = connected.post(f"{path}/promote", {**wanted, "percent": percent})
+        answer = connected.post(f"{path}/promote", {**wanted, "percent": percent, **asdict(_consent(arguments))})
     return _report(arguments, target, answer)
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
-    return _report(arguments, channel, connected.post(path, {}))
+    return _report(arguments, channel, connected.post(path, asdict(_consent(arguments))))
 
 
 def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any]) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import IntEnum
 from typing import Any, Union
 
 from ..archive_record import ArchiveRecord
 from ..devices import Device
+from ..lockout import Consent, Group
 from ..release import NAME, VERSION, Form, Release
 
 __all__ = ["ENDPOINTS", "Endpoint", "description"]
@@ -58,13 +59,13 @@ ENDPOINTS = (
     Endpoint("GET", PRODUCT, "product", "Return what a release is checked against", "Product", ("channel",)),
     Endpoint("GET", PRODUCT + "/releases", "releases", "List the releases, the latest first", "Releases"),
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
-             ("channel", "percent", "created", "board", "commit", "dirty", "downgrade", "rehearsal"), ("created",),
-             BYTES),
+             ("channel", "percent", "created", "board", "commit", "dirty", "downgrade", "rehearsal", "raise_counter",
+              "strand_devices"), ("created",), BYTES),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release", BYTES),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
     Endpoint("POST", CHANNEL + "/rollback", "rollback", "Point a channel back at what all its devices had", "Effect",
-             body="Nothing"),
+             body="Consent"),
     Endpoint("POST", CHANNEL + "/percent", "percent", "Set to how many devices a release goes", "Effect",
              body="Percentage"),
     Endpoint("GET", CHANNEL + "/certs", "certs", "Return which certificate archive a channel gives out", "Certs"),
@@ -112,6 +113,8 @@ QUERY: Mapping[str, Schema] = {
     "dirty": {**_FLAG, "default": "0"},
     "downgrade": {**_FLAG, "default": "0"},
     "rehearsal": {"type": "string", "enum": ["passed", "partly", "skipped"]},
+    "raise_counter": {**_FLAG, "default": "0"},
+    "strand_devices": {**_FLAG, "default": "0"},
 }
 _IN_PATH: Mapping[str, Schema] = {
     "product": _text(NAME.pattern),
@@ -196,6 +199,12 @@ def _fields(kind: type) -> dict[str, Schema]:
     return {one.name: _of(hints[one.name]) for one in fields(kind)}
 
 
+def _of_every_format() -> tuple[str, ...]:
+    """Return the fields that every release record has: those of an older format lack the later ones."""
+    later = {one.name for one in fields(Release) if one.default is not MISSING}
+    return ("format", *(one.name for one in fields(Release) if one.name not in later))
+
+
 def _of(hint: Any) -> Schema:
     plain = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
     if hint in plain:
@@ -217,6 +226,7 @@ def _schemas() -> dict[str, Schema]:
     facts: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
     counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
     effect = {"before": maybe, "channel": _ref("Channel"), "devices": counts, **facts}
+    consent = _fields(Consent)
     channel = {"version": text, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": maybe}
     releases: Schema = {"type": "array", "items": _ref("Release")}
     keys: Schema = {"type": "object", "additionalProperties": text}
@@ -226,18 +236,28 @@ def _schemas() -> dict[str, Schema]:
         "Health": _object({"status": {"type": "string", "enum": ["ok"]}}),
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Products": _object({"products": {"type": "array", "items": text}}),
-        "Product": _object({"product": text, "keys": keys, "channels": channels, "current": current, **facts}),
+        "Product": _object(
+            {
+                "product": text,
+                "keys": keys,
+                "channels": channels,
+                "current": current,
+                "fleet": {"type": "array", "items": _ref("Group")},
+                **facts,
+            }
+        ),
+        "Group": _object(_fields(Group)),
         "Releases": _object({"product": text, "releases": releases, "channels": channels}),
         "Channel": _object({**channel, "generation": {"type": "integer", "minimum": 1}}),
         "Form": _object(_fields(Form)),
-        "Release": _object({"format": {"type": "integer"}, **_fields(Release)}),
+        "Release": _object({"format": {"type": "integer"}, **_fields(Release)}, _of_every_format()),
         "Effect": _object(effect),
-        "Published": _object({"release": _ref("Release"), **effect}),
+        "Published": _object({"release": _ref("Release"), **effect, "warnings": {"type": "array", "items": text}}),
+        "Consent": _object(consent, ()),
         "Promotion": {
-            **_object({"from": QUERY["channel"], "version": _IN_PATH["version"], "percent": _PERCENT}, ()),
+            **_object({"from": QUERY["channel"], "version": _IN_PATH["version"], "percent": _PERCENT, **consent}, ()),
             "oneOf": [{"required": ["from"]}, {"required": ["version"]}],
         },
-        "Nothing": _object({}),
         "Percentage": _object({"percent": _PERCENT}),
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": _ref("ArchiveRecord")}),

@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from .. import release as releases
-from ..admission import Policy, admit
 from ..channels import Channel, Pointer
-from ..devices import Device, Devices
 from ..errors import ConfigError, NotFoundError
+from ..lockout import Consent
 from ..release import Origin, Release
 from . import api_schema, bodies
 from .access import Access
@@ -28,7 +26,8 @@ from .answers import Handler, by_method, guarded, unknown
 from .api_schema import ENDPOINTS
 from .archives import Archives
 from .catalog import DEFAULT_CHANNEL, Catalog
-from .recorder import Recorder
+from .fleet import Fleet, Seen
+from .publishing import Wanted, publish, salt
 from .telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -36,12 +35,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["Facts", "Operators", "Seen"]
+__all__ = ["Facts", "Operators"]
 
-MAX_DEVICES = 10_000
-FLUSH_SECONDS = 2.0
 UPLOADS_AT_ONCE = 4
 REHEARSALS = ("passed", "partly", "skipped")
+CONSENT = tuple(one.name for one in fields(Consent))
 _PERCENT = re.compile("[0-9]{1,3}")
 
 
@@ -51,33 +49,6 @@ class Facts:
 
     device_port: int
     device_certificates: bool
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """How a release is to be published: to which channel and how many, whether an older one may, and by whom.
-
-    `rehearsal` is what became of the rehearsal at the operator's: only the operator knows.
-    """
-
-    channel: str
-    percent: int
-    downgrade: bool
-    rehearsal: str
-    who: str
-
-
-@dataclass(frozen=True)
-class Seen:
-    """The devices as operators read them: what was noted a moment ago is in the file first."""
-
-    devices: Devices
-    recorder: Recorder
-
-    def list(self, product: str, channel: str | None) -> tuple[Device, ...]:
-        """Return a product's devices, last seen first; takes a while, and belongs into a thread."""
-        self.recorder.flush(FLUSH_SECONDS)
-        return self.devices.list(product, channel, MAX_DEVICES)
 
 
 @dataclass
@@ -92,6 +63,11 @@ class Operators:
     archives: Archives
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE), repr=False)
+
+    @property
+    def _fleet(self) -> Fleet:
+        """The devices seen, by the releases they run."""
+        return Fleet(self.catalog, self.seen)
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
@@ -146,6 +122,10 @@ class Operators:
             "keys": keys,
             "channels": self._channels(product),
             "current": None if current is None else _as_json(current),
+            "fleet": [
+                {"release": None if one.release is None else _as_json(one.release), "count": one.count}
+                for one in await asyncio.to_thread(self._fleet.groups, product, channel)
+            ],
             **asdict(self.facts),
         }
 
@@ -167,18 +147,19 @@ class Operators:
             product, version, query.get("created", ""), query.get("board", ""), query.get("commit", ""),
             _flag(query, "dirty"),
         )  # fmt: skip
-        percent = _percent(query.get("percent", "100"))
-        downgrade = _flag(query, "downgrade")
+        consent = Consent(_flag(query, "raise_counter"), _flag(query, "strand_devices"))
+        percent, downgrade = _percent(query.get("percent", "100")), _flag(query, "downgrade")
         rehearsal = _rehearsal(query.get("rehearsal"))
+        wanted = Wanted(origin, channel, percent, downgrade, consent, rehearsal)
         async with self._uploads:
             parts = await bodies.read_files(request)
             async with self._publishing:
-                release, before = await asyncio.to_thread(
-                    lambda: self._publish(parts, origin, _Asked(channel, percent, downgrade, rehearsal, who))
-                )
+                self._require(product)
+                done = await asyncio.to_thread(lambda: publish(self._fleet, parts, wanted, who))
         said = {"percent": percent, "downgrade": downgrade, "rehearsal": rehearsal or None}
-        self._log("publish", product, channel, who, version=version, before=before, **said)
-        return {"release": _as_json(release), **await self._effect(product, channel, before)}
+        self._log("publish", product, channel, who, version=version, before=done.before, **said)
+        effect = {**await self._effect(product, channel, done.before), "warnings": done.effect.warnings()}
+        return {"release": _as_json(done.release), **effect}
 
     async def firmware(self, request: Request) -> Response:
         """Return the bytes of a release, for who publishes to compare."""
@@ -195,15 +176,21 @@ class Operators:
     async def promote(self, request: Request) -> dict[str, Any]:
         """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""
         product, channel, who = self._target(request)
-        asked = await bodies.read_json(request, ("from", "version", "percent"))
+        asked = await bodies.read_json(request, ("from", "version", "percent", *CONSENT))
         if ("from" in asked) is ("version" in asked):
             raise ConfigError("neither or both of 'from' and 'version'", "give the channel or the version to promote")
         if "from" in asked:
             version = self._state(product, releases.check_name(str(asked["from"]), "channel")).pointer.version
         else:
             version = releases.check_version(str(asked["version"]))
-        pointer = Pointer(version, _percent(asked.get("percent", 100)), _salt())
-        return await self._move(product, channel, who, lambda _: pointer, "promote")
+        pointer = Pointer(version, _percent(asked.get("percent", 100)), salt())
+        consent, new = _consent(asked), self.catalog.release(product, version)
+
+        def change(before: Channel | None) -> Pointer:
+            self._fleet.allow(new, channel, before, consent, who)
+            return pointer
+
+        return await self._move(product, channel, who, change, "promote")
 
     async def percent(self, request: Request) -> dict[str, Any]:
         """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
@@ -214,20 +201,24 @@ class Operators:
             if before is None:
                 raise _no_channel(product, channel)
             # The same salt: those who were among the first ten per cent are among the first fifty.
-            return Pointer(before.pointer.version, percent, before.pointer.salt or _salt())
+            return Pointer(before.pointer.version, percent, before.pointer.salt or salt())
 
         return await self._move(product, channel, who, change, "percent")
 
     async def rollback(self, request: Request) -> dict[str, Any]:
         """Point a channel back at the last version that all its devices had."""
         product, channel, who = self._target(request)
-        await bodies.read_json(request, ())
+        consent = _consent(await bodies.read_json(request, CONSENT))
+
+        def back(before: Channel) -> Channel:
+            if before.previous is not None:
+                new = self.catalog.release(product, before.previous)
+                self._fleet.allow(new, channel, before, consent, who)
+            return self.catalog.store.rollback(product, channel, expected=before.generation, by=who)
+
         async with self._publishing:
             before = self._state(product, channel)
-            generation = before.generation
-            after = await asyncio.to_thread(
-                lambda: self.catalog.store.rollback(product, channel, expected=generation, by=who)
-            )
+            after = await asyncio.to_thread(back, before)
         self._log("rollback", product, channel, who, version=after.pointer.version, before=before.pointer.version)
         return await self._effect(product, channel, before.pointer.version)
 
@@ -260,31 +251,14 @@ class Operators:
         self._log("certs", product, channel, who, archive=record.archive, certificates=record.certificates)
         return {"certs": asdict(record), **asdict(self.facts)}
 
-    def _publish(self, parts: list[bytes], origin: Origin, asked: _Asked) -> tuple[Release, str | None]:
-        """Check and store a release; run in a thread, one at a time."""
-        catalog, product, channel = self.catalog, origin.product, asked.channel
-        self._require(product)
-        state = catalog.channel(product, channel)
-        current = None if state is None else catalog.release(product, state.pointer.version)
-        policy = Policy(product, catalog.keys(product), allow_downgrade=asked.downgrade)
-        release = admit(parts, origin, policy, current)
-        if origin.version in catalog.store.releases(product):
-            before = catalog.release(product, origin.version)
-            if before.forms == release.forms:
-                release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
-        catalog.store.publish(release, parts, by=asked.who, rehearsal=asked.rehearsal)
-        pointer = Pointer(release.version, asked.percent, _salt())
-        expected = 0 if state is None else state.generation
-        catalog.store.point(product, channel, pointer, expected=expected, by=asked.who)
-        return release, None if current is None else current.version
-
     async def _move(
         self, product: str, channel: str, who: str, change: Callable[[Channel | None], Pointer], event: str
     ) -> dict[str, Any]:
         self._require(product)
         async with self._publishing:
             before = self.catalog.channel(product, channel)
-            pointer, expected = change(before), 0 if before is None else before.generation
+            expected = 0 if before is None else before.generation
+            pointer = await asyncio.to_thread(change, before)
             await asyncio.to_thread(
                 lambda: self.catalog.store.point(product, channel, pointer, expected=expected, by=who)
             )
@@ -363,8 +337,11 @@ def _rehearsal(value: str | None) -> str:
     return value
 
 
-def _salt() -> str:
-    return secrets.token_hex(8)
+def _consent(asked: Mapping[str, Any]) -> Consent:
+    for name in CONSENT:
+        if type(asked.get(name, False)) is not bool:
+            raise ConfigError(f"{name} is '{str(asked[name])[:32]}'", "use true or false")
+    return Consent(**{name: asked[name] for name in CONSENT if name in asked})
 
 
 def _as_json(release: Release) -> Any:

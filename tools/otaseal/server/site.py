@@ -24,9 +24,10 @@ from .catalog import Catalog
 from .connections import Connections, DeviceListener
 from .device_http import make_device_protocol
 from .door import Door, Mailboxes
+from .fleet import Seen
 from .housekeeping import House
 from .listener import Inspect, make_listener
-from .operator import Facts, Operators, Seen
+from .operator import Facts, Operators
 from .recorder import PendingDeliveries, Recorder
 from .sessions import SessionTable
 from .telemetry import CounterBoard, Event, Telemetry

@@ -1,0 +1,210 @@
+"""A real server refuses what would lock devices out, its client before it; with consent it does it, and says who."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import gzip_payload, manifest, signing
+from otaseal.errors import InputError
+from otaseal.lockout import Consent
+from otaseal.manifest import Claim
+from otaseal.public_keys import fingerprint, public_pem
+from otaseal.signing_header import embedded_key
+from otaseal.store import Store
+from support.command import process
+from support.images import Signer, build_image
+from support.servers import PRODUCT, Firmware, Running, as_device, get, operator, publish, talk
+
+BOARD = "nodemcuv2"
+PATH = f"/{PRODUCT}/firmware.bin.signed"
+
+
+def firmware(
+    seed: int,
+    key: rsa.RSAPrivateKey,
+    *carries: rsa.RSAPrivateKey,
+    counter: int | None = None,
+    library: bool = False,
+) -> Firmware:
+    """Return a build that `key` signed and that carries these keys; with a counter it has a manifest."""
+    claim = None if counter is None else Claim(PRODUCT, BOARD, str(seed), counter, 1_700_000_000)
+    content = b"".join(embedded_key(one.public_key()) for one in carries)
+    if library:
+        assert claim is not None
+        content += manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
+    raw = build_image(seed=seed, code_size=20_000, embedded=content)
+    return Firmware(raw, signing.sign_firmware(raw, Signer(key), embeds_key=False, claim=claim))
+
+
+def seen(server: Running, running: Firmware, *numbers: int) -> None:
+    """Let devices ask that run this."""
+    for number in numbers:
+        request = as_device(PATH, running, f"5C:CF:7F:00:00:{number:02X}").replace(b"GET ", b"HEAD ", 1)
+        assert talk(server.world.context(), server.port, request).status in (200, 304, 403)
+
+
+def audit(server: Running) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
+    return [line for line in lines if line["event"] == "consent"]
+
+
+@pytest.fixture
+def next_key(server: Running, other_rsa_key: rsa.RSAPrivateKey) -> rsa.RSAPrivateKey:
+    """A second key of the product."""
+    Store.open(server.store).add_key(PRODUCT, "next", public_pem(other_rsa_key.public_key()))
+    return other_rsa_key
+
+
+def test_a_key_that_devices_do_not_have(server: Running, next_key: rsa.RSAPrivateKey) -> None:
+    old = server.world.key
+    one, bridge, after = firmware(1, old, old), firmware(2, old, next_key), firmware(3, next_key, next_key)
+    publish(server, "1.0", one.signed)
+    seen(server, one, 1, 2, 3)
+    with pytest.raises(InputError, match=r"^3 device\(s\) seen run firmware without the key") as caught:
+        publish(server, "3.0", after.signed)
+    assert "bridge release" in caught.value.hint
+    publish(server, "2.0", bridge.signed)
+    seen(server, bridge, 1, 2)
+    with pytest.raises(InputError, match=r"^1 device\(s\)"):
+        publish(server, "3.0", after.signed)
+    seen(server, bridge, 3)
+    publish(server, "3.0", after.signed)
+    seen(server, after, 1, 2, 3)
+    for version in ("1.0", "2.0"):
+        with pytest.raises(InputError, match=r"the server refuses: 3 device\(s\) seen run firmware without the key"):
+            operator(server).post("/v1/products/blink/channels/stable/promote", {"version": version})
+    assert audit(server) == []
+    answer = operator(server).post(
+        "/v1/products/blink/channels/stable/promote", {"version": "2.0", "strand_devices": True}
+    )
+    assert answer["channel"]["version"] == "2.0"
+    (line,) = audit(server)
+    assert (line["version"], line["stranded_devices"], line["by"]) == ("2.0", 3, "token:tests")
+    assert "raised_counter" not in line
+
+
+def test_the_server_decides_whatever_its_client_thinks(server: Running, next_key: rsa.RSAPrivateKey) -> None:
+    old = server.world.key
+    one = firmware(1, old, old, counter=0)
+    publish(server, "1.0", one.signed)
+    seen(server, one, 1)
+
+    def put(body: bytes, query: str) -> tuple[int, str]:
+        head = get(
+            f"/v1/products/blink/releases/2.0?created=2030-01-01T00:00:00Z&{query}",
+            f"Authorization: Bearer {server.token}",
+            f"Content-Length: {len(body)}",
+            method="PUT",
+        )
+        reply = talk(server.world.context(), server.operators, head + body)
+        return reply.status, json.loads(reply.body).get("error", "")
+
+    status, error = put(firmware(2, next_key, next_key, counter=0).signed, "raise_counter=1")
+    assert (status, "1 device(s) seen run firmware without the key" in error) == (422, True)
+    status, error = put(firmware(2, old, old, counter=1).signed, "strand_devices=1")
+    assert (status, "the security counter rises from 0 to 1" in error) == (422, True)
+    foreign = Claim("blank", BOARD, "2", 0, 0)
+    raw = build_image(seed=2)
+    status, error = put(signing.sign_firmware(raw, Signer(old), embeds_key=False, claim=foreign), "")
+    assert (status, "the manifest is for another product than 'blink'" in error) == (422, True)
+    assert Store.open(server.store).releases(PRODUCT) == ("1.0",), "what is refused is not stored"
+    assert audit(server) == []
+    assert put(firmware(2, old, old, counter=1).signed, "raise_counter=1") == (200, "")
+    assert [line["raised_counter"] for line in audit(server)] == [[0, 1]]
+
+
+def test_a_counter_on_the_command_line(server: Running, tmp_path: Path) -> None:
+    """Deploy, raise, lower, roll back: what `otaseal` says to a person, and what it takes to go on."""
+    key = server.world.key
+    low, high = (firmware(n, key, key, counter=n, library=True) for n in (1, 2))
+    (tmp_path / "low.signed").write_bytes(low.signed)
+    (tmp_path / "high.signed").write_bytes(high.signed)
+    (tmp_path / "low again.signed").write_bytes(firmware(7, key, key, counter=1, library=True).signed)
+    where = ["--server", server.url, "--product", PRODUCT, "--ca", str(server.world.ca)]
+    token = {"OTASEAL_TOKEN": server.token}
+
+    def otaseal(*arguments: str) -> tuple[int, str, str]:
+        done = process(*arguments, *where, cwd=tmp_path, **token)
+        return done.code, done.out, done.err
+
+    deploy = ["--board", BOARD, "--version"]
+    assert otaseal("deploy", "low.signed", *deploy, "1.0")[0] == 0
+    seen(server, low, 1)
+    code, _, err = otaseal("deploy", "high.signed", *deploy, "2.0")
+    assert (code, "the security counter rises from 1 to 2" in err, "--raise-counter" in err) == (1, True, True)
+    assert otaseal("deploy", "high.signed", *deploy, "2.0", "--raise-counter")[0] == 0
+    code, _, err = otaseal("deploy", "low again.signed", *deploy, "3.0", "--allow-downgrade")
+    assert (code, "security counter 1 is below 2" in err) == (1, True)
+    assert "--allow-downgrade does not help" in err
+
+    code, out, _ = otaseal("rollback", "--json")
+    assert (code, json.loads(out)["channel"]["version"]) == (0, "1.0"), "nobody runs 2.0 yet: nobody is stranded"
+    code, _, err = otaseal("promote", "--version", "2.0")
+    assert (code, "rises from 1 to 2" in err) == (1, True)
+    assert otaseal("promote", "--version", "2.0", "--raise-counter")[0] == 0
+    seen(server, high, 1)
+    code, _, err = otaseal("rollback")
+    assert (code, "1 device(s) seen have the OtaSeal library and refuse '1.0'" in err) == (1, True)
+    assert otaseal("rollback", "--strand-devices")[0] == 0
+    agreed = [(line["version"], line.get("raised_counter"), line.get("stranded_devices")) for line in audit(server)]
+    assert agreed == [("2.0", [1, 2], None), ("2.0", [1, 2], None), ("1.0", None, 1)]
+
+
+def test_of_unknown_devices_there_is_a_warning(server: Running, next_key: rsa.RSAPrivateKey) -> None:
+    old = server.world.key
+    publish(server, "1.0", firmware(1, old, old).signed)
+    seen(server, firmware(9, old, old), 1, 2)
+    done = publish(server, "2.0", firmware(2, next_key, next_key).signed)
+    assert "warning: of 2 device(s) seen it is unknown" in "\n".join(done.lines())  # type: ignore[attr-defined]
+
+
+def test_records_of_the_format_before_are_read_and_stay(server: Running) -> None:
+    key = server.world.key
+    one = firmware(1, key, key)
+    publish(server, "1.0", one.signed)
+    path = server.store / "products" / PRODUCT / "releases" / "1.0.json"
+    record = json.loads(path.read_text())
+    assert (record.pop("format"), record.pop("security_counter"), record.pop("board_id")) == (2, None, None)
+    assert (record.pop("embedded_keys"), record.pop("library")) == ([fingerprint(key.public_key())], False)
+    old = json.dumps({"format": 1, **record}, indent=2, sort_keys=True) + "\n"
+    path.write_text(old)
+    store = Store.open(server.store)
+    release = store.release(PRODUCT, "1.0")
+    assert (release.embedded_keys, release.security_counter, release.library) == (None, None, False)
+    store.publish(release, [one.signed])
+    assert path.read_text() == old
+    publish(server, "2.0", firmware(2, key, key, counter=0).signed)
+
+
+def test_both_forms_of_a_build_with_a_manifest(server: Running) -> None:
+    """The server gives the gzip to who can take it, and to a plain client what the build made."""
+    key = server.world.key
+    claim = Claim(PRODUCT, BOARD, "2", 0, 1_700_000_000)
+    one = firmware(1, key, key)
+    publish(server, "1.0", one.signed)
+    raw = build_image(seed=2, code_size=20_000, embedded=bytes(60_000))
+    signed, packed = (
+        signing.sign_firmware(payload, Signer(key), embeds_key=False, claim=claim)
+        for payload in (raw, signing.compress(raw, "gzip"))
+    )
+    other = replace(claim, counter=1)
+    stranger = signing.sign_firmware(gzip_payload.compress(raw), Signer(key), embeds_key=False, claim=other)
+    with pytest.raises(InputError, match="not the raw and the gzip form of one build"):
+        publish(server, "2.0", signed, stranger)
+    publish(server, "2.0", signed, packed)
+    context = server.world.context()
+    assert talk(context, server.port, as_device(PATH, one)).body == packed
+    assert talk(context, server.port, get(PATH)).body == signed
+    assert manifest.find(gzip_payload.pad4(packed[: -4 - 256])) == manifest.find(signed[: -4 - 256])
+
+
+def test_with_consent_the_options_reach_the_server(server: Running) -> None:
+    key = server.world.key
+    publish(server, "1.0", firmware(1, key, key, counter=0).signed)
+    publish(server, "2.0", firmware(2, key, key, counter=3).signed, consent=Consent(raise_counter=True))
+    assert [line["raised_counter"] for line in audit(server)] == [[0, 3]]
