@@ -6,6 +6,7 @@ import hashlib
 import random
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -101,10 +102,16 @@ def _checksum(part: bytes) -> int:
 
 
 def crc(data: bytes) -> int:
-    """Return the core's CRC bit by bit: polynomial 0x04c11db7, start 0xffffffff, most significant bit first."""
-    value = 0xFFFFFFFF
+    """Return the core's CRC: polynomial 0x04c11db7, start 0xffffffff, most significant bit first."""
+    value, table = 0xFFFFFFFF, _crc_of_each_byte()
     for byte in data:
-        value ^= byte << 24
-        for _ in range(8):
-            value = (value << 1) ^ (0x104C11DB7 if value & 0x80000000 else 0)
+        value = (value << 8 & 0xFFFFFFFF) ^ table[value >> 24 ^ byte]
     return value
+
+
+@cache
+def _crc_of_each_byte() -> list[int]:
+    values = [byte << 24 for byte in range(256)]
+    for _ in range(8):
+        values = [value << 1 ^ (0x104C11DB7 if value & 0x80000000 else 0) for value in values]
+    return values

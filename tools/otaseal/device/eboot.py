@@ -40,6 +40,11 @@ class Restarted:
     reason: str = ""
     fact: str = ""
 
+    @property
+    def starts_new(self) -> bool:
+        """Whether what starts is what was copied: the first sector alone is the boot loader, not the application."""
+        return self.starts and self.written > APPLICATION
+
 
 def restart(flash: bytes, command: Command | None, core: str) -> Restarted:
     """Return the chip after a restart with eboot's `command`; raises ConfigError for an unknown core."""
@@ -169,7 +174,7 @@ def _started(flash: bytes, result: int, written: int, said: tuple[str, str] = ("
         reason = f"{said[0]}; {fault}" if said[0] else fault
         return Restarted(flash, result, written, False, False, reason, said[1] or "F8b")
     intact = _application_intact(flash)
-    if written and not intact and not said[0]:
+    if written > APPLICATION and not intact and not said[0]:
         said = "the application's own checksum does not hold, and eboot starts it all the same", "F8b"
     return Restarted(flash, result, written, True, intact, *said)
 
@@ -187,13 +192,14 @@ def _rom_fault(flash: bytes) -> str:
 
 
 def _application_fault(flash: bytes, written: int) -> str:
-    """Return why eboot does not get the application going, of which `written` bytes from 0 on are new (0: all old)."""
-    if flash[APPLICATION] != IMAGE_MAGIC:
-        return f"there is 0x{flash[APPLICATION]:02x} where the application's header has to be"
+    """Return why eboot does not get the application going, if `written` bytes from 0 on are new.
+
+    It loads the segments that the header counts, and never looks at the header's first byte.
+    """
     end = _segments_end(flash, APPLICATION)
     if end is None:
         return "the application's segments lead nowhere"
-    if written and written < (end + 16) // 16 * 16:
+    if APPLICATION < written < (end + 16) // 16 * 16:
         return f"the application is cut short: {written} bytes of {(end + 16) // 16 * 16}"
     return ""
 

@@ -37,6 +37,5 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
     if staged.fault:
         return Verdict(staged.error, False, False, False, True, staged.fault.reason, staged.fault.fact, staged.flash)
     after = eboot.restart(staged.flash, staged.command, setup.core)
-    boots = after.starts and after.written > 0
     reason = after.reason or "the signature holds; it covers neither version nor board"
-    return Verdict(0, True, boots, not after.starts, after.intact, reason, after.fact or "F11", after.flash)
+    return Verdict(0, True, after.starts_new, not after.starts, after.intact, reason, after.fact or "F11", after.flash)

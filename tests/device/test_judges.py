@@ -1,0 +1,113 @@
+"""The virtual device against judges in C on libbearssl and zlib, which share no line with it: one verdict for a case.
+
+The model that the signing side has of the core, `stock_core`, is asked, too, as far as it speaks.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from otaseal import stock_core
+from otaseal.device import eboot, updater
+from otaseal.device.flash import LAYOUTS, configured_size, flash_mode, sketch_size
+from otaseal.device.updater import Setup
+from otaseal.esp8266 import FlashMode
+from support import broken_images, peers
+from support.broken_images import Case
+
+pytestmark = pytest.mark.proof
+
+CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
+SHARE = 400 if os.environ.get("OTASEAL_THOROUGH") else 20
+LAYOUT = LAYOUTS["512k64"]
+SPKI = b"-----BEGIN PUBLIC KEY-----"
+FACTS = {"F1", "F2", "F3", "F5", "F7", "F8", "F8b", "F8c", "F9", "F10", "F11", "F29"}
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    found = broken_images.cases(SHARE)
+    assert len(found) >= 300
+    assert {case.fact for case in found} >= FACTS
+    return found
+
+
+def updater_c_says(core: str, cases: list[Case], folder: Path) -> list[str]:
+    program = peers.compiled("updater.c", "libbearssl-dev and zlib1g-dev", "bearssl", "z")
+    lines = []
+    for index, case in enumerate(cases):
+        chip, key, body = (folder / f"{index}.{kind}" for kind in ("flash", "key", "body"))
+        chip.write_bytes(case.flash)
+        key.write_bytes(case.key or b"")
+        body.write_bytes(case.data)
+        words = (core, key if case.key else "-", chip, LAYOUT.fs_start, LAYOUT.flash_size, case.declared, body)
+        lines.append(" ".join(map(str, words)))
+    done = subprocess.run([program], input="\n".join(lines), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == len(cases)
+    return said
+
+
+def device_says(core: str, case: Case) -> str:
+    """Return the virtual device's verdict in the words of updater.c."""
+    staged = updater.update(case.flash, case.data, Setup(core, LAYOUT, key=case.key), case.declared)
+    if staged.fault:
+        return f"error {staged.error}"
+    after = eboot.restart(staged.flash, staged.command, core)
+    word = "bricks" if not after.starts else "boots" if after.starts_new else "keeps"
+    return f"{word} {zlib.crc32(after.flash):08x}"
+
+
+def same(one: str, other: str) -> bool:
+    """Return whether two verdicts agree; "-" in place of a CRC is flash that nobody can foretell."""
+    return one == other or (one.endswith("-") and other.split()[0] == one.split()[0])
+
+
+def stock_core_says(core: str, case: Case) -> str | None:
+    """Return the verdict of the model that the signing side has; None where it does not speak (F29, odd chips)."""
+    if case.said is not None or flash_mode(case.flash) > max(FlashMode):
+        return None
+    if configured_size(case.flash) > LAYOUT.flash_size or not (case.key or SPKI).startswith(SPKI):
+        return None
+    key = load_pem_public_key(case.key) if case.key else None
+    if not isinstance(key, rsa.RSAPublicKey | None):
+        return None
+    mode, size = FlashMode(flash_mode(case.flash)), sketch_size(case.flash)
+    device = stock_core.StockDevice(core, key, mode, LAYOUT.flash_size, size, LAYOUT.fs_start)
+    outcome = stock_core.judge(case.data, device)
+    if not outcome.accepted:
+        return f"error {outcome.error}"
+    return "boots" if outcome.boots else "bricks" if outcome.bricks else "keeps"
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_updates(core: str, cases: list[Case], tmp_path: Path) -> None:
+    judged = updater_c_says(core, cases, tmp_path)
+    pairs = [(case.name, said, device_says(core, case)) for case, said in zip(cases, judged, strict=True)]
+    assert [pair for pair in pairs if not same(*pair[1:])] == []
+    kinds = Counter(said.split()[0] for said in judged)
+    assert kinds["boots"] > 100
+    assert kinds["error"] > 100
+    assert kinds["bricks"] > 20
+    assert kinds["keeps"] > 5
+    if core in stock_core.CORES:
+        hold_the_model_to(core, cases, judged)
+
+
+def hold_the_model_to(core: str, cases: list[Case], judged: list[str]) -> None:
+    """The signing side's model agrees, or fears the worst: what does not parse is a brick, whatever was copied."""
+    answers = [(case.name, said, stock_core_says(core, case)) for case, said in zip(cases, judged, strict=True)]
+    spoken = [(name, said, model) for name, said, model in answers if model is not None]
+    assert len(spoken) > 300
+    differs = [(name, said, model) for name, said, model in spoken if model not in (said, said.split()[0])]
+    assert [one for one in differs if one[2] != "bricks" or one[1].startswith("error")] == []
+    assert len(differs) < len(spoken) // 20
