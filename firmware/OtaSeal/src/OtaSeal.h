@@ -12,9 +12,7 @@
 #include <Arduino.h>
 
 #include <CertStoreBearSSL.h>
-#include <ESP8266HTTPClient.h>
 #include <ESP8266WiFi.h>
-#include <WiFiClientSecure.h>
 
 #include <memory>
 
@@ -26,6 +24,7 @@
 #include "otaseal/errors.h"
 #include "otaseal/gate.h"
 #include "otaseal/journal.h"
+#include "otaseal/request.h"
 #include "otaseal/schedule.h"
 
 class OtaSeal {
@@ -87,6 +86,7 @@ class OtaSeal {
 
   void probe();
   void pollFirmware();
+  Error fetch(bool &installed, int &detail);
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);
   Error download(int &detail, uint32_t &size);
@@ -96,6 +96,7 @@ class OtaSeal {
 
   bool path(const char *file, char *text, size_t size) const;
   bool configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store);
+  bool open(otaseal::Request &request, const char *file);
   void addHeaders(HTTPClient &http);
   Error classify(BearSSL::WiFiClientSecure &client, int code, int &detail);
 

@@ -1,7 +1,6 @@
 // Talking to the server: how a connection is set up, what a request says, and what went wrong with it.
 #include <OtaSeal.h>
 
-#include <ESP8266HTTPClient.h>
 #include <ESP8266httpUpdate.h>
 
 #include "buffers.h"
@@ -16,6 +15,12 @@ class Fetcher final : public ESP8266HTTPUpdate {
  public:
   using ESP8266HTTPUpdate::handleUpdate;
 };
+
+Request::Request() = default;
+Request::~Request() {
+  http.end();
+  client.stop();  // keeps the session
+}
 
 bool OtaSeal::path(const char *file, char *text, size_t size) const {
   const int length = _channel != nullptr ? snprintf_P(text, size, PSTR("/%s/%s/%s"), _product, _channel, file)
@@ -50,6 +55,16 @@ void OtaSeal::addHeaders(HTTPClient &http) {
   http.addHeader(F("X-Otaseal-Counter"), String(_gate.identity().counter()));
   http.addHeader(F("X-Otaseal-Error"), String(static_cast<unsigned>(_error)));
   http.addHeader(F("X-Otaseal-Certs"), hex);
+}
+
+bool OtaSeal::open(Request &request, const char *file) {
+  char uri[PATH];
+  if (!configure(request.client, _store)) return false;
+  request.client.setSession(&_session);
+  path(file, uri, PATH);
+  request.http.begin(request.client, _server, _port, uri, true);
+  addHeaders(request.http);
+  return true;
 }
 
 // `code`: HTTPClient's (negative), the HTTP updater's (-100 and below) or the updater's (positive).
@@ -94,39 +109,31 @@ void OtaSeal::probe() {
 namespace {
 
 struct Download {
-  HTTPClient &http;
-  BearSSL::WiFiClientSecure &client;
+  Request &request;
   Gate &gate;
   const Record &record;
   bool refused;
 
   // The headers are here, no byte is in flash yet.
   void start() {
-    const String md5 = http.header("x-MD5");
+    const String md5 = request.http.header("x-MD5");
     uint8_t announced[16];
     parseMd5(md5.c_str(), announced);
     gate.announce(announced);
 #if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
     refused = record.exhaustedTransfer(md5.c_str());
-    if (refused) client.stop();  // the core then finds no connection, and gives up; before 3.1 it would crash
+    if (refused) request.client.stop();  // the core then finds no connection, and gives up; before 3.1 it would crash
 #endif
   }
 };
 
 }  // namespace
 
-void OtaSeal::pollFirmware() {
-  char uri[PATH];
-  BearSSL::WiFiClientSecure client;
-  int detail = 0;
-  _failed = true;
-  if (!configure(client, _store)) return finish(Result::Failed, Error::Memory, 0, true);
-  client.setSession(&_session);
-  HTTPClient http;
-  path("firmware.bin.signed", uri, PATH);
-  http.begin(client, _server, _port, uri, true);
-  addHeaders(http);
-  Download download = {http, client, _gate, _journal.record, false};
+// All that the request takes is free again when this returns.
+Error OtaSeal::fetch(bool &installed, int &detail) {
+  Request request;
+  if (!open(request, "firmware.bin.signed")) return Error::Memory;
+  Download download = {request, _gate, _journal.record, false};
   Fetcher fetcher;
   fetcher.rebootOnUpdate(false);
   fetcher.onStart([&download] { download.start(); });
@@ -135,29 +142,27 @@ void OtaSeal::pollFirmware() {
   }
   _gate.reset();
   _gate.watch(&_journal);
-  const HTTPUpdateResult outcome = fetcher.handleUpdate(http, String(FPSTR(_build.version)), false);
+  const HTTPUpdateResult outcome = fetcher.handleUpdate(request.http, String(FPSTR(_build.version)), false);
   _gate.watch(nullptr);
-  const Error error = outcome != HTTP_UPDATE_FAILED ? Error::None
-                      : download.refused            ? Error::Attempts
-                                                    : classify(client, fetcher.getLastError(), detail);
-  http.end();
-  client.stop();  // keeps the session
-  if (error == Error::None || error >= Error::Http) noteTime();
-  if (outcome == HTTP_UPDATE_OK) {
-    _failed = false;
-    finish(Result::Installed, error, 0, true);
-    if (_restart) ESP.restart();
-    return;
-  }
-  if (error != Error::None && error < Error::Http) {
-    _fragments = false;  // perhaps another server answers next time
-    return finish(Result::Failed, error, detail, true);
-  }
-  _step = Step::Certificates;
+  installed = outcome == HTTP_UPDATE_OK;
+  if (outcome != HTTP_UPDATE_FAILED) return Error::None;
+  return download.refused ? Error::Attempts : classify(request.client, fetcher.getLastError(), detail);
+}
+
+void OtaSeal::pollFirmware() {
+  int detail = 0;
+  bool installed = false;
+  const Error error = fetch(installed, detail);
   _failed = error != Error::None;
-  if (!_failed && _journal.record.attempts != 0) {
+  const bool talked = !_failed || error >= Error::Http;
+  if (talked) noteTime();
+  if (!talked) _fragments = false;  // perhaps another server answers next time
+  if (error == Error::None && !installed && _journal.record.attempts != 0) {
     _journal.record.attempts = 0;
     _journal.save();
   }
-  finish(_failed ? Result::Failed : Result::UpToDate, error, detail, false);
+  const bool last = installed || !talked;
+  if (!last) _step = Step::Certificates;
+  finish(installed ? Result::Installed : _failed ? Result::Failed : Result::UpToDate, error, detail, last);
+  if (installed && _restart) ESP.restart();
 }

@@ -4,8 +4,6 @@
 // with it; and the server would still be trusted with it. Up to the rename the old archive is in use.
 #include <OtaSeal.h>
 
-#include <ESP8266HTTPClient.h>
-
 #include "files.h"
 #include "inspect.h"
 
@@ -48,28 +46,21 @@ Error OtaSeal::renewCertificates(int &detail, bool &renewed) {
 
 // Writes what the server offers to a file of its own; `size` stays 0 if that is nothing new.
 Error OtaSeal::download(int &detail, uint32_t &size) {
-  char uri[PATH];
-  BearSSL::WiFiClientSecure client;
-  if (!configure(client, _store)) return Error::Memory;
-  client.setSession(&_session);
-  HTTPClient http;
-  path("certs.ar.signed", uri, PATH);
-  http.begin(client, _server, _port, uri, true);
+  Request request;
+  HTTPClient &http = request.http;
+  if (!open(request, "certs.ar.signed")) return Error::Memory;
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
-  addHeaders(http);
   const int code = http.GET();
   Error error = Error::None;
   if (code < 0) {
-    error = classify(client, code, detail);
+    error = classify(request.client, code, detail);
   } else if (code == HTTP_CODE_OK) {
     error = store(http, size);
   } else if (code != HTTP_CODE_NOT_MODIFIED && code != HTTP_CODE_NOT_FOUND) {
     detail = code;
     error = Error::Http;
   }
-  http.end();
-  client.stop();
   return error;
 }
 
@@ -133,11 +124,9 @@ Error OtaSeal::tryCertificates(int &detail) {
   if (trial.initCertStore(files::system(), files::CERTIFICATES_NEW_INDEX, files::CERTIFICATES_NEW) <= 0) {
     return Error::ArchiveStructure;
   }
-  BearSSL::WiFiClientSecure client;
-  if (!configure(client, trial)) return Error::Memory;
-  const bool trusted = client.connect(_server, _port);
-  Error error = Error::None;
-  if (!trusted) error = classify(client, HTTPC_ERROR_CONNECTION_FAILED, detail);
-  client.stop();
-  return error < Error::Tls || error >= Error::Http ? error : Error::ArchiveLockout;
+  Request request;  // of which only the connection is used
+  if (!configure(request.client, trial)) return Error::Memory;
+  if (request.client.connect(_server, _port)) return Error::None;
+  const Error error = classify(request.client, HTTPC_ERROR_CONNECTION_FAILED, detail);
+  return error < Error::Tls ? error : Error::ArchiveLockout;
 }

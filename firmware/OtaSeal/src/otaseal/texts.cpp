@@ -1,42 +1,46 @@
-// What the errors are called where somebody reads them: on a serial console.
+// What the errors are called where somebody reads them: on a serial console. One text in flash, each behind its number:
+// a table of pointers would lie in RAM.
 #include <OtaSeal.h>
 
+static const char TEXTS[] PROGMEM =
+    "\1" "server, port or product is wrong\0"
+    "\2" "no LittleFS\0"
+    "\3" "no /certs.ar\0"
+    "\4" "/certs.ar is damaged\0"
+    "\5" "client certificate is damaged\0"
+    "\12" "not enough memory\0"
+    "\13" "no connection\0"
+    "\14" "TLS failed\0"
+    "\15" "certificate for another server\0"
+    "\16" "certificate or clock out of date\0"
+    "\17" "unknown authority\0"
+    "\24" "bad answer\0"
+    "\25" "not found\0"
+    "\26" "forbidden\0"
+    "\27" "unauthorized\0"
+    "\30" "answer without a length\0"
+    "\31" "answer too short\0"
+    "\32" "not enough space\0"
+    "\33" "not firmware\0"
+    "\34" "flash failed\0"
+    "\36" "bad signature\0"
+    "\37" "no manifest\0"
+    "\40" "unknown manifest\0"
+    "\41" "wrong kind\0"
+    "\42" "other product\0"
+    "\43" "other board\0"
+    "\44" "lower security counter\0"
+    "\45" "tried too often\0"
+    "\50" "certificates: bad size\0"
+    "\51" "certificates: unusable\0"
+    "\52" "certificates: older\0"
+    "\53" "certificates: would lock out\0"
+    "\54" "certificates: not written\0";
+
 const __FlashStringHelper *OtaSeal::errorText(Error error) {
-  switch (error) {
-    case Error::None: return F("no error");
-    case Error::Setup: return F("server, port or product is wrong");
-    case Error::FileSystem: return F("no LittleFS");
-    case Error::NoCertificates: return F("no /certs.ar");
-    case Error::BadCertificates: return F("/certs.ar is damaged");
-    case Error::ClientCertificate: return F("client certificate is damaged");
-    case Error::Memory: return F("not enough memory");
-    case Error::Connect: return F("no connection");
-    case Error::Tls: return F("TLS failed");
-    case Error::ServerName: return F("certificate for another server");
-    case Error::CertificateTime: return F("certificate or clock out of date");
-    case Error::Untrusted: return F("unknown authority");
-    case Error::Http: return F("bad answer");
-    case Error::NotFound: return F("not found");
-    case Error::Forbidden: return F("forbidden");
-    case Error::Unauthorized: return F("unauthorized");
-    case Error::NoLength: return F("answer without a length");
-    case Error::Truncated: return F("answer too short");
-    case Error::Space: return F("not enough space");
-    case Error::NotFirmware: return F("not firmware");
-    case Error::Flash: return F("flash failed");
-    case Error::Signature: return F("bad signature");
-    case Error::NoManifest: return F("no manifest");
-    case Error::Format: return F("unknown manifest");
-    case Error::Kind: return F("wrong kind");
-    case Error::Product: return F("other product");
-    case Error::Board: return F("other board");
-    case Error::Counter: return F("lower security counter");
-    case Error::Attempts: return F("tried too often");
-    case Error::ArchiveSize: return F("certificates: bad size");
-    case Error::ArchiveStructure: return F("certificates: unusable");
-    case Error::ArchiveOlder: return F("certificates: older");
-    case Error::ArchiveLockout: return F("certificates: would lock out");
-    case Error::ArchiveWrite: return F("certificates: not written");
+  const char *at = TEXTS;
+  for (const char *end = TEXTS + sizeof TEXTS - 1; at < end; at += strlen_P(at) + 1) {
+    if (pgm_read_byte(at) == static_cast<uint8_t>(error)) return FPSTR(at + 1);
   }
-  return F("unknown");
+  return F("no error");
 }
