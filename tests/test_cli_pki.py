@@ -25,7 +25,7 @@ from support.terminal import Terminal
 __all__ = ["otaseal"]
 
 NOW = datetime.now(timezone.utc)
-LONG_AGO = NOW - timedelta(days=300)
+LONG_AGO = NOW - timedelta(days=270)
 PASSPHRASE = b"correct horse"
 
 
@@ -36,7 +36,7 @@ def openssl(*arguments: str | Path, cwd: Path | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store, locked, with a server and an operator of 300 days ago."""
+    """A store, locked, with a server and an operator of 270 days ago."""
     made = Store.create(tmp_path_factory.mktemp("pki") / "blink", "blink", NOW - timedelta(days=410), PASSPHRASE)
     made.issue_server("main", ["192.0.2.7", "update.local"], now=LONG_AGO)
     made.issue_operator("alice", now=LONG_AGO)

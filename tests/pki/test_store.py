@@ -131,7 +131,7 @@ def test_renewal_keeps_key_and_names(made: Store) -> None:
 def test_when_renewal_is_due(made: Store) -> None:
     folder = made.issue_server("main", NAMES, now=NOW, key=KeyType.P_256)
     der = parse_certificates((folder / "chain.pem").read_bytes())[0].der
-    early, late = NOW + timedelta(days=398 * 2 / 3 - 2), NOW + timedelta(days=398 * 2 / 3)
+    early, late = NOW + timedelta(days=366 * 2 / 3 - 2), NOW + timedelta(days=366 * 2 / 3)
     assert (renewal_due(der, early), renewal_due(der, late)) == (False, True)
     assert made.due(early) == ()
     assert [one.name for one in made.due(late)] == ["main"]

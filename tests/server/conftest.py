@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -21,7 +22,7 @@ def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
     """Return what starts a server with these options; all are ended after the test, and none may have crashed."""
     started: list[Running] = []
 
-    def begin(*options: str | Path, store: str = "store", **others: Path) -> Running:
+    def begin(*options: str | Path, store: str = "store", **others: Any) -> Running:
         started.append(start(world, tmp_path / store, *options, **others))
         return started[-1]
 

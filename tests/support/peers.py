@@ -18,7 +18,7 @@ def require(name: str, present: bool, package: str) -> None:
     """Skip the test, or fail it where peers are required, unless the peer `name` is `present`."""
     if present:
         return
-    message = f"PEER MISSING: {name} (Debian package {package})"
+    message = f"PEER MISSING: {name} (package {package})"
     if os.environ.get("OTASEAL_REQUIRE_PEERS"):
         pytest.fail(message)
     pytest.skip(message)

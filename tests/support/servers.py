@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -110,7 +110,13 @@ class Running:
         return self.log.read_text().splitlines()
 
 
-def start(world: World, store: Path, *options: str | Path, chain: Path | None = None) -> Running:
+def start(
+    world: World,
+    store: Path,
+    *options: str | Path,
+    chain: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Running:
     """Start a server for the store on free ports, and return when it says that it is ready."""
     log = store.with_name(store.name + ".log")
     command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
@@ -122,7 +128,7 @@ def start(world: World, store: Path, *options: str | Path, chain: Path | None = 
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
         )
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .chain import Certificate
-from .profile import MIN_SUBJECT_BYTES, SERVER_DAYS
+from .profile import MIN_SUBJECT_BYTES
 from .rules import key_name
 
 __all__ = ["ADVICE", "Advice", "Chain"]
+
+LONGEST_DAYS = 398  # what browsers and Apple's stack take at most, the first and the last day included
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _root_sent(chain: Chain) -> list[str]:
 def _long_life(chain: Chain) -> list[str]:
     leaf = chain.sent[0].x509
     days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days
-    return [f"the server's certificate is valid for {days} days"] if days > SERVER_DAYS else []
+    return [f"the server's certificate is valid for {days} days"] if days > LONGEST_DAYS else []
 
 
 def _anchor_is_server(chain: Chain) -> list[str]:
@@ -96,6 +98,6 @@ ADVICE = (
     Advice("weak-hash", "F26", _weak_hash, "sign with SHA-256", dangerous=True),
     Advice("dear-key", "F27d", _dear_key, "RSA-2048 or P-256, for the server and above it"),
     Advice("root-sent", "F27b", _root_sent, "leave it out: whoever trusts it has it"),
-    Advice("long-life", "F27b", _long_life, f"browsers and Apple's stack take {SERVER_DAYS} days at most"),
+    Advice("long-life", "F27b", _long_life, f"browsers and Apple's stack take {LONGEST_DAYS} days at most"),
     Advice("anchor-is-server", "F18c", _anchor_is_server, "trust a CA: this one cannot be renewed without the devices"),
 )

@@ -138,7 +138,7 @@ class Authority:
     def issue_server(
         self, names: list[str], *, now: datetime, key: KeyType | PrivateKey = DEFAULT_SERVER_KEY
     ) -> Issued:
-        """Return a server certificate for `names` (host names and addresses), valid for at most 398 days.
+        """Return a server certificate for `names` (host names and addresses), valid for at most 366 days.
 
         Raises ConfigError when this is not a server authority or a name cannot be one.
         """

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 ROOT_DAYS = 25 * 365 + 6  # longer than any device in the field; a root is rotated by shipping two, not by renewal
-SERVER_DAYS = 398  # what browsers and Apple's stack take at most, the first and the last day included
+SERVER_DAYS = 366  # Mozilla's intermediate profile; browsers and Apple's stack would take 398
 OPERATOR_DAYS = 398
 BACKDATED = timedelta(days=1)  # clocks that run slow, and time zones taken for UTC
 MIN_SUBJECT_BYTES = 32  # F18: the device copies 32 bytes out of the encoded subject, whatever its size
