@@ -17,16 +17,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from otaseal import stock_core
 from otaseal.device import eboot, updater
+from otaseal.device.certstore import CertStore
 from otaseal.device.flash import LAYOUTS, configured_size, flash_mode, sketch_size
 from otaseal.device.updater import Setup
+from otaseal.device.x509 import validate
 from otaseal.esp8266 import FlashMode
-from support import broken_images, peers
+from support import broken_archives, broken_images, peers
+from support.broken_archives import Case as ArchiveCase
 from support.broken_images import Case
+from support.cas import NOW
 
 pytestmark = pytest.mark.proof
 
 CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
-SHARE = 400 if os.environ.get("OTASEAL_THOROUGH") else 20
+THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
+SHARE = 400 if THOROUGH else 20
 LAYOUT = LAYOUTS["512k64"]
 SPKI = b"-----BEGIN PUBLIC KEY-----"
 FACTS = {"F1", "F2", "F3", "F5", "F7", "F8", "F8b", "F8c", "F9", "F10", "F11", "F29"}
@@ -111,3 +116,51 @@ def hold_the_model_to(core: str, cases: list[Case], judged: list[str]) -> None:
     differs = [(name, said, model) for name, said, model in spoken if model not in (said, said.split()[0])]
     assert [one for one in differs if one[2] != "bricks" or one[1].startswith("error")] == []
     assert len(differs) < len(spoken) // 20
+
+
+def certstore_c_says(cases: list[ArchiveCase], folder: Path) -> list[list[str]]:
+    program = peers.compiled("certstore.c", "libbearssl-dev", "bearssl")
+    lines = []
+    for index, case in enumerate(cases):
+        (folder / f"{index}.ar").write_bytes(case.archive)
+        for place, der in enumerate(case.chain):
+            (folder / f"{index}.{place}").write_bytes(der)
+        shown = [f"{index}.{place}" for place in range(len(case.chain))]
+        lines.append(" ".join([f"{index}.ar", str(int(NOW.timestamp())), *shown]))
+    done = subprocess.run(
+        [program, "-"], cwd=folder, input="\n".join(lines), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answers = done.stdout.split("end\n")[:-1]
+    assert len(answers) == len(cases)
+    return [answer.splitlines() for answer in answers]
+
+
+def store_says(case: ArchiveCase) -> list[str]:
+    """Return the virtual device's verdicts in the words of certstore.c, without the keys' hashes."""
+    store = CertStore.load(case.archive)
+    hashes = [entry.decoded.name_hash for entry in store.entries]
+    lines = [f"count {store.count}"]
+    for index, entry in enumerate(store.entries):
+        first = hashes.index(entry.decoded.name_hash)
+        lines.append(f"member {index} {entry.verdict} {first} {entry.decoded.name_hash.hex()}")
+    found = validate(case.chain, store, None, NOW)
+    end = f"crash {found.crash.split()[1]}" if found.crash else f"error {found.error}" if found.error else "ok"
+    return [*lines, f"chain {end}"]
+
+
+def test_archives(tmp_path: Path) -> None:
+    cases = broken_archives.cases(SHARE, THOROUGH)
+    assert len(cases) >= 300
+    assert {case.fact for case in cases} >= {"F16", "F17", "F18", "F18b", "F18c", "F19", "F20"}
+    judged = certstore_c_says(cases, tmp_path)
+    differs = []
+    for case, lines in zip(cases, judged, strict=True):
+        said = [line.rpartition(" ")[0] if line.startswith("member") else line for line in lines]
+        if said != store_says(case):
+            differs.append((case.name, said, store_says(case)))
+    assert differs == []
+    ends = Counter(" ".join(lines[-1].split()[1:2]) for lines in judged)
+    assert min(ends["ok"], ends["error"], ends["crash"]) > 30
+    kinds = Counter(line.split()[2] for lines in judged for line in lines if line.startswith("member"))
+    assert min(kinds[one] for one in ("anchor", "pin", "overflow", "crash", "dead")) > 5

@@ -2,6 +2,7 @@
  * What the device's CertStore makes of an archive, on the same X.509 code that the device runs.
  *
  *   certstore <archive> [<seconds since 1970> <leaf.der> <intermediate.der>...]
+ *   certstore - < LINES        the same for each line of arguments, and a line "end" behind each answer
  *
  * Prints "count <n>" (what initCertStore returns), one line a member that gets indexed,
  *
@@ -107,9 +108,10 @@ static size_t element_length(struct bytes der)
 	return 2 + count + length;
 }
 
+/* Nothing is left of what ends too early: the engine finds out for itself, and asks for no anchor then. */
 static struct bytes skip(struct bytes der, size_t count)
 {
-	if (count > der.length) fail("the chain has a certificate that ends too early");
+	if (count > der.length) count = der.length;
 	der.data += count;
 	der.length -= count;
 	return der;
@@ -125,7 +127,7 @@ static struct bytes skip_element(struct bytes der)
 	unsigned char tag;
 	size_t length;
 
-	if (der.length == 0) fail("the chain has a certificate without an issuer");
+	if (der.length == 0) return der;
 	tag = der.data[0];
 	der.data[0] = 0x30; /* element_length knows one tag */
 	length = element_length(der);
@@ -133,7 +135,7 @@ static struct bytes skip_element(struct bytes der)
 	return skip(der, length);
 }
 
-/* The issuer of a certificate of the chain; Debian's decoder hands out the subject only. */
+/* The issuer of a certificate of the chain, empty where it has none; Debian's decoder hands out the subject only. */
 static struct bytes issuer_of(struct bytes der)
 {
 	der = skip(der, header_length(der)); /* the certificate */
@@ -141,8 +143,7 @@ static struct bytes issuer_of(struct bytes der)
 	if (der.length > 0 && der.data[0] == 0xA0) der = skip_element(der); /* version */
 	der = skip_element(der); /* serial number */
 	der = skip_element(der); /* algorithm */
-	if (element_length(der) > der.length) fail("the chain has a certificate without an issuer");
-	der.length = element_length(der);
+	der.length = element_length(der) > der.length ? 0 : element_length(der);
 	return der;
 }
 
@@ -296,6 +297,7 @@ static void validate(long seconds, char **paths, int count)
 	int i;
 
 	if (count > MAX_CHAIN) fail("the chain is too long");
+	memset(anchors, 0, sizeof anchors);
 	start_engine(engine, anchors, seconds);
 	for (i = 0; i < count; i++) {
 		struct bytes der = read_file(paths[i]);
@@ -319,11 +321,33 @@ static void validate(long seconds, char **paths, int count)
 	else printf("chain error %u\n", error);
 }
 
+static void judge_archive(int count, char **words)
+{
+	if (count == 0 || count == 2) fail("usage: certstore archive [seconds leaf.der intermediate.der...]");
+	member_count = 0;
+	index_archive(read_file(words[0]));
+	print_members();
+	if (count > 2) validate(atol(words[1]), words + 2, count - 2);
+}
+
+/* What is allocated for one line stays: a line is a few archives' worth of memory, and the process ends soon. */
+static void judge_each_line(void)
+{
+	static char line[8192];
+	char *words[MAX_CHAIN + 3];
+	int count;
+
+	while (fgets(line, sizeof line, stdin) != NULL) {
+		for (count = 0, words[0] = strtok(line, " \n"); words[count] != NULL; words[count] = strtok(NULL, " \n"))
+			if (++count > MAX_CHAIN + 2) fail("the chain is too long");
+		judge_archive(count, words);
+		printf("end\n");
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (argc < 2 || argc == 3) fail("usage: certstore archive [seconds leaf.der intermediate.der...]");
-	index_archive(read_file(argv[1]));
-	print_members();
-	if (argc > 3) validate(atol(argv[2]), argv + 3, argc - 3);
+	if (argc == 2 && strcmp(argv[1], "-") == 0) judge_each_line();
+	else judge_archive(argc - 1, argv + 1);
 	return 0;
 }

@@ -7,7 +7,7 @@ Dates, usage and constraints of an anchor are never looked at (F20).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from .public_key import PublicKey, looks_like_der, read_key
 __all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "Decoded", "Found", "Trust", "decode", "skip_head"]
 
 BASIC_CONSTRAINTS = bytes.fromhex("551d13")
+OCTET_STRING = 0x04
 NO_LIMIT = 0xFFFFFF  # BearSSL's decoder is told no length
 
 
@@ -130,43 +131,40 @@ def skip_head(signed: Reader) -> None:
 
 
 def _is_ca(signed: Reader) -> bool:
-    extensions = open_extensions(signed)
     is_ca = False
-    while extensions is not None and extensions.left:
-        oid, _, value = next_extension(extensions)
+    for oid, _, value in each_extension(signed):
         if oid == BASIC_CONSTRAINTS:
             constraints = value.sequence()
-            if constraints.tag_or_end()[0] == BOOLEAN:
-                is_ca = constraints.boolean()
+            tag = constraints.tag_or_end()
+            if tag[0] == BOOLEAN:
+                is_ca = constraints.boolean(tag)
             value.close()
     return is_ca
 
 
-def open_extensions(signed: Reader) -> Reader | None:
-    """Return a reader of the extensions, None where the certificate has none; unique ids are skipped."""
+def each_extension(signed: Reader) -> Iterator[tuple[bytes, bool, Reader]]:
+    """Give each extension, if there are any: object identifier, whether it is critical, and a reader of its value.
+
+    What encloses a value is closed after the value was looked at: the first error counts. Unique ids are skipped.
+    """
     tag = signed.tag_or_end()
     for unique_id in (CONTEXT + 1, CONTEXT + 2):
         if tag[0] == unique_id:
             signed.open()
             tag = signed.tag_or_end()
     if tag[0] == END:
-        return None
+        return
     check(tag, CONTEXT + 3, constructed=True)
     wrapped = signed.open()
     extensions = wrapped.sequence()
+    while extensions.left:
+        one = extensions.sequence()
+        oid = one.oid()
+        tag, critical = one.tag(), False
+        if tag[0] == BOOLEAN:
+            critical = one.boolean(tag)
+            tag = one.tag()
+        check(tag, OCTET_STRING, constructed=False)
+        yield oid, critical, one.open()
+        one.close()
     wrapped.close()
-    return extensions
-
-
-def next_extension(extensions: Reader) -> tuple[bytes, bool, Reader]:
-    """Read one extension: its object identifier, whether it is critical, and a reader of its value."""
-    one = extensions.sequence()
-    oid = one.oid()
-    tag, critical = one.tag(), False
-    if tag[0] == BOOLEAN:
-        critical = one.boolean()
-        tag = one.tag()
-    check(tag, 0x04, constructed=False)
-    value = one.open()
-    one.close()
-    return oid, critical, value

@@ -129,8 +129,9 @@ class Reader:
         value = self.expect(OID, constructed=False).rest()
         return value if len(value) <= MAX_OID else b""
 
-    def boolean(self) -> bool:
+    def boolean(self, tag: tuple[int, bool]) -> bool:
         """Read a BOOLEAN whose tag was read."""
+        check(tag, BOOLEAN, constructed=False)
         if self.length() != 1:
             fail(TlsError.X509_BAD_BOOLEAN)
         return self.byte() != 0

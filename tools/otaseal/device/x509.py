@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from .anchors import BASIC_CONSTRAINTS, Trust, next_extension, open_extensions, skip_head
+from .anchors import BASIC_CONSTRAINTS, Trust, each_extension, skip_head
 from .codes import TlsError
 from .der import BOOLEAN, END, INTEGER, DerError, Reader, check, fail
 from .names import alternative_matches, common_name_matches
@@ -186,9 +186,8 @@ class _Engine:
 
     def _extensions(self, part: Reader, index: int, matches: bool) -> tuple[bool, bool]:
         """Read the extensions; return whether basic constraints were there, and whether the name matches now."""
-        extensions, seen = open_extensions(part), False
-        while extensions is not None and extensions.left:
-            oid, critical, value = next_extension(extensions)
+        seen = False
+        for oid, critical, value in each_extension(part):
             if oid == KEY_USAGE:
                 self._key_usage(value, index)
             elif oid == BASIC_CONSTRAINTS and index:
@@ -256,7 +255,7 @@ def _hash_of_name(part: Reader) -> bytes:
 def _basic_constraints(value: Reader, index: int) -> None:
     constraints = value.sequence()
     tag = constraints.tag_or_end()
-    if tag[0] != BOOLEAN or not constraints.boolean():
+    if tag[0] != BOOLEAN or not constraints.boolean(tag):
         fail(TlsError.X509_NOT_CA)
     tag = constraints.tag_or_end()
     if tag[0] == INTEGER:
