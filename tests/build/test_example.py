@@ -1,4 +1,4 @@
-"""The example project builds as it is shipped: only the platform and the place of otaseal are other ones."""
+"""The example projects build as they are shipped: only the platform and the place of otaseal are other ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import image, manifest
 from otaseal.public_keys import public_pem
 from support import openssl
 from support.hooks import write_key
@@ -17,7 +18,7 @@ from support.pio import PLATFORM, Project
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "secure_ota"
+WITH_LIBRARY, BY_HAND = (ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand"))
 REAL_PLATFORM = "platform = espressif8266\n"
 MARKER = b"the key that this build compiles in"
 SIGNING_HEADER = f"""\
@@ -32,9 +33,22 @@ env.Prepend(CPPPATH=["$PROJECT_DIR/signing"])
 
 @pytest.fixture
 def example(tmp_path: Path, pio_core: Path) -> Project:
-    """Return a copy of the example on the development platform, with otaseal's hooks where they lie."""
-    made = Project(tmp_path / "secure ota", pio_core)
-    return made.adopt(EXAMPLE, {"../../extra_scripts/": f"{ROOT}/extra_scripts/"})
+    """Return a copy of the example without the library, with otaseal's hooks where they lie."""
+    return copy_of(BY_HAND, tmp_path / "secure ota", pio_core)
+
+
+@pytest.fixture
+def with_library(tmp_path: Path, pio_core: Path, rsa_key: rsa.RSAPrivateKey) -> Project:
+    """Return a copy of the example with the library, its key and authority in place."""
+    made = copy_of(WITH_LIBRARY, tmp_path / "with library", pio_core)
+    use_key(made, tmp_path / "keys" / "signing.key", rsa_key)
+    make_authority(made.path / "certs" / "ca.crt")
+    return made
+
+
+def copy_of(source: Path, path: Path, pio_core: Path) -> Project:
+    """Return a copy of an example on the development platform."""
+    return Project(path, pio_core).adopt(source, {"../../extra_scripts/": f"{ROOT}/extra_scripts/"})
 
 
 def change_ini(project: Project, old: str, new: str) -> None:
@@ -107,6 +121,31 @@ def test_as_shipped_it_signs_and_packs(example: Project, tmp_path: Path, rsa_key
     )
     assert len(members.stdout.split()) == 1
     assert example.build("littlefs.bin").stat().st_size == 1024000
+
+
+def test_with_the_library_it_says_what_it_is(with_library: Project, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    change_ini(with_library, "custom_otaseal_security_counter = 0", "custom_otaseal_security_counter = 7")
+    ini = with_library.path / "platformio.ini"
+    ini.write_text(ini.read_text() + "build_src_flags = -Wall -Wextra -Werror\ncustom_otaseal_version = 1.2.3\n")
+    with_library.run()
+    firmware = with_library.build("firmware.bin").read_bytes()
+    identity = manifest.identity(firmware)
+    assert identity is not None
+    assert identity.is_for("secure_ota", "nodemcuv2")
+    assert (identity.counter, identity.version) == (7, "1.2.3")
+    assert firmware.count(public_pem(rsa_key.public_key()).strip()) == 2, "the core's verifier has it, and the library"
+    signed = with_library.build("firmware.bin.signed").read_bytes()
+    assert signed.startswith(firmware)
+    assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / "openssl")
+    said = manifest.find(image.parse(signed).payload)
+    assert said is not None
+    assert (said.counter, said.version, said.product) == (7, "1.2.3", identity.product)
+
+
+def test_the_library_needs_a_product(with_library: Project) -> None:
+    change_ini(with_library, "custom_otaseal_product = secure_ota", "")
+    with_library.write("src/main.cpp", "#include <OtaSeal.h>\nvoid setup() {}\nvoid loop() {}\n")
+    assert "set custom_otaseal_product and custom_otaseal_signing_key" in with_library.run(check=False).output
 
 
 @pytest.mark.real_platform

@@ -27,7 +27,7 @@ from support.pio import PioError, Project, Run, core_dir
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / "build" / "demo"
-EXAMPLE = ROOT / "examples" / "secure_ota"
+EXAMPLE = ROOT / "examples" / "secure_ota_by_hand"
 BOARD = "nodemcuv2"
 KEY_IN_EXAMPLE = "~/.config/otaseal/keys/secure_ota/signing.key"
 FS_START, FS_END = 0x300000, 0x3FA000

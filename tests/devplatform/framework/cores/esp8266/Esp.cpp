@@ -18,6 +18,8 @@ bool EspClass::rtcUserMemoryWrite(uint32_t offset, uint32_t *data, size_t size) 
 void EspClass::deepSleep(uint64_t) { exit(0); }
 void EspClass::reset() { exit(0); }
 void EspClass::restart() { exit(0); }
+uint32_t EspClass::random() { return static_cast<uint32_t>(rand()); }
+bool EspClass::flashRead(uint32_t, uint8_t *, size_t) { return false; }
 uint32_t EspClass::getChipId() { return 0; }
 uint32_t EspClass::getFreeHeap() { return 40 * 1024; }
 uint32_t EspClass::getMaxFreeBlockSize() { return 32 * 1024; }

@@ -16,6 +16,8 @@ class EspClass {
   [[noreturn]] static void restart();
   static bool rtcUserMemoryRead(uint32_t offset, uint32_t *data, size_t size);
   static bool rtcUserMemoryWrite(uint32_t offset, uint32_t *data, size_t size);
+  static uint32_t random();
+  static bool flashRead(uint32_t address, uint8_t *data, size_t size);
   static uint32_t getChipId();
   static uint32_t getFreeHeap();
   static uint32_t getMaxFreeBlockSize();

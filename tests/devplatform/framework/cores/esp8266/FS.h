@@ -18,6 +18,7 @@ class File : public Stream {
   bool seek(uint32_t, SeekMode = SeekSet) { return false; }
   size_t position() const { return 0; }
   size_t size() const { return 0; }
+  bool truncate(uint32_t) { return false; }
   void close() {}
   operator bool() const { return false; }
   const char *name() const { return ""; }

@@ -33,6 +33,7 @@ class HTTPClient {
   String header(const char *) { return String(); }
   bool hasHeader(const char *) { return false; }
   int getSize() { return -1; }
+  WiFiClient *getStreamPtr() { return nullptr; }
   const String &getString() { return emptyString; }
   static String errorToString(int error);
 };

@@ -1,14 +1,8 @@
 // Keys, certificates and the update verifier. Nothing is parsed, and the verifier accepts nothing.
 #pragma once
 #include <Arduino.h>
+#include <bearssl/bearssl.h>
 
-#define BR_KEYTYPE_RSA 1
-#define BR_KEYTYPE_EC 2
-#define BR_KEYTYPE_KEYX 0x10
-#define BR_KEYTYPE_SIGN 0x20
-#define BR_TLS10 0x0301
-#define BR_TLS11 0x0302
-#define BR_TLS12 0x0303
 
 namespace BearSSL {
 
@@ -24,8 +18,10 @@ class PublicKey {
   bool parse(const uint8_t *der, size_t size);
   bool isRSA() const { return _size > 0; }
   bool isEC() const { return false; }
+  const br_rsa_public_key *getRSA() const { return &_rsa; }
 
  private:
+  br_rsa_public_key _rsa = {};
   const void *_key = nullptr;
   size_t _size = 0;
 };
@@ -35,6 +31,7 @@ class PrivateKey {
   PrivateKey() = default;
   PrivateKey(const char *pem) { parse(pem); }
   PrivateKey(const uint8_t *der, size_t size) { parse(der, size); }
+  PrivateKey(Stream &, size_t) {}
   PrivateKey(const PrivateKey &) = delete;
   PrivateKey &operator=(const PrivateKey &) = delete;
   bool parse(const char *pem);
@@ -48,6 +45,7 @@ class X509List {
   X509List() = default;
   X509List(const char *pem) { append(pem); }
   X509List(const uint8_t *der, size_t size) { append(der, size); }
+  X509List(Stream &, size_t) {}
   X509List(const X509List &) = delete;
   X509List &operator=(const X509List &) = delete;
   bool append(const char *pem);

@@ -3,7 +3,8 @@
 
 ESP8266HTTPUpdate ESPhttpUpdate;
 
-t_httpUpdate_return ESP8266HTTPUpdate::handle(HTTPClient &http, int command) {
+t_httpUpdate_return ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String &, bool filesystem) {
+  const int command = filesystem ? U_FS : U_FLASH;
   const int code = http.GET();
   if (code == HTTP_CODE_NOT_MODIFIED) return HTTP_UPDATE_NO_UPDATES;
   if (code == HTTP_CODE_OK && Update.begin(http.getSize(), command) && Update.end()) {
@@ -16,8 +17,12 @@ t_httpUpdate_return ESP8266HTTPUpdate::handle(HTTPClient &http, int command) {
   return HTTP_UPDATE_FAILED;
 }
 
-t_httpUpdate_return ESP8266HTTPUpdate::update(HTTPClient &http, const String &) { return handle(http, U_FLASH); }
-t_httpUpdate_return ESP8266HTTPUpdate::updateFS(HTTPClient &http, const String &) { return handle(http, U_FS); }
+t_httpUpdate_return ESP8266HTTPUpdate::update(HTTPClient &http, const String &version) {
+  return handleUpdate(http, version);
+}
+t_httpUpdate_return ESP8266HTTPUpdate::updateFS(HTTPClient &http, const String &version) {
+  return handleUpdate(http, version, true);
+}
 
 t_httpUpdate_return ESP8266HTTPUpdate::update(WiFiClient &client, const String &url, const String &version) {
   HTTPClient http;

@@ -49,8 +49,10 @@ class ESP8266HTTPUpdate {
   int getLastError() { return _error; }
   String getLastErrorString();
 
+ protected:
+  t_httpUpdate_return handleUpdate(HTTPClient &http, const String &version, bool filesystem = false);
+
  private:
-  t_httpUpdate_return handle(HTTPClient &http, int command);
 
   int _error = 0;
   bool _reboot = true;

@@ -1,0 +1,30 @@
+// What sketches and libraries call of BearSSL itself: declared as it has them, and on the host without any work.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define BR_KEYTYPE_RSA 1
+#define BR_KEYTYPE_EC 2
+#define BR_KEYTYPE_KEYX 0x10
+#define BR_KEYTYPE_SIGN 0x20
+#define BR_TLS10 0x0301
+#define BR_TLS11 0x0302
+#define BR_TLS12 0x0303
+#define BR_ERR_X509_EXPIRED 54
+#define BR_ERR_X509_BAD_SERVER_NAME 56
+#define BR_ERR_X509_NOT_TRUSTED 62
+
+typedef struct { unsigned char *n, *e; size_t nlen, elen; } br_rsa_public_key;
+typedef struct { int key_type; } br_x509_pkey;
+typedef struct { br_x509_pkey pkey; } br_x509_decoder_context;
+typedef struct { uint64_t count; } br_sha256_context;
+
+extern "C" {
+void br_sha256_init(br_sha256_context *context);
+void br_sha256_update(br_sha256_context *context, const void *data, size_t size);
+void br_sha256_out(const br_sha256_context *context, void *digest);
+void br_x509_decoder_init(br_x509_decoder_context *context, void (*subject)(void *, const void *, size_t), void *,
+                          void (*issuer)(void *, const void *, size_t), void *);
+void br_x509_decoder_push(br_x509_decoder_context *context, const void *data, size_t size);
+br_x509_pkey *br_x509_decoder_get_pkey(br_x509_decoder_context *context);
+}
