@@ -6,6 +6,7 @@
  *
  * KEY.der is a public key as SubjectPublicKeyInfo, FLASH_MODE the chip's own (0 to 3). Facts F1, F2, F7, F8.
  */
+#include "public_key.h"
 #include <bearssl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +15,6 @@
 
 enum { MAX_FILE = 16 << 20, MAX_SIGNATURE = 1024, CHUNK = 128, WORD = 4, MODE_OFFSET = 2 };
 
-static unsigned char key_bytes[8192];
 static br_rsa_public_key key;
 
 static void fail(const char *why)
@@ -36,57 +36,12 @@ static unsigned char *load(const char *path, size_t *size)
     return data;
 }
 
-/* Step into the DER element at *at, which must have this tag; return its content's length. */
-static size_t enter(const unsigned char **at, const unsigned char *end, int tag)
-{
-    const unsigned char *p = *at;
-    size_t length;
-    if (end - p < 2 || *p++ != tag)
-        fail("key is no SubjectPublicKeyInfo");
-    length = *p++;
-    if (length & 0x80) {
-        int count = length & 0x7f;
-        if (count > 2 || end - p < count)
-            fail("key is no SubjectPublicKeyInfo");
-        for (length = 0; count; count--)
-            length = length << 8 | *p++;
-    }
-    if ((size_t)(end - p) < length)
-        fail("key is cut short");
-    *at = p;
-    return length;
-}
-
-static unsigned char *integer(const unsigned char **at, const unsigned char *end, size_t *size)
-{
-    size_t length = enter(at, end, 0x02);
-    unsigned char *value = (unsigned char *)*at;
-    *at += length;
-    while (length && !*value) {
-        value++;
-        length--;
-    }
-    *size = length;
-    return value;
-}
-
 static void load_key(const char *path)
 {
-    size_t size, skip;
-    unsigned char *data = load(path, &size);
-    const unsigned char *at = key_bytes, *end = key_bytes + size;
-    if (size > sizeof key_bytes)
-        fail("key too large");
-    memcpy(key_bytes, data, size);
-    free(data);
-    enter(&at, end, 0x30);
-    skip = enter(&at, end, 0x30);
-    at += skip;
-    enter(&at, end, 0x03);
-    at++; /* unused bits of the bit string: none */
-    enter(&at, end, 0x30);
-    key.n = integer(&at, end, &key.nlen);
-    key.e = integer(&at, end, &key.elen);
+    size_t size;
+    unsigned char *der = load(path, &size); /* stays: the key points into it */
+    if (!read_rsa_key(der, size, &key))
+        fail("key is no SubjectPublicKeyInfo of an RSA key");
 }
 
 /* Hash the payload in chunks through one buffer; a chunk that is no multiple of a word is not read into it (F8). */
