@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otaseal.devices import LAST_SEEN_RESOLUTION, MAX_CLAIM, MAX_JOURNAL_BYTES, Devices, Sighting
+from otaseal.devices import LAST_SEEN_RESOLUTION, MAX_CLAIM, MAX_JOURNAL_BYTES, Device, Devices, Sighting
 from otaseal.errors import SystemFaultError
 from otaseal.rollout import Counts
 from support import peers
@@ -121,6 +122,51 @@ def test_the_same_again_soon_is_not_written(devices: Devices) -> None:
     assert devices.see(replace(FIRST, version="2"), 1000.0 + LAST_SEEN_RESOLUTION / 2).last_seen > 1000.0
     assert devices.see(FIRST, 1000.0 + 2 * LAST_SEEN_RESOLUTION).last_seen == 1000.0 + 2 * LAST_SEEN_RESOLUTION
     assert devices.see(FIRST, 5.0).last_seen == 5.0, "a clock that was set back"
+
+
+def test_what_was_heard_first_and_written_last_changes_nothing(devices: Devices) -> None:
+    devices.see(replace(FIRST, md5=NEW), 1000.0)
+    assert devices.see(FIRST, 999.9).md5 == NEW
+    assert devices.see(FIRST, 1000.1).md5 == OLD
+
+
+def test_the_state_in_a_word(devices: Devices) -> None:
+    def state(md5: str, now: float) -> str:
+        return devices.see(replace(FIRST, md5=md5), now).state
+
+    assert state(OLD, 1.0) == "seen"
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    assert state(OLD, 3.0) == "offered"
+    devices.deliver("blink", "mac:A", "2.0", 4.0)
+    found = devices.get("blink", "mac:A")
+    assert found is not None
+    assert found.state == "updating"
+    assert state(OLD, 5.0) == "stuck"
+    for now in (6.0, 7.0):
+        devices.deliver("blink", "mac:A", "2.0", now)
+    assert state(OLD, 8.0) == "looping"
+    assert state(NEW, 9.0) == "updated"
+
+
+def test_what_devices_with_the_library_say_is_kept(devices: Devices) -> None:
+    said = replace(FIRST, counter=2**32 - 1, error=12, certs="a" * 64)
+    seen = devices.see(said, 1.0)
+    assert (seen.counter, seen.error, seen.certs) == (2**32 - 1, 12, "a" * 64)
+    assert devices.get("blink", "mac:A") == seen
+    assert devices.see(replace(said, error=0), 2.0).error == 0, "news, however soon"
+
+
+def test_a_file_of_the_schema_before_is_taken_over(tmp_path: Path) -> None:
+    old = [field.name for field in fields(Device) if field.name not in ("counter", "error", "certs")]
+    with contextlib.closing(sqlite3.connect(tmp_path / "d", isolation_level=None)) as before:
+        before.execute(f"CREATE TABLE devices ({', '.join(old)}, PRIMARY KEY (product, device)) WITHOUT ROWID")
+        values = ["blink", "mac:A", "stable", OLD, "1.0", "A", 1.0, 2.0, *[None] * 2, None, 0, *[None] * 3]
+        before.execute(f"INSERT INTO devices VALUES ({', '.join('?' * len(values))})", values)
+        before.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        with Devices(tmp_path / "d") as devices:
+            (known,) = devices.list("blink")
+            assert (known.device, known.last_seen, known.counter, known.certs) == ("mac:A", 2.0, None, "")
 
 
 def test_a_flood_of_invented_devices_does_not_push_out_a_fleet(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ LAYERS = {
     "server.workers": (3, 1),
     "server.housekeeping": (3, 1),
     "server.bodies": (3, 0),
+    "server.terms": (3, 0),
     "server.api_schema": (3, 0),
     "server.fleet": (3, 1),
     "server.publishing": (3, 2),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from otaseal.devices import Devices
+from otaseal.channels import PATIENCE, Pointer
+from otaseal.devices import Devices, Sighting
+from otaseal.errors import InputError
 from otaseal.server.catalog import Catalog
-from otaseal.server.housekeeping import PATIENCE, halt_failing
+from otaseal.server.housekeeping import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store import DEVICES_FILE, Store
+from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk
 
 
@@ -31,8 +37,78 @@ def test_a_rollout_that_goes_wrong_is_halted(server: Running, healthy: bool) -> 
     events: list[Event] = []
     store = Store.open(server.store)
     with Devices(store.directory / DEVICES_FILE) as devices:
-        halt_failing(Catalog(store), devices, Telemetry(events.append), time.time() + PATIENCE / 2)
+        halt_failing(Catalog(store), devices, Telemetry(events.append), time.time() + 60.0 * PATIENCE / 2)
     state = store.current("blink", "stable")
     assert state is not None
     assert state.pointer.halted is not healthy
     assert [one["event"] for one in events] == ([] if healthy else ["halted"])
+
+
+def test_the_share_and_the_patience_are_the_operators(server: Running) -> None:
+    publish(server, "1.0", server.world.firmware(1).signed)
+    publish(server, "2.0", server.world.firmware(2).signed, percent=10, max_failed=20, patience=1440)
+    client, path = operator(server), "/v1/products/blink/channels/stable"
+
+    def state(answer: Any) -> tuple[int, int, int]:
+        return tuple(answer["channel"][name] for name in ("percent", "max_failed", "patience"))  # type: ignore[return-value]
+
+    store = Store.open(server.store)
+    first = store.current("blink", "stable")
+    assert first is not None
+    assert state(client.post(f"{path}/percent", {"percent": 50})) == (50, 20, 1440)
+    assert state(client.post(f"{path}/percent", {"percent": 60, "max_failed": 0})) == (60, 0, 1440)
+    publish(server, "2.0", server.world.firmware(2).signed, percent=70)
+    assert state(client.post(f"{path}/promote", {"version": "2.0", "percent": 80})) == (80, 0, 1440)
+    now = store.current("blink", "stable")
+    assert now is not None
+    assert now.pointer.salt == first.pointer.salt, "the first group stays the first"
+    assert now.previous == "1.0"
+    assert state(client.post(f"{path}/rollback", {})) == (100, 5, 60)
+    for wrong in ({"percent": 10, "max_failed": 101}, {"percent": 10, "patience": 0}, {"percent": 1, "patience": True}):
+        with pytest.raises(InputError, match="is no"):
+            client.post(f"{path}/percent", wrong)
+
+
+@pytest.mark.parametrize(("max_failed", "halted"), [(5, True), (49, True), (50, False), (100, False)])
+def test_it_halts_beyond_the_share_that_was_given(tmp_path: Path, max_failed: int, halted: bool) -> None:
+    store = Store.create(tmp_path / "store")
+    for version, data in (("1.0", b"old"), ("2.0", b"new")):
+        store.publish(make_release(version, data), [data])
+    store.point("blink", "stable", Pointer("1.0"), expected=0)
+    store.point("blink", "stable", Pointer("2.0", 50, "salt", max_failed=max_failed, patience=10), expected=1)
+    with Devices(tmp_path / "devices") as devices:
+        for number in range(20):
+            name = f"mac:{number}"
+            devices.see(Sighting("blink", "stable", name, "0" * 32), 0.0)
+            devices.offer("blink", name, "2.0", "1" * 32, 0.0)
+            devices.deliver("blink", name, "2.0", 0.0)
+            if number % 2:
+                devices.see(Sighting("blink", "stable", name, "1" * 32), 1.0)
+        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), 599.0)
+        assert not _halted(store), "the others have ten minutes to come back"
+        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), 600.0)
+        assert _halted(store) is halted
+
+
+def _halted(store: Store) -> bool:
+    state = store.current("blink", "stable")
+    assert state is not None
+    return state.pointer.halted
+
+
+def test_what_was_halted_goes_nowhere_by_itself(server: Running) -> None:
+    """Neither by a build that is published again nor to another channel."""
+    new = server.world.firmware(2).signed
+    publish(server, "1.0", server.world.firmware(1).signed, channel="beta")
+    publish(server, "2.0", new, channel="beta", percent=10)
+    store = Store.open(server.store)
+    state = store.current("blink", "beta")
+    assert state is not None
+    store.point("blink", "beta", replace(state.pointer, halted=True), expected=state.generation)
+    with pytest.raises(InputError, match=r"the rollout of '2\.0' was halted"):
+        publish(server, "2.0", new, channel="beta")
+    client, path = operator(server), "/v1/products/blink/channels"
+    with pytest.raises(InputError, match=r"the rollout of '2\.0' in channel 'beta' was halted"):
+        client.post(f"{path}/stable/promote", {"from": "beta"})
+    assert client.post(f"{path}/stable/promote", {"version": "2.0"})["channel"]["version"] == "2.0"
+    assert client.post(f"{path}/beta/rollback", {})["channel"]["version"] == "1.0"

@@ -13,25 +13,36 @@ from typing import Any
 from .errors import InputError
 from .release import check_version
 
-__all__ = ["MAX_CHANNEL_BYTES", "Channel", "Pointer"]
+__all__ = ["MAX_CHANNEL_BYTES", "MAX_FAILED", "MAX_PATIENCE", "PATIENCE", "Channel", "Pointer"]
 
 MAX_CHANNEL_BYTES = 8 * 1024
 """Bytes of one pointer file: more than the longest allowed values make."""
 MAX_HISTORY = 32
 """Earlier versions of a channel that rollbacks can go back to, step by step."""
 FORMAT = 1
+MAX_FAILED, PATIENCE = 5, 60
+"""Per cent of the devices that may fail, and minutes until silence is failure, where an operator says nothing."""
+MAX_PATIENCE = 60 * 24 * 365
 _SALT = re.compile(r"[0-9A-Za-z._+~-]{0,64}")
 _FIELDS = {"format", "generation", "version", "percent", "salt", "halted", "history"}
+_LIMITS = {"max_failed": MAX_FAILED, "patience": PATIENCE}
+"""Written only where they differ, so that the pointers of earlier versions are pointers still."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """Which release a channel gives out, and to whom: `percent` of the devices, chosen by `salt`, until `halted`."""
+    """Which release a channel gives out, and to whom: `percent` of the devices, chosen by `salt`, until `halted`.
+
+    That is when more than `max_failed` per cent of those that took it do not come back with it within `patience`
+    minutes: longer than the longest pause between two polls.
+    """
 
     version: str
     percent: int = 100
     salt: str = ""
     halted: bool = False
+    max_failed: int = MAX_FAILED
+    patience: int = PATIENCE
 
     def __post_init__(self) -> None:
         check_version(self.version)
@@ -39,6 +50,10 @@ class Pointer:
             raise InputError(f"'{self.halted}' is neither halted nor not", "use true or false")
         if type(self.percent) is not int or not 0 <= self.percent <= 100:
             raise InputError(f"'{self.percent}' is no percentage", "use a whole number from 0 to 100")
+        if type(self.max_failed) is not int or not 0 <= self.max_failed <= 100:
+            raise InputError(f"'{self.max_failed}' is no percentage of failures", "use a whole number from 0 to 100")
+        if type(self.patience) is not int or not 1 <= self.patience <= MAX_PATIENCE:
+            raise InputError(f"'{self.patience}' is no number of minutes", f"use one from 1 to {MAX_PATIENCE}")
         if not _SALT.fullmatch(self.salt):
             raise InputError(f"'{self.salt}' cannot be a salt", "use at most 64 letters and digits")
 
@@ -96,7 +111,7 @@ class Channel:
 
     def to_json(self) -> bytes:
         """Return the pointer file's content: equal channels give equal bytes."""
-        fields = {
+        fields: dict[str, Any] = {
             "format": FORMAT,
             "generation": self.generation,
             "version": self.pointer.version,
@@ -105,6 +120,8 @@ class Channel:
             "halted": self.pointer.halted,
             "history": self.history,
         }
+        limits = {name: getattr(self.pointer, name) for name in _LIMITS}
+        fields |= {name: value for name, value in limits.items() if value != _LIMITS[name]}
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
@@ -112,7 +129,8 @@ class Channel:
         """Return the channel in `data`; raises InputError for anything that `to_json` does not make."""
         fields = _load(data)
         try:
-            pointer = Pointer(fields["version"], fields["percent"], fields["salt"], fields["halted"])
+            limits = {name: fields.get(name, value) for name, value in _LIMITS.items()}
+            pointer = Pointer(fields["version"], fields["percent"], fields["salt"], fields["halted"], **limits)
             channel = cls(pointer, fields["generation"], tuple(fields["history"]))
         except TypeError as error:
             raise _damaged("a value is of the wrong type") from error
@@ -128,7 +146,7 @@ def _load(data: bytes) -> dict[str, Any]:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise _damaged("it is no JSON") from error
-    if not isinstance(value, dict) or set(value) != _FIELDS or value["format"] != FORMAT:
+    if not isinstance(value, dict) or set(value) - set(_LIMITS) != _FIELDS or value["format"] != FORMAT:
         raise _damaged("its fields are not those of a channel")
     return value
 

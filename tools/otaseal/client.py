@@ -62,6 +62,7 @@ class Options:
 
     `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
     `consent` says what of a lockout is meant.
+    `max_failed` per cent may fail, and have `patience` minutes to come back, before it halts; None: as the server says.
     """
 
     channel: str = "stable"
@@ -69,6 +70,8 @@ class Options:
     allow_downgrade: bool = False
     rehearsal: str = ""
     consent: Consent = field(default_factory=Consent)
+    max_failed: int | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ class Client:
             "raise_counter": int(options.consent.raise_counter),
             "strand_devices": int(options.consent.strand_devices),
         }
+        limits = {"max_failed": options.max_failed, "patience": options.patience}
+        query |= {name: value for name, value in limits.items() if value is not None}
         path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)

@@ -14,9 +14,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from .errors import SystemFaultError
 from .pki.disk import locked
+from .protocol import LOOP_LIMIT
 from .rollout import Counts
 
 __all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting"]
@@ -24,6 +26,8 @@ __all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting"]
 MAX_DEVICES = 100_000
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
+LATE_SECONDS = 5.0
+"""How much later than others a process may write down what it heard first; a clock is set back by more."""
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
 EVICTED_AT_ONCE = 100
@@ -32,13 +36,16 @@ PROCESSES = 8
 BUSY_TIMEOUT = 5.0
 """Seconds to wait while another process writes."""
 MAX_JOURNAL_BYTES = 16 * 1024 * 1024
-SCHEMA = 1
+SCHEMA = 2
 DAMAGED_HINT = "move the file away: it only says which devices were seen, and is made anew"
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One request: `device` is `protocol.device_id`, `md5` of the running sketch; "" for what was not said."""
+    """One request: `device` is `protocol.device_id`, `md5` of the running sketch; "" or None for what was not said.
+
+    `counter`, `error` and `certs` are what devices with our library say (see `UpdateRequest`).
+    """
 
     product: str
     channel: str
@@ -46,6 +53,9 @@ class Sighting:
     md5: str = ""
     version: str = ""
     mac: str = ""
+    counter: int | None = None
+    error: int | None = None
+    certs: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,22 @@ class Device:
     delivered_at: float | None = None
     confirmed_at: float | None = None
     failed_at: float | None = None
+    counter: int | None = None
+    error: int | None = None
+    certs: str = ""
+
+    @property
+    def state(self) -> str:
+        """How its last update goes, in one word."""
+        if self.deliveries >= LOOP_LIMIT:
+            return "looping"
+        if self.failed_at is not None:
+            return "stuck"
+        if self.confirmed_at is not None:
+            return "updated"
+        if self.delivered_at is not None:
+            return "updating"
+        return "seen" if self.offered is None else "offered"
 
 
 COLUMNS = ", ".join(field.name for field in fields(Device))
@@ -83,6 +109,8 @@ TABLES = (
 )
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
 SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
+ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter", "error", "certs DEFAULT ''"))
+"""What schema 2 has beyond schema 1."""
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
 RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5"
@@ -204,7 +232,10 @@ class Devices:
         self._database.execute("BEGIN IMMEDIATE")
         (schema,) = self._database.execute("PRAGMA user_version").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if schema != SCHEMA and (schema or tables):
+        if schema == 1:
+            for statement in ADDED:
+                self._database.execute(statement)
+        elif schema != SCHEMA and (schema or tables):
             raise SystemFaultError(f"'{self.path}' is not this otaseal's list of devices", DAMAGED_HINT)
         for statement in TABLES:
             self._database.execute(statement)
@@ -268,6 +299,8 @@ def _claim(sighting: Sighting) -> Sighting:
 
 
 def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
+    if 0 < known.last_seen - now < LATE_SECONDS:
+        return True
     recent = 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
     return recent and _seen(known, claim, now) == replace(known, last_seen=now)
 
@@ -291,9 +324,13 @@ def _offered(known: Device, version: str, expected_md5: str, now: float) -> Devi
     return replace(fresh, delivered_at=None, confirmed_at=None, failed_at=None)
 
 
-def _bounded(text: str) -> str:
+def _bounded(said: Any) -> Any:
+    return _bounded_text(said) if isinstance(said, str) else said
+
+
+def _bounded_text(text: str) -> str:
     return text if len(text) <= MAX_CLAIM and text.isascii() else text[:MAX_CLAIM].encode(errors="replace").decode()
 
 
 def _key(product: str, device: str) -> tuple[str, str]:
-    return _bounded(product), _bounded(device)
+    return _bounded_text(product), _bounded_text(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import client, files, image, origin
+from ..channels import MAX_FAILED, PATIENCE
 from ..errors import ConfigError
 from ..lockout import Consent
 from ..release import Origin
@@ -20,6 +22,16 @@ from . import common, remote
 __all__ = ["progress_bar", "register"]
 
 BAR_WIDTH = 30
+UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+STATES = {
+    "seen": "",
+    "offered": "offered {offered}, not downloaded yet",
+    "updating": "has {offered}, to come back with it",
+    "updated": "updated to {offered}",
+    "stuck": "STUCK: came back without {offered}, delivered {deliveries} times",
+    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain, and is not given any more",
+}
+"""What a device's state is in words."""
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -37,6 +49,7 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument("--version", help="of the release; else git describe")
     deploy.add_argument("--board", default="", help="the board that it is built for")
     deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
+    _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
 
@@ -59,6 +72,7 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
     _add_consent(promote)
+    _limits(promote)
 
     rollback = remote.command(
         subparsers,
@@ -90,6 +104,17 @@ def _consent(arguments: argparse.Namespace) -> Consent:
     return Consent(arguments.raise_counter, arguments.strand_devices)
 
 
+def _limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-failed", type=int, metavar="PERCENT",
+        help=f"halt when more of the devices that took it do not come back with it; default: {MAX_FAILED}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patience", type=int, metavar="MINUTES",
+        help=f"when a silent device has not come back: longer than they pause between polls; default: {PATIENCE}",
+    )  # fmt: skip
+
+
 def _deploy(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
@@ -100,7 +125,14 @@ def _deploy(arguments: argparse.Namespace) -> int:
     build = Origin(
         product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False
     )
-    options = client.Options(channel, arguments.percent, arguments.allow_downgrade, consent=_consent(arguments))
+    options = client.Options(
+        channel,
+        arguments.percent,
+        arguments.allow_downgrade,
+        consent=_consent(arguments),
+        max_failed=arguments.max_failed,
+        patience=arguments.patience,
+    )
     done = connected.deploy(signed, build, options, progress_bar())
     if arguments.json:
         common.print_json(done.as_dict())
@@ -147,12 +179,15 @@ def _promote(arguments: argparse.Namespace) -> int:
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
     if len(sources) > 1 or (not sources and arguments.percent is None):
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
+    limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
+    given = {name: value for name, value in limits.items() if value is not None}
     if not sources:
-        answer = connected.post(f"{path}/percent", {"percent": arguments.percent})
+        answer = connected.post(f"{path}/percent", {"percent": arguments.percent, **given})
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
-        answer = connected.post(f"{path}/promote", {**wanted, "percent": percent, **asdict(_consent(arguments))})
+        asked = {**wanted, "percent": percent, **given, **asdict(_consent(arguments))}
+        answer = connected.post(f"{path}/promote", asked)
     return _report(arguments, target, answer)
 
 
@@ -179,12 +214,21 @@ def _devices(arguments: argparse.Namespace) -> int:
         common.print_json(answer)
         return 0
     for one in answer["devices"]:
-        ago = max(0, int(time.time() - one["last_seen"]))
-        line = f"{one['device']}  runs {one['running'] or 'unknown'}  seen {ago} s ago"
+        ago = _ago(max(0, int(time.time() - one["last_seen"])))
+        line = f"{one['device']}  runs {one['running'] or 'unknown'}  seen {ago} ago"
         if one["offered"]:
-            line += f"  offered {one['offered']}, delivered {one['deliveries']} times"
-        print(line + ("  STUCK" if one["failed_at"] else ""))
+            line += f"  {STATES[one['state']].format(**one)}"
+        if one["error"]:
+            line += f"  its last update ended with error {one['error']}"
+        print(line)
+    for state, count in sorted(Counter(one["state"] for one in answer["devices"]).items()):
+        print(f"devices  {count} {state}")
     return 0
+
+
+def _ago(seconds: int) -> str:
+    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= 2 * size), UNITS[-1])
+    return f"{seconds // size} {unit}"
 
 
 def _state(state: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Any, Union
 
 from ..archive_record import ArchiveRecord
+from ..channels import MAX_PATIENCE
 from ..devices import Device
 from ..lockout import Consent, Group
 from ..release import NAME, VERSION, Form, Release
@@ -59,8 +60,8 @@ ENDPOINTS = (
     Endpoint("GET", PRODUCT, "product", "Return what a release is checked against", "Product", ("channel",)),
     Endpoint("GET", PRODUCT + "/releases", "releases", "List the releases, the latest first", "Releases"),
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
-             ("channel", "percent", "created", "board", "commit", "dirty", "downgrade", "rehearsal", "raise_counter",
-              "strand_devices"), ("created",), BYTES),
+             ("channel", "percent", "max_failed", "patience", "created", "board", "commit", "dirty", "downgrade",
+              "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release", BYTES),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
@@ -104,9 +105,15 @@ def _text(pattern: str, **more: Any) -> Schema:
 
 _PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 _FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
+_LIMITS: Mapping[str, Schema] = {
+    "max_failed": _PERCENT,
+    "patience": {"type": "integer", "minimum": 1, "maximum": MAX_PATIENCE, "description": "minutes"},
+}
+
 QUERY: Mapping[str, Schema] = {
     "channel": _text(NAME.pattern, default="stable"),
     "percent": {**_PERCENT, "default": 100},
+    **_LIMITS,
     "created": _text("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", examples=["2030-01-31T12:00:00Z"]),
     "board": _text("[0-9A-Za-z._-]{0,64}"),
     "commit": _text("([0-9a-f]{7,64})?"),
@@ -227,7 +234,8 @@ def _schemas() -> dict[str, Schema]:
     counts: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
     effect = {"before": maybe, "channel": _ref("Channel"), "devices": counts, **facts}
     consent = _fields(Consent)
-    channel = {"version": text, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": maybe}
+    channel = {"version": text, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": maybe, **_LIMITS}
+    promotion = {"from": QUERY["channel"], "version": _IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
     releases: Schema = {"type": "array", "items": _ref("Release")}
     keys: Schema = {"type": "object", "additionalProperties": text}
     current: Schema = {"anyOf": [_ref("Release"), {"type": "null"}]}
@@ -255,13 +263,13 @@ def _schemas() -> dict[str, Schema]:
         "Published": _object({"release": _ref("Release"), **effect, "warnings": {"type": "array", "items": text}}),
         "Consent": _object(consent, ()),
         "Promotion": {
-            **_object({"from": QUERY["channel"], "version": _IN_PATH["version"], "percent": _PERCENT, **consent}, ()),
+            **_object(promotion, ()),
             "oneOf": [{"required": ["from"]}, {"required": ["version"]}],
         },
-        "Percentage": _object({"percent": _PERCENT}),
+        "Percentage": _object({"percent": _PERCENT, **_LIMITS}, ("percent",)),
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": _ref("ArchiveRecord")}),
         "PublishedCerts": _object({"certs": _ref("ArchiveRecord"), **facts}),
-        "Device": _object({**_fields(Device), "running": maybe}),
+        "Device": _object({**_fields(Device), "state": text, "running": maybe}),
         "Devices": _object({"product": text, "devices": {"type": "array", "items": _ref("Device")}}),
     }

@@ -134,7 +134,8 @@ class DeviceApp:
             return 0
         md5, claimed, mac = request.sketch_md5 or "", request.version or "", request.mac or ""
         now = time.time()
-        sighting = Sighting(choice.product, choice.channel or "", device, md5, claimed, mac)
+        said = (request.counter, request.error, request.certs or "")
+        sighting = Sighting(choice.product, choice.channel or "", device, md5, claimed, mac, *said)
         version = choice.release.version
         return self._remembered(lambda: self.devices.asked(sighting, version, now)) or 0
 

@@ -20,14 +20,12 @@ from .tls import Credentials
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["PATIENCE", "House", "halt_failing"]
+__all__ = ["House", "halt_failing"]
 
 POST_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
 ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
-PATIENCE = 3600.0
-"""Seconds within which a device has to come back after an update."""
 
 
 @dataclass
@@ -94,8 +92,8 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: 
             if state is None or state.pointer.halted:
                 continue
             version = state.pointer.version
-            counts = devices.counts(product, name, version, now, PATIENCE)
-            if rollout.judge(counts, rollout.Limits()) != "halt":
+            counts = devices.counts(product, name, version, now, 60.0 * state.pointer.patience)
+            if rollout.judge(counts, rollout.Limits(state.pointer.max_failed / 100)) != rollout.HALT:
                 continue
             pointer: Pointer = replace(state.pointer, halted=True)
             with contextlib.suppress(ConflictError):  # somebody changed it just now, and it is judged anew

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import release as releases
 from ..channels import Channel, Pointer
-from ..errors import ConfigError, NotFoundError
+from ..errors import ConfigError, ConflictError, NotFoundError
 from ..lockout import Consent
 from ..release import Origin, Release
 from . import api_schema, bodies
@@ -27,8 +26,9 @@ from .api_schema import ENDPOINTS
 from .archives import Archives
 from .catalog import DEFAULT_CHANNEL, Catalog
 from .fleet import Fleet, Seen
-from .publishing import Wanted, publish, salt
+from .publishing import Wanted, publish
 from .telemetry import Telemetry
+from .terms import NAMES, Terms
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -40,7 +40,6 @@ __all__ = ["Facts", "Operators"]
 UPLOADS_AT_ONCE = 4
 REHEARSALS = ("passed", "partly", "skipped")
 CONSENT = tuple(one.name for one in fields(Consent))
-_PERCENT = re.compile("[0-9]{1,3}")
 
 
 @dataclass(frozen=True)
@@ -148,14 +147,15 @@ class Operators:
             _flag(query, "dirty"),
         )  # fmt: skip
         consent = Consent(_flag(query, "raise_counter"), _flag(query, "strand_devices"))
-        percent, downgrade = _percent(query.get("percent", "100")), _flag(query, "downgrade")
+        terms, downgrade = Terms.parse(query), _flag(query, "downgrade")
         rehearsal = _rehearsal(query.get("rehearsal"))
-        wanted = Wanted(origin, channel, percent, downgrade, consent, rehearsal)
+        wanted = Wanted(origin, channel, terms, downgrade, consent, rehearsal)
         async with self._uploads:
             parts = await bodies.read_files(request)
             async with self._publishing:
                 self._require(product)
                 done = await asyncio.to_thread(lambda: publish(self._fleet, parts, wanted, who))
+        percent = 100 if terms.percent is None else terms.percent
         said = {"percent": percent, "downgrade": downgrade, "rehearsal": rehearsal or None}
         self._log("publish", product, channel, who, version=version, before=done.before, **said)
         effect = {**await self._effect(product, channel, done.before), "warnings": done.effect.warnings()}
@@ -176,32 +176,31 @@ class Operators:
     async def promote(self, request: Request) -> dict[str, Any]:
         """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""
         product, channel, who = self._target(request)
-        asked = await bodies.read_json(request, ("from", "version", "percent", *CONSENT))
+        asked = await bodies.read_json(request, ("from", "version", *NAMES, *CONSENT))
         if ("from" in asked) is ("version" in asked):
             raise ConfigError("neither or both of 'from' and 'version'", "give the channel or the version to promote")
         if "from" in asked:
-            version = self._state(product, releases.check_name(str(asked["from"]), "channel")).pointer.version
+            version = self._proven(product, releases.check_name(str(asked["from"]), "channel"))
         else:
             version = releases.check_version(str(asked["version"]))
-        pointer = Pointer(version, _percent(asked.get("percent", 100)), salt())
-        consent, new = _consent(asked), self.catalog.release(product, version)
+        terms, consent, new = Terms.parse(asked), _consent(asked), self.catalog.release(product, version)
 
         def change(before: Channel | None) -> Pointer:
             self._fleet.allow(new, channel, before, consent, who)
-            return pointer
+            return terms.pointer(version, before)
 
         return await self._move(product, channel, who, change, "promote")
 
     async def percent(self, request: Request) -> dict[str, Any]:
         """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
         product, channel, who = self._target(request)
-        percent = _percent((await bodies.read_json(request, ("percent",))).get("percent"))
+        asked = await bodies.read_json(request, NAMES)
+        terms = Terms.parse({"percent": None, **asked})
 
         def change(before: Channel | None) -> Pointer:
             if before is None:
                 raise _no_channel(product, channel)
-            # The same salt: those who were among the first ten per cent are among the first fifty.
-            return Pointer(before.pointer.version, percent, before.pointer.salt or salt())
+            return terms.pointer(before.pointer.version, before)
 
         return await self._move(product, channel, who, change, "percent")
 
@@ -231,7 +230,13 @@ class Operators:
         rows = []
         for one in await asyncio.to_thread(self.seen.list, product, None):
             running = known.get(one.md5)
-            rows.append({**asdict(one), "running": running.release.version if running else one.version or None})
+            rows.append(
+                {
+                    **asdict(one),
+                    "state": one.state,
+                    "running": running.release.version if running else one.version or None,
+                }
+            )
         return {"product": product, "devices": rows}
 
     async def certs(self, request: Request) -> dict[str, Any]:
@@ -281,6 +286,8 @@ class Operators:
                 "version": one.pointer.version,
                 "percent": one.pointer.percent,
                 "halted": one.pointer.halted,
+                "max_failed": one.pointer.max_failed,
+                "patience": one.pointer.patience,
                 "previous": one.previous,
                 "generation": one.generation,
             }
@@ -292,6 +299,16 @@ class Operators:
         if state is None:
             raise _no_channel(product, channel)
         return state
+
+    def _proven(self, product: str, channel: str) -> str:
+        """Return the version of a channel that is to be given to another one: not one that was halted here."""
+        pointer = self._state(product, channel).pointer
+        if pointer.halted:
+            raise ConflictError(
+                f"the rollout of '{pointer.version}' in channel '{channel}' was halted",
+                "promote it by --version if that is what you mean",
+            )
+        return pointer.version
 
     def _require(self, product: str) -> None:
         if product not in self.catalog.store.products():
@@ -313,13 +330,6 @@ class Operators:
 
 def _no_channel(product: str, channel: str) -> NotFoundError:
     return NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists them")
-
-
-def _percent(value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not _PERCENT.fullmatch(text) or int(text) > 100:
-        raise ConfigError(f"'{text[:32]}' is no percentage", "use a whole number from 0 to 100")
-    return int(text)
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:

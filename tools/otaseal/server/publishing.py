@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..admission import Policy, admit
-from ..channels import Pointer
 from ..lockout import Consent, Effect
 from ..release import Origin, Release
 from .fleet import Fleet
+from .terms import Terms
 
-__all__ = ["Published", "Wanted", "publish", "salt"]
+__all__ = ["Published", "Wanted", "publish"]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an operator asks for: a release of `origin` for `percent` of a channel's devices, and what is meant so.
+    """What an operator asks for: a release of `origin` for a channel's devices on these `terms`, and what is meant so.
 
     `rehearsal` is what became of the rehearsal at the operator's: only the operator knows.
     """
 
     origin: Origin
     channel: str
-    percent: int
+    terms: Terms
     allow_downgrade: bool
     consent: Consent
     rehearsal: str = ""
@@ -48,6 +47,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     product = origin.product
     state = catalog.channel(product, wanted.channel)
     current = None if state is None else catalog.release(product, state.pointer.version)
+    pointer = wanted.terms.published(origin.version, state)
     policy = Policy(product, catalog.keys(product), allow_downgrade=wanted.allow_downgrade)
     release = admit(parts, origin, policy, current)
     if origin.version in catalog.store.releases(product):
@@ -56,12 +56,6 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
             release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
     effect = fleet.allow(release, wanted.channel, state, wanted.consent, who)
     catalog.store.publish(release, list(parts), by=who, rehearsal=wanted.rehearsal)
-    pointer = Pointer(release.version, wanted.percent, salt())
     expected = 0 if state is None else state.generation
     catalog.store.point(product, wanted.channel, pointer, expected=expected, by=who)
     return Published(release, None if current is None else current.version, effect)
-
-
-def salt() -> str:
-    """Return what decides, anew for every rollout, which devices are among the first."""
-    return secrets.token_hex(8)

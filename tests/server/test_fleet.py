@@ -1,0 +1,106 @@
+"""A fleet over real TLS: a rollout that goes wrong halts in its first group, a healthy one reaches everybody, once."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from otaseal.errors import InputError
+from otaseal.server.housekeeping import ROLLOUT_SECONDS
+from support.fleet import Fleet, verify
+from support.servers import SECONDS, StartServer, World, operator, publish
+
+pytestmark = pytest.mark.proof
+
+THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
+DEVICES = 500 if THOROUGH else 200
+WORKERS = ["1", "2"] if THOROUGH else ["2"]
+CHANNEL = "/v1/products/blink/channels/stable"
+
+
+@pytest.fixture(params=WORKERS)
+def fleet(request: pytest.FixtureRequest, start_server: StartServer) -> Fleet:
+    """Return devices of which each runs 1.0, as the server knows."""
+    server = start_server("--workers", request.param)
+    images = tuple(server.world.firmware(seed, size=8_000) for seed in (1, 2))
+    publish(server, "1.0", images[0].signed)
+    made = Fleet.of(server, images, DEVICES)
+    made.poll()
+    assert {tuple(one.statuses) for one in made.nodes} == {(304,)}
+    return made
+
+
+def channel(fleet: Fleet) -> dict[str, object]:
+    state: dict[str, object] = operator(fleet.server).get("/v1/products/blink/releases")["channels"]["stable"]
+    return state
+
+
+def took(fleet: Fleet) -> set[str]:
+    return {one.mac for one in fleet.nodes if one.downloads}
+
+
+def test_a_rollout_that_fails_halts_in_its_first_group(fleet: Fleet) -> None:
+    for number, node in enumerate(fleet.nodes):
+        node.fails = number % 10 == 0
+    percent = 10 if THOROUGH else 25
+    publish(fleet.server, "2.0", fleet.images[1].signed, percent=percent)
+    fleet.poll()  # who is meant takes it
+    first = took(fleet)
+    assert 0.5 * percent < 100 * len(first) / DEVICES < 2 * percent
+    failing = [one for one in fleet.nodes if one.mac in first and one.fails]
+    assert len(failing) > 0.05 * len(first), "else there is nothing to halt for"
+    fleet.poll(one for one in fleet.nodes if one.mac in first)  # and comes back, with it or without it
+    end = time.monotonic() + 2 * ROLLOUT_SECONDS + SECONDS
+    while not channel(fleet)["halted"]:
+        assert time.monotonic() < end, "it does not halt"
+        time.sleep(0.1)
+    fleet.poll()
+    fleet.poll()
+    assert took(fleet) == first, "a device outside of the first group got it"
+    assert any("halted" in line and "version=2.0" in line for line in fleet.server.lines())
+    with pytest.raises(InputError, match=r"the rollout of '2\.0' was halted"):
+        publish(fleet.server, "2.0", fleet.images[1].signed)
+
+
+def test_a_healthy_fleet_ends_with_everybody_once(fleet: Fleet) -> None:
+    before: set[str] = set()
+    publish(fleet.server, "2.0", fleet.images[1].signed, percent=10)
+    for percent in (10, 50, 100):
+        if percent > 10:
+            operator(fleet.server).post(f"{CHANNEL}/percent", {"percent": percent})
+        fleet.poll()
+        fleet.poll()
+        assert before <= took(fleet)
+        assert 0.5 * percent < 100 * len(took(fleet)) / DEVICES < 2 * percent
+        before = took(fleet)
+    assert [one.downloads for one in fleet.nodes] == [["2.0"]] * DEVICES
+    assert all(one.running is fleet.images[1] for one in fleet.nodes)
+    assert all(one.statuses.count(200) == 1 for one in fleet.nodes)
+    assert not channel(fleet)["halted"]
+    assert_told(fleet, {("2.0", "updated")})
+    resumed = sum(one.resumed for one in fleet.nodes)
+    polls = sum(len(one.statuses) for one in fleet.nodes)
+    assert resumed == polls - DEVICES, "a device whose session was not resumed pays for a whole handshake"
+
+
+def assert_told(fleet: Fleet, wanted: set[tuple[str, str]]) -> None:
+    """Assert what operators are told of the devices; another worker's last notes may be a moment behind."""
+    end = time.monotonic() + SECONDS
+    while True:
+        listed = operator(fleet.server).get("/v1/products/blink/devices")["devices"]
+        found = {(one["running"], one["state"]) for one in listed}
+        if found == wanted:
+            return
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+
+
+def test_nodes_refuse_what_is_not_signed(world: World) -> None:
+    """The judge of the tests above can say no."""
+    body = bytearray(world.firmware(1).signed)
+    verify(world.key.public_key(), bytes(body))
+    body[5000] ^= 1
+    with pytest.raises(AssertionError, match="signature"):
+        verify(world.key.public_key(), bytes(body))
