@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image
+from otaseal import image, manifest
 from otaseal.public_keys import public_pem
 from otaseal.settings import OPTIONS
 from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SELF_UPDATING, opt_in, write_key
@@ -48,7 +48,10 @@ def git(folder: Path, *arguments: str) -> None:
 
 def assert_signed(project: Project, key: rsa.RSAPrivateKey) -> None:
     signed = project.build("firmware.bin.signed").read_bytes()
-    assert image.verify(signed, key.public_key()) == project.build("firmware.bin").read_bytes()
+    payload = image.verify(signed, key.public_key())
+    found = manifest.find(payload)
+    behind = b"" if found is None else manifest.serialise(found)
+    assert payload == project.build("firmware.bin").read_bytes() + behind
 
 
 def test_git_submodule(project: MakeProject, tmp_path: Path, release: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -83,6 +86,8 @@ def test_installed_package(project: MakeProject, tmp_path: Path, rsa_key: rsa.RS
     scripts = json.loads(done.stdout)["extra_scripts"]
     assert [script.rpartition("/")[2] for script in scripts] == [f"{hook}.py" for hook in ALL_HOOKS]
     installed, checkout = Path(scripts[0].partition(":")[2]).parent.parent, ROOT / "tools" / "otaseal"
+    libraries = {path.relative_to(ROOT) for path in (ROOT / "firmware").rglob("*") if path.is_file()}
+    assert libraries <= {path.relative_to(installed) for path in (installed / "firmware").rglob("*")}
     modules = {path.relative_to(checkout) for path in checkout.rglob("*.py")}
     assert modules <= {path.relative_to(installed) for path in installed.rglob("*.py")}
     line = write_key(tmp_path / "signing.key", rsa_key)
@@ -108,5 +113,6 @@ def test_example_file_works_when_it_is_copied_and_uncommented(
     (made.path / "otaseal").symlink_to(ROOT)
     run = made.run(env={"HOME": str(home)})
     assert "otaseal: a bridge release" in run.stdout
+    assert made.build("firmware.bin.gz.signed").exists()
     assert_signed(made, rsa_key)
     assert public_pem(other_rsa_key.public_key()) in made.build("firmware.bin").read_bytes()

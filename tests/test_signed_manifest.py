@@ -1,0 +1,313 @@
+"""Firmware signed with a manifest: stock devices and other people's tools take it as they take one without."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal import esp8266, gzip_payload, image, inspection, manifest, release, signing, stock_core
+from otaseal.admission import Policy, admit
+from otaseal.errors import InputError, VerificationError
+from otaseal.manifest import Claim, Kind
+from otaseal.public_keys import fingerprint, public_pem
+from otaseal.release import Origin, Release
+from otaseal.signing_header import embedded_key, embedded_keys
+from otaseal.stock_core import StockDevice
+from support import openssl, peers
+from support.images import CORES, MODES, Signer, build_image
+
+BOARD = "d1_mini"
+CLAIM = Claim("blink", BOARD, "1.2.3", 7, 1_700_000_000)
+ORIGIN = Origin("blink", "1.2.3", "2026-01-31T12:00:00Z", BOARD)
+FORMS = ["raw", "gzip"]
+
+
+def built(form: str, core: str = "3.1.2", **options: object) -> tuple[bytes, bytes]:
+    """Return an image, and the payload that is made of it."""
+    raw = build_image(core=core, code_size=6000, **options)  # type: ignore[arg-type]
+    return raw, raw if form == "raw" else gzip_payload.compress(raw)
+
+
+def sign(payload: bytes, key: rsa.RSAPrivateKey, claim: Claim | None = CLAIM, **options: object) -> bytes:
+    return signing.sign_firmware(payload, Signer(key), embeds_key=False, claim=claim, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("core", stock_core.CORES)
+def test_stock_devices_of_every_core_take_it_and_start(
+    core: str, mode: str, form: str, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """What they make of it is what they make of the same firmware without a manifest."""
+    if (core, form) == ("2.7.4", "gzip"):
+        with pytest.raises(InputError, match="unable to start"):
+            sign(built(form, core)[1], rsa_key)
+        return
+    raw, payload = built(form, core, mode=mode)
+    signed = sign(payload, rsa_key)
+    attached = manifest.find(image.parse(signed).payload)
+    assert attached == replace(manifest.make(CLAIM), flash_mode=MODES[mode])
+    for chip in esp8266.FlashMode:
+        device = StockDevice(core, rsa_key.public_key(), chip, running_sketch_size=len(raw), fs_start=0x100000)
+        assert stock_core.judge(signed, device) == stock_core.judge(sign(payload, rsa_key, None), device)
+    own = StockDevice(core, rsa_key.public_key(), esp8266.FlashMode(MODES[mode]))
+    assert stock_core.judge(signed, own).boots
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_openssl_bearssl_and_gzip_take_it(form: str, rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    raw, payload = built(form)
+    signed = sign(payload, rsa_key)
+    assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / "openssl")
+    (tmp_path / "update.bin").write_bytes(signed)
+    der = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-in", tmp_path / "openssl" / "key.pub", "-outform", "der"],
+        capture_output=True,
+        check=True,
+    )
+    (tmp_path / "key.der").write_bytes(der.stdout)
+    judge = peers.compiled("verify_signature.c", "libbearssl-dev", "bearssl")
+    done = subprocess.run([judge, tmp_path / "key.der", tmp_path / "update.bin", "2"], capture_output=True, check=False)
+    assert done.stdout.strip() == b"accepted"
+    if form == "gzip":
+        given = image.parse(signed).payload
+        assert subprocess.run(["gzip", "-dc"], input=given, capture_output=True, check=True).stdout == raw
+        assert gzip.decompress(given) == raw
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_record_is_that_of_the_firmware(form: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    key = rsa_key.public_key()
+    payload = built(form, embedded=embedded_key(key))[1]
+    plain, marked = (release.describe([sign(payload, rsa_key, claim)], ORIGIN, [key]) for claim in (None, CLAIM))
+    assert (marked.sketch_md5, marked.sketch_size) == (plain.sketch_md5, plain.sketch_size), "F30"
+    assert (plain.security_counter, plain.board_id) == (None, None)
+    assert (marked.security_counter, marked.board_id) == (7, manifest.name_id(BOARD).hex())
+    assert marked.embedded_keys == (fingerprint(key),)
+    assert not marked.library
+    written = marked.forms[0].image_size - plain.forms[0].image_size
+    assert written == (manifest.SIZE if form == "raw" else 0), "what eboot writes: the raw payload with its manifest"
+    assert release.parse(release.serialise(marked)) == marked
+
+
+def test_signed_again_signed_twice_or_two_manifests_are_refused(rsa_key: rsa.RSAPrivateKey) -> None:
+    for form in FORMS:
+        signed = sign(built(form)[1], rsa_key)
+        payload = image.parse(signed).payload
+        assert image.is_signed(signed)
+        assert not image.is_signed(payload)
+        for claim in (None, CLAIM):
+            with pytest.raises(InputError, match="signed already"):
+                sign(signed, rsa_key, claim)
+        with pytest.raises(InputError, match="has a manifest already"):
+            sign(payload, rsa_key)
+        assert manifest.find(image.parse(sign(payload, rsa_key, None)).payload) is not None
+
+
+def test_belongs_to_its_firmware_whatever_the_manifest_and_the_form(rsa_key: rsa.RSAPrivateKey) -> None:
+    raw, packed = built("gzip")
+    other = build_image(seed=2, code_size=6000)
+    for claim in (None, CLAIM, replace(CLAIM, build_time=5)):
+        assert signing.belongs_to(sign(raw, rsa_key, claim), raw)
+        assert signing.belongs_to(sign(packed, rsa_key, claim), packed)
+        assert signing.belongs_to(sign(packed, rsa_key, claim), raw)
+        assert not signing.belongs_to(sign(packed, rsa_key, claim), other)
+        assert not signing.belongs_to(sign(raw, rsa_key, claim), other)
+    behind = manifest.attach(raw + bytes(4), manifest.make(CLAIM))
+    assert not signing.belongs_to(behind + image.parse(sign(raw, rsa_key)).signature + b"\0\1\0\0", raw)
+
+
+def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPrivateKey) -> None:
+    raw = build_image(code_size=96 + (-len(build_image()) - 260 - 32) % 4096)
+    plain, marked = sign(raw, rsa_key, None), sign(raw, rsa_key)
+    assert signing.missing_space(marked, raw, 0) == signing.missing_space(plain, raw, 0) + 4096
+    start = signing.missing_space(plain, raw, 0)
+    policy = Policy("blink", [rsa_key.public_key()], fs_start=start)
+    assert admit([plain], ORIGIN, policy, None)
+    with pytest.raises(VerificationError, match="do not fit"):
+        admit([marked], ORIGIN, policy, None)
+
+
+def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
+    """Return what firmware with the OtaSeal library carries."""
+    record = manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
+    return record + b"".join(embedded_key(key.public_key()) for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("claim", "error", "message"),
+    [
+        (CLAIM, None, ""),
+        (replace(CLAIM, version="9", build_time=0), None, ""),
+        (None, InputError, "no product is named"),
+        (replace(CLAIM, product="blank"), VerificationError, "for product"),
+        (replace(CLAIM, board="nodemcuv2"), VerificationError, "for board"),
+        (replace(CLAIM, board=""), VerificationError, "for board"),
+        (replace(CLAIM, counter=6), VerificationError, "security counter '7', and is signed for '6'"),
+        (replace(CLAIM, counter=8), VerificationError, "security counter '7', and is signed for '8'"),
+    ],
+)
+def test_a_manifest_fits_the_library_that_is_in_the_firmware(
+    claim: Claim | None, error: type[Exception] | None, message: str, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    for form in FORMS:
+        _, payload = built(form, embedded=library(CLAIM, rsa_key))
+        if error is None:
+            assert release.describe([sign(payload, rsa_key, claim)], ORIGIN, [rsa_key.public_key()]).library
+        else:
+            with pytest.raises(error, match=message):
+                sign(payload, rsa_key, claim)
+
+
+def test_the_library_holds_both_keys_of_a_bridge_release(
+    rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
+) -> None:
+    following = other_rsa_key.public_key()
+
+    def bridge(content: bytes, claim: Claim | None = CLAIM) -> bytes:
+        raw = build_image(embedded=content)
+        return signing.sign_firmware(raw, Signer(rsa_key), embeds_key=True, next_key=following, claim=claim)
+
+    assert bridge(library(CLAIM, rsa_key, other_rsa_key))
+    assert bridge(embedded_key(following), None), "a stock device holds one key, and that is the next"
+    with pytest.raises(VerificationError, match="not its own public key"):
+        bridge(library(CLAIM, other_rsa_key))
+    with pytest.raises(VerificationError, match="does not contain the next public key"):
+        bridge(library(CLAIM, rsa_key))
+
+
+def test_public_keys_in_an_image_are_found(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
+    both = sorted(fingerprint(key.public_key()) for key in (rsa_key, other_rsa_key))
+    pems = [public_pem(key.public_key()) for key in (rsa_key, other_rsa_key)]
+    assert embedded_keys(build_image(embedded=pems[0] + b"\0" + pems[1] + pems[0])) == tuple(both)
+    other = (fingerprint(other_rsa_key.public_key()),)
+    assert embedded_keys(build_image(embedded=pems[1].replace(b"\n", b"\r\n"))) == other
+    for none in (b"", b"-----BEGIN PUBLIC KEY-----", pems[0][:-20], pems[0].replace(b"MII", b"AAA")):
+        assert embedded_keys(build_image(embedded=none)) == ()
+
+
+# What a manifest may say, and what is said to it after a release for d1_mini with counter 7.
+ADMISSIONS = {
+    "fits": (CLAIM, ORIGIN, None),
+    "any board": (replace(CLAIM, board=""), ORIGIN, None),
+    "a higher counter": (replace(CLAIM, counter=8), ORIGIN, None),
+    "another product": (replace(CLAIM, product="blank"), ORIGIN, "manifest is for another product than 'blink'"),
+    "another board than it says": (replace(CLAIM, board="nodemcuv2"), ORIGIN, "for another board than 'd1_mini'"),
+    "another board than before": (
+        replace(CLAIM, board="nodemcuv2"), replace(ORIGIN, board=""), "the image is for board id"
+    ),
+    "a lower counter": (replace(CLAIM, counter=6), ORIGIN, "security counter 6 is below 7"),
+    "no manifest": (None, ORIGIN, "security counter 0 is below 7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADMISSIONS)
+def test_what_a_manifest_may_say(name: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    claim, origin, message = ADMISSIONS[name]
+    policy = Policy("blink", [rsa_key.public_key()], allow_downgrade=True)
+    current = admit([sign(build_image(), rsa_key)], replace(ORIGIN, version="1.0"), policy, None)
+    for form in FORMS:
+        signed = sign(built(form, seed=2)[1], rsa_key, claim)
+        if message is None:
+            assert admit([signed], origin, policy, current).version == "1.2.3"
+        else:
+            with pytest.raises(InputError, match=message):
+                admit([signed], origin, policy, current)
+
+
+def test_a_manifest_of_another_kind_or_mode_is_refused(rsa_key: rsa.RSAPrivateKey) -> None:
+    policy = Policy("blink", [rsa_key.public_key()])
+    for change, message in (({"kind": Kind.CERTIFICATES}, "certificate archive"), ({"flash_mode": 0}, "flash mode 0")):
+        payload = manifest.attach(build_image(), replace(manifest.make(CLAIM), **change))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=message):
+            admit([image.sign(payload, Signer(rsa_key))], ORIGIN, policy, None)
+    raw = build_image(embedded=library(CLAIM, rsa_key))
+    with pytest.raises(InputError, match="OtaSeal library and no manifest"):
+        admit([image.sign(raw, Signer(rsa_key))], ORIGIN, policy, None)
+    unsigned = manifest.attach(build_image(), manifest.make(CLAIM))
+    with pytest.raises(InputError, match="the file is not signed"):
+        admit([unsigned], ORIGIN, policy, None)
+
+
+def test_with_the_library_a_manifest_is_needed_for_ever(rsa_key: rsa.RSAPrivateKey) -> None:
+    policy = Policy("blink", [rsa_key.public_key()])
+    claim = replace(CLAIM, counter=0)
+
+    def current(content: bytes) -> Release:
+        signed = sign(build_image(embedded=content), rsa_key, claim)
+        return admit([signed], replace(ORIGIN, version="1.0"), policy, None)
+
+    bare = sign(build_image(seed=2), rsa_key, None)
+    assert admit([bare], ORIGIN, policy, current(b""))
+    with pytest.raises(InputError, match="take none without one"):
+        admit([bare], ORIGIN, policy, current(library(claim, rsa_key)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_inspect_shows_it(form: str, rsa_key: rsa.RSAPrivateKey) -> None:
+    _, payload = built(form, embedded=library(CLAIM, rsa_key))
+    found = inspection.inspect(sign(payload, rsa_key), {"key": rsa_key.public_key()})
+    expected = {
+        "kind": "firmware",
+        "product": manifest.name_id("blink").hex(),
+        "board": manifest.name_id(BOARD).hex(),
+        "version": "1.2.3",
+        "security_counter": 7,
+        "build_time": 1_700_000_000,
+        "flash_mode": 2,
+    }
+    assert found.as_dict()["manifest"] == expected
+    assert found.as_dict()["identity"] == {**expected, "flash_mode": None}
+    assert (found.problem, found.signed_by, found.kind) == (None, "key", f"signed {form}")
+    text = "\n".join(found.lines())
+    assert "manifest      product e14a51fded1fb9b4, board " in text
+    assert "version 1.2.3, security counter 7, built 2023-11-14T22:13:20Z" in text
+    assert "library       OtaSeal, for product" in text
+    damaged = bytearray(manifest.attach(build_image(), manifest.make(CLAIM)))
+    damaged[-64 + 8] = 9
+    assert "format 9" in str(inspection.inspect(bytes(damaged), {}).problem)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_only_cores_that_start_from_a_gzip_are_given_one(core: str) -> None:
+    for method in gzip_payload.METHODS:
+        raw = build_image(core=core)
+        if core == "2.7.4":
+            with pytest.raises(InputError, match="unable to start") as caught:
+                signing.compress(raw, method)
+            assert "custom_otaseal_compress" in caught.value.hint
+        else:
+            assert gzip_payload.check_single_member(signing.compress(raw, method)) == raw
+    with pytest.raises(InputError, match="a gzip already"):
+        signing.compress(gzip.compress(build_image()), "gzip")
+    silent = bytearray(build_image())
+    silent[0x1010:0x101C] = bytes(12)
+    with pytest.raises(InputError, match="does not say which core"):
+        signing.compress(bytes(silent), "gzip")
+
+
+def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """Compared by the deflate stream, and by the file without what the manifest and the padding add (F8)."""
+    command = peers.tool("zopfli", "zopfli")
+    code = Path(peers.tool("openssl", "openssl")).read_bytes()[:60_000]
+    raw = build_image(embedded=code)
+    (tmp_path / "firmware.bin").write_bytes(raw)
+    subprocess.run([command, "-i15", tmp_path / "firmware.bin"], check=True)
+    theirs = gzip_payload.parse((tmp_path / "firmware.bin.gz").read_bytes())
+    packed = signing.compress(raw, "zopfli")
+    ours = gzip_payload.parse(packed)
+    assert len(ours.deflate) <= len(theirs.deflate)
+    assert len(ours.deflate) < len(gzip_payload.parse(signing.compress(raw, "gzip")).deflate)
+    assert len(packed) % 4 == 0
+    given = image.parse(sign(packed, rsa_key)).payload
+    added = manifest.SIZE + 4 + 2  # the manifest, its subfield's header, the length of the extra field
+    assert len(given) - added <= len(gzip_payload.serialise(theirs)) + 7, "padding: at most 3 bytes and a header of 4"
+    assert zlib.decompress(given, 31) == raw
+    outcome = stock_core.judge(sign(packed, rsa_key), StockDevice("3.1.2", rsa_key.public_key()))
+    assert outcome.boots
