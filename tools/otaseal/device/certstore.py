@@ -7,20 +7,19 @@ trusts that the member is exactly one certificate (F18, F18b). Nothing is refuse
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .anchors import Decoded, Found, decode
 from .public_key import looks_like_der
 
-__all__ = ["DEFAULT_HEAP", "INDEX_ENTRY", "CertStore", "Entry"]
+__all__ = ["DEFAULT_HEAP", "CertStore", "Entry"]
 
 MAGIC = b"!<arch>\n"
 HEADER = 60
 SIZE_FIELD = slice(48, 58)
 HASH_SIZE = 32
-INDEX_ENTRY = 40
-"""Bytes of `certs.idx` a certificate, written at every start (F19)."""
 DEFAULT_HEAP = 40_000
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 
@@ -59,6 +58,12 @@ class CertStore:
     """The index of an archive; `count` is what `initCertStore` returns, healthy for a useless archive, too (F16)."""
 
     entries: tuple[Entry, ...]
+
+    @property
+    def index(self) -> bytes:
+        """The content of `certs.idx`, which is written anew at each start."""
+        lines = (one.decoded.name_hash + struct.pack("<II", one.offset, one.length) for one in self.entries)
+        return b"".join(lines)
 
     @property
     def count(self) -> int:

@@ -17,7 +17,7 @@ from .flash import Layout
 from .public_key import PublicKey, RsaKey, load_public_key, opens_to
 from .steps import Fault
 
-__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "Command", "Setup", "Staged", "signed_size", "update"]
+__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "Command", "Setup", "Staged", "update"]
 
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
@@ -112,14 +112,6 @@ def update(flash: bytes, data: bytes, setup: Setup, declared: int | None = None)
     return _end(Staged(written, address=where, payload_size=size), data, setup)
 
 
-def signed_size(setup: Setup) -> int | None:
-    """Return the bytes of the trailer that the device expects, None where it verifies nothing (F1)."""
-    if setup.key is None:
-        return None
-    key = load_public_key(setup.key)
-    return WORD + (key.size if key else 0)
-
-
 def _begin(flash: bytes, size: int, setup: Setup) -> int | Fault:
     """Return where the update is written to, or why it does not begin (F10)."""
     divided = setup.layout
@@ -163,10 +155,10 @@ def _as_written(flash: bytes, data: bytes, setup: Setup) -> bytes:
 def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
     size = staged.payload_size
     if setup.key is not None:
-        fault = _verify(staged, data, setup)
+        covered, fault = _verify(staged, data, setup)
+        staged = replace(staged, payload_size=covered)
         if fault:
             return replace(staged, fault=fault, step="signature")
-        staged = replace(staged, payload_size=size - (signed_size(setup) or 0))
     elif setup.md5 is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() != setup.md5.lower():
         return replace(staged, fault=Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29"), step="write")
     fault = None if setup.filesystem else _verify_end(staged, setup)
@@ -179,29 +171,31 @@ def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
     return replace(staged, command=Command(staged.address, target, told))
 
 
-def _verify(staged: Staged, data: bytes, setup: Setup) -> Fault | None:
-    """Do what `end` does with a verifier: length word, hash over flash, signature (F1)."""
+def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | None]:
+    """Do what `end` does with a verifier: length word, hash over flash, signature (F1).
+
+    Return the bytes that the signature covers, all of them where it comes to none, and the fault.
+    """
     assert setup.key is not None
-    key = load_public_key(setup.key)
+    key, end = load_public_key(setup.key), staged.address + staged.payload_size
     if key is None:
         reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
-        return Fault(UpdateError.SIGN, reason, "F2")
-    end = staged.address + staged.payload_size
-    said = int.from_bytes(staged.flash[end - WORD : end], "little")
-    if said != key.size:
-        return Fault(UpdateError.SIGN, f"the last word is {said}, the device's key makes {key.size}: unsigned?", "F1")
-    size = staged.payload_size - WORD - key.size
+        return staged.payload_size, Fault(UpdateError.SIGN, reason, "F2")
+    said, keys = int.from_bytes(staged.flash[end - WORD : end], "little"), [key, *_usable(setup.next_key)]
+    if said not in [one.size for one in keys]:
+        reason = f"the last word is {said}, the device's key makes {key.size}: unsigned?"
+        return staged.payload_size, Fault(UpdateError.SIGN, reason, "F1")
+    size = staged.payload_size - WORD - said
     if size < 0:
-        return Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1")
+        return staged.payload_size, Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1")
     if not isinstance(key, RsaKey):
-        return Fault(UpdateError.SIGN, "the key in the firmware is on a curve: every update is refused", "F2")
+        return size, Fault(UpdateError.SIGN, "the key in the firmware is on a curve: every update is refused", "F2")
     payload = staged.flash[staged.address : staged.address + size]
     signature = staged.flash[staged.address + size : end - WORD]
     digest = _digest(payload, setup.rules)
-    keys = [key, *_usable(setup.next_key)]
     if digest is not None and any(_holds(signature, one, digest, setup.rules) for one in keys):
-        return None
-    return _why_not(signature, payload, data, keys, setup)
+        return size, None
+    return size, _why_not(signature, payload, data, keys, setup)
 
 
 def _usable(text: bytes | None) -> list[PublicKey]:

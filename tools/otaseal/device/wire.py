@@ -1,0 +1,66 @@
+"""The socket under the device: bytes with an end to every wait, and what a closed connection looks like."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+
+__all__ = ["Endpoint", "Wire", "dial"]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the device connects to: the `name` that it knows, the `address` really dialled, and the port."""
+
+    name: str
+    port: int
+    address: str
+
+
+class Wire:
+    """A connection; each read waits `timeout` seconds at most, and everything together ten times that."""
+
+    def __init__(self, connection: socket.socket, timeout: float) -> None:
+        self._connection, self._timeout = connection, timeout
+        self._end = time.monotonic() + 10 * timeout
+        self.timed_out = False
+
+    def take(self, count: int) -> bytes:
+        """Return `count` bytes, or fewer where the connection ends or nothing comes."""
+        data = bytearray()
+        while len(data) < count:
+            self._connection.settimeout(max(min(self._timeout, self._end - time.monotonic()), 0.001))
+            try:
+                piece = self._connection.recv(count - len(data))
+            except TimeoutError:
+                self.timed_out = True
+                break
+            except OSError:
+                break
+            if not piece:
+                break
+            data += piece
+        return bytes(data)
+
+    def send(self, data: bytes) -> bool:
+        """Send all of `data`, and tell whether it went out."""
+        try:
+            self._connection.settimeout(self._timeout)
+            self._connection.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+def dial(endpoint: Endpoint, timeout: float) -> Wire | str:
+    """Return a connection, or why there is none, in words."""
+    try:
+        connection = socket.create_connection((endpoint.address, endpoint.port), timeout)
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    return Wire(connection, timeout)
