@@ -46,13 +46,14 @@ class Play:
         self.error = self.tls_error = self.library_error = self.status = 0
         self.request = b""
         self._archive_hash = ""
+        self._connection: Connection | None = None
 
     def update(self, *, filesystem: bool) -> Play:
         """Ask for firmware, or a filesystem, and take it."""
         try:
             connection = self._connect()
             body, response = self._ask(connection, self._claims(filesystem))
-            self._install(connection, body, response, filesystem)
+            self._install(body, response, filesystem)
         except _Ended:
             pass
         return self._end()
@@ -64,12 +65,18 @@ class Play:
         try:
             connection = self._connect()
             body, response = self._ask(connection, {})
-            self._renew(connection, body, response)
+            self._renew(body, response)
         except _Ended:
             pass
         return self._end()
 
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
     def _end(self) -> Play:
+        self._hang_up()
         if self.own is not None:
             if not self.library_error and self.result is Result.REFUSED:
                 self.library_error = seal.classify(self.error, self.tls_error)
@@ -94,6 +101,7 @@ class Play:
         if isinstance(found, Failure):
             self._failed_handshake(found, where)
         assert isinstance(found, Connection)
+        self._connection = found
         self._shook_hands(found, where)
         return found
 
@@ -183,11 +191,11 @@ class Play:
 
     # What comes back
 
-    def _install(self, connection: Connection, body: Body, response: Response, filesystem: bool) -> None:
+    def _install(self, body: Body, response: Response, filesystem: bool) -> None:
         rules, state = core_rules(self.state.core), self.state
         answered = f"status {response.status}, {response.size} bytes"
         if response.status == NOT_MODIFIED:
-            connection.close()
+            self._hang_up()
             self._note(Step("answer", "304: nothing newer", True, fact="F29"))
             self.result = Result.UP_TO_DATE
             self.state = replace(state, memory=replace(state.memory, attempts=0))
@@ -195,21 +203,21 @@ class Play:
         room = state.layout.fs_size if filesystem else chip.free_space(state.flash, state.layout)
         refused = judge_answer(response, rules, room)
         if refused is not None:
-            connection.close()
+            self._hang_up()
             self._refuse(refused[0], answered, refused[1])
         self._note(Step("answer", answered, True, fact="F29"))
         self._note(Step("space", f"{response.size} of {room} bytes", True, fact="F10"))
         if self._tried_often_enough(response):
-            connection.close()
+            self._hang_up()
             reason = "this very release was tried three times"
             self.error = HttpError.CONNECTION_LOST
             self._refuse("manifest", f"x-MD5 {response.md5}", Fault(LibraryError.ATTEMPTS, reason, "F12"))
         fault = None if filesystem else judge_first_bytes(body.peek(4), rules, state.real_size)
         if fault is not None:
-            connection.close()
+            self._hang_up()
             self._refuse("first-byte", body.peek(4).hex(), fault)
         data = body.take(response.size)
-        connection.close()
+        self._hang_up()
         self.tls_error = body.wire_error if len(data) < response.size else 0
         self._write(data, response, self._setup(response, filesystem))
 
@@ -289,10 +297,10 @@ class Play:
         self.state = replace(self.state, core=core, version=version)
         self._note(Step("result", f"runs sketch {chip.sketch_md5(self.state.flash)}, core {core}", True, fact="F30"))
 
-    def _renew(self, connection: Connection, body: Body, response: Response) -> None:
+    def _renew(self, body: Body, response: Response) -> None:
         answered = f"status {response.status}, {response.size} bytes"
         if response.status != OK:
-            connection.close()
+            self._hang_up()
             if response.status not in (NOT_MODIFIED, 404):
                 self._refuse("answer", answered, Fault(LibraryError.HTTP, f"status {response.status}", "F29"))
             self._note(Step("answer", answered, True, fact="F29"))
@@ -300,7 +308,7 @@ class Play:
             raise _Ended
         fault = rotation.judge_size(response.size)
         data = b"" if fault else body.take(response.size)
-        connection.close()
+        self._hang_up()
         if fault is None and len(data) < response.size:
             fault = Fault(LibraryError.TRUNCATED, f"{len(data)} of {response.size} bytes arrive", "F29")
         if fault is not None:
