@@ -185,10 +185,11 @@ def test_devices_side(target: Running) -> None:
             check(signed, method, reply)
             counts[str(reply and reply.status)] += 1
         for text in odd:
-            replies = client.tell(text.encode("latin-1", "replace"))
+            data = text.encode("latin-1", "replace")
+            replies = client.tell(data)
             assert b"/smuggled" not in b"".join(one.body for one in replies)
             for one in replies:
-                check(signed, "GET", one)
+                check(signed, "HEAD" if data.lstrip().startswith(b"HEAD") else "GET", one)
             counts["odd"] += 1
         sizes.append(memory(target))
 
@@ -236,7 +237,7 @@ def test_operators_side(target: Running, tmp_path: Path, focused: bool) -> None:
     made = re.search(r"(\d+) generated, \1 passed", done.stdout) or re.search(r"(\d+) generated", done.stdout)
     assert made
     print(f"{made[1]} requests; KiB {size}, {memory(target)}")
-    assert int(made[1]) > 10 * EXAMPLES
+    assert int(made[1]) > 3 * EXAMPLES
     assert memory(target) - size < GROWTH
     after = files_of(target)
     assert {path for path in before.items() ^ after.items() if "/blobs/" in path[0]} == set(), "nothing was published"

@@ -22,6 +22,7 @@ class RawClient:
 
     context: ssl.SSLContext
     port: int
+    source: str = "127.0.0.1"
     opened: int = 0
     waited: int = 0
     _connection: ssl.SSLSocket | None = field(default=None, repr=False)
@@ -72,7 +73,7 @@ class RawClient:
 
     def _connected(self) -> ssl.SSLSocket:
         if self._connection is None:
-            raw = socket.create_connection(("127.0.0.1", self.port), SECONDS)
+            raw = socket.create_connection(("127.0.0.1", self.port), SECONDS, (self.source, 0))
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection = self.context.wrap_socket(raw, server_hostname="localhost", session=self._session)
             self._connection.settimeout(PATIENCE)

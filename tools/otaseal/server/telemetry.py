@@ -24,6 +24,8 @@ BOARD_BYTES = 64 * 1024
 BOARD_TRIES = 100
 _HEAD = 8
 _PLAIN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"(otaseal_)[A-Za-z0-9_-]{24,}")
+"""A token in a place where none belongs, a path or a version, or most of one: what is left of it cannot be found."""
 
 HELP = {
     "otaseal_device_requests_total": "Requests of devices by answer.",
@@ -88,7 +90,7 @@ class Telemetry:
 
     def event(self, name: str, /, **values: object) -> None:
         """Write an event; values that are None are left out."""
-        self.write({"event": name, **{key: value for key, value in values.items() if value is not None}})
+        self.write({"event": name, **{key: _told(value) for key, value in values.items() if value is not None}})
 
     def alarm(self, name: str, /, **values: object) -> None:
         """Write an event that calls for a person, and count it."""
@@ -113,6 +115,10 @@ class Telemetry:
         for name, value in gauges.items():
             lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
         return "\n".join(lines) + "\n"
+
+
+def _told(value: object) -> object:
+    return _TOKEN.sub(r"\1...", value) if isinstance(value, str) else value
 
 
 def as_line(event: Event) -> str:
