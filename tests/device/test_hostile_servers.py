@@ -6,8 +6,6 @@ import contextlib
 import socket
 import ssl
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,13 +19,13 @@ from otaseal.device.probe import probe_fragment_length
 from otaseal.device.steps import Result
 from otaseal.device.wire import Endpoint
 from support import peers
+from support.answers import HEAD, answering, body, listening
 from support.chips import public_pem, sign
 from support.images import build_image
 from support.servers import World
 
 SECONDS = 10
 NOW = datetime.now(timezone.utc)
-HEAD = b"HTTP/1.0 200 OK\r\n"
 NEW = build_image(seed=61, code_size=40_000)
 
 
@@ -43,60 +41,8 @@ def device(world: World) -> Device:
     return replace(Device.provision(image, LAYOUTS["4m2m"]), anchors=(root,), clock=NOW)
 
 
-@contextlib.contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Answer each connection with `serve`; yields the port."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def run() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection, contextlib.suppress(OSError):
-                    connection.settimeout(SECONDS)
-                    serve(connection)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-            thread.join(SECONDS)
-            assert not thread.is_alive()
-
-
-def context(world: World, **options: object) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(world.chain, world.chain.with_name("key.pem"))
-    for name, value in options.items():
-        setattr(made, name, value)
-    return made
-
-
-def answering(world: World, answer: bytes, **options: object) -> contextlib.AbstractContextManager[int]:
-    """Serve these bytes over TLS to whoever asks, and close."""
-    settings = context(world, **options)
-
-    def serve(raw: socket.socket) -> None:
-        with settings.wrap_socket(raw, server_side=True) as connection:
-            connection.recv(4096)
-            connection.sendall(answer)
-            with contextlib.suppress(OSError):
-                connection.unwrap()
-
-    return listening(serve)
-
-
 def ask(device: Device, port: int, timeout: float = 2.0) -> Outcome:
     return device.poll(f"https://localhost:{port}/firmware.bin.signed", host="127.0.0.1", timeout=timeout)
-
-
-def body(data: bytes, *lines: bytes) -> bytes:
-    return HEAD + b"".join(line + b"\r\n" for line in (b"Content-Length: %d" % len(data), *lines)) + b"\r\n" + data
 
 
 def test_plain_http_is_no_tls(device: Device) -> None:

@@ -1,72 +1,66 @@
-"""A server that answers what a test tells it to, over TLS as it is told to: for what no honest server does."""
+"""Servers that give one answer, right or wrong, over TLS or without: what no real server can be made to say."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 
-SECONDS = 20
+from support.servers import World
 
-
-def reply(body: bytes, status: str = "200 OK", length: int | None = -1, **headers: str) -> bytes:
-    """Return a response; `length` -1 is the body's own, None leaves it out. Underscores in header names are dashes."""
-    lines = [f"HTTP/1.0 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
-    if length is not None:
-        lines.append(f"Content-Length: {len(body) if length < 0 else length}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+SECONDS = 10
+HEAD = b"HTTP/1.0 200 OK\r\n"
 
 
-def firmware_reply(body: bytes) -> bytes:
-    """Return the response that an honest server gives to a device."""
-    return reply(body, x_MD5=hashlib.md5(body).hexdigest())
+@contextlib.contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Answer each connection with `serve`; yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-
-class Answers:
-    """Serves `paths`, 404 for others; `context` None is no TLS. `requests` are the heads that came, in order."""
-
-    def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, bytes]) -> None:
-        self.paths = dict(paths)
-        self.requests: list[str] = []
-        self._context = context
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> Answers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(SECONDS)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listening.accept()
-            except OSError:
-                return
-            raw.settimeout(SECONDS)
-            with raw, contextlib.suppress(OSError):
-                self._answer(raw)
-
-    def _answer(self, raw: socket.socket) -> None:
-        if self._context is None:
-            raw.recv(4096)
-            raw.sendall(reply(b"no TLS here", "400 Bad Request"))
-            return
-        with self._context.wrap_socket(raw, server_side=True) as connection:
-            head = bytearray()
-            while b"\r\n\r\n" not in head:
-                piece = connection.recv(4096)
-                if not piece:
+        def run() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
                     return
-                head += piece
-            self.requests.append(head.decode("latin-1"))
-            path = self.requests[-1].split(" ")[1]
-            connection.sendall(self.paths.get(path, reply(b"nothing here", "404 Not Found")))
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(SECONDS)
+                    serve(connection)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+
+
+def context(world: World, **options: object) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(world.chain, world.chain.with_name("key.pem"))
+    for name, value in options.items():
+        setattr(made, name, value)
+    return made
+
+
+def answering(world: World, answer: bytes, **options: object) -> contextlib.AbstractContextManager[int]:
+    """Serve these bytes over TLS to whoever asks, and close."""
+    settings = context(world, **options)
+
+    def serve(raw: socket.socket) -> None:
+        with settings.wrap_socket(raw, server_side=True) as connection:
+            connection.recv(4096)
+            connection.sendall(answer)
+            with contextlib.suppress(OSError):
+                connection.unwrap()
+
+    return listening(serve)
+
+
+def body(data: bytes, *lines: bytes) -> bytes:
+    return HEAD + b"".join(line + b"\r\n" for line in (b"Content-Length: %d" % len(data), *lines)) + b"\r\n" + data
