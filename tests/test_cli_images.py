@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import keys
+from otaseal import keys, manifest
 from otaseal.public_keys import fingerprint
 from otaseal.signing_header import embedded_key
 from support import peers
@@ -303,3 +303,58 @@ def open_when_read(pipe: Path, reader: subprocess.Popen[bytes]) -> int:
         except OSError:  # nobody reads yet
             time.sleep(0.01)
     raise AssertionError("the command does not read")
+
+
+MANIFEST = ("--product", "blink", "--board", "d1_mini", "--version", "1.2.3", "--security-counter", "7")
+
+
+def test_a_manifest_from_the_command_line(project: Path, otaseal: Command, raw: bytes) -> None:
+    os.utime(project / "firmware.bin", (1_700_000_000, 1_700_000_000))
+    said = otaseal(*SIGN, *MANIFEST, "--json").succeeded().json["manifest"]
+    expected = {"kind": "firmware", "product": "e14a51fded1fb9b4", "board": manifest.name_id("d1_mini").hex()}
+    expected |= {"version": "1.2.3", "security_counter": 7, "build_time": 1_700_000_000, "flash_mode": 2}
+    assert said == expected
+    claim = manifest.Claim("blink", "d1_mini", "1.2.3", 7, 1_700_000_000)
+    assert (project / "firmware.bin.signed").read_bytes()[:-260] == manifest.attach(raw, manifest.make(claim, 2))
+    assert otaseal(*VERIFY, "--json").succeeded().json["manifest"] == expected
+    assert "manifest: product e14a51fded1fb9b4, board " in otaseal(*VERIFY).succeeded().out
+    inspected = otaseal("inspect", "firmware.bin.signed", "--key", "signing.pub").succeeded().out
+    assert "security counter 7, built 2023-11-14T22:13:20Z" in inspected
+
+
+def test_the_environment_names_product_counter_and_time(
+    project: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("OTASEAL_PRODUCT", "blink"), ("OTASEAL_SECURITY_COUNTER", "9"), ("OTASEAL_VERSION", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    first = otaseal(*SIGN, "--json").succeeded().json["manifest"]
+    assert (first["security_counter"], first["version"], first["build_time"]) == (9, "2", 1_000_000_000)
+    assert first["board"] is None
+    signed = (project / "firmware.bin.signed").read_bytes()
+    os.utime(project / "firmware.bin", (1, 1))
+    otaseal(*SIGN).succeeded()
+    assert (project / "firmware.bin.signed").read_bytes() == signed, "a build can be repeated to the byte"
+
+
+def test_a_manifest_that_cannot_be_is_refused_before_anything_is_signed(project: Path, otaseal: Command) -> None:
+    otaseal(*SIGN, "--board", "d1_mini").failed(2, "no product is given")
+    otaseal(*SIGN, "--product", "Blink!").failed(1, "product 'Blink!' is no name")
+    for counter in ("-1", "4294967296", "1.5", "0x10", "99999999999999999999"):
+        otaseal(*SIGN, "--product", "blink", f"--security-counter={counter}").failed(2, "--security-counter is ")
+    otaseal(*SIGN, "--product", "blink", "--version", "1.0 \u00e4").failed(1, "version ")
+    otaseal(*SIGN, *MANIFEST).succeeded()
+    (project / "firmware.bin").write_bytes((project / "firmware.bin.signed").read_bytes()[:-260])
+    otaseal(*SIGN, *MANIFEST).failed(1, "the payload has a manifest already")
+    assert "firmware.bin.signed" not in names(project)
+
+
+@pytest.mark.parametrize("method", ["gzip", "zopfli"])
+def test_compressed_on_the_way(method: str, project: Path, otaseal: Command, raw: bytes) -> None:
+    otaseal(*SIGN, *MANIFEST, "--compress", method).succeeded()
+    signed = (project / "firmware.bin.gz.signed").read_bytes()
+    assert gzip.decompress(signed[:-260]) == raw
+    assert otaseal("verify", "firmware.bin.gz.signed", "--key", "signing.pub", "--json").succeeded().json["manifest"]
+    (project / "firmware.bin").write_bytes(build_image(core="2.7.4"))
+    otaseal(*SIGN, "--compress", method).failed(1, "leaves devices unable to start")
+    assert "firmware.bin.gz.signed" not in names(project)
