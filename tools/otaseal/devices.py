@@ -12,7 +12,8 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ class Device:
         return "seen" if self.offered is None else "offered"
 
 
+_VALUES = attrgetter(*(field.name for field in fields(Device)))
 COLUMNS = ", ".join(field.name for field in fields(Device))
 PLACES = ", ".join("?" for _ in fields(Device))
 TABLES = (
@@ -247,7 +249,7 @@ class Devices:
         return None if row is None else Device(*row)
 
     def _save(self, device: Device) -> None:
-        self._database.execute(SAVE, astuple(device))
+        self._database.execute(SAVE, _VALUES(device))
 
     def _make_room(self) -> None:
         """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
@@ -301,8 +303,14 @@ def _claim(sighting: Sighting) -> Sighting:
 def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     if 0 < known.last_seen - now < LATE_SECONDS:
         return True
-    recent = 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
-    return recent and _seen(known, claim, now) == replace(known, last_seen=now)
+    if not 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION:
+        return False
+    # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
+    same = (known.md5, known.version, known.channel, known.mac) == (claim.md5, claim.version, claim.channel, claim.mac)
+    settled = known.confirmed_at is not None and known.failed_at is None
+    if same and not known.deliveries and (settled or known.md5 != known.expected_md5):
+        return True
+    return _seen(known, claim, now) == replace(known, last_seen=now)
 
 
 def _seen(known: Device | None, claim: Sighting, now: float) -> Device:

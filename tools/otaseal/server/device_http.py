@@ -264,7 +264,7 @@ class DeviceConnection(asyncio.Protocol):
         parser, records = self._parser, self._records
         assert parser is not None
         assert records is not None
-        keeps = keeps and bool(self._waiting or not parser.stopped)
+        keeps = keeps and bool(self._waiting or parser.refusal or not parser.stopped)
         body = memoryview(b"" if asked.method == "HEAD" else answer.body)
         self._sending = Sending(asked, answer, body, keeps)
         self._phase = Phase.ANSWER
