@@ -101,6 +101,7 @@ class Device:
         return "seen" if self.offered is None else "offered"
 
 
+_SAID = attrgetter(*(field.name for field in fields(Sighting)))
 _VALUES = attrgetter(*(field.name for field in fields(Device)))
 COLUMNS = ", ".join(field.name for field in fields(Device))
 PLACES = ", ".join("?" for _ in fields(Device))
@@ -306,9 +307,8 @@ def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     if not 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION:
         return False
     # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
-    same = (known.md5, known.version, known.channel, known.mac) == (claim.md5, claim.version, claim.channel, claim.mac)
     settled = known.confirmed_at is not None and known.failed_at is None
-    if same and not known.deliveries and (settled or known.md5 != known.expected_md5):
+    if _SAID(known) == _SAID(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
         return True
     return _seen(known, claim, now) == replace(known, last_seen=now)
 
