@@ -68,7 +68,7 @@ void OtaSeal::poll() {
 }
 
 Error OtaSeal::openStore() {
-  if (!files::open(files::CERTIFICATES)) return Error::NoCertificates;
+  if (files::size(files::CERTIFICATES) == 0) return Error::NoCertificates;
   if (inspect(files::CERTIFICATES, _certificatesHash) == 0) return Error::BadCertificates;
   const int count = _store.initCertStore(files::system(), files::CERTIFICATES_INDEX, files::CERTIFICATES);
   forgetSession();  // it was opened with other certificates

@@ -73,7 +73,6 @@ class OtaSeal {
   enum class Step : uint8_t { Probe, Firmware, Certificates };
 
   static constexpr size_t PATH = 128;
-  static constexpr int OUT_OF_MEMORY = -1000;  // what the core's TLS client says instead of BearSSL's number
 
   Error openStore();
   void openClientIdentity();

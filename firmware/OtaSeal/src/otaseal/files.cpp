@@ -27,15 +27,21 @@ size_t read(const char *path, void *data, size_t size) {
   return got > 0 ? static_cast<size_t>(got) : 0;
 }
 
-bool replace(const char *path, const char *beside, const void *data, size_t size) {
-  fs::File file = create(beside);
+static bool write(const char *path, const void *data, size_t size) {
+  fs::File file = create(path);
   if (!file) return false;
   const bool written = file.write(static_cast<const uint8_t *>(data), size) == size;
   file.close();  // says not whether the last bytes found room
-  file = open(beside);
-  const bool whole = written && file && file.size() == size;
-  file.close();
-  return whole && rename(beside, path);
+  return written;
+}
+
+size_t size(const char *path) {
+  const fs::File file = open(path);
+  return file ? file.size() : 0;
+}
+
+bool replace(const char *path, const char *beside, const void *data, size_t length) {
+  return write(beside, data, length) && size(beside) == length && rename(beside, path);
 }
 
 }  // namespace files

@@ -18,6 +18,7 @@ constexpr char JOURNAL_NEW[] = "/otaseal.new";
 
 bool mount();  // never formats
 fs::File open(const char *path);
+size_t size(const char *path);  // 0 also if there is none
 size_t read(const char *path, void *data, size_t size);  // 0 also if the file is larger
 bool replace(const char *path, const char *beside, const void *data, size_t size);
 bool rename(const char *from, const char *to);

@@ -7,6 +7,7 @@
 
 using namespace otaseal;
 
+static constexpr int16_t OUT_OF_MEMORY = -1000;  // what the core's TLS client says in the place of BearSSL's number
 static constexpr uint16_t PROBED = 512;  // a server that agrees to the shortest records agrees to all
 
 // The core's own client: it sends what it always sends, writes to flash, and asks our gate. That a request may bring
@@ -43,6 +44,11 @@ bool OtaSeal::configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &s
   return true;
 }
 
+// Out of line: two strings made and unmade are larger than the call.
+static __attribute__((noinline)) void addHeader(HTTPClient &http, const __FlashStringHelper *name, const char *value) {
+  http.addHeader(name, value);
+}
+
 void OtaSeal::addHeaders(HTTPClient &http) {
   static const char digits[] PROGMEM = "0123456789abcdef";
   char hex[2 * sizeof _certificatesHash + 1];
@@ -52,9 +58,12 @@ void OtaSeal::addHeaders(HTTPClient &http) {
     *at++ = static_cast<char>(pgm_read_byte(digits + (one & 15)));
   }
   *at = 0;
-  http.addHeader(F("X-Otaseal-Counter"), String(_gate.identity().counter()));
-  http.addHeader(F("X-Otaseal-Error"), String(static_cast<unsigned>(_error)));
-  http.addHeader(F("X-Otaseal-Certs"), hex);
+  char number[11];
+  snprintf_P(number, sizeof number, PSTR("%u"), static_cast<unsigned>(_gate.identity().counter()));
+  addHeader(http, F("X-Otaseal-Counter"), number);
+  snprintf_P(number, sizeof number, PSTR("%u"), static_cast<unsigned>(_error));
+  addHeader(http, F("X-Otaseal-Error"), number);
+  addHeader(http, F("X-Otaseal-Certs"), hex);
 }
 
 bool OtaSeal::open(Request &request, const char *file) {
@@ -67,6 +76,50 @@ bool OtaSeal::open(Request &request, const char *file) {
   return true;
 }
 
+namespace {
+
+struct Meaning {
+  int16_t code;
+  Error error;
+};
+
+// The core's own numbers; in flash, for a switch would be made into a table in RAM.
+const Meaning TLS_MEANINGS[] PROGMEM = {
+    {BR_ERR_X509_BAD_SERVER_NAME, Error::ServerName},
+    {BR_ERR_X509_EXPIRED, Error::CertificateTime},
+    {BR_ERR_X509_NOT_TRUSTED, Error::Untrusted},
+    {OUT_OF_MEMORY, Error::Memory},
+    {0, Error::Tls},
+};
+const Meaning HTTP_MEANINGS[] PROGMEM = {
+    {HTTP_UE_TOO_LESS_SPACE, Error::Space},
+    {HTTP_UE_SERVER_NOT_REPORT_SIZE, Error::NoLength},
+    {HTTP_UE_SERVER_FILE_NOT_FOUND, Error::NotFound},
+    {HTTP_UE_SERVER_FORBIDDEN, Error::Forbidden},
+    {HTTP_UE_SERVER_UNAUTHORIZED, Error::Unauthorized},
+    {HTTP_UE_BIN_VERIFY_HEADER_FAILED, Error::NotFirmware},
+    {HTTP_UE_BIN_FOR_WRONG_FLASH, Error::Flash},
+    {UPDATE_ERROR_MAGIC_BYTE, Error::NotFirmware},
+    {UPDATE_ERROR_SPACE, Error::Space},
+    {UPDATE_ERROR_STREAM, Error::Truncated},
+    {UPDATE_ERROR_SIGN, Error::Signature},
+#ifdef UPDATE_ERROR_OOM  // not in core 3.0
+    {UPDATE_ERROR_OOM, Error::Memory},
+#endif
+    {0, Error::Http},
+};
+
+// The last one stands for all others.
+Error meaning(const Meaning *table, int code) {
+  for (;; table++) {
+    Meaning one;
+    memcpy_P(&one, table, sizeof one);
+    if (one.code == code || one.code == 0) return one.error;
+  }
+}
+
+}  // namespace
+
 // `code`: HTTPClient's (negative), the HTTP updater's (-100 and below) or the updater's (positive).
 Error OtaSeal::classify(BearSSL::WiFiClientSecure &client, int code, int &detail) {
   detail = code;
@@ -75,30 +128,11 @@ Error OtaSeal::classify(BearSSL::WiFiClientSecure &client, int code, int &detail
     if (tls == 0) return Error::Connect;
     detail = tls;
     forgetSession();
-    switch (tls) {
-      case BR_ERR_X509_BAD_SERVER_NAME: return Error::ServerName;
-      case BR_ERR_X509_EXPIRED: return Error::CertificateTime;
-      case BR_ERR_X509_NOT_TRUSTED: return Error::Untrusted;
-      case OUT_OF_MEMORY: return Error::Memory;
-      default: return Error::Tls;
-    }
+    return meaning(TLS_MEANINGS, tls);
   }
-  switch (code) {
-    case HTTP_UE_TOO_LESS_SPACE:
-    case UPDATE_ERROR_SPACE: return Error::Space;
-    case HTTP_UE_SERVER_NOT_REPORT_SIZE: return Error::NoLength;
-    case HTTP_UE_SERVER_FILE_NOT_FOUND: return Error::NotFound;
-    case HTTP_UE_SERVER_FORBIDDEN: return Error::Forbidden;
-    case HTTP_UE_SERVER_UNAUTHORIZED: return Error::Unauthorized;
-    case HTTP_UE_BIN_VERIFY_HEADER_FAILED:
-    case UPDATE_ERROR_MAGIC_BYTE: return Error::NotFirmware;
-    case UPDATE_ERROR_STREAM: return Error::Truncated;
-    case UPDATE_ERROR_SIGN: return _gate.error() != Error::None ? _gate.error() : Error::Signature;
-#ifdef UPDATE_ERROR_OOM  // not in core 3.0
-    case UPDATE_ERROR_OOM: return Error::Memory;
-#endif
-    default: return code > 0 || code == HTTP_UE_BIN_FOR_WRONG_FLASH ? Error::Flash : Error::Http;
-  }
+  const Error error = meaning(HTTP_MEANINGS, code);
+  if (error == Error::Signature && _gate.error() != Error::None) return _gate.error();
+  return error == Error::Http && code > 0 ? Error::Flash : error;
 }
 
 void OtaSeal::probe() {
