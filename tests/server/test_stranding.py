@@ -138,6 +138,7 @@ def test_a_counter_on_the_command_line(server: Running, tmp_path: Path) -> None:
     code, _, err = otaseal("deploy", "high.signed", *deploy, "2.0")
     assert (code, "the security counter rises from 1 to 2" in err, "--raise-counter" in err) == (1, True, True)
     assert otaseal("deploy", "high.signed", *deploy, "2.0", "--raise-counter")[0] == 0
+    assert "security counter 2" in otaseal("releases")[1]
     code, _, err = otaseal("deploy", "low again.signed", *deploy, "3.0", "--allow-downgrade")
     assert (code, "security counter 1 is below 2" in err) == (1, True)
     assert "--allow-downgrade does not help" in err

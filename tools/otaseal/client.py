@@ -161,8 +161,7 @@ class Client:
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
             **({"rehearsal": options.rehearsal} if options.rehearsal else {}),
-            "raise_counter": int(options.consent.raise_counter),
-            "strand_devices": int(options.consent.strand_devices),
+            **dict.fromkeys(options.consent.said(), 1),
         }
         limits = {"max_failed": options.max_failed, "patience": options.patience}
         query |= {name: value for name, value in limits.items() if value is not None}

@@ -9,7 +9,7 @@ this more careful, for a release that nobody is stranded by is let through whate
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .errors import InputError
 from .release import Release
@@ -31,6 +31,10 @@ class Consent:
 
     raise_counter: bool = False
     strand_devices: bool = False
+
+    def said(self) -> tuple[str, ...]:
+        """Return the names of what was said: a server need not know the others."""
+        return tuple(name for name, given in asdict(self).items() if given)
 
 
 @dataclass(frozen=True)

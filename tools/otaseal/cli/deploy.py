@@ -6,7 +6,6 @@ import argparse
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -104,6 +103,10 @@ def _consent(arguments: argparse.Namespace) -> Consent:
     return Consent(arguments.raise_counter, arguments.strand_devices)
 
 
+def _consent_fields(arguments: argparse.Namespace) -> dict[str, bool]:
+    return dict.fromkeys(_consent(arguments).said(), True)
+
+
 def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-failed", type=int, metavar="PERCENT",
@@ -167,6 +170,7 @@ def _releases(arguments: argparse.Namespace) -> int:
         sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in one["forms"])
         print(
             f"release  {one['version']}  {one['created']}  {sizes}"
+            + (f"  security counter {one['security_counter']}" if one.get("security_counter") else "")
             + ("  (uncommitted changes)" if one["dirty"] else "")
         )
     return 0
@@ -186,7 +190,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
-        asked = {**wanted, "percent": percent, **given, **asdict(_consent(arguments))}
+        asked = {**wanted, "percent": percent, **given, **_consent_fields(arguments)}
         answer = connected.post(f"{path}/promote", asked)
     return _report(arguments, target, answer)
 
@@ -194,7 +198,7 @@ def _promote(arguments: argparse.Namespace) -> int:
 def _rollback(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
-    return _report(arguments, channel, connected.post(path, asdict(_consent(arguments))))
+    return _report(arguments, channel, connected.post(path, _consent_fields(arguments)))
 
 
 def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any]) -> int:
