@@ -295,4 +295,5 @@ def _days_and_seconds(now: datetime | None) -> tuple[int, int]:
 
 
 def _date(moment: tuple[int, int]) -> str:
-    return f"{datetime.fromordinal(max(moment[0] - DAYS_TO_YEAR_1, 1)):%Y-%m-%d}"
+    day = datetime.fromordinal(max(moment[0] - DAYS_TO_YEAR_1, 1))
+    return f"{day:%Y-%m-%d} {moment[1] // 3600:02d}:{moment[1] // 60 % 60:02d} UTC"
