@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.answers import Answers, firmware_reply
+from support.answering import Answers, firmware_reply
 from support.firmware import OWN, PRODUCT, Device, Signing, StartAnswers, pack, server_context, shared_programs
 from support.servers import World
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import manifest
 from support import cas, peers
-from support.answers import firmware_reply, reply
+from support.answering import firmware_reply, reply
 from support.firmware import Device, Signing, StartAnswers, pack, server_context
 from support.images import build_image
 from support.servers import World, run

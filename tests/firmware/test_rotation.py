@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image, manifest, public_keys
+from otaseal import archive_client, image, manifest, public_keys
 from otaseal.manifest import Claim, Kind
+from otaseal.pki.store import Slot
 from support import cas
-from support.answers import reply
+from support.answering import reply
 from support.firmware import OWN, PRODUCT, Device, StartAnswers, identity, pack, run_program
 from support.images import Signer
-from support.servers import World
+from support.servers import World, operator, start
 
 pytestmark = pytest.mark.proof
 
@@ -56,6 +57,21 @@ def test_another_authority_is_added(answers: StartAnswers, device: Device, world
     assert sums[0] is not None
     assert sums[1] is not None
     assert sums[0][1] != sums[1][1]
+
+
+def test_from_the_real_server(world: World, device: Device, own: bytes, tmp_path: Path) -> None:
+    server = start(world, tmp_path / "store")
+    archive = pack(
+        own, ssl.PEM_cert_to_DER_cert((world.pki.directory / Slot.SERVER_NEXT.value / "certificate.pem").read_text())
+    )
+    archive_client.deploy_archive(operator(server), signed(archive, world.key), PRODUCT, "stable")
+    done = device.run(port=server.port, polls=3)
+    assert ("renewed", 0, 0) in done.results
+    assert device.get("certs.ar") == archive
+    assert [name for name, _, _ in done.results].count("renewed") == 1, "it says what it has, and is told that it is it"
+    assert server.stop() == 0
+    assert server.process.stdout is not None
+    server.process.stdout.close()
 
 
 def test_with_the_next_key_as_well(

@@ -15,7 +15,7 @@ import pytest
 
 from otaseal import esp8266
 from support import peers
-from support.answers import firmware_reply, reply
+from support.answering import firmware_reply, reply
 from support.firmware import COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header
 from support.images import build_image
 from support.servers import Running, World, publish, start

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal import archive, build_header, image, manifest, public_keys
 from otaseal.manifest import Claim
 from support import peers
-from support.answers import Answers
+from support.answering import Answers
 from support.images import Signer, build_image
 from support.pio import CCACHE
 from support.servers import World

@@ -1,0 +1,72 @@
+"""A server that answers what a test tells it to, over TLS as it is told to: for what no honest server does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+
+SECONDS = 20
+
+
+def reply(body: bytes, status: str = "200 OK", length: int | None = -1, **headers: str) -> bytes:
+    """Return a response; `length` -1 is the body's own, None leaves it out. Underscores in header names are dashes."""
+    lines = [f"HTTP/1.0 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
+    if length is not None:
+        lines.append(f"Content-Length: {len(body) if length < 0 else length}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def firmware_reply(body: bytes) -> bytes:
+    """Return the response that an honest server gives to a device."""
+    return reply(body, x_MD5=hashlib.md5(body).hexdigest())
+
+
+class Answers:
+    """Serves `paths`, 404 for others; `context` None is no TLS. `requests` are the heads that came, in order."""
+
+    def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, bytes]) -> None:
+        self.paths = dict(paths)
+        self.requests: list[str] = []
+        self._context = context
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Answers:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(SECONDS)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listening.accept()
+            except OSError:
+                return
+            raw.settimeout(SECONDS)
+            with raw, contextlib.suppress(OSError):
+                self._answer(raw)
+
+    def _answer(self, raw: socket.socket) -> None:
+        if self._context is None:
+            raw.recv(4096)
+            raw.sendall(reply(b"no TLS here", "400 Bad Request"))
+            return
+        with self._context.wrap_socket(raw, server_side=True) as connection:
+            head = bytearray()
+            while b"\r\n\r\n" not in head:
+                piece = connection.recv(4096)
+                if not piece:
+                    return
+                head += piece
+            self.requests.append(head.decode("latin-1"))
+            path = self.requests[-1].split(" ")[1]
+            connection.sendall(self.paths.get(path, reply(b"nothing here", "404 Not Found")))
