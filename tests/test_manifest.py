@@ -40,6 +40,8 @@ def test_layout_byte_for_byte() -> None:
 
 def test_a_long_version_keeps_its_first_28_characters_and_no_board_is_any() -> None:
     made = manifest.make(Claim("blink", version="1.2.3-rc.1-4-g0123456789abcdef-dirty"))
+    assert "any board, version 1.2.3-rc.1-4-g0123456789abcd, security counter 0" in str(made)
+    assert str(made).endswith("built at an unknown time")
     assert (made.version, made.board, made.flash_mode) == ("1.2.3-rc.1-4-g0123456789abcd", ANY_BOARD, 255)
     assert made.is_for("blink")
     assert made.is_for("blink", "d1_mini")

@@ -111,6 +111,7 @@ class Manifest:
     def __str__(self) -> str:
         board = "any board" if self.board == ANY_BOARD else f"board {self.board.hex()}"
         made = datetime.fromtimestamp(self.build_time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        made = made if self.build_time else "at an unknown time"
         version = f"version {self.version}" if self.version else "no version"
         return f"product {self.product.hex()}, {board}, {version}, security counter {self.counter}, built {made}"
 
