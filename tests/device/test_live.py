@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import certstore
+from otaseal import archive_client, certstore, manifest, signed_archive
 from otaseal.device.chip import Device, Outcome
+from otaseal.device.filesystem import read_file
 from otaseal.device.flash import LAYOUTS
 from otaseal.device.steps import Result
 from otaseal.device.tls import ClientCertificate
 from otaseal.esp8266 import parse, sectors
+from otaseal.manifest import Claim
 from otaseal.pem import Source
 from support.chips import chip, make_filesystem, public_pem, sign
-from support.images import build_image
-from support.servers import Firmware, Running, StartServer, World, as_device, publish, start
+from support.images import Signer, build_image
+from support.servers import Firmware, Running, StartServer, World, as_device, operator, publish, start
 
 PLACE = LAYOUTS["4m2m"]
 NOW = datetime.now(timezone.utc)
@@ -63,6 +65,28 @@ def make_device(world: World, **options: object) -> Device:
 def new_firmware(world: World, seed: int = 60) -> Firmware:
     raw = build_image(seed=seed, code_size=200_000, embedded=public_pem(world.key))
     return Firmware(raw, sign(raw, world.key))
+
+
+def test_certificates_come_from_the_real_server(start_server: StartServer, world: World) -> None:
+    """Signed, published and fetched by parts that share nothing but the format."""
+    server = start_server()
+    claim = Claim("blink", build_time=int(NOW.timestamp()) - 3600)
+    record = manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
+    running = build_image(seed=51, code_size=20_000, embedded=record + public_pem(world.key) + b"\0")
+    provisioned = Device.provision(running, PLACE, make_filesystem(PLACE, {"/certs.ar": archive(world)}))
+    device = replace(provisioned, clock=NOW)
+    url = f"https://localhost:{server.port}/blink/certs.ar.signed"
+    assert device.renew_certificates(url, host="127.0.0.1").result is Result.UP_TO_DATE, "none was published"
+    successor = ssl.PEM_cert_to_DER_cert((world.pki.directory / "server-ca-next" / "certificate.pem").read_text())
+    root = ssl.PEM_cert_to_DER_cert(world.ca.read_text())
+    both = certstore.pack([Source("root", root), Source("next", successor)], NOW).archive
+    signed = signed_archive.sign(both, replace(claim, build_time=int(NOW.timestamp())), Signer(world.key), NOW)
+    archive_client.deploy_archive(operator(server), signed, "blink", "stable")
+    renewed = device.renew_certificates(url, host="127.0.0.1")
+    assert renewed.result is Result.UPDATED, renewed.failed
+    assert read_file(renewed.device.flash, PLACE, "/certs.ar") == both
+    again = renewed.device.renew_certificates(url, host="127.0.0.1")
+    assert (again.result, again.status) == (Result.UP_TO_DATE, 304)
 
 
 def ask(server: Running, device: Device, path: str = FIRMWARE, name: str = "localhost", **options: object) -> Outcome:

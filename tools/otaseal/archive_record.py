@@ -16,8 +16,8 @@ from .errors import InputError
 
 __all__ = ["MAX_RECORD_BYTES", "MAX_SIGNED_ARCHIVE", "ArchiveRecord"]
 
-MAX_SIGNED_ARCHIVE = 512 * 1024
-"""Bytes of a signed archive: all public authorities have 140 KB together, and a device keeps two for a while."""
+MAX_SIGNED_ARCHIVE = 256 * 1024
+"""Bytes of a signed archive, which the device's library bounds, too: all public authorities together have 140 KB."""
 MAX_RECORD_BYTES = 4 * 1024
 MAX_CERTIFICATES = 2000
 FORMAT = 1

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Presented", "SignedArchive", "admit", "looks_signed", "read", "sign"]
 
+MAX_CERTIFICATE = 8 * 1024
+"""Bytes of one certificate: the device's library loads it whole into the heap (F19)."""
 _HINT = "give the file that otaseal certs sign makes"
 
 
@@ -145,6 +147,12 @@ def _check_archive(archive: bytes, now: datetime) -> list[bytes]:
     if report.errors:
         first = report.errors[0]
         raise InputError(f"'{first.name}' in the archive: {first.message} ({first.rule})", first.hint)
+    large = next((anchor for anchor in report.anchors if len(anchor.der) > MAX_CERTIFICATE), None)
+    if large is not None:
+        raise InputError(
+            f"'{large.name}' has {len(large.der)} bytes, devices take {MAX_CERTIFICATE} at most over the air (F19)",
+            "a root that large is unusual: ship it with uploadfs, or leave it out",
+        )
     if not report.anchors:
         raise InputError("the archive has no certificate that a device can use", "pack it with otaseal certs pack")
     return [anchor.der for anchor in report.anchors]
