@@ -19,9 +19,11 @@ from .sessions import HELLO_BYTES, SessionTable, offered_session
 __all__ = ["Door", "Mailboxes"]
 
 LOOK_SECONDS = 5.0
+DEFER_SECONDS = 1
 REOPEN_SECONDS = 1.0
 """How long nothing is accepted after the process ran out of descriptors or memory."""
-RECEIVED_AT_ONCE = 16
+MAX_LEFT = 1000
+"""Connections that are still taken from the mailbox at the end: more than it holds."""
 _BODY = b"c"
 
 Factory = Callable[[], asyncio.BaseProtocol]
@@ -33,8 +35,9 @@ class Mailboxes:
     They outlive a worker: what was handed to one that dies waits for its successor.
     """
 
-    def __init__(self, workers: int) -> None:
-        """Make them, none of which ever blocks."""
+    def __init__(self, workers: int, family: int) -> None:
+        """Make them, none of which ever blocks, for connections of an address family."""
+        self._family = family
         self._pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
         for one in (end for pair in self._pairs for end in pair):
             one.setblocking(False)
@@ -60,7 +63,8 @@ class Mailboxes:
             return None
         if not descriptors:  # the process has no descriptor left, and the kernel dropped what it could not give
             return None
-        connection = socket.socket(fileno=descriptors[0])
+        # Asking the kernel what this is would be three more calls; only the door's own sockets are ever handed over.
+        connection = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptors[0])
         connection.setblocking(False)
         return connection
 
@@ -86,6 +90,8 @@ class Door:
         """Begin to take connections."""
         self._loop = asyncio.get_running_loop()
         self.listening.setblocking(False)
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux lets in who has spoken, and after that time everybody
+            self.listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         self._open = True
         self._loop.add_reader(self.listening, self._accept)
         self._loop.add_reader(self.mailboxes.outlet(self.me), self._receive)
@@ -98,7 +104,9 @@ class Door:
             self._loop.remove_reader(self.listening)
             self._loop.remove_reader(self.mailboxes.outlet(self.me))
             self.listening.close()
-            self._receive()
+            for _ in range(MAX_LEFT):
+                if not self._receive():
+                    break
         for connection in list(self._looking):
             self._looked(connection)
             connection.close()
@@ -147,15 +155,15 @@ class Door:
             timer.cancel()
             self._loop.remove_reader(connection)
 
-    def _receive(self) -> None:
-        for _ in range(RECEIVED_AT_ONCE):
-            try:
-                connection = self.mailboxes.take(self.me)
-            except OSError:
-                return
-            if connection is None:
-                return
+    def _receive(self) -> bool:
+        """Serve one connection that was handed over, and return whether there was one; the loop calls as often."""
+        try:
+            connection = self.mailboxes.take(self.me)
+        except OSError:
+            return False
+        if connection is not None:
             self._serve(connection)
+        return connection is not None
 
     def _serve(self, connection: socket.socket) -> None:
         task = self._loop.create_task(self._connect(connection))

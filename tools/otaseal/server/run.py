@@ -61,7 +61,7 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
             site.work(telemetry, lambda: ready(*addresses))
             return
         Devices(store.directory / DEVICES_FILE).close()  # what is wrong with it is said once, and here
-        shared = Shared.create(plan.workers)
+        shared = Shared.create(plan.workers, first.family)
         telemetry.board, telemetry.worker = shared.counters, plan.workers
         crew = Supervisor(
             plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone

@@ -72,9 +72,9 @@ class Shared:
     counters: CounterBoard
 
     @classmethod
-    def create(cls, workers: int) -> Shared:
-        """Make it for that many; the supervisor counts beside them."""
-        return cls(SessionTable(), Mailboxes(workers), PendingDeliveries(workers), CounterBoard(workers + 1))
+    def create(cls, workers: int, family: int) -> Shared:
+        """Make it for that many, and connections of that address family; the supervisor counts beside them."""
+        return cls(SessionTable(), Mailboxes(workers, family), PendingDeliveries(workers), CounterBoard(workers + 1))
 
     def gone(self, worker: int) -> None:
         """Forget what a worker that died would have seen to."""
@@ -156,8 +156,8 @@ class _Seat:
         """Return an `inspect` that also notes whose the session of a full handshake is."""
 
         def note(connection: Any) -> ClientCertificate | None:
-            if connection.session is not None and not connection.session_reused:
-                self.shared.sessions.note(connection.session.id, self.number)
+            if not connection.session_reused and (session := connection.session) is not None:
+                self.shared.sessions.note(session.id, self.number)
             return inspect(connection)
 
         return note
