@@ -20,6 +20,7 @@ COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"], 
 COMMANDS += [["pki", action] for action in ("server", "device", "operator", "list", "check")]
 COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export", "import")]
 COMMANDS += [["serve"], ["deploy"], ["releases"], ["promote"], ["rollback"], ["devices"], ["token"], ["store"]]
+COMMANDS += [["rehearse"], ["doctor"]]
 COMMANDS += [["token", verb] for verb in ("new", "list", "revoke")]
 
 

@@ -6,23 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import cert_packing, keys, public_keys, settings, shipped
-from otaseal.signing import sign_firmware
-from otaseal.signing_header import embedded_key
+from otaseal import keys, public_keys
+from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
-from support.hooks import ALL_HOOKS, opt_in
-from support.images import Signer, build_image
 from support.servers import Running, World, publish, start
 
 __all__ = ["otaseal"]
-
-ENVIRONMENT = "nodemcuv2"
 
 
 @pytest.fixture(scope="module")
@@ -35,59 +29,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey)
     running.process.stdout.close()
 
 
-class Bench:
-    """A project as a build leaves it, made without one; `tmp_path` is the project's folder."""
-
-    def __init__(self, folder: Path, key: rsa.RSAPrivateKey, server: Running) -> None:
-        self.folder, self.key, self.server = folder, key, server
-        self.outside = folder.parent / f"{folder.name}-keys"
-        self.signing_key = self.outside / "signing.key"
-        self.lines = {
-            "board_build.filesystem": "littlefs",
-            "custom_otaseal_signing_key": f"file:{self.signing_key}",
-            "custom_otaseal_server": server.url,
-            "custom_otaseal_server_ca": str(server.world.ca),
-            "custom_otaseal_product": "blink",
-            "custom_otaseal_token_file": str(self.outside / "token"),
-        }
-        self.outside.mkdir()
-        keys.write_key_pair(self.signing_key, key, b"correct horse")
-        (self.outside / "token").write_text(server.token + "\n")
-        self.configure()
-        self.write("certs/ca.pem", server.world.ca.read_bytes())
-        self.build(key)
-        self.pack()
-
-    def configure(self, **changes: str | None) -> None:
-        lines = {**self.lines, **{name.replace("__", "."): value for name, value in changes.items()}}
-        given = [f"{name} = {value}" for name, value in lines.items() if value is not None]
-        head = [f"[env:{ENVIRONMENT}]", "platform = espressif8266", f"board = {ENVIRONMENT}", "framework = arduino"]
-        self.write("platformio.ini", "\n".join([*head, *opt_in(*ALL_HOOKS), *given, ""]).encode())
-
-    def write(self, name: str, data: bytes) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return path
-
-    def build(self, key: rsa.RSAPrivateKey, seed: int = 1) -> bytes:
-        raw = build_image(seed=seed, code_size=20_000, embedded=embedded_key(self.key.public_key()))
-        self.write(f".pio/build/{ENVIRONMENT}/firmware.bin", raw)
-        signed = sign_firmware(raw, Signer(key), embeds_key=key is self.key)
-        self.write(f".pio/build/{ENVIRONMENT}/firmware.bin.signed", signed)
-        return signed
-
-    def pack(self) -> None:
-        data = self.folder / "data"
-        packed = cert_packing.pack_project(settings.Settings(), data, self.folder, datetime.now(timezone.utc))
-        self.write("data/certs.ar", packed.archive)
-        shipped.remember(self.folder / ".pio/otaseal/shipped.json", ENVIRONMENT, packed.archive)
-
-
 @pytest.fixture
-def bench(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, server: Running, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(tmp_path: Path, rsa_key: rsa.RSAPrivateKey, server: Running, monkeypatch: pytest.MonkeyPatch) -> BuiltProject:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    return Bench(tmp_path, rsa_key, server)
+    return BuiltProject(tmp_path, rsa_key, server)
 
 
 def statuses(result: Result) -> dict[str, list[str]]:
@@ -104,18 +49,18 @@ def the(result: Result, name: str) -> str:
     )
 
 
-def test_a_sound_project_passes(bench: Bench, otaseal: Command) -> None:
+def test_a_sound_project_passes(bench: BuiltProject, otaseal: Command) -> None:
     result = otaseal("doctor", "--json").succeeded()
     found = statuses(result)
     assert {name for name, values in found.items() if values != ["ok"]} <= {"manifest", "publishing"}, result.out
     assert result.json["good"] is True
     assert "no release yet" in the(result, "publishing") or "gives out" in the(result, "publishing")
     assert "TLS 1.2, suite 0xcca8, records of 512 bytes" in the(result, "TLS")
-    assert bench.server.token not in result.out
+    assert (bench.outside / "token").read_text().strip() not in result.out
     assert "correct horse" not in result.out
 
 
-def test_people_get_lines_and_one_next_step(bench: Bench, otaseal: Command) -> None:
+def test_people_get_lines_and_one_next_step(bench: BuiltProject, otaseal: Command) -> None:
     bench.configure(board_build__filesystem=None)
     result = otaseal("doctor", "--offline")
     assert result.code == 1
@@ -125,7 +70,7 @@ def test_people_get_lines_and_one_next_step(bench: Bench, otaseal: Command) -> N
     assert "left out with --offline" in result.out
 
 
-def test_a_misspelt_option_is_the_first_thing_to_do(bench: Bench, otaseal: Command) -> None:
+def test_a_misspelt_option_is_the_first_thing_to_do(bench: BuiltProject, otaseal: Command) -> None:
     bench.configure(custom_otaseal_signing_keys="file:x")
     result = otaseal("doctor", "--json", "--offline")
     assert result.code == 1
@@ -133,7 +78,7 @@ def test_a_misspelt_option_is_the_first_thing_to_do(bench: Bench, otaseal: Comma
     assert result.json["next"]["check"] == "options"
 
 
-def test_an_endangered_key_is_a_problem(bench: Bench, otaseal: Command) -> None:
+def test_an_endangered_key_is_a_problem(bench: BuiltProject, otaseal: Command) -> None:
     bench.signing_key.chmod(0o644)
     assert "readable by others" in the(otaseal("doctor", "--json", "--offline"), "signing key")
     bench.signing_key.chmod(0o600)
@@ -144,7 +89,7 @@ def test_an_endangered_key_is_a_problem(bench: Bench, otaseal: Command) -> None:
     assert "does not exist" in the(otaseal("doctor", "--json", "--offline"), "signing key")
 
 
-def test_an_unlocked_key_is_a_warning(bench: Bench, otaseal: Command) -> None:
+def test_an_unlocked_key_is_a_warning(bench: BuiltProject, otaseal: Command) -> None:
     open_key = bench.outside / "open.key"
     keys.write_key_pair(open_key, bench.key, None)
     bench.configure(custom_otaseal_signing_key=f"file:{open_key}")
@@ -153,7 +98,7 @@ def test_an_unlocked_key_is_a_warning(bench: Bench, otaseal: Command) -> None:
 
 
 def test_a_foreign_signature_and_a_foreign_key_are_problems(
-    bench: Bench, otaseal: Command, other_rsa_key: rsa.RSAPrivateKey
+    bench: BuiltProject, otaseal: Command, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
     bench.build(other_rsa_key)
     result = otaseal("doctor", "--json", "--offline")
@@ -164,7 +109,7 @@ def test_a_foreign_signature_and_a_foreign_key_are_problems(
     assert "does not have the project's public key" in the(otaseal("doctor", "--json"), "publishing")
 
 
-def test_what_is_stale_is_a_warning(bench: Bench, otaseal: Command) -> None:
+def test_what_is_stale_is_a_warning(bench: BuiltProject, otaseal: Command) -> None:
     source = bench.write("src/main.cpp", b"// new")
     os.utime(source, (time.time() + 60, time.time() + 60))
     bench.write("data/certs.ar", b"!<arch>\n")
@@ -177,9 +122,9 @@ def test_what_is_stale_is_a_warning(bench: Bench, otaseal: Command) -> None:
     assert "is not the signed form" in the(otaseal("doctor", "--json", "--offline"), "signed image")
 
 
-def test_the_server_is_looked_at(bench: Bench, otaseal: Command, tmp_path: Path) -> None:
+def test_the_server_is_looked_at(bench: BuiltProject, server: Running, otaseal: Command) -> None:
     raw = bench.folder / ".pio/build" / ENVIRONMENT / "firmware.bin.signed"
-    publish(bench.server, "1.0.0", raw.read_bytes())
+    publish(server, "1.0.0", raw.read_bytes())
     assert "gives out 1.0.0 to 100 %" in the(otaseal("doctor", "--json").succeeded(), "publishing")
     (bench.outside / "token").write_text("x" * 43 + "\n")
     assert "no valid token" in the(otaseal("doctor", "--json"), "publishing")
@@ -190,7 +135,7 @@ def test_the_server_is_looked_at(bench: Bench, otaseal: Command, tmp_path: Path)
 
 
 def test_a_server_that_devices_would_not_trust_is_a_problem(
-    bench: Bench, otaseal: Command, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
+    bench: BuiltProject, otaseal: Command, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
     (tmp_path / "other").mkdir()
     stranger = World.create(tmp_path / "other", other_rsa_key)

@@ -21,8 +21,7 @@ from . import files, lockout, public_keys
 from .admission import Policy, admit
 from .errors import ConfigError, InputError, SystemFaultError, VerificationError
 from .lockout import Consent
-from .release import Origin, Release
-from .release import parse as parse_release
+from .release import Origin, Release, from_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -149,9 +148,8 @@ class Client:
         Raises InputError and VerificationError by name for what is refused, here or there; VerificationError too when
         what comes back is not what was sent; SystemFaultError when the server cannot be reached.
         """
+        self.check(signed, origin, options)
         product = quote(origin.product, safe="")
-        state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
-        self._admit(signed, origin, options, state)
         query = {
             "channel": options.channel,
             "percent": options.percent,
@@ -168,10 +166,16 @@ class Client:
         path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)
-        release = _release(answer["release"])
+        release = from_json(answer["release"])
         url, confirmed = self._confirm(release, options, answer, signed)
         where = release, options.channel, answer["before"], options.percent
         return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
+
+    def check(self, signed: Sequence[bytes], origin: Origin, options: Options) -> None:
+        """Check the `signed` files as the server will, with its keys and current release; raises as `deploy`."""
+        product = quote(origin.product, safe="")
+        state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
+        self._admit(signed, origin, options, state)
 
     def firmware(self, product: str, version: str) -> bytes:
         """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
@@ -191,12 +195,12 @@ class Client:
 
     def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> None:
         keys = public_keys_of(state)
-        current = None if state["current"] is None else _release(state["current"])
+        current = None if state["current"] is None else from_json(state["current"])
         policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
         new = admit(signed, origin, policy, current)
         # Of a server without this answer, the fleet is not known here; it checks for itself.
         fleet = [
-            lockout.Group(None if one["release"] is None else _release(one["release"]), one["count"])
+            lockout.Group(None if one["release"] is None else from_json(one["release"]), one["count"])
             for one in state.get("fleet", [])
         ]
         lockout.check(new, current, fleet, options.consent)
@@ -324,10 +328,6 @@ def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progre
             return  # the server refused before the end, and its answer says why
         if progress is not None:
             progress(min(start + CHUNK, len(body)), len(body))
-
-
-def _release(value: Any) -> Release:
-    return parse_release((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _refusal(url: str, status: int, value: Any) -> InputError | SystemFaultError:

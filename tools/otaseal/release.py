@@ -25,7 +25,7 @@ from .manifest import Manifest
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "parse", "serialise"]
+__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "from_json", "parse", "serialise"]
 
 FORMAT = 2
 OLDEST_FORMAT = 1
@@ -174,6 +174,11 @@ def parse(data: bytes) -> Release:
     if serialise(release) != data:  # a key given twice, another order or spelling: not written by us
         raise _damaged("not the one way to write it")
     return release
+
+
+def from_json(value: object) -> Release:
+    """Return the release of a record that came inside of other JSON; raises as `parse` does."""
+    return parse((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
 def serialise(release: Release) -> bytes:

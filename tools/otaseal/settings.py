@@ -51,6 +51,7 @@ class Settings:
     security_counter: int = 0
     compress: str = "no"
     token_file: str | None = None
+    rehearse: str = "yes"
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ OPTIONS: Mapping[str, Option] = {
         Option("version", _text, "the version of a deployment; default: git describe"),
         Option("security_counter", _counter, "devices with the OtaSeal library take no firmware with a lower one"),
         Option("compress", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"),
+        Option("rehearse", _choice("yes", "no"), "whether a deployment is rehearsed before it is published"),
         Option("token_file", _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"),
     )
 }

@@ -6,15 +6,20 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .. import client, files, image, origin
+from .. import client, files, image, origin, rehearsal
 from ..channels import MAX_FAILED, PATIENCE
+from ..client import Client
+from ..device import flash
 from ..errors import ConfigError
 from ..lockout import Consent
+from ..rehearsal import Materials, text
+from ..rehearsal.candidate import Candidate
 from ..release import Origin
 from . import common, remote
 
@@ -51,6 +56,11 @@ def register(subparsers: common.Subparsers) -> None:
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
+    deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
+    deploy.add_argument(
+        "--filesystem", type=common.path, metavar="FILE", help="the devices' littlefs.bin, for the rehearsal"
+    )
+    deploy.add_argument("--layout", metavar="NAME", help="of the devices' flash, as in 4m2m, for the rehearsal")
 
     remote.command(
         subparsers,
@@ -136,12 +146,29 @@ def _deploy(arguments: argparse.Namespace) -> int:
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     )
+    connected.check(signed, build, options)
+    options = replace(options, rehearsal=_rehearsed(arguments, connected, Candidate(tuple(signed), build), channel))
     done = connected.deploy(signed, build, options, progress_bar())
     if arguments.json:
         common.print_json(done.as_dict())
     else:
         print("\n".join(done.lines()))
     return 0
+
+
+def _rehearsed(arguments: argparse.Namespace, connected: Client, candidate: Candidate, channel: str) -> str:
+    """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
+    if arguments.no_rehearse:
+        return "skipped"
+    layout = None if arguments.layout is None else flash.layout(arguments.layout)
+    materials = Materials(candidate, arguments.filesystem, None, connected.ca, layout)
+    report = rehearsal.before_publishing(connected, materials, channel)
+    if not report.good:
+        print("\n".join(text.report_lines(report)), file=sys.stderr)
+        raise rehearsal.refusal(report)
+    if not arguments.json:
+        print("\n".join(text.summary(report)))
+    return report.record
 
 
 def progress_bar() -> client.Progress | None:

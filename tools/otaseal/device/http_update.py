@@ -47,9 +47,9 @@ class Claims:
         """Return the headers, in the order in which they are sent."""
         first, rest = self.mac[:2], self.mac[2:]
         found = {
-            "x-ESP8266-Chip-ID": str(int(self.mac.replace(":", "")[6:], 16)),
+            "x-ESP8266-Chip-ID": str(int(self.mac.replace(":", "")[6:] or "0", 16)),
             "x-ESP8266-STA-MAC": self.mac,
-            "x-ESP8266-AP-MAC": f"{int(first, 16) | 2:02X}{rest}",
+            "x-ESP8266-AP-MAC": f"{int(first, 16) | 2:02X}{rest}" if self.mac else "",
             "x-ESP8266-free-space": str(chip.free_space(self.flash, self.layout)),
             "x-ESP8266-sketch-size": str(chip.sketch_size(self.flash)),
             "x-ESP8266-sketch-md5": chip.sketch_md5(self.flash),

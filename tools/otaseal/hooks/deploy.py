@@ -13,33 +13,32 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build
+from . import build, rehearse
 
 if TYPE_CHECKING:
     from ..client import Client
+    from ..release import Origin
 
-__all__ = ["connect", "declare"]
+__all__ = ["connect", "declare", "declare_rehearsal"]
+
+REHEARSAL = "rehearsal"
+"""What a build without a product is called while it is rehearsed."""
 
 
 def declare(env: build.Env, options: Settings) -> None:
     """Declare the target; what is missing for it is said when it is asked for."""
 
     def work(env: build.Env) -> str:
-        from datetime import datetime, timezone
-
-        from .. import client, origin
-        from ..release import Origin
+        from .. import client
 
         connected, product = connect(env, options)
         signed = _signed_firmware(env, options)
-        project = build.path(env, ".")
-        state = origin.git_state(project)
-        version = origin.version_from(options.version, state)
-        created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        commit, dirty = (state.commit, state.dirty) if state else ("", False)
-        made = Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
-        print(f"otaseal: publishing {product} {version}, {sum(map(len, signed))} bytes, to {connected.url}", flush=True)
-        done = connected.deploy(signed, made, client.Options(options.channel))
+        made = _origin(env, options, product)
+        connected.check(signed, made, client.Options(options.channel))
+        rehearsed = rehearse.before_deploy(env, options, connected, signed, made)
+        size = sum(map(len, signed))
+        print(f"otaseal: publishing {product} {made.version}, {size} bytes, to {connected.url}", flush=True)
+        done = connected.deploy(signed, made, client.Options(options.channel, rehearsal=rehearsed))
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(
@@ -51,6 +50,33 @@ def declare(env: build.Env, options: Settings) -> None:
     )
     if "deploy" in build.requested():
         env.Depends("deploy", "buildprog")
+
+
+def declare_rehearsal(env: build.Env, options: Settings) -> None:
+    """Declare the target `rehearse`: what `deploy` does before it publishes, and every step of it shown."""
+
+    def work(env: build.Env) -> str:
+        from .. import rehearsal
+        from ..rehearsal import text
+
+        signed = _signed_firmware(env, options)
+        connected = None if options.server is None or options.product is None else connect(env, options)[0]
+        made = _origin(env, options, options.product or REHEARSAL)
+        report = rehearse.live_report(env, options, connected, signed, made)
+        print("\n".join(text.report_lines(report)), flush=True)
+        if not report.good:
+            raise rehearsal.refusal(report)
+        return "otaseal: the rehearsal went well"
+
+    env.AddCustomTarget(
+        "rehearse",
+        [env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))],
+        [build.action(env, work, "Rehearsing the update")],
+        title="Rehearse",
+        description="Play the update on a virtual ESP8266, with the built files and the live server",
+    )
+    if "rehearse" in build.requested():
+        env.Depends("rehearse", "buildprog")
 
 
 def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
@@ -65,6 +91,23 @@ def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
     token_file = None if options.token_file is None else files.resolve_path(options.token_file, project)
     authority = None if options.server_ca is None else files.resolve_path(options.server_ca, project)
     return client.Client(options.server, client.load_token(token_file, os.environ), authority), options.product
+
+
+def _origin(env: build.Env, options: Settings, product: str) -> Origin:
+    """Return where this build comes from; raises ConfigError for a version that nothing gives."""
+    from datetime import datetime, timezone
+
+    from .. import origin
+    from ..release import Origin
+
+    state = origin.git_state(build.path(env, "."))
+    if options.version is None and state is None and product == REHEARSAL:
+        version = REHEARSAL
+    else:
+        version = origin.version_from(options.version, state)
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    commit, dirty = (state.commit, state.dirty) if state else ("", False)
+    return Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
 
 
 def _signed_firmware(env: build.Env, options: Settings) -> list[bytes]:

@@ -29,6 +29,7 @@ def attach(env: build.Env, options: Settings) -> None:
         )
     _declare_uploadall(env)
     deploy.declare(env, options)
+    deploy.declare_rehearsal(env, options)
     deploy_certs.declare(env, options)
     _record_shipping(env)
     if "upload" in wanted and not build.is_test():

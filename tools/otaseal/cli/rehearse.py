@@ -1,0 +1,148 @@
+"""`otaseal rehearse`: a virtual device plays the update, before the fleet does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from .. import client, files, origin, project
+from ..device.core import CORES
+from ..errors import ConfigError, SystemFaultError
+from ..esp8266 import FlashMode
+from ..project import Project
+from ..rehearsal import hostile as attacks
+from ..rehearsal import play, setup, sources
+from ..rehearsal.candidate import Candidate
+from ..rehearsal.picture import svg
+from ..rehearsal.setup import Choices, Materials, Remote
+from ..rehearsal.text import report_lines, table_lines
+from ..release import Origin
+from . import common
+
+__all__ = ["register"]
+
+NO_VERSION = "rehearsal"
+NO_PRODUCT = "rehearsal"
+POLLS = 2
+MAX_POLLS = 10
+EPOCH = "1970"
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the command."""
+    parser = common.command(
+        subparsers,
+        "rehearse",
+        _rehearse,
+        "play an update on a virtual ESP8266 with the real files and the live server",
+        "otaseal rehearse --project ~/blink --clock 2031-01-01",
+    )
+    parser.add_argument(
+        "firmware", type=common.path, nargs="*", help="signed files; default: what the project's last build made"
+    )
+    parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: this folder")
+    parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds first")
+    parser.add_argument("--from", dest="old", type=common.path, metavar="OLD.bin", help="what devices run now")
+    parser.add_argument("--core", choices=sorted(CORES), help="of the device; default: that of the old firmware")
+    modes = [mode.name.lower() for mode in FlashMode]
+    parser.add_argument("--flash-mode", choices=modes, help="of the chip; default: that of the old firmware")
+    parser.add_argument("--layout", metavar="NAME", help="of the flash, as in 4m2m; default: the project's")
+    parser.add_argument("--clock", metavar="DATE", help="what the device's clock says, as in 2031-01-01, or 1970")
+    parser.add_argument("--device-cert", type=common.path, metavar="FILE", help="the device's certificate chain, PEM")
+    parser.add_argument("--device-key", type=common.path, metavar="FILE", help="its key; default: key.pem beside it")
+    parser.add_argument("--url", help="where devices ask; default: what the update server of the project says")
+    parser.add_argument("--token-file", type=common.path, metavar="FILE", help="else as the project says")
+    parser.add_argument("--offline", action="store_true", help="leave the live server alone")
+    parser.add_argument("--repeat", type=int, default=POLLS, metavar="N", help=f"polls in all; default: {POLLS}")
+    parser.add_argument("--hostile", action="store_true", help="try what must fail, too")
+    parser.add_argument("--svg", type=common.path, metavar="FILE", help="draw the flash map into this file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _rehearse(arguments: argparse.Namespace) -> int:
+    examined = project.load(arguments.project, arguments.env, os.environ)
+    candidate = _candidate(arguments, examined)
+    image, archive = sources.trust_of(
+        examined.filesystem_image, examined.data, examined.settings, examined.folder, _now()
+    )
+    authority = None if examined.settings.server_ca is None else examined.path(examined.settings.server_ca)
+    layout = sources.layout_of(examined, arguments.layout)
+    materials = Materials(candidate, image, archive, authority, layout)
+    scene = setup.prepare(materials, _choices(arguments), _remote(arguments, examined))
+    report = play.perform(scene)
+    rows = attacks.hostile(scene) if arguments.hostile else ()
+    if arguments.svg is not None:
+        title = f"{candidate.origin.product} {candidate.origin.version}: flash of {scene.device.layout.name}"
+        files.write_atomic(arguments.svg, svg(report.maps, title).encode())
+    if arguments.json:
+        table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
+        common.print_json({**report.as_dict(), **table})
+    else:
+        colours = common.colours(sys.stdout)
+        print("\n".join(report_lines(report, colours)))
+        if rows:
+            print("\n".join(["", "what must fail:", *table_lines(rows, colours)]))
+    return 0 if report.good and all(row.ok for row in rows) else 1
+
+
+def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
+    """Return what is rehearsed: the files that are named, else what the project built."""
+    forms = sources.read_forms(arguments.firmware) or sources.built_forms(examined.firmware)
+    options = examined.settings
+    state = origin.git_state(examined.folder)
+    try:
+        version = origin.version_from(options.version, state)
+    except ConfigError:
+        version = NO_VERSION
+    made = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)
+    return Candidate(tuple(forms), made)
+
+
+def _choices(arguments: argparse.Namespace) -> Choices:
+    if not 1 <= arguments.repeat <= MAX_POLLS:
+        raise ConfigError(f"--repeat is '{arguments.repeat}'", f"use 1 to {MAX_POLLS}")
+    client_files = None
+    if arguments.device_cert is not None:
+        client_files = (arguments.device_cert, arguments.device_key or arguments.device_cert.with_name("key.pem"))
+    elif arguments.device_key is not None:
+        raise ConfigError("--device-key is given without --device-cert", "give both")
+    mode = None if arguments.flash_mode is None else int(FlashMode[arguments.flash_mode.upper()])
+    chosen = Choices(arguments.core, mode, None, arguments.old, client_files, arguments.url, arguments.repeat)
+    if arguments.clock == EPOCH:
+        return replace(chosen, unset_clock=True)
+    return chosen if arguments.clock is None else replace(chosen, clock=_clock(arguments.clock))
+
+
+def _clock(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"--clock '{text}' is no date", "write it as in 2031-01-01 or 2031-01-01T12:00:00") from error
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:
+    """Return what the project's update server says; without server, product or token there is nothing to ask."""
+    options = examined.settings
+    if arguments.offline or options.server is None or options.product is None:
+        return None
+    given = arguments.token_file or (None if options.token_file is None else examined.path(options.token_file))
+    token = client.load_token(given, os.environ)
+    if token is None:
+        if arguments.url is None:
+            print("otaseal: note: without a token the server does not say where devices ask: --url", file=sys.stderr)
+        return None
+    authority = None if options.server_ca is None else examined.path(options.server_ca)
+    connected = client.Client(options.server, token, authority)
+    try:
+        return setup.remote_state(connected, options.product, options.channel)
+    except SystemFaultError as error:
+        raise SystemFaultError(error.message, f"{error.hint}; --offline rehearses without it") from error
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,76 @@
+"""The target `rehearse`, which `ship` declares, and the rehearsal that comes before `deploy` publishes anything.
+
+The build knows what the command line can only guess: the linker script, and with it the layout of the flash.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..errors import SystemFaultError
+from ..settings import Settings
+from . import build
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..device.flash import Layout
+    from ..rehearsal import Materials, Report
+    from ..release import Origin
+
+__all__ = ["SKIPPED", "before_deploy", "live_report"]
+
+SKIPPED = "skipped"
+
+
+def before_deploy(env: build.Env, options: Settings, connected: Client, signed: list[bytes], origin: Origin) -> str:
+    """Rehearse what is about to be published; return what the server keeps of it, or raise why it must not be."""
+    if options.rehearse == "no":
+        return SKIPPED
+    from .. import rehearsal
+    from ..rehearsal import text
+
+    report = rehearsal.before_publishing(connected, materials(env, options, signed, origin), options.channel)
+    if not report.good:
+        print("\n".join(text.report_lines(report)), flush=True)
+        raise rehearsal.refusal(report)
+    print("\n".join(f"otaseal: {line}" for line in text.summary(report)), flush=True)
+    return report.record
+
+
+def live_report(
+    env: build.Env, options: Settings, connected: Client | None, signed: list[bytes], origin: Origin
+) -> Report:
+    """Return the rehearsal at the live server where the project names one; without it, on the loopback alone."""
+    from ..rehearsal import play, setup
+
+    remote = None
+    if connected is not None and connected.token is not None:
+        try:
+            remote = setup.remote_state(connected, origin.product, options.channel)
+        except SystemFaultError as error:
+            build.warn(f"rehearsed without the live server: {error.message}")
+    scene = setup.prepare(materials(env, options, signed, origin), setup.Choices(), remote)
+    return play.perform(scene)
+
+
+def materials(env: build.Env, options: Settings, signed: list[bytes], origin: Origin) -> Materials:
+    """Return what this build has to rehearse with."""
+    from datetime import datetime, timezone
+
+    from ..rehearsal import sources
+    from ..rehearsal.candidate import Candidate
+    from ..rehearsal.setup import Materials
+
+    project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
+    image = build.path(env, "$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin")
+    filesystem, archive = sources.trust_of(image, data, options, project, datetime.now(timezone.utc))
+    authority = None if options.server_ca is None else files.resolve_path(options.server_ca, project)
+    return Materials(Candidate(tuple(signed), origin), filesystem, archive, authority, _layout(env))
+
+
+def _layout(env: build.Env) -> Layout | None:
+    from ..rehearsal import sources
+
+    return sources.read_script(Path(str(env.GetActualLDScript())))

@@ -1,0 +1,35 @@
+"""Rehearsals: a virtual ESP8266 plays an update with the real files and the live server, before any device does.
+
+The parts: `sources` and `setup` make a scene of a project, `play` plays it, `hostile` tries what must fail, `report`,
+`text` and `picture` say what happened.
+"""
+
+from __future__ import annotations
+
+from ..client import Client
+from ..errors import OtasealError, VerificationError
+from .play import perform
+from .report import Report
+from .setup import Choices, Materials, prepare, remote_state
+
+__all__ = ["Choices", "Materials", "Report", "before_publishing", "refusal"]
+
+
+def before_publishing(client: Client, materials: Materials, channel: str, choices: Choices | None = None) -> Report:
+    """Rehearse a release that is about to be published to `channel`; the server is looked at and not changed.
+
+    Raises what the client raises, InputError and ConfigError for files that cannot be rehearsed.
+    """
+    remote = remote_state(client, materials.candidate.origin.product, channel)
+    return perform(prepare(materials, choices or Choices(), remote))
+
+
+def refusal(report: Report) -> OtasealError:
+    """Return the error for a rehearsal that failed, which keeps a release from being published."""
+    failed = report.failed
+    assert failed is not None
+    fact = f" ({failed.fact})" if failed.fact else ""
+    what = failed.reason or failed.checked
+    return VerificationError(
+        f"the rehearsal fails at '{failed.name}': {what}{fact}", failed.fix or "otaseal rehearse shows every step"
+    )

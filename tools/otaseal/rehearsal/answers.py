@@ -1,0 +1,59 @@
+"""What the update server would answer a device about a release that it does not have yet: its own decisions.
+
+`protocol` decides, as it does on the server; the bytes are those that would be stored. A candidate that no server would
+admit is sent all the same, with the headers that a device needs, so that the device's own verdict can be seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+from .. import esp8266, protocol
+from ..errors import InputError
+from ..release import Release
+from .candidate import Candidate
+from .loopback import Request, response
+
+__all__ = ["CandidateServer"]
+
+
+@dataclass(frozen=True)
+class CandidateServer:
+    """Answers requests with `candidate`; `old` is the image that the device runs, `known` the server's releases."""
+
+    candidate: Candidate
+    old: bytes = field(repr=False)
+    known: tuple[Release, ...] = ()
+
+    def __call__(self, request: Request) -> bytes:
+        """Return the response to `request`."""
+        try:
+            asked = protocol.parse_request(request.method, request.headers)
+        except InputError as error:
+            return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
+        if self.candidate.refusal is not None:
+            return self._unadmitted(asked)
+        release = self.candidate.release
+        known = protocol.known_images((release, *self._known(release)))
+        decision = protocol.decide(asked, release, protocol.State(known))
+        body = decision.body if decision.form is None else self.candidate.body(decision.form.blob)
+        return response(decision.status, decision.headers, body)
+
+    def _known(self, release: Release) -> tuple[Release, ...]:
+        """Return the server's releases; where it knows none, the image that runs counts as one built as this is."""
+        if self.known:
+            return self.known
+        digests = tuple(esp8266.parse(self.old).sketch_md5s().values())
+        return (replace(release, version=f"{release.version}-before", sketch_md5=digests),)
+
+    def _unadmitted(self, asked: protocol.UpdateRequest) -> bytes:
+        body = self.candidate.forms[0]
+        try:
+            current = asked.sketch_md5 in esp8266.parse(self.candidate.raw).sketch_md5s().values()
+        except InputError:
+            current = False
+        if current:
+            return response(304)
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return response(200, (("Content-Length", str(len(body))), ("x-MD5", md5)), body)

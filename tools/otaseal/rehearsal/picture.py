@@ -1,0 +1,161 @@
+"""The flash map before, during and after an update: bars for a terminal, and an SVG for those who would rather look.
+
+Pure: sizes in, text out. A region that is smaller than a cell of the bar still gets one, so that nothing is invisible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from ..device.flash import Layout
+from ..esp8266 import sectors
+
+__all__ = ["FlashMap", "Region", "bars", "flash_maps", "svg"]
+
+CELLS = 64
+SIGNS = {"old": "#", "new": "N", "staged": "+", "free": ".", "filesystem": "=", "system": ":"}
+TITLES = {
+    "old": "the firmware that runs",
+    "new": "the new firmware",
+    "staged": "the update as it was downloaded",
+    "free": "free",
+    "filesystem": "filesystem",
+    "system": "settings of the core and the SDK",
+}
+COLOURS = {
+    "old": "#4a6fa5",
+    "new": "#2e8b57",
+    "staged": "#e0a030",
+    "free": "#f0f0f0",
+    "filesystem": "#8e6fb0",
+    "system": "#9a9a9a",
+}
+TERMINAL = {"old": "44", "new": "42", "staged": "43", "free": "100", "filesystem": "45", "system": "47"}
+WIDTH, LEFT, ROW, BAR = 960, 90, 92, 40  # pixels of the SVG
+
+
+@dataclass(frozen=True)
+class Region:
+    """Bytes `start` to `end` of flash; `kind` is a key of TITLES."""
+
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class FlashMap:
+    """What lies where at one moment; the regions follow each other without a gap, from 0 to the end of the flash."""
+
+    title: str
+    regions: tuple[Region, ...]
+
+
+def flash_maps(layout: Layout, old: int, staged: int, new: int) -> tuple[FlashMap, ...]:
+    """Return the flash before the update, when it is staged, and after it; sizes in bytes, 0 for what there is not."""
+    maps = [("before", old, "old", 0), ("staged", old, "old", staged), ("after", new, "new", 0)]
+    return tuple(_map(layout, *one) for one in maps if one[1] and (one[0] != "staged" or staged))
+
+
+def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
+    """Return the maps as lines for a terminal, with a scale and the legend of what occurs."""
+    lines = []
+    for one in maps:
+        cells = _cells(one.regions)
+        if colours:
+            drawn = "".join(f"\033[{TERMINAL[kind]}m{SIGNS[kind]}" for kind in cells) + "\033[0m"
+        else:
+            drawn = "".join(SIGNS[kind] for kind in cells)
+        lines.append(f"{one.title:<8}|{drawn}|")
+    lines.append(_scale(maps[0].regions))
+    used = dict.fromkeys(region.kind for one in maps for region in one.regions)
+    lines.append(f"{'':<9}" + "   ".join(f"{SIGNS[kind]} {TITLES[kind]}" for kind in used))
+    return lines
+
+
+def svg(maps: Sequence[FlashMap], title: str) -> str:
+    """Return the maps as an SVG document, 960 pixels wide, with addresses and sizes."""
+    height = 64 + ROW * len(maps) + 40
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        '<rect width="100%" height="100%" fill="#ffffff"/>',
+        f'<text x="20" y="34" font-size="18" font-weight="bold">{escape(title)}</text>',
+    ]
+    for number, one in enumerate(maps):
+        parts += _row(one, 64 + ROW * number)
+    parts += _legend(maps, height - 18)
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int) -> FlashMap:
+    """Return one moment; what is staged ends where the filesystem begins (F10)."""
+    used, low = sectors(sketch), layout.fs_start - sectors(staged)
+    pieces = [
+        Region(kind, 0, used),
+        Region("free", used, low),
+        Region("staged", low, layout.fs_start),
+        Region("filesystem", layout.fs_start, layout.fs_end),
+        Region("system", layout.fs_end, layout.flash_size),
+    ]
+    return FlashMap(title, tuple(one for one in pieces if one.end > one.start))
+
+
+def _cells(regions: Sequence[Region]) -> list[str]:
+    """Return the kind of each of the bar's cells; every region has one at least, taken from the largest."""
+    size = regions[-1].end
+    counts = [max(1, round(CELLS * (one.end - one.start) / size)) for one in regions]
+    counts[counts.index(max(counts))] += CELLS - sum(counts)
+    return [one.kind for one, count in zip(regions, counts, strict=True) for _ in range(count)]
+
+
+def _scale(regions: Sequence[Region]) -> str:
+    """Return the line below the bars: where the filesystem begins, and where the flash ends."""
+    line = [" "] * (CELLS + 24)
+    line[9:17] = f"0x{0:06x}"
+    cells = _cells(regions)
+    for region in regions:
+        if region.kind == "filesystem":
+            at = 9 + cells.index("filesystem")
+            line[at : at + 8] = f"0x{region.start:06x}"
+    end = 9 + CELLS - 8
+    if "".join(line[end - 1 : end + 8]).strip() == "":
+        line[end : end + 8] = f"0x{regions[-1].end:06x}"
+    return "".join(line).rstrip()
+
+
+def _row(one: FlashMap, top: int) -> list[str]:
+    size, span = one.regions[-1].end, WIDTH - LEFT - 20
+    parts = [f'<text x="20" y="{top + 26}" font-weight="bold">{escape(one.title)}</text>']
+    last = -100.0
+    for region in one.regions:
+        x, width = LEFT + span * region.start / size, max(1.5, span * (region.end - region.start) / size)
+        label = f"{(region.end - region.start) // 1024} KiB"
+        tip = f"{TITLES[region.kind]}: 0x{region.start:06x} to 0x{region.end:06x}, {label}"
+        parts.append(
+            f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{COLOURS[region.kind]}" '
+            f'stroke="#333333" stroke-width="0.6"><title>{escape(tip)}</title></rect>'
+        )
+        if x - last > 62:
+            parts.append(f'<text x="{x:.1f}" y="{top + BAR + 15}" font-size="11">0x{region.start:06x}</text>')
+            last = x
+        if width > 8 * len(label):
+            colour = "#333333" if region.kind in ("free", "staged") else "#ffffff"
+            parts.append(
+                f'<text x="{x + width / 2:.1f}" y="{top + 25}" text-anchor="middle" fill="{colour}">{label}</text>'
+            )
+    return parts
+
+
+def _legend(maps: Sequence[FlashMap], base: int) -> list[str]:
+    parts, x = [], LEFT
+    for kind in dict.fromkeys(region.kind for one in maps for region in one.regions):
+        parts.append(
+            f'<rect x="{x}" y="{base - 11}" width="12" height="12" fill="{COLOURS[kind]}" stroke="#333333" '
+            f'stroke-width="0.6"/><text x="{x + 17}" y="{base}" font-size="12">{escape(TITLES[kind])}</text>'
+        )
+        x += 32 + round(6.3 * len(TITLES[kind]))
+    return parts

@@ -1,0 +1,82 @@
+"""What a rehearsal says: acts of steps, what the fix of a failed one is, and what was not looked at. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..device.steps import Step
+from .advice import fix
+from .picture import FlashMap
+
+__all__ = ["Act", "Line", "Report", "lines"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One step: what was checked; and where it failed, the device's own `error` number, why, by which fact, the fix."""
+
+    name: str
+    checked: str
+    ok: bool = True
+    error: int = 0
+    reason: str = ""
+    fact: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Act:
+    """A part of the rehearsal with its steps; it holds when all of them do."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every step held."""
+        return all(one.ok for one in self.lines)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole rehearsal: `unchecked` says what it could not tell, `partly` whether that includes what it usually does.
+
+    `maps` is the flash before, during and after.
+    """
+
+    acts: tuple[Act, ...]
+    maps: tuple[FlashMap, ...]
+    unchecked: tuple[str, ...]
+    partly: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether a device would take the update, and no other step failed."""
+        return all(one.ok for one in self.acts)
+
+    @property
+    def failed(self) -> Line | None:
+        """The first step that failed, None where none did."""
+        return next((line for act in self.acts for line in act.lines if not line.ok), None)
+
+    @property
+    def record(self) -> str:
+        """What the update server's audit log keeps of it."""
+        return "partly" if self.partly else "passed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+        return {
+            "good": self.good,
+            "partly": self.partly,
+            "acts": [{"title": one.title, "ok": one.ok, "steps": [asdict(x) for x in one.lines]} for one in self.acts],
+            "flash": [asdict(one) for one in self.maps],
+            "unchecked": list(self.unchecked),
+        }
+
+
+def lines(steps: Sequence[Step]) -> tuple[Line, ...]:
+    """Return the device's steps with the fix of the one that failed."""
+    return tuple(Line(one.name, one.checked, one.ok, one.error, one.reason, one.fact, fix(one)) for one in steps)

@@ -1,0 +1,213 @@
+"""From a project's files and its server to a scene that can be played: what runs now, what trusts whom, who answers.
+
+What a build knows better than platformio.ini, as the flash layout, is passed in. What is missing is named in the
+scene's notes, so that a rehearsal never looks more complete than it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from .. import files, public_keys, release
+from ..client import Client
+from ..device.certstore import CertStore
+from ..device.chip import Device
+from ..device.filesystem import mount, write_file
+from ..device.firmware import read
+from ..device.flash import LAYOUTS, Layout
+from ..device.tls import ClientCertificate
+from ..errors import ConfigError, InputError, OtasealError
+from ..image import MAX_IMAGE_SIZE
+from ..pki.chain import parse_certificates
+from ..release import Release
+from .candidate import Candidate, raw_of, twin
+from .play import ARCHIVE, Scene
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["Choices", "Materials", "Remote", "prepare", "remote_state"]
+
+NO_TRUST = "what devices trust, and so the live server's chain: there is neither a filesystem image nor an archive"
+MAX_FILESYSTEM = 16 * 1024 * 1024
+MAX_AUTHORITY = 256 * 1024
+LITTLEFS = "littlefs-python"
+DEFAULT_LAYOUTS = {512: "512k32", 1024: "1m64", 2048: "2m256", 4096: "4m2m", 8192: "8m6m", 16384: "16m14m"}
+"""KiB of flash to the layout that is assumed where nothing names one: the platform's own choice for most boards."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """The files: the image of the `filesystem`, else the bytes of its `archive`, else the `authority` of operators.
+
+    `layout` is the build's own, None where only the sizes can tell.
+    """
+
+    candidate: Candidate
+    filesystem: Path | None = None
+    archive: bytes | None = field(default=None, repr=False)
+    authority: Path | None = None
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person chose: `core`, `flash_mode` (0 to 3) and `clock` of the device; None: as the firmware and now.
+
+    With `unset_clock` the device's clock stands at 1970, as before it has asked anybody.
+
+    `old` is the image that devices run now, `client` the device's certificate and key, `url` where devices ask.
+    """
+
+    core: str | None = None
+    flash_mode: int | None = None
+    clock: datetime | None = None
+    old: Path | None = None
+    client: tuple[Path, Path] | None = None
+    url: str | None = None
+    polls: int = 2
+    unset_clock: bool = False
+
+
+@dataclass(frozen=True)
+class Remote:
+    """What the update server told an operator: the devices' `url`, its keys and releases, and the one given out now."""
+
+    url: str | None = None
+    keys: tuple[RSAPublicKey, ...] = field(default=(), repr=False)
+    known: tuple[Release, ...] = field(default=(), repr=False)
+    current: bytes | None = field(default=None, repr=False)
+    wants_certificates: bool = False
+
+
+def remote_state(client: Client, product: str, channel: str) -> Remote:
+    """Ask the server what a device of `product` and `channel` would meet; raises what the client raises."""
+    path = f"/v1/products/{quote(product, safe='')}"
+    state = client.get(f"{path}?{urlencode({'channel': channel})}")
+    listed = client.get(f"{path}/releases")
+    known = tuple(release.from_json(one) for one in listed["releases"])
+    current = state["current"]
+    host = f"[{client.host}]" if ":" in client.host else client.host
+    port = state.get("device_port")
+    return Remote(
+        url=f"https://{host}:{port}/{product}/{channel}/firmware.bin.signed" if port else None,
+        keys=_keys(state["keys"]),
+        known=known,
+        current=None if current is None else client.firmware(product, current["version"]),
+        wants_certificates=bool(state.get("device_certificates")),
+    )
+
+
+def prepare(materials: Materials, choices: Choices, remote: Remote | None = None) -> Scene:
+    """Return the scene of these files and choices; with `remote`, at the live server.
+
+    Raises InputError and ConfigError for files and choices that cannot be rehearsed.
+    """
+    candidate, notes = materials.candidate, []
+    if remote is not None and remote.keys:
+        candidate = replace(candidate, keys=remote.keys)
+    old, said = _running(candidate, choices, remote)
+    notes += said
+    layout, said = _layout(materials, old)
+    notes += said
+    if not candidate.keys:
+        candidate = replace(candidate, keys=_keys_in(old))
+    clock = None if choices.unset_clock else choices.clock or datetime.now(timezone.utc)
+    device = Device.provision(old, layout, core=choices.core, flash_mode=choices.flash_mode)
+    device = replace(device, clock=clock)
+    if choices.client is not None:
+        device = replace(device, client=_certificate(choices.client))
+    device, lacking = _trusting(device, materials)
+    url = choices.url or (None if remote is None else remote.url)
+    if url is not None and remote is not None and remote.wants_certificates and device.client is None:
+        url = None
+        lacking.append("the live server's TLS: it asks devices for a certificate, and --device-cert gives none")
+    if NO_TRUST in lacking:
+        url = None
+    known = () if remote is None else remote.known
+    return Scene(candidate, device, url, known, choices.polls, (*lacking, *notes), partly=bool(lacking))
+
+
+def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> tuple[bytes, list[str]]:
+    """Return the image that the device runs before the update: named, given out now, or a twin of the new one."""
+    if choices.old is not None:
+        return raw_of(files.read_bounded(choices.old, MAX_IMAGE_SIZE, "old firmware")), []
+    new = candidate.raw
+    if remote is not None and remote.current is not None:
+        current = raw_of(remote.current)
+        if current != new:
+            return current, []
+    return twin(new), ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
+
+
+def _layout(materials: Materials, old: bytes) -> tuple[Layout, list[str]]:
+    """Return the flash layout: the build's own, else the one with a filesystem of the image's size."""
+    if materials.layout is not None:
+        return materials.layout, []
+    flash_size = read(old).flash_size
+    if materials.filesystem is not None:
+        size = materials.filesystem.stat().st_size
+        for one in LAYOUTS.values():
+            if one.flash_size == flash_size and one.fs_size == size:
+                return one, []
+    name = DEFAULT_LAYOUTS.get(flash_size // 1024)
+    if name is None:
+        raise ConfigError(f"no flash layout fits a chip of {flash_size} bytes", "name it with --layout, as in 4m2m")
+    return LAYOUTS[name], [f"the flash layout: '{name}' was assumed; name it with --layout"]
+
+
+def _trusting(device: Device, materials: Materials) -> tuple[Device, list[str]]:
+    """Return the device with its filesystem, or with what stands for it, and what is not rehearsed for it."""
+    can_mount = find_spec("littlefs") is not None
+    if materials.filesystem is not None and can_mount:
+        content = files.read_bounded(materials.filesystem, MAX_FILESYSTEM, "filesystem image")
+        layout = device.layout
+        if len(content) > layout.fs_size:
+            raise InputError(
+                f"'{materials.filesystem}' has {len(content)} bytes, the partition of '{layout.name}' {layout.fs_size}",
+                "name the layout that it was built for with --layout, or build it again",
+            )
+        flash = device.flash[: layout.fs_start] + content + device.flash[layout.fs_start + len(content) :]
+        return replace(device, flash=flash), []
+    missing = f"the filesystem: '{LITTLEFS}' is not installed" if not can_mount else ""
+    if materials.archive is not None:
+        if can_mount and device.layout.fs_size:
+            flash = mount(device.flash, device.layout).flash
+            made = write_file(flash, device.layout, ARCHIVE, materials.archive)
+            if made is not None:
+                note = "the filesystem image, which is not built yet: the certificates were put into an empty one"
+                return replace(device, flash=made), [note]
+        anchors = tuple(entry.member for entry in CertStore.load(materials.archive).entries)
+        return replace(device, anchors=anchors), [missing or "the filesystem: the layout has none"]
+    if materials.authority is not None:
+        found = parse_certificates(files.read_bounded(materials.authority, MAX_AUTHORITY, "authority"))
+        note = f"the filesystem: the authority '{materials.authority.name}' stood for what devices trust"
+        return replace(device, anchors=tuple(one.der for one in found)), [note]
+    return replace(device, anchors=()), [NO_TRUST]
+
+
+def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
+    """Return the keys that the device itself would verify with; what no device can use is left to the device to say."""
+    found = []
+    for pem in read(firmware).keys:
+        try:
+            found.append(public_keys.load_public_key(pem, "the firmware's key"))
+        except OtasealError:
+            continue
+    return tuple(found)
+
+
+def _keys(listed: Mapping[str, Any]) -> tuple[RSAPublicKey, ...]:
+    found = ((name, pem.encode()) for name, pem in listed.items())
+    return tuple(public_keys.load_public_key(pem, f"the server's key '{name}'") for name, pem in found)
+
+
+def _certificate(paths: tuple[Path, Path]) -> ClientCertificate:
+    chain = files.read_bounded(paths[0], MAX_AUTHORITY, "device certificate")
+    return ClientCertificate(chain, files.read_bounded(paths[1], MAX_AUTHORITY, "device key"))

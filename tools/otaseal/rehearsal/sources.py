@@ -1,0 +1,71 @@
+"""What a rehearsal takes out of a project: signed files, the filesystem or its certificates, the layout of the flash.
+
+Built files are taken as they are; the image of the filesystem only while it is younger than the archive that belongs
+into it, and where there is neither the certificates are packed in memory, as the next `uploadfs` would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from .. import cert_packing, files
+from ..archive import ARCHIVE_LIMIT
+from ..device.flash import Layout, layout, parse_layout
+from ..errors import InputError, OtasealError
+from ..image import MAX_IMAGE_SIZE
+from ..project import Project
+from ..settings import Settings
+
+__all__ = ["built_forms", "layout_of", "read_script", "trust_of"]
+
+LDSCRIPT = "board_build.ldscript"
+MAX_SCRIPT = 1024 * 1024
+SIGNED = (".signed", ".gz.signed")
+
+
+def built_forms(firmware: Path) -> tuple[bytes, ...]:
+    """Return the signed files beside `firmware`: raw, and gzip where one is published; raises InputError for none."""
+    paths = [firmware.with_name(firmware.name + suffix) for suffix in SIGNED]
+    found = tuple(files.read_bounded(one, MAX_IMAGE_SIZE, "signed firmware") for one in paths if one.is_file())
+    if not found:
+        raise InputError(
+            f"there is no '{paths[0].name}' in '{firmware.parent}'", "build it: pio run, with sign_firmware.py attached"
+        )
+    return found
+
+
+Trust = tuple[Path | None, bytes | None]
+"""The image of a filesystem, or the bytes of the archive that the next one will hold; None for what is not used."""
+
+
+def trust_of(image: Path, data: Path, options: Settings, project: Path, now: datetime) -> Trust:
+    """Return what devices of the project trust; a project without certificates has neither."""
+    archive = data / cert_packing.ARCHIVE_NAME
+    if image.is_file() and not (archive.is_file() and archive.stat().st_mtime > image.stat().st_mtime):
+        return image, None
+    if archive.is_file():
+        return None, files.read_bounded(archive, ARCHIVE_LIMIT, "certificate archive")
+    try:
+        return None, cert_packing.pack_project(options, data, project, now).archive
+    except OtasealError:
+        return None, None  # a project without certificates: what that means is said by the rehearsal
+
+
+def layout_of(project: Project, named: str | None) -> Layout | None:
+    """Return the layout that was `named`, else that of the project's linker script, None where nothing names one."""
+    script = named or project.ini.get(project.environment, LDSCRIPT)
+    return None if script is None else read_script(project.path(script)) or layout(Path(script).name)
+
+
+def read_script(path: Path) -> Layout | None:
+    """Return the layout in a linker script of its own, None where there is no such file."""
+    if not path.is_file():
+        return None
+    return parse_layout(files.read_bounded(path, MAX_SCRIPT, "linker script").decode("latin-1"), path.name)
+
+
+def read_forms(paths: Sequence[Path]) -> tuple[bytes, ...]:
+    """Return the signed files at `paths`."""
+    return tuple(files.read_bounded(one, MAX_IMAGE_SIZE, "firmware") for one in paths)
