@@ -76,7 +76,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     report = play.perform(scene)
     rows = attacks.hostile(scene) if arguments.hostile else ()
     if arguments.svg is not None:
-        title = f"{candidate.origin.product} {candidate.origin.version}: flash of {scene.device.layout.name}"
+        title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {scene.device.layout.name}"
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
     if arguments.json:
         table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}

@@ -15,14 +15,15 @@ from ..esp8266 import sectors
 __all__ = ["FlashMap", "Region", "bars", "flash_maps", "svg"]
 
 CELLS = 64
+LEGEND_COLUMNS = 3
 SIGNS = {"old": "#", "new": "N", "staged": "+", "free": ".", "filesystem": "=", "system": ":"}
 TITLES = {
     "old": "the firmware that runs",
     "new": "the new firmware",
-    "staged": "the update as it was downloaded",
+    "staged": "the update, staged",
     "free": "free",
     "filesystem": "filesystem",
-    "system": "settings of the core and the SDK",
+    "system": "settings of core and SDK",
 }
 COLOURS = {
     "old": "#4a6fa5",
@@ -70,8 +71,10 @@ def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
             drawn = "".join(SIGNS[kind] for kind in cells)
         lines.append(f"{one.title:<8}|{drawn}|")
     lines.append(_scale(maps[0].regions))
-    used = dict.fromkeys(region.kind for one in maps for region in one.regions)
-    lines.append(f"{'':<9}" + "   ".join(f"{SIGNS[kind]} {TITLES[kind]}" for kind in used))
+    legend = [f"{SIGNS[kind]} {TITLES[kind]}" for kind in _used(maps)]
+    for start in range(0, len(legend), LEGEND_COLUMNS):
+        row = "".join(f"{one:<27}" for one in legend[start : start + LEGEND_COLUMNS])
+        lines.append(f"{'':<9}{row}".rstrip())
     return lines
 
 
@@ -127,6 +130,11 @@ def _scale(regions: Sequence[Region]) -> str:
     return "".join(line).rstrip()
 
 
+def _used(maps: Sequence[FlashMap]) -> list[str]:
+    there = {region.kind for one in maps for region in one.regions}
+    return [kind for kind in TITLES if kind in there]
+
+
 def _row(one: FlashMap, top: int) -> list[str]:
     size, span = one.regions[-1].end, WIDTH - LEFT - 20
     parts = [f'<text x="20" y="{top + 26}" font-weight="bold">{escape(one.title)}</text>']
@@ -140,7 +148,10 @@ def _row(one: FlashMap, top: int) -> list[str]:
             f'stroke="#333333" stroke-width="0.6"><title>{escape(tip)}</title></rect>'
         )
         if x - last > 62:
-            parts.append(f'<text x="{x:.1f}" y="{top + BAR + 15}" font-size="11">0x{region.start:06x}</text>')
+            anchor = ' text-anchor="end"' if x > WIDTH - 70 else ""
+            at = x + width if anchor else x
+            text = f'<text x="{at:.1f}" y="{top + BAR + 15}" font-size="11"{anchor}>0x{region.start:06x}</text>'
+            parts.append(text)
             last = x
         if width > 8 * len(label):
             colour = "#333333" if region.kind in ("free", "staged") else "#ffffff"
@@ -152,7 +163,7 @@ def _row(one: FlashMap, top: int) -> list[str]:
 
 def _legend(maps: Sequence[FlashMap], base: int) -> list[str]:
     parts, x = [], LEFT
-    for kind in dict.fromkeys(region.kind for one in maps for region in one.regions):
+    for kind in _used(maps):
         parts.append(
             f'<rect x="{x}" y="{base - 11}" width="12" height="12" fill="{COLOURS[kind]}" stroke="#333333" '
             f'stroke-width="0.6"/><text x="{x + 17}" y="{base}" font-size="12">{escape(TITLES[kind])}</text>'

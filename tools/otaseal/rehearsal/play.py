@@ -34,6 +34,7 @@ DEFAULT_HOST = "localhost"
 ARCHIVE = "/certs.ar"
 MODE_OFFSET = 2
 NOT_FOUND = 404
+DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
 NOBODY = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
 ALWAYS_OPEN = (
@@ -47,8 +48,8 @@ class Scene:
     """What is rehearsed: a candidate, the device that runs the old firmware, and the devices' URL of the live server.
 
     `url` None: no live server. `known` are the releases that the server has, `polls` how often the device asks: the
-    second time it must be told that it is up to date. `notes` are added to what is not checked; with `partly` set they
-    name what a rehearsal usually covers.
+    second time it must be told that it is up to date. `notes` are added to what is not checked; `lacking` is what other
+    rehearsals can check.
     """
 
     candidate: Candidate
@@ -57,7 +58,7 @@ class Scene:
     known: tuple[Release, ...] = field(default=(), repr=False)
     polls: int = 2
     notes: tuple[str, ...] = ()
-    partly: bool = False
+    lacking: tuple[str, ...] = ()
 
 
 def perform(scene: Scene) -> Report:
@@ -74,7 +75,7 @@ def perform(scene: Scene) -> Report:
     else:
         acts += _serve(scene)
     notes = (*scene.notes, *_open_questions(scene), *ALWAYS_OPEN)
-    return Report(tuple(acts), _maps(scene), notes, scene.partly)
+    return Report(tuple(acts), _maps(scene), notes, scene.lacking)
 
 
 def stand_in(device: Device) -> tuple[StandIn, Device]:
@@ -168,8 +169,8 @@ def _serve(scene: Scene) -> list[Act]:
             reason = "the server says that the device is up to date"
             found = Line("release", "304", False, reason=reason, fix="name what devices run now with --from")
             told = (*lines(outcome.steps), found)
-            return [Act("the device downloads the candidate and restarts", told)]
-        acts = [Act("the device downloads the candidate and restarts", lines(outcome.steps))]
+            return [Act(DOWNLOAD, told)]
+        acts = [Act(DOWNLOAD, lines(outcome.steps))]
         if outcome.ok:
             acts += _again(scene, outcome, url, HOST)
     return acts

@@ -41,7 +41,7 @@ class Act:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole rehearsal: `unchecked` says what it could not tell, `partly` whether that includes what it usually does.
+    """A whole rehearsal: `unchecked` is what none can tell, `lacking` what this one could not and others can.
 
     `maps` is the flash before, during and after.
     """
@@ -49,7 +49,12 @@ class Report:
     acts: tuple[Act, ...]
     maps: tuple[FlashMap, ...]
     unchecked: tuple[str, ...]
-    partly: bool
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def partly(self) -> bool:
+        """Whether something was left out that is usually rehearsed."""
+        return bool(self.lacking)
 
     @property
     def good(self) -> bool:
@@ -73,7 +78,7 @@ class Report:
             "partly": self.partly,
             "acts": [{"title": one.title, "ok": one.ok, "steps": [asdict(x) for x in one.lines]} for one in self.acts],
             "flash": [asdict(one) for one in self.maps],
-            "unchecked": list(self.unchecked),
+            "unchecked": [*self.lacking, *self.unchecked],
         }
 
 

@@ -131,7 +131,7 @@ def prepare(materials: Materials, choices: Choices, remote: Remote | None = None
     if NO_TRUST in lacking:
         url = None
     known = () if remote is None else remote.known
-    return Scene(candidate, device, url, known, choices.polls, (*lacking, *notes), partly=bool(lacking))
+    return Scene(candidate, device, url, known, choices.polls, tuple(notes), tuple(lacking))
 
 
 def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> tuple[bytes, list[str]]:

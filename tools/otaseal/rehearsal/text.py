@@ -24,15 +24,15 @@ def report_lines(report: Report, colours: bool = False) -> list[str]:
         for line in act.lines:
             shown += _step(line, colours)
     shown += ["", *bars(report.maps, colours), ""]
-    shown += [f"not checked: {one_line(note)}" for note in report.unchecked]
+    shown += [f"not checked: {one_line(note)}" for note in (*report.lacking, *report.unchecked)]
     return [*shown, "", _verdict(report, colours)]
 
 
 def summary(report: Report) -> list[str]:
     """Return a line about a rehearsal that went well, and one about each thing that this one could not tell."""
     count = sum(len(act.lines) for act in report.acts)
-    usual = report.unchecked if report.partly else ()
-    return [f"rehearsed on a virtual ESP8266: {count} steps, all good", *(f"not rehearsed: {one}" for one in usual)]
+    said = [f"not rehearsed: {one_line(note)}" for note in report.lacking]
+    return [f"rehearsed on a virtual ESP8266: {count} steps, all good", *said]
 
 
 def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
