@@ -72,7 +72,7 @@ def test_an_answer_means_the_same_however_it_is_cut(lines: list[bytes], rest: by
 @given(st.binary(max_size=120), st.sampled_from([512, 16384]))
 def test_messages_are_read_or_stop_the_handshake(data: bytes, fragment: int) -> None:
     readers = (
-        lambda: tls_messages.read_server_hello(data, "localhost", fragment),
+        lambda: tls_messages.read_server_hello(data, 0x0303, "localhost", fragment),
         lambda: tls_messages.read_certificates(data),
         lambda: tls_messages.read_key_exchange(data, "ECDSA"),
         lambda: tls_messages.read_request(data),

@@ -60,6 +60,7 @@ class TlsError(IntEnum):
     """BearSSL's (bearssl_ssl.h, bearssl_x509.h), those that a server or its certificates can cause."""
 
     OK = 0
+    BAD_PARAM = 1
     UNSUPPORTED_VERSION = 3
     BAD_VERSION = 4
     BAD_LENGTH = 5

@@ -151,7 +151,7 @@ class _Client:
         known = session.id if session else b""
         self.records.send_handshake(messages.client_hello(self.random, known, settings.name, settings.fragment))
         body = self._expect(messages.SERVER_HELLO)
-        hello = messages.read_server_hello(body, settings.name, settings.fragment)
+        hello = messages.read_server_hello(body, self.records.version, settings.name, settings.fragment)
         suite = SUITES[hello.suite]
         if suite is None:
             raise TlsStop(TlsError.OK, f"suite 0x{hello.suite:04x} is not played here", "F26")

@@ -77,7 +77,7 @@ class Request:
 
 
 class Vector:
-    """A message read from the front; what is not there is BAD_HANDSHAKE."""
+    """A message read from the front; what is not there is BAD_PARAM."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -90,7 +90,7 @@ class Vector:
     def take(self, count: int) -> bytes:
         """Read `count` bytes."""
         if count > self.left:
-            raise TlsStop(TlsError.BAD_HANDSHAKE, "a handshake message of the server is malformed")
+            raise TlsStop(TlsError.BAD_PARAM, "a handshake message of the server is malformed")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -105,7 +105,7 @@ class Vector:
     def close(self) -> None:
         """Expect that nothing is left."""
         if self.left:
-            raise TlsStop(TlsError.BAD_HANDSHAKE, "a handshake message of the server has bytes too many")
+            raise TlsStop(TlsError.BAD_PARAM, "a handshake message of the server has bytes too many")
 
 
 def vector(data: bytes, size: int) -> bytes:
@@ -136,12 +136,14 @@ def client_hello(random: bytes, session: bytes, name: str | None, fragment: int)
     return message(1, body)
 
 
-def read_server_hello(body: bytes, name: str | None, fragment: int) -> Hello:
-    """Return what the server chose; raises TlsStop where BearSSL does."""
+def read_server_hello(body: bytes, record_version: int, name: str | None, fragment: int) -> Hello:
+    """Return what the server chose, in a record of that version; raises TlsStop where BearSSL does."""
     reader = Vector(body)
     version = reader.number(2)
     if not TLS_1_0 <= version <= TLS_1_2:
         raise TlsStop(TlsError.UNSUPPORTED_VERSION, f"the server chooses version 0x{version:04x}")
+    if version != record_version:
+        raise TlsStop(TlsError.BAD_VERSION, f"version 0x{version:04x} in a record of 0x{record_version:04x}")
     random, session = reader.take(32), reader.sub(1)
     if len(session) > 32:
         raise TlsStop(TlsError.OVERSIZED_ID, f"a session id of {len(session)} bytes")

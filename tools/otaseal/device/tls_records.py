@@ -14,11 +14,15 @@ IN_OVERHEAD, OUT_OVERHEAD = 325, 85  # what the core adds to the buffers that a 
 MAX_PLAIN = 16384
 HEADER = 5
 MAX_HANDSHAKE = 1 << 18
-CLOSE_NOTIFY = 0
+CLOSE_NOTIFY, NO_RENEGOTIATION = 0, 100
+WARNING, FATAL = 1, 2
 
 
 class Records:
-    """Both directions of one connection. `largest` is the longest record of data that came in, in bytes."""
+    """Both directions of one connection. `largest` is the longest record of data that came in, in bytes.
+
+    `version` is that of the records that come in, 0 before the first.
+    """
 
     def __init__(self, wire: Wire, receive_buffer: int, fragment: int) -> None:
         self._wire = wire
@@ -27,7 +31,8 @@ class Records:
         self._out: Protection | None = None
         self._in: Protection | None = None
         self._sent = self._received = 0
-        self._version = 0
+        self.version = 0
+        self._alert_level = 0
         self._handshake = b""
         self.transcript = b""
         self.largest = 0
@@ -50,7 +55,7 @@ class Records:
                 piece = self._out.seal(_header(self._sent, kind), piece)
                 self._sent += 1
             # The hello goes out as version 1.0, for servers of old: nothing is agreed on yet.
-            version = TLS_1_2 if self._version else 0x0301
+            version = TLS_1_2 if self.version else 0x0301
             out += bytes([kind]) + version.to_bytes(2, "big") + len(piece).to_bytes(2, "big") + piece
         return self._wire.send(out)
 
@@ -64,17 +69,24 @@ class Records:
         """Return the next record but for warnings: its kind and content. Raises TlsStop where BearSSL stops."""
         for _ in range(MAX_HANDSHAKE):
             kind, data = self._record()
-            if kind != ALERT:
+            if kind == ALERT:
+                for one in data:
+                    self._alert(one)
+            elif data:  # an empty record has no kind
                 return kind, data
-            if len(data) % 2:
-                raise TlsStop(TlsError.BAD_ALERT, "a malformed alert")
-            for level, number in zip(data[0::2], data[1::2], strict=True):
-                if level == 2:
-                    raise TlsStop(RECEIVED_ALERT + number, "the server refuses with a fatal alert")
-                if number == CLOSE_NOTIFY:
-                    self.closed = True
-                    raise TlsStop(TlsError.OK, "the server closes the connection")
         raise TlsStop(TlsError.OK, "the server sends nothing but warnings")
+
+    def _alert(self, byte: int) -> None:
+        """Take one byte of an alert: a level, which is a warning's or fatal, then a number, in whatever records."""
+        if not self._alert_level:
+            self._alert_level = WARNING if byte == WARNING else FATAL
+            return
+        level, self._alert_level = self._alert_level, 0
+        if level == FATAL or byte == NO_RENEGOTIATION:
+            raise TlsStop(RECEIVED_ALERT + byte, "the server refuses with a fatal alert")
+        if byte == CLOSE_NOTIFY:
+            self.closed = True
+            raise TlsStop(TlsError.OK, "the server closes the connection")
 
     def receive_handshake(self) -> tuple[int, bytes, bytes]:
         """Return the next handshake message: kind, body, and the whole of it; the transcript is the caller's."""
@@ -127,16 +139,16 @@ class Records:
         if version >> 8 != 3:
             shown = "'HTTP': plain HTTP" if head.startswith(b"HTTP") else head.hex()
             raise TlsStop(TlsError.UNSUPPORTED_VERSION, f"the server does not speak TLS, it begins with {shown}")
-        if self._version and version != self._version:
+        if self.version and version != self.version:
             raise TlsStop(TlsError.BAD_VERSION, f"a record of version 0x{version:04x}")
-        self._version = version
+        self.version = version
         if self._in is None and size > MAX_PLAIN:
             raise TlsStop(TlsError.BAD_LENGTH, f"a record of {size} bytes")
         if size > self._room:
             reason = f"a record of {size} bytes, the device's buffer has {self._room}"
             raise TlsStop(TlsError.TOO_LARGE, reason, "F27")
-        if kind not in (CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION):
-            raise TlsStop(TlsError.UNKNOWN_TYPE, f"a record of type {kind}")
+        if size and kind not in (CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION):
+            raise TlsStop(TlsError.UNEXPECTED, f"a record of type {kind}")
 
 
 def _header(number: int, kind: int) -> bytes:
