@@ -3,13 +3,14 @@
     python bench/workers.py [--pairs 15] [--threads 32] [--workers 2]
 
 Two servers that differ in nothing but --workers get the same batches in alternating order (load_client.c, as in
-server.py). A worker does what counts in one thread: on cores of their own a batch is over when the busiest worker
-is: the capacity ratio is the one server's processor time over the busiest worker's. That has in it what sharing costs
+server.py). A worker does what counts in one thread: on cores of their own a batch is over when the busiest worker is. So
+the capacity ratio is the one server's processor time over the busiest worker's. That has in it what sharing costs
 (looking at each connection, handing it over, a queue for each process) and how evenly it is shared. All processes of
 the servers are pinned to one core and the client to another, so that one worker and several run under the same
-conditions. What that cannot show is what two busy cores take from each other, by caches and memory they have in common.
-Prints the median of the ratios with its quartiles, the processor time for one request and the share of the busiest
-worker. Needs Linux, two cores, cc and OpenSSL's headers, and the packages of the extra `test`.
+conditions. As a control, as many servers with one worker each, which share nothing, get a share of the requests each:
+what they lose is not the workers' doing, but that of processes in each other's caches. What all that cannot show is how
+two busy cores hinder each other. Prints medians, and ratios with their quartiles. Needs Linux, two cores, cc and
+OpenSSL's headers, and the packages of the extra `test`.
 """
 
 from __future__ import annotations
@@ -49,16 +50,24 @@ Batch = tuple[float, ...]
 class Crew:
     """A server and the processes that answer devices."""
 
-    port: int
+    ports: tuple[int, ...]
     members: tuple[Server, ...]
 
     def run(self, client: Path, request: bytes, mode: str, size: int, threads: int) -> Batch:
-        """Let the client poll `size` times."""
-        command = [client, self.port, size, threads, mode, 0, 304, 0, FLEET]
+        """Let clients poll `size` times, an equal share at each port."""
+        share, crowd = size // len(self.ports), threads // len(self.ports)
         before = [one.cpu() for one in self.members]
-        done = subprocess.run([str(one) for one in command], input=request, capture_output=True, check=True)
-        if mode == "resumed" and int(done.stdout.split()[1]) < size - threads:
-            raise RuntimeError(f"{done.stdout.split()[1].decode()} sessions of {size} resumed")
+        running = []
+        for port in self.ports:
+            command = [client, port, share, crowd, mode, 0, 304, 0, FLEET]
+            ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            running.append(subprocess.Popen([str(one) for one in command], **ends))  # type: ignore[call-overload]
+            running[-1].stdin.write(request)
+            running[-1].stdin.close()
+        for one in running:
+            said = one.stdout.read()
+            if one.wait() or (mode == "resumed" and int(said.split()[1]) < share - crowd):
+                raise RuntimeError(f"{mode}: the client ends with {one.returncode} and says {said!r}")
         return tuple(one.cpu() - then for one, then in zip(self.members, before, strict=True))
 
 
@@ -69,9 +78,9 @@ def pin(pid: int, core: int) -> None:
 
 
 @contextlib.contextmanager
-def crew(world: World, folder: Path, workers: int) -> Iterator[Crew]:
+def crew(world: World, folder: Path, workers: int, name: str = "") -> Iterator[Crew]:
     """Run a server with so many workers, and one release published."""
-    running = start(world, folder / f"store-{workers}", "--workers", str(workers))
+    running = start(world, folder / f"store-{workers}{name}", "--workers", str(workers))
     try:
         publish(running, "1.0", world.firmware(1).signed)
         pid = running.process.pid
@@ -79,7 +88,7 @@ def crew(world: World, folder: Path, workers: int) -> Iterator[Crew]:
         pids = [int(one) for one in children] if workers > 1 else [pid]
         for one in (pid, *pids):
             pin(one, SERVERS_CORE)
-        yield Crew(running.port, tuple(Server(f"worker {one}", running.port, one) for one in pids))
+        yield Crew((running.port,), tuple(Server(f"worker {one}", running.port, one) for one in pids))
     finally:
         running.stop()
 
@@ -97,27 +106,32 @@ def main() -> None:
         subprocess.run(["cc", "-O2", "-o", client, source, "-lssl", "-lcrypto", "-lpthread"], check=True)
         world = World.create(folder, keys.new_signing_key())
         request = as_device("/blink/firmware.bin.signed", world.firmware(1), MAC)
-        crews = [stack.enter_context(crew(world, folder, count)) for count in (1, options.workers)]
+        one, several = (stack.enter_context(crew(world, folder, count)) for count in (1, options.workers))
+        apart = [stack.enter_context(crew(world, folder, 1, f"-{number}")) for number in range(options.workers)]
+        ports = tuple(port for single in apart for port in single.ports)
+        crews = (one, several, Crew(ports, tuple(member for single in apart for member in single.members)))
         print(
             f"{ssl.OPENSSL_VERSION}, Python {sys.version.split()[0]}, {options.pairs} pairs, {options.threads} at once"
         )
         for mode, size in MODES.items():
             for one in crews:
                 one.run(client, request, mode, WARM_UP, options.threads)
-            pairs: list[tuple[Batch, Batch]] = []
+            rounds: list[tuple[Batch, ...]] = []
             for number in range(options.pairs):
                 turn = crews if number % 2 == 0 else crews[::-1]
-                done = [one.run(client, request, mode, size, options.threads) for one in turn]
-                pairs.append((done[0], done[1]) if number % 2 == 0 else (done[1], done[0]))
-            report(mode, size, pairs, options.workers)
+                done = tuple(one.run(client, request, mode, size, options.threads) for one in turn)
+                rounds.append(done if number % 2 == 0 else done[::-1])
+            report(mode, size, rounds, options.workers)
 
 
-def report(mode: str, size: int, pairs: list[tuple[Batch, Batch]], workers: int) -> None:
-    low, middle, high = statistics.quantiles([sum(one) / max(more) for one, more in pairs], n=4)
-    single, several = (statistics.median(sum(pair[index]) for pair in pairs) / size * 1e6 for index in (0, 1))
-    busiest = statistics.median(max(more) / sum(more) for _, more in pairs)
-    print(f"{mode:<8} capacity of {workers} workers / 1: {middle:.2f} ({low:.2f} to {high:.2f})   ", end="")
-    print(f"a request {single:.0f} us, with {workers} {several:.0f} us; the busiest has {busiest:.0%}", flush=True)
+def report(mode: str, size: int, rounds: list[tuple[Batch, ...]], workers: int) -> None:
+    single, several, apart = (statistics.median(sum(done[index]) for done in rounds) / size * 1e6 for index in range(3))
+    busiest = statistics.median(max(done[1]) / sum(done[1]) for done in rounds)
+    print(f"{mode:<8} a request: 1 worker {single:.0f} us, {workers} workers {several:.0f} us, ", end="")
+    print(f"{workers} servers apart {apart:.0f} us; the busiest worker has {busiest:.0%}")
+    for name, index in ((f"{workers} workers / 1", 1), (f"{workers} servers apart / 1", 2)):
+        low, middle, high = statistics.quantiles([sum(done[0]) / max(done[index]) for done in rounds], n=4)
+        print(f"         capacity of {name}: {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
 if __name__ == "__main__":
