@@ -3,8 +3,8 @@
     python bench/workers.py [--pairs 15] [--threads 32] [--workers 2]
 
 Two servers that differ in nothing but --workers get the same batches in alternating order (load_client.c, as in
-server.py). A worker does what counts in one thread: on cores of their own a batch is over when the busiest worker is. So
-the capacity ratio is the one server's processor time over the busiest worker's. That has in it what sharing costs
+server.py). A worker does what counts in one thread: on cores of their own a batch is over when the busiest worker is.
+So the capacity ratio is the one server's processor time over the busiest worker's. That has in it what sharing costs
 (looking at each connection, handing it over, a queue for each process) and how evenly it is shared. All processes of
 the servers are pinned to one core and the client to another, so that one worker and several run under the same
 conditions. As a control, as many servers with one worker each, which share nothing, get a share of the requests each:
