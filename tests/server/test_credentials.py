@@ -22,7 +22,7 @@ from support.servers import Reply, Running, StartServer, get, publish
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 COUNT = 10_000 if THOROUGH else 400
 NOW = datetime.now(timezone.utc)
-GROWTH = 16 * 1024  # KiB
+GROWTH = 16 * 1024  # KiB, for the TLS sessions of ten thousand connections, which can be resumed
 
 pytestmark = pytest.mark.proof
 
