@@ -221,7 +221,7 @@ def chains() -> Iterator[Case]:
 
 
 def flips(every_bit: bool) -> Iterator[Case]:
-    """Each byte of a root, and of what a server shows, with every bit flipped, or a tag's form and one more."""
+    """Each byte of a root, and of what a server shows, with every bit flipped, or one that changes."""
     archive = ar(cas.root())
     for at, bit, changed in flipped(cas.root(), every_bit):
         yield case(f"F18b bit {bit} of byte {at} of a root flipped", ar(changed))
@@ -234,7 +234,7 @@ def flips(every_bit: bool) -> Iterator[Case]:
 
 def flipped(der: bytes, every_bit: bool) -> Iterator[tuple[int, int, bytes]]:
     for at in range(len(der)):
-        for bit in [1 << place for place in range(8)] if every_bit else sorted({0x20, 1 << at % 8}):
+        for bit in [1 << place for place in range(8)] if every_bit else (0x20 if at % 2 else 1 << at // 2 % 8,):
             yield at, bit, overlay(der, at, bytes([der[at] ^ bit]))
 
 

@@ -31,7 +31,7 @@ PICOLIBC = Path("/usr/lib/xtensa-lx106-elf")
 QEMU = "qemu-system-xtensa"
 SECONDS = 120
 
-# The definitions are those of the core's own build; -Os is what this compiler does best with (docs/adr/0007).
+# The definitions are those of the core's own build; with -Os the figures are those of F27d and F27e (docs/adr/0007).
 OPTIMISATION = "-Os"
 DEFINITIONS = "-DBR_LOMUL=1 -DBR_SLOW_MUL15=1 -DBR_USE_UNIX_TIME=0 -DBR_USE_URANDOM=0"
 FORM = "-mlongcalls -mtext-section-literals -ffunction-sections -fdata-sections"
