@@ -164,6 +164,7 @@ def test_a_foreign_authority_is_refused_at_the_live_server(
     project.build_filesystem(layout("4m1m"))
     step = failed(rehearse("--json"))
     assert (step["name"], step["error"]) == ("certificate-chain", 62)
+    assert "put the server's authority into the project's certificates" in step["fix"]
 
 
 def test_without_image_or_package_it_says_what_was_left_out(

@@ -1,4 +1,4 @@
-"""What to do about a step that fails: the fix by the fact behind it, else by the step. Pure."""
+"""What to do about a step that fails: the fix by step and fact where one fact has several, else by either. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from ..device.steps import Step
 
 __all__ = ["fix"]
 
+_IN_STEP = {
+    "certificate-chain": {
+        "F17": "put the server's authority into the project's certificates, and ship them: -t uploadfs",
+        "F20": "renew the server's certificate: otaseal pki renew; a server that runs takes it by itself",
+    },
+    "manifest": {"F11": "build for this product and board, with a security counter that is not lower"},
+    "write": {"F29": "look at the connection and the server: the download did not come to its end"},
+    "answer": {"F28": "look at the server's log: it gives this device no firmware"},
+}
 _BY_FACT = {
     "F1": "sign with the key whose public half the running firmware carries: 'otaseal doctor' compares them",
     "F2": "sign with an RSA key of 2048 to 4096 bits",
@@ -27,6 +36,8 @@ _BY_FACT = {
     "F21": "offer TLS 1.2 on the server",
     "F22": "issue the server a certificate with the name or address that devices use: otaseal pki server",
     "F23": "issue the certificate from the server authority, without critical extensions",
+    "F26": "use RSA of 2048 to 4096 bits or P-256 for the server's chain",
+    "F27b": "send the chain in order, leaf first, as otaseal serve sends chain.pem",
     "F25": "set the clock before the update (configTime), with the build's time as its floor",
     "F27": "let the server negotiate short records, or give the device a larger heap",
     "F29": "let otaseal serve answer, or a server that sends Content-Length and does not chunk",
@@ -56,4 +67,5 @@ def fix(step: Step) -> str:
     """Return what a person does about `step`, empty where it did not fail."""
     if step.ok:
         return ""
-    return _BY_FACT.get(step.fact) or _BY_STEP.get(step.name, "see docs/rehearsal.md")
+    found = _IN_STEP.get(step.name, {}).get(step.fact) or _BY_FACT.get(step.fact)
+    return found or _BY_STEP.get(step.name, "see docs/rehearsal.md")
