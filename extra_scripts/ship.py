@@ -1,4 +1,4 @@
-"""post: the targets uploadall and deploy, and certificates that follow an upload when they have changed."""
+"""post: the targets uploadall, rehearse and deploy, and certificates that follow an upload when they have changed."""
 
 from inspect import currentframe
 from pathlib import Path
