@@ -174,6 +174,7 @@ def test_without_image_or_package_it_says_what_was_left_out(
     result = rehearse("--json").succeeded()
     assert result.json["partly"] is True
     assert any("filesystem image, which is not built yet" in one for one in result.json["unchecked"])
+    project.build_filesystem(layout("4m1m"))
 
     import importlib.util
 

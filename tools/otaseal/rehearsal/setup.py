@@ -188,7 +188,7 @@ def _trusting(device: Device, materials: Materials) -> tuple[Device, list[str]]:
     if materials.authority is not None:
         found = parse_certificates(files.read_bounded(materials.authority, MAX_AUTHORITY, "authority"))
         note = f"the filesystem: the authority '{materials.authority.name}' stood for what devices trust"
-        return replace(device, anchors=tuple(one.der for one in found)), [note]
+        return replace(device, anchors=tuple(one.der for one in found)), [note, *([missing] if missing else [])]
     return replace(device, anchors=()), [NO_TRUST]
 
 

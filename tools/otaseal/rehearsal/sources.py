@@ -7,6 +7,7 @@ into it, and where there is neither the certificates are packed in memory, as th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -37,20 +38,23 @@ def built_forms(firmware: Path) -> tuple[bytes, ...]:
 
 
 Trust = tuple[Path | None, bytes | None]
-"""The image of a filesystem, or the bytes of the archive that the next one will hold; None for what is not used."""
+"""The image of a filesystem, and the bytes of the archive for who cannot read one; None for what there is not."""
 
 
 def trust_of(image: Path, data: Path, options: Settings, project: Path, now: datetime) -> Trust:
     """Return what devices of the project trust; a project without certificates has neither."""
     archive = data / cert_packing.ARCHIVE_NAME
-    if image.is_file() and not (archive.is_file() and archive.stat().st_mtime > image.stat().st_mtime):
-        return image, None
+    content: bytes | None = None
     if archive.is_file():
-        return None, files.read_bounded(archive, ARCHIVE_LIMIT, "certificate archive")
-    try:
-        return None, cert_packing.pack_project(options, data, project, now).archive
-    except OtasealError:
-        return None, None  # a project without certificates: what that means is said by the rehearsal
+        content = files.read_bounded(archive, ARCHIVE_LIMIT, "certificate archive")
+    stale = archive.is_file() and image.is_file() and archive.stat().st_mtime > image.stat().st_mtime
+    if image.is_file() and not stale:
+        return image, content
+    if content is None:
+        # A project without certificates: what that means is said by the rehearsal
+        with suppress(OtasealError):
+            content = cert_packing.pack_project(options, data, project, now).archive
+    return None, content
 
 
 def layout_of(project: Project, named: str | None) -> Layout | None:
