@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.pio import Project, core_dir
+from support.servers import Running, World, start
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,13 @@ def project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
 def flash(tmp_path: Path) -> Path:
     """Return the path of a flash file that does not exist yet: the port of serial uploads."""
     return tmp_path / "flash.bin"
+
+
+@pytest.fixture
+def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
+    """Return an update server without releases; it must end well."""
+    running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
+    yield running
+    assert running.stop() == 0
+    assert running.process.stdout is not None
+    running.process.stdout.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,20 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
-from support.servers import Running, World, get, start, talk
+from support.servers import Running, get, talk
 
 pytestmark = pytest.mark.build
 
 MakeProject = Callable[..., Project]
-
-
-@pytest.fixture
-def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
-    running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
-    yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
 
 
 def served(server: Running) -> bytes:

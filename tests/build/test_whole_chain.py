@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,20 +15,11 @@ from otaseal.device.flash import layout, sketch_md5
 from otaseal.device.steps import Result
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
-from support.servers import Running, World, operator, start
+from support.servers import Running, World, operator
 
 pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 FLASH = layout("4m1m")
-
-
-@pytest.fixture
-def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
-    running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
-    yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
 
 
 def switched_on(flash: Path) -> Device:
