@@ -15,6 +15,10 @@ static constexpr uint32_t SESSION_AGE = 24UL * 3600UL * 1000UL;  // milliseconds
 
 static uint32_t uptime() { return static_cast<uint32_t>(millis()); }
 
+static void startClock(const char *const *servers) {
+  if (servers[0] != nullptr) port::startClock(servers[0], servers[1]);
+}
+
 OtaSeal::OtaSeal(const char *server, uint16_t port, const char *product, const char *channel, const Build &build)
     : _server(server), _product(product), _channel(channel), _build(build), _gate(build), _port(port) {}
 
@@ -43,8 +47,8 @@ bool OtaSeal::begin() {
   _error = openStore();
   if (_error != Error::None) return false;
   openClientIdentity();
-  if (_timeServers[0] != nullptr) configTime(0, 0, _timeServers[0], _timeServers[1]);
-  _schedule.start(uptime(), ESP.random());
+  if (!port::CLOCK_NEEDS_NETWORK) startClock(_timeServers);
+  _schedule.start(uptime(), port::random());
   _ready = true;
   return true;
 }
@@ -56,7 +60,10 @@ void OtaSeal::poll() {
     _online = false;
     return;
   }
-  if (!_online) _onlineSince = now;
+  if (!_online) {
+    _onlineSince = now;
+    if (port::CLOCK_NEEDS_NETWORK) startClock(_timeServers);
+  }
   _online = true;
   if (!clockIsSettled(now)) return;
   if (now - _sessionSince >= SESSION_AGE) forgetSession();
@@ -127,7 +134,7 @@ void OtaSeal::finish(Result result, Error error, int detail, bool planned) {
 
 void OtaSeal::plan() {
   _step = _fragments ? Step::Firmware : Step::Probe;
-  const uint32_t chance = ESP.random();
+  const uint32_t chance = port::random();
   if (_failed) {
     _schedule.failed(uptime(), chance);
   } else {

@@ -12,7 +12,6 @@
 #include <Arduino.h>
 
 #include <CertStoreBearSSL.h>
-#include <ESP8266WiFi.h>
 
 #include <memory>
 
@@ -24,6 +23,7 @@
 #include "otaseal/errors.h"
 #include "otaseal/gate.h"
 #include "otaseal/journal.h"
+#include "otaseal/port.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
 

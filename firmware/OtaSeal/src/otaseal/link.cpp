@@ -1,8 +1,6 @@
 // Talking to the server: how a connection is set up, what a request says, and what went wrong with it.
 #include <OtaSeal.h>
 
-#include <ESP8266httpUpdate.h>
-
 #include "buffers.h"
 
 using namespace otaseal;
@@ -12,9 +10,9 @@ static constexpr uint16_t PROBED = 512;  // a server that agrees to the shortest
 
 // The core's own client: it sends what it always sends, writes to flash, and asks our gate. That a request may bring
 // headers of its own is not open to callers of all releases.
-class Fetcher final : public ESP8266HTTPUpdate {
+class Fetcher final : public port::HttpUpdater {
  public:
-  using ESP8266HTTPUpdate::handleUpdate;
+  using port::HttpUpdater::handleUpdate;
 };
 
 Request::Request() = default;
@@ -30,7 +28,7 @@ bool OtaSeal::path(const char *file, char *text, size_t size) const {
 }
 
 bool OtaSeal::configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store) {
-  const Buffers buffers = planBuffers(_fragments, ESP.getFreeHeap(), ESP.getMaxFreeBlockSize());
+  const Buffers buffers = planBuffers(_fragments, port::freeHeap(), port::largestBlock());
   if (buffers.receive == 0) return false;
   client.setBufferSizes(buffers.receive, buffers.send);
   client.setSSLVersion(BR_TLS12, BR_TLS12);
@@ -154,10 +152,11 @@ struct Download {
     uint8_t announced[16];
     parseMd5(md5.c_str(), announced);
     gate.announce(announced);
-#if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
-    refused = record.exhaustedTransfer(md5.c_str());
-    if (refused) request.client.stop();  // the core then finds no connection, and gives up; before 3.1 it would crash
-#endif
+    if constexpr (port::STOPS_BEFORE_WRITING) {
+      refused = record.exhaustedTransfer(md5.c_str());
+      if (refused) return request.client.stop();  // the core then finds no connection, and gives up
+    }
+    port::beforeWriting();
   }
 };
 
@@ -170,6 +169,7 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   Download download = {request, _gate, _journal.record, false};
   Fetcher fetcher;
   fetcher.rebootOnUpdate(false);
+  port::prepare(fetcher);
   fetcher.onStart([&download] { download.start(); });
   if (_progress != nullptr) {
     fetcher.onProgress([this](int done, int total) { _progress(static_cast<size_t>(done), static_cast<size_t>(total)); });
@@ -198,5 +198,5 @@ void OtaSeal::pollFirmware() {
   const bool last = installed || !talked;
   if (!last) _step = Step::Certificates;
   finish(installed ? Result::Installed : _failed ? Result::Failed : Result::UpToDate, error, detail, last);
-  if (installed && _restart) ESP.restart();
+  if (installed && _restart) port::restart();
 }

@@ -2,8 +2,9 @@
 // two is larger than what is done with them.
 #pragma once
 
-#include <ESP8266HTTPClient.h>
 #include <WiFiClientSecure.h>
+
+#include "port.h"
 
 namespace otaseal {
 

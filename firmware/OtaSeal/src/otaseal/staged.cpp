@@ -1,3 +1,5 @@
+#if defined(ARDUINO_ARCH_ESP8266)
+
 #include "staged.h"
 
 #include <Arduino.h>
@@ -19,3 +21,5 @@ uint32_t stagedTrailer() {
 }
 
 }  // namespace otaseal
+
+#endif

@@ -40,7 +40,9 @@ static const char TEXTS[] PROGMEM =
 const __FlashStringHelper *OtaSeal::errorText(Error error) {
   const char *at = TEXTS;
   for (const char *end = TEXTS + sizeof TEXTS - 1; at < end; at += strlen_P(at) + 1) {
-    if (pgm_read_byte(at) == static_cast<uint8_t>(error)) return FPSTR(at + 1);
+    if (pgm_read_byte(at) == static_cast<uint8_t>(error)) {
+      return reinterpret_cast<const __FlashStringHelper *>(at + 1);
+    }
   }
   return F("no error");
 }

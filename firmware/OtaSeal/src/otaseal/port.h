@@ -1,0 +1,22 @@
+// What the chips' cores do differently, and nothing else. Each port gives the same names in namespace otaseal::port;
+// they are inline or constant, so that a port costs what calling the core costs.
+//
+//   HttpUpdater          the core's class that fetches and writes an update
+//   CLOCK_NEEDS_NETWORK  whether startClock() has to wait for a connection
+//   STOPS_BEFORE_WRITING whether an update ends where its start callback closes the connection
+//   random()             32 bits of chance
+//   freeHeap()           bytes; largestBlock(): of them in one piece
+//   restart()            does not return on the chip
+//   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
+//   prepare(updater)     what has to be set before it fetches
+//   beforeWriting()      the answer's headers are here, and nothing of it is in flash
+//   patience(stream, ms) how long a read of an answer may wait, where the HTTP client does not hand its time-out on
+#pragma once
+
+#if defined(ARDUINO_ARCH_ESP8266)
+#include "port_esp8266.h"
+#elif defined(ARDUINO_ARCH_RP2040)
+#include "port_pico.h"
+#else
+#error "OtaSeal is for esp8266/Arduino and for earlephilhower/arduino-pico"
+#endif

@@ -1,0 +1,31 @@
+// The port to esp8266/Arduino, core 3.0.2 and newer.
+#pragma once
+
+#include <Arduino.h>
+
+#include <ESP8266HTTPClient.h>
+#include <ESP8266WiFi.h>
+#include <ESP8266httpUpdate.h>
+
+namespace otaseal {
+namespace port {
+
+using HttpUpdater = ESP8266HTTPUpdate;
+constexpr bool CLOCK_NEEDS_NETWORK = false;
+#if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
+constexpr bool STOPS_BEFORE_WRITING = true;
+#else
+constexpr bool STOPS_BEFORE_WRITING = false;  // it would crash
+#endif
+
+inline uint32_t random() { return ESP.random(); }
+inline uint32_t freeHeap() { return ESP.getFreeHeap(); }
+inline uint32_t largestBlock() { return ESP.getMaxFreeBlockSize(); }
+inline void restart() { ESP.restart(); }
+inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
+inline void prepare(HttpUpdater &) {}
+inline void beforeWriting() {}
+inline void patience(Stream &, uint32_t) {}
+
+}  // namespace port
+}  // namespace otaseal
