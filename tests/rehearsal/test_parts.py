@@ -19,6 +19,7 @@ from otaseal.device.flash import LAYOUTS, layout
 from otaseal.device.steps import Step
 from otaseal.errors import InputError
 from otaseal.rehearsal.advice import fix
+from otaseal.rehearsal.answers import CandidateServer
 from otaseal.rehearsal.candidate import Candidate, raw_of, twin
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
 from otaseal.rehearsal.picture import CELLS, bars, flash_maps, svg
@@ -83,6 +84,24 @@ def test_a_twin_differs_in_nothing_that_anybody_signs_or_runs(rsa_key: rsa.RSAPr
     assert (after.boot, after.app) == (before.boot, before.app)
     signed = sign_firmware(raw, Signer(rsa_key), embeds_key=True)
     assert raw_of(signed) == raw == raw_of(raw)
+
+
+def test_a_twin_is_offered_what_the_server_has_already(rsa_key: rsa.RSAPrivateKey) -> None:
+    """It says the version that is published, as a device with the library does, and runs what came before."""
+    raw = build_image(seed=1, code_size=5000)
+    signed = sign_firmware(raw, Signer(rsa_key), embeds_key=False)
+    candidate = Candidate((signed,), Origin("blink", "1.0", "2030-01-01T00:00:00Z"), (rsa_key.public_key(),))
+    published = (candidate.release,)
+
+    def status(runs: bytes) -> bytes:
+        md5 = esp8266.parse(runs).sketch_md5s()[esp8266.FlashMode.DIO]
+        claims = {"version": "1.0", "sketch-md5": md5, "mode": "sketch"}
+        headers = tuple((f"x-ESP8266-{name}".encode(), value.encode()) for name, value in claims.items())
+        answers = CandidateServer(candidate, runs, published)
+        return answers(Request("GET", "/blink/firmware.bin.signed", headers)).split(b" ")[1]
+
+    assert status(twin(raw)) == b"200"
+    assert status(raw) == b"304"
 
 
 def test_what_no_server_admits_says_why(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:

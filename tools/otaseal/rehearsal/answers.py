@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from .. import esp8266, protocol
 from ..errors import InputError
 from ..release import Release
-from .candidate import Candidate
+from .candidate import Candidate, twin
 from .loopback import Request, response
 
 __all__ = ["CandidateServer"]
@@ -41,11 +41,11 @@ class CandidateServer:
         return response(decision.status, decision.headers, body)
 
     def _known(self, release: Release) -> tuple[Release, ...]:
-        """Return the server's releases; where it knows none, the image that runs counts as one built as this is."""
-        if self.known:
+        """Return the server's releases; a twin, or any image where it knows none, counts as one built as this is."""
+        if self.known and self.old != twin(self.candidate.raw):
             return self.known
         digests = tuple(esp8266.parse(self.old).sketch_md5s().values())
-        return (replace(release, version=f"{release.version}-before", sketch_md5=digests),)
+        return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
 
     def _unadmitted(self, asked: protocol.UpdateRequest) -> bytes:
         body = self.candidate.forms[0]
