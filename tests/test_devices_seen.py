@@ -296,7 +296,7 @@ def test_a_damaged_file_is_said(tmp_path: Path, content: bytes) -> None:
 
 
 def test_another_database_is_not_touched(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "d") as other:
+    with contextlib.closing(sqlite3.connect(tmp_path / "d")) as other, other:
         other.execute("CREATE TABLE mine (a)")
     other.close()
     with pytest.raises(SystemFaultError, match="is not this otaseal's list of devices"):
