@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.server import device_http
+from otaseal.server import device_http, http_requests
 from otaseal.server.http_requests import MAX_HEAD_BYTES, MAX_WAITING, RequestParser
 from support import peers
 from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
@@ -206,6 +206,34 @@ def test_a_parser_finds_the_same_however_its_bytes_come(paths: list[str], cuts: 
     pieces.close()
     assert found == expected
     assert [head.path for head in found] == [path.replace("%41", "A") for path in paths]
+
+
+ODD = ("", "\n", "POST", "Content-Length: 3", "Connection: close", "Connection: keep-alive", "Upgrade: x", "\0")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1.0", "1.1"]), st.sampled_from(ODD)), min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str, str]]) -> None:
+    sent = [get("/a", line, version=version) if ":" in line else f"{line} /a".encode() for version, line in said]
+    rounds = []
+    for _ in range(3):
+        parser = RequestParser()
+        heads = [parser.feed(data) for data in sent]
+        rounds.append((heads, parser.stopped, parser.unread, parser.within, parser.refusal))
+        parser.close()
+    http_requests._remembered.clear()
+    assert rounds[0] == rounds[1] == rounds[2]
+
+
+def test_remembered_heads_are_few_and_short() -> None:
+    http_requests._remembered.clear()
+    parser = RequestParser()
+    for number in range(http_requests.MAX_REMEMBERED + 10):
+        parser.feed(get(f"/{number}", version="1.1"))
+    parser.feed(get("/" + "l" * http_requests.REMEMBERED_BYTES, version="1.1"))
+    parser.close()
+    assert len(http_requests._remembered) == http_requests.MAX_REMEMBERED
+    assert max(map(len, http_requests._remembered)) <= http_requests.REMEMBERED_BYTES
 
 
 @given(st.binary(max_size=300))

@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
 from typing import TypeVar
 
 from .. import archive_protocol, protocol
@@ -25,9 +27,12 @@ __all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
 
 MAX_PATH = 256
 MAX_REASON = 512
+REMEMBERED, REMEMBERED_BYTES = 2048, 1024
+"""Requests of which it is remembered what they claim, and how long: devices say the same thing all day."""
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
 Headers = tuple[tuple[str, str], ...]
+RawHeaders = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
 NO_CHOICE = Choice()
 
@@ -71,15 +76,17 @@ class DeviceApp:
         try:
             if asked.method not in ("GET", "HEAD"):
                 return plain(405, "method", f"method '{asked.method}'", (("Allow", "GET, HEAD"),))
-            if _has_body(asked.headers):
+            headers = tuple(asked.headers)
+            short = sum(map(len, chain.from_iterable(headers))) <= REMEMBERED_BYTES
+            if (_has_body if short else _has_body.__wrapped__)(headers):
                 return plain(413, "body", "an update request has no body", (("Connection", "close"),))
-            return self._answer(asked)
+            return self._answer(asked, _claims if short else _claims.__wrapped__)
         except CorruptStoreError as error:
             return plain(503, "corrupt", error.message, alarm=True)
         except OtasealError as error:
             return plain(503, "fault", error.message, alarm=True)
 
-    def _answer(self, asked: DeviceRequest) -> Answer:
+    def _answer(self, asked: DeviceRequest, claims: Callable[[str, RawHeaders], UpdateRequest]) -> Answer:
         try:
             if len(asked.path) > MAX_PATH:
                 raise InputError(f"a path of {len(asked.path)} characters", f"{MAX_PATH} are the most")
@@ -87,7 +94,7 @@ class DeviceApp:
         except InputError as error:
             return plain(404, "path", error.message)
         try:
-            request = protocol.parse_request(asked.method, asked.headers)
+            request = claims(asked.method, tuple(asked.headers))
         except InputError as error:
             return plain(400, "request", error.message)
         device = protocol.device_id(request, None if asked.certificate is None else asked.certificate.name)
@@ -209,7 +216,13 @@ def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -
     return replace(answer, status=206, headers=(*kept, *lengths), body=part, delivers=False, code="range")
 
 
-def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+@lru_cache(REMEMBERED)
+def _claims(method: str, headers: RawHeaders) -> UpdateRequest:
+    return protocol.parse_request(method, headers)
+
+
+@lru_cache(REMEMBERED)
+def _has_body(headers: RawHeaders) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0") for name, value in headers
     )

@@ -6,6 +6,7 @@ names one host (RFC 9112, 3.2), how many requests may wait at once. Nothing of T
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ MAX_HEAD_BYTES = 16 * 1024
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
+MAX_REMEMBERED, REMEMBERED_BYTES = 2048, 1024
+"""Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class RequestParser:
     it at the end: parser and callbacks refer to each other.
     """
 
-    __slots__ = ("_fed", "_found", "_headers", "_parser", "_url", "refusal", "stopped", "unread", "within")
+    __slots__ = ("_between", "_fed", "_found", "_headers", "_parser", "_url", "refusal", "stopped", "unread", "within")
 
     def __init__(self) -> None:
         import httptools
@@ -51,6 +54,7 @@ class RequestParser:
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
         self._fed = 0
+        self._between = True
         self.within = self.stopped = self.unread = False
         self.refusal: str | None = None
 
@@ -64,6 +68,11 @@ class RequestParser:
 
         if self.stopped:
             return []
+        between, self._between = self._between, False
+        if between and (known := _remembered.get(data)) is not None:
+            _remembered.move_to_end(data)
+            self._between, self._fed, self.stopped = True, len(data), not known.keeps
+            return [known]
         self._found = []
         self._fed += len(data)  # bytes of a head that goes on, or before one
         try:
@@ -78,6 +87,10 @@ class RequestParser:
             self._fed = len(data)
         elif self._fed > MAX_HEAD_BYTES:
             self._refuse(TOO_LONG)
+        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
+        self._between = between and len(self._found) == 1 and not (self.within or self.unread or self.refusal)
+        if self._between and len(data) <= REMEMBERED_BYTES:
+            _remember(data, self._found[0])
         return self._found
 
     def on_message_begin(self) -> None:
@@ -129,7 +142,17 @@ class RequestParser:
         except (httptools.HttpParserError, UnicodeDecodeError, AttributeError) as error:
             raise ValueError("a URL that cannot be read") from error
         keeps = self._parser.should_keep_alive() and not body
-        return Head(self._parser.get_method().decode("ascii"), path, self._headers, version, keeps, body)
+        return Head(self._parser.get_method().decode("ascii"), path, tuple(self._headers), version, keeps, body)
 
     def _refuse(self, refusal: str) -> None:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False
+
+
+_remembered: OrderedDict[bytes, Head] = OrderedDict()
+"""Bytes that were exactly one head, and what they say; of one event loop."""
+
+
+def _remember(data: bytes, head: Head) -> None:
+    _remembered[data] = head
+    if len(_remembered) > MAX_REMEMBERED:
+        _remembered.popitem(last=False)
