@@ -136,6 +136,8 @@ class Devices:
         self.limit = limit
         self._lock = threading.RLock()
         self._in_batch = False
+        self._drafts: dict[tuple[str, str], tuple[Device | None, bool]] = {}
+        """In a batch: the rows that were asked for, and whether they have changed; each is read and written once."""
         self._room = 0  # devices that may be added before they are counted again
         with locked(path.parent), self._faults():  # SQLite waits for nobody where it makes a journal or takes it away
             self._database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
@@ -207,23 +209,27 @@ class Devices:
         where = "product = ?" if channel is None else "product = ? AND channel = ?"
         values = [product, limit] if channel is None else [product, channel, limit]
         with self._lock, self._faults():
+            self._settle()
             rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
             return tuple(Device(*row) for row in rows)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
         """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""
         with self._lock, self._faults():
+            self._settle()
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float) -> Counts:
         """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed."""
         with self._lock, self._faults():
+            self._settle()
             row = self._database.execute(COUNTS, (version, now - patience, product, channel)).fetchone()
         return Counts(*(value or 0 for value in row))
 
     def forget(self, product: str, device: str) -> bool:
         """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
         with self._transaction():
+            self._settle()
             done = self._database.execute("DELETE FROM devices WHERE product = ? AND device = ?", _key(product, device))
         return done.rowcount > 0
 
@@ -246,17 +252,34 @@ class Devices:
         self._database.execute("COMMIT")
 
     def _row(self, product: str, device: str) -> Device | None:
-        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", _key(product, device)).fetchone()
-        return None if row is None else Device(*row)
+        key = _key(product, device)
+        if (draft := self._drafts.get(key)) is not None:
+            return draft[0]
+        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", key).fetchone()
+        found = None if row is None else Device(*row)
+        if self._in_batch:
+            self._drafts[key] = found, False
+        return found
 
     def _save(self, device: Device) -> None:
-        self._database.execute(SAVE, _VALUES(device))
+        if self._in_batch:
+            self._drafts[device.product, device.device] = device, True
+        else:
+            self._database.execute(SAVE, _VALUES(device))
+
+    def _settle(self) -> None:
+        """Write what a batch has changed so far, before the file is asked for more than single rows."""
+        if self._drafts:
+            changed = [_VALUES(device) for device, news in self._drafts.values() if news and device is not None]
+            self._drafts.clear()
+            self._database.executemany(SAVE, changed)
 
     def _make_room(self) -> None:
         """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
         self._room -= 1
         if self._room >= 0:
             return
+        self._settle()
         (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
         if count >= self.limit:
             gone = self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
@@ -270,8 +293,10 @@ class Devices:
             self._in_batch = True
             try:
                 yield
+                self._settle()
             finally:
                 self._in_batch = False
+                self._drafts.clear()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from ..errors import SystemFaultError
 __all__ = ["PendingDeliveries", "Recorder"]
 
 SLOTS = 1 << 16
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.05
 """How long a note waits for others to be written with; a commit each would cost more than the notes."""
 BATCH = 500
 MAX_QUEUE = 20_000
