@@ -9,7 +9,8 @@ with its quartiles. All log each request, as they do when nobody tells them othe
 the bytes of ESP8266httpUpdate over TLS 1.2 with ECDHE-RSA-2048, X25519 and ChaCha20.
 
 A poll is answered 304 by ours, which looks up what this device runs, and with a file of 17 bytes by the others, who
-know of no devices. Every download is that of another device, as a release goes out. Session ids: ours resumes them, the
+know of no devices. Every download is that of another device, as a release goes out, but for the plain ones: there the
+clients do not say who they are, so that ours keeps no books, as nginx never does. Session ids: ours resumes them, the
 others, by default, do not; the resumed poll is compared with what a poll costs them. Needs Linux, cc, OpenSSL's
 headers, nginx, and for Express node and npm; and the packages of the extra `test`.
 """
@@ -40,11 +41,15 @@ CODE_SIZE = 256 * 1024 - 5100
 FLEET = 1000
 WARM_UP = 40
 MAC = "5C:CF:7F:00:00:00"
+PLAIN = b"GET %s HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: `mode` of the client's connections, what it wants, in batches of so many requests."""
+    """What is measured: `mode` of the client's connections, what it wants, in batches of so many requests.
+
+    Without `device` the client says nothing about itself, and nothing is written down about it.
+    """
 
     name: str
     wants: str
@@ -52,6 +57,7 @@ class Case:
     mode: str = "new"
     record_size: int = 0
     target: float = 0.0
+    device: bool = True
 
 
 CASES = (
@@ -60,6 +66,8 @@ CASES = (
     Case("download", "firmware", 200, target=0.9),
     Case("kept", "firmware", 400, "kept", target=1.1),
     Case("short records", "firmware", 120, record_size=512, target=3.0),
+    Case("download, plain", "firmware", 200, device=False, target=0.9),
+    Case("kept, plain", "firmware", 400, "kept", device=False, target=1.1),
 )
 
 
@@ -83,7 +91,7 @@ class Bench:
             first, count, length = 0, FLEET, None if not ours else 0
         else:
             path = "/blink/firmware.bin.signed" if ours else "/firmware.bin.signed"
-            request, status = as_device(path, self.running, MAC), 200
+            request, status = as_device(path, self.running, MAC) if case.device else PLAIN % path.encode(), 200
             first, count, length = next(self.devices) * 1000 + FLEET, size, size * len(self.released.signed)
         if case.mode == "kept":
             request = request.replace(b"HTTP/1.0", b"HTTP/1.1").replace(b"Connection: close", b"Connection: keep-alive")
@@ -158,7 +166,7 @@ def main() -> None:
 
 def report(case: Case, spent: dict[str, list[float]]) -> None:
     medians = "  ".join(f"{name} {statistics.median(times) * 1e6:5.0f}" for name, times in spent.items())
-    print(f"{case.name:<14} {medians}", end="")
+    print(f"{case.name:<16} {medians}", end="")
     for name, times in spent.items():
         if name == "otaseal":
             continue
