@@ -101,8 +101,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     )
 
     def write(event: telemetry.Event) -> None:
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        line = json.dumps({"at": now, **event}, default=str) if arguments.log_json else telemetry.as_line(event)
+        if arguments.log_json:
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            line = json.dumps({"at": now, **event}, default=str)
+        else:
+            line = telemetry.as_line(event)
         print(line, file=sys.stderr, flush=True)
 
     def ready(devices: str, operators: str) -> None:

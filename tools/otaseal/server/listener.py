@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 import sys
+from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,14 @@ WRITE_BUFFER = 32 * 1024
 KERNEL_BUFFER = 64 * 1024
 """The same in the kernel, which doubles it; it would grow to megabytes, for a chip whose window is a few kilobytes."""
 BACKLOG = 2048
+
+_fcntl: Any
+_termios: Any
+try:
+    import fcntl as _fcntl
+    import termios as _termios
+except ModuleNotFoundError:  # Windows
+    _fcntl = _termios = None
 
 App = Callable[..., Any]
 Inspect = Callable[[Any], ClientCertificate | None]
@@ -129,17 +138,14 @@ def make_listener(app: App, listening: socket.socket, context: ssl.SSLContext, i
 
 def unacknowledged(connection: Any) -> int:
     """Return the bytes in the kernel that the other side has not acknowledged; 0 where the system does not say."""
-    try:
-        import fcntl
-        import termios
-    except ModuleNotFoundError:
+    if _fcntl is None:
         return 0
-    size = bytearray(4)
+    size = array("i", (0,))
     try:
-        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, size)
+        _fcntl.ioctl(connection.fileno(), _termios.TIOCOUTQ, size)
     except OSError:
         return 0
-    return int.from_bytes(size, sys.byteorder)
+    return size[0]
 
 
 def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:

@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 __all__ = ["CounterBoard", "Event", "Telemetry", "as_line"]
 
@@ -23,6 +24,8 @@ BOARD_BYTES = 64 * 1024
 """Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
 BOARD_TRIES = 100
 _HEAD = 8
+SHOWN = 1024
+"""Texts of which it is remembered how a line shows them: most lines say what others said before."""
 _PLAIN = re.compile(r"[!-~]+")
 _TOKEN = re.compile(r"(otaseal_)[A-Za-z0-9_-]{24,}")
 """A token in a place where none belongs, a path or a version, or most of one: what is left of it cannot be found."""
@@ -118,17 +121,17 @@ class Telemetry:
 
 
 def _told(value: object) -> object:
-    return _TOKEN.sub(r"\1...", value) if isinstance(value, str) else value
+    return _TOKEN.sub(r"\1...", value) if isinstance(value, str) and "otaseal_" in value else value
 
 
 def as_line(event: Event) -> str:
     """Return an event as one line for people: its name, then `key=value`; what would break the line is escaped."""
-    rest = (f"{key}={_shown(value)}" for key, value in event.items() if key != "event")
+    rest = [f"{key}={_shown(str(value))}" for key, value in event.items() if key != "event"]
     return " ".join([str(event["event"]), *rest])
 
 
-def _shown(value: object) -> str:
-    text = str(value)
+@lru_cache(SHOWN)
+def _shown(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
