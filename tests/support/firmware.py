@@ -28,10 +28,12 @@ LIBRARY = ROOT / "firmware" / "OtaSeal" / "src"
 HOST = ROOT / "tests" / "firmware" / "host"
 CORE = ROOT / "tests" / "devplatform" / "framework"
 CORE_SOURCES = [CORE / "cores" / "esp8266" / f"{name}.cpp" for name in ("WString", "Print", "Stream", "IPAddress")]
-PROGRAMS = ("device", "matrix")
+PROGRAMS = {"esp8266": ("device", "matrix"), "pico": ("device",)}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO_ARCH_ESP8266", "-DARDUINO=10805", "-DF_CPU=80000000L"]
+DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO=10805", "-DF_CPU=80000000L"]
+PICO = HOST / "pico"
+ARCHITECTURES = {"esp8266": "ESP8266", "pico": "RP2040"}
 COMPILE_SECONDS = 240
 RUN_SECONDS = 120
 PRODUCT, BOARD = "blink", "d1_mini"
@@ -41,15 +43,16 @@ StartAnswers = Callable[..., Answers]
 """Takes the firmware's response (or the whole of `paths`), and a TLS context other than the world's own."""
 
 
-def flags(generated: Path) -> list[str]:
+def flags(generated: Path, chip: str = "esp8266") -> list[str]:
     """Return what every source is compiled with; `generated` holds OtaSealBuild.h."""
-    ours = [f"-I{path}" for path in (generated, HOST / "include", LIBRARY, HOST)]
+    ours = [f"-I{path}" for path in (generated, *([PICO] if chip == "pico" else []), HOST / "include", LIBRARY, HOST)]
     core = [CORE / "cores" / "esp8266", CORE / "variants" / "nodemcu"]
     return [
         "-std=c++17",
         "-fno-rtti",
         *WARNINGS,
         *DEFINES,
+        f"-DARDUINO_ARCH_{ARCHITECTURES[chip]}",
         *ours,
         *(part for path in core for part in ("-isystem", path)),
     ]
@@ -60,23 +63,31 @@ def sources() -> list[Path]:
     return sorted(LIBRARY.rglob("*.cpp"))
 
 
-def shared_programs(parent: Path, key: rsa.RSAPublicKey) -> dict[str, Path]:
+def host_sources(chip: str) -> list[Path]:
+    """Return what stands around the library on the host."""
+    common = sorted(HOST.glob("*.cpp"))
+    if chip == "esp8266":
+        return common
+    return [*(path for path in common if path.stem not in ("updater", "matrix")), *sorted(PICO.glob("*.cpp"))]
+
+
+def shared_programs(parent: Path, key: rsa.RSAPublicKey, chip: str = "esp8266") -> dict[str, Path]:
     """Return `compile_programs` of a folder below `parent`; processes that ask for it at once compile it once."""
-    folder = parent / "library"
+    folder = parent / f"library-{chip}"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        programs = {name: folder / name for name in PROGRAMS}
-        return programs if all(path.exists() for path in programs.values()) else compile_programs(folder, key)
+        programs = {name: folder / name for name in PROGRAMS[chip]}
+        return programs if all(path.exists() for path in programs.values()) else compile_programs(folder, key, chip)
 
 
-def compile_programs(folder: Path, key: rsa.RSAPublicKey, *options: str) -> dict[str, Path]:
+def compile_programs(folder: Path, key: rsa.RSAPublicKey, chip: str = "esp8266", *options: str) -> dict[str, Path]:
     """Compile the library and what stands around it, with sanitizers, and return the programs by name."""
     compiler = peers.tool("g++", "g++")
     peers.require("bearssl", Path("/usr/include/bearssl.h").exists(), "libbearssl-dev")
     write_header(folder, key)
-    every = [*sources(), *sorted(HOST.glob("*.cpp")), *CORE_SOURCES]
-    common = [*flags(folder), "-O1", "-g1", *(options or SANITIZERS)]
+    every = [*sources(), *host_sources(chip), *CORE_SOURCES]
+    common = [*flags(folder, chip), "-O1", "-g1", *(options or SANITIZERS)]
 
     def compile_one(source: Path) -> Path:
         made = folder / f"{source.stem}.o"
@@ -85,10 +96,10 @@ def compile_programs(folder: Path, key: rsa.RSAPublicKey, *options: str) -> dict
 
     with ThreadPoolExecutor(2) as pool:
         objects = {made.stem: made for made in pool.map(compile_one, every)}
-    shared = [made for name, made in objects.items() if name not in PROGRAMS]
-    for name in PROGRAMS:
+    shared = [made for name, made in objects.items() if name not in PROGRAMS[chip]]
+    for name in PROGRAMS[chip]:
         run_compiler([compiler, *(options or SANITIZERS), "-o", folder / name, objects[name], *shared, "-lbearssl"])
-    return {name: folder / name for name in PROGRAMS}
+    return {name: folder / name for name in PROGRAMS[chip]}
 
 
 def write_header(folder: Path, key: rsa.RSAPublicKey) -> None:

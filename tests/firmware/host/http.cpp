@@ -22,7 +22,7 @@ int HTTPClient::GET() {
     return _uri.find("/certs.ar.signed") != std::string::npos ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
   }
   const std::string request = "GET " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
-                              "\r\nUser-Agent: ESP8266-http-Update\r\nConnection: close\r\n" + _headers + "\r\n";
+                              "\r\nUser-Agent: " + _agent + "\r\nConnection: close\r\n" + _headers + "\r\n";
   if (_client->write(request.c_str()) != request.size()) return HTTPC_ERROR_NOT_CONNECTED;
   const int code = answer();
   if (code < 0) _client->stop();

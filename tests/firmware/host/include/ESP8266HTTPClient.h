@@ -19,6 +19,7 @@ class HTTPClient {
   bool begin(WiFiClient &client, const String &host, uint16_t port, const String &uri, bool https);
   void useHTTP10(bool) {}  // nothing else is spoken here
   void setTimeout(uint16_t) {}
+  void setUserAgent(const String &agent) { _agent = agent.c_str(); }
   void addHeader(const String &name, const String &value);
   int GET();
   int getSize() const { return _size; }
@@ -30,7 +31,7 @@ class HTTPClient {
   int answer();
 
   std::unique_ptr<WiFiClient> _client;
-  std::string _host, _uri, _headers, _md5;
+  std::string _host, _uri, _headers, _md5, _agent = "ESP8266-http-Update";
   uint16_t _port = 0;
   int _size = -1;
 };

@@ -1,0 +1,11 @@
+// arduino-pico: what its WiFi.h brings along, and the chip itself.
+#pragma once
+#include <ESP8266WiFi.h>
+
+struct RP2040 {
+  static uint32_t hwrand32() { return ESP.random(); }
+  static int getFreeHeap() { return static_cast<int>(chip.freeHeap); }
+  static void restart() { chip.restarted = true; }
+};
+
+extern RP2040 rp2040;
