@@ -2,6 +2,7 @@
 #include <Arduino.h>
 
 #undef time
+#undef malloc
 
 Chip chip;
 EspClass ESP;
@@ -13,10 +14,12 @@ void Chip::start() {
   stagedAt = stagedSize = 0;
 }
 
-uint32_t EspClass::random() {
-  chip.chance = chip.chance * 1664525u + 1013904223u;
-  return chip.chance;
+uint32_t Chip::noise() {
+  chance = chance * 1664525u + 1013904223u;
+  return chance;
 }
+
+void *chip_malloc(size_t size) { return size <= chip.largestBlock ? malloc(size) : nullptr; }
 
 bool EspClass::flashRead(uint32_t address, uint8_t *data, size_t size) {
   if (address > chip.flash.size() || size > chip.flash.size() - address) return false;

@@ -7,14 +7,12 @@ namespace otaseal {
 static constexpr uint32_t FIXED = 16 * 1024, RECEIVE_OVERHEAD = 325, SEND_OVERHEAD = 85;
 static constexpr uint16_t WHOLE = 16384, SHORTEST = 512, LONGEST = 4096;
 
-static bool fits(uint32_t receive, uint32_t send, uint32_t free, uint32_t largest) {
-  return largest >= receive + RECEIVE_OVERHEAD && free >= FIXED + receive + RECEIVE_OVERHEAD + send + SEND_OVERHEAD;
-}
-
-Buffers planBuffers(bool fragments, uint32_t free, uint32_t largest) {
-  if (!fragments) return fits(WHOLE, SHORTEST, free, largest) ? Buffers{WHOLE, SHORTEST} : Buffers{0, 0};
-  for (uint16_t size = LONGEST; size >= SHORTEST; size /= 2) {
-    if (fits(size, size, free, largest)) return {size, size};
+Buffers planBuffers(bool fragments, uint32_t free, bool (*oneBlock)(uint32_t size)) {
+  Buffers tried = {LONGEST, LONGEST};  // and halves of it; whole records have no second try
+  if (!fragments) tried = {WHOLE, SHORTEST};
+  for (; tried.receive >= SHORTEST; tried.receive = tried.send = tried.send / 2) {
+    const uint32_t received = tried.receive + RECEIVE_OVERHEAD, sent = tried.send + SEND_OVERHEAD;
+    if (free >= FIXED + received + sent && oneBlock(received)) return tried;
   }
   return {0, 0};
 }

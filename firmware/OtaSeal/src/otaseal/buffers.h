@@ -10,7 +10,8 @@ struct Buffers {
   uint16_t receive, send;  // bytes; 0 and 0: there is not enough heap for a connection
 };
 
-// `fragments`: the server agrees to shorter records than 16 KB; `largest`: the largest free block.
-Buffers planBuffers(bool fragments, uint32_t free, uint32_t largest);
+// `fragments`: the server agrees to shorter records than 16 KB; `free`: bytes of heap; `oneBlock`: whether that many bytes
+// can be had in one piece.
+Buffers planBuffers(bool fragments, uint32_t free, bool (*oneBlock)(uint32_t size));
 
 }  // namespace otaseal

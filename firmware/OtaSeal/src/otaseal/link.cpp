@@ -27,8 +27,15 @@ bool OtaSeal::path(const char *file, char *text, size_t size) const {
   return length > 0 && static_cast<size_t>(length) < size;
 }
 
+// Tries it: not every core tells its largest block, and the ESP8266's brings 2 KB of printed statistics along.
+static bool oneBlock(uint32_t size) {
+  void *volatile block = malloc(size);
+  free(block);
+  return block != nullptr;
+}
+
 bool OtaSeal::configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store) {
-  const Buffers buffers = planBuffers(_fragments, port::freeHeap(), port::largestBlock());
+  const Buffers buffers = planBuffers(_fragments, port::freeHeap(), oneBlock);
   if (buffers.receive == 0) return false;
   client.setBufferSizes(buffers.receive, buffers.send);
   client.setSSLVersion(BR_TLS12, BR_TLS12);

@@ -5,7 +5,7 @@
 //   CLOCK_NEEDS_NETWORK  whether startClock() has to wait for a connection
 //   STOPS_BEFORE_WRITING whether an update ends where its start callback closes the connection
 //   random()             32 bits of chance
-//   freeHeap()           bytes; largestBlock(): of them in one piece
+//   freeHeap()           bytes
 //   restart()            does not return on the chip
 //   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
 //   prepare(updater)     what has to be set before it fetches

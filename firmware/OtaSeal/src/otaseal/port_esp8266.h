@@ -18,9 +18,8 @@ constexpr bool STOPS_BEFORE_WRITING = true;
 constexpr bool STOPS_BEFORE_WRITING = false;  // it would crash
 #endif
 
-inline uint32_t random() { return ESP.random(); }
+inline uint32_t random() { return RANDOM_REG32; }  // the radio's noise
 inline uint32_t freeHeap() { return ESP.getFreeHeap(); }
-inline uint32_t largestBlock() { return ESP.getMaxFreeBlockSize(); }
 inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
 inline void prepare(HttpUpdater &) {}

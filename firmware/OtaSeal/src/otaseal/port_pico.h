@@ -17,7 +17,6 @@ constexpr bool STOPS_BEFORE_WRITING = true;
 
 inline uint32_t random() { return rp2040.hwrand32(); }
 inline uint32_t freeHeap() { return static_cast<uint32_t>(rp2040.getFreeHeap()); }
-inline uint32_t largestBlock() { return freeHeap(); }  // nothing tells; a quarter of a megabyte is not soon in pieces
 inline void restart() { rp2040.restart(); }
 void startClock(const char *first, const char *second);
 // What its HTTP client reads from is not what it is connected by, so the core would close our connection with all others.

@@ -24,15 +24,14 @@ struct Chip {
   unsigned probes = 0, resumed = 0;
   uint32_t chance = 1;
 
-  void start();  // as after a restart: RAM is gone, flash is not
+  uint32_t noise();  // what RANDOM_REG32 has
+  void start();      // as after a restart: RAM is gone, flash is not
 };
 
 extern Chip chip;
 
 struct EspClass {
   static uint32_t getFreeHeap() { return chip.freeHeap; }
-  static uint32_t getMaxFreeBlockSize() { return chip.largestBlock; }
-  static uint32_t random();
   static void restart() { chip.restarted = true; }
   static bool flashRead(uint32_t address, uint8_t *data, size_t size);
   static uint32_t getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
