@@ -21,6 +21,8 @@ COUNTERS = 50
 BOARDS = ("", "d1_mini", "d1_mini_lite", "d1_mini_pro", "nodemcu", "nodemcuv2", "esp01", "esp01_1m", "esp07", "esp12e")
 BOARDS += ("huzzah", "thing", "sonoff_basic", "wifinfo")
 MUTATIONS = 100_000 if os.environ.get("OTASEAL_THOROUGH") else 5_000
+DECISIVE = 64 + 256 + 4  # bytes: manifest, signature, length word
+STEP = 1 if os.environ.get("OTASEAL_THOROUGH") else 7  # through their values; a prime, so that each comes
 RSA = Callable[..., rsa.RSAPrivateKey]
 
 
@@ -125,6 +127,21 @@ def test_no_mutation_is_installed(programs: dict[str, Path], signing: Signing, t
     accepted, different = map(int, match.groups())
     assert different == 0
     assert 0 < accepted < MUTATIONS / 10, "some mutations change nothing: the flash mode is the chip's own (F7)"
+
+
+def test_no_value_of_a_decisive_byte_opens_the_gate(
+    programs: dict[str, Path], signing: Signing, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_bytes(public_keys.public_pem(signing.key.public_key()))
+    (tmp_path / "identity").write_bytes(identity(OWN))
+    (tmp_path / "images").write_bytes(bundle([signing.sign(signing.payload(build_image(code_size=500)))]))
+    arguments = [tmp_path / "key", tmp_path / "identity", tmp_path / "images", str(STEP)]
+    printed = run_program(programs["matrix"], "bytes", *arguments)
+    match = re.fullmatch(r"tried (\d+), accepted (\d+)\n", printed)
+    assert match, printed
+    tried, accepted = map(int, match.groups())
+    assert tried >= 2 * 256 + DECISIVE * 254 // STEP
+    assert accepted == 0
 
 
 def test_the_identity_is_in_the_firmware(programs: dict[str, Path]) -> None:

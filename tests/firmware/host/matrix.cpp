@@ -4,6 +4,9 @@
  *                                                  line of error numbers an identity, "0" for what was staged
  *   matrix mutate KEY IDENTITY IMAGES COUNT SEED   stages COUNT mutations of these; prints "accepted N, different M": M
  *                                                  are those whose staged bytes are not the payload of one of them
+ *   matrix bytes KEY IDENTITY IMAGES STEP   stages the first of these with all bytes of its signature, and all of its
+ *                                           manifest, given each value; then with each byte of both and of the length word
+ *                                           alone given every STEPth value; prints "tried N, accepted M"
  *   matrix cut KEY IDENTITY OLD NEW SIGNED COUNT SEED   cuts the power COUNT times while SIGNED, whose archive is NEW,
  *                                                  replaces OLD; prints how often which one was there afterwards
  */
@@ -77,10 +80,26 @@ void putWord(Image &image, size_t at, uint32_t value) {
   if (at + 4 <= image.size()) memcpy(&image[at], &value, 4);
 }
 
+constexpr size_t TRAILER = 256 + 4, MANIFEST = 64;
+
+// What the gate decides by, and a small share of all bytes: signature, its length, manifest. Only those bytes change, so
+// that nothing else is a reason to refuse.
+Image mutateDecisive(Image image) {
+  const size_t signature = image.size() - TRAILER, parts[] = {signature, image.size() - 4, signature - MANIFEST};
+  const size_t sizes[] = {TRAILER - 4, 4, MANIFEST};
+  const uint32_t part = below(3);
+  for (uint32_t times = 1 + below(3); times > 0; times--) {
+    char &byte = image[parts[part] + below(sizes[part])];
+    byte = static_cast<char>(below(2) ? noise() : byte ^ 1 << below(8));
+  }
+  return image;
+}
+
 Image mutate(const std::vector<Image> &all) {
   Image image = all[below(all.size())];
+  if (below(3) == 0) return mutateDecisive(image);
   const Image &other = all[below(all.size())];
-  const size_t trailer = image.size() - 260, manifest = trailer - 64;
+  const size_t trailer = image.size() - TRAILER, manifest = trailer - MANIFEST;
   for (uint32_t times = 1 + below(3); times > 0; times--) {
     const size_t at = below(image.size()), size = 1 + below(64);
     switch (below(11)) {
@@ -120,6 +139,33 @@ int mutations(char **argv) {
     if (payloads.count(staged()) == 0) different++;
   }
   std::cout << "accepted " << accepted << ", different " << different << std::endl;
+  return 0;
+}
+
+// A way past the gate may hang on a single value of a single byte, which chance hardly ever meets.
+int bytes(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
+  const Image good = load(argv[2]).front();
+  const size_t step = std::stoul(argv[3]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  otaseal::Gate gate(build);
+  gate.install();
+  if (!stage(good)) return 3;
+  const size_t manifest = good.size() - TRAILER - MANIFEST;
+  unsigned long tried = 0, accepted = 0;
+  const auto attempt = [&](size_t at, size_t size, size_t value) {
+    Image image = good;
+    image.replace(at, size, size, static_cast<char>(value));
+    if (image == good) return;
+    tried++;
+    if (stage(image)) accepted++;
+  };
+  for (size_t value = 0; value < 256; value++) {
+    attempt(manifest + MANIFEST, TRAILER - 4, value);
+    attempt(manifest, MANIFEST, value);
+  }
+  for (size_t i = 0; i < (MANIFEST + TRAILER) * 256; i += step) attempt(manifest + i / 256, 1, i % 256);
+  std::cout << "tried " << tried << ", accepted " << accepted << std::endl;
   return 0;
 }
 
@@ -179,6 +225,7 @@ int main(int argc, char **argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "verdicts" && argc == 6) return verdicts(argv + 2);
   if (what == "mutate" && argc == 7) return mutations(argv + 2);
+  if (what == "bytes" && argc == 6) return bytes(argv + 2);
   if (what == "cut" && argc == 9) return cuts(argv + 2);
   std::cerr << "see the top of matrix.cpp\n";
   return 2;
