@@ -3,7 +3,7 @@
 #include <ESP8266WiFi.h>
 
 struct RP2040 {
-  static uint32_t hwrand32() { return ESP.random(); }
+  static uint32_t hwrand32() { return chip.noise(); }
   static int getFreeHeap() { return static_cast<int>(chip.freeHeap); }
   static void restart() { chip.restarted = true; }
 };
