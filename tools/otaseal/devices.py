@@ -160,12 +160,15 @@ class Devices:
 
     def see(self, sighting: Sighting, now: float) -> Device:
         """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
-        found, news = self.look(sighting, now)
-        if not news:
-            return found
+        if not self._in_batch:  # which has begun to write already
+            found, news = self.look(sighting, now)
+            if not news:
+                return found
         claim = _claim(sighting)
         with self._transaction():
             known = self._row(claim.product, claim.device)
+            if known is not None and _says_nothing_new(known, claim, now):
+                return known
             if known is None:
                 self._make_room()
             seen = _seen(known, claim, now)
@@ -353,8 +356,8 @@ def _seen(known: Device | None, claim: Sighting, now: float) -> Device:
 
 
 def _offered(known: Device, version: str, expected_md5: str, now: float) -> Device:
-    fresh = replace(known, offered=version, expected_md5=expected_md5, offered_at=now, deliveries=0)
-    return replace(fresh, delivered_at=None, confirmed_at=None, failed_at=None)
+    answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
+    return replace(known, **answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
 
 
 def _bounded(said: Any) -> Any:
