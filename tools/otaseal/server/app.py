@@ -27,7 +27,7 @@ __all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
 
 MAX_PATH = 256
 MAX_REASON = 512
-REMEMBERED, REMEMBERED_BYTES = 2048, 1024
+REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Requests of which it is remembered what they claim, and how long: devices say the same thing all day."""
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 

@@ -18,7 +18,7 @@ MAX_HEAD_BYTES = 16 * 1024
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
-MAX_REMEMBERED, REMEMBERED_BYTES = 2048, 1024
+MAX_REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day."""
 
 

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Shared", "Site"]
 
-COLLECT_AFTER = 10_000
-"""Objects more than there were, before the collector looks at the young ones; asyncio makes a few circles."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -236,7 +233,7 @@ async def _main(
     for one in listeners:
         await one.startup()
     keeping = loop.create_task(house.keep())
-    _collect_seldom()
+    _settle_memory()
     ready()
     try:
         await asyncio.gather(*(one.main_loop() for one in listeners))
@@ -247,11 +244,10 @@ async def _main(
         house.telemetry.event("stopped")
 
 
-def _collect_seldom() -> None:
-    """Let the collector leave alone what stays for ever, and look seldom: a request leaves no circles behind."""
+def _settle_memory() -> None:
+    """Let the collector leave alone what stays for ever."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 def _listen_for_the_end(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], control: Control | None) -> None:
