@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -233,7 +232,6 @@ async def _main(
     for one in listeners:
         await one.startup()
     keeping = loop.create_task(house.keep())
-    _settle_memory()
     ready()
     try:
         await asyncio.gather(*(one.main_loop() for one in listeners))
@@ -242,12 +240,6 @@ async def _main(
         house.telemetry.event("stopping")
         await asyncio.gather(*(one.shutdown() for one in listeners))
         house.telemetry.event("stopped")
-
-
-def _settle_memory() -> None:
-    """Let the collector leave alone what stays for ever."""
-    gc.collect()
-    gc.freeze()
 
 
 def _listen_for_the_end(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], control: Control | None) -> None:
