@@ -155,8 +155,6 @@ class Recorder:
         self._thread.join(CLOSE_SECONDS)
         if left := len(self._queue):
             self._report(f"{left} notes of devices could not be written before the end")
-        if not self._thread.is_alive():
-            self._writer.close()
         self._reader.close()
 
     def _note(self, note: _Note) -> None:
@@ -177,6 +175,13 @@ class Recorder:
             self._report("the devices' file is too slow: what devices say is dropped")
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:  # here, because `close` does not wait for ever
+            with contextlib.suppress(SystemFaultError):
+                self._writer.close()
+
+    def _work(self) -> None:
         complained, end = False, None
         while batch := self._next():
             try:

@@ -41,3 +41,6 @@ class EspClass {
 };
 
 extern EspClass ESP;
+
+// The radio's noise: a register on the chip.
+#define RANDOM_REG32 (EspClass::random())
