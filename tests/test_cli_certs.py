@@ -80,6 +80,7 @@ def test_the_three_commands_agree(project: Path, otaseal: Command) -> None:
     assert all(subject in listed for subject in SUBJECTS)
     assert f"{VALID[1]:%Y-%m-%d}" in listed
     assert "2 CA certificates work as trust anchors, 0 errors" in otaseal("certs", "check", "certs.ar").succeeded().out
+    otaseal("certs", "check", "certs.ar", "--expired", "refuse").failed(2, "'certs.ar' is an archive")
 
 
 def test_an_archive_that_gnu_ar_made(project: Path, otaseal: Command) -> None:

@@ -462,6 +462,7 @@ def test_the_command(otaseal: Command, tmp_path: Path) -> None:  # noqa: F811
     otaseal("store", "backup", "s", "s.tar").succeeded()
     otaseal("store", "restore", "s.tar", "s2").succeeded()
     assert view(Store.open(tmp_path / "s2")) == view(store)
+    assert otaseal("store", "backup", "s2", "s2.tar", "--json").succeeded().json == {"store": "s2", "backup": "s2.tar"}
     otaseal("store", "restore", "s.tar", "s").failed(1, "is not empty")
     otaseal("store", "create", "s").failed(1, "is not empty")
     otaseal("store", "check", "none").failed(1, "there is no release store")

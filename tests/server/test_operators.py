@@ -252,6 +252,40 @@ def test_the_commands(server: Running, tmp_path: Path) -> None:
     process("releases", cwd=tmp_path, **environment).failed(2, "no server is given")
 
 
+def test_devices_of_one_channel_or_of_all(server: Running, tmp_path: Path) -> None:
+    world = server.world
+    publish(server, "1.0", world.firmware(1).signed)
+    publish(server, "1.1", world.firmware(2).signed, channel="beta")
+    for channel, mac in (("stable", "5C:CF:7F:00:00:01"), ("beta", "5C:CF:7F:00:00:02")):
+        talk(world.context(), server.port, as_device(f"/blink/{channel}/firmware.bin.signed", world.firmware(1), mac))
+    said = {"OTASEAL_SERVER": server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_SERVER_CA": str(world.ca)}
+    said["OTASEAL_TOKEN"] = server.token
+
+    def devices(*options: str, **environment: str) -> str:
+        return process("devices", *options, cwd=tmp_path, **said, **environment).succeeded().out
+
+    of_all, of_beta = devices(), devices("--channel", "beta")
+    assert [line.partition("  in ")[2].split(" ")[0] for line in of_all.splitlines()[:2]] == ["beta", "stable"]
+    assert ("00:00:02" in of_beta, "00:00:01" in of_beta, "  in " in of_beta) == (True, False, False)
+    assert "00:00:01" not in devices(OTASEAL_CHANNEL="beta")
+    assert "00:00:02" not in devices("--channel", "stable", OTASEAL_CHANNEL="beta")
+    process("devices", "--channel", "bata", cwd=tmp_path, **said).failed(1, "'blink' has no channel 'bata'")
+
+
+def test_an_option_without_a_meaning_is_refused(tmp_path: Path) -> None:
+    said = {"OTASEAL_SERVER": "https://localhost:1", "OTASEAL_PRODUCT": "blink"}
+    cases = {
+        ("releases", "--channel", "beta"): "unrecognized arguments: --channel",
+        ("promote", "beta", "--to", "stable", "--channel", "dev"): "--to 'stable' and --channel 'dev' differ",
+        ("promote", "--percent", "50", "--strand-devices"): "--strand-devices is for another release",
+        ("deploy", "f", "--version", "1", "--no-rehearse", "--layout", "4m2m"): "are for the rehearsal",
+        ("serve", "--store", "s", "--cert", "c", "--key", "k", "--revoked", "r"): "--revoked 'r' is given, and no auth",
+    }
+    for command, message in cases.items():
+        process(*command, cwd=tmp_path, **said).failed(2, message)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_version_comes_from_git(server: Running, tmp_path: Path) -> None:
     import subprocess
 

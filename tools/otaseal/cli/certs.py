@@ -12,7 +12,7 @@ from ..anchors import Anchor, Finding
 from ..cert_packing import policy
 from ..cert_sources import collect
 from ..certstore import Packed, Policy, Report, check, judge, pack
-from ..errors import InputError
+from ..errors import ConfigError, InputError
 from . import certs_ota, common
 
 __all__ = ["register"]
@@ -130,6 +130,11 @@ def _report(arguments: argparse.Namespace) -> Report:
     if len(arguments.sources) == 1 and path.is_file():
         data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "archive")
         if data.startswith(ARCHIVE_START):
+            if arguments.expired or arguments.unusable:
+                raise ConfigError(
+                    f"--expired and --unusable are for certificates, and '{path}' is an archive",
+                    "leave them out, or name the certificates that were packed",
+                )
             return check(data, _now())
     return judge(collect(arguments.sources, Path.cwd()), _now(), rules)
 

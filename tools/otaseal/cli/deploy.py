@@ -68,6 +68,7 @@ def register(subparsers: common.Subparsers) -> None:
         _releases,
         "list the releases of a product and what its channels give out",
         "otaseal releases --server https://update.local:8444 --product blink",
+        channel=None,
     )
     promote = remote.command(
         subparsers,
@@ -75,9 +76,10 @@ def register(subparsers: common.Subparsers) -> None:
         _promote,
         "give a channel the release of another one, or a release by its version",
         "otaseal promote beta --to stable --percent 10 --server https://update.local:8444 --product blink",
+        channel="the same as --to; else OTASEAL_CHANNEL, else stable",
     )
     promote.add_argument("source", nargs="?", help="the channel whose release is taken")
-    promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: stable")
+    promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: what --channel says")
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
     _add_consent(promote)
@@ -96,7 +98,8 @@ def register(subparsers: common.Subparsers) -> None:
         "devices",
         _devices,
         "list the devices: what each runs, when it asked last, and whether it is stuck",
-        "otaseal devices --server https://update.local:8444 --product blink",
+        "otaseal devices --channel beta --server https://update.local:8444 --product blink",
+        channel="only the devices of this channel; else OTASEAL_CHANNEL, else of all channels",
     )
 
 
@@ -129,6 +132,8 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 
 
 def _deploy(arguments: argparse.Namespace) -> int:
+    if arguments.no_rehearse and (arguments.filesystem or arguments.layout):
+        raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
     given = common.options(version=arguments.version).version
@@ -205,7 +210,7 @@ def _releases(arguments: argparse.Namespace) -> int:
 
 def _promote(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
-    target = arguments.to or channel
+    target = _target(arguments, channel)
     sources = [one for one in (arguments.source, arguments.version) if one is not None]
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
     if len(sources) > 1 or (not sources and arguments.percent is None):
@@ -213,6 +218,9 @@ def _promote(arguments: argparse.Namespace) -> int:
     limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
     given = {name: value for name, value in limits.items() if value is not None}
     if not sources:
+        if said := _consent(arguments).said():
+            what = " and ".join(f"--{one.replace('_', '-')}" for one in said)
+            raise ConfigError(f"{what} is for another release, and none is named", "leave it out, or name the release")
         answer = connected.post(f"{path}/percent", {"percent": arguments.percent, **given})
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
@@ -220,6 +228,12 @@ def _promote(arguments: argparse.Namespace) -> int:
         asked = {**wanted, "percent": percent, **given, **_consent_fields(arguments)}
         answer = connected.post(f"{path}/promote", asked)
     return _report(arguments, target, answer)
+
+
+def _target(arguments: argparse.Namespace, channel: str) -> str:
+    if arguments.to and arguments.channel and arguments.to != arguments.channel:
+        raise ConfigError(f"--to '{arguments.to}' and --channel '{arguments.channel}' differ", "give one of them")
+    return str(arguments.to or channel)
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
@@ -240,13 +254,18 @@ def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any])
 
 def _devices(arguments: argparse.Namespace) -> int:
     connected, product, _ = remote.connect(arguments)
-    answer = connected.get(f"/v1/products/{quote(product, safe='')}/devices")
+    only = remote.named_channel(arguments)
+    query = "" if only is None else f"?channel={quote(only, safe='')}"
+    answer = connected.get(f"/v1/products/{quote(product, safe='')}/devices{query}")
     if arguments.json:
         common.print_json(answer)
         return 0
+    several = len({one["channel"] for one in answer["devices"]}) > 1
     for one in answer["devices"]:
         ago = _ago(max(0, int(time.time() - one["last_seen"])))
         line = f"{one['device']}  runs {one['running'] or 'unknown'}  seen {ago} ago"
+        if several:
+            line += f"  in {one['channel']}"
         if one["offered"]:
             line += f"  {STATES[one['state']].format(**one)}"
         if one["error"]:
@@ -254,6 +273,8 @@ def _devices(arguments: argparse.Namespace) -> int:
         print(line)
     for state, count in sorted(Counter(one["state"] for one in answer["devices"]).items()):
         print(f"devices  {count} {state}")
+    if len(answer["devices"]) >= answer.get("most", sys.maxsize):
+        print(f"otaseal: note: {answer['most']} devices are listed, those seen last, and no more", file=sys.stderr)
     return 0
 
 

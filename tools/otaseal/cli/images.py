@@ -108,9 +108,10 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
         product=arguments.product, version=arguments.version, security_counter=arguments.security_counter
     )
     if given.product is None:
-        if arguments.board or arguments.security_counter:
+        if arguments.board or arguments.security_counter or arguments.version:
             raise ConfigError(
-                "--board and --security-counter are for the manifest, and no product is given", "give --product, too"
+                "--board, --version and --security-counter are for the manifest, and no product is given",
+                "give --product, too",
             )
         return None
     product = check_name(given.product, "product")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
 from .. import store_backup, store_check
 from ..errors import VerificationError
@@ -27,12 +28,13 @@ def register(subparsers: common.Subparsers) -> None:
     actions = group.add_subparsers(metavar="<action>", required=True)
     create = common.command(actions, "create", _create, "make an empty store", "otaseal store create /srv/otaseal")
     create.add_argument("store", type=common.path, help=STORE_HELP)
+    _add_json(create)
     check = common.command(
         actions, "check", _check, "read and hash everything in a store", "otaseal store check /srv/otaseal --json"
     )
     check.add_argument("store", type=common.path, help=STORE_HELP)
     check.add_argument("--sweep", action="store_true", help="also remove what a killed process left, as a start does")
-    check.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(check)
     backup = common.command(
         actions,
         "backup",
@@ -42,6 +44,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     backup.add_argument("store", type=common.path, help=STORE_HELP)
     backup.add_argument("backup", type=common.path, help=BACKUP_HELP)
+    _add_json(backup)
     restore = common.command(
         actions,
         "restore",
@@ -51,12 +54,24 @@ def register(subparsers: common.Subparsers) -> None:
     )
     restore.add_argument("backup", type=common.path, help=BACKUP_HELP)
     restore.add_argument("store", type=common.path, help="a directory that is missing or empty")
+    _add_json(restore)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _say(arguments: argparse.Namespace, line: str, **paths: Path) -> int:
+    if arguments.json:
+        common.print_json({name: str(path) for name, path in paths.items()})
+    else:
+        print(line)
+    return 0
 
 
 def _create(arguments: argparse.Namespace) -> int:
     Store.create(arguments.store)
-    print(f"an empty release store is in '{arguments.store}'")
-    return 0
+    return _say(arguments, f"an empty release store is in '{arguments.store}'", store=arguments.store)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -83,11 +98,11 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _backup(arguments: argparse.Namespace) -> int:
     store_backup.backup(Store.open(arguments.store), arguments.backup)
-    print(f"'{arguments.store}' is backed up in '{arguments.backup}'")
-    return 0
+    line = f"'{arguments.store}' is backed up in '{arguments.backup}'"
+    return _say(arguments, line, store=arguments.store, backup=arguments.backup)
 
 
 def _restore(arguments: argparse.Namespace) -> int:
     store_backup.restore(arguments.backup, arguments.store)
-    print(f"'{arguments.store}' is restored, and whole")
-    return 0
+    line = f"'{arguments.store}' is restored, and whole"
+    return _say(arguments, line, store=arguments.store, backup=arguments.backup)

@@ -72,7 +72,8 @@ ENDPOINTS = (
     Endpoint("GET", CHANNEL + "/certs", "certs", "Return which certificate archive a channel gives out", "Certs"),
     Endpoint("PUT", CHANNEL + "/certs", "publish_certs", "Give out a signed certificate archive", "PublishedCerts",
              body=BYTES),
-    Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen", "Devices"),
+    Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen, of a channel or of all", "Devices",
+             ("channel",)),
 )  # fmt: skip
 
 
@@ -137,7 +138,8 @@ def _operation(one: Endpoint) -> Schema:
         if f"{{{name}}}" in one.path
     ]
     parameters += [
-        {"name": name, "in": "query", "required": name in one.required, "schema": QUERY[name]} for name in one.query
+        {"name": name, "in": "query", "required": name in one.required, "schema": _in_query(one, name)}
+        for name in one.query
     ]
     if one.handler == "publish":
         sizes = _text(f"{DIGITS}(,{DIGITS})?", description="the size of each file, if there are two")
@@ -152,6 +154,11 @@ def _operation(one: Endpoint) -> Schema:
     if one.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(one.body)}
     return operation
+
+
+def _in_query(one: Endpoint, name: str) -> Schema:
+    narrows = name == "channel" and one.handler == "list_devices"  # without it all are meant
+    return _IN_PATH[name] if narrows else QUERY[name]
 
 
 _REFUSALS = {
@@ -235,7 +242,7 @@ def _schemas() -> dict[str, Schema]:
     effect = {"before": maybe, "channel": _ref("Channel"), "devices": counts, **facts}
     consent = _fields(Consent)
     channel = {"version": text, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": maybe, **_LIMITS}
-    promotion = {"from": QUERY["channel"], "version": _IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
+    promotion = {"from": _IN_PATH["channel"], "version": _IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
     releases: Schema = {"type": "array", "items": _ref("Release")}
     keys: Schema = {"type": "object", "additionalProperties": text}
     current: Schema = {"anyOf": [_ref("Release"), {"type": "null"}]}
@@ -271,5 +278,11 @@ def _schemas() -> dict[str, Schema]:
         "Certs": _object({"certs": _ref("ArchiveRecord")}),
         "PublishedCerts": _object({"certs": _ref("ArchiveRecord"), **facts}),
         "Device": _object({**_fields(Device), "state": text, "running": maybe}),
-        "Devices": _object({"product": text, "devices": {"type": "array", "items": _ref("Device")}}),
+        "Devices": _object(
+            {
+                "product": text,
+                "devices": {"type": "array", "items": _ref("Device")},
+                "most": {"type": "integer", "description": "how many an answer lists, those seen last"},
+            }
+        ),
     }

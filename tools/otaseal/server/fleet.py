@@ -13,9 +13,10 @@ from ..release import Release
 from .catalog import Catalog
 from .recorder import Recorder
 
-__all__ = ["Fleet", "Seen"]
+__all__ = ["MAX_DEVICES", "Fleet", "Seen"]
 
 MAX_DEVICES = 10_000
+"""Devices that one answer lists, those seen last."""
 FLUSH_SECONDS = 2.0
 
 

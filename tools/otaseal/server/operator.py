@@ -25,7 +25,7 @@ from .answers import Handler, by_method, guarded, unknown
 from .api_schema import ENDPOINTS
 from .archives import Archives
 from .catalog import DEFAULT_CHANNEL, Catalog
-from .fleet import Fleet, Seen
+from .fleet import MAX_DEVICES, Fleet, Seen
 from .publishing import Wanted, publish
 from .telemetry import Telemetry
 from .terms import NAMES, Terms
@@ -222,13 +222,16 @@ class Operators:
         return await self._effect(product, channel, before.pointer.version)
 
     async def list_devices(self, request: Request) -> dict[str, Any]:
-        """List the devices seen: what each runs, when it asked last, whether it is stuck."""
+        """List the devices seen, of one channel or of all: what each runs, when it asked last, whether it is stuck."""
         product = self._named(request)
         self.access.who(request, product, None)
         self._require(product)
+        channel = request.query_params.get("channel")
+        if channel is not None:
+            self._state(product, releases.check_name(channel, "channel"))
         known = self.catalog.known(product)
         rows = []
-        for one in await asyncio.to_thread(self.seen.list, product, None):
+        for one in await asyncio.to_thread(self.seen.list, product, channel):
             running = known.get(one.md5)
             rows.append(
                 {
@@ -237,7 +240,7 @@ class Operators:
                     "running": running.release.version if running else one.version or None,
                 }
             )
-        return {"product": product, "devices": rows}
+        return {"product": product, "devices": rows, "most": MAX_DEVICES}
 
     async def certs(self, request: Request) -> dict[str, Any]:
         """Return which certificate archive a channel gives out."""

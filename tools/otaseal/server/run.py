@@ -42,6 +42,11 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
     """
     require_packages()
     check_count(plan.workers)
+    if plan.revoked is not None and plan.device_ca is None and plan.operator_ca is None:
+        raise ConfigError(
+            f"--revoked '{plan.revoked}' is given, and no authority whose certificates it is about",
+            "give --device-ca or --operator-ca, too",
+        )
     raise_open_files()
     store = open_store(plan)
     report = sweep(store)
