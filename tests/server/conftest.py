@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,27 @@ def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) 
     return World.create(tmp_path_factory.mktemp("world"), rsa_key)
 
 
+@pytest.fixture(scope="module")
+def shared_server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Return what starts a server for all tests of a module; none may have crashed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*options: str | Path, **others: Any) -> Running:
+            running = start(world, tmp_path_factory.mktemp("shared") / "store", *options, **others)
+            stack.callback(_end, running)
+            return running
+
+        yield begin
+
+
+def _end(running: Running) -> None:
+    if running.process.poll() is None:
+        assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+
+
 @pytest.fixture
 def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
     """Return what starts a server with these options; all are ended after the test, and none may have crashed."""
@@ -28,11 +50,7 @@ def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
 
     yield begin
     for one in started:
-        if one.process.poll() is None:
-            assert one.stop() == 0
-        assert "Traceback" not in one.log.read_text()
-        assert one.process.stdout is not None
-        one.process.stdout.close()
+        _end(one)
 
 
 @pytest.fixture

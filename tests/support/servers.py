@@ -26,7 +26,8 @@ from otaseal.server.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
 
-SECONDS = 20
+SECONDS = 60
+"""For what ends much sooner, or is wrong: no test waits so long for anything that goes well."""
 PRODUCT = "blink"
 READY = re.compile(r"otaseal: serving devices on https://[^ ]+:(\d+), operators on https://[^ ]+:(\d+)\n")
 MAC = "5C:CF:7F:F0:04:CB"
@@ -228,6 +229,24 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
+
+
+def answered_soon(ask: Callable[[], object], times: int, *, within: float = 1.0, rounds: int = 10) -> float:
+    """Ask `times` times, and again all of it where an answer took `within` seconds; return the slowest of a good round.
+
+    A machine that stands still for a moment slows one round down, a server that waits for somebody slows all of them.
+    """
+    slowest = []
+    for _ in range(rounds):
+        took = []
+        for _ in range(times):
+            begun = time.monotonic()
+            ask()
+            took.append(time.monotonic() - begun)
+        slowest.append(max(took))
+        if slowest[-1] < within:
+            return slowest[-1]
+    raise AssertionError(f"not answered within {within} s: the slowest of each round took {slowest}")
 
 
 def run(command: Sequence[str | Path], stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
