@@ -103,6 +103,7 @@ def test_everything_is_made_and_named(blink: Path, home: Path, otaseal: Command)
         "board_build.filesystem = littlefs",
         "custom_otaseal_signing_key = file:~/.config/otaseal/keys/blink/signing.key",
         "custom_otaseal_ca_certs = certs",
+        "custom_otaseal_product = blink",
         "/extra_scripts/ship.py",
     ):
         assert line in ini
@@ -111,8 +112,10 @@ def test_everything_is_made_and_named(blink: Path, home: Path, otaseal: Command)
     last = done.out[done.out.index("next:") :]
     assert "pio run " in last
     assert "pio run -t uploadall" in last
-    assert f"ssl_certificate     {store / 'issued/server/main/chain.pem'};" in last
-    assert f"ssl_certificate_key {store / 'issued/server/main/key.pem'};" in last
+    assert "  otaseal serve \\\n    --listen" in last
+    assert "--cert ~/.config/otaseal/pki/blink/issued/server/main/chain.pem" in last
+    assert "--product blink=~/.config/otaseal/keys/blink/signing.pub" in last
+    assert "  otaseal deploy .pio/build/nodemcuv2/firmware.bin.signed \\\n    --server https://localhost:8444" in last
 
 
 def test_openssl_and_the_device_accept_what_was_made(blink: Path, home: Path, otaseal: Command) -> None:
@@ -301,6 +304,13 @@ def test_hooks_inside_the_project_are_named_relatively(blink: Path, tmp_path: Pa
         done = process(*OPEN, cwd=blink, HOME=str(home), PYTHONPATH=str(blink / name / "tools")).succeeded()
         assert "git submodule" not in done.err
         assert f"  {expected}\n" in (blink / "platformio.ini").read_text()
+    (blink / "vendor/otaseal").rename(blink / "otaseal")
+    (blink / "platformio.ini").write_text(INI)
+    assert "git submodule" not in process("init", cwd=blink, HOME=str(home)).succeeded().err, (
+        "the checkout is preferred"
+    )
+    assert "  pre:otaseal/extra_scripts/verify_updates.py\n" in (blink / "platformio.ini").read_text()
+    (blink / "otaseal").rename(blink / "elsewhere")
     (blink / "platformio.ini").write_text(INI)
     assert "git submodule" in process("init", cwd=blink, HOME=str(home)).succeeded().err
 

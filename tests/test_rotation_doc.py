@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import cert_packing, image
+from otaseal import cert_packing, image, manifest
 from otaseal.pki.chain import parse_certificates
 from otaseal.public_keys import load_public_key
 from support.hooks import SELF_UPDATING
@@ -143,9 +143,8 @@ def signing_key(before: Before, said: str) -> None:
     crossed = device.offered(bridge)
     assert crossed.offered(final).offered(final)
     assert crossed.refuses(bridge) == LOCKED_OUT
-    assert image.parse(final).payload == image.parse(bridge).payload, (
-        "the first file for the new path is the same image"
-    )
+    same = [image.parse(one).payload[: -manifest.SIZE] for one in (final, bridge)]
+    assert same[0] == same[1], "the first file for the new path is the same image"
     left = place.run("OTASEAL_NEXT_PUBLIC_KEY=~/.config/otaseal/keys/blink/next.pub pio run", code=1)
     assert "the next public key SHA256:" in left
     assert "is the current one" in left

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import image
+from otaseal import image, manifest
 from otaseal.archive import device_view
 from otaseal.pki.store import Slot, Store
 from otaseal.public_keys import load_public_key
@@ -49,7 +49,11 @@ def test_init_then_uploadall(locked: bool, project: MakeProject, home: Path, fla
     run = made.run()
     assert "my own script ran" in run.stdout
     key = load_public_key((home / ".config/otaseal/keys/lamp/signing.pub").read_bytes(), "key")
-    assert image.verify(made.build("firmware.bin.signed").read_bytes(), key) == made.build("firmware.bin").read_bytes()
+    payload = image.verify(made.build("firmware.bin.signed").read_bytes(), key)
+    assert payload.startswith(made.build("firmware.bin").read_bytes())
+    said = manifest.find(payload)
+    assert said is not None
+    assert said.is_for("lamp", "nodemcuv2")
     made.run("-t", "uploadall")
     content = flash.read_bytes()
     assert content.startswith(made.build("firmware.bin").read_bytes())

@@ -23,6 +23,7 @@ from .pki.profile import check_holder, check_product, subject_alternative_names
 from .pki.store import CHAIN_FILE, RETIRED, Slot, Store
 
 __all__ = [
+    "LOCAL",
     "SERVER",
     "Plan",
     "Step",
@@ -36,6 +37,8 @@ __all__ = [
 
 SERVER = "main"
 """What the first server's certificate is called in the store."""
+LOCAL = "localhost"
+"""What operators call a server whose port for them is open to its own machine only, as it is until told otherwise."""
 CERTIFICATE_LIMIT = 4 * 1024 * 1024
 CERTIFICATE_NAMES = re.compile(r".*\.(pem|crt|cer|der)", re.I)
 IGNORED = {
@@ -84,9 +87,13 @@ def validate(plan: Plan) -> None:
     check_product(plan.product)
     check_holder(plan.operator)
     if not _exists(plan.issued(Role.SERVER, SERVER)):
-        subject_alternative_names(list(plan.server_names))
+        subject_alternative_names(_names(plan) if plan.server_names else [])
     for path in (plan.store, *([plan.signing_key] if plan.signing_key else [])):
         refuse_inside(path, plan.project)
+
+
+def _names(plan: Plan) -> list[str]:
+    return [*plan.server_names, LOCAL]
 
 
 def refuse_inside(path: Path, project: Path) -> None:
@@ -119,7 +126,7 @@ def steps(plan: Plan, now: datetime, secret: bytes | None) -> Iterator[Step]:
         "server certificate",
         server,
         lambda: _exists(server),
-        lambda: store.issue_server(SERVER, list(plan.server_names), now=now),
+        lambda: store.issue_server(SERVER, _names(plan), now=now),
         True,
     )
     operator = plan.issued(Role.OPERATOR, plan.operator)

@@ -28,13 +28,15 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def extra_scripts() -> list[str]:
+def extra_scripts(*preferred: Path) -> list[str]:
     """Return the `extra_scripts` entries of this installation, such as `pre:/.../verify_updates.py`.
 
-    Raises SystemFaultError when the scripts lie neither in the package nor in a checkout around it.
+    Those of a `preferred` checkout come first, if there is one. Raises SystemFaultError when the scripts lie neither in
+    the package nor in a checkout around it.
     """
     package = Path(__file__).resolve().parent.parent
-    for folder in (package / "extra_scripts", package.parent.parent / "extra_scripts"):
+    for place in (*preferred, package, package.parent.parent):
+        folder = place / "extra_scripts"
         if (folder / "_load.py").is_file():
             return [f"{scope}:{folder / name}" for scope, _, name in (hook.partition(":") for hook in HOOKS)]
     raise SystemFaultError(f"no extra scripts lie beside '{package}'", "install otaseal again")

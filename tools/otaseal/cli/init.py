@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,9 @@ from typing import Any
 from .. import files, passphrase, project_ini, provision
 from ..errors import InputError, OtasealError
 from ..pki import Role
-from ..pki.authority import load_private_key
+from ..pki.authority import CERTIFICATE_FILE, KEY_FILE, load_private_key
 from ..pki.profile import subject_alternative_names
+from ..pki.store import CHAIN_FILE, Slot
 from ..project_ini import ProjectIni
 from ..provision import Plan
 from . import common, config, questions, stores
@@ -30,7 +32,11 @@ ELSEWHERE = (
 )
 UNLOCKING = "custom_otaseal_passphrase_file"
 FILESYSTEM = "board_build.filesystem"
+PRODUCT = "custom_otaseal_product"
 LIBRARIES = ".pio/libdeps/"
+SUBMODULE = "otaseal"
+RELEASES = "~/otaseal-releases"
+MAX_LINE = 100
 MAX_IGNORE_SIZE = 1024 * 1024
 
 
@@ -127,7 +133,7 @@ def _print(report: Mapping[str, Any], changes: Sequence[_Change]) -> None:
         print(f"otaseal: note: {note}", file=sys.stderr)
     if report["lines_to_add"]:
         print("\nadd to each environment:", *report["lines_to_add"], sep="\n  ")
-    print("\nnext:", *report["next"], sep="\n  ")
+    print("\nnext:", *map(_in_lines, report["next"]), sep="\n  ")
 
 
 def _named_key(ini: ProjectIni, environments: Sequence[str]) -> dict[str, str]:
@@ -140,9 +146,12 @@ def _of_file(change: _Change, dry_run: bool) -> dict[str, str]:
 
 
 def _scripts(project: Path) -> list[str]:
-    """Return the hooks of this installation, relative to the project where they lie in it, so that others find them."""
+    """Return the hooks of the project's own checkout, else of this installation.
+
+    They are relative to the project where they lie in it, so that others find them.
+    """
     found = []
-    for entry in config.extra_scripts():
+    for entry in config.extra_scripts(project / SUBMODULE):
         scope, _, path = entry.partition(":")
         if Path(path).is_relative_to(project):
             path = Path(path).relative_to(project).as_posix()
@@ -153,7 +162,7 @@ def _scripts(project: Path) -> list[str]:
 
 
 def _options(arguments: argparse.Namespace, plan: Plan) -> dict[str, str]:
-    options = {FILESYSTEM: "littlefs"}
+    options = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
     if plan.signing_key is not None:
         options[SIGNING_KEY] = f"file:{_with_tilde(plan.signing_key)}"
         if arguments.passphrase_file:
@@ -250,16 +259,32 @@ def _names_in(chain: Path) -> set[str]:
 
 
 def _following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[str]:
-    """Return the three things to do next."""
+    """Return the commands to run next, of which the last two are for the server and for publishing to it."""
     chosen = "".join(f" -e {one}" for one in environments) if len(ini.environments) > 1 else ""
-    server = plan.issued(Role.SERVER, provision.SERVER)
+    server, operator = plan.issued(Role.SERVER, provision.SERVER), plan.issued(Role.OPERATOR, plan.operator)
+    authorities = {slot: plan.store / slot.value / CERTIFICATE_FILE for slot in (Slot.SERVER, Slot.OPERATOR)}
+    named = plan.signing_key or questions.named_key(ini, environments, plan.project)
+    public = _shell(named.with_suffix(".pub")) if isinstance(named, Path) else "signing.pub"
+    signed = Path(".pio/build", environments[0], "firmware.bin.signed")
     return [
         f"pio run{chosen}                 # builds, and signs firmware.bin.signed",
         f"pio run{chosen} -t uploadall    # once, by cable: firmware and CA certificates",
-        f"ssl_certificate     {_quoted(server / 'chain.pem')};    # nginx; in Node's https, `cert`",
-        f"ssl_certificate_key {_quoted(server / 'key.pem')};      # ... and `key`",
+        f"otaseal serve --listen 0.0.0.0:8443 --store {RELEASES}"
+        f" --product {plan.product}={public}"
+        f" --cert {_shell(server / CHAIN_FILE)} --key {_shell(server / KEY_FILE)}"
+        f" --operator-ca {_shell(authorities[Slot.OPERATOR])}",
+        f"otaseal deploy {signed.as_posix()} --server https://{provision.LOCAL}:8444 --product {plan.product}"
+        f" --ca {_shell(authorities[Slot.SERVER])}"
+        f" --cert {_shell(operator / CHAIN_FILE)} --cert-key {_shell(operator / KEY_FILE)}",
     ]
 
 
-def _quoted(path: Path) -> str:
-    return f'"{path}"' if " " in str(path) else str(path)
+def _shell(path: Path) -> str:
+    """Return `path` for a command line; what a shell would take apart is quoted, and then no shell expands `~`."""
+    short = _with_tilde(path)
+    return short if shlex.quote(short.removeprefix("~")) == short.removeprefix("~") else shlex.quote(str(path))
+
+
+def _in_lines(command: str) -> str:
+    """Return a command for reading, and for copying: a long one an option a line."""
+    return command if len(command) <= MAX_LINE else command.replace(" --", " \\\n    --")

@@ -73,7 +73,7 @@ def attach(env: build.Env, options: Settings) -> None:
         line = f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
         if packed is not None:
             line += f"; with {options.compress}: {len(packed)} bytes"
-        return line if following is None else f"{line}\n{_bridge(following)}"
+        return line if following is None else f"{line}\n{_bridge(following, image)}"
 
     stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
     stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(said)}"
@@ -110,7 +110,13 @@ def _guard_next_key(env: build.Env, options: Settings) -> None:
         )
 
 
-def _bridge(key: RSAPublicKey) -> str:
+def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
+    from .. import manifest
+
+    if manifest.identity(firmware) is not None:
+        return (
+            f"otaseal: devices that run it take updates from this key and from the next one, {short_fingerprint(key)}"
+        )
     return (
         f"otaseal: a bridge release: devices that run it take updates from the next key {short_fingerprint(key)} "
         "only, and every device must run it before you sign with that key"
