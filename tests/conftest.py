@@ -6,8 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import HealthCheck, settings
 
 from support.rsa_keys import make_rsa
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True)
+settings.load_profile("exploring")
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(TOOLS), "OTASEAL": f"{sys.executable} -m otaseal"}
     environment.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(
-        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -110,7 +110,7 @@ def test_without_a_terminal_nothing_is_waited_for(kind: str, variable: str | Non
         stdin=subprocess.DEVNULL,
         capture_output=True,
         start_new_session=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     assert b"refused 'a key'" in done.stdout

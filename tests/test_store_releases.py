@@ -9,6 +9,8 @@ import multiprocessing
 import os
 import shutil
 import tarfile
+import time
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import pytest
@@ -409,9 +411,12 @@ def test_a_hostile_backup_writes_nothing_elsewhere(tmp_path: Path, name: str) ->
 # Many at once -------------------------------------------------------------------------------------------------------
 
 
-def _deploy(directory: Path, name: str, count: int) -> None:
+def _deploy(directory: Path, name: str, count: int, seen: Synchronized[int]) -> None:
+    """Deploy one after the other, and let who reads see some of them."""
     store = Store.open(directory)
     for number in range(count):
+        while seen.value < number // 4:
+            time.sleep(0.001)
         image = f"{name} {number}".encode() * 1000
         store.publish(make_release(f"{name}.{number}", image), [image], name)
         while True:
@@ -427,7 +432,9 @@ def _deploy(directory: Path, name: str, count: int) -> None:
 def test_processes_share_a_store_and_readers_see_whole_states_only(store: Store) -> None:
     each = 25
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_deploy, args=(store.directory, name, each)) for name in ("a", "b")]
+    seen = context.Value("i", 0)
+    arguments = [(store.directory, name, each, seen) for name in ("a", "b")]
+    writers = [context.Process(target=_deploy, args=one, daemon=True) for one in arguments]
     for writer in writers:
         writer.start()
     generations = [0]
@@ -437,6 +444,7 @@ def test_processes_share_a_store_and_readers_see_whole_states_only(store: Store)
             release = store.release("blink", channel.pointer.version)
             assert len(store.read_blob(release.forms[0].blob)) == release.forms[0].size
             generations.append(channel.generation)
+            seen.value = len(set(generations)) - 1
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0

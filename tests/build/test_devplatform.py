@@ -77,7 +77,7 @@ def blink(tmp_path_factory: pytest.TempPathFactory, pio_core: Path) -> Project:
 
 def tool(name: str, *args: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PLATFORM / "tools" / name), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def probed(output: str) -> dict[str, str]:

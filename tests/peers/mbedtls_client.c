@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TIMEOUT_MILLISECONDS 20000
+#define TIMEOUT_MILLISECONDS 60000
 
 static time_t fixed_now;
 

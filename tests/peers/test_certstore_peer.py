@@ -49,7 +49,7 @@ def device(folder: Path, data: bytes, chain: tuple[bytes, ...] = ()) -> Judged:
     command = [program, str(folder / "certs.ar")]
     if chain:
         command += [str(int(NOW.timestamp())), *[str(folder / f"chain{index}") for index in range(len(chain))]]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.splitlines()
+    lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
     rows = [line.split() for line in lines if line.startswith("member ")]
     assert lines[0] == f"count {len(rows)}"
     return Judged(

@@ -19,7 +19,7 @@
 
 #define MAX_ANCHORS 16
 #define MAX_DER 16384
-#define TIMEOUT_SECONDS 20
+#define TIMEOUT_SECONDS 60
 #define DAYS_BEFORE_1970 719528L /* BearSSL counts from the year 0 */
 
 struct name { unsigned char *data; size_t length; };

@@ -197,7 +197,7 @@ def test_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A SIGKILL before each file-system call in turn: whole files only, and the next call goes on from there."""
     monkeypatch.setattr(store, "AUTHORITY_KEYS", dict.fromkeys(Role, KeyType.P_256))
     helper = Path(__file__).with_name("killed_at.py")
-    subprocess.run([sys.executable, helper, tmp_path], check=True, env={"PYTHONPATH": str(TOOLS)}, timeout=120)
+    subprocess.run([sys.executable, helper, tmp_path], check=True, env={"PYTHONPATH": str(TOOLS)}, timeout=300)
     rounds = sorted((path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
     assert len(rounds) > 50
     for directory in filter(Path.exists, rounds):
@@ -224,7 +224,7 @@ def test_a_key_is_private_from_the_first_instant(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = [peers.tool("strace", "strace"), "-f", "-o", log, "-e", "trace=openat,write,fchmod,chmod,link,linkat"]
     command += [sys.executable, "-c", code, tmp_path]
-    subprocess.run(command, check=True, env={"PYTHONPATH": str(TOOLS)}, timeout=60)
+    subprocess.run(command, check=True, env={"PYTHONPATH": str(TOOLS)}, timeout=120)
     lines = [
         line.split(maxsplit=1)[1]
         for line in log.read_text().splitlines()

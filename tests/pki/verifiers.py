@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from otaseal.pki.chain import Stack
 from support import peers
 
-TIMEOUT = 20  # seconds
+TIMEOUT = 60  # seconds
 MAX_CONNECTIONS = 5_000
 RESPONSE = b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"
 

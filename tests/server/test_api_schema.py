@@ -11,7 +11,7 @@ import pytest
 
 from otaseal.client import Client
 from otaseal.server import api_schema, operator
-from support.servers import Reply, Running, get, publish, talk
+from support.servers import SECONDS, Reply, Running, get, publish, talk
 
 
 def ask(server: Running, path: str, *lines: str, method: str = "GET", body: bytes = b"") -> Reply:
@@ -30,7 +30,9 @@ def error(reply: Reply) -> tuple[int, str]:
 
 
 def test_everybody_can_read_it_and_it_names_every_endpoint(server: Running) -> None:
-    with urllib.request.urlopen(f"{server.url}/openapi.json", context=server.world.context(), timeout=10) as response:
+    with urllib.request.urlopen(
+        f"{server.url}/openapi.json", context=server.world.context(), timeout=SECONDS
+    ) as response:
         served = json.loads(response.read())
     assert served == api_schema.description()
     assert sum(len(verbs) for verbs in served["paths"].values()) == len(api_schema.ENDPOINTS)
@@ -122,7 +124,7 @@ def test_head_says_what_get_says(server: Running) -> None:
 
 def test_a_body_that_never_comes_is_not_waited_for_after_a_refusal(server: Running) -> None:
     with (
-        socket.create_connection(("127.0.0.1", server.operators), 10) as raw,
+        socket.create_connection(("127.0.0.1", server.operators), SECONDS) as raw,
         server.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         connection.sendall(get("/v1/products?x=1", "Content-Length: 1000", method="GET"))

@@ -38,8 +38,11 @@ def secrets_of(server: Running, elsewhere: Running) -> dict[str, str]:
     return {"expired": expired, "revoked": revoked, "elsewhere": elsewhere.token, "lamp": lamp, "beta": beta}
 
 
-def spoil(chance: random.Random, good: str, others: dict[str, str]) -> list[bytes]:
-    """Return the header lines of a request whose credentials are not valid for publishing in blink's stable channel."""
+def spoil(number: int, chance: random.Random, good: str, others: dict[str, str]) -> list[bytes]:
+    """Return the header lines of a request whose credentials are not valid for publishing in blink's stable channel.
+
+    The `number` says of which kind they are, so that each has its turn.
+    """
     at = chance.randrange(8, len(good))
     other = chance.choice([one for one in "abcXYZ019-_" if one != good[at]])
     basic = base64.b64encode(f"operator:{good}".encode()).decode()
@@ -58,17 +61,18 @@ def spoil(chance: random.Random, good: str, others: dict[str, str]) -> list[byte
         lambda: f"Basic {basic}",
         lambda: good,
         lambda: f"Bearer {digest(good)}",
-        lambda: f"Bearer {others[chance.choice(sorted(others))]}",
+        lambda: f"Bearer {others[sorted(others)[number // 20 % len(others)]]}",
         lambda: "Bearer otaseal_" + "".join(chance.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ0123456789-_", k=43)),
         lambda: "Bearer " + "".join(chr(chance.randrange(0xA0, 0x100)) for _ in range(chance.randrange(1, 80))),
         lambda: "Bearer " + "A" * chance.randrange(1, 12_000),
         lambda: f'Bearer "{good}"',
         lambda: "Bearer *",
     ]
-    line = f"Authorization: {chance.choice(values)()}".encode("latin-1")
-    if chance.random() < 0.05:
+    assert len(values) == 20
+    line = f"Authorization: {values[number % 20]()}".encode("latin-1")
+    if number % 21 == 0:
         return [f"Cookie: Authorization=Bearer {good}".encode(), f"X-Authorization: Bearer {good}".encode()]
-    if chance.random() < 0.05:
+    if number % 19 == 0:
         return [line, f"Proxy-Authorization: Bearer {good}".encode()]
     return [line]
 
@@ -95,7 +99,7 @@ def test_none_of_them_gets_in(start_server: StartServer) -> None:
     for number in range(COUNT):
         # As from thousands of addresses: one alone is answered ever later.
         client.source = f"127.{1 + number % 200}.{number // FAILURES % 250}.{1 + number // (250 * FAILURES)}"
-        reply = client.ask(request(spoil(chance, server.token, others), "POST", path))
+        reply = client.ask(request(spoil(number, chance, server.token, others), "POST", path))
         assert reply is not None
         assert reply.status in (400, 401, 403, 429), reply
         counts[reply.status] += 1
@@ -133,7 +137,7 @@ def test_guessing_is_slow_and_its_neighbour_is_not(server: Running) -> None:
     for _ in range(3):
         reply, took = ask("wrong")
         assert (reply.status, reply.headers["retry-after"]) == (429, "60")
-        assert took >= HOLD_SECONDS
+        assert took > 0.9 * HOLD_SECONDS, "clocks are not that exact"
         assert ask(server.token)[0].status == 200
     client.close()
     logged = [line for line in server.lines() if line.startswith("refused ")]

@@ -35,7 +35,8 @@ SIZE = 30_000
 ACKNOWLEDGED, BEGUN, GOT = range(3)
 WAIT = 300.0
 
-Deploy = Callable[[Store, Release, bytes], None]
+Deploy = Callable[[Store, Release, bytes, Callable[[], None]], None]
+"""Takes what waits until downloads have been begun and ended: whatever is wrong meanwhile is found."""
 
 
 def content(number: int) -> bytes:
@@ -47,18 +48,19 @@ def release(number: int) -> Release:
     return make_release(f"{number}.0", content(number))
 
 
-def safely(store: Store, made: Release, data: bytes) -> None:
+def safely(store: Store, made: Release, data: bytes, _: Callable[[], None]) -> None:
     """Deploy as the server does."""
     store.publish(made, [data])
     before = store.current("blink", "stable")
     store.point("blink", "stable", Pointer(made.version), expected=before.generation if before else 0)
 
 
-def naively(store: Store, made: Release, data: bytes) -> None:
+def naively(store: Store, made: Release, data: bytes, wait: Callable[[], None]) -> None:
     """Deploy as most people write it first: files in place, piece by piece, and what is needed after what needs it."""
     before = store.current("blink", "stable")
     assert before is not None
     store._channel_path("blink", "stable").write_bytes(before.advanced(Pointer(made.version)).to_json())
+    wait()
     store._release_path("blink", made.version).write_bytes(serialise(made))
     path = store.blob_path(hashlib.sha256(data).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +72,17 @@ def naively(store: Store, made: Release, data: bytes) -> None:
 def _deploy_all(directory: Path, deploy: Deploy, shared: memoryview, count: int) -> None:
     """Deploy one after the other, as fast as the downloads go on."""
     store, end = Store.open(directory), time.monotonic() + WAIT
-    for number in range(1, count + 1):
-        while shared[GOT] < number * GETS_A_DEPLOY:
+
+    def wait_for(downloads: int) -> None:
+        while shared[GOT] < downloads:
             assert time.monotonic() < end
             time.sleep(0.0002)
+
+    for number in range(1, count + 1):
+        wait_for(number * GETS_A_DEPLOY)
         shared[BEGUN] = number
-        deploy(store, release(number), content(number))
+        # Of one more than there are readers, one reader has had two: the second was asked for after this.
+        deploy(store, release(number), content(number), lambda: wait_for(shared[GOT] + READERS + 1))
         shared[ACKNOWLEDGED] = number
 
 
@@ -124,7 +131,7 @@ def judge(status: int, body: bytes, oldest: int, newest: int) -> str | None:
 
 def run(server: Running, deploy: Deploy, deploys: int) -> tuple[int, list[str]]:
     """Return how many downloads there were, and what was wrong with any."""
-    safely(Store.open(server.store), release(0), content(0))
+    safely(Store.open(server.store), release(0), content(0), lambda: None)
     shared = memoryview(mmap.mmap(-1, 3 * 8)).cast("Q")
     arguments = (server.store, deploy, shared, deploys)
     deployer = multiprocessing.get_context("fork").Process(target=_deploy_all, args=arguments)
@@ -167,7 +174,7 @@ def test_no_download_is_torn_and_no_acknowledged_release_is_lost(start_server: S
 
 def test_the_same_downloads_find_a_naive_store_out(start_server: StartServer) -> None:
     server = start_server("--workers", "2")
-    _, wrong = run(server, naively, min(DEPLOYS, 150))
+    _, wrong = run(server, naively, 20)
     assert "status 503" in wrong
 
 

@@ -165,14 +165,14 @@ def test_a_renegotiation_gets_nowhere(server: Running) -> None:
     assert b"no renegotiation" in (done := run(command, b"R\n")).stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_connection_without_a_handshake_ends(server: Running) -> None:
+    begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", server.port), device_http.HANDSHAKE_SECONDS + SECONDS) as raw:
         raw.sendall(b"\x16\x03\x01")
-        begun = time.monotonic()
         with contextlib.suppress(ConnectionResetError):
             assert raw.recv(1) == b""
-        assert device_http.HANDSHAKE_SECONDS - 1 < time.monotonic() - begun < device_http.HANDSHAKE_SECONDS + 5
+        assert time.monotonic() - begun >= device_http.HANDSHAKE_SECONDS, "and a slow chip has its time"
 
 
 def test_a_second_signal_ends_downloads_at_once(server: Running) -> None:

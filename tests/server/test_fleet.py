@@ -7,15 +7,17 @@ import time
 
 import pytest
 
+from otaseal import rollout
 from otaseal.errors import InputError
 from otaseal.server.housekeeping import ROLLOUT_SECONDS
+from otaseal.store import Store
 from support.fleet import Fleet, verify
 from support.servers import SECONDS, StartServer, World, operator, publish
 
 pytestmark = pytest.mark.proof
 
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
-DEVICES = 500 if THOROUGH else 200
+DEVICES = 500 if THOROUGH else 100
 WORKERS = ["1", "2"] if THOROUGH else ["2"]
 CHANNEL = "/v1/products/blink/channels/stable"
 
@@ -37,20 +39,26 @@ def channel(fleet: Fleet) -> dict[str, object]:
     return state
 
 
+def meant(fleet: Fleet) -> set[str]:
+    """Return who is among the share that the rollout has reached."""
+    state = Store.open(fleet.server.store).current("blink", "stable")
+    assert state is not None
+    salt, percent = state.pointer.salt, state.pointer.percent
+    return {one.mac for one in fleet.nodes if rollout.includes(f"mac:{one.mac}", salt, percent)}
+
+
 def took(fleet: Fleet) -> set[str]:
     return {one.mac for one in fleet.nodes if one.downloads}
 
 
 def test_a_rollout_that_fails_halts_in_its_first_group(fleet: Fleet) -> None:
-    for number, node in enumerate(fleet.nodes):
-        node.fails = number % 10 == 0
-    percent = 10 if THOROUGH else 25
-    publish(fleet.server, "2.0", fleet.images[1].signed, percent=percent)
+    publish(fleet.server, "2.0", fleet.images[1].signed, percent=10 if THOROUGH else 25)
+    first = meant(fleet)
+    failing = set(sorted(first)[::10])
+    for node in fleet.nodes:
+        node.fails = node.mac in failing
     fleet.poll()  # who is meant takes it
-    first = took(fleet)
-    assert 0.5 * percent < 100 * len(first) / DEVICES < 2 * percent
-    failing = [one for one in fleet.nodes if one.mac in first and one.fails]
-    assert len(failing) > 0.05 * len(first), "else there is nothing to halt for"
+    assert took(fleet) == first
     fleet.poll(one for one in fleet.nodes if one.mac in first)  # and comes back, with it or without it
     end = time.monotonic() + 2 * ROLLOUT_SECONDS + SECONDS
     while not channel(fleet)["halted"]:
@@ -72,8 +80,7 @@ def test_a_healthy_fleet_ends_with_everybody_once(fleet: Fleet) -> None:
             operator(fleet.server).post(f"{CHANNEL}/percent", {"percent": percent})
         fleet.poll()
         fleet.poll()
-        assert before <= took(fleet)
-        assert 0.5 * percent < 100 * len(took(fleet)) / DEVICES < 2 * percent
+        assert before <= took(fleet) == meant(fleet)
         before = took(fleet)
     assert [one.downloads for one in fleet.nodes] == [["2.0"]] * DEVICES
     assert all(one.running is fleet.images[1] for one in fleet.nodes)
@@ -82,8 +89,9 @@ def test_a_healthy_fleet_ends_with_everybody_once(fleet: Fleet) -> None:
     assert_told(fleet, {("2.0", "updated")})
     resumed = sum(one.resumed for one in fleet.nodes)
     polls = sum(len(one.statuses) for one in fleet.nodes)
-    # On a busy machine a connection may be served where it is, and then pays for a whole handshake.
-    assert 0.99 * (polls - DEVICES) <= resumed <= polls - DEVICES
+    # A connection may be served where it is, on a busy machine or when two sessions share a slot of the workers' table,
+    # and then pays for a whole handshake.
+    assert 0.9 * (polls - DEVICES) <= resumed <= polls - DEVICES
 
 
 def assert_told(fleet: Fleet, wanted: set[tuple[str, str]]) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from support import peers
 from support.raw_http import RawClient
-from support.servers import Reply, Running, World, publish, start
+from support.servers import SECONDS, Reply, Running, World, publish, start
 
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 BATCHES = 4500 if THOROUGH else 80
@@ -88,6 +88,18 @@ FIELDS = st.one_of(
 WHOLE = st.tuples(METHODS, PATHS, st.lists(FIELDS, max_size=8)).map(
     lambda parts: ("\r\n".join([f"{parts[0]} {parts[1]} HTTP/1.1", "Host: localhost", *parts[2], "", ""]), parts[0])
 )
+BRANCHES = [
+    ("\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]), method)
+    for method, path, lines in (
+        ("GET", FILE, ()),
+        ("GET", FILE, ("Range: bytes=0-9",)),
+        ("GET", FILE, ("x-ESP8266-version: 1.0", "x-ESP8266-mode: sketch")),
+        ("GET", FILE, ("x-ESP8266-STA-MAC: none",)),
+        ("GET", "/lamp" + FILE, ()),
+        ("POST", FILE, ()),
+    )
+]
+"""One of each kind of answer; the strategies below may not meet all of them."""
 BODIES = (
     "Content-Length: 0", "Content-Length: 5", "Content-Length: 5\r\nContent-Length: 6", "Content-Length: -1",
     "Content-Length: 99999999999999999999", "Content-Length: 0x5", "Content-Length: 5, 5", "Content-Length : 5",
@@ -176,10 +188,11 @@ def test_devices_side(target: Running) -> None:
     sizes: list[int] = []
 
     @settings(
-        max_examples=BATCHES, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=BATCHES, deadline=None, database=None, phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
     )  # fmt: skip
     @given(st.lists(WHOLE, min_size=10, max_size=30), st.lists(ODD, min_size=2, max_size=8))
+    @example(BRANCHES, [])
     def ask(whole: list[tuple[str, str]], odd: list[str]) -> None:
         for text, method in whole:
             reply = client.ask(text.encode("latin-1", "replace"), method)
@@ -226,6 +239,7 @@ def test_operators_side(target: Running, tmp_path: Path, focused: bool) -> None:
     # A wrong credential of many is 429 and not 401, and arbitrary bytes are no firmware: both have tests of their own.
     command += ["--exclude-checks", "ignored_auth,positive_data_acceptance", "--continue-on-failure"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--warnings", "off"]
+    command += ["--request-timeout", str(SECONDS), *([] if THOROUGH else ["--generation-deterministic"])]
     done = subprocess.run(
         [*command, f"{target.url}/openapi.json"],
         cwd=tmp_path,

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from otaseal.server import listener
-from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, talk
+from support.servers import SECONDS, Running, answered_soon, as_device, get, parse_reply, publish, talk
 
 SILENT = 100
 
@@ -31,25 +31,26 @@ def test_probes_are_answered_while_hundreds_say_nothing(server: Running) -> None
             raw = stack.enter_context(connect(server))
             held = stack.enter_context(context.wrap_socket(raw, server_hostname="localhost"))
             held.sendall(b"GET /firmware" if number % 2 else get("/firmware.bin.signed")[:-2])
-        slowest = 0.0
-        for _ in range(20):
-            begun = time.monotonic()
-            assert talk(context, server.port, as_device("/firmware.bin.signed", firmware)).status == 304
-            slowest = max(slowest, time.monotonic() - begun)
-        assert slowest < 1
+        request = as_device("/firmware.bin.signed", firmware)
+
+        def poll() -> None:
+            assert talk(context, server.port, request).status == 304
+
+        answered_soon(poll, 20)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_head_that_takes_too_long_is_cut_off(server: Running) -> None:
+    begun = time.monotonic()
     with connect(server) as raw, server.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
         connection.settimeout(listener.HEAD_SECONDS + SECONDS)
         connection.sendall(b"GET /firmware.bin.signed HTTP/1.0\r\n")
-        begun = time.monotonic()
         with contextlib.suppress(ConnectionResetError, ssl.SSLError):
             assert connection.recv(1) == b""
-        assert listener.HEAD_SECONDS - 1 < time.monotonic() - begun < listener.HEAD_SECONDS + 5
+        assert time.monotonic() - begun >= listener.HEAD_SECONDS, "and a slow one has its time"
 
 
+@pytest.mark.proof
 def test_an_idle_connection_is_closed(server: Running) -> None:
     with connect(server) as raw, server.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
         connection.sendall(get("/nothing", version="1.1"))

@@ -15,11 +15,13 @@ from otaseal.client import Client, Options, load_token
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki.profile import Role
 from otaseal.release import Origin
+from otaseal.rollout import includes
 from otaseal.server.access import FAILURES, MAX_ADDRESSES, Gate
 from otaseal.server.tokens import TokenFile, digest
+from otaseal.store import Store
 from support.command import process
 from support.images import Signer, build_image
-from support.servers import Reply, Running, StartServer, World, as_device, get, operator, publish, talk
+from support.servers import SECONDS, Reply, Running, StartServer, World, as_device, get, operator, publish, talk
 
 NOW = datetime.now(timezone.utc)
 
@@ -70,18 +72,20 @@ def test_a_rollout_reaches_more_and_never_fewer(server: Running) -> None:
     old, new = server.world.firmware(1), server.world.firmware(2)
     publish(server, "1.0", old.signed)
     publish(server, "2.0", new.signed, percent=20)
-    macs = [f"5C:CF:7F:00:00:{n:02X}" for n in range(40)]
+    state = Store.open(server.store).current("blink", "stable")
+    assert state is not None
+    known = [f"5C:CF:7F:00:00:{n:02X}" for n in range(256)]
+    first, later = ({mac for mac in known if includes(f"mac:{mac}", state.pointer.salt, n)} for n in (20, 60))
+    macs = [*sorted(first)[:5], *sorted(later - first)[:5], *sorted(set(known) - later)[:5]]
 
     def meant() -> set[str]:
         context, path = server.world.context(), "/blink/firmware.bin.signed"
         head = {mac: as_device(path, old, mac).replace(b"GET ", b"HEAD ") for mac in macs}
         return {mac for mac in macs if talk(context, server.port, head[mac]).status == 200}
 
-    few = meant()
+    assert meant() == set(macs[:5])
     operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": 60})
-    more = meant()
-    assert 0 < len(few) < len(more) < 40
-    assert few < more
+    assert meant() == set(macs[:10])
 
 
 def test_the_same_release_again_is_the_same(server: Running) -> None:
@@ -357,7 +361,7 @@ def test_an_upload_that_stops_takes_nothing_away(server: Running) -> None:
         method="PUT",
     )
     with (
-        socket.create_connection(("127.0.0.1", server.operators), 10) as raw_socket,
+        socket.create_connection(("127.0.0.1", server.operators), SECONDS) as raw_socket,
         server.world.context().wrap_socket(raw_socket, server_hostname="localhost") as connection,
     ):
         connection.sendall(head + b"x" * 1000)

@@ -12,6 +12,7 @@ import pytest
 from otaseal.channels import PATIENCE, Pointer
 from otaseal.devices import Devices, Sighting
 from otaseal.errors import InputError
+from otaseal.rollout import includes
 from otaseal.server.catalog import Catalog
 from otaseal.server.housekeeping import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
@@ -27,10 +28,13 @@ def test_a_rollout_that_goes_wrong_is_halted(server: Running, healthy: bool) -> 
     publish(server, "2.0", new.signed, percent=100)
     operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": 99})
     context, path = server.world.context(), "/blink/firmware.bin.signed"
-    macs = [f"5C:CF:7F:00:01:{number:02X}" for number in range(14)]
-    took = [mac for mac in macs if talk(context, server.port, as_device(path, old, mac)).body == new.signed]
-    assert len(took) >= 12
-    for mac in took:
+    begun = Store.open(server.store).current("blink", "stable")
+    assert begun is not None
+    known = (f"5C:CF:7F:00:01:{number:02X}" for number in range(256))
+    meant = [mac for mac in known if includes(f"mac:{mac}", begun.pointer.salt, begun.pointer.percent)][:12]
+    for mac in meant:
+        assert talk(context, server.port, as_device(path, old, mac)).body == new.signed
+    for mac in meant:
         talk(context, server.port, as_device(path, new if healthy else old, mac))
     assert server.stop() == 0
 

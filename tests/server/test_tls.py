@@ -15,7 +15,7 @@ from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
 from support import peers
 from support.command import process
-from support.servers import Running, StartServer, World, get, publish, run, talk, until
+from support.servers import SECONDS, Running, StartServer, World, get, publish, run, talk, until
 
 CHACHA = {0xCCA8, 0xCCA9}
 
@@ -96,7 +96,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
         return look_at("127.0.0.1", server.port, "localhost").chain
 
     with (
-        socket.create_connection(("127.0.0.1", server.port), 10) as raw,
+        socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw,
         world.context().wrap_socket(raw, server_hostname="localhost") as kept,
     ):
         chain.write_bytes(b"-----BEGIN CERTIFICATE-----\nhalf of")
@@ -137,7 +137,7 @@ def test_files_that_are_no_certificate_and_key_are_refused(world: World, tmp_pat
 
 
 def test_plain_bytes_and_nothing_at_all_get_nothing(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw:
         raw.sendall(get("/firmware.bin.signed"))
         assert b"HTTP" not in raw.recv(1024)
     assert talk(server.world.context(), server.port, get("/firmware.bin.signed")).status == 404

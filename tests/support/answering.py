@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 
-SECONDS = 20
+SECONDS = 60
 
 
 def reply(body: bytes, status: str = "200 OK", length: int | None = -1, **headers: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from support.servers import World
 
-SECONDS = 10
+SECONDS = 60
 HEAD = b"HTTP/1.0 200 OK\r\n"
 
 

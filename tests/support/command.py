@@ -77,7 +77,7 @@ def process(*arguments: str | Path, cwd: Path, **environment: str) -> Result:
         encoding="utf-8",
         errors="backslashreplace",
         start_new_session=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)

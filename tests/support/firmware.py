@@ -34,8 +34,8 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO=10805", "-DF_CPU=80000000L"]
 PICO = HOST / "pico"
 ARCHITECTURES = {"esp8266": "ESP8266", "pico": "RP2040"}
-COMPILE_SECONDS = 240
-RUN_SECONDS = 120
+COMPILE_SECONDS = 300
+RUN_SECONDS = 300
 PRODUCT, BOARD = "blink", "d1_mini"
 COUNTER = 5
 OWN = Claim(PRODUCT, BOARD, "1.0", COUNTER)

@@ -29,7 +29,7 @@ PACKAGES = "gcc-xtensa-lx106 picolibc-xtensa-lx106-elf qemu-system-misc"
 PREFIX = "xtensa-lx106-elf-"
 PICOLIBC = Path("/usr/lib/xtensa-lx106-elf")
 QEMU = "qemu-system-xtensa"
-SECONDS = 120
+SECONDS = 300
 
 # The definitions are those of the core's own build; with -Os the figures are those of F27d and F27e (docs/adr/0007).
 OPTIMISATION = "-Os"

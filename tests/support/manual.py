@@ -21,7 +21,7 @@ from support.pio import CCACHE, PLATFORM
 
 PRODUCT, ENVIRONMENT = "blink", "nodemcuv2"
 PASSPHRASE = "correct horse"
-SECONDS = 180
+SECONDS = 300
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.M | re.S)
 OPTION = re.compile(r"^(custom_otaseal_\w+) *= *(.*)$", re.M)
 

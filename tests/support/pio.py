@@ -21,7 +21,7 @@ from pathlib import Path
 
 PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
 CCACHE = Path("/usr/lib/ccache")  # where Debian's ccache keeps the compilers' names; without it builds are only slower
-RUN_SECONDS = 180
+RUN_SECONDS = 300
 PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
 """What is one developer's, or made by a build, is no part of a project that is copied."""
 BLINK = """\
@@ -219,7 +219,7 @@ class FakeOtaDevice:
     an empty one it hangs up.
     """
 
-    SECONDS = 20
+    SECONDS = 60
 
     def __init__(self, password: str = "", verdict: str = "OK") -> None:
         self.password = password

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-SECONDS = 60
+SECONDS = 120
 
 
 class Terminal:

@@ -17,7 +17,7 @@ ESP8266WiFiClass WiFi;
 namespace BearSSL {
 namespace {
 
-constexpr int OVERHEAD_IN = 325, OVERHEAD_OUT = 85, SECONDS = 5;
+constexpr int OVERHEAD_IN = 325, OVERHEAD_OUT = 85, SECONDS = 60;
 constexpr uint32_t DAYS_BEFORE_1970 = 719528;  // BearSSL counts from the year 0
 
 void append(void *context, const void *data, size_t size) {
