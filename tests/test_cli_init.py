@@ -182,7 +182,7 @@ def test_nobody_to_ask(blink: Path, tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path / "home")}
     before = tree(tmp_path)
     process("init", "--no-passphrase", cwd=blink, **environment).failed(2, "no name or address of the update server")
-    process("init", *NAMES, cwd=blink, **environment).failed(2, "needs a passphrase")
+    process("init", *NAMES, cwd=blink, **environment).failed(2, "no passphrase is given for the keys of 'blink'")
     assert tree(tmp_path) == before
 
 

@@ -118,7 +118,7 @@ def test_what_makes_no_key_leaves_nothing(
 @pytest.mark.parametrize("passphrase", [None, ""])
 def test_no_key_is_made_in_the_clear_because_nobody_could_be_asked(passphrase: str | None, tmp_path: Path) -> None:
     environment = {} if passphrase is None else {"OTASEAL_PASSPHRASE": passphrase}
-    process("key", "new", "a.key", cwd=tmp_path, **environment).failed(2, "needs a passphrase")
+    process("key", "new", "a.key", cwd=tmp_path, **environment).failed(2, "no passphrase is given for 'a.key'")
     assert not names(tmp_path)
 
 

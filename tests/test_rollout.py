@@ -71,6 +71,13 @@ def test_when_to_halt(counts: Counts, verdict: str) -> None:
     assert judge(counts, Limits()) == verdict
 
 
+def test_the_very_share_that_may_fail_is_no_reason_to_halt() -> None:
+    for percent in range(100):
+        limits = Limits(percent / 100)
+        assert judge(Counts(eligible=500, confirmed=100 - percent, failed=percent), limits) == CONTINUE
+        assert judge(Counts(eligible=500, confirmed=99 - percent, failed=percent + 1), limits) == HALT
+
+
 counts = st.builds(Counts, *[st.integers(0, 600)] * 5)
 
 

@@ -116,3 +116,29 @@ def test_what_was_halted_goes_nowhere_by_itself(server: Running) -> None:
         client.post(f"{path}/stable/promote", {"from": "beta"})
     assert client.post(f"{path}/stable/promote", {"version": "2.0"})["channel"]["version"] == "2.0"
     assert client.post(f"{path}/beta/rollback", {})["channel"]["version"] == "1.0"
+
+
+def test_what_would_halt_at_once_does_not_go_on_unless_failures_are_allowed(server: Running) -> None:
+    new = server.world.firmware(2)
+    publish(server, "1.0", server.world.firmware(1).signed)
+    publish(server, "2.0", new.signed, percent=50)
+    with Devices(server.store / DEVICES_FILE) as devices:
+        for number in range(29 + 71):
+            name = f"mac:{number}"
+            devices.see(Sighting("blink", "stable", name, "0" * 32), time.time())
+            devices.offer("blink", name, "2.0", new.md5, time.time())
+            devices.deliver("blink", name, "2.0", time.time())
+            devices.see(Sighting("blink", "stable", name, "0" * 32 if number < 29 else new.md5), time.time())
+    client, path = operator(server), "/v1/products/blink/channels/stable"
+    said = r"the rollout of '2\.0' would be halted at once: 29 of the 100 devices that took it did not come back"
+    with pytest.raises(InputError, match=said) as refused:
+        client.post(f"{path}/percent", {"percent": 60})
+    assert "--max-failed 29" in refused.value.hint
+    with pytest.raises(InputError, match=said):
+        client.post(f"{path}/percent", {"percent": 60, "max_failed": 28})
+    assert client.post(f"{path}/rollback", {})["channel"]["version"] == "1.0"
+    with pytest.raises(InputError, match=said):
+        client.post(f"{path}/promote", {"version": "2.0"})
+    with pytest.raises(InputError, match=said):
+        publish(server, "2.0", new.signed)
+    assert client.post(f"{path}/promote", {"version": "2.0", "max_failed": 29})["channel"]["max_failed"] == 29

@@ -52,7 +52,7 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> byte
         return given
     if not _has_terminal():
         raise ConfigError(
-            f"{what} needs a passphrase, and there is no terminal to ask for one",
+            f"no passphrase is given for {what}, and there is no terminal to ask for one",
             f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase",
         )
     first = _prompt(f"New passphrase for {what} (empty for none): ")

@@ -14,6 +14,7 @@ from .errors import InputError
 __all__ = ["COMPLETE", "CONTINUE", "HALT", "Counts", "Limits", "includes", "judge"]
 
 CONTINUE, HALT, COMPLETE = "continue", "halt", "complete"
+ROUNDING = 1e-6
 _PLACES = 2**64
 
 
@@ -64,6 +65,7 @@ def judge(counts: Counts, limits: Limits) -> str:
         raise InputError(f"rollout limits '{limits}' mean nothing", "give a share of 0 to 1 and at least one outcome")
     outcomes = counts.confirmed + counts.failed
     enough = outcomes >= limits.min_outcomes or (0 < counts.eligible <= outcomes)
-    if enough and counts.failed > limits.max_failed_share * outcomes:
+    # 29 of 100 are 29 per cent, whatever 0.29 * 100 is in floating point
+    if enough and counts.failed - limits.max_failed_share * outcomes > ROUNDING:
         return HALT
     return COMPLETE if counts.eligible <= outcomes and counts.eligible else CONTINUE

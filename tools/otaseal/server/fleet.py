@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 
 from .. import lockout
-from ..channels import Channel
+from ..channels import Channel, Pointer
 from ..devices import Device, Devices
 from ..lockout import Consent, Effect, Group
 from ..release import Release
 from .catalog import Catalog
 from .recorder import Recorder
+from .terms import failing, refusal
 
 __all__ = ["MAX_DEVICES", "Fleet", "Seen"]
 
@@ -34,6 +36,13 @@ class Seen:
         """Return a product's devices, last seen first."""
         self.recorder.flush(FLUSH_SECONDS)
         return self.devices.list(product, channel, MAX_DEVICES)
+
+    def check_rollout(self, product: str, channel: str, pointer: Pointer) -> None:
+        """Raise ConflictError where the channel, pointed at `pointer`, would be halted as soon as it is looked at."""
+        self.recorder.flush(FLUSH_SECONDS)
+        counts = failing(self.devices, product, channel, pointer, time.time())
+        if counts is not None:
+            raise refusal(pointer, counts)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
         """Return the sketch MD5s that a channel's devices named last, each with the number of devices."""

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import rollout
 from ..channels import Pointer
 from ..devices import Devices
 from ..errors import ConflictError, OtasealError
 from .catalog import Catalog
 from .recorder import Recorder
 from .telemetry import Telemetry
+from .terms import failing
 from .tls import Credentials
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: 
             if state is None or state.pointer.halted:
                 continue
             version = state.pointer.version
-            counts = devices.counts(product, name, version, now, 60.0 * state.pointer.patience)
-            if rollout.judge(counts, rollout.Limits(state.pointer.max_failed / 100)) != rollout.HALT:
+            counts = failing(devices, product, name, state.pointer, now)
+            if counts is None:
                 continue
             pointer: Pointer = replace(state.pointer, halted=True)
             with contextlib.suppress(ConflictError):  # somebody changed it just now, and it is judged anew

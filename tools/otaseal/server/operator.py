@@ -186,8 +186,10 @@ class Operators:
         terms, consent, new = Terms.parse(asked), _consent(asked), self.catalog.release(product, version)
 
         def change(before: Channel | None) -> Pointer:
+            pointer = terms.pointer(version, before)
+            self.seen.check_rollout(product, channel, pointer)
             self._fleet.allow(new, channel, before, consent, who)
-            return terms.pointer(version, before)
+            return pointer
 
         return await self._move(product, channel, who, change, "promote")
 
@@ -200,7 +202,9 @@ class Operators:
         def change(before: Channel | None) -> Pointer:
             if before is None:
                 raise _no_channel(product, channel)
-            return terms.pointer(before.pointer.version, before)
+            pointer = terms.pointer(before.pointer.version, before)
+            self.seen.check_rollout(product, channel, pointer)
+            return pointer
 
         return await self._move(product, channel, who, change, "percent")
 

@@ -48,6 +48,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     state = catalog.channel(product, wanted.channel)
     current = None if state is None else catalog.release(product, state.pointer.version)
     pointer = wanted.terms.published(origin.version, state)
+    fleet.seen.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, catalog.keys(product), allow_downgrade=wanted.allow_downgrade)
     release = admit(parts, origin, policy, current)
     if origin.version in catalog.store.releases(product):

@@ -7,10 +7,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .. import rollout
 from ..channels import MAX_PATIENCE, Channel, Pointer
+from ..devices import Devices
 from ..errors import ConfigError, ConflictError
+from ..rollout import Counts
 
-__all__ = ["NAMES", "Terms"]
+__all__ = ["NAMES", "Terms", "failing", "refusal"]
 
 NAMES = ("percent", "max_failed", "patience")
 _NUMBER = re.compile("[0-9]{1,6}")
@@ -71,3 +74,21 @@ def _number(said: Mapping[str, object], name: str, least: int, most: int, what: 
     if isinstance(value, bool) or not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
         raise ConfigError(f"'{text[:32]}' {what}", f"use a whole number from {least} to {most}")
     return int(text)
+
+
+def failing(devices: Devices, product: str, channel: str, pointer: Pointer, now: float) -> Counts | None:
+    """Return how the rollout of `pointer` goes if it goes so badly that it has to halt, else None."""
+    counts = devices.counts(product, channel, pointer.version, now, 60.0 * pointer.patience)
+    verdict = rollout.judge(counts, rollout.Limits(pointer.max_failed / 100))
+    return counts if verdict == rollout.HALT else None
+
+
+def refusal(pointer: Pointer, counts: Counts) -> ConflictError:
+    """Return why a channel is not pointed at what would halt by itself as soon as it is looked at."""
+    outcomes = counts.confirmed + counts.failed
+    enough = -(-100 * counts.failed // outcomes)
+    return ConflictError(
+        f"the rollout of '{pointer.version}' would be halted at once: "
+        f"{counts.failed} of the {outcomes} devices that took it did not come back with it",
+        f"publish a release that works, or allow for as many failures: otaseal promote ... --max-failed {enough}",
+    )
