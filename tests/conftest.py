@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
 from support.rsa_keys import make_rsa
+from support.servers import Running, World, start
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,3 +30,12 @@ def other_rsa_key() -> rsa.RSAPrivateKey:
 @pytest.fixture(scope="session")
 def rsa_keys() -> Callable[..., rsa.RSAPrivateKey]:
     return make_rsa
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
+    """Return one update server for all tests of a module: what is published goes to a channel of the test's own."""
+    folder = tmp_path_factory.mktemp("server")
+    running = start(World.create(folder, rsa_key), folder / "store")
+    yield running
+    running.end()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal import keys, public_keys
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
-from support.servers import Running, World, publish, start
+from support.servers import Running, World, publish
 
 __all__ = ["otaseal"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("server")
-    running = start(World.create(folder, rsa_key), folder / "store")
-    yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
 
 
 @pytest.fixture

@@ -315,6 +315,7 @@ def test_hooks_inside_the_project_are_named_relatively(blink: Path, tmp_path: Pa
     assert "git submodule" in process("init", cwd=blink, HOME=str(home)).succeeded().err
 
 
+@pytest.mark.proof
 def test_killed_at_any_moment_it_goes_on(blink: Path, home: Path, otaseal: Command) -> None:
     """Each run gets one file further, and then a SIGKILL; no key that was finished is ever made again."""
     command = [sys.executable, "-c", KILLED_AGAIN_AND_AGAIN, str(MAX_ROUNDS), *OPEN, "--operator", "me"]

@@ -307,6 +307,7 @@ def real_files() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(found) if 1000 < path.stat().st_size < 12_000_000}
 
 
+@pytest.mark.proof
 def test_no_false_alarm_on_real_binaries_and_none_hides_a_key() -> None:
     peers.require("20 libraries and programs", len(real_files()) >= 20, "libssl-dev")
     for path, content in real_files().items():

@@ -18,6 +18,8 @@ from support.manual import ENVIRONMENT, Section, Workplace, sections
 from support.pio import core_dir
 from support.stock_fleet import Device, packed
 
+pytestmark = pytest.mark.proof
+
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "rotation.md"
 SECTIONS = sections(PAGE)
 LOCKED_OUT = 12

@@ -24,7 +24,7 @@ from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted,
 from support.releases import View, make_archive, make_release, view
 
 # The children do nothing but what is tested, whatever threads the test runner has.
-pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+pytestmark = [pytest.mark.proof, pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")]
 
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 LARGE, SMALL, OTHER = os.urandom(20_000), os.urandom(100), os.urandom(5_000)

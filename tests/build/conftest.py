@@ -38,6 +38,4 @@ def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
     """Return an update server without releases; it must end well."""
     running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
     yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+    running.end()

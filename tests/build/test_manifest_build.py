@@ -260,6 +260,4 @@ def test_deploy_publishes_both_forms(project: MakeProject, tmp_path: Path, rsa_k
         assert "the security counter rises from 0 to 3" in raised.stderr
         assert "otaseal deploy --raise-counter" in raised.stderr
     finally:
-        assert server.stop() == 0
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+        server.end()

@@ -148,6 +148,7 @@ def package(content: bytes, key: rsa.RSAPrivateKey, **fields: object) -> bytes:
     return sign(content + manifest.serialise(record), key)
 
 
+@pytest.mark.proof
 def test_certificates_are_renewed_over_the_air(device: Device, world: World) -> None:
     content = archive(root_of(world), cas.root("The successor of the workshop CA"))
     outcome = renew(device, world, package(content, world.key))
@@ -159,6 +160,7 @@ def test_certificates_are_renewed_over_the_air(device: Device, world: World) -> 
     assert older.library_error == LibraryError.ARCHIVE_OLDER
 
 
+@pytest.mark.proof
 def test_certificates_that_are_not_taken(device: Device, world: World, other_rsa_key: rsa.RSAPrivateKey) -> None:
     good, stranger = archive(root_of(world)), cas.root("Workshop of Blinking Things CA")
     twice = b"!<arch>\n" + 2 * good[8:]

@@ -102,8 +102,6 @@ def test_the_server_publishes_nothing_for_it_yet(
     running = start(world, tmp_path / "store")
     publish(running, "1.1", signing.sign(signing.payload()))
     done = device.run(port=running.port)
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+    running.end()
     assert done.errors == [FORBIDDEN]
     assert not device.has(ORDER)

@@ -30,9 +30,7 @@ DAY = 24 * 3600
 def server(world: World, tmp_path: Path) -> Iterator[Running]:
     running = start(world, tmp_path / "store")
     yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+    running.end()
 
 
 def runs(world: World, server: Running, device: Device, signing: Signing) -> None:
@@ -79,9 +77,7 @@ def test_a_device_with_a_certificate(world: World, device: Device, signing: Sign
     assert damaged.begin_error == 5
     device.put("client.key", (issued / "key.pem").read_bytes())
     assert device.run(port=server.port).results == [("installed", 0, 0)]
-    server.stop()
-    assert server.process.stdout is not None
-    server.process.stdout.close()
+    server.end()
 
 
 def test_it_says_who_it_is(answers: StartAnswers, device: Device) -> None:

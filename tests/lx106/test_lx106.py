@@ -54,9 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey)
         servers.publish(running, "1.0.0", world.firmware(1, size=SIZE).signed)
         yield running
     finally:
-        assert running.stop() == 0
-        assert running.process.stdout is not None
-        running.process.stdout.close()
+        running.end()
 
 
 def order(server: Running, seed: int, **other: object) -> lx106.Order:

@@ -154,6 +154,7 @@ def test_bearssl_and_the_model_agree_on_odd_keys(tmp_path: Path, exponent: int, 
     assert refused(signed, key) == (exponent != 2203 or not null)  # ours is stricter, at both ends
 
 
+@pytest.mark.proof
 def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
     """BearSSL, the model and our own verification, each on every flip: refused, but for what the chip rewrites (F7)."""
     _, _, der = write_keys(rsa_key, tmp_path)

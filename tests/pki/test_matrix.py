@@ -302,6 +302,7 @@ def presenter() -> Iterator[Presenter]:
         yield made
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("title", ROWS)
 def test_every_stack_does_what_is_predicted(title: str, presenter: Presenter, tmp_path: Path) -> None:
     row = ROWS[title]()

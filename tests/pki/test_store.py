@@ -193,6 +193,7 @@ def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.proof
 def test_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL before each file-system call in turn: whole files only, and the next call goes on from there."""
     monkeypatch.setattr(store, "AUTHORITY_KEYS", dict.fromkeys(Role, KeyType.P_256))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,22 +15,11 @@ from otaseal.device.flash import layout
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
 from support.images import build_image
-from support.servers import Running, World, operator, publish, start
+from support.servers import Running, World, operator, publish
 
 __all__ = ["otaseal"]
 
 SIGNED = f".pio/build/{ENVIRONMENT}/firmware.bin.signed"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
-    """Return one server for all: what is published goes to a channel of the test's own."""
-    world = tmp_path_factory.mktemp("server")
-    running = start(World.create(world, rsa_key), world / "store")
-    yield running
-    assert running.stop() == 0
-    assert running.process.stdout is not None
-    running.process.stdout.close()
 
 
 @pytest.fixture

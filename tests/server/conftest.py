@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.servers import Running, StartServer, World, start
+from support.servers import Running, StartServer, World, publish, start
 
 
 @pytest.fixture(scope="session")
@@ -18,25 +18,31 @@ def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) 
     return World.create(tmp_path_factory.mktemp("world"), rsa_key)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Return what starts a server for all tests of a module; none may have crashed at the end."""
+    """Return what starts a server for many tests; none may have crashed at the end."""
     with contextlib.ExitStack() as stack:
 
         def begin(*options: str | Path, **others: Any) -> Running:
             running = start(world, tmp_path_factory.mktemp("shared") / "store", *options, **others)
-            stack.callback(_end, running)
+            stack.callback(running.end)
             return running
 
         yield begin
 
 
-def _end(running: Running) -> None:
-    if running.process.poll() is None:
-        assert running.stop() == 0
-    assert "Traceback" not in running.log.read_text()
-    assert running.process.stdout is not None
-    running.process.stdout.close()
+@pytest.fixture(scope="session")
+def bare(shared_server: StartServer) -> Running:
+    """Return a server without releases, for all tests that leave it as it is."""
+    return shared_server()
+
+
+@pytest.fixture(scope="session")
+def released(shared_server: StartServer) -> Running:
+    """Return a server with firmware(1) as its one release 1.0, for all tests that leave it as it is."""
+    running = shared_server()
+    publish(running, "1.0", running.world.firmware(1).signed)
+    return running
 
 
 @pytest.fixture
@@ -50,10 +56,10 @@ def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
 
     yield begin
     for one in started:
-        _end(one)
+        one.end()
 
 
 @pytest.fixture
 def server(start_server: StartServer) -> Running:
-    """Return a server without releases."""
+    """Return a server without releases, for one test."""
     return start_server()

@@ -11,7 +11,7 @@ import pytest
 
 from otaseal.client import Client
 from otaseal.server import api_schema, operator
-from support.servers import SECONDS, Reply, Running, get, publish, talk
+from support.servers import SECONDS, Reply, Running, get, talk
 
 
 def ask(server: Running, path: str, *lines: str, method: str = "GET", body: bytes = b"") -> Reply:
@@ -29,9 +29,9 @@ def error(reply: Reply) -> tuple[int, str]:
     return reply.status, answer["error"]
 
 
-def test_everybody_can_read_it_and_it_names_every_endpoint(server: Running) -> None:
+def test_everybody_can_read_it_and_it_names_every_endpoint(released: Running) -> None:
     with urllib.request.urlopen(
-        f"{server.url}/openapi.json", context=server.world.context(), timeout=SECONDS
+        f"{released.url}/openapi.json", context=released.world.context(), timeout=SECONDS
     ) as response:
         served = json.loads(response.read())
     assert served == api_schema.description()
@@ -57,15 +57,14 @@ def undefined(node: Any, root: dict[str, Any]) -> Any:
             yield from undefined(one, root)
 
 
-def test_what_the_table_does_not_name_is_refused(server: Running) -> None:
-    publish(server, "1.0", server.world.firmware(1).signed)
+def test_what_the_table_does_not_name_is_refused(released: Running) -> None:
     promote = "/v1/products/blink/channels/beta/promote"
     for path, said in (
         ("/v1/products?x=1", "'x' is no parameter here"),
         ("/healthz?channel=stable", "'channel' is no parameter here"),
         ("/v1/products/blink?channel=stable&channel=beta", "'channel' is given twice"),
     ):
-        assert error(ask(server, path)) == (400, said)
+        assert error(ask(released, path)) == (400, said)
     for body, said in (
         (b'{"from": "stable", "percnt": 10}', "'percnt' is no field here"),
         (b'{"from": "stable", "version": "1.0"}', "neither or both of 'from' and 'version'"),
@@ -75,18 +74,19 @@ def test_what_the_table_does_not_name_is_refused(server: Running) -> None:
         (b'{"from": "stable", "percent": 1e400}', "'inf' is no percentage"),
         (b"[]", "the body is no JSON object"),
     ):
-        assert error(post(server, promote, body)) == (400, said)
-    status, said = error(post(server, promote, b'{"from": "\\ud800"}'))
+        assert error(post(released, promote, body)) == (400, said)
+    status, said = error(post(released, promote, b'{"from": "\\ud800"}'))
     assert (status, said) == (422, "channel '\ud800' is no name")
-    assert error(post(server, promote.replace("promote", "rollback"), b'{"to": "1.0"}'))[0] == 400
-    assert sorted(Client(server.url, server.token, server.world.ca).get("/v1/products/blink")["channels"]) == ["stable"]
+    assert error(post(released, promote.replace("promote", "rollback"), b'{"to": "1.0"}'))[0] == 400
+    client = Client(released.url, released.token, released.world.ca)
+    assert sorted(client.get("/v1/products/blink")["channels"]) == ["stable"]
 
 
-def test_a_web_page_cannot_make_a_browser_ask(server: Running) -> None:
+def test_a_web_page_cannot_make_a_browser_ask(released: Running) -> None:
     path = "/v1/products/blink/channels/stable/rollback"
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
-        assert error(post(server, path, b"{}", kind))[0] == 415
-    preflight = ask(server, path, "Origin: https://example.org", method="OPTIONS")
+        assert error(post(released, path, b"{}", kind))[0] == 415
+    preflight = ask(released, path, "Origin: https://example.org", method="OPTIONS")
     assert preflight.status == 405
     assert not [name for name in preflight.headers if name.startswith("access-control")]
 
@@ -99,8 +99,8 @@ def test_a_web_page_cannot_make_a_browser_ask(server: Running) -> None:
         ("/healthz", "PATCH", {"GET", "HEAD"}),
     ],
 )
-def test_another_method_is_told_which_there_are(server: Running, path: str, method: str, allowed: set[str]) -> None:
-    reply = ask(server, path, method=method)
+def test_another_method_is_told_which_there_are(released: Running, path: str, method: str, allowed: set[str]) -> None:
+    reply = ask(released, path, method=method)
     assert error(reply) == (405, f"no method '{method}' here")
     assert set(reply.headers["allow"].split(", ")) == allowed
 
@@ -108,24 +108,23 @@ def test_another_method_is_told_which_there_are(server: Running, path: str, meth
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/products/", "/healthz/", "/v1/products/a%2Fb", "/docs", "//example.org/"]
 )
-def test_other_paths_are_not_there_and_lead_nowhere(server: Running, path: str) -> None:
-    reply = ask(server, path)
+def test_other_paths_are_not_there_and_lead_nowhere(released: Running, path: str) -> None:
+    reply = ask(released, path)
     assert error(reply) == (404, "no such path")
     assert "location" not in reply.headers
 
 
-def test_head_says_what_get_says(server: Running) -> None:
-    publish(server, "1.0", server.world.firmware(1).signed)
+def test_head_says_what_get_says(released: Running) -> None:
     for path in ("/healthz", "/v1/products/blink/releases", "/v1/products/blink/releases/1.0/firmware"):
-        shown, head = ask(server, path), ask(server, path, method="HEAD")
+        shown, head = ask(released, path), ask(released, path, method="HEAD")
         assert (head.status, head.body) == (200, b"")
         assert head.headers["content-length"] == shown.headers["content-length"] == str(len(shown.body))
 
 
-def test_a_body_that_never_comes_is_not_waited_for_after_a_refusal(server: Running) -> None:
+def test_a_body_that_never_comes_is_not_waited_for_after_a_refusal(released: Running) -> None:
     with (
-        socket.create_connection(("127.0.0.1", server.operators), SECONDS) as raw,
-        server.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
+        socket.create_connection(("127.0.0.1", released.operators), SECONDS) as raw,
+        released.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         connection.sendall(get("/v1/products?x=1", "Content-Length: 1000", method="GET"))
         assert connection.recv(1024).startswith(b"HTTP/1.1 400")

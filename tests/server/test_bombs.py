@@ -36,24 +36,15 @@ def forget_peak(server: Running) -> None:
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
 
 
-@pytest.fixture(scope="module")
-def one_for_all(shared_server: Callable[..., Running]) -> Running:
-    """Return a server that has a release."""
-    server = shared_server()
-    publish(server, "1.0", server.world.firmware(1).signed)
-    return server
-
-
 @pytest.fixture
-def bounded(one_for_all: Running) -> Iterator[Running]:
+def bounded(released: Running) -> Iterator[Running]:
     """Return a server that has a release, and fail if it needs much more memory than it held before."""
-    server = one_for_all
-    forget_peak(server)
-    before = peak(server)
-    yield server
-    assert server.process.poll() is None
-    assert peak(server) - before < GROWTH, f"{before} KiB, then {peak(server)} KiB"
-    assert talk(server.world.context(), server.port, get("/firmware.bin.signed")).status == 200
+    forget_peak(released)
+    before = peak(released)
+    yield released
+    assert released.process.poll() is None
+    assert peak(released) - before < GROWTH, f"{before} KiB, then {peak(released)} KiB"
+    assert talk(released.world.context(), released.port, get("/firmware.bin.signed")).status == 200
 
 
 def ask(server: Running, method: str, path: str, body: bytes = b"", *lines: str) -> Reply:

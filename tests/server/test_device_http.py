@@ -44,10 +44,9 @@ def statuses(data: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
-def test_requests_sent_ahead_are_answered_in_order(server: Running) -> None:
-    signed = server.world.firmware(1).signed
-    publish(server, "1.0", signed)
-    with connected(server) as connection:
+def test_requests_sent_ahead_are_answered_in_order(released: Running) -> None:
+    signed = released.world.firmware(1).signed
+    with connected(released) as connection:
         first, second, third = (get(path, version="1.1") for path in (PATH, "/nothing", PATH))
         last = get(PATH, "Connection: close", version="1.1", method="HEAD")
         connection.sendall(first + second + third[:20])
@@ -57,9 +56,9 @@ def test_requests_sent_ahead_are_answered_in_order(server: Running) -> None:
     assert received.count(signed) == 2
 
 
-def test_no_more_than_a_few_requests_wait(server: Running) -> None:
+def test_no_more_than_a_few_requests_wait(bare: Running) -> None:
     many = 3 * MAX_WAITING
-    with connected(server) as connection:
+    with connected(bare) as connection:
         connection.sendall(get("/n", version="1.1") * many)
         received = read_all(connection)
     answers = statuses(received)
@@ -85,35 +84,33 @@ def test_no_more_than_a_few_requests_wait(server: Running) -> None:
         (get(PATH, "Content-Length: 5", "Transfer-Encoding: chunked", version="1.1"), [400]),
     ],
 )
-def test_what_ends_a_connection_and_what_does_not(server: Running, request_bytes: bytes, expected: list[int]) -> None:
-    with connected(server) as connection:
+def test_what_ends_a_connection_and_what_does_not(bare: Running, request_bytes: bytes, expected: list[int]) -> None:
+    with connected(bare) as connection:
         connection.sendall(request_bytes)
         assert statuses(read_all(connection)) == expected
 
 
-def test_a_refusal_arrives_though_its_request_has_a_long_body(server: Running) -> None:
-    with connected(server) as connection:
+def test_a_refusal_arrives_though_its_request_has_a_long_body(bare: Running) -> None:
+    with connected(bare) as connection:
         connection.sendall(get(PATH, "Content-Length: 600000", method="PUT", version="1.1"))
         for _ in range(30):
             connection.sendall(bytes(20_000))
         assert statuses(read_all(connection)) == [405]
 
 
-def test_a_request_byte_by_byte(server: Running) -> None:
-    firmware = server.world.firmware(1)
-    publish(server, "1.0", firmware.signed)
+def test_a_request_byte_by_byte(released: Running) -> None:
+    firmware = released.world.firmware(1)
     request = as_device(PATH, firmware)
-    with connected(server) as connection:
+    with connected(released) as connection:
         for position in range(len(request)):
             connection.sendall(request[position : position + 1])
         assert statuses(read_all(connection)) == [304]
 
 
-def test_curl_keeps_one_connection_for_several_files(server: Running) -> None:
-    signed = server.world.firmware(1).signed
-    publish(server, "1.0", signed)
-    url = f"https://localhost:{server.port}{PATH}"
-    curl = [peers.tool("curl", "curl"), "-sS", "--cacert", server.world.ca, "-w", "%{stderr}%{num_connects} "]
+def test_curl_keeps_one_connection_for_several_files(released: Running) -> None:
+    signed = released.world.firmware(1).signed
+    url = f"https://localhost:{released.port}{PATH}"
+    curl = [peers.tool("curl", "curl"), "-sS", "--cacert", released.world.ca, "-w", "%{stderr}%{num_connects} "]
     done = run([*curl, url, url, url])
     assert done.stdout == signed * 3
     assert done.stderr.split() == [b"1", b"0", b"0"]
@@ -130,9 +127,9 @@ def test_short_records_carry_the_same_bytes(server: Running, size: str) -> None:
     assert parse_reply(done.stdout).body == signed
 
 
-def test_every_resumption_is_followed_by_an_answer(server: Running) -> None:
-    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
-    session = str(server.store.with_name("session"))
+def test_every_resumption_is_followed_by_an_answer(bare: Running) -> None:
+    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{bare.port}", "-tls1_2"]
+    session = str(bare.store.with_name("session"))
     run([*command, "-sess_out", session, "-ign_eof"], get("/n"))
     for _ in range(3):
         done = run([*command, "-sess_in", session, "-sess_out", session, "-ign_eof"], get("/n"))
@@ -160,15 +157,15 @@ def test_a_client_that_sends_while_it_is_answered_is_cut_off(server: Running) ->
     until(lambda: any("cut=True" in line for line in server.lines()), "the break is not in the log")
 
 
-def test_a_renegotiation_gets_nowhere(server: Running) -> None:
-    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
+def test_a_renegotiation_gets_nowhere(bare: Running) -> None:
+    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{bare.port}", "-tls1_2"]
     assert b"no renegotiation" in (done := run(command, b"R\n")).stdout + done.stderr
 
 
 @pytest.mark.proof
-def test_a_connection_without_a_handshake_ends(server: Running) -> None:
+def test_a_connection_without_a_handshake_ends(bare: Running) -> None:
     begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", server.port), device_http.HANDSHAKE_SECONDS + SECONDS) as raw:
+    with socket.create_connection(("127.0.0.1", bare.port), device_http.HANDSHAKE_SECONDS + SECONDS) as raw:
         raw.sendall(b"\x16\x03\x01")
         with contextlib.suppress(ConnectionResetError):
             assert raw.recv(1) == b""

@@ -57,11 +57,10 @@ def test_a_chip_gets_the_release_once_and_then_304(server: Running) -> None:
 @pytest.mark.parametrize(
     "path", ["/firmware.bin.signed", "/blink/firmware.bin.signed", "/blink/stable/firmware.bin.signed"]
 )
-def test_every_url_of_the_only_product_leads_to_it(server: Running, path: str) -> None:
-    firmware = server.world.firmware(1)
-    publish(server, "1.0", firmware.signed)
-    assert ask(server, get(path)).body == firmware.signed
-    head = ask(server, get(path, method="HEAD"))
+def test_every_url_of_the_only_product_leads_to_it(released: Running, path: str) -> None:
+    firmware = released.world.firmware(1)
+    assert ask(released, get(path)).body == firmware.signed
+    head = ask(released, get(path, method="HEAD"))
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == str(len(firmware.signed))
 
@@ -101,13 +100,12 @@ def test_a_download_that_breaks_off_is_no_delivery(server: Running) -> None:
     assert ask(server, as_device("/blink/firmware.bin.signed", old)).body == new.signed
 
 
-def test_parts_of_a_firmware(server: Running) -> None:
-    signed = server.world.firmware(1).signed
-    publish(server, "1.0", signed)
+def test_parts_of_a_firmware(released: Running) -> None:
+    signed = released.world.firmware(1).signed
     size = len(signed)
 
     def part(ranges: str, *lines: str) -> Reply:
-        return ask(server, get("/firmware.bin.signed", f"Range: {ranges}", *lines))
+        return ask(released, get("/firmware.bin.signed", f"Range: {ranges}", *lines))
 
     for ranges, first, last in (
         ("bytes=0-99", 0, 99),
@@ -146,9 +144,8 @@ def test_parts_of_a_firmware(server: Running) -> None:
         (b"OPTIONS * HTTP/1.0\r\n\r\n", 405),
     ],
 )
-def test_what_is_no_update_request_is_refused(server: Running, request_bytes: bytes, status: int) -> None:
-    publish(server, "1.0", server.world.firmware(1).signed)
-    assert ask(server, request_bytes).status == status
+def test_what_is_no_update_request_is_refused(released: Running, request_bytes: bytes, status: int) -> None:
+    assert ask(released, request_bytes).status == status
 
 
 def test_a_damaged_blob_is_503_and_an_alarm_and_never_bytes(server: Running) -> None:
@@ -166,18 +163,15 @@ def test_a_damaged_blob_is_503_and_an_alarm_and_never_bytes(server: Running) -> 
         assert other.signed[:100] not in reply.body
         until(lambda: "device alarm=True" in again.log.read_text() and "code=corrupt" in again.log.read_text(), "alarm")
     finally:
-        again.stop()
-        assert again.process.stdout is not None
-        again.process.stdout.close()
+        again.end()
 
 
-def test_kept_connections_and_http_1_1(server: Running) -> None:
-    signed = server.world.firmware(1).signed
-    publish(server, "1.0", signed)
+def test_kept_connections_and_http_1_1(released: Running) -> None:
+    signed = released.world.firmware(1).signed
     request = get("/firmware.bin.signed", version="1.1")
     with (
-        socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw,
-        server.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
+        socket.create_connection(("127.0.0.1", released.port), SECONDS) as raw,
+        released.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         for _ in range(3):
             connection.sendall(request)
@@ -198,8 +192,8 @@ def test_the_log_as_json_and_without_secrets(start_server: StartServer) -> None:
     assert "\x1b" not in server.log.read_text()
 
 
-def test_metrics_need_a_token(server: Running) -> None:
+def test_metrics_need_a_token(bare: Running) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(f"{server.url}/metrics", context=server.world.context(), timeout=SECONDS)
-    with urllib.request.urlopen(f"{server.url}/healthz", context=server.world.context(), timeout=SECONDS) as response:
+        urllib.request.urlopen(f"{bare.url}/metrics", context=bare.world.context(), timeout=SECONDS)
+    with urllib.request.urlopen(f"{bare.url}/healthz", context=bare.world.context(), timeout=SECONDS) as response:
         assert json.loads(response.read()) == {"status": "ok"}

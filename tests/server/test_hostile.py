@@ -40,9 +40,9 @@ def test_probes_are_answered_while_hundreds_say_nothing(server: Running) -> None
 
 
 @pytest.mark.proof
-def test_a_head_that_takes_too_long_is_cut_off(server: Running) -> None:
+def test_a_head_that_takes_too_long_is_cut_off(released: Running) -> None:
     begun = time.monotonic()
-    with connect(server) as raw, server.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
+    with connect(released) as raw, released.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
         connection.settimeout(listener.HEAD_SECONDS + SECONDS)
         connection.sendall(b"GET /firmware.bin.signed HTTP/1.0\r\n")
         with contextlib.suppress(ConnectionResetError, ssl.SSLError):
@@ -51,8 +51,8 @@ def test_a_head_that_takes_too_long_is_cut_off(server: Running) -> None:
 
 
 @pytest.mark.proof
-def test_an_idle_connection_is_closed(server: Running) -> None:
-    with connect(server) as raw, server.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
+def test_an_idle_connection_is_closed(bare: Running) -> None:
+    with connect(bare) as raw, bare.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
         connection.sendall(get("/nothing", version="1.1"))
         received = b""
         while piece := connection.recv(65536):

@@ -14,10 +14,10 @@ from support.servers import Running, StartServer, get, publish, run
 PACKAGING = Path(__file__).resolve().parent.parent.parent / "packaging"
 
 
-@pytest.fixture
-def service(start_server: StartServer) -> Running:
+@pytest.fixture(scope="module")
+def service(shared_server: StartServer) -> Running:
     """Return a server with the groups that the service unit and the container set."""
-    server = start_server(environment={"OPENSSL_CONF": str(PACKAGING / "openssl.cnf")})
+    server = shared_server(environment={"OPENSSL_CONF": str(PACKAGING / "openssl.cnf")})
     publish(server, "1.0", server.world.firmware(1).signed)
     return server
 
@@ -42,9 +42,9 @@ def test_the_intermediate_profile_of_mozilla_holds(service: Running, side: str) 
     assert "OK - Compliant." in verdict, verdict
 
 
-def test_elsewhere_only_the_groups_differ(server: Running) -> None:
+def test_elsewhere_only_the_groups_differ(bare: Running) -> None:
     """Python before 3.15 can name one group only, and OpenSSL's own list has two that the profile has not."""
-    verdict = profile(server, server.port)
+    verdict = profile(bare, bare.port)
     found = [line.strip() for line in verdict.splitlines() if line.strip().startswith("*")]
     assert len(found) <= 1, verdict
     assert all(line.startswith("* tls_curves: ") for line in found), verdict

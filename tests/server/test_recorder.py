@@ -86,6 +86,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "ORDER_SECONDS", float(SECONDS))
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("patient")
 def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Recorder) -> None:
     for count in range(1, 40):
@@ -106,6 +107,7 @@ def _deliver(path: Path, pending: PendingDeliveries, line: Connection) -> None:
             line.send("noted")
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("patient")
 def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
     pending = PendingDeliveries(2)
@@ -188,6 +190,7 @@ def test_the_end_writes_what_is_left_and_says_what_it_cannot(
             one.join(SECONDS)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_polls_are_answered_while_another_process_holds_the_file(start_server: StartServer, workers: str) -> None:
     """3 s without a writer, as a disk that hangs; the poll of every device would be a write."""

@@ -39,28 +39,27 @@ def test_the_tutorials_scenario(server: Running, tmp_path: Path) -> None:
     assert unknown.returncode == 60, "an authority that nobody trusts"
 
 
-def test_versions_suites_and_groups(server: Running) -> None:
-    modern = s_client(server, "-tls1_3", "-brief")
+def test_versions_suites_and_groups(bare: Running) -> None:
+    modern = s_client(bare, "-tls1_3", "-brief")
     assert "CONNECTION ESTABLISHED" in modern
     assert "TLSv1.3" in modern
     assert "X25519" in modern
-    old = s_client(server, "-tls1_2", "-groups", "P-256:X25519", "-cipher", "ECDHE+AESGCM:ECDHE+CHACHA20", "-brief")
+    old = s_client(bare, "-tls1_2", "-groups", "P-256:X25519", "-cipher", "ECDHE+AESGCM:ECDHE+CHACHA20", "-brief")
     assert "CHACHA20-POLY1305" in old, "the server's order, not the client's"
     assert "X25519" in old
-    assert "P-256" in s_client(server, "-tls1_2", "-groups", "P-256", "-brief").replace("prime256v1", "P-256")
+    assert "P-256" in s_client(bare, "-tls1_2", "-groups", "P-256", "-brief").replace("prime256v1", "P-256")
     for refused in (("-tls1_1",), ("-tls1_2", "-cipher", "AES128-SHA:AES256-GCM-SHA384:ECDHE-RSA-AES128-SHA")):
-        assert "CONNECTION ESTABLISHED" not in s_client(server, *refused, "-brief")
+        assert "CONNECTION ESTABLISHED" not in s_client(bare, *refused, "-brief")
 
 
-def test_short_records_are_agreed_to(server: Running) -> None:
-    publish(server, "1.0", server.world.firmware(1).signed)
-    seen = look_at("127.0.0.1", server.port, "localhost")
+def test_short_records_are_agreed_to(released: Running) -> None:
+    seen = look_at("127.0.0.1", released.port, "localhost")
     assert (seen.version, seen.fragment) == (0x0303, 512)
     assert seen.suite in CHACHA
-    root = ssl.PEM_cert_to_DER_cert(server.world.ca.read_text())
+    root = ssl.PEM_cert_to_DER_cert(released.world.ca.read_text())
     assert root not in seen.chain
-    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{server.port}", "-tls1_2"]
-    command += ["-maxfraglen", "512", "-quiet", "-ign_eof", "-msg", "-CAfile", str(server.world.ca)]
+    command = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{released.port}", "-tls1_2"]
+    command += ["-maxfraglen", "512", "-quiet", "-ign_eof", "-msg", "-CAfile", str(released.world.ca)]
     done = run(command, get("/firmware.bin.signed"))
     records = re.findall(rb"17 03 03 ([0-9a-f]{2}) ([0-9a-f]{2})\n", done.stdout + done.stderr)
     sizes = [int(high + low, 16) for high, low in records]
@@ -68,20 +67,20 @@ def test_short_records_are_agreed_to(server: Running) -> None:
     assert len(sizes) > 40
 
 
-def test_sessions_are_resumed_by_their_id(server: Running) -> None:
-    answer = s_client(server, "-tls1_2", "-reconnect", "-no_ticket")
+def test_sessions_are_resumed_by_their_id(bare: Running) -> None:
+    answer = s_client(bare, "-tls1_2", "-reconnect", "-no_ticket")
     assert answer.count("\nReused, TLSv1.2") == 5
-    with_tickets = s_client(server, "-tls1_2")
+    with_tickets = s_client(bare, "-tls1_2")
     assert "TLS session ticket:" not in with_tickets
 
 
-def test_a_chips_stack_connects(server: Running) -> None:
+def test_a_chips_stack_connects(bare: Running) -> None:
     program = peers.compiled("tls_client.c", "libbearssl-dev", "bearssl")
-    anchor = server.world.folder / "root.der"
-    anchor.write_bytes(ssl.PEM_cert_to_DER_cert(server.world.ca.read_text()))
+    anchor = bare.world.folder / "root.der"
+    anchor.write_bytes(ssl.PEM_cert_to_DER_cert(bare.world.ca.read_text()))
     now = str(int(datetime.now(timezone.utc).timestamp()))
     for name, answer in (("localhost", b"ok\n"), ("127.0.0.1", b"ok\n"), ("other.example", b"error 56\n")):
-        assert run([program, str(server.port), name, now, anchor]).stdout == answer
+        assert run([program, str(bare.port), name, now, anchor]).stdout == answer
 
 
 def test_a_renewed_certificate_is_taken_without_a_restart(
@@ -136,8 +135,8 @@ def test_files_that_are_no_certificate_and_key_are_refused(world: World, tmp_pat
     done.failed(3 if bad == "missing" else 1, {"locked": "locked by a passphrase"}.get(bad, str(chain)))
 
 
-def test_plain_bytes_and_nothing_at_all_get_nothing(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw:
+def test_plain_bytes_and_nothing_at_all_get_nothing(bare: Running) -> None:
+    with socket.create_connection(("127.0.0.1", bare.port), SECONDS) as raw:
         raw.sendall(get("/firmware.bin.signed"))
         assert b"HTTP" not in raw.recv(1024)
-    assert talk(server.world.context(), server.port, get("/firmware.bin.signed")).status == 404
+    assert talk(bare.world.context(), bare.port, get("/firmware.bin.signed")).status == 404

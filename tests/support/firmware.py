@@ -20,7 +20,7 @@ from otaseal.manifest import Claim
 from support import peers
 from support.answering import Answers
 from support.images import Signer, build_image
-from support.pio import CCACHE
+from support.pio import CCACHE, COMPILED
 from support.servers import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +111,7 @@ def run_compiler(command: Sequence[str | Path]) -> None:
     environment = dict(os.environ)
     if CCACHE.is_dir():
         environment["PATH"] = os.pathsep.join([str(CCACHE), environment.get("PATH", os.defpath)])
+        environment["CCACHE_DIR"] = str(COMPILED)
         command = [Path(command[0]).name, *command[1:]]
     done = subprocess.run(
         [str(part) for part in command],

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.command import TOOLS
-from support.pio import CCACHE, PLATFORM
+from support.pio import CCACHE, COMPILED, PLATFORM
 
 PRODUCT, ENVIRONMENT = "blink", "nodemcuv2"
 PASSPHRASE = "correct horse"
@@ -109,7 +109,7 @@ class Workplace:
             **inherited,
             "HOME": str(self.home),
             "PATH": os.pathsep.join([str(self.folder / "bin"), str(CCACHE), os.environ["PATH"]]),
-            "CCACHE_DIR": str(self.core / "ccache"),
+            "CCACHE_DIR": str(COMPILED),
             "PYTHONPATH": str(TOOLS),
             "OTASEAL_PASSPHRASE": PASSPHRASE,
             "PLATFORMIO_CORE_DIR": str(self.core),

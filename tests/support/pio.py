@@ -21,6 +21,8 @@ from pathlib import Path
 
 PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
 CCACHE = Path("/usr/lib/ccache")  # where Debian's ccache keeps the compilers' names; without it builds are only slower
+COMPILED = Path(__file__).resolve().parents[2] / "build" / "ccache"
+"""What was compiled once is not compiled again: for all processes of a run, and for the runs after it."""
 RUN_SECONDS = 300
 PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
 """What is one developer's, or made by a build, is no part of a project that is copied."""
@@ -192,7 +194,7 @@ class Project:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PLATFORMIO_", "OTASEAL_"))}
         if CCACHE.is_dir():
             inherited["PATH"] = os.pathsep.join([str(CCACHE), inherited.get("PATH", os.defpath)])
-            inherited["CCACHE_DIR"] = str(self.core / "ccache")
+            inherited["CCACHE_DIR"] = str(COMPILED)
         return {
             **inherited,
             "PLATFORMIO_CORE_DIR": str(self.core),

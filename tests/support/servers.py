@@ -107,6 +107,14 @@ class Running:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(SECONDS)
 
+    def end(self) -> None:
+        """End it if it still runs; fails unless it ends well, and nothing in it has crashed."""
+        if self.process.poll() is None:
+            assert self.stop() == 0
+        assert "Traceback" not in self.log.read_text()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def lines(self) -> list[str]:
         return self.log.read_text().splitlines()
 
