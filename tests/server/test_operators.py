@@ -208,8 +208,9 @@ def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
     elsewhere = start_server("--operator-listen", "127.0.0.2:0", store="elsewhere")  # an address not in its certificate
     with pytest.raises(VerificationError, match="does not hold"):
         Client(server.url, server.token).get("/v1/products")
-    with pytest.raises(VerificationError, match="does not hold"):
+    with pytest.raises(VerificationError, match="does not hold") as refused:
         Client(f"https://127.0.0.2:{elsewhere.operators}", server.token, server.world.ca).get("/v1/products")
+    assert "use a name that it is for" in refused.value.hint
     with pytest.raises(SystemFaultError, match="cannot be reached"):
         Client("https://localhost:1", server.token, server.world.ca).get("/v1/products")
     with pytest.raises(SystemFaultError, match="no JSON"):
@@ -288,6 +289,33 @@ def test_an_option_without_a_meaning_is_refused(tmp_path: Path) -> None:
     for command, message in cases.items():
         process(*command, cwd=tmp_path, **said).failed(2, message)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_cannot_start_leaves_no_store(world: World, tmp_path: Path) -> None:
+    chain, key = world.chain, world.chain.with_name("key.pem")
+    (tmp_path / "mine.key").write_text("-----BEGIN PRIVATE KEY-----\n")
+    tls = ("--cert", str(chain), "--key", str(key))
+    cases = {
+        ("--cert", "nope", "--key", str(key)): "'nope' or",
+        ("--cert", str(chain), "--key", str(world.folder / "signing.pub")): "are no certificate and its key",
+        (*tls, "--product", "blink=mine.key"): "public key 'mine.key' is a private key",
+        (*tls, "--trusted", "nope"): "authority 'nope' is not a file",
+        (*tls, "--listen", "here"): "'here' is no address",
+    }
+    for options, message in cases.items():
+        done = process("serve", "--store", "made", *options, cwd=tmp_path)
+        done.failed(done.code or -1, message)
+        assert not (tmp_path / "made").exists(), options
+
+
+def test_files_that_are_no_certificates_are_named(server: Running, tmp_path: Path) -> None:
+    world = server.world
+    (tmp_path / "text").write_text("hello")
+    said = ("releases", "--server", server.url, "--product", "blink")
+    process(*said, "--ca", "nope", cwd=tmp_path).failed(1, "'nope' is no authority's certificate: No such file")
+    process(*said, "--ca", "text", cwd=tmp_path).failed(1, "'text' is no authority's certificate: NO_CERTIFICATE")
+    pair = ("--cert", "nope", "--cert-key", "text")
+    process(*said, "--ca", world.ca, *pair, cwd=tmp_path).failed(1, "'nope' and 'text' are no certificate and its key")
 
 
 def test_the_version_comes_from_git(server: Running, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
 MAX_TOKEN_BYTES = 1024
+MISMATCHES = (62, 64)
+"""OpenSSL's numbers for a certificate that is not for this host name, and not for this address."""
+ANOTHER_NAME = "use a name that it is for, or issue it one more: otaseal pki server NAME --name HOST"
+UNTRUSTED = "name its authority with --ca or custom_otaseal_server_ca; otaseal pki check says more"
 _TOKEN = re.compile(r"[!-~]{8,256}")
 
 Progress = Callable[[int, int], None]
@@ -284,7 +288,7 @@ class Client:
         except ssl.SSLCertVerificationError as error:
             raise VerificationError(
                 f"the certificate of '{self.url}' does not hold: {error.verify_message}",
-                "name its authority with --ca or custom_otaseal_server_ca; otaseal pki check says more",
+                ANOTHER_NAME if error.verify_code in MISMATCHES else UNTRUSTED,
             ) from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -305,12 +309,30 @@ class Client:
     def _context(self) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            if self.certificate is not None:
-                context.load_cert_chain(*self.certificate)
-        except (OSError, ssl.SSLError) as error:
-            raise InputError(f"a certificate cannot be used: {error}", "check the files of --ca and --cert") from error
+        except OSError as error:
+            raise InputError(
+                f"'{self.ca}' is no authority's certificate: {_reason(error)}", "give the PEM file of the server's root"
+            ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            chain, key = self.certificate
+            try:
+                context.load_cert_chain(chain, key, _no_passphrase)
+            except OSError as error:
+                raise InputError(
+                    f"'{chain}' and '{key}' are no certificate and its key: {_reason(error)}",
+                    "give chain.pem and key.pem of one folder, as otaseal pki operator makes them",
+                ) from error
         return context
+
+
+def _reason(error: OSError) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or type(error).__name__
+
+
+def _no_passphrase() -> bytes:
+    # OpenSSL would ask by itself, and a build has nobody to answer.
+    raise InputError("the operator's key is locked by a passphrase", "give one without, with mode 0600")
 
 
 def public_keys_of(state: Mapping[str, Any]) -> list[RSAPublicKey]:

@@ -130,6 +130,8 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
         )
     check_name(origin.product, "product")
     check_version(origin.version)
+    if not _BOARD.fullmatch(origin.board):
+        raise InputError(f"board '{origin.board}' is no name", "give PlatformIO's name of it, as in nodemcuv2")
     described = [_describe_file(data, keys) for data in files]
     facts = [one.facts for one in described]
     forms = tuple(sorted((one.form for one in described), key=lambda form: KINDS.index(form.kind)))

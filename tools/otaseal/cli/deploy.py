@@ -260,6 +260,8 @@ def _devices(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(answer)
         return 0
+    if not answer["devices"]:
+        print("no device was seen yet")
     several = len({one["channel"] for one in answer["devices"]}) > 1
     for one in answer["devices"]:
         ago = _ago(max(0, int(time.time() - one["last_seen"])))

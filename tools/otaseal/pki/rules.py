@@ -288,7 +288,13 @@ def _unknown_padding(case: Case) -> str | None:
 
 RULES = (
     Rule("untrusted", "F16, F27b", _ALL, _untrusted, "send each issuer in order behind the leaf, trust the root above"),
-    Rule("name", "F22", _ALL, _wrong_name, "put each address into the SAN twice: as iPAddress and as dNSName text"),
+    Rule(
+        "name",
+        "F22",
+        _ALL,
+        _wrong_name,
+        "name it in the SAN (otaseal pki server NAME --name HOST): an address twice, as iPAddress and as dNSName text",
+    ),
     Rule("expired", "F20, F25", _ALL, _expired, "renew it; to the device an expired root is still good"),
     Rule("not-yet-valid", "F25", _ALL, _not_yet_valid, "set the clock, or back-date the certificate a little"),
     Rule("not-a-ca", "F18c", _ALL, _not_a_ca, "issue it with critical basicConstraints CA:TRUE"),

@@ -152,6 +152,8 @@ def _layout(materials: Materials, old: bytes) -> tuple[Layout, list[str]]:
         return materials.layout, []
     flash_size = read(old).flash_size
     if materials.filesystem is not None:
+        if not materials.filesystem.is_file():
+            raise InputError(f"filesystem image '{materials.filesystem}' is not a file", "pio run -t buildfs makes it")
         size = materials.filesystem.stat().st_size
         for one in LAYOUTS.values():
             if one.flash_size == flash_size and one.fs_size == size:

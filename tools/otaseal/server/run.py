@@ -5,7 +5,7 @@ It says what a device will think of its certificate before the first one asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..devices import Devices
 from ..errors import ConfigError
+from ..public_keys import load_public_key
 from ..release import check_name
 from ..store import DEVICES_FILE, Store
 from ..store_check import sweep
@@ -48,18 +49,22 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
             "give --device-ca or --operator-ca, too",
         )
     raise_open_files()
-    store = open_store(plan)
-    report = sweep(store)
-    for problem in report.problems:
-        telemetry.alarm("store", message=problem)
+    keys = _read_keys(plan.products)
     credentials = Credentials(plan.chain, plan.key)
     contexts = (
         server_context(credentials, plan.device_ca),
         server_context(credentials, plan.operator_ca, required=False),
     )
-    for line in self_test(plan, datetime.now(timezone.utc)):
-        (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
+    findings = self_test(plan, datetime.now(timezone.utc))
     with bind(plan.listen) as first, bind(plan.operator_listen) as second:
+        store = open_store(plan.store, keys)  # a store is made only for a server that starts
+        report = sweep(store)
+        for problem in report.problems:
+            telemetry.alarm("store", message=problem)
+        for line in findings:
+            (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
+        if not store.products():
+            telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
         site = Site(plan, store, telemetry.write, credentials, contexts, first, second)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
@@ -74,15 +79,23 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
         crew.run(lambda: ready(*addresses), (first, second))
 
 
-def open_store(plan: Plan) -> Store:
-    """Return the store, made if there is none, with the plan's products and their keys."""
-    exists = (plan.store / MARKER).exists()
-    store = Store.open(plan.store) if exists else Store.create(plan.store)
-    for product, path in plan.products:
-        pem = files.read_bounded(path, MAX_KEY_BYTES, "public key")
-        if pem not in store.keys(check_name(product, "product")).values():
-            store.add_key(product, path.stem.lower(), pem)
+def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:
+    """Return the store in `directory`, made if there is none, with these keys: each of a product, its name, its PEM."""
+    exists = (directory / MARKER).exists()
+    store = Store.open(directory) if exists else Store.create(directory)
+    for product, name, pem in keys:
+        if pem not in store.keys(product).values():
+            store.add_key(product, name, pem)
     return store
+
+
+def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, bytes]]:
+    found = []
+    for product, path in products:
+        pem = files.read_bounded(path, MAX_KEY_BYTES, "public key")
+        load_public_key(pem, f"public key '{path}'")
+        found.append((check_name(product, "product"), path.stem.lower(), pem))
+    return found
 
 
 def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
@@ -97,8 +110,9 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
     chain = parse_certificates(files.read_bounded(plan.chain, MAX_CA_BYTES, "chain"))
     beside = plan.chain.resolve().parents[3:4]
     trusted = plan.trusted or next((one / "server-ca" / "certificate.pem" for one in beside), None)
-    if trusted is None or not trusted.is_file():
+    if plan.trusted is None and (trusted is None or not trusted.is_file()):
         return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
+    assert trusted is not None
     anchors = [one.der for one in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))]
     lines: list[dict[str, Any]] = []
     for name in plan.names or names_in(chain[0].der):
