@@ -121,11 +121,13 @@ def test_the_command_line_takes_the_pin_from_the_variable_and_shows_it_nowhere(h
     shown = run_cli(hsm, uri("token=blink;object=signing"), PIN)
     assert shown.returncode == 0, shown.stderr
     assert "SHA256:" in shown.stdout
-    refused = run_cli(hsm, uri("token=blink;object=signing"), "161803")
+    refused = run_cli(hsm, uri("token=blink;object=signing"), "pin:161803")
     assert refused.returncode != 0
     assert "token 'blink' refuses the PIN" in refused.stderr
     assert len(refused.stderr.splitlines()) == 2
-    assert not [pin for pin in (PIN, "161803") if pin in shown.stdout + shown.stderr + refused.stdout + refused.stderr]
+    assert not [
+        pin for pin in (PIN, "pin:161803") if pin in shown.stdout + shown.stderr + refused.stdout + refused.stderr
+    ]
 
 
 def test_a_locked_pin_is_said(hsm: SoftHsm, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_two_products_need_their_names(world: World, start_server: StartServer) 
 
 def test_a_loop_is_broken_and_called(server: Running) -> None:
     old, new = server.world.firmware(1), server.world.firmware(2)
-    publish(server, "1.1", new.signed)
+    publish(server, "1.1", new.signed, max_failed=100)  # else it halts by itself
     request = as_device("/blink/firmware.bin.signed", old)
     got = []
     for _ in range(5):

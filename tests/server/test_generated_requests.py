@@ -140,8 +140,8 @@ def target(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     folder = tmp_path_factory.mktemp("generated")
     server = start(world, folder / "store")
     (folder / "secret").write_text(SECRET)
-    publish(server, "1.0", world.firmware(1).signed)
-    publish(server, "2.0", world.firmware(2).signed, channel="beta")
+    for version, seed, channel in (("1.0", 1, "stable"), ("2.0", 2, "beta")):  # neither of which halts by itself
+        publish(server, version, world.firmware(seed).signed, channel=channel, max_failed=100)
     yield server
     server.end()
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from support import peers
 
-PIN = "271828"
+PIN = "pin:271828"  # which no digest has in it
 SO_PIN = "31415926"
 MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
