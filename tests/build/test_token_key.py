@@ -48,8 +48,8 @@ def test_a_build_signs_with_a_token(
     assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
 
     signed.unlink()
-    (tmp_path / "pin").write_text("161803")
+    (tmp_path / "pin").write_text("pin:161803")
     refused = made.run(env=hsm.environment, check=False)
     assert "otaseal: error: token 'the token' refuses the PIN" in refused.stderr
-    assert "161803" not in refused.output
+    assert "pin:161803" not in refused.output
     assert not signed.exists()
