@@ -470,6 +470,7 @@ def test_the_command(otaseal: Command, tmp_path: Path) -> None:  # noqa: F811
     otaseal("store", "backup", "s", "s.tar").succeeded()
     otaseal("store", "restore", "s.tar", "s2").succeeded()
     assert view(Store.open(tmp_path / "s2")) == view(store)
+    assert [Path(name).stat().st_mode & 0o777 for name in ("s", "s2")] == [0o700, 0o700], "firmware holds passwords"
     assert otaseal("store", "backup", "s2", "s2.tar", "--json").succeeded().json == {"store": "s2", "backup": "s2.tar"}
     otaseal("store", "restore", "s.tar", "s").failed(1, "is not empty")
     otaseal("store", "create", "s").failed(1, "is not empty")

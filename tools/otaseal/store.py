@@ -27,7 +27,7 @@ from .archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from .archive_record import ArchiveRecord
 from .channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from .errors import ConflictError, CorruptStoreError, InputError, NotFoundError, SystemFaultError
-from .pki.disk import locked
+from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
 from .public_keys import load_public_key
 from .release import MAX_RECORD_SIZE, NAME, VERSION, Release, check_name, check_version, parse, serialise
 
@@ -305,7 +305,8 @@ class Store:
             return
         self._make_directory(path.parent)
         try:
-            path.mkdir(exist_ok=True)
+            # Firmware has Wi-Fi passwords in it: what lies in a store is for who serves it.
+            path.mkdir(PRIVATE_DIRECTORY_MODE if path == self.directory else 0o777, exist_ok=True)
             self._sync(path.parent)
         except OSError as error:
             raise SystemFaultError(f"'{path}' cannot be made: {error.strerror}", "check its parent") from error

@@ -24,7 +24,7 @@ from typing import IO
 
 from . import files
 from .errors import CorruptStoreError, InputError, NotFoundError, SystemFaultError
-from .pki.disk import locked
+from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
 from .release import NAME, VERSION
 from .store import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRODUCTS, Store
 from .store_check import check, survey
@@ -81,6 +81,7 @@ def restore(path: Path, directory: Path) -> Store:
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".restoring", dir=directory.parent))
         try:
             made = Store(staging / "store")
+            made.directory.mkdir(PRIVATE_DIRECTORY_MODE)
             _unpack(path, made)
             os.replace(made.directory, directory)  # noqa: PTH105 - over an empty directory too, as rename(2) does
             files.sync_directory(directory.parent)
