@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from operator import attrgetter
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,8 @@ from support import peers
 from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
 
 PATH = "/blink/firmware.bin.signed"
+
+SAYS = attrgetter("method", "path", "headers", "version", "keeps", "has_body")
 
 
 @contextlib.contextmanager
@@ -201,7 +204,7 @@ def test_a_parser_finds_the_same_however_its_bytes_come(paths: list[str], cuts: 
         position += size
     whole.close()
     pieces.close()
-    assert found == expected
+    assert list(map(SAYS, found)) == list(map(SAYS, expected))
     assert [head.path for head in found] == [path.replace("%41", "A") for path in paths]
 
 
@@ -215,7 +218,7 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
     rounds = []
     for _ in range(3):
         parser = RequestParser()
-        heads = [parser.feed(data) for data in sent]
+        heads = [list(map(SAYS, parser.feed(data))) for data in sent]
         rounds.append((heads, parser.stopped, parser.unread, parser.within, parser.refusal))
         parser.close()
     http_requests._remembered.clear()

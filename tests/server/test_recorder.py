@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from otaseal.devices import Devices, Sighting
 from otaseal.server import recorder
-from otaseal.server.recorder import PendingDeliveries, Recorder
+from otaseal.server.recorder import Ledger, Recorder
 from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, offered_session
 from otaseal.server.telemetry import CounterBoard, Telemetry
 from otaseal.store import DEVICES_FILE
@@ -53,7 +53,7 @@ def notes(tmp_path: Path, said: list[str]) -> Iterator[Recorder]:
 
 
 def apart(count: int) -> list[str]:
-    """Return so many devices of which no two share a slot of PendingDeliveries, which they may by chance."""
+    """Return so many devices of which no two share a slot of the Ledger, which they may by chance."""
     slots = {recorder._slot("blink", name): name for name in (f"mac:{number}" for number in range(2 * count))}
     return list(slots.values())[:count]
 
@@ -100,8 +100,8 @@ def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Record
             assert notes.asked(sighting("mac:A"), "2", 1.0) == count
 
 
-def _deliver(path: Path, pending: PendingDeliveries, line: Connection) -> None:
-    with Recorder(path, print, pending, 1) as mine:
+def _deliver(path: Path, ledger: Ledger, line: Connection) -> None:
+    with Recorder(path, print, ledger, 1) as mine:
         while line.recv() == "deliver":
             mine.deliver("blink", "mac:A", "2", 1.0)
             line.send("noted")
@@ -110,11 +110,11 @@ def _deliver(path: Path, pending: PendingDeliveries, line: Connection) -> None:
 @pytest.mark.proof
 @pytest.mark.usefixtures("patient")
 def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
-    pending = PendingDeliveries(2)
+    ledger = Ledger(2)
     ours, theirs = multiprocessing.Pipe()
-    other = multiprocessing.get_context("fork").Process(target=_deliver, args=(tmp_path / "d", pending, theirs))
+    other = multiprocessing.get_context("fork").Process(target=_deliver, args=(tmp_path / "d", ledger, theirs))
     other.start()
-    with Recorder(tmp_path / "d", print, pending, 0) as mine:
+    with Recorder(tmp_path / "d", print, ledger, 0) as mine:
         mine.asked(sighting("mac:A"), "2", 1.0)
         mine.offer("blink", "mac:A", "2", NEW, 1.0)
         assert mine.flush(SECONDS)
@@ -132,8 +132,8 @@ def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("patient")
 def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_writes(tmp_path: Path) -> None:
-    pending = PendingDeliveries(2)
-    with Recorder(tmp_path / "d", print, pending, 0) as first, Recorder(tmp_path / "d", print, pending, 1) as second:
+    ledger = Ledger(2)
+    with Recorder(tmp_path / "d", print, ledger, 0) as first, Recorder(tmp_path / "d", print, ledger, 1) as second:
         for number in range(20):
             name = f"mac:{number}"
             first.asked(sighting(name), "2", 1.0)
@@ -147,13 +147,15 @@ def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_w
 
 
 def test_a_worker_that_died_leaves_no_count_behind() -> None:
-    pending = PendingDeliveries(2)
-    pending.change(0, "blink", "mac:A", 2)
-    pending.change(1, "blink", "mac:A", 1)
-    assert pending.of("blink", "mac:A") == 3
-    pending.clear(0)
-    assert pending.of("blink", "mac:A") == 1
-    assert pending.of("blink", "mac:A", besides=1) == 0
+    ledger, slot = Ledger(2), 7
+    for worker in (0, 0, 1):
+        ledger.give(worker, slot)
+    assert ledger.pending(slot) == 3
+    before = ledger.changes(slot)
+    ledger.clear(0)
+    assert ledger.pending(slot) == 1
+    assert ledger.pending(slot, besides=1) == 0
+    assert ledger.changes(slot) != before, "it may have written what it told nobody"
 
 
 def test_a_full_queue_drops_what_is_said_before_what_was_delivered(

@@ -22,7 +22,7 @@ from .pki.disk import locked
 from .protocol import LOOP_LIMIT
 from .rollout import Counts
 
-__all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting"]
+__all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting", "is_recent"]
 
 MAX_DEVICES = 100_000
 MAX_CLAIM = 128
@@ -325,6 +325,11 @@ class Devices:
             raise SystemFaultError(f"the devices in '{self.path}' cannot be used: {error}", DAMAGED_HINT) from error
 
 
+def is_recent(known: Device, now: float) -> bool:
+    """Return whether a device was seen so lately that only what is new of it is written."""
+    return 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
+
+
 def _claim(sighting: Sighting) -> Sighting:
     return Sighting(*map(_bounded, vars(sighting).values()))
 
@@ -332,7 +337,7 @@ def _claim(sighting: Sighting) -> Sighting:
 def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     if 0 < known.last_seen - now < LATE_SECONDS:
         return True
-    if not 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION:
+    if not is_recent(known, now):
         return False
     # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
     settled = known.confirmed_at is not None and known.failed_at is None

@@ -105,8 +105,8 @@ def _serve(arguments: argparse.Namespace) -> int:
             now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
             line = json.dumps({"at": now, **event}, default=str)
         else:
-            line = telemetry.as_line(event)
-        print(line, file=sys.stderr, flush=True)
+            line = event.as_line()
+        sys.stderr.write(f"{line}\n")  # which goes out line by line, each in one call
 
     def ready(devices: str, operators: str) -> None:
         # Only now: who started this may connect as soon as the line is there.

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain
 from typing import TypeVar
 
 from .. import archive_protocol, protocol
@@ -19,8 +18,9 @@ from ..devices import Sighting
 from ..errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
 from ..update_request import ARCHIVE_FILE, Route, UpdateRequest, route
 from .catalog import Catalog, Choice
+from .http_requests import Head
 from .recorder import Recorder
-from .telemetry import Telemetry
+from .telemetry import Event, Labelled, Telemetry, labelled
 from .tls import ClientCertificate
 
 __all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
@@ -28,22 +28,20 @@ __all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
 MAX_PATH = 256
 MAX_REASON = 512
 REMEMBERED, REMEMBERED_BYTES = 1024, 1024
-"""Requests of which it is remembered what they claim, and how long: devices say the same thing all day."""
+"""Requests of which it is remembered what they claim, and how long one may be: devices say the same thing all day."""
+MAX_ADDRESSES = 4
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
 Headers = tuple[tuple[str, str], ...]
-RawHeaders = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
 NO_CHOICE = Choice()
 
 
 @dataclass(frozen=True)
 class DeviceRequest:
-    """What came in: the path decoded, header names in lower case, who the client proved to be, where it came from."""
+    """What came in, who the client proved to be, and where it came from."""
 
-    method: str
-    path: str
-    headers: Sequence[tuple[bytes, bytes]]
+    head: Head
     certificate: ClientCertificate | None = None
     address: str | None = None
 
@@ -61,6 +59,21 @@ class Answer:
     choice: Choice = NO_CHOICE
     delivers: bool = False
     alarm: bool = False
+    events: dict[str | None, Event] = field(default_factory=dict, repr=False, compare=False)
+    """What the log has of it, by address: the same answer is given again."""
+
+
+@dataclass(eq=False)
+class _Said:
+    """What one head claims, or the `refusal` that it gets from everybody; and of its last answer what led to it."""
+
+    request: UpdateRequest
+    route: Route
+    refusal: Answer | None = None
+    sighting: Sighting | None = None
+    choice: Choice | None = None
+    deliveries: int = 0
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -73,42 +86,37 @@ class DeviceApp:
 
     def answer(self, asked: DeviceRequest) -> Answer:
         """Return what a request is answered; what is wrong with the store is 503 and an alarm, never other bytes."""
+        head = asked.head
+        said = (_said if head.size <= REMEMBERED_BYTES else _said.__wrapped__)(head)
+        if said.refusal is not None:
+            return said.refusal
         try:
-            if asked.method not in ("GET", "HEAD"):
-                return plain(405, "method", f"method '{asked.method}'", (("Allow", "GET, HEAD"),))
-            headers = tuple(asked.headers)
-            short = sum(map(len, chain.from_iterable(headers))) <= REMEMBERED_BYTES
-            if (_has_body if short else _has_body.__wrapped__)(headers):
-                return plain(413, "body", "an update request has no body", (("Connection", "close"),))
-            return self._answer(asked, _claims if short else _claims.__wrapped__)
+            device = protocol.device_id(said.request, None if asked.certificate is None else asked.certificate.name)
+            if said.route.file == ARCHIVE_FILE:
+                return self._archive(said, head, device)
+            return self._answer(said, head, device)
         except CorruptStoreError as error:
             return plain(503, "corrupt", error.message, alarm=True)
         except OtasealError as error:
             return plain(503, "fault", error.message, alarm=True)
 
-    def _answer(self, asked: DeviceRequest, claims: Callable[[str, RawHeaders], UpdateRequest]) -> Answer:
-        try:
-            if len(asked.path) > MAX_PATH:
-                raise InputError(f"a path of {len(asked.path)} characters", f"{MAX_PATH} are the most")
-            named = route(asked.path)
-        except InputError as error:
-            return plain(404, "path", error.message)
-        try:
-            request = claims(asked.method, tuple(asked.headers))
-        except InputError as error:
-            return plain(400, "request", error.message)
-        device = protocol.device_id(request, None if asked.certificate is None else asked.certificate.name)
-        if named.file == ARCHIVE_FILE:
-            return self._archive(asked, request, device, named)
-        choice = self.catalog.choose(named.product, named.channel, device, request.sketch_md5)
-        return self._decide(asked, request, device, choice)
+    def _answer(self, said: _Said, head: Head, device: str | None) -> Answer:
+        """Return the answer of before where nothing has changed, for that is what nearly every poll gets."""
+        choice = self.catalog.choose(said.route.product, said.route.channel, device, said.request.sketch_md5)
+        if said.choice is not choice or (said.sighting is not None and said.sighting.device != device):
+            said.choice, said.sighting, said.answer = choice, _sighting(said.request, device, choice), None
+        deliveries = self._seen(said.sighting, choice)
+        if said.answer is None or said.deliveries != deliveries:
+            answer = self._decide(said.request, head, device, choice, deliveries)
+            # Firmware is the catalog's to keep, and each delivery is another one.
+            said.answer, said.deliveries = (None if answer.delivers or answer.body else answer), deliveries
+            return answer
+        return said.answer
 
-    def _decide(self, asked: DeviceRequest, request: UpdateRequest, device: str | None, choice: Choice) -> Answer:
-        state = protocol.State(missing=choice.missing)
-        if choice.product is not None and choice.release is not None:
-            known = self.catalog.known(choice.product)
-            deliveries = self._seen(request, device, choice)
-            state = protocol.State(known, deliveries, choice.held, choice.missing)
+    def _decide(
+        self, request: UpdateRequest, head: Head, device: str | None, choice: Choice, deliveries: int
+    ) -> Answer:
+        state = protocol.State(choice.known, deliveries, choice.held, choice.missing)
         decision = protocol.decide(request, choice.release, state)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
@@ -125,25 +133,21 @@ class DeviceApp:
             delivers=decision.form is not None and request.method == "GET",
             alarm=decision.alarm,
         )
-        return answer if decision.form is None else _ranged(answer, asked.headers, decision.form.blob)
+        return answer if decision.form is None else _ranged(answer, head.headers, decision.form.blob)
 
-    def _archive(self, asked: DeviceRequest, request: UpdateRequest, device: str | None, named: Route) -> Answer:
+    def _archive(self, said: _Said, head: Head, device: str | None) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
-        record, missing = self.catalog.archive(named.product, named.channel)
-        decision = archive_protocol.decide(request, record, missing)
+        record, missing = self.catalog.archive(said.route.product, said.route.channel)
+        decision = archive_protocol.decide(said.request, record, missing)
         body = decision.body if decision.blob is None else self.catalog.body(decision.blob)
         answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
-        return answer if decision.blob is None else _ranged(answer, asked.headers, decision.blob)
+        return answer if decision.blob is None else _ranged(answer, head.headers, decision.blob)
 
-    def _seen(self, request: UpdateRequest, device: str | None, choice: Choice) -> int:
+    def _seen(self, sighting: Sighting | None, choice: Choice) -> int:
         """Write down that a device asked, and return how often it was given the release in vain."""
-        if device is None or choice.product is None or choice.release is None:
+        if sighting is None or choice.release is None:
             return 0
-        md5, claimed, mac = request.sketch_md5 or "", request.version or "", request.mac or ""
-        now = time.time()
-        said = (request.counter, request.error, request.certs or "")
-        sighting = Sighting(choice.product, choice.channel or "", device, md5, claimed, mac, *said)
-        version = choice.release.version
+        version, now = choice.release.version, time.time()
         return self._remembered(lambda: self.devices.asked(sighting, version, now)) or 0
 
     def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
@@ -169,20 +173,34 @@ class DeviceApp:
         if answer.delivers and arrived and device and choice.product and choice.release:
             product, version = choice.product, choice.release.version
             self._remembered(lambda: self.devices.deliver(product, device, version, time.time()))
-        self.telemetry.count("otaseal_device_requests_total", status=str(answer.status), code=answer.code)
-        self.telemetry.count("otaseal_sent_bytes_total", sent if answer.delivers else 0)
-        (self.telemetry.alarm if answer.alarm else self.telemetry.event)(
+        self.telemetry.add(_counter(answer.status, answer.code))
+        if answer.delivers:
+            self.telemetry.count("otaseal_sent_bytes_total", sent)
+        if answer.alarm:
+            self.telemetry.count("otaseal_alarms_total", kind="device")
+        self.telemetry.write(self._event(asked, answer, sent, arrived))
+
+    def _event(self, asked: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> Event:
+        """Return what the log says; an answer without a body is told in the same words each time."""
+        if not sent and (told := answer.events.get(asked.address)) is not None:
+            return told
+        method = asked.head.method
+        event = self.telemetry.make_event(
             "device",
-            method=asked.method if asked.method in ("GET", "HEAD") else "other",
-            path=asked.path[:MAX_PATH],
+            alarm=True if answer.alarm else None,
+            method=method if method in ("GET", "HEAD") else "other",
+            path=asked.head.path[:MAX_PATH],
             status=answer.status,
             code=answer.code,
             reason=answer.reason[:MAX_REASON],
-            device=device,
+            device=answer.device,
             address=asked.address,
             sent=sent or None,
             cut=True if sent and not arrived else None,
         )
+        if not sent and len(answer.events) < MAX_ADDRESSES:
+            answer.events[asked.address] = event
+        return event
 
 
 def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:
@@ -217,12 +235,42 @@ def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -
 
 
 @lru_cache(REMEMBERED)
-def _claims(method: str, headers: RawHeaders) -> UpdateRequest:
-    return protocol.parse_request(method, headers)
+def _said(head: Head) -> _Said:
+    """Return what a head claims; the same object for the same head."""
+    request, named, refusal = UpdateRequest(head.method), Route(""), None
+    if head.method not in ("GET", "HEAD"):
+        refusal = plain(405, "method", f"method '{head.method}'", (("Allow", "GET, HEAD"),))
+    elif _has_body(head):
+        refusal = plain(413, "body", "an update request has no body", (("Connection", "close"),))
+    else:
+        try:
+            if len(head.path) > MAX_PATH:
+                raise InputError(f"a path of {len(head.path)} characters", f"{MAX_PATH} are the most")
+            named = route(head.path)
+        except InputError as error:
+            refusal = plain(404, "path", error.message)
+        try:
+            request = protocol.parse_request(head.method, head.headers)
+        except InputError as error:
+            refusal = refusal or plain(400, "request", error.message)
+    return _Said(request, named, refusal)
+
+
+def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sighting | None:
+    if device is None or choice.product is None or choice.release is None:
+        return None
+    claimed = request.sketch_md5 or "", request.version or "", request.mac or ""
+    said = request.counter, request.error, request.certs or ""
+    return Sighting(choice.product, choice.channel or "", device, *claimed, *said)
 
 
 @lru_cache(REMEMBERED)
-def _has_body(headers: RawHeaders) -> bool:
+def _counter(status: int, code: str) -> Labelled:
+    return labelled("otaseal_device_requests_total", status=str(status), code=code)
+
+
+def _has_body(head: Head) -> bool:
     return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0") for name, value in headers
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in head.headers
     )

@@ -1,7 +1,8 @@
 """What the store holds, in memory and ready to answer with: releases, channels, known images, firmware.
 
-Releases and blobs never change, so that each is read, and hashed, once. Channels are looked at for every request, by
-the stamp of one small file. Whose turn it is in a rollout is decided here, from the pure rules in `rollout`.
+Releases and blobs never change, so that each is read, and hashed, once. What does change is looked at for every request
+by one stamp, that of the audit log: whoever changes the store, in whatever process, writes there before it is
+acknowledged. Whose turn it is in a rollout is decided here, from the pure rules in `rollout`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import protocol, rollout
@@ -19,7 +20,7 @@ from ..archive_record import ArchiveRecord
 from ..channels import Channel
 from ..public_keys import load_public_key
 from ..release import Release
-from ..store import PRODUCTS, Store
+from ..store import AUDIT, PRODUCTS, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -29,20 +30,37 @@ __all__ = ["DEFAULT_CHANNEL", "Catalog", "Choice"]
 DEFAULT_CHANNEL = "stable"
 MAX_CACHED_BYTES = 128 * 1024 * 1024
 SETTLED_NANOSECONDS = 1_000_000_000
+TRUSTED_SECONDS = 0.1
+"""How long the audit log is believed: what hands change, or a process that died before its line, shows after that."""
 
 Stamp = tuple[int, int, int]
 """By which a change of a file or directory shows: when it was written, which it is, its size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
-    """The release that a URL and the channel's rollout lead one device to, and what of it is missing if None."""
+    """The release that a URL and the channel's rollout lead one device to, and what of it is missing if None.
+
+    `known` is `Catalog.known` of the product. One object stands for one state of the store: as long as it is the same,
+    the same request is answered in the same way.
+    """
 
     product: str | None = None
     channel: str | None = None
     release: Release | None = None
     held: bool = False
     missing: str = "product"
+    known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
+
+
+@dataclass(eq=False)
+class _Lead:
+    """Where a URL leads: the channel, and the choices there are in it; the later ones are made when they are needed."""
+
+    state: Channel
+    current: Choice
+    held: Choice | None = None
+    previous: Choice | None = None
 
 
 @dataclass
@@ -55,6 +73,10 @@ class Catalog:
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
+    _leads: dict[tuple[str | None, str | None], tuple[int, _Lead]] = field(default_factory=dict, repr=False)
+    _log: Stamp | None = field(default=None, repr=False)
+    _trusted_until: float = 0.0
+    _looks: int = 0
     _cached: int = 0
 
     def products(self) -> tuple[str, ...]:
@@ -107,19 +129,18 @@ class Catalog:
 
     def choose(self, product: str | None, channel: str | None, device: str | None, sketch_md5: str | None) -> Choice:
         """Return what a device is led to by its URL, its place in the rollout and what it runs already."""
-        product = self._meant(product)
-        if product is None:
-            return Choice()
-        name = channel or DEFAULT_CHANNEL
-        state = self.channel(product, name)
-        if state is None:
-            return Choice(product, name, missing="channel" if channel else "release")
-        current = self.release(product, state.pointer.version)
-        if self._is_meant(state, device) or (sketch_md5 is not None and sketch_md5 in current.sketch_md5):
-            return Choice(product, name, current)
+        lead = self._lead(product, channel)
+        if isinstance(lead, Choice):
+            return lead
+        state, current = lead.state, lead.current
+        assert current.release is not None
+        if self._is_meant(state, device) or (sketch_md5 is not None and sketch_md5 in current.release.sketch_md5):
+            return current
         if state.previous is None:
-            return Choice(product, name, current, held=True)
-        return Choice(product, name, self.release(product, state.previous))
+            lead.held = lead.held or replace(current, held=True)
+            return lead.held
+        lead.previous = lead.previous or replace(current, release=self.release(current.product or "", state.previous))
+        return lead.previous
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
         """Return which certificate archive a URL leads to, and what is missing where it leads to none."""
@@ -140,6 +161,34 @@ class Catalog:
         else:
             self._bodies.move_to_end(blob)
         return data
+
+    def _lead(self, product: str | None, channel: str | None) -> _Lead | Choice:
+        """Return where a URL leads, the same object while nothing has changed; a Choice where it leads to nothing."""
+        looks = self._look()
+        kept = self._leads.get((product, channel))
+        if kept is not None and kept[0] == looks:
+            return kept[1]
+        named = self._meant(product)
+        if named is None:
+            return Choice()
+        name = channel or DEFAULT_CHANNEL
+        state, known = self.channel(named, name), self.known(named)
+        if state is None:  # names that nobody made are anyone's, and must not grow the memory
+            return Choice(named, name, missing="channel" if channel else "release", known=known)
+        lead = None if kept is None else kept[1]
+        if lead is None or lead.state is not state or lead.current.known is not known:
+            release = self.release(named, state.pointer.version)
+            lead = _Lead(state, Choice(named, name, release, known=known))
+        self._leads[product, channel] = looks, lead
+        return lead
+
+    def _look(self) -> int:
+        """Return a number that stays as it is while there is no sign of a change."""
+        log, now = self._stamp(AUDIT), time.monotonic()
+        if log != self._log or now >= self._trusted_until:
+            self._log, self._trusted_until = log, now + TRUSTED_SECONDS
+            self._looks += 1
+        return self._looks
 
     def _meant(self, product: str | None) -> str | None:
         """Return the product that a URL means: the one it names, or the only one; None where there is none such."""

@@ -41,6 +41,8 @@ MAX_AHEAD = 64 * 1024
 """Encrypted bytes that a client may send while it is answered."""
 BATCH = 4 * RECORD
 """Bytes encrypted for one system call, if the kernel has the room."""
+NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
+"""Of a request that cannot be read."""
 FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds, for the acknowledgement of a delivery
 
 
@@ -242,7 +244,7 @@ class DeviceConnection(asyncio.Protocol):
         assert parser is not None
         if parser.refusal is not None:
             answer = plain(400, "request", parser.refusal)
-            self._begin(DeviceRequest("other", "", (), self._certificate, self._address()), answer, "1.1")
+            self._begin(DeviceRequest(NO_HEAD, self._certificate, self._address()), answer, "1.1")
             return True
         data = records.read()
         if data == b"":
@@ -256,7 +258,7 @@ class DeviceConnection(asyncio.Protocol):
         return True
 
     def _answer(self, head: Head) -> None:
-        asked = DeviceRequest(head.method, head.path, head.headers, self._certificate, self._address())
+        asked = DeviceRequest(head, self._certificate, self._address())
         answer = self._surroundings.app.answer(asked)
         self._begin(asked, answer, head.version, keeps=head.keeps)
 
@@ -265,7 +267,7 @@ class DeviceConnection(asyncio.Protocol):
         assert parser is not None
         assert records is not None
         keeps = keeps and bool(self._waiting or parser.refusal or not parser.stopped)
-        body = memoryview(b"" if asked.method == "HEAD" else answer.body)
+        body = memoryview(b"" if asked.head.method == "HEAD" else answer.body)
         self._sending = Sending(asked, answer, body, keeps)
         self._phase = Phase.ANSWER
         self._handed = self._taken = 0

@@ -22,11 +22,13 @@ MAX_REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A request as far as its head: the path decoded, header names in lower case, in order.
 
-    `has_body`: bytes follow that are no request. `keeps`: the client lets the connection stand for another one.
+    `has_body`: bytes follow that are no request. `keeps`: the client lets the connection stand for another one. `size`:
+    what came until it was complete, in bytes. Of a head that is remembered there is one object only, which others may
+    use as a key.
     """
 
     method: str
@@ -35,6 +37,7 @@ class Head:
     version: str
     keeps: bool
     has_body: bool
+    size: int = 0
 
 
 class RequestParser:
@@ -142,7 +145,9 @@ class RequestParser:
         except (httptools.HttpParserError, UnicodeDecodeError, AttributeError) as error:
             raise ValueError("a URL that cannot be read") from error
         keeps = self._parser.should_keep_alive() and not body
-        return Head(self._parser.get_method().decode("ascii"), path, tuple(self._headers), version, keeps, body)
+        return Head(
+            self._parser.get_method().decode("ascii"), path, tuple(self._headers), version, keeps, body, self._fed
+        )
 
     def _refuse(self, refusal: str) -> None:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False

@@ -28,7 +28,7 @@ from .fleet import Seen
 from .housekeeping import House
 from .listener import Inspect, make_listener
 from .operator import Facts, Operators
-from .recorder import PendingDeliveries, Recorder
+from .recorder import Ledger, Recorder
 from .sessions import SessionTable
 from .telemetry import CounterBoard, Event, Telemetry
 from .tls import ClientCertificate, Credentials, Revocations, client_certificate
@@ -68,17 +68,17 @@ class Shared:
 
     sessions: SessionTable
     mailboxes: Mailboxes
-    pending: PendingDeliveries
+    ledger: Ledger
     counters: CounterBoard
 
     @classmethod
     def create(cls, workers: int, family: int) -> Shared:
         """Make it for that many, and connections of that address family; the supervisor counts beside them."""
-        return cls(SessionTable(), Mailboxes(workers, family), PendingDeliveries(workers), CounterBoard(workers + 1))
+        return cls(SessionTable(), Mailboxes(workers, family), Ledger(workers), CounterBoard(workers + 1))
 
     def gone(self, worker: int) -> None:
         """Forget what a worker that died would have seen to."""
-        self.pending.clear(worker)
+        self.ledger.clear(worker)
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,10 @@ class Site:
 
     def join(self, shared: Shared, number: int, control: Control) -> None:
         """Be worker `number`; the first one is the operators' too, and judges rollouts."""
-        write = self.write
-        telemetry = Telemetry(lambda event: write({**event, "worker": number}), shared.counters, number)
+        telemetry = Telemetry(self.write, shared.counters, number, {"worker": number})
         file = self.store.directory / DEVICES_FILE
         with contextlib.ExitStack() as stack:
-            recorder = stack.enter_context(Recorder(file, _alarm(telemetry), shared.pending, number))
+            recorder = stack.enter_context(Recorder(file, _alarm(telemetry), shared.ledger, number))
             devices = stack.enter_context(Devices(file)) if number == 0 else None
             contexts = self.contexts if number == 0 else self.contexts[:1]
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, contexts, devices)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-__all__ = ["CounterBoard", "Event", "Telemetry", "as_line"]
+__all__ = ["CounterBoard", "Event", "Labelled", "Telemetry", "as_line", "labelled"]
 
-Event = Mapping[str, object]
-Counters = Counter[tuple[str, tuple[tuple[str, str], ...]]]
+Labelled = tuple[str, tuple[tuple[str, str], ...]]
+Counters = Counter[Labelled]
 
 BOARD_BYTES = 64 * 1024
 """Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
@@ -73,13 +73,32 @@ class CounterBoard:
         return self._last.get(worker, Counter())
 
 
+class Event(dict[str, object]):
+    """What happened: its name under "event", and values. Nobody changes it, so that it is put into words once."""
+
+    __slots__ = ("_line",)
+    _line: str
+
+    def as_line(self) -> str:
+        """Return one line for people; see `as_line`."""
+        try:
+            return self._line
+        except AttributeError:
+            self._line = as_line(self)
+            return self._line
+
+
 @dataclass
 class Telemetry:
-    """Counters since the start, and where events go; on a `board` they are those of all workers together."""
+    """Counters since the start, and where events go; on a `board` they are those of all workers together.
+
+    `always` is in every event, at its end.
+    """
 
     write: Callable[[Event], None]
     board: CounterBoard | None = None
     worker: int = 0
+    always: Mapping[str, object] = field(default_factory=dict)
     _counters: Counters = field(default_factory=Counter, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +112,12 @@ class Telemetry:
 
     def event(self, name: str, /, **values: object) -> None:
         """Write an event; values that are None are left out."""
-        self.write({"event": name, **{key: _told(value) for key, value in values.items() if value is not None}})
+        self.write(self.make_event(name, **values))
+
+    def make_event(self, name: str, /, **values: object) -> Event:
+        """Return an event to `write`, once or whenever it happens again."""
+        told = {key: _told(value) for key, value in values.items() if value is not None}
+        return Event({"event": name, **told, **self.always})
 
     def alarm(self, name: str, /, **values: object) -> None:
         """Write an event that calls for a person, and count it."""
@@ -102,7 +126,11 @@ class Telemetry:
 
     def count(self, name: str, by: int = 1, /, **labels: str) -> None:
         """Add to a counter."""
-        self._counters[name, tuple(sorted(labels.items()))] += by
+        self.add(labelled(name, **labels), by)
+
+    def add(self, counter: Labelled, by: int = 1) -> None:
+        """Add to a counter, named by `labelled`."""
+        self._counters[counter] += by
 
     def prometheus(self, gauges: Mapping[str, float]) -> str:
         """Return all counters, and the `gauges`, in Prometheus' text format 0.0.4."""
@@ -124,7 +152,12 @@ def _told(value: object) -> object:
     return _TOKEN.sub(r"\1...", value) if isinstance(value, str) and "otaseal_" in value else value
 
 
-def as_line(event: Event) -> str:
+def labelled(name: str, /, **labels: str) -> Labelled:
+    """Return which counter is meant."""
+    return name, tuple(sorted(labels.items()))
+
+
+def as_line(event: Mapping[str, object]) -> str:
     """Return an event as one line for people: its name, then `key=value`; what would break the line is escaped."""
     rest = [f"{key}={_shown(str(value))}" for key, value in event.items() if key != "event"]
     return " ".join([str(event["event"]), *rest])
