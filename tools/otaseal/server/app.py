@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import archive_protocol, protocol
 from ..devices import Sighting
@@ -37,8 +37,7 @@ T = TypeVar("T")
 NO_CHOICE = Choice()
 
 
-@dataclass(frozen=True)
-class DeviceRequest:
+class DeviceRequest(NamedTuple):
     """What came in, who the client proved to be, and where it came from."""
 
     head: Head
@@ -61,6 +60,11 @@ class Answer:
     alarm: bool = False
     events: dict[str | None, Event] = field(default_factory=dict, repr=False, compare=False)
     """What the log has of it, by address: the same answer is given again."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it matters for the loop breaker that all of it arrives."""
+        return self.delivers and self.device is not None
 
 
 @dataclass(eq=False)

@@ -55,6 +55,9 @@ class Phase(enum.Enum):
     CLOSING = enum.auto()
 
 
+HANDSHAKE, REQUEST, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the connections of a listener have in common."""
@@ -67,7 +70,7 @@ class Surroundings:
 
 @dataclass
 class Sending:
-    """An answer on its way, `position` bytes of its body handed on; without `keeps` the connection ends with it."""
+    """An answer that takes a while, `position` bytes of its body handed on; without `keeps` it is the last one."""
 
     asked: DeviceRequest
     answer: Answer
@@ -117,7 +120,7 @@ class DeviceConnection(asyncio.Protocol):
         self._waiting: deque[Head] = deque()
         self._sending: Sending | None = None
         self._look: asyncio.TimerHandle | None = None
-        self._phase = Phase.HANDSHAKE
+        self._phase = HANDSHAKE
         self._paused = False
         self._handed = self._taken = self._discarded = 0
         self._deadline = 0.0
@@ -144,16 +147,17 @@ class DeviceConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt and go on; bound what is sent ahead and what is not wanted."""
-        if self._records is None or self._ending():
+        records = self._records
+        if records is None:
             return
-        if self._phase is Phase.CLOSING:
+        if self._phase is CLOSING:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
                 self.abort()
             return
-        self._records.receive(data)
+        records.receive(data)
         self._go_on()
-        if self._phase is Phase.ANSWER and self._records.held > MAX_AHEAD:
+        if self._phase is ANSWER and records.held > MAX_AHEAD:
             self.abort()
 
     def eof_received(self) -> None:
@@ -169,7 +173,7 @@ class DeviceConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on with the answer."""
         self._paused = False
-        if self._phase is Phase.ANSWER:
+        if self._phase is ANSWER:
             self._go_on()
 
     def abort(self) -> None:
@@ -181,10 +185,10 @@ class DeviceConnection(asyncio.Protocol):
         """Take nothing more on, and end when the answer on its way has arrived."""
         if self._sending is not None:
             self._sending.keeps = False
-        elif self._phase is Phase.REQUEST:
+        elif self._phase is REQUEST:
             self._close()
             self._leave()
-        elif self._phase is Phase.HANDSHAKE:
+        elif self._phase is HANDSHAKE:
             self.abort()
 
     def sweep(self, now: float) -> None:
@@ -192,10 +196,10 @@ class DeviceConnection(asyncio.Protocol):
         if now < self._deadline or self._transport is None:
             return
         taken = self._handed - self._unacknowledged()
-        if self._phase in (Phase.ANSWER, Phase.CLOSING) and taken - self._taken >= STALL_BYTES:
+        if self._phase in (ANSWER, CLOSING) and taken - self._taken >= STALL_BYTES:
             self._taken = taken
             self._wait(STALL_SECONDS)
-        elif self._phase is Phase.REQUEST and self._parser is not None and not self._parser.within:
+        elif self._phase is REQUEST and self._parser is not None and not self._parser.within:
             self._close()  # at rest, and told so
             self._leave()
         else:
@@ -203,7 +207,7 @@ class DeviceConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Do all that can be done without waiting for the network, and send what came of it."""
-        if self._ending():
+        if self._transport is None or self._transport.is_closing():
             return
         try:
             self._advance()
@@ -213,7 +217,7 @@ class DeviceConnection(asyncio.Protocol):
         except OtasealError:
             self.abort()
         else:
-            if self._phase is Phase.CLOSING:
+            if self._phase is CLOSING:
                 self._leave()
             else:
                 self._flush()
@@ -221,18 +225,16 @@ class DeviceConnection(asyncio.Protocol):
     def _advance(self) -> None:
         records = self._records
         assert records is not None
-        if self._phase is Phase.HANDSHAKE:
+        if self._phase is HANDSHAKE:
             if not records.handshake():
                 return
             self._certificate = self._surroundings.inspect(records.tls)
             self._parser = RequestParser()
-            self._phase = Phase.REQUEST
+            self._phase = REQUEST
             self._wait(HEAD_SECONDS)
-        while True:
-            if self._phase is Phase.ANSWER:
-                self._send()
-            if self._phase is not Phase.REQUEST:
-                return
+        if self._phase is ANSWER:
+            self._send()
+        while self._phase is REQUEST:
             if self._waiting:
                 self._answer(self._waiting.popleft())
             elif not self._read(records):
@@ -244,7 +246,7 @@ class DeviceConnection(asyncio.Protocol):
         assert parser is not None
         if parser.refusal is not None:
             answer = plain(400, "request", parser.refusal)
-            self._begin(DeviceRequest(NO_HEAD, self._certificate, self._address()), answer, "1.1")
+            self._begin(DeviceRequest(NO_HEAD, self._certificate, self._address()), answer)
             return True
         data = records.read()
         if data == b"":
@@ -259,22 +261,26 @@ class DeviceConnection(asyncio.Protocol):
 
     def _answer(self, head: Head) -> None:
         asked = DeviceRequest(head, self._certificate, self._address())
-        answer = self._surroundings.app.answer(asked)
-        self._begin(asked, answer, head.version, keeps=head.keeps)
+        self._begin(asked, self._surroundings.app.answer(asked))
 
-    def _begin(self, asked: DeviceRequest, answer: Answer, version: str, *, keeps: bool = False) -> None:
+    def _begin(self, asked: DeviceRequest, answer: Answer) -> None:
+        """Send what fits into one record, which is all of it but for firmware."""
         parser, records = self._parser, self._records
         assert parser is not None
         assert records is not None
-        keeps = keeps and bool(self._waiting or parser.refusal or not parser.stopped)
-        body = memoryview(b"" if asked.head.method == "HEAD" else answer.body)
-        self._sending = Sending(asked, answer, body, keeps)
-        self._phase = Phase.ANSWER
+        keeps = asked.head.keeps and bool(self._waiting or parser.refusal or not parser.stopped)
+        body = b"" if asked.head.method == "HEAD" else answer.body
+        head = _response_head(answer, asked.head.version, keeps=keeps)
+        room = max(RECORD - len(head), 0)
+        records.write(head + body[:room])
+        if len(body) <= room and not answer.counts:
+            self._account(asked, answer, len(body), keeps=keeps, arrived=True)
+            return
+        self._sending = Sending(asked, answer, memoryview(body), keeps, min(len(body), room))
+        self._phase = ANSWER
         self._handed = self._taken = 0
         self._wait(STALL_SECONDS)
-        head = _response_head(answer, version, keeps=keeps)
-        self._sending.position = min(len(body), max(RECORD - len(head), 0))
-        records.write(head + body[: self._sending.position].tobytes())
+        self._send()
 
     def _send(self) -> None:
         """Hand on as much of the answer as there is room for, and end it when all of it is where it should be."""
@@ -292,7 +298,7 @@ class DeviceConnection(asyncio.Protocol):
                 pieces.append(records.take())
             sending.position = end
             self._hand_on(pieces)
-        if not sending.answer.delivers or sending.answer.device is None:
+        if not sending.answer.counts:
             self._end_answer(arrived=True)
             return
         self._flush()
@@ -326,19 +332,24 @@ class DeviceConnection(asyncio.Protocol):
         if self._look is not None:
             self._look.cancel()
             self._look = None
-        if sending is None:
+        if sending is not None:
+            self._account(sending.asked, sending.answer, len(sending.body), keeps=sending.keeps, arrived=arrived)
+
+    def _account(self, asked: DeviceRequest, answer: Answer, size: int, *, keeps: bool, arrived: bool) -> None:
+        """Have it written down what became of an answer, and wait for the next request, or for none."""
+        self._surroundings.app.account(asked, answer, size, arrived)
+        if self._records is None:
             return
-        self._surroundings.app.account(sending.asked, sending.answer, len(sending.body), arrived)
-        if self._records is not None and sending.keeps:
-            self._phase = Phase.REQUEST
+        if keeps:
+            self._phase = REQUEST
             self._wait(IDLE_SECONDS)
-        elif self._records is not None:
+        else:
             self._close()
 
     def _close(self) -> None:
         """Say over TLS that nothing more comes; `_leave` ends the connection itself."""
         assert self._records is not None
-        self._phase = Phase.CLOSING
+        self._phase = CLOSING
         self._records.close()
         self._waiting.clear()
 
@@ -354,20 +365,16 @@ class DeviceConnection(asyncio.Protocol):
             self._wait(STALL_SECONDS)
             self._transport.close()
 
-    def _ending(self) -> bool:
-        return self._transport is None or self._transport.is_closing()
-
     def _flush(self) -> None:
-        if self._records is not None:
-            self._hand_on([self._records.take()])
+        if self._records is not None and (data := self._records.take()):
+            assert self._transport is not None
+            self._handed += len(data)
+            self._transport.write(data)
 
     def _hand_on(self, pieces: list[bytes]) -> None:
         assert self._transport is not None
         self._handed += sum(map(len, pieces))
-        if len(pieces) > 1:
-            self._transport.writelines(pieces)
-        elif pieces[0]:
-            self._transport.write(pieces[0])
+        self._transport.writelines(pieces)
 
     def _unacknowledged(self) -> int:
         if self._transport is None:

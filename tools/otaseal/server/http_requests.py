@@ -50,9 +50,7 @@ class RequestParser:
     __slots__ = ("_between", "_fed", "_found", "_headers", "_parser", "_url", "refusal", "stopped", "unread", "within")
 
     def __init__(self) -> None:
-        import httptools
-
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser: Any = None  # made when it is needed: most heads came before
         self._found: list[Head] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
@@ -67,8 +65,6 @@ class RequestParser:
 
     def feed(self, data: bytes) -> list[Head]:
         """Return the heads that `data` completes."""
-        import httptools
-
         if self.stopped:
             return []
         between, self._between = self._between, False
@@ -76,6 +72,13 @@ class RequestParser:
             _remembered.move_to_end(data)
             self._between, self._fed, self.stopped = True, len(data), not known.keeps
             return [known]
+        return self._parse(data, between)
+
+    def _parse(self, data: bytes, between: bool) -> list[Head]:
+        import httptools
+
+        if self._parser is None:
+            self._parser = httptools.HttpRequestParser(self)
         self._found = []
         self._fed += len(data)  # bytes of a head that goes on, or before one
         try:

@@ -55,6 +55,7 @@ class Ledger:
     def __init__(self, workers: int = 1) -> None:
         """Make room for that many workers."""
         self._given, self._written, self._changes = ([_words(SLOTS) for _ in range(workers)] for _ in range(3))
+        self._both = tuple(zip(self._given, self._written, strict=True))
         self._turns = _words(workers)
         self._deaths = _words(1)
 
@@ -65,12 +66,18 @@ class Ledger:
 
     def pending(self, slot: int, besides: int | None = None) -> int:
         """Return the deliveries that are not written, of all workers but `besides`."""
-        rows = enumerate(zip(self._given, self._written, strict=True))
-        return sum((given[slot] - written[slot]) & _WORD for number, (given, written) in rows if number != besides)
+        count = 0
+        for number, (given, written) in enumerate(self._both):
+            if number != besides and given[slot] != written[slot]:
+                count += (given[slot] - written[slot]) & _WORD
+        return count
 
     def changes(self, slot: int) -> int:
         """Return a number that is another one after every write of a row: ask before reading it."""
-        return sum([row[slot] for row in self._changes]) + self._deaths[0]
+        count = self._deaths[0]
+        for row in self._changes:
+            count += row[slot]
+        return count
 
     @contextlib.contextmanager
     def writing(self, worker: int, notes: list[_Note]) -> Iterator[None]:

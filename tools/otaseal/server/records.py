@@ -19,22 +19,23 @@ READ = 4 * 1024
 
 
 class Records:
-    """One connection; every method but `close` raises ssl.SSLError when the other side breaks the protocol."""
+    """One connection; every method but `close` raises ssl.SSLError when the other side breaks the protocol.
 
-    __slots__ = ("_incoming", "_outgoing", "tls")
+    `receive` takes what came from the network, `take` returns what has to go there, b"" for nothing, and `write`
+    encrypts: at most RECORD bytes of it at once, for the memory's sake. All of them are the library's own.
+    """
+
+    __slots__ = ("incoming", "receive", "take", "tls", "write")
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, outgoing, server_side=True)
+        self.receive, self.take, self.write = self.incoming.write, outgoing.read, self.tls.write
 
     @property
     def held(self) -> int:
         """Bytes that were received and are not read yet."""
-        return self._incoming.pending
-
-    def receive(self, data: bytes) -> None:
-        """Take what came from the network."""
-        self._incoming.write(data)
+        return self.incoming.pending
 
     def handshake(self) -> bool:
         """Go on with the handshake, and return whether it is over."""
@@ -46,7 +47,7 @@ class Records:
 
     def read(self) -> bytes | None:
         """Return plain bytes, none when the other side has closed, None when more has to be received first."""
-        if not self._incoming.pending and not self.tls.pending():
+        if not self.incoming.pending and not self.tls.pending():
             return None  # an exception costs more than the question
         try:
             return self.tls.read(READ)
@@ -55,15 +56,7 @@ class Records:
         except ssl.SSLZeroReturnError:
             return b""
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Encrypt `data`, at most RECORD bytes of it at once for the memory's sake."""
-        self.tls.write(data)
-
     def close(self) -> None:
         """Say that nothing more comes; the other side's answer to that is not waited for."""
         with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()
-
-    def take(self) -> bytes:
-        """Return what has to go to the network."""
-        return self._outgoing.read() if self._outgoing.pending else b""
