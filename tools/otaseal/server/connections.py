@@ -18,6 +18,8 @@ __all__ = ["Connection", "Connections", "DeviceListener", "Door"]
 
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
+MAX_LENT = 32
+"""Connections that may have a whole firmware in memory at once; with thousands, each has what it can just send."""
 
 
 class Connection(Protocol):
@@ -46,6 +48,7 @@ class Connections:
     def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
         self._open: set[Connection] = set()
         self._limit = limit
+        self._lent = 0
         self._finishing = False
 
     def __len__(self) -> int:
@@ -61,6 +64,17 @@ class Connections:
     def forget(self, connection: Connection) -> None:
         """Let go of one that has ended."""
         self._open.discard(connection)
+
+    def lend(self) -> bool:
+        """Return whether there is a buffer of the larger size for one more; it is to be given back."""
+        if self._lent >= MAX_LENT:
+            return False
+        self._lent += 1
+        return True
+
+    def give_back(self) -> None:
+        """Take one back."""
+        self._lent -= 1
 
     def sweep(self, now: float) -> None:
         """End those in which something has taken too long."""

@@ -9,7 +9,9 @@ stands, so that a resumed session is no way around a revocation.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import socket
 import ssl
 import time
 from collections import deque
@@ -39,8 +41,8 @@ LINGER_SECONDS, LINGER_BYTES = 2.0, 1024 * 1024
 """How long, and how much, is still read after a refusal: a close before would take the answer with it."""
 MAX_AHEAD = 64 * 1024
 """Encrypted bytes that a client may send while it is answered."""
-BATCH = 4 * RECORD
-"""Bytes encrypted for one system call, if the kernel has the room."""
+WHOLE = 4 * KERNEL_BUFFER
+"""Bytes that go to the kernel at once where there are few deliveries: a firmware, or most of it, in one call."""
 NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
 """Of a request that cannot be read."""
 FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds, for the acknowledgement of a delivery
@@ -100,6 +102,7 @@ class DeviceConnection(asyncio.Protocol):
         "_discarded",
         "_handed",
         "_look",
+        "_most",
         "_parser",
         "_paused",
         "_phase",
@@ -124,6 +127,7 @@ class DeviceConnection(asyncio.Protocol):
         self._paused = False
         self._handed = self._taken = self._discarded = 0
         self._deadline = 0.0
+        self._most = KERNEL_BUFFER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, if there is room for one more."""
@@ -280,7 +284,22 @@ class DeviceConnection(asyncio.Protocol):
         self._phase = ANSWER
         self._handed = self._taken = 0
         self._wait(STALL_SECONDS)
+        if len(body) > RECORD + KERNEL_BUFFER:
+            self._make_room()
         self._send()
+
+    def _make_room(self) -> None:
+        """Let the kernel have all of the answer at once, unless there are many that want that."""
+        assert self._transport is not None
+        if self._most == KERNEL_BUFFER and self._surroundings.connections.lend():
+            self._most = WHOLE
+            with contextlib.suppress(OSError):
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
+
+    def _give_back(self) -> None:
+        if self._most != KERNEL_BUFFER:
+            self._most = KERNEL_BUFFER
+            self._surroundings.connections.give_back()
 
     def _send(self) -> None:
         """Hand on as much of the answer as there is room for, and end it when all of it is where it should be."""
@@ -290,8 +309,8 @@ class DeviceConnection(asyncio.Protocol):
         while sending.position < len(sending.body):
             if self._paused or self._transport is None or self._transport.is_closing():
                 return
-            room = KERNEL_BUFFER - self._unacknowledged() if self._handed else KERNEL_BUFFER
-            end = min(sending.position + max(RECORD, min(room, BATCH)), len(sending.body))
+            room = self._most - self._unacknowledged() if self._handed else self._most
+            end = min(sending.position + max(RECORD, room), len(sending.body))
             pieces = [records.take()]
             for start in range(sending.position, end, RECORD):
                 records.write(sending.body[start : min(start + RECORD, end)])
@@ -333,6 +352,7 @@ class DeviceConnection(asyncio.Protocol):
             self._look.cancel()
             self._look = None
         if sending is not None:
+            self._give_back()
             self._account(sending.asked, sending.answer, len(sending.body), keeps=sending.keeps, arrived=arrived)
 
     def _account(self, asked: DeviceRequest, answer: Answer, size: int, *, keeps: bool, arrived: bool) -> None:
