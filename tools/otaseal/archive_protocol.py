@@ -28,6 +28,7 @@ def decide(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -
         ("x-MD5", record.md5),
         ("ETag", f'"{record.blob}"'),
         ("Cache-Control", "no-store"),
+        ("Accept-Ranges", "bytes"),
     )
     had = "unknown certificates" if request.certs is None else f"certificates {request.certs[:16]}"
     reason = f"{had} to {record.archive[:16]}, {record.certificates} of them"

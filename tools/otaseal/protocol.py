@@ -280,6 +280,7 @@ def _delivery(case: _Case) -> Decision:
         ("ETag", f'"{form.blob}"'),
         ("X-Otaseal-Version", case.wanted.version),
         ("Cache-Control", "no-store"),
+        ("Accept-Ranges", "bytes"),
     )
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import InputError
 from .release import NAME
@@ -106,20 +106,21 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
     for count, (name, value) in enumerate(headers, 1):
         if count > MAX_HEADERS:
             raise InputError(f"more than {MAX_HEADERS} headers", "send what ESP8266httpUpdate sends, and no more")
-        said = (_read if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__)(name, value)
+        said = _read(name, value) if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__(name, value)
         if said is None:
             continue
-        if said.agent is not None:
-            agent = said.agent
+        says_agent, key, family, claim, claimed = said
+        if says_agent is not None:
+            agent = says_agent
             continue
-        if said.key in seen:
+        if key in seen:
             shown = name.lower().decode("latin-1")[:MAX_VALUE]
             raise InputError(f"header '{shown}' is given twice", "send each device header once")
-        seen.add(said.key)
-        if said.family is not None:
-            families.add(said.family)
-        if said.claim is not None:
-            claims[said.claim] = said.value
+        seen.add(key)
+        if family is not None:
+            families.add(family)
+        if claim is not None:
+            claims[claim] = claimed
     if len(families) > 1:
         raise InputError(f"headers of {' and '.join(sorted(families))} devices at once", "send those of one device")
     return UpdateRequest(method=method, family=families.pop() if families else agent, **claims)
@@ -132,8 +133,7 @@ def device_id(request: UpdateRequest, certificate_name: str | None) -> str | Non
     return f"mac:{request.mac}" if request.mac else None
 
 
-@dataclass(frozen=True)
-class _Said:
+class _Said(NamedTuple):
     """What one header says: the family by its agent, else whose header `key` it is and what it claims."""
 
     agent: str | None = None

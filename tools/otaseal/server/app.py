@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from operator import attrgetter
+from typing import NamedTuple
 
 from .. import archive_protocol, protocol
 from ..devices import Sighting
@@ -29,11 +30,11 @@ MAX_PATH = 256
 MAX_REASON = 512
 REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Requests of which it is remembered what they claim, and how long one may be: devices say the same thing all day."""
-MAX_ADDRESSES = 4
+MAX_ADDRESSES, MAX_DECISIONS = 4, 256
+_BUT_WHO = attrgetter(*(one.name for one in fields(UpdateRequest) if one.name != "mac"))
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
 Headers = tuple[tuple[str, str], ...]
-T = TypeVar("T")
 NO_CHOICE = Choice()
 
 
@@ -78,6 +79,7 @@ class _Said:
     choice: Choice | None = None
     deliveries: int = 0
     answer: Answer | None = None
+    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,17 +113,14 @@ class DeviceApp:
             said.choice, said.sighting, said.answer = choice, _sighting(said.request, device, choice), None
         deliveries = self._seen(said.sighting, choice)
         if said.answer is None or said.deliveries != deliveries:
-            answer = self._decide(said.request, head, device, choice, deliveries)
+            answer = self._decide(said, head, device, choice, deliveries)
             # Firmware is the catalog's to keep, and each delivery is another one.
             said.answer, said.deliveries = (None if answer.delivers or answer.body else answer), deliveries
             return answer
         return said.answer
 
-    def _decide(
-        self, request: UpdateRequest, head: Head, device: str | None, choice: Choice, deliveries: int
-    ) -> Answer:
-        state = protocol.State(choice.known, deliveries, choice.held, choice.missing)
-        decision = protocol.decide(request, choice.release, state)
+    def _decide(self, said: _Said, head: Head, device: str | None, choice: Choice, deliveries: int) -> Answer:
+        request, decision = said.request, _decision(said.request, choice, deliveries)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
             body = self.catalog.body(decision.form.blob)
@@ -137,7 +136,9 @@ class DeviceApp:
             delivers=decision.form is not None and request.method == "GET",
             alarm=decision.alarm,
         )
-        return answer if decision.form is None else _ranged(answer, head.headers, decision.form.blob)
+        if decision.form is None or not said.ranged:
+            return answer
+        return _ranged(answer, head.headers, decision.form.blob)
 
     def _archive(self, said: _Said, head: Head, device: str | None) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
@@ -145,14 +146,19 @@ class DeviceApp:
         decision = archive_protocol.decide(said.request, record, missing)
         body = decision.body if decision.blob is None else self.catalog.body(decision.blob)
         answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
-        return answer if decision.blob is None else _ranged(answer, head.headers, decision.blob)
+        if decision.blob is None or not said.ranged:
+            return answer
+        return _ranged(answer, head.headers, decision.blob)
 
     def _seen(self, sighting: Sighting | None, choice: Choice) -> int:
         """Write down that a device asked, and return how often it was given the release in vain."""
         if sighting is None or choice.release is None:
             return 0
-        version, now = choice.release.version, time.time()
-        return self._remembered(lambda: self.devices.asked(sighting, version, now)) or 0
+        try:
+            return self.devices.asked(sighting, choice.release.version, time.time())
+        except SystemFaultError as error:
+            self._forgot(error)
+            return 0
 
     def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
@@ -160,23 +166,17 @@ class DeviceApp:
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
         mode = choice.release.flash_mode
         expected = "" if mode is None else choice.release.sketch_md5[mode]
-        product, version = choice.product, choice.release.version
-        self._remembered(lambda: self.devices.offer(product, device, version, expected, time.time()))
+        self.devices.offer(choice.product, device, choice.release.version, expected, time.time())
 
-    def _remembered(self, call: Callable[[], T]) -> T | None:
-        """Return what `call` does to the devices' memory; a fault there is an alarm, and devices get their updates."""
-        try:
-            return call()
-        except SystemFaultError as error:
-            self.telemetry.alarm("devices", message=error.message)
-            return None
+    def _forgot(self, error: SystemFaultError) -> None:
+        """Say that the devices' memory has a fault; devices get their updates all the same."""
+        self.telemetry.alarm("devices", message=error.message)
 
     def account(self, asked: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> None:
         """Write down what became of an answer: `sent` bytes of its body, and whether the client has got them all."""
         choice, device = answer.choice, answer.device
         if answer.delivers and arrived and device and choice.product and choice.release:
-            product, version = choice.product, choice.release.version
-            self._remembered(lambda: self.devices.deliver(product, device, version, time.time()))
+            self.devices.deliver(choice.product, device, choice.release.version, time.time())
         self.telemetry.add(_counter(answer.status, answer.code))
         if answer.delivers:
             self.telemetry.count("otaseal_sent_bytes_total", sent)
@@ -216,24 +216,23 @@ def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bo
 
 
 def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -> Answer:
-    """Return the part of the firmware that one `Range` header asks for (RFC 9110, 14); anything odd gets the whole."""
+    """Return the part of the body that one `Range` header asks for (RFC 9110, 14); anything odd gets the whole."""
     asked = {name: value.decode("latin-1") for name, value in headers if name in (b"range", b"if-range")}
     match = _RANGE.fullmatch(asked.get(b"range", ""))
-    whole = replace(answer, headers=(*answer.headers, ("Accept-Ranges", "bytes")))
     tag = asked.get(b"if-range")
     if match is None or match[0] == "bytes=-" or (tag is not None and tag != f'"{blob}"'):
-        return whole
+        return answer
     size = len(answer.body)
     first = int(match[1]) if match[1] else max(size - int(match[2]), 0)
     last = min(int(match[2]), size - 1) if match[1] and match[2] else size - 1
     if match[1] and match[2] and int(match[2]) < first:
-        return whole
+        return answer
     if first >= size:
         refused = plain(416, "range", "there is no such range", (("Content-Range", f"bytes */{size}"),))
         return replace(refused, device=answer.device, choice=answer.choice)
     part = memoryview(answer.body)[first : last + 1]
     # x-MD5 is over the bytes sent (F29), and a part has none
-    kept = tuple((name, value) for name, value in whole.headers if name not in ("Content-Length", "x-MD5"))
+    kept = tuple((name, value) for name, value in answer.headers if name not in ("Content-Length", "x-MD5"))
     lengths = (("Content-Length", str(len(part))), ("Content-Range", f"bytes {first}-{last}/{size}"))
     return replace(answer, status=206, headers=(*kept, *lengths), body=part, delivers=False, code="range")
 
@@ -241,10 +240,10 @@ def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -
 @lru_cache(REMEMBERED)
 def _said(head: Head) -> _Said:
     """Return what a head claims; the same object for the same head."""
-    request, named, refusal = UpdateRequest(head.method), Route(""), None
+    request, named, refusal, names = UpdateRequest(head.method), Route(""), None, {name for name, _ in head.headers}
     if head.method not in ("GET", "HEAD"):
         refusal = plain(405, "method", f"method '{head.method}'", (("Allow", "GET, HEAD"),))
-    elif _has_body(head):
+    elif b"transfer-encoding" in names or (b"content-length" in names and _has_body(head)):
         refusal = plain(413, "body", "an update request has no body", (("Connection", "close"),))
     else:
         try:
@@ -257,7 +256,7 @@ def _said(head: Head) -> _Said:
             request = protocol.parse_request(head.method, head.headers)
         except InputError as error:
             refusal = refusal or plain(400, "request", error.message)
-    return _Said(request, named, refusal)
+    return _Said(request, named, refusal, ranged=b"range" in names)
 
 
 def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sighting | None:
@@ -274,7 +273,17 @@ def _counter(status: int, code: str) -> Labelled:
 
 
 def _has_body(head: Head) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
-        for name, value in head.headers
-    )
+    return any(name == b"content-length" and value.strip() != b"0" for name, value in head.headers)
+
+
+def _decision(request: UpdateRequest, choice: Choice, deliveries: int) -> protocol.Decision:
+    """Return what is decided; devices that say the same but for their address are told the same."""
+    claimed = _BUT_WHO(request), deliveries
+    decision = choice.decisions.get(claimed)
+    if decision is None:
+        state = protocol.State(choice.known, deliveries, choice.held, choice.missing)
+        decision = protocol.decide(request, choice.release, state)
+        if len(choice.decisions) >= MAX_DECISIONS:
+            choice.decisions.clear()
+        choice.decisions[claimed] = decision
+    return decision

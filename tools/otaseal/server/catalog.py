@@ -51,6 +51,8 @@ class Choice:
     held: bool = False
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
+    decisions: dict[object, protocol.Decision] = field(default_factory=dict, repr=False)
+    """What was decided, for who asks; it changes with the choice only."""
 
 
 @dataclass(eq=False)
