@@ -12,17 +12,17 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import SystemFaultError
 from .pki.disk import locked
 from .protocol import LOOP_LIMIT
 from .rollout import Counts
 
-__all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Sighting", "is_recent"]
+__all__ = ["MAX_CLAIM", "MAX_DEVICES", "Device", "Devices", "Rows", "Sighting", "is_recent"]
 
 MAX_DEVICES = 100_000
 MAX_CLAIM = 128
@@ -59,8 +59,7 @@ class Sighting:
     certs: str = ""
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """What is known of one device. Times are seconds since 1970.
 
     `offered` is the version that it was last answered with, `expected_md5` the sketch MD5 it should come back with,
@@ -102,9 +101,8 @@ class Device:
 
 
 _SAID = attrgetter(*(field.name for field in fields(Sighting)))
-_VALUES = attrgetter(*(field.name for field in fields(Device)))
-COLUMNS = ", ".join(field.name for field in fields(Device))
-PLACES = ", ".join("?" for _ in fields(Device))
+COLUMNS = ", ".join(Device._fields)
+PLACES = ", ".join("?" for _ in Device._fields)
 TABLES = (
     f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
@@ -135,9 +133,6 @@ class Devices:
         self.path = path
         self.limit = limit
         self._lock = threading.RLock()
-        self._in_batch = False
-        self._drafts: dict[tuple[str, str], tuple[Device | None, bool]] = {}
-        """In a batch: the rows that were asked for, and whether they have changed; each is read and written once."""
         self._room = 0  # devices that may be added before they are counted again
         with locked(path.parent), self._faults():  # SQLite waits for nobody where it makes a journal or takes it away
             self._database = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
@@ -160,20 +155,11 @@ class Devices:
 
     def see(self, sighting: Sighting, now: float) -> Device:
         """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
-        if not self._in_batch:  # which has begun to write already
-            found, news = self.look(sighting, now)
-            if not news:
-                return found
-        claim = _claim(sighting)
-        with self._transaction():
-            known = self._row(claim.product, claim.device)
-            if known is not None and _says_nothing_new(known, claim, now):
-                return known
-            if known is None:
-                self._make_room()
-            seen = _seen(known, claim, now)
-            self._save(seen)
-        return seen
+        found, news = self.look(sighting, now)
+        if news:
+            with self.batch() as rows:
+                found = rows.see(sighting, now)
+        return found
 
     def look(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
         """Return what `see` would, without writing anything, and whether there is something to write."""
@@ -185,22 +171,16 @@ class Devices:
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
         """Note that a device, which was seen, is answered with a release, to come back with a sketch of that MD5."""
-        with self._transaction():
-            known = self._row(product, device)
-            if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
-                self._save(_offered(known, version, expected_md5, now))
+        with self.batch() as rows:
+            rows.offer(product, device, version, expected_md5, now)
 
     def deliver(self, product: str, device: str, version: str, now: float) -> int:
         """Note that a release went out in full; return how often since the device's own MD5 last changed.
 
         0 when that device is unknown or has been offered another release since.
         """
-        with self._transaction():
-            known = self._row(product, device)
-            if known is None or known.offered != version:
-                return 0
-            self._save(replace(known, deliveries=known.deliveries + 1, delivered_at=now))
-        return known.deliveries + 1
+        with self.batch() as rows:
+            return rows.deliver(product, device, version, now)
 
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
@@ -212,27 +192,23 @@ class Devices:
         where = "product = ?" if channel is None else "product = ? AND channel = ?"
         values = [product, limit] if channel is None else [product, channel, limit]
         with self._lock, self._faults():
-            self._settle()
             rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
             return tuple(Device(*row) for row in rows)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
         """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""
         with self._lock, self._faults():
-            self._settle()
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float) -> Counts:
         """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed."""
         with self._lock, self._faults():
-            self._settle()
             row = self._database.execute(COUNTS, (version, now - patience, product, channel)).fetchone()
         return Counts(*(value or 0 for value in row))
 
     def forget(self, product: str, device: str) -> bool:
         """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
         with self._transaction():
-            self._settle()
             done = self._database.execute("DELETE FROM devices WHERE product = ? AND device = ?", _key(product, device))
         return done.rowcount > 0
 
@@ -255,34 +231,11 @@ class Devices:
         self._database.execute("COMMIT")
 
     def _row(self, product: str, device: str) -> Device | None:
-        key = _key(product, device)
-        if (draft := self._drafts.get(key)) is not None:
-            return draft[0]
-        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", key).fetchone()
-        found = None if row is None else Device(*row)
-        if self._in_batch:
-            self._drafts[key] = found, False
-        return found
-
-    def _save(self, device: Device) -> None:
-        if self._in_batch:
-            self._drafts[device.product, device.device] = device, True
-        else:
-            self._database.execute(SAVE, _VALUES(device))
-
-    def _settle(self) -> None:
-        """Write what a batch has changed so far, before the file is asked for more than single rows."""
-        if self._drafts:
-            changed = [_VALUES(device) for device, news in self._drafts.values() if news and device is not None]
-            self._drafts.clear()
-            self._database.executemany(SAVE, changed)
+        row = self._database.execute(f"{SELECT} WHERE product = ? AND device = ?", _key(product, device)).fetchone()
+        return None if row is None else Device(*row)
 
     def _make_room(self) -> None:
         """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
-        self._room -= 1
-        if self._room >= 0:
-            return
-        self._settle()
         (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
         if count >= self.limit:
             gone = self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
@@ -290,23 +243,16 @@ class Devices:
         self._room = (self.limit - count) // PROCESSES - 1
 
     @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> Iterator[Rows]:
         """Make one transaction of all that is noted within; raises as they do, and then nothing of it was noted."""
         with self._transaction():
-            self._in_batch = True
-            try:
-                yield
-                self._settle()
-            finally:
-                self._in_batch = False
-                self._drafts.clear()
+            rows = Rows(self)
+            yield rows
+            rows.settle()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock, self._faults():
-            if self._in_batch:
-                yield
-                return
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -325,13 +271,73 @@ class Devices:
             raise SystemFaultError(f"the devices in '{self.path}' cannot be used: {error}", DAMAGED_HINT) from error
 
 
+class Rows:
+    """The rows of one transaction, made by `Devices.batch`: each is read once, and written once, at the end."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+        self._rows: dict[tuple[str, str], Device | None] = {}
+        self._changed: dict[tuple[str, str], Device] = {}
+
+    def see(self, sighting: Sighting, now: float) -> Device:
+        """See `Devices.see`."""
+        claim = _claim(sighting)
+        known = self._get(key := (claim.product, claim.device))
+        if known is not None and _says_nothing_new(known, claim, now):
+            return known
+        if known is None:
+            self._make_room()
+        return self._put(key, _seen(known, claim, now))
+
+    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+        """See `Devices.offer`."""
+        known = self._get(key := _key(product, device))
+        if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
+            self._put(key, _offered(known, version, expected_md5, now))
+
+    def deliver(self, product: str, device: str, version: str, now: float) -> int:
+        """See `Devices.deliver`."""
+        known = self._get(key := _key(product, device))
+        if known is None or known.offered != version:
+            return 0
+        return self._put(key, known._replace(deliveries=known.deliveries + 1, delivered_at=now)).deliveries
+
+    def settle(self) -> None:
+        """Write what has changed so far."""
+        if self._changed:
+            self._devices._database.executemany(SAVE, self._changed.values())
+            self._changed.clear()
+
+    def _get(self, key: tuple[str, str]) -> Device | None:
+        if key not in self._rows:
+            self._rows[key] = self._devices._row(*key)
+        return self._rows[key]
+
+    def _put(self, key: tuple[str, str], row: Device) -> Device:
+        self._rows[key] = self._changed[key] = row
+        return row
+
+    def _make_room(self) -> None:
+        self._devices._room -= 1
+        if self._devices._room < 0:
+            self.settle()  # and what is evicted is not known any more
+            self._rows.clear()
+            self._devices._make_room()
+
+
 def is_recent(known: Device, now: float) -> bool:
     """Return whether a device was seen so lately that only what is new of it is written."""
     return 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
 
 
 def _claim(sighting: Sighting) -> Sighting:
-    return Sighting(*map(_bounded, vars(sighting).values()))
+    """Return what is kept of what a device says; mostly the same."""
+    said: tuple[Any, ...] = _SAID(sighting)
+    texts = [one for one in said if isinstance(one, str)]
+    if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
+        return sighting
+    kept: list[Any] = [_bounded_text(one) if isinstance(one, str) else one for one in said]
+    return Sighting(*kept)
 
 
 def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
@@ -343,30 +349,29 @@ def _says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     settled = known.confirmed_at is not None and known.failed_at is None
     if _SAID(known) == _SAID(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
         return True
-    return _seen(known, claim, now) == replace(known, last_seen=now)
+    return _seen(known, claim, now) == known._replace(last_seen=now)
 
 
 def _seen(known: Device | None, claim: Sighting, now: float) -> Device:
     """Return what is known of a device after it said `claim`; without an MD5 it says nothing about updates."""
+    said = vars(claim)
     if known is None:
-        return Device(**vars(claim), first_seen=now, last_seen=now)
-    now_known = replace(known, **vars(claim), last_seen=now)
+        return Device(**said, first_seen=now, last_seen=now)
     if not claim.md5:
-        return replace(now_known, md5=known.md5)
+        return known._replace(**{**said, "md5": known.md5}, last_seen=now)
+    news: dict[str, Any] = {}
     if known.expected_md5 and claim.md5 == known.expected_md5:
-        return replace(now_known, deliveries=0, failed_at=None, confirmed_at=known.confirmed_at or now)
-    if claim.md5 != known.md5:
-        return replace(now_known, deliveries=0, confirmed_at=None)
-    return replace(now_known, failed_at=known.failed_at or now) if known.deliveries else now_known
+        news = {"deliveries": 0, "failed_at": None, "confirmed_at": known.confirmed_at or now}
+    elif claim.md5 != known.md5:
+        news = {"deliveries": 0, "confirmed_at": None}
+    elif known.deliveries:
+        news = {"failed_at": known.failed_at or now}
+    return known._replace(**said, **news, last_seen=now)
 
 
 def _offered(known: Device, version: str, expected_md5: str, now: float) -> Device:
     answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
-    return replace(known, **answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
-
-
-def _bounded(said: Any) -> Any:
-    return _bounded_text(said) if isinstance(said, str) else said
+    return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
 
 
 def _bounded_text(text: str) -> str:

@@ -208,9 +208,10 @@ def _object(properties: Mapping[str, Schema], required: tuple[str, ...] | None =
 
 
 def _fields(kind: type) -> dict[str, Schema]:
-    """Return the JSON schema of each field of a dataclass, as `dataclasses.asdict` and `json` write it."""
+    """Return the JSON schema of each field of a dataclass or named tuple, as `json` writes its mapping."""
+    names = (one.name for one in fields(kind)) if is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
     hints = typing.get_type_hints(kind)
-    return {one.name: _of(hints[one.name]) for one in fields(kind)}
+    return {name: _of(hints[name]) for name in names}
 
 
 def _of_every_format() -> tuple[str, ...]:

@@ -239,7 +239,7 @@ class Operators:
             running = known.get(one.md5)
             rows.append(
                 {
-                    **asdict(one),
+                    **one._asdict(),
                     "state": one.state,
                     "running": running.release.version if running else one.version or None,
                 }

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ..devices import Device, Devices, Sighting, is_recent
+from ..devices import Device, Devices, Rows, Sighting, is_recent
 from ..errors import SystemFaultError
 
 __all__ = ["Ledger", "Recorder"]
@@ -112,7 +112,7 @@ class Ledger:
 
 
 class _Note(NamedTuple):
-    """One thing to write down: `write` is a method of `Devices`; a delivery stands in the ledger until it is."""
+    """One thing to write down: `write` is a method of `Rows`; a delivery stands in the ledger until it is."""
 
     slot: int
     write: Callable[..., object]
@@ -166,17 +166,17 @@ class Recorder:
         if known is None:
             (known, news), pending = self._ledger.beside(slot, lambda: self._look(sighting, slot, now))
             if news:
-                self._note(_Note(slot, Devices.see, (sighting, now)))
+                self._note(_Note(slot, Rows.see, (sighting, now)))
         return pending + (known.deliveries if known.offered == version else 0)
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
         """Note that a device is answered with a release; see `Devices.offer`."""
         arguments = product, device, version, expected_md5, now
-        self._note(_Note(_slot(product, device), Devices.offer, arguments))
+        self._note(_Note(_slot(product, device), Rows.offer, arguments))
 
     def deliver(self, product: str, device: str, version: str, now: float) -> None:
         """Note that a release went out in full; from now on it counts, in every worker."""
-        self._note(_Note(_slot(product, device), Devices.deliver, (product, device, version, now), delivers=True))
+        self._note(_Note(_slot(product, device), Rows.deliver, (product, device, version, now), delivers=True))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was noted before is written, for so long at most, and return whether it is."""
@@ -263,9 +263,9 @@ class Recorder:
         return True
 
     def _write(self, notes: list[_Note]) -> None:
-        with contextlib.ExitStack() as writing, self._writer.batch():
+        with contextlib.ExitStack() as writing, self._writer.batch() as rows:
             for note in notes:
-                note.write(self._writer, *note.arguments)
+                note.write(rows, *note.arguments)
             writing.enter_context(self._ledger.writing(self._worker, notes))
         self._written += len(notes)
 
