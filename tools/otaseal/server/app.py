@@ -30,7 +30,7 @@ MAX_PATH = 256
 MAX_REASON = 512
 REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Requests of which it is remembered what they claim, and how long one may be: devices say the same thing all day."""
-MAX_ADDRESSES, MAX_DECISIONS = 4, 256
+MAX_EVENTS, MAX_DECISIONS = 4, 256
 _BUT_WHO = attrgetter(*(one.name for one in fields(UpdateRequest) if one.name != "mac"))
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
@@ -59,8 +59,6 @@ class Answer:
     choice: Choice = NO_CHOICE
     delivers: bool = False
     alarm: bool = False
-    events: dict[str | None, Event] = field(default_factory=dict, repr=False, compare=False)
-    """What the log has of it, by address: the same answer is given again."""
 
     @property
     def counts(self) -> bool:
@@ -80,6 +78,13 @@ class _Said:
     deliveries: int = 0
     answer: Answer | None = None
     ranged: bool = False
+    events: dict[object, Event] = field(default_factory=dict)
+    """What the log was told of these answers."""
+
+    def forget(self) -> None:
+        """Let go of what no longer holds."""
+        self.answer = None
+        self.events.clear()
 
 
 @dataclass(frozen=True)
@@ -110,14 +115,18 @@ class DeviceApp:
         """Return the answer of before where nothing has changed, for that is what nearly every poll gets."""
         choice = self.catalog.choose(said.route.product, said.route.channel, device, said.request.sketch_md5)
         if said.choice is not choice or (said.sighting is not None and said.sighting.device != device):
-            said.choice, said.sighting, said.answer = choice, _sighting(said.request, device, choice), None
+            said.choice, said.sighting = choice, _sighting(said.request, device, choice)
+            said.forget()
         deliveries = self._seen(said.sighting, choice)
-        if said.answer is None or said.deliveries != deliveries:
-            answer = self._decide(said, head, device, choice, deliveries)
-            # Firmware is the catalog's to keep, and each delivery is another one.
-            said.answer, said.deliveries = (None if answer.delivers or answer.body else answer), deliveries
-            return answer
-        return said.answer
+        if said.deliveries != deliveries:
+            said.deliveries = deliveries
+            said.forget()
+        if said.answer is not None:
+            return said.answer
+        answer = self._decide(said, head, device, choice, deliveries)
+        if not answer.body:  # firmware is the catalog's to keep
+            said.answer = answer
+        return answer
 
     def _decide(self, said: _Said, head: Head, device: str | None, choice: Choice, deliveries: int) -> Answer:
         request, decision = said.request, _decision(said.request, choice, deliveries)
@@ -182,14 +191,18 @@ class DeviceApp:
             self.telemetry.count("otaseal_sent_bytes_total", sent)
         if answer.alarm:
             self.telemetry.count("otaseal_alarms_total", kind="device")
-        self.telemetry.write(self._event(asked, answer, sent, arrived))
+        said = _said(asked.head) if asked.head.size <= REMEMBERED_BYTES else None
+        told = answer.status, answer.code, asked.address, answer.device, sent, arrived
+        event = None if said is None else said.events.get(told)
+        if event is None:
+            event = self._event(asked, answer, sent, arrived)
+            if said is not None and said.route.file != ARCHIVE_FILE and len(said.events) < MAX_EVENTS:
+                said.events[told] = event
+        self.telemetry.write(event)
 
     def _event(self, asked: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> Event:
-        """Return what the log says; an answer without a body is told in the same words each time."""
-        if not sent and (told := answer.events.get(asked.address)) is not None:
-            return told
         method = asked.head.method
-        event = self.telemetry.make_event(
+        return self.telemetry.make_event(
             "device",
             alarm=True if answer.alarm else None,
             method=method if method in ("GET", "HEAD") else "other",
@@ -202,9 +215,6 @@ class DeviceApp:
             sent=sent or None,
             cut=True if sent and not arrived else None,
         )
-        if not sent and len(answer.events) < MAX_ADDRESSES:
-            answer.events[asked.address] = event
-        return event
 
 
 def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:

@@ -7,7 +7,6 @@ acknowledged. Whose turn it is in a rollout is decided here, from the pure rules
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -80,6 +79,10 @@ class Catalog:
     _trusted_until: float = 0.0
     _looks: int = 0
     _cached: int = 0
+    _audit: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._audit = str(self.store.directory / AUDIT)
 
     def products(self) -> tuple[str, ...]:
         """Return the products' names, sorted."""
@@ -186,7 +189,7 @@ class Catalog:
 
     def _look(self) -> int:
         """Return a number that stays as it is while there is no sign of a change."""
-        log, now = self._stamp(AUDIT), time.monotonic()
+        log, now = _stamp(self._audit), time.monotonic()
         if log != self._log or now >= self._trusted_until:
             self._log, self._trusted_until = log, now + TRUSTED_SECONDS
             self._looks += 1
@@ -206,10 +209,15 @@ class Catalog:
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
 
     def _stamp(self, name: str) -> Stamp | None:
-        with contextlib.suppress(OSError):
-            status = os.stat(f"{self.store.directory}/{name}")  # noqa: PTH116 - for every request, and Path costs as much again
-            return status.st_mtime_ns, status.st_ino, status.st_size
+        return _stamp(f"{self.store.directory}/{name}")
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - for every request, and Path costs as much again
+    except OSError:
         return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _settled(stamp: Stamp | None) -> bool:

@@ -107,6 +107,7 @@ class DeviceConnection(asyncio.Protocol):
         "_paused",
         "_phase",
         "_records",
+        "_roomy",
         "_sending",
         "_surroundings",
         "_taken",
@@ -124,7 +125,7 @@ class DeviceConnection(asyncio.Protocol):
         self._sending: Sending | None = None
         self._look: asyncio.TimerHandle | None = None
         self._phase = HANDSHAKE
-        self._paused = False
+        self._paused = self._roomy = False
         self._handed = self._taken = self._discarded = 0
         self._deadline = 0.0
         self._most = KERNEL_BUFFER
@@ -293,6 +294,9 @@ class DeviceConnection(asyncio.Protocol):
         assert self._transport is not None
         if self._most == KERNEL_BUFFER and self._surroundings.connections.lend():
             self._most = WHOLE
+            if self._roomy:
+                return
+            self._roomy = True
             with contextlib.suppress(OSError):
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
 
@@ -311,9 +315,9 @@ class DeviceConnection(asyncio.Protocol):
                 return
             room = self._most - self._unacknowledged() if self._handed else self._most
             end = min(sending.position + max(RECORD, room), len(sending.body))
-            pieces = [records.take()]
-            for start in range(sending.position, end, RECORD):
-                records.write(sending.body[start : min(start + RECORD, end)])
+            part, pieces = sending.body[sending.position : end], [records.take()]
+            for start in range(0, len(part), RECORD):
+                records.write(part[start : start + RECORD])
                 pieces.append(records.take())
             sending.position = end
             self._hand_on(pieces)
