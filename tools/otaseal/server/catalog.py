@@ -142,9 +142,11 @@ class Catalog:
         if self._is_meant(state, device) or (sketch_md5 is not None and sketch_md5 in current.release.sketch_md5):
             return current
         if state.previous is None:
-            lead.held = lead.held or replace(current, held=True)
+            lead.held = lead.held or replace(current, held=True, decisions={})
             return lead.held
-        lead.previous = lead.previous or replace(current, release=self.release(current.product or "", state.previous))
+        if lead.previous is None:
+            release = self.release(current.release.product, state.previous)
+            lead.previous = replace(current, release=release, decisions={})
         return lead.previous
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
