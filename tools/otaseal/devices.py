@@ -164,7 +164,8 @@ class Devices:
     def look(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
         """Return what `see` would, without writing anything, and whether there is something to write."""
         claim = _claim(sighting)
-        known = self.get(claim.product, claim.device)
+        with self._lock, self._faults():
+            known = self._row(claim.product, claim.device)
         if known is not None and _says_nothing_new(known, claim, now):
             return known, False
         return _seen(known, claim, now), True

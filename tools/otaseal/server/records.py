@@ -7,7 +7,6 @@ write to the socket pays a call for each.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 
 __all__ = ["RECORD", "Records"]
@@ -58,5 +57,7 @@ class Records:
 
     def close(self) -> None:
         """Say that nothing more comes; the other side's answer to that is not waited for."""
-        with contextlib.suppress(ssl.SSLError):
+        try:  # noqa: SIM105 - costs half of what `suppress` does, on every connection
             self.tls.unwrap()
+        except ssl.SSLError:
+            pass
