@@ -9,10 +9,11 @@ with its quartiles. All log each request, as they do when nobody tells them othe
 the bytes of ESP8266httpUpdate over TLS 1.2 with ECDHE-RSA-2048, X25519 and ChaCha20.
 
 A poll is answered 304 by ours, which looks up what this device runs, and with a file of 17 bytes by the others, who
-know of no devices. Every download is that of another device, as a release goes out, but for the plain ones: there the
-clients do not say who they are, so that ours keeps no books, as nginx never does. Session ids: ours resumes them, the
-others, by default, do not; the resumed poll is compared with what a poll costs them. Needs Linux, cc, OpenSSL's
-headers, nginx, and for Express node and npm; and the packages of the extra `test`.
+know of no devices. Every download is that of another device, as a release goes out: before each batch the channel is
+rolled back, its devices poll, and the release is published again. "Strangers" are devices that nobody has heard of
+before they download, and "plain" clients do not say who they are, so that ours keeps no books, as nginx never does.
+Session ids: ours resumes them, the others, by default, do not; the resumed poll is compared with what a poll costs
+them. Needs Linux, cc, OpenSSL's headers, nginx, and for Express node and npm; and the packages of the extra `test`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,20 +37,22 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 from rivals import Server, express, nginx
 
 from otaseal import keys
-from support.servers import Firmware, World, as_device, publish, start
+from otaseal.server.recorder import GATHER_SECONDS
+from support.servers import Firmware, Running, World, as_device, operator, publish, start
 
 CODE_SIZE = 256 * 1024 - 5100
 FLEET = 1000
 WARM_UP = 40
 MAC = "5C:CF:7F:00:00:00"
+STATUS = 6
+"""Where in the client's command the status is."""
 PLAIN = b"GET %s HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: `mode` of the client's connections, what it wants, in batches of so many requests.
-
-    Without `device` the client says nothing about itself, and nothing is written down about it.
+    """What is measured: `mode` of the client's connections, what it wants, in batches of so many requests; and `who`
+    asks: "fleet", "strangers" or "plain".
     """
 
     name: str
@@ -57,7 +61,7 @@ class Case:
     mode: str = "new"
     record_size: int = 0
     target: float = 0.0
-    device: bool = True
+    who: str = "fleet"
 
 
 CASES = (
@@ -66,9 +70,29 @@ CASES = (
     Case("download", "firmware", 200, target=0.9),
     Case("kept", "firmware", 400, "kept", target=1.1),
     Case("short records", "firmware", 120, record_size=512, target=3.0),
-    Case("download, plain", "firmware", 200, device=False, target=0.9),
-    Case("kept, plain", "firmware", 400, "kept", device=False, target=1.1),
+    Case("download, plain", "firmware", 200, target=0.9, who="plain"),
+    Case("kept, plain", "firmware", 400, "kept", target=1.1, who="plain"),
+    Case("short, plain", "firmware", 120, record_size=512, target=3.0, who="plain"),
+    Case("strangers", "firmware", 200, target=0.9, who="strangers"),
 )
+
+
+@dataclass(frozen=True)
+class Ours(Server):
+    """Our server, with what its operator can do."""
+
+    running: Running
+
+    def introduce(self, command: list[object], request: bytes) -> None:
+        """Let the devices that are about to download poll before there is anything new for them."""
+        channel, client = "/v1/products/blink/channels/stable", operator(self.running)
+        client.post(f"{channel}/rollback", {})
+        polls = [str(one) for one in command]
+        polls[STATUS] = "304"
+        for _ in range(2):  # the second finds in the file what the first one said
+            subprocess.run(polls, input=request, capture_output=True, check=True)
+            time.sleep(2 * GATHER_SECONDS)
+        client.post(f"{channel}/promote", {"version": "1.1"})
 
 
 @dataclass
@@ -84,18 +108,20 @@ class Bench:
 
     def batch(self, server: Server, case: Case, size: int) -> float:
         """Return the server's processor time for one request of a batch, in seconds."""
-        ours = server.name == "otaseal"
+        ours = isinstance(server, Ours)
         if case.wants == "poll":
             path = "/blink/firmware.bin.signed" if ours else "/poll"
             request, status = as_device(path, self.released, MAC), 304 if ours else 200
             first, count, length = 0, FLEET, None if not ours else 0
         else:
             path = "/blink/firmware.bin.signed" if ours else "/firmware.bin.signed"
-            request, status = as_device(path, self.running, MAC) if case.device else PLAIN % path.encode(), 200
+            request, status = as_device(path, self.running, MAC) if case.who != "plain" else PLAIN % path.encode(), 200
             first, count, length = next(self.devices) * 1000 + FLEET, size, size * len(self.released.signed)
         if case.mode == "kept":
             request = request.replace(b"HTTP/1.0", b"HTTP/1.1").replace(b"Connection: close", b"Connection: keep-alive")
         command = [self.client, server.port, size, self.threads, case.mode, case.record_size, status, first, count]
+        if isinstance(server, Ours) and case.wants == "firmware" and case.who == "fleet":
+            server.introduce(command, request)
         before = server.cpu()
         done = subprocess.run([str(one) for one in command], input=request, capture_output=True, check=False)
         spent = server.cpu() - before
@@ -121,13 +147,13 @@ class Bench:
 
 
 @contextlib.contextmanager
-def ours(world: World, folder: Path, releases: tuple[Firmware, Firmware]) -> Iterator[Server]:
+def ours(world: World, folder: Path, releases: tuple[Firmware, Firmware]) -> Iterator[Ours]:
     """Run our server with both releases published."""
     running = start(world, folder / "store")
     try:
         for version, firmware in zip(("1.0", "1.1"), releases, strict=True):
             publish(running, version, firmware.signed)
-        yield Server("otaseal", running.port, running.process.pid)
+        yield Ours("otaseal", running.port, running.process.pid, running)
     finally:
         running.stop()
 

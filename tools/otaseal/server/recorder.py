@@ -198,7 +198,9 @@ class Recorder:
     def _unchanged(self, sighting: Sighting, slot: int, now: float) -> Device | None:
         """Return a device's row, if it says nothing that it did not say before and nobody has changed the row."""
         kept = self._rows.get((sighting.product, sighting.device))
-        if kept is None or kept.sighting is not sighting or kept.changes != self._ledger.changes(slot):
+        if kept is None or kept.changes != self._ledger.changes(slot):
+            return None
+        if kept.sighting is not sighting and kept.sighting != sighting:
             return None
         return kept.row if is_recent(kept.row, now) else None
 
