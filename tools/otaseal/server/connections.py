@@ -18,7 +18,7 @@ __all__ = ["Connection", "Connections", "DeviceListener", "Door"]
 
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
-MAX_LENT = 32
+MAX_LENT = 16
 """Connections that may have a whole firmware in memory at once; with thousands, each has what it can just send."""
 
 

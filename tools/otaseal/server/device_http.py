@@ -60,6 +60,10 @@ class Phase(enum.Enum):
 HANDSHAKE, REQUEST, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
 
 
+Elsewhere = Callable[[bytes, asyncio.Transport], bool]
+"""Takes what a connection says first; True when it is another process's from now on."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What the connections of a listener have in common."""
@@ -68,6 +72,7 @@ class Surroundings:
     context: ssl.SSLContext
     inspect: Inspect
     connections: Connections
+    leads_elsewhere: Elsewhere | None = None
 
 
 @dataclass
@@ -85,11 +90,18 @@ class Sending:
 
 
 def make_device_protocol(
-    app: DeviceApp, context: ssl.SSLContext, inspect: Inspect, connections: Connections
-) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of one accepted, plain TCP connection; `inspect` is called once for each."""
-    surroundings = Surroundings(app, context, inspect, connections)
-    return lambda: DeviceConnection(surroundings)
+    app: DeviceApp,
+    context: ssl.SSLContext,
+    inspect: Inspect,
+    connections: Connections,
+    leads_elsewhere: Elsewhere | None = None,
+) -> Callable[..., asyncio.Protocol]:
+    """Return what makes the protocol of one accepted, plain TCP connection; `inspect` is called once for each.
+
+    With what a connection has said before it came here the protocol begins with that; others ask `leads_elsewhere`.
+    """
+    surroundings = Surroundings(app, context, inspect, connections, leads_elsewhere)
+    return lambda hello=b"": DeviceConnection(surroundings, hello)
 
 
 class DeviceConnection(asyncio.Protocol):
@@ -101,13 +113,13 @@ class DeviceConnection(asyncio.Protocol):
         "_deadline",
         "_discarded",
         "_handed",
+        "_hello",
         "_look",
         "_most",
         "_parser",
         "_paused",
         "_phase",
         "_records",
-        "_roomy",
         "_sending",
         "_surroundings",
         "_taken",
@@ -115,8 +127,9 @@ class DeviceConnection(asyncio.Protocol):
         "_waiting",
     )
 
-    def __init__(self, surroundings: Surroundings) -> None:
+    def __init__(self, surroundings: Surroundings, hello: bytes = b"") -> None:
         self._surroundings = surroundings
+        self._hello = hello
         self._transport: asyncio.Transport | None = None
         self._records: Records | None = None
         self._parser: RequestParser | None = None
@@ -125,7 +138,7 @@ class DeviceConnection(asyncio.Protocol):
         self._sending: Sending | None = None
         self._look: asyncio.TimerHandle | None = None
         self._phase = HANDSHAKE
-        self._paused = self._roomy = False
+        self._paused = False
         self._handed = self._taken = self._discarded = 0
         self._deadline = 0.0
         self._most = KERNEL_BUFFER
@@ -138,14 +151,17 @@ class DeviceConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(high=0)
-        self._records = Records(self._surroundings.context)
         self._wait(HANDSHAKE_SECONDS)
+        if self._hello:
+            self.data_received(self._hello)
+            self._hello = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything, and write down what became of the answer."""
         self._surroundings.connections.forget(self)
         self._transport = self._records = None
         self._end_answer(arrived=False)
+        self._give_back()
         if self._parser is not None:
             self._parser.close()
             self._parser = None
@@ -154,7 +170,9 @@ class DeviceConnection(asyncio.Protocol):
         """Decrypt and go on; bound what is sent ahead and what is not wanted."""
         records = self._records
         if records is None:
-            return
+            records = self._begin_handshake(data)
+            if records is None:
+                return
         if self._phase is CLOSING:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
@@ -164,6 +182,17 @@ class DeviceConnection(asyncio.Protocol):
         self._go_on()
         if self._phase is ANSWER and records.held > MAX_AHEAD:
             self.abort()
+
+    def _begin_handshake(self, data: bytes) -> Records | None:
+        """Return the server's end of TLS, None where the connection is not, or no longer, to be served here."""
+        transport, leads_elsewhere = self._transport, self._surroundings.leads_elsewhere
+        if transport is None or transport.is_closing():
+            return None
+        if leads_elsewhere is not None and not self._hello and leads_elsewhere(data, transport):
+            transport.abort()  # closes what is this process's of it
+            return None
+        self._records = Records(self._surroundings.context)
+        return self._records
 
     def eof_received(self) -> None:
         """Note that the client has left, with its delivery or without; the transport closes itself."""
@@ -290,13 +319,14 @@ class DeviceConnection(asyncio.Protocol):
         self._send()
 
     def _make_room(self) -> None:
-        """Let the kernel have all of the answer at once, unless there are many that want that."""
+        """Let the kernel have all of the answer at once, unless there are many that want that.
+
+        Who has that room keeps it until the connection ends, which is not before the client has it all: otherwise the
+        kernel would hold a firmware for each of thousands of slow readers.
+        """
         assert self._transport is not None
         if self._most == KERNEL_BUFFER and self._surroundings.connections.lend():
             self._most = WHOLE
-            if self._roomy:
-                return
-            self._roomy = True
             with contextlib.suppress(OSError):
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
 
@@ -321,7 +351,7 @@ class DeviceConnection(asyncio.Protocol):
                 pieces.append(records.take())
             sending.position = end
             self._hand_on(pieces)
-        if not sending.answer.counts:
+        if not sending.answer.counts and self._most == KERNEL_BUFFER:
             self._end_answer(arrived=True)
             return
         self._flush()
@@ -356,7 +386,6 @@ class DeviceConnection(asyncio.Protocol):
             self._look.cancel()
             self._look = None
         if sending is not None:
-            self._give_back()
             self._account(sending.asked, sending.answer, len(sending.body), keeps=sending.keeps, arrived=arrived)
 
     def _account(self, asked: DeviceRequest, answer: Answer, size: int, *, keeps: bool, arrived: bool) -> None:

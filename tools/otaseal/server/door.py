@@ -1,9 +1,8 @@
 """The door of a worker: it takes connections from the socket that all workers share, and leads each to whom it is for.
 
-A connection that asks for a session of another worker is handed to that worker (SCM_RIGHTS), so that it is resumed
-wherever the device comes from and whatever else comes from there. The first bytes are looked at without taking them.
-Looking never waits: a connection that has said nothing yet is looked at again when it speaks, and after LOOK_SECONDS,
-as with anything odd and any trouble, it is simply served here.
+A connection that asks for a session of another worker is handed to that worker (SCM_RIGHTS), together with what it has
+said so far, so that it is resumed wherever the device comes from and whatever else comes from there. What decides is
+the first that is received of it: anything odd, a hello in pieces, and any trouble mean that it is served here.
 """
 
 from __future__ import annotations
@@ -14,19 +13,17 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .sessions import HELLO_BYTES, SessionTable, offered_session
+from .sessions import SessionTable, offered_session
 
 __all__ = ["Door", "Mailboxes"]
 
-LOOK_SECONDS = 5.0
-DEFER_SECONDS = 1
-REOPEN_SECONDS = 1.0
-"""How long nothing is accepted after the process ran out of descriptors or memory."""
+MAX_HELLO = 16 * 1024
+"""Bytes that are handed over with a connection; a device's hello has some hundred."""
 MAX_LEFT = 1000
-"""Connections that are still taken from the mailbox at the end: more than it holds."""
-_BODY = b"c"
+"""Connections that are taken from the mailbox at the end: more than it holds."""
 
-Factory = Callable[[], asyncio.BaseProtocol]
+Factory = Callable[..., asyncio.BaseProtocol]
+"""Makes the protocol of a connection; of one that was handed over with what it has said."""
 
 
 class Mailboxes:
@@ -46,19 +43,18 @@ class Mailboxes:
         """Return the end that `worker` reads from."""
         return self._pairs[worker][0]
 
-    def put(self, worker: int, connection: socket.socket) -> bool:
-        """Hand a connection to a worker and close it here; False, and it stays open, when that is not possible now."""
+    def put(self, worker: int, descriptor: int, hello: bytes) -> bool:
+        """Hand a connection to a worker, with what it has said; False when that is not possible now."""
         try:
-            socket.send_fds(self._pairs[worker][1], [_BODY], [connection.fileno()])
+            socket.send_fds(self._pairs[worker][1], [hello], [descriptor])
         except (OSError, IndexError):
             return False
-        connection.close()
         return True
 
-    def take(self, worker: int) -> socket.socket | None:
-        """Return a connection that was handed to `worker`, None when there is none."""
+    def take(self, worker: int) -> tuple[socket.socket, bytes] | None:
+        """Return a connection that was handed to `worker` and what it has said, None when there is none."""
         try:
-            _, descriptors, _, _ = socket.recv_fds(self.outlet(worker), len(_BODY), 1)
+            hello, descriptors, _, _ = socket.recv_fds(self.outlet(worker), MAX_HELLO, 1)
         except (BlockingIOError, InterruptedError):
             return None
         if not descriptors:  # the process has no descriptor left, and the kernel dropped what it could not give
@@ -66,113 +62,66 @@ class Mailboxes:
         # Asking the kernel what this is would be three more calls; only the door's own sockets are ever handed over.
         connection = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptors[0])
         connection.setblocking(False)
-        return connection
+        return connection, hello
 
 
 @dataclass
 class Door:
-    """Worker `me`'s way in: connections from `listening`, served by protocols that `factory` makes.
+    """Worker `me`'s way in: connections from `listening`, and those that other workers hand over.
 
     `handed` is called for each connection that went to another worker.
     """
 
     listening: socket.socket
-    factory: Factory
     me: int
     sessions: SessionTable
     mailboxes: Mailboxes
     handed: Callable[[], None]
-    _looking: dict[socket.socket, asyncio.TimerHandle] = field(default_factory=dict, repr=False)
     _serving: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
-    _open: bool = False
 
-    async def open(self) -> Door:
-        """Begin to take connections."""
-        self._loop = asyncio.get_running_loop()
-        self.listening.setblocking(False)
-        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux lets in who has spoken, and after that time everybody
-            self.listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
-        self._open = True
-        self._loop.add_reader(self.listening, self._accept)
+    async def open(self, factory: Factory, backlog: int) -> Door:
+        """Begin to take connections, each with a protocol that `factory` makes."""
+        self._loop, self._factory = asyncio.get_running_loop(), factory
+        self._server = await self._loop.create_server(factory, sock=self.listening, backlog=backlog)
         self._loop.add_reader(self.mailboxes.outlet(self.me), self._receive)
         return self
 
     def close(self) -> None:
-        """Take no more; who has not said anything yet is sent away."""
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self.listening)
-            self._loop.remove_reader(self.mailboxes.outlet(self.me))
-            self.listening.close()
-            for _ in range(MAX_LEFT):
-                if not self._receive():
-                    break
-        for connection in list(self._looking):
-            self._looked(connection)
-            connection.close()
+        """Take no more; what is on its way from other workers is sent away."""
+        self._server.close()
+        self._loop.remove_reader(self.mailboxes.outlet(self.me))
+        for _ in range(MAX_LEFT):
+            if (taken := self._take()) is None:
+                break
+            taken[0].close()
 
-    def _accept(self) -> None:
-        # One at a time: while this process is busy, the other ones take theirs from the same queue.
-        try:
-            connection, _ = self.listening.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
-        except OSError:
-            self._loop.remove_reader(self.listening)
-            self._loop.call_later(REOPEN_SECONDS, self._reopen)
-            return
-        connection.setblocking(False)
-        self._look(connection)
-
-    def _reopen(self) -> None:
-        if self._open:
-            self._loop.add_reader(self.listening, self._accept)
-
-    def _look(self, connection: socket.socket) -> None:
-        try:
-            hello = connection.recv(HELLO_BYTES, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            if connection not in self._looking:
-                self._looking[connection] = self._loop.call_later(LOOK_SECONDS, self._decide, connection, b"")
-                self._loop.add_reader(connection, self._look, connection)
-        except OSError:
-            self._looked(connection)
-            connection.close()
-        else:
-            self._decide(connection, hello)
-
-    def _decide(self, connection: socket.socket, hello: bytes) -> None:
-        self._looked(connection)
+    def leads_elsewhere(self, hello: bytes, transport: asyncio.BaseTransport) -> bool:
+        """Return whether a connection that begins with `hello` is now another worker's; it is to be let go of then."""
         owner = self.sessions.owner(offered_session(hello))
-        if owner is not None and owner != self.me and self.mailboxes.put(owner, connection):
-            self.handed()
-        else:
-            self._serve(connection)
-
-    def _looked(self, connection: socket.socket) -> None:
-        timer = self._looking.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
-            self._loop.remove_reader(connection)
-
-    def _receive(self) -> bool:
-        """Serve one connection that was handed over, and return whether there was one; the loop calls as often."""
-        try:
-            connection = self.mailboxes.take(self.me)
-        except OSError:
+        if owner is None or owner == self.me or len(hello) > MAX_HELLO:
             return False
-        if connection is not None:
-            self._serve(connection)
-        return connection is not None
+        if not self.mailboxes.put(owner, transport.get_extra_info("socket").fileno(), hello):
+            return False
+        self.handed()
+        return True
 
-    def _serve(self, connection: socket.socket) -> None:
-        task = self._loop.create_task(self._connect(connection))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-
-    async def _connect(self, connection: socket.socket) -> None:
+    def _take(self) -> tuple[socket.socket, bytes] | None:
         try:
-            await self._loop.connect_accepted_socket(self.factory, connection)
+            return self.mailboxes.take(self.me)
+        except OSError:
+            return None
+
+    def _receive(self) -> None:
+        """Serve one connection that was handed over; the loop calls as often."""
+        taken = self._take()
+        if taken is not None:
+            task = self._loop.create_task(self._connect(*taken))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _connect(self, connection: socket.socket, hello: bytes) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: self._factory(hello), connection)
         except OSError:  # gone already
             with contextlib.suppress(OSError):
                 connection.close()

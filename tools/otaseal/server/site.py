@@ -26,7 +26,7 @@ from .device_http import make_device_protocol
 from .door import Door, Mailboxes
 from .fleet import Seen
 from .housekeeping import House
-from .listener import Inspect, make_listener
+from .listener import BACKLOG, Inspect, make_listener
 from .operator import Facts, Operators
 from .recorder import Ledger, Recorder
 from .sessions import SessionTable
@@ -125,13 +125,12 @@ class Site:
         plan, telemetry = self.plan, house.telemetry
         lists = None if plan.device_ca is None else _revocations(plan, plan.device_ca, "device")
         app, inspect = DeviceApp(house.catalog, house.recorder, telemetry), _inspector(lists, telemetry)
-        connections = Connections()
+        connections, context = Connections(), self.contexts[0]
         if seat is None:
-            return DeviceListener(
-                self.first, make_device_protocol(app, self.contexts[0], inspect, connections), connections
-            )
-        protocol = make_device_protocol(app, self.contexts[0], seat.noting(inspect), connections)
-        return _Seated(seat, telemetry, self.first, protocol, connections)
+            return DeviceListener(self.first, make_device_protocol(app, context, inspect, connections), connections)
+        door = seat.door(self.first, lambda: telemetry.count("otaseal_handed_over_total"))
+        protocol = make_device_protocol(app, context, seat.noting(inspect), connections, door.leads_elsewhere)
+        return _Seated(door, protocol, connections)
 
     def operators_listener(self, house: House, devices: Devices) -> Server:
         """Return the listener for operators, who read the devices on a connection of their own."""
@@ -161,27 +160,20 @@ class _Seat:
 
         return note
 
+    def door(self, listening: socket.socket, handed: Callable[[], None]) -> Door:
+        """Return the worker's way in."""
+        return Door(listening, self.number, self.shared.sessions, self.shared.mailboxes, handed)
+
 
 class _Seated(DeviceListener):
     """The devices' listener of a worker: connections come through the door that all of them share."""
 
-    def __init__(
-        self,
-        seat: _Seat,
-        telemetry: Telemetry,
-        listening: socket.socket,
-        protocol: Callable[[], asyncio.Protocol],
-        connections: Connections,
-    ) -> None:
-        super().__init__(listening, protocol, connections)
-        self._seat, self._telemetry = seat, telemetry
+    def __init__(self, way_in: Door, protocol: Callable[..., asyncio.Protocol], connections: Connections) -> None:
+        super().__init__(way_in.listening, protocol, connections)
+        self._way_in = way_in
 
     async def open(self) -> Door:
-        shared, number = self._seat.shared, self._seat.number
-        return await Door(self.listening, self.protocol, number, shared.sessions, shared.mailboxes, self._handed).open()
-
-    def _handed(self) -> None:
-        self._telemetry.count("otaseal_handed_over_total")
+        return await self._way_in.open(self.protocol, BACKLOG)
 
 
 def _alarm(telemetry: Telemetry) -> Callable[[str], None]:
