@@ -45,7 +45,7 @@ WHOLE = 4 * KERNEL_BUFFER
 """Bytes that go to the kernel at once where there are few deliveries: a firmware, or most of it, in one call."""
 NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
 """Of a request that cannot be read."""
-FIRST_LOOK, LAST_LOOK, PATIENCE = 0.002, 0.2, 60.0  # seconds, for the acknowledgement of a delivery
+FIRST_LOOK, LAST_LOOK, PATIENCE = 0.02, 0.2, 60.0  # seconds, for the acknowledgement of a delivery
 
 
 class Phase(enum.Enum):
@@ -85,6 +85,8 @@ class Sending:
     keeps: bool
     position: int = 0
     looks: float = FIRST_LOOK
+    ended: bool = False
+    """Whether the client was told that nothing comes after it."""
     waits_until: float = 0.0
     """When to give up on the acknowledgement; 0 until all was handed on."""
 
@@ -308,7 +310,8 @@ class DeviceConnection(asyncio.Protocol):
         room = max(RECORD - len(head), 0)
         records.write(head + body[:room])
         if len(body) <= room and not answer.counts:
-            self._account(asked, answer, len(body), keeps=keeps, arrived=True)
+            self._surroundings.app.account(asked, answer, len(body), True)
+            self._go_on_or_close(keeps=keeps)
             return
         self._sending = Sending(asked, answer, memoryview(body), keeps, min(len(body), room))
         self._phase = ANSWER
@@ -350,6 +353,10 @@ class DeviceConnection(asyncio.Protocol):
                 records.write(part[start : start + RECORD])
                 pieces.append(records.take())
             sending.position = end
+            if end == len(sending.body) and not sending.keeps:
+                sending.ended = True
+                records.close()
+                pieces.append(records.take())
             self._hand_on(pieces)
         if not sending.answer.counts and self._most == KERNEL_BUFFER:
             self._end_answer(arrived=True)
@@ -386,24 +393,25 @@ class DeviceConnection(asyncio.Protocol):
             self._look.cancel()
             self._look = None
         if sending is not None:
-            self._account(sending.asked, sending.answer, len(sending.body), keeps=sending.keeps, arrived=arrived)
+            self._surroundings.app.account(sending.asked, sending.answer, len(sending.body), arrived)
+            self._go_on_or_close(keeps=sending.keeps, ended=sending.ended)
 
-    def _account(self, asked: DeviceRequest, answer: Answer, size: int, *, keeps: bool, arrived: bool) -> None:
-        """Have it written down what became of an answer, and wait for the next request, or for none."""
-        self._surroundings.app.account(asked, answer, size, arrived)
+    def _go_on_or_close(self, *, keeps: bool, ended: bool = False) -> None:
+        """Wait for the next request, or for none."""
         if self._records is None:
             return
         if keeps:
             self._phase = REQUEST
             self._wait(IDLE_SECONDS)
         else:
-            self._close()
+            self._close(ended=ended)
 
-    def _close(self) -> None:
-        """Say over TLS that nothing more comes; `_leave` ends the connection itself."""
+    def _close(self, *, ended: bool = False) -> None:
+        """Say over TLS that nothing more comes, unless that was said; `_leave` ends the connection itself."""
         assert self._records is not None
         self._phase = CLOSING
-        self._records.close()
+        if not ended:
+            self._records.close()
         self._waiting.clear()
 
     def _leave(self) -> None:
