@@ -157,6 +157,32 @@ def test_sessions_are_resumed_whichever_worker_takes_the_connection(pair: Runnin
     until(lambda: counted(pair, "otaseal_device_requests_total") == asked, "requests are not summed")
 
 
+def test_a_hello_in_pieces_is_served_wherever_it_comes(pair: Running) -> None:
+    context = as_chip(pair.world)
+    for session in sessions(pair, context):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(incoming, outgoing, server_hostname="localhost", session=session)
+        with socket.create_connection(("127.0.0.1", pair.port), SECONDS) as raw:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with pytest.raises(ssl.SSLWantReadError):
+                client.do_handshake()
+            said = outgoing.read()
+            raw.sendall(said[:20])
+            poll(pair, context, get("/nothing"))
+            raw.sendall(said[20:])
+            while True:
+                incoming.write(raw.recv(65536))
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    raw.sendall(outgoing.read())
+            client.write(get("/nothing"))
+            raw.sendall(outgoing.read())
+            incoming.write(raw.recv(65536))
+            assert b" 404 " in client.read(65536)
+
+
 def delivered(server: Running, number: int) -> int | None:
     """Return how many deliveries to a device of the test below are written."""
     listed = operator(server).get("/v1/products/blink/devices")["devices"]
