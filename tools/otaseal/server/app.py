@@ -73,6 +73,7 @@ class _Said:
     request: UpdateRequest
     route: Route
     refusal: Answer | None = None
+    device: str | None = None
     sighting: Sighting | None = None
     choice: Choice | None = None
     deliveries: int = 0
@@ -114,8 +115,8 @@ class DeviceApp:
     def _answer(self, said: _Said, head: Head, device: str | None) -> Answer:
         """Return the answer of before where nothing has changed, for that is what nearly every poll gets."""
         choice = self.catalog.choose(said.route.product, said.route.channel, device, said.request.sketch_md5)
-        if said.choice is not choice or (said.sighting is not None and said.sighting.device != device):
-            said.choice, said.sighting = choice, _sighting(said.request, device, choice)
+        if said.choice is not choice or said.device != device:
+            said.choice, said.device, said.sighting = choice, device, _sighting(said.request, device, choice)
             said.forget()
         deliveries = self._seen(said.sighting, choice)
         if said.deliveries != deliveries:
@@ -192,7 +193,7 @@ class DeviceApp:
         if answer.alarm:
             self.telemetry.count("otaseal_alarms_total", kind="device")
         said = _said(asked.head) if asked.head.size <= REMEMBERED_BYTES else None
-        told = answer.status, answer.code, asked.address, answer.device, sent, arrived
+        told = answer.status, answer.code, answer.reason, asked.address, answer.device, sent, arrived
         event = None if said is None else said.events.get(told)
         if event is None:
             event = self._event(asked, answer, sent, arrived)
