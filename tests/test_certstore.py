@@ -113,8 +113,9 @@ def test_a_certificate_that_no_device_can_use_is_refused_by_rule(make: Make, rul
     report = judge(der)
     assert said(report.findings) == [(rule, code, "error")]
     assert report.findings[0].hint
-    with pytest.raises(InputError, match=rf"'0.pem' cannot be packed: .* \({rule}\)$") as caught:
+    with pytest.raises(InputError) as caught:
         pack(der)
+    assert caught.value.message == f"'0.pem' cannot be packed: {report.findings[0].message}"
     assert caught.value.hint == report.findings[0].hint
 
 
@@ -178,7 +179,7 @@ def test_what_has_expired_is_dropped_kept_or_refused() -> None:
     kept = pack(old, cas.root(), expired="keep")
     assert len(kept.anchors) == 2
     assert said(kept.findings) == [("F20", "expired", "warning")]
-    with pytest.raises(InputError, match=r"expired on 2030-05-31.*\(F20\)"):
+    with pytest.raises(InputError, match=r"expired on 2030-05-31"):
         pack(old, cas.root(), expired="refuse")
     with pytest.raises(InputError, match=r"no certificate is left to pack: .*expired on 2030-05-31"):
         pack(old)

@@ -82,7 +82,7 @@ def test_refusals_leave_neither_archive_nor_image(project: MakeProject) -> None:
     fails_with("holds a private key")
     key.unlink()
     made.write("certs/leaf.pem", good.issue_server(names=["update.local"], now=NOW).certificate_pem)
-    fails_with("(F18c)")
+    fails_with("it is not a CA")
     (made.path / "certs" / "leaf.pem").unlink()
     assert not (made.path / "data" / "certs.ar").exists()
     made.run("-t", "buildfs")
@@ -100,7 +100,7 @@ def test_expired_and_soon_expiring(project: MakeProject) -> None:
     assert sorted(certs_in(made.build("littlefs.bin").read_bytes())) == sorted(
         [good.certificate_der, ending.certificate_der]
     )
-    assert any("certs/expired.pem" in line and "(F20)" in line for line in run.stderr.splitlines())
+    assert any("certs/expired.pem" in line and "expired on" in line for line in run.stderr.splitlines())
     assert any("certs/ending.pem" in line for line in run.stderr.splitlines())
     made.configure([*opt_in("pack_certs"), LITTLEFS, "custom_otaseal_expired_certs = refuse"])
     assert "certs/expired.pem" in made.run("-t", "buildfs", check=False).stderr

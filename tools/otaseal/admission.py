@@ -126,7 +126,7 @@ def _check_file(data: bytes, policy: Policy) -> None:
     except InputError as error:
         raise _no_trailer(data) from error
     if image.is_signed(payload):
-        raise InputError("the file is signed twice", "sign the original firmware.bin, not the '.signed' file (F8c)")
+        raise InputError("the file is signed twice", "sign the original firmware.bin, not the '.signed' file")
 
 
 def _check_manifest(found: Manifest | None, new: Release) -> None:
@@ -189,7 +189,7 @@ def _check_layout(new: Release, current: Release, policy: Policy) -> None:
         if ours != theirs:
             raise InputError(
                 f"the image is for {what} '{ours}', release {current.version} is for '{theirs}'",
-                "devices with that release would refuse it or not start (F7, F10): build for their board, or make "
+                "devices with that release would refuse it or not start: build for their board, or make "
                 "this another product",
             )
 
@@ -231,7 +231,7 @@ def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
         raise VerificationError(
             f"{smallest} bytes do not fit beside a running sketch of {running} below the filesystem at "
             f"{policy.fs_start}",
-            "make the firmware smaller, deploy a gzip, or choose a layout with a smaller filesystem (F10)",
+            "make the firmware smaller, deploy a gzip, or choose a layout with a smaller filesystem",
         )
 
 

@@ -63,7 +63,7 @@ class Finding:
     hint: str
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.message} ({self.rule})"
+        return f"{self.name}: {self.message}"
 
 
 @dataclass(frozen=True)

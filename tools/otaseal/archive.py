@@ -131,9 +131,7 @@ def _parse_header(header: bytes, at: int) -> tuple[str, int]:
     size = _DECIMAL.fullmatch(header[_SIZE_AT:58])
     if size is None:
         shown = printable(header[_SIZE_AT:58].decode("latin-1").rstrip())
-        raise InputError(
-            f"member '{name}' has the size '{shown}'", "a device stops reading there (F18b); pack it again"
-        )
+        raise InputError(f"member '{name}' has the size '{shown}'", "a device stops reading there; pack it again")
     _refuse_size(name, int(size[1]))
     return name, int(size[1])
 
@@ -158,7 +156,7 @@ def _refuse_size(name: str, size: int) -> None:
     if not 0 < size <= MEMBER_LIMIT:
         raise InputError(
             f"member '{name}' has {size} bytes, which is not 1 to {MEMBER_LIMIT}",
-            "a device ends its scan at such a member (F18b, F19): leave it out",
+            "a device ends its scan at such a member: leave it out",
         )
 
 

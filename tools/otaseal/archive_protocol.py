@@ -18,7 +18,7 @@ def decide(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -
     if record is None:
         return text_answer(404, "missing", f"there is no such {missing}")
     if request.family in ("pico", "esp32"):
-        reason = f"the certificates are for the ESP8266, the device is of the {request.family} family (F13)"
+        reason = f"the certificates are for the ESP8266, the device is of the {request.family} family"
         return text_answer(403, "platform", reason)
     if request.certs == record.archive:
         return text_answer(304, "current", "the device has these certificates")

@@ -83,7 +83,7 @@ def pack(sources: Iterable[Source], now: datetime, policy: Policy | None = None)
     if report.errors:
         first, more = report.errors[0], len(report.errors) - 1
         also = f"; {more} more certificates are refused" if more else ""
-        raise InputError(f"'{first.name}' cannot be packed: {first.message} ({first.rule}){also}", first.hint)
+        raise InputError(f"'{first.name}' cannot be packed: {first.message}{also}", first.hint)
     members = [archive.Member(anchor.member_name, anchor.der) for anchor in report.anchors]
     return Packed(archive.serialise(members), report.anchors, report.findings)
 

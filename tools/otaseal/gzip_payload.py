@@ -154,7 +154,7 @@ def check_single_member(data: bytes) -> bytes:
     content, rest = _inflate(member.deflate)
     if rest:
         what = "a second member" if MAGIC in rest else f"{len(rest)} bytes behind its member"
-        raise InputError(f"gzip has {what}", "compress the image into one member, and pad with pad4 only (F8b)")
+        raise InputError(f"gzip has {what}", "compress the image into one member, and pad with pad4 only")
     if zlib.crc32(content) != member.crc32:
         raise InputError(
             f"gzip CRC is 0x{member.crc32:08x}, not that of its content", "the file is damaged: rebuild it"
@@ -162,7 +162,7 @@ def check_single_member(data: bytes) -> bytes:
     if len(content) != member.isize:
         raise InputError(
             f"gzip names a size of {member.isize} bytes, its content has {len(content)}",
-            "the file is damaged: rebuild it (F8b)",
+            "the file is damaged: rebuild it",
         )
     return content
 

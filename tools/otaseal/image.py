@@ -121,10 +121,10 @@ def check_payload(payload: bytes) -> None:
     if payload[0] not in FIRST_BYTES:
         raise InputError(
             f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f",
-            "devices take firmware only, raw or gzip (F9)",
+            "devices take firmware only, raw or gzip",
         )
     if is_signed(payload):
-        raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file (F8c)")
+        raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file")
     if gzip_payload.is_gzip(payload):
         esp8266.parse(gzip_payload.check_single_member(payload))
     else:
@@ -132,7 +132,7 @@ def check_payload(payload: bytes) -> None:
     if len(payload) % ALIGNMENT:
         raise InputError(
             f"payload of {len(payload)} bytes is no multiple of {ALIGNMENT}",
-            "pad a gzip inside its header first: core 3.1.2 refuses it otherwise (F8)",
+            "pad a gzip inside its header first: core 3.1.2 refuses it otherwise",
         )
 
 
@@ -217,5 +217,5 @@ def check_key(public_key: RSAPublicKey) -> None:
     if not MIN_KEY_BITS <= public_key.key_size <= MAX_KEY_BITS:
         raise KeyRefusedError(
             f"RSA key of {public_key.key_size} bits is not within {MIN_KEY_BITS} to {MAX_KEY_BITS}",
-            "make a new one of 2048 bits: devices cannot use larger ones, and smaller ones can be broken (F2)",
+            "make a new one of 2048 bits: devices cannot use larger ones, and smaller ones can be broken",
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Inspection", "inspect"]
 
 NEWEST_CORE = "3.1.2"
+MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
 LITTLEFS_MAGIC = (8, b"littlefs")  # offset in the first block, after revision and tag
 
 
@@ -88,7 +89,7 @@ class Inspection:
         lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]
         refusing = [mode.name for mode, accepted in self.flash_modes.items() if not accepted]
         if refusing and len(refusing) < len(self.flash_modes):
-            lines.append(f"{'flash modes':<14}chips that run in {', '.join(refusing)} refuse it (F7)")
+            lines.append(f"{'flash modes':<14}chips that run in {', '.join(refusing)} refuse it: {MODE_REWRITE}")
         return lines
 
     def _key_line(self) -> str:
@@ -252,4 +253,4 @@ def _outcome_line(outcome: Outcome) -> str:
         verdict = "accepted"
     else:
         verdict = "accepted, and BRICKED" if outcome.bricks else "accepted, without effect"
-    return f"{verdict}: {outcome.reason} ({outcome.fact})"
+    return f"{verdict}: {outcome.reason}"

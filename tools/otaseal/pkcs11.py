@@ -216,7 +216,7 @@ def _public_key(key: Any, name: str, pkcs11: Any) -> RSAPublicKey:
 
     if key.key_type != pkcs11.KeyType.RSA:
         kind = getattr(key.key_type, "name", key.key_type)
-        raise KeyRefusedError(f"{name} is of type {kind}, and devices verify RSA only (F2)", "make an RSA-2048 key")
+        raise KeyRefusedError(f"{name} is of type {kind}, and devices verify RSA only", "make an RSA-2048 key")
     if not hasattr(key, "sign"):  # python-pkcs11's way to say that CKA_SIGN is false
         raise KeyRefusedError(f"{name} is not allowed to sign", "make a key with the usage 'sign'")
     modulus, exponent = (key[x] for x in (pkcs11.Attribute.MODULUS, pkcs11.Attribute.PUBLIC_EXPONENT))

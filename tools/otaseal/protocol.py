@@ -196,13 +196,13 @@ _TABLE = (
         lambda c: c.request.mode == "filesystem",
         403,
         "filesystem",
-        lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified (F14)",
+        lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
     ),
     _Row(
         lambda c: c.request.family in ("pico", "esp32"),
         403,
         "platform",
-        lambda c: f"the release is for the ESP8266, the device is of the {c.request.family} family (F13)",
+        lambda c: f"the release is for the ESP8266, the device is of the {c.request.family} family",
     ),
     _Row(
         lambda c: c.request.mode == "version" and not (c.state.held and c.own_version is None),
@@ -224,7 +224,7 @@ _TABLE = (
         lambda c: c.chip_too_small,
         403,
         "chip_size",
-        lambda c: f"the image is for {c.wanted.flash_size} bytes of flash, the chip has {c.request.chip_size} (F10)",
+        lambda c: f"the image is for {c.wanted.flash_size} bytes of flash, the chip has {c.request.chip_size}",
     ),
     _Row(
         lambda c: c.objection == "flash_mode",
@@ -232,20 +232,20 @@ _TABLE = (
         "flash_mode",
         lambda c: (
             f"the image is for flash mode {_mode(c.wanted.flash_mode)}, the chip runs in "
-            f"{_mode(c.running.flash_mode if c.running else None)} (F7)"
+            f"{_mode(c.running.flash_mode if c.running else None)}"
         ),
     ),
     _Row(
         lambda c: c.objection == "gzip_core",
         403,
         "gzip_core",
-        lambda c: "the release is gzip only, and the device's core is not known to start from one (F8b)",
+        lambda c: "the release is gzip only, and the device's core is not known to start from one",
     ),
     _Row(
         lambda c: c.objection == "space",
         403,
         "space",
-        lambda c: f"{min(f.size for f in c.wanted.forms)} bytes do not fit {c.request.free_space} of free space (F10)",
+        lambda c: f"{min(f.size for f in c.wanted.forms)} bytes do not fit {c.request.free_space} of free space",
     ),
 )
 

@@ -146,11 +146,11 @@ def _check_archive(archive: bytes, now: datetime) -> list[bytes]:
     report = certstore.check(archive, now)
     if report.errors:
         first = report.errors[0]
-        raise InputError(f"'{first.name}' in the archive: {first.message} ({first.rule})", first.hint)
+        raise InputError(f"'{first.name}' in the archive: {first.message}", first.hint)
     large = next((anchor for anchor in report.anchors if len(anchor.der) > MAX_CERTIFICATE), None)
     if large is not None:
         raise InputError(
-            f"'{large.name}' has {len(large.der)} bytes, devices take {MAX_CERTIFICATE} at most over the air (F19)",
+            f"'{large.name}' has {len(large.der)} bytes, devices take {MAX_CERTIFICATE} at most over the air",
             "a root that large is unusual: ship it with uploadfs, or leave it out",
         )
     if not report.anchors:

@@ -81,7 +81,7 @@ def compress(firmware: bytes, method: str) -> bytes:
     if parsed.core_release is None:
         raise InputError(
             "the firmware does not say which core it was built with, and old ones cannot start from a signed gzip",
-            "publish it uncompressed, or update the core to 3.0.2 or newer (F8b)",
+            "publish it uncompressed, or update the core to 3.0.2 or newer",
         )
     return gzip_payload.compress(firmware, method)
 
@@ -177,7 +177,8 @@ def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublic
     outcome = stock_core.judge(signed, device)
     if not (outcome.accepted and outcome.boots):
         raise VerificationError(
-            f"a device with core {core} would not run this update: {outcome.reason}", f"see device fact {outcome.fact}"
+            f"a device with core {core} would not run this update: {outcome.reason}",
+            "sign what the build made: otaseal inspect shows what each core does with a file",
         )
 
 

@@ -120,7 +120,7 @@ def _conclude(report: Report, json: bool) -> int:
     if not json:
         _print_findings(tuple(finding for finding in report.findings if finding is not first))
     if first is not None:
-        raise InputError(f"'{first.name}': {first.message} ({first.rule})", first.hint)
+        raise InputError(f"'{first.name}': {first.message}", first.hint)
     return 0
 
 

@@ -232,7 +232,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     print(f"revoked {len(revoked)} certificates of the {role.value} '{name}'")
     print(f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}")
     if role is Role.SERVER:
-        _warn("devices ask no revocation list (F26): if the key is in other hands, rotate the authority")
+        _warn("devices ask no revocation list: if the key is in other hands, rotate the authority")
     return 0
 
 

@@ -34,7 +34,7 @@ TITLES = {
     Stack.CURL: "curl",
 }
 RECORD_ADVICE = (
-    "the server does not agree to short records: each connection takes a buffer of 16 KB on the device (F27);"
+    "the server does not agree to short records: each connection takes a buffer of 16 KB on the device;"
     " OpenSSL servers agree, many proxies do not"
 )
 
@@ -216,7 +216,7 @@ def print_report(subject: Subject, name: str, report: Report) -> None:
         print(f"  {TITLES[verdict.stack]:<24} {'accepts' if verdict.accepted else f'refuses: {rules}'}")
     for finding in report.findings:
         weight = "refused" if finding.stacks else "danger" if finding.dangerous else "advice"
-        print(f"  {weight:<8} {finding.rule} ({finding.fact}): {finding.message}\n           fix: {finding.hint}")
+        print(f"  {weight:<8} {finding.rule}: {finding.message}\n           fix: {finding.hint}")
     for one in report.expiring:
         print(f"  expires  {one.not_after:%Y-%m-%d}  {one.title}")
     if subject.server is not None:

@@ -60,7 +60,7 @@ def filesystem(subject: Subject) -> Iterator[Outcome]:
         shown = (
             "not set, and the platform's default is spiffs" if project.filesystem == "spiffs" else project.filesystem
         )
-        yield problem(f"{FILESYSTEM} is {shown} (F15)", f"set {FILESYSTEM} = littlefs, then -t uploadfs by cable")
+        yield problem(f"{FILESYSTEM} is {shown}", f"set {FILESYSTEM} = littlefs, then -t uploadfs by cable")
 
 
 def firmware(subject: Subject) -> Iterator[Outcome]:
@@ -77,7 +77,7 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
     yield ok(f"{len(raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
     if parsed.core_commit is not None and not parsed.crc_ok:
-        yield problem("the image's own CRC does not fit its content (F30c)", "build again: it was changed afterwards")
+        yield problem("the image's own CRC does not fit its content", "build again: it was changed afterwards")
     newer = _newer_source(project, path.stat().st_mtime)
     if newer is not None:
         yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")
@@ -107,11 +107,11 @@ def signed(subject: Subject) -> Iterator[Outcome]:
     yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(taking) or 'none'}")
     if not taking:
         core, outcome = next(iter(seen.outcomes.items()))
-        yield problem(f"core {core} refuses it: {outcome.reason} ({outcome.fact})", "build again")
+        yield problem(f"core {core} refuses it: {outcome.reason}", "build again")
     size = seen.image.flash_size if seen.image else None
     if size is not None and 2 * esp8266.sectors(len(data)) > size:
         yield problem(
-            f"two images of {len(data)} bytes have no place in {size // 1024} KiB of flash (F10)",
+            f"two images of {len(data)} bytes have no place in {size // 1024} KiB of flash",
             "make the firmware smaller, or compress it",
         )
 

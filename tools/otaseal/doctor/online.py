@@ -39,20 +39,18 @@ def tls(subject: Subject) -> Iterator[Outcome]:
         return
     server = subject.live
     if server.version != TLS_1_2:
-        yield problem(
-            f"it chooses TLS version 0x{server.version:04x} (F21)", "offer TLS 1.2: BearSSL knows no later one"
-        )
+        yield problem(f"it chooses TLS version 0x{server.version:04x}", "offer TLS 1.2: BearSSL knows no later one")
         return
     fragment = "records as large as it likes" if server.fragment is None else f"records of {server.fragment} bytes"
     yield ok(f"TLS 1.2, suite 0x{server.suite:04x}, {fragment}")
     if server.suite not in CHACHA20:
         yield warning(
-            "it does not prefer ChaCha20, which costs a chip a quarter of AES (F27d)",
+            "it does not prefer ChaCha20, which costs a chip a quarter of AES",
             "order the suites on the server: ECDHE with ChaCha20-Poly1305 first",
         )
     if server.fragment is None:
         yield warning(
-            "it does not negotiate short records: a device needs a buffer of 16 KiB (F27)",
+            "it does not negotiate short records: a device needs a buffer of 16 KiB",
             "let otaseal serve or another OpenSSL server end TLS, not a proxy without the extension",
         )
 
@@ -68,7 +66,7 @@ def chain(subject: Subject) -> Iterator[Outcome]:
     report = examine(sent, [one.der for one in certificates.anchors(subject)], host, subject.now)
     verdict = report.verdicts[Stack.BEARSSL]
     for finding in verdict.findings:
-        yield problem(f"devices refuse it for '{host}': {finding.message} ({finding.fact})", finding.hint)
+        yield problem(f"devices refuse it for '{host}': {finding.message}", finding.hint)
     if not verdict.accepted:
         return
     end = Certificate(sent[0]).x509.not_valid_after_utc

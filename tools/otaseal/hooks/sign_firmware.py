@@ -131,7 +131,7 @@ def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
     missing = 0 if start is None else signing.missing_space(signed, firmware, start)
     if missing > 0:
         build.warn(
-            f"a device that runs this firmware lacks {missing} bytes for an update of the same size (F10): "
+            f"a device that runs this firmware lacks {missing} bytes for an update of the same size: "
             "choose a board_build.ldscript with a smaller filesystem, or make the firmware smaller"
         )
 

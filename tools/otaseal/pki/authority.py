@@ -207,7 +207,7 @@ class Authority:
         if self.role is not role:
             raise ConfigError(
                 f"the {self.role.value} authority of '{self.product}' issues no {role.value} certificates",
-                f"use the {role.value} authority: one for both lets a device pose as the server (F23)",
+                f"use the {role.value} authority: one for both lets a device pose as the server",
             )
 
 
@@ -237,7 +237,7 @@ def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
     except (ValueError, TypeError) as error:
         raise KeyRefusedError("the private key cannot be unlocked", "check the passphrase, and the file") from error
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-        raise KeyRefusedError("the private key is neither RSA nor EC", "devices verify no other kind (F26)")
+        raise KeyRefusedError("the private key is neither RSA nor EC", "devices verify no other kind")
     return key
 
 

@@ -186,7 +186,7 @@ class _Wire:
             if not piece:
                 raise VerificationError(
                     f"'{self.title}' closes the connection on a device's hello",
-                    "it may offer TLS 1.3 only (F21), or no TLS",
+                    "it may offer TLS 1.3 only, or no TLS",
                 )
             data += piece
         return data
@@ -217,7 +217,7 @@ def _refusal(record: bytes, title: str) -> VerificationError:
     said = reason or f"alert {record[-1] if record else 'without content'}"
     return VerificationError(
         f"'{title}' refuses a device's hello: {said}",
-        "offer TLS 1.2 with ECDHE: a server of 1.3 alone locks it out (F21)",
+        "offer TLS 1.2 with ECDHE: a server of 1.3 alone locks it out",
     )
 
 

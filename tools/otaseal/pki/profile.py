@@ -111,7 +111,8 @@ class Subject:
         size = len(name.public_bytes())
         if size < MIN_SUBJECT_BYTES:
             raise ConfigError(
-                f"the subject '{name.rfc4514_string()}' encodes to {size} bytes", "use a longer name (F18)"
+                f"the subject '{name.rfc4514_string()}' encodes to {size} bytes",
+                f"use a longer name: devices look an authority up by {MIN_SUBJECT_BYTES} bytes of it",
             )
         return name
 
@@ -244,6 +245,6 @@ def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIden
     except x509.ExtensionNotFound as error:
         raise InputError(
             f"the authority '{issuer.subject.rfc4514_string()}' has no subject key identifier",
-            "make a new one (F24)",
+            "make a new one: strict clients refuse a chain without key identifiers",
         ) from error
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)

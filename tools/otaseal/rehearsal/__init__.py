@@ -28,8 +28,7 @@ def refusal(report: Report) -> OtasealError:
     """Return the error for a rehearsal that failed, which keeps a release from being published."""
     failed = report.failed
     assert failed is not None
-    fact = f" ({failed.fact})" if failed.fact else ""
     what = failed.reason or failed.checked
     return VerificationError(
-        f"the rehearsal fails at '{failed.name}': {what}{fact}", failed.fix or "otaseal rehearse shows every step"
+        f"the rehearsal fails at '{failed.name}': {what}", failed.fix or "otaseal rehearse shows every step"
     )

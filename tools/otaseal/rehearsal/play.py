@@ -37,9 +37,10 @@ NOT_FOUND = 404
 DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
 NOBODY = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
+LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
 ALWAYS_OPEN = (
     "the sketch: that it sets the clock, mounts the filesystem and asks at all",
-    "power cuts while the image is copied, after which the chip may not start (F12), and the radio",
+    "power cuts while the image is copied, after which the chip may not start, and the radio",
 )
 
 
@@ -133,7 +134,7 @@ def _member(number: int, entry: Entry) -> Line:
         "dead": ("nothing ever finds it, and it counts all the same", "F16"),
     }
     reason, fact = reasons.get(entry.verdict, ("", ""))
-    shown = {"anchor": "an authority", "pin": "good for itself only (F18c)"}.get(entry.verdict, "useless")
+    shown = {"anchor": "an authority", "pin": "good for itself only"}.get(entry.verdict, "useless")
     return Line("certificates", f"member {number}, {entry.length} bytes: {shown}", not reason, 0, reason, fact)
 
 
@@ -184,7 +185,7 @@ def _again(scene: Scene, outcome: Outcome, url: str, host: str | None = None) ->
         told = lines(following.steps)
         if following.result is Result.UPDATED:
             reason = "the device is given the same release again, and would update for ever"
-            told = (*told, Line("loop", f"poll {number}", False, reason=reason, fact="F30", fix="see device fact F30"))
+            told = (*told, Line("loop", f"poll {number}", False, reason=reason, fact="F30", fix=LOOP_FIX))
         yield Act(f"poll {number}: it is told that it is up to date", told)
 
 

@@ -41,10 +41,9 @@ def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
     for one in rows:
         colour = GREEN if one.verdict == "refused" else YELLOW if one.ok else RED
         number = str(one.error) if one.error else "-"
-        fact = f" ({one.fact})" if one.fact else ""
         verdict = _painted(f"{one.verdict:<16}", colour, colours)
         where = f"{one.step or '-':<18}"
-        shown.append(f"{one.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(one.reason)}{fact}".rstrip())
+        shown.append(f"{one.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(one.reason)}".rstrip())
     bad = sum(not one.ok for one in rows)
     stock = sum(one.verdict.startswith("accepted") for one in rows)
     counted = f"{len(rows) - bad - stock} of {len(rows)} refused as they have to be"
@@ -58,9 +57,8 @@ def _step(line: Line, colours: bool) -> list[str]:
     if line.ok:
         return [f"  {_painted('ok', GREEN, colours)}      {line.name:<{NAME}} {one_line(line.checked)}"]
     number = f"device error {line.error}: " if line.error else ""
-    fact = f" ({line.fact})" if line.fact else ""
     shown = [f"  {_painted('FAILED', RED, colours)}  {line.name:<{NAME}} {one_line(line.checked)}"]
-    shown.append(f"          {'':<{NAME}} {number}{one_line(line.reason)}{fact}")
+    shown.append(f"          {'':<{NAME}} {number}{one_line(line.reason)}")
     return [*shown, *([f"          {'':<{NAME}} fix: {one_line(line.fix)}"] if line.fix else [])]
 
 

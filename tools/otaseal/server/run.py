@@ -123,7 +123,7 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
                 "server": name,
                 "verdict": "accepted" if report.good else "refused",
                 "by": ",".join(refusing) or None,
-                "findings": "; ".join(f"{one.message} ({one.fact})" for one in report.findings) or None,
+                "findings": "; ".join(one.message for one in report.findings) or None,
                 "expires": next((one.not_after.isoformat() for one in report.expiring), None),
             }
         )
