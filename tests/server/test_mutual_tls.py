@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 from datetime import datetime, timezone
@@ -11,6 +12,7 @@ import pytest
 
 from otaseal.pki.profile import Role
 from support import peers
+from support.command import process
 from support.servers import Running, StartServer, World, as_device, get, operator, publish, run, talk, until
 
 NOW = datetime.now(timezone.utc)
@@ -114,6 +116,42 @@ def test_a_damaged_list_lets_nobody_in(world: World, start_server: StartServer, 
     listed.write_bytes(b'{"revoked": {"device": [ ]}}')
     assert talk(world.context(hall), server.port, request).status == 404
     assert any(line.startswith("revocations alarm=True") for line in server.lines())
+
+
+@pytest.mark.parametrize("role", ["device", "operator"])
+def test_an_authority_without_its_list_is_an_error(
+    world: World, start_server: StartServer, tmp_path: Path, role: str
+) -> None:
+    """Copied away from its store it would let in whom the store has revoked."""
+    copied = tmp_path / "etc" / f"{role}-ca.pem"
+    copied.parent.mkdir()
+    shutil.copy(world.pki.directory / f"{role}-ca" / "certificate.pem", copied)
+    start = ["serve", "--store", tmp_path / "s", "--cert", world.chain, "--key", world.chain.with_name("key.pem")]
+    start += [f"--{role}-ca", copied]
+    process(*start, cwd=tmp_path).failed(1, f"there is no list '{tmp_path / 'revoked.json'}' of revoked certificates")
+    process(*start, "--revoked", "gone", cwd=tmp_path).failed(1, "there is no list")
+    (tmp_path / "damaged").write_bytes(b"{}")
+    process(*start, "--revoked", "damaged", cwd=tmp_path).failed(1, "is damaged")
+    both = ("--no-revocations", "--revoked", world.pki.directory / "revoked.json")
+    process(*start, *both, cwd=tmp_path).failed(2, "contradict each other")
+    assert not (tmp_path / "s").exists()
+
+    folder = getattr(world.pki, f"issue_{role}")(f"{role}-of-copy", now=NOW)
+    for options in (["--no-revocations"], ["--revoked", world.pki.directory / "revoked.json"]):
+        server = start_server(f"--{role}-ca", copied, *options)
+        port = server.port if role == "device" else server.operators
+        assert talk(world.context(folder), port, get("/v1/products")).status in (200, 404)
+        server.end()
+
+
+def test_a_store_of_before_gets_its_list(world: World, tmp_path: Path) -> None:
+    pki = World.create(tmp_path / "old", world.key).pki
+    assert json.loads((pki.directory / "revoked.json").read_bytes())["revoked"]["device"] == []
+    pki.issue_device("lost", now=NOW)
+    (serial,) = (one.serial for one in pki.revoke(Role.DEVICE, "lost", now=NOW))
+    (pki.directory / "revoked.json").unlink()
+    process("pki", "list", "--store", pki.directory, cwd=tmp_path).succeeded()
+    assert json.loads((pki.directory / "revoked.json").read_bytes())["revoked"]["device"] == [serial]
 
 
 def test_reading_back_goes_where_it_can(guarded: Running) -> None:

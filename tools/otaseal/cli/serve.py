@@ -41,6 +41,7 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
     serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
+    serve.add_argument("--no-revocations", action="store_true", help="no certificate of these authorities is revoked")
     serve.add_argument(
         "--name", action="append", default=[], help="what devices call this server, for the test at the start"
     )
@@ -94,6 +95,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         device_ca=arguments.device_ca,
         operator_ca=arguments.operator_ca,
         revoked=arguments.revoked,
+        no_revocations=arguments.no_revocations,
         products=tuple(arguments.product),
         names=tuple(arguments.name),
         trusted=arguments.trusted,

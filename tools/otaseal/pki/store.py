@@ -240,6 +240,8 @@ class Store:
             entries = (*entries, *missing)
             self._write_index(entries)
         self._set_aside_revoked(entries)
+        if not (self.directory / REVOKED_FILE).exists():  # a server that finds no list lets nobody in
+            files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
         return entries
 
     def _finish_rotation(self) -> None:

@@ -20,7 +20,7 @@ from ..store_check import sweep
 from .archives import names_in
 from .limits import raise_open_files
 from .listener import bind, require_packages
-from .site import Plan, Shared, Site
+from .site import Plan, Shared, Site, revocations
 from .telemetry import Telemetry
 from .tls import Credentials, server_context
 from .workers import Supervisor, check_count
@@ -43,11 +43,7 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
     """
     require_packages()
     check_count(plan.workers)
-    if plan.revoked is not None and plan.device_ca is None and plan.operator_ca is None:
-        raise ConfigError(
-            f"--revoked '{plan.revoked}' is given, and no authority whose certificates it is about",
-            "give --device-ca or --operator-ca, too",
-        )
+    _check_revocations(plan)
     raise_open_files()
     keys = _read_keys(plan.products)
     credentials = Credentials(plan.chain, plan.key)
@@ -77,6 +73,21 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
             plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone
         )
         crew.run(lambda: ready(*addresses), (first, second))
+
+
+def _check_revocations(plan: Plan) -> None:
+    """Raise ConfigError for options that contradict each other, InputError for a list that is not there or damaged."""
+    said = [f"--revoked '{plan.revoked}'"] if plan.revoked is not None else []
+    said += ["--no-revocations"] if plan.no_revocations else []
+    if len(said) > 1:
+        raise ConfigError(f"{said[0]} and {said[1]} contradict each other", "give one of them")
+    if said and plan.device_ca is None and plan.operator_ca is None:
+        raise ConfigError(
+            f"{said[0]} is given, and no authority whose certificates it is about",
+            "give --device-ca or --operator-ca, too",
+        )
+    for role in ("device", "operator"):
+        revocations(plan, role)
 
 
 def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
-__all__ = ["Plan", "Shared", "Site"]
+__all__ = ["Plan", "Shared", "Site", "revocations"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Plan:
     device_ca: Path | None = None
     operator_ca: Path | None = None
     revoked: Path | None = None
+    no_revocations: bool = False
     products: tuple[tuple[str, Path], ...] = ()
     names: tuple[str, ...] = ()
     trusted: Path | None = None
@@ -123,8 +125,8 @@ class Site:
     def devices_listener(self, house: House, seat: _Seat | None = None) -> DeviceListener:
         """Return the listener for devices; in a `seat` among workers, connections come through the door they share."""
         plan, telemetry = self.plan, house.telemetry
-        lists = None if plan.device_ca is None else _revocations(plan, plan.device_ca, "device")
-        app, inspect = DeviceApp(house.catalog, house.recorder, telemetry), _inspector(lists, telemetry)
+        app = DeviceApp(house.catalog, house.recorder, telemetry)
+        inspect = _inspector(revocations(plan, "device"), telemetry)
         connections, context = Connections(), self.contexts[0]
         if seat is None:
             return DeviceListener(self.first, make_device_protocol(app, context, inspect, connections), connections)
@@ -135,12 +137,12 @@ class Site:
     def operators_listener(self, house: House, devices: Devices) -> Server:
         """Return the listener for operators, who read the devices on a connection of their own."""
         plan = self.plan
-        lists = None if plan.operator_ca is None else _revocations(plan, plan.operator_ca, "operator")
+        inspect = _inspector(revocations(plan, "operator"), house.telemetry)
         facts = Facts(self.first.getsockname()[1], plan.device_ca is not None)
         access = Access(TokenFile(self.store.directory), house.telemetry)
         seen, archives = Seen(devices, house.recorder), Archives(house.catalog, plan.chain, plan.names)
         operators = Operators(house.catalog, seen, access, house.telemetry, facts, archives)
-        return make_listener(operators.app(), self.second, self.contexts[1], _inspector(lists, house.telemetry))
+        return make_listener(operators.app(), self.second, self.contexts[1], inspect)
 
 
 @dataclass(frozen=True)
@@ -180,28 +182,43 @@ def _alarm(telemetry: Telemetry) -> Callable[[str], None]:
     return lambda message: telemetry.alarm("devices", message=message)
 
 
-def _revocations(plan: Plan, authority: Path, role: str) -> Revocations:
-    """Return the list for an authority: the one that was named, else that of the store the authority lies in."""
+def revocations(plan: Plan, role: str) -> Revocations | None:
+    """Return the list that clients of a role, "device" or "operator", are held against; None without an authority.
+
+    It is the one that was named, else that of the store the authority lies in. Raises InputError for a list that is
+    not there or damaged, unless it was said that there is none.
+    """
+    authority = plan.device_ca if role == "device" else plan.operator_ca
+    if authority is None:
+        return None
     path = plan.revoked or authority.resolve().parent.parent / "revoked.json"
-    if plan.revoked is not None and not path.is_file():
-        raise InputError(f"'{path}' is not a file", "give the revoked.json of the store, or leave --revoked out")
-    return Revocations(path, role)
+    lists = Revocations(None if plan.no_revocations else path, role)
+    lists.load()
+    return lists
 
 
 def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Callable[[Any], ClientCertificate | None]:
+    """Return what looks at the client of every connection; `lists` is None where no certificate is asked for."""
+
     def inspect(connection: Any) -> ClientCertificate | None:
         if lists is None:
             return None
         certificate = client_certificate(connection)
         if certificate is None:
             return None
+        serial = f"{certificate.serial:x}"
+        try:
+            certificate.check_dates(time.time())
+        except InputError as error:
+            telemetry.event("expired", name=certificate.name, serial=serial, message=error.message)
+            raise
         try:
             revoked = lists.holds(certificate)
         except OtasealError as error:
             telemetry.alarm("revocations", message=error.message)
             raise
         if revoked:
-            telemetry.event("revoked", name=certificate.name, serial=f"{certificate.serial:x}")
+            telemetry.event("revoked", name=certificate.name, serial=serial)
             raise InputError(f"the certificate of '{certificate.name}' is revoked", "issue it a new one")
         return certificate
 

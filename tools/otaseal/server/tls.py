@@ -11,6 +11,7 @@ import contextlib
 import json
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,47 +98,88 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What the handshake proved of a client: common name, serial number and the URIs that its certificate is for."""
+    """What the handshake proved of a client: common name, serial number and the URIs that its certificate is for.
+
+    It is valid from `not_before` to `not_after`, in seconds since 1970, and so is the authority that issued it.
+    """
 
     name: str
     serial: int
     uris: tuple[str, ...] = ()
+    not_before: float = 0.0
+    not_after: float = float("inf")
+
+    def check_dates(self, now: float) -> None:
+        """Raise InputError unless it is valid at `now`: of a session that is resumed OpenSSL checks no date."""
+        if not self.not_before <= now <= self.not_after:
+            what = "is not valid yet" if now < self.not_before else "has expired"
+            raise InputError(f"the certificate of '{self.name}' {what}", "renew it, or check the clock")
 
 
 def client_certificate(connection: Any) -> ClientCertificate | None:
-    """Return the verified certificate behind an `SSLObject` (asyncio's `ssl_object`), None if there is none."""
+    """Return the verified certificate behind an `SSLObject` (asyncio's `ssl_object`), None if there is none.
+
+    Raises InputError for one whose dates cannot be read.
+    """
     shown = connection.getpeercert() if connection is not None else None
     if not shown:
         return None
     names = [value for part in shown.get("subject", ()) for kind, value in part if kind == "commonName"]
     uris = tuple(value for kind, value in shown.get("subjectAltName", ()) if kind == "URI")
-    return ClientCertificate(names[-1] if names else "", int(shown["serialNumber"], 16), uris)
+    not_before, not_after = _dates(shown)
+    # The chain is not part of a session: its dates are those of the authorities that the context has.
+    issuers = [dates for subject, dates in _authorities(connection.context) if subject == shown.get("issuer")]
+    if issuers:
+        not_before = max(not_before, min(begin for begin, _ in issuers))
+        not_after = min(not_after, max(end for _, end in issuers))
+    name = names[-1] if names else ""
+    return ClientCertificate(name, int(shown["serialNumber"], 16), uris, not_before, not_after)
+
+
+@lru_cache(maxsize=4)
+def _authorities(context: ssl.SSLContext) -> tuple[tuple[object, tuple[float, float]], ...]:
+    """Return subject and dates of every authority that clients of `context` may be from; they never change."""
+    return tuple((one["subject"], _dates(one)) for one in context.get_ca_certs())
+
+
+def _dates(shown: Any) -> tuple[float, float]:
+    """Return from when to when a certificate is valid, in seconds since 1970, as `getpeercert` shows it."""
+    try:
+        return float(ssl.cert_time_to_seconds(shown["notBefore"])), float(ssl.cert_time_to_seconds(shown["notAfter"]))
+    except (KeyError, ValueError) as error:
+        raise InputError("the dates of a certificate cannot be read", "issue it anew") from error
 
 
 @dataclass
 class Revocations:
-    """The serial numbers of one role in a store's revoked.json; the file is read again when it changes."""
+    """The serial numbers of one role in a store's revoked.json; the file is read again when it changes.
 
-    path: Path
+    Without a `path` nothing is revoked.
+    """
+
+    path: Path | None
     role: str
     serials: frozenset[int] = frozenset()
     stamp: object = field(default=None, repr=False)
 
     def holds(self, certificate: ClientCertificate) -> bool:
-        """Tell whether `certificate` is revoked.
+        """Tell whether `certificate` is revoked; raises as `load`: who cannot be checked must not be let in."""
+        self.load()
+        return certificate.serial in self.serials
 
-        Raises InputError when the list is damaged: who cannot be checked must not be let in.
-        """
+    def load(self) -> None:
+        """Read the list if it has changed; raises InputError when it is damaged or not there."""
+        if self.path is None:
+            return
         stamp = _stamp(self.path)
         if stamp is None:
-            # Nothing was ever revoked; a list that was there and has gone is not that.
-            if self.stamp is not None:
-                raise InputError(f"the list '{self.path}' of revoked certificates has gone", "put it back")
-            return False
+            raise InputError(
+                f"there is no list '{self.path}' of revoked certificates",
+                "name it with --revoked (otaseal pki list writes it anew in its store), or say --no-revocations",
+            )
         if stamp != self.stamp:
             self.serials = _parse_revoked(files.read_bounded(self.path, MAX_REVOKED_BYTES, "revocations"), self)
             self.stamp = stamp
-        return certificate.serial in self.serials
 
 
 def _parse_revoked(data: bytes, where: Revocations) -> frozenset[int]:
