@@ -55,9 +55,9 @@ uint32_t ArchiveCheck::take(const uint8_t *data, uint32_t size) {
   }
   if (_at == At::Member && _held == DER_HEADER) {
     const uint32_t taken = size < _left ? size : _left;
-    br_x509_decoder_push(&_decoder, data, taken);
     _left -= taken;
-    if (_left == 0) member();
+    decode(data, taken);
+    if (_left == 0 && _at == At::Member) member();
     return taken;
   }
   const uint32_t room = (_at == At::Magic ? MAGIC : _at == At::Header ? HEADER : DER_HEADER) - _held;
@@ -99,8 +99,15 @@ void ArchiveCheck::certificate() {
   }
   _subject = 0;
   br_x509_decoder_init(&_decoder, subject, this, nullptr, nullptr);
-  br_x509_decoder_push(&_decoder, _head, DER_HEADER);
   _left -= DER_HEADER;
+  decode(_head, DER_HEADER);
+}
+
+// The decoder must not be called again once it has failed: it would run on from where it stopped.
+void ArchiveCheck::decode(const uint8_t *data, uint32_t size) {
+  br_x509_decoder_push(&_decoder, data, size);
+  const int error = br_x509_decoder_last_error(&_decoder);
+  if (error != 0 && error != BR_ERR_X509_TRUNCATED) _at = At::Broken;  // TRUNCATED: it waits for more
 }
 
 void ArchiveCheck::member() {

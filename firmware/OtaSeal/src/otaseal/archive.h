@@ -30,6 +30,7 @@ class ArchiveCheck {
   void complete();
   void header();
   void certificate();
+  void decode(const uint8_t *data, uint32_t size);
   void member();
   static void subject(void *context, const void *data, size_t size);
 
