@@ -153,3 +153,28 @@ def test_servers(
     assert done.results[0][2] == stock != 0
     assert detail in (None, stock)
     assert not running.requests, "nothing is asked of a server that is not the right one"
+
+
+STALL_SECONDS, LONGEST_SECONDS = 30, 600
+
+
+def test_a_download_that_stands_still_is_given_up(answers: StartAnswers, device: Device, signing: Signing) -> None:
+    body = signing.sign(signing.payload())
+    done = device.run(port=answers(reply(body[:4096], length=len(body))).port)
+    assert done.results[0][:2] == ("failed", 25)
+    assert STALL_SECONDS <= int(done.seen["longest"]) / 1000 <= STALL_SECONDS + 1, "the core alone waits for 60 s"
+
+
+@pytest.mark.parametrize("path", ["firmware_bin_signed", "certs_ar_signed"])
+def test_a_download_that_trickles_ends(path: str, answers: StartAnswers, device: Device, signing: Signing) -> None:
+    body = signing.sign(signing.payload(build_image(code_size=12000)))
+    nothing_new = b"HTTP/1.0 304 Not Modified\r\n\r\n"
+    running = answers(**{"firmware_bin_signed": nothing_new, path: firmware_reply(body)})
+    done = device.run(port=running.port, pace=100)
+    assert done.results[-1][:2] == ("failed", 25)
+    assert LONGEST_SECONDS <= int(done.seen["longest"]) / 1000 <= LONGEST_SECONDS + 10
+
+
+def test_a_slow_download_arrives(answers: StartAnswers, device: Device, signing: Signing) -> None:
+    done = device.run(port=answers(firmware_reply(signing.sign(signing.payload()))).port, pace=5)
+    assert done.results == [("installed", 0, 0)]

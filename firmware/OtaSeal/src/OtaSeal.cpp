@@ -13,8 +13,6 @@ using namespace otaseal;
 static constexpr uint32_t CLOCK_PATIENCE = 30 * 1000;           // milliseconds online without an answer of a time server
 static constexpr uint32_t SESSION_AGE = 24UL * 3600UL * 1000UL;  // milliseconds: then a whole handshake, dates included
 
-static uint32_t uptime() { return static_cast<uint32_t>(millis()); }
-
 static void startClock(const char *const *servers) {
   if (servers[0] != nullptr) port::startClock(servers[0], servers[1]);
 }

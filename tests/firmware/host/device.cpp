@@ -6,7 +6,7 @@
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
- * sketch_size, sketch_md5, mode (of the flash), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no).
+ * sketch_size, sketch_md5, mode (of the flash), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -41,6 +41,14 @@ void onProgress(size_t done, size_t) { progressed = done; }
 
 
 const OtaSeal *device = nullptr;
+uint32_t longest = 0;  // milliseconds that poll() took
+
+void pollOnce(OtaSeal &updates) {
+  const uint32_t since = chip.milliseconds;
+  updates.poll();
+  if (chip.milliseconds - since > longest) longest = chip.milliseconds - since;
+  delay(LOOP_MS);
+}
 
 void onResult(OtaSeal::Result result, OtaSeal::Error error) {
   static const char *const names[] = {"up-to-date", "installed", "renewed", "failed"};
@@ -61,6 +69,7 @@ void setUp(const std::string &folder) {
   chip.freeHeap = number("heap", 40000);
   chip.largestBlock = number("block", 32000);
   chip.online = number("online", 1);
+  chip.pace = number("pace", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
 }
@@ -106,17 +115,15 @@ int main(int argc, char **argv) {
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
     updates.pollNow();
     for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {
-      updates.poll();
-      delay(LOOP_MS);
+      pollOnce(updates);
     }
   }
   for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
-    updates.poll();
-    delay(LOOP_MS);
+    pollOnce(updates);
   }
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
-            << disk.formatted << "\nprogress " << progressed << "\nbuffers";
+            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\nbuffers";
   for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
   std::cout << std::endl;
   tearDown(folder);

@@ -97,6 +97,7 @@ HTTPUpdateResult ESP8266HTTPUpdate::take(HTTPClient &http) {
   if (first != 0xe9 && first != 0x1f) return fail(http, HTTP_UE_BIN_VERIFY_HEADER_FAILED);
   if (!Update.begin(static_cast<size_t>(size))) return fail(http, Update.getError());
   if (_progress) _progress(0, size);
+  Update.onProgress(_progress);
   if (!Update.writeStream(*stream) || !Update.end()) return fail(http, Update.getError());
   if (_progress) _progress(size, size);
   http.end();

@@ -311,6 +311,10 @@ int WiFiClientSecure::read() {
 
 size_t WiFiClientSecure::readBytes(char *buffer, size_t size) {
   size_t got = 0;
+  if (chip.pace != 0) {
+    chip.milliseconds += chip.pace;
+    size = 1;
+  }
   for (int byte; got < size && (byte = read()) >= 0;) {
     buffer[got++] = static_cast<char>(byte);
     if (got < size && _context->done && !canned.used) {

@@ -3,12 +3,6 @@
 
 UpdaterClass Update;
 
-bool UpdaterClass::fail(uint8_t error) {
-  _error = error;
-  _size = 0;
-  return false;
-}
-
 bool UpdaterClass::begin(size_t size) {
   _error = UPDATE_ERROR_OK;
   _written = 0;
@@ -30,28 +24,9 @@ bool UpdaterClass::write(const uint8_t *data, size_t size) {
   return true;
 }
 
-bool UpdaterClass::writeStream(Stream &data) {
-  static constexpr uint32_t PATIENCE = 60000;
-  uint8_t buffer[4096];
-  uint32_t since = millis();
-  while (_written < _size) {
-    const size_t left = _size - _written;
-    const size_t got = data.readBytes(buffer, left < sizeof buffer ? left : sizeof buffer);
-    if (got > 0) {
-      since = millis();
-      if (!write(buffer, got)) return false;
-    } else if (millis() - since > PATIENCE) {
-      return fail(UPDATE_ERROR_STREAM);
-    } else {
-      delay(100);
-    }
-  }
-  return true;
-}
-
 bool UpdaterClass::end() {
   if (_size == 0) return false;
-  if (_written < _size) return fail(UPDATE_ERROR_NO_DATA);
+  if (_written < _size) return fail(_written == 0 ? UPDATE_ERROR_NO_DATA : UPDATE_ERROR_OK);
   const uint32_t expected = _verify->length();
   uint8_t word[4];
   ESP.flashRead(_start + static_cast<uint32_t>(_size) - 4, word, 4);

@@ -30,7 +30,7 @@ enum class Error : uint8_t {
   Forbidden = 22,     // 403
   Unauthorized = 23,  // 401
   NoLength = 24,      // no Content-Length, or a chunked body
-  Truncated = 25,     // the body ended too early
+  Truncated = 25,     // the body ended too early, stood still for 30 s or took ten minutes
   Space = 26,         // larger than what is free beside the running sketch
   NotFirmware = 27,   // neither an image nor a gzip
   Flash = 28,         // writing or reading flash failed; the detail is the core's updater error

@@ -6,6 +6,7 @@
 using namespace otaseal;
 
 static constexpr int16_t OUT_OF_MEMORY = -1000;  // what the core's TLS client says in the place of BearSSL's number
+static constexpr uint32_t STALL = 30 * 1000;  // milliseconds without another sector of the image; the core waits for 60 s
 static constexpr uint16_t PROBED = 512;  // a server that agrees to the shortest records agrees to all
 
 // The core's own client: it sends what it always sends, writes to flash, and asks our gate. That a request may bring
@@ -151,7 +152,9 @@ struct Download {
   Request &request;
   Gate &gate;
   const Record &record;
-  bool refused;
+  bool refused = false, stalled = false;
+  uint32_t begun = 0, since = 0;  // milliseconds: of the download, and of the last bytes
+  size_t done = 0;
 
   // The headers are here, no byte is in flash yet.
   void start() {
@@ -164,6 +167,18 @@ struct Download {
       if (refused) return request.client.stop();  // the core then finds no connection, and gives up
     }
     port::beforeWriting();
+    begun = since = uptime();
+  }
+
+  // The core calls this after every read, whether it brought anything or not. Ended from here, its loop has nothing left
+  // to read.
+  void progress(size_t written) {
+    const uint32_t now = uptime();
+    if (written != done) since = now;
+    done = written;
+    if (now - since < STALL && now - begun < LONGEST_DOWNLOAD) return;
+    stalled = true;
+    Update.end();
   }
 };
 
@@ -173,20 +188,22 @@ struct Download {
 Error OtaSeal::fetch(bool &installed, int &detail) {
   Request request;
   if (!open(request, "firmware.bin.signed")) return Error::Memory;
-  Download download = {request, _gate, _journal.record, false};
+  Download download = {request, _gate, _journal.record};
   Fetcher fetcher;
   fetcher.rebootOnUpdate(false);
   port::prepare(fetcher);
   fetcher.onStart([&download] { download.start(); });
-  if (_progress != nullptr) {
-    fetcher.onProgress([this](int done, int total) { _progress(static_cast<size_t>(done), static_cast<size_t>(total)); });
-  }
+  fetcher.onProgress([this, &download](int done, int total) {
+    if (_progress != nullptr) _progress(static_cast<size_t>(done), static_cast<size_t>(total));
+    if (done < total) download.progress(static_cast<size_t>(done));
+  });
   _gate.reset();
   _gate.watch(&_journal);
   const HTTPUpdateResult outcome = fetcher.handleUpdate(request.http, String(FPSTR(_build.version)), false);
   _gate.watch(nullptr);
   installed = outcome == HTTP_UPDATE_OK;
   if (outcome != HTTP_UPDATE_FAILED) return Error::None;
+  if (download.stalled) return Error::Truncated;
   return download.refused ? Error::Attempts : classify(request.client, fetcher.getLastError(), detail);
 }
 

@@ -8,6 +8,10 @@
 
 namespace otaseal {
 
+inline uint32_t uptime() { return static_cast<uint32_t>(millis()); }  // milliseconds
+
+constexpr uint32_t LONGEST_DOWNLOAD = 10 * 60 * 1000;  // milliseconds: whatever comes, poll() returns
+
 struct Request {
   Request();
   ~Request();

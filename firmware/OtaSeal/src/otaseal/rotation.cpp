@@ -73,8 +73,9 @@ Error OtaSeal::store(HTTPClient &http, uint32_t &size) {
   if (!file) return Error::ArchiveWrite;
   uint8_t piece[128];
   uint32_t left = static_cast<uint32_t>(length);
+  const uint32_t begun = uptime();
   if (stream != nullptr) port::patience(*stream, TIMEOUT);
-  while (stream != nullptr && left > 0) {
+  while (stream != nullptr && left > 0 && uptime() - begun < LONGEST_DOWNLOAD) {
     const size_t got = stream->readBytes(piece, left < sizeof piece ? left : sizeof piece);
     if (got == 0) break;
     if (file.write(piece, got) != got) return Error::ArchiveWrite;

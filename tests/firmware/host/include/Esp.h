@@ -17,6 +17,7 @@ struct Chip {
   uint32_t timeAtStart = 0;  // what the clock says without a time server: 1970
   uint32_t networkTime = 0;  // what a time server says; 0: none answers
   bool asksForTime = false;
+  uint32_t pace = 0;  // milliseconds that one byte of a slow server takes; 0: any number takes none
   bool online = true;
   bool restarted = false;
   uint32_t stagedAt = 0, stagedSize = 0;  // the order to the boot loader; size 0: none

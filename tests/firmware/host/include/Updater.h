@@ -2,6 +2,8 @@
 #pragma once
 #include <Arduino.h>
 
+#include <functional>
+
 #define UPDATE_ERROR_OK (0)
 #define UPDATE_ERROR_SPACE (4)
 #define UPDATE_ERROR_SIZE (5)
@@ -31,6 +33,7 @@ class UpdaterClass {
  public:
   void installSignature(UpdaterHashClass *hash, UpdaterVerifyClass *verify) { _hash = hash; _verify = verify; }
   bool begin(size_t size);
+  void onProgress(std::function<void(size_t, size_t)> callback) { _progress = std::move(callback); }
   bool writeStream(Stream &data);
   bool write(const uint8_t *data, size_t size);
   bool end();
@@ -43,6 +46,7 @@ class UpdaterClass {
 
   UpdaterHashClass *_hash = nullptr;
   UpdaterVerifyClass *_verify = nullptr;
+  std::function<void(size_t, size_t)> _progress;
   uint32_t _start = 0;
   size_t _size = 0, _written = 0;
   uint8_t _error = UPDATE_ERROR_OK;

@@ -29,12 +29,6 @@ void sntp_init() {
   chip.asksForTime = true;
 }
 
-bool UpdaterClass::fail(uint8_t error) {
-  _error = error;
-  _size = 0;
-  return false;
-}
-
 bool UpdaterClass::begin(size_t size) {
   _error = UPDATE_ERROR_OK;
   _written = 0;
@@ -46,19 +40,15 @@ bool UpdaterClass::begin(size_t size) {
   return true;
 }
 
-bool UpdaterClass::writeStream(Stream &data) {
-  uint8_t buffer[4096];
-  while (_written < _size) {
-    const size_t left = _size - _written, got = data.readBytes(buffer, left < sizeof buffer ? left : sizeof buffer);
-    if (got == 0) return fail(UPDATE_ERROR_STREAM);
-    received.append(reinterpret_cast<const char *>(buffer), got);
-    _written += got;
-  }
+bool UpdaterClass::write(const uint8_t *data, size_t size) {
+  received.append(reinterpret_cast<const char *>(data), size);
+  _written += size;
   return true;
 }
 
 bool UpdaterClass::end() {
   if (_size == 0) return false;
+  if (_written < _size) return fail(_written == 0 ? UPDATE_ERROR_NO_DATA : UPDATE_ERROR_OK);
   const uint32_t expected = _verify->length();
   uint32_t length = 0;
   for (size_t i = 1; i <= 4 && i <= _size; i++) length = length << 8 | static_cast<uint8_t>(received[_size - i]);
@@ -110,6 +100,7 @@ HTTPUpdateResult HTTPUpdate::take(HTTPClient &http) {
   if (_sever) stream->stop();  // the one it reads from is not the one it spares
   if (!Update.begin(static_cast<size_t>(size))) return fail(http, Update.getError());
   if (_progress) _progress(0, size);
+  Update.onProgress(_progress);
   if (!Update.writeStream(*stream) || !Update.end()) return fail(http, Update.getError());
   if (_progress) _progress(size, size);
   http.end();

@@ -1,0 +1,28 @@
+// How the updaters of both cores read a download: they wait for 60 seconds, and call back after every read.
+#include <Updater.h>
+
+bool UpdaterClass::fail(uint8_t error) {
+  _error = error;
+  _size = 0;
+  return false;
+}
+
+bool UpdaterClass::writeStream(Stream &data) {
+  static constexpr uint32_t PATIENCE = 60000;
+  uint8_t buffer[4096];
+  uint32_t since = millis();
+  while (_written < _size) {
+    const size_t left = _size - _written;
+    const size_t got = data.readBytes(buffer, left < sizeof buffer ? left : sizeof buffer);
+    if (got > 0) {
+      since = millis();
+      if (!write(buffer, got)) return false;
+    } else if (millis() - since > PATIENCE) {
+      return fail(UPDATE_ERROR_STREAM);
+    } else {
+      delay(100);
+    }
+    if (_progress) _progress(_written, _size);
+  }
+  return _size != 0;  // 0: ended by the callback
+}
