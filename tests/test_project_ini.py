@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otaseal import project_files, project_ini
 from otaseal.errors import InputError
-from otaseal.project_ini import ProjectIni, lines_to_add, parse
+from otaseal.project_ini import ProjectIni, lines_to_add
 
 SCRIPTS = ["pre:otaseal/extra_scripts/verify_updates.py", "post:otaseal/extra_scripts/ship.py"]
 OPTIONS = {"board_build.filesystem": "littlefs", "custom_otaseal_signing_key": "file:~/.config/my keys/signing.key"}
@@ -24,6 +25,10 @@ def platformio_reads(text: str, folder: Path, environment: str, option: str) -> 
     path = folder / "read.ini"
     path.write_bytes(text.encode())
     return ProjectConfig(str(path)).get(f"env:{environment}", option, None)
+
+
+def parse(data: bytes) -> ProjectIni:
+    return project_ini.parse(data, project_files.surroundings(Path(), {}))
 
 
 def edit(text: str, environment: str = "nodemcuv2") -> ProjectIni:
@@ -188,25 +193,9 @@ def test_any_bytes_are_a_project_or_refused(data: bytes) -> None:
     assert found.text.encode() == data
 
 
-def test_what_an_environment_has_is_what_platformio_lists(tmp_path: Path) -> None:
-    from platformio.project.config import ProjectConfig
-
-    text = (
-        "[platformio]\ndefault_envs = b\ndata_dir = files\n[env]\nmonitor_speed = 9600\n"
-        "[common]\nboard_build.filesystem = littlefs\n"
-        + HEAD
-        + "[env:b]\nextends = common\nupload_port = ${env:nodemcuv2.board}\n"
-    )
-    (tmp_path / "platformio.ini").write_text(text)
-    theirs = ProjectConfig(str(tmp_path / "platformio.ini"))
-    ini = parse(text.encode())
-    assert ini.default_environments == tuple(theirs.default_envs()) == ("b",)
-    for name in ini.environments:
-        found = ini.options(name)
-        expected = [one for one in theirs.options(f"env:{name}") if one != "extends"]
-        assert set(found) - {"extends"} == set(expected)
-        assert found["monitor_speed"] == "9600"
-    assert ini.options("b")["upload_port"] == "nodemcuv2"
-    assert ini.platformio("data_dir") == "files"
-    assert ini.platformio("lib_dir") is None
-    assert parse(HEAD.encode()).default_environments == ("nodemcuv2",)
+def test_what_a_variable_adds_today_is_not_in_the_file() -> None:
+    around = project_files.surroundings(Path(), {"PLATFORMIO_EXTRA_SCRIPTS": SCRIPTS[0], "KEY": "file:/a/key"})
+    text = HEAD + "custom_otaseal_signing_key = ${sysenv.KEY}\n"
+    found = project_ini.parse(text.encode(), around)
+    assert found.missing_scripts("nodemcuv2", SCRIPTS) == SCRIPTS
+    assert found.get("nodemcuv2", "custom_otaseal_signing_key") == "file:/a/key"

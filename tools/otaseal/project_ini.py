@@ -1,28 +1,26 @@
-"""platformio.ini as text: what it says for an environment, and lines added to it that leave every other byte alone.
+"""platformio.ini edited: lines added to it that leave every other byte alone.
 
-Pure. Reading follows PlatformIO: Python's configparser, `extends` and `[env]` behind a section of its own, `${a.b}`
-expanded. Editing works on lines, and what comes out is read again: unless it says exactly what was meant, and nothing
-else has changed, the edit is refused and a person makes it.
+Pure. What the file says is read by `project_config`. Editing works on lines, and what comes out is read again: unless
+it says exactly what was meant, and nothing else has changed, the edit is refused and a person makes it.
 """
 
 from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from .errors import InputError
+from .project_config import INI_NAME, Reading, Surroundings, entries, unreadable
 
 __all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse"]
 
 MAX_SIZE = 1024 * 1024
 """Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
-MAX_EXPANSIONS = 100
 SCRIPTS = "extra_scripts"
 
-_REFERENCE = re.compile(r"\$\{([^.}()]+)\.([^}]+)\}")
 _HEADER = re.compile(r"\[(.+)\]")
 _OPTION = re.compile(r"(.*?)\s*[=:]")
 _INLINE_COMMENT = re.compile(r"\s[#;]")
@@ -30,12 +28,22 @@ _INLINE_COMMENT = re.compile(r"\s[#;]")
 
 @dataclass(frozen=True)
 class ProjectIni:
-    """The text of a platformio.ini; `parse` makes it."""
+    """The text of a platformio.ini, and what it refers to; `parse` makes it."""
 
     text: str
+    around: Surroundings
 
     @cached_property
-    def _parser(self) -> configparser.RawConfigParser:
+    def _reading(self) -> Reading:
+        # What PLATFORMIO_EXTRA_SCRIPTS and its kin add today is not what the file says
+        said = {name: value for name, value in self.around.variables.items() if not name.startswith("PLATFORMIO_")}
+        found = Reading(replace(self.around, variables=said))
+        found.add(INI_NAME, self.text)
+        return found
+
+    @cached_property
+    def _plain(self) -> configparser.RawConfigParser:
+        """The file as it stands, nothing expanded."""
         parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
         parser.read_string(self.text)
         return parser
@@ -43,33 +51,15 @@ class ProjectIni:
     @property
     def environments(self) -> tuple[str, ...]:
         """The names of the sections `[env:...]`, in their order."""
-        return tuple(one.removeprefix("env:") for one in self._parser.sections() if one.startswith("env:"))
+        return self._reading.environments
 
     def get(self, environment: str, option: str) -> str | None:
-        """Return what `option` is in an environment, its own or inherited, references expanded; None if it is unset."""
-        origin = self._origin(environment, option)
-        return None if origin is None else self._expand(origin, self._parser.get(origin, option))
-
-    def options(self, environment: str) -> dict[str, str]:
-        """Return every option that an environment has, its own or inherited, references expanded."""
-        names = [name for section in self._sections(environment) for name in self._parser.options(section)]
-        return {name: self.get(environment, name) or "" for name in dict.fromkeys(names)}
-
-    def platformio(self, option: str) -> str | None:
-        """Return what `option` of the section [platformio] is, None if it is unset."""
-        if not self._parser.has_option("platformio", option):
-            return None
-        return self._expand("platformio", self._parser.get("platformio", option))
-
-    @property
-    def default_environments(self) -> tuple[str, ...]:
-        """Return what a plain `pio run` builds: `default_envs`, else every environment."""
-        named = re.split(r"[,\s]+", self.platformio("default_envs") or "")
-        return tuple(one for one in named if one) or self.environments
+        """Return what `option` is in an environment, as `Reading.get` does."""
+        return self._reading.get(f"env:{environment}", option)
 
     def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
         """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
-        there = {_hook(one) for one in _entries(self.get(environment, SCRIPTS) or "")}
+        there = {_hook(one) for one in entries(self.get(environment, SCRIPTS) or "")}
         return [one for one in scripts if _hook(one) not in there]
 
     def missing_options(self, environment: str, options: Mapping[str, str]) -> dict[str, str]:
@@ -87,14 +77,14 @@ class ProjectIni:
         if not wanted and not missing:
             return self
         self._refuse_unsafe(environment, [*wanted, *missing.values()])
-        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing))
+        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing), self.around)
         self._compare(edited, environment, wanted, missing)
         return edited
 
     def _refuse_unsafe(self, environment: str, values: Sequence[str]) -> None:
         if environment not in self.environments:
             raise _refusal(f"it has no section [env:{environment}]")
-        if self._parser.has_option("platformio", "extra_configs"):
+        if self._plain.has_option("platformio", "extra_configs"):
             raise _refusal("it reads more files with extra_configs")
         for value in values:
             if "%" in value or "${" in value or "$" in value.replace("$PROJECT_LIBDEPS_DIR/$PIOENV/", ""):
@@ -107,7 +97,9 @@ class ProjectIni:
         added = [f"{name} = {value}" for name, value in options.items()]
         into = places.get((section, SCRIPTS))
         if scripts and into is None:
-            origin = self._origin(section.removeprefix("env:"), SCRIPTS)
+            origin = next(
+                (one for one in self._reading.sections(section) if self._plain.has_option(one, SCRIPTS)), None
+            )
             inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
             added = [f"{SCRIPTS} =", *(f"  {one}" for one in (*inherited, *scripts)), *added]
         last = max(place.end for (where, _), place in places.items() if where == section)
@@ -128,49 +120,20 @@ class ProjectIni:
         section = f"env:{environment}"
         try:
             before, after = self._values(), edited._values()
-        except configparser.Error as error:
+            old, new = (entries(one.get(environment, SCRIPTS) or "") for one in (self, edited))
+        except (configparser.Error, InputError) as error:
             raise _refusal("the result could not be read") from error
         expected = {**before, **{(section, name): value for name, value in options.items()}}
         after.pop((section, SCRIPTS), None)
         expected.pop((section, SCRIPTS), None)
-        old, new = (_entries(one.get(environment, SCRIPTS) or "") for one in (self, edited))
         if after != expected or new != [*old, *scripts]:
             raise _refusal("lines added to it would not say what was meant")
 
     def _values(self) -> dict[tuple[str, str], str]:
-        found = {(one, ""): "" for one in self._parser.sections()}
-        for section in self._parser.sections():
-            found |= {(section, name): value.strip() for name, value in self._parser.items(section)}
+        found = {(one, ""): "" for one in self._plain.sections()}
+        for section in self._plain.sections():
+            found |= {(section, name): value.strip() for name, value in self._plain.items(section)}
         return found
-
-    def _origin(self, environment: str, option: str) -> str | None:
-        """Return the section that decides `option` in an environment, in PlatformIO's order."""
-        return next((one for one in self._sections(environment) if self._parser.has_option(one, option)), None)
-
-    def _sections(self, environment: str) -> Iterator[str]:
-        """Yield the sections that an environment takes options from, the strongest first, in PlatformIO's order."""
-        queue, done = ["env", f"env:{environment}"], set()
-        while queue:
-            section = queue.pop()
-            if section in done or not self._parser.has_section(section):
-                continue
-            done.add(section)
-            yield section
-            queue.extend(_entries(self._parser.get(section, "extends", fallback="")))
-
-    def _expand(self, section: str, text: str) -> str:
-        for _ in range(MAX_EXPANSIONS):
-            found = _REFERENCE.search(text)
-            if found is None:
-                break
-            origin = section if found[1] == "this" else found[1]
-            value = self._parser.get(origin, found[2], fallback="")
-            if found[2] == SCRIPTS and origin.partition(":")[0] == "env":
-                value = "\n".join(_entries(value))  # PlatformIO knows this for a list there, and nowhere else
-            text = text[: found.start()] + value + text[found.end() :]
-            if len(text) > MAX_SIZE:
-                break
-        return text.strip()
 
 
 @dataclass
@@ -183,16 +146,13 @@ class _Place:
     indent: str = "  "
 
 
-def parse(data: bytes) -> ProjectIni:
+def parse(data: bytes, around: Surroundings) -> ProjectIni:
     """Return the platformio.ini in `data`; raises InputError when PlatformIO could not read it either."""
     try:
-        found = ProjectIni(data.decode())
-        found.environments  # noqa: B018 - parsed here, so that nothing later raises
-    except (UnicodeDecodeError, configparser.Error) as error:
-        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0]
-        raise InputError(
-            f"platformio.ini cannot be read: {reason}", "correct it until 'pio project config' works"
-        ) from error
+        found = ProjectIni(data.decode(), around)
+    except UnicodeDecodeError as error:
+        raise unreadable(INI_NAME, "it is not UTF-8") from error
+    found.environments  # noqa: B018 - parsed here, so that nothing later raises
     return found
 
 
@@ -211,11 +171,6 @@ def _hook(entry: str) -> str:
     scope, _, path = entry.rpartition(":")
     parts = path.replace("\\", "/").split("/")
     return f"{scope or 'post'}:{'/'.join(parts[-2:])}" if len(parts) > 2 else entry
-
-
-def _entries(value: str) -> list[str]:
-    stripped = [one.strip() for one in value.strip().split("\n" if "\n" in value.strip() else ", ")]
-    return [one for one in stripped if one and not one.startswith((";", "#"))]
 
 
 def _cut(line: str) -> str:

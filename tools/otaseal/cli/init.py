@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, passphrase, project_ini, provision
+from .. import files, passphrase, project_files, project_ini, provision
 from ..errors import InputError, OtasealError
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE, load_private_key
@@ -90,7 +90,9 @@ def _init(arguments: argparse.Namespace) -> int:
     file = project / "platformio.ini"
     if not file.is_file():
         raise InputError(f"'{project}' is no PlatformIO project", "name the folder of platformio.ini with --project")
-    ini = project_ini.parse(files.read_bounded(file, project_ini.MAX_SIZE, "project"))
+    ini = project_ini.parse(
+        files.read_bounded(file, project_ini.MAX_SIZE, "project"), project_files.surroundings(project, os.environ)
+    )
     environments = questions.environments(ini, arguments.env)
     plan = questions.plan(arguments, project, ini, environments)
     provision.validate(plan)

@@ -29,17 +29,21 @@ def options(subject: Subject) -> Iterator[Outcome]:
     """Resolve every option: a misspelt one is an error by name."""
     project = subject.project
     chosen = f"[env:{project.environment}] of {project.folder / 'platformio.ini'}"
-    given = [one for one in OPTIONS.values() if project.ini.get(project.environment, one.ini_name)]
+    given = [one for one in OPTIONS.values() if project.config.get(one.ini_name)]
     _ = project.settings  # raises ConfigError by name
-    yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known")
-    if project.ini.platformio("extra_configs"):
-        yield warning("platformio.ini reads more files with extra_configs, which are not looked at here", "see them")
+    reader = "" if project.read_by_platformio else "; read without PlatformIO"
+    yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known{reader}")
+    for name in project.unset:
+        yield warning(
+            f"platformio.ini refers to the environment variable '{name}', which is not set here and so counts as empty",
+            "set it as it is set where the project is built",
+        )
 
 
 def hooks(subject: Subject) -> Iterator[Outcome]:
     """Look which of the four scripts are attached."""
     project = subject.project
-    attached = project.ini.get(project.environment, "extra_scripts") or ""
+    attached = project.config.get("extra_scripts") or ""
     missing = [hook for hook in HOOKS if not _is_attached(hook, attached)]
     if len(missing) == len(HOOKS):
         yield problem(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from .. import platformio_config
 from .report import Outcome, Subject, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]
@@ -22,7 +21,6 @@ PACKAGES = (
     ("littlefs-python", "rehearse reads the filesystem image with it", False),
     ("uvicorn", "otaseal serve needs it: pip install 'otaseal[server]'", False),
 )
-_SHEBANG = re.compile(rb"#!\s*(/[^\s]+)\s*$")
 
 
 def python(subject: Subject) -> Iterator[Outcome]:
@@ -52,18 +50,15 @@ def packages(subject: Subject) -> Iterator[Outcome]:
 
 def platformio(subject: Subject) -> Iterator[Outcome]:
     """Look for PlatformIO, and ask the Python that runs it whether it can sign."""
-    program = shutil.which("pio") or shutil.which("platformio")
-    beside = Path(sys.executable).parent / "pio"
+    program = platformio_config.program()
     version = _version("platformio")
-    if program is None and beside.is_file():
-        program = str(beside)
     if program is None:
         if version is None:
             yield warning("PlatformIO was not found", "install it, or put 'pio' on the PATH")
         else:
             yield ok(f"PlatformIO {version}, as a package of this Python")
         return
-    interpreter = _interpreter(Path(program))
+    interpreter = platformio_config.interpreter()
     if interpreter is None or Path(interpreter).resolve() == Path(sys.executable).resolve():
         yield ok(f"PlatformIO {version or 'of unknown version'}: {program}")
     elif _can_sign(interpreter):
@@ -84,16 +79,6 @@ def _version(package: str) -> str | None:
 
 def _install(package: str) -> str:
     return f'"{sys.executable}" -m pip install {package}'
-
-
-def _interpreter(program: Path) -> str | None:
-    """Return the Python in the first line of a console script; None where it has none, as on Windows."""
-    try:
-        with program.open("rb") as file:
-            match = _SHEBANG.match(file.readline(1024).rstrip(b"\n"))
-    except OSError:
-        return None
-    return match[1].decode("utf-8", "replace") if match and b"python" in match[1] else None
 
 
 def _can_sign(interpreter: str) -> bool:
