@@ -349,7 +349,7 @@ def test_the_environment_names_product_counter_and_time(
 def test_a_manifest_that_cannot_be_is_refused_before_anything_is_signed(project: Path, otaseal: Command) -> None:
     for option in ("--board", "--version", "--security-counter"):
         otaseal(*SIGN, option, "1").failed(2, "no product is given")
-    otaseal(*SIGN, "--product", "Blink!").failed(1, "product 'Blink!' is no name")
+    otaseal(*SIGN, "--product", "Blink!").failed(2, "--product 'Blink!' is no name")
     for counter in ("-1", "4294967296", "1.5", "0x10", "99999999999999999999"):
         otaseal(*SIGN, "--product", "blink", f"--security-counter={counter}").failed(2, "--security-counter is ")
     otaseal(*SIGN, "--product", "blink", "--version", "1.0 \u00e4").failed(1, "version ")

@@ -211,7 +211,7 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
     [
         (("--signing-key", "keys/signing.key"), 1, "inside the project"),
         (("--store", "pki"), 1, "inside the project"),
-        (("--product", "größe"), 2, "cannot be a product's name"),
+        (("--product", "лампа"), 2, "product 'лампа' is no name"),
         (("--operator", "a b"), 2, "cannot be a holder's name"),
         (("--server-name", "https://update.local"), 2, "neither an address nor a host name"),
         (("--env", "other"), 2, "no environment 'other'"),
@@ -235,6 +235,55 @@ def test_a_configuration_directory_inside_the_project_is_refused(
     monkeypatch.setenv("XDG_CONFIG_HOME", str(blink.parent / "elsewhere"))
     otaseal(*OPEN).succeeded()
     assert f"file:{blink.parent}/elsewhere/otaseal/keys/blink/signing.key" in (blink / "platformio.ini").read_text()
+
+
+def test_a_folder_with_any_name_gives_a_product_which_is_said_once(home: Path, blink: Path, otaseal: Command) -> None:
+    folder = blink.rename(blink.with_name("Blink Näher 2"))
+    os.chdir(folder)
+    done = otaseal(*OPEN).succeeded()
+    assert done.err.count("the product is called 'blink-naher-2': 'Blink Näher 2' is no name") == 1
+    assert "custom_otaseal_product = blink-naher-2\n" in (folder / "platformio.ini").read_text()
+    assert {path.name for path in (config(home) / "pki").iterdir()} == {"blink-naher-2"}
+    assert {path.name for path in (config(home) / "keys").iterdir()} == {"blink-naher-2"}
+    again = otaseal("init", "--product", "Blink Näher 2").succeeded()
+    assert "is no name" not in again.err
+    assert "made" not in again.out
+    assert "ok       options" in otaseal("doctor", "--offline").out
+
+
+def test_a_product_with_capitals_is_mended_and_one_that_is_written_already_is_named(
+    blink: Path, otaseal: Command, tmp_path: Path
+) -> None:
+    assert "called 'lamp': 'Lamp'" in otaseal(*OPEN, "--product", "Lamp", "--dry-run").succeeded().err
+    (blink / "platformio.ini").write_text(INI + "custom_otaseal_product = Blink\n")
+    before = tree(tmp_path)
+    assert "as in 'blink'" in otaseal(*OPEN).failed(2, "custom_otaseal_product 'Blink' is no name").err
+    assert "custom_otaseal_product 'Blink' is no name" in otaseal("doctor", "--offline").out
+    assert tree(tmp_path) == before
+
+
+def test_a_project_keeps_the_product_that_it_has(blink: Path, otaseal: Command, tmp_path: Path) -> None:
+    otaseal(*OPEN).succeeded()
+    before, ini = tree(tmp_path), blink / "platformio.ini"
+    otaseal(*OPEN, "--product", "blinky").failed(2, "'blinky' is another product than the project's, 'blink'")
+    ini.write_text(ini.read_text().replace("_product = blink\n", "_product =\n"))
+    otaseal(*OPEN, "--product", "blinky").failed(2, "'blinky' is another product than the project's, 'blink'")
+    ini.write_bytes(before["blink/platformio.ini"] or b"")
+    assert tree(tmp_path) == before
+    ini.write_text(INI + "custom_otaseal_product = blink\n[env:d1]\nboard = d1\ncustom_otaseal_product = lamp\n")
+    otaseal(*OPEN, "--env", "d1", "--env", "nodemcuv2").failed(2, "several products: lamp, blink")
+
+
+def test_authorities_under_an_older_name_are_found_again(blink: Path, home: Path, otaseal: Command) -> None:
+    otaseal(*OPEN).succeeded()
+    for kind in ("pki", "keys"):
+        (config(home) / kind / "blink").rename(config(home) / kind / "Blink")
+    ini = blink / "platformio.ini"
+    ini.write_text(ini.read_text().replace("/otaseal/keys/blink/", "/otaseal/keys/Blink/"))
+    done = otaseal("init").succeeded()
+    assert "made" not in done.out
+    assert "/pki/Blink/issued/server/main/chain.pem" in done.out
+    otaseal("pki", "list", "--product", "blink").succeeded()
 
 
 def test_several_environments_have_to_be_chosen_from(blink: Path, otaseal: Command) -> None:

@@ -108,7 +108,10 @@ def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(
     made.run()
     assert signed.read_bytes() == plain
     assert not header.exists(), "nothing stale stays"
-    for wrong, message in (("Blink!", "product 'Blink!' is no name"), ("a b", "product 'a b' is no name")):
+    for wrong, message in (
+        ("Blink!", "OTASEAL_PRODUCT 'Blink!' is no name"),
+        ("a b", "OTASEAL_PRODUCT 'a b' is no name"),
+    ):
         refused = made.run(check=False, env={"OTASEAL_PRODUCT": wrong})
         assert message in refused.stderr
         assert "Traceback" not in refused.output

@@ -24,6 +24,7 @@ from otaseal.pki.authority import load_private_key, private_key_pem
 from otaseal.pki.chain import Stack, parse_certificates
 from otaseal.pki.check import examine
 from otaseal.pki.profile import Validity, make_key
+from otaseal.pki.store import Store
 
 ADDRESS, HOST = "192.168.178.123", "update.local"
 NAMES = [ADDRESS, HOST, "::1"]
@@ -167,12 +168,27 @@ def test_how_many_names(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../x", ".x", "a/b", "a b", "x" * 65, "a\n"])
-def test_what_is_no_holder_or_product(name: str) -> None:
+def test_what_is_no_holder_or_product(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         authority(Role.DEVICE).issue_device(name, now=NOW)
-    if " " not in name:
-        with pytest.raises(ConfigError):
-            Authority.create(role=Role.SERVER, product=name, now=NOW, key=KeyType.P_256)
+    with pytest.raises(ConfigError, match="is no name"):
+        Store.create(tmp_path / "pki", name, NOW)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_longest_product_name_fits_into_every_subject() -> None:
+    name = "x" * 64
+    made = {role: Authority.create(role=role, product=name, now=NOW, key=KeyType.P_256) for role in Role}
+    issued = [
+        made[Role.SERVER].issue_server(["update.local"], now=NOW, key=KeyType.P_256),
+        made[Role.DEVICE].issue_device("kitchen", now=NOW),
+        made[Role.OPERATOR].issue_operator("ada", now=NOW),
+    ]
+    for one in (*(by.certificate for by in made.values()), *(each.certificate for each in issued)):
+        assert max(len(str(part.value)) for part in one.subject) <= 64
+    for by in made.values():
+        again = Authority.from_pem(by.certificate_pem, private_key_pem(by.key, None))
+        assert (again.role, again.product) == (by.role, name)
 
 
 def test_no_certificate_outlives_its_authority() -> None:

@@ -15,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from . import files, key_uri, keys, public_keys
-from .errors import KeyRefusedError, OtasealError
+from .errors import ConfigError, KeyRefusedError, OtasealError
+from .names import check_name
 from .pki import Role
 from .pki.authority import CERTIFICATE_FILE, KEY_FILE
 from .pki.chain import Certificate, parse_certificates
-from .pki.profile import check_holder, check_product, subject_alternative_names
+from .pki.profile import check_holder, subject_alternative_names
 from .pki.store import CHAIN_FILE, RETIRED, Slot, Store
 
 __all__ = [
@@ -51,7 +52,10 @@ IGNORED = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to exist; `signing_key` is None where the project names a key of its own."""
+    """What is to exist; `signing_key` is None where the project names a key of its own.
+
+    `asked_product` is what the product was to be called, where no product can have that name.
+    """
 
     project: Path
     product: str
@@ -60,6 +64,7 @@ class Plan:
     certs: Path
     server_names: tuple[str, ...]
     operator: str
+    asked_product: str = ""
 
     def issued(self, role: Role, name: str) -> Path:
         """Return the folder of a certificate, made or not."""
@@ -84,7 +89,7 @@ class Step:
 
 def validate(plan: Plan) -> None:
     """Refuse what could not be finished before anything is made; raises ConfigError, KeyRefusedError."""
-    check_product(plan.product)
+    check_name(plan.product, "product", ConfigError)
     check_holder(plan.operator)
     if not _exists(plan.issued(Role.SERVER, SERVER)):
         subject_alternative_names(_names(plan) if plan.server_names else [])

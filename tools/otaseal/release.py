@@ -21,11 +21,12 @@ from . import esp8266, gzip_payload, image, manifest, public_keys, signing_heade
 from .errors import InputError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
 from .manifest import Manifest
+from .names import NAME, check_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Form", "Origin", "Release", "check_name", "check_version", "describe", "from_json", "parse", "serialise"]
+__all__ = ["Form", "Origin", "Release", "check_version", "describe", "from_json", "parse", "serialise"]
 
 FORMAT = 2
 OLDEST_FORMAT = 1
@@ -33,7 +34,6 @@ MAX_RECORD_SIZE = 16 * 1024
 """Bytes of one record: several times what the longest allowed values make."""
 KINDS = ("raw", "gzip")
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}")
 _BOARD = re.compile(r"[0-9A-Za-z._-]{0,64}")
 _COMMIT = re.compile(r"([0-9a-f]{7,64})?")
@@ -194,15 +194,6 @@ def serialise(release: Release) -> bytes:
     else:
         values = {"format": FORMAT, **values}
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
-
-
-def check_name(name: str, what: str) -> str:
-    """Return `name`, of a product or channel, if it can be a URL segment and a file name; else raise InputError."""
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{what} '{name[:80]}' is no name", "use 1 to 64 of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-        )
-    return name
 
 
 def check_version(version: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import ConfigError, InputError
-from .release import NAME
+from .names import check_name
 
 __all__ = ["ANY", "Scope", "of_uris", "parse_scope"]
 
@@ -28,8 +28,8 @@ class Scope:
 
     def __post_init__(self) -> None:
         for what, text in (("product", self.product), ("channel", self.channel)):
-            if text != ANY and not NAME.fullmatch(text):
-                raise ConfigError(f"a scope's {what} cannot be '{text}'", "use a-z, 0-9, '.', '_' and '-'")
+            if text != ANY:
+                check_name(text, f"a scope's {what}", ConfigError)
 
     def covers(self, product: str | None, channel: str | None) -> bool:
         """Whether it is for this product and channel; channel None asks for the product as a whole, product None for

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import ConfigError
+from .names import check_name
 
 __all__ = ["ENVIRONMENT_PREFIX", "INI_PREFIX", "OPTIONS", "Option", "Settings", "resolve"]
 
@@ -80,6 +81,10 @@ def _text(name: str, value: str) -> str:
     return value
 
 
+def _name(name: str, value: str) -> str:
+    return check_name(_text(name, value), name, ConfigError)
+
+
 def _lines(name: str, value: str) -> tuple[str, ...]:
     return tuple(stripped for line in value.splitlines() if (stripped := line.strip()))
 
@@ -122,8 +127,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("uploadfs", _choice("notify", "on-change"), "after an upload, when the certificates have changed"),
         Option("server", _text, "the update server's address for operators, as in https://update.local:8444"),
         Option("server_ca", _text, "file with the authority of that server, if the system does not trust it"),
-        Option("product", _text, "what the firmware is called on the update server"),
-        Option("channel", _text, "the channel that a deployment goes to"),
+        Option("product", _name, "what the firmware is called on the update server"),
+        Option("channel", _name, "the channel that a deployment goes to"),
         Option("version", _text, "the version of a deployment; default: git describe"),
         Option("security_counter", _counter, "devices with the OtaSeal library take no firmware with a lower one"),
         Option("compress", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"),

@@ -27,9 +27,10 @@ from .archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from .archive_record import ArchiveRecord
 from .channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from .errors import ConflictError, CorruptStoreError, InputError, NotFoundError, SystemFaultError
+from .names import NAME, check_name
 from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
 from .public_keys import load_public_key
-from .release import MAX_RECORD_SIZE, NAME, VERSION, Release, check_name, check_version, parse, serialise
+from .release import MAX_RECORD_SIZE, VERSION, Release, check_version, parse, serialise
 
 __all__ = ["DEVICES_FILE", "MAX_BLOB_BYTES", "Store"]
 

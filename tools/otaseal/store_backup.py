@@ -24,8 +24,9 @@ from typing import IO
 
 from . import files
 from .errors import CorruptStoreError, InputError, NotFoundError, SystemFaultError
+from .names import NAME
 from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
-from .release import NAME, VERSION
+from .release import VERSION
 from .store import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRODUCTS, Store
 from .store_check import check, survey
 

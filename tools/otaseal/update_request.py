@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .errors import InputError
-from .release import NAME
+from .names import NAME
 
 __all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "parse_request", "route"]
 

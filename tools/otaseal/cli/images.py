@@ -11,7 +11,6 @@ from .. import files, gzip_payload, image, inspection, known_keys, manifest, ori
 from ..errors import ConfigError, InputError, VerificationError
 from ..manifest import Claim
 from ..public_keys import fingerprint
-from ..release import check_name
 from . import common
 
 __all__ = ["register"]
@@ -114,7 +113,6 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
                 "give --product, too",
             )
         return None
-    product = check_name(given.product, "product")
     version = given.version
     if version is None:
         state = origin.git_state(Path.cwd())
@@ -122,7 +120,7 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
     made = origin.source_date(os.environ)
     if made is None:
         made = int(arguments.firmware.stat().st_mtime)
-    return Claim(product, arguments.board, version, given.security_counter, made)
+    return Claim(given.product, arguments.board, version, given.security_counter, made)
 
 
 def _manifest(payload: bytes) -> dict[str, Any] | None:

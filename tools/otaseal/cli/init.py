@@ -22,7 +22,7 @@ from ..pki.store import CHAIN_FILE, Slot
 from ..project_ini import ProjectIni
 from ..provision import Plan
 from . import common, config, questions, stores
-from .questions import CA_CERTS, SIGNING_KEY
+from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
 __all__ = ["register"]
 
@@ -32,7 +32,6 @@ ELSEWHERE = (
 )
 UNLOCKING = "custom_otaseal_passphrase_file"
 FILESYSTEM = "board_build.filesystem"
-PRODUCT = "custom_otaseal_product"
 LIBRARIES = ".pio/libdeps/"
 SUBMODULE = "otaseal"
 RELEASES = "~/otaseal-releases"
@@ -234,6 +233,8 @@ def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
 
 def _notes(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: argparse.Namespace) -> list[str]:
     notes = []
+    if plan.asked_product:
+        notes.append(f"the product is called '{plan.product}': '{plan.asked_product}' is no name for a server")
     if arguments.signing_key and plan.signing_key is None:
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
     for one in environments:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import getpass
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import files, provision
 from ..errors import ConfigError, InputError
 from ..key_uri import split
+from ..names import check_name, mended
 from ..pki import Role
-from ..pki.profile import check_holder, check_product
-from ..pki.store import default_directory
+from ..pki.profile import check_holder
 from ..project_ini import ProjectIni
 from ..provision import Plan
 from . import stores
 
-__all__ = ["CA_CERTS", "SIGNING_KEY", "environments", "named_key", "plan"]
+__all__ = ["CA_CERTS", "PRODUCT", "SIGNING_KEY", "environments", "named_key", "plan"]
 
-CA_CERTS, SIGNING_KEY = "custom_otaseal_ca_certs", "custom_otaseal_signing_key"
+CA_CERTS, SIGNING_KEY, PRODUCT = "custom_otaseal_ca_certs", "custom_otaseal_signing_key", "custom_otaseal_product"
 
 
 def environments(ini: ProjectIni, asked: Sequence[str]) -> list[str]:
@@ -53,20 +54,20 @@ def _ask(what: str, default: str, missing: str, option: str) -> str:
 def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environments: Sequence[str]) -> Plan:
     """Return what is to exist; raises ConfigError for what nobody can be asked, InputError for a key that is lost."""
     named = named_key(ini, environments, project)
-    product = arguments.product or _product_of(named) or _ask_product(project)
-    key: Path | None = arguments.signing_key or stores.signing_key_path(check_product(product))
+    product, asked = _product(arguments.product, project, _settled_product(ini, environments, named))
+    key: Path | None = arguments.signing_key or stores.signing_key_path(product)
     if named is not None and all(ini.get(one, SIGNING_KEY) for one in environments):
         key = None
-    store = arguments.store or default_directory(stores.config_home(), product)
-    names = tuple(arguments.server_name)
-    draft = Plan(project, product, key, store, _certs(ini, environments[0], project), names, _operator(arguments))
+    store = arguments.store or stores.store_path(product)
+    certs, names = _certs(ini, environments[0], project), tuple(arguments.server_name)
+    draft = Plan(project, product, key, store, certs, names, _operator(arguments), asked)
     if names or (draft.issued(Role.SERVER, provision.SERVER) / "chain.pem").exists():
         return draft
     hint = "--server-name, as in --server-name update.local --server-name 192.168.178.123"
-    asked = _ask(
+    answer = _ask(
         "update server's host names and addresses", "", "no name or address of the update server is given", hint
     )
-    return Plan(project, product, key, store, draft.certs, tuple(asked.replace(",", " ").split()), draft.operator)
+    return replace(draft, server_names=tuple(answer.replace(",", " ").split()))
 
 
 def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Path | str | None:
@@ -83,17 +84,37 @@ def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Pa
     return path
 
 
-def _product_of(named: Path | str | None) -> str | None:
+def _settled_product(ini: ProjectIni, environments: Sequence[str], named: Path | str | None) -> str | None:
+    """Return the product that the project names already, or whose signing key it names; raises ConfigError."""
+    products = list(dict.fromkeys(found for one in environments if (found := ini.get(one, PRODUCT))))
+    if len(products) > 1:
+        raise ConfigError(f"the environments have several products: {', '.join(products)}", "set one up: --env NAME")
+    if products:
+        return check_name(products[0], PRODUCT, ConfigError)
     if isinstance(named, Path) and named.parent == stores.signing_key_path(named.parent.name).parent:
-        return named.parent.name
+        return mended(named.parent.name) or None
     return None
 
 
+def _product(asked: str | None, project: Path, settled: str | None) -> tuple[str, str]:
+    """Return the product's name, and what was asked for in its place, empty unless it had to be mended."""
+    if settled is not None:
+        if asked and mended(asked) != settled:
+            raise ConfigError(
+                f"--product '{asked}' is another product than the project's, '{settled}'",
+                f"leave it out, or change {PRODUCT} in platformio.ini first",
+            )
+        return settled, ""
+    text = asked or _ask_product(project)
+    name = mended(text) or check_name(text, "product", ConfigError)
+    return name, "" if name == text else text
+
+
 def _ask_product(project: Path) -> str:
-    default = _or_empty(check_product, project.name)
-    if default and not _has_terminal():
-        return default
-    return _ask("product", default, f"the folder's name '{project.name}' cannot be a product's", "--product")
+    name = mended(project.name)
+    if name and not _has_terminal():
+        return project.name
+    return _ask("product", name, f"the folder's name '{project.name}' cannot be a product's", "--product")
 
 
 def _has_terminal() -> bool:
@@ -104,16 +125,9 @@ def _operator(arguments: argparse.Namespace) -> str:
     if arguments.operator:
         return str(arguments.operator)
     try:
-        return _or_empty(check_holder, getpass.getuser()) or "operator"
-    except (OSError, KeyError):  # a user without a name, as in a container
+        return check_holder(getpass.getuser())
+    except (OSError, KeyError, ConfigError):  # a user without a name, as in a container, or none for a certificate
         return "operator"
-
-
-def _or_empty(check: Callable[[str], str], text: str) -> str:
-    try:
-        return check(text)
-    except ConfigError:
-        return ""
 
 
 def _certs(ini: ProjectIni, environment: str, project: Path) -> Path:

@@ -9,17 +9,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import files, names
 from ..errors import ConfigError, InputError
 from ..passphrase import from_settings
 from ..pki.authority import KEY_FILE, MAX_FILE_BYTES
-from ..pki.store import Slot, Store
+from ..pki.store import Slot, Store, default_directory
 from . import common
 
 if TYPE_CHECKING:
     from ..pki.chain import Certificate
 
-__all__ = ["add_options", "available", "choose", "config_home", "locked_by", "now", "opened", "signing_key_path"]
+__all__ = [
+    "add_options",
+    "available",
+    "choose",
+    "config_home",
+    "locked_by",
+    "now",
+    "opened",
+    "signing_key_path",
+    "store_path",
+]
 
 MAX_INI_SIZE = 1024 * 1024
 ENCRYPTED = b"ENCRYPTED"
@@ -60,6 +70,13 @@ def available() -> dict[str, Path]:
     return {path.parent.parent.name: path.parent.parent for path in sorted(folder.glob("*/*-ca/certificate.pem"))}
 
 
+def store_path(product: str) -> Path:
+    """Return where a product's authorities are, or will be; a directory named before names had a rule counts, too."""
+    stores = available()
+    older = (path for name, path in stores.items() if names.mended(name) == product)
+    return stores.get(product) or next(older, default_directory(config_home(), product))
+
+
 def choose(arguments: argparse.Namespace) -> Path:
     """Return the directory of the store that is meant: by option, by the project here, or the only one there is."""
     if arguments.store is not None:
@@ -67,10 +84,11 @@ def choose(arguments: argparse.Namespace) -> Path:
         return chosen
     stores = available()
     if arguments.product is not None:
-        if arguments.product not in stores:
+        found = stores.get(arguments.product) or store_path(names.mended(arguments.product))
+        if found not in stores.values():
             known = f"there are: {', '.join(stores)}" if stores else NO_STORE_HINT
             raise InputError(f"there is no store of the product '{arguments.product}'", known)
-        return stores[arguments.product]
+        return found
     if not stores:
         raise InputError(f"there is no store in '{config_home() / 'otaseal' / 'pki'}'", NO_STORE_HINT)
     here = [product for product in stores if len(stores) > 1 and _is_of_project(product)] or list(stores)

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import origin
 from ..manifest import Claim
 from ..origin import GitState
-from ..release import check_name, check_version
+from ..release import check_version
 from ..settings import Settings
 from . import build
 
@@ -24,11 +24,10 @@ __all__ = ["for_build", "for_file"]
 def for_build(env: build.Env, options: Settings) -> Claim | None:
     """Return the claim of this build, None without a product; its time is SOURCE_DATE_EPOCH, else the commit's, else 0.
 
-    Raises InputError for a product or version that cannot be used, ConfigError for a wrong SOURCE_DATE_EPOCH.
+    Raises InputError for a version that cannot be used, ConfigError for a wrong SOURCE_DATE_EPOCH.
     """
     if options.product is None:
         return None
-    product = check_name(options.product, "product")
     # The IDE asks for nothing that depends on the version
     state = None if env.IsIntegrationDump() else _git_state(build.path(env, "."))
     version = options.version
@@ -38,7 +37,7 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     if made is None:
         made = 0 if state is None else state.time
     version = check_version(version) if version else ""
-    return Claim(product, env.subst("$BOARD"), version, options.security_counter, made)
+    return Claim(options.product, env.subst("$BOARD"), version, options.security_counter, made)
 
 
 def for_file(claim: Claim, firmware: Path) -> Claim:

@@ -27,11 +27,11 @@ from .profile import (
     Subject,
     Validity,
     check_holder,
-    check_product,
     leaf_builder,
     make_key,
     root_builder,
     subject_alternative_names,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ __all__ = ["Authority", "Issued"]
 AUTHORITY_KEYS = {Role.SERVER: KeyType.RSA_2048, Role.DEVICE: KeyType.P_256, Role.OPERATOR: KeyType.P_256}
 CERTIFICATE_FILE, KEY_FILE = "certificate.pem", "key.pem"
 MAX_FILE_BYTES = 64 * 1024
+RANDOM_BYTES = 4
+"""What tells a root's subject from that of its successor (F17), in hex at its end."""
 DEFAULT_SERVER_KEY = KeyType.RSA_2048
 
 
@@ -88,12 +90,11 @@ class Authority:
         """Return a new authority; `key` is a kind of key, or the key itself, or None for the role's default.
 
         The subject carries four random bytes: current and next root must not share one, or the device finds
-        only the first (F17). Raises ConfigError for a product name that cannot be one.
+        only the first (F17).
         """
-        check_product(product)
         chosen = AUTHORITY_KEYS[role] if key is None else key
         private = make_key(chosen) if isinstance(chosen, KeyType) else chosen
-        subject = Subject(product, f"{product} {role.value} CA {secrets.token_hex(4)}")
+        subject = Subject(product, titled(product, f"{role.value} CA {secrets.token_hex(RANDOM_BYTES)}"))
         builder = root_builder(subject, private.public_key(), Validity.starting(now, ROOT_DAYS))
         return cls(role, product, _sign(builder, private), private)
 
@@ -147,7 +148,7 @@ class Authority:
 
         alternatives = subject_alternative_names(names)
         private = make_key(key) if isinstance(key, KeyType) else key
-        subject = Subject(f"{self.product} update servers", f"{self.product} server")
+        subject = Subject(titled(self.product, "update servers"), titled(self.product, "server"))
         builder = self._leaf(subject, private, Validity.starting(now, SERVER_DAYS), now)
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         return Issued(_sign(builder, self.key), private)
@@ -159,7 +160,7 @@ class Authority:
         because an RSA signature takes the chip twelve times as long (F27b).
         """
         self._require(Role.DEVICE)
-        return self._issue_client(device, f"{self.product} devices", Validity.starting(now, ROOT_DAYS), (now, key))
+        return self._issue_client(device, "devices", Validity.starting(now, ROOT_DAYS), (now, key))
 
     def issue_operator(
         self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256, scopes: Iterable[Scope] = ()
@@ -170,7 +171,7 @@ class Authority:
         """
         self._require(Role.OPERATOR)
         validity = Validity.starting(now, OPERATOR_DAYS)
-        return self._issue_client(operator, f"{self.product} operators", validity, (now, key), scopes)
+        return self._issue_client(operator, "operators", validity, (now, key), scopes)
 
     def _issue_client(
         self,
@@ -185,7 +186,7 @@ class Authority:
         now, key = made
         check_holder(holder)
         private = make_key(key) if isinstance(key, KeyType) else key
-        builder = self._leaf(Subject(group, holder), private, validity, now)
+        builder = self._leaf(Subject(titled(self.product, group), holder), private, validity, now)
         uris = [x509.UniformResourceIdentifier(one.uri) for one in scopes]
         if uris:
             builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
@@ -247,7 +248,8 @@ def _read_subject(root: Certificate) -> tuple[Role, str]:
     found = {one.oid: str(one.value) for one in root.x509.subject}
     product, title = found.get(NameOID.ORGANIZATION_NAME, ""), found.get(NameOID.COMMON_NAME, "")
     for role in Role:
-        if root.is_ca and title.startswith(f"{product} {role.value} CA "):
+        ending = f"{role.value} CA {title[-2 * RANDOM_BYTES :]}"
+        if root.is_ca and title == titled(product, ending):
             return role, product
     raise InputError(f"'{root.title}' is not an authority that otaseal made", "make one with otaseal pki")
 

@@ -32,6 +32,7 @@ __all__ = [
     "leaf_builder",
     "root_builder",
     "subject_alternative_names",
+    "titled",
 ]
 
 ROOT_DAYS = 25 * 365 + 6  # longer than any device in the field; a root is rotated by shipping two, not by renewal
@@ -40,9 +41,8 @@ OPERATOR_DAYS = 398
 BACKDATED = timedelta(days=1)  # clocks that run slow, and time zones taken for UTC
 MIN_SUBJECT_BYTES = 32  # F18: the device copies 32 bytes out of the encoded subject, whatever its size
 MAX_NAMES = 100
-MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name
+MAX_NAME = 64  # characters; RFC 5280 appendix A, ub-common-name and ub-organization-name
 
-_PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,31}")
 _HOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _DNS_NAME = re.compile(
     r"(?=.{1,253}\Z)(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*",
@@ -117,14 +117,9 @@ class Subject:
         return name
 
 
-def check_product(product: str) -> str:
-    """Return `product`, which names a directory and a subject; raises ConfigError when it cannot."""
-    if not _PRODUCT.fullmatch(product):
-        raise ConfigError(
-            f"'{product}' cannot be a product's name",
-            "use 1 to 32 letters, digits, spaces, dots, dashes or underscores",
-        )
-    return product
+def titled(product: str, rest: str) -> str:
+    """Return `product` and `rest` as one part of a subject, which has no room for the end of a very long name."""
+    return f"{product[: MAX_NAME - len(rest) - 1]} {rest}"
 
 
 def check_holder(holder: str) -> str:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..errors import InputError, SystemFaultError
+from ..errors import ConfigError, InputError, SystemFaultError
+from ..names import check_name
 from ..scope import Scope, of_uris
 from . import disk
 from .authority import (
@@ -37,7 +38,7 @@ from .authority import (
 from .chain import Certificate, parse_certificate, parse_certificates
 from .crl import make_crl
 from .index import MAX_INDEX_BYTES, Entry, entry_of, parse_index, revoked_json, serialize_index
-from .profile import KeyType, Role, check_holder, check_product, make_key, subject_alternative_names
+from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
 
 if TYPE_CHECKING:
     from .profile import PrivateKey
@@ -79,7 +80,7 @@ class Store:
 
         Raises ConfigError for a product's name that cannot be one, SystemFaultError when the disk refuses.
         """
-        store = cls(directory, check_product(product), passphrase)
+        store = cls(directory, check_name(product, "product", ConfigError), passphrase)
         disk.make_private_directory(directory)
         with disk.locked(directory):
             store._recover()
@@ -276,7 +277,7 @@ class Store:
 
 def default_directory(config: Path, product: str) -> Path:
     """Return where a product's authorities are by default, given the user's configuration directory."""
-    return config / "otaseal" / "pki" / check_product(product)
+    return config / "otaseal" / "pki" / check_name(product, "product", ConfigError)
 
 
 def _issue_again(by: Authority, old: Certificate, name: str, now: datetime, key: PrivateKey) -> Issued:

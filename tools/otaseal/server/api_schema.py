@@ -17,7 +17,8 @@ from ..archive_record import ArchiveRecord
 from ..channels import MAX_PATIENCE
 from ..devices import Device
 from ..lockout import Consent, Group
-from ..release import NAME, VERSION, Form, Release
+from ..names import NAME
+from ..release import VERSION, Form, Release
 
 __all__ = ["ENDPOINTS", "Endpoint", "description"]
 

@@ -18,6 +18,7 @@ from .. import release as releases
 from ..channels import Channel, Pointer
 from ..errors import ConfigError, ConflictError, NotFoundError
 from ..lockout import Consent
+from ..names import check_name
 from ..release import Origin, Release
 from . import api_schema, bodies
 from .access import Access
@@ -113,7 +114,7 @@ class Operators:
         product = self._named(request)
         self.access.who(request, product, None)
         self._require(product)
-        channel = releases.check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
+        channel = check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
         current = self.catalog.current(product, channel)
         keys = {name: pem.decode("ascii") for name, pem in self.catalog.store.keys(product).items()}
         return {
@@ -140,7 +141,7 @@ class Operators:
         """Take the signed files of a release, check them, store them, and point a channel at them."""
         product, version = self._named(request), releases.check_version(request.path_params["version"])
         query = request.query_params
-        channel = releases.check_name(query.get("channel", DEFAULT_CHANNEL), "channel")
+        channel = check_name(query.get("channel", DEFAULT_CHANNEL), "channel")
         who = self.access.who(request, product, channel)
         origin = Origin(
             product, version, query.get("created", ""), query.get("board", ""), query.get("commit", ""),
@@ -180,7 +181,7 @@ class Operators:
         if ("from" in asked) is ("version" in asked):
             raise ConfigError("neither or both of 'from' and 'version'", "give the channel or the version to promote")
         if "from" in asked:
-            version = self._proven(product, releases.check_name(str(asked["from"]), "channel"))
+            version = self._proven(product, check_name(str(asked["from"]), "channel"))
         else:
             version = releases.check_version(str(asked["version"]))
         terms, consent, new = Terms.parse(asked), _consent(asked), self.catalog.release(product, version)
@@ -232,7 +233,7 @@ class Operators:
         self._require(product)
         channel = request.query_params.get("channel")
         if channel is not None:
-            self._state(product, releases.check_name(channel, "channel"))
+            self._state(product, check_name(channel, "channel"))
         known = self.catalog.known(product)
         rows = []
         for one in await asyncio.to_thread(self.seen.list, product, channel):
@@ -325,10 +326,10 @@ class Operators:
             )
 
     def _named(self, request: Request) -> str:
-        return releases.check_name(request.path_params["product"], "product")
+        return check_name(request.path_params["product"], "product")
 
     def _target(self, request: Request) -> tuple[str, str, str]:
-        product, channel = self._named(request), releases.check_name(request.path_params["channel"], "channel")
+        product, channel = self._named(request), check_name(request.path_params["channel"], "channel")
         return product, channel, self.access.who(request, product, channel)
 
     def _log(self, event: str, product: str, channel: str, who: str, **values: object) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..devices import Devices
 from ..errors import ConfigError
+from ..names import check_name
 from ..public_keys import load_public_key
-from ..release import check_name
 from ..store import DEVICES_FILE, Store
 from ..store_check import sweep
 from .archives import names_in
@@ -151,4 +151,4 @@ def parse_product(text: str) -> tuple[str, Path]:
     name, equals, path = text.partition("=")
     if not equals or not path:
         raise ConfigError(f"'{text}' names no product and key", "write blink=~/keys/blink/signing.pub")
-    return check_name(name, "product"), files.resolve_path(path, Path())
+    return check_name(name, "product", ConfigError), files.resolve_path(path, Path())
