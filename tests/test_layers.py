@@ -86,6 +86,7 @@ LAYERS = {
     "server.telemetry": (3, 0),
     "server.tls": (3, 0),
     "server.tokens": (3, 0),
+    "server.log": (3, 1),
     "server.catalog": (3, 0),
     "server.sessions": (3, 0),
     "server.recorder": (3, 0),

@@ -116,7 +116,8 @@ class Running:
         self.process.stdout.close()
 
     def lines(self) -> list[str]:
-        return self.log.read_text().splitlines()
+        """Return what the log says, without the time in front of plain lines."""
+        return [line if line.startswith("{") else line.partition(" ")[2] for line in self.log.read_text().splitlines()]
 
 
 def start(
@@ -125,17 +126,21 @@ def start(
     *options: str | Path,
     chain: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    errors: int | None = None,
 ) -> Running:
-    """Start a server for the store on free ports, and return when it says that it is ready."""
+    """Start a server for the store on free ports, and return when it says that it is ready.
+
+    `errors` is the descriptor that it logs to, instead of a file.
+    """
     log = store.with_name(store.name + ".log")
     command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
     command += ["--operator-listen", "127.0.0.1:0", "--cert", chain or world.chain]
     command += ["--key", world.chain.with_name("key.pem"), "--product", f"{PRODUCT}={world.folder / 'signing.pub'}"]
-    with log.open("w") as errors:
+    with log.open("w") as file:
         process = subprocess.Popen(
             [str(one) for one in (*command, *options)],
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=file if errors is None else errors,
             text=True,
             env={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
+import os
 import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..server import run, telemetry
+from ..server import run
+from ..server.log import Log
 from ..server.tokens import ANY, Token, TokenFile
 from ..store import Store
 from . import common
@@ -53,6 +56,7 @@ def register(subparsers: common.Subparsers) -> None:
         help="processes that answer devices; default: 1, which serves hundreds of polls a second and shares nothing",
     )  # fmt: skip
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
+    serve.add_argument("--json", action="store_true", help="print where it listens as JSON")
 
     tokens = subparsers.add_parser(
         "token",
@@ -102,19 +106,16 @@ def _serve(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
     )
 
-    def write(event: telemetry.Event) -> None:
-        if arguments.log_json:
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            line = json.dumps({"at": now, **event}, default=str)
-        else:
-            line = event.as_line()
-        sys.stderr.write(f"{line}\n")  # which goes out line by line, each in one call
-
     def ready(devices: str, operators: str) -> None:
         # Only now: who started this may connect as soon as the line is there.
-        print(f"otaseal: serving devices on {devices}, operators on {operators}", flush=True)
+        line = f"otaseal: serving devices on {devices}, operators on {operators}"
+        if arguments.json:
+            line = json.dumps({"devices": devices, "operators": operators})
+        with contextlib.suppress(OSError, AttributeError):  # nobody may be there to read it
+            os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
-    run.serve(plan, telemetry.Telemetry(write), ready)
+    log = Log(None if sys.stderr is None else sys.stderr.fileno(), as_json=arguments.log_json)
+    run.serve(plan, log, ready)
     return 0
 
 

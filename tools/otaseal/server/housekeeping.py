@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from .tls import Credentials
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["House", "halt_failing"]
+__all__ = ["EventHandler", "House", "halt_failing"]
 
 POST_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
@@ -82,6 +83,19 @@ class House:
             if error.message != self.complained:
                 self.complained = error.message
                 self.telemetry.alarm("certificate", message=error.message)
+
+
+class EventHandler(logging.Handler):
+    """What libraries log becomes an event of ours: they would write it to a standard error that may be full."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        super().__init__(logging.WARNING)
+        self._telemetry = telemetry
+        self.setFormatter(logging.Formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as an event, with its traceback if it has one."""
+        self._telemetry.event("trouble", message=self.format(record), kind=record.name)
 
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: float) -> None:

@@ -20,6 +20,7 @@ from ..store_check import sweep
 from .archives import names_in
 from .limits import raise_open_files
 from .listener import bind, require_packages
+from .log import Log
 from .site import Plan, Shared, Site, revocations
 from .telemetry import Telemetry
 from .tls import Credentials, server_context
@@ -36,12 +37,13 @@ MAX_CA_BYTES = 256 * 1024
 MARKER = "store.json"
 
 
-def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -> None:
+def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once with both addresses when connections are taken.
 
     Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
     """
     require_packages()
+    telemetry = Telemetry(log.write)
     check_count(plan.workers)
     _check_revocations(plan)
     raise_open_files()
@@ -61,7 +63,7 @@ def serve(plan: Plan, telemetry: Telemetry, ready: Callable[[str, str], None]) -
             (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
         if not store.products():
             telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
-        site = Site(plan, store, telemetry.write, credentials, contexts, first, second)
+        site = Site(plan, store, log, credentials, contexts, first, second)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
             site.work(telemetry, lambda: ready(*addresses))

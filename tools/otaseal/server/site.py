@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -26,12 +27,13 @@ from .connections import Connections, DeviceListener
 from .device_http import make_device_protocol
 from .door import Door, Mailboxes
 from .fleet import Seen
-from .housekeeping import House
+from .housekeeping import EventHandler, House
 from .listener import BACKLOG, Inspect, make_listener
+from .log import Log
 from .operator import Facts, Operators
 from .recorder import Ledger, Recorder
 from .sessions import SessionTable
-from .telemetry import CounterBoard, Event, Telemetry
+from .telemetry import CounterBoard, Telemetry
 from .tls import ClientCertificate, Credentials, Revocations, client_certificate
 from .tokens import TokenFile
 from .workers import Control
@@ -89,7 +91,7 @@ class Site:
 
     plan: Plan
     store: Store
-    write: Callable[[Event], None]
+    log: Log
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ssl.SSLContext]
     first: socket.socket
@@ -98,7 +100,7 @@ class Site:
     def work(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Be the only process."""
         file = self.store.directory / DEVICES_FILE
-        with Recorder(file, _alarm(telemetry)) as recorder, Devices(file) as devices:
+        with self.log.running(), Recorder(file, _alarm(telemetry)) as recorder, Devices(file) as devices:
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, self.contexts, devices)
             listeners: list[Server | DeviceListener] = [
                 self.devices_listener(house),
@@ -108,9 +110,11 @@ class Site:
 
     def join(self, shared: Shared, number: int, control: Control) -> None:
         """Be worker `number`; the first one is the operators' too, and judges rollouts."""
-        telemetry = Telemetry(self.write, shared.counters, number, {"worker": number})
+        log = self.log.fresh()
+        telemetry = Telemetry(log.write, shared.counters, number, {"worker": number})
         file = self.store.directory / DEVICES_FILE
         with contextlib.ExitStack() as stack:
+            stack.enter_context(log.running())
             recorder = stack.enter_context(Recorder(file, _alarm(telemetry), shared.ledger, number))
             devices = stack.enter_context(Devices(file)) if number == 0 else None
             contexts = self.contexts if number == 0 else self.contexts[:1]
@@ -230,6 +234,7 @@ async def _main(
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: house.note(context))
+    logging.getLogger().handlers = [EventHandler(house.telemetry)]
 
     def stop() -> None:
         for one in listeners:

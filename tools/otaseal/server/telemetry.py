@@ -38,6 +38,7 @@ HELP = {
     "otaseal_authentication_failures_total": "Operators refused for their credentials.",
     "otaseal_alarms_total": "Events that call for a person.",
     "otaseal_handed_over_total": "Connections handed to the worker that knows their TLS session.",
+    "otaseal_log_lines_lost_total": "Lines of the log for which there was no room.",
 }
 
 
@@ -92,10 +93,10 @@ class Event(dict[str, object]):
 class Telemetry:
     """Counters since the start, and where events go; on a `board` they are those of all workers together.
 
-    `always` is in every event, at its end.
+    `take` returns False for an event that is lost. `always` is in every event, at its end.
     """
 
-    write: Callable[[Event], None]
+    take: Callable[[Event], object]
     board: CounterBoard | None = None
     worker: int = 0
     always: Mapping[str, object] = field(default_factory=dict)
@@ -109,6 +110,11 @@ class Telemetry:
         """Let the other workers see the counters as they are now."""
         if self.board is not None:
             self.board.post(self.worker, self._counters)
+
+    def write(self, event: Event) -> None:
+        """Write an event that `make_event` made."""
+        if self.take(event) is False:
+            self.count("otaseal_log_lines_lost_total")
 
     def event(self, name: str, /, **values: object) -> None:
         """Write an event; values that are None are left out."""
