@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,31 @@ from otaseal.rollout import includes
 from otaseal.server.catalog import Catalog
 from otaseal.server.housekeeping import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
+from otaseal.server.terms import Look, PatienceClock
 from otaseal.store import DEVICES_FILE, Store
 from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk
+
+
+def at(now: float) -> Look:
+    """Return the look of a server that has listened for ever."""
+    return lambda patience: (now, patience)
+
+
+@dataclass
+class Clocks:
+    """A wall clock that is set, and one that nobody sets, in seconds."""
+
+    wall: float = 1000.0
+    steady: float = 50.0
+    set_by: list[float] = field(default_factory=list)
+
+    def clock(self) -> PatienceClock:
+        return PatienceClock(self.set_by.append, lambda: self.wall, lambda: self.steady)
+
+    def pass_by(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
 
 
 @pytest.mark.parametrize("healthy", [True, False])
@@ -41,7 +63,7 @@ def test_a_rollout_that_goes_wrong_is_halted(server: Running, healthy: bool) -> 
     events: list[Event] = []
     store = Store.open(server.store)
     with Devices(store.directory / DEVICES_FILE) as devices:
-        halt_failing(Catalog(store), devices, Telemetry(events.append), time.time() + 60.0 * PATIENCE / 2)
+        halt_failing(Catalog(store), devices, Telemetry(events.append), at(time.time() + 60.0 * PATIENCE / 2))
     state = store.current("blink", "stable")
     assert state is not None
     assert state.pointer.halted is not healthy
@@ -89,10 +111,79 @@ def test_it_halts_beyond_the_share_that_was_given(tmp_path: Path, max_failed: in
             devices.deliver("blink", name, "2.0", 0.0)
             if number % 2:
                 devices.see(Sighting("blink", "stable", name, "1" * 32), 1.0)
-        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), 599.0)
+        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), at(599.0))
         assert not _halted(store), "the others have ten minutes to come back"
-        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), 600.0)
+        halt_failing(Catalog(store), devices, Telemetry(lambda _: None), at(600.0))
         assert _halted(store) is halted
+
+
+MINUTES = 10
+BEYOND = {"a year ahead": 365 * 86400.0, "an hour ahead": 3600.0, "an hour back": -3600.0, "years back": -9e8}
+
+
+@pytest.mark.parametrize("jump", BEYOND.values(), ids=BEYOND.keys())
+@pytest.mark.parametrize("after", [60.0, 540.0])
+def test_a_clock_that_is_set_halts_no_rollout(tmp_path: Path, jump: float, after: float) -> None:
+    """Devices have their patience by a clock that nobody sets; who is silent for so long has failed all the same."""
+    clocks = Clocks(1.7e9)
+    clock = clocks.clock()
+    with Devices(tmp_path / "devices") as devices:
+        store = rolling_out(tmp_path, devices, clocks.wall)
+
+        def look() -> bool:
+            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock.look)
+            return _halted(store)
+
+        clocks.pass_by(after)
+        assert not look()
+        clocks.wall += jump
+        clocks.pass_by(5.0)
+        assert not look()
+        assert clocks.set_by == [jump]
+        for number in range(20):  # these take it now, by the new time
+            name = f"mac:later{number}"
+            devices.see(Sighting("blink", "stable", name, "0" * 32), clocks.wall)
+            devices.offer("blink", name, "2.0", "1" * 32, clocks.wall)
+            devices.deliver("blink", name, "2.0", clocks.wall)
+        clocks.pass_by(60.0 * MINUTES - 10.0)
+        assert not look()
+        clocks.pass_by(10.0)
+        assert look(), "they had their time"
+        assert clocks.set_by == [jump]
+
+
+def test_a_server_that_starts_listens_before_silence_is_failure(tmp_path: Path) -> None:
+    """Nobody could come back while it was down."""
+    clocks = Clocks(1.7e9)
+    with Devices(tmp_path / "devices") as devices:
+        store = rolling_out(tmp_path, devices, clocks.wall - 7200.0)
+        clock = clocks.clock()
+        for seconds, halted in ((0.0, False), (60.0 * MINUTES - 1, False), (1.0, True)):
+            clocks.pass_by(seconds)
+            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock.look)
+            assert _halted(store) is halted
+    assert not clocks.set_by
+    for days, seconds in ((30, 3600.0), (1 / 24 / 60, 60.0)):
+        late, clock = days * 86400.0, clocks.clock()
+        clocks.pass_by(seconds - 1)
+        assert clock.look(late) == (clocks.wall, None)
+        clocks.pass_by(1.0)
+        assert clock.look(late) == (clocks.wall, late)
+
+
+def rolling_out(folder: Path, devices: Devices, now: float) -> Store:
+    """Return a store with a rollout, which twenty devices have taken and not come back from."""
+    store = Store.create(folder / "store")
+    for version, data in (("1.0", b"old"), ("2.0", b"new")):
+        store.publish(make_release(version, data), [data])
+    store.point("blink", "stable", Pointer("1.0"), expected=0)
+    store.point("blink", "stable", Pointer("2.0", 50, "salt", patience=MINUTES), expected=1)
+    for number in range(20):
+        name = f"mac:{number}"
+        devices.see(Sighting("blink", "stable", name, "0" * 32), now)
+        devices.offer("blink", name, "2.0", "1" * 32, now)
+        devices.deliver("blink", name, "2.0", now)
+    return store
 
 
 def _halted(store: Store) -> bool:

@@ -9,6 +9,7 @@ that a flood of invented devices cannot push out a fleet. Processes share the fi
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -118,7 +119,7 @@ RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? G
 COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
     sum(mine AND NOT confirmed AND (failed OR late)) FROM (
     SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
-    failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ?, 0) AS late
+    failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ? OR delivered_at > ?, 0) AS late
     FROM devices WHERE product = ? AND channel = ?)"""
 
 
@@ -201,10 +202,14 @@ class Devices:
         with self._lock, self._faults():
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
-    def counts(self, product: str, channel: str, version: str, now: float, patience: float) -> Counts:
-        """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed."""
+    def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
+        """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed, if that is given.
+
+        So does one that lies after `now`: the clock has been set back since then.
+        """
+        late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
         with self._lock, self._faults():
-            row = self._database.execute(COUNTS, (version, now - patience, product, channel)).fetchone()
+            row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
         return Counts(*(value or 0 for value in row))
 
     def forget(self, product: str, device: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from ..lockout import Consent, Effect, Group
 from ..release import Release
 from .catalog import Catalog
 from .recorder import Recorder
-from .terms import failing, refusal
+from .terms import Look, failing, refusal
 
 __all__ = ["MAX_DEVICES", "Fleet", "Seen"]
 
@@ -31,6 +30,7 @@ class Seen:
 
     devices: Devices
     recorder: Recorder
+    look: Look
 
     def list(self, product: str, channel: str | None) -> tuple[Device, ...]:
         """Return a product's devices, last seen first."""
@@ -40,7 +40,7 @@ class Seen:
     def check_rollout(self, product: str, channel: str, pointer: Pointer) -> None:
         """Raise ConflictError where the channel, pointed at `pointer`, would be halted as soon as it is looked at."""
         self.recorder.flush(FLUSH_SECONDS)
-        counts = failing(self.devices, product, channel, pointer, time.time())
+        counts = failing(self.devices, product, channel, pointer, self.look)
         if counts is not None:
             raise refusal(pointer, counts)
 

@@ -15,7 +15,7 @@ from ..errors import ConflictError, OtasealError
 from .catalog import Catalog
 from .recorder import Recorder
 from .telemetry import Telemetry
-from .terms import failing
+from .terms import Look, PatienceClock, failing
 from .tls import Credentials
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ class House:
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
     judges: Devices | None = None
+    patience: PatienceClock = field(init=False, repr=False)
     complained: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        self.patience = PatienceClock(
+            lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
+        )
 
     async def keep(self) -> None:
         """Do it all, for ever."""
@@ -64,7 +70,7 @@ class House:
     def _judge(self, devices: Devices) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            halt_failing(self.catalog, devices, self.telemetry, time.time())
+            halt_failing(self.catalog, devices, self.telemetry, self.patience.look)
         except OtasealError as error:
             self.telemetry.alarm("rollout", message=error.message)
 
@@ -98,7 +104,7 @@ class EventHandler(logging.Handler):
         self._telemetry.event("trouble", message=self.format(record), kind=record.name)
 
 
-def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: float) -> None:
+def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look: Look) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
     for product in catalog.store.products():
         for name in catalog.store.channels(product):
@@ -106,7 +112,7 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, now: 
             if state is None or state.pointer.halted:
                 continue
             version = state.pointer.version
-            counts = failing(devices, product, name, state.pointer, now)
+            counts = failing(devices, product, name, state.pointer, look)
             if counts is None:
                 continue
             pointer: Pointer = replace(state.pointer, halted=True)

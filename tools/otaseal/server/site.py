@@ -144,7 +144,10 @@ class Site:
         inspect = _inspector(revocations(plan, "operator"), house.telemetry)
         facts = Facts(self.first.getsockname()[1], plan.device_ca is not None)
         access = Access(TokenFile(self.store.directory), house.telemetry)
-        seen, archives = Seen(devices, house.recorder), Archives(house.catalog, plan.chain, plan.names)
+        seen, archives = (
+            Seen(devices, house.recorder, house.patience.look),
+            Archives(house.catalog, plan.chain, plan.names),
+        )
         operators = Operators(house.catalog, seen, access, house.telemetry, facts, archives)
         return make_listener(operators.app(), self.second, self.contexts[1], inspect)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .. import rollout
@@ -13,8 +16,12 @@ from ..devices import Devices
 from ..errors import ConfigError, ConflictError
 from ..rollout import Counts
 
-__all__ = ["NAMES", "Terms", "failing", "refusal"]
+__all__ = ["NAMES", "Look", "PatienceClock", "Terms", "failing", "refusal"]
 
+JUMP_SECONDS = 5.0
+"""Between two looks, what the wall clock may differ from the steady one: a clock that is adjusted does by less."""
+START_SECONDS = 3600.0
+"""What a server that starts listens at most before silence tells something: a patience may be days."""
 NAMES = ("percent", "max_failed", "patience")
 _NUMBER = re.compile("[0-9]{1,6}")
 
@@ -76,9 +83,46 @@ def _number(said: Mapping[str, object], name: str, least: int, most: int, what: 
     return int(text)
 
 
-def failing(devices: Devices, product: str, channel: str, pointer: Pointer, now: float) -> Counts | None:
+class PatienceClock:
+    """How long the server has listened for devices, by a clock that nobody sets.
+
+    A device's silence tells something only when it could have been heard for all that time. The times of deliveries are
+    the wall clock's: when that jumps (a board without a battery gets the time, a machine wakes up), or the server has
+    just started, nobody is late at first.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[float], None],
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to listen; `report` is told by how many seconds the wall clock was set."""
+        self._report, self._wall, self._steady = report, wall, steady
+        self._lock = threading.Lock()
+        self._last = wall(), steady()
+        self._begun, self._set = self._last[1], -math.inf
+
+    def look(self, patience: float) -> tuple[float, float | None]:
+        """Return the wall clock's time and `patience`, in seconds; None for it while nobody can be late."""
+        with self._lock:
+            wall, steady = self._wall(), self._steady()
+            jump = (wall - self._last[0]) - (steady - self._last[1])
+            self._last = wall, steady
+            if abs(jump) > JUMP_SECONDS:
+                self._set = steady
+                self._report(jump)
+            listened = steady - self._set >= patience and steady - self._begun >= min(patience, START_SECONDS)
+        return wall, patience if listened else None
+
+
+Look = Callable[[float], tuple[float, float | None]]
+"""`PatienceClock.look`."""
+
+
+def failing(devices: Devices, product: str, channel: str, pointer: Pointer, look: Look) -> Counts | None:
     """Return how the rollout of `pointer` goes if it goes so badly that it has to halt, else None."""
-    counts = devices.counts(product, channel, pointer.version, now, 60.0 * pointer.patience)
+    counts = devices.counts(product, channel, pointer.version, *look(60.0 * pointer.patience))
     verdict = rollout.judge(counts, rollout.Limits(pointer.max_failed / 100))
     return counts if verdict == rollout.HALT else None
 
