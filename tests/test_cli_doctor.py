@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import keys, public_keys
+from otaseal.doctor.resumption import Resumption, look
+from otaseal.rehearsal.loopback import Loopback
+from otaseal.server.tls import Credentials, server_context
+from support import peers
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
 from support.servers import Running, World, publish
@@ -142,3 +150,63 @@ def test_no_project_is_an_error(otaseal: Command, tmp_path: Path) -> None:
     assert result.code == 1
     assert "no script of otaseal is attached" in result.out
     assert "Traceback" not in result.err
+
+
+@contextmanager
+def openssl_server(world: World, *options: str) -> Iterator[int]:
+    """Run a server of TLS 1.2 with the world's certificate; yields its port."""
+    command = [peers.tool("openssl", "openssl"), "s_server", "-accept", "0", "-tls1_2", *options]
+    command += ["-cert", str(world.chain), "-cert_chain", str(world.chain)]
+    command += ["-key", str(world.chain.with_name("key.pem"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield next(int(line.rsplit(b":", 1)[1]) for line in process.stdout if line.startswith(b"ACCEPT"))
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["-no_ticket"], Resumption(gives_id=True, resumed=True)),
+        ([], Resumption(gives_id=True, resumed=True)),
+        (["-no_cache", "-no_ticket"], Resumption(gives_id=False, resumed=False)),
+        (["-no_cache"], Resumption(gives_id=False, resumed=False)),
+    ],
+)
+def test_openssl_resumes_sessions_or_does_not(server: Running, options: list[str], expected: Resumption) -> None:
+    with openssl_server(server.world, *options) as port:
+        assert look("localhost", port, 30) == expected
+
+
+def test_a_server_without_session_ids_is_a_warning(bench: BuiltProject, server: Running, otaseal: Command) -> None:
+    with openssl_server(server.world, "-no_cache") as port:
+        bench.configure(custom_otaseal_server=f"https://localhost:{port}")
+        found = the(otaseal("doctor", "--json"), "TLS")
+    assert found.startswith("ok: TLS 1.2, suite 0xcca")
+    assert "warning: it gives TLS 1.2 clients no session id: every poll of a device is a full handshake" in found
+
+
+def test_a_server_that_forgets_its_sessions_is_a_warning(
+    bench: BuiltProject, server: Running, otaseal: Command
+) -> None:
+    credentials = Credentials(server.world.chain, server.world.chain.with_name("key.pem"))
+
+    class Forgetful(Loopback):
+        """A server whose connections meet a process each, which share nothing."""
+
+        def _serve(self, connection: socket.socket) -> None:
+            self.context = server_context(credentials)
+            super()._serve(connection)
+
+    with Forgetful(lambda _: b"", server_context(credentials)) as forgetful:
+        bench.configure(custom_otaseal_server=f"https://localhost:{forgetful.port}")
+        found = the(otaseal("doctor", "--json"), "TLS")
+    assert "warning: it forgets the sessions of TLS 1.2 clients" in found
+
+
+def test_a_server_that_wants_certificates_is_not_judged(bench: BuiltProject, server: Running, otaseal: Command) -> None:
+    with openssl_server(server.world, "-Verify", "1") as port:
+        bench.configure(custom_otaseal_server=f"https://localhost:{port}")
+        assert "skipped: whether it resumes sessions could not be tried" in the(otaseal("doctor", "--json"), "TLS")

@@ -147,6 +147,7 @@ LAYERS = {
     "archive_client": (3, 1),
     # looking at everything at once
     "doctor.report": (4, 0),
+    "doctor.resumption": (4, 0),
     "doctor.tools": (4, 1),
     "doctor.keys": (4, 1),
     "doctor.certificates": (4, 1),

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlencode
 from .. import client
 from ..pki.chain import Certificate, Stack
 from ..pki.check import examine
-from . import certificates
-from .report import Outcome, Subject, ok, problem, skipped, warning
+from . import certificates, resumption
+from .report import TIMEOUT, Outcome, Subject, ok, problem, skipped, warning
 
 __all__ = ["chain", "published", "reachable", "tls"]
 
@@ -52,6 +52,25 @@ def tls(subject: Subject) -> Iterator[Outcome]:
         yield warning(
             "it does not negotiate short records: a device needs a buffer of 16 KiB",
             "let otaseal serve or another OpenSSL server end TLS, not a proxy without the extension",
+        )
+    yield from _resumption(subject)
+
+
+def _resumption(subject: Subject) -> Iterator[Outcome]:
+    try:
+        found = resumption.look(*subject.address, TIMEOUT)
+    except OSError as error:
+        yield skipped(f"whether it resumes sessions could not be tried: {error.strerror or error}")
+        return
+    if not found.gives_id:
+        yield warning(
+            "it gives TLS 1.2 clients no session id: every poll of a device is a full handshake",
+            "let otaseal serve end TLS, or a server that keeps sessions by their id: devices know no tickets",
+        )
+    elif not found.resumed:
+        yield warning(
+            "it forgets the sessions of TLS 1.2 clients: every poll of a device is a full handshake",
+            "give the server a session cache that its workers share (nginx: ssl_session_cache shared:name:1m)",
         )
 
 

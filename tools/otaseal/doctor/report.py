@@ -12,7 +12,7 @@ from typing import Any
 from ..pki.live import LiveServer, look_at, parse_target
 from ..project import Project
 
-__all__ = ["Check", "Outcome", "Report", "Status", "Subject", "ok", "problem", "skipped", "warning"]
+__all__ = ["TIMEOUT", "Check", "Outcome", "Report", "Status", "Subject", "ok", "problem", "skipped", "warning"]
 
 TIMEOUT = 10.0  # seconds; the build's own server is near, or it is not there
 
