@@ -134,6 +134,17 @@ def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPriv
         admit([marked], ORIGIN, policy, None)
 
 
+def test_the_manifest_of_a_signed_file(rsa_key: rsa.RSAPrivateKey) -> None:
+    for form in FORMS:
+        _, payload = built(form)
+        assert release.manifest_of(sign(payload, rsa_key)) == replace(manifest.make(CLAIM), flash_mode=MODES["dio"])
+        assert release.manifest_of(sign(payload, rsa_key, None)) is None
+        assert release.manifest_of(payload) is None
+    damaged = bytearray(manifest.attach(build_image(), manifest.make(CLAIM)))
+    damaged[-64 + 8] = 9
+    assert release.manifest_of(image.sign(bytes(damaged), Signer(rsa_key))) is None
+
+
 def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
     """Return what firmware with the OtaSeal library carries."""
     record = manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
@@ -144,8 +155,9 @@ def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
     ("claim", "error", "message"),
     [
         (CLAIM, None, ""),
-        (replace(CLAIM, version="9", build_time=0), None, ""),
-        (None, InputError, "no product is named"),
+        (replace(CLAIM, version="", build_time=0), None, ""),
+        (replace(CLAIM, version="9"), VerificationError, "version '1.2.3', and is signed for '9'"),
+        (None, InputError, "OtaSeal library and no manifest"),
         (replace(CLAIM, product="blank"), VerificationError, "for product"),
         (replace(CLAIM, board="nodemcuv2"), VerificationError, "for board"),
         (replace(CLAIM, board=""), VerificationError, "for board"),
@@ -156,13 +168,22 @@ def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
 def test_a_manifest_fits_the_library_that_is_in_the_firmware(
     claim: Claim | None, error: type[Exception] | None, message: str, rsa_key: rsa.RSAPrivateKey
 ) -> None:
+    """Whoever signed it: what `sign` refuses, the server refuses when other tools signed it."""
+    policy = Policy("blink", [rsa_key.public_key()])
     for form in FORMS:
         _, payload = built(form, embedded=library(CLAIM, rsa_key))
         if error is None:
-            assert release.describe([sign(payload, rsa_key, claim)], ORIGIN, [rsa_key.public_key()]).library
-        else:
-            with pytest.raises(error, match=message):
-                sign(payload, rsa_key, claim)
+            assert admit([sign(payload, rsa_key, claim)], ORIGIN, policy, None).library
+            continue
+        with pytest.raises(error, match=message):
+            sign(payload, rsa_key, claim)
+        marked = gzip_payload.pad4(payload) if form == "gzip" else payload
+        if claim is not None:
+            marked = manifest.attach(payload, manifest.make(claim))
+        origin = replace(ORIGIN, board="", **({} if claim is None else {"version": claim.version}))
+        named = policy if claim is None else replace(policy, product=claim.product)
+        with pytest.raises(error, match=message):
+            admit([image.sign(marked, Signer(rsa_key))], replace(origin, product=named.product), named, None)
 
 
 def test_the_library_holds_both_keys_of_a_bridge_release(
@@ -193,6 +214,7 @@ def test_public_keys_in_an_image_are_found(rsa_key: rsa.RSAPrivateKey, other_rsa
 
 
 # What a manifest may say, and what is said to it after a release for d1_mini with counter 7.
+LONG = "1.2.3-rc.1-4-g0123456789abcdef-dirty"
 ADMISSIONS = {
     "fits": (CLAIM, ORIGIN, None),
     "any board": (replace(CLAIM, board=""), ORIGIN, None),
@@ -204,6 +226,13 @@ ADMISSIONS = {
     ),
     "a lower counter": (replace(CLAIM, counter=6), ORIGIN, "security counter 6 is below 7"),
     "no manifest": (None, ORIGIN, "security counter 0 is below 7"),
+    "another version": (
+        replace(CLAIM, version="1.2.2"), ORIGIN, "for version '1.2.2', and the release is called '1.2.3'"
+    ),
+    "a version that only begins so": (replace(CLAIM, version="1.2"), ORIGIN, "for version '1.2', and"),
+    "no version": (replace(CLAIM, version=""), ORIGIN, None),
+    "a long version": (replace(CLAIM, version=LONG), replace(ORIGIN, version=LONG), None),
+    "another long version": (replace(CLAIM, version=LONG), replace(ORIGIN, version=LONG[:27]), "release is called"),
 }  # fmt: skip
 
 
@@ -211,11 +240,12 @@ ADMISSIONS = {
 def test_what_a_manifest_may_say(name: str, rsa_key: rsa.RSAPrivateKey) -> None:
     claim, origin, message = ADMISSIONS[name]
     policy = Policy("blink", [rsa_key.public_key()], allow_downgrade=True)
-    current = admit([sign(build_image(), rsa_key)], replace(ORIGIN, version="1.0"), policy, None)
+    before = replace(ORIGIN, version="1.0")
+    current = admit([sign(build_image(), rsa_key, replace(CLAIM, version="1.0"))], before, policy, None)
     for form in FORMS:
         signed = sign(built(form, seed=2)[1], rsa_key, claim)
         if message is None:
-            assert admit([signed], origin, policy, current).version == "1.2.3"
+            assert admit([signed], origin, policy, current).version == origin.version
         else:
             with pytest.raises(InputError, match=message):
                 admit([signed], origin, policy, current)
@@ -241,7 +271,7 @@ def test_with_the_library_a_manifest_is_needed_for_ever(rsa_key: rsa.RSAPrivateK
 
     def current(content: bytes) -> Release:
         signed = sign(build_image(embedded=content), rsa_key, claim)
-        return admit([signed], replace(ORIGIN, version="1.0"), policy, None)
+        return admit([signed], replace(ORIGIN, created="2025-01-31T12:00:00Z"), policy, None)
 
     bare = sign(build_image(seed=2), rsa_key, None)
     assert admit([bare], ORIGIN, policy, current(b""))

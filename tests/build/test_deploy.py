@@ -49,6 +49,42 @@ def test_deploy_publishes_what_was_built(
     assert served(server) == before
 
 
+def test_an_old_binary_is_not_published_under_a_new_version(
+    project: MakeProject, tmp_path: Path, server: Running, flash: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """With a filesystem target, and with `nobuild`, PlatformIO builds no firmware: the one there is an earlier one."""
+    (tmp_path / "token").write_text(server.token + "\n")
+    lines = [
+        *opt_in(*ALL_HOOKS),
+        "board_build.filesystem = littlefs",
+        write_key(tmp_path / "signing.key", rsa_key),
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        "custom_otaseal_product = blink",
+        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        f"upload_port = {flash}",
+    ]
+    made = project(*lines, sources={"main.cpp": SELF_UPDATING})
+    made.write("certs/ca.pem", server.world.ca.read_text())
+    made.run("-t", "deploy", env={"OTASEAL_VERSION": "1.0.0"})
+    before = served(server)
+    made.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
+    newer = {"OTASEAL_VERSION": "1.1.0"}
+    pairs = (("buildfs", "deploy"), ("uploadfs", "deploy"), ("buildfs", "rehearse"), ("buildfs", "uploadall"))
+    for image, user in (*pairs, ("buildfs", "upload")):
+        refused = made.run("-t", image, "-t", user, env=newer, check=False)
+        assert f"'-t {image}' and '-t {user}' in one run: it makes the filesystem and no firmware" in refused.stderr
+        assert not flash.exists(), "nothing was written"
+    said = "the manifest is for version '1.0.0', and the release is called '1.1.0'"
+    for user in ("deploy", "rehearse"):
+        refused = made.run("-t", "nobuild", "-t", user, env=newer, check=False)
+        assert said in refused.output
+    assert served(server) == before
+    made.run("-t", "buildfs", env=newer)
+    assert "channel 'stable': 1.0.0 -> 1.1.0" in made.run("-t", "deploy", env=newer).stdout
+    assert served(server) == made.build("firmware.bin.signed").read_bytes() != before
+
+
 def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:

@@ -11,10 +11,12 @@ from xml.etree import ElementTree
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import signing
 from otaseal.device.flash import layout
+from otaseal.manifest import Claim
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
-from support.images import build_image
+from support.images import Signer, build_image
 from support.servers import Running, World, operator, publish
 
 __all__ = ["otaseal"]
@@ -67,6 +69,20 @@ def test_before_a_release_is_published(rehearse: Command, server: Running) -> No
     assert live[-1]["checked"].startswith("404: nothing is published there yet")
     assert titles(result)[-1] == "poll 2: it is told that it is up to date"
     assert operator(server).get("/v1/products/blink/devices")["devices"] == [], "a rehearsal left a trace"
+
+
+def test_the_manifest_says_which_release_it_is(rehearse: Command, project: BuiltProject) -> None:
+    claim = Claim("blink", ENVIRONMENT, "1.0.0")
+    signed = signing.sign_firmware(project.raw, Signer(project.key), embeds_key=True, claim=claim)
+    project.write(SIGNED, signed)
+    rehearse("--json", "--offline").succeeded()
+    project.configure(custom_otaseal_version="1.1.0")
+    step = failed(rehearse("--json", "--offline"))
+    assert step["reason"] == "the manifest is for version '1.0.0', and the release is called '1.1.0'"
+    project.configure(custom_otaseal_version=None)
+    assert "blink 1.0.0" in rehearse("--offline").succeeded().out
+    project.configure(custom_otaseal_product=None)
+    rehearse("--offline").failed(2, "the manifest is for a product, and none is named")
 
 
 def test_a_published_release_is_taken_from_the_live_server_itself(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +14,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import gzip_payload, manifest, signing
-from otaseal.errors import InputError
+from otaseal.client import Client, Options
+from otaseal.errors import InputError, VerificationError
 from otaseal.lockout import Consent
 from otaseal.manifest import Claim
 from otaseal.public_keys import fingerprint, public_pem
+from otaseal.release import Origin
 from otaseal.signing_header import embedded_key
 from otaseal.store import Store
-from support.command import process
+from support import answers
+from support.command import Result, process
 from support.images import Signer, build_image
-from support.servers import PRODUCT, Firmware, Running, as_device, get, operator, publish, talk
+from support.servers import PRODUCT, SECONDS, Firmware, Running, as_device, get, operator, publish, talk
 
 BOARD = "nodemcuv2"
 PATH = f"/{PRODUCT}/firmware.bin.signed"
@@ -32,7 +39,7 @@ def firmware(
     library: bool = False,
 ) -> Firmware:
     """Return a build that `key` signed and that carries these keys; with a counter it has a manifest."""
-    claim = None if counter is None else Claim(PRODUCT, BOARD, str(seed), counter, 1_700_000_000)
+    claim = None if counter is None else Claim(PRODUCT, BOARD, f"{seed}.0", counter, 1_700_000_000)
     content = b"".join(embedded_key(one.public_key()) for one in carries)
     if library:
         assert claim is not None
@@ -108,10 +115,13 @@ def test_the_server_decides_whatever_its_client_thinks(server: Running, next_key
     assert (status, "1 device(s) seen run firmware without the key" in error) == (422, True)
     status, error = put(firmware(2, old, old, counter=1).signed, "strand_devices=1")
     assert (status, "the security counter rises from 0 to 1" in error) == (422, True)
-    foreign = Claim("blank", BOARD, "2", 0, 0)
     raw = build_image(seed=2)
-    status, error = put(signing.sign_firmware(raw, Signer(old), embeds_key=False, claim=foreign), "")
-    assert (status, "the manifest is for another product than 'blink'" in error) == (422, True)
+    for claim, refused in (
+        (Claim("blank", BOARD, "2.0", 0, 0), "the manifest is for another product than 'blink'"),
+        (Claim(PRODUCT, BOARD, "1.0", 0, 0), "the manifest is for version '1.0', and the release is called '2.0'"),
+    ):
+        status, error = put(signing.sign_firmware(raw, Signer(old), embeds_key=False, claim=claim), "")
+        assert (status, refused in error) == (422, True)
     assert Store.open(server.store).releases(PRODUCT) == ("1.0",), "what is refused is not stored"
     assert audit(server) == []
     assert put(firmware(2, old, old, counter=1).signed, "raise_counter=1") == (200, "")
@@ -124,7 +134,7 @@ def test_a_counter_on_the_command_line(server: Running, tmp_path: Path) -> None:
     low, high = (firmware(n, key, key, counter=n, library=True) for n in (1, 2))
     (tmp_path / "low.signed").write_bytes(low.signed)
     (tmp_path / "high.signed").write_bytes(high.signed)
-    (tmp_path / "low again.signed").write_bytes(firmware(7, key, key, counter=1, library=True).signed)
+    (tmp_path / "low again.signed").write_bytes(firmware(3, key, key, counter=1, library=True).signed)
     where = ["--server", server.url, "--product", PRODUCT, "--ca", str(server.world.ca)]
     token = {"OTASEAL_TOKEN": server.token}
 
@@ -156,6 +166,63 @@ def test_a_counter_on_the_command_line(server: Running, tmp_path: Path) -> None:
     assert agreed == [("2.0", [1, 2], None), ("2.0", [1, 2], None), ("1.0", None, 1)]
 
 
+def test_the_version_of_the_manifest_is_that_of_the_release(server: Running, tmp_path: Path) -> None:
+    """Named or not, and whatever git says where the command runs: what is published is what was signed."""
+    key = server.world.key
+    for name in ("1", "2"):
+        (tmp_path / f"{name}.signed").write_bytes(firmware(int(name), key, key, counter=0, library=True).signed)
+    git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"], ["tag", "v9"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    where = ["--server", server.url, "--product", PRODUCT, "--ca", server.world.ca, "--json"]
+
+    def deploy(name: str, *options: str) -> Result:
+        return process("deploy", name, *where, *options, cwd=tmp_path, OTASEAL_TOKEN=server.token)
+
+    assert deploy("1.signed").succeeded().json["version"] == "1.0"
+    deploy("1.signed", "--version", "1.1").failed(1, "for version '1.0', and the release is called '1.1'")
+    assert deploy("2.signed", "--version", "2.0").succeeded().json["version"] == "2.0"
+    assert Store.open(server.store).releases(PRODUCT) == ("1.0", "2.0")
+
+
+def test_a_server_that_records_something_else_is_found_out(server: Running) -> None:
+    """In between stands who changes the server's answer, as a faulty server would give it."""
+    one = firmware(1, server.world.key, server.world.key, counter=3)
+    for old, new in (
+        (b'"version": "1.0"', b'"version": "1.1"'),
+        (b'"security_counter": 3', b'"security_counter": 0'),
+        (b'"product": "blink"', b'"product": "blank"'),
+    ):
+        with relayed(server, old, new) as port, pytest.raises(VerificationError, match="the server has recorded"):
+            origin = Origin(PRODUCT, "1.0", "2030-01-31T12:00:00Z", BOARD)
+            Client(f"https://localhost:{port}", server.token, server.world.ca).deploy([one.signed], origin, Options())
+
+
+def relayed(server: Running, old: bytes, new: bytes) -> contextlib.AbstractContextManager[int]:
+    """Stand before the operators' port; in answers to a PUT, the first `old` becomes `new`, which is as long."""
+    ours, theirs = answers.context(server.world), server.world.context()
+
+    def serve(raw: socket.socket) -> None:
+        with (
+            ours.wrap_socket(raw, server_side=True) as client,
+            socket.create_connection(("127.0.0.1", server.operators), SECONDS) as plain,
+            theirs.wrap_socket(plain, server_hostname="localhost") as upstream,
+        ):
+            asked = client.recv(65536)
+            put = asked.startswith(b"PUT")
+            length = int((re.search(rb"(?i)content-length: ([0-9]+)", asked) or [b"", b"0"])[1])
+            while len(asked) < asked.index(b"\r\n\r\n") + 4 + length:
+                asked += client.recv(65536)
+            upstream.sendall(asked.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            answer = b""
+            while piece := upstream.recv(65536):
+                answer += piece
+            assert not put or old in answer, answer
+            client.sendall(answer.replace(old, new, 1) if put else answer)
+
+    return answers.listening(serve)
+
+
 def test_of_unknown_devices_there_is_a_warning(server: Running, next_key: rsa.RSAPrivateKey) -> None:
     old = server.world.key
     publish(server, "1.0", firmware(1, old, old).signed)
@@ -185,7 +252,7 @@ def test_records_of_the_format_before_are_read_and_stay(server: Running) -> None
 def test_both_forms_of_a_build_with_a_manifest(server: Running) -> None:
     """The server gives the gzip to who can take it, and to a plain client what the build made."""
     key = server.world.key
-    claim = Claim(PRODUCT, BOARD, "2", 0, 1_700_000_000)
+    claim = Claim(PRODUCT, BOARD, "2.0", 0, 1_700_000_000)
     one = firmware(1, key, key)
     publish(server, "1.0", one.signed)
     raw = build_image(seed=2, code_size=20_000, embedded=bytes(60_000))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from . import esp8266, gzip_payload, image, manifest, public_keys, release, signing
 from .errors import InputError, VerificationError
-from .manifest import ANY_FLASH_MODE, Kind, Manifest
 from .release import Origin, Release
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ def admit(files: Sequence[bytes], origin: Origin, policy: Policy, current: Relea
     new = release.describe(files, origin, policy.keys)
     for data in files:
         signing.verify_firmware(data, _key(new, policy))
-        _check_manifest(manifest.find(image.parse(data).payload), new)
     if new.flash_mode is None or new.flash_size is None:
         raise InputError("the image's header names no flash mode or size", "build it for a board that has them")
     if current is not None:
@@ -127,34 +125,6 @@ def _check_file(data: bytes, policy: Policy) -> None:
         raise _no_trailer(data) from error
     if image.is_signed(payload):
         raise InputError("the file is signed twice", "sign the original firmware.bin, not the '.signed' file")
-
-
-def _check_manifest(found: Manifest | None, new: Release) -> None:
-    """Refuse a manifest that says something else than the release does: a device with the library goes by it."""
-    if found is None:
-        if new.library:
-            raise InputError(
-                "the firmware has the OtaSeal library and no manifest: devices with the library refuse it",
-                "sign it with custom_otaseal_product, or --product",
-            )
-        return
-    if found.kind is not Kind.FIRMWARE:
-        raise InputError("the manifest is that of a certificate archive", "deploy the firmware's own signed file")
-    if not found.is_for(new.product):
-        raise InputError(
-            f"the manifest is for another product than '{new.product}' (id {found.product.hex()})",
-            "deploy it to its own product, or sign it with that one's custom_otaseal_product",
-        )
-    if not found.is_for(new.product, new.board):
-        raise InputError(
-            f"the manifest is for another board than '{new.board}' (id {found.board.hex()})",
-            "deploy it as the board it was signed for, or sign it for that board",
-        )
-    if found.flash_mode not in (ANY_FLASH_MODE, new.flash_mode):
-        raise InputError(
-            f"the manifest says flash mode {found.flash_mode}, the image's header {_shown(new.flash_mode)}",
-            "build and sign it again",
-        )
 
 
 def _no_trailer(data: bytes) -> InputError:

@@ -152,7 +152,7 @@ class Client:
         Raises InputError and VerificationError by name for what is refused, here or there; VerificationError too when
         what comes back is not what was sent; SystemFaultError when the server cannot be reached.
         """
-        self.check(signed, origin, options)
+        admitted = self.check(signed, origin, options)
         product = quote(origin.product, safe="")
         query = {
             "channel": options.channel,
@@ -171,15 +171,19 @@ class Client:
         headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)
         release = from_json(answer["release"])
+        _check_record(release, admitted)
         url, confirmed = self._confirm(release, options, answer, signed)
         where = release, options.channel, answer["before"], options.percent
         return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
 
-    def check(self, signed: Sequence[bytes], origin: Origin, options: Options) -> None:
-        """Check the `signed` files as the server will, with its keys and current release; raises as `deploy`."""
+    def check(self, signed: Sequence[bytes], origin: Origin, options: Options) -> Release:
+        """Return the record of the `signed` files if the server will take them, by its keys and current release.
+
+        Raises as `deploy`.
+        """
         product = quote(origin.product, safe="")
         state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
-        self._admit(signed, origin, options, state)
+        return self._admit(signed, origin, options, state)
 
     def firmware(self, product: str, version: str) -> bytes:
         """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
@@ -197,7 +201,7 @@ class Client:
         """Return the JSON answer to a POST of `value`; raises as `deploy`."""
         return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> None:
+    def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
         keys = public_keys_of(state)
         current = None if state["current"] is None else from_json(state["current"])
         policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
@@ -208,6 +212,7 @@ class Client:
             for one in state.get("fleet", [])
         ]
         lockout.check(new, current, fleet, options.consent)
+        return new
 
     def _confirm(
         self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]
@@ -324,6 +329,22 @@ class Client:
                     "give chain.pem and key.pem of one folder, as otaseal pki operator makes them",
                 ) from error
         return context
+
+
+def _check_record(stored: Release, admitted: Release) -> None:
+    """Refuse a server's record of something else; one of an earlier deployment of these files may name another commit.
+
+    A record from before there were manifests in it (format 1) has no counter.
+    """
+    counters = admitted.security_counter, stored.security_counter
+    same = stored.embedded_keys is None or counters[0] == counters[1]
+    if not same or any(
+        getattr(stored, what) != getattr(admitted, what) for what in ("product", "version", "forms")
+    ):
+        raise VerificationError(
+            f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
+            "look at the server's log; another deployment may have come between",
+        )
 
 
 def _reason(error: OSError) -> str:

@@ -19,18 +19,21 @@ from enum import IntEnum
 from typing import Any
 
 from . import gzip_payload
-from .errors import InputError
+from .errors import InputError, VerificationError
 
 __all__ = [
     "ANY_BOARD",
     "ANY_FLASH_MODE",
     "IDENTITY_MAGIC",
     "MAGIC",
+    "MAX_VERSION",
     "SIZE",
     "Claim",
     "Kind",
     "Manifest",
     "attach",
+    "check_identity",
+    "check_release",
     "find",
     "identity",
     "make",
@@ -219,6 +222,63 @@ def identity(image: bytes) -> Manifest | None:
     if len(found) > 1:
         raise InputError(f"the firmware has {len(found)} identities that differ", "build it anew, from one environment")
     return found.pop() if found else None
+
+
+def check_identity(own: Manifest | None, attached: Manifest | None) -> None:
+    """Hold the `attached` manifest against the firmware's `own` identity; None: the firmware has no OtaSeal library.
+
+    Raises InputError where devices with the library would find no manifest, VerificationError where the two differ.
+    """
+    if own is None:
+        return
+    if attached is None:
+        raise InputError(
+            "the firmware has the OtaSeal library and no manifest: devices with the library refuse it",
+            "sign it with custom_otaseal_product, or --product",
+        )
+    for what, there, here in (
+        ("product", own.product.hex(), attached.product.hex()),
+        ("board", own.board.hex(), attached.board.hex()),
+        ("security counter", own.counter, attached.counter),
+        ("version", own.version, attached.version),
+    ):
+        if there != here and "" not in (there, here):  # no version says nothing
+            raise VerificationError(
+                f"the firmware was compiled for {what} '{there}', and is signed for '{here}'",
+                "build and sign it with the same custom_otaseal_ options, or give the same --product, --board, "
+                "--version and --security-counter",
+            )
+
+
+def check_release(attached: Manifest | None, product: str, version: str, board: str, flash_mode: int | None) -> None:
+    """Raise InputError if a release is said to be something else than its signed manifest says, which devices go by.
+
+    `board` "" is not said; `flash_mode` is that of the image's header.
+    """
+    if attached is None:
+        return
+    if attached.kind is not Kind.FIRMWARE:
+        raise InputError("the manifest is that of a certificate archive", "deploy the firmware's own signed file")
+    if not attached.is_for(product):
+        raise InputError(
+            f"the manifest is for another product than '{product}' (id {attached.product.hex()})",
+            "deploy it to its own product, or sign it with that one's custom_otaseal_product",
+        )
+    if not attached.is_for(product, board):
+        raise InputError(
+            f"the manifest is for another board than '{board}' (id {attached.board.hex()})",
+            "deploy it as the board it was signed for, or sign it for that board",
+        )
+    if attached.version not in ("", version[:MAX_VERSION]):
+        raise InputError(
+            f"the manifest is for version '{attached.version}', and the release is called '{version}'",
+            f"deploy it as '{attached.version}', or build and sign it again as '{version}'",
+        )
+    if attached.flash_mode not in (ANY_FLASH_MODE, flash_mode):
+        raise InputError(
+            f"the manifest says flash mode {attached.flash_mode}, the image's header {flash_mode}",
+            "build and sign it again",
+        )
 
 
 def _damaged(what: str) -> InputError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ConfigError
+from .manifest import MAX_VERSION, Manifest
 
 __all__ = ["GitState", "git_state", "source_date", "version_from"]
 
@@ -56,14 +57,21 @@ def source_date(environment: Mapping[str, str]) -> int | None:
     return int(text)
 
 
-def version_from(given: str | None, state: GitState | None) -> str:
-    """Return the version of a release: the one `given`, else git's; raises ConfigError when there is neither."""
+def version_from(given: str | None, state: GitState | None, said: Manifest | None = None) -> str:
+    """Return the version of a release: the one `given`, else what its manifest has `said`, else git's.
+
+    A manifest has the first characters of a long version only: git's is taken where it begins so. Raises ConfigError
+    when there is none.
+    """
     if given is not None:
         return given
-    if state is None:
-        raise ConfigError("the release has no version, and the project is in no git repository", NO_VERSION_HINT)
     # A tag may hold what no file name and header can, as release/1.2 does
-    return re.sub(r"[^0-9A-Za-z._+-]", "-", state.description)
+    described = "" if state is None else re.sub(r"[^0-9A-Za-z._+-]", "-", state.description)
+    if said is not None and said.version not in ("", described[:MAX_VERSION]):
+        return said.version
+    if not described:
+        raise ConfigError("the release has no version, and the project is in no git repository", NO_VERSION_HINT)
+    return described
 
 
 def _git(project: Path, *arguments: str) -> str | None:

@@ -26,7 +26,17 @@ from .names import NAME, check_name
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Form", "Origin", "Release", "check_version", "describe", "from_json", "parse", "serialise"]
+__all__ = [
+    "Form",
+    "Origin",
+    "Release",
+    "check_version",
+    "describe",
+    "from_json",
+    "manifest_of",
+    "parse",
+    "serialise",
+]
 
 FORMAT = 2
 OLDEST_FORMAT = 1
@@ -121,8 +131,9 @@ class Release:
 def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey]) -> Release:
     """Return the record of one build whose signed `files` are its raw form, its gzip form or both.
 
-    Raises VerificationError when none of `keys` signed them, InputError when they are no signed images, not of the same
-    build, or `origin` is out of bounds.
+    Raises VerificationError when none of `keys` signed them, or the firmware says something else of itself than its
+    manifest; InputError when they are no signed images or not of the same build, when `origin` is out of bounds, or
+    when it says something else than the manifest.
     """
     if not 1 <= len(files) <= len(KINDS):
         raise InputError(
@@ -138,6 +149,9 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
         raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
     parsed, attached, firmware = described[0].parsed, described[0].manifest, bytes(described[0].parsed.data)
+    manifest.check_release(attached, origin.product, origin.version, origin.board, parsed.flash_mode)
+    own = manifest.identity(firmware)
+    manifest.check_identity(own, attached)
     release = Release(
         **asdict(origin),
         core_release=parsed.core_release,
@@ -150,7 +164,7 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
         security_counter=None if attached is None else attached.counter,
         board_id=None if attached is None else attached.board.hex(),
         embedded_keys=signing_header.embedded_keys(firmware),
-        library=manifest.identity(firmware) is not None,
+        library=own is not None,
     )
     _check_values(asdict(release), _RELEASE)
     return release
@@ -194,6 +208,14 @@ def serialise(release: Release) -> bytes:
     else:
         values = {"format": FORMAT, **values}
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
+
+
+def manifest_of(signed: bytes) -> Manifest | None:
+    """Return the manifest of a `signed` file, None where there is none to be read; the signature is not looked at."""
+    try:
+        return manifest.find(image.parse(signed).payload)
+    except InputError:
+        return None  # whoever admits the file says what is wrong with it
 
 
 def check_version(version: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from . import esp8266, gzip_payload, image, manifest, stock_core
 from .errors import InputError, KeyRefusedError, VerificationError
 from .image import MAX_IMAGE_SIZE, Signer
-from .manifest import Claim, Manifest
+from .manifest import Claim
 from .public_keys import fingerprint
 from .signing_header import embedded_key
 
@@ -62,7 +62,7 @@ def sign_firmware(
         check_embedded_key(raw, signer.public_key, next_key)
     if claim is not None:
         payload = manifest.attach(payload, manifest.make(claim, parsed.flash_mode))
-    _check_identity(manifest.identity(raw), manifest.find(payload))
+    manifest.check_identity(manifest.identity(raw), manifest.find(payload))
     signed = image.sign(payload, signer)
     _judge_as_device(signed, parsed, signer.public_key)
     return signed
@@ -180,28 +180,6 @@ def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublic
             f"a device with core {core} would not run this update: {outcome.reason}",
             "sign what the build made: otaseal inspect shows what each core does with a file",
         )
-
-
-def _check_identity(own: Manifest | None, attached: Manifest | None) -> None:
-    """Hold the manifest against the identity that the OtaSeal library carries in the firmware, if it is there."""
-    if own is None:
-        return
-    if attached is None:
-        raise InputError(
-            "the firmware has the OtaSeal library, and no product is named for its manifest",
-            "set custom_otaseal_product, or give --product: devices with the library take no update without one",
-        )
-    for what, there, here in (
-        ("product", own.product.hex(), attached.product.hex()),
-        ("board", own.board.hex(), attached.board.hex()),
-        ("security counter", own.counter, attached.counter),
-    ):
-        if there != here:
-            raise VerificationError(
-                f"the firmware was compiled for {what} '{there}', and is signed for '{here}'",
-                "build and sign it with the same custom_otaseal_ options, or give the same --product, --board and "
-                "--security-counter",
-            )
 
 
 def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:

@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..lockout import Consent
 from ..rehearsal import Materials, text
 from ..rehearsal.candidate import Candidate
-from ..release import Origin
+from ..release import Origin, manifest_of
 from . import common, remote
 
 __all__ = ["progress_bar", "register"]
@@ -50,7 +50,7 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument(
         "firmware", type=common.path, nargs="+", help="firmware.bin.signed; or its raw and its gzip form, signed both"
     )
-    deploy.add_argument("--version", help="of the release; else git describe")
+    deploy.add_argument("--version", help="of the release; else what its manifest says, else git describe")
     deploy.add_argument("--board", default="", help="the board that it is built for")
     deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
     _limits(deploy)
@@ -138,7 +138,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
     given = common.options(version=arguments.version).version
     state = origin.git_state(Path.cwd())
-    version = origin.version_from(given, state)
+    version = origin.version_from(given, state, manifest_of(signed[0]))
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     build = Origin(
         product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False

@@ -20,7 +20,7 @@ from ..rehearsal.candidate import Candidate
 from ..rehearsal.picture import svg
 from ..rehearsal.setup import Choices, Materials, Remote
 from ..rehearsal.text import report_lines, table_lines
-from ..release import Origin
+from ..release import Origin, manifest_of
 from . import common
 
 __all__ = ["register"]
@@ -92,10 +92,14 @@ def _rehearse(arguments: argparse.Namespace) -> int:
 def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
     """Return what is rehearsed: the files that are named, else what the project built."""
     forms = sources.read_forms(arguments.firmware) or sources.built_forms(examined.firmware)
-    options = examined.settings
+    options, said = examined.settings, manifest_of(forms[0])
+    if said is not None and options.product is None:
+        raise ConfigError(
+            "the manifest is for a product, and none is named", "set custom_otaseal_product, or OTASEAL_PRODUCT"
+        )
     state = origin.git_state(examined.folder)
     try:
-        version = origin.version_from(options.version, state)
+        version = origin.version_from(options.version, state, said)
     except ConfigError:
         version = NO_VERSION
     made = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)

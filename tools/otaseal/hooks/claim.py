@@ -18,7 +18,7 @@ from ..release import check_version
 from ..settings import Settings
 from . import build
 
-__all__ = ["for_build", "for_file"]
+__all__ = ["for_build", "for_file", "git_state"]
 
 
 def for_build(env: build.Env, options: Settings) -> Claim | None:
@@ -29,7 +29,7 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     if options.product is None:
         return None
     # The IDE asks for nothing that depends on the version
-    state = None if env.IsIntegrationDump() else _git_state(build.path(env, "."))
+    state = None if env.IsIntegrationDump() else git_state(env)
     version = options.version
     if version is None:
         version = "" if state is None else origin.version_from(None, state)
@@ -45,6 +45,11 @@ def for_file(claim: Claim, firmware: Path) -> Claim:
     if origin.source_date(os.environ) is not None:
         return claim
     return replace(claim, build_time=int(firmware.stat().st_mtime))
+
+
+def git_state(env: build.Env) -> GitState | None:
+    """Return what git said of the project when it was first asked in this run: what is built now may change files."""
+    return _git_state(build.path(env, "."))
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build, rehearse
+from . import build, claim, rehearse
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -100,7 +100,7 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     from .. import origin
     from ..release import Origin
 
-    state = origin.git_state(build.path(env, "."))
+    state = claim.git_state(env)
     if options.version is None and state is None and product == REHEARSAL:
         version = REHEARSAL
     else:

@@ -16,17 +16,15 @@ from . import build, deploy, deploy_certs
 __all__ = ["attach"]
 
 SERIAL_PROTOCOL = "esptool"
+FILESYSTEM_TARGETS = ("buildfs", "uploadfs", "uploadfsota")
+FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
 
 
 @build.attaching
 def attach(env: build.Env, options: Settings) -> None:
     """Declare `uploadall`, keep the record of what was shipped, and look at it after an upload."""
     wanted = build.requested()
-    if "upload" in wanted and wanted & {"uploadfs", "uploadfsota"}:
-        raise ConfigError(
-            "'-t upload -t uploadfs' in one run writes the filesystem twice and the firmware never",
-            "write both in one pass: pio run -t uploadall",
-        )
+    _refuse_two_products(wanted)
     _declare_uploadall(env)
     deploy.declare(env, options)
     deploy.declare_rehearsal(env, options)
@@ -34,6 +32,23 @@ def attach(env: build.Env, options: Settings) -> None:
     _record_shipping(env)
     if "upload" in wanted and not build.is_test():
         env.AddPostAction("upload", _after_upload(env, options))
+
+
+def _refuse_two_products(wanted: frozenset[str]) -> None:
+    """Refuse a run that is to make a filesystem and to use the firmware: the platform makes one of the two in a run.
+
+    The firmware would be that of an earlier build, whatever its version is said to be now; `upload` would even write
+    the filesystem in its place.
+    """
+    image = next((one for one in FILESYSTEM_TARGETS if one in wanted), None)
+    user = next((one for one in FIRMWARE_TARGETS if one in wanted), None)
+    if image is None or user is None:
+        return
+    if user.startswith("upload"):
+        hint = "write both in one pass: pio run -t uploadall"
+    else:
+        hint = f"use two runs: pio run -t {image}, then pio run -t {user}"
+    raise ConfigError(f"'-t {image}' and '-t {user}' in one run: it makes the filesystem and no firmware", hint)
 
 
 def _declare_uploadall(env: build.Env) -> None:
