@@ -188,14 +188,16 @@ def test_the_version_of_the_manifest_is_that_of_the_release(server: Running, tmp
 def test_a_server_that_records_something_else_is_found_out(server: Running) -> None:
     """In between stands who changes the server's answer, as a faulty server would give it."""
     one = firmware(1, server.world.key, server.world.key, counter=3)
+    origin = Origin(PRODUCT, "1.0", "2030-01-31T12:00:00Z", BOARD)
     for old, new in (
         (b'"version": "1.0"', b'"version": "1.1"'),
         (b'"security_counter": 3', b'"security_counter": 0'),
         (b'"product": "blink"', b'"product": "blank"'),
     ):
-        with relayed(server, old, new) as port, pytest.raises(VerificationError, match="the server has recorded"):
-            origin = Origin(PRODUCT, "1.0", "2030-01-31T12:00:00Z", BOARD)
-            Client(f"https://localhost:{port}", server.token, server.world.ca).deploy([one.signed], origin, Options())
+        with relayed(server, old, new) as port:
+            client = Client(f"https://localhost:{port}", server.token, server.world.ca)
+            with pytest.raises(VerificationError, match="the server has recorded"):
+                client.deploy([one.signed], origin, Options())
 
 
 def relayed(server: Running, old: bytes, new: bytes) -> contextlib.AbstractContextManager[int]:

@@ -338,9 +338,7 @@ def _check_record(stored: Release, admitted: Release) -> None:
     """
     counters = admitted.security_counter, stored.security_counter
     same = stored.embedded_keys is None or counters[0] == counters[1]
-    if not same or any(
-        getattr(stored, what) != getattr(admitted, what) for what in ("product", "version", "forms")
-    ):
+    if not same or any(getattr(stored, what) != getattr(admitted, what) for what in ("product", "version", "forms")):
         raise VerificationError(
             f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
             "look at the server's log; another deployment may have come between",
