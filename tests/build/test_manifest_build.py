@@ -154,7 +154,7 @@ def test_a_library_is_built_with_what_this_firmware_is(
     assert all(public_pem(key.public_key()) + b"\0" in content for key in (rsa_key, other_rsa_key))
 
     refused = signing_without_a_product(made, tmp_path / "keys" / "signing.key")
-    assert "the firmware has the OtaSeal library, and no product is named" in refused
+    assert "the firmware has the OtaSeal library and no manifest" in refused
 
 
 def signing_without_a_product(made: Project, key: Path) -> str:
