@@ -135,7 +135,6 @@ def changed(path: str, value: object) -> bytes:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("format", 3),
         ("format", 1),
         ("format", 0),
         ("security_counter", -1),

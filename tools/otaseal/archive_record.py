@@ -1,17 +1,17 @@
 """Which certificate archive a channel gives out: the record of a signed `certs.ar`, as a value and as JSON.
 
 Devices that carry the OtaSeal library fetch it over the channel that they verify already, so that an authority can be
-replaced without a filesystem update (F14). Pure: where the file lies is `store_archives`'.
+replaced without a filesystem update (F14). Pure: where the file lies is `store`'s.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from . import checksummed
 from .errors import InputError
 
 __all__ = ["MAX_RECORD_BYTES", "MAX_SIGNED_ARCHIVE", "ArchiveRecord"]
@@ -20,7 +20,6 @@ MAX_SIGNED_ARCHIVE = 256 * 1024
 """Bytes of a signed archive, which the device's library bounds, too: all public authorities together have 140 KB."""
 MAX_RECORD_BYTES = 4 * 1024
 MAX_CERTIFICATES = 2000
-FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
@@ -56,24 +55,18 @@ class ArchiveRecord:
 
     def to_json(self) -> bytes:
         """Return the record file's content: equal records give equal bytes."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return checksummed.dump(asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> ArchiveRecord:
-        """Return the record in `data`; raises InputError for anything that `to_json` does not make."""
-        try:
-            values = json.loads(data) if len(data) <= MAX_RECORD_BYTES else None
-        except (ValueError, RecursionError) as error:
-            raise InputError("the record of an archive is no JSON", _HINT) from error
-        if not isinstance(values, dict) or set(values) != {"format", *_FIELDS} or values.pop("format") != FORMAT:
+        """Return the record in `data`; raises LaterFormatError, and InputError for what no otaseal has written."""
+        values = checksummed.load(data, MAX_RECORD_BYTES, "the record of an archive")
+        if set(values) != set(_FIELDS):
             raise InputError("the record of an archive has other fields than it should", _HINT)
-        record = cls(**values)
-        if record.to_json() != data:
-            raise InputError("the record of an archive is not written as otaseal writes it", _HINT)
-        return record
+        return cls(**values)
 
 
-_HINT = "restore it from a backup, or deploy the archive again"
+_HINT = "restore it from a backup"
 
 
 def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:

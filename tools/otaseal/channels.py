@@ -5,11 +5,11 @@ Pure: where pointer files lie, and how they are replaced whole, is `store`'s. Pa
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from . import checksummed
 from .errors import InputError
 from .release import check_version
 
@@ -19,12 +19,11 @@ MAX_CHANNEL_BYTES = 8 * 1024
 """Bytes of one pointer file: more than the longest allowed values make."""
 MAX_HISTORY = 32
 """Earlier versions of a channel that rollbacks can go back to, step by step."""
-FORMAT = 1
 MAX_FAILED, PATIENCE = 5, 60
 """Per cent of the devices that may fail, and minutes until silence is failure, where an operator says nothing."""
 MAX_PATIENCE = 60 * 24 * 365
 _SALT = re.compile(r"[0-9A-Za-z._+~-]{0,64}")
-_FIELDS = {"format", "generation", "version", "percent", "salt", "halted", "history"}
+_FIELDS = {"generation", "version", "percent", "salt", "halted", "history"}
 _LIMITS = {"max_failed": MAX_FAILED, "patience": PATIENCE}
 """Written only where they differ, so that the pointers of earlier versions are pointers still."""
 
@@ -111,45 +110,36 @@ class Channel:
 
     def to_json(self) -> bytes:
         """Return the pointer file's content: equal channels give equal bytes."""
+        return checksummed.dump(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            "format": FORMAT,
             "generation": self.generation,
             "version": self.pointer.version,
             "percent": self.pointer.percent,
             "salt": self.pointer.salt,
             "halted": self.pointer.halted,
-            "history": self.history,
+            "history": list(self.history),
         }
         limits = {name: getattr(self.pointer, name) for name in _LIMITS}
-        fields |= {name: value for name, value in limits.items() if value != _LIMITS[name]}
-        return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return fields | {name: value for name, value in limits.items() if value != _LIMITS[name]}
 
     @classmethod
     def from_json(cls, data: bytes) -> Channel:
-        """Return the channel in `data`; raises InputError for anything that `to_json` does not make."""
-        fields = _load(data)
+        """Return the channel in `data`; raises LaterFormatError, and InputError for what no otaseal has written."""
+        fields = checksummed.load(data, MAX_CHANNEL_BYTES, "the pointer file")
+        if set(fields) - set(_LIMITS) != _FIELDS:
+            raise _damaged("its fields are not those of a channel")
         try:
             limits = {name: fields.get(name, value) for name, value in _LIMITS.items()}
             pointer = Pointer(fields["version"], fields["percent"], fields["salt"], fields["halted"], **limits)
             channel = cls(pointer, fields["generation"], tuple(fields["history"]))
         except TypeError as error:
             raise _damaged("a value is of the wrong type") from error
-        if channel.to_json() != data:
-            raise _damaged("it is not written as otaseal writes it")
+        if channel._fields() != fields:
+            raise _damaged("it is not as otaseal writes it")
         return channel
 
 
-def _load(data: bytes) -> dict[str, Any]:
-    if len(data) > MAX_CHANNEL_BYTES:
-        raise _damaged(f"it is larger than {MAX_CHANNEL_BYTES} bytes")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _damaged("it is no JSON") from error
-    if not isinstance(value, dict) or set(value) - set(_LIMITS) != _FIELDS or value["format"] != FORMAT:
-        raise _damaged("its fields are not those of a channel")
-    return value
-
-
 def _damaged(why: str) -> InputError:
-    return InputError(f"the pointer file is damaged: {why}", "restore it from a backup, or deploy again")
+    return InputError(f"the pointer file is damaged: {why}", "restore it from a backup")

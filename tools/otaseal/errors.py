@@ -13,6 +13,7 @@ __all__ = [
     "CorruptStoreError",
     "InputError",
     "KeyRefusedError",
+    "LaterFormatError",
     "NotFoundError",
     "OtasealError",
     "SystemFaultError",
@@ -35,7 +36,7 @@ class OtasealError(Exception):
         self.message = message
         self.hint = hint
 
-    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, ...]]:
         return type(self), (self.message, self.hint)
 
 
@@ -63,6 +64,17 @@ class NotFoundError(InputError):
 
 class ConflictError(InputError):
     """Somebody else was first: the state is no longer the one that the caller saw, or the name is taken."""
+
+
+class LaterFormatError(InputError):
+    """A file is written as a later otaseal writes it: not damaged, and nothing that this one may touch."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} was made by a newer otaseal", "update otaseal; nothing was changed")
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, ...]]:
+        return type(self), (self.what,)
 
 
 class SystemFaultError(OtasealError):

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from . import esp8266, gzip_payload, image, manifest, public_keys, signing_header
-from .errors import InputError, VerificationError
+from .errors import InputError, LaterFormatError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
 from .manifest import Manifest
 from .names import NAME, check_name
@@ -171,7 +171,10 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
 
 
 def parse(data: bytes) -> Release:
-    """Return the release of a JSON record; raises InputError for anything that `serialise` does not make."""
+    """Return the release of a JSON record; raises InputError for anything that `serialise` does not make.
+
+    LaterFormatError, which is one, for the record of a later otaseal.
+    """
     if len(data) > MAX_RECORD_SIZE:
         raise _damaged(f"{len(data)} bytes, more than {MAX_RECORD_SIZE}")
     try:
@@ -179,6 +182,8 @@ def parse(data: bytes) -> Release:
     except (ValueError, RecursionError) as error:
         raise _damaged("no JSON") from error
     written = values.pop("format", None) if isinstance(values, dict) else None
+    if type(written) is int and written > FORMAT:
+        raise LaterFormatError("the release record")
     if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
         raise _damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
     _check_values(values, _RELEASE if written == FORMAT else _RELEASE_1)
@@ -361,4 +366,4 @@ def _parse_form(values: Mapping[str, Any]) -> Form:
 
 
 def _damaged(what: str) -> InputError:
-    return InputError(f"release record has {what}", "restore it from a backup, or publish the release again")
+    return InputError(f"release record has {what}", "restore it from a backup")

@@ -17,16 +17,18 @@ processes, hold the lock; readers need none. What a kill may leave behind, `stor
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeVar
 
 from . import audit, files
 from .archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from .archive_record import ArchiveRecord
+from .audit_events import archive_event, pointer_event, publish_event
 from .channels import MAX_CHANNEL_BYTES, Channel, Pointer
-from .errors import ConflictError, CorruptStoreError, InputError, NotFoundError, SystemFaultError
+from .errors import ConflictError, CorruptStoreError, InputError, LaterFormatError, NotFoundError, SystemFaultError
 from .names import NAME, check_name
 from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
 from .public_keys import load_public_key
@@ -42,9 +44,12 @@ MAX_KEYS = 16
 DEVICES_FILE = "devices.sqlite"
 """Where `devices` keeps what it saw, inside the store's directory and outside its promises and its backups."""
 MARKER, AUDIT, BLOBS, PRODUCTS, LOCK = "store.json", "audit.log", "blobs/sha256", "products", ".lock"
-_MARKER_BYTES = b'{"format":1}\n'
+_FORMAT = 1
+_MARKER_BYTES = f'{{"format":{_FORMAT}}}\n'.encode()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CORRUPT_HINT = "restore the store from a backup, or deploy that release again"
+T = TypeVar("T")
+_BLOB_HINT = "restore the store from a backup, or deploy that release again"
+_RECORD_HINT = "restore the store from a backup, or give the devices another release"
 
 
 class Store:
@@ -72,12 +77,18 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path) -> Store:
-        """Return the store in `directory`; raises NotFoundError when there is none, InputError for a later format."""
+        """Return the store in `directory`.
+
+        Raises NotFoundError when there is none, LaterFormatError, CorruptStoreError when its marker is damaged.
+        """
         marker = directory / MARKER
         if not marker.is_file():
             raise NotFoundError(f"there is no release store in '{directory}'", "otaseal store create makes one")
-        if files.read_bounded(marker, MAX_RECORD_SIZE, "store marker") != _MARKER_BYTES:
-            raise InputError(f"the store in '{directory}' has a format of a later otaseal", "update otaseal")
+        data = files.read_bounded(marker, MAX_RECORD_SIZE, "store marker")
+        if data != _MARKER_BYTES:
+            if _format_of(data) > _FORMAT:
+                raise LaterFormatError(f"the store in '{directory}'")
+            raise CorruptStoreError(f"'{marker}' is damaged", "restore the store from a backup")
         return cls(directory)
 
     # What is there -------------------------------------------------------------------------------------------------
@@ -94,40 +105,34 @@ class Store:
     def current(self, product: str, channel: str) -> Channel | None:
         """Return what a channel points at, None when nothing was ever published there; reads one small file.
 
-        Raises InputError for names that cannot be, CorruptStoreError when the pointer file is damaged.
+        Raises InputError for names that cannot be, CorruptStoreError for a damaged pointer file, LaterFormatError.
         """
-        what = f"channel '{channel}' of '{product}'"
-        data = self._read(self._channel_path(product, channel), what, MAX_CHANNEL_BYTES)
-        try:
-            return None if data is None else Channel.from_json(data)
-        except InputError as error:
-            raise CorruptStoreError(f"{what}: {error.message}", error.hint) from error
+        path, what = self._channel_path(product, channel), f"channel '{channel}' of '{product}'"
+        data = self._read(path, what, MAX_CHANNEL_BYTES)
+        return None if data is None else _parsed(data, what, Channel.from_json, _pointer_hint(path))
 
     def archive(self, product: str, channel: str) -> ArchiveRecord | None:
         """Return which certificate archive a channel gives out, None when it never had one; raises as `current`."""
-        what = f"the certificates of channel '{channel}' of '{product}'"
-        data = self._read(self._archive_path(product, channel), what, MAX_ARCHIVE_RECORD)
-        try:
-            return None if data is None else ArchiveRecord.from_json(data)
-        except InputError as error:
-            raise CorruptStoreError(f"{what}: {error.message}", error.hint) from error
+        path, what = self._archive_path(product, channel), f"the certificates of channel '{channel}' of '{product}'"
+        data = self._read(path, what, MAX_ARCHIVE_RECORD)
+        return None if data is None else _parsed(data, what, ArchiveRecord.from_json, _pointer_hint(path))
 
     def archives(self, product: str) -> tuple[str, ...]:
         """Return the channels of a product that give out a certificate archive, sorted."""
         return self._names(self._product(product) / "certs", NAME, ".json")
 
     def release(self, product: str, version: str) -> Release:
-        """Return the record of a release; raises NotFoundError, CorruptStoreError, InputError for impossible names."""
+        """Return the record of a release.
+
+        Raises NotFoundError, CorruptStoreError, LaterFormatError, InputError for impossible names.
+        """
         what = f"release '{version}' of '{product}'"
         data = self._read(self._release_path(product, version), what, MAX_RECORD_SIZE)
         if data is None:
             raise NotFoundError(f"there is no {what}", "otaseal releases lists what there is")
-        try:
-            release = parse(data)
-        except InputError as error:
-            raise CorruptStoreError(f"{what}: {error.message}", _CORRUPT_HINT) from error
+        release = _parsed(data, what, parse, _RECORD_HINT)
         if (release.product, release.version) != (product, version):
-            raise CorruptStoreError(f"the record of {what} is that of another", _CORRUPT_HINT)
+            raise CorruptStoreError(f"the record of {what} is that of another", _RECORD_HINT)
         return release
 
     def releases(self, product: str) -> tuple[str, ...]:
@@ -152,21 +157,20 @@ class Store:
         """Return a blob, after hashing it; raises CorruptStoreError when damaged or missing, never other bytes."""
         data = self._read(self.blob_path(digest), f"blob '{digest}'", MAX_BLOB_BYTES)
         if data is None:
-            raise CorruptStoreError(f"blob '{digest}' is missing", _CORRUPT_HINT)
+            raise CorruptStoreError(f"blob '{digest}' is missing", _BLOB_HINT)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise CorruptStoreError(f"blob '{digest}' is damaged", _CORRUPT_HINT)
+            raise CorruptStoreError(f"blob '{digest}' is damaged", _BLOB_HINT)
         return data
 
+    def last_change(self) -> tuple[int, int]:
+        """Return size and time (ns) of the audit log, where every change of the store shows."""
+        try:
+            status = (self.directory / AUDIT).stat()
+        except OSError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
     # What changes it: durable on return -----------------------------------------------------------------------------
-
-    def put_blob(self, source: bytes | BinaryIO) -> str:
-        """Store at most MAX_BLOB_BYTES bytes and return their SHA-256; a damaged blob of that hash is put right.
-
-        Raises InputError for more bytes, SystemFaultError when the disk refuses.
-        """
-        data = source if isinstance(source, bytes) else source.read(MAX_BLOB_BYTES + 1)
-        with locked(self.directory):
-            return self._put_blob(data)
 
     def add_key(self, product: str, name: str, pem: bytes) -> None:
         """Accept releases of `product` signed with the public key `pem`, and make the product if it is new.
@@ -199,7 +203,7 @@ class Store:
                     self.read_blob(form.blob)
                     self._sync_upwards(self.blob_path(form.blob))
             self._write_immutable(path, content, what)
-            event: dict[str, object] = {"event": "publish", "product": release.product, "version": release.version}
+            event = publish_event(release.product, release.version, content)
             self.append(event | {"by": by} | ({"rehearsal": rehearsal} if rehearsal else {}))
 
     def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
@@ -332,9 +336,9 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise CorruptStoreError(f"{what} cannot be read: {error.strerror}", _CORRUPT_HINT) from error
+            raise CorruptStoreError(f"{what} cannot be read: {error.strerror}", "check the disk") from error
         if len(data) > limit:
-            raise CorruptStoreError(f"{what} is larger than {limit} bytes", _CORRUPT_HINT)
+            raise CorruptStoreError(f"{what} is larger than {limit} bytes", _RECORD_HINT)
         return data
 
     def _product(self, product: str) -> Path:
@@ -363,29 +367,27 @@ class Store:
             raise SystemFaultError(f"'{folder}' cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def pointer_event(event: str, product: str, channel: str, after: Channel) -> dict[str, object]:
-    """Return the audit line's fields for a channel that now is `after`."""
-    return {
-        "event": event,
-        "product": product,
-        "channel": channel,
-        "generation": after.generation,
-        "version": after.pointer.version,
-        "percent": after.pointer.percent,
-        "halted": after.pointer.halted,
-    }
+def _parsed(data: bytes, what: str, parse: Callable[[bytes], T], hint: str) -> T:
+    """Return what a file of the store says; `what` names it to people."""
+    try:
+        return parse(data)
+    except LaterFormatError as error:
+        raise LaterFormatError(f"{what}: {error.what}") from error
+    except InputError as error:
+        raise CorruptStoreError(f"{what}: {error.message}", hint) from error
 
 
-def archive_event(product: str, channel: str, after: ArchiveRecord) -> dict[str, object]:
-    """Return the audit line's fields for a channel that now gives out the archive `after`."""
-    return {
-        "event": "certs",
-        "product": product,
-        "channel": channel,
-        "certs_generation": after.generation,
-        "archive": after.archive,
-        "certificates": after.certificates,
-    }
+def _pointer_hint(path: Path) -> str:
+    return f"restore '{path}' from a backup; or remove it and deploy again, and what it goes back to is lost"
+
+
+def _format_of(data: bytes) -> int:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return 0
+    written = value.get("format") if isinstance(value, dict) else None
+    return written if type(written) is int else 0
 
 
 def _refuse_generation(product: str, channel: str, generation: int, expected: int) -> None:

@@ -205,6 +205,8 @@ def _releases(arguments: argparse.Namespace) -> int:
             + (f"  security counter {one['security_counter']}" if one.get("security_counter") else "")
             + ("  (uncommitted changes)" if one["dirty"] else "")
         )
+    for damage in answer.get("damaged", []):
+        print(f"otaseal: warning: {damage}", file=sys.stderr)
     return 0
 
 

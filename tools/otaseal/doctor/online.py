@@ -27,8 +27,10 @@ def reachable(subject: Subject) -> Iterator[Outcome]:
         yield skipped(reason)
         return
     connected = _client(subject)
-    connected.get("/healthz")
+    health = connected.get("/healthz")
     yield ok(f"{connected.url} answers, and its certificate holds for this machine")
+    for one in health.get("problems", []):
+        yield warning(f"the server reports: {one}", "look at its log, and run otaseal store check there")
 
 
 def tls(subject: Subject) -> Iterator[Outcome]:

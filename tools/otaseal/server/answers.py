@@ -11,7 +11,15 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, ConflictError, InputError, NotFoundError, OtasealError, SystemFaultError
+from ..errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    LaterFormatError,
+    NotFoundError,
+    OtasealError,
+    SystemFaultError,
+)
 from . import bodies
 from .access import FAILURE_SECONDS, HOLD_SECONDS
 from .api_schema import JSON, Endpoint
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Handler", "by_method", "guarded", "unknown"]
 
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (
+    (LaterFormatError, 503),
     (NotFoundError, 404),
     (ConflictError, 409),
     (ConfigError, 400),

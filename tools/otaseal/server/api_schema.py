@@ -250,7 +250,13 @@ def _schemas() -> dict[str, Schema]:
     current: Schema = {"anyOf": [_ref("Release"), {"type": "null"}]}
     return {
         "Error": _object({"error": text, "hint": text}),
-        "Health": _object({"status": {"type": "string", "enum": ["ok"]}}),
+        "Health": _object(
+            {
+                "status": {"type": "string", "enum": ["ok", "problems"]},
+                "problems": {"type": "array", "items": text, "description": "what calls for a person"},
+            },
+            ("status",),
+        ),
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
         "Products": _object({"products": {"type": "array", "items": text}}),
         "Product": _object(
@@ -264,7 +270,9 @@ def _schemas() -> dict[str, Schema]:
             }
         ),
         "Group": _object(_fields(Group)),
-        "Releases": _object({"product": text, "releases": releases, "channels": channels}),
+        "Releases": _object(
+            {"product": text, "releases": releases, "channels": channels, "damaged": {"type": "array", "items": text}}
+        ),
         "Channel": _object({**channel, "generation": {"type": "integer", "minimum": 1}}),
         "Form": _object(_fields(Form)),
         "Release": _object({"format": {"type": "integer"}, **_fields(Release)}, _of_every_format()),

@@ -2,21 +2,25 @@
 
 Releases and blobs never change, so that each is read, and hashed, once. What does change is looked at for every request
 by one stamp, that of the audit log: whoever changes the store, in whatever process, writes there before it is
-acknowledged. Whose turn it is in a rollout is decided here, from the pure rules in `rollout`.
+acknowledged. Damage stays where it is: what cannot be read is noted, and only who needs it is refused. Whose turn it is
+in a rollout is decided here, from the pure rules in `rollout`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import protocol, rollout
 from ..archive_record import ArchiveRecord
 from ..channels import Channel
+from ..errors import CorruptStoreError, LaterFormatError, NotFoundError
 from ..public_keys import load_public_key
 from ..release import Release
 from ..store import AUDIT, PRODUCTS, Store
@@ -66,9 +70,14 @@ class _Lead:
 
 @dataclass
 class Catalog:
-    """The store, cached. Every method raises CorruptStoreError for what is damaged, and nothing else of its own."""
+    """The store, cached.
+
+    Every method raises CorruptStoreError for what is damaged, LaterFormatError for what a later otaseal wrote.
+    """
 
     store: Store
+    damage: dict[str, str] = field(default_factory=dict)
+    """What could not be read when it was last tried, and why."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
     _known: dict[str, tuple[object, Mapping[str, protocol.Running]]] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
@@ -96,13 +105,26 @@ class Catalog:
     def release(self, product: str, version: str) -> Release:
         """Return the release; raises NotFoundError."""
         if (product, version) not in self._releases:
-            self._releases[product, version] = self.store.release(product, version)
+            with self._noting(f"{product} {version}"):
+                self._releases[product, version] = self.store.release(product, version)
         return self._releases[product, version]
 
+    def sound(self, product: str, version: str) -> Release | None:
+        """Return the release, None where it cannot be read, or is gone: for who can do without."""
+        try:
+            return self.release(product, version)
+        except (CorruptStoreError, LaterFormatError, NotFoundError):
+            return None
+
     def releases(self, product: str) -> list[Release]:
-        """Return all releases of a product, the latest made first."""
-        found = [self.release(product, version) for version in self.store.releases(product)]
-        return sorted(found, key=lambda one: one.created, reverse=True)
+        """Return all releases of a product that can be read, the latest made first."""
+        found = [self.sound(product, version) for version in self.store.releases(product)]
+        return sorted((one for one in found if one is not None), key=lambda one: one.created, reverse=True)
+
+    def damage_of(self, product: str) -> list[str]:
+        """Return what could not be read of one product."""
+        of_product = re.compile(rf"{re.escape(product)}[ /]")
+        return [message for what, message in list(self.damage.items()) if of_product.match(what)]
 
     def known(self, product: str) -> Mapping[str, protocol.Running]:
         """Return every sketch MD5 that a device of the product can report (F30b)."""
@@ -118,15 +140,26 @@ class Catalog:
         stamp = self._stamp(f"products/{product}/channels/{channel}.json")
         before = self._channels.get((product, channel))
         if before is None or before[0] != stamp:
-            before = (stamp, self.store.current(product, channel))
+            with self._noting(f"{product}/{channel}"):
+                before = (stamp, self.store.current(product, channel))
             if before[1] is not None:  # names that nobody made are anyone's, and must not grow the memory
                 self._channels[product, channel] = before
         return before[1]
 
+    def channels(self, product: str) -> dict[str, Channel]:
+        """Return the channels of a product that can be read, by name."""
+        found: dict[str, Channel] = {}
+        for name in self.store.channels(product):
+            with contextlib.suppress(CorruptStoreError, LaterFormatError):
+                state = self.channel(product, name)
+                if state is not None:
+                    found[name] = state
+        return found
+
     def current(self, product: str, channel: str) -> Release | None:
-        """Return the release that a channel points at, whoever is meant to get it."""
+        """Return the release that a channel points at, whoever is meant to get it; None where it cannot be read."""
         state = self.channel(product, channel)
-        return None if state is None else self.release(product, state.pointer.version)
+        return None if state is None else self.sound(product, state.pointer.version)
 
     def keys(self, product: str) -> list[RSAPublicKey]:
         """Return the public keys that releases of the product may be signed with."""
@@ -145,7 +178,7 @@ class Catalog:
             lead.held = lead.held or replace(current, held=True, decisions={})
             return lead.held
         if lead.previous is None:
-            release = self.release(current.release.product, state.previous)
+            release = self._needed(current.release.product, state.previous)
             lead.previous = replace(current, release=release, decisions={})
         return lead.previous
 
@@ -154,13 +187,16 @@ class Catalog:
         product = self._meant(product)
         if product is None:
             return None, "product"
-        return self.store.archive(product, channel or DEFAULT_CHANNEL), "archive"
+        name = channel or DEFAULT_CHANNEL
+        with self._noting(f"{product}/{name} certs"):
+            return self.store.archive(product, name), "archive"
 
     def body(self, blob: str) -> bytes:
         """Return the bytes with this SHA-256, hashed when they were read."""
         data = self._bodies.get(blob)
         if data is None:
-            data = self.store.read_blob(blob)
+            with self._noting(blob):
+                data = self.store.read_blob(blob)
             self._bodies[blob] = data
             self._cached += len(data)
             while self._cached > MAX_CACHED_BYTES and len(self._bodies) > 1:
@@ -184,10 +220,27 @@ class Catalog:
             return Choice(named, name, missing="channel" if channel else "release", known=known)
         lead = None if kept is None else kept[1]
         if lead is None or lead.state is not state or lead.current.known is not known:
-            release = self.release(named, state.pointer.version)
+            release = self._needed(named, state.pointer.version)
             lead = _Lead(state, Choice(named, name, release, known=known))
         self._leads[product, channel] = looks, lead
         return lead
+
+    def _needed(self, product: str, version: str) -> Release:
+        """Return a release that a channel points at: that it is gone is damage."""
+        with self._noting(f"{product} {version}"):
+            try:
+                return self.release(product, version)
+            except NotFoundError as error:
+                raise CorruptStoreError(error.message, "restore the store from a backup") from error
+
+    @contextlib.contextmanager
+    def _noting(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptStoreError, LaterFormatError) as error:
+            self.damage[what] = error.message
+            raise
+        self.damage.pop(what, None)
 
     def _look(self) -> int:
         """Return a number that stays as it is while there is no sign of a change."""

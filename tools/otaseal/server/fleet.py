@@ -75,7 +75,7 @@ class Fleet:
         the audit log has it, durably, before anything is done.
         """
         product = new.product
-        current = None if before is None else self.catalog.release(product, before.pointer.version)
+        current = None if before is None else self.catalog.sound(product, before.pointer.version)
         effect = lockout.check(new, current, self.groups(product, channel), consent)
         agreed = effect.as_event()
         if agreed:

@@ -13,6 +13,7 @@ from ..channels import Pointer
 from ..devices import Devices
 from ..errors import ConflictError, OtasealError
 from .catalog import Catalog
+from .examination import Examination
 from .recorder import Recorder
 from .telemetry import Telemetry
 from .terms import Look, PatienceClock, failing
@@ -31,7 +32,10 @@ FLUSH_SECONDS = 2.0
 
 @dataclass
 class House:
-    """The parts of a worker that runs; `judges` are the devices by which it halts rollouts, in the one that does."""
+    """The parts of a worker that runs; in the first one, `judges` are the devices by which it halts rollouts.
+
+    The first one also has the `examination` of the store.
+    """
 
     catalog: Catalog
     recorder: Recorder
@@ -39,6 +43,7 @@ class House:
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
     judges: Devices | None = None
+    examination: Examination | None = None
     patience: PatienceClock = field(init=False, repr=False)
     complained: str = field(default="", repr=False)
 
@@ -49,6 +54,14 @@ class House:
 
     async def keep(self) -> None:
         """Do it all, for ever."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self.examination is not None:
+                self.examination.tell(self.telemetry)
+                examining = asyncio.get_running_loop().create_task(self.examination.keep(self.telemetry))
+                stack.callback(examining.cancel)
+            await self._keep()
+
+    async def _keep(self) -> None:
         renewed = judged = time.monotonic()
         while True:
             await asyncio.sleep(POST_SECONDS)
@@ -58,6 +71,7 @@ class House:
                 renewed = now
                 self.renew()
             if self.judges is not None and now - judged >= ROLLOUT_SECONDS:
+                self.telemetry.stand("damage", list(self.catalog.damage.values()))
                 await asyncio.to_thread(self._judge, self.judges)
                 judged = time.monotonic()
 
@@ -72,7 +86,7 @@ class House:
         try:
             halt_failing(self.catalog, devices, self.telemetry, self.patience.look)
         except OtasealError as error:
-            self.telemetry.alarm("rollout", message=error.message)
+            self.telemetry.stand("rollout", [error.message])
 
     def renew(self) -> None:
         """Take a certificate that was renewed into use; a bad one is named once, and the old one stays."""
@@ -106,16 +120,21 @@ class EventHandler(logging.Handler):
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look: Look) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
+    stuck: list[str] = []
     for product in catalog.store.products():
-        for name in catalog.store.channels(product):
-            state = catalog.channel(product, name)
-            if state is None or state.pointer.halted:
+        for name, state in catalog.channels(product).items():
+            if state.pointer.halted:
                 continue
             version = state.pointer.version
             counts = failing(devices, product, name, state.pointer, look)
             if counts is None:
                 continue
             pointer: Pointer = replace(state.pointer, halted=True)
-            with contextlib.suppress(ConflictError):  # somebody changed it just now, and it is judged anew
+            try:
                 catalog.store.point(product, name, pointer, expected=state.generation, by="server")
                 telemetry.alarm("halted", product=product, channel=name, version=version, failed=counts.failed)
+            except ConflictError:
+                pass  # somebody changed it just now, and it is judged anew
+            except OtasealError as error:  # of this channel alone: the others are judged all the same
+                stuck.append(f"channel '{name}' of '{product}' cannot be halted: {error.message}")
+    telemetry.stand("rollout", stuck)

@@ -88,9 +88,11 @@ class Operators:
         return app
 
     async def health(self, request: Request) -> dict[str, Any]:
-        """Say that the server answers and its store can be read."""
+        """Say that the server answers and its store can be read, and what is wrong with a part of it."""
         self.catalog.store.products()
-        return {"status": "ok"}
+        found = [one for messages in self.telemetry.problems.values() for one in messages]
+        found = list(dict.fromkeys((*found, *list(self.catalog.damage.values()))))
+        return {"status": "problems", "problems": found} if found else {"status": "ok"}
 
     async def describe(self, request: Request) -> dict[str, Any]:
         """Return what there is, as OpenAPI."""
@@ -135,7 +137,13 @@ class Operators:
         self.access.who(request, product, None)
         self._require(product)
         listed = [_as_json(one) for one in self.catalog.releases(product)]
-        return {"product": product, "releases": listed, "channels": self._channels(product)}
+        channels = self._channels(product)
+        return {
+            "product": product,
+            "releases": listed,
+            "channels": channels,
+            "damaged": self.catalog.damage_of(product),
+        }
 
     async def publish(self, request: Request) -> dict[str, Any]:
         """Take the signed files of a release, check them, store them, and point a channel at them."""
@@ -288,7 +296,6 @@ class Operators:
         return {"before": before, "channel": state, "devices": dict(Counter(running)), **asdict(self.facts)}
 
     def _channels(self, product: str) -> dict[str, Any]:
-        states = {name: self._state(product, name) for name in self.catalog.store.channels(product)}
         return {
             name: {
                 "version": one.pointer.version,
@@ -299,7 +306,7 @@ class Operators:
                 "previous": one.previous,
                 "generation": one.generation,
             }
-            for name, one in states.items()
+            for name, one in self.catalog.channels(product).items()
         }
 
     def _state(self, product: str, channel: str) -> Channel:

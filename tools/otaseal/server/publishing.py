@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..admission import Policy, admit
+from ..channels import Channel
+from ..errors import ConflictError
 from ..lockout import Consent, Effect
 from ..release import Origin, Release
+from .catalog import Catalog
 from .fleet import Fleet
 from .terms import Terms
 
@@ -46,7 +49,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     catalog, origin = fleet.catalog, wanted.origin
     product = origin.product
     state = catalog.channel(product, wanted.channel)
-    current = None if state is None else catalog.release(product, state.pointer.version)
+    current = None if state is None else _current(catalog, product, state, wanted)
     pointer = wanted.terms.published(origin.version, state)
     fleet.seen.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, catalog.keys(product), allow_downgrade=wanted.allow_downgrade)
@@ -60,3 +63,15 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     expected = 0 if state is None else state.generation
     catalog.store.point(product, wanted.channel, pointer, expected=expected, by=who)
     return Published(release, None if current is None else current.version, effect)
+
+
+def _current(catalog: Catalog, product: str, state: Channel, wanted: Wanted) -> Release | None:
+    """Return the release that a channel gives out; None where it is damaged and that was said not to matter."""
+    current = catalog.sound(product, state.pointer.version)
+    if current is None and not wanted.allow_downgrade:
+        raise ConflictError(
+            f"release '{state.pointer.version}', which channel '{wanted.channel}' gives out, is damaged: nothing can be"
+            " compared with it",
+            "restore it from a backup, go back with otaseal rollback, or deploy with --allow-downgrade",
+        )
+    return current

@@ -16,8 +16,8 @@ from ..errors import ConfigError
 from ..names import check_name
 from ..public_keys import load_public_key
 from ..store import DEVICES_FILE, Store
-from ..store_check import sweep
 from .archives import names_in
+from .examination import begin
 from .limits import raise_open_files
 from .listener import bind, require_packages
 from .log import Log
@@ -56,14 +56,12 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
     findings = self_test(plan, datetime.now(timezone.utc))
     with bind(plan.listen) as first, bind(plan.operator_listen) as second:
         store = open_store(plan.store, keys)  # a store is made only for a server that starts
-        report = sweep(store)
-        for problem in report.problems:
-            telemetry.alarm("store", message=problem)
+        examination = begin(store)
         for line in findings:
             (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
         if not store.products():
             telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
-        site = Site(plan, store, log, credentials, contexts, first, second)
+        site = Site(plan, store, log, credentials, contexts, first, second, examination)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
             site.work(telemetry, lambda: ready(*addresses))

@@ -26,6 +26,7 @@ from .catalog import Catalog
 from .connections import Connections, DeviceListener
 from .device_http import make_device_protocol
 from .door import Door, Mailboxes
+from .examination import Examination
 from .fleet import Seen
 from .housekeeping import EventHandler, House
 from .listener import BACKLOG, Inspect, make_listener
@@ -96,12 +97,14 @@ class Site:
     contexts: tuple[ssl.SSLContext, ssl.SSLContext]
     first: socket.socket
     second: socket.socket
+    examination: Examination
 
     def work(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Be the only process."""
         file = self.store.directory / DEVICES_FILE
         with self.log.running(), Recorder(file, _alarm(telemetry)) as recorder, Devices(file) as devices:
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, self.contexts, devices)
+            house.examination = self.examination
             listeners: list[Server | DeviceListener] = [
                 self.devices_listener(house),
                 self.operators_listener(house, devices),
@@ -121,6 +124,7 @@ class Site:
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, contexts, devices)
             listeners: list[Server | DeviceListener] = [self.devices_listener(house, _Seat(shared, number))]
             if devices is not None:
+                house.examination = self.examination
                 listeners.append(self.operators_listener(house, devices))
             else:
                 self.second.close()

@@ -11,7 +11,7 @@ import mmap
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -93,13 +93,15 @@ class Event(dict[str, object]):
 class Telemetry:
     """Counters since the start, and where events go; on a `board` they are those of all workers together.
 
-    `take` returns False for an event that is lost. `always` is in every event, at its end.
+    `take` returns False for an event that is lost. `always` is in every event, at its end. `problems` are what calls
+    for a person as long as it lasts, by kind.
     """
 
     take: Callable[[Event], object]
     board: CounterBoard | None = None
     worker: int = 0
     always: Mapping[str, object] = field(default_factory=dict)
+    problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _counters: Counters = field(default_factory=Counter, repr=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +131,16 @@ class Telemetry:
         """Write an event that calls for a person, and count it."""
         self.count("otaseal_alarms_total", kind=name)
         self.event(name, alarm=True, **values)
+
+    def stand(self, kind: str, messages: Iterable[str]) -> None:
+        """Note what is wrong now, in place of what was: an alarm for each that is new, a line when nothing is left."""
+        before, now = self.problems.get(kind, ()), tuple(dict.fromkeys(messages))
+        self.problems[kind] = now
+        for message in now:
+            if message not in before:
+                self.alarm(kind, message=message)
+        if before and not now:
+            self.event(kind, message="all is well again")
 
     def count(self, name: str, by: int = 1, /, **labels: str) -> None:
         """Add to a counter."""
