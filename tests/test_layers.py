@@ -148,6 +148,7 @@ LAYERS = {
     "device.play": (3, 8),
     "device.chip": (3, 9),
     "archive_client": (3, 1),
+    "credentials": (3, 1),
     # looking at everything at once
     "doctor.report": (4, 0),
     "doctor.resumption": (4, 0),

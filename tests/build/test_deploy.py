@@ -112,7 +112,7 @@ def test_certificates_are_published_as_the_next_filesystem_would_have_them(
 
 def test_what_is_missing_is_named(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     made = project(*opt_in("ship"))
-    assert "custom_otaseal_server is not set" in made.run("-t", "deploy", check=False).stderr
+    assert "no update server is named" in made.run("-t", "deploy", check=False).stderr
     made.configure([*opt_in("ship"), "custom_otaseal_server = https://localhost:1", "custom_otaseal_version = 1"])
     assert "custom_otaseal_product is not set" in made.run("-t", "deploy", check=False).stderr
     named = ["custom_otaseal_server = https://localhost:1", "custom_otaseal_product = blink"]

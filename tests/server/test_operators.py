@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import image
-from otaseal.client import Client, Options, load_token
+from otaseal.client import Client, Options
+from otaseal.credentials import load_token
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki.profile import Role
 from otaseal.release import Origin
@@ -254,7 +255,7 @@ def test_the_commands(server: Running, tmp_path: Path) -> None:
     process("releases", cwd=tmp_path, **environment).failed(1, "the server refuses: no valid token")
     process("deploy", "newer.signed", cwd=tmp_path, **environment).failed(2, "the release has no version")
     environment.pop("OTASEAL_SERVER")
-    process("releases", cwd=tmp_path, **environment).failed(2, "no server is given")
+    process("releases", cwd=tmp_path, **environment).failed(2, "no update server is named")
 
 
 def test_devices_of_one_channel_or_of_all(server: Running, tmp_path: Path) -> None:

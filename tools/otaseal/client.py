@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from . import files, lockout, public_keys
+from . import lockout, public_keys
 from .admission import Policy, admit
 from .errors import ConfigError, InputError, SystemFaultError, VerificationError
 from .lockout import Consent
@@ -26,37 +25,18 @@ from .release import Origin, Release, from_json
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Client", "Deployment", "Options", "load_token", "public_keys_of"]
+__all__ = ["Client", "Deployment", "Options", "public_keys_of"]
 
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
-MAX_TOKEN_BYTES = 1024
 MISMATCHES = (62, 64)
 """OpenSSL's numbers for a certificate that is not for this host name, and not for this address."""
 ANOTHER_NAME = "use a name that it is for, or issue it one more: otaseal pki server NAME --name HOST"
 UNTRUSTED = "name its authority with --ca or custom_otaseal_server_ca; otaseal pki check says more"
-_TOKEN = re.compile(r"[!-~]{8,256}")
 
 Progress = Callable[[int, int], None]
 """Called with bytes sent and all there are."""
-
-
-def load_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
-    """Return the token in `file` (its first line), else in OTASEAL_TOKEN, None where there is neither.
-
-    Raises InputError for what cannot be a token; the value is in no message.
-    """
-    if file is not None:
-        text = files.read_bounded(file, MAX_TOKEN_BYTES, "token file").decode("ascii", "replace")
-        token, where = text.partition("\n")[0].strip(), f"'{file}'"
-    else:
-        token, where = environment.get("OTASEAL_TOKEN", "").strip(), "OTASEAL_TOKEN"
-        if not token:
-            return None
-    if not _TOKEN.fullmatch(token):
-        raise InputError(f"{where} holds no token", "otaseal token new prints one, on the server")
-    return token
 
 
 @dataclass(frozen=True)
@@ -138,6 +118,11 @@ class Client:
             parts.port  # noqa: B018  # urllib looks at the port when it is asked for
         except ValueError as error:
             raise ConfigError(f"'{self.url}' has no port that can be", "write https://host:port") from error
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a token or a certificate says who asks."""
+        return self.token is not None or self.certificate is not None
 
     @property
     def host(self) -> str:

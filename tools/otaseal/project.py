@@ -14,11 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from . import files, platformio_config, project_files, settings
+from . import files, platformio_config, project_files
 from .errors import ConfigError, InputError
 from .project_config import INI_NAME, Environment
+from .settings import Settings, resolve
 
-__all__ = ["FILESYSTEM", "Configuration", "Project", "load"]
+__all__ = ["FILESYSTEM", "Configuration", "Project", "default_environments", "load"]
 
 FILESYSTEM = "board_build.filesystem"
 FIRMWARE = "firmware.bin"
@@ -58,10 +59,14 @@ class Project:
         return isinstance(self.config, platformio_config.Answer)
 
     @cached_property
-    def settings(self) -> settings.Settings:
+    def settings(self) -> Settings:
         """The options of otaseal, environment variables included; raises ConfigError for a misspelt or wrong one."""
+        return self.with_flags()
+
+    def with_flags(self, **flags: str | None) -> Settings:
+        """Return the options with those of a command line before them; raises as `settings`."""
         names = [name for name in self.config.names if name.startswith("custom_otaseal")]
-        return settings.resolve({name: self.config.get(name) or "" for name in names}, self.variables)
+        return resolve({name: self.config.get(name) or "" for name in names}, self.variables, flags)
 
     @property
     def board(self) -> str:
@@ -122,6 +127,17 @@ class Project:
             return known[name]
 
         return self.path(_VARIABLE.sub(value, text))
+
+
+def default_environments(folder: Path, variables: Mapping[str, str]) -> tuple[Project, ...]:
+    """Return the project in `folder` as a plain `pio run` builds it, once for each environment; raises as `load`.
+
+    PlatformIO is not asked: this is for telling environments apart.
+    """
+    reading = project_files.read(folder, variables)
+    reading.check_inheritance()
+    names = reading.default_environments
+    return tuple(Project(folder.resolve(), one, Environment(reading, one), variables) for one in names)
 
 
 def load(folder: Path, environment: str | None, variables: Mapping[str, str]) -> Project:

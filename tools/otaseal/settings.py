@@ -1,22 +1,23 @@
 """Every option of otaseal, once: its name, what it may be, its default and where it can come from.
 
 A value comes from a command-line flag, else the environment (`OTASEAL_<NAME>`), else platformio.ini
-(`custom_otaseal_<name>`), else the default. An unknown `custom_otaseal_*` name is an error, because a misspelt security
-option that is silently ignored is worse than a build that stops. Pure: the caller passes what the environment and the
-file say.
+(`custom_otaseal_<name>`), else the default; credentials come from one of them as a whole. An unknown `custom_otaseal_*`
+name is an error, because a misspelt security option that is silently ignored is worse than a build that stops. Pure:
+the caller passes what the environment and the file say.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Any
 
 from .errors import ConfigError
 from .names import check_name
 
-__all__ = ["ENVIRONMENT_PREFIX", "INI_PREFIX", "OPTIONS", "Option", "Settings", "resolve"]
+__all__ = ["CREDENTIAL_VARIABLE", "ENVIRONMENT_PREFIX", "INI_PREFIX", "OPTIONS", "Option", "Settings", "resolve"]
 
 INI_PREFIX = "custom_otaseal_"
 ENVIRONMENT_PREFIX = "OTASEAL_"
@@ -25,6 +26,11 @@ MAX_VALUE_LENGTH = 16 * 1024
 """Characters in one option: generous for a list of certificate files, and no more."""
 MAX_COUNTER = 0xFFFF_FFFF
 """The highest security counter: the manifest has 32 bits for it."""
+CREDENTIALS = ("token_file", "operator_cert", "operator_key")
+"""What says to an update server who asks. It comes from one source, the strongest that has any of it: a build server's
+token is not shown beside the certificate of the person who wrote platformio.ini."""
+CREDENTIAL_VARIABLE = "OTASEAL_TOKEN"
+"""The environment variable with the token itself; of the environment's credentials it is the weakest."""
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -52,6 +58,8 @@ class Settings:
     security_counter: int = 0
     compress: str = "no"
     token_file: str | None = None
+    operator_cert: str | None = None
+    operator_key: str | None = None
     rehearse: str = "yes"
 
 
@@ -134,6 +142,8 @@ OPTIONS: Mapping[str, Option] = {
         Option("compress", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"),
         Option("rehearse", _choice("yes", "no"), "whether a deployment is rehearsed before it is published"),
         Option("token_file", _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"),
+        Option("operator_cert", _text, "in the place of a token: an operator's certificate, chain.pem"),
+        Option("operator_key", _text, "the private key of that certificate"),
     )
 }
 assert set(OPTIONS) == {field.name for field in fields(Settings)}
@@ -150,21 +160,44 @@ def resolve(
     for name in ini:
         if name.lower().startswith(INI_PREFIX.rstrip("_")) and name not in {o.ini_name for o in OPTIONS.values()}:
             raise _unknown(name)
-    values: dict[str, Any] = {}
-    for option in OPTIONS.values():
-        given = (
-            (f"--{option.name.replace('_', '-')}", (flags or {}).get(option.name)),
-            (option.environment_name, environment.get(option.environment_name)),
-            (option.ini_name, ini.get(option.ini_name)),
-        )
-        for name, raw in given:
-            text = (raw or "").strip()
-            if text:
-                if len(text) > MAX_VALUE_LENGTH:
-                    raise ConfigError(f"{name} has {len(text)} characters", f"{MAX_VALUE_LENGTH} are the most")
-                values[option.name] = option.parse(name, text)
-                break
-    return Settings(**values)
+    found = {
+        option.name: given for option in OPTIONS.values() if (given := _given(option, ini, environment, flags or {}))
+    }
+    _keep_strongest(found, CREDENTIALS, bool(environment.get(CREDENTIAL_VARIABLE, "").strip()))
+    return Settings(**{name: value for name, (_, value) in found.items()})
+
+
+class _Source(IntEnum):
+    """Where a value comes from, the strongest first."""
+
+    FLAG = 0
+    ENVIRONMENT = 1
+    INI = 2
+
+
+def _given(
+    option: Option, ini: Mapping[str, str], environment: Mapping[str, str], flags: Mapping[str, str | None]
+) -> tuple[_Source, Any] | None:
+    """Return the value of an option and its source, None where none gives it; raises ConfigError."""
+    for source, name, raw in (
+        (_Source.FLAG, f"--{option.name.replace('_', '-')}", flags.get(option.name)),
+        (_Source.ENVIRONMENT, option.environment_name, environment.get(option.environment_name)),
+        (_Source.INI, option.ini_name, ini.get(option.ini_name)),
+    ):
+        text = (raw or "").strip()
+        if text:
+            if len(text) > MAX_VALUE_LENGTH:
+                raise ConfigError(f"{name} has {len(text)} characters", f"{MAX_VALUE_LENGTH} are the most")
+            return source, option.parse(name, text)
+    return None
+
+
+def _keep_strongest(found: dict[str, tuple[_Source, Any]], names: Sequence[str], in_environment: bool) -> None:
+    """Remove those of `names` that a weaker source gives than the strongest which gives any of them."""
+    sources = [found[name][0] for name in names if name in found] + [_Source.ENVIRONMENT] * in_environment
+    for name in names:
+        if name in found and found[name][0] is not min(sources):
+            del found[name]
 
 
 def _unknown(name: str) -> ConfigError:

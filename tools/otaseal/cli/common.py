@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Subparsers",
+    "absolute",
     "colours",
     "command",
     "key_uri",
@@ -63,6 +64,16 @@ def colours(stream: TextIO) -> bool:
 def path(text: str) -> Path:
     """Return an argument as a path, `~` included, which no shell expands behind an equals sign; raises ConfigError."""
     return files.resolve_path(text, Path())
+
+
+def absolute(path: Path | None, project: Path | None) -> str | None:
+    """Return the path of a command's option as text that starts at `project`; None where it is not given.
+
+    A person meant the current directory, and reads in messages what was typed.
+    """
+    if path is None:
+        return None
+    return str(path if project in (None, Path()) else path.absolute())
 
 
 def options(**flags: str | None) -> settings.Settings:

@@ -136,9 +136,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
-    given = common.options(version=arguments.version).version
-    state = origin.git_state(Path.cwd())
-    version = origin.version_from(given, state, manifest_of(signed[0]))
+    state = origin.git_state(remote.folder(arguments) or Path())
+    version = origin.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     build = Origin(
         product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False

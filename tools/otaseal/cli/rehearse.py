@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import client, files, origin, project
+from .. import credentials, files, origin, project
 from ..device.core import CORES
 from ..errors import ConfigError, SystemFaultError
 from ..esp8266 import FlashMode
@@ -130,18 +130,18 @@ def _clock(text: str) -> datetime:
 
 
 def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:
-    """Return what the project's update server says; without server, product or token there is nothing to ask."""
-    options = examined.settings
+    """Return what the project's update server says; without server, product or credentials there is nothing to ask."""
+    options = examined.with_flags(token_file=common.absolute(arguments.token_file, arguments.project))
     if arguments.offline or options.server is None or options.product is None:
         return None
-    given = arguments.token_file or (None if options.token_file is None else examined.path(options.token_file))
-    token = client.load_token(given, os.environ)
-    if token is None:
+    connected = credentials.connect(options, examined.folder, os.environ)
+    if not connected.is_known:
         if arguments.url is None:
-            print("otaseal: note: without a token the server does not say where devices ask: --url", file=sys.stderr)
+            print(
+                "otaseal: note: without credentials the server does not say where devices ask: --url",
+                file=sys.stderr,
+            )
         return None
-    authority = None if options.server_ca is None else examined.path(options.server_ca)
-    connected = client.Client(options.server, token, authority)
     try:
         return setup.remote_state(connected, options.product, options.channel)
     except SystemFaultError as error:

@@ -1,18 +1,23 @@
-"""What the commands share that talk to an update server: which server, who asks, which product and channel."""
+"""What the commands share that talk to an update server: which server, who asks, which product and channel.
+
+Options say it, else environment variables, else the platformio.ini of a project: that of `--project`, or where one is.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
-from .. import client
+from .. import credentials, project
 from ..client import Client
 from ..errors import ConfigError
-from ..settings import OPTIONS
+from ..project_config import INI_NAME
+from ..settings import OPTIONS, Settings
 from . import common
 
-__all__ = ["command", "connect", "named_channel"]
+__all__ = ["command", "connect", "folder", "named_channel", "options"]
 
 
 def command(
@@ -22,19 +27,23 @@ def command(
     summary: str,
     example: str,
     *,
-    channel: str | None = "else OTASEAL_CHANNEL, else stable",
+    channel: str | None = "else OTASEAL_CHANNEL, else the project's, else stable",
 ) -> argparse.ArgumentParser:
     """Declare a command that talks to an update server, with the options that name it and say who asks.
 
     `channel` is the help of `--channel`; None where no channel is meant.
     """
     parser = common.command(subparsers, name, run, summary, example)
+    parser.add_argument("--project", type=common.path, metavar="DIR", help="whose options count; default: this folder")
+    parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds")
     parser.add_argument("--server", metavar="URL", help="https://host:port of its operators; else OTASEAL_SERVER")
     parser.add_argument("--product", help="else OTASEAL_PRODUCT")
     if channel is not None:
         parser.add_argument("--channel", help=channel)
-    parser.add_argument("--token-file", metavar="FILE", help="its first line is the token; else OTASEAL_TOKEN")
-    parser.add_argument("--ca", metavar="FILE", help="the authority of the server; else that of the system")
+    parser.add_argument(
+        "--token-file", type=common.path, metavar="FILE", help="its first line is the token; else OTASEAL_TOKEN"
+    )
+    parser.add_argument("--ca", type=common.path, metavar="FILE", help="the authority of the server; else the system's")
     parser.add_argument("--cert", type=common.path, metavar="FILE", help="an operator certificate, instead of a token")
     parser.add_argument("--cert-key", type=common.path, metavar="FILE", help="the private key of --cert")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -43,23 +52,54 @@ def command(
 
 def connect(arguments: argparse.Namespace) -> tuple[Client, str, str]:
     """Return the client, the product and the channel, "stable" unless another is said; raises ConfigError."""
-    given = common.options(
-        server=arguments.server,
-        product=arguments.product,
-        channel=getattr(arguments, "channel", None),
-        token_file=arguments.token_file,
-        server_ca=arguments.ca,
-    )
-    if given.server is None:
-        raise ConfigError("no server is given", "use --server https://host:port, or set OTASEAL_SERVER")
+    given = options(arguments)
+    connected = credentials.connect(given, folder(arguments) or Path(), os.environ)
     if given.product is None:
-        raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
-    if (arguments.cert is None) != (arguments.cert_key is None):
-        raise ConfigError("--cert and --cert-key go together", "give both, or a token")
-    token = client.load_token(None if given.token_file is None else common.path(given.token_file), os.environ)
-    certificate = None if arguments.cert is None else (arguments.cert, arguments.cert_key)
-    authority = None if given.server_ca is None else common.path(given.server_ca)
-    return Client(given.server, token, authority, certificate), given.product, given.channel
+        raise ConfigError(
+            "no product is named", "set custom_otaseal_product in platformio.ini, or OTASEAL_PRODUCT, or give --product"
+        )
+    return connected, given.product, given.channel
+
+
+def folder(arguments: argparse.Namespace) -> Path | None:
+    """Return the project whose options count, None outside of any."""
+    if arguments.project is not None:
+        return Path(arguments.project)
+    return Path() if Path(INI_NAME).is_file() else None
+
+
+def options(arguments: argparse.Namespace) -> Settings:
+    """Return the options of the command line before those of the environment and of the project; raises ConfigError."""
+    place = folder(arguments)
+    files = {"token_file": "token_file", "server_ca": "ca", "operator_cert": "cert", "operator_key": "cert_key"}
+    flags = {
+        "server": arguments.server,
+        "product": arguments.product,
+        "channel": getattr(arguments, "channel", None),
+        "version": getattr(arguments, "version", None),
+        **{option: common.absolute(getattr(arguments, name), place) for option, name in files.items()},
+    }
+    if place is not None:
+        chosen = arguments.env or _environment(place, flags)
+        return project.load(place, chosen, os.environ).with_flags(**flags)
+    if arguments.env is not None:
+        raise ConfigError(f"--env '{arguments.env}' is given, and no project", "name its folder with --project")
+    return common.options(**flags)
+
+
+def _environment(place: Path, flags: dict[str, str | None]) -> str | None:
+    """Return the environment whose options count; raises ConfigError where it matters which, and nobody says."""
+    found: dict[tuple[str, str, str], str] = {}
+    for one in project.default_environments(place, os.environ):
+        given = one.with_flags(**flags)
+        if given.server is not None and given.product is not None:
+            found.setdefault((given.server, given.product, given.channel), one.environment)
+    if len(found) > 1:
+        names = ", ".join(f"'{name}'" for name in found.values())
+        raise ConfigError(
+            f"the environments {names} go to another server, product or channel each", "say which: --env NAME"
+        )
+    return next(iter(found.values()), None)
 
 
 def named_channel(arguments: argparse.Namespace) -> str | None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .. import client
+from .. import credentials
+from ..client import Client
 from ..pki.chain import Certificate, Stack
 from ..pki.check import examine
 from . import certificates, resumption
@@ -97,19 +98,23 @@ def chain(subject: Subject) -> Iterator[Outcome]:
 
 
 def published(subject: Subject) -> Iterator[Outcome]:
-    """Use the token: is it valid, does the server know the product and its key, and what does the channel give out?"""
+    """Use the credentials: do they hold, does the server know product and key, and what does the channel give out?"""
     reason = _not_asked(subject)
     options = subject.project.settings
     if reason or options.product is None:
         yield skipped(reason or "custom_otaseal_product is not set")
         return
-    connected = _client(subject, with_token=True)
-    if connected.token is None:
-        yield warning("there is no token to deploy with", "set OTASEAL_TOKEN or custom_otaseal_token_file")
+    connected = _client(subject)
+    if not connected.is_known:
+        yield warning(
+            "there is no token and no certificate to deploy with",
+            "set OTASEAL_TOKEN, custom_otaseal_token_file or custom_otaseal_operator_cert",
+        )
         return
     path = f"/v1/products/{quote(options.product, safe='')}?{urlencode({'channel': options.channel})}"
     state = connected.get(path)
-    yield ok(f"the token is valid for '{options.product}'; {_current(state, options.channel)}")
+    how = "the token is valid" if connected.token else "the operator's certificate is valid"
+    yield ok(f"{how} for '{options.product}'; {_current(state, options.channel)}")
     key = _pem_of(subject)
     if key is not None and key not in [str(pem).strip() for pem in state["keys"].values()]:
         yield problem(
@@ -145,12 +150,5 @@ def _not_asked(subject: Subject) -> str | None:
     return None
 
 
-def _client(subject: Subject, with_token: bool = False) -> client.Client:
-    project, options = subject.project, subject.project.settings
-    assert options.server is not None
-    authority = None if options.server_ca is None else project.path(options.server_ca)
-    token = None
-    if with_token:
-        given = None if options.token_file is None else project.path(options.token_file)
-        token = client.load_token(subject.token_file or given, project.variables)
-    return client.Client(options.server, token, authority)
+def _client(subject: Subject) -> Client:
+    return credentials.connect(subject.options, subject.project.folder, subject.project.variables)

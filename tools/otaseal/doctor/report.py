@@ -11,6 +11,7 @@ from typing import Any
 
 from ..pki.live import LiveServer, look_at, parse_target
 from ..project import Project
+from ..settings import Settings
 
 __all__ = ["TIMEOUT", "Check", "Outcome", "Report", "Status", "Subject", "ok", "problem", "skipped", "warning"]
 
@@ -48,6 +49,11 @@ class Subject:
     now: datetime
     server: bool = True
     token_file: Path | None = None
+
+    @cached_property
+    def options(self) -> Settings:
+        """The project's options, with the token that replaces its credentials; raises as `Project.settings`."""
+        return self.project.with_flags(token_file=None if self.token_file is None else str(self.token_file.absolute()))
 
     @property
     def address(self) -> tuple[str, int]:

@@ -81,16 +81,12 @@ def declare_rehearsal(env: build.Env, options: Settings) -> None:
 
 def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
     """Return the client that the options describe, and the product; raises ConfigError for what is not set."""
-    from .. import client
+    from .. import credentials
 
-    if options.server is None:
-        raise ConfigError("custom_otaseal_server is not set", "name the update server, as in https://update.local:8444")
+    connected = credentials.connect(options, build.path(env, "."), os.environ)
     if options.product is None:
         raise ConfigError("custom_otaseal_product is not set", "name the product as the update server knows it")
-    project = build.path(env, ".")
-    token_file = None if options.token_file is None else files.resolve_path(options.token_file, project)
-    authority = None if options.server_ca is None else files.resolve_path(options.server_ca, project)
-    return client.Client(options.server, client.load_token(token_file, os.environ), authority), options.product
+    return connected, options.product
 
 
 def _origin(env: build.Env, options: Settings, product: str) -> Origin:

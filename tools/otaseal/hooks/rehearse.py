@@ -46,7 +46,7 @@ def live_report(
     from ..rehearsal import play, setup
 
     remote = None
-    if connected is not None and connected.token is not None:
+    if connected is not None and connected.is_known:
         try:
             remote = setup.remote_state(connected, origin.product, options.channel)
         except SystemFaultError as error:
