@@ -6,9 +6,10 @@ import zlib
 
 import pytest
 
-from otaseal import esp8266
+from otaseal import esp8266, esp8266_cores
 from otaseal.errors import InputError
 from otaseal.esp8266 import FlashMode
+from otaseal.esp8266_cores import SignedGzip
 from support import images
 from support.images import build_image
 
@@ -75,9 +76,32 @@ def test_damage_shows_in_crc_and_checksum(core: str) -> None:
 def test_an_unknown_core_is_shown_by_its_commit() -> None:
     raw = bytearray(build_image())
     struct.pack_into("<I", raw, 0x1018, 0x0BADCAFE)
-    assert esp8266.parse(bytes(raw)).core_release == "0x0badcafe"
+    assert esp8266.parse(bytes(raw)).core_release == "3.0+git.0badcafe"
     struct.pack_into("<I", raw, 0x1010, 0)
-    assert esp8266.parse(bytes(raw)).core_release is None
+    image = esp8266.parse(bytes(raw))
+    assert (image.core_release, image.crc_ok) == (None, None)
+    assert esp8266.parse(build_image(core="2.7+git.3969889e")).core_release == "2.7+git.3969889e"
+
+
+@pytest.mark.parametrize("core", [*images.CORES, *images.OTHER_CORES])
+def test_every_core_is_known_by_its_commit_or_by_the_place_of_its_words(core: str) -> None:
+    raw = build_image(core=core)
+    image = esp8266.parse(raw)
+    assert image.core is not None
+    assert (image.core_release, image.core) == (core, esp8266_cores.by_name(core))
+    assert image.crc_ok is (None if core < "2.7" else True)
+    assert (image.boot_checksum_ok, image.app_checksum_ok) == (True, True)
+
+
+def test_a_core_from_git_is_taken_for_the_strictest_that_it_can_be() -> None:
+    newer, older = esp8266_cores.by_name("3.0+git.0badcafe"), esp8266_cores.by_name("2.7+git.0badcafe")
+    assert newer is not None
+    assert older is not None
+    assert (newer.signed_gzip, newer.whole_words) == (SignedGzip.STARTS, True)
+    assert (older.signed_gzip, older.erases_first) == (SignedGzip.UNKNOWN, True)
+    assert [esp8266_cores.by_name(name) for name in (None, "", "0x0badcafe", "3.0+git.xyz", "2.6+git.0badcafe")] == [
+        None
+    ] * 5
 
 
 def test_unknown_flash_codes_have_no_name() -> None:

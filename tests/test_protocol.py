@@ -17,7 +17,7 @@ from otaseal.esp8266 import FlashMode
 from otaseal.protocol import Decision, State, UpdateRequest, decide, device_id, known_images, parse_request, route
 from otaseal.release import Origin, Release
 from otaseal.update_request import Route
-from support.images import CORES, Signer, build_image
+from support.images import CORES, OTHER_CORES, Signer, build_image
 from support.rsa_keys import make_rsa
 
 KIB = 1024
@@ -372,6 +372,20 @@ def test_a_gzip_goes_only_to_cores_that_start_from_one() -> None:
     assert answer(a_device(OLD), state, packed) == (200, "update", "gzip")
 
 
+@pytest.mark.parametrize("core", ["3.0.0", "3.0.1", "3.1.0", "3.1.1", "3.0+git.f946290e"])
+def test_a_gzip_goes_to_every_core_that_starts_from_one(core: str) -> None:
+    packed, running = build("2.0", "gzip", core=core)[0], build("1.0", core=core)[0]
+    assert answer(a_device(running), State(known_images([running, packed])), packed) == (200, "update", "gzip")
+
+
+@pytest.mark.parametrize("core", ["2.6.3", "2.7.0", "2.7+git.3969889e"])
+def test_other_cores_are_given_the_raw_form_and_no_gzip(core: str) -> None:
+    both, packed, running = (build("2.0")[0], build("2.0", "gzip")[0], build("1.0", "raw", core=core)[0])
+    state = State(known_images([running, both]))
+    assert answer(a_device(running), state, both) == (200, "update", "raw")
+    assert answer(a_device(running), state, packed) == (403, "gzip_core", None)
+
+
 def test_what_does_not_fit_is_not_sent_and_a_gzip_may_fit_where_raw_does_not() -> None:
     big = build("3.0", code_size=100, embedded=bytes(60 * KIB))[0]
     state = State(known_images([OLD, big]))
@@ -388,7 +402,7 @@ def test_what_does_not_fit_is_not_sent_and_a_gzip_may_fit_where_raw_does_not() -
 
 devices = st.fixed_dictionaries(
     {
-        "core": st.sampled_from(sorted(CORES)),
+        "core": st.sampled_from(sorted(core for core in CORES | OTHER_CORES if core > "2.6")),
         "mode": st.sampled_from(FlashMode),
         "running_kib": st.integers(1, 60),
         "fs_sectors": st.integers(2, 80),
@@ -400,7 +414,7 @@ releases = st.fixed_dictionaries(
     {
         "mode": st.sampled_from(["qio", "qout", "dio", "dout"]),
         "size": st.sampled_from(["512K", "1M", "4M"]),
-        "core": st.sampled_from(["3.0.2", "3.1.2"]),
+        "core": st.sampled_from(sorted(core for core in CORES | OTHER_CORES if core > "3")),
         "zeros": st.sampled_from([0, 20, 60]),
         "code": st.sampled_from([1, 40]),
         "kinds": st.sampled_from(["raw", "gzip", "raw gzip"]),

@@ -40,7 +40,7 @@ def sign(payload: bytes, key: rsa.RSAPrivateKey, claim: Claim | None = CLAIM, **
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("core", stock_core.CORES)
+@pytest.mark.parametrize("core", CORES)
 def test_stock_devices_of_every_core_take_it_and_start(
     core: str, mode: str, form: str, rsa_key: rsa.RSAPrivateKey
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import subprocess
 from collections.abc import Callable
@@ -70,7 +71,10 @@ def test_every_flash_size_can_be_signed_and_verified(size: str, rsa_key: rsa.RSA
     assert signing.verify_firmware(signed, rsa_key.public_key()) == raw
 
 
-@pytest.mark.parametrize("core", ["3.0.2", "3.1.2"])
+GZIP_STARTS = ["3.0.0", "3.0.1", "3.0.2", "3.1.0", "3.1.1", "3.1.2", "3.0+git.f946290e"]
+
+
+@pytest.mark.parametrize("core", GZIP_STARTS)
 @pytest.mark.parametrize("name", ["", "a", "ab", "abc"])
 def test_a_gzip_is_padded_inside_and_still_holds_the_image(core: str, name: str, rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(core=core)
@@ -91,6 +95,41 @@ def test_a_gzip_for_the_core_that_it_bricks_is_refused(rsa_key: rsa.RSAPrivateKe
     signed = signed_by_hand(gzip_payload.pad4(gzip.compress(raw)), rsa_key)
     with pytest.raises(VerificationError, match=r"device with core 2\.7\.4 would not run this update"):
         signing.verify_firmware(signed, rsa_key.public_key())
+
+
+@pytest.mark.parametrize(
+    ("core", "reason"),
+    [
+        ("2.3.0", "core 2.3.0 takes no gzip"),
+        ("2.6.3", "core 2.6.3 takes no gzip"),
+        ("2.7.0", "a signed gzip for core 2.7.0 leaves devices unable to start"),
+        ("2.7+git.3969889e", "core 2.7+git.3969889e, from git, is older than 3.0"),
+        ("none", "does not say which core"),
+    ],
+)
+@pytest.mark.parametrize("made", ["by the build", "here"])
+def test_a_gzip_is_refused_where_its_core_is_not_known_to_start_from_it(
+    made: str, core: str, reason: str, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    raw = build_image(core="2.6.3" if core == "none" else core)
+    if core == "none":
+        raw = raw[:0x1010] + b"\x01\x02\x03\x04" + raw[0x1014:]
+    packed = gzip.compress(raw)
+    with pytest.raises(InputError, match=re.escape(reason)) as caught:
+        signing.compress(raw, "gzip") if made == "here" else signing.sign_firmware(
+            packed, Signer(rsa_key), embeds_key=False
+        )
+    assert "3.0.0 or newer" in caught.value.hint
+    assert signing.sign_firmware(raw, Signer(rsa_key), embeds_key=False).startswith(raw)
+
+
+def test_the_old_form_of_signatures_is_named_where_the_firmware_verifies_by_it(rsa_key: rsa.RSAPrivateKey) -> None:
+    key = embedded_key(rsa_key.public_key())
+    with pytest.raises(VerificationError, match=r"core 2\.5\.2 takes signatures of the old form only") as caught:
+        signing.sign_firmware(build_image(core="2.5.2", embedded=key), Signer(rsa_key), embeds_key=True)
+    assert "2.6.0" in caught.value.hint
+    assert signing.sign_firmware(build_image(core="2.6.3", embedded=key), Signer(rsa_key), embeds_key=True)
+    assert signing.sign_firmware(build_image(core="2.4.2", embedded=key), Signer(rsa_key), embeds_key=True)
 
 
 @pytest.mark.parametrize("core", CORES)

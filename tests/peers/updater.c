@@ -252,6 +252,7 @@ static size_t inflate_some(struct gzip *gzip, unsigned char *to, size_t wanted)
 		}
 		result = inflate(&gzip->inflate, Z_NO_FLUSH);
 		if (result == Z_STREAM_END) gzip->ended = 1;
+		else if (gzip->inflate.avail_out == 0) break; /* zlib looks ahead, uzlib does not */
 		else if (result != Z_OK && result != Z_BUF_ERROR) return SIZE_MAX;
 	}
 	return wanted - gzip->inflate.avail_out;
@@ -276,6 +277,10 @@ static void copy_gzip(const struct device *device, const struct staged *staged, 
 			got = inflate_some(&gzip, buffer, wanted);
 			if (got == SIZE_MAX) {
 				*known = 0;
+				if (strcmp(device->core, "2.7.4") == 0) { /* erases before it unpacks; since 3.0 after */
+					memset(device->flash + to, 0xFF, SECTOR);
+					*written = to + SECTOR;
+				}
 				break;
 			}
 			if (got < wanted) *known = 0; /* behind the end: whatever uzlib makes of it, anything but the image */

@@ -227,6 +227,17 @@ def members() -> Iterator[Case]:
         yield case(f"F8b a gzip of {len(content)} bytes, {content[:2].hex()}", levelled(content, 9))
     for kept in (10, 20, 100, 4000, len(packed) - 8):
         yield case(f"F8b cut to {kept // 4 * 4}", packed[: kept // 4 * 4])
+    for sectors in range(4):
+        yield case(f"F8b damaged behind {sectors} sectors", damaged_behind(NEW, sectors))
+        yield Case(f"F8b damaged behind {sectors} sectors, nothing verified", damaged_behind(NEW, sectors), None)
+
+
+def damaged_behind(content: bytes, sectors: int) -> bytes:
+    """Return a gzip that holds whole `sectors` of `content`, and then what is no deflate: eboot's error 6."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    good = deflate.compress(content[: sectors * 4096]) + deflate.flush(zlib.Z_FULL_FLUSH)
+    trailer = struct.pack("<II", zlib.crc32(content), len(content))
+    return b"\x1f\x8b\x08\0" + bytes(6) + good + b"\xff" * (100 + -(len(good) + 10) % 4) + trailer
 
 
 def levelled(content: bytes, level: int, surplus: int = 0) -> bytes:

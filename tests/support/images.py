@@ -22,6 +22,20 @@ CORES = {
     "3.0.2": (0xCF6FF4C4, 0x1010, 0x1018),
     "3.1.2": (0x210897EF, 0x1010, 0x1018),
 }
+# cores before 2.7 write no length and CRC words; the last two are no releases
+OTHER_CORES = {
+    "2.3.0": (0x09826C6D, None, 0x1010),
+    "2.4.2": (0xBB28D4A3, None, 0x1010),
+    "2.5.2": (0x8B899C12, None, 0x1010),
+    "2.6.3": (0x3D128E5C, None, 0x1010),
+    "2.7.0": (0x9C56ED1F, 0x0FF8, 0x1010),
+    "3.0.0": (0xEFB0341A, 0x1010, 0x1018),
+    "3.0.1": (0xCBF44FB3, 0x1010, 0x1018),
+    "3.1.0": (0x8AE300D4, 0x1010, 0x1018),
+    "3.1.1": (0x0E5D358C, 0x1010, 0x1018),
+    "2.7+git.3969889e": (0x3969889E, 0x0FF8, 0x1010),
+    "3.0+git.f946290e": (0xF946290E, 0x1010, 0x1018),
+}
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,14 @@ def build_image(
         mode, config, [(0x40201010, irom), (0x40100000, noise.randbytes(32)), (0x3FFE8000, noise.randbytes(16))]
     )
     image = bytearray(boot.ljust(APP, b"\xaa") + app)
-    commit, words, place = CORES[core]
+    commit, words, place = (CORES | OTHER_CORES)[core]
     struct.pack_into("<I", image, place, commit)
-    if words < APP:
+    if words is not None and words < APP:
         struct.pack_into("<II", image, words, 0, 0)
     # The checksum covers the commit and two words that are still zero: the core's packing step fills them in last.
     image[-1] = _checksum(bytes(image[APP:]))
-    struct.pack_into("<II", image, words, len(image), crc(bytes(image)))
+    if words is not None:
+        struct.pack_into("<II", image, words, len(image), crc(bytes(image)))
     return bytes(image)
 
 

@@ -17,6 +17,7 @@ from enum import IntEnum
 from functools import cached_property
 
 from .errors import InputError
+from .esp8266_cores import PLACES, RELEASES, Core, from_git
 
 __all__ = [
     "APP_OFFSET",
@@ -27,6 +28,7 @@ __all__ = [
     "FlashMode",
     "Part",
     "Segment",
+    "boot_block_starts",
     "crc32_mpeg2",
     "parse",
     "sectors",
@@ -61,11 +63,6 @@ FLASH_SIZES: Mapping[int, int] = {
 FLASH_FREQUENCIES: Mapping[int, int] = {0: 40, 1: 26, 2: 20, 15: 80}
 """Header code to MHz."""
 
-CORE_RELEASES: Mapping[int, str] = {0x2843A5AC: "2.7.4", 0xCF6FF4C4: "3.0.2", 0x210897EF: "3.1.2"}
-"""First 32 bits of the core's commit to its release (F30c)."""
-
-# Where the core's linker script keeps the two words and the commit, newest first (F30c).
-_LAYOUTS = ((0x1010, 0x1018), (0x0FF8, 0x1010))
 _BIT_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -162,9 +159,9 @@ class Esp8266Image:
         On core 3.x the length and CRC words lie inside the first segment and are filled in after the checksum was made
         over zeros: they count as zero here.
         """
-        value = self.app.computed_checksum
-        if self._layout is not None and self._layout[0] >= APP_OFFSET:
-            value ^= _xor(self.data[self._layout[0] : self._layout[0] + _WORDS.size])
+        value, words = self.app.computed_checksum, self._words
+        if words is not None and words >= APP_OFFSET:
+            value ^= _xor(self.data[words : words + _WORDS.size])
         return value == self.app.checksum
 
     def sketch_md5(self, mode: FlashMode) -> str:
@@ -179,23 +176,41 @@ class Esp8266Image:
         return {mode: self.sketch_md5(mode) for mode in FlashMode}
 
     @cached_property
-    def _layout(self) -> tuple[int, int] | None:
-        """The layout whose length word names this image's size, or whose commit is known."""
-        for layout in _LAYOUTS:
-            if self._word(layout[0]) == self.sketch_size:
-                return layout
-        return next((layout for layout in _LAYOUTS if self._word(layout[1]) in CORE_RELEASES), None)
+    def core(self) -> Core | None:
+        """The core that built this, None where nothing tells (F30c).
+
+        A release is known by its commit; any other core by where a length word names this image's size.
+        """
+        found = {places: self._word(places.commit) for places in PLACES}
+        commits = {places: commit for places, commit in found.items() if commit is not None}
+        for places, commit in commits.items():
+            if commit in RELEASES and RELEASES[commit].places == places:
+                return RELEASES[commit]
+        for places, commit in commits.items():
+            if places.words is not None and self._word(places.words) == self.sketch_size:
+                return from_git(commit, places)
+        return None
+
+    @property
+    def _words(self) -> int | None:
+        """Where the length and CRC words are, None for a core that writes none."""
+        return None if self.core is None else self.core.places.words
 
     def _word(self, offset: int) -> int | None:
         fits = offset + _WORD.size <= self.sketch_size
         return _WORD.unpack_from(self.data, offset)[0] if fits else None
 
     @cached_property
-    def crc_ok(self) -> bool:
-        """Whether the length and CRC words that the core's own `ESP.checkFlashCRC()` reads hold (F30c)."""
-        if self._layout is None or self._layout[0] + _WORDS.size > self.sketch_size:
+    def crc_ok(self) -> bool | None:
+        """Whether the length and CRC words that the core's own `ESP.checkFlashCRC()` reads hold (F30c).
+
+        None where there are none: cores before 2.7 write no such words.
+        """
+        offset = self._words
+        if offset is None:
+            return None
+        if offset + _WORDS.size > self.sketch_size:
             return False
-        offset = self._layout[0]
         length, crc = _WORDS.unpack_from(self.data, offset)
         if length != self.sketch_size:
             return False
@@ -203,15 +218,9 @@ class Esp8266Image:
         return bool(crc == crc32_mpeg2(self.data[:offset], bytes(_WORDS.size), after))
 
     @property
-    def core_commit(self) -> int | None:
-        """First 32 bits of the commit of the core that built this, None where no layout fits (F30c)."""
-        return None if self._layout is None else self._word(self._layout[1])
-
-    @property
     def core_release(self) -> str | None:
-        """The core's release by its commit, the commit in hex for an unknown one, None where there is none."""
-        commit = self.core_commit
-        return None if commit is None else CORE_RELEASES.get(commit, f"0x{commit:08x}")
+        """The name of `core`: a release, or "3.0+git.<commit>" for one from git that is not older; None without one."""
+        return None if self.core is None else self.core.name
 
 
 def parse(data: bytes | memoryview) -> Esp8266Image:
@@ -226,6 +235,15 @@ def parse(data: bytes | memoryview) -> Esp8266Image:
     app = _parse_part(view[APP_OFFSET:], "application")
     end = APP_OFFSET + app.size
     return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
+
+
+def boot_block_starts(data: bytes | memoryview) -> bool:
+    """Tell whether the boot ROM starts the boot block at the beginning of `data`: it is whole, its checksum holds."""
+    try:
+        boot = _parse_part(memoryview(data)[:APP_OFFSET], "boot block")
+    except InputError:
+        return False
+    return boot.computed_checksum == boot.checksum
 
 
 def serialise(image: Esp8266Image) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import esp8266, gzip_payload, image, manifest, stock_core
 from .errors import InputError, VerificationError
 from .esp8266 import Esp8266Image, FlashMode
+from .esp8266_cores import NEWEST
 from .gzip_payload import GzipMember
 from .image import SignedImage
 from .manifest import Manifest
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "inspect"]
 
-NEWEST_CORE = "3.1.2"
+SHOWN_CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
+"""The newest release of each series and the development branch: what devices in the field have."""
 MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
 LITTLEFS_MAGIC = (8, b"littlefs")  # offset in the first block, after revision and tag
 
@@ -121,9 +123,9 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         identity=own,
         signature=None if signed is None else signed.signature,
         signed_by=signed_by,
-        outcomes={core: stock_core.judge(data, _device(core, key, parsed)) for core in stock_core.CORES if known},
+        outcomes={core: stock_core.judge(data, _device(core, key, parsed)) for core in _cores(parsed) if known},
         flash_modes={
-            mode: stock_core.judge(data, _device(NEWEST_CORE, key, parsed, mode)).accepted
+            mode: stock_core.judge(data, _device(NEWEST.name, key, parsed, mode)).accepted
             for mode in FlashMode
             if known
         },
@@ -187,6 +189,12 @@ def _fitting(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> str | None
             continue
         return name
     return None
+
+
+def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:
+    """Return the cores to be asked: those that are shown always, and the one that the image was built with."""
+    own = None if parsed is None else parsed.core_release
+    return SHOWN_CORES if own is None or own in SHOWN_CORES else (own, *SHOWN_CORES)
 
 
 def _judging_key(signed: bool, signed_by: str | None, public_keys: Mapping[str, RSAPublicKey]) -> RSAPublicKey | None:

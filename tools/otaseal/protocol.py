@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .esp8266 import MAX_IMAGE_SIZE, FlashMode, sectors
+from .esp8266_cores import SignedGzip, by_name
 from .release import Form, Release
 from .update_request import UpdateRequest, device_id, parse_request, route
 
@@ -32,8 +33,6 @@ Headers = tuple[tuple[str, str], ...]
 
 LOOP_LIMIT = 3
 """Deliveries of one release to one device, its MD5 unchanged, after which it gets no more of it."""
-GZIP_CORES = frozenset({"3.0.2", "3.1.2"})
-"""Cores known to take a signed gzip and start from it (F8b)."""
 
 # What a chip can be switched to: never to more data lines than it is known to run with.
 _MODES_BELOW = {
@@ -163,7 +162,7 @@ def _objection(form: Form, case: _Case) -> str | None:
         return None
     image_mode, chip = case.wanted.flash_mode, case.running
     if form.kind == "gzip":
-        if chip is None or chip.release.core_release not in GZIP_CORES or case.request.free_space is None:
+        if chip is None or not _starts_gzip(chip.release) or case.request.free_space is None:
             return "gzip_core"
         if image_mode not in _MODES_BELOW[chip.flash_mode]:  # nothing is rewritten in a gzip (F7)
             return "flash_mode"
@@ -176,6 +175,11 @@ def _objection(form: Form, case: _Case) -> str | None:
         free = 0
     running_size = case.request.sketch_size or 0
     return None if form.fits(running_size, free + sectors(running_size)) else "space"
+
+
+def _starts_gzip(running: Release) -> bool:
+    core = by_name(running.core_release)
+    return core is not None and core.signed_gzip is SignedGzip.STARTS
 
 
 @dataclass(frozen=True)

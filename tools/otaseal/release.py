@@ -52,7 +52,7 @@ _FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BOARD_ID = re.compile(r"[0-9a-f]{16}")
-_CORE = re.compile(r"[0-9A-Za-z._-]{1,32}")
+_CORE = re.compile(r"[0-9A-Za-z._+-]{1,32}")
 
 
 @dataclass(frozen=True)

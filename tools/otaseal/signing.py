@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import esp8266, gzip_payload, image, manifest, stock_core
 from .errors import InputError, KeyRefusedError, VerificationError
+from .esp8266_cores import NEWEST, SignedGzip
 from .image import MAX_IMAGE_SIZE, Signer
 from .manifest import Claim
 from .public_keys import fingerprint
@@ -30,8 +31,15 @@ __all__ = [
     "verify_firmware",
 ]
 
-GZIP_BRICKS_CORES = ("2.7.",)
-"""Cores that take a signed gzip, report success and never start again (F8b)."""
+NO_CORE = "the firmware does not say which core it was built with, and cores before 3.0 do not start from a signed gzip"
+GZIP_REASONS = {
+    SignedGzip.REFUSED: "core {core} takes no gzip: compressed updates came with core 2.7.0",
+    SignedGzip.BRICKS: "a signed gzip for core {core} leaves devices unable to start",
+    SignedGzip.UNKNOWN: "core {core}, from git, is older than 3.0, and need not start from a signed gzip",
+}
+"""Why a core gets no signed gzip (F8b)."""
+HINTS = {"F3": "build it with core 2.6.0 or newer"}
+INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"
 
 
 def sign_firmware(
@@ -57,7 +65,7 @@ def sign_firmware(
     parsed = esp8266.parse(raw)
     _refuse_damaged(parsed)
     if gzip_payload.is_gzip(payload):
-        _refuse_bricking_gzip(parsed)
+        _refuse_gzip(parsed)
     if embeds_key:
         check_embedded_key(raw, signer.public_key, next_key)
     if claim is not None:
@@ -76,13 +84,7 @@ def compress(firmware: bytes, method: str) -> bytes:
     """
     if gzip_payload.is_gzip(firmware):
         raise InputError("the firmware is a gzip already", "compress either here or with board_build.gzip_fw, not both")
-    parsed = esp8266.parse(firmware)
-    _refuse_bricking_gzip(parsed)
-    if parsed.core_release is None:
-        raise InputError(
-            "the firmware does not say which core it was built with, and old ones cannot start from a signed gzip",
-            "publish it uncompressed, or update the core to 3.0.2 or newer",
-        )
+    _refuse_gzip(esp8266.parse(firmware))
     return gzip_payload.compress(firmware, method)
 
 
@@ -167,9 +169,10 @@ def belongs_to(signed: bytes, firmware: bytes) -> bool:
 
 def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
     """Ask the model of the stock core: the release, flash mode and flash size that the image was built for."""
-    core = parsed.core_release if parsed.core_release in stock_core.CORES else list(stock_core.CORES)[-1]
-    assert core is not None
-    device = stock_core.StockDevice(core, key)
+    core = parsed.core or NEWEST
+    carries_key = embedded_key(key) in bytes(parsed.data)
+    # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
+    device = stock_core.StockDevice(core.name, key if core.digest_info or carries_key else None)
     if parsed.flash_mode is not None:
         device = replace(device, flash_mode=parsed.flash_mode)
     if parsed.flash_size is not None:
@@ -177,21 +180,22 @@ def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublic
     outcome = stock_core.judge(signed, device)
     if not (outcome.accepted and outcome.boots):
         raise VerificationError(
-            f"a device with core {core} would not run this update: {outcome.reason}",
-            "sign what the build made: otaseal inspect shows what each core does with a file",
+            f"a device with core {core.name} would not run this update: {outcome.reason}",
+            HINTS.get(outcome.fact, INSPECT),
         )
 
 
 def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
-    # Cores before 2.7 write no such words, and then there is nothing to hold the image against.
-    if parsed.core_commit is not None and not parsed.crc_ok:
+    if parsed.crc_ok is False:
         raise InputError("the image's own CRC does not fit its content", "build it again: it was changed afterwards")
 
 
-def _refuse_bricking_gzip(parsed: esp8266.Esp8266Image) -> None:
-    release = parsed.core_release
-    if release is not None and release.startswith(GZIP_BRICKS_CORES):
-        raise InputError(
-            f"a signed gzip for core {release} leaves devices unable to start",
-            "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.2 or newer",
-        )
+def _refuse_gzip(parsed: esp8266.Esp8266Image) -> None:
+    """Refuse an image whose core does not start from a signed gzip, or does not say so (F8b)."""
+    core = parsed.core
+    if core is not None and core.signed_gzip is SignedGzip.STARTS:
+        return
+    reason = NO_CORE if core is None else GZIP_REASONS[core.signed_gzip].format(core=core.name)
+    raise InputError(
+        reason, "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.0 or newer"
+    )

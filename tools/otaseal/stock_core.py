@@ -8,9 +8,9 @@ them, not a power cut (F12), and not `FLASH_MAP_SUPPORT`. Flash is read at any a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from . import esp8266
 from .errors import ConfigError, InputError
 from .esp8266 import FlashMode
+from .esp8266_cores import CORES, Core, SignedGzip, by_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["CORES", "Outcome", "StockDevice", "UpdateError", "judge"]
+__all__ = ["Outcome", "StockDevice", "UpdateError", "judge"]
 
 SECTOR = 4096
 HASH_CHUNK = 128
@@ -51,29 +52,11 @@ class UpdateError(IntEnum):
 
 
 @dataclass(frozen=True)
-class CoreRules:
-    """What tells the releases apart.
-
-    `hashes_whole_words`: a last chunk that is no multiple of 4 is not read, and old bytes are hashed in its place (F8).
-    `copies_trailer`: eboot is told the size with signature and length word (F8b).
-    """
-
-    hashes_whole_words: bool
-    copies_trailer: bool
-
-
-CORES: Mapping[str, CoreRules] = {
-    "2.7.4": CoreRules(hashes_whole_words=False, copies_trailer=True),
-    "3.0.2": CoreRules(hashes_whole_words=False, copies_trailer=False),
-    "3.1.2": CoreRules(hashes_whole_words=True, copies_trailer=False),
-}
-
-
-@dataclass(frozen=True)
 class StockDevice:
     """A device as far as an update depends on it; sizes in bytes, `fs_start` an offset in flash.
 
-    Without `public_key` nothing is verified. `fs_start` None leaves space unjudged (F10).
+    Without `public_key` nothing is verified, unless `unseen_key` has the bytes of a signature by a key that is not at
+    hand, which is taken to fit what was sent. `fs_start` None leaves space unjudged (F10).
     """
 
     core: str
@@ -82,13 +65,22 @@ class StockDevice:
     flash_size: int = 4 * 1024 * 1024
     running_sketch_size: int = 0
     fs_start: int | None = None
+    unseen_key: int = 0
 
     @property
-    def rules(self) -> CoreRules:
+    def signature_size(self) -> int:
+        """Bytes of the signature that the updater asks for, 0 where it verifies nothing."""
+        if not self.rules.verifies:
+            return 0
+        return self.unseen_key if self.public_key is None else (self.public_key.key_size + 7) // 8
+
+    @property
+    def rules(self) -> Core:
         """The row of this core; raises ConfigError for a release that is not modelled."""
-        if self.core not in CORES:
+        found = by_name(self.core)
+        if found is None:
             raise ConfigError(f"core release '{self.core}' is not known", f"use one of {', '.join(CORES)}")
-        return CORES[self.core]
+        return found
 
 
 @dataclass(frozen=True)
@@ -117,15 +109,15 @@ def judge(data: bytes, device: StockDevice) -> Outcome:
     if data[0] != _GZIP_MAGIC[0]:  # the rewrite comes before the hash (F7)
         staged = data[:MODE_OFFSET] + bytes([device.flash_mode]) + data[MODE_OFFSET + 1 :] if len(data) > 2 else data
     payload_size = len(data)
-    if device.public_key is not None:
-        refusal = _verify(staged, data, device, rules)
+    if device.signature_size:
+        refusal = _verify(staged, data, device)
         if refusal:
             return refusal
-        payload_size -= _signature_size(device.public_key) + WORD
+        payload_size -= device.signature_size + WORD
     refusal = _verify_end(staged, device)
     if refusal:
         return refusal
-    copied = len(data) if rules.copies_trailer else payload_size
+    copied = payload_size if rules.signed_gzip is SignedGzip.STARTS else len(data)
     return _copy(staged[:copied], data, device)
 
 
@@ -140,39 +132,50 @@ def _begin(data: bytes, device: StockDevice) -> Outcome | None:
             f"running sketch and update need {needed} of {device.fs_start} below the filesystem",
             "F10",
         )
+    if data[0] == _GZIP_MAGIC[0] and device.rules.signed_gzip is SignedGzip.REFUSED:
+        return _refused(UpdateError.MAGIC_BYTE, f"core {device.core} takes no gzip", "F9")
     if data[0] not in (esp8266.MAGIC, _GZIP_MAGIC[0]):
         return _refused(UpdateError.MAGIC_BYTE, f"the first byte is 0x{data[0]:02x}, not 0xe9 or 0x1f", "F9")
     return None
 
 
-def _verify(staged: bytes, data: bytes, device: StockDevice, rules: CoreRules) -> Outcome | None:
+def _verify(staged: bytes, data: bytes, device: StockDevice) -> Outcome | None:
     """Do what `Update.end()` does with a verifier installed; None means that the signature holds."""
-    assert device.public_key is not None
-    size = _signature_size(device.public_key)
+    size, rules = device.signature_size, device.rules
     said = int.from_bytes(staged[-WORD:], "little") if len(staged) >= WORD else 0
     if said != size:
         return _refused(UpdateError.SIGN, f"the length word is {said}, the device's key makes {size}", "F1")
     end = len(staged) - WORD - size
     if end < 0:
         return _refused(UpdateError.SIGN, "the file is shorter than its signature", "F1")
-    digest = _digest(staged[:end], rules)
-    if digest is not None and _signature_holds(staged[end:-WORD], digest, device.public_key):
+    digest, sent = _digest(staged[:end], rules), hashlib.sha256(data[:end]).digest()
+    if digest is not None and _fits(staged[end:-WORD], digest, sent, device):
         return None
-    if end % WORD and rules.hashes_whole_words:
+    if end % WORD and rules.whole_words:
         return _refused(UpdateError.SIGN, f"core {device.core} cannot hash {end} bytes, no multiple of 4", "F8")
-    sent = hashlib.sha256(data[:end]).digest()
-    if staged != data and _signature_holds(data[end:-WORD], sent, device.public_key):
+    if staged != data and _fits(data[end:-WORD], sent, sent, device):
         reason = (
             f"flash mode {data[MODE_OFFSET]} of the image becomes the chip's {device.flash_mode.name} before hashing"
         )
         return _refused(UpdateError.SIGN, reason, "F7")
+    if not rules.digest_info:
+        reason = f"core {device.core} takes signatures of the old form only, over the bare digest"
+        return _refused(UpdateError.SIGN, reason, "F3")
     return _refused(UpdateError.SIGN, "the signature does not fit image and key", "F1")
 
 
-def _digest(payload: bytes, rules: CoreRules) -> bytes | None:
+def _fits(signature: bytes, digest: bytes, sent: bytes, device: StockDevice) -> bool:
+    """Return whether `signature` is over `digest`; one by a key that is not at hand is over what was `sent`."""
+    if device.public_key is None:
+        return digest == sent and device.rules.digest_info
+    prefixes = _DIGEST_INFOS if device.rules.digest_info else (b"",)
+    return _signature_holds(signature, digest, device.public_key, prefixes)
+
+
+def _digest(payload: bytes, rules: Core) -> bytes | None:
     """Return the SHA-256 that the device computes, None where it hashes memory that was never written."""
     rest = len(payload) % HASH_CHUNK
-    if not (rules.hashes_whole_words and rest % WORD):
+    if not (rules.whole_words and rest % WORD):
         return hashlib.sha256(payload).digest()
     whole = len(payload) - rest
     if not whole:
@@ -181,13 +184,13 @@ def _digest(payload: bytes, rules: CoreRules) -> bytes | None:
     return hashlib.sha256(payload[:whole] + stale).digest()
 
 
-def _signature_holds(signature: bytes, digest: bytes, key: RSAPublicKey) -> bool:
-    """Do what BearSSL's `br_rsa_pkcs1_vrfy` does: any modulus up to 4096 bits, both forms of the DigestInfo (F2)."""
+def _signature_holds(signature: bytes, digest: bytes, key: RSAPublicKey, prefixes: tuple[bytes, ...]) -> bool:
+    """Do what BearSSL's `br_rsa_pkcs1_vrfy` does: moduli up to 4096 bits, one of `prefixes` before the digest (F2)."""
     if key.key_size > BEARSSL_MAX_RSA_BITS:
         return False
     numbers = key.public_numbers()
     opened = _opened(signature, numbers.n, numbers.e)
-    for prefix in _DIGEST_INFOS:
+    for prefix in prefixes:
         filling = len(signature) - 3 - len(prefix) - len(digest)
         if filling >= 8 and opened == b"\x00\x01" + b"\xff" * filling + b"\x00" + prefix + digest:
             return True
@@ -232,10 +235,9 @@ def _copy_gzip(staged: bytes, data: bytes, device: StockDevice) -> Outcome:
         return _kept("eboot cannot read the gzip header and copies nothing", "F8b")
     if left <= 0:
         return _kept(f"eboot takes {left} for the uncompressed size and copies nothing", "F8b")
-    try:
-        content = _inflate(staged, min(left, esp8266.MAX_IMAGE_SIZE))
-    except (zlib.error, IndexError):
-        return _bricked("the compressed data is damaged, and eboot finds out half way", "F8b")
+    content, damaged = _inflate(staged, min(left, esp8266.MAX_IMAGE_SIZE))
+    if damaged:
+        return _half_way(content, device.rules)
     fault = _boot_fault(content)
     if fault:
         return _bricked(f"eboot takes {left} for the uncompressed size; {fault}", "F8b")
@@ -251,6 +253,16 @@ def _copy_gzip(staged: bytes, data: bytes, device: StockDevice) -> Outcome:
     return _booted(*_acceptance(device))
 
 
+def _half_way(unpacked: bytes, rules: Core) -> Outcome:
+    """Return what is left of the chip when eboot meets damage (its error 6) behind the sectors that it has `unpacked`.
+
+    The first sector holds the boot loader alone: with a good one in it, the old application still starts.
+    """
+    if not rules.erases_first and (not unpacked or (len(unpacked) <= SECTOR and esp8266.boot_block_starts(unpacked))):
+        return _kept("the compressed data is damaged, and eboot stops before it erases the application", "F8b")
+    return _bricked("the compressed data is damaged, and eboot finds out half way", "F8b")
+
+
 def _boot_fault(content: bytes) -> str | None:
     """Return why the chip cannot start from `content` at the start of its flash; eboot itself checks nothing."""
     try:
@@ -260,8 +272,20 @@ def _boot_fault(content: bytes) -> str | None:
     return None if image.boot_checksum_ok else "the boot ROM refuses the boot block: its checksum is wrong"
 
 
-def _inflate(staged: bytes, limit: int) -> bytes:
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(staged[_deflate_start(staged) :], limit)
+def _inflate(staged: bytes, limit: int) -> tuple[bytes, bool]:
+    """Return at most `limit` bytes of content and False; where it is damaged, the whole sectors before and True."""
+    deflate = staged[_deflate_start(staged) :]
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflate, limit), False
+    except zlib.error:
+        pass
+    stream, content = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+    with contextlib.suppress(zlib.error):  # which keeps to itself what the same call has unpacked before the damage
+        for byte in deflate:
+            content += stream.decompress(bytes([byte]))
+    if len(content) >= limit:
+        return bytes(content[:limit]), False
+    return bytes(content[: len(content) // SECTOR * SECTOR]), True
 
 
 def _deflate_start(staged: bytes) -> int:
@@ -299,13 +323,11 @@ def _sectors(size: int) -> int:
     return (size + SECTOR - 1) // SECTOR * SECTOR
 
 
-def _signature_size(key: RSAPublicKey) -> int:
-    return (key.key_size + 7) // 8
-
-
 def _acceptance(device: StockDevice) -> tuple[str, str]:
-    if device.public_key is None:
+    if not device.signature_size:
         return "nothing is verified: any image is accepted", "F5"
+    if device.public_key is None:
+        return "if it has the key that made the signature, which covers neither version nor board", "F11"
     return "the signature holds; it covers neither version nor board", "F11"
 
 

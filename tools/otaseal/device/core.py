@@ -1,50 +1,75 @@
-"""What tells the core's releases apart, as a table: one row a release, one column a difference.
+"""What tells the core's releases apart, as a table: one row a series, one column a difference, the commits of each.
 
-Read in `Updater.cpp`, `Esp.cpp`, `ESP8266httpUpdate.cpp` and `eboot.c` of each release.
+Read in `Updater.cpp`, `Esp.cpp`, `ESP8266httpUpdate.cpp`, `elf2bin.py` and `eboot.c` of each release.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..errors import ConfigError
 
-__all__ = ["CORES", "DEFAULT_CORE", "Core", "core_rules"]
+__all__ = ["COMMITS", "CORES", "DEFAULT_CORE", "HEAD", "Core", "core_rules"]
 
 DEFAULT_CORE = "3.1.2"
+HEAD = "head"
+"""The development branch, by which a core from git that is newer than 3.0 is played, too."""
 
 
 @dataclass(frozen=True)
 class Core:
     """One release of the ESP8266 core for Arduino.
 
-    `gzip`: the updater and eboot take compressed images (since 2.7.0). `digest_info`: the signature is over the digest
-    in its DigestInfo, not over the bare one (F3). `trailer_copied`: eboot is told the size with the signature (F8b).
-    `word_reads`: flash is hashed in whole words, and a last piece that is none is not read at all (F8).
-    `unauthorized`: a 401 has an error of its own.
+    `commit` is the first word of its commit, 0 for none, at `commit_at` in an image. `gzip`: the updater and eboot take
+    compressed images (since 2.7.0). `digest_info`: the signature is over the digest in its DigestInfo, not over the
+    bare one (F3). `trailer_copied`: eboot is told the size with the signature (F8b). `erases_first`: eboot erases a
+    sector before it has unpacked what goes there. `word_reads`: flash is hashed in whole words, and a last piece that
+    is none is not read at all (F8). `unauthorized`: a 401 has an error of its own. `stoppable`: what is called at the
+    start of an update can stop it (since 3.1). `asks_version`: it can ask which version there is (since 3.1.2).
     """
 
     name: str
+    commit: int = 0
+    commit_at: int = 0x1018
     gzip: bool = True
     digest_info: bool = True
     trailer_copied: bool = False
+    erases_first: bool = False
     word_reads: bool = False
     unauthorized: bool = True
+    stoppable: bool = True
+    asks_version: bool = False
 
 
-_OLD = {"trailer_copied": True, "unauthorized": False}
-CORES: Mapping[str, Core] = MappingProxyType(
-    {
-        "2.5.2": Core("2.5.2", gzip=False, digest_info=False, **_OLD),
-        "2.7.4": Core("2.7.4", **_OLD),
-        "3.0.2": Core("3.0.2"),
-        "3.1.2": Core("3.1.2", word_reads=True),
-        "head": Core("head"),
-    }
+_HEAD = Core(HEAD, asks_version=True)
+_3_1 = Core("", word_reads=True)
+_3_0 = Core("", stoppable=False)
+_2_7 = replace(_3_0, commit_at=0x1010, trailer_copied=True, erases_first=True, unauthorized=False)
+_2_6 = replace(_2_7, gzip=False, erases_first=False)
+_2_5 = replace(_2_6, digest_info=False)
+_SERIES = (
+    (_2_5, {"2.5.0": 0x951AEFFA, "2.5.1": 0xAC02AFF5, "2.5.2": 0x8B899C12}),
+    (_2_6, {"2.6.0": 0x643EC203, "2.6.1": 0x482516E3, "2.6.2": 0xBC204A9B, "2.6.3": 0x3D128E5C}),
+    (
+        _2_7,
+        {
+            "2.7.0": 0x9C56ED1F,
+            "2.7.1": 0xA5432625,
+            "2.7.2": 0x39C79D9B,
+            "2.7.3": 0x5D3AF165,
+            "2.7.4": 0x2843A5AC,
+        },
+    ),
+    (_3_0, {"3.0.0": 0xEFB0341A, "3.0.1": 0xCBF44FB3, "3.0.2": 0xCF6FF4C4}),
+    (_3_1, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
 )
-"""By release; 2.5.2 stands for all before it that know signatures (F3)."""
+_ROWS = tuple(replace(row, name=name, commit=commit) for row, commits in _SERIES for name, commit in commits.items())
+CORES: Mapping[str, Core] = MappingProxyType({row.name: row for row in (*_ROWS, _HEAD)})
+"""By name; none before 2.5.0, which verify nothing."""
+COMMITS: Mapping[tuple[int, int], str] = MappingProxyType({(row.commit_at, row.commit): row.name for row in _ROWS})
+"""Where an image has which word, to the release that it was built with."""
 
 
 def core_rules(name: str) -> Core:

@@ -7,6 +7,7 @@ application's. There is no second slot, and a power cut is not played (F12).
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def _copy_gzip(flash: bytes, command: Command, rules: Core) -> Restarted:
     said = f"eboot takes {left} for the uncompressed size"
     if left <= 0:
         return _started(flash, 0, 0, (f"{said}, and copies nothing", "F8b"))
-    whole = copier.run(left)
+    whole = copier.run(left, erases_first=rules.erases_first)
     after, written = bytes(copier.flash), copier.produced
     if copier.overtook:
         reason = "the growing copy overwrites the gzip it is read from"
@@ -115,8 +116,11 @@ class _GzipCopier:
             self._take()
         return True
 
-    def run(self, left: int) -> bool:
-        """Write `left` bytes in whole sectors from the target on; False where the data stops making sense."""
+    def run(self, left: int, *, erases_first: bool) -> bool:
+        """Write `left` bytes in whole sectors from the target on; False where the data stops making sense.
+
+        With `erases_first` the sector that such data was meant for is gone by then.
+        """
         target = self.command.target
         buffer = GARBAGE * SECTOR
         while left > 0 and target < len(self.flash):
@@ -124,6 +128,8 @@ class _GzipCopier:
             try:
                 piece = self._inflate(wanted)
             except (zlib.error, EOFError):
+                if erases_first:
+                    self.flash[target : target + SECTOR] = b"\xff" * SECTOR
                 return False
             self.produced += len(piece)
             # Behind the end of the stream uzlib goes on with whatever comes; before it, the buffer keeps old bytes.
@@ -147,8 +153,23 @@ class _GzipCopier:
         while len(out) < wanted and not self.stream.eof:
             if not self.pending:
                 self.pending = self._read()
-            out += self.stream.decompress(self.pending, wanted - len(out))
+            before = self.stream.copy()
+            try:
+                out += self.stream.decompress(self.pending, wanted - len(out))
+            except zlib.error:  # zlib looks ahead, uzlib stops at the last byte that is wanted
+                out += self._up_to_damage(before)
+                if len(out) < wanted:
+                    raise
+                return out[:wanted]
             self.pending = self.stream.unconsumed_tail
+        return out
+
+    def _up_to_damage(self, stream: zlib._Decompress) -> bytes:
+        """Return what `stream` makes of the pending bytes in front of the one that makes no sense."""
+        out = b""
+        with contextlib.suppress(zlib.error):
+            for byte in self.pending:
+                out += stream.decompress(bytes([byte]))
         return out
 
     def _take(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from .core import COMMITS, HEAD
 from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
 
 __all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "read"]
@@ -19,17 +20,18 @@ IDENTITY_MAGIC = b"OtaSealI"
 IDENTITY_SIZE = 64
 MIN_IMAGE = APPLICATION + 16
 
-_COMMITS: Mapping[int, str] = MappingProxyType({0x2843A5AC: "2.7.4", 0xCF6FF4C4: "3.0.2", 0x210897EF: "3.1.2"})
-_COMMIT_AT = (0x1018, 0x1010)  # of core 3.x, of 2.7.x (F30c)
+_LENGTH_AT: Mapping[int, str] = MappingProxyType({0x1010: HEAD, 0x0FF8: "2.7.4"})
+"""Where an image holds its own length, to the core that one from git is played by (F30c)."""
 _PEM = re.compile(rb"-----BEGIN (?:RSA |EC )?PUBLIC KEY-----[A-Za-z0-9+/=\s]{16,4096}-----END [A-Z ]{10,14}-----")
 
 
 @dataclass(frozen=True)
 class Firmware:
-    """`core` is the release by its commit, None for an unknown one; `keys` are the public keys as embedded (PEM).
+    """What an image says of itself.
 
-    Each key stands once, in the order of the image. `identity` is the library's record of 64 bytes, None in a sketch
-    without it. `flash_mode` and `flash_size` (bytes, 0 for an unknown code) are those of the header.
+    `core` is the release by its commit, or the nearest to a core from git, None where nothing tells. `keys` are the
+    public keys as embedded (PEM), each once, in the order of the image. `identity` is the library's record of 64 bytes,
+    None in a sketch without it. `flash_mode` and `flash_size` (bytes, 0 for an unknown code) are those of the header.
     """
 
     core: str | None
@@ -50,8 +52,14 @@ def read(image: bytes) -> Firmware:
 
 
 def _core(sketch: bytes) -> str | None:
-    words = (struct.unpack_from("<I", sketch, at)[0] for at in _COMMIT_AT if at + 4 <= len(sketch))
-    return next((_COMMITS[word] for word in words if word in _COMMITS), None)
+    words = {at: _word(sketch, at) for at in (*_LENGTH_AT, *(at for at, _ in COMMITS))}
+    released = (COMMITS[one] for one in words.items() if one in COMMITS)
+    nearest = (name for at, name in _LENGTH_AT.items() if words[at] == len(sketch))
+    return next(released, None) or next(nearest, None)
+
+
+def _word(sketch: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", sketch, at)[0]) if at + 4 <= len(sketch) else 0
 
 
 def _identity(sketch: bytes) -> bytes | None:

@@ -222,8 +222,8 @@ class Play:
         self._write(data, response, self._setup(response, filesystem))
 
     def _tried_often_enough(self, response: Response) -> bool:
-        early = self.state.core not in ("2.5.2", "2.7.4", "3.0.2")  # before 3.1 the library cannot stop here
-        return self.own is not None and early and self.state.memory.exhausted_transfer(response.md5)
+        stoppable = core_rules(self.state.core).stoppable
+        return self.own is not None and stoppable and self.state.memory.exhausted_transfer(response.md5)
 
     def _setup(self, response: Response, filesystem: bool) -> Setup:
         state = self.state

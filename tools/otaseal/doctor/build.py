@@ -80,7 +80,7 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
     yield ok(f"{len(raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
-    if parsed.core_commit is not None and not parsed.crc_ok:
+    if parsed.crc_ok is False:
         yield problem("the image's own CRC does not fit its content", "build again: it was changed afterwards")
     newer = _newer_source(project, path.stat().st_mtime)
     if newer is not None:
