@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -22,9 +25,11 @@ LAYOUT = layout("4m1m")
 ORIGIN = Origin("blink", "1.0", "2026-01-31T12:00:00Z", "nodemcuv2")
 
 
-def with_library(folder: Path, key: rsa.RSAPrivateKey, counter: int, *, packed: bool = False) -> play.Scene:
+def with_library(
+    folder: Path, key: rsa.RSAPrivateKey, counter: int, *, packed: bool = False, built: int = 1_700_000_000
+) -> play.Scene:
     """Return the update of a device whose firmware carries the library's record with that security counter."""
-    made = manifest.make(manifest.Claim("blink", "nodemcuv2", "1.0", counter, 1_700_000_000), MODES["dio"])
+    made = manifest.make(manifest.Claim("blink", "nodemcuv2", "1.0", counter, built), MODES["dio"])
     record = manifest.IDENTITY_MAGIC + manifest.serialise(made)[len(manifest.MAGIC) :]
     embedded = embedded_key(key.public_key()) + record
     old, new = (build_image(seed=seed, code_size=20_000, embedded=embedded) for seed in (1, 2))
@@ -41,7 +46,16 @@ def test_a_device_with_the_library_refuses_everything(tmp_path: Path, rsa_key: r
     assert all(one.ok for one in rows.values()), [one for one in rows.values() if not one.ok]
     assert {rows[name].step for name in ("other board", "downgrade")} == {"manifest"}
     assert {one.verdict for one in rows.values()} <= {"refused", LIBRARY}
-    assert "refused as they have to be" in "\n".join(table_lines(list(rows.values())))
+    assert table_lines(list(rows.values()))[-1] == "18 of 18 refused as they have to be"
+
+
+def test_what_the_library_takes_is_counted_as_the_library_s(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """With a firmware as young as the server's certificate, its build's time does for the clock at 1970."""
+    rows = hostile.hostile(with_library(tmp_path, rsa_key, 3, built=int(time.time())))
+    assert [one.name for one in rows if one.verdict == LIBRARY] == ["clock at 1970"]
+    assert table_lines(rows)[-1] == (
+        "17 of 18 refused as they have to be, 1 taken by the OtaSeal library, whose clock begins with its build"
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -64,3 +78,13 @@ def test_a_row_that_is_not_as_it_has_to_be_is_seen(tmp_path: Path, rsa_key: rsa.
         row = hostile._judge(case, case.play(stage), stage)
         assert (row.verdict, row.ok, row.error) == ("WRONG ERROR", False, 12)
     assert "NOT as they have to be" in table_lines([row])[-1]
+
+
+def test_the_library_takes_its_build_for_the_time_and_says_so(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    scene = with_library(tmp_path, rsa_key, 3)
+    materials = setup.Materials(scene.candidate, layout=LAYOUT)
+    chosen = setup.Choices(old=tmp_path / "old.bin", unset_clock=True)
+    notes = setup.prepare(materials, chosen).notes
+    assert "the chosen clock: the OtaSeal library takes no time before its build's, 2023-11-14 22:13" in notes
+    late = replace(chosen, unset_clock=False, clock=datetime(2031, 1, 1, tzinfo=timezone.utc))
+    assert not [one for one in setup.prepare(materials, late).notes if "takes no time before" in one]

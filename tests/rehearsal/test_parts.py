@@ -6,7 +6,6 @@ import re
 import socket
 import ssl
 from datetime import datetime, timezone
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -14,11 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import device, esp8266
+from otaseal import esp8266
 from otaseal.device.flash import LAYOUTS, layout
-from otaseal.device.steps import Step
 from otaseal.errors import InputError
-from otaseal.rehearsal.advice import fix
 from otaseal.rehearsal.answers import CandidateServer
 from otaseal.rehearsal.candidate import Candidate, raw_of, twin
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
@@ -58,20 +55,6 @@ def test_colours_only_where_they_are_wanted() -> None:
     maps = flash_maps(layout("4m1m"), 300_000, 300_000, 310_000)
     assert "\033" not in "".join(bars(maps))
     assert "\033[0m" in "".join(bars(maps, colours=True))
-
-
-def test_there_is_advice_for_every_fact_and_step_of_the_device() -> None:
-    source = "".join(path.read_text() for path in Path(device.__file__).parent.glob("*.py"))
-    facts = set(re.findall(r'"(F\d+[a-e]?)"', source))
-    steps = set(re.findall(r'(?:Step|refused|_refuse)\("([a-z-]+)"', source))
-    assert {"F7", "F21"} <= facts
-    assert {"handshake", "signature"} <= steps
-    generic = fix(Step("no such step", "", False))
-    for step in steps - {"result", "fragment-length"}:
-        assert fix(Step(step, "", False)) != generic, step
-        assert fix(Step(step, "", True)) == ""
-    for fact in facts - {"F12", "F14", "F20", "F28"}:
-        assert fix(Step("no such step", "", False, fact=fact)) != generic, fact
 
 
 def test_a_twin_differs_in_nothing_that_anybody_signs_or_runs(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -146,6 +147,7 @@ def test_the_device_and_its_clock_can_be_chosen(rehearse: Command, project: Buil
         ("signature", 12, "F7"),
         ("answer", -103, "F29"),
     )
+    assert "build with the flash mode that the chips run in" in other_mode["fix"]
     assert rehearse("--core", "2.7.4", "--offline").code == 0
     old_core = failed(rehearse("--core", "2.5.2", "--offline", "--json"))
     assert old_core["fact"] == "F3"
@@ -195,7 +197,26 @@ def test_everything_hostile_is_refused(rehearse: Command) -> None:
     taken = {name for name, one in rows.items() if one["verdict"] == "accepted (stock)"}
     assert taken == {"other board", "downgrade"}
     assert (rows["tampered image"]["error"], rows["tampered image"]["step"]) == (12, "signature")
-    assert "16 of 18 refused as they have to be, 2 taken by a stock device" in rehearse("--offline", "--hostile").out
+    assert rehearse("--offline", "--hostile").out.splitlines()[-1] == (
+        "16 of 18 refused as they have to be, 2 taken by a stock device, which the OtaSeal library refuses"
+    )
+
+
+def test_a_clock_that_decides_nothing_is_named(rehearse: Command, project: BuiltProject) -> None:
+    project.lines["custom_otaseal_product"] = ""  # so that no server says where devices ask
+    project.configure()
+    result = rehearse("--clock", "2031-01-01", "--json").succeeded()
+    assert "the chosen clock: only a live server's certificates depend on it, and none is met" in result.out
+
+
+def test_a_live_server_that_is_not_there_is_to_be_started(rehearse: Command) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        step = failed(rehearse("--url", f"https://localhost:{taken.getsockname()[1]}/x", "--json"))
+    assert (step["name"], step["fix"]) == (
+        "handshake",
+        "start the server, and check the name, the port and the firewall",
+    )
 
 
 def test_a_device_that_verifies_nothing_makes_the_table_fail(rehearse: Command, project: BuiltProject) -> None:
@@ -209,6 +230,8 @@ def test_wrong_options_are_named(rehearse: Command, project: BuiltProject) -> No
     rehearse("--layout", "5m").failed(2, "flash layout '5m' is not one of the core's")
     rehearse("--repeat", "0").failed(2, "--repeat is '0'")
     rehearse("--device-key", "x").failed(2, "without --device-cert")
+    for unused in (("--url", "https://localhost/x"), ("--clock", "2031-01-01"), ("--device-cert", "x")):
+        rehearse("--offline", *unused).failed(2, f"{unused[0]} has no effect with --offline")
     (project.folder / SIGNED).unlink()
     rehearse().failed(1, "there is no 'firmware.bin.signed'")
 

@@ -107,6 +107,8 @@ def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
 
 
 def _choices(arguments: argparse.Namespace) -> Choices:
+    if arguments.offline:
+        _refuse_unused(arguments)
     if not 1 <= arguments.repeat <= MAX_POLLS:
         raise ConfigError(f"--repeat is '{arguments.repeat}'", f"use 1 to {MAX_POLLS}")
     client_files = None
@@ -119,6 +121,19 @@ def _choices(arguments: argparse.Namespace) -> Choices:
     if arguments.clock == EPOCH:
         return replace(chosen, unset_clock=True)
     return chosen if arguments.clock is None else replace(chosen, clock=_clock(arguments.clock))
+
+
+def _refuse_unused(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError for an option that speaks of the server which --offline leaves alone."""
+    dated = arguments.clock not in (None, EPOCH)  # a server that stands in is as old as the device believes
+    for option, given in (
+        ("--url", arguments.url is not None),
+        ("--token-file", arguments.token_file is not None),
+        ("--device-cert", arguments.device_cert is not None),
+        ("--clock", dated),
+    ):
+        if given:
+            raise ConfigError(f"{option} has no effect with --offline", "give one of the two")
 
 
 def _clock(text: str) -> datetime:

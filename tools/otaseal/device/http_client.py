@@ -41,12 +41,16 @@ class Url:
 
 @dataclass(frozen=True)
 class Response:
-    """Status, announced size (-1: none), x-MD5 ("": none); `fault` where the client gives up instead."""
+    """Status, announced size (-1: none), x-MD5 ("": none); `fault` where the client gives up instead.
+
+    `said` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads.
+    """
 
     status: int
     size: int
     md5: str
     fault: Fault | None = None
+    said: str = ""
 
 
 def parse_url(text: str) -> Url:
@@ -117,7 +121,7 @@ class Body:
 
 def read_response(body: Body) -> Response:
     """Read the headers as `handleHeaderResponse` does."""
-    status, size, md5, encoding = 0, -1, "", ""
+    status, size, md5, encoding, said = 0, -1, "", "", ""
     for _ in range(MAX_HEADERS):
         line = body.line()
         if line is None:
@@ -132,23 +136,26 @@ def read_response(body: Body) -> Response:
             size = _number(raw.strip()) if key == "content-length" else size
             encoding = value if key == "transfer-encoding" else encoding
             md5 = f"{md5},{value}".lstrip(",") if key == "x-md5" else md5
+            said = value if key == "x-otaseal-reason" else said
         elif not line.strip():
-            return Response(status, size, md5, _fault(status, encoding))
-    return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29"))
+            return Response(status, size, md5, _fault(status, encoding), said)
+    return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29", "no-answer"))
 
 
 def _fault(status: int, encoding: str) -> Fault | None:
     if encoding and encoding.lower() != "chunked":
-        return Fault(HttpError.ENCODING, f"Transfer-Encoding '{encoding[:ENCODING_LIMIT]}' is not known", "F29")
+        return Fault(
+            HttpError.ENCODING, f"Transfer-Encoding '{encoding[:ENCODING_LIMIT]}' is not known", "F29", "encoding"
+        )
     if status <= 0:
-        return Fault(HttpError.NO_HTTP_SERVER, "the answer has no HTTP status", "F29")
+        return Fault(HttpError.NO_HTTP_SERVER, "the answer has no HTTP status", "F29", "no-http")
     return None
 
 
 def _nothing(body: Body) -> Fault:
     late = body.reason == "nothing more comes"
     error = HttpError.READ_TIMEOUT if late else HttpError.CONNECTION_LOST
-    return Fault(error, f"no answer: {body.reason or 'a line without end'}", "F29")
+    return Fault(error, f"no answer: {body.reason or 'a line without end'}", "F29", "no-answer")
 
 
 def _number(text: bytes) -> int:

@@ -68,19 +68,26 @@ def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault]
         if status == UNAUTHORIZED and not core.unauthorized:
             error = HttpError.SERVER_WRONG_HTTP_CODE
         redirected = f"{reason}: a device follows no redirection" if 300 <= status < 400 else reason
-        return "answer", Fault(error, redirected, "F29")
+        return "answer", Fault(error, redirected, "F29", response.said or _cause(status))
     if size <= 0:
         reason = "the answer has no Content-Length above 0 (a chunked one has none)"
-        return "answer", Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29")
+        return "answer", Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29", "no-length")
     if size > room:
         return "space", Fault(HttpError.TOO_LESS_SPACE, f"{size} bytes, and the device has room for {room}", "F10")
     return None
 
 
+def _cause(status: int) -> str:
+    """Return a word for a status that is no update: its own for those that devices tell apart, else its kind."""
+    if status in _STATUS:
+        return f"status-{status}"
+    return {3: "redirect", 5: "server-error"}.get(status // 100, "status")
+
+
 def judge_first_bytes(head: bytes, core: Core, flash_size: int) -> Fault | None:
     """Return why a firmware that begins like this is not begun with."""
     if len(head) < PEEKED:
-        return Fault(HttpError.BIN_VERIFY_HEADER_FAILED, f"only {len(head)} bytes of a body arrive", "F29")
+        return Fault(HttpError.BIN_VERIFY_HEADER_FAILED, f"only {len(head)} bytes of a body arrive", "F29", "no-body")
     if head[0] != IMAGE_MAGIC and not (core.gzip and head[0] == GZIP_MAGIC[0]):
         reason = f"the first byte is 0x{head[0]:02x}, not 0xe9 or 0x1f"
         return Fault(HttpError.BIN_VERIFY_HEADER_FAILED, reason, "F9")

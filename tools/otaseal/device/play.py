@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from . import flash as chip
 from . import rotation, seal, updater
 from .anchors import AnchorList, Trust
-from .codes import HttpError, UpdateError, describe_tls
+from .codes import RECEIVED_ALERT, HttpError, UpdateError, describe_tls
 from .core import CORES, core_rules
 from .eboot import restart
 from .filesystem import read_file
@@ -94,7 +94,7 @@ class Play:
         wire = dial(self.endpoint, self.timeout)
         where = f"{self.endpoint.name}:{self.endpoint.port}"
         if isinstance(wire, str):
-            fault = Fault(HttpError.CONNECTION_FAILED, f"no connection: {wire}", "F29")
+            fault = Fault(HttpError.CONNECTION_FAILED, f"no connection: {wire}", "F29", "no-connection")
             self._refuse("handshake", where, fault)
         assert not isinstance(wire, str)
         found = handshake(wire, settings)
@@ -146,10 +146,10 @@ class Play:
     def _failed_handshake(self, failure: Failure, where: str) -> None:
         self.state = replace(self.state, session=None)
         checked = f"{where}, {len(failure.chain)} certificates" if failure.chain else where
-        reason = failure.reason
-        if failure.error >= 256:
-            reason = f"{describe_tls(failure.error)}"
-        self._note(Step.refused(failure.step, checked, Fault(failure.error, reason, failure.fact)))
+        reason, cause = failure.reason, ""
+        if failure.error >= RECEIVED_ALERT:
+            reason, cause = describe_tls(failure.error), f"alert-{failure.error - RECEIVED_ALERT}"
+        self._note(Step.refused(failure.step, checked, Fault(failure.error, reason, failure.fact, cause)))
         if failure.crash:
             self.result = Result.CRASHED
         self._give_up(HttpError.CONNECTION_FAILED, failure.error)

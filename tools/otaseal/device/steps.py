@@ -20,11 +20,15 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Why something is refused: the device's `error` number, a reason in words, and the fact ("F7") behind it."""
+    """Why something is refused: the device's `error` number, a reason in words, and the fact ("F7") behind it.
+
+    `cause` is a word of its own where number and fact do not tell what to do: "redirect", "alert-40".
+    """
 
     error: int
     reason: str
     fact: str
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class Step:
     error: int = 0
     reason: str = ""
     fact: str = ""
+    cause: str = ""
 
     @classmethod
     def refused(cls, name: str, checked: str, fault: Fault) -> Step:
         """Return the step at which `fault` ends the update."""
-        return cls(name, checked, False, fault.error, fault.reason, fault.fact)
+        return cls(name, checked, False, fault.error, fault.reason, fault.fact, fault.cause)

@@ -102,7 +102,7 @@ def update(flash: bytes, data: bytes, setup: Setup, declared: int | None = None)
     fault = _first_byte(data, setup)
     if setup.md5 is not None and len(setup.md5) != MD5_DIGITS:
         reason = f"x-MD5 has {len(setup.md5)} characters, not {MD5_DIGITS}"
-        return Staged(flash, Fault(HttpError.SERVER_FAULTY_MD5, reason, "F29"), "answer")
+        return Staged(flash, Fault(HttpError.SERVER_FAULTY_MD5, reason, "F29", "md5-header"), "answer")
     if fault:
         return Staged(flash, fault, "first-byte")
     written = chip.write(flash, where, _as_written(flash, data[:size], setup))
@@ -160,7 +160,9 @@ def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
         if fault:
             return replace(staged, fault=fault, step="signature")
     elif setup.md5 is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() != setup.md5.lower():
-        return replace(staged, fault=Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29"), step="write")
+        return replace(
+            staged, fault=Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29", "md5"), step="write"
+        )
     fault = None if setup.filesystem else _verify_end(staged, setup)
     if fault:
         return replace(staged, fault=fault, step="image")

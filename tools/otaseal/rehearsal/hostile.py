@@ -25,7 +25,7 @@ from .loopback import HOST, Loopback, Request, response
 from .play import DEFAULT_HOST, Scene, stand_in
 from .throwaway import StandIn, ThrowAwayKey, context_of
 
-__all__ = ["CASES", "Case", "Row", "hostile"]
+__all__ = ["CASES", "LIBRARY", "STOCK", "Case", "Row", "hostile"]
 
 PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"

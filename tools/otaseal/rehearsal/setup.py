@@ -130,8 +130,18 @@ def prepare(materials: Materials, choices: Choices, remote: Remote | None = None
         lacking.append("the live server's TLS: it asks devices for a certificate, and --device-cert gives none")
     if NO_TRUST in lacking:
         url = None
+    notes += _clock_notes(choices, device, url)
     known = () if remote is None else remote.known
     return Scene(candidate, device, url, known, choices.polls, tuple(notes), tuple(lacking))
+
+
+def _clock_notes(choices: Choices, device: Device, url: str | None) -> list[str]:
+    """Return where the clock that was chosen is not the one that decides, or decides nothing."""
+    if device.time != device.clock and (choices.clock is not None or choices.unset_clock):
+        return [f"the chosen clock: the OtaSeal library takes no time before its build's, {device.time:%Y-%m-%d %H:%M}"]
+    if choices.clock is not None and url is None:
+        return ["the chosen clock: only a live server's certificates depend on it, and none is met"]
+    return []
 
 
 def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> tuple[bytes, list[str]]:

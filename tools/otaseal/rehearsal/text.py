@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import one_line
-from .hostile import Row
+from .hostile import LIBRARY, STOCK, Row
 from .picture import bars
 from .report import Line, Report
 
@@ -45,9 +45,14 @@ def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
         where = f"{one.step or '-':<18}"
         shown.append(f"{one.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(one.reason)}".rstrip())
     bad = sum(not one.ok for one in rows)
-    stock = sum(one.verdict.startswith("accepted") for one in rows)
-    counted = f"{len(rows) - bad - stock} of {len(rows)} refused as they have to be"
-    shown += ["", counted + (f", {stock} taken by a stock device, which the OtaSeal library refuses" if stock else "")]
+    said = [f"{sum(one.verdict == 'refused' for one in rows)} of {len(rows)} refused as they have to be"]
+    for verdict, meaning in (
+        (STOCK, "taken by a stock device, which the OtaSeal library refuses"),
+        (LIBRARY, "taken by the OtaSeal library, whose clock begins with its build"),
+    ):
+        count = sum(one.verdict == verdict for one in rows)
+        said += [f"{count} {meaning}"] if count else []
+    shown += ["", ", ".join(said)]
     if bad:
         shown.append(_painted(f"{bad} NOT as they have to be", RED, colours))
     return shown
