@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from otaseal import cert_packing, image, manifest
-from otaseal.pki.chain import parse_certificates
+from otaseal.pki.certificate import parse_certificates
 from otaseal.public_keys import load_public_key
 from support.hooks import SELF_UPDATING
 from support.manual import ENVIRONMENT, Section, Workplace, sections

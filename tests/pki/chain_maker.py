@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from cryptography import x509
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from otaseal.pem import children
 from support.rsa_keys import make_rsa
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
@@ -49,12 +51,13 @@ def san(*names: str) -> x509.SubjectAlternativeName:
 
 @dataclass(frozen=True)
 class Made:
-    certificate: x509.Certificate
+    der: bytes
     key: Any = field(repr=False)
 
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.DER)
+    @cached_property
+    def certificate(self) -> x509.Certificate:
+        """The certificate, if `cryptography` can read it."""
+        return x509.load_der_x509_certificate(self.der)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def make(common_name: str, issuer: Made | None = None, plan: Plan | None = None,
     plan = plan or Plan(**options)
     key = plan.key or make_ec(index=hash(common_name))
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    above = Made(None, key) if issuer is None else issuer  # type: ignore[arg-type]
+    signer = key if issuer is None else issuer.key
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -91,11 +94,11 @@ def make(common_name: str, issuer: Made | None = None, plan: Plan | None = None,
         .not_valid_before(NOW + plan.start)
         .not_valid_after(NOW + plan.end)
     )
-    for extension in extensions(plan, key.public_key(), above.key.public_key()):
+    for extension in extensions(plan, key.public_key(), signer.public_key()):
         if not isinstance(extension, plan.without):
             builder = builder.add_extension(extension, isinstance(extension, plan.critical))
-    algorithm = None if isinstance(above.key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    return Made(builder.sign(above.key, algorithm, rsa_padding=plan.rsa_padding), key)
+    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return Made(builder.sign(signer, algorithm, rsa_padding=plan.rsa_padding).public_bytes(Encoding.DER), key)
 
 
 def extensions(plan: Plan, public: Any, above: Any) -> list[x509.ExtensionType]:
@@ -113,14 +116,38 @@ def extensions(plan: Plan, public: Any, above: Any) -> list[x509.ExtensionType]:
     return [one for one in found if one is not None]
 
 
-def without_version(made: Made, issuer: Made) -> Made:
-    """Return `made`, a certificate without extensions, as version 1, signed anew by `issuer`."""
-    tbs = made.certificate.tbs_certificate_bytes
-    body = tbs[4:] if tbs[1] == 0x82 else tbs[3:]
-    assert body.startswith(bytes.fromhex("a003020102"))
-    inner = der(0x30, body[5:])
+def rebuilt(made: Made, issuer: Made, change: Callable[[list[bytes]], list[bytes]]) -> Made:
+    """Return `made` with the elements of its signed part changed, signed anew by `issuer`, whose key is on a curve.
+
+    They are version, serial number, algorithm, issuer, validity, subject, key and extensions, each as encoded.
+    """
+    _, body, _ = children(children(made.der)[0][1])[0]
+    inner = der(0x30, b"".join(change([whole for _, _, whole in children(body)])))
     signature = issuer.key.sign(inner, ec.ECDSA(hashes.SHA256()))
     return signed(inner, bytes.fromhex("300a06082a8648ce3d040302"), signature, made.key)
+
+
+def without_version(made: Made, issuer: Made) -> Made:
+    """Return `made`, a certificate without extensions, as version 1, signed anew by `issuer`."""
+    return rebuilt(made, issuer, lambda fields: fields[1:])
+
+
+def respelled(made: Made, issuer: Made, old: bytes, new: bytes) -> Made:
+    """Return `made` with other bytes of the same length in the names and extensions where `old` is, signed anew."""
+    assert len(old) == len(new)
+    changed = rebuilt(made, issuer, lambda fields: [*fields[:3], *(one.replace(old, new) for one in fields[3:])])
+    assert old not in changed.der
+    return changed
+
+
+def named(tag: int, text: bytes) -> bytes:
+    """Return a name that is one common name, in a string of any type."""
+    return der(0x30, der(0x31, der(0x30, bytes.fromhex("0603550403") + der(tag, text))))
+
+
+def raw_extension(oid: str, value: str) -> x509.UnrecognizedExtension:
+    """Return an extension with a value that no library would write, in hexadecimal."""
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), bytes.fromhex(value))
 
 
 def with_sha1(made: Made, issuer: Made) -> Made:
@@ -134,7 +161,7 @@ def with_sha1(made: Made, issuer: Made) -> Made:
 
 def signed(tbs: bytes, algorithm: bytes, signature: bytes, key: Any) -> Made:
     data = der(0x30, tbs + algorithm + der(0x03, b"\x00" + signature))
-    return Made(x509.load_der_x509_certificate(data), key)
+    return Made(data, key)
 
 
 def der(tag: int, body: bytes) -> bytes:
@@ -155,6 +182,10 @@ __all__ = [
     "make_ec",
     "make_ed",
     "make_rsa",
+    "named",
+    "raw_extension",
+    "rebuilt",
+    "respelled",
     "san",
     "usage",
 ]

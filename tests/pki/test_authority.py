@@ -21,7 +21,8 @@ from verifiers import VERIFIERS, Presenter, Question, ask_bearssl, ask_openssl_a
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError
 from otaseal.pki import Authority, Issued, KeyType, Role
 from otaseal.pki.authority import load_private_key, private_key_pem
-from otaseal.pki.chain import Stack, parse_certificates
+from otaseal.pki.certificate import parse_certificates
+from otaseal.pki.chain import Stack
 from otaseal.pki.check import examine
 from otaseal.pki.profile import Validity, make_key
 from otaseal.pki.store import Store

@@ -18,7 +18,7 @@ from verifiers import Presenter, presenting
 
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki import Authority, KeyType, Role
-from otaseal.pki.chain import parse_certificates
+from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import examine
 from otaseal.pki.live import client_hello, look_at, parse_answer, parse_target
 

@@ -19,7 +19,7 @@ from verifiers import Presenter, Question, ask_bearssl, ask_openssl_at, presenti
 from otaseal.errors import InputError, KeyRefusedError
 from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
-from otaseal.pki.chain import parse_certificates
+from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.store import Slot, Store
 from support.stock_fleet import Device, packed
 

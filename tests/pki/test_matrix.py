@@ -22,6 +22,10 @@ from chain_maker import (
     make_ec,
     make_ed,
     make_rsa,
+    named,
+    raw_extension,
+    rebuilt,
+    respelled,
     san,
     usage,
     with_sha1,
@@ -123,6 +127,43 @@ def pss_leaf() -> Row:
     return Row((leaf(top, rsa_padding=pad),), (top,))
 
 
+def renamed(subject: bytes, issuer: bytes | None = None) -> Row:
+    """A root whose subject is the name `subject`, as encoded, and a leaf that calls it `issuer`, or just that."""
+    top = root()
+    old = rebuilt(top, top, lambda fields: [*fields[:3], subject, fields[4], subject, *fields[6:]])
+    below = rebuilt(leaf(top), top, lambda fields: [*fields[:3], issuer or subject, *fields[4:]])
+    return Row((below,), (old,))
+
+
+def leaf_named(tag: int, text: bytes, **options: Any) -> Row:
+    top = root()
+    one = rebuilt(leaf(top, **options), top, lambda fields: [*fields[:5], named(tag, text), *fields[6:]])
+    return Row((one,), (top,))
+
+
+def serial(value: str) -> Row:
+    top = root()
+    number = bytes.fromhex(value)
+    changed = rebuilt(leaf(top), top, lambda fields: [fields[0], bytes([2, len(number)]) + number, *fields[2:]])
+    return Row((changed,), (top,))
+
+
+def boolean_one() -> Row:
+    """BOOLEANs that are true and not FF, as the flag of what is critical, and in the constraints of the CA."""
+    top = root()
+    critical, true = bytes.fromhex("0101ff0405"), bytes.fromhex("0101010405")
+    old = respelled(respelled(top, top, critical, true), top, bytes.fromhex("30030101ff"), bytes.fromhex("3003010101"))
+    return Row((leaf(top),), (old,))
+
+
+def general_times() -> Row:
+    """Dates with four digits of the year before 2050, which RFC 5280 wants with two."""
+    top = root()
+    dates = [f"{NOW + DAY * days:%Y%m%d%H%M%S}Z".encode() for days in (-3, 30)]
+    validity = bytes([0x30, 34]) + b"".join(bytes([0x18, 15]) + one for one in dates)
+    return Row((rebuilt(leaf(top), top, lambda fields: [*fields[:4], validity, *fields[5:]]),), (top,))
+
+
 def wrong_root() -> Row:
     return Row((leaf(root()),), (root("another root altogether", key=make_ec(index=77)),))
 
@@ -184,6 +225,8 @@ ANY_POLICY, NOTICE = (
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
 NC, EKU, SKI, AKI = x509.NameConstraints, x509.ExtendedKeyUsage, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
 BC, KU = x509.BasicConstraints, x509.KeyUsage
+T61, UTF8, PRINTABLE, BMP, IA5 = 0x14, 0x0C, 0x13, 0x1E, 0x16
+LATIN = "Werkstatt f\u00fcr blinkende Dinge CA".encode("latin-1")
 P384, P521 = make_ec("secp384r1"), make_ec("secp521r1")
 
 ROWS: dict[str, Callable[[], Row]] = {
@@ -259,6 +302,38 @@ ROWS: dict[str, Callable[[], Row]] = {
     "self-signed leaf, wrong name": lambda: self_signed(names=san("dns:other.example.com")),
     "self-signed leaf, expired": lambda: self_signed(start=-20 * DAY, end=-DAY),
     "self-signed leaf that is a CA": lambda: self_signed(ca=True, usage=usage("digital_signature", "key_cert_sign")),
+    "encoding: root in Latin-1": lambda: renamed(named(T61, LATIN)),
+    "encoding: root in Latin-1, called so in UTF-8": lambda: renamed(
+        named(T61, LATIN), named(UTF8, LATIN.decode("latin-1").encode())
+    ),
+    "encoding: root in PrintableString, called so in UTF-8": lambda: renamed(
+        named(PRINTABLE, b"A root of Blinking Things"), named(UTF8, b"A root of Blinking Things")
+    ),
+    "encoding: root called so in capitals and with spaces": lambda: renamed(
+        named(UTF8, b"a root of blinking things"), named(UTF8, b" A ROOT  of Blinking Things")
+    ),
+    "encoding: root called so in capitals": lambda: renamed(
+        named(UTF8, b"a root of blinking things"), named(UTF8, b"A ROOT OF BLINKING THINGS")
+    ),
+    "encoding: root in BMPString": lambda: renamed(named(BMP, "A root of Blinking Things".encode("utf-16-be"))),
+    "encoding: root in PrintableString with an underscore": lambda: renamed(
+        named(PRINTABLE, b"a_root@of_blinking.things")
+    ),
+    "encoding: root with a name that is no string": lambda: renamed(named(0x03, bytes(40))),
+    "encoding: leaf in Latin-1": lambda: leaf_named(T61, LATIN),
+    "encoding: leaf in Latin-1, named by it": lambda: leaf_named(T61, HOST.encode(), names=None),
+    "encoding: cA FALSE written out": lambda: plain(without=(BC,), others=(raw_extension("2.5.29.19", "3003010100"),)),
+    "encoding: cA TRUE as 01": boolean_one,
+    "encoding: key usage with zero bits": lambda: plain(
+        without=(KU,), others=(raw_extension("2.5.29.15", "03020080"),)
+    ),
+    "encoding: serial number below zero": lambda: serial("80ff01"),
+    "encoding: serial number 0": lambda: serial("00"),
+    "encoding: serial number of 24 bytes": lambda: serial("41" * 24),
+    "encoding: dates before 2050 with four digits of the year": general_times,
+    "encoding: address of five bytes in the SAN": lambda: plain(
+        names=None, others=(raw_extension("2.5.29.17", f"301b8212{HOST.encode().hex()}8705c000020701"),)
+    ),
     "issuer: no CA": lambda: below(ca=False),
     "issuer: no basic constraints": lambda: below(without=(BC,)),
     "issuer: root is no CA": lambda: Row((leaf(t := make("a root that is no CA at all")),), (t,)),

@@ -15,7 +15,7 @@ from verifiers import Presenter, Question, ask_bearssl, ask_mbedtls, ask_openssl
 
 from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
-from otaseal.pki.chain import parse_certificates
+from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import expiring
 from otaseal.pki.store import Slot, Store
 

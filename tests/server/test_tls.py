@@ -15,6 +15,7 @@ from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
 from support import peers
 from support.command import process
+from support.openssl import make_latin_chain
 from support.servers import SECONDS, Running, StartServer, World, get, publish, run, talk, until
 
 CHACHA = {0xCCA8, 0xCCA9}
@@ -118,6 +119,18 @@ def test_the_self_test_says_what_devices_will_think(world: World, start_server: 
     assert "server=localhost verdict=accepted" in verdicts[0]
     assert "alarm=True server=wrong.example verdict=refused" in verdicts[1]
     assert "bearssl" in verdicts[1].lower()
+
+
+def test_a_server_starts_with_what_only_strict_decoders_refuse(
+    world: World, start_server: StartServer, tmp_path: Path
+) -> None:
+    """Its authority's name is Latin-1 in a T61String: devices, OpenSSL and mbedTLS verify it, so it is served."""
+    made = make_latin_chain(tmp_path, world.chain.with_name("key.pem"))
+    chain, trusted = made / "server.crt", made / "ca.crt"
+    server = start_server("--trusted", trusted, "--name", "localhost", chain=chain)
+    assert any("server=localhost verdict=accepted" in line for line in server.lines())
+    context = ssl.create_default_context(cafile=str(trusted))
+    assert talk(context, server.port, get("/firmware.bin.signed")).status == 404
 
 
 @pytest.mark.parametrize("bad", ["missing", "wrong key", "locked"])

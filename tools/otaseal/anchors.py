@@ -12,21 +12,20 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from . import x509_extensions, x509_names
 from .archive import printable
 from .errors import KeyRefusedError
 from .pem import Block, children, der_length, refuse_private_key
+from .x509_extensions import BasicConstraints
+from .x509_fields import BIT_STRING, OID, SEQUENCE, Fields, elements, only, read_certificate, strict_objection
 
-if TYPE_CHECKING:
-    from cryptography import x509
-
-    _E = TypeVar("_E", bound=x509.ExtensionType)
+_Value = TypeVar("_Value")
 
 __all__ = ["DN_MINIMUM", "SOON", "Anchor", "Finding", "Severity", "examine"]
 
@@ -38,7 +37,6 @@ SOON = timedelta(days=365)
 
 _RSA_KEY = bytes.fromhex("2a864886f70d010101")  # rsaEncryption; RSASSA-PSS keys have another, which BearSSL lacks
 _EC_KEY = bytes.fromhex("2a8648ce3d0201")
-_EXPLICIT_VERSION = 0xA0
 _WHOLE_BYTES = b"\0"  # a bit string's count of unused bits: BearSSL takes no other, OpenSSL does
 _UNCOMPRESSED = _WHOLE_BYTES + b"\4"  # the point's format
 
@@ -103,8 +101,8 @@ def examine(block: Block, now: datetime) -> tuple[Anchor | None, tuple[Finding, 
     Never raises for what `block` holds.
     """
     try:
-        anchor, certificate = _decode(block)
-        findings = tuple(_warnings(anchor, certificate, now))
+        anchor, fields = _decode(block)
+        findings = tuple(_warnings(anchor, fields, now))
     except _Refused as refused:
         return None, (refused.finding,)
     return anchor, findings
@@ -117,22 +115,26 @@ class _Refused(Exception):
         self.finding = Finding(rule, code, Severity.ERROR, block.name, *text)
 
 
-def _decode(block: Block) -> tuple[Anchor, x509.Certificate]:
+def _decode(block: Block) -> tuple[Anchor, Fields]:
     _check_length(block)
-    certificate = _load(block)
-    fields = _tbs_fields(block)
-    dn, spki = fields[4], fields[5]
-    subject = printable(certificate.subject.rfc4514_string())
-    if len(dn) < DN_MINIMUM:
+    try:
+        fields = read_certificate(block.der)
+        subject = printable(x509_names.written(fields.subject))
+        constraints = _extension(fields, "2.5.29.19", x509_extensions.basic_constraints)
+        key = _key_type(block, fields.public_key)
+    except ValueError as error:
+        message = f"it is no certificate that can be decoded ({error})"
+        raise _Refused(block, "F18b", "malformed", (message, "have it issued again")) from error
+    if len(fields.subject) < DN_MINIMUM:
         hint = "give it a longer name: a lone CN needs at least 19 ASCII characters"
         message = (
-            f"the subject '{subject}' is {len(dn)} bytes long, fewer than {DN_MINIMUM}: it overflows the device's heap"
+            f"the subject '{subject}' is {len(fields.subject)} bytes long, fewer than {DN_MINIMUM}: "
+            "it overflows the device's heap"
         )
         raise _Refused(block, "F18", "short-dn", (message, hint))
-    key = _key_type(block, certificate, spki)
-    _check_ca(block, certificate)
-    dates = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return Anchor(block.name, block.der, subject, dn, key, spki, *dates), certificate
+    _check_ca(block, fields, constraints)
+    dates = fields.not_before, fields.not_after
+    return Anchor(block.name, block.der, subject, fields.subject, key, fields.public_key, *dates), fields
 
 
 def _check_length(block: Block) -> None:
@@ -156,47 +158,19 @@ def _check_length(block: Block) -> None:
         raise _Refused(block, "F18b", "truncated", (message, "copy the file again"))
 
 
-def _load(block: Block) -> x509.Certificate:
-    from cryptography import x509
+def _key_type(block: Block, spki: bytes) -> str:
+    """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26).
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old roots have serial numbers that it deprecates, and BearSSL skips
-            certificate = x509.load_der_x509_certificate(block.der)
-            certificate.subject.rfc4514_string()
-            # Parsed lazily: touched here, so that what is malformed shows here.
-            _ = certificate.extensions, certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    except (
-        *(ValueError, TypeError, LookupError, ArithmeticError),  # KeyError among them, for a strange string type
-        *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
-    ) as error:
-        message = f"it is no certificate that can be decoded ({printable(str(error))[:80]})"
-        raise _Refused(block, "F18b", "malformed", (message, "check it with `openssl x509 -text -noout`")) from error
-    return certificate
-
-
-def _tbs_fields(block: Block) -> tuple[bytes, ...]:
-    """Return serial, algorithm, issuer, validity, subject, key as encoded: `.public_bytes()` would encode them anew."""
-    text = "it is not encoded as BearSSL reads it", "have it issued again"
-    try:
-        (_, signed, _), _, (_, signature, _) = children(children(block.der)[0][1])
-        fields = tuple(whole for tag, _, whole in children(signed) if tag != _EXPLICIT_VERSION)
-    except ValueError as error:  # the library's parser took it, so this is a difference between parsers: refuse
-        raise _Refused(block, "F18b", "malformed", text) from error
-    if signature[:1] != _WHOLE_BYTES:
-        raise _Refused(block, "F18b", "malformed", text)
-    return fields
-
-
-def _key_type(block: Block, certificate: x509.Certificate, spki: bytes) -> str:
-    """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26)."""
+    Raises ValueError for what is no key at all.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    algorithm, bits = (value for _, value, _ in children(children(spki)[0][1])[:2])
-    oid = children(algorithm)[0][1]
+    (_, algorithm, _), (_, bits, _) = elements(only(children(spki), SEQUENCE), SEQUENCE, BIT_STRING)
+    oid = only(children(algorithm)[:1], OID)
     try:
-        key = certificate.public_key()
+        key = load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm):
         key = None
     if isinstance(key, rsa.RSAPublicKey) and oid == _RSA_KEY and bits.startswith(_WHOLE_BYTES):
@@ -213,31 +187,32 @@ def _key_type(block: Block, certificate: x509.Certificate, spki: bytes) -> str:
     raise _Refused(block, "F19", "key-type", text)
 
 
-def _check_ca(block: Block, certificate: x509.Certificate) -> None:
-    from cryptography import x509
-
-    constraints = _extension(certificate, x509.BasicConstraints)
+def _check_ca(block: Block, fields: Fields, constraints: BasicConstraints | None) -> None:
     if constraints is None or not constraints.ca:
-        why = (
-            "it says it is not" if constraints else f"a {certificate.version.name} certificate without basicConstraints"
-        )
+        why = "it says it is not" if constraints else f"a v{fields.version} certificate without basicConstraints"
         message = f"it is not a CA ({why}): the device takes nothing that it issued (BearSSL error 62)"
         raise _Refused(
             block, "F18c", "not-ca", (message, "give the certificate of the CA, with basicConstraints CA:TRUE")
         )
 
 
-def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:
-    from cryptography import x509
+def _extension(fields: Fields, oid: str, decode: Callable[[bytes], _Value]) -> _Value | None:
+    """Return the value of an extension, None where there is none or, as the device skips it, none that can be read."""
+    for one in fields.extensions:
+        if one.oid == oid:
+            try:
+                return decode(one.value)
+            except ValueError:
+                return None
+    return None
 
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
 
-
-def _warnings(anchor: Anchor, certificate: x509.Certificate, now: datetime) -> Iterator[Finding]:
-    for rule, code, message, hint in (*_date_warnings(anchor, now), *_scope_warnings(anchor, certificate)):
+def _warnings(anchor: Anchor, fields: Fields, now: datetime) -> Iterator[Finding]:
+    for rule, code, message, hint in (
+        *_date_warnings(anchor, now),
+        *_scope_warnings(anchor, fields),
+        *_encoding_warnings(anchor),
+    ):
         yield Finding(rule, code, Severity.WARNING, anchor.name, message, hint)
 
 
@@ -258,21 +233,33 @@ def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[tuple[str, str, st
         )
 
 
-def _scope_warnings(anchor: Anchor, certificate: x509.Certificate) -> Iterator[tuple[str, str, str, str]]:
-    from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
-
-    if _extension(certificate, x509.NameConstraints) is not None:
+def _scope_warnings(anchor: Anchor, fields: Fields) -> Iterator[tuple[str, str, str, str]]:
+    if any(one.oid == "2.5.29.30" for one in fields.extensions):
         message = "its name constraints are not enforced by the device, which takes it for every name"
         yield "F19", "name-constraints", message, "trust it only if you would without them"
-    usages = _extension(certificate, x509.ExtendedKeyUsage)
-    if usages is not None and not {Eku.SERVER_AUTH, Eku.ANY_EXTENDED_KEY_USAGE} & set(usages):
+    uses = _extension(fields, "2.5.29.37", x509_extensions.extended_key_usage)
+    if uses is not None and not {x509_extensions.SERVER_AUTH, x509_extensions.ANY_USE} & uses:
         message = "it is not meant for servers (extended key usage), and the device takes it for them all the same"
         yield "F23", "not-for-servers", message, "pack the CA of your servers, not that of your devices"
-    usage = _extension(certificate, x509.KeyUsage)
-    if usage is not None and not usage.key_cert_sign:
+    usage = _extension(fields, "2.5.29.15", x509_extensions.key_usage)
+    if usage is not None and "keyCertSign" not in usage:
         message = "its key usage lacks keyCertSign: the device ignores that, other TLS stacks refuse its chains"
         yield "F23", "no-cert-sign", message, "have the CA issued again with keyCertSign"
     if len(anchor.der) > LARGE:
         message = f"it is {len(anchor.der)} bytes long, and a handshake loads it whole, twice, into the heap"
         yield "F19", "large", message, f"prefer a CA certificate below {LARGE} bytes"
+
+
+def _encoding_warnings(anchor: Anchor) -> Iterator[tuple[str, str, str, str]]:
+    objection = strict_objection(anchor.der)
+    if objection is not None:
+        message = (
+            f"{objection} cannot be read by decoders that insist on DER, Python's cryptography among them; devices, "
+            "mbedTLS and OpenSSL read it"
+        )
+        yield (
+            "X.690",
+            "not-strict-der",
+            message,
+            "nothing to do for devices; a CA that is issued anew, with names in UTF-8, suits all",
+        )

@@ -1,6 +1,7 @@
-"""Certificate files, PEM or DER, cut into DER blocks; and private keys, which are refused wherever they turn up.
+"""Certificate files, PEM, DER or PKCS#7, cut into DER blocks; and private keys, refused wherever they turn up.
 
-Bytes in, bytes out: whether a block is a certificate that a device can use is judged in `anchors`. A private key is
+Bytes in, bytes out: what a file holds is told by its content, and whether a block is a certificate that a device can
+use is judged in `anchors`. A private key is
 recognised by its text markers and by the structure of its DER (PKCS#1, SEC1, PKCS#8 plain and encrypted, PKCS#12),
 whatever its file or label says. No message ever echoes content.
 """
@@ -15,18 +16,30 @@ from dataclasses import dataclass
 
 from .errors import InputError, KeyRefusedError
 
-__all__ = ["BUNDLE", "Block", "Source", "blocks", "children", "der_length", "refuse_private_key"]
+__all__ = [
+    "BEGIN",
+    "BUNDLE",
+    "Block",
+    "Source",
+    "blocks",
+    "certificates",
+    "children",
+    "der_length",
+    "is_pkcs7",
+    "refuse_private_key",
+]
 
 BUNDLE = 10  # certificates in one file: fewer are a chain or a project's own, which nobody means to lose one of
 BLOCK_LIMIT = 2000  # blocks in one file; the largest public bundles have some hundreds
 
-_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
+BEGIN = b"-----BEGIN "
+_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE", b"PKCS7", b"CMS")
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,64})-----(.*?)-----END \1-----", re.DOTALL)
-_BEGIN = b"-----BEGIN "
 _KEY_MARKERS = re.compile(rb"PRIVATE KEY *----|PuTTY-User-Key-File", re.IGNORECASE)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
-_INTEGER, _OCTET_STRING, _OID, _SEQUENCE = 0x02, 0x04, 0x06, 0x30
+_INTEGER, _OCTET_STRING, _OID, _SEQUENCE, _CONTEXT_0 = 0x02, 0x04, 0x06, 0x30, 0xA0
+_SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 
 
 @dataclass(frozen=True)
@@ -54,24 +67,77 @@ def blocks(source: Source) -> tuple[Block, ...]:
     something else than certificates.
     """
     refuse_private_key(source.name, source.data)
+    found = _cut(source)
+    bundled = len(found) >= BUNDLE
+    names = [source.name] if len(found) == 1 else [f"{source.name} #{n}" for n in range(1, len(found) + 1)]
+    return tuple(Block(name, der, bundled) for name, der in zip(names, found, strict=True))
+
+
+def certificates(data: bytes) -> list[bytes]:
+    """Return the certificates in `data` (DER, PKCS#7 or PEM), undecoded; other blocks of PEM are passed over.
+
+    Raises InputError for what is damaged, and for PEM and PKCS#7 without a certificate.
+    """
+    if _is_der(data):
+        return _expand("the file", data)
+    found = [body for label, body in _BLOCK.findall(data) if label in _LABELS]
+    if not found:
+        raise InputError("no certificate can be read from this PEM", "it has to say BEGIN CERTIFICATE")
+    return [der for body in found for der in _expand("the file", _decode("the file", body))]
+
+
+def is_pkcs7(der: bytes) -> bool:
+    """Tell whether `der` is signed data of PKCS#7, as files of certificates are that end in .p7b or .p7c."""
+    if der[:1] != bytes([_SEQUENCE]):
+        return False
+    outer = next(_elements(der, 0), None)
+    first = next(_elements(outer[1], 0), None) if outer else None
+    return first == (_OID, _SIGNED_DATA)
+
+
+def _cut(source: Source) -> list[bytes]:
     if source.data[:2] in _UTF16:
         raise InputError(f"'{source.name}' is UTF-16 text", "save it as ASCII or UTF-8")
-    if der_length(source.data) == len(source.data) or _BEGIN not in source.data:
-        return (Block(source.name, source.data),)
-    count = source.data.count(_BEGIN)
+    if _is_der(source.data):
+        return _expand(source.name, source.data)
+    count = source.data.count(BEGIN)
     if count > BLOCK_LIMIT:
         raise InputError(f"'{source.name}' holds {count} blocks, more than {BLOCK_LIMIT}", "split the file")
     found = _BLOCK.findall(source.data)
     if len(found) != count:
         raise InputError(f"'{source.name}' has a BEGIN line without its END line", "copy the file again: it is torn")
-    bundled = len(found) >= BUNDLE
-    names = [source.name] if len(found) == 1 else [f"{source.name} #{n}" for n in range(1, len(found) + 1)]
-    return tuple(
-        Block(name, _decode(name, label, body), bundled) for name, (label, body) in zip(names, found, strict=True)
-    )
+    cut = []
+    for number, (label, body) in enumerate(found, 1):
+        name = source.name if count == 1 else f"{source.name} #{number}"
+        _check_label(name, label)
+        cut += _expand(name, _decode(name, body))
+    return cut
 
 
-def _decode(name: str, label: bytes, body: bytes) -> bytes:
+def _is_der(data: bytes) -> bool:
+    return der_length(data) == len(data) or BEGIN not in data
+
+
+def _expand(name: str, der: bytes) -> list[bytes]:
+    """Return the certificates in a PKCS#7 file (RFC 5652, 5.1), or what is none as it is."""
+    if not is_pkcs7(der):
+        return [der]
+    try:
+        (_, outer, _), *rest = children(der)
+        signed = children(children(children(outer)[1][1])[0][1])
+        # Version, a set of digests and the content come before the certificates, which are optional.
+        listed = [content for tag, content, _ in signed[3:4] if tag == _CONTEXT_0]
+        found = [whole for content in listed for tag, _, whole in children(content) if tag == _SEQUENCE]
+    except (ValueError, IndexError) as error:
+        raise InputError(f"'{name}' is PKCS#7 that cannot be read", "make it again: openssl crl2pkcs7 -nocrl") from (
+            error
+        )
+    if rest or not found:
+        raise InputError(f"'{name}' is PKCS#7 without a certificate", "export it again, with the certificates")
+    return found
+
+
+def _check_label(name: str, label: bytes) -> None:
     if label not in _LABELS:
         shown = label.decode("ascii")
         hint = (
@@ -80,6 +146,9 @@ def _decode(name: str, label: bytes, body: bytes) -> bytes:
             else "take it out"
         )
         raise InputError(f"'{name}' is a block of kind '{shown}', not a certificate", hint)
+
+
+def _decode(name: str, body: bytes) -> bytes:
     try:
         der = base64.b64decode(b"".join(body.split()), validate=True)
     except binascii.Error as error:

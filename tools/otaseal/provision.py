@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +20,7 @@ from .errors import ConfigError, KeyRefusedError, OtasealError
 from .names import check_name
 from .pki import Role
 from .pki.authority import CERTIFICATE_FILE, KEY_FILE
-from .pki.chain import Certificate, parse_certificates
+from .pki.certificate import Certificate, parse_certificates
 from .pki.profile import check_holder, subject_alternative_names
 from .pki.store import CHAIN_FILE, RETIRED, Slot, Store
 
@@ -172,11 +173,11 @@ def import_roots(chain: Sequence[bytes], anchors: Sequence[bytes], folder: Path)
 
     A root that is there under any name stays as it is. Raises InputError, SystemFaultError.
     """
-    issuers = {Certificate(der).x509.issuer for der in chain}
+    issuers = {Certificate(der).issuer for der in chain}
     present = {one for path in _certificate_files(folder) for one in _certificates(path)}
     written = []
     for root in map(Certificate, anchors):
-        if root.x509.subject in issuers and root not in present:
+        if root.subject in issuers and root not in present:
             path = folder / _file_name(root)
             if path.exists():  # another root of the same name: its fingerprint tells them apart
                 path = path.with_name(f"{path.stem}-{hashlib.sha256(root.der).hexdigest()[:8]}.pem")
@@ -238,14 +239,9 @@ def _certificates(path: Path) -> tuple[Certificate, ...]:
 
 def _file_name(root: Certificate) -> str:
     """Return a file name by the subject, which for roots of ours ends in random digits."""
-    from cryptography.x509.oid import NameOID
-
-    names = root.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    title = names[0].value if names else root.x509.subject.rfc4514_string()
-    return re.sub(r"[^a-z0-9._-]+", "-", str(title).lower()) + ".pem"
+    title = next(iter(root.common_names), root.title)
+    return re.sub(r"[^a-z0-9._-]+", "-", title.lower()) + ".pem"
 
 
 def _pem(root: Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return root.x509.public_bytes(Encoding.PEM)
+    return ssl.DER_cert_to_PEM_cert(root.der).encode()

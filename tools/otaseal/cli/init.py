@@ -253,12 +253,9 @@ def _notes(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: 
 
 
 def _names_in(chain: Path) -> set[str]:
-    from cryptography import x509
+    from ..pki.certificate import parse_certificates
 
-    from ..pki.chain import parse_certificates
-
-    found = parse_certificates(chain.read_bytes())[0].extension(x509.SubjectAlternativeName)
-    return {str(one.value) for one in found or ()}
+    return set(parse_certificates(chain.read_bytes())[0].names)
 
 
 def _following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[str]:

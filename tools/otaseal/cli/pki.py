@@ -158,7 +158,7 @@ def _list(arguments: argparse.Namespace) -> int:
         {
             "authority": slot.value,
             "subject": store.certificate(slot).title,
-            "not_after": store.certificate(slot).x509.not_valid_after_utc.isoformat(),
+            "not_after": store.certificate(slot).fields.not_after.isoformat(),
         }
         for slot in Slot
     ]
@@ -262,7 +262,7 @@ def _confirm(store: Store) -> None:
     """Have it confirmed that devices carry the successor, unless they have carried it from the first day."""
     if not any(store.directory.glob(f"{RETIRED}*")):
         return
-    made = store.certificate(Slot.SERVER_NEXT).x509.not_valid_before_utc
+    made = store.certificate(Slot.SERVER_NEXT).fields.not_before
     what = f"the next authority dates from a rotation, about {made:%Y-%m-%d}: devices written before do not trust it"
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise ConfigError(what, "say --yes if every device was written again since then, or may be locked out")

@@ -13,7 +13,8 @@ from .. import archive, files
 from ..cert_sources import SUFFIXES, collect
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
 from ..pki import Role
-from ..pki.chain import Certificate, Stack, parse_certificates
+from ..pki.certificate import Certificate, parse_certificates
+from ..pki.chain import Stack
 from ..pki.check import Report, examine, expiring
 from ..pki.live import LiveServer, look_at, parse_target
 from ..pki.store import CHAIN_FILE, Slot, Store
@@ -192,13 +193,8 @@ def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
 
 def _names(leaf: bytes) -> tuple[str, ...]:
     """Return the names that the certificate is meant for, else its common name; `*` is tried as `any`."""
-    from cryptography import x509
-    from cryptography.x509.oid import NameOID
-
     certificate = Certificate(leaf)
-    found = certificate.extension(x509.SubjectAlternativeName)
-    names = [str(one.value) for one in found or () if isinstance(one, x509.DNSName | x509.IPAddress)]
-    names = names or [str(one.value) for one in certificate.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    names = certificate.names or certificate.common_names
     if not names:
         raise InputError(f"'{certificate.title}' is for no name", "say what devices connect to with --name")
     return tuple(dict.fromkeys(one.replace("*", "any", 1) for one in names))

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, names
+from .. import files, names, x509_names
 from ..errors import ConfigError, InputError
 from ..passphrase import from_settings
 from ..pki.authority import KEY_FILE, MAX_FILE_BYTES
@@ -17,7 +17,7 @@ from ..pki.store import Slot, Store, default_directory
 from . import common
 
 if TYPE_CHECKING:
-    from ..pki.chain import Certificate
+    from ..pki.certificate import Certificate
 
 __all__ = [
     "add_options",
@@ -132,9 +132,7 @@ def _is_of_project(product: str) -> bool:
 
 
 def _organization(certificate: Certificate) -> str:
-    from cryptography.x509.oid import NameOID
-
-    found = certificate.x509.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    found = x509_names.values_of(certificate.subject, x509_names.ORGANIZATION)
     if not found:
         raise InputError(f"'{certificate.title}' is not an authority that otaseal made", NO_STORE_HINT)
-    return str(found[0].value)
+    return found[0]

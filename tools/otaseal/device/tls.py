@@ -7,7 +7,9 @@ a device would. A session that was kept is offered by its id; BearSSL knows no t
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
+import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -300,13 +302,12 @@ class _Signer:
 
     @classmethod
     def choose(cls, client: ClientCertificate, request: Request) -> _Signer | None:
-        from cryptography import x509
         from cryptography.hazmat.primitives.asymmetric import rsa
-        from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         try:
             key = load_pem_private_key(client.key, None)
-            chain = tuple(one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(client.chain))
+            chain = _chain(client.chain)
         except (ValueError, TypeError) as error:
             raise InputError(
                 "the device's certificate or key cannot be read",
@@ -330,3 +331,12 @@ class _Signer:
         else:
             signature = self.key.sign(transcript, ec.ECDSA(algorithm))
         return bytes([self.hash_number, self.kind]) + vector(signature, 2)
+
+
+def _chain(text: bytes) -> tuple[bytes, ...]:
+    """Return the certificates in PEM, undecoded, as the device sends them; raises ValueError where there is none."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    found = re.findall(f"{begin}.*?{end}", text.decode("ascii", "replace"), re.DOTALL)
+    if not found:
+        raise ValueError("no certificate")
+    return tuple(ssl.PEM_cert_to_DER_cert(one) for one in found)

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 
 from .. import credentials
 from ..client import Client
-from ..pki.chain import Certificate, Stack
+from ..pki.certificate import Certificate
+from ..pki.chain import Stack
 from ..pki.check import examine
 from . import certificates, resumption
 from .report import TIMEOUT, Outcome, Subject, ok, problem, skipped, warning
@@ -91,7 +92,7 @@ def chain(subject: Subject) -> Iterator[Outcome]:
         yield problem(f"devices refuse it for '{host}': {finding.message}", finding.hint)
     if not verdict.accepted:
         return
-    end = Certificate(sent[0]).x509.not_valid_after_utc
+    end = Certificate(sent[0]).fields.not_after
     yield ok(f"devices with the project's certificates accept it for '{host}', until {end:%Y-%m-%d}")
     if certificates.expires_within(end, subject.now, SOON):
         yield warning(f"it ends on {end:%Y-%m-%d}", "renew it: otaseal pki renew, and the server takes it by itself")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .chain import Certificate
+from ..x509_fields import strict_objection
+from .certificate import Certificate
 from .profile import MIN_SUBJECT_BYTES
 from .rules import key_name
 
@@ -82,13 +83,22 @@ def _root_sent(chain: Chain) -> list[str]:
 
 
 def _long_life(chain: Chain) -> list[str]:
-    leaf = chain.sent[0].x509
-    days = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days
+    leaf = chain.sent[0].fields
+    days = (leaf.not_after - leaf.not_before).days
     return [f"the server's certificate is valid for {days} days"] if days > LONGEST_DAYS else []
 
 
 def _anchor_is_server(chain: Chain) -> list[str]:
     return ["the server's own certificate is the trust anchor"] if chain.sent[0] in chain.anchors else []
+
+
+def _not_strict(chain: Chain) -> list[str]:
+    found = ((one, strict_objection(one.der)) for one in dict.fromkeys((*chain.sent, *chain.anchors)))
+    return [
+        f"'{one.title}': {objection} cannot be read by decoders that insist on DER, Python's cryptography among them"
+        for one, objection in found
+        if objection is not None
+    ]
 
 
 ADVICE = (
@@ -99,5 +109,6 @@ ADVICE = (
     Advice("dear-key", "F27d", _dear_key, "RSA-2048 or P-256, for the server and above it"),
     Advice("root-sent", "F27b", _root_sent, "leave it out: whoever trusts it has it"),
     Advice("long-life", "F27b", _long_life, f"browsers and Apple's stack take {LONGEST_DAYS} days at most"),
+    Advice("not-strict-der", "X.690", _not_strict, "nothing to do for the four stacks here; issued anew it suits all"),
     Advice("anchor-is-server", "F18c", _anchor_is_server, "trust a CA: this one cannot be renewed without the devices"),
 )

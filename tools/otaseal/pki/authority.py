@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import files, x509_names
 from ..errors import ConfigError, InputError, KeyRefusedError
-from .chain import Certificate, parse_certificate
+from .certificate import Certificate, parse_certificate
 from .profile import (
     OPERATOR_DAYS,
     ROOT_DAYS,
@@ -243,10 +243,10 @@ def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:
 
 
 def _read_subject(root: Certificate) -> tuple[Role, str]:
-    from cryptography.x509.oid import NameOID
-
-    found = {one.oid: str(one.value) for one in root.x509.subject}
-    product, title = found.get(NameOID.ORGANIZATION_NAME, ""), found.get(NameOID.COMMON_NAME, "")
+    product, title = (
+        (x509_names.values_of(root.subject, oid) or ("",))[-1]
+        for oid in (x509_names.ORGANIZATION, x509_names.COMMON_NAME)
+    )
     for role in Role:
         ending = f"{role.value} CA {title[-2 * RANDOM_BYTES :]}"
         if root.is_ca and title == titled(product, ending):

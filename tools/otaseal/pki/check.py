@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .advice import ADVICE, Chain
-from .chain import Certificate, Stack, build_path
+from .certificate import Certificate
+from .chain import Stack, build_path
 from .rules import RULES, Case
 
 __all__ = ["Expiry", "Finding", "Report", "Verdict", "examine", "expiring", "predict"]
@@ -100,7 +101,7 @@ def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: da
 
 def expiring(certificates: Sequence[bytes], now: datetime, within: timedelta = EXPIRY_WARNING) -> tuple[Expiry, ...]:
     """Return those of `certificates` (DER) that run out `within` that time, or have; the first to go comes first."""
-    seen = {one: one.x509.not_valid_after_utc for one in (Certificate(der) for der in certificates)}
+    seen = {one: one.fields.not_after for one in (Certificate(der) for der in certificates)}
     soon = [Expiry(one.title, end) for one, end in seen.items() if end - now <= within]
     return tuple(sorted(soon, key=lambda one: one.not_after))
 

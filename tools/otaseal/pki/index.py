@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from ..errors import InputError
-from .chain import Certificate
+from .certificate import Certificate
 from .profile import Role
 
 __all__ = ["Entry", "entry_of", "parse_index", "renewal_due", "revoked_json", "serialize_index"]
@@ -50,25 +50,22 @@ class Entry:
 
 def entry_of(certificate: Certificate, role: Role, name: str) -> Entry:
     """Return the entry for `certificate`, which was issued to `name`."""
-    from cryptography import x509
-
-    identifier = certificate.extension(x509.AuthorityKeyIdentifier)
-    issuer = identifier.key_identifier if identifier else None
-    parsed = certificate.x509
+    issuer = certificate.authority_key.key if certificate.authority_key else None
+    parsed = certificate.fields
     return Entry(
-        serial=f"{parsed.serial_number:x}",
+        serial=f"{parsed.serial:x}",
         role=role.value,
         name=name,
         issuer=(issuer or b"").hex(),
-        not_before=parsed.not_valid_before_utc.isoformat(timespec="seconds"),
-        not_after=parsed.not_valid_after_utc.isoformat(timespec="seconds"),
+        not_before=parsed.not_before.isoformat(timespec="seconds"),
+        not_after=parsed.not_after.isoformat(timespec="seconds"),
     )
 
 
 def renewal_due(certificate: bytes, now: datetime) -> bool:
     """Return whether two thirds of the life of `certificate` (DER) are over at `now`; raises InputError."""
-    parsed = Certificate(certificate).x509
-    return _two_thirds(parsed.not_valid_before_utc, parsed.not_valid_after_utc) <= now
+    parsed = Certificate(certificate).fields
+    return _two_thirds(parsed.not_before, parsed.not_after) <= now
 
 
 def parse_index(data: bytes) -> tuple[Entry, ...]:

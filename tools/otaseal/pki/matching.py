@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from .chain import Certificate, Stack
-
-if TYPE_CHECKING:
-    from cryptography import x509
+from ..x509_extensions import IpAddress, NameConstraints, Subtree
+from .certificate import Certificate
+from .chain import Stack
 
 __all__ = ["breaks_name_constraints", "matches"]
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def matches(stack: Stack, leaf: Certificate, name: str) -> bool:
@@ -25,22 +21,18 @@ def matches(stack: Stack, leaf: Certificate, name: str) -> bool:
     return _MATCHERS[stack](leaf, name)
 
 
-def breaks_name_constraints(leaf: Certificate, constraints: x509.NameConstraints) -> str | None:
+def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> str | None:
     """Return the first of the leaf's names that `constraints` do not allow, None if all are (RFC 5280,
     4.2.1.10).
 
     Only host names and addresses are looked at.
     """
-    from cryptography import x509
-
     texts, addresses = _alternatives(leaf)
     if not texts:
-        texts = [one for one in _common_names(leaf) if _address(one) is None]
-    excluded = list(constraints.excluded_subtrees or ())
-    permitted = list(constraints.permitted_subtrees or ())
-    for kind, values in ((x509.DNSName, texts), (x509.IPAddress, addresses)):
-        allowed = [one.value for one in permitted if isinstance(one, kind)]
-        refused = [one.value for one in excluded if isinstance(one, kind)]
+        texts = tuple(one for one in leaf.common_names if _address(one) is None)
+    for values, is_text in ((texts, True), (addresses, False)):
+        allowed = [one for one in constraints.permitted if isinstance(one, str) is is_text]
+        refused = [one for one in constraints.excluded if isinstance(one, str) is is_text]
         for value in values:
             if (allowed and not any(_within(value, one) for one in allowed)) or any(
                 _within(value, one) for one in refused
@@ -58,14 +50,14 @@ def _matches_openssl(leaf: Certificate, name: str) -> bool:
     address = _address(name)
     if address is not None:
         return address in addresses
-    return any(_same(one, name) or _wildcard(one, name, 2) for one in texts or _common_names(leaf))
+    return any(_same(one, name) or _wildcard(one, name, 2) for one in texts or leaf.common_names)
 
 
 def _matches_curl(leaf: Certificate, name: str) -> bool:
     texts, addresses = _alternatives(leaf)
     address = _address(name)
     if not texts and not addresses:
-        last = _common_names(leaf)[-1:]
+        last = leaf.common_names[-1:]
         return any(_same(one, name) or (address is None and _wildcard(one, name, 2)) for one in last)
     if address is not None:
         return address in addresses
@@ -90,28 +82,13 @@ def _wildcard(pattern: str, name: str, dots: int) -> bool:
     return pattern.startswith("*.") and pattern.count(".") >= dots and bool(dot) and _same(pattern[2:], rest)
 
 
-def _alternatives(leaf: Certificate) -> tuple[list[str], list[IpAddress]]:
-    from cryptography import x509
-
-    found = leaf.extension(x509.SubjectAlternativeName)
-    if found is None:
-        return [], []
-    addresses = found.get_values_for_type(x509.IPAddress)
-    return found.get_values_for_type(x509.DNSName), [one for one in addresses if isinstance(one, IpAddress)]
+def _alternatives(leaf: Certificate) -> tuple[tuple[str, ...], tuple[IpAddress, ...]]:
+    found = leaf.alternatives
+    return ((), ()) if found is None else (found.hosts, found.addresses)
 
 
-def _texts_or_common_names(leaf: Certificate) -> list[str]:
-    from cryptography import x509
-
-    if leaf.extension(x509.SubjectAlternativeName) is None:
-        return _common_names(leaf)
-    return _alternatives(leaf)[0]
-
-
-def _common_names(leaf: Certificate) -> list[str]:
-    from cryptography.x509.oid import NameOID
-
-    return [str(one.value) for one in leaf.x509.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+def _texts_or_common_names(leaf: Certificate) -> tuple[str, ...]:
+    return leaf.common_names if leaf.alternatives is None else leaf.alternatives.hosts
 
 
 def _address(name: str) -> IpAddress | None:
@@ -121,10 +98,8 @@ def _address(name: str) -> IpAddress | None:
         return None
 
 
-def _within(value: object, subtree: object) -> bool:
+def _within(value: str | IpAddress, subtree: Subtree) -> bool:
     if isinstance(value, str) and isinstance(subtree, str):
         wanted, had = subtree.lower().lstrip("."), value.lower()
         return not wanted or had == wanted or had.endswith("." + wanted)
-    if isinstance(subtree, ipaddress.IPv4Network | ipaddress.IPv6Network):
-        return isinstance(value, IpAddress) and value in subtree
-    return False
+    return not isinstance(value, str) and not isinstance(subtree, str) and value in subtree

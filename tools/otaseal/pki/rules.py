@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from .chain import Certificate, Path, Stack
+from ..x509_extensions import ANY_USE, SERVER_AUTH
+from .certificate import PSS, Certificate
+from .chain import Path, Stack
 from .matching import breaks_name_constraints, matches
-
-if TYPE_CHECKING:
-    from cryptography import x509
+from .openssl_issuers import identifiers_match, looks_self_signed, names_match
 
 __all__ = ["RULES", "Case", "Rule", "key_name"]
 
@@ -37,7 +36,13 @@ _OPENSSL_CRITICAL = _BASIC | {
     *("2.5.29.28", "2.5.29.30", "2.5.29.31", "2.5.29.33", "2.5.29.36", "2.5.29.37", "2.5.29.54"),
     *("2.16.840.1.113730.1.1", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14"),
 }
-_ANY_POLICY = "2.5.29.32.0"
+_POLICIES, _ANY_POLICY, _CPS = "2.5.29.32", "2.5.29.32.0", "1.3.6.1.5.5.7.2.1"
+_TITLES = {
+    **{"2.5.29.14": "subjectKeyIdentifier", "2.5.29.15": "keyUsage", "2.5.29.17": "subjectAltName"},
+    **{"2.5.29.19": "basicConstraints", "2.5.29.30": "nameConstraints", "2.5.29.31": "cRLDistributionPoints"},
+    **{"2.5.29.32": "certificatePolicies", "2.5.29.35": "authorityKeyIdentifier", "2.5.29.36": "policyConstraints"},
+    **{"2.5.29.37": "extendedKeyUsage", "2.5.29.54": "inhibitAnyPolicy", "1.3.6.1.5.5.7.1.1": "authorityInfoAccess"},
+}
 _MAY_BE_CRITICAL = {
     Stack.BEARSSL: _BEARSSL_CRITICAL,
     Stack.MBEDTLS: _MBEDTLS_CRITICAL,
@@ -94,7 +99,40 @@ def key_name(certificate: Certificate) -> tuple[str, int]:
 
 
 def _untrusted(case: Case) -> str | None:
-    return case.path.gap if case.path.anchor is None else None
+    if case.path.anchor is not None or _another_self(case) or _identified_otherwise(case):
+        return None
+    return case.path.gap
+
+
+def _another_self(case: Case) -> str | None:
+    """OpenSSL: it has its issuer's name, and no identifier says that its issuer's key is not its own."""
+    last = case.path.sent[-1]
+    if case.stack not in _OPENSSL or case.path.anchor is not None or not looks_self_signed(last):
+        return None
+    if last.signed_by(last):
+        return None
+    return f"'{last.title}' has the name of its issuer, and nothing tells them apart: OpenSSL takes it for self-signed"
+
+
+def _identified_otherwise(case: Case) -> str | None:
+    """OpenSSL: the issuer is there, and the authority key identifier speaks against it."""
+    last = case.path.sent[-1]
+    if case.stack not in _OPENSSL or case.path.anchor is not None:
+        return None
+    for one in case.loaded:
+        if one != last and names_match(last, one) and not identifiers_match(last, one) and last.signed_by(one):
+            return f"the authority key identifier of '{last.title}' is not that of '{one.title}', which signed it"
+    return None
+
+
+def _not_signed(case: Case) -> str | None:
+    """OpenSSL takes an issuer by name and identifiers, mbedTLS one of those sent by name, and neither looks for another
+    when its key did not sign.
+    """
+    for child, issuer in zip(case.path.all, case.path.all[1:], strict=False):
+        if not child.signed_by(issuer):
+            return f"'{issuer.title}' has the name of the issuer of '{child.title}', and did not sign it"
+    return None
 
 
 def _wrong_name(case: Case) -> str | None:
@@ -105,15 +143,15 @@ def _wrong_name(case: Case) -> str | None:
 
 def _expired(case: Case) -> str | None:
     for one in case.inspected:
-        if case.now > one.x509.not_valid_after_utc:
-            return f"'{one.title}' expired on {one.x509.not_valid_after_utc:%Y-%m-%d}"
+        if case.now > one.fields.not_after:
+            return f"'{one.title}' expired on {one.fields.not_after:%Y-%m-%d}"
     return None
 
 
 def _not_yet_valid(case: Case) -> str | None:
     for one in case.inspected:
-        if case.now < one.x509.not_valid_before_utc:
-            return f"'{one.title}' is valid only from {one.x509.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        if case.now < one.fields.not_before:
+            return f"'{one.title}' is valid only from {one.fields.not_before:%Y-%m-%d %H:%M} UTC"
     return None
 
 
@@ -123,32 +161,26 @@ def _not_a_ca(case: Case) -> str | None:
 
 
 def _may_issue(case: Case, issuer: Certificate) -> bool:
-    from cryptography import x509
-
     trusted = issuer is case.path.anchor
     if case.stack is Stack.MBEDTLS and trusted and not issuer.is_version_3:
         return True
-    if case.stack is Stack.CURL and trusted and issuer.extension(x509.BasicConstraints) is None:
-        usage = issuer.extension(x509.KeyUsage)
-        return usage.key_cert_sign if usage else not issuer.is_version_3 and issuer.self_issued
+    if case.stack is Stack.CURL and trusted and issuer.constraints is None:
+        if issuer.usage is not None:
+            return "keyCertSign" in issuer.usage
+        return not issuer.is_version_3 and issuer.self_issued
     return issuer.is_ca
 
 
 def _may_not_sign(case: Case) -> str | None:
-    from cryptography import x509
-
     for one in case.issuers:
-        usage = one.extension(x509.KeyUsage)
-        if usage is not None and not usage.key_cert_sign:
+        if one.usage is not None and "keyCertSign" not in one.usage:
             return f"'{one.title}' issues, and its key usage lacks keyCertSign"
     return None
 
 
 def _too_long(case: Case) -> str | None:
-    from cryptography import x509
-
     for index, one in enumerate(case.inspected):
-        found = one.extension(x509.BasicConstraints) if index else None
+        found = one.constraints if index else None
         below = sum(not lower.self_issued for lower in case.path.sent[1:index])
         if case.stack is Stack.BEARSSL:
             below = index - 1
@@ -161,34 +193,25 @@ def _critical(case: Case) -> str | None:
     looked_at = case.loaded if case.stack is Stack.MBEDTLS else case.inspected
     for one in looked_at:
         for extension in one.extensions:
-            known = extension.oid.dotted_string in _MAY_BE_CRITICAL[case.stack]
-            if extension.critical and not (known and _understood(case.stack, extension.value)):
-                return f"'{one.title}' has a critical extension that is not understood, {_title(extension.oid)}"
+            known = extension.oid in _MAY_BE_CRITICAL[case.stack]
+            if extension.critical and not (known and _understood(case.stack, one, extension.oid)):
+                title = _TITLES.get(extension.oid, extension.oid)
+                return f"'{one.title}' has a critical extension that is not understood, {title}"
     return None
 
 
-def _understood(stack: Stack, value: x509.ExtensionType) -> bool:
+def _understood(stack: Stack, one: Certificate, oid: str) -> bool:
     """Policies depend on what they say: mbedTLS knows anyPolicy alone, BearSSL no qualifier but a pointer to a CPS."""
-    from cryptography import x509
-
-    if not isinstance(value, x509.CertificatePolicies):
+    if oid != _POLICIES or one.policies is None:
         return True
     if stack is Stack.MBEDTLS:
-        return all(one.policy_identifier.dotted_string == _ANY_POLICY for one in value)
-    qualifiers = [one for policy in value for one in policy.policy_qualifiers or ()]
-    return stack is not Stack.BEARSSL or all(isinstance(one, str) for one in qualifiers)
-
-
-def _title(oid: x509.ObjectIdentifier) -> str:
-    known: str = getattr(oid, "_name", "")
-    return known if known and known != "Unknown OID" else oid.dotted_string
+        return all(policy == _ANY_POLICY for policy, _ in one.policies)
+    return stack is not Stack.BEARSSL or all(kind == _CPS for _, kinds in one.policies for kind in kinds)
 
 
 def _constrained(case: Case) -> str | None:
-    from cryptography import x509
-
     for one in case.issuers:
-        constraints = one.extension(x509.NameConstraints)
+        constraints = one.name_constraints
         wrong = breaks_name_constraints(case.path.leaf, constraints) if constraints else None
         if wrong is not None:
             return f"'{one.title}' may not issue for '{wrong}', by its name constraints"
@@ -196,60 +219,46 @@ def _constrained(case: Case) -> str | None:
 
 
 def _no_key_identifiers(case: Case) -> str | None:
-    from cryptography import x509
-
     path = case.inspected
     for index, one in enumerate(path):
         last = index == len(path) - 1
         if not one.is_version_3:
             continue  # it cannot have any, and is let through
-        if not last and one.extension(x509.AuthorityKeyIdentifier) is None:
+        if not last and (one.authority_key is None or one.authority_key.key is None):  # issuer and serial do not do
             return f"'{one.title}' has no authority key identifier"
-        if one.is_ca and one.extension(x509.SubjectKeyIdentifier) is None:
+        if one.is_ca and one.subject_key is None:
             return f"'{one.title}' has no subject key identifier"
     return None
 
 
 def _against_profile(case: Case) -> str | None:
-    from cryptography import x509
-
     for one in case.inspected:
-        usage = one.extension(x509.KeyUsage)
-        if one.is_ca and not any(x.critical for x in one.extensions if isinstance(x.value, x509.BasicConstraints)):
+        usage = one.usage
+        if one.is_ca and not any(x.critical for x in one.extensions if x.oid == "2.5.29.19"):
             return f"'{one.title}' is a CA, and its basic constraints are not critical"
         if one.is_ca and usage is None:
             return f"'{one.title}' is a CA without a key usage"
-        if not one.is_ca and usage is not None and usage.key_cert_sign:
+        if not one.is_ca and usage is not None and "keyCertSign" in usage:
             return f"'{one.title}' is no CA, and its key usage has keyCertSign"
         for extension in one.extensions:
-            identifier = isinstance(extension.value, x509.AuthorityKeyIdentifier | x509.SubjectKeyIdentifier)
-            if identifier and extension.critical:
+            if extension.oid in ("2.5.29.14", "2.5.29.35") and extension.critical:
                 return f"'{one.title}' has a key identifier that is critical"
     return None
 
 
 def _leaf_cannot_sign(case: Case) -> str | None:
-    from cryptography import x509
-
-    usage = case.path.leaf.extension(x509.KeyUsage)
-    if usage is None or usage.digital_signature:
+    usage = case.path.leaf.usage
+    if usage is None or "digitalSignature" in usage:
         return None
-    if case.stack in _OPENSSL and (usage.key_encipherment or usage.key_agreement):
+    if case.stack in _OPENSSL and usage & {"keyEncipherment", "keyAgreement"}:
         return None  # by TLS 1.3; in TLS 1.2 the server itself offers no such certificate
     return f"the key usage of '{case.path.leaf.title}' lacks digitalSignature"
 
 
 def _not_for_servers(case: Case) -> str | None:
-    from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
-    wanted = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
-    looked_at = case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected
-    if case.stack is not Stack.MBEDTLS:
-        wanted.discard(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
-    for one in looked_at:
-        uses = one.extension(x509.ExtendedKeyUsage)
-        if uses is not None and not wanted & set(uses):
+    wanted = {SERVER_AUTH, ANY_USE} if case.stack is Stack.MBEDTLS else {SERVER_AUTH}
+    for one in case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected:
+        if one.uses is not None and not wanted & one.uses:
             return f"the extended key usage of '{one.title}' has no serverAuth"
     return None
 
@@ -278,16 +287,35 @@ def _weak_signature(case: Case) -> str | None:
 
 
 def _unknown_padding(case: Case) -> str | None:
-    from cryptography.x509.oid import SignatureAlgorithmOID
-
     for one in () if case.path.direct else case.path.sent:
-        if one.x509.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+        if one.signature_kind == PSS:
             return f"'{one.title}' is signed with RSA-PSS"
     return None
 
 
 RULES = (
     Rule("untrusted", "F16, F27b", _ALL, _untrusted, "send each issuer in order behind the leaf, trust the root above"),
+    Rule(
+        "looks-self-signed",
+        "RFC 5280 4.2.1.1",
+        _OPENSSL,
+        _another_self,
+        "issue it under a name other than its CA's, or with the CA's key identifier in it (AKI)",
+    ),
+    Rule(
+        "issuer-identifier",
+        "RFC 5280 4.2.1.1",
+        _OPENSSL,
+        _identified_otherwise,
+        "issue it again with the identifiers of the CA certificate that is trusted, or trust the one that it names",
+    ),
+    Rule(
+        "not-signed",
+        "RFC 5280 6.1.3",
+        _NOT_BEARSSL,
+        _not_signed,
+        "leave out what did not sign, or issue both with key identifiers (SKI, AKI), which tell them apart",
+    ),
     Rule(
         "name",
         "F22",

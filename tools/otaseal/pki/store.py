@@ -35,7 +35,7 @@ from .authority import (
     load_private_key,
     private_key_pem,
 )
-from .chain import Certificate, parse_certificate, parse_certificates
+from .certificate import Certificate, parse_certificate, parse_certificates
 from .crl import make_crl
 from .index import MAX_INDEX_BYTES, Entry, entry_of, parse_index, revoked_json, serialize_index
 from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
@@ -180,7 +180,7 @@ class Store:
             if not (self.directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists():
                 self._ensure_authority(Slot.SERVER_NEXT, now)
                 return
-            serial = f"{self.certificate(Slot.SERVER).x509.serial_number:x}"[:16]
+            serial = f"{self.certificate(Slot.SERVER).fields.serial:x}"[:16]
             self._rename(self.directory / Slot.SERVER.value, self.directory / (RETIRED + serial))
             self._finish_rotation()
             self._ensure_authority(Slot.SERVER_NEXT, now)
@@ -281,16 +281,12 @@ def default_directory(config: Path, product: str) -> Path:
 
 
 def _issue_again(by: Authority, old: Certificate, name: str, now: datetime, key: PrivateKey) -> Issued:
-    from cryptography import x509
-
     if by.role is Role.DEVICE:
         return by.issue_device(name, now=now, key=key)
-    found = old.extension(x509.SubjectAlternativeName)
     if by.role is Role.OPERATOR:
-        uris = found.get_values_for_type(x509.UniformResourceIdentifier) if found else []
+        uris = old.alternatives.uris if old.alternatives else ()
         return by.issue_operator(name, now=now, key=key, scopes=of_uris(uris) if uris else ())
-    names = [str(one.value) for one in found] if found else []
-    return by.issue_server(names, now=now, key=key)
+    return by.issue_server(list(old.names), now=now, key=key)
 
 
 def _read_certificate(path: Path) -> Certificate:
@@ -302,7 +298,4 @@ def _read_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
 
 
 def _key_identifier(certificate: Certificate) -> str:
-    from cryptography import x509
-
-    found = certificate.extension(x509.SubjectKeyIdentifier)
-    return found.digest.hex() if found else ""
+    return (certificate.subject_key or b"").hex()

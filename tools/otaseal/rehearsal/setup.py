@@ -24,7 +24,7 @@ from ..device.flash import LAYOUTS, Layout
 from ..device.tls import ClientCertificate
 from ..errors import ConfigError, InputError, OtasealError
 from ..image import MAX_IMAGE_SIZE
-from ..pki.chain import parse_certificates
+from ..pki.certificate import parse_certificates
 from ..release import Release
 from .candidate import Candidate, raw_of, twin
 from .play import ARCHIVE, Scene

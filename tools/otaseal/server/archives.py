@@ -50,7 +50,7 @@ class Archives:
 
     def presented(self) -> Presented:
         """Return what this server shows to devices."""
-        from ..pki.chain import parse_certificates
+        from ..pki.certificate import parse_certificates
 
         chain = parse_certificates(files.read_bounded(self.chain, MAX_CHAIN_BYTES, "chain"))
         return Presented([one.der for one in chain], self.names or names_in(chain[0].der))
@@ -58,9 +58,7 @@ class Archives:
 
 def names_in(leaf: bytes) -> tuple[str, ...]:
     """Return the first MAX_NAMES DNS names in a certificate (DER), an address given as text among them (F22)."""
-    from cryptography import x509
+    from ..pki.certificate import parse_certificate
 
-    from ..pki.chain import parse_certificate
-
-    found = parse_certificate(leaf).extension(x509.SubjectAlternativeName)
-    return tuple(found.get_values_for_type(x509.DNSName))[:MAX_NAMES] if found else ()
+    found = parse_certificate(leaf).alternatives
+    return found.hosts[:MAX_NAMES] if found else ()

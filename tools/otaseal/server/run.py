@@ -115,7 +115,7 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
     The names are the plan's, else those in the certificate. Without the authority that devices trust nothing can be
     said; it is the plan's, else that of the PKI store in which the chain lies.
     """
-    from ..pki.chain import parse_certificates
+    from ..pki.certificate import parse_certificates
     from ..pki.check import examine
 
     chain = parse_certificates(files.read_bounded(plan.chain, MAX_CA_BYTES, "chain"))

@@ -1,0 +1,214 @@
+"""Certificates as the stacks see them: parsed once, bounded, and each with what the rules ask of it.
+
+Pure. They are read as liberally as the stacks read them (`x509_fields`); what stricter decoders mind is advice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from .. import pem, x509_extensions, x509_names
+from ..errors import InputError
+from ..x509_fields import Extension, object_identifier, only, read_certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+    Value = TypeVar("Value")
+
+__all__ = ["Certificate", "parse_certificate", "parse_certificates"]
+
+MAX_CERTIFICATES = 500  # the largest trust stores hold about 150
+MAX_CERTIFICATE_BYTES = 64 * 1024
+RSA, ECDSA, ED25519, PSS = "RSA", "ECDSA", "Ed25519", "RSA-PSS"
+SIGNATURES = {
+    "1.2.840.113549.1.1.4": (RSA, "md5"),
+    "1.2.840.113549.1.1.5": (RSA, "sha1"),
+    "1.2.840.113549.1.1.14": (RSA, "sha224"),
+    "1.2.840.113549.1.1.11": (RSA, "sha256"),
+    "1.2.840.113549.1.1.12": (RSA, "sha384"),
+    "1.2.840.113549.1.1.13": (RSA, "sha512"),
+    "1.2.840.10045.4.1": (ECDSA, "sha1"),
+    "1.2.840.10045.4.3.1": (ECDSA, "sha224"),
+    "1.2.840.10045.4.3.2": (ECDSA, "sha256"),
+    "1.2.840.10045.4.3.3": (ECDSA, "sha384"),
+    "1.2.840.10045.4.3.4": (ECDSA, "sha512"),
+    "1.3.101.112": (ED25519, ""),
+    "1.2.840.113549.1.1.10": (PSS, ""),
+}
+"""The kind of key that signs, and the hash where the identifier names it."""
+
+
+class Certificate:
+    """One certificate: its DER, its fields, and what the rules ask of it. Equal if the bytes are.
+
+    An extension that is not there is None. `key` is None where it is of a kind or form that nobody here knows.
+    """
+
+    def __init__(self, der: bytes) -> None:
+        """Parse `der`; raises InputError unless it is exactly one certificate with well-formed extensions."""
+        if len(der) > MAX_CERTIFICATE_BYTES:
+            raise InputError(f"a certificate of {len(der)} bytes", f"at most {MAX_CERTIFICATE_BYTES} are looked at")
+        self.der = bytes(der)
+        try:
+            self.fields = read_certificate(self.der)
+            self.subject, self.issuer = self.fields.subject, self.fields.issuer
+            self.title = x509_names.written(self.subject) or "an empty subject"
+            self.issuer_title = x509_names.written(self.issuer) or "an empty subject"
+            self.constraints = self._value("2.5.29.19", x509_extensions.basic_constraints)
+            self.usage = self._value("2.5.29.15", x509_extensions.key_usage)
+            self.uses = self._value("2.5.29.37", x509_extensions.extended_key_usage)
+            self.subject_key = self._value("2.5.29.14", x509_extensions.subject_key_identifier)
+            self.authority_key = self._value("2.5.29.35", x509_extensions.authority_key_identifier)
+            self.alternatives = self._value("2.5.29.17", x509_extensions.alternative_names)
+            self.name_constraints = self._value("2.5.29.30", x509_extensions.name_constraints)
+            self.policies = self._value("2.5.29.32", x509_extensions.policies)
+            if self.authority_key is not None and self.authority_key.issuer is not None:
+                x509_names.written(self.authority_key.issuer)
+        except ValueError as error:
+            raise InputError(
+                f"this is not one whole X.509 certificate in DER ({error})", "convert it with openssl x509"
+            ) from error
+        self.key = self._load_key()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self.der == other.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def _value(self, oid: str, decode: Callable[[bytes], Value]) -> Value | None:
+        return next((decode(one.value) for one in self.extensions if one.oid == oid), None)
+
+    def _load_key(self) -> PublicKeyTypes | None:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+        try:
+            return load_der_public_key(self.fields.public_key)
+        except (ValueError, UnsupportedAlgorithm):
+            return None
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """All extensions, in their order."""
+        return self.fields.extensions
+
+    @cached_property
+    def x509(self) -> x509.Certificate:
+        """The certificate as `cryptography` has it, for those that are ours; raises InputError where it minds it."""
+        from cryptography import x509
+
+        try:
+            return x509.load_der_x509_certificate(self.der)
+        except (ValueError, TypeError, x509.InvalidVersion) as error:
+            raise InputError(f"'{self.title}' is not in strict DER", "have it issued again") from error
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """The common names in the subject, in their order."""
+        return x509_names.values_of(self.subject, x509_names.COMMON_NAME)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names and the addresses, as text, in the subjectAltName."""
+        found = self.alternatives or x509_extensions.AlternativeNames()
+        return (*found.hosts, *map(str, found.addresses))
+
+    @cached_property
+    def _signature(self) -> tuple[str, str]:
+        parts = pem.children(self.fields.algorithm)
+        return SIGNATURES.get(object_identifier(only(pem.children(parts[0][1])[:1], 0x06)), ("", ""))
+
+    @property
+    def signature_kind(self) -> str:
+        """What kind of key signed it: "RSA", "RSA-PSS", "ECDSA", "Ed25519", or empty for another."""
+        return self._signature[0]
+
+    @property
+    def hash_name(self) -> str:
+        """What the signature is over, such as "sha256"; empty if unknown, or not a part of the algorithm's name."""
+        return self._signature[1]
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether subject and issuer are the same."""
+        return self.subject == self.issuer
+
+    @property
+    def is_ca(self) -> bool:
+        """Whether the basic constraints say so."""
+        return self.constraints is not None and self.constraints.ca
+
+    @property
+    def may_issue(self) -> bool:
+        """Whether it is a CA whose key usage, if there is one, has keyCertSign."""
+        return self.is_ca and (self.usage is None or "keyCertSign" in self.usage)
+
+    @property
+    def is_version_3(self) -> bool:
+        """Whether it can have extensions at all."""
+        return self.fields.version == 3
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether `now` (aware) lies within the validity, ends included."""
+        return self.fields.not_before <= now <= self.fields.not_after
+
+    def signed_by(self, issuer: Certificate) -> bool:
+        """Whether the issuer's key verifies this certificate's signature, SHA-1 included; names are not looked at."""
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+        try:
+            self._verify(issuer.key)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, InputError):
+            return False
+        return True
+
+    def _verify(self, key: PublicKeyTypes | None) -> None:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+        signature, signed, kind = self.fields.signature, self.fields.signed, self.signature_kind
+        hashed = getattr(hashes, self.hash_name.upper())() if self.hash_name else None
+        if isinstance(key, rsa.RSAPublicKey) and kind == RSA and hashed is not None:
+            key.verify(signature, signed, padding.PKCS1v15(), hashed)
+        elif isinstance(key, rsa.RSAPublicKey) and kind == PSS:
+            self._verify_pss(key)
+        elif isinstance(key, ec.EllipticCurvePublicKey) and kind == ECDSA and hashed is not None:
+            key.verify(signature, signed, ec.ECDSA(hashed))
+        elif isinstance(key, ed25519.Ed25519PublicKey) and kind == ED25519:
+            key.verify(signature, signed)
+        else:
+            raise TypeError("another kind of key than the signature's")
+
+    def _verify_pss(self, key: object) -> None:
+        """Verify with the parameters that `cryptography` reads; nobody who is strict about them minds the rest."""
+        from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+        how, hashed = self.x509.signature_algorithm_parameters, self.x509.signature_hash_algorithm
+        if not isinstance(key, rsa.RSAPublicKey) or not isinstance(how, padding.PSS) or hashed is None:
+            raise TypeError("a signature whose parameters nobody knows")
+        key.verify(self.fields.signature, self.fields.signed, how, hashed)
+
+
+def parse_certificate(data: bytes) -> Certificate:
+    """Return the one certificate in `data`, DER or PEM; raises InputError."""
+    found = parse_certificates(data)
+    if len(found) != 1:
+        raise InputError(f"{len(found)} certificates where one belongs", "split the file")
+    return found[0]
+
+
+def parse_certificates(data: bytes) -> tuple[Certificate, ...]:
+    """Return the certificates in `data`, in their order: one in DER, or up to 500 in PEM or PKCS#7.
+
+    Other blocks, a server's key in the file of its chain for one, are passed over. Raises InputError.
+    """
+    if len(data) > MAX_CERTIFICATES * MAX_CERTIFICATE_BYTES or data.count(pem.BEGIN) > MAX_CERTIFICATES:
+        raise InputError("too many certificates in one file", f"at most {MAX_CERTIFICATES} are looked at")
+    return tuple(map(Certificate, pem.certificates(data)))
