@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +16,7 @@ from otaseal import key_uri, keys, known_keys
 from otaseal.errors import KeyRefusedError
 from otaseal.keys import KeySource
 from otaseal.public_keys import fingerprint
-from support import peers
-
-
-def git(folder: Path, *arguments: str) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org")
-    command = [peers.tool("git", "git"), *identity, *arguments]
-    subprocess.run(command, cwd=folder, env=clean, capture_output=True, check=True)
+from support.repositories import BROKEN, git
 
 
 def write(path: Path, key: rsa.RSAPrivateKey) -> Path:
@@ -91,13 +83,24 @@ def test_a_hook_of_another_repository_does_not_mislead(
         keys.open_signer(f"file:{path}", misled)
 
 
-def test_without_git_or_repository_a_key_is_not_tracked(
-    repository: Path, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+def test_without_a_repository_a_key_is_not_tracked_and_no_git_is_needed(
+    tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    assert keys.open_signer(f"file:{write(tmp_path / 'signing.key', rsa_key)}", source(tmp_path))
-    path = write(repository / "signing.key", rsa_key)
-    git(repository, "add", "-A")
-    assert keys.open_signer(f"file:{path}", source(repository, PATH=str(tmp_path)))
+    path = write(tmp_path / "signing.key", rsa_key)
+    for environment in ({}, {"PATH": str(tmp_path)}):
+        assert keys.open_signer(f"file:{path}", source(tmp_path, **environment))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_where_git_cannot_tell_the_key_is_refused(name: str, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """Not because it is tracked, which it may be or not: because nobody can tell."""
+    broken = BROKEN[name](tmp_path)
+    path = write(broken.folder / "keys" / "signing.key", rsa_key)
+    with pytest.raises(KeyRefusedError, match=f"cannot be told: .*{broken.message}") as refusal:
+        keys.open_signer(f"file:{path}", source(broken.folder, **broken.environment))
+    assert str(path) in refusal.value.message
+    assert broken.hint in refusal.value.hint
+    assert "outside of the repository" in refusal.value.hint
 
 
 def test_git_is_asked_when_a_key_is_opened_and_not_when_it_is_named(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from otaseal.manifest import Claim, Manifest
 from otaseal.public_keys import public_pem
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
+from support.repositories import BROKEN, git
 from support.servers import World, get, start, talk
 
 pytestmark = pytest.mark.build
@@ -57,12 +57,6 @@ def attached(project: Project, key: rsa.RSAPrivateKey, name: str = "firmware.bin
 def compiled(output: str) -> set[str]:
     lines = (line for line in output.splitlines() if line.startswith("Compiling"))
     return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.org"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(
@@ -142,6 +136,14 @@ def test_a_library_is_built_with_what_this_firmware_is(
     assert (found.version, found.board, found.product) == ("v3.1.4", own.board, own.product)
     assert public_pem(rsa_key.public_key()) + b"\0" in firmware.read_bytes()
     assert not compiled(made.run().stdout)
+
+    untold = made.run(env=BROKEN["of_another_user"](tmp_path).environment).stderr
+    assert untold.count("warning: git tells neither version nor commit nor time: git does not look into") == 1
+    assert "git config --global --add safe.directory" in untold
+    lacking = attached(made, rsa_key)
+    assert lacking is not None
+    assert lacking.version == "", "the firmware is built all the same"
+    made.run()
 
     raised = made.run(env={"OTASEAL_SECURITY_COUNTER": "9"})
     assert compiled(raised.stdout) == {"Greeting.cpp"}, "what includes the header, and nothing else"

@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -52,8 +53,10 @@ class Demo:
 
     def __init__(self) -> None:
         self.project = FOLDER / "project"
-        self.private_key = FOLDER / "keys" / "signing.key"
-        self.public_key = self.private_key.with_suffix(".pub")
+        # Outside of the checkout, of which git may be unable to say what it tracks: another user's, in a container
+        self._private = tempfile.TemporaryDirectory(prefix="otaseal-demo-")
+        self.private_key = Path(self._private.name) / "signing.key"
+        self.public_key = FOLDER / "keys" / "signing.pub"
         self.firmware = self._built("firmware.bin")
         self.signed = self._built("firmware.bin.signed")
         self.filesystem_image = self._built("littlefs.bin")
@@ -90,8 +93,10 @@ class Demo:
         return f"{EXAMPLE.relative_to(ROOT)} -> {self._shown(self.project)}"
 
     def make_signing_key(self) -> str:
-        keys.write_key_pair(self.private_key, keys.new_signing_key(), None)
-        return f"RSA-2048, private half in {self._shown(self.private_key)} (mode 0600)"
+        public = keys.write_key_pair(self.private_key, keys.new_signing_key(), None)
+        self.public_key.parent.mkdir()
+        shutil.copy(public, self.public_key)
+        return f"RSA-2048, private half in {self.private_key} (mode 0600) until the end of this run"
 
     def make_authority(self) -> str:
         now = datetime.now(timezone.utc)
@@ -170,6 +175,7 @@ class Demo:
             print("\n".join(f"    {'' if step.ok else 'FAILED: '}{line}" for line in step.detail.splitlines()))
             if not step.ok:
                 break
+        self._private.cleanup()
         ok = all(step.ok for step in self.steps)
         self._report(ok)
         return ok

@@ -9,14 +9,13 @@ already given away: readable by others, on its way onto devices, tracked by git,
 from __future__ import annotations
 
 import stat
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import files, key_uri, known_keys
-from .errors import ConfigError, InputError, KeyRefusedError, OtasealError
+from . import files, git, key_uri, known_keys
+from .errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
 from .leaks import Secrets
 from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
 
@@ -36,8 +35,6 @@ __all__ = [
     "write_key_pair",
 ]
 
-GIT_SECONDS = 10
-"""How long git may take to say whether it tracks a key, which is a matter of milliseconds."""
 KEEP_KEYS_HINT = "choose another name: devices that trust the existing key could never be updated without it"
 
 
@@ -145,23 +142,15 @@ def _refuse_exposed(path: Path, source: KeySource) -> None:
 
 
 def _is_tracked(path: Path, environment: Mapping[str, str]) -> bool:
-    """Tell whether git has `path` in the index of the repository around it; without git or repository it has not."""
-    # A hook of git sets GIT_DIR and its kin, which would make this ask about another repository.
-    inherited = {name: value for name, value in environment.items() if not name.startswith("GIT_")}
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--", f":(literal){path.name}"]
+    """Tell whether git has `path` in the index of the repository around it; raises KeyRefusedError if git cannot."""
     try:
-        done = subprocess.run(
-            command,
-            cwd=path.parent,
-            env=inherited,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+        answer = git.ask(path.parent, environment, "ls-files", "--error-unmatch", "--", f":(literal){path.name}")
+    except SystemFaultError as error:
+        raise KeyRefusedError(
+            f"whether git tracks signing key '{path}' cannot be told: {error.message}",
+            f"{error.hint}; or keep the key outside of the repository",
+        ) from error
+    return answer is not None and answer.yes
 
 
 def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> RSAPrivateKey:

@@ -6,17 +6,16 @@ When it was made is SOURCE_DATE_EPOCH where that is set, so that a build can be 
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ConfigError
+from . import git
+from .errors import ConfigError, SystemFaultError
 from .manifest import MAX_VERSION, Manifest
 
 __all__ = ["GitState", "git_state", "source_date", "version_from"]
 
-TIMEOUT = 20  # seconds
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 MAX_TIME = 0xFFFF_FFFF
 """Unix seconds: what 32 bits of a manifest hold, until 2106."""
@@ -28,23 +27,30 @@ NO_VERSION_HINT = "set custom_otaseal_version, or give --version"
 class GitState:
     """What `git describe --always --dirty` says, the full commit, whether anything tracked was changed.
 
-    `time` is the commit's, in Unix seconds, 0 where git does not say.
+    `time` is the commit's, in Unix seconds, 0 where git does not say. `fault` is why git cannot tell any of it.
     """
 
     description: str
     commit: str
     dirty: bool
     time: int = 0
+    fault: SystemFaultError | None = None
 
 
-def git_state(project: Path) -> GitState | None:
-    """Return the state of the repository that `project` lies in, None where there is none, or no git."""
-    commit = _git(project, "rev-parse", "--verify", "HEAD")
-    described = _git(project, "describe", "--always", "--dirty", "--tags")
-    if commit is None or described is None:
-        return None
-    time = _git(project, "show", "--no-patch", "--format=%ct", "HEAD") or ""
-    return GitState(described, commit, described.endswith("-dirty"), int(time) if time.isdigit() else 0)
+def git_state(project: Path, environment: Mapping[str, str]) -> GitState | None:
+    """Return the state of the repository that `project` lies in, None where there is none, or no commit in it yet."""
+    try:
+        commit = git.ask(project, environment, "rev-parse", "--verify", "--quiet", "HEAD")
+        if commit is None or not commit.yes:
+            return None
+        described = git.ask(project, environment, "describe", "--always", "--dirty", "--tags")
+        time = git.ask(project, environment, "show", "--no-patch", "--format=%ct", "HEAD")
+    except SystemFaultError as error:
+        return GitState("", "", dirty=False, fault=error)
+    assert described is not None
+    assert time is not None
+    seconds = int(time.text) if time.text.isdigit() else 0
+    return GitState(described.text, commit.text, described.text.endswith("-dirty"), seconds)
 
 
 def source_date(environment: Mapping[str, str]) -> int | None:
@@ -61,7 +67,7 @@ def version_from(given: str | None, state: GitState | None, said: Manifest | Non
     """Return the version of a release: the one `given`, else what its manifest has `said`, else git's.
 
     A manifest has the first characters of a long version only: git's is taken where it begins so. Raises ConfigError
-    when there is none.
+    when there is none, SystemFaultError when git cannot tell it.
     """
     if given is not None:
         return given
@@ -69,16 +75,10 @@ def version_from(given: str | None, state: GitState | None, said: Manifest | Non
     described = "" if state is None else re.sub(r"[^0-9A-Za-z._+-]", "-", state.description)
     if said is not None and said.version not in ("", described[:MAX_VERSION]):
         return said.version
+    if state is not None and state.fault is not None:
+        raise SystemFaultError(
+            f"the release has no version: {state.fault.message}", f"{state.fault.hint}; or {NO_VERSION_HINT}"
+        )
     if not described:
         raise ConfigError("the release has no version, and the project is in no git repository", NO_VERSION_HINT)
     return described
-
-
-def _git(project: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project), *arguments], capture_output=True, text=True, check=False, timeout=TIMEOUT
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

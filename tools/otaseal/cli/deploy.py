@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
@@ -136,8 +137,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
-    state = origin.git_state(remote.folder(arguments) or Path())
+    state = origin.git_state(remote.folder(arguments) or Path(), os.environ)
     version = origin.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
+    if state is not None and state.fault is not None:
+        print(f"otaseal: note: the release names no commit: {state.fault.message}", file=sys.stderr)
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     build = Origin(
         product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False

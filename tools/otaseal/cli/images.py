@@ -115,7 +115,7 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
         return None
     version = given.version
     if version is None:
-        state = origin.git_state(Path.cwd())
+        state = origin.git_state(Path.cwd(), os.environ)
         version = "" if state is None else origin.version_from(None, state)
     made = origin.source_date(os.environ)
     if made is None:

@@ -97,10 +97,10 @@ def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
         raise ConfigError(
             "the manifest is for a product, and none is named", "set custom_otaseal_product, or OTASEAL_PRODUCT"
         )
-    state = origin.git_state(examined.folder)
+    state = origin.git_state(examined.folder, os.environ)
     try:
         version = origin.version_from(options.version, state, said)
-    except ConfigError:
+    except (ConfigError, SystemFaultError):
         version = NO_VERSION
     made = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)
     return Candidate(tuple(forms), made)

@@ -18,7 +18,7 @@ from ..release import check_version
 from ..settings import Settings
 from . import build
 
-__all__ = ["for_build", "for_file", "git_state"]
+__all__ = ["for_build", "for_file", "git_state", "warn_of_git"]
 
 
 def for_build(env: build.Env, options: Settings) -> Claim | None:
@@ -32,7 +32,7 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     state = None if env.IsIntegrationDump() else git_state(env)
     version = options.version
     if version is None:
-        version = "" if state is None else origin.version_from(None, state)
+        version = "" if state is None or state.fault else origin.version_from(None, state)
     made = origin.source_date(os.environ)
     if made is None:
         made = 0 if state is None else state.time
@@ -52,6 +52,18 @@ def git_state(env: build.Env) -> GitState | None:
     return _git_state(build.path(env, "."))
 
 
+def warn_of_git(env: build.Env) -> None:
+    """Say once in a run that git cannot tell what it is asked for, and why."""
+    state = git_state(env)
+    if state is not None and state.fault is not None:
+        _warn(f"git tells neither version nor commit nor time: {state.fault.message}; {state.fault.hint}")
+
+
 @cache
 def _git_state(project: Path) -> GitState | None:
-    return origin.git_state(project)
+    return origin.git_state(project, os.environ)
+
+
+@cache
+def _warn(message: str) -> None:
+    build.warn(message)

@@ -96,8 +96,9 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     from .. import origin
     from ..release import Origin
 
+    claim.warn_of_git(env)
     state = claim.git_state(env)
-    if options.version is None and state is None and product == REHEARSAL:
+    if options.version is None and (state is None or state.fault) and product == REHEARSAL:
         version = REHEARSAL
     else:
         version = origin.version_from(options.version, state)

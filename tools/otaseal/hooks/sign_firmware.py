@@ -61,7 +61,10 @@ def attach(env: build.Env, options: Settings) -> None:
         signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
-        made = None if said is None else claim.for_file(said, Path(firmware.get_abspath()))
+        made = None
+        if said is not None:
+            claim.warn_of_git(env)
+            made = claim.for_file(said, Path(firmware.get_abspath()))
         sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=made)
         signed = sign(image)
         packed = None if options.compress == "no" else sign(signing.compress(image, options.compress))

@@ -49,6 +49,7 @@ def attach(env: build.Env, options: Settings) -> None:
         if said is None:
             files.remove(own)
         else:
+            claim.warn_of_git(env)
             keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
             files.write_if_changed(own, build_header.render(said, *keys).encode())
         return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
