@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otaseal.devices import LAST_SEEN_RESOLUTION, MAX_CLAIM, MAX_JOURNAL_BYTES, Device, Devices, Sighting
+from otaseal.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM
+from otaseal.devices import MAX_JOURNAL_BYTES, Device, Devices, Sighting
 from otaseal.errors import SystemFaultError
 from otaseal.rollout import Counts
 from support import peers
@@ -299,8 +300,10 @@ def test_another_database_is_not_touched(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "d")) as other, other:
         other.execute("CREATE TABLE mine (a)")
     other.close()
-    with pytest.raises(SystemFaultError, match="is not this otaseal's list of devices"):
+    before = (tmp_path / "d").read_bytes()
+    with pytest.raises(SystemFaultError, match="is no list of devices"):
         Devices(tmp_path / "d")
+    assert (tmp_path / "d").read_bytes() == before
     with pytest.raises(SystemFaultError, match="cannot be locked: No such file"):
         Devices(tmp_path / "missing" / "d")
 

@@ -167,3 +167,10 @@ def test_what_was_not_acknowledged_is_written_into_the_log_and_is_no_damage(stor
     last = [line for _, line in audit_lines(store) if line][-1]
     assert (last["generation"], last["version"], last["recovered"]) == (3, "1.0.0", True)
     assert check(store).whole
+
+
+def test_a_rollout_of_what_is_damaged_can_be_halted(store: Store) -> None:
+    store.blob_path(SECOND.forms[0].blob).write_bytes(b"damaged")
+    with pytest.raises(CorruptStoreError):
+        store.point("blink", "stable", Pointer("1.1.0", 20, "salt"), expected=2)
+    assert store.point("blink", "stable", Pointer("1.1.0", 10, "salt", halted=True), expected=2).pointer.halted

@@ -127,10 +127,11 @@ def start(
     chain: Path | None = None,
     environment: Mapping[str, str] | None = None,
     errors: int | None = None,
+    token: str = "",
 ) -> Running:
     """Start a server for the store on free ports, and return when it says that it is ready.
 
-    `errors` is the descriptor that it logs to, instead of a file.
+    `errors` is the descriptor that it logs to, instead of a file. Given a `token`, nothing is written into the store.
     """
     log = store.with_name(store.name + ".log")
     command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
@@ -152,7 +153,7 @@ def start(
     match = READY.fullmatch(line)
     assert match, line + log.read_text()
     now = datetime.now(timezone.utc)
-    _, secret = TokenFile(store).issue("tests", "*", "*", 1, now)
+    secret = token or TokenFile(store).issue("tests", "*", "*", 1, now)[1]
     return Running(world, store, process, int(match[1]), int(match[2]), log, secret)
 
 

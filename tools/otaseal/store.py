@@ -212,7 +212,9 @@ class Store:
         Raises ConflictError when it has another generation by now, NotFoundError when there is no such release.
         """
         with locked(self.directory):
-            self._check_blobs(self.release(product, pointer.version))
+            release = self.release(product, pointer.version)
+            if not pointer.halted:  # what is damaged has to be halted all the same
+                self._check_blobs(release)
             before = self._expected(product, channel, expected)
             after = Channel(pointer) if before is None else before.advanced(pointer)
             return self._replace(product, channel, after, "point", by)

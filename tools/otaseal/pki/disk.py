@@ -7,6 +7,7 @@ moment, and who holds the lock next removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,12 @@ def sweep(directory: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, files.PRIVATE_MODE)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, files.PRIVATE_MODE)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        descriptor = os.open(path, os.O_RDONLY)  # to read along with those who write elsewhere
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -7,6 +7,7 @@ follows from it here: who needs what is damaged finds out by reading it.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass, field
 
@@ -63,6 +64,8 @@ class Examination:
 def begin(store: Store) -> Examination:
     """Remove what a kill left in the store, where it can be written, and return what is wrong with what is small."""
     try:
-        return Examination(store, tuple(tidy(store).problems))
+        problems = tuple(tidy(store).problems)
+        readable_only = "" if os.access(store.directory, os.W_OK) else f"'{store.directory}' cannot be written"
+        return Examination(store, problems, readable_only and f"{readable_only}: it is served as it is")
     except SystemFaultError as error:
-        return Examination(store, tuple(survey(store).problems), f"the store cannot be written: {error.message}")
+        return Examination(store, tuple(survey(store).problems), f"{error.message}: the store is served as it is")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..channels import Pointer
+from ..device_place import Place
 from ..devices import Devices
 from ..errors import ConflictError, OtasealError
 from .catalog import Catalog
 from .examination import Examination
 from .recorder import Recorder
 from .telemetry import Telemetry
+from .tending import tend
 from .terms import Look, PatienceClock, failing
 from .tls import Credentials
 
@@ -34,7 +35,7 @@ FLUSH_SECONDS = 2.0
 class House:
     """The parts of a worker that runs; in the first one, `judges` are the devices by which it halts rollouts.
 
-    The first one also has the `examination` of the store.
+    The first one also has the `examination` of the store, and tends the devices' `place`.
     """
 
     catalog: Catalog
@@ -44,6 +45,7 @@ class House:
     contexts: tuple[ssl.SSLContext, ...]
     judges: Devices | None = None
     examination: Examination | None = None
+    place: Place | None = None
     patience: PatienceClock = field(init=False, repr=False)
     complained: str = field(default="", repr=False)
 
@@ -54,12 +56,17 @@ class House:
 
     async def keep(self) -> None:
         """Do it all, for ever."""
-        async with contextlib.AsyncExitStack() as stack:
-            if self.examination is not None:
-                self.examination.tell(self.telemetry)
-                examining = asyncio.get_running_loop().create_task(self.examination.keep(self.telemetry))
-                stack.callback(examining.cancel)
+        tasks = []
+        if self.examination is not None:
+            self.examination.tell(self.telemetry)
+            tasks.append(asyncio.ensure_future(self.examination.keep(self.telemetry)))
+        if self.place is not None:
+            tasks.append(asyncio.ensure_future(tend(self.place, self.telemetry)))
+        try:
             await self._keep()
+        finally:
+            for one in tasks:
+                one.cancel()
 
     async def _keep(self) -> None:
         renewed = judged = time.monotonic()

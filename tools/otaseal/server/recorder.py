@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from ..devices import Device, Devices, Rows, Sighting, is_recent
+from ..device_rows import is_recent
+from ..devices import Device, Devices, Rows, Sighting, Where
 from ..errors import SystemFaultError
 
 __all__ = ["Ledger", "Recorder"]
@@ -131,7 +132,7 @@ class _Kept(NamedTuple):
 class Recorder:
     """The devices in the file `path`, for the event loop of one worker; use in a `with` statement, or `close` it."""
 
-    def __init__(self, path: Path, report: Report, ledger: Ledger | None = None, worker: int = 0) -> None:
+    def __init__(self, path: Path | Where, report: Report, ledger: Ledger | None = None, worker: int = 0) -> None:
         """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
         self._ledger = ledger or Ledger()
         self._worker = worker

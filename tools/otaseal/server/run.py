@@ -5,13 +5,14 @@ It says what a device will think of its certificate before the first one asks.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..devices import Devices
+from ..device_place import Place
 from ..errors import ConfigError
 from ..names import check_name
 from ..public_keys import load_public_key
@@ -54,19 +55,20 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
         server_context(credentials, plan.operator_ca, required=False),
     )
     findings = self_test(plan, datetime.now(timezone.utc))
-    with bind(plan.listen) as first, bind(plan.operator_listen) as second:
+    with contextlib.ExitStack() as stack:
+        first, second = stack.enter_context(bind(plan.listen)), stack.enter_context(bind(plan.operator_listen))
         store = open_store(plan.store, keys)  # a store is made only for a server that starts
-        examination = begin(store)
+        examination, place = begin(store), stack.enter_context(Place(store.directory / DEVICES_FILE))
+        place.settle(lambda message: telemetry.alarm("devices", message=message))
         for line in findings:
             (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
         if not store.products():
             telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
-        site = Site(plan, store, log, credentials, contexts, first, second, examination)
+        site = Site(plan, store, log, credentials, contexts, first, second, examination, place)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
             site.work(telemetry, lambda: ready(*addresses))
             return
-        Devices(store.directory / DEVICES_FILE).close()  # what is wrong with it is said once, and here
         shared = Shared.create(plan.workers, first.family)
         telemetry.board, telemetry.worker = shared.counters, plan.workers
         crew = Supervisor(

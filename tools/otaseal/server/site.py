@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..device_place import Place
 from ..devices import Devices
 from ..errors import InputError, OtasealError
-from ..store import DEVICES_FILE, Store
+from ..store import Store
 from .access import Access
 from .app import DeviceApp
 from .archives import Archives
@@ -98,13 +99,14 @@ class Site:
     first: socket.socket
     second: socket.socket
     examination: Examination
+    place: Place
 
     def work(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Be the only process."""
-        file = self.store.directory / DEVICES_FILE
-        with self.log.running(), Recorder(file, _alarm(telemetry)) as recorder, Devices(file) as devices:
+        place = self.place
+        with self.log.running(), Recorder(place, _alarm(telemetry)) as recorder, Devices(place) as devices:
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, self.contexts, devices)
-            house.examination = self.examination
+            house.examination, house.place = self.examination, place
             listeners: list[Server | DeviceListener] = [
                 self.devices_listener(house),
                 self.operators_listener(house, devices),
@@ -115,16 +117,15 @@ class Site:
         """Be worker `number`; the first one is the operators' too, and judges rollouts."""
         log = self.log.fresh()
         telemetry = Telemetry(log.write, shared.counters, number, {"worker": number})
-        file = self.store.directory / DEVICES_FILE
         with contextlib.ExitStack() as stack:
             stack.enter_context(log.running())
-            recorder = stack.enter_context(Recorder(file, _alarm(telemetry), shared.ledger, number))
-            devices = stack.enter_context(Devices(file)) if number == 0 else None
+            recorder = stack.enter_context(Recorder(self.place, _alarm(telemetry), shared.ledger, number))
+            devices = stack.enter_context(Devices(self.place)) if number == 0 else None
             contexts = self.contexts if number == 0 else self.contexts[:1]
             house = House(Catalog(self.store), recorder, telemetry, self.credentials, contexts, devices)
             listeners: list[Server | DeviceListener] = [self.devices_listener(house, _Seat(shared, number))]
             if devices is not None:
-                house.examination = self.examination
+                house.examination, house.place = self.examination, self.place
                 listeners.append(self.operators_listener(house, devices))
             else:
                 self.second.close()
