@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from otaseal import cert_sources
+from otaseal import cert_sources, certstore
 from otaseal.cert_sources import collect
 from otaseal.errors import InputError, KeyRefusedError, SystemFaultError
-from support import cas
+from otaseal.pem import Source, blocks
+from otaseal.pki.certificate import parse_certificates
+from support import cas, peers
 
 CERTS = ["certs/a.CRT", "certs/all.ca-bundle", "certs/b.pem", "certs/deep/er/c.der"]
 KEY = b"-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n"
@@ -39,7 +42,7 @@ def put(path: Path, data: bytes) -> None:
 
 
 def names(*patterns: str, root: Path) -> list[str]:
-    sources = collect(patterns, root)
+    sources = [source for source in collect(patterns, root) if not source.passed_over]
     assert all((root / source.name).read_bytes() == source.data for source in sources)
     return [source.name for source in sources]
 
@@ -87,7 +90,7 @@ def test_absolute_paths_and_home(project: Path, monkeypatch: pytest.MonkeyPatch)
     put(outside / "x.pem", b"x")
     assert [source.name for source in collect([str(outside)], project)] == [(outside / "x.pem").as_posix()]
     assert [source.name for source in collect([str(outside / "*.pem")], project)] == [(outside / "x.pem").as_posix()]
-    assert [source.name for source in collect([str(project / "certs")], project)] == CERTS
+    assert names(str(project / "certs"), root=project) == CERTS
     monkeypatch.setenv("HOME", str(outside))
     monkeypatch.setenv("USERPROFILE", str(outside))
     assert [source.data for source in collect(["~/x.pem"], project)] == [b"x"]
@@ -114,10 +117,98 @@ def test_a_private_key_anywhere_in_a_folder_is_an_error(project: Path, name: str
         assert "MC4=" not in caught.value.message + caught.value.hint
 
 
+EMPTY = bytes.fromhex("302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100")
+"""What `openssl crl2pkcs7 -nocrl` makes of nothing: signed data without certificates."""
+PKCS7 = ["openssl", "crl2pkcs7", "-nocrl", "-certfile"]
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """A folder with one certificate under every name that certificates go by, and with what is none."""
+    folder = tmp_path / "certs"
+    text, der, other = cas.pem(cas.root()), cas.root(), cas.pem(cas.root("Another Workshop of Things CA"))
+    for name in ("root.pem.txt", "root.cert", "4f06f81d.0", "root", "deep/root.CRT", "note.md"):
+        put(folder / name, b"# the root\n" + text)
+    put(folder / "der", der)
+    put(folder / "both.pem", text + other)
+    for name, form in (("windows.p7b", "DER"), ("text.p7c", "PEM"), ("chain", "DER")):
+        made = subprocess.run([*PKCS7, "both.pem", "-outform", form], cwd=folder, check=True, capture_output=True)
+        put(folder / name, made.stdout)
+    (folder / "both.pem").unlink()
+    put(folder / "ca.srl", b"4A7F\n")
+    put(folder / "README", b"Roots go here.")
+    put(folder / "request.csr", cas.pem(der, "CERTIFICATE REQUEST"))
+    return folder
+
+
+def test_content_tells_what_is_a_certificate_and_the_rest_is_named(roots: Path) -> None:
+    peers.tool("openssl", "openssl")
+    packed = certstore.pack(collect(["certs"], roots.parent), cas.NOW)
+    assert {one.subject for one in packed.anchors} == {
+        "CN=Workshop of Blinking Things CA",
+        "CN=Another Workshop of Things CA",
+    }
+    passed = {one.name for one in packed.findings if one.code == certstore.PASSED_OVER}
+    assert passed == {"certs/ca.srl", "certs/README", "certs/request.csr"}
+    # Every other file was read: each holds one of the two roots, or both.
+    same = {one.name for one in packed.findings if one.code == "duplicate"} | {one.name for one in packed.anchors}
+    files = {path.relative_to(roots.parent).as_posix() for path in roots.rglob("*") if path.is_file()} - passed
+    assert {name.partition(" #")[0] for name in same} == files
+
+
+@pytest.mark.parametrize("name", ["root.pem.txt", "root.cert", "4f06f81d.0", "root", "der", "windows.p7b", "text.p7c"])
+def test_each_form_is_a_certificate_by_itself(roots: Path, name: str) -> None:
+    for path in [one for one in sorted(roots.rglob("*"), reverse=True) if one.is_file() and one.name != name]:
+        path.unlink()
+    for pattern in ("certs", "certs/*", f"certs/{name}"):
+        anchors = certstore.pack(collect([pattern], roots.parent), cas.NOW).anchors
+        assert cas.root() in [one.der for one in anchors]
+    assert parse_certificates((roots / name).read_bytes())[0].der == cas.root()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("root.cert", b"no certificate", "cannot be packed"),
+        ("root.p7b", b"no certificate", "cannot be packed"),
+        ("root.txt", cas.pem(cas.root())[:300], "torn|BEGIN line without"),
+        (
+            "root.p7b",
+            subprocess.run([*PKCS7[:3], "-outform", "DER"], capture_output=True, check=False).stdout,
+            "PKCS#7",
+        ),
+        ("root.txt", b"\xff\xfe" + cas.pem(cas.root()).decode().encode("utf-16-le"), "UTF-16"),
+    ],
+)
+def test_what_ought_to_be_a_certificate_is_not_passed_over(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    put(tmp_path / "certs" / name, data)
+    put(tmp_path / "certs" / "good.pem", cas.pem(cas.root()))
+    with pytest.raises(InputError, match=message):
+        certstore.pack(collect(["certs"], tmp_path), cas.NOW)
+
+
+@pytest.mark.parametrize("damage", [lambda der: der[:-9], lambda der: der + b"\0\0\0", lambda der: der[:60]])
+def test_damaged_pkcs7_is_refused(damage: object, roots: Path) -> None:
+    data = damage((roots / "windows.p7b").read_bytes())  # type: ignore[operator]
+    with pytest.raises(InputError, match="PKCS#7 that cannot be read"):
+        blocks(Source("windows.p7b", data))
+
+
+def test_many_files_that_are_none_are_counted(tmp_path: Path) -> None:
+    for index in range(30):
+        put(tmp_path / "certs" / f"note-{index:02}.txt", b"no certificate")
+    put(tmp_path / "certs" / "good.pem", cas.pem(cas.root()))
+    findings = certstore.pack(collect(["certs"], tmp_path), cas.NOW).findings
+    assert findings[0].name == "21 more files"
+    assert len(findings) == certstore.MANY
+
+
 def test_links_are_followed_to_files_and_each_file_counts_once(project: Path) -> None:
     (project / "certs" / "link.pem").symlink_to("b.pem")
     (project / "certs" / "loop").symlink_to(".")
-    assert len(collect(["certs"], project)) == len(CERTS)
+    assert names("certs", root=project) == CERTS
     (project / "certs" / "broken.pem").symlink_to("missing")
     with pytest.raises(InputError, match=r"broken\.pem' is not a file"):
         collect(["certs"], project)

@@ -27,13 +27,16 @@ from .x509_fields import BIT_STRING, OID, SEQUENCE, Fields, elements, only, read
 
 _Value = TypeVar("_Value")
 
-__all__ = ["DN_MINIMUM", "SOON", "Anchor", "Finding", "Severity", "examine"]
+__all__ = ["DN_MINIMUM", "NOT_STRICT", "SOON", "Anchor", "Finding", "Severity", "examine"]
 
 DN_MINIMUM = 32  # bytes of the encoded subject: the core copies a SHA-256 over it (F18)
 RSA_BITS = (2048, 4096)
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}  # F18c
 LARGE = 4096  # bytes; a certificate is loaded whole, twice, during the handshake (F19)
 SOON = timedelta(days=365)
+
+NOT_STRICT = "not-strict-der"
+"""The code of the finding for what devices read and stricter decoders do not."""
 
 _RSA_KEY = bytes.fromhex("2a864886f70d010101")  # rsaEncryption; RSASSA-PSS keys have another, which BearSSL lacks
 _EC_KEY = bytes.fromhex("2a8648ce3d0201")
@@ -259,7 +262,7 @@ def _encoding_warnings(anchor: Anchor) -> Iterator[tuple[str, str, str, str]]:
         )
         yield (
             "X.690",
-            "not-strict-der",
+            NOT_STRICT,
             message,
             "nothing to do for devices; a CA that is issued anew, with names in UTF-8, suits all",
         )

@@ -1,48 +1,60 @@
 """Which files hold the CA certificates, and their bytes: files, folders and patterns, in an order of their own.
 
-A folder counts with everything below it, hidden files and folders excepted: files that end in one of SUFFIXES are
-certificates, other files are only looked through for private keys, because what lies here is meant to be shipped. A
-pattern that matches nothing is an error, so that a certificate never goes missing unsaid.
+A folder counts with everything below it, hidden files and folders excepted. What is there is told by its content: PEM,
+DER or PKCS#7 is taken whatever its name is, and a file that is named like a certificate has to be one. Other files are
+passed over, by name, after a look for private keys, because what lies here is meant to be shipped. A pattern that
+matches nothing is an error, so that a certificate never goes missing unsaid.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import InputError, KeyRefusedError, SystemFaultError
 from .files import read_bounded
-from .pem import Source, refuse_private_key
+from .pem import Source, is_pkcs7, refuse_private_key
+from .x509_fields import read_certificate
 
 __all__ = ["FILE_COUNT_LIMIT", "FILE_LIMIT", "SUFFIXES", "collect"]
 
-SUFFIXES = (".pem", ".crt", ".cer", ".der", ".ca-bundle")
+SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".der", ".ca-bundle", ".p7b", ".p7c")
 FILE_LIMIT = 4 * 1024 * 1024  # bytes; the largest public bundle has about 300 KB
 FILE_COUNT_LIMIT = 2000
 
 _KEY_SUFFIXES = (".key", ".p12", ".pfx", ".jks", ".ppk")
+_PEM = re.compile(rb"-----BEGIN (?:(?:X509 |TRUSTED )?CERTIFICATE|PKCS7|CMS)-----")
 
 
 def collect(patterns: Sequence[str], root: Path) -> list[Source]:
-    """Return the certificate files that `patterns` name, relative to `root`, each once and sorted by path.
+    """Return the files that `patterns` lead to, relative to `root`, each once and sorted by path.
 
-    A pattern is a path (a leading `~` is the home directory) or a glob, in which `**` crosses folders. Raises
-    InputError for a pattern that matches nothing, for a folder without certificates and beyond the limits,
-    KeyRefusedError for a private key or a file named like one, SystemFaultError for a file that cannot be read.
+    A pattern is a path (a leading `~` is the home directory) or a glob, in which `**` crosses folders. What a folder,
+    or a pattern without a suffix, leads to and is no certificate comes as passed over. Raises InputError for a pattern
+    that leads to no certificate and beyond the limits, KeyRefusedError for a private key or a file named like one,
+    SystemFaultError for a file that cannot be read.
     """
-    chosen: dict[Path, Path] = {}
+    found: dict[Path, tuple[Path, Source]] = {}
     for pattern in patterns:
-        for path in _matches(pattern, root):
-            chosen.setdefault(path.resolve(), path)
-            if len(chosen) > FILE_COUNT_LIMIT:
+        matched = False
+        for path, named in _paths(pattern, root):
+            known = found.get(path.resolve())
+            if known is None or (named and known[1].passed_over):
+                known = found[path.resolve()] = path, _read(path, root, named=named)
+            matched |= not known[1].passed_over
+            if sum(not source.passed_over for _, source in found.values()) > FILE_COUNT_LIMIT:
                 raise InputError(f"'{pattern}' leads to more than {FILE_COUNT_LIMIT} files", "name a smaller folder")
-    paths = sorted(chosen.values(), key=lambda path: path.as_posix())
-    return [Source(_shown(path, root), _read(path, root)) for path in paths]
+        if not matched:
+            hint = f"the path is relative to '{root}'; certificates are PEM, DER or PKCS#7"
+            raise InputError(f"no certificate file matches '{pattern}'", hint)
+    return [source for _, source in sorted(found.values(), key=lambda one: one[0].as_posix())]
 
 
-def _matches(pattern: str, root: Path) -> Iterator[Path]:
+def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the files that a pattern leads to, and whether it names them, so that they have to be certificates."""
     literal = Path(pattern).expanduser()
     if not pattern.strip():
         raise InputError(f"'{pattern}' is no path to certificates", "name a file, a folder or a pattern")
@@ -51,22 +63,16 @@ def _matches(pattern: str, root: Path) -> Iterator[Path]:
     else:  # not Path.glob, which takes no absolute pattern and finds hidden files
         found = [root / name for name in glob.glob(str(literal), root_dir=root, recursive=True)]  # noqa: PTH207
     anything = pattern.endswith("*")  # such a pattern names no suffix: it takes files as a folder does
-    matched = False
     for path in sorted(found):
-        if path.is_dir():
-            files = [] if anything and "**" in pattern else _folder(path, root)  # `**` names the files below as well
-        else:
-            files = _certificates([path], root) if anything and path != root / literal else [path]
-        for file in files:
-            matched = True
-            yield file
-    if not matched:
-        hint = f"the path is relative to '{root}'; a certificate ends in {', '.join(SUFFIXES)}"
-        raise InputError(f"no certificate file matches '{pattern}'", hint)
+        if not path.is_dir():
+            named = not anything or path == root / literal
+            if named or path.is_file():
+                yield path, named
+        elif not (anything and "**" in pattern):  # `**` leads to the files below as well
+            yield from ((file, False) for file in _folder(path))
 
 
-def _folder(folder: Path, root: Path) -> Iterator[Path]:
-    """Yield the certificate files below `folder`, and refuse private keys among all others."""
+def _folder(folder: Path) -> Iterator[Path]:
     seen = 0
     for directory, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -74,33 +80,35 @@ def _folder(folder: Path, root: Path) -> Iterator[Path]:
         seen += len(paths)
         if seen > FILE_COUNT_LIMIT:
             raise InputError(f"'{folder}' holds more than {FILE_COUNT_LIMIT} files", "name a smaller folder")
-        yield from _certificates(paths, root)
+        yield from (path for path in paths if path.is_file() or path.suffix.lower() in SUFFIXES)
 
 
-def _certificates(paths: Iterable[Path], root: Path) -> Iterator[Path]:
-    """Yield what is named like a certificate, and look through the rest."""
-    for path in paths:
-        if path.suffix.lower() in SUFFIXES:
-            yield path
-        elif path.is_file():
-            _look_through(path, root)
-
-
-def _look_through(path: Path, root: Path) -> None:
+def _read(path: Path, root: Path, *, named: bool) -> Source:
     _refuse_key_file(path, root)
+    name = _shown(path, root)
+    must_be = named or path.suffix.lower() in SUFFIXES
+    data = read_bounded(path, FILE_LIMIT, "certificate file") if must_be else _beginning(path, name)
+    refuse_private_key(name, data)
+    return Source(name, data) if must_be or _holds_certificates(data) else Source(name, b"", passed_over=True)
+
+
+def _beginning(path: Path, name: str) -> bytes:
     try:
         with path.open("rb") as file:
-            refuse_private_key(_shown(path, root), file.read(FILE_LIMIT))
+            return file.read(FILE_LIMIT)
     except OSError as error:
         hint = "check its permissions, or move it out of the certificates"
-        raise SystemFaultError(f"'{_shown(path, root)}' cannot be read: {error.strerror}", hint) from error
+        raise SystemFaultError(f"'{name}' cannot be read: {error.strerror}", hint) from error
 
 
-def _read(path: Path, root: Path) -> bytes:
-    _refuse_key_file(path, root)
-    data = read_bounded(path, FILE_LIMIT, "certificate file")
-    refuse_private_key(_shown(path, root), data)
-    return data
+def _holds_certificates(data: bytes) -> bool:
+    if _PEM.search(data.replace(b"\0", b"")):  # without zeros, UTF-16 text reads as ASCII
+        return True
+    try:
+        read_certificate(data)
+    except ValueError:
+        return is_pkcs7(data)
+    return True
 
 
 def _refuse_key_file(path: Path, root: Path) -> None:

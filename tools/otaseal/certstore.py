@@ -20,9 +20,12 @@ from .anchors import Anchor, Finding, Severity, examine
 from .errors import ConfigError, InputError
 from .pem import Block, Source, blocks
 
-__all__ = ["CERTIFICATE_LIMIT", "Packed", "Policy", "Report", "check", "judge", "pack"]
+__all__ = ["CERTIFICATE_LIMIT", "PASSED_OVER", "Packed", "Policy", "Report", "check", "judge", "pack"]
 
 CERTIFICATE_LIMIT = 2000
+MANY = 10
+PASSED_OVER = "passed-over"
+"""The code of the finding for a file that is none of the certificates among which it lies."""
 
 _EXPIRED = ("drop", "keep", "refuse")
 _UNUSABLE = ("auto", "drop", "refuse")
@@ -93,19 +96,21 @@ def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None
 
     Raises as `pack` does for private keys, torn files and an empty result, since there is nothing to report then.
     """
-    policy = policy or Policy()
-    found = [block for source in sources for block in blocks(source)]
+    policy, sources = policy or Policy(), list(sources)
+    found = [block for source in sources if not source.passed_over for block in blocks(source)]
     if not found:
         raise InputError("there is no certificate to pack", "name a file, a folder or a pattern with CA certificates")
     if len(found) > CERTIFICATE_LIMIT:
         raise InputError(f"there are {len(found)} certificates, more than {CERTIFICATE_LIMIT}", "pack those you need")
     sifter = _Sifter(now, policy)
+    sifter.pass_over([source.name for source in sources if source.passed_over])
     for block in found:
         sifter.take(block)
     anchors, findings = sifter.settle()
     report = Report(anchors, _sorted(findings))
     if not anchors and not report.errors:
-        raise InputError(f"no certificate is left to pack: {report.findings[0]}", report.findings[0].hint)
+        why = next(one for one in report.findings if one.code != PASSED_OVER)
+        raise InputError(f"no certificate is left to pack: {why}", why.hint)
     return report
 
 
@@ -166,6 +171,13 @@ class _Sifter:
         self._findings: list[Finding] = []
         self._seen: dict[bytes, str] = {}
         self._same_subject: dict[bytes, list[tuple[Anchor, Block, tuple[Finding, ...]]]] = {}
+
+    def pass_over(self, names: Sequence[str]) -> None:
+        """Say which files among the certificates are left out, all of them, or many in one."""
+        text = "it holds no certificate, and is passed over", "move it away if it is not to be among them"
+        shown = names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more files"]
+        for name in shown:
+            self._drop("F16", PASSED_OVER, name, text)
 
     def take(self, block: Block) -> None:
         """Judge one certificate by itself."""

@@ -44,10 +44,11 @@ _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 
 @dataclass(frozen=True)
 class Source:
-    """A file of certificates: `name` is what messages call it, `data` its bytes."""
+    """A file of certificates: `name` is what messages call it, `data` its bytes, empty where it was `passed_over`."""
 
     name: str
     data: bytes
+    passed_over: bool = False
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ SERVER = "main"
 LOCAL = "localhost"
 """What operators call a server whose port for them is open to its own machine only, as it is until told otherwise."""
 CERTIFICATE_LIMIT = 4 * 1024 * 1024
-CERTIFICATE_NAMES = re.compile(r".*\.(pem|crt|cer|der)", re.I)
 IGNORED = {
     ".pio/": {".pio", ".pio/", "/.pio", "/.pio/"},
     "*.key": {"*.key"},
@@ -227,7 +226,7 @@ def _roots(store: Store, folder: Path, now: datetime) -> Iterator[tuple[Path, Ce
 
 
 def _certificate_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if CERTIFICATE_NAMES.fullmatch(path.name) and path.is_file()]
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def _certificates(path: Path) -> tuple[Certificate, ...]:

@@ -187,7 +187,7 @@ def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
             found += [one.data for one in archive.device_view(data).indexed]
         else:
             for source in collect([text], Path.cwd()):
-                found += [one.der for one in parse_certificates(source.data)]
+                found += [one.der for one in parse_certificates(source.data)] if not source.passed_over else []
     return tuple(dict.fromkeys(found))
 
 

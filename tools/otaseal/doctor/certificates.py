@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from .. import cert_packing, certstore, files, shipped
-from ..anchors import Anchor, Finding, Severity
+from ..anchors import NOT_STRICT, Anchor, Finding, Severity
 from ..archive import ARCHIVE_LIMIT
 from ..cert_sources import collect
 from ..errors import InputError
@@ -15,6 +15,8 @@ from .report import Outcome, Subject, ok, problem, skipped, warning
 __all__ = ["anchors", "packed", "trusted"]
 
 MAX_SHOWN = 3
+NOTHING_TO_DO = (NOT_STRICT, certstore.PASSED_OVER)
+"""What is worth a line and no step."""
 
 
 def trusted(subject: Subject) -> Iterator[Outcome]:
@@ -31,7 +33,7 @@ def trusted(subject: Subject) -> Iterator[Outcome]:
     many = len(report.anchors)
     yield ok(f"{many} that devices can use; the first to expire: {first.not_after:%Y-%m-%d} {first.subject}")
     for finding in _worth_saying(report.findings)[:MAX_SHOWN]:
-        yield warning(str(finding), finding.hint)
+        yield ok(str(finding)) if finding.code in NOTHING_TO_DO else warning(str(finding), finding.hint)
 
 
 def packed(subject: Subject) -> Iterator[Outcome]:
