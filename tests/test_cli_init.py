@@ -104,18 +104,21 @@ def test_everything_is_made_and_named(blink: Path, home: Path, otaseal: Command)
         "custom_otaseal_signing_key = file:~/.config/otaseal/keys/blink/signing.key",
         "custom_otaseal_ca_certs = certs",
         "custom_otaseal_product = blink",
+        "custom_otaseal_version = 0.1.0",
+        "custom_otaseal_server = https://localhost:8444",
+        "custom_otaseal_server_ca = ~/.config/otaseal/pki/blink/server-ca/certificate.pem",
         "/extra_scripts/ship.py",
     ):
         assert line in ini
         assert f"+{line}\n" in done.out or line in done.out
     assert (blink / ".gitignore").read_text() == ".pio/\n*.key\ndata/certs.ar\n"
     last = done.out[done.out.index("next:") :]
-    assert "pio run " in last
-    assert "pio run -t uploadall" in last
-    assert "  otaseal serve \\\n    --listen" in last
+    assert "pio run\n" in last
+    assert "pio run -t uploadall\n" in last
+    assert " serve \\\n      --listen" in last
     assert "--cert ~/.config/otaseal/pki/blink/issued/server/main/chain.pem" in last
     assert "--product blink=~/.config/otaseal/keys/blink/signing.pub" in last
-    assert "  otaseal deploy .pio/build/nodemcuv2/firmware.bin.signed \\\n    --server https://localhost:8444" in last
+    assert "pio run -t deploy\n" in last
 
 
 def test_openssl_and_the_device_accept_what_was_made(blink: Path, home: Path, otaseal: Command) -> None:
@@ -340,28 +343,82 @@ def test_lines_that_cannot_be_added_are_shown(blink: Path, home: Path, otaseal: 
     otaseal("init").succeeded()
 
 
-def test_hooks_inside_the_project_are_named_relatively(blink: Path, tmp_path: Path, home: Path) -> None:
-    root = TOOLS.parent
-    for name, expected in (
+def ini_after(project: Path, home: Path, text: str = INI, tools: Path = TOOLS) -> tuple[str, str]:
+    """Run init on a platformio.ini with this text; return what it became, and the notes."""
+    (project / "platformio.ini").write_text(text)
+    done = process(*OPEN, cwd=project, HOME=str(home), PYTHONPATH=str(tools)).succeeded()
+    return (project / "platformio.ini").read_text(), done.err
+
+
+def test_hooks_are_named_so_that_others_find_them(blink: Path, tmp_path: Path, home: Path) -> None:
+    copy = tmp_path / "otaseal"
+    copy.mkdir()
+    for part in ("tools", "extra_scripts"):
+        subprocess.run(["cp", "-r", str(TOOLS.parent / part), str(copy)], check=True)
+    library = "pre:$PROJECT_LIBDEPS_DIR/$PIOENV/otaseal/extra_scripts/verify_updates.py"
+    for place, expected in (
         ("vendor/otaseal", "pre:vendor/otaseal/extra_scripts/verify_updates.py"),
-        (".pio/libdeps/nodemcuv2/otaseal", "pre:$PROJECT_LIBDEPS_DIR/$PIOENV/otaseal/extra_scripts/verify_updates.py"),
+        (".pio/libdeps/nodemcuv2/otaseal", library),
+        ("otaseal", "pre:otaseal/extra_scripts/verify_updates.py"),
+        ("signed-updates", "pre:signed-updates/extra_scripts/verify_updates.py"),
     ):
-        for part in ("tools", "extra_scripts"):
-            (blink / name).mkdir(parents=True, exist_ok=True)
-            subprocess.run(["cp", "-r", str(root / part), str(blink / name)], check=True)
-        (blink / "platformio.ini").write_text(INI)
-        done = process(*OPEN, cwd=blink, HOME=str(home), PYTHONPATH=str(blink / name / "tools")).succeeded()
-        assert "git submodule" not in done.err
-        assert f"  {expected}\n" in (blink / "platformio.ini").read_text()
-    (blink / "vendor/otaseal").rename(blink / "otaseal")
+        (blink / place).parent.mkdir(parents=True, exist_ok=True)
+        copy.rename(blink / place)
+        for tools in (blink / place / "tools", TOOLS):  # run from there, or from an installation elsewhere
+            text, notes = ini_after(blink, home, tools=tools)
+            assert f"  {expected}\n" in text
+            assert "git submodule" not in text + notes
+        (blink / place).rename(copy)
+    for named in ("otaseal", "ada/otaseal @ ^0.1", "https://example.org/ada/otaseal.git#v1", "file:///srv/otaseal"):
+        text, _ = ini_after(blink, home, f"{INI}lib_deps =\n  Servo\n  {named}\n")
+        assert f"  {library}\n" in text
+
+
+def test_hooks_that_nobody_else_has_are_said_to_be(blink: Path, home: Path) -> None:
+    for text in (INI, f"{INI}lib_deps = symlink:///srv/otaseal\n", f"{INI}extra_scripts = a.py, post:b.py\n"):
+        changed, notes = ini_after(blink, home, text)
+        assert f"{TOOLS.parent}/extra_scripts/verify_updates.py" in changed
+        assert changed.count("\n; otaseal lies on this computer alone: before others build this, add it") == 1
+        assert "git submodule" in notes
+    again = process("init", cwd=blink, HOME=str(home)).succeeded()
+    assert (blink / "platformio.ini").read_text() == changed
+    assert "git submodule" not in again.err
+
+
+def test_a_server_that_the_project_names_is_kept(blink: Path, home: Path, otaseal: Command) -> None:
+    ini = blink / "platformio.ini"
+    ini.write_text(f"{INI}custom_otaseal_server = https://update.example.org:8444\n")
+    done = otaseal(*OPEN).succeeded()
+    assert not [line for line in ini.read_text().splitlines() if "_operator_" in line or "_server_ca" in line]
+    assert "--operator-ca" not in done.out
+    assert "pio run -t deploy" in done.out
+    ini.write_text(f"{INI}custom_otaseal_token_file = ~/token\n")
+    otaseal("init").succeeded()
+    assert "custom_otaseal_server_ca" in ini.read_text()
+    assert "_operator_" not in ini.read_text()
+
+
+def test_a_version_is_written_only_where_git_says_none(blink: Path, otaseal: Command) -> None:
+    assert "git knows no version" in otaseal(*OPEN).succeeded().err
+    assert "custom_otaseal_version = 0.1.0\n" in (blink / "platformio.ini").read_text()
+    git = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q"), ("add", "platformio.ini"), (*who, "commit", "-q", "-m", "x")):
+        subprocess.run(["git", *command], cwd=blink, env=git, check=True)
     (blink / "platformio.ini").write_text(INI)
-    assert "git submodule" not in process("init", cwd=blink, HOME=str(home)).succeeded().err, (
-        "the checkout is preferred"
-    )
-    assert "  pre:otaseal/extra_scripts/verify_updates.py\n" in (blink / "platformio.ini").read_text()
-    (blink / "otaseal").rename(blink / "elsewhere")
-    (blink / "platformio.ini").write_text(INI)
-    assert "git submodule" in process("init", cwd=blink, HOME=str(home)).succeeded().err
+    assert "git knows no version" not in otaseal("init").succeeded().err
+    assert "custom_otaseal_version" not in (blink / "platformio.ini").read_text()
+
+
+def test_a_key_without_a_file_of_its_public_half_gets_one_by_a_command(
+    blink: Path, home: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.write_key_pair(home / "my key", keys.new_signing_key(), None)
+    (home / "my key.pub").unlink()
+    (blink / "platformio.ini").write_text(f"{INI}custom_otaseal_signing_key = file:~/my key\n")
+    done = otaseal(*OPEN).succeeded()
+    assert f" key show '{home}/my key' --pem > signing.pub\n" in done.out
+    assert "--product blink=signing.pub" in done.out
 
 
 @pytest.mark.proof

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from otaseal import image, manifest
 from otaseal.archive import device_view
 from otaseal.pki.store import Slot, Store
 from otaseal.public_keys import load_public_key
-from support.command import Result, process
+from support.command import TOOLS, Result, process
 from support.filesystem import read_file
 from support.hooks import SELF_UPDATING
-from support.pio import Project
+from support.pio import RUN_SECONDS, Project
 
 pytestmark = pytest.mark.build
 
@@ -69,6 +70,80 @@ def test_init_then_uploadall(locked: bool, project: MakeProject, home: Path, fla
     assert "made" not in init(made, home).succeeded().out
     assert (made.path / "platformio.ini").read_bytes() == before
     assert "Signing" not in made.run().stdout
+
+
+IN_A_NETWORK_OF_ITS_OWN = ("unshare", "--map-root-user", "--net")
+LOOPBACK_UP = """\
+import fcntl, socket, struct
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+    fcntl.ioctl(one, 0x8914, struct.pack("16sh14x", b"lo", 0x41))  # SIOCSIFFLAGS: up and running
+"""
+SCRIPT = """\
+set -eu
+{before}
+{commands[0]}
+{commands[1]}
+{commands[2]}
+{commands[3]} > "$HOME/server.out" 2> "$HOME/server.log" &
+server=$!
+trap 'kill "$server"; wait "$server" || true' EXIT
+for _ in $(seq 600); do grep -q serving "$HOME/server.out" && break; kill -0 "$server"; sleep 0.1; done
+{commands[4]}
+{python} -m otaseal releases --project .
+pio run -t deploycerts
+"""
+
+
+def commands_of(text: str) -> list[str]:
+    """Return the commands that init printed, as a person copies them: a purpose a line, and what is indented below."""
+    found: list[str] = []
+    for line in text[text.index("\nnext:\n") :].splitlines()[2:]:
+        if line.startswith("    "):
+            found[-1] += line + "\n"
+        else:
+            found.append("")
+    return [one.rstrip("\n") for one in found]
+
+
+def alone() -> list[str]:
+    """Return what gives a command a network of its own, where the system lets us: the ports are those of init."""
+    done = subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, "true"], capture_output=True, check=False)
+    return list(IN_A_NETWORK_OF_ITS_OWN) if done.returncode == 0 else []
+
+
+def test_the_printed_commands_run_as_printed(project: MakeProject, home: Path, flash: Path, tmp_path: Path) -> None:
+    """In a folder whose name no product can have, without git, the server included; on the loopback interface."""
+    made = project(f"upload_port = {flash}", name="Blink Näher 2", sources={"main.cpp": SELF_UPDATING})
+    done = process(
+        *("init", "--project", made.path, "--server-name", "update.local", "--no-passphrase"),
+        cwd=tmp_path, HOME=str(home), XDG_CONFIG_HOME="",
+    ).succeeded()  # fmt: skip
+    commands = commands_of(done.out)
+    assert len(commands) == 5
+    network = alone()
+    before = f"{sys.executable} -c '{LOOPBACK_UP}'" if network else ":"
+    if not network:
+        commands[3] = commands[3].replace("0.0.0.0", "127.0.0.1")
+    script = SCRIPT.format(before=before, commands=commands, python=f"PYTHONPATH={TOOLS} {sys.executable}")
+    programs = os.pathsep.join([str(Path(sys.executable).parent), made.environment_of_runs()["PATH"]])
+    git_elsewhere = {"GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    ran = subprocess.run(
+        [*network, "bash", "-c", script],
+        cwd=tmp_path,
+        env={**made.environment_of_runs(), "PATH": programs, "HOME": str(home), "XDG_CONFIG_HOME": "", **git_elsewhere},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    log = (home / "server.log").read_text() if (home / "server.log").exists() else ""
+    assert ran.returncode == 0, ran.stdout + ran.stderr + log
+    assert "channel 'stable': nothing -> 0.1.0, for every device" in ran.stdout
+    assert "channel  stable: 0.1.0\n" in ran.stdout
+    assert "gives out 2 CA certificates" in ran.stdout
+    assert flash.read_bytes().startswith(made.build("firmware.bin").read_bytes())
+    assert "Traceback" not in ran.stderr + log
 
 
 def test_git_sees_no_key_and_no_build_product(project: MakeProject, home: Path, flash: Path) -> None:

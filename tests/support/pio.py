@@ -176,7 +176,7 @@ class Project:
         done = subprocess.run(
             [self.python, "-m", "platformio", "--no-ansi", *args],
             cwd=self.path,
-            env={**self._environment(), **(env or {})},
+            env={**self.environment_of_runs(), **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -189,7 +189,7 @@ class Project:
             raise PioError(f"pio {' '.join(args)}: exit code {run.returncode}\n{run.stdout}\n{run.stderr}")
         return run
 
-    def _environment(self) -> dict[str, str]:
+    def environment_of_runs(self) -> dict[str, str]:
         """Return the caller's variables without PlatformIO's and otaseal's own, and those that keep the run alone."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PLATFORMIO_", "OTASEAL_"))}
         if CCACHE.is_dir():

@@ -66,18 +66,21 @@ class ProjectIni:
         """Return those of `options` that are not set, to whatever value."""
         return {name: value for name, value in options.items() if not self.get(environment, name)}
 
-    def with_lines(self, environment: str, scripts: Sequence[str], options: Mapping[str, str]) -> ProjectIni:
+    def with_lines(
+        self, environment: str, scripts: Sequence[str], options: Mapping[str, str], comment: str = ""
+    ) -> ProjectIni:
         """Return the file with what is missing of `scripts` and `options` added to `[env:<environment>]`.
 
-        What is set stays as it is; scripts that are attached, or inherited, stay attached. Raises InputError when it
-        cannot be done by adding lines to this file alone.
+        Where a script is added, `comment` is, too, as a line of its own. What is set stays as it is; scripts that are
+        attached, or inherited, stay attached. Raises InputError when it cannot be done by adding lines to this file
+        alone.
         """
         wanted = self.missing_scripts(environment, scripts)
         missing = self.missing_options(environment, options)
         if not wanted and not missing:
             return self
         self._refuse_unsafe(environment, [*wanted, *missing.values()])
-        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing), self.around)
+        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing, comment), self.around)
         self._compare(edited, environment, wanted, missing)
         return edited
 
@@ -90,7 +93,7 @@ class ProjectIni:
             if "%" in value or "${" in value or "$" in value.replace("$PROJECT_LIBDEPS_DIR/$PIOENV/", ""):
                 raise _refusal(f"'{value}' has a character that PlatformIO would expand")
 
-    def _edited(self, section: str, scripts: Sequence[str], options: Mapping[str, str]) -> str:
+    def _edited(self, section: str, scripts: Sequence[str], options: Mapping[str, str], comment: str) -> str:
         lines = re.findall(r"[^\n]*\n|[^\n]+\Z", self.text)
         end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
         places = _scan(lines)
@@ -102,6 +105,8 @@ class ProjectIni:
             )
             inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
             added = [f"{SCRIPTS} =", *(f"  {one}" for one in (*inherited, *scripts)), *added]
+        if scripts and comment:
+            added.insert(0, comment)
         last = max(place.end for (where, _), place in places.items() if where == section)
         _insert(lines, last, added, end)  # the later line first, so that the other's number still holds
         if scripts and into is not None:

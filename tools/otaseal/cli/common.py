@@ -32,6 +32,7 @@ __all__ = [
     "print_json",
     "signer",
     "source",
+    "with_tilde",
 ]
 
 Subparsers = Any
@@ -74,6 +75,12 @@ def absolute(path: Path | None, project: Path | None) -> str | None:
     if path is None:
         return None
     return str(path if project in (None, Path()) else path.absolute())
+
+
+def with_tilde(path: Path) -> str:
+    """Return `path` as it is right for everybody who builds the project: `~` for the home directory."""
+    home, whole = files.resolve_path("~", Path()), path.absolute()
+    return f"~/{whole.relative_to(home).as_posix()}" if whole.is_relative_to(home) else whole.as_posix()
 
 
 def options(**flags: str | None) -> settings.Settings:

@@ -10,9 +10,11 @@ from ..errors import SystemFaultError
 from ..settings import OPTIONS, Settings
 from . import common
 
-__all__ = ["HOOKS", "extra_scripts", "register"]
+__all__ = ["HOOKS", "LOADER", "extra_scripts", "register"]
 
 HOOKS = ("pre:verify_updates.py", "post:sign_firmware.py", "post:pack_certs.py", "post:ship.py")
+LOADER = "_load.py"
+"""What lies beside the hooks in every installation."""
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -37,7 +39,7 @@ def extra_scripts(*preferred: Path) -> list[str]:
     package = Path(__file__).resolve().parent.parent
     for place in (*preferred, package, package.parent.parent):
         folder = place / "extra_scripts"
-        if (folder / "_load.py").is_file():
+        if (folder / LOADER).is_file():
             return [f"{scope}:{folder / name}" for scope, _, name in (hook.partition(":") for hook in HOOKS)]
     raise SystemFaultError(f"no extra scripts lie beside '{package}'", "install otaseal again")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import shlex
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, passphrase, project_files, project_ini, provision
-from ..errors import InputError, OtasealError
+from ..errors import InputError
 from ..pki import Role
-from ..pki.authority import CERTIFICATE_FILE, KEY_FILE, load_private_key
+from ..pki.authority import load_private_key
 from ..pki.profile import subject_alternative_names
-from ..pki.store import CHAIN_FILE, Slot
 from ..project_ini import ProjectIni
 from ..provision import Plan
-from . import common, config, questions, stores
-from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
+from . import common, init_commands, init_lines, questions, stores
+from .init_lines import FILESYSTEM, VERSION
+from .questions import SIGNING_KEY
 
 __all__ = ["register"]
 
@@ -30,12 +29,6 @@ ELSEWHERE = (
     "the hooks lie outside of the project, at a path of this machine; where others build it too,"
     " add otaseal as a git submodule and change the paths"
 )
-UNLOCKING = "custom_otaseal_passphrase_file"
-FILESYSTEM = "board_build.filesystem"
-LIBRARIES = ".pio/libdeps/"
-SUBMODULE = "otaseal"
-RELEASES = "~/otaseal-releases"
-MAX_LINE = 100
 MAX_IGNORE_SIZE = 1024 * 1024
 
 
@@ -95,11 +88,13 @@ def _init(arguments: argparse.Namespace) -> int:
     environments = questions.environments(ini, arguments.env)
     plan = questions.plan(arguments, project, ini, environments)
     provision.validate(plan)
-    scripts, options = _scripts(project), _options(arguments, plan)
-    edited, refusal = _edit(ini, environments, scripts, options)
+    scripts = init_lines.scripts(project, ini, environments)
+    edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
     ignored = _ignore(project)
     done = _make(plan, arguments)
-    elsewhere = edited is not ini and any(Path(one.partition(":")[2]).is_absolute() for one in scripts)
+    elsewhere = edited is not ini and init_lines.lie_elsewhere(scripts)
+    options = init_lines.options(arguments, plan, ini, environments[0])
+    steps = init_commands.following(ini, environments, plan)
     ini_change = _Change(file, ini.text, edited.text)
     changes = [one for one in (ignored, ini_change) if one.new != one.old]
     if not arguments.dry_run:
@@ -113,19 +108,19 @@ def _init(arguments: argparse.Namespace) -> int:
         + [{"what": what, "path": str(path), "state": state} for what, path, state in done]
         + [_of_file(one, arguments.dry_run) for one in (ignored, ini_change)],
         "lines_to_add": [] if refusal is None else project_ini.lines_to_add(scripts, options),
-        "notes": _notes(ini, environments, plan, arguments) + ([ELSEWHERE] if elsewhere else []),
-        "next": _following(ini, environments, plan),
+        "notes": _notes(ini, edited, environments, plan, arguments) + ([ELSEWHERE] if elsewhere else []),
+        "next": [one.command for one in steps],
     }
     if arguments.json:
         common.print_json({**report, "changed": {one.path.name: one.diff() for one in changes}})
     else:
-        _print(report, changes)
+        _print(report, changes, steps)
     if refusal is not None:
         raise refusal
     return 0
 
 
-def _print(report: Mapping[str, Any], changes: Sequence[_Change]) -> None:
+def _print(report: Mapping[str, Any], changes: Sequence[_Change], steps: Sequence[init_commands.Step]) -> None:
     for step in report["steps"]:
         print(f"{step['state']:<10} {step['what']:<21} {step['path']}")
     for change in changes:
@@ -134,7 +129,9 @@ def _print(report: Mapping[str, Any], changes: Sequence[_Change]) -> None:
         print(f"otaseal: note: {note}", file=sys.stderr)
     if report["lines_to_add"]:
         print("\nadd to each environment:", *report["lines_to_add"], sep="\n  ")
-    print("\nnext:", *map(_in_lines, report["next"]), sep="\n  ")
+    print("\nnext:")
+    for step in steps:
+        print(f"  {step.purpose}:", *step.lines(), sep="\n    ")
 
 
 def _named_key(ini: ProjectIni, environments: Sequence[str]) -> dict[str, str]:
@@ -144,53 +141,6 @@ def _named_key(ini: ProjectIni, environments: Sequence[str]) -> dict[str, str]:
 def _of_file(change: _Change, dry_run: bool) -> dict[str, str]:
     state = "kept" if change.new == change.old else "would edit" if dry_run else "edited"
     return {"what": change.path.name, "path": str(change.path), "state": state}
-
-
-def _scripts(project: Path) -> list[str]:
-    """Return the hooks of the project's own checkout, else of this installation.
-
-    They are relative to the project where they lie in it, so that others find them.
-    """
-    found = []
-    for entry in config.extra_scripts(project / SUBMODULE):
-        scope, _, path = entry.partition(":")
-        if Path(path).is_relative_to(project):
-            path = Path(path).relative_to(project).as_posix()
-        if path.startswith(LIBRARIES):
-            path = "$PROJECT_LIBDEPS_DIR/$PIOENV/" + path.removeprefix(LIBRARIES).partition("/")[2]
-        found.append(f"{scope}:{path}")
-    return found
-
-
-def _options(arguments: argparse.Namespace, plan: Plan) -> dict[str, str]:
-    options = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
-    if plan.signing_key is not None:
-        options[SIGNING_KEY] = f"file:{_with_tilde(plan.signing_key)}"
-        if arguments.passphrase_file:
-            path = common.path(arguments.passphrase_file).resolve()
-            if path.is_file() and not path.is_relative_to(plan.project):
-                options[UNLOCKING] = _with_tilde(path)
-    inside = plan.certs.is_relative_to(plan.project)
-    return {**options, CA_CERTS: plan.certs.relative_to(plan.project).as_posix() if inside else str(plan.certs)}
-
-
-def _with_tilde(path: Path) -> str:
-    """Return `path` as it is right for everybody who builds the project: `~` for the home directory."""
-    home, whole = files.resolve_path("~", Path()), path.absolute()
-    return f"~/{whole.relative_to(home).as_posix()}" if whole.is_relative_to(home) else whole.as_posix()
-
-
-def _edit(
-    ini: ProjectIni, environments: Sequence[str], scripts: Sequence[str], options: Mapping[str, str]
-) -> tuple[ProjectIni, OtasealError | None]:
-    """Return the edited file; or the file as it is, and why a person has to edit it."""
-    edited = ini
-    try:
-        for environment in environments:
-            edited = edited.with_lines(environment, scripts, options)
-    except InputError as error:
-        return ini, error
-    return edited, None
 
 
 def _ignore(project: Path) -> _Change:
@@ -231,10 +181,14 @@ def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
     return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
 
 
-def _notes(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: argparse.Namespace) -> list[str]:
+def _notes(
+    ini: ProjectIni, edited: ProjectIni, environments: Sequence[str], plan: Plan, arguments: argparse.Namespace
+) -> list[str]:
     notes = []
     if plan.asked_product:
         notes.append(f"the product is called '{plan.product}': '{plan.asked_product}' is no name for a server")
+    if edited.get(environments[0], VERSION) and not ini.get(environments[0], VERSION):
+        notes.append(f"git knows no version of this project: {VERSION} has that of the next release; raise it for each")
     if arguments.signing_key and plan.signing_key is None:
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
     for one in environments:
@@ -256,35 +210,3 @@ def _names_in(chain: Path) -> set[str]:
     from ..pki.certificate import parse_certificates
 
     return set(parse_certificates(chain.read_bytes())[0].names)
-
-
-def _following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[str]:
-    """Return the commands to run next, of which the last two are for the server and for publishing to it."""
-    chosen = "".join(f" -e {one}" for one in environments) if len(ini.environments) > 1 else ""
-    server, operator = plan.issued(Role.SERVER, provision.SERVER), plan.issued(Role.OPERATOR, plan.operator)
-    authorities = {slot: plan.store / slot.value / CERTIFICATE_FILE for slot in (Slot.SERVER, Slot.OPERATOR)}
-    named = plan.signing_key or questions.named_key(ini, environments, plan.project)
-    public = _shell(named.with_suffix(".pub")) if isinstance(named, Path) else "signing.pub"
-    signed = Path(".pio/build", environments[0], "firmware.bin.signed")
-    return [
-        f"pio run{chosen}                 # builds, and signs firmware.bin.signed",
-        f"pio run{chosen} -t uploadall    # once, by cable: firmware and CA certificates",
-        f"otaseal serve --listen 0.0.0.0:8443 --store {RELEASES}"
-        f" --product {plan.product}={public}"
-        f" --cert {_shell(server / CHAIN_FILE)} --key {_shell(server / KEY_FILE)}"
-        f" --operator-ca {_shell(authorities[Slot.OPERATOR])}",
-        f"otaseal deploy {signed.as_posix()} --server https://{provision.LOCAL}:8444 --product {plan.product}"
-        f" --ca {_shell(authorities[Slot.SERVER])}"
-        f" --cert {_shell(operator / CHAIN_FILE)} --cert-key {_shell(operator / KEY_FILE)}",
-    ]
-
-
-def _shell(path: Path) -> str:
-    """Return `path` for a command line; what a shell would take apart is quoted, and then no shell expands `~`."""
-    short = _with_tilde(path)
-    return short if shlex.quote(short.removeprefix("~")) == short.removeprefix("~") else shlex.quote(str(path))
-
-
-def _in_lines(command: str) -> str:
-    """Return a command for reading, and for copying: a long one an option a line."""
-    return command if len(command) <= MAX_LINE else command.replace(" --", " \\\n    --")

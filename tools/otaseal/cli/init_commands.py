@@ -1,0 +1,110 @@
+"""The commands that come after `otaseal init`, as a POSIX shell takes them: copied, they run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import platformio_config
+from ..pki import Role
+from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
+from ..pki.store import CHAIN_FILE, Slot
+from ..project_ini import ProjectIni
+from ..provision import SERVER as SERVER_CERTIFICATE
+from ..provision import Plan
+from . import common, questions
+from .init_lines import OPERATORS, SERVER
+
+__all__ = ["Step", "following"]
+
+RELEASES = "~/otaseal-releases"
+MAX_LINE = 100
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, in the pieces that may stand on lines of their own, and what it is for."""
+
+    purpose: str
+    pieces: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command on one line."""
+        return " ".join(self.pieces)
+
+    def lines(self) -> list[str]:
+        """Return the command for reading and for copying: a long one has an option a line."""
+        if len(self.command) <= MAX_LINE:
+            return [self.command]
+        return " \\\n  ".join(self.pieces).split("\n")
+
+
+def following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[Step]:
+    """Return the steps from a project that is set up to one whose first release is published, for `environments`."""
+    chosen = "".join(f" -e {shlex.quote(one)}" for one in environments) if len(ini.environments) > 1 else ""
+    one = f" -e {shlex.quote(environments[0])}" if chosen else ""
+    pio = _pio()
+    steps = [] if plan.project == Path.cwd() else [Step("go to the project", (f"cd {shlex.quote(str(plan.project))}",))]
+    steps += [
+        Step("build, and sign firmware.bin.signed", (f"{pio} run{chosen}",)),
+        Step("once, by cable: write firmware and CA certificates", (f"{pio} run{chosen} -t uploadall",)),
+    ]
+    if ini.get(environments[0], SERVER) in (None, "", OPERATORS):
+        steps += _serving(questions.named_key(ini, environments, plan.project), plan)
+    return [*steps, Step("publish the firmware on it", (f"{pio} run{one} -t deploy",))]
+
+
+def _serving(named: Path | str | None, plan: Plan) -> list[Step]:
+    """Return what starts the update server, which has to know the public key in a file."""
+    public, steps = Path("signing.pub"), []
+    key = plan.signing_key or named
+    if isinstance(key, Path):
+        public = key.with_suffix(".pub")
+    if plan.signing_key is None and not public.exists():
+        public = Path("signing.pub")
+        shown = f"{_otaseal()} key show {shlex.quote(str(named))} --pem > {public}"
+        steps.append(Step("write the public key into a file, which the server checks releases with", (shown,)))
+    server = plan.issued(Role.SERVER, SERVER_CERTIFICATE)
+    pieces = (
+        f"{_otaseal()} serve",
+        "--listen 0.0.0.0:8443",
+        f"--store {RELEASES}",
+        f"--product {plan.product}={_shell(public)}",
+        f"--cert {_shell(server / CHAIN_FILE)}",
+        f"--key {_shell(server / KEY_FILE)}",
+        f"--operator-ca {_shell(plan.store / Slot.OPERATOR.value / CERTIFICATE_FILE)}",
+    )
+    return [*steps, Step("in a terminal of its own: start the update server", pieces)]
+
+
+def _shell(path: Path) -> str:
+    """Return `path` for a command line; what a shell would take apart is quoted, and then no shell expands `~`."""
+    if not path.is_absolute():
+        return shlex.quote(str(path))
+    short = common.with_tilde(path)
+    return short if shlex.quote(short.removeprefix("~")) == short.removeprefix("~") else shlex.quote(str(path))
+
+
+def _otaseal() -> str:
+    """Return how this program is called here: by its name, if a shell finds that."""
+    if shutil.which("otaseal"):
+        return "otaseal"
+    package = Path(__file__).resolve().parents[2]
+    called = f"{shlex.quote(sys.executable)} -m otaseal"
+    return called if package.name == "site-packages" else f"PYTHONPATH={shlex.quote(str(package))} {called}"
+
+
+def _pio() -> str:
+    """Return how PlatformIO is called here."""
+    if shutil.which("pio"):
+        return "pio"
+    found = platformio_config.program()
+    if found is not None:
+        return shlex.quote(str(found))
+    return f"{shlex.quote(sys.executable)} -m platformio" if importlib.util.find_spec("platformio") else "pio"

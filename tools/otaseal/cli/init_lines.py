@@ -1,0 +1,121 @@
+"""What `otaseal init` writes into platformio.ini: the hooks, from where others find them, and the options.
+
+What a project says already stays: where it names an update server, nothing is added that says who asks it and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import origin, provision
+from ..errors import InputError, OtasealError
+from ..pki import Role
+from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
+from ..pki.store import CHAIN_FILE, Slot
+from ..project_config import entries
+from ..project_ini import ProjectIni
+from ..provision import Plan
+from . import common, config
+from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
+
+__all__ = ["FILESYSTEM", "OPERATORS", "SERVER", "VERSION", "edit", "lie_elsewhere", "options", "scripts"]
+
+FILESYSTEM = "board_build.filesystem"
+SERVER = "custom_otaseal_server"
+VERSION = "custom_otaseal_version"
+OPERATORS = f"https://{provision.LOCAL}:8444"
+"""Where `otaseal serve` listens for operators until told otherwise."""
+FIRST_VERSION = "0.1.0"
+LIBRARIES = "$PROJECT_LIBDEPS_DIR/$PIOENV/"
+ELSEWHERE = (
+    "; otaseal lies on this computer alone: before others build this, add it as a git submodule, and change the paths"
+)
+_NAMED_OTASEAL = re.compile(r"(?:.*[/=\s])?otaseal(?:\.git)?(?:[@#\s].*)?")
+
+
+def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list[str]:
+    """Return the entries of `extra_scripts`: of a checkout in the project, of its library, else of this installation.
+
+    They are relative to the project where they lie in it, so that others find them.
+    """
+    checkout = _checkout(project)
+    if checkout is None and all(_has_library(project, ini, one) for one in environments):
+        return [f"{scope}:{LIBRARIES}otaseal/extra_scripts/{name}" for scope, _, name in map(_split, config.HOOKS)]
+    found = []
+    for entry in config.extra_scripts(*([] if checkout is None else [checkout])):
+        scope, _, path = entry.partition(":")
+        inside = Path(path).is_relative_to(project)
+        found.append(f"{scope}:{Path(path).relative_to(project).as_posix() if inside else path}")
+    return found
+
+
+def lie_elsewhere(entries: Sequence[str]) -> bool:
+    """Tell whether the hooks lie where nobody else has them."""
+    return any(Path(one.partition(":")[2]).is_absolute() for one in entries)
+
+
+def _checkout(project: Path) -> Path | None:
+    """Return the checkout of otaseal in the project, as a submodule is one: in its folder, or a folder below."""
+    for pattern in ("otaseal", "*", "*/*"):
+        for loader in sorted(project.glob(f"{pattern}/extra_scripts/{config.LOADER}")):
+            if not any(part.startswith(".") for part in loader.relative_to(project).parts):
+                return loader.parent.parent
+    return None
+
+
+def _has_library(project: Path, ini: ProjectIni, environment: str) -> bool:
+    """Tell whether PlatformIO has installed otaseal as a library of the environment, or will before it builds."""
+    installed = project / ".pio" / "libdeps" / environment / "otaseal" / "extra_scripts" / config.LOADER
+    named = (one for one in entries(ini.get(environment, "lib_deps") or "") if not one.startswith("symlink:"))
+    return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(one) for one in named)
+
+
+def _split(hook: str) -> tuple[str, str, str]:
+    return hook.partition(":")
+
+
+def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
+    """Return the options that the project needs, whether it has them or not."""
+    found = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
+    if plan.signing_key is not None:
+        found[SIGNING_KEY] = f"file:{common.with_tilde(plan.signing_key)}"
+        if arguments.passphrase_file:
+            path = common.path(arguments.passphrase_file).resolve()
+            if path.is_file() and not path.is_relative_to(plan.project):
+                found["custom_otaseal_passphrase_file"] = common.with_tilde(path)
+    inside = plan.certs.is_relative_to(plan.project)
+    found[CA_CERTS] = plan.certs.relative_to(plan.project).as_posix() if inside else str(plan.certs)
+    if origin.git_state(plan.project, os.environ) is None:  # else git says the version, and another one for each commit
+        found[VERSION] = FIRST_VERSION
+    return found | _deploying(plan, ini, environment)
+
+
+def _deploying(plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
+    if ini.get(environment, SERVER) not in (None, "", OPERATORS):
+        return {}
+    found = {
+        SERVER: OPERATORS,
+        "custom_otaseal_server_ca": common.with_tilde(plan.store / Slot.SERVER.value / CERTIFICATE_FILE),
+    }
+    if not ini.get(environment, "custom_otaseal_token_file"):
+        folder = plan.issued(Role.OPERATOR, plan.operator)
+        found["custom_otaseal_operator_cert"] = common.with_tilde(folder / CHAIN_FILE)
+        found["custom_otaseal_operator_key"] = common.with_tilde(folder / KEY_FILE)
+    return found
+
+
+def edit(
+    ini: ProjectIni, environments: Sequence[str], scripts: Sequence[str], arguments: argparse.Namespace, plan: Plan
+) -> tuple[ProjectIni, OtasealError | None]:
+    """Return the edited file; or the file as it is, and why a person has to edit it."""
+    edited, comment = ini, ELSEWHERE if lie_elsewhere(scripts) else ""
+    try:
+        for one in environments:
+            edited = edited.with_lines(one, scripts, options(arguments, plan, ini, one), comment)
+    except InputError as error:
+        return ini, error
+    return edited, None
