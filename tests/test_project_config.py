@@ -58,7 +58,7 @@ extra_scripts = ${common.Scripts}
 src_filter = +<a> -<b>
 lib_archive = no
 custom_otaseal_signing_key = file:${common.key}
-custom_otaseal_version = ${this.name}-${platformio.name}
+custom_otaseal_passphrase_file = ${this.name}-${platformio.name}
 custom_otaseal_server = https://${this.upload_port}:8444
 custom_otaseal_version = ${UNIX_TIME}
 custom_data = ${platformio.data_dir} ${platformio.build_cache_dir} ${PROJECT_DIR} ${PIOENV} $BUILD_DIR
@@ -157,7 +157,7 @@ def test_a_project_is_the_same_with_platformio_and_without(
     assert found.read_by_platformio is installed
     assert (found.environment, found.board, found.filesystem) == ("elsewhere", "d1_mini", "littlefs")
     assert found.settings.signing_key == "file:/srv/place/keys/blink.key"
-    assert found.settings.version == "blink-Blink 2"
+    assert found.settings.passphrase_file == "blink-Blink 2"
     assert found.settings.server == "https://update.local:8444"
     assert found.settings.channel == "stable"
     assert found.workspace.parent == Path("/srv/place")
