@@ -73,8 +73,15 @@ def test_cut_short_anywhere(form: str) -> None:
 
 
 def test_no_firmware_at_all() -> None:
-    for data in (b"", b"\0", b"<html>", bytes(1000), b"\xe9" * 5000):
-        with pytest.raises(InputError, match="cut short or damaged"):
+    for data, said in (
+        (b"", "this is an empty file"),
+        (b"<html>", "this is an HTML page"),
+        (bytes(1000), "this is nothing but bytes of 0x00"),
+        (b"\x7fELF" + bytes(1000), "this is an ELF file"),
+        (b"\xe9" * 5000, "cut short or damaged"),
+        (b"\x88" * 5000, "cut short or damaged"),
+    ):
+        with pytest.raises(InputError, match=said):
             admit(data)
 
 

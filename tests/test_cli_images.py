@@ -97,8 +97,9 @@ def damaged(raw: bytes) -> bytes:
 
 
 FAILURES = {
-    "empty": (lambda raw: b"", SIGN, 1, "payload is empty"),
-    "no firmware": (lambda raw: b"\x7fELF" + raw, SIGN, 1, "0x7f"),
+    "empty": (lambda raw: b"", SIGN, 1, "this is an empty file"),
+    "no firmware": (lambda raw: b"\x7fELF" + raw, SIGN, 1, "this is an ELF file"),
+    "of no known kind": (lambda raw: b"\x81" + raw, SIGN, 1, "0x81"),
     "damaged": (damaged, SIGN, 1, "own CRC"),
     "cut": (lambda raw: raw[:-32], SIGN, 1, "cut short"),
     "gzip with a byte behind": (lambda raw: gzip.compress(raw) + b"\0", SIGN, 1, "1 bytes behind"),
@@ -181,7 +182,8 @@ def test_what_does_not_verify(project: Path, otaseal: Command) -> None:
         (signed + b"\0", "no signature trailer"),
         (signed[-260:], "empty payload"),
         (signed[-100:], "cut short"),
-        (b"", "no signature trailer"),
+        (b"", "this is an empty file"),
+        (b"\x7fELF" + bytes(400), "this is an ELF file"),
     ):
         (project / "firmware.bin.signed").write_bytes(content)
         otaseal(*VERIFY).failed(1, message)
@@ -233,8 +235,8 @@ def test_inspect_fails_when_none_of_the_keys_fits(otaseal: Command) -> None:
 
 
 def test_inspect_looks_at_anything(project: Path, otaseal: Command) -> None:
-    (project / "anything").write_bytes(b"anything")
-    assert "problem" in otaseal("inspect", "anything").succeeded().out
+    (project / "anything").write_bytes(b"\x81 anything")
+    assert "problem" in otaseal("inspect", "anything").failed(1, "begins with 0x81").out
     (project / "huge").write_bytes(bytes(16 * 1024 * 1024 + 1))
     otaseal("inspect", "huge").failed(1, "larger than")
     otaseal("inspect", ".").failed(1, "is not a file")

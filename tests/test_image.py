@@ -46,7 +46,8 @@ def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits
     ("payload", "message"),
     [
         (b"", "empty"),
-        (b"\x7fELF" + bytes(4096), "0x7f"),
+        (b"\x7fELF" + bytes(4096), "this is an ELF file"),
+        (b"\x81" + bytes(4096), "0x81"),
         (build_image()[:-16], "application is cut short"),
         (build_image()[:4096], "application is cut short"),
         (build_image() + b"\0", "no multiple of 4"),

@@ -69,8 +69,18 @@ def test_a_key_that_does_not_fit(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.
     for keys in ({}, {"other": other_rsa_key.public_key()}):
         found = inspection.inspect(signed, keys)
         assert (found.kind, found.signed_by) == ("signed raw", None)
-        assert "none of the keys" in "\n".join(found.lines())
+        text = "\n".join(found.lines())
+        assert ("none of the keys given" in text, "give the public key with --key" in text) == (bool(keys), not keys)
         assert {outcome.error for outcome in found.outcomes.values()} == ({12} if keys else {None})
+        assert "nothing is verified" not in text
+        refusing = [mode for mode, accepted in found.flash_modes.items() if not accepted]
+        assert len(refusing) == (4 if keys else 3), "without a key, what its own device makes of it is told"
+
+
+def test_without_a_key_a_signed_gzip_is_judged_as_by_a_device_that_has_it(rsa_key: rsa.RSAPrivateKey) -> None:
+    found = inspection.inspect(files(rsa_key)["signed gzip"], {})
+    assert [core for core, outcome in found.outcomes.items() if outcome.bricks] == ["2.7.4"]
+    assert found.problem is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +106,7 @@ def test_damage_is_named_and_hides_nothing(
 
 def test_what_is_no_image(keys: dict[str, rsa.RSAPublicKey]) -> None:
     block = bytes(8) + b"littlefs" + bytes(4080)
-    for data, kind in ((b"", "unknown"), (b"\x7fELF" + bytes(600), "unknown"), (block, "littlefs")):
+    for data, kind in ((b"", "empty"), (b"\x7fELF" + bytes(600), "elf"), (block, "littlefs"), (b"\x81", "unknown")):
         found = inspection.inspect(data, keys)
         assert (found.kind, dict(found.outcomes), dict(found.flash_modes)) == (kind, {}, {})
         assert found.lines()

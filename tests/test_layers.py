@@ -18,6 +18,7 @@ LAYERS = {
     "otaseal": (0, 0),
     "errors": (0, 0),
     "esp8266_cores": (0, 0),
+    "file_kinds": (0, 1),
     # pure: bytes and values in, values out
     "esp8266": (1, 0),
     "pem": (1, 0),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import esp8266, gzip_payload, image, manifest, public_keys, release, signing
+from . import esp8266, file_kinds, gzip_payload, image, manifest, public_keys, release, signing
 from .errors import InputError, VerificationError
 from .release import Origin, Release
 
@@ -128,14 +128,13 @@ def _check_file(data: bytes, policy: Policy) -> None:
 
 
 def _no_trailer(data: bytes) -> InputError:
-    """Return the error for a file without signature trailer: never signed, or signed and then cut short."""
+    """Return the error for a file without signature trailer: never signed, cut short afterwards, or no firmware."""
+    kind = file_kinds.recognize(data)
+    if kind is not None:
+        return kind.error()
     try:
-        if gzip_payload.is_gzip(data):
-            gzip_payload.check_single_member(data)
-            whole = True
-        else:
-            tail = bytes(esp8266.parse(data).tail)
-            whole = not tail or (len(tail) == manifest.SIZE and manifest.find(tail) is not None)
+        raw = gzip_payload.check_single_member(data) if gzip_payload.is_gzip(data) else data
+        whole = manifest.surplus(esp8266.parse(raw)) is None
     except InputError:
         whole = False
     if whole:

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 
+from . import file_kinds
 from .errors import InputError
 from .esp8266_cores import PLACES, RELEASES, Core, from_git
+from .file_kinds import FIRMWARE
 
 __all__ = [
     "APP_OFFSET",
@@ -223,16 +225,23 @@ class Esp8266Image:
         return None if self.core is None else self.core.name
 
 
-def parse(data: bytes | memoryview) -> Esp8266Image:
+def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     """Return the image in `data`, as views into it.
 
-    Raises InputError when `data` is no complete image: wrong magic, too many segments, cut short, too large.
+    Raises InputError when `data` is no complete image: too many segments, cut short, too large; or something else,
+    which is called by its name in a sentence that begins with `subject`.
     """
     view = memoryview(data).toreadonly()
     if len(view) > MAX_IMAGE_SIZE:
         raise InputError(f"image of {len(view)} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
-    boot = _parse_part(view[:APP_OFFSET], "boot block")
-    app = _parse_part(view[APP_OFFSET:], "application")
+    try:
+        if file_kinds.is_esp32_application(view):
+            raise InputError("boot block is another chip's", FIRMWARE)
+        boot = _parse_part(view[:APP_OFFSET], "boot block")
+        app = _parse_part(view[APP_OFFSET:], "application")
+    except InputError as error:
+        kind = file_kinds.recognize(view)
+        raise error if kind is None else kind.error(subject) from error
     end = APP_OFFSET + app.size
     return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
 
@@ -273,7 +282,7 @@ def _parse_part(view: memoryview, what: str) -> Part:
         raise _cut_short(what)
     magic, count, mode, config, entry = _HEADER.unpack_from(view)
     if magic != MAGIC:
-        raise InputError(f"{what} begins with 0x{magic:02x}, not 0xe9", "give the firmware.bin that the build made")
+        raise InputError(f"{what} begins with 0x{magic:02x}, not 0xe9", FIRMWARE)
     if count > MAX_SEGMENTS:
         raise InputError(
             f"{what} claims {count} segments, more than {MAX_SEGMENTS}", "the image is damaged: rebuild it"

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from . import esp8266, gzip_payload
+from . import esp8266, file_kinds, gzip_payload
 from .errors import InputError, KeyRefusedError, SystemFaultError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE
 
@@ -36,7 +36,8 @@ __all__ = [
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 MIN_SIGNATURE_SIZE, MAX_SIGNATURE_SIZE = MIN_KEY_BITS // 8, MAX_KEY_BITS // 8
 ALIGNMENT = 4
-FIRST_BYTES = frozenset((esp8266.MAGIC, gzip_payload.MAGIC[0]))  # the updater takes no other (F9)
+GZIP_HOLDS = "the gzip holds"
+FIRST_BYTES = frozenset((bytes([esp8266.MAGIC]), gzip_payload.MAGIC[:1]))  # the updater takes no other (F9)
 
 _LENGTH = struct.Struct("<I")
 
@@ -116,17 +117,19 @@ def check_payload(payload: bytes) -> None:
     no multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
     """
     _check_size(len(payload))
-    if not payload:
-        raise InputError("payload is empty", "give the firmware.bin that the build made")
-    if payload[0] not in FIRST_BYTES:
-        raise InputError(
-            f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f",
-            "devices take firmware only, raw or gzip",
+    if payload[:1] not in FIRST_BYTES:
+        kind = file_kinds.recognize(payload)
+        raise (
+            kind.error()
+            if kind
+            else InputError(
+                f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f", "devices take firmware only, raw or gzip"
+            )
         )
     if is_signed(payload):
         raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file")
     if gzip_payload.is_gzip(payload):
-        esp8266.parse(gzip_payload.check_single_member(payload))
+        esp8266.parse(gzip_payload.check_single_member(payload), GZIP_HOLDS)
     else:
         esp8266.parse(payload)
     if len(payload) % ALIGNMENT:

@@ -1,20 +1,21 @@
 """All that a device or an engineer would want to know of an image file: raw, gzip, signed or none of these.
 
 Everything is read off the bytes. Only a file too large for any flash raises: whatever else is wrong is part of the
-answer.
+answer, in the words with which signing refuses it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from . import esp8266, gzip_payload, image, manifest, stock_core
+from . import esp8266, file_kinds, gzip_payload, image, manifest, stock_core
 from .errors import InputError, VerificationError
 from .esp8266 import Esp8266Image, FlashMode
-from .esp8266_cores import NEWEST
+from .esp8266_cores import NEWEST, RELEASES
+from .file_kinds import FileKind
 from .gzip_payload import GzipMember
 from .image import SignedImage
 from .manifest import Manifest
@@ -28,20 +29,23 @@ __all__ = ["Inspection", "inspect"]
 SHOWN_CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
 """The newest release of each series and the development branch: what devices in the field have."""
 MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
-LITTLEFS_MAGIC = (8, b"littlefs")  # offset in the first block, after revision and tag
+SUMS = {True: "ok", False: "WRONG", None: "none (cores before 2.7 write none)"}
+DAMAGED = "the image is damaged: build it again"
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found; None where a part is absent or cannot be read, and `problem` says why.
+    """What was found; None where a part is absent or cannot be read, and `problem` says why, `hint` what to do.
 
-    `kind` is 'raw', 'gzip', 'signed raw', 'signed gzip', 'littlefs' or 'unknown'. `signed_by` is the name of the key
-    that fits. `identity` is that of the OtaSeal library in the firmware. `outcomes` has one entry a core release, for
-    a device of the image's own flash mode that trusts the fitting key, or verifies nothing where nothing is signed;
-    `flash_modes` says which chips of core 3.1.2 accept it (F7).
+    `kind` is 'raw', 'gzip', 'signed raw', 'signed gzip', 'unknown', or the name of a `FileKind`, and `title` the same
+    in words. `tried` are the names of the keys given, `signed_by` that of the one that fits. `identity` is that of the
+    OtaSeal library in the firmware. `outcomes` has one entry a core, for a device of the image's own flash mode that
+    has the key of the signature, or verifies nothing where nothing is signed; `flash_modes` says which chips of core
+    3.1.2 accept it (F7).
     """
 
     kind: str
+    title: str
     size: int
     sha256: str
     payload_size: int
@@ -50,15 +54,18 @@ class Inspection:
     manifest: Manifest | None
     identity: Manifest | None
     signature: bytes | None
+    tried: tuple[str, ...]
     signed_by: str | None
     outcomes: Mapping[str, Outcome]
     flash_modes: Mapping[FlashMode, bool]
     problem: str | None
+    hint: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it in JSON's own types."""
         return {
             "kind": self.kind,
+            "title": self.title,
             "size": self.size,
             "sha256": self.sha256,
             "payload_size": self.payload_size,
@@ -70,11 +77,12 @@ class Inspection:
             "stock_cores": {core: asdict(outcome) for core, outcome in self.outcomes.items()},
             "flash_modes": {mode.name: accepted for mode, accepted in self.flash_modes.items()},
             "problem": self.problem,
+            "hint": self.hint,
         }
 
     def lines(self) -> list[str]:
         """Return the same for a person, one fact a line."""
-        lines = [f"{'kind':<14}{self.kind}, {self.size} bytes", f"{'sha-256':<14}{self.sha256}"]
+        lines = [f"{'kind':<14}{self.title}, {self.size} bytes", f"{'sha-256':<14}{self.sha256}"]
         if self.problem:
             lines.append(f"{'problem':<14}{self.problem}")
         if self.image is not None:
@@ -95,7 +103,9 @@ class Inspection:
         return lines
 
     def _key_line(self) -> str:
-        return "made by none of the keys given" if self.signed_by is None else f"made by key '{self.signed_by}'"
+        if self.signed_by is not None:
+            return f"made by key '{self.signed_by}'"
+        return "made by none of the keys given" if self.tried else "not verified: give the public key with --key"
 
 
 def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
@@ -106,31 +116,49 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     if len(data) > image.MAX_IMAGE_SIZE:
         raise InputError(f"{len(data)} bytes are more than {image.MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
     signed = _signed(data)
-    payload = data if signed is None else signed.payload
-    kind, parsed, member, problem = _read(payload)
-    attached, own, unreadable = _marks(payload, parsed)
+    found = _read(data if signed is None else signed.payload)
+    known = found.kind in ("raw", "gzip") and found.other is None
     signed_by = _fitting(data, public_keys) if signed else None
-    key = _judging_key(signed is not None, signed_by, public_keys)
-    known = kind in ("raw", "gzip")
+    device = _device(found.parsed, signed, public_keys, signed_by)
     return Inspection(
-        kind=f"signed {kind}" if signed else kind,
+        kind=f"signed {found.kind}" if signed else found.kind,
+        title=f"signed {found.title}" if signed else found.title,
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        payload_size=len(payload),
-        image=parsed,
-        member=member,
-        manifest=attached,
-        identity=own,
+        payload_size=len(data if signed is None else signed.payload),
+        image=found.parsed,
+        member=found.member,
+        manifest=found.manifest,
+        identity=found.identity,
         signature=None if signed is None else signed.signature,
+        tried=tuple(public_keys),
         signed_by=signed_by,
-        outcomes={core: stock_core.judge(data, _device(core, key, parsed)) for core in _cores(parsed) if known},
+        outcomes={core: stock_core.judge(data, replace(device, core=core)) for core in _cores(found.parsed) if known},
         flash_modes={
-            mode: stock_core.judge(data, _device(NEWEST.name, key, parsed, mode)).accepted
-            for mode in FlashMode
-            if known
+            mode: stock_core.judge(data, replace(device, flash_mode=mode)).accepted for mode in FlashMode if known
         },
-        problem=problem or unreadable,
+        problem=found.problem,
+        hint=found.hint,
     )
+
+
+@dataclass
+class _Content:
+    """What a payload is, the fields as in `Inspection`; the first problem counts. `other`: what is no firmware."""
+
+    kind: str
+    title: str
+    other: FileKind | None = None
+    parsed: Esp8266Image | None = None
+    member: GzipMember | None = None
+    manifest: Manifest | None = None
+    identity: Manifest | None = None
+    problem: str | None = None
+    hint: str = ""
+
+    def blame(self, problem: str, hint: str) -> None:
+        if self.problem is None:
+            self.problem, self.hint = problem, hint
 
 
 def _signed(data: bytes) -> SignedImage | None:
@@ -139,46 +167,73 @@ def _signed(data: bytes) -> SignedImage | None:
         signed = image.parse(data)
     except InputError:
         return None
-    _, _, _, problem = _read(data)
-    return signed if image.is_signed(data) or (problem and data[0] in image.FIRST_BYTES) else None
+    whole = _read(data)
+    return signed if image.is_signed(data) or (whole.kind in ("raw", "gzip") and whole.parsed is None) else None
 
 
-def _read(payload: bytes) -> tuple[str, Esp8266Image | None, GzipMember | None, str | None]:
-    """Return kind, image, gzip member and what is wrong with them."""
-    offset, magic = LITTLEFS_MAGIC
-    if payload[offset : offset + len(magic)] == magic:
-        return "littlefs", None, None, None
+def _read(payload: bytes) -> _Content:
+    if gzip_payload.is_gzip(payload):
+        return _read_gzip(payload)
     if payload[:1] == bytes([esp8266.MAGIC]):
-        parsed, problem = _try_image(payload)
-        return "raw", parsed, None, problem
-    if not gzip_payload.is_gzip(payload):
-        return "unknown", None, None, "neither an ESP8266 image nor a gzip"
-    member = None
+        found = _Content("raw", "raw")
+        _look_at(found, payload, "this is")
+        _find_manifest(found, payload)
+    else:
+        found = _Content("unknown", "unknown", file_kinds.recognize(payload))
+        try:
+            image.check_payload(payload)
+        except InputError as error:
+            found.blame(error.message, error.hint)
+    if found.other is not None:
+        found.kind, found.title = found.other.name, found.other.title
+    return found
+
+
+def _read_gzip(payload: bytes) -> _Content:
+    found = _Content("gzip", "gzip")
     try:
-        member = gzip_payload.parse(payload)
+        found.member = gzip_payload.parse(payload)
         content = gzip_payload.check_single_member(payload)
     except InputError as error:
-        return "gzip", None, member, error.message
-    parsed, problem = _try_image(content)
-    return "gzip", parsed, member, problem
+        found.blame(error.message, error.hint)
+        return found
+    _look_at(found, content, image.GZIP_HOLDS)
+    _find_manifest(found, payload)
+    if found.other is not None:
+        found.title = f"gzip of {found.other.title}"
+    return found
 
 
-def _marks(payload: bytes, parsed: Esp8266Image | None) -> tuple[Manifest | None, Manifest | None, str | None]:
-    """Return the manifest, the identity record of the firmware, and what is wrong with either."""
-    attached = None
+def _find_manifest(found: _Content, payload: bytes) -> None:
+    if found.parsed is None:
+        return
     try:
-        attached = manifest.find(payload)
-        own = None if parsed is None else manifest.identity(bytes(parsed.data))
+        found.manifest = manifest.find(payload)
     except InputError as error:
-        return attached, None, error.message
-    return attached, own, None
+        found.blame(error.message, error.hint)
 
 
-def _try_image(content: bytes) -> tuple[Esp8266Image | None, str | None]:
+def _look_at(found: _Content, content: bytes, subject: str) -> None:
+    """Read the image in `content` into `found`: what signing refuses is a problem, and so is a wrong checksum."""
     try:
-        return esp8266.parse(content), None
+        found.parsed = esp8266.parse(content, subject)
+        found.identity = manifest.identity(content)
     except InputError as error:
-        return None, error.message
+        found.blame(error.message, error.hint)
+    parsed = found.parsed
+    if parsed is None:
+        found.title, found.other = f"{found.title}, damaged", file_kinds.recognize(content)
+        return
+    surplus = manifest.surplus(parsed)
+    if surplus is not None:
+        found.blame(f"{subject} {surplus.title}", surplus.hint)
+    for good, problem in (
+        (parsed.crc_ok, "the image's own CRC does not fit its content"),
+        (parsed.boot_checksum_ok, "the boot block's checksum is wrong: the boot ROM starts nothing else"),
+        (parsed.app_checksum_ok, "the application's checksum is wrong"),
+    ):
+        if good is False:
+            found.blame(problem, DAMAGED)
 
 
 def _fitting(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
@@ -197,19 +252,24 @@ def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:
     return SHOWN_CORES if own is None or own in SHOWN_CORES else (own, *SHOWN_CORES)
 
 
-def _judging_key(signed: bool, signed_by: str | None, public_keys: Mapping[str, RSAPublicKey]) -> RSAPublicKey | None:
-    """Return the key of the device to judge by: the one that fits, else the first; none for what is not signed."""
-    if signed_by is not None:
-        return public_keys[signed_by]
-    return next(iter(public_keys.values()), None) if signed else None
-
-
 def _device(
-    core: str, key: RSAPublicKey | None, parsed: Esp8266Image | None, mode: FlashMode | None = None
+    parsed: Esp8266Image | None,
+    signed: SignedImage | None,
+    public_keys: Mapping[str, RSAPublicKey],
+    signed_by: str | None,
 ) -> StockDevice:
-    own = parsed.flash_mode if parsed is not None and parsed.flash_mode is not None else FlashMode.DIO
+    """Return the device to judge by, of the newest release and of the image's own flash.
+
+    It has the key that fits, else the first that was given; where none was, that of the signature, whatever it is.
+    """
+    mode = parsed.flash_mode if parsed is not None and parsed.flash_mode is not None else FlashMode.DIO
     size = parsed.flash_size if parsed is not None else None
-    return StockDevice(core, key, own if mode is None else mode, size or esp8266.FLASH_SIZES[4])
+    device = StockDevice(NEWEST.name, flash_mode=mode, flash_size=size or esp8266.FLASH_SIZES[4])
+    if signed is None:
+        return device
+    if not public_keys:
+        return replace(device, unseen_key=len(signed.signature))
+    return replace(device, public_key=public_keys[signed_by or next(iter(public_keys))])
 
 
 def _image_dict(parsed: Esp8266Image) -> dict[str, Any]:
@@ -245,10 +305,12 @@ def _image_lines(parsed: Esp8266Image) -> list[str]:
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
     frequency = "unknown frequency" if parsed.flash_frequency is None else f"{parsed.flash_frequency} MHz"
     sums = [("boot", parsed.boot_checksum_ok), ("application", parsed.app_checksum_ok), ("CRC", parsed.crc_ok)]
+    release = parsed.core_release or "unknown"
+    git = parsed.core is not None and parsed.core.commit not in RELEASES
     return [
-        f"{'core release':<14}{parsed.core_release or 'unknown'}",
+        f"{'core release':<14}{release}{', from git: no release has this commit' if git else ''}",
         f"{'flash':<14}{mode}, {size}, {frequency}",
-        f"{'checksums':<14}" + ", ".join(f"{name} {'ok' if good else 'WRONG'}" for name, good in sums),
+        f"{'checksums':<14}" + ", ".join(f"{name} {SUMS[good]}" for name, good in sums),
         f"{'sketch size':<14}{parsed.sketch_size} bytes",
         *(f"{'sketch md5':<14}{digest} ({mode.name})" for mode, digest in parsed.sketch_md5s().items()),
     ]

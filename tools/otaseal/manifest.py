@@ -18,8 +18,10 @@ from datetime import datetime, timezone
 from enum import IntEnum
 from typing import Any
 
-from . import gzip_payload
+from . import file_kinds, gzip_payload
 from .errors import InputError, VerificationError
+from .esp8266 import Esp8266Image
+from .file_kinds import FileKind
 
 __all__ = [
     "ANY_BOARD",
@@ -207,6 +209,14 @@ def find(payload: bytes) -> Manifest | None:
     if ours != [0]:
         raise _damaged("another place than the first in the gzip header, or a second one")
     return parse(subfields[0][1])
+
+
+def surplus(parsed: Esp8266Image) -> FileKind | None:
+    """Return what an image is that has more behind its application than a manifest, None for one that has not."""
+    tail = parsed.tail
+    if bytes(tail[-SIZE : -SIZE + len(MAGIC)]) == MAGIC:
+        tail = tail[:-SIZE]
+    return file_kinds.behind(tail, parsed.sketch_size) if len(tail) else None
 
 
 def identity(image: bytes) -> Manifest | None:

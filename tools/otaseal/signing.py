@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import esp8266, gzip_payload, image, manifest, stock_core
+from . import esp8266, file_kinds, gzip_payload, image, manifest, stock_core
 from .errors import InputError, KeyRefusedError, VerificationError
 from .esp8266_cores import NEWEST, SignedGzip
 from .image import MAX_IMAGE_SIZE, Signer
@@ -63,6 +63,7 @@ def sign_firmware(
     image.check_payload(payload)
     raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
     parsed = esp8266.parse(raw)
+    _refuse_merged(parsed)
     _refuse_damaged(parsed)
     if gzip_payload.is_gzip(payload):
         _refuse_gzip(parsed)
@@ -94,9 +95,17 @@ def verify_firmware(signed: bytes, key: RSAPublicKey) -> bytes:
     The device is one of the core release, flash mode and flash size that the image was built for. Raises InputError
     when `signed` is no signed image, VerificationError when the signature does not hold or the device would refuse.
     """
-    payload = image.verify(signed, key)
+    try:
+        payload = image.verify(signed, key)
+    except VerificationError:
+        raise
+    except InputError as error:
+        kind = file_kinds.recognize(signed)
+        raise error if kind is None else kind.error() from error
     raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
-    _judge_as_device(signed, esp8266.parse(raw), key)
+    parsed = esp8266.parse(raw)
+    _judge_as_device(signed, parsed, key)
+    _refuse_merged(parsed)
     return payload
 
 
@@ -183,6 +192,13 @@ def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublic
             f"a device with core {core.name} would not run this update: {outcome.reason}",
             HINTS.get(outcome.fact, INSPECT),
         )
+
+
+def _refuse_merged(parsed: esp8266.Esp8266Image) -> None:
+    """Refuse an image with more behind its application: a device would copy that, too, as far as it fits."""
+    kind = manifest.surplus(parsed)
+    if kind is not None:
+        raise InputError(f"this is {kind.title}", kind.hint)
 
 
 def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:

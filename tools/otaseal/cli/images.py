@@ -174,4 +174,6 @@ def _inspect(arguments: argparse.Namespace) -> int:
         raise VerificationError(
             f"none of the keys given made the signature of '{arguments.image}'", "devices with these keys refuse it"
         )
+    if found.problem is not None:
+        raise InputError(f"'{arguments.image}': {found.problem}", found.hint)
     return 0
