@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import keys, public_keys
+from otaseal import files, keys, public_keys
 from otaseal.doctor.resumption import Resumption, look
 from otaseal.rehearsal.loopback import Loopback
 from otaseal.server.tls import Credentials, server_context
@@ -123,7 +123,7 @@ def test_the_server_is_looked_at(bench: BuiltProject, server: Running, otaseal: 
     raw = bench.folder / ".pio/build" / ENVIRONMENT / "firmware.bin.signed"
     publish(server, "1.0.0", raw.read_bytes())
     assert "gives out 1.0.0 to 100 %" in the(otaseal("doctor", "--json").succeeded(), "publishing")
-    (bench.outside / "token").write_text("x" * 43 + "\n")
+    files.write_atomic(bench.outside / "token", b"x" * 43 + b"\n", files.PRIVATE_MODE)
     assert "no valid token" in the(otaseal("doctor", "--json"), "publishing")
     bench.configure(custom_otaseal_server="https://localhost:1")
     result = otaseal("doctor", "--json")

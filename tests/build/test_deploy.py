@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
 from support.servers import Running, get, talk
@@ -24,7 +25,7 @@ def served(server: Running) -> bytes:
 def test_deploy_publishes_what_was_built(
     project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
@@ -53,7 +54,7 @@ def test_an_old_binary_is_not_published_under_a_new_version(
     project: MakeProject, tmp_path: Path, server: Running, flash: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     """With a filesystem target, and with `nobuild`, PlatformIO builds no firmware: the one there is an earlier one."""
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         "board_build.filesystem = littlefs",
@@ -88,7 +89,7 @@ def test_an_old_binary_is_not_published_under_a_new_version(
 def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in("pack_certs", "ship"),
         "board_build.filesystem = littlefs",

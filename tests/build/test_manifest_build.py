@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import esp8266, image, manifest, signing
+from otaseal import esp8266, files, image, manifest, signing
 from otaseal.manifest import Claim, Manifest
 from otaseal.public_keys import public_pem
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
@@ -240,7 +240,7 @@ def test_espota_sends_the_raw_form_whatever_lies_beside_it(
 def test_deploy_publishes_both_forms(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     server = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
     try:
-        (tmp_path / "token").write_text(server.token + "\n")
+        files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
         lines = [
             *opt_in(*ALL_HOOKS),
             write_key(tmp_path / "signing.key", rsa_key),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
 from otaseal.device.chip import Device
 from otaseal.device.flash import layout, sketch_md5
 from otaseal.device.steps import Result
@@ -34,7 +35,7 @@ def switched_on(flash: Path) -> Device:
 def test_a_device_updates_itself_and_follows_a_rollback(
     project: Callable[..., Project], tmp_path: Path, flash: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
@@ -90,7 +91,7 @@ def test_a_release_that_devices_would_refuse_is_not_published(
     project: Callable[..., Project], tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     """The certificates in the project are not those of the server: devices would never reach it again."""
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     (tmp_path / "stranger").mkdir()
     stranger = World.create(tmp_path / "stranger" / "world", rsa_key)
     lines = [

@@ -186,6 +186,7 @@ def test_the_log_as_json_and_without_secrets(start_server: StartServer) -> None:
     publish(server, "1.0", server.world.firmware(1).signed)
     ask(server, get("/firmware.bin.signed\x7f", "x-ESP8266-version: a\x1b[2Jb"))
     ask(server, as_device("/firmware.bin.signed", server.world.firmware(2), version="caf\u00e9 = 1"))
+    assert server.stop() == 0
     events = [json.loads(line) for line in server.lines()]
     assert {"certificate", "publish", "device"} <= {one["event"] for one in events}
     assert server.token not in server.log.read_text()

@@ -67,7 +67,7 @@ def test_a_rollout_that_fails_halts_in_its_first_group(fleet: Fleet) -> None:
     fleet.poll()
     fleet.poll()
     assert took(fleet) == first, "a device outside of the first group got it"
-    assert any("halted" in line and "version=2.0" in line for line in fleet.server.lines())
+    fleet.server.logs("halted", "version=2.0")
     with pytest.raises(InputError, match=r"the rollout of '2\.0' was halted"):
         publish(fleet.server, "2.0", fleet.images[1].signed)
 

@@ -121,7 +121,7 @@ def test_what_devices_would_refuse_is_refused_here_and_there(server: Running, ot
     with pytest.raises(InputError, match="older than the current"):
         publish(server, "1.0", older)
     publish(server, "1.0", older, allow_downgrade=True)
-    assert any("downgrade=True" in line for line in server.lines())
+    server.logs("downgrade=True")
 
 
 def test_uploads_out_of_bounds_are_refused_before_they_are_read(server: Running) -> None:
@@ -151,6 +151,7 @@ def test_wrong_credentials_open_nothing(server: Running, tmp_path: Path) -> None
         raw(server, get(listing))
     assert "too many wrong credentials" in refusal(raw(server, get(listing)), 429)
     assert raw(server, get(listing, f"Authorization: Bearer {server.token}")).status == 200, "a neighbour guesses"
+    assert server.stop() == 0
     for secret in (server.token, expired):
         assert secret not in server.log.read_text()
         assert secret not in (server.store / "tokens.json").read_text()
@@ -187,7 +188,7 @@ def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, st
     client = Client(server.url, None, world.ca, certificate)
     created = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
     client.deploy([world.firmware(1).signed], Origin("blink", "1.0", created), Options())
-    assert any("by=certificate:workbench" in line for line in server.lines())
+    server.logs("by=certificate:workbench")
     with pytest.raises(InputError, match="no valid token"):
         Client(server.url, None, world.ca).get("/v1/products")
     device = world.pki.issue_device("a-device", now=NOW)
@@ -201,7 +202,7 @@ def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, st
         path.write_bytes(data)
     with pytest.raises(SystemFaultError):
         Client(server.url, None, world.ca, (copies[0], copies[1])).get("/v1/products")
-    assert any(line.startswith("revoked name=workbench") for line in server.lines())
+    server.logs("revoked name=workbench")
 
 
 def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
@@ -228,8 +229,14 @@ def test_the_commands(server: Running, tmp_path: Path) -> None:
     world = server.world
     (tmp_path / "firmware.bin.signed").write_bytes(world.firmware(1).signed)
     (tmp_path / "newer.signed").write_bytes(world.firmware(2).signed)
-    made = process("token", "new", "ci", "--store", server.store, "--product", "blink", cwd=tmp_path).succeeded()
-    (tmp_path / "token").write_text(made.out)
+    made = process(
+        *("token", "new", "ci", "--store", server.store, "--product", "blink", "--out", "token"), cwd=tmp_path
+    ).succeeded()
+    assert made.out == "", "a secret in a file is not printed, too"
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    again = process("token", "new", "ci", "--store", server.store, "--out", "token", cwd=tmp_path)
+    again.failed(1, "'token' exists already")
+    assert len(TokenFile(server.store).list()) == 2, "none was made that nobody has"
     environment = {"OTASEAL_SERVER": server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_SERVER_CA": str(world.ca)}
     environment["OTASEAL_TOKEN_FILE"] = str(tmp_path / "token")
 
@@ -312,6 +319,7 @@ def test_a_server_that_cannot_start_leaves_no_store(world: World, tmp_path: Path
 def test_files_that_are_no_certificates_are_named(server: Running, tmp_path: Path) -> None:
     world = server.world
     (tmp_path / "text").write_text("hello")
+    (tmp_path / "text").chmod(0o600)
     said = ("releases", "--server", server.url, "--product", "blink")
     process(*said, "--ca", "nope", cwd=tmp_path).failed(1, "'nope' is no authority's certificate: No such file")
     process(*said, "--ca", "text", cwd=tmp_path).failed(1, "'text' is no authority's certificate: NO_CERTIFICATE")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import credentials, settings
+from otaseal import credentials, files, settings
 from otaseal.errors import ConfigError
 from otaseal.pki.profile import Role
 from support.command import Command, otaseal, process
@@ -46,7 +46,7 @@ def of_certificate(folder: Path) -> dict[str, Path]:
 
 
 def test_both_kinds_of_credential_from_the_file(guarded: Running, operator: Path, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(guarded.token + "\n")
+    files.write_new(tmp_path / "token", f"{guarded.token}\n".encode(), files.PRIVATE_MODE)
     firmware = tmp_path / "firmware.bin.signed"
     for number, lines in enumerate((of_certificate(operator), {"token_file": "../token"})):
         made = write_project(tmp_path / "blink", guarded, {**lines, "version": f"1.{number}", "channel": "beta"})
@@ -81,7 +81,7 @@ def test_outside_of_a_project_all_is_as_it_was(guarded: Running, operator: Path,
 
 
 def test_environments_that_differ_have_to_be_chosen_from(guarded: Running, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(guarded.token + "\n")
+    files.write_new(tmp_path / "token", f"{guarded.token}\n".encode(), files.PRIVATE_MODE)
     second = "[env:lamp]\nextends = env:d1\ncustom_otaseal_product = lamp\n[env:native]\nplatform = native\n"
     made = write_project(tmp_path / "blink", guarded, {"token_file": "../token"}, second)
     process("releases", cwd=made).failed(2, "the environments 'd1', 'lamp' go to another server, product or channel")

@@ -204,7 +204,7 @@ def test_a_loop_is_broken_across_workers(pair: Running) -> None:
         # What is pending of one device may be counted for another (one in 65,536), so that it is written first.
         until(lambda number=number, got=got: delivered(pair, number) == got.count(200), "deliveries were lost")  # type: ignore[misc]
     assert exact > 5
-    assert len(answered_by(pair)) == 2
+    until(lambda: len(answered_by(pair)) == 2, "one of them answers all")
 
 
 def test_a_worker_that_dies_is_replaced_and_forgets_nobody(pair: Running) -> None:
@@ -220,7 +220,7 @@ def test_a_worker_that_dies_is_replaced_and_forgets_nobody(pair: Running) -> Non
     assert {status for status, _, _ in again} == {304}
     resumed = [one for _, _, one in again]
     assert resumed == [True] * each + [False] * each, "the sessions of the dead one have gone with it"
-    assert any("ended with signal SIGKILL" in line and "alarm=True" in line for line in pair.lines())
+    pair.logs("ended with signal SIGKILL", "alarm=True")
     until(lambda: counted(pair, "otaseal_device_requests_total") == 4 * each + 1, "counters were lost")
     assert 'otaseal_alarms_total{kind="worker"} 1' in metrics(pair)
 
@@ -278,7 +278,7 @@ def test_downloads_in_all_workers_end_before_they_do(pair: Running, whole_group:
                 data += piece
         assert parse_reply(bytes(data)).body == firmware.signed
     assert pair.process.wait(SECONDS) == 0
-    assert len(answered_by(pair)) == 2
+    until(lambda: len(answered_by(pair)) == 2, "one of them answers all")
 
 
 def test_workers_end_with_their_supervisor(pair: Running) -> None:

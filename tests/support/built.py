@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal import cert_packing, keys, settings, shipped
+from otaseal import cert_packing, files, keys, settings, shipped
 from otaseal.device.flash import Layout
 from otaseal.signing import sign_firmware
 from otaseal.signing_header import embedded_key
@@ -37,7 +37,7 @@ class BuiltProject:
         }
         self.outside.mkdir()
         keys.write_key_pair(self.signing_key, key, b"correct horse")
-        (self.outside / "token").write_text(server.token + "\n")
+        files.write_atomic(self.outside / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
         self.configure()
         self.write("certs/ca.pem", server.world.ca.read_bytes())
         self.build(key)

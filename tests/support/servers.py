@@ -102,6 +102,10 @@ class Running:
     def url(self) -> str:
         return f"https://localhost:{self.operators}"
 
+    def logs(self, *parts: str) -> None:
+        """Wait until a line of the log has all these parts: it is written a moment after what it tells of."""
+        until(lambda: any(all(part in line for part in parts) for line in self.lines()), f"{parts} is not in the log")
+
     def stop(self) -> int:
         """End it as a service manager does, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -128,10 +132,12 @@ def start(
     environment: Mapping[str, str] | None = None,
     errors: int | None = None,
     token: str = "",
+    prefix: Sequence[str] = (),
 ) -> Running:
     """Start a server for the store on free ports, and return when it says that it is ready.
 
-    `errors` is the descriptor that it logs to, instead of a file. Given a `token`, nothing is written into the store.
+    `errors` is the descriptor that it logs to, instead of a file, `prefix` the command that runs it. Given a `token`,
+    nothing is written into the store.
     """
     log = store.with_name(store.name + ".log")
     command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
@@ -139,7 +145,7 @@ def start(
     command += ["--key", world.chain.with_name("key.pem"), "--product", f"{PRODUCT}={world.folder / 'signing.pub'}"]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [str(one) for one in (*command, *options)],
+            [str(one) for one in (*prefix, *command, *options)],
             stdout=subprocess.PIPE,
             stderr=file if errors is None else errors,
             text=True,

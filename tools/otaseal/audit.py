@@ -31,6 +31,7 @@ def append(path: Path, event: dict[str, object]) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, files.PUBLIC_MODE)
         with FileIO(descriptor, "r+b") as log:
+            files.give_to_owner(descriptor, path.parent)
             end = _end_of_last_line(log)
             log.truncate(end)
             if log.write(line) != len(line):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import files
 from .client import Client
-from .errors import ConfigError, InputError
+from .errors import ConfigError, InputError, KeyRefusedError
 from .settings import CREDENTIAL_VARIABLE, Settings
 
 __all__ = ["connect", "load_token"]
@@ -44,9 +44,11 @@ def connect(options: Settings, base: Path, environment: Mapping[str, str]) -> Cl
 def load_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
     """Return the token in `file` (its first line), else in OTASEAL_TOKEN, None where there is neither.
 
-    Raises InputError for what cannot be a token; the value is in no message.
+    Raises InputError for what cannot be a token, KeyRefusedError for a file that others can read; the value is in no
+    message.
     """
     if file is not None:
+        _refuse_open(file, "token file")
         text = files.read_bounded(file, MAX_TOKEN_BYTES, "token file").decode("ascii", "replace")
         token, where = text.partition("\n")[0].strip(), f"'{file}'"
     else:
@@ -67,4 +69,12 @@ def _certificate(options: Settings, base: Path) -> tuple[Path, Path] | None:
             "an operator's certificate and its key go together, and one of them is not set",
             "set custom_otaseal_operator_cert and custom_otaseal_operator_key, or give --cert and --cert-key",
         )
-    return files.resolve_path(chain, base), files.resolve_path(key, base)
+    key_file = files.resolve_path(key, base)
+    _refuse_open(key_file, "operator's key")
+    return files.resolve_path(chain, base), key_file
+
+
+def _refuse_open(file: Path, what: str) -> None:
+    """Raise KeyRefusedError for a secret in a file that others than its owner can read."""
+    if (mode := files.open_to_others(file)) is not None:
+        raise KeyRefusedError(f"{what} '{file}' is open to others (mode {mode})", f"chmod 600 '{file}'")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from .errors import ConfigError, InputError, SystemFaultError
 
 __all__ = [
     "PRIVATE_MODE",
+    "give_to_owner",
+    "open_to_others",
     "read_bounded",
     "refuse_existing",
     "remove",
@@ -57,10 +60,35 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     return data
 
 
+def open_to_others(path: Path) -> str | None:
+    """Return the mode ("0644") of a file that others than its owner may read or write, None if none may.
+
+    None, too, for what is no file, such as a shell's `<(command)`, and where a file has no such mode.
+    """
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            return f"{stat.S_IMODE(status.st_mode):04o}"
+    return None
+
+
+def give_to_owner(descriptor: int, directory: Path) -> None:
+    """Give an open file to the owner of the `directory` it lies in, where root has made it and the system lets it.
+
+    What root does in the directory of a service must not lock the service out.
+    """
+    if os.name == "posix" and os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            owner = directory.stat()
+            if owner.st_uid != 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
     """Put `data` at `path` in place of what is there, whole or not at all, durably; parent directories are made.
 
-    Raises SystemFaultError when the operating system refuses; then nothing is left behind.
+    What root writes belongs to the owner of its directory. Raises SystemFaultError when the operating system refuses;
+    then nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +100,7 @@ def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            give_to_owner(file.fileno(), path.parent)
             temporary.chmod(mode)  # mkstemp made it 0600, so that a secret was never readable by others
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import IO
 
 from . import files
+from .archive_record import MAX_RECORD_BYTES
+from .channels import MAX_CHANNEL_BYTES
 from .errors import CorruptStoreError, InputError, NotFoundError, SystemFaultError
 from .names import NAME
 from .pki.disk import PRIVATE_DIRECTORY_MODE, locked
-from .release import VERSION
-from .store import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRODUCTS, Store
+from .release import MAX_RECORD_SIZE, VERSION
+from .store import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
 from .store_check import check, survey
 
 __all__ = ["backup", "restore"]
@@ -37,11 +39,18 @@ FORMAT = 1
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_SMALL_BYTES = 256 * 1024 * 1024
 """Bytes of any file that is no blob: the audit log after a million deploys."""
+MAX_TOKENS_BYTES = 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
-_OTHER = re.compile(
-    rf"{MARKER}|{re.escape(AUDIT)}|{TOKENS}"
-    rf"|{PRODUCTS}/{NAME.pattern}/(releases/{VERSION.pattern}\.json|(?:channels|certs)/{NAME.pattern}\.json|keys/{VERSION.pattern}\.pub)"
+_OTHER = (
+    (re.compile(MARKER), MAX_RECORD_SIZE),
+    (re.compile(re.escape(AUDIT)), MAX_SMALL_BYTES),
+    (re.compile(TOKENS), MAX_TOKENS_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/channels/{NAME.pattern}\.json"), MAX_CHANNEL_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/certs/{NAME.pattern}\.json"), MAX_RECORD_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),
 )
+"""The other files of a store, and how many bytes each has at most."""
 _HINT = "use another backup: from this one nothing was restored"
 
 Manifest = dict[str, tuple[int, str]]
@@ -110,6 +119,7 @@ def _unpack(path: Path, made: Store) -> None:
     try:
         with tarfile.open(path, "r:") as tar:
             manifest = _manifest(_member(tar, MANIFEST, MAX_MANIFEST_BYTES))
+            _refuse_larger(manifest, path)
             for name, (size, digest) in manifest.items():
                 data = _member(tar, name, size)
                 if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
@@ -128,10 +138,20 @@ def _unpack(path: Path, made: Store) -> None:
         raise InputError(f"the backup '{path}' is not whole: {(*report.problems, *report.orphans)[0]}", _HINT)
 
 
+def _refuse_larger(manifest: Manifest, path: Path) -> None:
+    """Raise InputError, before anything is written, for more bytes than the backup has itself."""
+    declared = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values())
+    there = path.stat().st_size
+    if declared > there:
+        raise InputError(f"the backup '{path}' has {there} bytes, and its files would have {declared}", _HINT)
+
+
 def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes:
     """Return the next file in the tar, which is `name`, of at most `limit` bytes; raises InputError."""
     member = tar.next()
-    if member is None or not member.isreg() or member.name != name or member.size > limit:
+    # A sparse file is a few bytes here, and could be any number of them on the disk.
+    plain = member is not None and member.isreg() and not member.issparse()
+    if member is None or not plain or member.name != name or member.size > limit:
         found = "nothing" if member is None else f"'{member.name}'"
         raise InputError(f"the backup has {found} where '{name}' has to be", _HINT)
     file = tar.extractfile(member)
@@ -150,8 +170,9 @@ def _manifest(data: bytes) -> Manifest:
         raise InputError("the backup's manifest is damaged", _HINT) from error
     for name, (size, digest) in entries.items():
         blob = _BLOB.fullmatch(name)
-        limit = MAX_BLOB_BYTES if blob else MAX_SMALL_BYTES
-        known = blob[2] == digest if blob else _OTHER.fullmatch(name) is not None
+        others = (most for pattern, most in _OTHER if pattern.fullmatch(name))
+        limit = MAX_BLOB_BYTES if blob else next(others, 0)
+        known = blob[2] == digest if blob else limit > 0
         if not known or type(size) is not int or not 0 <= size <= limit:
             raise InputError(f"'{name}' in the backup is no file of a store", _HINT)
     return entries

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
+from .. import files
 from ..server import run
 from ..server.log import Log
 from ..server.tokens import ANY, Token, TokenFile
@@ -76,6 +77,9 @@ def register(subparsers: common.Subparsers) -> None:
     new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
     new.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
     new.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long it lasts; default: {DEFAULT_DAYS}")
+    new.add_argument(
+        "--out", type=common.path, metavar="FILE", help="write it to a new file, which only its owner reads"
+    )
     listed = common.command(
         verbs, "list", _token_list, "list the tokens", "otaseal token list --store /var/lib/otaseal"
     )
@@ -125,15 +129,19 @@ def _tokens(directory: Path) -> TokenFile:
 
 def _token_new(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
-    file = _tokens(arguments.store)
+    file, out = _tokens(arguments.store), arguments.out
+    if out is not None:
+        files.refuse_existing(out, "give the token's file a new name")
     token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
+    if out is not None:
+        files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
     if arguments.json:
-        common.print_json({"token": secret, **_shown(token)})
+        common.print_json({**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)})
         return 0
-    print(secret)
-    print(
-        f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; it is not shown again", file=sys.stderr
-    )
+    if out is None:
+        print(secret)
+    where = "it is not shown again" if out is None else f"it is in '{out}'"
+    print(f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; {where}", file=sys.stderr)
     return 0
 
 

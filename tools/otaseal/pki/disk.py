@@ -63,6 +63,7 @@ def _lock(path: Path) -> int:
             raise
         descriptor = os.open(path, os.O_RDONLY)  # to read along with those who write elsewhere
     try:
+        files.give_to_owner(descriptor, path.parent)
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:

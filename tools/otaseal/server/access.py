@@ -6,7 +6,6 @@ not told more: 256 random bits are not found by trying, but trying should show, 
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import scope
 from ..errors import InputError
+from . import limits
 from .bodies import Refused
 from .telemetry import Telemetry
 from .tls import ClientCertificate
@@ -43,7 +43,7 @@ class Gate:
 
     def failed(self, address: str) -> bool:
         """Count a failure of `address`, and return whether there were too many; the oldest addresses are forgotten."""
-        origin, now = _origin(address), self.clock()
+        origin, now = limits.origin(address), self.clock()
         count, since = self._failures.pop(origin, (0, now))
         if now - since >= FAILURE_SECONDS:
             count, since = 0, now
@@ -104,14 +104,3 @@ def _what(product: str | None, channel: str | None) -> str:
     if product is None:
         return "every product"
     return f"product '{product}'" + (f", channel '{channel}'" if channel else "")
-
-
-def _origin(address: str) -> str:
-    """Return what one client can be taken for: an IPv4 address, and of IPv6 the 64 bits that a network is given."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if parsed.version == 6 and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,9 @@ def guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
             response = await _refusal(request, error, telemetry)
         except (ClientDisconnect, asyncio.TimeoutError):
             response = _json({"error": "the upload stopped", "hint": "try again"}, 408)
+        except Exception:  # a fault of ours, which is answered as all else is
+            telemetry.alarm("fault", message=traceback.format_exc())
+            response = _json({"error": "the server has a fault", "hint": "its log says which"}, 500)
         return _counted(response, telemetry)
 
     return handle

@@ -174,12 +174,13 @@ _REFUSALS = {
     415: "a body that is not of the type that is asked for",
     422: "a name, a file or a state that cannot be taken",
     429: "too many wrong credentials from this address",
+    500: "the server has a fault",
     503: "the store is damaged, or its disk refuses",
 }
 
 
 def _responses(one: Endpoint) -> Schema:
-    statuses = {400, 503}
+    statuses = {400, 500, 503}
     if not one.open:
         statuses |= {401, 403, 429}
     if "{" in one.path:

@@ -33,7 +33,8 @@ class Archives:
         store = self.catalog.store
         current = store.archive(product, channel)
         now = datetime.now(timezone.utc)
-        record = signed_archive.admit(data, product, self.catalog.keys(product), current, self.presented(), now)
+        keys = list(self.catalog.keys(product).values())
+        record = signed_archive.admit(data, product, keys, current, self.presented(), now)
         if current is not None and current.blob == record.blob:
             return current  # sent once more, after a lost answer or by a repeated CI run
         expected = 0 if current is None else current.generation

@@ -7,10 +7,12 @@ answer with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING, Any
 
 from ..admission import Policy
@@ -18,11 +20,15 @@ from ..admission import Policy
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Refused", "drain", "read_files", "read_json"]
+__all__ = ["Refused", "Turns", "drain", "read_files", "read_json"]
 
 MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
 MAX_JSON = 64 * 1024
+UPLOADS_AT_ONCE = 16
+"""Uploads that are read at the same time, each of which is in memory."""
 UPLOAD_SECONDS = 300.0
+STALL_SECONDS, STALL_BYTES = 10.0, 16 * 1024
+"""An upload that is not over has to bring so many bytes in that time."""
 DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
 _PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
 
@@ -81,15 +87,44 @@ async def drain(request: Request) -> None:
         return
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    """Return the body; raises Refused beyond `limit` bytes, TimeoutError when it takes too long."""
+class Turns:
+    """Whose uploads are read: of each operator one at a time, so that nobody's hold up the others'."""
 
-    async def read() -> bytes:
-        body = bytearray()
+    def __init__(self) -> None:
+        self._all = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._own: dict[str, asyncio.Lock] = {}
+        self._asking: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def of(self, who: str) -> AsyncIterator[None]:
+        """Wait for `who`'s turn, and have it for the block."""
+        self._asking[who] += 1
+        try:
+            async with self._own.setdefault(who, asyncio.Lock()), self._all:
+                yield
+        finally:
+            self._asking[who] -= 1
+            if not self._asking[who]:
+                del self._asking[who], self._own[who]
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Return the body; raises Refused beyond `limit` bytes, TimeoutError when it takes too long, or nearly stands."""
+    body = bytearray()
+
+    async def read() -> None:
         async for chunk in request.stream():
-            body += chunk
+            body.extend(chunk)
             if len(body) > limit:
                 raise Refused(413, f"a body of more than {limit} bytes", "send less")
-        return bytes(body)
 
-    return await asyncio.wait_for(read(), UPLOAD_SECONDS)
+    reading, end, seen = asyncio.ensure_future(read()), time.monotonic() + UPLOAD_SECONDS, 0
+    try:
+        while not (await asyncio.wait({reading}, timeout=STALL_SECONDS))[0]:
+            if len(body) - seen < STALL_BYTES or time.monotonic() > end:
+                raise asyncio.TimeoutError
+            seen = len(body)
+    finally:
+        reading.cancel()
+    reading.result()
+    return bytes(body)

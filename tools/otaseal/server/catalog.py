@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from .. import protocol, rollout
 from ..archive_record import ArchiveRecord
 from ..channels import Channel
-from ..errors import CorruptStoreError, LaterFormatError, NotFoundError
+from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError
 from ..public_keys import load_public_key
 from ..release import Release
 from ..store import AUDIT, PRODUCTS, Store
@@ -161,9 +161,16 @@ class Catalog:
         state = self.channel(product, channel)
         return None if state is None else self.sound(product, state.pointer.version)
 
-    def keys(self, product: str) -> list[RSAPublicKey]:
-        """Return the public keys that releases of the product may be signed with."""
-        return [load_public_key(pem, f"public key '{name}'") for name, pem in self.store.keys(product).items()]
+    def keys(self, product: str) -> dict[str, RSAPublicKey]:
+        """Return the public keys that releases of the product may be signed with, by name."""
+        try:
+            return {
+                name: load_public_key(data, f"public key '{name}'") for name, data in self.store.keys(product).items()
+            }
+        except InputError as error:
+            raise CorruptStoreError(
+                f"the store of '{product}' is damaged: {error.message}", "put the key back that was there"
+            ) from error
 
     def choose(self, product: str | None, channel: str | None, device: str | None, sketch_md5: str | None) -> Choice:
         """Return what a device is led to by its URL, its place in the rollout and what it runs already."""

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from .listener import BACKLOG, DRAIN_SECONDS, MAX_CONNECTIONS
+from .limits import MAX_CONNECTIONS, Addresses
+from .listener import BACKLOG, DRAIN_SECONDS
 
 __all__ = ["Connection", "Connections", "DeviceListener", "Door"]
 
@@ -43,27 +44,28 @@ class Door(Protocol):
 
 
 class Connections:
-    """The open connections, at most `limit` of them."""
+    """The open connections, at most `limit` of them, and a share of these from one address."""
 
     def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
-        self._open: set[Connection] = set()
-        self._limit = limit
+        self._open: dict[Connection, str] = {}
+        self._addresses = Addresses(limit)
         self._lent = 0
         self._finishing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: Connection) -> bool:
-        """Take one in, and return whether there was room for it."""
-        if self._finishing or len(self._open) >= self._limit:
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Take one in that comes from `address`, and return whether there was room for it."""
+        if self._finishing or not self._addresses.enter(address):
             return False
-        self._open.add(connection)
+        self._open[connection] = address
         return True
 
     def forget(self, connection: Connection) -> None:
         """Let go of one that has ended."""
-        self._open.discard(connection)
+        if (address := self._open.pop(connection, None)) is not None:
+            self._addresses.leave(address)
 
     def lend(self) -> bool:
         """Return whether there is a buffer of the larger size for one more; it is to be given back."""

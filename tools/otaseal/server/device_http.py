@@ -148,7 +148,7 @@ class DeviceConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, if there is room for one more."""
         self._transport = cast(asyncio.Transport, transport)
-        if not self._surroundings.connections.admit(self):
+        if not self._surroundings.connections.admit(self, self._address() or ""):
             self._surroundings.app.telemetry.count("otaseal_refused_connections_total")
             self._transport.abort()
             return

@@ -95,6 +95,11 @@ class House:
         except OtasealError as error:
             self.telemetry.stand("rollout", [error.message])
 
+    def reload(self) -> None:
+        """Look at once for a renewed certificate; everything else that can change is looked at whenever it is used."""
+        self.telemetry.event("reload")
+        self.renew()
+
     def renew(self) -> None:
         """Take a certificate that was renewed into use; a bad one is named once, and the old one stays."""
         try:

@@ -1,14 +1,24 @@
-"""What the operating system allows the server: as many open files as it may have, for each connection is one."""
+"""How many connections there may be, in all and from one address, and the open files that they need.
+
+Whoever has one address, however many connections it opens, leaves three quarters of the room to all others.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+from collections import Counter
+from functools import lru_cache
 
-from .listener import MAX_CONNECTIONS
+__all__ = ["MAX_CONNECTIONS", "Addresses", "origin", "raise_open_files", "room"]
 
-__all__ = ["raise_open_files"]
-
-OPEN_FILES = 2 * MAX_CONNECTIONS + 256
+MAX_CONNECTIONS = 10_000
+"""Open connections of a listener in one process, where the system gives it so many files."""
+SHARES = 4
+"""One address has one of so many shares of a listener's connections."""
+OTHER_FILES = 256
+"""Files that are no connections: the store's, the devices', the interpreter's."""
+OPEN_FILES = 2 * MAX_CONNECTIONS + OTHER_FILES
 
 
 def raise_open_files() -> int | None:
@@ -27,3 +37,51 @@ def raise_open_files() -> int | None:
         with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it: what there is has to do
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def room() -> int:
+    """Return how many connections each of the two listeners may have, by the files that this process may open."""
+    files = raise_open_files()
+    if files is None or files < 0:  # without a limit
+        return MAX_CONNECTIONS
+    return max(1, min(MAX_CONNECTIONS, (files - OTHER_FILES) // 2))
+
+
+class Addresses:
+    """Counts the open connections of a listener: at most `most` in all, and a share of them from one address."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._share = most, max(1, most // SHARES)
+        self._open: Counter[str] = Counter()
+        self._total = 0
+
+    def enter(self, address: str) -> bool:
+        """Count one more connection of `address`, and return whether there was room for it."""
+        where = origin(address)
+        if self._total >= self._most or self._open[where] >= self._share:
+            if not self._open[where]:
+                del self._open[where]
+            return False
+        self._open[where] += 1
+        self._total += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one less, which has entered."""
+        where = origin(address)
+        self._total -= 1
+        self._open[where] -= 1
+        if not self._open[where]:
+            del self._open[where]
+
+
+@lru_cache(maxsize=4096)
+def origin(address: str) -> str:
+    """Return what one client can be taken for: an IPv4 address, and of IPv6 the 64 bits that a network is given."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)

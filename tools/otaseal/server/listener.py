@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, OtasealError, SystemFaultError
+from .accepting import Acceptor
+from .limits import MAX_CONNECTIONS, Addresses, room
 from .tls import ClientCertificate
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ __all__ = [
     "BACKLOG",
     "DRAIN_SECONDS",
     "KERNEL_BUFFER",
-    "MAX_CONNECTIONS",
     "Inspect",
     "bind",
     "make_listener",
@@ -40,7 +41,6 @@ IDLE_SECONDS = 5
 STALL_SECONDS = 60.0
 DRAIN_SECONDS = 300
 MAX_HEAD_BYTES = 16 * 1024
-MAX_CONNECTIONS = 10_000
 WRITE_BUFFER = 32 * 1024
 """Bytes of an answer that wait for a slow reader; more would be memory, and lost when a connection is closed."""
 KERNEL_BUFFER = 64 * 1024
@@ -122,16 +122,20 @@ def make_listener(app: App, listening: socket.socket, context: ssl.SSLContext, i
             options: dict[str, Any] = {"ssl_handshake_timeout": HANDSHAKE_SECONDS}
             if sys.version_info >= (3, 11):
                 options["ssl_shutdown_timeout"] = SHUTDOWN_SECONDS
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(
-                lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
-                sock=listening,
-                ssl=context,
-                backlog=BACKLOG,
-                **options,
-            )
-            self.servers = [server]
+
+            def make(ended: Callable[[], None]) -> asyncio.BaseProtocol:
+                protocol: Any = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+                protocol.ended = ended
+                return protocol  # type: ignore[no-any-return]
+
+            self.acceptor = Acceptor(listening, Addresses(room()), make, {"ssl": context, **options})
+            self.servers = [self.acceptor]  # type: ignore[list-item]
             self.started = True
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            self.acceptor.close()
+            await self.acceptor.wait_closed()
+            await super().shutdown(sockets)
 
     return Listener(config)
 
@@ -154,6 +158,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
 
     class Connection(HttpToolsProtocol):
         lost = False
+        ended: Callable[[], None]
         head_bytes = parsed_bytes = 0
         head_timer: asyncio.TimerHandle | None = None
         stall_timer: asyncio.TimerHandle | None = None
@@ -172,6 +177,7 @@ def _protocol(inspect: Inspect) -> type[asyncio.Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self.lost = True  # older Pythons' transports can be asked nothing any more
             self.cancel_timers()
+            self.ended()
             super().connection_lost(exc)
             # The request's state names this connection: without the circle its 256 KiB of buffers go at once.
             self.app_state = {}

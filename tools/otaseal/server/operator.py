@@ -19,6 +19,7 @@ from ..channels import Channel, Pointer
 from ..errors import ConfigError, ConflictError, NotFoundError
 from ..lockout import Consent
 from ..names import check_name
+from ..public_keys import public_pem
 from ..release import Origin, Release
 from . import api_schema, bodies
 from .access import Access
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "Operators"]
 
-UPLOADS_AT_ONCE = 4
 REHEARSALS = ("passed", "partly", "skipped")
 CONSENT = tuple(one.name for one in fields(Consent))
 
@@ -62,7 +62,7 @@ class Operators:
     facts: Facts
     archives: Archives
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
-    _uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE), repr=False)
+    _uploads: bodies.Turns = field(default_factory=bodies.Turns, repr=False)
 
     @property
     def _fleet(self) -> Fleet:
@@ -118,7 +118,7 @@ class Operators:
         self._require(product)
         channel = check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
         current = self.catalog.current(product, channel)
-        keys = {name: pem.decode("ascii") for name, pem in self.catalog.store.keys(product).items()}
+        keys = {name: public_pem(key).decode() for name, key in self.catalog.keys(product).items()}
         return {
             "product": product,
             "keys": keys,
@@ -159,7 +159,7 @@ class Operators:
         terms, downgrade = Terms.parse(query), _flag(query, "downgrade")
         rehearsal = _rehearsal(query.get("rehearsal"))
         wanted = Wanted(origin, channel, terms, downgrade, consent, rehearsal)
-        async with self._uploads:
+        async with self._uploads.of(who):
             parts = await bodies.read_files(request)
             async with self._publishing:
                 self._require(product)
@@ -265,7 +265,7 @@ class Operators:
         """Take a signed certificate archive, check it, and give it out in a channel."""
         product, channel, who = self._target(request)
         self._require(product)
-        async with self._uploads:
+        async with self._uploads.of(who):
             data = b"".join(await bodies.read_files(request))
             async with self._publishing:
                 record = await asyncio.to_thread(lambda: self.archives.publish(product, channel, data, who))

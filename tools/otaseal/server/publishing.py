@@ -52,7 +52,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     current = None if state is None else _current(catalog, product, state, wanted)
     pointer = wanted.terms.published(origin.version, state)
     fleet.seen.check_rollout(product, wanted.channel, pointer)
-    policy = Policy(product, catalog.keys(product), allow_downgrade=wanted.allow_downgrade)
+    policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
     release = admit(parts, origin, policy, current)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..device_place import Place
-from ..errors import ConfigError
+from ..errors import ConfigError, OtasealError
 from ..names import check_name
 from ..public_keys import load_public_key
 from ..store import DEVICES_FILE, Store
@@ -25,6 +25,7 @@ from .log import Log
 from .site import Plan, Shared, Site, revocations
 from .telemetry import Telemetry
 from .tls import Credentials, server_context
+from .tokens import TokenFile
 from .workers import Supervisor, check_count
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
         store = open_store(plan.store, keys)  # a store is made only for a server that starts
         examination, place = begin(store), stack.enter_context(Place(store.directory / DEVICES_FILE))
         place.settle(lambda message: telemetry.alarm("devices", message=message))
+        try:
+            TokenFile(store.directory).list()
+        except OtasealError as error:
+            telemetry.alarm("tokens", message=error.message)
         for line in findings:
             (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
         if not store.products():

@@ -30,6 +30,7 @@ from .door import Door, Mailboxes
 from .examination import Examination
 from .fleet import Seen
 from .housekeeping import EventHandler, House
+from .limits import room
 from .listener import BACKLOG, Inspect, make_listener
 from .log import Log
 from .operator import Facts, Operators
@@ -136,7 +137,7 @@ class Site:
         plan, telemetry = self.plan, house.telemetry
         app = DeviceApp(house.catalog, house.recorder, telemetry)
         inspect = _inspector(revocations(plan, "device"), telemetry)
-        connections, context = Connections(), self.contexts[0]
+        connections, context = Connections(room()), self.contexts[0]
         if seat is None:
             return DeviceListener(self.first, make_device_protocol(app, context, inspect, connections), connections)
         door = seat.door(self.first, lambda: telemetry.count("otaseal_handed_over_total"))
@@ -249,7 +250,7 @@ async def _main(
             one.force_exit = one.should_exit  # a second signal ends at once
             one.should_exit = True
 
-    _listen_for_the_end(loop, stop, control)
+    _listen_for_signals(loop, stop, house.reload, control)
     for one in listeners:
         await one.startup()
     keeping = loop.create_task(house.keep())
@@ -263,7 +264,11 @@ async def _main(
         house.telemetry.event("stopped")
 
 
-def _listen_for_the_end(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], control: Control | None) -> None:
+def _listen_for_signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], reload: Callable[[], None], control: Control | None
+) -> None:
+    if hasattr(signal, "SIGHUP"):
+        loop.add_signal_handler(signal.SIGHUP, reload)
     if control is None:
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError):  # Windows has its own way to end a process

@@ -29,7 +29,7 @@ MAX_RESTARTS = 5
 RESTART_WINDOW = 60.0
 """Seconds within which so many workers may die before the service ends."""
 _READY, _STOP = b"r", b"s"
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGCHLD")
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD")
 
 
 def check_count(workers: int) -> None:
@@ -103,7 +103,10 @@ class Supervisor:
                 ready()
             while self._workers:
                 number = signal.sigwait(watched)
-                if number != signal.SIGCHLD:
+                if number == signal.SIGHUP:
+                    for pid in self._workers:
+                        os.kill(pid, number)
+                elif number != signal.SIGCHLD:
                     self._stop(held)
                 self._reap(held)
         finally:
