@@ -7,11 +7,13 @@ unasked, for `uploadfs` erases what the device has stored.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
+from functools import partial
 from pathlib import Path
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy, deploy_certs
+from . import build, deploy, deploy_certs, targets
 
 __all__ = ["attach"]
 
@@ -22,26 +24,33 @@ FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
 
 @build.attaching
 def attach(env: build.Env, options: Settings) -> None:
-    """Declare `uploadall`, keep the record of what was shipped, and look at it after an upload."""
-    wanted = build.requested()
-    _refuse_two_products(wanted)
-    _declare_uploadall(env)
-    deploy.declare(env, options)
-    deploy.declare_rehearsal(env, options)
-    deploy_certs.declare(env, options)
-    _record_shipping(env)
-    if "upload" in wanted and not build.is_test():
+    """Declare the targets that the project does not have itself, keep the record of what was shipped, and look at it
+    after an upload.
+    """
+
+    def then(ours: frozenset[str]) -> None:
+        _refuse_two_products(build.requested(), {"upload", *ours})
+        _record_shipping(env, {"uploadfs", *ours})
+
+    declarations: dict[str, Callable[[build.Env], None]] = {
+        "uploadall": _declare_uploadall,
+        "deploy": partial(deploy.declare, options=options),
+        "rehearse": partial(deploy.declare_rehearsal, options=options),
+        "deploycerts": partial(deploy_certs.declare, options=options),
+    }
+    targets.declare_last(env, declarations, then)
+    if "upload" in build.requested() and not build.is_test():
         env.AddPostAction("upload", _after_upload(env, options))
 
 
-def _refuse_two_products(wanted: frozenset[str]) -> None:
+def _refuse_two_products(wanted: frozenset[str], known: Container[str]) -> None:
     """Refuse a run that is to make a filesystem and to use the firmware: the platform makes one of the two in a run.
 
     The firmware would be that of an earlier build, whatever its version is said to be now; `upload` would even write
-    the filesystem in its place.
+    the filesystem in its place. Of `wanted`, those targets count that are `known`, and not the project's own.
     """
     image = next((one for one in FILESYSTEM_TARGETS if one in wanted), None)
-    user = next((one for one in FIRMWARE_TARGETS if one in wanted), None)
+    user = next((one for one in FIRMWARE_TARGETS if one in wanted and one in known), None)
     if image is None or user is None:
         return
     if user.startswith("upload"):
@@ -90,8 +99,8 @@ def _refuse_other_protocols(env: build.Env) -> None:
         )
 
 
-def _record_shipping(env: build.Env) -> None:
-    """After a filesystem went to the device, remember which certificates it had."""
+def _record_shipping(env: build.Env, known: Container[str]) -> None:
+    """After a filesystem went to the device by a target that is `known`, remember which certificates it had."""
 
     def work(env: build.Env) -> None:
         from .. import cert_packing, shipped
@@ -100,7 +109,7 @@ def _record_shipping(env: build.Env) -> None:
         if archive.is_file():
             shipped.remember(_record(env), env["PIOENV"], archive.read_bytes())
 
-    for target in {"uploadfs", "uploadall"} & build.requested():
+    for target in [one for one in ("uploadfs", "uploadall") if one in known and one in build.requested()]:
         env.AddPostAction(target, build.action(env, work, "Remembering the shipped certificates"))
 
 

@@ -1,0 +1,59 @@
+"""Targets of ours that a project may have, too: ours are declared after all extra scripts, where the name is free.
+
+A name that is declared twice ends every run in a bare assertion of PlatformIO's, wherever the second one stands in
+extra_scripts; of two aliases of one name SCons makes one with the actions of both. So the project's own target stays
+alone, and a line says that ours is not there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from ..errors import OtasealError
+from . import build
+
+__all__ = ["declare_last"]
+
+
+def declare_last(
+    env: build.Env, declarations: Mapping[str, Callable[[build.Env], None]], then: Callable[[frozenset[str]], None]
+) -> None:
+    """Call the declaration of each target by name that no script has declared, when all scripts have run.
+
+    `then` is called before them, with the names that are ours. What either raises ends the build.
+    """
+    process_delayed_actions = env.ProcessDelayedActions
+
+    def declare(env: build.Env) -> None:
+        ours = frozenset(name for name in declarations if not _is_taken(env, name))
+        try:
+            then(ours)
+            for name in sorted(ours):
+                declarations[name](env)
+                # What a script made of the name before, in env.Depends("deploy", ...), is a node of its own.
+                env.Depends(name, env.Entry(name).depends)
+        except OtasealError as error:
+            if not env.IsIntegrationDump():
+                build.print_error(error)
+                env.Exit(1)
+        if len(ours) < len(declarations) and not env.IsIntegrationDump():
+            _note(sorted(set(declarations) - ours))
+        process_delayed_actions()
+
+    # PlatformIO's own last step: actions that scripts put on our targets by name wait for it
+    env.AddMethod(declare, "ProcessDelayedActions")
+
+
+def _is_taken(env: build.Env, name: str) -> bool:
+    """Tell whether a script has declared the target, with PlatformIO's method or as an alias of SCons."""
+    alias = env.ans.lookup(name)
+    return name in env.get("__PIO_TARGETS", {}) or (alias is not None and alias.has_builder())
+
+
+def _note(names: list[str]) -> None:
+    shown = ", ".join(f"'{name}'" for name in names)
+    sys.stderr.write(
+        f"otaseal: note: the project has a target of its own called {shown}, and so otaseal's is not there: "
+        "give the project's another name to get it\n"
+    )
