@@ -181,6 +181,7 @@ LAYERS = {
     "rehearsal.play": (4, 2),
     "rehearsal.setup": (4, 3),
     "rehearsal.hostile": (4, 3),
+    "rehearsal.renewal": (4, 4),
     "rehearsal.text": (4, 4),
     "rehearsal": (4, 5),
     # people: print, prompt, exit, argv, environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     ]
     made = project(*lines)
     made.write("certs/today.pem", server.world.ca.read_text())
-    assert "gives out 1 CA certificates" in made.run("-t", "deploycerts").stdout
+    done = made.run("-t", "deploycerts").stdout
+    assert "gives out 1 CA certificates" in done
+    assert "not rehearsed: the devices: no firmware with the OtaSeal library is known here" in done
     body = talk(server.world.context(), server.port, get("/certs.ar.signed")).body
     made.run("-t", "buildfs")
     assert body.startswith((made.path / "data" / "certs.ar").read_bytes())
@@ -109,6 +112,10 @@ def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     refused = made.run("-t", "deploycerts", check=False)
     assert "would not accept this server" in refused.stderr
     assert talk(server.world.context(), server.port, get("/certs.ar.signed")).body == body
+    made.write("certs/today.pem", server.world.ca.read_text())
+    assert "rehearsed" not in made.run("-t", "deploycerts", env={"OTASEAL_REHEARSE": "no"}).stdout
+    log = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
+    assert [one["rehearsal"] for one in log if one["event"] == "certs"] == ["partly", "skipped"]
 
 
 def test_what_is_missing_is_named(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:

@@ -14,7 +14,7 @@ from .client import Client, public_keys_of
 from .errors import VerificationError
 from .update_request import ARCHIVE_FILE
 
-__all__ = ["ArchiveDeployment", "deploy_archive"]
+__all__ = ["ArchiveDeployment", "current_archive", "deploy_archive"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,35 @@ class ArchiveDeployment:
         return [f"channel {self.channel} gives out {self.certificates} CA certificates, {self.size} bytes; {where}"]
 
 
-def deploy_archive(client: Client, signed: bytes, product: str, channel: str) -> ArchiveDeployment:
+def current_archive(client: Client, state: Mapping[str, Any], product: str, channel: str) -> bytes | None:
+    """Return the signed archive that devices of a channel are given now; raises what the client raises.
+
+    `state` is what the server says of the product. None: there is none, or it is for devices with a certificate only.
+    """
+    if not state.get("device_port") or state.get("device_certificates"):
+        return None
+    return client.as_device(state["device_port"]).fetch(_path(product, channel))
+
+
+def deploy_archive(client: Client, signed: bytes, product: str, channel: str, rehearsal: str = "") -> ArchiveDeployment:
     """Check a signed certificate archive as the server will, publish it in a channel, and read it back.
 
-    Whether devices with these certificates would still accept the server is checked there. Raises InputError and
+    `rehearsal` is what the audit log keeps of the one before: "passed", "partly", "skipped", "" for not said. Whether
+    devices with these certificates would still accept the server is checked there, too. Raises InputError and
     VerificationError for what is refused, here or there, SystemFaultError when the server cannot be reached.
     """
     base = f"/v1/products/{quote(product, safe='')}"
     keys = public_keys_of(client.get(base))
     signed_archive.admit(signed, product, keys, None, None, datetime.now(timezone.utc))
-    answer: Mapping[str, Any] = client.put(f"{base}/channels/{quote(channel, safe='')}/certs", signed)
+    path = f"{base}/channels/{quote(channel, safe='')}/certs{f'?rehearsal={rehearsal}' if rehearsal else ''}"
+    answer: Mapping[str, Any] = client.put(path, signed)
     record, url = answer["certs"], None
     if record["blob"] != hashlib.sha256(signed).hexdigest():
         raise VerificationError("the server has another archive than was sent", "another deployment came between")
     if answer["device_port"] and not answer["device_certificates"]:
-        path = f"/{quote(product, safe='')}/{quote(channel, safe='')}/{ARCHIVE_FILE}"
-        url = client.as_device(answer["device_port"]).read_back(path, [signed])
+        url = client.as_device(answer["device_port"]).read_back(_path(product, channel), [signed])
     return ArchiveDeployment(channel, record["archive"], record["certificates"], record["size"], url)
+
+
+def _path(product: str, channel: str) -> str:
+    return f"/{quote(product, safe='')}/{quote(channel, safe='')}/{ARCHIVE_FILE}"

@@ -173,10 +173,17 @@ class Client:
     def firmware(self, product: str, version: str) -> bytes:
         """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
         path = f"/v1/products/{quote(product, safe='')}/releases/{quote(version, safe='')}/firmware"
+        found = self.fetch(path)
+        if found is None:
+            raise SystemFaultError(f"'{self.url}{path}' answers 404", "look at the server's log")
+        return found
+
+    def fetch(self, path: str) -> bytes | None:
+        """Return what the server has at `path`, None where it has nothing (404); raises as `deploy`."""
         status, _, body = self._request("GET", path)
-        if status != 200:
+        if status not in (200, 404):
             raise SystemFaultError(f"'{self.url}{path}' answers {status}", "look at the server's log")
-        return body
+        return body if status == 200 else None
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET; raises as `deploy`."""

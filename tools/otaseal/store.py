@@ -230,10 +230,11 @@ class Store:
             return self._replace(product, channel, after, "rollback", by)
 
     def publish_archive(
-        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, by: str = ""
+        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, **noted: str
     ) -> ArchiveRecord:
         """Give out the signed archive `data` in a channel; `expected` is the generation before, 0 for the first.
 
+        `noted` goes into the audit log: `by` names the operator, `rehearsal` says what became of the one before.
         Raises ConflictError when the channel has another generation by now, SystemFaultError when the disk refuses.
         """
         path = self._archive_path(product, channel)
@@ -246,7 +247,7 @@ class Store:
             self._make_directory(path.parent)
             files.write_atomic(path, after.to_json())
             self._sync_upwards(path)
-            self.append(archive_event(product, channel, after) | {"by": by})
+            self.append(archive_event(product, channel, after) | {"by": ""} | noted)
         return after
 
     def record_event(self, event: dict[str, object]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import archive, archive_client, files, signed_archive
+from .. import archive, archive_client, files, rehearsal, signed_archive
 from ..archive_record import MAX_SIGNED_ARCHIVE
+from ..client import Client
+from ..device import flash
 from ..errors import ConfigError, InputError
 from ..manifest import Claim
 from ..public_keys import fingerprint
@@ -47,6 +49,8 @@ def register(actions: common.Subparsers) -> None:
         f"otaseal certs deploy {ARCHIVE_FILE} --server https://update.local:8444 --product blink",
     )
     deploy.add_argument("archive", type=common.path, help=f"{ARCHIVE_FILE}, as otaseal certs sign makes it")
+    deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
+    deploy.add_argument("--layout", metavar="NAME", help="of the devices' flash, as in 4m2m, for the rehearsal")
 
 
 def _sign(arguments: argparse.Namespace) -> int:
@@ -84,11 +88,23 @@ def _remove_stale(output: Path, source: Path) -> None:
 
 
 def _deploy(arguments: argparse.Namespace) -> int:
+    if arguments.no_rehearse and arguments.layout:
+        raise ConfigError("--layout is for the rehearsal", "leave it out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
-    done = archive_client.deploy_archive(connected, signed, product, channel)
+    note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product, channel))
+    done = archive_client.deploy_archive(connected, signed, product, channel, note)
     if arguments.json:
         common.print_json(asdict(done))
     else:
         print("\n".join(done.lines()))
     return 0
+
+
+def _rehearsed(arguments: argparse.Namespace, connected: Client, renewal: rehearsal.Renewal) -> str:
+    """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
+    if arguments.no_rehearse:
+        return "skipped"
+    layout = None if arguments.layout is None else flash.layout(arguments.layout)
+    report = rehearsal.before_renewing(connected, replace(renewal, layout=layout))
+    return remote.rehearsed(report, arguments.json)

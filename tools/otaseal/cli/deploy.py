@@ -19,7 +19,7 @@ from ..client import Client
 from ..device import flash
 from ..errors import ConfigError
 from ..lockout import Consent
-from ..rehearsal import Materials, text
+from ..rehearsal import Materials
 from ..rehearsal.candidate import Candidate
 from ..release import Origin, manifest_of
 from . import common, remote
@@ -169,13 +169,7 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, candidate: Cand
         return "skipped"
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
     materials = Materials(candidate, arguments.filesystem, None, connected.ca, layout)
-    report = rehearsal.before_publishing(connected, materials, channel)
-    if not report.good:
-        print("\n".join(text.report_lines(report)), file=sys.stderr)
-        raise rehearsal.refusal(report)
-    if not arguments.json:
-        print("\n".join(text.summary(report)))
-    return report.record
+    return remote.rehearsed(rehearsal.before_publishing(connected, materials, channel), arguments.json)
 
 
 def progress_bar() -> client.Progress | None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .. import credentials, project
+from .. import credentials, project, rehearsal
 from ..client import Client
 from ..errors import ConfigError
 from ..project_config import INI_NAME
+from ..rehearsal import Report, text
 from ..settings import OPTIONS, Settings
 from . import common
 
-__all__ = ["command", "connect", "folder", "named_channel", "options"]
+__all__ = ["command", "connect", "folder", "named_channel", "options", "rehearsed"]
 
 
 def command(
@@ -100,6 +102,16 @@ def _environment(place: Path, flags: dict[str, str | None]) -> str | None:
             f"the environments {names} go to another server, product or channel each", "say which: --env NAME"
         )
     return next(iter(found.values()), None)
+
+
+def rehearsed(report: Report, quiet: bool) -> str:
+    """Print what a person should see of a rehearsal, and return what the server keeps of it; raises where it failed."""
+    if not report.good:
+        print("\n".join(text.report_lines(report)), file=sys.stderr)
+        raise rehearsal.refusal(report)
+    if not quiet:
+        print("\n".join(text.summary(report)))
+    return report.record
 
 
 def named_channel(arguments: argparse.Namespace) -> str | None:

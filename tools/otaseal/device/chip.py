@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .http_client import parse_url
-from .play import Play
+from .play import Answer, Play
 from .state import State
 from .steps import Result, Step
 
@@ -59,12 +59,16 @@ class Device(State):
         """
         return _outcome(Play(self, parse_url(url), timeout, host).update(filesystem=filesystem))
 
-    def renew_certificates(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
+    def renew_certificates(
+        self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Answer | None = None
+    ) -> Outcome:
         """Return what comes of asking `url` (".../certs.ar.signed") for another archive, as the library does.
 
-        UPDATED: it is in use; UP_TO_DATE: 304 or 404. Raises as `poll`, and ConfigError for one without the library.
+        UPDATED: it is in use; UP_TO_DATE: 304 or 404. With `answer` the server is connected to and asked, and what
+        `answer` makes of the request takes the place of what it says. Raises as `poll`, and ConfigError for a device
+        without the library.
         """
-        return _outcome(Play(self, parse_url(url), timeout, host).renew())
+        return _outcome(Play(self, parse_url(url), timeout, host).renew(answer))
 
 
 def _outcome(play: Play) -> Outcome:

@@ -10,12 +10,12 @@ import base64
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .codes import HttpError
+from .codes import HttpError, TlsError
 from .steps import Fault
 from .tls import Connection
 from .tls_suites import TlsStop
 
-__all__ = ["Body", "Response", "Url", "parse_url", "read_response", "request_bytes"]
+__all__ = ["Body", "Recorded", "Response", "Url", "parse_url", "read_response", "request_bytes"]
 
 USER_AGENT = "ESP8266-http-Update"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,10 +78,24 @@ def request_bytes(url: Url, headers: dict[str, str]) -> bytes:
     return ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode("latin-1", "replace")
 
 
+class Recorded:
+    """A connection on which an answer comes that was written beforehand, and nothing after it."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+
+    def read(self) -> bytes:
+        """Return the whole answer, once."""
+        if not self._answer:
+            raise TlsStop(TlsError.OK, "the connection ends")
+        answer, self._answer = self._answer, b""
+        return answer
+
+
 class Body:
     """What the server sends, read as a stream; `wire_error` is BearSSL's number where TLS itself failed."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection | Recorded) -> None:
         self._connection = connection
         self._data = bytearray()
         self.ended = False

@@ -17,7 +17,7 @@ from .http_client import Response
 from .steps import Fault
 from .updater import GZIP_MAGIC, IMAGE_MAGIC
 
-__all__ = ["NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes"]
+__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes"]
 
 OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4

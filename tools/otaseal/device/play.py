@@ -5,6 +5,7 @@ The judging is elsewhere; here it is called in the device's order, and each judg
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import ConfigError
@@ -16,8 +17,8 @@ from .core import CORES, core_rules
 from .eboot import restart
 from .filesystem import read_file
 from .firmware import read
-from .http_client import Body, Response, Url, read_response, request_bytes
-from .http_update import NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes
+from .http_client import Body, Recorded, Response, Url, read_response, request_bytes
+from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes
 from .probe import probe_fragment_length
 from .seal import LibraryError
 from .state import State
@@ -27,7 +28,11 @@ from .trust import ARCHIVE, CLIENT_CHAIN, CLIENT_KEY, check_heap, load_store
 from .updater import Setup, Staged
 from .wire import Endpoint, dial
 
-__all__ = ["Play"]
+__all__ = ["Answer", "Play"]
+
+
+Answer = Callable[[bytes], bytes]
+"""Takes the bytes of a request, and returns those of the response."""
 
 
 class _Ended(Exception):
@@ -58,13 +63,21 @@ class Play:
             pass
         return self._end()
 
-    def renew(self) -> Play:
-        """Ask for another certificate archive, and take it; only the library does this."""
+    def renew(self, answer: Answer | None = None) -> Play:
+        """Ask for another certificate archive, and take it; only the library does this.
+
+        `answer` is given the request, and what it returns is taken for the server's response.
+        """
         if self.own is None:
             raise ConfigError("the firmware of this device does not carry the OtaSeal library", "renew by uploadfs")
         try:
             connection = self._connect()
             body, response = self._ask(connection, {})
+            if answer is not None and response.status in (OK, NOT_MODIFIED, NOT_FOUND):
+                self._note(Step("answer", f"status {response.status}, in whose place the new one is played", True))
+                body = Body(Recorded(answer(self.request)))
+                response = read_response(body)
+                self.status = response.status
             self._renew(body, response)
         except _Ended:
             pass
@@ -301,7 +314,7 @@ class Play:
         answered = f"status {response.status}, {response.size} bytes"
         if response.status != OK:
             self._hang_up()
-            if response.status not in (NOT_MODIFIED, 404):
+            if response.status not in (NOT_MODIFIED, NOT_FOUND):
                 self._refuse("answer", answered, Fault(LibraryError.HTTP, f"status {response.status}", "F29"))
             self._note(Step("answer", answered, True, fact="F29"))
             self.result = Result.UP_TO_DATE

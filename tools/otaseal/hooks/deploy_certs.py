@@ -1,7 +1,7 @@
 """The target `deploycerts`, which `ship` declares: the project's certificates, signed and published to devices.
 
 What is published is what the next filesystem image would hold: the certificates are packed anew, whatever lies in the
-data directory. Only devices with the OtaSeal library fetch it.
+data directory. Only devices with the OtaSeal library fetch it, and a virtual one takes it before anything is published.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..errors import ConfigError
 from ..public_keys import NEW_KEY_HINT
 from ..settings import Settings
-from . import build, deploy, signing_key
+from . import build, deploy, rehearse, signing_key
 
 __all__ = ["declare"]
 
@@ -33,7 +33,8 @@ def declare(env: build.Env, options: Settings) -> None:
             build.warn(f"{finding}; {finding.hint}")
         claim = Claim(product, "", f"{now:%Y-%m-%d}", options.security_counter, int(now.timestamp()))
         signed = signed_archive.sign(packed.archive, claim, signing_key.signer(env, options), now)
-        done = archive_client.deploy_archive(connected, signed, product, options.channel)
+        rehearsed = rehearse.before_deploycerts(env, options, connected, signed, product)
+        done = archive_client.deploy_archive(connected, signed, product, options.channel, rehearsed)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..rehearsal import Materials, Report
     from ..release import Origin
 
-__all__ = ["SKIPPED", "before_deploy", "live_report"]
+__all__ = ["SKIPPED", "before_deploy", "before_deploycerts", "live_report"]
 
 SKIPPED = "skipped"
 
@@ -29,9 +29,28 @@ def before_deploy(env: build.Env, options: Settings, connected: Client, signed: 
     if options.rehearse == "no":
         return SKIPPED
     from .. import rehearsal
+
+    return _passed(rehearsal.before_publishing(connected, materials(env, options, signed, origin), options.channel))
+
+
+def before_deploycerts(env: build.Env, options: Settings, connected: Client, signed: bytes, product: str) -> str:
+    """Rehearse certificates as `before_deploy` rehearses firmware."""
+    if options.rehearse == "no":
+        return SKIPPED
+    from .. import rehearsal
+    from ..image import MAX_IMAGE_SIZE
+
+    firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
+    built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware") if firmware.is_file() else None
+    wanted = rehearsal.Renewal(signed, product, options.channel, built, _layout(env))
+    return _passed(rehearsal.before_renewing(connected, wanted))
+
+
+def _passed(report: Report) -> str:
+    """Print what a person should see of a rehearsal, and return what the server keeps of it; raises if it failed."""
+    from .. import rehearsal
     from ..rehearsal import text
 
-    report = rehearsal.before_publishing(connected, materials(env, options, signed, origin), options.channel)
     if not report.good:
         print("\n".join(text.report_lines(report)), flush=True)
         raise rehearsal.refusal(report)

@@ -1,18 +1,20 @@
 """Rehearsals: a virtual ESP8266 plays an update with the real files and the live server, before any device does.
 
-The parts: `sources` and `setup` make a scene of a project, `play` plays it, `hostile` tries what must fail, `report`,
-`text` and `picture` say what happened.
+The parts: `sources` and `setup` make a scene of a project, `play` plays it, `renewal` plays new certificates, `hostile`
+tries what must fail, `report`, `text` and `picture` say what happened.
 """
 
 from __future__ import annotations
 
 from ..client import Client
 from ..errors import OtasealError, VerificationError
+from . import renewal
 from .play import perform
+from .renewal import Renewal
 from .report import Report
 from .setup import Choices, Materials, prepare, remote_state
 
-__all__ = ["Choices", "Materials", "Report", "before_publishing", "refusal"]
+__all__ = ["Choices", "Materials", "Renewal", "Report", "before_publishing", "before_renewing", "refusal"]
 
 
 def before_publishing(client: Client, materials: Materials, channel: str, choices: Choices | None = None) -> Report:
@@ -22,6 +24,14 @@ def before_publishing(client: Client, materials: Materials, channel: str, choice
     """
     remote = remote_state(client, materials.candidate.origin.product, channel)
     return perform(prepare(materials, choices or Choices(), remote))
+
+
+def before_renewing(client: Client, wanted: Renewal) -> Report:
+    """Rehearse certificates that are about to be published; the server is looked at and not changed.
+
+    Raises as `before_publishing`.
+    """
+    return renewal.rehearse(client, wanted)
 
 
 def refusal(report: Report) -> OtasealError:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
-__all__ = ["Loopback", "Request", "response"]
+__all__ = ["Loopback", "Request", "parse_head", "response"]
 
 HOST = "127.0.0.1"
 SECONDS = 10.0
@@ -105,7 +105,7 @@ class Loopback:
             if not piece or len(data) > MAX_HEAD:
                 return
             data += piece
-        request = _parse(bytes(data).partition(b"\r\n\r\n")[0])
+        request = parse_head(bytes(data))
         self.asked.append(request)
         connection.sendall(self.answer(request))
 
@@ -116,8 +116,9 @@ def response(status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
-def _parse(head: bytes) -> Request:
-    first, *lines = head.split(b"\r\n")
+def parse_head(data: bytes) -> Request:
+    """Return the request at the front of `data`; raises ValueError for what does not begin like one."""
+    first, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, path, _ = first.decode("latin-1").split(" ", 2)
     pairs = (line.partition(b":") for line in lines)
     return Request(method, path, tuple((name.strip(), value.strip()) for name, _, value in pairs))

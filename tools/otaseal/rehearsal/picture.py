@@ -62,7 +62,9 @@ def flash_maps(layout: Layout, old: int, staged: int, new: int) -> tuple[FlashMa
 
 def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
     """Return the maps as lines for a terminal, with a scale and the legend of what occurs."""
-    lines = []
+    lines: list[str] = []
+    if not maps:
+        return lines
     for one in maps:
         cells = _cells(one.regions)
         if colours:

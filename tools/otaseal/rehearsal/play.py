@@ -8,7 +8,7 @@ them is named in the report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ from .picture import FlashMap, flash_maps
 from .report import Act, Line, Report, lines
 from .throwaway import StandIn
 
-__all__ = ["ARCHIVE", "DEFAULT_HOST", "Scene", "perform", "stand_in"]
+__all__ = ["ALWAYS_OPEN", "ARCHIVE", "DEFAULT_HOST", "NOBODY", "Scene", "meeting", "perform", "stand_in"]
 
 DEFAULT_HOST = "localhost"
 ARCHIVE = "/certs.ar"
@@ -69,7 +69,7 @@ def perform(scene: Scene) -> Report:
         acts.append(_trust(scene))
     outcome: Outcome | None = None
     if scene.url is not None:
-        act, outcome = _meet(scene, scene.url)
+        act, outcome = meeting(scene.device, scene.url, lambda outcome: _arrived(outcome, scene))
         acts.append(act)
     if outcome is not None and _arrived(outcome, scene):
         acts += _again(scene, outcome, scene.url or "")
@@ -138,9 +138,12 @@ def _member(number: int, entry: Entry) -> Line:
     return Line("certificates", f"member {number}, {entry.length} bytes: {shown}", not reason, 0, reason, fact)
 
 
-def _meet(scene: Scene, url: str) -> tuple[Act, Outcome]:
-    """Poll the live server as a device without a name; that it has nothing, or something else, is no fault here."""
-    outcome = replace(scene.device, mac=NOBODY).poll(url)
+def meeting(device: Device, url: str, arrived: Callable[[Outcome], bool]) -> tuple[Act, Outcome]:
+    """Poll the live server as a device without a name; that it has nothing, or something else, is no fault here.
+
+    `arrived` tells whether a device that was updated has what it was meant to have.
+    """
+    outcome = replace(device, mac=NOBODY).poll(url)
     steps = list(outcome.steps)
     if outcome.status == NOT_FOUND and steps and outcome.failed is not None and outcome.failed.name == "answer":
         at = steps.index(outcome.failed)
@@ -148,7 +151,7 @@ def _meet(scene: Scene, url: str) -> tuple[Act, Outcome]:
         told: tuple[Line, ...] = (*lines(steps[:at]), found)
     elif outcome.result is Result.UP_TO_DATE:
         told = lines(steps)
-    elif outcome.ok and not _arrived(outcome, scene):
+    elif outcome.ok and not arrived(outcome):
         at = next((number for number, one in enumerate(steps) if one.name == "answer"), len(steps) - 1)
         told = (*lines(steps[: at + 1]), Line("release", "another release than the one that is rehearsed is given out"))
     else:

@@ -32,7 +32,7 @@ from .play import ARCHIVE, Scene
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Choices", "Materials", "Remote", "prepare", "remote_state"]
+__all__ = ["Choices", "Materials", "Remote", "flash_layout", "prepare", "remote_state", "with_trust"]
 
 NO_TRUST = "what devices trust, and so the live server's chain: there is neither a filesystem image nor an archive"
 MAX_FILESYSTEM = 16 * 1024 * 1024
@@ -114,7 +114,7 @@ def prepare(materials: Materials, choices: Choices, remote: Remote | None = None
         candidate = replace(candidate, keys=remote.keys)
     old, said = _running(candidate, choices, remote)
     notes += said
-    layout, said = _layout(materials, old)
+    layout, said = flash_layout(old, materials.filesystem, materials.layout)
     notes += said
     if not candidate.keys:
         candidate = replace(candidate, keys=_keys_in(old))
@@ -123,7 +123,7 @@ def prepare(materials: Materials, choices: Choices, remote: Remote | None = None
     device = replace(device, clock=clock)
     if choices.client is not None:
         device = replace(device, client=_certificate(choices.client))
-    device, lacking = _trusting(device, materials)
+    device, lacking = with_trust(device, materials.filesystem, materials.archive, materials.authority)
     url = choices.url or (None if remote is None else remote.url)
     if url is not None and remote is not None and remote.wants_certificates and device.client is None:
         url = None
@@ -156,15 +156,18 @@ def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> t
     return twin(new), ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
 
 
-def _layout(materials: Materials, old: bytes) -> tuple[Layout, list[str]]:
-    """Return the flash layout: the build's own, else the one with a filesystem of the image's size."""
-    if materials.layout is not None:
-        return materials.layout, []
-    flash_size = read(old).flash_size
-    if materials.filesystem is not None:
-        if not materials.filesystem.is_file():
-            raise InputError(f"filesystem image '{materials.filesystem}' is not a file", "pio run -t buildfs makes it")
-        size = materials.filesystem.stat().st_size
+def flash_layout(firmware: bytes, filesystem: Path | None, named: Layout | None) -> tuple[Layout, list[str]]:
+    """Return the flash layout of a device with this firmware, and what was assumed for it.
+
+    It is the one that was `named`, else the one with a filesystem of the image's size.
+    """
+    if named is not None:
+        return named, []
+    flash_size = read(firmware).flash_size
+    if filesystem is not None:
+        if not filesystem.is_file():
+            raise InputError(f"filesystem image '{filesystem}' is not a file", "pio run -t buildfs makes it")
+        size = filesystem.stat().st_size
         for one in LAYOUTS.values():
             if one.flash_size == flash_size and one.fs_size == size:
                 return one, []
@@ -174,32 +177,37 @@ def _layout(materials: Materials, old: bytes) -> tuple[Layout, list[str]]:
     return LAYOUTS[name], [f"the flash layout: '{name}' was assumed; name it with --layout"]
 
 
-def _trusting(device: Device, materials: Materials) -> tuple[Device, list[str]]:
-    """Return the device with its filesystem, or with what stands for it, and what is not rehearsed for it."""
+def with_trust(
+    device: Device, filesystem: Path | None, archive: bytes | None, authority: Path | None
+) -> tuple[Device, list[str]]:
+    """Return the device with its filesystem, or with what stands for it, and what is not rehearsed for it.
+
+    The image of a filesystem comes first, then the bytes of an archive, then the file of an authority.
+    """
     can_mount = find_spec("littlefs") is not None
-    if materials.filesystem is not None and can_mount:
-        content = files.read_bounded(materials.filesystem, MAX_FILESYSTEM, "filesystem image")
+    if filesystem is not None and can_mount:
+        content = files.read_bounded(filesystem, MAX_FILESYSTEM, "filesystem image")
         layout = device.layout
         if len(content) > layout.fs_size:
             raise InputError(
-                f"'{materials.filesystem}' has {len(content)} bytes, the partition of '{layout.name}' {layout.fs_size}",
+                f"'{filesystem}' has {len(content)} bytes, the partition of '{layout.name}' {layout.fs_size}",
                 "name the layout that it was built for with --layout, or build it again",
             )
         flash = device.flash[: layout.fs_start] + content + device.flash[layout.fs_start + len(content) :]
         return replace(device, flash=flash), []
     missing = f"the filesystem: '{LITTLEFS}' is not installed" if not can_mount else ""
-    if materials.archive is not None:
+    if archive is not None:
         if can_mount and device.layout.fs_size:
             flash = mount(device.flash, device.layout).flash
-            made = write_file(flash, device.layout, ARCHIVE, materials.archive)
+            made = write_file(flash, device.layout, ARCHIVE, archive)
             if made is not None:
                 note = "the filesystem image, which is not built yet: the certificates were put into an empty one"
                 return replace(device, flash=made), [note]
-        anchors = tuple(entry.member for entry in CertStore.load(materials.archive).entries)
+        anchors = tuple(entry.member for entry in CertStore.load(archive).entries)
         return replace(device, anchors=anchors), [missing or "the filesystem: the layout has none"]
-    if materials.authority is not None:
-        found = parse_certificates(files.read_bounded(materials.authority, MAX_AUTHORITY, "authority"))
-        note = f"the filesystem: the authority '{materials.authority.name}' stood for what devices trust"
+    if authority is not None:
+        found = parse_certificates(files.read_bounded(authority, MAX_AUTHORITY, "authority"))
+        note = f"the filesystem: the authority '{authority.name}' stood for what devices trust"
         return replace(device, anchors=tuple(one.der for one in found)), [note, *([missing] if missing else [])]
     return replace(device, anchors=()), [NO_TRUST]
 

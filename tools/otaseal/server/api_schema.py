@@ -72,7 +72,7 @@ ENDPOINTS = (
              body="Percentage"),
     Endpoint("GET", CHANNEL + "/certs", "certs", "Return which certificate archive a channel gives out", "Certs"),
     Endpoint("PUT", CHANNEL + "/certs", "publish_certs", "Give out a signed certificate archive", "PublishedCerts",
-             body=BYTES),
+             ("rehearsal",), body=BYTES),
     Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen, of a channel or of all", "Devices",
              ("channel",)),
 )  # fmt: skip

@@ -28,8 +28,11 @@ class Archives:
     chain: Path
     names: tuple[str, ...] = ()
 
-    def publish(self, product: str, channel: str, data: bytes, who: str) -> ArchiveRecord:
-        """Give out the signed archive `data` in a channel; raises what `signed_archive.admit` and the store raise."""
+    def publish(self, product: str, channel: str, data: bytes, **noted: str) -> ArchiveRecord:
+        """Give out the signed archive `data` in a channel; raises what `signed_archive.admit` and the store raise.
+
+        `noted` is for the audit log, as `Store.publish_archive` has it.
+        """
         store = self.catalog.store
         current = store.archive(product, channel)
         now = datetime.now(timezone.utc)
@@ -38,7 +41,7 @@ class Archives:
         if current is not None and current.blob == record.blob:
             return current  # sent once more, after a lost answer or by a repeated CI run
         expected = 0 if current is None else current.generation
-        return store.publish_archive(product, channel, record, data, expected=expected, by=who)
+        return store.publish_archive(product, channel, record, data, expected=expected, **noted)
 
     def current(self, product: str, channel: str) -> ArchiveRecord:
         """Return what a channel gives out; raises NotFoundError."""

@@ -264,12 +264,15 @@ class Operators:
     async def publish_certs(self, request: Request) -> dict[str, Any]:
         """Take a signed certificate archive, check it, and give it out in a channel."""
         product, channel, who = self._target(request)
+        rehearsal = _rehearsal(request.query_params.get("rehearsal"))
+        noted = {"by": who, **({"rehearsal": rehearsal} if rehearsal else {})}
         self._require(product)
         async with self._uploads.of(who):
             data = b"".join(await bodies.read_files(request))
             async with self._publishing:
-                record = await asyncio.to_thread(lambda: self.archives.publish(product, channel, data, who))
-        self._log("certs", product, channel, who, archive=record.archive, certificates=record.certificates)
+                record = await asyncio.to_thread(lambda: self.archives.publish(product, channel, data, **noted))
+        said = {"archive": record.archive, "certificates": record.certificates, "rehearsal": rehearsal or None}
+        self._log("certs", product, channel, who, **said)
         return {"certs": asdict(record), **asdict(self.facts)}
 
     async def _move(
