@@ -35,6 +35,7 @@ LAYERS = {
     "stock_core": (1, 1),
     "signing_header": (1, 1),
     "build_header": (1, 3),
+    "verification_errors": (1, 0),
     "x509_fields": (1, 1),
     "x509_names": (1, 2),
     "x509_extensions": (1, 2),

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from otaseal.client import Client
+from otaseal.errors import OtasealError
+from otaseal.pki import Authority, Role
 from otaseal.pki.authority import load_private_key, private_key_pem
 from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
@@ -131,6 +134,21 @@ def test_a_server_starts_with_what_only_strict_decoders_refuse(
     assert any("server=localhost verdict=accepted" in line for line in server.lines())
     context = ssl.create_default_context(cafile=str(trusted))
     assert talk(context, server.port, get("/firmware.bin.signed")).status == 404
+
+
+def test_an_operator_with_a_strangers_certificate_is_told_where_to_look(
+    world: World, start_server: StartServer, tmp_path: Path
+) -> None:
+    authority = world.pki.directory / "operator-ca" / "certificate.pem"
+    server = start_server("--operator-ca", authority, "--no-revocations")
+    now = datetime.now(timezone.utc)
+    stranger = Authority.create(role=Role.OPERATOR, product="stranger", now=now).issue_operator("ada", now=now)
+    chain, key = tmp_path / "ada.pem", tmp_path / "ada.key"
+    chain.write_bytes(stranger.chain_pem)
+    key.write_bytes(private_key_pem(stranger.key, None))
+    with pytest.raises(OtasealError) as caught:
+        Client(server.url, None, world.ca, (chain, key)).put("/v1/nothing", b"")
+    assert "--operator-ca" in caught.value.hint
 
 
 @pytest.mark.parametrize("bad", ["missing", "wrong key", "locked"])

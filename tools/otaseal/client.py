@@ -12,6 +12,7 @@ import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -21,6 +22,7 @@ from .admission import Policy, admit
 from .errors import ConfigError, InputError, SystemFaultError, VerificationError
 from .lockout import Consent
 from .release import Origin, Release, from_json
+from .verification_errors import CLOCK, refusal, verification_fix
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -30,10 +32,6 @@ __all__ = ["Client", "Deployment", "Options", "public_keys_of"]
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
-MISMATCHES = (62, 64)
-"""OpenSSL's numbers for a certificate that is not for this host name, and not for this address."""
-ANOTHER_NAME = "use a name that it is for, or issue it one more: otaseal pki server NAME --name HOST"
-UNTRUSTED = "name its authority with --ca or custom_otaseal_server_ca; otaseal pki check says more"
 
 Progress = Callable[[int, int], None]
 """Called with bytes sent and all there are."""
@@ -282,11 +280,10 @@ class Client:
             _send(connection, body or b"", progress)
             response = connection.getresponse()
             data = response.read(MAX_ANSWER + 1)
-        except ssl.SSLCertVerificationError as error:
-            raise VerificationError(
-                f"the certificate of '{self.url}' does not hold: {error.verify_message}",
-                ANOTHER_NAME if error.verify_code in MISMATCHES else UNTRUSTED,
-            ) from error
+        except ssl.SSLError as error:
+            raise _tls_fault(self.url, error) from error
+        except ConnectionResetError as error:
+            raise self._closed() from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise SystemFaultError(
@@ -299,6 +296,13 @@ class Client:
                 f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is no otaseal server"
             )
         return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+
+    def _closed(self) -> SystemFaultError:
+        """Return what is likely where a server leaves without a word, as it does when the alert is lost on the way."""
+        hint = "look at its log; a server that wants a client's certificate and gets none may end like this"
+        if self.certificate is not None:
+            hint = f"see whether '{self.certificate[0]}' has expired, or another authority issued it than --operator-ca"
+        return SystemFaultError(f"'{self.url}' closes the connection without an answer", hint)
 
     def _authorization(self) -> dict[str, str]:
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
@@ -335,6 +339,17 @@ def _check_record(stored: Release, admitted: Release) -> None:
             f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
             "look at the server's log; another deployment may have come between",
         )
+
+
+def _tls_fault(url: str, error: ssl.SSLError) -> VerificationError | SystemFaultError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        clock = f"; this machine's clock says {datetime.now():%Y-%m-%d %H:%M}" if error.verify_code in CLOCK else ""
+        message = f"the certificate of '{url}' does not hold: {error.verify_message}{clock}"
+        return VerificationError(message, verification_fix(error.verify_code))
+    refused = refusal(error.reason or "")
+    if refused is not None:
+        return VerificationError(f"'{url}' ends the handshake: {refused[0]}", refused[1])
+    return SystemFaultError(f"TLS with '{url}' fails: {error.reason or error}", "otaseal pki check HOST:PORT says more")
 
 
 def _reason(error: OSError) -> str:
