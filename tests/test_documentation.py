@@ -1,8 +1,9 @@
-"""The documentation: every relative link leads to a file that is there, and to a heading in it."""
+"""The documentation: every link leads to a file and a heading that are there, and otaseal comes from a checkout."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,53 @@ def test_there_are_pages_and_links() -> None:
         page.relative_to(ROOT).as_posix() for page in PAGES
     }
     assert len(LINK.findall(prose(ROOT / "README.md"))) > 10
+
+
+BY_NAME = re.compile(
+    r"otaseal\[[a-z]"  # a requirement with an extra
+    r"|\b(?:pip3?|pipx|uv|poetry|pdm|conda|pkg|lib)\s+(?:install|add|run|download)\b[^#`\n]*?[\s'\"/]otaseal(?![\w/.-])"
+    r"|\buvx\s+otaseal\b"
+    r"|^\s*lib_deps\s*=\s*(?:\w+/)?otaseal\b"
+)
+"""Text that would fetch a package by the name of otaseal, which nobody owns on any index or registry yet."""
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / one for one in listed.split("\0") if one and one != "tests/test_documentation.py"]
+
+
+def test_otaseal_is_installed_from_a_checkout_everywhere() -> None:
+    """Whoever registers the name first would get our users."""
+    found = []
+    for path in tracked():
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+        found += [f"{path.relative_to(ROOT)}:{n}: {one}" for n, one in enumerate(lines, 1) if installs_by_name(one)]
+    assert not found
+
+
+def installs_by_name(line: str) -> bool:
+    return BY_NAME.search(line) is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("pip install otaseal", True),
+        ("python3 -m pip install 'otaseal[server]'", True),
+        ("pip install --upgrade otaseal==1.0", True),
+        ("pipx install otaseal", True),
+        ("uv add otaseal", True),
+        ("pio pkg install -l someone/otaseal", True),
+        ("lib_deps = otaseal", True),
+        ("lib_deps = someone/otaseal@^1", True),
+        ("pip install '.[server]'    # in a checkout of otaseal", False),
+        ("python3 -m venv /opt/otaseal && /opt/otaseal/bin/pip install '.[server]'", False),
+        ("git submodule add <this repository> otaseal", False),
+        ("lib_deps = file:///path/to/otaseal", False),
+        ("install -d -o otaseal -g otaseal -m 0700 /var/lib/otaseal", False),
+        ("install -m 644 packaging/otaseal.service /etc/systemd/system/", False),
+    ],
+)
+def test_installing_by_name_is_seen(line: str, refused: bool) -> None:
+    assert installs_by_name(line) is refused

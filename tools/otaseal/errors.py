@@ -19,6 +19,7 @@ __all__ = [
     "SystemFaultError",
     "VerificationError",
     "describe",
+    "from_checkout",
     "one_line",
 ]
 
@@ -90,6 +91,11 @@ class CorruptStoreError(SystemFaultError):
 def describe(error: OtasealError) -> str:
     """Return the two lines that a person sees, without a final newline."""
     return f"otaseal: error: {one_line(error.message)}\notaseal: hint: {one_line(error.hint)}"
+
+
+def from_checkout(extra: str, python: str = "python3") -> str:
+    """Return the hint that installs what a part of otaseal needs: from the checkout, for no index has otaseal."""
+    return f"in the checkout of otaseal: {python} -m pip install '.[{extra}]'"
 
 
 def one_line(text: str) -> str:

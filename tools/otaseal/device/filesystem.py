@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SystemFaultError
+from ..errors import SystemFaultError, from_checkout
 from .flash import Layout
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _library() -> Any:
         import littlefs
     except ImportError as error:
         raise SystemFaultError(
-            "the rehearsal needs 'littlefs-python' to read a filesystem", "pip install 'otaseal[rehearsal]'"
+            "the rehearsal needs 'littlefs-python' to read a filesystem", from_checkout("rehearsal")
         ) from error
     return littlefs
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import platformio_config
+from ..errors import from_checkout
 from .report import Outcome, Subject, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]
@@ -17,9 +18,9 @@ OLDEST_PYTHON = (3, 10)
 SECONDS = 20
 """How long another Python may take to say whether it has a package."""
 PACKAGES = (
-    ("cryptography", "nothing works without it", True),
-    ("littlefs-python", "rehearse reads the filesystem image with it", False),
-    ("uvicorn", "otaseal serve needs it: pip install 'otaseal[server]'", False),
+    ("cryptography", "nothing works without it", None),
+    ("littlefs-python", "rehearse reads the filesystem image with it", "rehearsal"),
+    ("uvicorn", "otaseal serve needs it", "server"),
 )
 
 
@@ -35,17 +36,19 @@ def python(subject: Subject) -> Iterator[Outcome]:
 def packages(subject: Subject) -> Iterator[Outcome]:
     """Look for the packages that some part needs."""
     found, missing = [], []
-    for name, purpose, needed in PACKAGES:
+    for name, purpose, extra in PACKAGES:
         version = _version(name)
         if version is not None:
             found.append(f"{name} {version}")
-        elif needed:
-            yield problem(f"the package '{name}' is missing", _install(name))
+        elif extra is None:
+            hint = f'"{sys.executable}" -m pip install {name}'
+            yield problem(f"the package '{name}' is missing: {purpose}", hint)
         else:
-            missing.append((name, purpose))
+            missing.append((name, purpose, extra))
     yield ok(", ".join(found) or "none of those that are looked for")
-    for name, purpose in missing:
-        yield warning(f"the package '{name}' is missing: {purpose}", _install(name))
+    for name, purpose, extra in missing:
+        hint = from_checkout(extra, f'"{sys.executable}"')
+        yield warning(f"the package '{name}' is missing: {purpose}", hint)
 
 
 def platformio(subject: Subject) -> Iterator[Outcome]:
@@ -75,10 +78,6 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _install(package: str) -> str:
-    return f'"{sys.executable}" -m pip install {package}'
 
 
 def _can_sign(interpreter: str) -> bool:

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, OtasealError, SystemFaultError
+from ..errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from .accepting import Acceptor
 from .limits import MAX_CONNECTIONS, Addresses, room
 from .tls import ClientCertificate
@@ -68,7 +68,7 @@ def require_packages() -> None:
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
         raise SystemFaultError(
-            f"the package '{error.name}' is missing", f"\"{sys.executable}\" -m pip install 'otaseal[server]'"
+            f"the package '{error.name}' is missing", from_checkout("server", f'"{sys.executable}"')
         ) from error
 
 
