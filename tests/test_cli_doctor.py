@@ -86,12 +86,49 @@ def test_an_endangered_key_is_a_problem(bench: BuiltProject, otaseal: Command) -
     assert "does not exist" in the(otaseal("doctor", "--json", "--offline"), "signing key")
 
 
-def test_an_unlocked_key_is_a_warning(bench: BuiltProject, otaseal: Command) -> None:
+def next_step(result: Result) -> tuple[str, str]:
+    return result.json["next"]["check"], result.json["next"]["hint"]
+
+
+def test_an_unlocked_key_is_advice_and_no_step(bench: BuiltProject, otaseal: Command) -> None:
     open_key = bench.outside / "open.key"
     keys.write_key_pair(open_key, bench.key, None)
     bench.configure(custom_otaseal_signing_key=f"file:{open_key}")
-    result = otaseal("doctor", "--json", "--offline").succeeded()
-    assert "warning: RSA-2048 SHA256:" in the(result, "signing key")
+    bench.configure(custom_otaseal_signing_key=f"file:{open_key}", custom_otaseal_product=None)
+    result = otaseal("doctor", "--json").succeeded()
+    assert "advice: RSA-2048 SHA256:" in the(result, "signing key")
+    assert f"-> otaseal key lock {open_key}" in the(result, "signing key")
+    assert result.json["next"] is None, "all is done but what init itself offers"
+    assert otaseal("doctor").out.endswith("next: publish with 'pio run -t deploy'\n")
+    unset = dict.fromkeys(("custom_otaseal_product", "custom_otaseal_server"))
+    bench.configure(custom_otaseal_signing_key=f"file:{open_key}", **unset)
+    check, hint = next_step(otaseal("doctor", "--json").succeeded())
+    assert (check, "otaseal init sets it" in hint) == ("server", True)
+    otaseal("key", "lock", open_key, "--passphrase-file", bench.write("../secret", b"correct horse\n")).succeeded()
+    assert "locked by a passphrase" in the(otaseal("doctor", "--json"), "signing key")
+
+
+def test_one_step_after_the_other(bench: BuiltProject, otaseal: Command) -> None:
+    """What is to be built comes before a server that does not run yet; what may stay is never a step."""
+    bench.configure(custom_otaseal_server="https://localhost:1")
+    (bench.folder / ".pio/otaseal/shipped.json").unlink()
+    for name in ("firmware.bin", "firmware.bin.signed"):
+        (bench.folder / ".pio/build" / ENVIRONMENT / name).unlink()
+    result = otaseal("doctor", "--json")
+    assert (result.code, next_step(result)) == (1, ("firmware", f"pio run -e {ENVIRONMENT}"))
+    assert "advice: 'certs.ar' is up to date, and was never shipped" in the(result, "archive")
+    bench.build(bench.key)
+    assert next_step(otaseal("doctor", "--json"))[0] == "server"
+    bench.configure(board_build__filesystem=None, custom_otaseal_server="https://localhost:1")
+    assert next_step(otaseal("doctor", "--json"))[0] == "filesystem"
+
+
+def test_hooks_that_somebody_does_without(bench: BuiltProject, otaseal: Command) -> None:
+    ini = bench.folder / "platformio.ini"
+    lines = ini.read_text().splitlines(keepends=True)
+    for hook, status in (("ship", "advice"), ("sign_firmware", "warning")):
+        ini.write_text("".join(line for line in lines if f"/{hook}.py" not in line))
+        assert f"{status}: 'post:{hook}.py' is not attached" in the(otaseal("doctor", "--json", "--offline"), "hooks")
 
 
 def test_a_foreign_signature_and_a_foreign_key_are_problems(

@@ -74,6 +74,7 @@ LAYERS = {
     "pkcs11": (2, 2),
     "key_uri": (2, 1),
     "keys": (2, 3),
+    "key_lock": (2, 4),
     "cert_sources": (2, 1),
     "shipped": (2, 1),
     "cert_packing": (2, 2),

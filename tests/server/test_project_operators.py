@@ -54,6 +54,7 @@ def test_both_kinds_of_credential_from_the_file(guarded: Running, operator: Path
         done = process("deploy", firmware, cwd=made).succeeded()
         assert f"-> 1.{number}, for every device" in done.out
         assert f"release  1.{number}" in process("releases", cwd=made).succeeded().out
+        assert "has no release yet" not in process("releases", cwd=made).out
         assert "no device was seen yet" in process("devices", "--project", made, cwd=tmp_path).succeeded().out
         assert process("promote", "beta", "--to", "stable", cwd=made).succeeded()
     assert "before: 1.1" in process("rollback", cwd=made).succeeded().out, "of the project's channel"
@@ -75,7 +76,8 @@ def test_options_and_variables_come_before_the_file(guarded: Running, operator: 
 
 def test_outside_of_a_project_all_is_as_it_was(guarded: Running, operator: Path, tmp_path: Path) -> None:
     said = ("--server", guarded.url, "--product", "blink", "--ca", guarded.world.ca)
-    process("releases", *said, cwd=tmp_path, OTASEAL_TOKEN=guarded.token).succeeded()
+    shown = process("releases", *said, cwd=tmp_path, OTASEAL_TOKEN=guarded.token).succeeded()
+    assert shown.out == "product 'blink' has no release yet\n"
     process("releases", *said, "--env", "d1", cwd=tmp_path).failed(2, "--env 'd1' is given, and no project")
     process("releases", *said, "--project", "nowhere", cwd=tmp_path).failed(1, "is no PlatformIO project")
 

@@ -31,6 +31,7 @@ __all__ = [
     "load_private_key",
     "new_signing_key",
     "open_signer",
+    "refuse_exposed",
     "secrets",
     "write_key_pair",
 ]
@@ -99,7 +100,7 @@ def secrets(signer: Signer) -> Secrets:
 def _open_file(uri: str, source: KeySource) -> RsaSigner:
     path = files.resolve_path(key_uri.split(uri)[1], source.project)
     data = key_uri.read(uri, source.project, source.environment)
-    _refuse_exposed(path, source)
+    refuse_exposed(path, source)
     return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
 
 
@@ -123,20 +124,21 @@ _OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
 assert set(_OPENERS) == set(key_uri.SCHEMES)
 
 
-def _refuse_exposed(path: Path, source: KeySource) -> None:
+def refuse_exposed(path: Path, source: KeySource, what: str = "signing key") -> None:
+    """Raise KeyRefusedError for a private key's file that is given away: by its mode, its place, or by git."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 and hasattr(path.stat(), "st_uid") and path.drive == "":
-        raise KeyRefusedError(f"signing key '{path}' is readable by others (mode {mode:04o})", f"chmod 600 '{path}'")
+        raise KeyRefusedError(f"{what} '{path}' is readable by others (mode {mode:04o})", f"chmod 600 '{path}'")
     resolved = path.resolve()
     for directory in source.forbidden:
         if resolved.is_relative_to(directory.resolve()):
             raise KeyRefusedError(
-                f"signing key '{path}' lies in '{directory}', which is copied onto every device",
+                f"{what} '{path}' lies in '{directory}', which is copied onto every device",
                 "move it out of the project, and make a new key if it was ever uploaded",
             )
     if _is_tracked(resolved, source.environment):
         raise KeyRefusedError(
-            f"signing key '{path}' is tracked by git: everybody with the repository has it, now and in its history",
+            f"{what} '{path}' is tracked by git: everybody with the repository has it, now and in its history",
             "make a new key outside the repository, and 'git rm' this one",
         )
 

@@ -192,6 +192,8 @@ def _releases(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(answer)
         return 0
+    if not answer["releases"]:
+        print(f"product '{product}' has no release yet")
     for name, state in answer["channels"].items():
         print(f"channel  {name}: {_state(state)}")
     for one in answer["releases"]:

@@ -15,7 +15,7 @@ from . import common
 
 __all__ = ["register"]
 
-COLOURS = {Status.OK: "32", Status.WARNING: "33", Status.PROBLEM: "31;1", Status.SKIPPED: "2"}
+COLOURS = {Status.OK: "32", Status.ADVICE: "36", Status.WARNING: "33", Status.PROBLEM: "31;1", Status.SKIPPED: "2"}
 NAME_WIDTH = 14
 
 

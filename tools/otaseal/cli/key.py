@@ -1,4 +1,4 @@
-"""`otaseal key`: make a signing key, and show what a key is."""
+"""`otaseal key`: make a signing key, show what a key is, lock a private key by a passphrase and unlock it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, key_uri, keys, passphrase
+from .. import files, key_lock, key_uri, keys, passphrase
 from ..errors import ConfigError
+from ..key_lock import KeyFile
 from ..public_keys import KEY_SIZES, fingerprint, public_pem
 from . import common
 
@@ -19,11 +20,11 @@ __all__ = ["register"]
 
 
 def register(subparsers: common.Subparsers) -> None:
-    """Declare `key new` and `key show`."""
+    """Declare `key new`, `show`, `lock` and `unlock`."""
     group = subparsers.add_parser(
         "key",
-        help="make and show signing keys",
-        description="Make and show signing keys.",
+        help="make, show, lock and unlock signing keys",
+        description="Make, show, lock and unlock signing keys.",
         epilog="example: otaseal key new ~/keys/signing.key",
     )
     actions = group.add_subparsers(metavar="<action>", required=True)
@@ -50,6 +51,15 @@ def register(subparsers: common.Subparsers) -> None:
     form = show.add_mutually_exclusive_group()
     form.add_argument("--pem", action="store_true", help="print the public key itself")
     form.add_argument("--json", action="store_true", help="print JSON")
+
+    for name, run, summary, use in (
+        ("lock", _lock, "lock private keys by a passphrase", "lock with"),
+        ("unlock", _unlock, "take the passphrase off private keys", "unlock with"),
+    ):
+        action = common.command(actions, name, run, summary, f"otaseal key {name} ~/keys/signing.key")
+        action.add_argument("keys", metavar="KEY", nargs="+", help="a signing key's file, or an authority's key.pem")
+        action.add_argument("--passphrase-file", metavar="FILE", help=f"{use} the first line of FILE")
+        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _new(arguments: argparse.Namespace) -> int:
@@ -84,6 +94,47 @@ def _show(arguments: argparse.Namespace) -> int:
         print(public_pem(key).decode(), end="")
     else:
         _print_facts(key)
+    return 0
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
+    secret = passphrase.ask_new(" and ".join(f"'{one}'" for one in arguments.keys), file, os.environ)
+    if not secret:
+        raise ConfigError("an empty passphrase locks nothing", "type one, or leave the keys as they are")
+    # Of one that is locked already the passphrase has to be the same: init and the authorities know one
+    found = [key_lock.read(one, lambda _: secret, os.environ) for one in arguments.keys]
+    return _write_all(arguments, [(one, one.is_locked) for one in found], secret, "locked")
+
+
+def _unlock(arguments: argparse.Namespace) -> int:
+    file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
+    known: list[bytes] = []
+
+    def ask(what: str) -> bytes:
+        if not known:
+            known.append(common.source(file).passphrase(what))
+        return known[0]
+
+    found = [key_lock.read(one, ask, os.environ) for one in arguments.keys]
+    return _write_all(arguments, [(one, not one.is_locked) for one in found], None, "unlocked")
+
+
+def _write_all(
+    arguments: argparse.Namespace, found: list[tuple[KeyFile, bool]], secret: bytes | None, done: str
+) -> int:
+    """Write those that are not done yet, all of which could be read, and say which they were."""
+    for one, is_done in found:
+        if not is_done:
+            one.write(secret)
+    rows = [{"key": str(one.path), "state": "kept" if is_done else done} for one, is_done in found]
+    if arguments.json:
+        common.print_json(rows)
+        return 0
+    for row in rows:
+        print(f"{row['state']:<10} {row['key']}")
+    if any(not is_done for _, is_done in found):
+        print("copies and backups that were made before are as they were")
     return 0
 
 

@@ -12,7 +12,7 @@ from ..errors import InputError, VerificationError
 from ..project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
-from .report import Outcome, Subject, ok, problem, skipped, warning
+from .report import Outcome, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["filesystem", "firmware", "hooks", "manifest", "options", "signed"]
 
@@ -23,6 +23,8 @@ HOOKS = {
     "post:pack_certs.py": "no certificate gets onto the device",
     "post:ship.py": "there is no uploadall and no deploy",
 }
+NEEDED = ("pre:verify_updates.py", "post:sign_firmware.py")
+"""Without the others a project may well be as somebody wants it: each works alone."""
 
 
 def options(subject: Subject) -> Iterator[Outcome]:
@@ -52,7 +54,8 @@ def hooks(subject: Subject) -> Iterator[Outcome]:
         return
     yield ok(f"{len(HOOKS) - len(missing)} of {len(HOOKS)} attached")
     for hook in missing:
-        yield warning(f"'{hook}' is not attached: {HOOKS[hook]}", "otaseal config --extra-scripts prints the line")
+        say = warning if hook in NEEDED else advice
+        yield say(f"'{hook}' is not attached: {HOOKS[hook]}", "otaseal config --extra-scripts prints the line")
 
 
 def filesystem(subject: Subject) -> Iterator[Outcome]:

@@ -10,7 +10,7 @@ from ..anchors import NOT_STRICT, Anchor, Finding, Severity
 from ..archive import ARCHIVE_LIMIT
 from ..cert_sources import collect
 from ..errors import InputError
-from .report import Outcome, Subject, ok, problem, skipped, warning
+from .report import Outcome, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["anchors", "packed", "trusted"]
 
@@ -55,8 +55,9 @@ def packed(subject: Subject) -> Iterator[Outcome]:
     elif there != wanted.archive:
         yield warning(f"'{path.name}' is not what the certificates make now", f"pack and ship it again: {command}")
     elif not shipped.is_current(project.workspace / "otaseal" / "shipped.json", project.environment, there):
-        yield warning(
-            f"'{path.name}' is up to date, and was never shipped from this machine", f"ship it by cable: {command}"
+        yield advice(
+            f"'{path.name}' is up to date, and was never shipped from this machine",
+            f"if devices do not have it yet, ship it by cable: {command}",
         )
     else:
         yield ok(f"'{path.name}' is up to date, {len(wanted.anchors)} certificate(s), and shipped")

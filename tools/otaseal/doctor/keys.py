@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ..errors import ConfigError, InputError
 from ..image import MAX_IMAGE_SIZE
 from ..project import Project
 from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
-from .report import Outcome, Subject, ok, skipped, warning
+from .report import Outcome, Subject, advice, ok, skipped, warning
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -44,9 +45,10 @@ def signing_key(subject: Subject) -> Iterator[Outcome]:
         return
     key = opened.public_key
     if scheme == "file":
-        yield warning(
-            f"RSA-{key.key_size} {short_fingerprint(key)} {where}, not locked by a passphrase",
-            "whoever copies the file can sign for every device: lock it with openssl pkcs8, or use a token",
+        path = project.path(key_uri.split(uri)[1])
+        yield advice(
+            f"RSA-{key.key_size} {short_fingerprint(key)} {where}, not locked by a passphrase: a copy of it signs, too",
+            f"otaseal key lock {shlex.quote(str(path))}",
         )
     else:
         yield ok(f"RSA-{key.key_size} {short_fingerprint(key)} {where}")

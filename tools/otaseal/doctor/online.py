@@ -12,12 +12,13 @@ from ..pki.certificate import Certificate
 from ..pki.chain import Stack
 from ..pki.check import examine
 from . import certificates, resumption
-from .report import TIMEOUT, Outcome, Subject, ok, problem, skipped, warning
+from .report import TIMEOUT, Outcome, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["chain", "published", "reachable", "tls"]
 
 TLS_1_2 = 0x0303
 CHACHA20 = (0xCCA8, 0xCCA9)
+SERVER_HINT = "otaseal init sets it, and prints the command that starts a server; or serve firmware.bin.signed yourself"
 SOON = 30
 """Days before a server's certificate ends in which somebody should renew it."""
 
@@ -26,7 +27,7 @@ def reachable(subject: Subject) -> Iterator[Outcome]:
     """Ask for the server's health over verified TLS."""
     reason = _not_asked(subject)
     if reason:
-        yield skipped(reason)
+        yield skipped(reason, SERVER_HINT if subject.server else "")
         return
     connected = _client(subject)
     health = connected.get("/healthz")
@@ -48,12 +49,12 @@ def tls(subject: Subject) -> Iterator[Outcome]:
     fragment = "records as large as it likes" if server.fragment is None else f"records of {server.fragment} bytes"
     yield ok(f"TLS 1.2, suite 0x{server.suite:04x}, {fragment}")
     if server.suite not in CHACHA20:
-        yield warning(
+        yield advice(
             "it does not prefer ChaCha20, which costs a chip a quarter of AES",
             "order the suites on the server: ECDHE with ChaCha20-Poly1305 first",
         )
     if server.fragment is None:
-        yield warning(
+        yield advice(
             "it does not negotiate short records: a device needs a buffer of 16 KiB",
             "let otaseal serve or another OpenSSL server end TLS, not a proxy without the extension",
         )

@@ -13,15 +13,36 @@ from ..pki.live import LiveServer, look_at, parse_target
 from ..project import Project
 from ..settings import Settings
 
-__all__ = ["TIMEOUT", "Check", "Outcome", "Report", "Status", "Subject", "ok", "problem", "skipped", "warning"]
+__all__ = [
+    "AT_THE_SERVER",
+    "BUILT",
+    "TIMEOUT",
+    "Check",
+    "Outcome",
+    "Report",
+    "Status",
+    "Subject",
+    "advice",
+    "ok",
+    "problem",
+    "skipped",
+    "warning",
+]
 
+BUILT = "firmware"
+AT_THE_SERVER = ("server", "TLS", "server chain", "publishing")
+"""Names of checks, which `examine` gives them."""
 TIMEOUT = 10.0  # seconds; the build's own server is near, or it is not there
 
 
 class Status(Enum):
-    """What a check found: `problem` means that an update cannot work, or that a key is in danger."""
+    """What a check found: `problem` means that an update cannot work, or that a key is in danger.
+
+    `advice` is for what may stay as it is: somebody's choice, or what this project cannot change. It is no next step.
+    """
 
     OK = "ok"
+    ADVICE = "advice"
     WARNING = "warning"
     PROBLEM = "problem"
     SKIPPED = "skipped"
@@ -79,12 +100,16 @@ class Report:
 
     @property
     def next_step(self) -> Check | None:
-        """What to repair first: the first problem, else the first warning, None where there is neither."""
-        for status in (Status.PROBLEM, Status.WARNING):
-            for one in self.checks:
-                if one.status is status:
-                    return one
-        return None
+        """What to do first: the first problem, else the first warning, else what the first part left out needs.
+
+        What is to be built comes before a server that has nothing to publish yet. None where all is done.
+        """
+        ranks = (Status.PROBLEM, Status.WARNING, Status.SKIPPED)
+        found = [one for status in ranks for one in self.checks if one.status is status and one.hint]
+        unbuilt = next((one for one in found if one.name == BUILT and one.status is Status.WARNING), None)
+        if unbuilt is not None and found[0].name in AT_THE_SERVER:
+            return unbuilt
+        return next(iter(found), None)
 
     def count(self, status: Status) -> int:
         """Return how many checks have this status."""
@@ -118,6 +143,11 @@ def problem(message: str, hint: str) -> Outcome:
     return Status.PROBLEM, message, hint
 
 
-def skipped(message: str) -> Outcome:
-    """Return why nothing could be said."""
-    return Status.SKIPPED, message, ""
+def advice(message: str, hint: str) -> Outcome:
+    """Return what could be better, and may stay."""
+    return Status.ADVICE, message, hint
+
+
+def skipped(message: str, hint: str = "") -> Outcome:
+    """Return why nothing could be said; `hint` is what there has to be first, where a project usually has it."""
+    return Status.SKIPPED, message, hint

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import platformio_config
 from ..errors import from_checkout
-from .report import Outcome, Subject, ok, problem, warning
+from .report import Outcome, Subject, advice, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]
 
@@ -48,7 +48,7 @@ def packages(subject: Subject) -> Iterator[Outcome]:
     yield ok(", ".join(found) or "none of those that are looked for")
     for name, purpose, extra in missing:
         hint = from_checkout(extra, f'"{sys.executable}"')
-        yield warning(f"the package '{name}' is missing: {purpose}", hint)
+        yield advice(f"the package '{name}' is missing: {purpose}", hint)
 
 
 def platformio(subject: Subject) -> Iterator[Outcome]:
