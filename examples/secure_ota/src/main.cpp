@@ -16,4 +16,4 @@ void setup() {
   if (!updates.begin()) report(OtaSeal::Result::Failed, updates.lastError());
 }
 
-void loop() { updates.poll(); }  // and your own code: poll() never waits
+void loop() { updates.poll(); }  // and your own code: a poll that is due blocks while it talks to the server
