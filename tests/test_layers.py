@@ -91,6 +91,7 @@ LAYERS = {
     "store": (2, 5),
     "store_check": (2, 6),
     "store_backup": (2, 7),
+    "store_prune": (2, 7),
     "git": (2, 0),
     "origin": (2, 1),
     "platformio_config": (2, 0),

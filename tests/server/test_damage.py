@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otaseal import protocol
+from otaseal.channels import Pointer
 from otaseal.errors import InputError, SystemFaultError
+from otaseal.release import Release
+from otaseal.server.catalog import Catalog
+from otaseal.store import Store
 from support.command import process
+from support.releases import make_release
 from support.servers import Running, as_device, get, operator, publish, start, talk, until
 
 STABLE, BETA = "/blink/stable/firmware.bin.signed", "/blink/beta/firmware.bin.signed"
@@ -134,3 +141,68 @@ def test_a_pointer_that_is_gone_is_called_out_at_the_start(server: Running) -> N
         assert "channel 'beta' of 'blink' is gone" in again.log.read_text()
     finally:
         again.end()
+
+
+def test_a_damaged_file_of_an_old_release_is_found_beside_serving(server: Running) -> None:
+    release_three(server)
+    (form,) = Store.open(server.store).release("blink", "0.9").forms
+    assert server.stop() == 0
+    Store(server.store).blob_path(form.blob).write_bytes(b"damaged")
+    again = start(server.world, server.store)
+    try:
+        assert (status(again, STABLE), status(again, BETA)) == (200, 200)
+        until(lambda: f"blob '{form.blob}' is damaged" in health(again).get("problems", []), "not found")
+        until(lambda: f"blob '{form.blob}' is damaged" in again.log.read_text(), "not in the log")
+    finally:
+        again.end()
+
+
+class Counting(Store):
+    """A store that counts what is read."""
+
+    records = blobs = 0
+
+    def release(self, product: str, version: str) -> Release:
+        self.records += 1
+        return super().release(product, version)
+
+    def read_blob(self, digest: str) -> bytes:
+        self.blobs += 1
+        return super().read_blob(digest)
+
+
+def test_a_record_is_read_once_and_only_what_devices_ask_for_is_hashed(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    for number in range(50):
+        data = b"%d" % number
+        made = make_release(f"1.{number}", data)
+        store.publish(replace(made, sketch_md5=(f"{number:032x}",) * 4), [data])
+    for number in range(49):
+        store.point("blink", "stable", Pointer(f"1.{number}"), expected=number)
+    counting = Counting(store.directory)
+    catalog = Catalog(counting)
+    catalog.warm()
+    assert (counting.records, counting.blobs) == (50, 1)
+    choice = catalog.choose("blink", None, None, None)
+    assert choice.release is not None
+    assert (choice.release.version, len(choice.known)) == ("1.48", 50)
+    assert catalog.body(choice.release.forms[0].blob) == b"48"
+    assert (counting.records, counting.blobs) == (50, 1), "the first device waits for nothing"
+    store.point("blink", "stable", Pointer("1.49", 10, "salt"), expected=49)
+    store.publish(make_release("2.0", b"2.0"), [b"2.0"])
+    catalog.warm()
+    assert (counting.records, counting.blobs) == (51, 2), "for a publication, what it brings"
+    known = catalog.known("blink")
+    assert {one.release.version for one in known.values()} == {f"1.{number}" for number in range(50)} | {"2.0"}
+    (store.directory / "products/blink/releases/1.3.json").unlink()
+    assert "1.3" not in {one.release.version for one in catalog.known("blink").values()}
+
+
+def test_of_two_releases_with_one_image_the_first_made_is_known_in_any_order(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    catalog, image = Catalog(store), b"image"
+    for version, second in (("2", 2), ("1", 1), ("3", 3)):
+        store.publish(replace(make_release(version, image), created=f"2026-01-01T00:00:0{second}Z"), [image])
+        catalog.known("blink")
+    assert {one.release.version for one in catalog.known("blink").values()} == {"1"}
+    assert catalog.known("blink") == protocol.known_images(catalog.releases("blink"))

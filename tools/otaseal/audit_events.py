@@ -67,7 +67,9 @@ def last_said(lines: Iterable[tuple[int, dict[str, Any] | None]]) -> Said:
         if line is None:
             continue
         product, event = str(line.get("product")), line.get("event")
-        if event == "publish":
+        if event == "prune":
+            said.releases.pop((product, str(line.get("version"))), None)
+        elif event == "publish":
             said.releases[product, str(line.get("version"))] = line.get("record")
         elif "generation" in line:
             said.channels[product, str(line.get("channel"))] = line

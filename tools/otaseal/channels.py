@@ -88,6 +88,12 @@ class Channel:
         return self.history[-1] if self.history else None
 
     @property
+    def given_out(self) -> tuple[str, ...]:
+        """The releases that devices are given now."""
+        before = () if self.pointer.complete else self.history[-1:]
+        return (*before, self.pointer.version)
+
+    @property
     def versions(self) -> frozenset[str]:
         """Every release that this channel still needs."""
         return frozenset((self.pointer.version, *self.history))

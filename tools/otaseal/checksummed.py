@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import InputError, LaterFormatError
 
-__all__ = ["FORMAT", "dump", "load"]
+__all__ = ["FORMAT", "dump", "format_of", "load"]
 
 FORMAT = 2
 _UNCHECKED = 1
@@ -47,6 +47,16 @@ def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
     if expected != data:
         raise _damaged(what, "does not have its checksum" if written == FORMAT else "is not as otaseal writes it")
     return fields
+
+
+def format_of(data: bytes) -> int:
+    """Return the format that a file says it has, 0 where it says none."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return 0
+    written = value.get("format") if isinstance(value, dict) else None
+    return written if type(written) is int else 0
 
 
 def _text(fields: Mapping[str, Any]) -> bytes:

@@ -80,6 +80,7 @@ ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
 RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5"
+NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
 COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
     sum(mine AND NOT confirmed AND (failed OR late)) FROM (
     SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
@@ -172,6 +173,12 @@ class Devices:
         with self._at_hand():
             rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
             return tuple(Device(*row) for row in rows)
+
+    def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
+        with self._at_hand():
+            rows = self._database.execute(NEEDS, (product,)).fetchall()
+        return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
         """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""

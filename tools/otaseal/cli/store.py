@@ -1,12 +1,13 @@
-"""`otaseal store`: make a release store, check it whole, back it up, restore it; on the server's own disk."""
+"""`otaseal store`: make a release store, check it whole, prune it, back it up, restore it; on the server's own disk."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 from dataclasses import asdict
 from pathlib import Path
 
-from .. import store_backup, store_check
+from .. import store_backup, store_check, store_prune
 from ..errors import VerificationError
 from ..store import Store
 from . import common
@@ -21,8 +22,8 @@ def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
     group = subparsers.add_parser(
         "store",
-        help="make, check, back up and restore a release store",
-        description="Make, check, back up and restore a release store.",
+        help="make, check, prune, back up and restore a release store",
+        description="Make, check, prune, back up and restore a release store.",
         epilog="example: otaseal store check /srv/otaseal",
     )
     actions = group.add_subparsers(metavar="<action>", required=True)
@@ -35,6 +36,20 @@ def register(subparsers: common.Subparsers) -> None:
     check.add_argument("store", type=common.path, help=STORE_HELP)
     check.add_argument("--sweep", action="store_true", help="also remove what a killed process left, as a start does")
     _add_json(check)
+    prune = common.command(
+        actions,
+        "prune",
+        _prune,
+        "remove releases that no channel, rollback or device seen needs",
+        "otaseal store prune /srv/otaseal --dry-run",
+    )
+    prune.add_argument("store", type=common.path, help=STORE_HELP)
+    prune.add_argument(
+        "--keep", type=int, default=store_prune.KEEP, metavar="N",
+        help=f"the latest releases of each product to keep in any case; default: {store_prune.KEEP}",
+    )  # fmt: skip
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    _add_json(prune)
     backup = common.command(
         actions,
         "backup",
@@ -93,6 +108,21 @@ def _check(arguments: argparse.Namespace) -> int:
             f"the store '{arguments.store}' is not whole: {len(report.problems)} damaged",
             "restore it from a backup, or deploy the damaged releases again",
         )
+    return 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    store, dry = Store.open(arguments.store), bool(arguments.dry_run)
+    done = store_prune.prune(store, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
+    if arguments.json:
+        common.print_json({"dry_run": dry, **asdict(done)})
+        return 0
+    for product, version in done.releases:
+        print(f"{'would remove' if dry else 'removed'}  {product} {version}")
+    print(
+        f"{len(done.releases)} releases and {len(done.blobs)} files of {done.size} bytes "
+        f"{'would go' if dry else 'are gone'}, {done.kept} releases {'would stay' if dry else 'stay'}"
+    )
     return 0
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from .. import protocol, rollout
 from ..archive_record import ArchiveRecord
 from ..channels import Channel
-from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError
+from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..public_keys import load_public_key
 from ..release import Release
 from ..store import AUDIT, PRODUCTS, Store
@@ -68,6 +69,15 @@ class _Lead:
     previous: Choice | None = None
 
 
+@dataclass(frozen=True)
+class _Known:
+    """The images of a product: those of `versions`, when its directory had that stamp."""
+
+    stamp: Stamp | None
+    versions: frozenset[str]
+    images: Mapping[str, protocol.Running]
+
+
 @dataclass
 class Catalog:
     """The store, cached.
@@ -79,7 +89,7 @@ class Catalog:
     damage: dict[str, str] = field(default_factory=dict)
     """What could not be read when it was last tried, and why."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
-    _known: dict[str, tuple[object, Mapping[str, protocol.Running]]] = field(default_factory=dict, repr=False)
+    _known: dict[str, _Known] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
@@ -88,6 +98,7 @@ class Catalog:
     _trusted_until: float = 0.0
     _looks: int = 0
     _cached: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _audit: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,10 +141,41 @@ class Catalog:
         """Return every sketch MD5 that a device of the product can report (F30b)."""
         stamp = self._stamp(f"products/{product}/releases")
         before = self._known.get(product)
-        if before is None or before[0] != stamp:
-            before = (stamp, protocol.known_images(self.releases(product)))
+        if before is None or before.stamp != stamp:
+            before = self._learned(product, stamp, before)
             self._known[product] = before
-        return before[1]
+        return before.images
+
+    def _learned(self, product: str, stamp: Stamp | None, before: _Known | None) -> _Known:
+        """Return what is known now: only what is new is read, unless something is gone."""
+        versions = frozenset(self.store.releases(product))
+        if before is None or not before.versions <= versions:
+            for version in (before.versions if before else frozenset()) - versions:
+                self._releases.pop((product, version), None)
+            before = _Known(None, frozenset(), {})
+        new = [one for one in (self.sound(product, version) for version in sorted(versions - before.versions)) if one]
+        stamp = stamp if _settled(stamp) else None  # another one may come within the same tick of the clock
+        if not new:
+            return replace(before, stamp=stamp)
+        images = dict(before.images)
+        for md5, running in protocol.known_images(new).items():
+            known = images.get(md5)
+            if known is None or running.release.created < known.release.created:
+                images[md5] = running
+        return _Known(stamp, before.versions | {one.version for one in new}, images)
+
+    def warm(self) -> None:
+        """Read what devices ask for next, before they do: all releases, and what the channels give out.
+
+        For a thread beside the one that answers, or before there is one. What is damaged is noted.
+        """
+        for product in self.store.products():
+            with contextlib.suppress(OtasealError):
+                self.known(product)
+                wanted = [version for state in self.channels(product).values() for version in state.given_out]
+                for release in filter(None, (self.sound(product, version) for version in wanted)):
+                    for form in release.forms:
+                        self.body(form.blob)
 
     def channel(self, product: str, channel: str) -> Channel | None:
         """Return the state of a channel, None when nothing was published there."""
@@ -204,12 +246,14 @@ class Catalog:
         if data is None:
             with self._noting(blob):
                 data = self.store.read_blob(blob)
-            self._bodies[blob] = data
-            self._cached += len(data)
-            while self._cached > MAX_CACHED_BYTES and len(self._bodies) > 1:
-                self._cached -= len(self._bodies.popitem(last=False)[1])
-        else:
-            self._bodies.move_to_end(blob)
+        with self._lock:
+            if blob not in self._bodies:
+                self._bodies[blob] = data
+                self._cached += len(data)
+                while self._cached > MAX_CACHED_BYTES and len(self._bodies) > 1:
+                    self._cached -= len(self._bodies.popitem(last=False)[1])
+            else:
+                self._bodies.move_to_end(blob)
         return data
 
     def _lead(self, product: str | None, channel: str | None) -> _Lead | Choice:

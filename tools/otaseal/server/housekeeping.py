@@ -70,9 +70,13 @@ class House:
 
     async def _keep(self) -> None:
         renewed = judged = time.monotonic()
+        change = self.catalog.store.last_change()
         while True:
             await asyncio.sleep(POST_SECONDS)
             self.telemetry.post()
+            if change != (now_is := self.catalog.store.last_change()):
+                change = now_is
+                await asyncio.to_thread(self.catalog.warm)
             now = time.monotonic()
             if now - renewed >= RENEWAL_SECONDS:
                 renewed = now

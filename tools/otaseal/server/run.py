@@ -18,6 +18,7 @@ from ..names import check_name
 from ..public_keys import load_public_key
 from ..store import DEVICES_FILE, Store
 from .archives import names_in
+from .catalog import Catalog
 from .examination import begin
 from .limits import raise_open_files
 from .listener import bind, require_packages
@@ -65,11 +66,13 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
             TokenFile(store.directory).list()
         except OtasealError as error:
             telemetry.alarm("tokens", message=error.message)
+        catalog = Catalog(store)
+        catalog.warm()  # once, and not by the first device; workers inherit it
         for line in findings:
             (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
         if not store.products():
             telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
-        site = Site(plan, store, log, credentials, contexts, first, second, examination, place)
+        site = Site(plan, store, log, credentials, contexts, first, second, examination, place, catalog)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
             site.work(telemetry, lambda: ready(*addresses))

@@ -101,12 +101,13 @@ class Site:
     second: socket.socket
     examination: Examination
     place: Place
+    catalog: Catalog
 
     def work(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Be the only process."""
         place = self.place
         with self.log.running(), Recorder(place, _alarm(telemetry)) as recorder, Devices(place) as devices:
-            house = House(Catalog(self.store), recorder, telemetry, self.credentials, self.contexts, devices)
+            house = House(self.catalog, recorder, telemetry, self.credentials, self.contexts, devices)
             house.examination, house.place = self.examination, place
             listeners: list[Server | DeviceListener] = [
                 self.devices_listener(house),
@@ -123,7 +124,7 @@ class Site:
             recorder = stack.enter_context(Recorder(self.place, _alarm(telemetry), shared.ledger, number))
             devices = stack.enter_context(Devices(self.place)) if number == 0 else None
             contexts = self.contexts if number == 0 else self.contexts[:1]
-            house = House(Catalog(self.store), recorder, telemetry, self.credentials, contexts, devices)
+            house = House(self.catalog, recorder, telemetry, self.credentials, contexts, devices)
             listeners: list[Server | DeviceListener] = [self.devices_listener(house, _Seat(shared, number))]
             if devices is not None:
                 house.examination, house.place = self.examination, self.place
