@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -142,10 +143,33 @@ def test_with_the_library_it_says_what_it_is(with_library: Project, tmp_path: Pa
     assert (said.counter, said.version, said.product) == (7, "1.2.3", identity.product)
 
 
+def test_with_the_library_a_new_key_recompiles_what_reads_it(
+    with_library: Project, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
+) -> None:
+    with_library.run()
+    for name in ("signing.key", "signing.pub"):
+        (tmp_path / "keys" / name).unlink()
+    write_key(tmp_path / "keys" / "signing.key", other_rsa_key)
+    made = re.findall(r"Compiling \S*/(\w+\.\w+)\.o", with_library.run().output)
+    library = {"OtaSeal.cpp", "build.cpp", "link.cpp", "rotation.cpp", "texts.cpp"}
+    assert set(made) == {"Updater.cpp", "BearSSLHelpers.cpp", "main.cpp"} | library
+
+
 def test_the_library_needs_a_product(with_library: Project) -> None:
     change_ini(with_library, "custom_otaseal_product = secure_ota", "")
     with_library.write("src/main.cpp", "#include <OtaSeal.h>\nvoid setup() {}\nvoid loop() {}\n")
     assert "set custom_otaseal_product and custom_otaseal_signing_key" in with_library.run(check=False).output
+
+
+@pytest.mark.parametrize("line", ["board_build.filesystem = spiffs", ""])
+def test_the_library_needs_the_filesystem_that_it_mounts(line: str, with_library: Project) -> None:
+    change_ini(with_library, "board_build.filesystem = littlefs", line)
+    refused = with_library.run(check=False)
+    assert refused.returncode != 0
+    assert "which mounts LittleFS, and board_build.filesystem is 'spiffs'" in refused.stderr
+    assert not with_library.build("firmware.bin.signed").exists()
+    said = with_library.run("-t", "buildfs", check=False).stderr
+    assert "board_build.filesystem is 'spiffs', and the OtaSeal library mounts LittleFS" in said
 
 
 @pytest.mark.real_platform

@@ -21,6 +21,7 @@ __all__ = [
     "VERIFY_UPDATES",
     "action",
     "attaching",
+    "filesystem",
     "filesystem_image",
     "is_compressed",
     "is_test",
@@ -136,6 +137,11 @@ def filesystem_image(env: Env) -> Any:
         env.NoCache(built)
         env.AlwaysBuild(built)
     return image
+
+
+def filesystem(env: Env) -> str:
+    """Return which filesystem the platform makes, "littlefs" or its default, "spiffs" (F15)."""
+    return str(env.BoardConfig().get("build.filesystem", "spiffs")).lower()
 
 
 def requested() -> frozenset[str]:

@@ -44,6 +44,7 @@ def attach(env: build.Env, options: Settings) -> None:
         return signing_key.unprompted_secrets(env, options)
 
     def work(env: build.Env) -> str:
+        _warn_of_filesystem(env, options)
         packed = cert_packing.pack_project(options, archive.parent, build.path(env, "."), datetime.now(timezone.utc))
         for finding in packed.findings:
             build.warn(str(finding))
@@ -60,6 +61,16 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Depends(image, node)
     if options.signing_key is not None:
         _check_image(env, image, image_path, secrets)
+
+
+def _warn_of_filesystem(env: build.Env, options: Settings) -> None:
+    """Say that devices with the library cannot read the archive from any other filesystem than LittleFS (F15)."""
+    kind = build.filesystem(env)
+    if options.product is not None and kind != "littlefs":
+        build.warn(
+            f"board_build.filesystem is '{kind}', and the OtaSeal library mounts LittleFS: "
+            "devices with it find no certificates"
+        )
 
 
 def _check_image(env: build.Env, image: Any, path: Path, secrets: Callable[[], Secrets]) -> None:

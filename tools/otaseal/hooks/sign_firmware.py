@@ -57,6 +57,7 @@ def attach(env: build.Env, options: Settings) -> None:
 
         files.remove(packed_path)
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
+        _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)
         signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
@@ -110,6 +111,19 @@ def _guard_next_key(env: build.Env, options: Settings) -> None:
         raise ConfigError(
             "custom_otaseal_next_public_key is set, and verify_updates.py, which compiles that key in, is not attached",
             "add pre:.../verify_updates.py to extra_scripts, or remove the option",
+        )
+
+
+def _refuse_other_filesystem(env: build.Env, firmware: bytes) -> None:
+    """Refuse firmware with the OtaSeal library for a chip whose filesystem it cannot mount: it would trust nobody."""
+    from .. import gzip_payload, manifest
+
+    kind = build.filesystem(env)
+    raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    if kind != "littlefs" and manifest.identity(raw) is not None:
+        raise ConfigError(
+            f"the firmware has the OtaSeal library, which mounts LittleFS, and board_build.filesystem is '{kind}'",
+            "set board_build.filesystem = littlefs, and ship the certificates by cable: pio run -t uploadfs",
         )
 
 

@@ -11,4 +11,5 @@ void br_x509_decoder_init(br_x509_decoder_context *, void (*)(void *, const void
                           void (*)(void *, const void *, size_t), void *) {}
 void br_x509_decoder_push(br_x509_decoder_context *, const void *, size_t) {}
 br_x509_pkey *br_x509_decoder_get_pkey(br_x509_decoder_context *) { return nullptr; }
+int br_x509_decoder_last_error(br_x509_decoder_context *) { return BR_ERR_X509_TRUNCATED; }
 }

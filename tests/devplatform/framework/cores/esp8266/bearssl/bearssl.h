@@ -12,6 +12,7 @@
 #define BR_TLS12 0x0303
 #define BR_ERR_X509_EXPIRED 54
 #define BR_ERR_X509_BAD_SERVER_NAME 56
+#define BR_ERR_X509_TRUNCATED 34
 #define BR_ERR_X509_NOT_TRUSTED 62
 
 typedef struct { unsigned char *n, *e; size_t nlen, elen; } br_rsa_public_key;
@@ -27,4 +28,5 @@ void br_x509_decoder_init(br_x509_decoder_context *context, void (*subject)(void
                           void (*issuer)(void *, const void *, size_t), void *);
 void br_x509_decoder_push(br_x509_decoder_context *context, const void *data, size_t size);
 br_x509_pkey *br_x509_decoder_get_pkey(br_x509_decoder_context *context);
+int br_x509_decoder_last_error(br_x509_decoder_context *context);
 }
