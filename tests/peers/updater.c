@@ -92,10 +92,14 @@ static void collect(void *context, const void *data, size_t size)
 	to->size += size;
 }
 
-static void decode_pem(const unsigned char *text, size_t size, struct text *out)
+/* BearSSLHelpers.cpp, decode_pem and read_public_key: 0 where anything is damaged, or no key is there. */
+static int decode_pem(const unsigned char *text, size_t size, struct text *out)
 {
+	static const char *names[] = { "PUBLIC KEY", "RSA PUBLIC KEY", "EC PUBLIC KEY" };
 	br_pem_decoder_context pem;
-	size_t used;
+	size_t used, i;
+	int inside = 0, wanted = 0, found = 0, last = 0;
+	static struct text skipped;
 
 	br_pem_decoder_init(&pem);
 	while (size > 0) {
@@ -103,25 +107,37 @@ static void decode_pem(const unsigned char *text, size_t size, struct text *out)
 		text += used;
 		size -= used;
 		switch (br_pem_decoder_event(&pem)) {
-		case BR_PEM_BEGIN_OBJ: br_pem_decoder_setdest(&pem, collect, out); break;
-		case BR_PEM_END_OBJ: return;
-		case BR_PEM_ERROR: fail("the key is damaged");
+		case BR_PEM_BEGIN_OBJ:
+			for (wanted = i = 0; i < 3; i++) wanted |= !found && strcmp(br_pem_decoder_name(&pem), names[i]) == 0;
+			skipped.size = 0;
+			br_pem_decoder_setdest(&pem, collect, wanted ? out : &skipped);
+			inside = 1;
+			break;
+		case BR_PEM_END_OBJ:
+			found |= wanted;
+			inside = 0;
+			break;
+		case BR_PEM_ERROR: return 0;
 		}
+		if (size == 0 && !last) text = (const unsigned char *)"\n", size = last = 1;
 	}
+	return found && !inside;
 }
 
-/* 0 where the key is on a curve or cannot be used at all: then nothing is ever accepted (F2). */
+/* 0 where the key is on a curve or cannot be used at all: then nothing is ever accepted (F2). It is read as text. */
 static int load_key(const char *path, br_rsa_public_key *key)
 {
 	static struct text der;
 	size_t size;
-	unsigned char *text = load(path, &size);
+	unsigned char *text = load(path, &size), *zero = memchr(text, 0, size);
+	int found = 1;
 
+	if (zero != NULL) size = (size_t)(zero - text);
 	der.size = 0;
-	if (size > 0 && text[0] == 0x30) collect(&der, text, size);
-	else decode_pem(text, size, &der);
+	if (size > 3 && text[0] == 0x30 && text[1] == 0x82 && (size_t)(text[2] << 8 | text[3]) == size - 4) collect(&der, text, size);
+	else found = decode_pem(text, size, &der);
 	free(text);
-	return read_rsa_key(der.der, der.size, key);
+	return found && read_rsa_key(der.der, der.size, key);
 }
 
 /* ---- Updater.cpp ---- */

@@ -119,6 +119,31 @@ def keys() -> Iterator[Case]:
     yield Case("F2 key in DER", sign(NEW), public(own, "DER spki"))
     for form in ("PEM pkcs1", "DER pkcs1"):
         yield Case(f"F2 key as {form}", sign(NEW), public(own, form))
+    pem = public(own)
+    first, *rest = pem.splitlines(keepends=True)
+    for form, text in {
+        "indented": b"".join(b"  " + line for line in pem.splitlines(keepends=True)),
+        "with an indented banner": b"  " + pem,
+        "with indented Base64": first + b"".join(b"  " + line for line in rest[:-1]) + rest[-1],
+        "with an indented trailer": b"".join([first, *rest[:-1], b" ", rest[-1]]),
+        "with CRLF": pem.replace(b"\n", b"\r\n"),
+        "without an end of line": pem.rstrip(),
+        "with a zero byte behind it": pem + b"\0garbage",
+        "with a zero byte in it": pem[:200] + b"\0" + pem[200:],
+        "behind other text": b"a comment\n\n" + pem,
+        "with empty lines": pem.replace(b"\n", b"\n\n"),
+        "on one line": first + b"".join(rest[:-1]).replace(b"\n", b"") + b"\n" + rest[-1],
+        "in lines of 7": first + b"\n".join([rest[0][:7], rest[0][7:]]) + b"".join(rest[1:]),
+        "in lower-case banners": first.lower() + b"".join(rest[:-1]) + rest[-1].lower(),
+        "behind another object": pem.replace(b"PUBLIC KEY", b"NOTHING") + pem,
+        "in front of a damaged object": pem + b"-----BEGIN NOTHING-----\n!\n",
+        "cut short": pem[:300],
+    }.items():
+        yield Case(f"F2 key in PEM {form}", sign(NEW), text)
+    long = public(signing_key(3072).public_key())
+    padded = long.replace(b"\n-----END", b"\n\n-----END")
+    for form, text in {"": long, ", an empty line behind its padding": padded}.items():
+        yield Case(f"F2 key of 3072 bits in PEM{form}", sign(NEW, 3072), text)
     for curve in (ec.SECP256R1(), ec.SECP384R1()):
         elliptic = public(ec.generate_private_key(curve).public_key())
         yield Case(f"F2 {curve.name} in the firmware", sign(NEW), elliptic)

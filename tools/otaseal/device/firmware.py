@@ -22,7 +22,11 @@ MIN_IMAGE = APPLICATION + 16
 
 _LENGTH_AT: Mapping[int, str] = MappingProxyType({0x1010: HEAD, 0x0FF8: "2.7.4"})
 """Where an image holds its own length, to the core that one from git is played by (F30c)."""
-_PEM = re.compile(rb"-----BEGIN (?:RSA |EC )?PUBLIC KEY-----[A-Za-z0-9+/=\s]{16,4096}-----END [A-Z ]{10,14}-----")
+# With what indents it: the core takes no banner that does not begin its line.
+_PEM = re.compile(
+    rb"(?:(?<=[\0\n])[ \t]+)?"
+    rb"-----BEGIN (?:RSA |EC )?PUBLIC KEY-----[A-Za-z0-9+/=\s]{16,4096}-----END [A-Z ]{10,14}-----"
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,6 +35,8 @@ EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")
 CURVES = {bytes.fromhex("2a8648ce3d030107"): 23, bytes.fromhex("2b81040022"): 24, bytes.fromhex("2b81040023"): 25}
 """Object identifier to TLS's number: P-256, P-384, P-521."""
 _LABELS = (b"PUBLIC KEY", b"RSA PUBLIC KEY", b"EC PUBLIC KEY")
+_BEGIN, _END = b"-----BEGIN ", b"-----END "
+_SPACES = bytes(set(range(0x21)) - {0x0A})
 
 # Object identifiers of the digests, as they stand in a DigestInfo, with BearSSL's numbers.
 _DIGEST_OIDS = {
@@ -75,7 +78,11 @@ PublicKey = RsaKey | EcKey
 
 
 def load_public_key(text: bytes) -> PublicKey | None:
-    """Return the key in `text`, PEM or DER, None where the core can make nothing of it (F2: PKCS#1 among others)."""
+    """Return the key in `text`, None where the core can make nothing of it (F2: PKCS#1 among others).
+
+    The core reads it as text, up to the first zero byte: so a key in DER, which has such bytes, is none (F30d).
+    """
+    text = text.partition(b"\0")[0]
     der = text if looks_like_der(text) else _first_pem(text)
     if der is None:
         return None
@@ -185,13 +192,33 @@ def _opened(signature: bytes, key: RsaKey) -> bytes | None:
 
 
 def _first_pem(text: bytes) -> bytes | None:
-    for label in _LABELS:
-        begin, end = b"-----BEGIN " + label + b"-----", b"-----END " + label + b"-----"
-        start = text.find(begin)
-        stop = text.find(end, start)
-        if 0 <= start < stop:
-            try:
-                return base64.b64decode(b"".join(text[start + len(begin) : stop].split()), validate=True)
-            except binascii.Error:
-                return None
+    """Return the first key that BearSSL's decoder finds, None where there is none, or anything in `text` is damaged."""
+    found: list[bytes] = []
+    lines = iter((text + b"\n").split(b"\n")[:-1])
+    for line in lines:
+        if not line.upper().startswith(_BEGIN):  # indented: no banner
+            continue
+        der = _pem_body(lines)
+        if der is None:
+            return None
+        # A line that ends in CR keeps its dashes: they are trimmed from the end only.
+        if line[len(_BEGIN) :].upper().rstrip(b"-") in _LABELS:
+            found.append(der)
+    return found[0] if found else None
+
+
+def _pem_body(lines: Iterator[bytes]) -> bytes | None:
+    """Return the bytes up to the trailer; None where there is none, or a line is no Base64 in whole quartets."""
+    out, padded = b"", False
+    for line in lines:
+        if line.startswith(b"-"):
+            return out if line.upper().startswith(_END) else None
+        quartets = line.translate(None, _SPACES)
+        if (padded and line) or len(quartets) % 4 or b"=" in quartets[:-2]:
+            return None
+        try:
+            out += base64.b64decode(quartets, validate=True)
+        except binascii.Error:
+            return None
+        padded |= quartets.endswith(b"=")
     return None

@@ -31,7 +31,7 @@ MD5_DIGITS = 32
 class Setup:
     """What an update depends on beside the flash.
 
-    `key` is the text compiled into the running firmware (PEM or DER), None where it verifies nothing; then `md5`, 32
+    `key` is the text compiled into the running firmware (PEM), None where it verifies nothing; then `md5`, 32
     hex digits, counts if it was sent. `filesystem` updates the filesystem, in place unless `atomic`. `flash_size` is
     the chip's real size, the layout's where None. With the library `next_key` is good, too.
     """
