@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive_client, certstore, image, manifest, public_keys, rehearsal, signed_archive
+from otaseal import archive_client, certstore, files, image, manifest, public_keys, rehearsal, signed_archive
 from otaseal.manifest import Claim
 from otaseal.pem import Source
 from otaseal.pki.store import Slot
@@ -142,7 +142,7 @@ def test_without_the_library_nothing_asks_for_certificates(server: Running) -> N
 def test_the_command_rehearses_and_the_server_keeps_it(server: Running, otaseal: Command, tmp_path: Path) -> None:
     world = server.world
     publish(server, "1.5", release(world.key, "1.5"), channel="cli")
-    (tmp_path / "token").write_text(server.token + "\n")
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
 
     def deploy(archive: bytes, *options: str) -> Result:
         (tmp_path / "certs.ar.signed").write_bytes(archive)
