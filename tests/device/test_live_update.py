@@ -13,10 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import archive_client, certstore, manifest, signed_archive
 from otaseal.device.chip import Device, Outcome
+from otaseal.device.codes import HttpError
+from otaseal.device.core import core_rules
 from otaseal.device.filesystem import read_file
 from otaseal.device.flash import LAYOUTS
+from otaseal.device.http_client import Response
+from otaseal.device.http_update import judge_version
 from otaseal.device.steps import Result
 from otaseal.device.tls import ClientCertificate
+from otaseal.errors import ConfigError
 from otaseal.esp8266 import parse, sectors
 from otaseal.manifest import Claim
 from otaseal.pem import Source
@@ -62,6 +67,25 @@ def make_device(world: World, **options: object) -> Device:
 def new_firmware(world: World, seed: int = 60) -> Firmware:
     raw = build_image(seed=seed, code_size=200_000, embedded=public_pem(world.key))
     return Firmware(raw, sign(raw, world.key))
+
+
+def test_a_device_asks_which_version_there_is(start_server: StartServer, world: World) -> None:
+    """`getAvailableVersion` of the core after 3.1.2: asking delivers nothing, and no x-Version is error -109."""
+    server = start_server()
+    device = replace(make_device(world), core="head")
+    url = f"https://localhost:{server.port}/blink{FIRMWARE}"
+    nothing = device.ask_version(url, host="127.0.0.1")
+    assert (nothing.result, nothing.error, nothing.available) == (Result.REFUSED, HttpError.SERVER_FILE_NOT_FOUND, "")
+    publish(server, "1.2.3", new_firmware(world).signed)
+    found = device.ask_version(url, host="127.0.0.1")
+    assert (found.result, found.status, found.available, found.failed) == (Result.UP_TO_DATE, 200, "1.2.3", None)
+    assert b"x-ESP8266-mode: version" in found.request
+    assert found.device.flash[: PLACE.fs_start] == device.flash[: PLACE.fs_start]
+    silent = judge_version(Response(200, 5, ""), core_rules("head"))
+    assert silent is not None
+    assert silent.error == HttpError.SERVER_NOT_REPORT_VERSION == -109
+    with pytest.raises(ConfigError, match="cannot ask for a version"):
+        replace(device, core="3.1.2").ask_version(url)
 
 
 def test_certificates_come_from_the_real_server(start_server: StartServer, world: World) -> None:

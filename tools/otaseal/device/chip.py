@@ -25,6 +25,7 @@ class Outcome:
 
     `error` is what the updater's `getLastError()` says (0: none), `tls_error` BearSSL's, `library_error` the OtaSeal
     library's where the firmware carries it. `status` is the HTTP status or 0, `request` the very bytes sent.
+    `available` is the version that the server says it has, where that was asked.
     """
 
     result: Result
@@ -35,6 +36,7 @@ class Outcome:
     library_error: int = 0
     status: int = 0
     request: bytes = b""
+    available: str = ""
 
     @property
     def ok(self) -> bool:
@@ -59,6 +61,13 @@ class Device(State):
         """
         return _outcome(Play(self, parse_url(url), timeout, host).update(filesystem=filesystem))
 
+    def ask_version(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
+        """Return what comes of asking `url` which version there is, as a sketch can since core 3.1.2.
+
+        UP_TO_DATE: the server said it, in `available`. Raises as `poll`, and ConfigError for an older core.
+        """
+        return _outcome(Play(self, parse_url(url), timeout, host).ask_version())
+
     def renew_certificates(
         self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Answer | None = None
     ) -> Outcome:
@@ -81,4 +90,5 @@ def _outcome(play: Play) -> Outcome:
         play.library_error,
         play.status,
         play.request,
+        play.available,
     )

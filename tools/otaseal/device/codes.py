@@ -16,7 +16,7 @@ OUT_OF_MEMORY = -1000
 
 
 class UpdateError(IntEnum):
-    """The updater's (cores/esp8266/Updater.h); 13 and 14 since core 3.0 and 3.1, 15 and 16 on the newest."""
+    """The updater's (cores/esp8266/Updater.h); 13 and 14 since core 3.0 and 3.1, 15 and 16 since 3.1.2."""
 
     OK = 0
     WRITE = 1
@@ -33,10 +33,12 @@ class UpdateError(IntEnum):
     SIGN = 12
     NO_DATA = 13
     OOM = 14
+    RUNNING_ALREADY = 15
+    UNKNOWN_COMMAND = 16
 
 
 class HttpError(IntEnum):
-    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -108)."""
+    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -109, the last since 3.1.2)."""
 
     CONNECTION_FAILED = -1
     SEND_HEADER_FAILED = -2
@@ -54,6 +56,7 @@ class HttpError(IntEnum):
     BIN_VERIFY_HEADER_FAILED = -106
     BIN_FOR_WRONG_FLASH = -107
     SERVER_UNAUTHORIZED = -108
+    SERVER_NOT_REPORT_VERSION = -109
 
 
 class TlsError(IntEnum):

@@ -18,7 +18,7 @@ from .eboot import restart
 from .filesystem import read_file
 from .firmware import read
 from .http_client import Body, Recorded, Response, Url, read_response, request_bytes
-from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes
+from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes, judge_version
 from .probe import probe_fragment_length
 from .seal import LibraryError
 from .state import State
@@ -50,6 +50,7 @@ class Play:
         self.result = Result.REFUSED
         self.error = self.tls_error = self.library_error = self.status = 0
         self.request = b""
+        self.available = ""
         self._archive_hash = ""
         self._connection: Connection | None = None
 
@@ -57,7 +58,7 @@ class Play:
         """Ask for firmware, or a filesystem, and take it."""
         try:
             connection = self._connect()
-            body, response = self._ask(connection, self._claims(filesystem))
+            body, response = self._ask(connection, self._claims("spiffs" if filesystem else "sketch"))
             self._install(body, response, filesystem)
         except _Ended:
             pass
@@ -79,6 +80,22 @@ class Play:
                 response = read_response(body)
                 self.status = response.status
             self._renew(body, response)
+        except _Ended:
+            pass
+        return self._end()
+
+    def ask_version(self) -> Play:
+        """Ask which version there is, as `getAvailableVersion` does; `available` is the answer."""
+        rules = core_rules(self.state.core)
+        if not rules.asks_version:
+            raise ConfigError(f"core {rules.name} cannot ask for a version", "it came after core 3.1.2: use 'head'")
+        try:
+            _, response = self._ask(self._connect(), self._claims("version"))
+            fault = judge_version(response, rules)
+            if fault is not None:
+                self._refuse("answer", f"status {response.status}", fault)
+            self.available, self.result = response.version, Result.UP_TO_DATE
+            self._note(Step("answer", f"the server has version {response.version}", True, fact="F29"))
         except _Ended:
             pass
         return self._end()
@@ -180,9 +197,9 @@ class Play:
             self._note(Step("fragment-length", f"the server {agreed}", True, fact="F27"))
         self.state = replace(self.state, session=connection.session if self.state.resumes else None)
 
-    def _claims(self, filesystem: bool) -> dict[str, str]:
+    def _claims(self, mode: str) -> dict[str, str]:
         state = self.state
-        return Claims(state.mac, state.flash, state.layout, state.real_size, state.version, filesystem).headers()
+        return Claims(state.mac, state.flash, state.layout, state.real_size, state.version, mode).headers()
 
     def _ask(self, connection: Connection, claims: dict[str, str]) -> tuple[Body, Response]:
         if self.own is not None:
