@@ -88,13 +88,6 @@ static struct bytes new_name(void)
 	return name;
 }
 
-static void decode(br_x509_decoder_context *decoder, struct bytes der, struct bytes *subject)
-{
-	subject->length = 0;
-	br_x509_decoder_init(decoder, append, subject);
-	br_x509_decoder_push(decoder, der.data, der.length);
-}
-
 /* The outermost element, if it is a SEQUENCE with a definite length that its holder has room for. */
 static size_t element_length(struct bytes der)
 {
@@ -106,6 +99,16 @@ static size_t element_length(struct bytes der)
 	if (count == 0 || count > 4 || der.length < 2 + count) return 0;
 	for (i = 0; i < count; i++) length = length << 8 | der.data[2 + i];
 	return 2 + count + length;
+}
+
+/* The decoder is no safe place for what lies behind a certificate, so it gets none of that; `judge` counts the bytes. */
+static void decode(br_x509_decoder_context *decoder, struct bytes der, struct bytes *subject)
+{
+	size_t length = element_length(der);
+
+	subject->length = 0;
+	br_x509_decoder_init(decoder, append, subject);
+	br_x509_decoder_push(decoder, der.data, length > 0 && length < der.length ? length : der.length);
 }
 
 /* Nothing is left of what ends too early: the engine finds out for itself, and asks for no anchor then. */
