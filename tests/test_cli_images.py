@@ -329,8 +329,25 @@ def test_a_manifest_from_the_command_line(project: Path, otaseal: Command, raw: 
     assert (project / "firmware.bin.signed").read_bytes()[:-260] == manifest.attach(raw, manifest.make(claim, 2))
     assert otaseal(*VERIFY, "--json").succeeded().json["manifest"] == expected
     assert "manifest: product e14a51fded1fb9b4, board " in otaseal(*VERIFY).succeeded().out
+    assert "manifest: product 'blink', board " in otaseal(*VERIFY, "--product", "blink").succeeded().out
     inspected = otaseal("inspect", "firmware.bin.signed", "--key", "signing.pub").succeeded().out
     assert "security counter 7, built 2023-11-14T22:13:20Z" in inspected
+
+
+def test_names_that_are_known_are_said_in_the_place_of_ids(
+    project: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    otaseal(*SIGN, *MANIFEST).succeeded()
+    shown = ("inspect", "firmware.bin.signed")
+    assert "product e14a51fded1fb9b4, board " in otaseal(*shown).succeeded().out
+    monkeypatch.setenv("OTASEAL_PRODUCT", "blink")
+    assert "product 'blink', board " in otaseal(*shown).succeeded().out
+    monkeypatch.delenv("OTASEAL_PRODUCT")
+    (project / "platformio.ini").write_text("[env:d1]\nboard = d1_mini\ncustom_otaseal_product = blink\n")
+    for command in (shown, VERIFY):
+        assert "product 'blink', board 'd1_mini', version 1.2.3" in otaseal(*command).succeeded().out
+    (project / "platformio.ini").write_text("[env:d1]\nboard = d1_mini\ncustom_otaseal_produkt = blink\n")
+    otaseal(*shown).succeeded()
 
 
 def test_the_environment_names_product_counter_and_time(

@@ -158,7 +158,7 @@ def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
         (replace(CLAIM, version="", build_time=0), None, ""),
         (replace(CLAIM, version="9"), VerificationError, "version '1.2.3', and is signed for '9'"),
         (None, InputError, "OtaSeal library and no manifest"),
-        (replace(CLAIM, product="blank"), VerificationError, "for product"),
+        (replace(CLAIM, product="blank"), VerificationError, "for product [0-9a-f]{16}, and is signed for 'blank'"),
         (replace(CLAIM, board="nodemcuv2"), VerificationError, "for board"),
         (replace(CLAIM, board=""), VerificationError, "for board"),
         (replace(CLAIM, counter=6), VerificationError, "security counter '7', and is signed for '6'"),

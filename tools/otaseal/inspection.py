@@ -7,7 +7,7 @@ answer, in the words with which signing refuses it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +80,8 @@ class Inspection:
             "hint": self.hint,
         }
 
-    def lines(self) -> list[str]:
-        """Return the same for a person, one fact a line."""
+    def lines(self, names: Sequence[str] = ()) -> list[str]:
+        """Return the same for a person, one fact a line; products and boards by those of `names` that they have."""
         lines = [f"{'kind':<14}{self.title}, {self.size} bytes", f"{'sha-256':<14}{self.sha256}"]
         if self.problem:
             lines.append(f"{'problem':<14}{self.problem}")
@@ -91,9 +91,9 @@ class Inspection:
             padded = "a multiple of 4" if self.payload_size % 4 == 0 else "no multiple of 4"
             lines.append(f"{'gzip':<14}{self.payload_size} bytes ({padded}), holds {self.member.isize}")
         if self.manifest is not None:
-            lines.append(f"{'manifest':<14}{self.manifest}")
+            lines.append(f"{'manifest':<14}{self.manifest.described(names)}")
         if self.identity is not None:
-            lines.append(f"{'library':<14}OtaSeal, for {self.identity}")
+            lines.append(f"{'library':<14}OtaSeal, for {self.identity.described(names)}")
         if self.signature is not None:
             lines.append(f"{'signature':<14}{len(self.signature)} bytes, {self._key_line()}")
         lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]

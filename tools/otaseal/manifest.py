@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -40,6 +41,7 @@ __all__ = [
     "identity",
     "make",
     "name_id",
+    "named",
     "parse",
     "serialise",
 ]
@@ -114,11 +116,17 @@ class Manifest:
         }
 
     def __str__(self) -> str:
-        board = "any board" if self.board == ANY_BOARD else f"board {self.board.hex()}"
+        return self.described()
+
+    def described(self, names: Sequence[str] = ()) -> str:
+        """Return the fields for a person; a product or board that is called one of `names` by its name."""
+        board = "any board" if self.board == ANY_BOARD else f"board {named(self.board, names)}"
         made = datetime.fromtimestamp(self.build_time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         made = made if self.build_time else "at an unknown time"
         version = f"version {self.version}" if self.version else "no version"
-        return f"product {self.product.hex()}, {board}, {version}, security counter {self.counter}, built {made}"
+        return (
+            f"product {named(self.product, names)}, {board}, {version}, security counter {self.counter}, built {made}"
+        )
 
     def is_for(self, product: str, board: str = "") -> bool:
         """Tell whether this is for `product` and, where both sides name one, for `board`."""
@@ -152,6 +160,11 @@ def make(claim: Claim, flash_mode: int | None = None) -> Manifest:
 def name_id(name: str) -> bytes:
     """Return the id of a product or board: the first 8 bytes of SHA-256 over its name in UTF-8."""
     return hashlib.sha256(name.encode()).digest()[:_ID_SIZE]
+
+
+def named(identity: bytes, names: Sequence[str]) -> str:
+    """Return that of `names`, quoted, which has this id; else the id in hex: a name cannot be had from it."""
+    return next((f"'{name}'" for name in names if name_id(name) == identity), identity.hex())
 
 
 def serialise(manifest: Manifest, magic: bytes = MAGIC) -> bytes:
@@ -234,10 +247,11 @@ def identity(image: bytes) -> Manifest | None:
     return found.pop() if found else None
 
 
-def check_identity(own: Manifest | None, attached: Manifest | None) -> None:
+def check_identity(own: Manifest | None, attached: Manifest | None, names: Sequence[str] = ()) -> None:
     """Hold the `attached` manifest against the firmware's `own` identity; None: the firmware has no OtaSeal library.
 
-    Raises InputError where devices with the library would find no manifest, VerificationError where the two differ.
+    `names` are those of products and boards that messages may say. Raises InputError where devices with the library
+    would find no manifest, VerificationError where the two differ.
     """
     if own is None:
         return
@@ -247,14 +261,14 @@ def check_identity(own: Manifest | None, attached: Manifest | None) -> None:
             "sign it with custom_otaseal_product, or --product",
         )
     for what, there, here in (
-        ("product", own.product.hex(), attached.product.hex()),
-        ("board", own.board.hex(), attached.board.hex()),
-        ("security counter", own.counter, attached.counter),
-        ("version", own.version, attached.version),
+        ("product", named(own.product, names), named(attached.product, names)),
+        ("board", named(own.board, names), named(attached.board, names)),
+        ("security counter", f"'{own.counter}'", f"'{attached.counter}'"),
+        ("version", f"'{own.version}'", f"'{attached.version}'"),
     ):
-        if there != here and "" not in (there, here):  # no version says nothing
+        if there != here and "''" not in (there, here):  # no version says nothing
             raise VerificationError(
-                f"the firmware was compiled for {what} '{there}', and is signed for '{here}'",
+                f"the firmware was compiled for {what} {there}, and is signed for {here}",
                 "build and sign it with the same custom_otaseal_ options, or give the same --product, --board, "
                 "--version and --security-counter",
             )

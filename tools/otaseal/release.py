@@ -151,7 +151,7 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     parsed, attached, firmware = described[0].parsed, described[0].manifest, bytes(described[0].parsed.data)
     manifest.check_release(attached, origin.product, origin.version, origin.board, parsed.flash_mode)
     own = manifest.identity(firmware)
-    manifest.check_identity(own, attached)
+    manifest.check_identity(own, attached, (origin.product, origin.board))
     release = Release(
         **asdict(origin),
         core_release=parsed.core_release,

@@ -71,7 +71,8 @@ def sign_firmware(
         check_embedded_key(raw, signer.public_key, next_key)
     if claim is not None:
         payload = manifest.attach(payload, manifest.make(claim, parsed.flash_mode))
-    manifest.check_identity(manifest.identity(raw), manifest.find(payload))
+    names = () if claim is None else (claim.product, claim.board)
+    manifest.check_identity(manifest.identity(raw), manifest.find(payload), names)
     signed = image.sign(payload, signer)
     _judge_as_device(signed, parsed, signer.public_key)
     return signed

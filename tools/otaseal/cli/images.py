@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, gzip_payload, image, inspection, known_keys, manifest, origin, signing
-from ..errors import ConfigError, InputError, VerificationError
+from .. import files, gzip_payload, image, inspection, known_keys, manifest, origin, project, signing
+from ..errors import ConfigError, InputError, OtasealError, VerificationError
 from ..manifest import Claim
+from ..project_config import INI_NAME
 from ..public_keys import fingerprint
 from . import common
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".signed"
 GZIP_SUFFIX = ".gz"
+NAMED = "a name to know the manifest's product by; else OTASEAL_PRODUCT, and those of the project here"
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -61,6 +64,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     verify.add_argument("image", type=common.path, help="firmware.bin.signed")
     verify.add_argument("--key", metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
+    verify.add_argument("--product", metavar="NAME", help=NAMED)
     verify.add_argument("--json", action="store_true", help="print JSON")
 
     inspect = common.command(
@@ -74,6 +78,7 @@ def register(subparsers: common.Subparsers) -> None:
     inspect.add_argument(
         "--key", type=common.path, metavar="FILE", action="append", default=[], help="a public key to try"
     )
+    inspect.add_argument("--product", metavar="NAME", help=NAMED)
     inspect.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -159,8 +164,18 @@ def _verify(arguments: argparse.Namespace) -> int:
     else:
         print(f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}")
         if (found := manifest.find(payload)) is not None:
-            print(f"manifest: {found}")
+            print(f"manifest: {found.described(_names(arguments.product))}")
     return 0
+
+
+def _names(product: str | None) -> list[str]:
+    """Return the products and boards whose names are known here, by which a manifest's ids are told."""
+    found = [common.options(product=product).product or ""]
+    if Path(INI_NAME).is_file():
+        with suppress(OtasealError):  # whatever is wrong with the project is not what is asked here
+            for one in project.default_environments(Path(), os.environ):
+                found += [one.settings.product or "", one.board]
+    return [one for one in found if one]
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -169,7 +184,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(found.as_dict())
     else:
-        print("\n".join(found.lines()))
+        print("\n".join(found.lines(_names(arguments.product))))
     if found.signature is not None and arguments.key and found.signed_by is None:
         raise VerificationError(
             f"none of the keys given made the signature of '{arguments.image}'", "devices with these keys refuse it"
