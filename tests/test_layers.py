@@ -222,6 +222,7 @@ LAYERS = {
     "hooks.deploy": (5, 2),
     "hooks.deploy_certs": (5, 3),
     "hooks.targets": (5, 1),
+    "hooks.upload_form": (5, 1),
     "hooks.ship": (5, 4),
 }
 PEOPLE = 5

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = [
+    "FIRST_KEY_HINT",
     "KEY_SIZES",
     "NEW_KEY_HINT",
+    "OWN_KEY_HINT",
     "check_rsa",
     "fingerprint",
     "load_public_key",
@@ -29,6 +31,9 @@ MAX_RSA_BITS = 4096
 """BearSSL's limit on the device (F2, F26)."""
 KEY_SIZES = (2048, 3072, 4096)
 NEW_KEY_HINT = "make one with 'otaseal key new <path>'"
+FIRST_KEY_HINT = f"if no device has this product's firmware yet, {NEW_KEY_HINT}"
+OWN_KEY_HINT = f"bring it from where it was made: devices take updates from that key only; {FIRST_KEY_HINT}"
+"""For a key that is not there: a new one in its place would lock out every device that knows the old one."""
 
 
 def load_public_key(data: bytes, what: str) -> RSAPublicKey:

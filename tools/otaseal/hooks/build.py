@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -31,6 +32,7 @@ __all__ = [
     "path",
     "print_error",
     "requested",
+    "uploads_over_serial",
     "uploads_over_the_air",
     "warn",
 ]
@@ -44,6 +46,8 @@ PACKED_SUFFIX = ".gz" + SIGNED_SUFFIX
 """Of the compressed form beside the raw one."""
 VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
+_ESPTOOL = re.compile(r"""(?:^|[\s"'/\\])esptool(?:\.py|\.exe)?(?=["'\s]|$)""")
+"""The program in a command line, by its name or its path."""
 
 
 def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
@@ -66,8 +70,11 @@ def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env
     return wrapper
 
 
-def action(env: Env, work: Callable[[Env], str | None], title: str) -> Any:
-    """Return an SCons action that does `work(env)` and prints the line it returns; its errors fail the build."""
+def action(env: Env, work: Callable[[Env], str | None], title: str | None) -> Any:
+    """Return an SCons action that does `work(env)` and prints the line it returns; its errors fail the build.
+
+    `title` is printed before it; with None nothing is.
+    """
     return env.VerboseAction(_Work(work), title)
 
 
@@ -159,6 +166,12 @@ def is_test() -> bool:
 def is_compressed(env: Env) -> bool:
     """Tell whether `firmware.bin` itself is a gzip, with the image it holds beside it in `firmware.bin.orig` (F9)."""
     return str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
+
+
+def uploads_over_serial(env: Env) -> bool:
+    """Tell whether this build uploads with esptool; every other command may go over the air, as far as we know."""
+    command = env.get("UPLOADCMD")
+    return isinstance(command, str) and _ESPTOOL.search(env.subst(command)) is not None
 
 
 def uploads_over_the_air(env: Env) -> bool:

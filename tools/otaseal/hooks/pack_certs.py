@@ -88,13 +88,28 @@ def _guard_over_the_air(env: build.Env, image: Path) -> None:
     """Refuse a filesystem upload over the air that would destroy what is on the device, or send another file."""
 
     def work(env: build.Env) -> None:
-        if not build.uploads_over_the_air(env):
+        if build.uploads_over_serial(env):
+            if "uploadfsota" in build.requested():
+                raise ConfigError(
+                    "'uploadfsota' is the platform's own target for uploads over the air: over a serial port it writes "
+                    "the filesystem in the place of the firmware",
+                    "ship it over the wire with: pio run -t uploadfs",
+                )
             return
+        over_the_air = build.uploads_over_the_air(env)
         if env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
+            way = "" if over_the_air else ", as by an upload command that is not esptool's,"
             raise ConfigError(
-                "a filesystem upload over the air erases the certificates, and then the device refuses the image",
-                "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>",
+                f"a filesystem upload over the air{way} erases the certificates, and then the device refuses the image",
+                "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>"
+                + (
+                    ""
+                    if over_the_air
+                    else ", with upload_protocol = esptool; or build it with -t buildfs, and write it"
+                ),
             )
+        if not over_the_air:
+            return
         signed = image.with_name(image.name + build.SIGNED_SUFFIX)
         if signed.exists():  # espota takes it for the image's newer self (F31)
             raise ConfigError(

@@ -126,7 +126,7 @@ def _after_upload(env: build.Env, options: Settings) -> object:
         command = f"pio run -e {env['PIOENV']} -t uploadfs"
         if options.uploadfs != "on-change":
             return f"otaseal: the CA certificates have changed since they were last shipped; ship them: {command}"
-        if build.uploads_over_the_air(env):
+        if not build.uploads_over_serial(env):
             return f"otaseal: the CA certificates have changed; ship them over the wire: {command} --upload-port <port>"
         print("otaseal: the CA certificates have changed: shipping them", flush=True)
         _run_uploadfs(env)

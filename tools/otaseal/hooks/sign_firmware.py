@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, files, origin
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError
 from ..manifest import Claim
-from ..public_keys import NEW_KEY_HINT, short_fingerprint
+from ..public_keys import FIRST_KEY_HINT, short_fingerprint
 from ..settings import Settings
-from . import build, claim, firmware_key
+from . import build, claim, firmware_key, upload_form
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -36,14 +36,14 @@ FLASH_BASE = 0x40200000
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the signed image beside the firmware, as part of `buildprog` and before any upload."""
     firmware = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+    upload_form.choose(env, Path(firmware.get_abspath()))
     if not firmware.has_builder():
-        _guard_upload_without_build(env, Path(firmware.get_abspath()))
         return  # a filesystem run, or `nobuild`
     uri = options.signing_key
     if uri is None:
         raise ConfigError(
             "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
-            f"set it to file:<path>; {NEW_KEY_HINT}",
+            f"set it to file:<path>; {FIRST_KEY_HINT}",
         )
     _guard_next_key(env, options)
     _guard_compression(env, options)
@@ -165,23 +165,5 @@ def _filesystem_start(env: build.Env) -> int | None:
 def _keep_serial_raw(env: build.Env) -> None:
     """Send the original over the wire where `firmware.bin` itself is the gzip (F9): a boot ROM cannot unpack (F31)."""
     command = env.get("UPLOADCMD", "")
-    if build.is_compressed(env) and not build.uploads_over_the_air(env) and isinstance(command, str):
+    if build.is_compressed(env) and build.uploads_over_serial(env):
         env.Replace(UPLOADCMD=command.replace("$SOURCE", "${SOURCE}.orig"))
-
-
-def _guard_upload_without_build(env: build.Env, firmware: Path) -> None:
-    """Refuse `-t nobuild -t upload` over the air when the signed file is not that of the binary beside it (F31)."""
-    if not {"nobuild", "upload"} <= build.requested():
-        return
-
-    def work(env: build.Env) -> None:
-        from .. import signing
-
-        signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
-        if not (build.uploads_over_the_air(env) and signed.is_file() and firmware.is_file()):
-            return
-        raw = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
-        if not signing.belongs_to(files.read_bounded(signed, signing.MAX_IMAGE_SIZE, "signed firmware"), raw):
-            raise InputError(f"'{signed.name}' is not the signed form of '{firmware.name}'", "upload without 'nobuild'")
-
-    env.AddPreAction("upload", build.action(env, work, "Checking the signed firmware"))
