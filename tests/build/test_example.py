@@ -156,9 +156,15 @@ def test_with_the_library_a_new_key_recompiles_what_reads_it(
 
 
 def test_the_library_needs_a_product(with_library: Project) -> None:
+    """The sketch as it is, and one that does not use the macro: both are told which option is missing."""
     change_ini(with_library, "custom_otaseal_product = secure_ota", "")
-    with_library.write("src/main.cpp", "#include <OtaSeal.h>\nvoid setup() {}\nvoid loop() {}\n")
-    assert "set custom_otaseal_product and custom_otaseal_signing_key" in with_library.run(check=False).output
+    for sketch in (None, "#include <OtaSeal.h>\nvoid setup() {}\nvoid loop() {}\n"):
+        if sketch is not None:
+            with_library.write("src/main.cpp", sketch)
+        assert (
+            "no product is named: set custom_otaseal_product in platformio.ini" in with_library.run(check=False).output
+        )
+        assert not with_library.build("firmware.bin").exists()
 
 
 @pytest.mark.parametrize("line", ["board_build.filesystem = spiffs", ""])

@@ -19,6 +19,10 @@
 #include <OtaSealBuild.h>
 #endif
 
+#ifndef OTASEAL_PRODUCT
+#error "no product is named: set custom_otaseal_product in platformio.ini, and list pre:.../verify_updates.py in extra_scripts"
+#endif
+
 #include "otaseal/build.h"
 #include "otaseal/errors.h"
 #include "otaseal/gate.h"
