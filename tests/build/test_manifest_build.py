@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import esp8266, files, image, manifest, signing
 from otaseal.manifest import Claim, Manifest
-from otaseal.public_keys import public_pem
+from otaseal.public_keys import public_pem, short_fingerprint
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
 from support.repositories import BROKEN, git
@@ -152,6 +152,9 @@ def test_a_library_is_built_with_what_this_firmware_is(
 
     bridge = made.run(env={"OTASEAL_SECURITY_COUNTER": "9", "OTASEAL_NEXT_PUBLIC_KEY": "../keys/next.pub"})
     assert "take updates from this key and from the next one, SHA256:" in bridge.stdout
+    own, following = (short_fingerprint(key.public_key()) for key in (rsa_key, other_rsa_key))
+    stock = f"without the OtaSeal library this firmware takes only updates signed with {following}"
+    assert f"otaseal: {stock}; with it, those signed with {own}, too\n" in bridge.stdout
     content = firmware.read_bytes()
     assert all(public_pem(key.public_key()) + b"\0" in content for key in (rsa_key, other_rsa_key))
 

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import atexit
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import __version__, build_header, files
 from ..errors import ConfigError
-from ..public_keys import NEW_KEY_HINT, short_fingerprint
+from ..public_keys import FIRST_KEY_HINT, fingerprint, short_fingerprint
 from ..settings import Settings
 from . import build, claim, firmware_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = ["attach"]
 
@@ -30,7 +34,7 @@ def attach(env: build.Env, options: Settings) -> None:
     if options.public_key is None and options.signing_key is None:
         raise ConfigError(
             "verify_updates.py has no key: neither custom_otaseal_signing_key nor custom_otaseal_public_key is set",
-            f"set custom_otaseal_signing_key = file:<path>; {NEW_KEY_HINT}",
+            f"set custom_otaseal_signing_key = file:<path>; {FIRST_KEY_HINT}",
         )
     if build.is_test():
         return
@@ -52,7 +56,7 @@ def attach(env: build.Env, options: Settings) -> None:
             claim.warn_of_git(env)
             keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
             files.write_if_changed(own, build_header.render(said, *keys).encode())
-        return f"otaseal: this firmware takes only updates signed with {short_fingerprint(key)}"
+        return f"otaseal: {_taken(key, None if said is None else keys[0])}"
 
     atexit.register(_explain_link_failure, env)
     node = env.Command(
@@ -62,6 +66,17 @@ def attach(env: build.Env, options: Settings) -> None:
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
     env.NoCache(node)
+
+
+def _taken(key: RSAPublicKey, current: RSAPublicKey | None) -> str:
+    """Return whose updates firmware with the header for `key` takes; `current` signs, and the library holds it, too.
+
+    Whether the sketch uses the library is not known before it is compiled.
+    """
+    stock = f"this firmware takes only updates signed with {short_fingerprint(key)}"
+    if current is None or fingerprint(current) == fingerprint(key):
+        return stock
+    return f"without the OtaSeal library {stock}; with it, those signed with {short_fingerprint(current)}, too"
 
 
 def _offer_library(env: build.Env) -> None:
