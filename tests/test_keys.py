@@ -155,10 +155,20 @@ def test_a_key_file_has_a_limit(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> N
         keys.open_signer("file:k", source(tmp_path))
 
 
-def test_a_missing_key_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_key_that_is_not_there_is_brought_and_not_made_anew(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """On a second computer, or damaged: a new key in its place would lock out all devices that know the old one."""
+    bring = "bring it from where it was made: devices take updates from that key only; if no device has this product's"
     with pytest.raises(InputError, match="does not exist") as caught:
         keys.open_signer("file:k", source(tmp_path))
-    assert "otaseal key new" in caught.value.hint
+    assert caught.value.hint.startswith(bring)
+    write(tmp_path / "k", pem_of(rsa_key)[:200])
+    with pytest.raises(InputError, match="is no PEM private key") as caught:
+        keys.open_signer("file:k", source(tmp_path))
+    assert caught.value.hint.startswith(bring)
+    write(tmp_path / "k", public_pem(rsa_key.public_key()))
+    with pytest.raises(InputError, match="is a public key") as caught:
+        keys.open_signer("file:k", source(tmp_path))
+    assert caught.value.hint == "name the private key that belongs to it"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])

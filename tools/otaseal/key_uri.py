@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import files
 from .errors import ConfigError, InputError
-from .public_keys import NEW_KEY_HINT
+from .public_keys import OWN_KEY_HINT
 
 __all__ = ["SCHEMES", "identity", "public_key_path", "read", "split"]
 
@@ -42,7 +42,7 @@ def read(uri: str, project: Path, environment: Mapping[str, str]) -> bytes:
     if scheme == "file":
         path = files.resolve_path(rest, project)
         if not path.exists():
-            raise InputError(f"signing key '{path}' does not exist", NEW_KEY_HINT)
+            raise InputError(f"signing key '{path}' does not exist", OWN_KEY_HINT)
         return files.read_bounded(path, MAX_KEY_FILE_SIZE, "signing key")
     if scheme == "env":
         value = environment.get(rest, "")

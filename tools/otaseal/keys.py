@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from . import files, git, key_uri, known_keys
 from .errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
 from .leaks import Secrets
-from .public_keys import KEY_SIZES, NEW_KEY_HINT, check_rsa, public_pem
+from .public_keys import KEY_SIZES, OWN_KEY_HINT, check_rsa, public_pem
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -165,7 +165,7 @@ def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes])
 
     text = data.lstrip()
     if text.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"-----BEGIN CERTIFICATE")):
-        raise KeyRefusedError(f"{what} is a public key or certificate", f"name the private key, or {NEW_KEY_HINT}")
+        raise KeyRefusedError(f"{what} is a public key or certificate", "name the private key that belongs to it")
     secret: bytes | None = None
     encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
     if encrypted:
@@ -177,7 +177,7 @@ def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes])
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             raise InputError(f"{what} cannot be unlocked", "check the passphrase") from error
-        raise KeyRefusedError(f"{what} is no PEM private key", NEW_KEY_HINT) from error
+        raise KeyRefusedError(f"{what} is no PEM private key", OWN_KEY_HINT) from error
     check_rsa(key.public_key(), what)
     return key  # type: ignore[return-value]  # check_rsa let RSA through only
 

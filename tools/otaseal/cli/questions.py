@@ -17,6 +17,7 @@ from ..pki import Role
 from ..pki.profile import check_holder
 from ..project_ini import ProjectIni
 from ..provision import Plan
+from ..public_keys import OWN_KEY_HINT
 from . import stores
 
 __all__ = ["CA_CERTS", "PRODUCT", "SIGNING_KEY", "environments", "named_key", "plan"]
@@ -79,7 +80,7 @@ def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Pa
     if not path.exists():
         raise InputError(
             f"platformio.ini names the signing key '{path}', which does not exist",
-            "bring it from where it was made: devices take updates from that key only; or remove the line",
+            f"{OWN_KEY_HINT}; or remove the line",
         )
     return path
 

@@ -11,7 +11,7 @@ from .. import keys as signing_keys
 from ..errors import ConfigError, InputError
 from ..image import MAX_IMAGE_SIZE
 from ..project import Project
-from ..public_keys import NEW_KEY_HINT, load_public_key, short_fingerprint
+from ..public_keys import FIRST_KEY_HINT, load_public_key, short_fingerprint
 from .report import Outcome, Subject, advice, ok, skipped, warning
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def signing_key(subject: Subject) -> Iterator[Outcome]:
     """Judge the key as a build would: where it is, who can read it, whether git has it, how strong it is."""
     uri = subject.project.settings.signing_key
     if uri is None:
-        raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {NEW_KEY_HINT}")
+        raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {FIRST_KEY_HINT}")
     scheme, _ = key_uri.split(uri)
     if signing_keys.in_token(uri):
         yield skipped("it lies in a token, which is not asked without its PIN")

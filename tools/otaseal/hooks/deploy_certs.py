@@ -7,7 +7,7 @@ data directory. Only devices with the OtaSeal library fetch it, and a virtual on
 from __future__ import annotations
 
 from ..errors import ConfigError
-from ..public_keys import NEW_KEY_HINT
+from ..public_keys import FIRST_KEY_HINT
 from ..settings import Settings
 from . import build, deploy, rehearse, signing_key
 
@@ -25,7 +25,7 @@ def declare(env: build.Env, options: Settings) -> None:
 
         connected, product = deploy.connect(env, options)
         if options.signing_key is None:
-            raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {NEW_KEY_HINT}")
+            raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {FIRST_KEY_HINT}")
         now = datetime.now(timezone.utc)
         project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
         packed = cert_packing.pack_project(options, data, project, now)
