@@ -118,7 +118,7 @@ def test_a_library_is_built_with_what_this_firmware_is(
     """What includes the header is compiled after it, and again when it changes; version and time are git's."""
     line = write_key(tmp_path / "keys" / "signing.key", rsa_key)
     write_key(tmp_path / "keys" / "next.key", other_rsa_key)
-    made = project(*HOOKS, line, PRODUCT, sources={"main.cpp": WITH_LIBRARY})
+    made = project(*HOOKS, line, PRODUCT, "board_build.filesystem = littlefs", sources={"main.cpp": WITH_LIBRARY})
     made.write("lib/Greeting/src/Greeting.h", GREETING)
     made.write("lib/Greeting/src/Greeting.cpp", GREETING_SOURCE)
     made.write(".gitignore", ".pio\n")
