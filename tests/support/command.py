@@ -33,9 +33,15 @@ class Result:
     def failed(self, code: int, message: str) -> Result:
         """Assert that it failed with `code` in two lines that say `message`, behind warnings at most; return it."""
         assert self.code == code, (self.code, self.err)
-        *warnings, error, hint = self.err.splitlines()
-        assert error.startswith("otaseal: error: "), self.err
-        assert hint.startswith("otaseal: hint: "), self.err
+        *warnings, error = self.err.splitlines()
+        if error.startswith("{"):  # with --json
+            said = json.loads(error)
+            assert set(said) == {"error", "hint"}, self.err
+            error = said["error"]
+        else:
+            hint, error = error, warnings.pop()
+            assert error.startswith("otaseal: error: "), self.err
+            assert hint.startswith("otaseal: hint: "), self.err
         assert message in error
         assert all(line.startswith("otaseal: ") and ": hint: " not in line for line in warnings)
         assert "Traceback" not in self.err

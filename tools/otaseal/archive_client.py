@@ -14,7 +14,7 @@ from .client import Client, public_keys_of
 from .errors import VerificationError
 from .update_request import ARCHIVE_FILE
 
-__all__ = ["ArchiveDeployment", "current_archive", "deploy_archive"]
+__all__ = ["ArchiveDeployment", "current_archive", "deploy_archive", "standing"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ def current_archive(client: Client, state: Mapping[str, Any], product: str, chan
     if not state.get("device_port") or state.get("device_certificates"):
         return None
     return client.as_device(state["device_port"]).fetch(_path(product, channel))
+
+
+def standing(client: Client, signed: bytes, product: str, channel: str) -> str:
+    """Return whether a channel gives out this very archive; raises as `deploy_archive`."""
+    answer = client.get(f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/certs")
+    same = answer["certs"]["blob"] == hashlib.sha256(signed).hexdigest()
+    return f"the archive is {'' if same else 'not '}published in channel '{channel}'"
 
 
 def deploy_archive(client: Client, signed: bytes, product: str, channel: str, rehearsal: str = "") -> ArchiveDeployment:

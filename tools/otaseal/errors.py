@@ -18,6 +18,7 @@ __all__ = [
     "OtasealError",
     "SystemFaultError",
     "VerificationError",
+    "as_dict",
     "describe",
     "from_checkout",
     "one_line",
@@ -96,6 +97,11 @@ def describe(error: OtasealError) -> str:
 def from_checkout(extra: str, python: str = "python3") -> str:
     """Return the hint that installs what a part of otaseal needs: from the checkout, for no index has otaseal."""
     return f"in the checkout of otaseal: {python} -m pip install '.[{extra}]'"
+
+
+def as_dict(error: OtasealError) -> dict[str, str]:
+    """Return what programs read of an error, from the command as from the server: these fields and no others."""
+    return {"error": error.message, "hint": error.hint}
 
 
 def one_line(text: str) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
+from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, as_dict, describe
 
 __all__ = ["main"]
 
@@ -25,6 +26,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files and CAs need not fit the terminal's encoding
@@ -42,23 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()
         what = "standard output" if error.filename is None else f"'{error.filename}'"
         return _report(
-            SystemFaultError(f"{what} cannot be used: {error.strerror}", "check the path, the disk and the permissions")
+            SystemFaultError(
+                f"{what} cannot be used: {error.strerror}", "check the path, the disk and the permissions"
+            ),
+            argv,
         )
     return code
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str]) -> int:
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.run(arguments)
     except OtasealError as error:
-        return _report(error)
+        return _report(error, argv)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in INSTALLABLE:
             raise
         return _report(
-            SystemFaultError(f"the package '{package}' is missing", f'"{sys.executable}" -m pip install {package}')
+            SystemFaultError(f"the package '{package}' is missing", f'"{sys.executable}" -m pip install {package}'),
+            argv,
         )
     return code
 
@@ -92,11 +98,13 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _report(error: OtasealError) -> int:
+def _report(error: OtasealError, argv: Sequence[str]) -> int:
+    """Say what is wrong in two lines, or in one of JSON for who asked for that, and return the exit code."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         _discard_output()
-    print(describe(error), file=sys.stderr)
+    as_json = "--json" in argv  # looked for here: wrong options are errors, too
+    print(json.dumps(as_dict(error)) if as_json else describe(error), file=sys.stderr)
     return error.exit_code

@@ -92,8 +92,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise ConfigError("--layout is for the rehearsal", "leave it out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
-    note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product, channel))
-    done = archive_client.deploy_archive(connected, signed, product, channel, note)
+    with remote.interruptible(lambda: archive_client.standing(connected, signed, product, channel)):
+        note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product, channel))
+        done = archive_client.deploy_archive(connected, signed, product, channel, note)
     if arguments.json:
         common.print_json(asdict(done))
     else:

@@ -27,6 +27,7 @@ __all__ = [
     "command",
     "key_uri",
     "load_key",
+    "number",
     "options",
     "path",
     "print_json",
@@ -81,6 +82,17 @@ def with_tilde(path: Path) -> str:
     """Return `path` as it is right for everybody who builds the project: `~` for the home directory."""
     home, whole = files.resolve_path("~", Path()), path.absolute()
     return f"~/{whole.relative_to(home).as_posix()}" if whole.is_relative_to(home) else whole.as_posix()
+
+
+def number(least: int, most: int, what: str) -> Callable[[str], int]:
+    """Return what reads an argument as a whole number from `least` to `most`; it raises ConfigError for `what`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise ConfigError(f"'{text}' {what}", f"use a whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def options(**flags: str | None) -> settings.Settings:

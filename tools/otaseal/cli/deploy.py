@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import client, files, image, origin, rehearsal
-from ..channels import MAX_FAILED, PATIENCE
+from ..channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
 from ..client import Client
 from ..device import flash
 from ..errors import ConfigError
@@ -27,6 +27,7 @@ from . import common, remote
 __all__ = ["progress_bar", "register"]
 
 BAR_WIDTH = 30
+_PERCENT = common.number(0, 100, "is no percentage")
 UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
 STATES = {
     "seen": "",
@@ -53,7 +54,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     deploy.add_argument("--version", help="of the release; else what its manifest says, else git describe")
     deploy.add_argument("--board", default="", help="the board that it is built for")
-    deploy.add_argument("--percent", type=int, default=100, help="of the devices that are to get it; default: 100")
+    deploy.add_argument("--percent", type=_PERCENT, default=100, help="of the devices that are to get it; default: 100")
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
@@ -82,7 +83,7 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("source", nargs="?", help="the channel whose release is taken")
     promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: what --channel says")
     promote.add_argument("--version", help="take this release instead")
-    promote.add_argument("--percent", type=int, default=None, help="of the devices; alone: continue a rollout")
+    promote.add_argument("--percent", type=_PERCENT, default=None, help="of the devices; alone: continue a rollout")
     _add_consent(promote)
     _limits(promote)
 
@@ -123,11 +124,11 @@ def _consent_fields(arguments: argparse.Namespace) -> dict[str, bool]:
 
 def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-failed", type=int, metavar="PERCENT",
+        "--max-failed", type=common.number(0, 100, "is no percentage of failures"), metavar="PERCENT",
         help=f"halt when more of the devices that took it do not come back with it; default: {MAX_FAILED}",
     )  # fmt: skip
     parser.add_argument(
-        "--patience", type=int, metavar="MINUTES",
+        "--patience", type=common.number(1, MAX_PATIENCE, "is no number of minutes"), metavar="MINUTES",
         help=f"when a silent device has not come back: longer than they pause between polls; default: {PATIENCE}",
     )  # fmt: skip
 
@@ -154,8 +155,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
         patience=arguments.patience,
     )
     connected.check(signed, build, options)
-    options = replace(options, rehearsal=_rehearsed(arguments, connected, Candidate(tuple(signed), build), channel))
-    done = connected.deploy(signed, build, options, progress_bar())
+    with remote.interruptible(lambda: remote.standing(connected, product, channel, version)):
+        candidate = Candidate(tuple(signed), build)
+        options = replace(options, rehearsal=_rehearsed(arguments, connected, candidate, channel))
+        done = connected.deploy(signed, build, options, progress_bar())
     if arguments.json:
         common.print_json(done.as_dict())
     else:
@@ -221,12 +224,13 @@ def _promote(arguments: argparse.Namespace) -> int:
         if said := _consent(arguments).said():
             what = " and ".join(f"--{one.replace('_', '-')}" for one in said)
             raise ConfigError(f"{what} is for another release, and none is named", "leave it out, or name the release")
-        answer = connected.post(f"{path}/percent", {"percent": arguments.percent, **given})
+        path, asked = f"{path}/percent", {"percent": arguments.percent, **given}
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
-        asked = {**wanted, "percent": percent, **given, **_consent_fields(arguments)}
-        answer = connected.post(f"{path}/promote", asked)
+        path, asked = f"{path}/promote", {**wanted, "percent": percent, **given, **_consent_fields(arguments)}
+    with remote.interruptible(lambda: remote.standing(connected, product, target)):
+        answer = connected.post(path, asked)
     return _report(arguments, target, answer)
 
 
@@ -239,7 +243,9 @@ def _target(arguments: argparse.Namespace, channel: str) -> str:
 def _rollback(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
-    return _report(arguments, channel, connected.post(path, _consent_fields(arguments)))
+    with remote.interruptible(lambda: remote.standing(connected, product, channel)):
+        answer = connected.post(path, _consent_fields(arguments))
+    return _report(arguments, channel, answer)
 
 
 def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any]) -> int:

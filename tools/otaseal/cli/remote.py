@@ -6,20 +6,26 @@ Options say it, else environment variables, else the platformio.ini of a project
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from .. import credentials, project, rehearsal
 from ..client import Client
-from ..errors import ConfigError
+from ..errors import ConfigError, OtasealError, one_line
 from ..project_config import INI_NAME
 from ..rehearsal import Report, text
 from ..settings import OPTIONS, Settings
 from . import common
 
-__all__ = ["command", "connect", "folder", "named_channel", "options", "rehearsed"]
+__all__ = ["command", "connect", "folder", "interruptible", "named_channel", "options", "rehearsed", "standing"]
+
+SETTLE_SECONDS = 2.0
+"""What a release may take to be published once the server has all of it."""
 
 
 def command(
@@ -112,6 +118,37 @@ def rehearsed(report: Report, quiet: bool) -> str:
     if not quiet:
         print("\n".join(text.summary(report)))
     return report.record
+
+
+@contextlib.contextmanager
+def interruptible(ask: Callable[[], str]) -> Iterator[None]:
+    """Say after Ctrl-C what the server has by then: `ask` asks it, and returns a sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        try:
+            said = ask()
+        except OtasealError as error:
+            said = f"it is unknown what the server has: {error.message}"
+        print(f"\notaseal: interrupted: {one_line(said)}", file=sys.stderr)
+        raise
+
+
+def standing(connected: Client, product: str, channel: str, version: str | None = None) -> str:
+    """Return whether the release `version` is published, and what a channel gives out; raises as `Client.get`."""
+    path, published = f"/v1/products/{quote(product, safe='')}/releases", ""
+    answer = connected.get(path)
+    if version is not None:
+        if answer["channels"].get(channel, {}).get("version") != version:
+            # It may be storing just now what it had received whole: the release first, then the channel.
+            time.sleep(SETTLE_SECONDS)
+            answer = connected.get(path)
+        there = any(one["version"] == version for one in answer["releases"])
+        published = f"'{version}' is {'' if there else 'not '}published, "
+    state = answer["channels"].get(channel)
+    if state is None:
+        return f"{published}channel '{channel}' gives out nothing"
+    return f"{published}channel '{channel}' gives out '{state['version']}' to {state['percent']} % of the devices"
 
 
 def named_channel(arguments: argparse.Namespace) -> str | None:

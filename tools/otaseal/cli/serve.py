@@ -22,6 +22,7 @@ from . import common
 __all__ = ["register"]
 
 DEFAULT_DAYS = 90
+DEVICES, OPERATORS = "127.0.0.1:8443", "127.0.0.1:8444"
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -40,8 +41,10 @@ def register(subparsers: common.Subparsers) -> None:
         "--product", type=run.parse_product, action="append", default=[], metavar="NAME=FILE",
         help="a product, and a public key that signs its releases; kept in the store",
     )  # fmt: skip
-    serve.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8443", help="for devices")
-    serve.add_argument("--operator-listen", metavar="HOST:PORT", default="127.0.0.1:8444", help="for operators")
+    serve.add_argument("--listen", metavar="HOST:PORT", default=DEVICES, help=f"for devices; default: {DEVICES}")
+    serve.add_argument(
+        "--operator-listen", metavar="HOST:PORT", default=OPERATORS, help=f"for operators; default: {OPERATORS}"
+    )
     serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
     serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")

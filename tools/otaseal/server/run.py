@@ -62,16 +62,9 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
         store = open_store(plan.store, keys)  # a store is made only for a server that starts
         examination, place = begin(store), stack.enter_context(Place(store.directory / DEVICES_FILE))
         place.settle(lambda message: telemetry.alarm("devices", message=message))
-        try:
-            TokenFile(store.directory).list()
-        except OtasealError as error:
-            telemetry.alarm("tokens", message=error.message)
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device; workers inherit it
-        for line in findings:
-            (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
-        if not store.products():
-            telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
+        _report(store, findings, telemetry)
         site = Site(plan, store, log, credentials, contexts, first, second, examination, place, catalog)
         addresses = _address(first), _address(second)
         if plan.workers == 1:
@@ -83,6 +76,18 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
             plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone
         )
         crew.run(lambda: ready(*addresses), (first, second))
+
+
+def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
+    """Say what devices will think of the certificate, and what operators will miss."""
+    try:
+        TokenFile(store.directory).list()
+    except OtasealError as error:
+        telemetry.alarm("tokens", message=error.message)
+    for line in findings:
+        (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
+    if not store.products():
+        telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
 
 
 def _check_revocations(plan: Plan) -> None:
