@@ -319,8 +319,8 @@ def test_filesystem_images_that_cannot_be(project: Callable[..., Project], tmp_p
     made.run("-t", "ship_by_upload")
     assert superblock(made.build("ship_by_upload.bin").read_bytes())[2] == FS_SIZE // FS_BLOCK
     made.configure()
-    assert "board_build.filesystem = littlefs" in made.run("-t", "buildfs", check=False).output
-    assert not made.build("spiffs.bin").exists()
+    made.run("-t", "buildfs")
+    assert len(made.build("spiffs.bin").read_bytes()) == FS_SIZE
     made.write("data/big", bytes(70000))
     out = tmp_path / "out.bin"
     full = tool("mklittlefs.py", "-c", made.path / "data", "-p", "256", "-b", "4096", "-s", "65536", out)

@@ -174,7 +174,7 @@ def test_the_library_needs_the_filesystem_that_it_mounts(line: str, with_library
     assert refused.returncode != 0
     assert "which mounts LittleFS, and board_build.filesystem is 'spiffs'" in refused.stderr
     assert not with_library.build("firmware.bin.signed").exists()
-    said = with_library.run("-t", "buildfs", check=False).stderr
+    said = with_library.run("-t", "buildfs").stderr
     assert "board_build.filesystem is 'spiffs', and the OtaSeal library mounts LittleFS" in said
 
 

@@ -7,7 +7,6 @@ import gzip
 import json
 import subprocess
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from otaseal import keys, leaks
 from otaseal.leaks import Secrets
-from otaseal.pki import Authority, Role
 from support import peers
-from support.hooks import opt_in, write_key
+from support.hooks import ca_certificate, opt_in, write_key
 from support.pio import Project, Run
 
 pytestmark = pytest.mark.build
@@ -40,10 +38,6 @@ void loop() { Serial.write(key, sizeof(key)); }
 
 def pem(key: rsa.RSAPrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def certificate() -> bytes:
-    return Authority.create(role=Role.SERVER, product="blink", now=datetime.now(timezone.utc)).certificate_pem
 
 
 def prime(key: rsa.RSAPrivateKey) -> bytes:
@@ -91,8 +85,10 @@ def test_firmware_that_carries_the_key_is_not_signed(
 
 
 def test_a_key_in_the_elf_alone_is_found(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    """Whatever a later script calls the program."""
     line = write_key(tmp_path / "signing.key", rsa_key)
-    made = project(*opt_in("sign_firmware"), line)
+    made = project(*opt_in("sign_firmware"), "  name.py", line)
+    made.write("name.py", 'Import("env")\nenv.Replace(PROGNAME="other")\n')
     comment = f'asm(".pushsection .comment; .ascii \\"{prime(rsa_key).hex()}\\"; .popsection");'
     made.write("src/main.cpp", SKETCH % f'const char key[] = "x";\n{comment}')
     assert "'firmware.elf'" in refused(made.run(check=False), rsa_key)
@@ -105,7 +101,7 @@ def test_a_filesystem_that_carries_the_key_is_neither_kept_nor_uploaded(
     made = project(
         *opt_in("pack_certs"), LITTLEFS, write_key(tmp_path / "signing.key", rsa_key), f"upload_port = {flash}"
     )
-    made.write("certs/ca.pem", certificate())
+    made.write("certs/ca.pem", ca_certificate())
     image = made.build("littlefs.bin")
     made.run("-t", "buildfs")
     assert image.exists()
@@ -128,7 +124,6 @@ def test_a_filesystem_that_carries_the_key_is_neither_kept_nor_uploaded(
 def test_an_image_that_something_else_wrote_into_is_removed(
     project: MakeProject, tmp_path: Path, flash: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    (tmp_path / "late.bin").write_bytes(prime(rsa_key))
     made = project(
         *opt_in("pack_certs"),
         "  post:late.py",
@@ -136,15 +131,15 @@ def test_an_image_that_something_else_wrote_into_is_removed(
         write_key(tmp_path / "signing.key", rsa_key),
         f"upload_port = {flash}",
     )
-    made.write("certs/ca.pem", certificate())
+    made.write("certs/ca.pem", ca_certificate())
     made.write(
         "late.py",
         'Import("env")\n'
-        "import shutil\n"
-        'image = env.File(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"))\n'
-        "if image.has_builder():\n"
-        f"    env.AddPreAction(image, lambda target, source, env: bool(shutil.copy({str(tmp_path / 'late.bin')!r}, "
-        'env.subst("$PROJECT_DATA_DIR/late.bin"))) and None)\n',
+        "def spoil(target, source, env):\n"
+        "    with open(str(target[0]), 'r+b') as image:\n"
+        "        image.seek(-1000, 2)\n"
+        f"        image.write({prime(rsa_key)!r})\n"
+        'env.AddPostAction(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"), spoil)\n',
     )
     assert "'littlefs.bin'" in refused(made.run("-t", "uploadfs", check=False), rsa_key)
     assert not made.build("littlefs.bin").exists()
@@ -156,7 +151,7 @@ def test_a_filesystem_run_asks_for_no_passphrase(
 ) -> None:
     keys.write_key_pair(tmp_path / "signing.key", rsa_key, PASSPHRASE.encode())
     made = project(*opt_in("pack_certs"), LITTLEFS, f"custom_otaseal_signing_key = file:{tmp_path / 'signing.key'}")
-    made.write("certs/ca.pem", certificate())
+    made.write("certs/ca.pem", ca_certificate())
     made.write("data/settings.bin", prime(rsa_key))
     run = made.run("-t", "buildfs")
     said = [line for line in run.stderr.splitlines() if "the filesystem is not searched for the signing key" in line]

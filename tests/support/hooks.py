@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import keys
+from otaseal.pki import Authority, Role
 
 EXTRA_SCRIPTS = Path(__file__).resolve().parent.parent.parent / "extra_scripts"
 SCOPES = {"verify_updates": "pre", "sign_firmware": "post", "pack_certs": "post", "ship": "post"}
@@ -35,3 +37,8 @@ def write_key(path: Path, key: rsa.RSAPrivateKey, passphrase: bytes | None = Non
     """Write a signing key and its public half; return the line of platformio.ini that names it."""
     keys.write_key_pair(path, key, passphrase)
     return f"custom_otaseal_signing_key = file:{path}"
+
+
+def ca_certificate() -> bytes:
+    """Return the PEM certificate of a new authority for update servers."""
+    return Authority.create(role=Role.SERVER, product="blink", now=datetime.now(timezone.utc)).certificate_pem

@@ -189,7 +189,7 @@ def over_the_air():
     """Set the variables of an upload with espota; return its actions."""
     if not env.subst("$UPLOAD_PORT"):
         sys.stderr.write("Error: over-the-air uploads need an address: set `upload_port` or use `--upload-port`\n")
-    filesystem = ["-s"] if "uploadfs" in requested else []
+    filesystem = ["-s"] if {"uploadfs", "uploadfsota"} & requested else []
     env["UPLOADER"] = str(tools_dir / "espota.py")
     env["UPLOADERFLAGS"] = ["--debug", "--progress", "-i", "$UPLOAD_PORT", *filesystem]
     env["UPLOADCMD"] = f"{script('$UPLOADER')} $UPLOADERFLAGS -f $SOURCE"

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import key_uri, settings
-from ..errors import INSTALLABLE, OtasealError, SystemFaultError, describe
+from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
 
 if TYPE_CHECKING:
     from ..keys import KeySource
 
 __all__ = [
+    "FILESYSTEM_TARGETS",
+    "OLDEST_PLATFORM",
     "PACKED_SUFFIX",
     "SIGNED_SUFFIX",
     "VERIFY_UPDATES",
@@ -24,11 +26,13 @@ __all__ = [
     "attaching",
     "filesystem",
     "filesystem_image",
+    "firmware",
     "is_compressed",
     "is_test",
     "key_identity",
     "key_source",
     "load_settings",
+    "makes_filesystem",
     "path",
     "print_error",
     "requested",
@@ -48,26 +52,60 @@ VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
 _ESPTOOL = re.compile(r"""(?:^|[\s"'/\\])esptool(?:\.py|\.exe)?(?=["'\s]|$)""")
 """The program in a command line, by its name or its path."""
+ATTACHED = "OTASEAL_ATTACHED"
+"""Environment variable of the build: the hooks that are attached to it."""
+OLDEST_PLATFORM = "espressif8266 2.6.0"
+"""The first release of the platform with the variables and nodes that hooks look for."""
+IMAGE = "OTASEAL_IMAGE"
+"""Environment variable of the build: the node of the filesystem image."""
+FILESYSTEM_TARGETS = ("buildfs", "uploadfs", "uploadfsota")
+"""Targets of the platform in whose runs it declares the filesystem image, and no firmware."""
 
 
-def attaching(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
+def attaching(scope: str) -> Callable[[Callable[[Env, settings.Settings], None]], Callable[[Env], None]]:
     """Turn `attach(env, settings)` into a hook's `attach(env)`, whose errors are two lines and end the build.
 
-    While PlatformIO cleans, nothing is declared; while it collects data for the IDE, no wrong option may break it.
+    `scope` is the prefix that the hook has to have in extra_scripts, 'pre' or 'post'. While PlatformIO cleans, nothing
+    is declared; while it collects data for the IDE, no wrong option may break it. A hook that is listed twice, as when
+    environments inherit, is attached once.
     """
 
-    @wraps(attach)
-    def wrapper(env: Env) -> None:
-        if env.IsCleanTarget():
-            return
-        try:
-            attach(env, load_settings(env))
-        except OtasealError as error:
-            if not env.IsIntegrationDump():
-                print_error(error)
-                env.Exit(1)
+    def decorate(attach: Callable[[Env, settings.Settings], None]) -> Callable[[Env], None]:
+        script = attach.__module__.rpartition(".")[2] + ".py"
 
-    return wrapper
+        @wraps(attach)
+        def wrapper(env: Env) -> None:
+            attached = env.get(ATTACHED, ())
+            if env.IsCleanTarget() or script in attached:
+                return
+            env[ATTACHED] = (*attached, script)
+            try:
+                _refuse_scope(env, script, scope)
+                attach(env, load_settings(env))
+            except OtasealError as error:
+                if not env.IsIntegrationDump():
+                    print_error(error)
+                    env.Exit(1)
+
+        return wrapper
+
+    return decorate
+
+
+def _refuse_scope(env: Env, script: str, scope: str) -> None:
+    """Refuse a hook that runs on the wrong side of the platform's builder: what it declares would be lost (F32)."""
+    targets = env.get("__PIO_TARGETS") or {}
+    after_platform = any(target["group"] == "Platform" for target in targets.values())
+    if after_platform == (scope == "post"):
+        return
+    lines = [line for line in env.GetProjectOption("extra_scripts", []) if line.endswith(script)]
+    line = lines[0] if lines else script
+    bare = line.removeprefix("pre:").removeprefix("post:")
+    when = "before" if scope == "pre" else "after"
+    raise ConfigError(
+        f"extra_scripts has the line '{line}', and {script} works only if it runs {when} the platform's own builder",
+        f"write it as {scope}:{bare}",
+    )
 
 
 def action(env: Env, work: Callable[[Env], str | None], title: str | None) -> Any:
@@ -101,7 +139,7 @@ class _Work:
             package = (error.name or "").partition(".")[0]
             if package not in INSTALLABLE:
                 raise
-            print_error(_missing(package))
+            print_error(_missing(env, package))
             return 1
         if line:
             print(line, flush=True)
@@ -135,20 +173,61 @@ def key_source(env: Env, options: settings.Settings) -> KeySource:
     )
 
 
+def firmware(env: Env) -> Any:
+    """Return the node of `firmware.bin`; it has a builder in a run that builds firmware.
+
+    Raises ConfigError in a run that is about firmware, where the platform has declared none of that name.
+    """
+    node = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+    if env.PioPlatform().is_embedded() and not requested().intersection(FILESYSTEM_TARGETS):
+        _refuse_undeclared(env, node, "PROGNAME")
+    return node
+
+
 def filesystem_image(env: Env) -> Any:
-    """Return the node of the filesystem image; a run of `uploadall`, for which the platform has none, declares it."""
+    """Return the node of the filesystem image; a run of `uploadall`, for which the platform has none, declares it.
+
+    It stays the same for all hooks, whatever scripts in between do to its name. Raises ConfigError in a run that is
+    about the filesystem, where the platform has declared no image of that name.
+    """
+    if IMAGE in env:
+        return env[IMAGE]
     image = env.File(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"))
-    if "uploadall" in requested() and not image.has_builder():
+    if requested().intersection(FILESYSTEM_TARGETS):
+        _refuse_undeclared(env, image, "ESP8266_FS_IMAGE_NAME")
+    elif "uploadall" in requested() and not image.has_builder():
         # The builder appends the suffix itself.
         built = env.DataToBin(str(image.get_abspath()).removesuffix(".bin"), env.subst("$PROJECT_DATA_DIR"))
         env.NoCache(built)
         env.AlwaysBuild(built)
+    env[IMAGE] = image
     return image
 
 
 def filesystem(env: Env) -> str:
     """Return which filesystem the platform makes, "littlefs" or its default, "spiffs" (F15)."""
     return str(env.BoardConfig().get("build.filesystem", "spiffs")).lower()
+
+
+def _refuse_undeclared(env: Env, node: Any, variable: str) -> None:
+    """Refuse a name that the platform's builder did not use, because `variable` was another when it ran."""
+    declared = env.Alias("buildprog")[0].sources
+    if node in declared:
+        return
+    if not declared or not declared[0].name.endswith(".bin") or not env.get(variable):
+        raise ConfigError(
+            f"platform '{env.PioPlatform().name}' makes nothing that is named by {variable} in this run",
+            f"attach otaseal's scripts in environments for the ESP8266 only, with {OLDEST_PLATFORM} or newer",
+        )
+    raise ConfigError(
+        f"this run is about '{declared[0].name}', and by what {variable} is now it would be '{node.name}'",
+        f"a script sets {variable} too late: list that script with pre: in extra_scripts",
+    )
+
+
+def makes_filesystem() -> bool:
+    """Tell whether this run has a filesystem image to make, or with `nobuild` to ship."""
+    return bool(requested().intersection(("uploadall", *FILESYSTEM_TARGETS)))
 
 
 def requested() -> frozenset[str]:
@@ -197,8 +276,9 @@ def print_error(error: OtasealError) -> None:
     sys.stderr.flush()
 
 
-def _missing(package: str) -> SystemFaultError:
+def _missing(env: Env, package: str) -> SystemFaultError:
+    # Not sys.executable: platforms may run scripts on the packages of another interpreter, and set this one then.
     return SystemFaultError(
         f"the Python that runs PlatformIO lacks the package '{package}'",
-        f'install it there: "{sys.executable}" -m pip install {package}',
+        f'install it there: "{env.subst("$PYTHONEXE")}" -m pip install {package}',
     )

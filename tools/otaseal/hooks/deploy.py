@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import ConfigError, InputError
@@ -25,14 +25,14 @@ REHEARSAL = "rehearsal"
 """What a build without a product is called while it is rehearsed."""
 
 
-def declare(env: build.Env, options: Settings) -> None:
-    """Declare the target; what is missing for it is said when it is asked for."""
+def declare(env: build.Env, options: Settings, firmware: Any) -> None:
+    """Declare the target for the node `firmware`; what is missing for it is said when it is asked for."""
 
     def work(env: build.Env) -> str:
         from .. import client
 
         connected, product = connect(env, options)
-        signed = _signed_firmware(env, options)
+        signed = _signed_firmware(Path(firmware.get_abspath()), options)
         made = _origin(env, options, product)
         connected.check(signed, made, client.Options(options.channel))
         rehearsed = rehearse.before_deploy(env, options, connected, signed, made)
@@ -43,7 +43,7 @@ def declare(env: build.Env, options: Settings) -> None:
 
     env.AddCustomTarget(
         "deploy",
-        [env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))],
+        [firmware],
         [build.action(env, work, "Publishing the firmware")],
         title="Deploy",
         description="Publish the signed firmware to the update server, and confirm it by reading it back",
@@ -52,14 +52,14 @@ def declare(env: build.Env, options: Settings) -> None:
         env.Depends("deploy", "buildprog")
 
 
-def declare_rehearsal(env: build.Env, options: Settings) -> None:
-    """Declare the target `rehearse`: what `deploy` does before it publishes, and every step of it shown."""
+def declare_rehearsal(env: build.Env, options: Settings, firmware: Any) -> None:
+    """Declare the target `rehearse`: what `deploy` does before it publishes `firmware`, and every step of it shown."""
 
     def work(env: build.Env) -> str:
         from .. import rehearsal
         from ..rehearsal import text
 
-        signed = _signed_firmware(env, options)
+        signed = _signed_firmware(Path(firmware.get_abspath()), options)
         connected = None if options.server is None or options.product is None else connect(env, options)[0]
         made = _origin(env, options, options.product or REHEARSAL)
         report = rehearse.live_report(env, options, connected, signed, made)
@@ -70,7 +70,7 @@ def declare_rehearsal(env: build.Env, options: Settings) -> None:
 
     env.AddCustomTarget(
         "rehearse",
-        [env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))],
+        [firmware],
         [build.action(env, work, "Rehearsing the update")],
         title="Rehearse",
         description="Play the update on a virtual ESP8266, with the built files and the live server",
@@ -107,10 +107,10 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     return Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
 
 
-def _signed_firmware(env: build.Env, options: Settings) -> list[bytes]:
+def _signed_firmware(firmware: Path, options: Settings) -> list[bytes]:
     """Return the signed file, and its compressed form where the build makes one."""
     forms = [build.SIGNED_SUFFIX] if options.compress == "no" else [build.SIGNED_SUFFIX, build.PACKED_SUFFIX]
-    return [_one_signed(build.path(env, "$BUILD_DIR/${PROGNAME}.bin"), suffix) for suffix in forms]
+    return [_one_signed(firmware, suffix) for suffix in forms]
 
 
 def _one_signed(firmware: Path, suffix: str) -> bytes:

@@ -1,66 +1,57 @@
-"""post: CA certificates become `data/certs.ar` before the filesystem image is built, as part of that image's node.
+"""post: CA certificates become `data/certs.ar` in the moment before the filesystem image is made of that directory.
 
-Hooking the alias `buildfs` would come too late, and never for `uploadfs` (F32). The archive is looked at in every
-filesystem run, because SCons misses a file that a person edited, and written only when its bytes change.
+Packing is the first thing that the image's own action does: what other scripts attach to the image's node comes before
+it, and may empty, refill or make the directory. Hooking the alias `buildfs` would come too late, and never for
+`uploadfs` (F32). What was made is then read as the device reads it: at once, before it is shipped, and at the end, for
+other scripts may change it in between. A device with other certificates does not trust its server, and nothing else
+would tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import files
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build
+from . import build, made_image
 
 if TYPE_CHECKING:
+    from ..certstore import Packed
     from ..leaks import Secrets
 
 __all__ = ["attach"]
 
+SHIPPING = frozenset(("uploadfs", "uploadfsota", "uploadall"))
 
-@build.attaching
+
+@build.attaching("post")
 def attach(env: build.Env, options: Settings) -> None:
-    """Declare the archive as something that the filesystem image depends on."""
-    if "nobuild" in build.requested():
-        return
-    image = build.filesystem_image(env)
-    if not image.has_builder():
+    """Put packing and looking into the image's own action, and one more look before every upload of it."""
+    if not build.makes_filesystem():
         return
     # Only what follows needs the certificates' rules: a build of the firmware does not pay for importing them.
-    from .. import cert_packing
-    from . import signing_key
+    from ..cert_packing import ARCHIVE_NAME
 
+    image = build.filesystem_image(env)
     _guard_over_the_air(env, Path(image.get_abspath()))
-    archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
-    image_path = Path(image.get_abspath())
-
-    @cache
-    def secrets() -> Secrets:
-        return signing_key.unprompted_secrets(env, options)
-
-    def work(env: build.Env) -> str:
-        _warn_of_filesystem(env, options)
-        packed = cert_packing.pack_project(options, archive.parent, build.path(env, "."), datetime.now(timezone.utc))
-        for finding in packed.findings:
-            build.warn(str(finding))
-        signing_key.refuse_in_data(archive.parent, packed.archive, image_path, secrets())
-        changed = files.write_if_changed(archive, packed.archive)
-        state = "written" if changed else "unchanged"
-        plural = "" if len(packed.anchors) == 1 else "s"
-        return f"otaseal: {archive.name} holds {len(packed.anchors)} CA certificate{plural}, {state}"
-
-    node = env.Command(env.File(str(archive)), [], build.action(env, work, "Packing certificates into $TARGET"))
-    env.Precious(node)  # SCons would delete the old archive first, and a failure would leave none
-    env.NoCache(node)
-    env.AlwaysBuild(node)
-    env.Depends(image, node)
-    if options.signing_key is not None:
-        _check_image(env, image, image_path, secrets)
+    built = image.has_builder()
+    data = Path(image.sources[0].get_abspath()) if built else build.path(env, "$PROJECT_DATA_DIR")
+    run = _Run(env, options, data, Path(image.get_abspath()), built)
+    if built:
+        pack = build.action(env, run.pack, f"Packing certificates into {data / ARCHIVE_NAME}")
+        look = build.action(env, run.look, f"Looking for the certificates in {image.name}")
+        executor = image.get_executor()
+        executor.set_action_list([pack, *executor.action_list, look])
+    again = build.action(env, run.look, None)
+    for target in SHIPPING & build.requested():
+        env.AddPreAction(target, again)
+    for target in {"buildfs", *SHIPPING} & build.requested():
+        env.AddPostAction(target, again)
 
 
 def _warn_of_filesystem(env: build.Env, options: Settings) -> None:
@@ -73,15 +64,67 @@ def _warn_of_filesystem(env: build.Env, options: Settings) -> None:
         )
 
 
-def _check_image(env: build.Env, image: Any, path: Path, secrets: Callable[[], Secrets]) -> None:
-    """Search the image before it can be uploaded; every filesystem run builds it, so this happens in each."""
+@dataclass
+class _Run:
+    """One filesystem run: what is packed in it, once, and where it has to arrive.
 
-    def work(env: build.Env) -> None:
+    `built` is False with `nobuild`. An image that could be built and is not made is none of this run's: a project may
+    have a target `uploadall` of its own.
+    """
+
+    env: build.Env
+    options: Settings
+    data: Path
+    image: Path
+    built: bool
+    made: bool = False
+
+    def pack(self, env: build.Env) -> str:
+        """Write the archive that the image is about to be made with."""
+        from ..cert_packing import ARCHIVE_NAME
         from . import signing_key
 
-        signing_key.refuse_in_image(path, secrets())
+        self.made = True
+        _warn_of_filesystem(env, self.options)
+        for finding in self.packed.findings:
+            build.warn(str(finding))
+        archive = self.packed.archive
+        signing_key.refuse_in_data(self.data, archive, self.image, self.secrets)
+        partition = made_image.partition(env)
+        changed = files.write_if_changed(self.data / ARCHIVE_NAME, archive)
+        made_image.refuse_overfull(self.data, partition)
+        count, state = len(self.packed.anchors), "written" if changed else "unchanged"
+        return (
+            f"otaseal: {ARCHIVE_NAME} holds {count} CA certificate{'' if count == 1 else 's'}, {state}; "
+            f"{len(archive)} bytes, for a filesystem of {partition.size}"
+        )
 
-    env.AddPostAction(image, build.action(env, work, "Looking for the signing key in $TARGET"))
+    def look(self, env: build.Env) -> None:
+        """Refuse an image that lacks the archive, or holds the signing key; an image that was built here is removed."""
+        from . import signing_key
+
+        if self.built and not self.made:
+            return
+        signing_key.refuse_in_image(self.image, self.secrets)
+        try:
+            made_image.refuse_without(self.image, self.packed.archive, made_image.partition(env))
+        except InputError:
+            if self.built:
+                files.remove(self.image)
+            raise
+
+    @cached_property
+    def packed(self) -> Packed:
+        from ..cert_packing import pack_project
+
+        return pack_project(self.options, self.data, build.path(self.env, "."), datetime.now(timezone.utc))
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        from ..leaks import Secrets
+        from . import signing_key
+
+        return Secrets() if self.options.signing_key is None else signing_key.unprompted_secrets(self.env, self.options)
 
 
 def _guard_over_the_air(env: build.Env, image: Path) -> None:

@@ -13,16 +13,15 @@ from pathlib import Path
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy, deploy_certs, targets
+from . import build, deploy, deploy_certs, made_image, targets
 
 __all__ = ["attach"]
 
 SERIAL_PROTOCOL = "esptool"
-FILESYSTEM_TARGETS = ("buildfs", "uploadfs", "uploadfsota")
 FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
 
 
-@build.attaching
+@build.attaching("post")
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the targets that the project does not have itself, keep the record of what was shipped, and look at it
     after an upload.
@@ -30,12 +29,13 @@ def attach(env: build.Env, options: Settings) -> None:
 
     def then(ours: frozenset[str]) -> None:
         _refuse_two_products(build.requested(), {"upload", *ours})
-        _record_shipping(env, {"uploadfs", *ours})
+        _record_shipping(env, {"uploadfs", "uploadfsota", *ours})
 
+    firmware = build.firmware(env)  # its name by now: declarations come after scripts that may set another
     declarations: dict[str, Callable[[build.Env], None]] = {
-        "uploadall": _declare_uploadall,
-        "deploy": partial(deploy.declare, options=options),
-        "rehearse": partial(deploy.declare_rehearsal, options=options),
+        "uploadall": partial(_declare_uploadall, firmware=firmware),
+        "deploy": partial(deploy.declare, options=options, firmware=firmware),
+        "rehearse": partial(deploy.declare_rehearsal, options=options, firmware=firmware),
         "deploycerts": partial(deploy_certs.declare, options=options),
     }
     targets.declare_last(env, declarations, then)
@@ -49,7 +49,7 @@ def _refuse_two_products(wanted: frozenset[str], known: Container[str]) -> None:
     The firmware would be that of an earlier build, whatever its version is said to be now; `upload` would even write
     the filesystem in its place. Of `wanted`, those targets count that are `known`, and not the project's own.
     """
-    image = next((one for one in FILESYSTEM_TARGETS if one in wanted), None)
+    image = next((one for one in build.FILESYSTEM_TARGETS if one in wanted), None)
     user = next((one for one in FIRMWARE_TARGETS if one in wanted and one in known), None)
     if image is None or user is None:
         return
@@ -60,8 +60,7 @@ def _refuse_two_products(wanted: frozenset[str], known: Container[str]) -> None:
     raise ConfigError(f"'-t {image}' and '-t {user}' in one run: it makes the filesystem and no firmware", hint)
 
 
-def _declare_uploadall(env: build.Env) -> None:
-    firmware = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+def _declare_uploadall(env: build.Env, firmware: Any) -> None:
     sources = [firmware]
     if "uploadall" in build.requested():
         if "nobuild" in build.requested():
@@ -71,7 +70,8 @@ def _declare_uploadall(env: build.Env) -> None:
         build.action(env, _refuse_other_protocols, "Checking the way to the device"),
         env.VerboseAction(env.AutodetectUploadPort, "Looking for upload port..."),
         env.VerboseAction(
-            '"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 "' + _raw_image(env) + '" $FS_START "${SOURCES[1]}"',
+            # SCons quotes the paths of nodes where that is needed, and quotes around them would undo it.
+            '"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 ' + _raw_image(env) + " $FS_START ${SOURCES[1]}",
             "Uploading firmware and filesystem",
         ),
     ]
@@ -100,16 +100,20 @@ def _refuse_other_protocols(env: build.Env) -> None:
 
 
 def _record_shipping(env: build.Env, known: Container[str]) -> None:
-    """After a filesystem went to the device by a target that is `known`, remember which certificates it had."""
+    """After a target that is `known` sent a filesystem, remember which certificates were in the image."""
+    wanted = [one for one in ("uploadfs", "uploadfsota", "uploadall") if one in known and one in build.requested()]
+    if not wanted:
+        return
+    image = Path(build.filesystem_image(env).get_abspath())
 
     def work(env: build.Env) -> None:
-        from .. import cert_packing, shipped
+        from .. import shipped
 
-        archive = build.path(env, "$PROJECT_DATA_DIR") / cert_packing.ARCHIVE_NAME
-        if archive.is_file():
-            shipped.remember(_record(env), env["PIOENV"], archive.read_bytes())
+        archive = made_image.archive_in(image, made_image.partition(env))
+        if archive is not None:
+            shipped.remember(_record(env), env["PIOENV"], archive)
 
-    for target in [one for one in ("uploadfs", "uploadall") if one in known and one in build.requested()]:
+    for target in wanted:
         env.AddPostAction(target, build.action(env, work, "Remembering the shipped certificates"))
 
 

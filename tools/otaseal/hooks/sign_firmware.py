@@ -32,10 +32,10 @@ FLASH_BASE = 0x40200000
 """Where the chip maps its flash."""
 
 
-@build.attaching
+@build.attaching("post")
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the signed image beside the firmware, as part of `buildprog` and before any upload."""
-    firmware = env.File(env.subst("$BUILD_DIR/${PROGNAME}.bin"))
+    firmware = build.firmware(env)
     upload_form.choose(env, Path(firmware.get_abspath()))
     if not firmware.has_builder():
         return  # a filesystem run, or `nobuild`
@@ -59,7 +59,7 @@ def attach(env: build.Env, options: Settings) -> None:
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)
-        signing_key.refuse_in_firmware(env, Path(firmware.get_abspath()), image, keys.secrets(signer))
+        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), image, keys.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
         made = None
@@ -72,7 +72,7 @@ def attach(env: build.Env, options: Settings) -> None:
         files.write_atomic(signed_path, signed)
         if packed is not None:
             files.write_atomic(packed_path, packed)
-        _warn_of_space(env, signed, image)
+        _warn_of_space(env, signed if packed is None else min(signed, packed, key=len), image)
         key = signer.public_key
         line = f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
         if packed is not None:
@@ -141,25 +141,29 @@ def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
 
 
 def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
-    """Say when a device that runs this firmware has no room for an update of its size (F10)."""
+    """Say when a device that runs this firmware has no room for an update as large as `signed` (F10)."""
     from .. import signing
 
-    start = _filesystem_start(env)
-    missing = 0 if start is None else signing.missing_space(signed, firmware, start)
+    filesystem = _filesystem(env)
+    if filesystem is None:
+        return
+    start, end = filesystem
+    missing = signing.missing_space(signed, firmware, start)
     if missing > 0:
         build.warn(
-            f"a device that runs this firmware lacks {missing} bytes for an update of the same size: "
-            "choose a board_build.ldscript with a smaller filesystem, or make the firmware smaller"
+            f"devices that run this firmware of {len(firmware)} bytes have no room for an update of {len(signed)}: "
+            f"the two share {start} bytes below a filesystem of {end - start}, and lack {missing}; choose a "
+            "board_build.ldscript with a smaller filesystem, or make the firmware smaller"
         )
 
 
-def _filesystem_start(env: build.Env) -> int | None:
-    """Return the filesystem's offset in flash, from the linker script; None if that does not say."""
+def _filesystem(env: build.Env) -> tuple[int, int] | None:
+    """Return where the filesystem begins and ends in flash, from the linker script; None if that does not say."""
     script = Path(str(env.GetActualLDScript()))
-    match = (
-        re.search(r"_FS_start\s*=\s*(0x[0-9a-fA-F]+)", script.read_text(errors="replace")) if script.is_file() else None
-    )
-    return int(match[1], 16) - FLASH_BASE if match else None
+    text = script.read_text(errors="replace") if script.is_file() else ""
+    found = [re.search(rf"_FS_{name}\s*=\s*(0x[0-9a-fA-F]+)", text) for name in ("start", "end")]
+    start, end = (int(match[1], 16) - FLASH_BASE if match else None for match in found)
+    return None if start is None or end is None else (start, end)
 
 
 def _keep_serial_raw(env: build.Env) -> None:

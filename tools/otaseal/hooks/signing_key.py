@@ -54,10 +54,10 @@ def unprompted_secrets(env: build.Env, options: Settings) -> Secrets:
         return Secrets()
 
 
-def refuse_in_firmware(env: build.Env, firmware: Path, content: bytes, secrets: Secrets) -> None:
+def refuse_in_firmware(firmware: Path, content: bytes, secrets: Secrets) -> None:
     """Raise KeyRefusedError if a secret is in `firmware`, whose bytes are `content`, in its original or in its ELF."""
     leaks.refuse(firmware.name, content, secrets)
-    others = [build.path(env, "$BUILD_DIR/${PROGNAME}.elf")]
+    others = [firmware.with_suffix(".elf")]
     if gzip_payload.is_gzip(content):
         others.append(firmware.with_name(firmware.name + ".orig"))
     for path in others:

@@ -28,7 +28,7 @@ __all__ = ["attach"]
 VERIFIER_LIBRARY = "ESP8266WiFi"
 
 
-@build.attaching
+@build.attaching("pre")
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the header and put its directory where the core's two halves find it before the core's own."""
     if options.public_key is None and options.signing_key is None:

@@ -1,0 +1,100 @@
+"""What a device finds in the filesystem image that was made, and how much room there was for it.
+
+The partition is read from the build's own variables, which the platform fills from the linker script. The tool that
+made the image is not asked: newer ones read what the core does not mount (F15b).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import files, littlefs_image, spiffs_image
+from ..errors import ConfigError, InputError
+from . import build
+
+__all__ = ["Partition", "archive_in", "partition", "refuse_overfull", "refuse_without"]
+
+LITTLEFS, SPIFFS = "littlefs", "spiffs"
+INLINE_LIMIT = 1022
+"""Bytes of a file that LittleFS may keep without a block of its own, at the most."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The filesystem of a device: its kind, and its sizes in bytes."""
+
+    kind: str
+    size: int
+    block: int
+    page: int
+
+
+def partition(env: build.Env) -> Partition:
+    """Return the partition that the build's linker script describes; raises ConfigError where it describes none."""
+    kind = build.filesystem(env)
+    try:
+        start, end, block, page = (int(env[name]) for name in ("FS_START", "FS_END", "FS_BLOCK", "FS_PAGE"))
+    except KeyError as error:
+        raise ConfigError(
+            f"the platform does not say how large the filesystem is: it sets no {error}",
+            f"use platform {build.OLDEST_PLATFORM} or newer",
+        ) from error
+    if kind not in (LITTLEFS, SPIFFS) or end <= start:
+        raise ConfigError(
+            f"there is no filesystem to put certificates into: {end - start} bytes of '{kind}'",
+            "set board_build.filesystem = littlefs, and a board_build.ldscript with a filesystem",
+        )
+    return Partition(kind, end - start, block, page)
+
+
+def archive_in(image: Path, where: Partition) -> bytes | None:
+    """Return the archive of certificates as the device would read it in `image`, None where there is none.
+
+    Raises InputError, naming the file, where a device would not mount it or could not read the archive.
+    """
+    from ..cert_packing import ARCHIVE_NAME
+
+    # Of a shorter image the rest of the partition is as it was, which counts as erased.
+    content = files.read_bounded(image, where.size, "filesystem image").ljust(where.size, b"\xff")
+    try:
+        if where.kind == LITTLEFS:
+            return littlefs_image.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block)
+        return spiffs_image.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block)
+    except InputError as error:
+        raise InputError(f"no device could use '{image.name}': {error.message}", error.hint) from error
+
+
+def refuse_without(image: Path, archive: bytes, where: Partition) -> None:
+    """Raise InputError unless a device would find the bytes of `archive` in `image`."""
+    from ..cert_packing import ARCHIVE_NAME
+
+    found = archive_in(image, where)
+    if found == archive:
+        return
+    what = "has no" if found is None else "holds another"
+    raise InputError(
+        f"'{image.name}' {what} '{ARCHIVE_NAME}': it must hold the {len(archive)} bytes that the certificates make now",
+        "leave 'nobuild' out; if it was, a script changes the data or the image after the certificates are packed, "
+        "or the tool that makes the image left files out (see above)",
+    )
+
+
+def refuse_overfull(data: Path, where: Partition) -> None:
+    """Raise InputError, with the sizes, if the files below `data` cannot fit, however well the tool packs them."""
+    sizes = [
+        path.stat().st_size
+        for directory, _, names in os.walk(data, followlinks=True)
+        for path in (Path(directory, name) for name in names)
+        if path.is_file()
+    ]
+    needed = sum(sizes)
+    if where.kind == LITTLEFS:  # two blocks for the root, and whole blocks for all but the smallest files
+        needed = where.block * (2 + sum(-(-size // where.block) for size in sizes if size > INLINE_LIMIT))
+    if needed > where.size:
+        raise InputError(
+            f"the files in '{data.name}' need at least {needed} bytes, and the filesystem has {where.size} "
+            f"({where.size // where.block} blocks of {where.block})",
+            "ship fewer certificates or files, or choose a board_build.ldscript with a larger filesystem",
+        )
