@@ -19,8 +19,23 @@ def _package(folder):
     raise FileNotFoundError(f"no otaseal package beside {folder}")
 
 
+def _is_scons(env):
+    """Tell whether `env` is an environment of SCons, and no stand-in that takes every call and does nothing."""
+    try:
+        from SCons.Environment import SubstitutionEnvironment
+    except ImportError:
+        return False
+    return isinstance(env, SubstitutionEnvironment)
+
+
 def attach(name, env, folder):
     """Attach the hook `otaseal.hooks.<name>` to `env`; `folder` is where the extra scripts lie."""
+    if not _is_scons(env):
+        sys.stderr.write(
+            "otaseal: error: this builder runs extra_scripts and ignores the steps that they add: it cannot sign\n"
+            "otaseal: hint: build with PlatformIO: pio run, or with fbuild's option --platformio\n"
+        )
+        sys.exit(1)
     if sys.version_info < OLDEST_PYTHON:
         sys.stderr.write(
             "otaseal: error: PlatformIO runs on Python {}.{}, which is too old\n".format(*sys.version_info)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from .errors import InputError
+from .errors import InputError, SystemFaultError
 from .esp8266 import MAX_IMAGE_SIZE
 
 __all__ = [
@@ -205,8 +205,20 @@ def _zlib(raw: bytes) -> bytes:
 
 
 def _zopfli(raw: bytes) -> bytes:
-    from zopfli.gzip import compress as squeeze
+    """Compress with whichever of two packages is there: zopfli and zopflipy install a module of one name."""
+    import zopfli
 
+    if hasattr(zopfli, "ZopfliCompressor"):  # zopflipy, or both packages and this one the later
+        squeezer = zopfli.ZopfliCompressor(zopfli.ZOPFLI_FORMAT_DEFLATE, iterations=ZOPFLI_ITERATIONS)
+        return bytes(squeezer.compress(raw) + squeezer.flush())
+    try:
+        from zopfli.gzip import compress as squeeze
+    except ImportError as error:
+        raise SystemFaultError(
+            f"the module 'zopfli' at '{next(iter(zopfli.__path__))}' is what one of the packages 'zopfli' and "
+            "'zopflipy' left of the other",
+            "uninstall both from that Python, and install one: pip uninstall zopfli zopflipy, pip install zopfli",
+        ) from error
     return parse(bytes(squeeze(raw, numiterations=ZOPFLI_ITERATIONS))).deflate
 
 

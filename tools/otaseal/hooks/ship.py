@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
