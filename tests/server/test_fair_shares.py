@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 import pytest
 
 from otaseal.server import bodies, limits
-from otaseal.server.limits import SHARES, Addresses, origin
+from otaseal.server.limits import Addresses, origin
 from otaseal.server.tokens import TokenFile
 from support.servers import SECONDS, Running, StartServer, as_device, get, metrics, publish, talk, until
 
@@ -55,14 +55,12 @@ def test_one_address_does_not_take_all_connections(start_server: StartServer, si
     publish(server, "1.0", server.world.firmware(1).signed)
     port = server.port if side == "devices" else server.operators
     device = as_device("/firmware.bin.signed", server.world.firmware(1))
-    in_all = ROOM * (2 if side == "devices" and workers == "2" else 1)
-    with held(port, in_all, "127.0.0.2") as taken:
-        # With two workers each has its own count, and either may take more of the connections.
-        most = in_all - in_all // SHARES
-        until(lambda: closed(taken) >= (most if workers == "1" else most // 2), "one address holds all connections")
-        for _ in range(20):
+    # Enough for all of the room, with two workers in each of them, however the connections fall to them.
+    with held(port, 4 * ROOM if workers == "2" else ROOM, "127.0.0.2") as taken:
+        for _ in range(20):  # at once: after a while silent ones are ended anyway
             assert talk(server.world.context(), server.port, device).status == 304
             assert talk(server.world.context(), server.operators, get("/healthz")).status == 200
+        until(lambda: closed(taken) >= len(taken) - ROOM, "too many are open")
     if side == "devices":
         assert "otaseal_refused_connections_total 0" not in metrics(server)
         assert "otaseal_refused_connections_total " in metrics(server)
