@@ -20,7 +20,7 @@ from otaseal.pki.certificate import Certificate
 from otaseal.x509_fields import read_certificate, strict_objection
 from support import cas
 from support.command import Command, otaseal
-from support.openssl import LATIN_TITLE, make_latin_chain
+from support.latin_chain import LATIN_TITLE, make_latin_chain
 
 __all__ = ["otaseal"]
 

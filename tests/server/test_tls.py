@@ -18,7 +18,7 @@ from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
 from support import peers
 from support.command import process
-from support.openssl import make_latin_chain
+from support.latin_chain import make_latin_chain
 from support.servers import SECONDS, Running, StartServer, World, get, publish, run, talk, until
 
 CHACHA = {0xCCA8, 0xCCA9}
