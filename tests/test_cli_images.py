@@ -18,7 +18,7 @@ from otaseal import keys, manifest
 from otaseal.public_keys import fingerprint
 from otaseal.signing_header import embedded_key
 from support import peers
-from support.command import TOOLS, Command, otaseal, process
+from support.command import TOOLS, Command, otaseal, process, take_interrupts
 from support.images import APP, CORES, build_image
 from support.terminal import Terminal
 
@@ -298,11 +298,6 @@ def interrupted(running: subprocess.Popen[bytes]) -> bytes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return running.communicate(timeout=5)[1]
     raise AssertionError("it does not end")
-
-
-def take_interrupts() -> None:
-    """What a shell has started in the background ignores them, and so does all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def open_when_read(pipe: Path, reader: subprocess.Popen[bytes]) -> int:

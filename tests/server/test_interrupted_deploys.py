@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from otaseal.cli import _parser
-from support.command import TOOLS, process
+from support.command import TOOLS, process, take_interrupts
 from support.servers import SECONDS, Running, operator, publish, until
 
 SIZE = 200_000
@@ -96,7 +96,9 @@ def interrupt(server: Running, before: Relay, folder: Path, *options: str) -> st
     command = [sys.executable, "-m", "otaseal", "deploy", "f", "--version", "2.0", "--no-rehearse", *options]
     command += ["--server", f"https://localhost:{before.port}", "--product", "blink", "--ca", str(server.world.ca)]
     environment = {"PYTHONPATH": str(TOOLS), "PATH": os.environ["PATH"], "OTASEAL_TOKEN": server.token}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder) as deploying:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder, preexec_fn=take_interrupts
+    ) as deploying:
         assert before.holds.wait(SECONDS)
         if before.held == "answer":
             until(lambda: given_out(server) == "2.0", "not published")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,3 +88,8 @@ def process(*arguments: str | Path, cwd: Path, **environment: str) -> Result:
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def take_interrupts() -> None:
+    """What a shell has started in the background ignores them, and so does all that it starts; for `preexec_fn`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
