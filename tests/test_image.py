@@ -38,8 +38,6 @@ def test_equal_input_gives_equal_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
 def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits: int) -> None:
     with pytest.raises(KeyRefusedError, match=str(bits)):
         image.sign(build_image(), Signer(rsa_keys(bits)))
-    with pytest.raises(KeyRefusedError, match=str(bits)):
-        image.sign_legacy(build_image(), rsa_keys(bits))
 
 
 @pytest.mark.parametrize(

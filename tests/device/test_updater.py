@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal import gzip_payload, image, stock_core
+from otaseal import gzip_payload, stock_core
 from otaseal.device.codes import HttpError, UpdateError
 from otaseal.device.eboot import restart
 from otaseal.device.flash import LAYOUTS, free_space, layout, parse_layout, sketch_md5, sketch_size
@@ -22,7 +22,7 @@ from otaseal.device.updater import Setup, update
 from otaseal.errors import ConfigError
 from otaseal.esp8266 import FlashMode, parse
 from support.chips import chip, public_pem, sign
-from support.images import build_image, signed_by_odd_key
+from support.images import build_image, signed_by_odd_key, signed_legacy
 
 NEW = build_image(seed=7, code_size=30_000)
 CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
@@ -96,7 +96,7 @@ def test_f2_a_key_on_a_curve_or_in_pkcs1_refuses_everything(
 def test_f3_the_old_form_is_for_old_cores_only(
     running: bytes, make_setup: MakeSetup, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    old, new = image.sign_legacy(NEW, rsa_key), sign(NEW, rsa_key)
+    old, new = signed_legacy(NEW, rsa_key), sign(NEW, rsa_key)
     assert judge(running, old, make_setup("2.5.2")).boots
     assert judge(running, new, make_setup("3.1.2")).boots
     for data, core in ((old, "3.1.2"), (old, "2.7.4"), (new, "2.5.2")):

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal import gzip_payload, image
-from support.images import MODES, SIZES, Signer, build_image, signed_by_odd_key
+from otaseal import gzip_payload
+from support.images import MODES, SIZES, Signer, build_image, signed_by_odd_key, signed_legacy
 from support.rsa_keys import make_rsa
 
 KIB = 1024
@@ -99,8 +99,7 @@ def signatures() -> Iterator[Case]:
         yield Case(f"F1 the last {size} bytes of a signed image", b"\xe9" + signed[len(signed) - size + 1 :], KEY())
     for behind in (b"\0", b"\0" * 4, signed[-260:], signed[-4:]):
         yield Case(f"F1 {len(behind)} bytes behind the trailer, {behind[:2].hex()}", signed + behind, KEY())
-    if hasattr(utils, "NoDigestInfo"):
-        yield Case("F3 a legacy signature", image.sign_legacy(NEW, signing_key(2048)), KEY())
+    yield Case("F3 a legacy signature", signed_legacy(NEW, signing_key(2048)), KEY())
 
 
 def keys() -> Iterator[Case]:

@@ -98,6 +98,15 @@ def signed_by_odd_key(payload: bytes, exponent: int, null: bool = True) -> tuple
     return rsa.RSAPublicNumbers(e, n).public_key(), payload + signature + struct.pack("<I", size)
 
 
+def signed_legacy(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
+    """Return `payload` signed as core 2.5.2 and older verify it: over the bare digest, without DigestInfo (F3)."""
+    numbers, size = key.private_numbers(), key.key_size // 8
+    digest = hashlib.sha256(payload).digest()
+    block = b"\0\1" + b"\xff" * (size - 3 - len(digest)) + b"\0" + digest
+    signature = pow(int.from_bytes(block, "big"), numbers.d, numbers.public_numbers.n).to_bytes(size, "big")
+    return payload + signature + struct.pack("<I", size)
+
+
 def _part(mode: str, config: int, segments: list[tuple[int, bytes]]) -> bytes:
     out = struct.pack("<BBBBI", 0xE9, len(segments), MODES[mode], config, segments[0][0])
     for address, data in segments:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from . import esp8266, file_kinds, gzip_payload
-from .errors import InputError, KeyRefusedError, SystemFaultError, VerificationError
+from .errors import InputError, KeyRefusedError, VerificationError
 from .esp8266 import MAX_IMAGE_SIZE
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = [
     "MAX_IMAGE_SIZE",
@@ -28,7 +28,6 @@ __all__ = [
     "parse",
     "serialise",
     "sign",
-    "sign_legacy",
     "signature_size",
     "verify",
 ]
@@ -151,32 +150,6 @@ def sign(payload: bytes, signer: Signer) -> bytes:
     signed = serialise(SignedImage(payload, signer.sign(payload)))
     verify(signed, public_key)
     return signed
-
-
-def sign_legacy(payload: bytes, private_key: RSAPrivateKey) -> bytes:
-    """Return `payload` signed as core 2.5.2 and older verify it: over the bare digest, without DigestInfo (F3).
-
-    Newer devices refuse the result. Raises as `sign` does, and SystemFaultError where the installed `cryptography`
-    cannot sign that way.
-    """
-    import hashlib
-
-    from cryptography.hazmat.primitives.asymmetric import padding, utils
-
-    public_key = private_key.public_key()
-    check_key(public_key)
-    check_payload(payload)
-    try:
-        algorithm = utils.NoDigestInfo()
-    except AttributeError as error:
-        raise SystemFaultError(
-            "the installed 'cryptography' cannot make legacy signatures", "pip install --upgrade cryptography"
-        ) from error
-    digest = hashlib.sha256(payload).digest()
-    signature = private_key.sign(digest, padding.PKCS1v15(), algorithm)
-    if public_key.recover_data_from_signature(signature, padding.PKCS1v15(), None) != digest:
-        raise VerificationError("legacy signature does not fit its own key", "the key is damaged: make a new one")
-    return serialise(SignedImage(payload, signature))
 
 
 def verify(data: bytes, public_key: RSAPublicKey) -> bytes:
