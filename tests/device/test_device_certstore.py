@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,7 @@ from otaseal.device.certstore import CertStore
 from otaseal.device.x509 import validate
 from support import cas
 from support.cas import NOW
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "peers"))
-
-from test_certstore_peer import CASES, NAME, OTHER, device, ours, raw
+from support.certstore_cases import CASES, NAME, OTHER, device, ours, raw
 
 
 def told(store: CertStore, chain: list[bytes]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -17,12 +16,9 @@ import pytest
 from otaseal.device.anchors import AnchorList
 from otaseal.device.tls import Failure, TlsSettings, handshake
 from otaseal.device.wire import Endpoint, dial
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "pki"))
-
-from chain_maker import NOW
-from test_matrix import ADDRESS, HOST, ROWS, Row
-from verifiers import Presenter, Question, ask_bearssl, presenting
+from support.chain_maker import NOW
+from support.chain_rows import ADDRESS, HOST, ROWS, Row
+from support.verifiers import Presenter, Question, ask_bearssl, presenting
 
 pytestmark = pytest.mark.proof
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -17,12 +16,9 @@ from otaseal.device.codes import TlsError
 from otaseal.device.x509 import SIGN, validate
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import predict
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "pki"))
-
-from chain_maker import NOW, make, san
-from test_matrix import ADDRESS, HOST, ROWS, Row
-from verifiers import Presenter, Question, ask_bearssl, presenting
+from support.chain_maker import NOW, make, san
+from support.chain_rows import ADDRESS, HOST, ROWS, Row
+from support.verifiers import Presenter, Question, ask_bearssl, presenting
 
 DAY = timedelta(days=1)
 

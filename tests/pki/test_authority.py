@@ -11,12 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from chain_maker import NOW, make_rsa
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
-from verifiers import VERIFIERS, Presenter, Question, ask_bearssl, ask_openssl_at, presenting
 
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError
 from otaseal.pki import Authority, Issued, KeyType, Role
@@ -26,6 +24,8 @@ from otaseal.pki.chain import Stack
 from otaseal.pki.check import examine
 from otaseal.pki.profile import Validity, make_key
 from otaseal.pki.store import Store
+from support.chain_maker import NOW, make_rsa
+from support.verifiers import VERIFIERS, Presenter, Question, ask_bearssl, ask_openssl_at, presenting
 
 ADDRESS, HOST = "192.168.178.123", "update.local"
 NAMES = [ADDRESS, HOST, "::1"]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from chain_maker import NOW, SERVER_AUTH, Made, make, make_ec, make_rsa, san
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from otaseal.pki.certificate import parse_certificate, parse_certificates
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import Report, examine, predict
 from otaseal.pki.rules import RULES
+from support.chain_maker import NOW, SERVER_AUTH, Made, make, make_ec, make_rsa, san
 
 HOST = "update.example.com"
 

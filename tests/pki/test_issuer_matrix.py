@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_maker import NOW, SERVER_AUTH, Made, make, make_ec, make_rsa, named, raw_extension, rebuilt, san
 from cryptography import x509
-from verifiers import VERIFIERS, Presenter, Question, presenting
 
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import examine, predict
+from support.chain_maker import NOW, SERVER_AUTH, Made, make, make_ec, make_rsa, named, raw_extension, rebuilt, san
+from support.verifiers import VERIFIERS, Presenter, Question, presenting
 
 HOST = "update.example.com"
 TOP, LEAF = "a root with a name long enough", "an update server"

@@ -11,16 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from chain_maker import NOW, make
 from hypothesis import given
 from hypothesis import strategies as st
-from verifiers import Presenter, presenting
 
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki import Authority, KeyType, Role
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import examine
 from otaseal.pki.live import client_hello, look_at, parse_answer, parse_target
+from support.chain_maker import NOW, make
+from support.verifiers import Presenter, presenting
 
 HOST = "127.0.0.1"
 

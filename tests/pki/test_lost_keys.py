@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killed_at import NOW
-from verifiers import Presenter, Question, ask_bearssl, ask_openssl_at, presenting
 
 from otaseal.errors import InputError, KeyRefusedError
 from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.store import Slot, Store
+from support.killed_at import NOW
 from support.stock_fleet import Device, packed
+from support.verifiers import Presenter, Question, ask_bearssl, ask_openssl_at, presenting
 
 ADDRESS = "192.0.2.7"
 DAY = timedelta(days=1)

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from killed_at import NOW
-from verifiers import Presenter, Question, ask_bearssl, ask_mbedtls, ask_openssl_at, presenting
 
 from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import expiring
 from otaseal.pki.store import Slot, Store
+from support.killed_at import NOW
+from support.verifiers import Presenter, Question, ask_bearssl, ask_mbedtls, ask_openssl_at, presenting
 
 ADDRESS = "192.0.2.7"
 DAY = timedelta(days=1)

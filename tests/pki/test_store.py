@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from killed_at import NOW
 
 from otaseal.errors import ConfigError, InputError, KeyRefusedError
 from otaseal.files import write_new
@@ -23,6 +22,7 @@ from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.index import Entry, parse_index, renewal_due, serialize_index
 from otaseal.pki.store import Slot, Store, default_directory
 from support import peers
+from support.killed_at import NOW
 
 TOOLS = Path(__file__).parents[2] / "tools"
 NAMES = ["192.0.2.7", "update.local"]

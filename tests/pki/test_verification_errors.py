@@ -13,16 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_maker import CLIENT_AUTH, NOW, SERVER_AUTH, Made, make, make_ec, make_rsa, raw_extension, san, with_sha1
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from verifiers import Presenter, presenting
 
 from otaseal.client import Client
 from otaseal.errors import OtasealError, SystemFaultError, VerificationError
 from otaseal.verification_errors import verification_fix
 from support import peers
 from support.answers import listening
+from support.chain_maker import (
+    CLIENT_AUTH,
+    NOW,
+    SERVER_AUTH,
+    Made,
+    make,
+    make_ec,
+    make_rsa,
+    raw_extension,
+    san,
+    with_sha1,
+)
+from support.verifiers import Presenter, presenting
 
 DAY = timedelta(days=1)
 BC, KU, SKI, AKI = x509.BasicConstraints, x509.KeyUsage, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
