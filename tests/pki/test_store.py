@@ -196,7 +196,7 @@ def test_a_new_file_never_replaces_one(tmp_path: Path) -> None:
 def test_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL before each file-system call in turn: whole files only, and the next call goes on from there."""
     monkeypatch.setattr(store, "AUTHORITY_KEYS", dict.fromkeys(Role, KeyType.P_256))
-    helper = Path(__file__).with_name("killed_at.py")
+    helper = Path(__file__).parents[1] / "support" / "killed_at.py"
     subprocess.run([sys.executable, helper, tmp_path], check=True, env={"PYTHONPATH": str(TOOLS)}, timeout=300)
     rounds = sorted((path for path in tmp_path.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
     assert len(rounds) > 50
