@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
-from otaseal import keys, signing
+from otaseal.image import signing
+from otaseal.keys import signers
 from otaseal.pki import Authority, Role
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.images import build_image
@@ -60,7 +61,7 @@ def _sign_again(project: Project) -> None:
 def _projects(folder: Path) -> tuple[Project, Project]:
     core = core_dir(folder)
     sources = {"main.cpp": SELF_UPDATING}
-    line = write_key(folder / "signing.key", keys.new_signing_key())
+    line = write_key(folder / "signing.key", signers.new_signing_key())
     filesystem = "board_build.filesystem = littlefs"
     plain = Project(folder / "plain", core).create([filesystem], sources=sources)
     hooked = Project(folder / "hooked", core).create([*opt_in(*ALL_HOOKS), line, filesystem], sources=sources)
@@ -78,7 +79,7 @@ def _cost(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def _signature() -> None:
-    signer = keys.RsaSigner(keys.new_signing_key())
+    signer = signers.RsaSigner(signers.new_signing_key())
     firmware = build_image(code_size=CODE_SIZE)
     signing.sign_firmware(firmware, signer, embeds_key=False)
     times = []

@@ -34,8 +34,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from otaseal import build_header, keys, signing_header
-from otaseal.manifest import Claim
+from otaseal.image import build_header, signing_header
+from otaseal.image.manifest import Claim
+from otaseal.keys import signers
 
 PREFIX = "xtensa-lx106-elf-"
 LIBRARY = ROOT / "firmware" / "OtaSeal" / "src"
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--libstdcxx", type=Path, action="append", default=[], help="headers of the C++ library")
     parser.add_argument("--libc", type=Path, action="append", default=[], help="headers of the C library")
     options = parser.parse_args()
-    key, other = (keys.new_signing_key().public_key() for _ in range(2))
+    key, other = (signers.new_signing_key().public_key() for _ in range(2))
     with tempfile.TemporaryDirectory() as name:
         builder = Builder(Path(name), options.core.resolve(), (*options.libstdcxx, *options.libc))
         (Path(name) / "Updater_Signing.h").write_text(signing_header.render(key))

@@ -20,13 +20,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / folder) for folder in ("tools", "tests")]
 
-from otaseal import keys
-from otaseal.device.flash import layout
+from otaseal.image.signing import sign_firmware
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys import signers
 from otaseal.rehearsal import hostile, play, setup
 from otaseal.rehearsal.candidate import Candidate
-from otaseal.release import Origin
-from otaseal.signing import sign_firmware
-from otaseal.signing_header import embedded_key
+from otaseal.release.records import Origin
+from otaseal.simulator.flash import layout
 from support.images import Signer, build_image
 
 TARGETS = {"rehearsal": 2.0, "hostile table": 15.0}
@@ -34,7 +34,7 @@ TARGETS = {"rehearsal": 2.0, "hostile table": 15.0}
 
 def scene(kilobytes: int) -> play.Scene:
     """Return an update of that size, between two builds that differ in everything."""
-    key = keys.new_signing_key()
+    key = signers.new_signing_key()
     embedded = embedded_key(key.public_key())
     raw = build_image(seed=random.randrange(1 << 30), code_size=kilobytes * 1000, embedded=embedded)
     signed = sign_firmware(raw, Signer(key), embeds_key=True)

@@ -36,8 +36,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 
 from rivals import Server, express, nginx
 
-from otaseal import keys
-from otaseal.server.recorder import GATHER_SECONDS
+from otaseal.keys import signers
+from otaseal.server.device_api.recorder import GATHER_SECONDS
 from support.servers import Firmware, Running, World, as_device, operator, publish, start
 
 CODE_SIZE = 256 * 1024 - 5100
@@ -171,7 +171,7 @@ def main() -> None:
         client = folder / "load_client"
         source = str(ROOT / "bench" / "load_client.c")
         subprocess.run(["cc", "-O2", "-o", client, source, "-lssl", "-lcrypto", "-lpthread"], check=True)
-        world = World.create(folder, keys.new_signing_key())
+        world = World.create(folder, signers.new_signing_key())
         releases = world.firmware(1, size=CODE_SIZE), world.firmware(2, size=CODE_SIZE)
         files = folder / "files"
         files.mkdir()

@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
-from otaseal import keys
+from otaseal.keys import signers
 from support.servers import Running, World, as_device, get, parse_reply, publish, start, talk
 
 PROCESSES = 4
@@ -231,7 +231,7 @@ def main() -> None:
         sys.exit(f"only {hard} descriptors: ulimit -n {options.readers + SPARE_DESCRIPTORS}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as name:
-        world = World.create(Path(name), keys.new_signing_key())
+        world = World.create(Path(name), signers.new_signing_key())
         result = measure(world, Path(name) / "store", options.readers, options.rate, options.size)
     rate = options.size / result.seconds / 1000
     print(f"{result.whole} of {options.readers} readers got all {options.size} bytes, in {result.seconds:.0f} s")

@@ -32,7 +32,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 
 from rivals import Server
 
-from otaseal import keys
+from otaseal.keys import signers
 from support.servers import World, as_device, publish, start
 
 MAC = "5C:CF:7F:00:00:00"
@@ -104,7 +104,7 @@ def main() -> None:
         client = folder / "load_client"
         source = str(ROOT / "bench" / "load_client.c")
         subprocess.run(["cc", "-O2", "-o", client, source, "-lssl", "-lcrypto", "-lpthread"], check=True)
-        world = World.create(folder, keys.new_signing_key())
+        world = World.create(folder, signers.new_signing_key())
         request = as_device("/blink/firmware.bin.signed", world.firmware(1), MAC)
         one, several = (stack.enter_context(crew(world, folder, count)) for count in (1, options.workers))
         apart = [stack.enter_context(crew(world, folder, 1, f"-{number}")) for number in range(options.workers)]

@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import admission, gzip_payload, image, release, signing
-from otaseal.admission import Policy, version_order
 from otaseal.errors import InputError, VerificationError
-from otaseal.release import Origin, Release
+from otaseal.image import gzip_payload, signed_image, signing
+from otaseal.release import admission, records
+from otaseal.release.admission import Policy, version_order
+from otaseal.release.records import Origin, Release
 from support import peers
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
@@ -29,7 +30,7 @@ ORIGIN = Origin("blink", "1.2.3", "2026-02-01T12:00:00Z", "d1_mini")
 @cache
 def signed(form: str = "raw", **options: Any) -> bytes:
     raw = build_image(**options)
-    return image.sign(raw if form == "raw" else gzip_payload.compress(raw), Signer(make_rsa(2048)))
+    return signed_image.sign(raw if form == "raw" else gzip_payload.compress(raw), Signer(make_rsa(2048)))
 
 
 def policy(**changes: Any) -> Policy:
@@ -51,7 +52,7 @@ def current(**options: Any) -> Release:
 def test_a_good_build_is_admitted_and_described() -> None:
     for files in ([signed()], [signed("gzip")], [signed(), signed("gzip")]):
         found = admit(files, current())
-        assert found == release.describe(files, ORIGIN, policy().keys)
+        assert found == records.describe(files, ORIGIN, policy().keys)
         assert len(found.forms) == len(files)
 
 
@@ -93,14 +94,14 @@ def test_every_changed_bit_is_found() -> None:
 
 
 def test_signed_twice(rsa_key: rsa.RSAPrivateKey) -> None:
-    twice = image.serialise(image.SignedImage(signed(), Signer(rsa_key).sign(signed())))
+    twice = signed_image.serialise(signed_image.SignedImage(signed(), Signer(rsa_key).sign(signed())))
     with pytest.raises(InputError, match="signed twice"):
         admit(twice)
 
 
 def test_a_strangers_signature(rsa_keys: Callable[..., rsa.RSAPrivateKey]) -> None:
     with pytest.raises(VerificationError, match="none of the product's 2 public keys"):
-        admit(image.sign(build_image(), Signer(rsa_keys(3072))))
+        admit(signed_image.sign(build_image(), Signer(rsa_keys(3072))))
     with pytest.raises(VerificationError, match="none of the product's 0 public keys"):
         admit(signed(), keys=[])
 
@@ -124,12 +125,12 @@ def test_fit_for_no_device(rsa_key: rsa.RSAPrivateKey) -> None:
     packed = gzip_payload.compress(raw)
     unpadded = packed[:3] + b"\0" + packed[10:]
     for payload in (bytes(4096), raw[:-16], packed + bytes(4), raw[:100], unpadded):
-        broken = image.serialise(image.SignedImage(payload, Signer(rsa_key).sign(payload)))
+        broken = signed_image.serialise(signed_image.SignedImage(payload, Signer(rsa_key).sign(payload)))
         with pytest.raises(InputError):
             admit(broken)
     checksum = bytearray(raw)
     checksum[100] ^= 1  # inside the boot block's code
-    broken = image.serialise(image.SignedImage(bytes(checksum), Signer(rsa_key).sign(bytes(checksum))))
+    broken = signed_image.serialise(signed_image.SignedImage(bytes(checksum), Signer(rsa_key).sign(bytes(checksum))))
     with pytest.raises(VerificationError, match="would not run this update"):
         admit(broken)
 
@@ -162,7 +163,7 @@ def test_a_header_without_flash_mode(rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image()
     odd = raw[:2] + b"\x07" + raw[3:]
     with pytest.raises(InputError):
-        admit(image.serialise(image.SignedImage(odd, Signer(rsa_key).sign(odd))))
+        admit(signed_image.serialise(signed_image.SignedImage(odd, Signer(rsa_key).sign(odd))))
 
 
 def test_too_large() -> None:
@@ -176,7 +177,7 @@ def test_space_below_the_filesystem() -> None:
     """The same answer as the build gives, which compares with what a device runs (F10)."""
     big, small = signed(code_size=60 * KIB), signed(seed=5)
     for fs_start in range(64 * KIB, 200 * KIB, 4 * KIB):
-        fits = signing.missing_space(big, image.parse(big).payload, fs_start) <= 0
+        fits = signing.missing_space(big, signed_image.parse(big).payload, fs_start) <= 0
         if fits:
             admit(big, fs_start=fs_start)
         else:

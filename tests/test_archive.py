@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import archive
-from otaseal.archive import Ending, Member
+from otaseal.certs import ar as archive
+from otaseal.certs.ar import Ending, Member
 from otaseal.errors import InputError
 from support import peers
 

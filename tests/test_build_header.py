@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import build_header, manifest
 from otaseal.errors import InputError
-from otaseal.manifest import Claim
-from otaseal.public_keys import public_pem
+from otaseal.image import build_header, manifest
+from otaseal.image.manifest import Claim
+from otaseal.keys.public import public_pem
 from support.peers import tool
 
 CLAIM = Claim("blink", "d1_mini", "1.2.3", 7, 1_700_000_000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import cert_packing, certstore
-from otaseal.cert_packing import pack_project
+from otaseal.certs import certstore, packing
+from otaseal.certs.packing import pack_project
 from otaseal.errors import InputError, KeyRefusedError
 from otaseal.settings import Settings
 from support import cas
@@ -91,7 +91,7 @@ def test_circles_of_links_end(project: Path) -> None:
 
 
 def test_there_is_a_limit_to_the_files_in_the_data(project: Path) -> None:
-    for number in range(cert_packing.FILE_COUNT_LIMIT):
+    for number in range(packing.FILE_COUNT_LIMIT):
         (project / "data" / str(number)).touch()
     with pytest.raises(InputError, match="holds more than"):
         pack(project)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import cert_sources, certstore
-from otaseal.cert_sources import collect
+from otaseal.certs import certstore
+from otaseal.certs import sources as cert_sources
+from otaseal.certs.pem import Source, blocks
+from otaseal.certs.sources import collect
 from otaseal.errors import InputError, KeyRefusedError, SystemFaultError
-from otaseal.pem import Source, blocks
 from otaseal.pki.certificate import parse_certificates
 from support import cas, peers
 

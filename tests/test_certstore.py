@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from otaseal import archive, certstore
-from otaseal.anchors import SOON, Severity
-from otaseal.certstore import Policy
+from otaseal.certs import ar as archive
+from otaseal.certs import certstore
+from otaseal.certs.anchors import SOON, Severity
+from otaseal.certs.certstore import Policy
+from otaseal.certs.pem import BLOCK_LIMIT, BUNDLE, Source
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError
-from otaseal.pem import BLOCK_LIMIT, BUNDLE, Source
 from support import cas, peers
 from support.cas import NOW
 

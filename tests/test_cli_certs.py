@@ -11,7 +11,7 @@ import certifi
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import archive
+from otaseal.certs import ar
 from support import cas, peers
 from support.command import Command, otaseal, process
 
@@ -92,7 +92,7 @@ def test_an_archive_that_gnu_ar_made(project: Path, otaseal: Command) -> None:
 
 def test_an_archive_of_pem_counts_and_is_useless(project: Path, otaseal: Command) -> None:
     gnu_ar(project, "gnu.ar", "certs/blink.pem", "certs/beep.der")
-    assert archive.device_view((project / "gnu.ar").read_bytes()).count == 2
+    assert ar.device_view((project / "gnu.ar").read_bytes()).count == 2
     done = otaseal("certs", "check", "gnu.ar").failed(1, "PEM text")
     assert "1 CA certificates work as trust anchors, 1 errors" in done.out
     done = otaseal("certs", "list", "gnu.ar").failed(1, "PEM text")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import files, keys, public_keys
+from otaseal import files
 from otaseal.doctor.resumption import Resumption, look
+from otaseal.keys import public, signers
 from otaseal.rehearsal.loopback import Loopback
 from otaseal.server.tls import Credentials, server_context
 from support import peers
@@ -79,7 +80,7 @@ def test_an_endangered_key_is_a_problem(bench: BuiltProject, otaseal: Command) -
     bench.signing_key.chmod(0o644)
     assert "readable by others" in the(otaseal("doctor", "--json", "--offline"), "signing key")
     bench.signing_key.chmod(0o600)
-    keys.write_key_pair(bench.folder / "data" / "signing.key", bench.key, None)
+    signers.write_key_pair(bench.folder / "data" / "signing.key", bench.key, None)
     bench.configure(custom_otaseal_signing_key="file:data/signing.key")
     assert "copied onto every device" in the(otaseal("doctor", "--json", "--offline"), "signing key")
     bench.configure(custom_otaseal_signing_key="file:gone.key")
@@ -92,7 +93,7 @@ def next_step(result: Result) -> tuple[str, str]:
 
 def test_an_unlocked_key_is_advice_and_no_step(bench: BuiltProject, otaseal: Command) -> None:
     open_key = bench.outside / "open.key"
-    keys.write_key_pair(open_key, bench.key, None)
+    signers.write_key_pair(open_key, bench.key, None)
     bench.configure(custom_otaseal_signing_key=f"file:{open_key}")
     bench.configure(custom_otaseal_signing_key=f"file:{open_key}", custom_otaseal_product=None)
     result = otaseal("doctor", "--json").succeeded()
@@ -138,7 +139,7 @@ def test_a_foreign_signature_and_a_foreign_key_are_problems(
     result = otaseal("doctor", "--json", "--offline")
     assert result.code == 1
     assert "not signed with the project's key" in the(result, "signed image")
-    (bench.outside / "signing.pub").write_bytes(public_keys.public_pem(other_rsa_key.public_key()))
+    (bench.outside / "signing.pub").write_bytes(public.public_pem(other_rsa_key.public_key()))
     assert "carries another public key" in the(otaseal("doctor", "--json", "--offline"), "public key")
     assert "does not have the project's public key" in the(otaseal("doctor", "--json"), "publishing")
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import keys, manifest
-from otaseal.public_keys import fingerprint
-from otaseal.signing_header import embedded_key
+from otaseal.image import manifest
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys import signers
+from otaseal.keys.public import fingerprint
 from support import peers
 from support.command import TOOLS, Command, otaseal, process, take_interrupts
 from support.images import APP, CORES, build_image
@@ -38,8 +39,8 @@ def project(tmp_path: Path, raw: bytes, rsa_key: rsa.RSAPrivateKey, other_rsa_ke
     """A folder with a firmware.bin, its gzip, and two pairs of keys."""
     (tmp_path / "firmware.bin").write_bytes(raw)
     (tmp_path / "firmware.gz").write_bytes(gzip.compress(raw))
-    keys.write_key_pair(tmp_path / "signing.key", rsa_key, None)
-    keys.write_key_pair(tmp_path / "other.key", other_rsa_key, None)
+    signers.write_key_pair(tmp_path / "signing.key", rsa_key, None)
+    signers.write_key_pair(tmp_path / "other.key", other_rsa_key, None)
     return tmp_path
 
 
@@ -195,7 +196,7 @@ def test_a_good_signature_that_a_device_refuses_does_not_verify(
     project: Path, raw: bytes, otaseal: Command, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     payload = raw + b"\0"  # F8
-    signature = keys.RsaSigner(rsa_key).sign(payload)
+    signature = signers.RsaSigner(rsa_key).sign(payload)
     (project / "firmware.bin.signed").write_bytes(payload + signature + len(signature).to_bytes(4, "little"))
     done = otaseal(*VERIFY).failed(1, "a device with core 3.1.2 would not run this update")
     assert "no multiple of 4" in done.err
@@ -256,7 +257,7 @@ def test_interrupting_a_passphrase_prompt_leaves_no_signed_image(
     project: Path, otaseal: Command, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     otaseal(*SIGN).succeeded()
-    keys.write_key_pair(project / "locked.key", rsa_key, b"geheim")
+    signers.write_key_pair(project / "locked.key", rsa_key, b"geheim")
     command = [
         sys.executable,
         "-m",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import keys
+from otaseal.keys import signers
 from support import peers
 from support.command import TOOLS, Command, otaseal, process
 from support.terminal import Terminal
@@ -301,7 +301,7 @@ def test_a_product_is_known_by_its_rotated_key(blink: Path, home: Path, otaseal:
     otaseal(*OPEN, "--product", "lamp").succeeded()
     ini = blink / "platformio.ini"
     ini.write_text(ini.read_text().replace("/signing.key", "/next.key"))
-    keys.write_key_pair(config(home) / "keys/lamp/next.key", keys.new_signing_key(), None)
+    signers.write_key_pair(config(home) / "keys/lamp/next.key", signers.new_signing_key(), None)
     assert otaseal("init", "--json").succeeded().json["product"] == "lamp"
 
 
@@ -310,7 +310,7 @@ def test_a_key_that_the_project_names_is_kept_or_missed(blink: Path, home: Path,
     (blink / "platformio.ini").write_text(INI + line)
     done = otaseal(*OPEN).failed(1, "my.key', which does not exist")
     assert "devices take updates from that key only" in done.err
-    keys.write_key_pair(home / "my.key", keys.new_signing_key(), None)
+    signers.write_key_pair(home / "my.key", signers.new_signing_key(), None)
     done = otaseal(*OPEN, "--signing-key", "~/other.key").succeeded()
     assert "--signing-key is not used" in done.err
     assert not (config(home) / "keys").exists()
@@ -413,7 +413,7 @@ def test_a_version_is_written_only_where_git_says_none(blink: Path, otaseal: Com
 def test_a_key_without_a_file_of_its_public_half_gets_one_by_a_command(
     blink: Path, home: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys.write_key_pair(home / "my key", keys.new_signing_key(), None)
+    signers.write_key_pair(home / "my key", signers.new_signing_key(), None)
     (home / "my key.pub").unlink()
     (blink / "platformio.ini").write_text(f"{INI}custom_otaseal_signing_key = file:~/my key\n")
     done = otaseal(*OPEN).succeeded()

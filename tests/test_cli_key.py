@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from otaseal import cli, keys
-from otaseal.public_keys import fingerprint
+from otaseal import cli
+from otaseal.keys import signers
+from otaseal.keys.public import fingerprint
 from support import cas, peers
 from support.command import TOOLS, Command, otaseal, process
 from support.terminal import Terminal
@@ -42,7 +43,7 @@ def pair(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Path:
     """The path of an encrypted signing key, whose passphrase is in the file `secret`."""
     (tmp_path / "secret").write_bytes(b"correct horse\n")
     path = tmp_path / "signing.key"
-    keys.write_key_pair(path, rsa_key, b"correct horse")
+    signers.write_key_pair(path, rsa_key, b"correct horse")
     return path
 
 

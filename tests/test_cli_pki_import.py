@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import certstore
-from otaseal.cert_sources import collect
+from otaseal.certs import certstore
+from otaseal.certs.sources import collect
 from otaseal.pki import Authority, Role
 from support import peers
 from support.command import Command, otaseal

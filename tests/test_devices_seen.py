@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otaseal.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM
-from otaseal.devices import MAX_JOURNAL_BYTES, Device, Devices, Sighting
 from otaseal.errors import SystemFaultError
-from otaseal.rollout import Counts
+from otaseal.release.rollout import Counts
+from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM
+from otaseal.store.devices import MAX_JOURNAL_BYTES, Device, Devices, Sighting
 from support import peers
 
 # The children do nothing but what is tested, whatever threads the test runner has.

@@ -6,10 +6,10 @@ import zlib
 
 import pytest
 
-from otaseal import esp8266, esp8266_cores
+from otaseal.chips import esp8266, esp8266_cores
+from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.esp8266_cores import SignedGzip
 from otaseal.errors import InputError
-from otaseal.esp8266 import FlashMode
-from otaseal.esp8266_cores import SignedGzip
 from support import images
 from support.images import build_image
 

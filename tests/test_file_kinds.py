@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import esp8266, file_kinds, inspection, keys, manifest, signing
+from otaseal.chips import esp8266, file_kinds
 from otaseal.errors import InputError
+from otaseal.image import inspection, manifest, signing
+from otaseal.keys import signers
 from support import other_images as other
 from support import peers
 from support.command import Command, otaseal
@@ -80,7 +82,7 @@ OTHERS = {
 def test_inspect_and_sign_call_it_by_its_name(
     title: str, tmp_path: Path, otaseal: Command, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    keys.write_key_pair(tmp_path / "signing.key", rsa_key, None)
+    signers.write_key_pair(tmp_path / "signing.key", rsa_key, None)
     Path("firmware.bin").write_bytes(OTHERS[title])
     said = otaseal("inspect", "firmware.bin").failed(1, f"this is {title}")
     assert title in said.out.splitlines()[0]

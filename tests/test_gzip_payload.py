@@ -9,9 +9,9 @@ import zlib
 
 import pytest
 
-from otaseal import gzip_payload
 from otaseal.errors import InputError
-from otaseal.gzip_payload import GzipMember
+from otaseal.image import gzip_payload
+from otaseal.image.gzip_payload import GzipMember
 from support import peers
 
 CONTENT = random.Random(1).randbytes(300) * 9

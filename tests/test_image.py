@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image
 from otaseal.errors import InputError, KeyRefusedError, VerificationError
+from otaseal.image import gzip_payload, signed_image
 from support.images import Signer, build_image
 
 
@@ -24,20 +24,20 @@ def signed_by_hand(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
 @pytest.mark.parametrize("bits", [2048, 2056, 3072, 4096])
 def test_sign_then_verify_gives_the_payload(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits: int) -> None:
     key, payload = rsa_keys(bits), build_image()
-    signed = image.sign(payload, Signer(key))
+    signed = signed_image.sign(payload, Signer(key))
     assert len(signed) == len(payload) + bits // 8 + 4
-    assert image.verify(signed, key.public_key()) == payload
-    assert image.serialise(image.parse(signed)) == signed
+    assert signed_image.verify(signed, key.public_key()) == payload
+    assert signed_image.serialise(signed_image.parse(signed)) == signed
 
 
 def test_equal_input_gives_equal_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
-    assert image.sign(build_image(), Signer(rsa_key)) == image.sign(build_image(), Signer(rsa_key))
+    assert signed_image.sign(build_image(), Signer(rsa_key)) == signed_image.sign(build_image(), Signer(rsa_key))
 
 
 @pytest.mark.parametrize("bits", [1024, 4104])
 def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits: int) -> None:
     with pytest.raises(KeyRefusedError, match=str(bits)):
-        image.sign(build_image(), Signer(rsa_keys(bits)))
+        signed_image.sign(build_image(), Signer(rsa_keys(bits)))
 
 
 @pytest.mark.parametrize(
@@ -54,20 +54,20 @@ def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits
         (gzip_payload.compress(build_image())[:-4] + bytes(4), "names a size of 0"),
         (gzip_payload.compress(b"\xe9" + bytes(5000)), "application begins with 0x00"),
         (b"\x1f" + bytes(4999), "boot block begins with 0x1f"),
-        (b"\xe9" + bytes(image.MAX_IMAGE_SIZE), "larger than"),
+        (b"\xe9" + bytes(signed_image.MAX_IMAGE_SIZE), "larger than"),
     ],
 )
 def test_sign_refuses_what_no_device_should_get(rsa_key: rsa.RSAPrivateKey, payload: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        image.sign(payload, Signer(rsa_key))
+        signed_image.sign(payload, Signer(rsa_key))
 
 
 def test_sign_refuses_an_unaligned_gzip_until_it_is_padded(rsa_key: rsa.RSAPrivateKey) -> None:
     sizes = (gzip.compress(build_image(code_size=size), mtime=0) for size in range(96, 4096, 4))
     member = next(data for data in sizes if len(data) % 4)
     with pytest.raises(InputError, match="no multiple of 4"):
-        image.sign(member, Signer(rsa_key))
-    assert image.verify(image.sign(gzip_payload.pad4(member), Signer(rsa_key)), rsa_key.public_key())
+        signed_image.sign(member, Signer(rsa_key))
+    assert signed_image.verify(signed_image.sign(gzip_payload.pad4(member), Signer(rsa_key)), rsa_key.public_key())
 
 
 @pytest.mark.parametrize("bits", [2048, 3072, 4096])
@@ -76,18 +76,18 @@ def test_sign_refuses_what_is_signed_already(
     rsa_keys: Callable[..., rsa.RSAPrivateKey], bits: int, compressed: bool
 ) -> None:
     payload = gzip_payload.compress(build_image()) if compressed else build_image()
-    signed = image.sign(payload, Signer(rsa_keys(bits)))
-    assert image.is_signed(signed)
-    assert not image.is_signed(payload)
+    signed = signed_image.sign(payload, Signer(rsa_keys(bits)))
+    assert signed_image.is_signed(signed)
+    assert not signed_image.is_signed(payload)
     with pytest.raises(InputError, match="signed already"):
-        image.sign(signed, Signer(rsa_keys(2048)))
+        signed_image.sign(signed, Signer(rsa_keys(2048)))
 
 
 def test_an_image_that_only_ends_like_a_signed_one_can_be_signed(rsa_key: rsa.RSAPrivateKey) -> None:
     """A payload whose last word is 256 by chance is no signed image: nothing is complete before the trailer."""
     payload = build_image() + bytes(60) + struct.pack("<I", 256)
-    assert not image.is_signed(payload)
-    assert image.verify(image.sign(payload, Signer(rsa_key)), rsa_key.public_key()) == payload
+    assert not signed_image.is_signed(payload)
+    assert signed_image.verify(signed_image.sign(payload, Signer(rsa_key)), rsa_key.public_key()) == payload
 
 
 def test_sign_does_not_trust_the_signer(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
@@ -101,22 +101,22 @@ def test_sign_does_not_trust_the_signer(rsa_key: rsa.RSAPrivateKey, other_rsa_ke
 
     for token in (WrongToken(rsa_key), ShortToken(rsa_key)):
         with pytest.raises(InputError):
-            image.sign(build_image(), token)
+            signed_image.sign(build_image(), token)
 
 
 def test_verify_refuses_other_keys(
     rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey, rsa_keys: Callable[..., rsa.RSAPrivateKey]
 ) -> None:
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     for key in (other_rsa_key, rsa_keys(3072)):
         with pytest.raises(VerificationError):
-            image.verify(signed, key.public_key())
+            signed_image.verify(signed, key.public_key())
 
 
 @pytest.mark.parametrize("word", [0, 1, 64, 128, 255, 513, 1024, 0x01000100, 0xFFFFFFFF])
 def test_parse_refuses_length_words(word: int) -> None:
     with pytest.raises(InputError, match=f"'{word}'"):
-        image.parse(bytes(2000) + struct.pack("<I", word))
+        signed_image.parse(bytes(2000) + struct.pack("<I", word))
 
 
 @pytest.mark.parametrize(
@@ -126,32 +126,32 @@ def test_parse_refuses_length_words(word: int) -> None:
         (b"\0\1\0", "no signature trailer"),
         (bytes(255) + struct.pack("<I", 256), "cut short"),
         (bytes(256) + struct.pack("<I", 256), "empty payload"),
-        (bytes(image.MAX_IMAGE_SIZE - 3) + struct.pack("<I", 256), "larger than"),
+        (bytes(signed_image.MAX_IMAGE_SIZE - 3) + struct.pack("<I", 256), "larger than"),
     ],
 )
 def test_parse_refuses_by_name(data: bytes, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        image.parse(data)
+        signed_image.parse(data)
 
 
 def test_a_file_cut_anywhere_is_refused(rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     for end in range(len(signed)):
         with pytest.raises(InputError):
-            image.verify(signed[:end], rsa_key.public_key())
+            signed_image.verify(signed[:end], rsa_key.public_key())
 
 
 def test_one_byte_more_is_refused(rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     for surplus in range(256):
         with pytest.raises(InputError):
-            image.verify(signed + bytes([surplus]), rsa_key.public_key())
+            signed_image.verify(signed + bytes([surplus]), rsa_key.public_key())
 
 
 def test_importing_leaves_cryptography_alone() -> None:
-    code = "import sys, otaseal.inspection; sys.exit('cryptography' in sys.modules)"
+    code = "import sys, otaseal.image.inspection; sys.exit('cryptography' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=True)
 
 
 def test_twice_signed_by_hand_is_still_seen(rsa_key: rsa.RSAPrivateKey) -> None:
-    assert image.is_signed(signed_by_hand(signed_by_hand(build_image(), rsa_key), rsa_key))
+    assert signed_image.is_signed(signed_by_hand(signed_by_hand(build_image(), rsa_key), rsa_key))

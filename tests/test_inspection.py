@@ -5,9 +5,9 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image, inspection
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.esp8266 import FlashMode
+from otaseal.image import gzip_payload, inspection, signed_image
 from support.images import CORES, Signer, build_image
 
 
@@ -22,8 +22,8 @@ def files(key: rsa.RSAPrivateKey) -> dict[str, bytes]:
     return {
         "raw": raw,
         "gzip": packed,
-        "signed raw": image.sign(raw, Signer(key)),
-        "signed gzip": image.sign(packed, Signer(key)),
+        "signed raw": signed_image.sign(raw, Signer(key)),
+        "signed gzip": signed_image.sign(packed, Signer(key)),
     }
 
 
@@ -112,11 +112,11 @@ def test_what_is_no_image(keys: dict[str, rsa.RSAPublicKey]) -> None:
         assert found.lines()
         assert json.dumps(found.as_dict())
     with pytest.raises(InputError, match="are more than"):
-        inspection.inspect(bytes(image.MAX_IMAGE_SIZE + 1), keys)
+        inspection.inspect(bytes(signed_image.MAX_IMAGE_SIZE + 1), keys)
 
 
 def test_an_image_for_another_flash_mode_is_judged_by_its_own(rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(mode="qio", size="1M", core="2.7.4"), Signer(rsa_key))
+    signed = signed_image.sign(build_image(mode="qio", size="1M", core="2.7.4"), Signer(rsa_key))
     found = inspection.inspect(signed, {"key": rsa_key.public_key()})
     assert all(outcome.boots for outcome in found.outcomes.values())
     assert [mode for mode, accepted in found.flash_modes.items() if accepted] == [FlashMode.QIO]

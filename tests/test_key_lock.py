@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import keys
+from otaseal.keys import signers
 from otaseal.pki.store import Slot, Store
 from support import peers
 from support.command import TOOLS, Command, otaseal, process
@@ -40,7 +40,7 @@ def key(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Path:
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     path = tmp_path / "keys" / "signing.key"
     path.parent.mkdir()
-    keys.write_key_pair(path, rsa_key, None)
+    signers.write_key_pair(path, rsa_key, None)
     return path
 
 

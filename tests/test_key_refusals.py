@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import key_uri, keys, known_keys
 from otaseal.errors import KeyRefusedError
-from otaseal.keys import KeySource
-from otaseal.public_keys import fingerprint
+from otaseal.keys import compromised, key_uri, signers
+from otaseal.keys.public import fingerprint
+from otaseal.keys.signers import KeySource
 from support.repositories import BROKEN, git
 
 
@@ -47,14 +47,14 @@ def test_a_key_that_git_tracks_is_refused(
     committed: bool, name: str, repository: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     path = write(repository / name, rsa_key)
-    assert keys.open_signer(f"file:{path}", source(repository))
+    assert signers.open_signer(f"file:{path}", source(repository))
     git(repository, "add", "-A")
     if committed:
         git(repository, "commit", "-q", "-m", "a key")
     with pytest.raises(KeyRefusedError, match="is tracked by git"):
-        keys.open_signer(f"file:{path}", source(repository))
+        signers.open_signer(f"file:{path}", source(repository))
     git(repository, "rm", "-q", "--cached", "-f", "-r", ".")
-    assert keys.open_signer(f"file:{path}", source(repository))
+    assert signers.open_signer(f"file:{path}", source(repository))
 
 
 def test_only_the_key_itself_counts(repository: Path, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -62,12 +62,12 @@ def test_only_the_key_itself_counts(repository: Path, tmp_path: Path, rsa_key: r
     write(repository / "keys" / "b.key", rsa_key)
     (repository / ".gitignore").write_text("a.key\n")
     git(repository, "add", "-A")
-    assert keys.open_signer(f"file:{path}", source(repository))
+    assert signers.open_signer(f"file:{path}", source(repository))
 
     outside = tmp_path / "link.key"
     outside.symlink_to(repository / "keys" / "b.key")
     with pytest.raises(KeyRefusedError, match="is tracked by git"):
-        keys.open_signer(f"file:{outside}", source(tmp_path))
+        signers.open_signer(f"file:{outside}", source(tmp_path))
 
 
 def test_a_hook_of_another_repository_does_not_mislead(
@@ -80,7 +80,7 @@ def test_a_hook_of_another_repository_does_not_mislead(
     git(repository, "add", "-A")
     misled = source(repository, GIT_DIR=str(other / ".git"), GIT_INDEX_FILE=str(other / ".git" / "index"))
     with pytest.raises(KeyRefusedError, match="is tracked by git"):
-        keys.open_signer(f"file:{path}", misled)
+        signers.open_signer(f"file:{path}", misled)
 
 
 def test_without_a_repository_a_key_is_not_tracked_and_no_git_is_needed(
@@ -88,7 +88,7 @@ def test_without_a_repository_a_key_is_not_tracked_and_no_git_is_needed(
 ) -> None:
     path = write(tmp_path / "signing.key", rsa_key)
     for environment in ({}, {"PATH": str(tmp_path)}):
-        assert keys.open_signer(f"file:{path}", source(tmp_path, **environment))
+        assert signers.open_signer(f"file:{path}", source(tmp_path, **environment))
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -97,7 +97,7 @@ def test_where_git_cannot_tell_the_key_is_refused(name: str, tmp_path: Path, rsa
     broken = BROKEN[name](tmp_path)
     path = write(broken.folder / "keys" / "signing.key", rsa_key)
     with pytest.raises(KeyRefusedError, match=f"cannot be told: .*{broken.message}") as refusal:
-        keys.open_signer(f"file:{path}", source(broken.folder, **broken.environment))
+        signers.open_signer(f"file:{path}", source(broken.folder, **broken.environment))
     assert str(path) in refusal.value.message
     assert broken.hint in refusal.value.hint
     assert "outside of the repository" in refusal.value.hint
@@ -115,7 +115,7 @@ def test_git_is_asked_when_a_key_is_opened_and_not_when_it_is_named(
     spent = []
     for _ in range(10):
         start = time.perf_counter()
-        keys.open_signer(f"file:{path}", where)
+        signers.open_signer(f"file:{path}", where)
         spent.append(time.perf_counter() - start)
     assert min(spent) < 1
 
@@ -127,7 +127,7 @@ def test_each_reason_has_its_own_message(repository: Path, rsa_key: rsa.RSAPriva
         path.chmod(mode)
         git(repository, "add", "-A")
         with pytest.raises(KeyRefusedError) as refusal:
-            keys.open_signer(f"file:{path}", source(repository))
+            signers.open_signer(f"file:{path}", source(repository))
         messages.add(refusal.value.message.partition(str(path))[2].partition(" (")[0].partition(str(repository))[0])
     assert len(messages) == 3
 
@@ -137,9 +137,9 @@ def test_a_publicly_known_key_is_refused(
 ) -> None:
     table = {fingerprint(rsa_key.public_key()).removeprefix("SHA256:"): "an example that was made for this test"}
     with pytest.raises(KeyRefusedError, match=r"signing key 'x' is publicly known.*made for this test"):
-        known_keys.refuse(rsa_key.public_key(), "signing key 'x'", table)
-    known_keys.refuse(other_rsa_key.public_key(), "signing key 'x'", table)
-    known_keys.refuse(rsa_key.public_key(), "signing key 'x'")
+        compromised.refuse(rsa_key.public_key(), "signing key 'x'", table)
+    compromised.refuse(other_rsa_key.public_key(), "signing key 'x'", table)
+    compromised.refuse(rsa_key.public_key(), "signing key 'x'")
 
 
 @pytest.mark.parametrize("scheme", ["file", "env"])
@@ -153,15 +153,15 @@ def test_every_opener_asks_the_table(
     path = write(tmp_path / "signing.key", key)
     uri = f"file:{path}" if scheme == "file" else "env:SIGNING_KEY"
     where = source(tmp_path, SIGNING_KEY=path.read_text())
-    assert keys.open_signer(uri, where)
-    monkeypatch.setitem(known_keys.KNOWN_KEYS, fingerprint(key.public_key()).removeprefix("SHA256:"), "a test")
+    assert signers.open_signer(uri, where)
+    monkeypatch.setitem(compromised.KNOWN_KEYS, fingerprint(key.public_key()).removeprefix("SHA256:"), "a test")
     with pytest.raises(KeyRefusedError, match="is publicly known"):
-        keys.open_signer(uri, where)
+        signers.open_signer(uri, where)
 
 
 def test_the_table_is_well_formed() -> None:
-    assert len(known_keys.KNOWN_KEYS) >= 10
-    for digest, where in known_keys.KNOWN_KEYS.items():
+    assert len(compromised.KNOWN_KEYS) >= 10
+    for digest, where in compromised.KNOWN_KEYS.items():
         assert re.fullmatch(r"[0-9a-f]{64}", digest)
         assert where
-    assert len(set(known_keys.KNOWN_KEYS.values())) == len(known_keys.KNOWN_KEYS)
+    assert len(set(compromised.KNOWN_KEYS.values())) == len(compromised.KNOWN_KEYS)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import signing
 from otaseal.errors import KeyRefusedError, VerificationError
-from otaseal.known_keys import KNOWN_KEYS
-from otaseal.public_keys import fingerprint, public_pem
-from otaseal.signing_header import embedded_key
-from otaseal.stock_core import UpdateError
+from otaseal.image import signing
+from otaseal.image.signing_header import embedded_key
+from otaseal.image.stock_updater import UpdateError
+from otaseal.keys.compromised import KNOWN_KEYS
+from otaseal.keys.public import fingerprint, public_pem
 from support.command import Command, otaseal
 from support.hooks import write_key
 from support.images import CORES, Signer, build_image

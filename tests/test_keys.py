@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import image, key_uri, keys
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
-from otaseal.keys import KeySource
-from otaseal.public_keys import public_pem
+from otaseal.image import signed_image
+from otaseal.keys import key_uri, signers
+from otaseal.keys.public import public_pem
+from otaseal.keys.signers import KeySource
 from support import cas, peers
 from support.images import build_image
 
@@ -66,7 +67,7 @@ def test_a_key_as_openssl_writes_it_signs_as_openssl_verifies(
         asked.append(what)
         return SECRET
 
-    signer = keys.open_signer("file:signing.key", source(tmp_path, passphrase))
+    signer = signers.open_signer("file:signing.key", source(tmp_path, passphrase))
     assert len(asked) == ("encrypted" in form)
     assert all("signing.key" in what for what in asked)
     (tmp_path / "signature").write_bytes(signer.sign(b"payload"))
@@ -79,14 +80,14 @@ def test_a_key_as_openssl_writes_it_signs_as_openssl_verifies(
 def test_a_wrong_passphrase_is_said(wrong: bytes, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     write(tmp_path / "k", openssl(*FORMS["PKCS#8, encrypted"], stdin=pem_of(rsa_key)))
     with pytest.raises(InputError, match="cannot be unlocked"):
-        keys.open_signer("file:k", source(tmp_path, lambda what: wrong))
+        signers.open_signer("file:k", source(tmp_path, lambda what: wrong))
 
 
 @pytest.mark.parametrize("one_line", [False, True])
 def test_a_key_in_the_environment(one_line: bool, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     text = pem_of(rsa_key).decode()
     value = text.replace("\n", "\\n") if one_line else text
-    signer = keys.open_signer("env:CI_KEY", source(tmp_path, CI_KEY=value))
+    signer = signers.open_signer("env:CI_KEY", source(tmp_path, CI_KEY=value))
     assert signer.public_key == rsa_key.public_key()
 
 
@@ -94,7 +95,7 @@ def test_a_key_in_the_environment(one_line: bool, tmp_path: Path, rsa_key: rsa.R
 def test_an_environment_without_the_key_is_said(value: str | None, tmp_path: Path) -> None:
     given = source(tmp_path) if value is None else source(tmp_path, CI_KEY=value)
     with pytest.raises(ConfigError, match="environment variable 'CI_KEY' holds no signing key"):
-        keys.open_signer("env:CI_KEY", given)
+        signers.open_signer("env:CI_KEY", given)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_an_environment_without_the_key_is_said(value: str | None, tmp_path: Pat
 )
 def test_a_uri_without_a_known_scheme_is_refused_with_those_there_are(uri: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="has no known scheme") as caught:
-        keys.open_signer(uri, source(tmp_path))
+        signers.open_signer(uri, source(tmp_path))
     assert "file:" in caught.value.hint
     assert "env:" in caught.value.hint
 
@@ -110,20 +111,20 @@ def test_a_uri_without_a_known_scheme_is_refused_with_those_there_are(uri: str, 
 @pytest.mark.parametrize("uri", ["file:", "env:"])
 def test_a_uri_that_names_nothing_is_refused(uri: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="names nothing"):
-        keys.open_signer(uri, source(tmp_path))
+        signers.open_signer(uri, source(tmp_path))
 
 
 def test_a_key_given_in_place_of_its_name_is_not_shown(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     pem = pem_of(rsa_key).decode()
     with pytest.raises(ConfigError) as caught:
-        keys.open_signer(pem, source(tmp_path))
+        signers.open_signer(pem, source(tmp_path))
     assert pem.splitlines()[1][:20] not in str(caught.value)
 
 
 def refused(tmp_path: Path, data: bytes) -> KeyRefusedError:
     write(tmp_path / "k", data)
     with pytest.raises(KeyRefusedError) as caught:
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
     return caught.value
 
 
@@ -152,22 +153,22 @@ def test_public_keys_certificates_and_garbage_are_refused(tmp_path: Path, rsa_ke
 def test_a_key_file_has_a_limit(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     write(tmp_path / "k", pem_of(rsa_key) + b"\n" * key_uri.MAX_KEY_FILE_SIZE)
     with pytest.raises(InputError, match="larger than"):
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
 
 
 def test_a_key_that_is_not_there_is_brought_and_not_made_anew(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     """On a second computer, or damaged: a new key in its place would lock out all devices that know the old one."""
     bring = "bring it from where it was made: devices take updates from that key only; if no device has this product's"
     with pytest.raises(InputError, match="does not exist") as caught:
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint.startswith(bring)
     write(tmp_path / "k", pem_of(rsa_key)[:200])
     with pytest.raises(InputError, match="is no PEM private key") as caught:
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint.startswith(bring)
     write(tmp_path / "k", public_pem(rsa_key.public_key()))
     with pytest.raises(InputError, match="is a public key") as caught:
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint == "name the private key that belongs to it"
 
 
@@ -175,9 +176,9 @@ def test_a_key_that_is_not_there_is_brought_and_not_made_anew(tmp_path: Path, rs
 def test_a_key_that_others_can_read_is_refused(mode: int, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     write(tmp_path / "k", pem_of(rsa_key), mode)
     with pytest.raises(KeyRefusedError, match="readable by others") as caught:
-        keys.open_signer("file:k", source(tmp_path))
+        signers.open_signer("file:k", source(tmp_path))
     subprocess.run(caught.value.hint, shell=True, check=True)
-    assert keys.open_signer("file:k", source(tmp_path)).public_key == rsa_key.public_key()
+    assert signers.open_signer("file:k", source(tmp_path)).public_key == rsa_key.public_key()
 
 
 @pytest.mark.parametrize("place", ["data/k", "data/deep/er/k"])
@@ -186,12 +187,12 @@ def test_a_key_on_its_way_onto_devices_is_refused(place: str, tmp_path: Path, rs
     (tmp_path / "elsewhere").symlink_to(tmp_path / place)
     for uri in (f"file:{place}", f"file:{tmp_path / place}", "file:elsewhere"):
         with pytest.raises(KeyRefusedError, match="copied onto every device"):
-            keys.open_signer(uri, KeySource(tmp_path, {}, never, (tmp_path / "data",)))
+            signers.open_signer(uri, KeySource(tmp_path, {}, never, (tmp_path / "data",)))
 
 
 def test_a_folder_that_is_only_named_alike_is_no_such_place(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     write(tmp_path / "data-keys" / "k", pem_of(rsa_key))
-    assert keys.open_signer("file:data-keys/k", KeySource(tmp_path, {}, never, (tmp_path / "data",)))
+    assert signers.open_signer("file:data-keys/k", KeySource(tmp_path, {}, never, (tmp_path / "data",)))
 
 
 def test_the_identity_changes_with_the_key_and_unlocks_nothing(
@@ -222,7 +223,7 @@ def test_the_identity_changes_with_the_key_and_unlocks_nothing(
 def test_secrets_do_not_print_themselves(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     given = source(tmp_path, CI_KEY=pem_of(rsa_key).decode())
     assert "PRIVATE" not in repr(given)
-    shown = repr(keys.open_signer("env:CI_KEY", given))
+    shown = repr(signers.open_signer("env:CI_KEY", given))
     assert "RSAPrivateKey" not in shown
     assert str(rsa_key.private_numbers().d) not in shown
 
@@ -230,14 +231,14 @@ def test_secrets_do_not_print_themselves(tmp_path: Path, rsa_key: rsa.RSAPrivate
 @pytest.mark.parametrize("secret", [None, SECRET])
 def test_a_new_pair_is_what_openssl_reads(secret: bytes | None, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     path = tmp_path / "my keys" / "signing.key"
-    public = keys.write_key_pair(path, rsa_key, secret)
+    public = signers.write_key_pair(path, rsa_key, secret)
     assert public == path.with_suffix(".pub")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     unlock = ["-passin", f"pass:{secret.decode()}"] if secret else []
     assert openssl("pkey", "-pubout", "-in", str(path), *unlock) == public.read_bytes()
     assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED" if secret else b"-----BEGIN PRIVATE KEY")
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["signing.key", "signing.pub"]
-    opened = keys.open_signer(f"file:{path}", source(tmp_path, lambda what: secret or never(what)))
+    opened = signers.open_signer(f"file:{path}", source(tmp_path, lambda what: secret or never(what)))
     assert opened.public_key == rsa_key.public_key()
     assert key_uri.public_key_path(f"file:{path}", tmp_path) == public
 
@@ -246,7 +247,7 @@ def test_a_new_pair_is_what_openssl_reads(secret: bytes | None, tmp_path: Path, 
 def test_a_key_is_never_replaced(taken: str, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     (tmp_path / taken).write_bytes(b"precious")
     with pytest.raises(InputError, match=f"{taken}' exists already"):
-        keys.write_key_pair(tmp_path / "signing.key", rsa_key, None)
+        signers.write_key_pair(tmp_path / "signing.key", rsa_key, None)
     assert [entry.name for entry in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_bytes() == b"precious"
 
@@ -255,13 +256,13 @@ def test_half_a_pair_is_never_left(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -
     """The longest name that a file can have: `.pub` is a byte longer than `.ke`."""
     path = tmp_path / ("a" * (255 - len(".ke")) + ".ke")
     with pytest.raises(SystemFaultError, match="cannot be written"):
-        keys.write_key_pair(path, rsa_key, None)
+        signers.write_key_pair(path, rsa_key, None)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_private_key_is_not_named_like_a_public_one(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(ConfigError, match="name of a public key file"):
-        keys.write_key_pair(tmp_path / "signing.pub", rsa_key, None)
+        signers.write_key_pair(tmp_path / "signing.pub", rsa_key, None)
     assert not list(tmp_path.iterdir())
 
 
@@ -273,7 +274,7 @@ def test_there_is_no_public_key_path_without_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [0, 512, 1024, 2047, 2056, 8192])
 def test_new_keys_have_one_of_three_sizes(bits: int) -> None:
     with pytest.raises(ConfigError, match=f"{bits} bits"):
-        keys.new_signing_key(bits)
+        signers.new_signing_key(bits)
 
 
 def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
@@ -282,6 +283,6 @@ def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_
     mixed = rsa.RSAPrivateNumbers(
         ours.p, ours.q, theirs.d, theirs.dmp1, theirs.dmq1, ours.iqmp, ours.public_numbers
     ).private_key(unsafe_skip_rsa_key_validation=True)
-    signer = keys.RsaSigner(keys.load_private_key(pem_of(mixed), "the key", lambda what: b""))
+    signer = signers.RsaSigner(signers.load_private_key(pem_of(mixed), "the key", lambda what: b""))
     with pytest.raises(OtasealError):
-        image.sign(build_image(), signer)
+        signed_image.sign(build_image(), signer)

@@ -355,4 +355,4 @@ def test_a_build_that_declares_hooks_loads_nothing_heavy() -> None:
     loaded = closure([name for name in MODULES if name.startswith("hooks")])
     heavy = {"argparse", "asyncio", "cryptography", "email", "http", "http.client", "socket", "ssl", "urllib.request"}
     assert not loaded & heavy
-    assert not {name for name in loaded if name.startswith(("otaseal.cli", "otaseal.pki", "otaseal.inspection"))}
+    assert not {name for name in loaded if name.startswith(("otaseal.cli", "otaseal.pki", "otaseal.image.inspection"))}

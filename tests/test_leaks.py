@@ -27,9 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from littlefs import LittleFS
 
-from otaseal import leaks
 from otaseal.errors import KeyRefusedError
-from otaseal.leaks import Secrets
+from otaseal.keys import secret_scan
+from otaseal.keys.secret_scan import Secrets
 from support import peers
 from support.filesystem import BLOCK_SIZE
 
@@ -111,30 +111,32 @@ def test_every_number_is_found_in_every_encoding_at_every_place(name: str, encod
     text = ENCODINGS[encoding](number(name))
     for at in (0, 17_001, len(NOISE)):
         haystack = NOISE[:at] + text + NOISE[at:]
-        found = leaks.find(haystack, secrets())
+        found = secret_scan.find(haystack, secrets())
         assert {leak.number for leak in found} == {name}
         assert {leak.owner for leak in found} == {"device key" if name == "private_value" else "signing key"}
         assert all(at <= leak.offset < at + len(text) for leak in found)
         assert {leak.member for leak in found} == {"gzip" in encoding}
-    assert leaks.find(NOISE, secrets()) == []
+    assert secret_scan.find(NOISE, secrets()) == []
 
 
 def test_der_integers_are_called_so() -> None:
     for name in RSA_NUMBERS:
-        assert [leak.encoding for leak in leaks.find(b"x" + der_integer(number(name)), secrets())] == ["a DER INTEGER"]
-        assert [leak.encoding for leak in leaks.find(b"x" + number(name), secrets())] == ["raw bytes, big-endian"]
+        assert [leak.encoding for leak in secret_scan.find(b"x" + der_integer(number(name)), secrets())] == [
+            "a DER INTEGER"
+        ]
+        assert [leak.encoding for leak in secret_scan.find(b"x" + number(name), secrets())] == ["raw bytes, big-endian"]
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.sampled_from(PLACEMENTS))
 def test_whatever_stands_around_a_number_it_is_found(before: bytes, after: bytes, placement: tuple[str, str]) -> None:
     name, encoding = placement
     text = ENCODINGS[encoding](number(name))
-    assert name in {leak.number for leak in leaks.find(before + text + after, secrets())}
+    assert name in {leak.number for leak in secret_scan.find(before + text + after, secrets())}
 
 
 @given(st.binary(max_size=2000))
 def test_any_other_bytes_hold_nothing(data: bytes) -> None:
-    assert leaks.find(data, secrets()) == []
+    assert secret_scan.find(data, secrets()) == []
 
 
 def pem(form: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
@@ -175,7 +177,7 @@ WHOLE_KEYS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("form", WHOLE_KEYS)
 def test_a_whole_key_is_found(form: str) -> None:
-    found = {leak.number for leak in leaks.find(NOISE + WHOLE_KEYS[form]() + NOISE, secrets())}
+    found = {leak.number for leak in secret_scan.find(NOISE + WHOLE_KEYS[form]() + NOISE, secrets())}
     assert found == set(RSA_NUMBERS)
 
 
@@ -184,7 +186,7 @@ def test_an_encrypted_key_and_the_public_half_are_no_leak() -> None:
     public = openssl("rsa", "-pubout", stdin=pem()) + openssl("rsa", "-pubout", "-outform", "DER", stdin=pem())
     text = openssl("rsa", "-pubin", "-noout", "-text", stdin=openssl("rsa", "-pubout", stdin=pem()))
     marker = b"-----BEGIN PRIVATE KEY-----\n-----END RSA PRIVATE KEY-----\n"
-    assert leaks.find(locked + public + text + marker, secrets()) == []
+    assert secret_scan.find(locked + public + text + marker, secrets()) == []
 
 
 C_SOURCES = {
@@ -203,8 +205,8 @@ def test_what_a_compiler_makes_of_it_is_found(form: str, tmp_path: Path) -> None
     source.write_text(f"#include <stdint.h>\nextern {C_SOURCES[form]()}")
     command = [peers.tool("c++", "g++"), "-g", "-c", str(source), "-o", str(output)]
     subprocess.run(command, check=True, capture_output=True)
-    assert leaks.find(output.read_bytes(), secrets())
-    assert leaks.find(source.read_bytes(), secrets())
+    assert secret_scan.find(output.read_bytes(), secrets())
+    assert secret_scan.find(source.read_bytes(), secrets())
 
 
 def littlefs_with(name: str, content: bytes) -> bytes:
@@ -218,21 +220,21 @@ def littlefs_with(name: str, content: bytes) -> bytes:
 def test_a_key_across_the_blocks_of_a_filesystem_is_found(before: int) -> None:
     for content in (pem(), WHOLE_KEYS["PKCS#1 in DER"]()):
         image = littlefs_with("settings.bin", NOISE[:before] + content)
-        assert leaks.find(image, secrets())
-    assert leaks.find(littlefs_with("page.html.gz", gzip.compress(b"<html>" + pem())), secrets())
-    assert leaks.find(littlefs_with("noise", NOISE[:before]), secrets()) == []
+        assert secret_scan.find(image, secrets())
+    assert secret_scan.find(littlefs_with("page.html.gz", gzip.compress(b"<html>" + pem())), secrets())
+    assert secret_scan.find(littlefs_with("noise", NOISE[:before]), secrets()) == []
 
 
 def test_gzip_members_are_unpacked_within_limits() -> None:
     key = gzip.compress(pem())
     many = NOISE + gzip.compress(b"harmless") * 5 + key
-    found = leaks.find(many, secrets())
+    found = secret_scan.find(many, secrets())
     assert {leak.offset for leak in found} == {len(many) - len(key)}
     assert "inside the gzip that begins there" in str(found[0])
-    bomb = gzip.compress(bytes(leaks.MAX_UNPACKED + 1_000_000) + pem())
+    bomb = gzip.compress(bytes(secret_scan.MAX_UNPACKED + 1_000_000) + pem())
     start = time.process_time()
-    assert leaks.find(bomb * 40, secrets()) == []
-    assert leaks.find(b"\x1f\x8b\x08" * 100_000, secrets()) == []
+    assert secret_scan.find(bomb * 40, secrets()) == []
+    assert secret_scan.find(b"\x1f\x8b\x08" * 100_000, secrets()) == []
     assert time.process_time() - start < 5
 
 
@@ -241,17 +243,17 @@ def test_a_finding_is_an_error_that_says_where_and_not_what() -> None:
     with pytest.raises(
         KeyRefusedError, match=r"'firmware\.bin' contains a private key: number 'd' of the signing key"
     ) as e:
-        leaks.refuse("firmware.bin", data, secrets())
-    said = f"{e.value.message} {e.value.hint} {secrets()!r} {leaks.find(data, secrets())!r}"
-    assert leaks.find(said.encode(), secrets()) == []
+        secret_scan.refuse("firmware.bin", data, secrets())
+    said = f"{e.value.message} {e.value.hint} {secrets()!r} {secret_scan.find(data, secrets())!r}"
+    assert secret_scan.find(said.encode(), secrets()) == []
     assert pem().splitlines()[5].decode() not in said
-    assert f"at offset {leaks.find(data, secrets())[0].offset}" in said
-    leaks.refuse("firmware.bin", NOISE, secrets())
+    assert f"at offset {secret_scan.find(data, secrets())[0].offset}" in said
+    secret_scan.refuse("firmware.bin", NOISE, secrets())
 
 
 def test_without_secrets_nothing_is_found() -> None:
     assert not Secrets()
-    assert leaks.find(pem(), Secrets()) == []
+    assert secret_scan.find(pem(), Secrets()) == []
     assert secrets()
 
 
@@ -260,7 +262,7 @@ def test_keys_of_every_size(bits: int, rsa_keys: Callable[..., rsa.RSAPrivateKey
     key = rsa_keys(bits)
     mine = Secrets.of({"signing key": key})
     data = NOISE + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    assert {leak.number for leak in leaks.find(data, mine)} == set(RSA_NUMBERS)
+    assert {leak.number for leak in secret_scan.find(data, mine)} == set(RSA_NUMBERS)
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: curve.name)
@@ -269,7 +271,7 @@ def test_ec_keys(curve: ec.EllipticCurve) -> None:
     mine = Secrets.of({"device key": key})
     for encoding in (Encoding.PEM, Encoding.DER):
         data = NOISE + key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
-        assert {leak.number for leak in leaks.find(data, mine)} == {"private_value"}
+        assert {leak.number for leak in secret_scan.find(data, mine)} == {"private_value"}
 
 
 LIBRARIES = [
@@ -311,10 +313,10 @@ def real_files() -> dict[Path, bytes]:
 def test_no_false_alarm_on_real_binaries_and_none_hides_a_key() -> None:
     peers.require("20 libraries and programs", len(real_files()) >= 20, "libssl-dev")
     for path, content in real_files().items():
-        assert leaks.find(content, secrets()) == [], path
+        assert secret_scan.find(content, secrets()) == [], path
     for content in list(real_files().values())[::4]:
         middle = len(content) // 2
-        assert leaks.find(content[:middle] + pem() + content[middle:], secrets())
+        assert secret_scan.find(content[:middle] + pem() + content[middle:], secrets())
 
 
 def test_a_build_pays_less_than_a_tenth_of_a_second() -> None:
@@ -325,6 +327,6 @@ def test_a_build_pays_less_than_a_tenth_of_a_second() -> None:
     spent = []
     for _ in range(5):
         start = time.process_time()
-        assert not any(leaks.find(part, secrets()) for part in build)
+        assert not any(secret_scan.find(part, secrets()) for part in build)
         spent.append(time.process_time() - start)
     assert min(spent) < 0.1

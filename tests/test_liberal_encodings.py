@@ -13,11 +13,11 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import pem, x509_names
-from otaseal.device.certstore import CertStore
+from otaseal.certs import pem, x509_names
+from otaseal.certs.x509_fields import read_certificate, strict_objection
 from otaseal.errors import InputError
 from otaseal.pki.certificate import Certificate
-from otaseal.x509_fields import read_certificate, strict_objection
+from otaseal.simulator.certstore import CertStore
 from support import cas
 from support.command import Command, otaseal
 from support.latin_chain import LATIN_TITLE, make_latin_chain

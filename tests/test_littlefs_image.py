@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from littlefs import LittleFS
 
-from otaseal import littlefs_image
 from otaseal.errors import InputError
+from otaseal.image import littlefs
 
 BLOCK, COUNT, UNIT = 4096, 256, 256
 SIZES = st.one_of(st.sampled_from([0, 1, 63, 64, 512, 1022, BLOCK, BLOCK + 1, 3 * BLOCK - 12]), st.integers(0, 12000))
@@ -60,10 +60,10 @@ def test_every_file_is_read_as_littlefs_reads_it(steps: list[tuple[str, int, int
     for name in filesystem.listdir("/"):
         if name.startswith("file"):
             with filesystem.open(name, "rb") as file:
-                assert littlefs_image.read_file(image, name, BLOCK, COUNT) == file.read()
+                assert littlefs.read_file(image, name, BLOCK, COUNT) == file.read()
         else:
-            assert littlefs_image.read_file(image, name, BLOCK, COUNT) is None
-    assert littlefs_image.read_file(image, "certs.ar", BLOCK, COUNT) is None
+            assert littlefs.read_file(image, name, BLOCK, COUNT) is None
+    assert littlefs.read_file(image, "certs.ar", BLOCK, COUNT) is None
 
 
 def test_a_root_of_many_blocks_is_read_to_its_end() -> None:
@@ -73,7 +73,7 @@ def test_a_root_of_many_blocks_is_read_to_its_end() -> None:
     image = bytes(filesystem.context.buffer)
     for number in range(120):
         name = f"a-rather-long-name-{number:03}"
-        assert littlefs_image.read_file(image, name, BLOCK, COUNT) == content(number % 60)
+        assert littlefs.read_file(image, name, BLOCK, COUNT) == content(number % 60)
 
 
 def test_a_root_that_has_moved_is_found() -> None:
@@ -81,7 +81,7 @@ def test_a_root_that_has_moved_is_found() -> None:
     filesystem = make(cycles=2)
     for number in range(400):
         write(filesystem, "certs.ar", content(number))
-    assert littlefs_image.read_file(bytes(filesystem.context.buffer), "certs.ar", BLOCK, COUNT) == content(399)
+    assert littlefs.read_file(bytes(filesystem.context.buffer), "certs.ar", BLOCK, COUNT) == content(399)
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_a_root_that_has_moved_is_found() -> None:
 )
 def test_what_the_core_does_not_mount_is_refused(filesystem: LittleFS, blocks: int, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        littlefs_image.read_file(bytes(filesystem.context.buffer), "certs.ar", BLOCK, blocks)
+        littlefs.read_file(bytes(filesystem.context.buffer), "certs.ar", BLOCK, blocks)
 
 
 @pytest.mark.parametrize("image", [b"", b"\xff" * BLOCK * COUNT, bytes(BLOCK * COUNT), b"littlefs" * 1000])
 def test_what_is_no_littlefs_is_refused(image: bytes) -> None:
     with pytest.raises(InputError, match="there is no LittleFS"):
-        littlefs_image.read_file(image, "certs.ar", BLOCK, COUNT)
+        littlefs.read_file(image, "certs.ar", BLOCK, COUNT)
 
 
 def damaged(data: st.DataObject, image: bytes) -> bytes:
@@ -120,7 +120,7 @@ def test_any_damage_gives_a_file_none_or_our_error(data: st.DataObject) -> None:
     write(filesystem, "certs.ar", content(9000))
     filesystem.mkdir("folder")
     try:
-        found = littlefs_image.read_file(damaged(data, bytes(filesystem.context.buffer)), "certs.ar", BLOCK, COUNT)
+        found = littlefs.read_file(damaged(data, bytes(filesystem.context.buffer)), "certs.ar", BLOCK, COUNT)
     except InputError:
         return
     assert found is None or len(found) <= BLOCK * COUNT

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import lockout
 from otaseal.errors import InputError
-from otaseal.lockout import Consent, Effect, Group
-from otaseal.release import Release
+from otaseal.release import stranding as lockout
+from otaseal.release.records import Release
+from otaseal.release.stranding import Consent, Effect, Group
 from support.releases import make_release
 
 OLD, NEW, OTHER = (f"SHA256:{digit * 64}" for digit in "123")

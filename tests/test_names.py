@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from otaseal import names, settings
 from otaseal.errors import InputError, OtasealError
+from otaseal.pki.scope import parse_scope
 from otaseal.pki.store import Store as PkiStore
 from otaseal.pki.store import default_directory
-from otaseal.release import Origin, describe
-from otaseal.scope import parse_scope
-from otaseal.server import run
-from otaseal.server.api_schema import description
-from otaseal.store import Store
+from otaseal.release.records import Origin, describe
+from otaseal.server.operator_api.openapi import description
+from otaseal.server.process import run
+from otaseal.store.files import Store
 
 GOOD = ("blink", "b", "0", "a.b_c-d", "x" * 64)
 BAD = ("Blink", "blink 2", "näher", ".blink", "-blink", "x" * 65, "a/b", "..", "\uff22link", "blink\nx")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from otaseal.errors import ConfigError, SystemFaultError
-from otaseal.manifest import Manifest, name_id
-from otaseal.origin import GitState, git_state, version_from
+from otaseal.image.manifest import Manifest, name_id
+from otaseal.project.source_version import GitState, git_state, version_from
 from support.repositories import BROKEN, git, repository
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import passphrase
 from otaseal.errors import ConfigError, InputError
+from otaseal.keys import passphrase
 from support.terminal import Terminal
 
 ASK = """

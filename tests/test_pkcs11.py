@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import image, key_uri, keys, pkcs11
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, SystemFaultError
-from otaseal.keys import KeySource
-from otaseal.public_keys import public_pem
+from otaseal.image import signed_image
+from otaseal.keys import key_uri, pkcs11, signers
+from otaseal.keys.public import public_pem
+from otaseal.keys.signers import KeySource
 from support import openssl, peers
 from support.images import build_image
 from support.softhsm import PIN, SoftHsm, module
@@ -72,32 +73,32 @@ def source(project: Path, pin: str | bytes = PIN) -> tuple[KeySource, list[str]]
 )
 def test_a_token_signs_as_openssl_verifies(path: str, hsm: SoftHsm, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     where, asked = source(tmp_path)
-    signer = keys.open_signer(uri(path), where)
+    signer = signers.open_signer(uri(path), where)
     assert asked == ["token 'blink' (its PIN)"]
     assert signer.public_key.public_numbers() == rsa_key.public_key().public_numbers()
     payload = build_image()
-    signed = image.sign(payload, signer)
-    assert image.verify(signed, rsa_key.public_key()) == payload
+    signed = signed_image.sign(payload, signer)
+    assert signed_image.verify(signed, rsa_key.public_key()) == payload
     assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / "openssl")
     assert len(asked) == 1
-    assert not keys.secrets(signer)
+    assert not signers.secrets(signer)
 
 
 def test_a_large_key_and_two_signers_at_once(
     hsm: SoftHsm, tmp_path: Path, rsa_keys: Callable[..., rsa.RSAPrivateKey]
 ) -> None:
     where, _ = source(tmp_path)
-    first, second = (keys.open_signer(uri(f"token=blink;object={label}"), where) for label in ("signing", "large"))
+    first, second = (signers.open_signer(uri(f"token=blink;object={label}"), where) for label in ("signing", "large"))
     payload = build_image()
-    assert image.verify(image.sign(payload, second), rsa_keys(4096).public_key()) == payload
-    assert image.verify(image.sign(payload, first), rsa_keys(2048).public_key()) == payload
+    assert signed_image.verify(signed_image.sign(payload, second), rsa_keys(4096).public_key()) == payload
+    assert signed_image.verify(signed_image.sign(payload, first), rsa_keys(2048).public_key()) == payload
 
 
 def test_the_pin_from_a_file(hsm: SoftHsm, tmp_path: Path) -> None:
     (tmp_path / "the pin").write_text(PIN + "\n")
     where, asked = source(tmp_path, "not this one")
     for pin_source in ("the%20pin", f"file:{tmp_path}/the%20pin", f"file://{tmp_path}/the%20pin"):
-        assert keys.open_signer(uri("token=blink;object=signing", f"&pin-source={pin_source}"), where)
+        assert signers.open_signer(uri("token=blink;object=signing", f"&pin-source={pin_source}"), where)
         gc.collect()
     assert not asked
 
@@ -106,7 +107,7 @@ def test_the_pin_from_a_file(hsm: SoftHsm, tmp_path: Path) -> None:
 def test_a_wrong_pin_is_tried_once_and_never_shown(pin: str | bytes, hsm: SoftHsm, tmp_path: Path) -> None:
     where, asked = source(tmp_path, pin)
     with pytest.raises(InputError, match="token 'blink'") as refusal:
-        keys.open_signer(uri("token=blink;object=signing"), where)
+        signers.open_signer(uri("token=blink;object=signing"), where)
     assert len(asked) == 1
     assert "999999" not in refusal.value.message + refusal.value.hint
 
@@ -156,14 +157,14 @@ REFUSED = {
 def test_what_is_not_there_or_not_usable_is_refused_by_name(path: str, hsm: SoftHsm, tmp_path: Path) -> None:
     family, message = REFUSED[path]
     with pytest.raises(family, match=message):
-        keys.open_signer(uri(path), source(tmp_path)[0])
+        signers.open_signer(uri(path), source(tmp_path)[0])
 
 
 def test_an_id_tells_twins_apart(
     hsm: SoftHsm, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
     where, _ = source(tmp_path)
-    found = [keys.open_signer(uri(f"token=odd;object=twin;id={x}"), where).public_key for x in ("%03", "%04")]
+    found = [signers.open_signer(uri(f"token=odd;object=twin;id={x}"), where).public_key for x in ("%03", "%04")]
     assert [key.public_numbers() for key in found] == [
         key.public_key().public_numbers() for key in (rsa_key, other_rsa_key)
     ]
@@ -177,16 +178,16 @@ def test_a_key_that_may_not_sign_is_refused(hsm: SoftHsm, tmp_path: Path) -> Non
         capabilities = driver.MechanismFlag.DECRYPT | driver.MechanismFlag.ENCRYPT
         session.generate_keypair(driver.KeyType.RSA, 2048, label="decrypts", store=True, capabilities=capabilities)
     with pytest.raises(KeyRefusedError, match="'decrypts' in token 'odd' is not allowed to sign"):
-        keys.open_signer(uri("token=odd;object=decrypts"), source(tmp_path)[0])
+        signers.open_signer(uri("token=odd;object=decrypts"), source(tmp_path)[0])
 
 
 def test_a_missing_module_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
     where, asked = source(tmp_path)
     with pytest.raises(ConfigError, match=r"module '.*absent\.so' does not exist"):
-        keys.open_signer("pkcs11:token=blink;object=signing?module-path=absent.so", where)
+        signers.open_signer("pkcs11:token=blink;object=signing?module-path=absent.so", where)
     (tmp_path / "garbage.so").write_bytes(b"no module")
     with pytest.raises(SystemFaultError, match="token 'blink' failed"):
-        keys.open_signer("pkcs11:token=blink;object=signing?module-path=garbage.so", where)
+        signers.open_signer("pkcs11:token=blink;object=signing?module-path=garbage.so", where)
     assert not asked
 
 
@@ -196,7 +197,7 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(
     key = uri("token=blink;object=signing")
     monkeypatch.setitem(sys.modules, "pkcs11", None)
     with pytest.raises(SystemFaultError, match="'python-pkcs11'") as refusal:
-        keys.open_signer(key, source(tmp_path)[0])
+        signers.open_signer(key, source(tmp_path)[0])
     assert f'"{sys.executable}" -m pip install python-pkcs11' in refusal.value.hint
 
 
@@ -222,7 +223,7 @@ WRONG_URIS = {
 @pytest.mark.parametrize("rest", WRONG_URIS)
 def test_wrong_uris_are_refused_and_never_show_a_pin(rest: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=WRONG_URIS[rest]) as refusal:
-        keys.open_signer("pkcs11:" + rest, source(tmp_path)[0])
+        signers.open_signer("pkcs11:" + rest, source(tmp_path)[0])
     assert "1234" not in refusal.value.message + refusal.value.hint
 
 

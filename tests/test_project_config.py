@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from otaseal import platformio_config, project, project_files
 from otaseal.errors import ConfigError, InputError
-from otaseal.project_config import Environment
+from otaseal.project import files, platformio_config, project
+from otaseal.project.config import Environment
 
 MAIN = """
 [platformio]
@@ -128,7 +128,7 @@ def steady(values: dict[str, str]) -> dict[str, str]:
 
 def test_both_readings_are_those_of_pio(folder: Path, variables: dict[str, str]) -> None:
     expected = project_config(folder)
-    reading = project_files.read(folder, variables)
+    reading = files.read(folder, variables)
     assert reading.environments == ("main", "old", "elsewhere", "last")
     assert reading.default_environments == ("elsewhere", "main")
     assert {f"env:{one}" for one in reading.environments} == {one for one in expected if one.startswith("env:")}

@@ -11,12 +11,24 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from otaseal import esp8266, gzip_payload, image, protocol, release, stock_core
+from otaseal.chips import esp8266
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.esp8266 import FlashMode
-from otaseal.protocol import Decision, State, UpdateRequest, decide, device_id, known_images, parse_request, route
-from otaseal.release import Origin, Release
-from otaseal.update_request import Route
+from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.protocol import decisions
+from otaseal.protocol.decisions import (
+    Decision,
+    State,
+    UpdateRequest,
+    decide,
+    device_id,
+    known_images,
+    parse_request,
+    route,
+)
+from otaseal.protocol.request import Route
+from otaseal.release import records
+from otaseal.release.records import Origin, Release
 from support.images import CORES, OTHER_CORES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -218,8 +230,8 @@ def build(version: str = "1.2.3", kinds: str = "raw gzip", **options: Any) -> tu
     """Return a release with the signed files that its forms describe, by their SHA-256."""
     key, raw = make_rsa(2048), build_image(**{"seed": sum(version.encode()), **options})
     payloads = {"raw": raw, "gzip": gzip_payload.compress(raw)}
-    files = [image.sign(payloads[kind], Signer(key)) for kind in kinds.split()]
-    described = release.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
+    files = [signed_image.sign(payloads[kind], Signer(key)) for kind in kinds.split()]
+    described = records.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
     return described, {form.blob: data for form in described.forms for data in files if len(data) == form.size}
 
 
@@ -448,8 +460,10 @@ def test_nothing_is_sent_that_the_stock_core_would_refuse_or_not_survive(device:
         assert found.status == 403
         return
     key = make_rsa(2048).public_key()
-    stock = stock_core.StockDevice(device["core"], key, device["mode"], device["flash_size"], old.sketch_size, fs_start)
-    outcome = stock_core.judge(files[found.form.blob], stock)
+    stock = stock_updater.StockDevice(
+        device["core"], key, device["mode"], device["flash_size"], old.sketch_size, fs_start
+    )
+    outcome = stock_updater.judge(files[found.form.blob], stock)
     assert not outcome.bricks, outcome.reason
     if device["listed"]:
         assert outcome.boots, outcome.reason
@@ -465,8 +479,8 @@ def test_a_device_that_updates_and_asks_again_is_current(chip: FlashMode, kind: 
     found = decide(a_device(OLD, chip), new, KNOWN)
     assert found.form
     data = files[found.form.blob]
-    assert stock_core.judge(data, stock_core.StockDevice("3.1.2", make_rsa(2048).public_key(), chip)).boots
-    payload = image.parse(data).payload
+    assert stock_updater.judge(data, stock_updater.StockDevice("3.1.2", make_rsa(2048).public_key(), chip)).boots
+    payload = signed_image.parse(data).payload
     copied = payload if kind == "raw" else gzip_payload.check_single_member(payload)
     started = FlashMode(copied[2])  # the boot ROM takes the mode from the header that eboot has copied
     on_flash = esp8266.parse(copied)
@@ -478,4 +492,4 @@ def test_known_images_tell_release_and_flash_mode() -> None:
     assert len(known) == 8
     for wanted in (OLD, NEW):
         for mode in FlashMode:
-            assert known[wanted.sketch_md5[mode]] == protocol.Running(wanted, mode)
+            assert known[wanted.sketch_md5[mode]] == decisions.Running(wanted, mode)

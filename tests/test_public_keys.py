@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from otaseal.errors import KeyRefusedError
-from otaseal.public_keys import fingerprint, load_public_key, public_der, public_pem, short_fingerprint
+from otaseal.keys.public import fingerprint, load_public_key, public_der, public_pem, short_fingerprint
 from support import cas, peers
 
 

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from otaseal import gzip_payload, image, release, stock_core
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError, VerificationError
-from otaseal.esp8266 import FlashMode
-from otaseal.release import Origin, Release
+from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.release import records
+from otaseal.release.records import Origin, Release
 from support.images import MODES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -31,14 +32,14 @@ ORIGIN = Origin("blink", "1.2.3", "2026-01-31T12:00:00Z", "d1_mini", "0123abc", 
 def described(**options: Any) -> Release:
     signer = Signer(make_rsa(2048))
     raw = build_image(**options)
-    files = [image.sign(raw, signer), image.sign(gzip_payload.compress(raw), signer)]
-    return release.describe(files, ORIGIN, [signer.public_key])
+    files = [signed_image.sign(raw, signer), signed_image.sign(gzip_payload.compress(raw), signer)]
+    return records.describe(files, ORIGIN, [signer.public_key])
 
 
 def test_the_record_is_that_of_the_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(mode="dout", size="1M", core="3.0.2")
-    signed = image.sign(raw, Signer(rsa_key))
-    found = release.describe([signed], ORIGIN, [rsa_key.public_key()])
+    signed = signed_image.sign(raw, Signer(rsa_key))
+    found = records.describe([signed], ORIGIN, [rsa_key.public_key()])
     assert (found.core_release, found.flash_mode, found.flash_size) == ("3.0.2", FlashMode.DOUT, 1024 * 1024)
     assert found.sketch_size == len(raw)
     for name, number in MODES.items():
@@ -54,42 +55,48 @@ def test_the_record_is_that_of_the_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
 
 def test_both_forms_of_one_build_make_one_release_in_any_order(rsa_key: rsa.RSAPrivateKey) -> None:
     signer, raw = Signer(rsa_key), build_image()
-    files = [image.sign(gzip_payload.compress(raw), signer), image.sign(raw, signer)]
-    first, second = (release.describe(order, ORIGIN, [rsa_key.public_key()]) for order in (files, files[::-1]))
+    files = [signed_image.sign(gzip_payload.compress(raw), signer), signed_image.sign(raw, signer)]
+    first, second = (records.describe(order, ORIGIN, [rsa_key.public_key()]) for order in (files, files[::-1]))
     assert first == second
     assert [form.kind for form in first.forms] == ["raw", "gzip"]
 
 
 def test_files_of_two_builds_are_no_release(rsa_key: rsa.RSAPrivateKey) -> None:
     signer, keys = Signer(rsa_key), [rsa_key.public_key()]
-    one, other = image.sign(build_image(), signer), image.sign(gzip_payload.compress(build_image(seed=2)), signer)
+    one, other = (
+        signed_image.sign(build_image(), signer),
+        signed_image.sign(gzip_payload.compress(build_image(seed=2)), signer),
+    )
     for files in ([one, other], [one, one]):
         with pytest.raises(InputError, match="not the raw and the gzip form of one build"):
-            release.describe(files, ORIGIN, keys)
+            records.describe(files, ORIGIN, keys)
     for files in ([], [one] * 3):
         with pytest.raises(InputError, match=f"not {len(files)}"):
-            release.describe(files, ORIGIN, keys)
+            records.describe(files, ORIGIN, keys)
 
 
 def test_forms_signed_by_two_keys_are_no_release(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image()
-    files = [image.sign(raw, Signer(rsa_key)), image.sign(gzip_payload.compress(raw), Signer(other_rsa_key))]
+    files = [
+        signed_image.sign(raw, Signer(rsa_key)),
+        signed_image.sign(gzip_payload.compress(raw), Signer(other_rsa_key)),
+    ]
     with pytest.raises(InputError, match="one build"):
-        release.describe(files, ORIGIN, [rsa_key.public_key(), other_rsa_key.public_key()])
+        records.describe(files, ORIGIN, [rsa_key.public_key(), other_rsa_key.public_key()])
 
 
 def test_the_key_that_signed_is_found_and_a_strangers_is_refused(
     rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey, rsa_keys: Callable[..., rsa.RSAPrivateKey]
 ) -> None:
-    signed = image.sign(build_image(), Signer(other_rsa_key))
+    signed = signed_image.sign(build_image(), Signer(other_rsa_key))
     keys = [rsa_keys(3072).public_key(), rsa_key.public_key(), other_rsa_key.public_key()]
-    by_last = release.describe([signed], ORIGIN, keys)
-    assert by_last == release.describe([signed], ORIGIN, keys[2:])
+    by_last = records.describe([signed], ORIGIN, keys)
+    assert by_last == records.describe([signed], ORIGIN, keys[2:])
     for some in (keys[:2], []):
         with pytest.raises(VerificationError, match=f"none of the product's {len(some)} public keys"):
-            release.describe([signed], ORIGIN, some)
+            records.describe([signed], ORIGIN, some)
     with pytest.raises(VerificationError):
-        release.describe([signed[:100] + bytes([signed[100] ^ 1]) + signed[101:]], ORIGIN, keys)
+        records.describe([signed[:100] + bytes([signed[100] ^ 1]) + signed[101:]], ORIGIN, keys)
 
 
 @pytest.mark.parametrize(
@@ -111,22 +118,22 @@ def test_the_key_that_signed_is_found_and_a_strangers_is_refused(
     ],
 )
 def test_an_origin_out_of_bounds_is_refused(field: str, value: str, rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     with pytest.raises(InputError, match=field):
-        release.describe([signed], replace(ORIGIN, **{field: value}), [rsa_key.public_key()])
+        records.describe([signed], replace(ORIGIN, **{field: value}), [rsa_key.public_key()])
 
 
 def test_records_survive_json() -> None:
     for found in (described(), described(mode="qio", size="512K", core="2.7.4")):
-        data = release.serialise(found)
-        assert release.parse(data) == found
-        assert isinstance(release.parse(data).flash_mode, FlashMode)
-        assert len(data) * 4 < release.MAX_RECORD_SIZE
+        data = records.serialise(found)
+        assert records.parse(data) == found
+        assert isinstance(records.parse(data).flash_mode, FlashMode)
+        assert len(data) * 4 < records.MAX_RECORD_SIZE
 
 
 def changed(path: str, value: object) -> bytes:
     """Return a good record with one value replaced; the path leads through the first form."""
-    values = json.loads(release.serialise(described()))
+    values = json.loads(records.serialise(described()))
     place = values["forms"][0] if path.startswith("forms.") else values
     place[path.removeprefix("forms.")] = value
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
@@ -176,41 +183,41 @@ def changed(path: str, value: object) -> bytes:
 )
 def test_a_changed_record_is_refused(path: str, value: object) -> None:
     with pytest.raises(InputError, match="release record has"):
-        release.parse(changed(path, value))
+        records.parse(changed(path, value))
 
 
-@pytest.mark.parametrize("name", sorted(json.loads(release.serialise(described()))))
+@pytest.mark.parametrize("name", sorted(json.loads(records.serialise(described()))))
 def test_no_field_may_be_missing(name: str) -> None:
-    values = json.loads(release.serialise(described()))
+    values = json.loads(records.serialise(described()))
     del values[name]
     with pytest.raises(InputError, match=name):
-        release.parse(json.dumps(values).encode())
+        records.parse(json.dumps(values).encode())
 
 
 def test_only_one_spelling_is_a_record() -> None:
-    good = release.serialise(described())
+    good = records.serialise(described())
     doubled = good.replace(b'"dirty": false,', b'"dirty": true,\n  "dirty": false,')
     for other in (good + b"\n", good.replace(b" ", b""), doubled, b"\xef\xbb\xbf" + good):
         with pytest.raises(InputError):
-            release.parse(other)
+            records.parse(other)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b"[" * 16000, b"9" * 5000, b" " * 20000])
 def test_what_is_no_json_object_is_refused(data: bytes) -> None:
     with pytest.raises(InputError):
-        release.parse(data)
+        records.parse(data)
 
 
 @limits(max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, 2000), st.integers(0, 40))
 def test_any_bytes_parse_and_serialise_to_themselves_or_are_refused(noise: bytes, place: int, length: int) -> None:
-    good = release.serialise(described())
+    good = records.serialise(described())
     for data in (noise, good[:place] + noise + good[place + length :]):
         try:
-            found = release.parse(data)
+            found = records.parse(data)
         except InputError:
             continue
-        assert release.serialise(found) == data
+        assert records.serialise(found) == data
 
 
 SECTOR = 4096
@@ -226,10 +233,10 @@ def test_what_fits_is_what_the_stock_core_survives(
     found, signed, key = fitted(content, seed)
     fs_start, running = fs_sectors * SECTOR, running_sectors * SECTOR
     kind = data.draw(st.sampled_from(["raw", "gzip"]))
-    device = stock_core.StockDevice(
+    device = stock_updater.StockDevice(
         "3.0.2", key.public_key(), running_sketch_size=running, fs_start=fs_start, flash_mode=FlashMode.DIO
     )
-    outcome = stock_core.judge(signed[kind], device)
+    outcome = stock_updater.judge(signed[kind], device)
     form = found.form(kind)
     assert form is not None
     clean = outcome.boots and outcome.fact != "F10"  # F10 at a boot: the filesystem is overwritten
@@ -245,10 +252,10 @@ def fitted(content: str, seed: int) -> tuple[Release, dict[str, bytes], rsa.RSAP
     noise, zeros = parts[content]
     raw = build_image(code_size=noise, embedded=bytes(zeros), seed=seed)
     signed = {
-        "raw": image.sign(raw, Signer(key)),
-        "gzip": image.sign(gzip_payload.compress(raw), Signer(key)),
+        "raw": signed_image.sign(raw, Signer(key)),
+        "gzip": signed_image.sign(gzip_payload.compress(raw), Signer(key)),
     }
-    return release.describe(list(signed.values()), ORIGIN, [key.public_key()]), signed, key
+    return records.describe(list(signed.values()), ORIGIN, [key.public_key()]), signed, key
 
 
 def wasteful_gzip(raw: bytes, squeezed: int) -> bytes:
@@ -263,14 +270,14 @@ def wasteful_gzip(raw: bytes, squeezed: int) -> bytes:
 def test_a_gzip_that_eboot_would_overwrite_while_reading_it_does_not_fit(rsa_key: rsa.RSAPrivateKey) -> None:
     """A copy that is below the filesystem and clear of the sketch, and yet overtakes the reading (F10)."""
     raw = build_image(embedded=bytes(46_000) + random.Random(1).randbytes(9_000))
-    signed = image.sign(wasteful_gzip(raw, 50_000), Signer(rsa_key))
-    (form,) = release.describe([signed], ORIGIN, [rsa_key.public_key()]).forms
+    signed = signed_image.sign(wasteful_gzip(raw, 50_000), Signer(rsa_key))
+    (form,) = records.describe([signed], ORIGIN, [rsa_key.public_key()]).forms
     overtaken = 0
     for fs_start in range(2 * SECTOR, 30 * SECTOR, SECTOR):
-        device = stock_core.StockDevice(
+        device = stock_updater.StockDevice(
             "3.1.2", rsa_key.public_key(), running_sketch_size=5000, fs_start=fs_start, flash_mode=FlashMode.DIO
         )
-        outcome = stock_core.judge(signed, device)
+        outcome = stock_updater.judge(signed, device)
         assert form.fits(5000, fs_start) == (outcome.boots and outcome.fact != "F10"), fs_start
         overtaken += outcome.bricks and replace(form, min_start=0).fits(5000, fs_start)
     assert overtaken

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.errors import InputError
-from otaseal.rollout import COMPLETE, CONTINUE, HALT, Counts, Limits, includes, judge
+from otaseal.release.rollout import COMPLETE, CONTINUE, HALT, Counts, Limits, includes, judge
 
 FLEET = [f"mac:5C:CF:7F:{number >> 16:02X}:{number >> 8 & 255:02X}:{number & 255:02X}" for number in range(10_000)]
 names = st.text(max_size=30)

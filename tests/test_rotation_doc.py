@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import cert_packing, image, manifest
+from otaseal.certs import packing
+from otaseal.image import manifest, signed_image
+from otaseal.keys.public import load_public_key
 from otaseal.pki.certificate import parse_certificates
-from otaseal.public_keys import load_public_key
 from support.hooks import SELF_UPDATING
 from support.manual import ENVIRONMENT, Section, Workplace, sections
 from support.pio import core_dir
@@ -62,7 +63,7 @@ def built(place: Workplace, name: str = "firmware.bin.signed") -> bytes:
 
 def signed_by(place: Workplace, update: bytes, name: str) -> bool:
     key = load_public_key((place.keys / f"{name}.pub").read_bytes(), name)
-    return bool(image.verify(update, key))
+    return bool(signed_image.verify(update, key))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,7 @@ def rotated_and_shipped(before: Before, said: str) -> None:
 
 def visited(before: Before) -> Device:
     """Return a device that was written by cable after the page was followed."""
-    return Device(before.firmware, (before.place.project / "data" / cert_packing.ARCHIVE_NAME).read_bytes())
+    return Device(before.firmware, (before.place.project / "data" / packing.ARCHIVE_NAME).read_bytes())
 
 
 def signing_key(before: Before, said: str) -> None:
@@ -145,7 +146,7 @@ def signing_key(before: Before, said: str) -> None:
     crossed = device.offered(bridge)
     assert crossed.offered(final).offered(final)
     assert crossed.refuses(bridge) == LOCKED_OUT
-    same = [image.parse(one).payload[: -manifest.SIZE] for one in (final, bridge)]
+    same = [signed_image.parse(one).payload[: -manifest.SIZE] for one in (final, bridge)]
     assert same[0] == same[1], "the first file for the new path is the same image"
     left = place.run("OTASEAL_NEXT_PUBLIC_KEY=~/.config/otaseal/keys/blink/next.pub pio run", code=1)
     assert "the next public key SHA256:" in left

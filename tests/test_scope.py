@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otaseal.errors import ConfigError, InputError
-from otaseal.scope import MAX_SCOPES, Scope, of_uris, parse_scope
+from otaseal.pki.scope import MAX_SCOPES, Scope, of_uris, parse_scope
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import shipped
 from otaseal.errors import InputError
+from otaseal.project import shipped
 
 
 def test_nothing_was_shipped_at_first(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal import image, manifest, public_keys, signed_archive
-from otaseal.archive_record import ArchiveRecord
-from otaseal.certstore import pack
+from otaseal.certs.certstore import pack
+from otaseal.certs.pem import Source
 from otaseal.errors import InputError, OtasealError, VerificationError
-from otaseal.manifest import Claim
-from otaseal.pem import Source
-from otaseal.signed_archive import Presented
+from otaseal.image import manifest, signed_image
+from otaseal.image.manifest import Claim
+from otaseal.keys import public
+from otaseal.release import signed_archive
+from otaseal.release.archive_record import ArchiveRecord
+from otaseal.release.signed_archive import Presented
 from support import cas
 from support.images import Signer, build_image
 from support.openssl import accepts
@@ -51,10 +53,10 @@ def admit(data: bytes, key: rsa.RSAPrivateKey, **changes: object) -> ArchiveReco
 def test_openssl_takes_the_signature_over_archive_and_manifest(
     signed: bytes, rsa_key: rsa.RSAPrivateKey, tmp_path: Path
 ) -> None:
-    parsed = image.parse(signed)
+    parsed = signed_image.parse(signed)
     assert parsed.payload[:-64] == archive(root())
     assert parsed.payload[-64:-56] == b"OtaSealM"
-    assert accepts(signed, public_keys.public_pem(rsa_key.public_key()), tmp_path)
+    assert accepts(signed, public.public_pem(rsa_key.public_key()), tmp_path)
 
 
 def test_what_is_admitted_says_what_devices_report(signed: bytes, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -84,11 +86,11 @@ def test_changed_foreign_and_cut_ones_are_refused(
 def test_a_firmware_is_no_archive_and_an_archive_no_firmware(signed: bytes, rsa_key: rsa.RSAPrivateKey) -> None:
     said = manifest.serialise(manifest.make(CLAIM))
     for payload in (build_image() + said, build_image()):
-        firmware = image.sign(payload, Signer(rsa_key))
+        firmware = signed_image.sign(payload, Signer(rsa_key))
         with pytest.raises(InputError):
             admit(firmware, rsa_key)
     with pytest.raises(InputError, match="this is an ar archive"):
-        image.check_payload(image.parse(signed).payload)
+        signed_image.check_payload(signed_image.parse(signed).payload)
 
 
 def test_an_older_one_than_devices_have_is_refused(signed: bytes, rsa_key: rsa.RSAPrivateKey) -> None:

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import esp8266, gzip_payload, image, inspection, manifest, release, signing, stock_core
-from otaseal.admission import Policy, admit
+from otaseal.chips import esp8266
 from otaseal.errors import InputError, VerificationError
-from otaseal.manifest import Claim, Kind
-from otaseal.public_keys import fingerprint, public_pem
-from otaseal.release import Origin, Release
-from otaseal.signing_header import embedded_key, embedded_keys
-from otaseal.stock_core import StockDevice
+from otaseal.image import gzip_payload, inspection, manifest, signed_image, signing, stock_updater
+from otaseal.image.manifest import Claim, Kind
+from otaseal.image.signing_header import embedded_key, embedded_keys
+from otaseal.image.stock_updater import StockDevice
+from otaseal.keys.public import fingerprint, public_pem
+from otaseal.release import records
+from otaseal.release.admission import Policy, admit
+from otaseal.release.records import Origin, Release
 from support import openssl, peers
 from support.images import CORES, MODES, Signer, build_image
 
@@ -51,13 +53,13 @@ def test_stock_devices_of_every_core_take_it_and_start(
         return
     raw, payload = built(form, core, mode=mode)
     signed = sign(payload, rsa_key)
-    attached = manifest.find(image.parse(signed).payload)
+    attached = manifest.find(signed_image.parse(signed).payload)
     assert attached == replace(manifest.make(CLAIM), flash_mode=MODES[mode])
     for chip in esp8266.FlashMode:
         device = StockDevice(core, rsa_key.public_key(), chip, running_sketch_size=len(raw), fs_start=0x100000)
-        assert stock_core.judge(signed, device) == stock_core.judge(sign(payload, rsa_key, None), device)
+        assert stock_updater.judge(signed, device) == stock_updater.judge(sign(payload, rsa_key, None), device)
     own = StockDevice(core, rsa_key.public_key(), esp8266.FlashMode(MODES[mode]))
-    assert stock_core.judge(signed, own).boots
+    assert stock_updater.judge(signed, own).boots
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -76,7 +78,7 @@ def test_openssl_bearssl_and_gzip_take_it(form: str, rsa_key: rsa.RSAPrivateKey,
     done = subprocess.run([judge, tmp_path / "key.der", tmp_path / "update.bin", "2"], capture_output=True, check=False)
     assert done.stdout.strip() == b"accepted"
     if form == "gzip":
-        given = image.parse(signed).payload
+        given = signed_image.parse(signed).payload
         assert subprocess.run(["gzip", "-dc"], input=given, capture_output=True, check=True).stdout == raw
         assert gzip.decompress(given) == raw
 
@@ -85,7 +87,7 @@ def test_openssl_bearssl_and_gzip_take_it(form: str, rsa_key: rsa.RSAPrivateKey,
 def test_the_record_is_that_of_the_firmware(form: str, rsa_key: rsa.RSAPrivateKey) -> None:
     key = rsa_key.public_key()
     payload = built(form, embedded=embedded_key(key))[1]
-    plain, marked = (release.describe([sign(payload, rsa_key, claim)], ORIGIN, [key]) for claim in (None, CLAIM))
+    plain, marked = (records.describe([sign(payload, rsa_key, claim)], ORIGIN, [key]) for claim in (None, CLAIM))
     assert (marked.sketch_md5, marked.sketch_size) == (plain.sketch_md5, plain.sketch_size), "F30"
     assert (plain.security_counter, plain.board_id) == (None, None)
     assert (marked.security_counter, marked.board_id) == (7, manifest.name_id(BOARD).hex())
@@ -93,21 +95,21 @@ def test_the_record_is_that_of_the_firmware(form: str, rsa_key: rsa.RSAPrivateKe
     assert not marked.library
     written = marked.forms[0].image_size - plain.forms[0].image_size
     assert written == (manifest.SIZE if form == "raw" else 0), "what eboot writes: the raw payload with its manifest"
-    assert release.parse(release.serialise(marked)) == marked
+    assert records.parse(records.serialise(marked)) == marked
 
 
 def test_signed_again_signed_twice_or_two_manifests_are_refused(rsa_key: rsa.RSAPrivateKey) -> None:
     for form in FORMS:
         signed = sign(built(form)[1], rsa_key)
-        payload = image.parse(signed).payload
-        assert image.is_signed(signed)
-        assert not image.is_signed(payload)
+        payload = signed_image.parse(signed).payload
+        assert signed_image.is_signed(signed)
+        assert not signed_image.is_signed(payload)
         for claim in (None, CLAIM):
             with pytest.raises(InputError, match="signed already"):
                 sign(signed, rsa_key, claim)
         with pytest.raises(InputError, match="has a manifest already"):
             sign(payload, rsa_key)
-        assert manifest.find(image.parse(sign(payload, rsa_key, None)).payload) is not None
+        assert manifest.find(signed_image.parse(sign(payload, rsa_key, None)).payload) is not None
 
 
 def test_belongs_to_its_firmware_whatever_the_manifest_and_the_form(rsa_key: rsa.RSAPrivateKey) -> None:
@@ -120,7 +122,7 @@ def test_belongs_to_its_firmware_whatever_the_manifest_and_the_form(rsa_key: rsa
         assert not signing.belongs_to(sign(packed, rsa_key, claim), other)
         assert not signing.belongs_to(sign(raw, rsa_key, claim), other)
     behind = manifest.attach(raw + bytes(4), manifest.make(CLAIM))
-    assert not signing.belongs_to(behind + image.parse(sign(raw, rsa_key)).signature + b"\0\1\0\0", raw)
+    assert not signing.belongs_to(behind + signed_image.parse(sign(raw, rsa_key)).signature + b"\0\1\0\0", raw)
 
 
 def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPrivateKey) -> None:
@@ -137,12 +139,12 @@ def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPriv
 def test_the_manifest_of_a_signed_file(rsa_key: rsa.RSAPrivateKey) -> None:
     for form in FORMS:
         _, payload = built(form)
-        assert release.manifest_of(sign(payload, rsa_key)) == replace(manifest.make(CLAIM), flash_mode=MODES["dio"])
-        assert release.manifest_of(sign(payload, rsa_key, None)) is None
-        assert release.manifest_of(payload) is None
+        assert records.manifest_of(sign(payload, rsa_key)) == replace(manifest.make(CLAIM), flash_mode=MODES["dio"])
+        assert records.manifest_of(sign(payload, rsa_key, None)) is None
+        assert records.manifest_of(payload) is None
     damaged = bytearray(manifest.attach(build_image(), manifest.make(CLAIM)))
     damaged[-64 + 8] = 9
-    assert release.manifest_of(image.sign(bytes(damaged), Signer(rsa_key))) is None
+    assert records.manifest_of(signed_image.sign(bytes(damaged), Signer(rsa_key))) is None
 
 
 def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
@@ -183,7 +185,7 @@ def test_a_manifest_fits_the_library_that_is_in_the_firmware(
         origin = replace(ORIGIN, board="", **({} if claim is None else {"version": claim.version}))
         named = policy if claim is None else replace(policy, product=claim.product)
         with pytest.raises(error, match=message):
-            admit([image.sign(marked, Signer(rsa_key))], replace(origin, product=named.product), named, None)
+            admit([signed_image.sign(marked, Signer(rsa_key))], replace(origin, product=named.product), named, None)
 
 
 def test_the_library_holds_both_keys_of_a_bridge_release(
@@ -256,10 +258,10 @@ def test_a_manifest_of_another_kind_or_mode_is_refused(rsa_key: rsa.RSAPrivateKe
     for change, message in (({"kind": Kind.CERTIFICATES}, "certificate archive"), ({"flash_mode": 0}, "flash mode 0")):
         payload = manifest.attach(build_image(), replace(manifest.make(CLAIM), **change))  # type: ignore[arg-type]
         with pytest.raises(InputError, match=message):
-            admit([image.sign(payload, Signer(rsa_key))], ORIGIN, policy, None)
+            admit([signed_image.sign(payload, Signer(rsa_key))], ORIGIN, policy, None)
     raw = build_image(embedded=library(CLAIM, rsa_key))
     with pytest.raises(InputError, match="OtaSeal library and no manifest"):
-        admit([image.sign(raw, Signer(rsa_key))], ORIGIN, policy, None)
+        admit([signed_image.sign(raw, Signer(rsa_key))], ORIGIN, policy, None)
     unsigned = manifest.attach(build_image(), manifest.make(CLAIM))
     with pytest.raises(InputError, match="the file is not signed"):
         admit([unsigned], ORIGIN, policy, None)
@@ -335,9 +337,9 @@ def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa
     assert len(ours.deflate) <= len(theirs.deflate)
     assert len(ours.deflate) < len(gzip_payload.parse(signing.compress(raw, "gzip")).deflate)
     assert len(packed) % 4 == 0
-    given = image.parse(sign(packed, rsa_key)).payload
+    given = signed_image.parse(sign(packed, rsa_key)).payload
     added = manifest.SIZE + 4 + 2  # the manifest, its subfield's header, the length of the extra field
     assert len(given) - added <= len(gzip_payload.serialise(theirs)) + 7, "padding: at most 3 bytes and a header of 4"
     assert zlib.decompress(given, 31) == raw
-    outcome = stock_core.judge(sign(packed, rsa_key), StockDevice("3.1.2", rsa_key.public_key()))
+    outcome = stock_updater.judge(sign(packed, rsa_key), StockDevice("3.1.2", rsa_key.public_key()))
     assert outcome.boots

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import esp8266, gzip_payload, image, signing
+from otaseal.chips import esp8266
 from otaseal.errors import InputError, KeyRefusedError, VerificationError
-from otaseal.public_keys import public_pem
-from otaseal.signing_header import embedded_key
+from otaseal.image import gzip_payload, signed_image, signing
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys.public import public_pem
 from support import peers
 from support.images import APP, CORES, MODES, SIZES, Signer, build_image
 
@@ -246,7 +247,7 @@ def test_verifying_refuses_a_good_signature_that_core_3_1_2_cannot_hash(
 ) -> None:
     unaligned = build_image() + bytes(behind)
     signed = signed_by_hand(unaligned, rsa_key)
-    assert image.verify(signed, rsa_key.public_key()) == unaligned
+    assert signed_image.verify(signed, rsa_key.public_key()) == unaligned
     with pytest.raises(VerificationError, match=r"core 3\.1\.2"):
         signing.verify_firmware(signed, rsa_key.public_key())
 

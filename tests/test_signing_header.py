@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.public_keys import public_pem
-from otaseal.signing_header import embedded_key, render
+from otaseal.image.signing_header import embedded_key, render
+from otaseal.keys.public import public_pem
 from support import peers
 
 PGMSPACE = '#define PROGMEM __attribute__((section(".rodata.progmem")))\n'

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import spiffs_image
 from otaseal.errors import InputError
+from otaseal.image import spiffs
 from support.pio import PLATFORM
 
 PAGE, BLOCK, SIZE = 256, 4096, 65536
@@ -47,9 +47,9 @@ def make(folder: Path, files: dict[str, bytes]) -> bytes:
 )
 def test_every_size_is_read(tmp_path: Path, size: int) -> None:
     image = make(tmp_path, {"a": b"before", "certs.ar": content(size), "z": b"after"})
-    assert spiffs_image.read_file(image, "/certs.ar", PAGE, BLOCK) == content(size)
-    assert spiffs_image.read_file(image, "/z", PAGE, BLOCK) == b"after"
-    assert spiffs_image.read_file(image, "certs.ar", PAGE, BLOCK) is None
+    assert spiffs.read_file(image, "/certs.ar", PAGE, BLOCK) == content(size)
+    assert spiffs.read_file(image, "/z", PAGE, BLOCK) == b"after"
+    assert spiffs.read_file(image, "certs.ar", PAGE, BLOCK) is None
 
 
 def test_a_deleted_file_is_not_there(tmp_path: Path) -> None:
@@ -57,27 +57,27 @@ def test_a_deleted_file_is_not_there(tmp_path: Path) -> None:
     header = 2 * PAGE  # the lookup page, the data page, then the index with the name
     assert image[header + 13 :].startswith(b"/certs.ar\0")
     image[header + 4] &= 0x7F
-    assert spiffs_image.read_file(bytes(image), "/certs.ar", PAGE, BLOCK) is None
+    assert spiffs.read_file(bytes(image), "/certs.ar", PAGE, BLOCK) is None
 
 
 def test_a_page_of_another_file_is_not_read(tmp_path: Path) -> None:
     image = bytearray(make(tmp_path, {"certs.ar": content(10)}))
     image[PAGE] ^= 1
     with pytest.raises(InputError, match="its SPIFFS is damaged"):
-        spiffs_image.read_file(bytes(image), "/certs.ar", PAGE, BLOCK)
+        spiffs.read_file(bytes(image), "/certs.ar", PAGE, BLOCK)
 
 
 @pytest.mark.parametrize("image", [b"", b"\xff" * SIZE, bytes(SIZE)])
 def test_what_is_no_spiffs_is_refused(image: bytes) -> None:
     with pytest.raises(InputError, match="there is no SPIFFS"):
-        spiffs_image.read_file(image, "/certs.ar", PAGE, BLOCK)
+        spiffs.read_file(image, "/certs.ar", PAGE, BLOCK)
 
 
 def test_one_block_may_be_unformatted_and_not_two(tmp_path: Path) -> None:
     image = make(tmp_path, {"certs.ar": b"there"})
-    assert spiffs_image.read_file(image[:-BLOCK] + b"\xff" * BLOCK, "/certs.ar", PAGE, BLOCK) == b"there"
+    assert spiffs.read_file(image[:-BLOCK] + b"\xff" * BLOCK, "/certs.ar", PAGE, BLOCK) == b"there"
     with pytest.raises(InputError, match="there is no SPIFFS"):
-        spiffs_image.read_file(image[: -2 * BLOCK] + b"\xff" * 2 * BLOCK, "/certs.ar", PAGE, BLOCK)
+        spiffs.read_file(image[: -2 * BLOCK] + b"\xff" * 2 * BLOCK, "/certs.ar", PAGE, BLOCK)
 
 
 @given(st.integers(0, 8 * PAGE), st.binary(min_size=1, max_size=8), st.integers(0, SIZE))
@@ -89,7 +89,7 @@ def test_any_damage_gives_a_file_none_or_our_error(place: int, damage: bytes, en
     changed[place : place + len(damage)] = damage
     for cut in (bytes(changed), bytes(changed[:end])):
         try:
-            found = spiffs_image.read_file(cut, "/certs.ar", PAGE, BLOCK)
+            found = spiffs.read_file(cut, "/certs.ar", PAGE, BLOCK)
         except InputError:
             continue
         assert found is None or len(found) <= SIZE

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import ConfigError
-from otaseal.esp8266 import FlashMode
-from otaseal.stock_core import Outcome, StockDevice, UpdateError, judge
+from otaseal.image import gzip_payload, signed_image
+from otaseal.image.stock_updater import Outcome, StockDevice, UpdateError, judge
 from support.broken_images import damaged_behind
 from support.images import CORES, Signer, build_image, signed_by_odd_key, signed_legacy
 
@@ -22,7 +22,7 @@ every_core = pytest.mark.parametrize("core", CORES)
 
 def sign(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
     """Sign anything, also what `image.sign` refuses."""
-    return image.serialise(image.SignedImage(payload, Signer(key).sign(payload)))
+    return signed_image.serialise(signed_image.SignedImage(payload, Signer(key).sign(payload)))
 
 
 def kind(outcome: Outcome) -> str:
@@ -42,7 +42,7 @@ def verdict(data: bytes, device: StockDevice) -> tuple[str, str]:
 @pytest.mark.parametrize("bits", [2048, 3072, 4096])
 def test_a_signed_raw_image_boots(core: str, bits: int, rsa_keys: Callable[..., rsa.RSAPrivateKey]) -> None:
     key = rsa_keys(bits)
-    signed = image.sign(build_image(core=core), Signer(key))
+    signed = signed_image.sign(build_image(core=core), Signer(key))
     assert verdict(signed, StockDevice(core, key.public_key())) == ("boots", "F11")
 
 
@@ -53,15 +53,15 @@ def test_nothing_else_gets_past_the_key(
     device, raw = StockDevice(core, rsa_key.public_key()), build_image()
     sign_error = str(int(UpdateError.SIGN))
     assert verdict(raw, device) == (sign_error, "F1")
-    assert verdict(image.sign(raw, Signer(other_rsa_key)), device) == (sign_error, "F1")
-    assert verdict(image.sign(raw, Signer(rsa_keys(3072))), device) == (sign_error, "F1")
+    assert verdict(signed_image.sign(raw, Signer(other_rsa_key)), device) == (sign_error, "F1")
+    assert verdict(signed_image.sign(raw, Signer(rsa_keys(3072))), device) == (sign_error, "F1")
     assert verdict(b"\xe9\0\0\0" + struct.pack("<I", 256), device) == (sign_error, "F1")
     assert verdict(signed_legacy(raw, rsa_key), device) == (sign_error, "F1")
 
 
 @every_core
 def test_the_length_word_must_be_that_of_the_key(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     for word in (0, 255, 257, 512, 0x01000100):
         changed = signed[:-4] + struct.pack("<I", word)
         assert verdict(changed, StockDevice(core, rsa_key.public_key())) == ("12", "F1")
@@ -82,16 +82,16 @@ def test_flash_mode_trap(core: str, chip: FlashMode, built_for: FlashMode, rsa_k
     raw = build_image(mode=built_for.name.lower())
     device = StockDevice(core, rsa_key.public_key(), chip)
     own = chip is built_for
-    assert verdict(image.sign(raw, Signer(rsa_key)), device) == (("boots", "F11") if own else ("12", "F7"))
+    assert verdict(signed_image.sign(raw, Signer(rsa_key)), device) == (("boots", "F11") if own else ("12", "F7"))
     assert verdict(raw, StockDevice(core, None, chip)) == (("boots", "F5") if own else ("boots", "F7"))
     if core != "2.7.4":
-        packed = image.sign(gzip_payload.compress(raw), Signer(rsa_key))
+        packed = signed_image.sign(gzip_payload.compress(raw), Signer(rsa_key))
         assert verdict(packed, device) == (("boots", "F11") if own else ("boots", "F7"))
 
 
 @every_core
 def test_a_changed_byte_2_is_put_right_by_the_chip(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(build_image(mode="dio"), Signer(rsa_key))
+    signed = signed_image.sign(build_image(mode="dio"), Signer(rsa_key))
     for value in range(256):
         changed = signed[:2] + bytes([value]) + signed[3:]
         expected = "F11" if value == FlashMode.DIO else "F7"
@@ -119,7 +119,7 @@ def test_the_bytes_that_3_1_2_hashes_instead_are_those_of_the_chunk_before(rsa_k
     ("core", "expected"), [("2.7.4", ("bricks", "F8b")), ("3.0.2", ("boots", "F11")), ("3.1.2", ("boots", "F11"))]
 )
 def test_a_signed_gzip(core: str, expected: tuple[str, str], rsa_key: rsa.RSAPrivateKey) -> None:
-    signed = image.sign(gzip_payload.compress(build_image()), Signer(rsa_key))
+    signed = signed_image.sign(gzip_payload.compress(build_image()), Signer(rsa_key))
     assert verdict(signed, StockDevice(core, rsa_key.public_key())) == expected
 
 
@@ -127,7 +127,7 @@ def test_a_signed_gzip(core: str, expected: tuple[str, str], rsa_key: rsa.RSAPri
 def test_a_signed_gzip_bricks_a_device_that_verifies_nothing(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
     member = gzip_payload.compress(build_image())
     assert verdict(member, StockDevice(core)) == ("boots", "F5")
-    assert verdict(image.sign(member, Signer(rsa_key)), StockDevice(core)) == ("bricks", "F8b")
+    assert verdict(signed_image.sign(member, Signer(rsa_key)), StockDevice(core)) == ("bricks", "F8b")
 
 
 RAW = build_image()

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.archive_record import ArchiveRecord
-from otaseal.channels import Channel, Pointer
 from otaseal.errors import ConflictError, OtasealError, SystemFaultError
-from otaseal.release import Release, serialise
-from otaseal.store import Store
-from otaseal.store_backup import backup, restore
-from otaseal.store_check import Report, audit_lines, check, sweep
+from otaseal.release.archive_record import ArchiveRecord
+from otaseal.release.channels import Channel, Pointer
+from otaseal.release.records import Release, serialise
+from otaseal.store.backup import backup, restore
+from otaseal.store.check import Report, audit_lines, check, sweep
+from otaseal.store.files import Store
 from support.kills import ACKNOWLEDGED, ALL, CHANGING, KILLED, REFUSED, faulted, killed_before, traced
 from support.releases import View, make_archive, make_release, view
 

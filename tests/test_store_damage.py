@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.archive_record import ArchiveRecord
-from otaseal.channels import Channel, Pointer
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
-from otaseal.release import parse, serialise
-from otaseal.store import Store
-from otaseal.store_check import audit_lines, check, sweep, tidy
+from otaseal.release.archive_record import ArchiveRecord
+from otaseal.release.channels import Channel, Pointer
+from otaseal.release.records import parse, serialise
+from otaseal.store.check import audit_lines, check, sweep, tidy
+from otaseal.store.files import Store
 from support.command import Command, otaseal  # noqa: F401
 from support.releases import make_archive, make_release
 

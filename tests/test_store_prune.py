@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.channels import Pointer
-from otaseal.devices import Devices, Sighting
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
-from otaseal.release import Release
-from otaseal.store import DEVICES_FILE, Store
-from otaseal.store_check import audit_lines, check, sweep
-from otaseal.store_prune import Pruned, prune
+from otaseal.release.channels import Pointer
+from otaseal.release.records import Release
+from otaseal.store.check import audit_lines, check, sweep
+from otaseal.store.devices import Devices, Sighting
+from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.prune import Pruned, prune
 from support.command import Command, otaseal  # noqa: F401
 from support.kills import ACKNOWLEDGED, KILLED, killed_before
 from support.releases import make_archive, make_release, view

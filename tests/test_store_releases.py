@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.audit import MAX_LINE
-from otaseal.channels import MAX_HISTORY, Channel, Pointer
 from otaseal.errors import (
     ConflictError,
     CorruptStoreError,
@@ -30,10 +28,12 @@ from otaseal.errors import (
     NotFoundError,
     SystemFaultError,
 )
-from otaseal.public_keys import public_pem
-from otaseal.store import MAX_BLOB_BYTES, MAX_KEYS, Store
-from otaseal.store_backup import backup, restore
-from otaseal.store_check import audit_lines, check, sweep
+from otaseal.keys.public import public_pem
+from otaseal.release.channels import MAX_HISTORY, Channel, Pointer
+from otaseal.store.audit_log import MAX_LINE
+from otaseal.store.backup import backup, restore
+from otaseal.store.check import audit_lines, check, sweep
+from otaseal.store.files import MAX_BLOB_BYTES, MAX_KEYS, Store
 from support.command import Command, otaseal  # noqa: F401
 from support.releases import make_release, view
 

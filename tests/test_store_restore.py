@@ -13,7 +13,7 @@ from subprocess import run
 import pytest
 
 from otaseal.errors import InputError
-from otaseal.store_backup import restore
+from otaseal.store.backup import restore
 
 
 @pytest.mark.parametrize("form", ["gnu", "posix"])

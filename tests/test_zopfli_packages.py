@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import gzip_payload
+from otaseal.image import gzip_payload
 from support import peers
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from otaseal import image
-from otaseal.public_keys import fingerprint, public_pem, short_fingerprint
+from otaseal.image import signed_image
+from otaseal.keys.public import fingerprint, public_pem, short_fingerprint
 from support import openssl
 from support.hooks import SELF_UPDATING, opt_in, write_key
 from support.pio import Project
@@ -51,7 +51,7 @@ def test_a_key_is_rotated_by_a_bridge_release(
     (said,) = (text for text in bridge.stdout.splitlines() if "bridge release" in text)
     assert f"take updates from the next key {short_fingerprint(following.public_key())} only" in said
     assert "every device must run it before you sign with that key" in said
-    assert image.verify(signed.read_bytes(), old.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), old.public_key()) == firmware.read_bytes()
     assert openssl.accepts(signed.read_bytes(), public_pem(old.public_key()), tmp_path / "openssl")
     assert public_pem(following.public_key()) + b"\0" in firmware.read_bytes()
     assert public_pem(old.public_key()) not in firmware.read_bytes()
@@ -64,7 +64,7 @@ def test_a_key_is_rotated_by_a_bridge_release(
     (tmp_path / "keys" / "next.pub").write_bytes(public_pem(third.public_key()))
     assert compiled(made.run(env=chosen).stdout) == TWO_FILES
     assert same(Device(firmware.read_bytes()).public_key, third)
-    assert image.verify(signed.read_bytes(), old.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), old.public_key()) == firmware.read_bytes()
 
     assert compiled(made.run().stdout) == TWO_FILES
     assert signed.read_bytes() == ordinary, "without the option it is an ordinary release again"
@@ -78,7 +78,7 @@ def test_a_key_is_rotated_by_a_bridge_release(
 
     made.configure([*HOOKS, next_line])
     assert "bridge" not in made.run().output
-    assert image.verify(signed.read_bytes(), following.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), following.public_key()) == firmware.read_bytes()
     assert same(after.offered(signed.read_bytes()).public_key, following)
     assert before.refuses(signed.read_bytes()) == 12
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image, manifest
-from otaseal.public_keys import public_pem
+from otaseal.image import manifest, signed_image
+from otaseal.keys.public import public_pem
 from support import openssl
 from support.hooks import write_key
 from support.peers import tool
@@ -138,7 +138,7 @@ def test_with_the_library_it_says_what_it_is(with_library: Project, tmp_path: Pa
     signed = with_library.build("firmware.bin.signed").read_bytes()
     assert signed.startswith(firmware)
     assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / "openssl")
-    said = manifest.find(image.parse(signed).payload)
+    said = manifest.find(signed_image.parse(signed).payload)
     assert said is not None
     assert (said.counter, said.version, said.product) == (7, "1.2.3", identity.product)
 

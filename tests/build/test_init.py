@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import image, manifest
-from otaseal.archive import device_view
+from otaseal.certs.ar import device_view
+from otaseal.image import manifest, signed_image
+from otaseal.keys.public import load_public_key
 from otaseal.pki.store import Slot, Store
-from otaseal.public_keys import load_public_key
 from support.command import TOOLS, Result, process
 from support.filesystem import read_file
 from support.hooks import SELF_UPDATING
@@ -50,7 +50,7 @@ def test_init_then_uploadall(locked: bool, project: MakeProject, home: Path, fla
     run = made.run()
     assert "my own script ran" in run.stdout
     key = load_public_key((home / ".config/otaseal/keys/lamp/signing.pub").read_bytes(), "key")
-    payload = image.verify(made.build("firmware.bin.signed").read_bytes(), key)
+    payload = signed_image.verify(made.build("firmware.bin.signed").read_bytes(), key)
     assert payload.startswith(made.build("firmware.bin").read_bytes())
     said = manifest.find(payload)
     assert said is not None

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import keys, leaks
-from otaseal.leaks import Secrets
+from otaseal.keys import secret_scan, signers
+from otaseal.keys.secret_scan import Secrets
 from support import peers
 from support.hooks import ca_certificate, opt_in, write_key
 from support.pio import Project, Run
@@ -58,7 +58,7 @@ def refused(run: Run, key: rsa.RSAPrivateKey) -> str:
     assert len(errors) == 1, run.output
     assert LEAK in errors[0]
     assert "otaseal: hint: take it out" in run.stderr
-    assert leaks.find(run.output.encode(), Secrets.of({"signing key": key})) == []
+    assert secret_scan.find(run.output.encode(), Secrets.of({"signing key": key})) == []
     return errors[0]
 
 
@@ -149,7 +149,7 @@ def test_an_image_that_something_else_wrote_into_is_removed(
 def test_a_filesystem_run_asks_for_no_passphrase(
     project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    keys.write_key_pair(tmp_path / "signing.key", rsa_key, PASSPHRASE.encode())
+    signers.write_key_pair(tmp_path / "signing.key", rsa_key, PASSPHRASE.encode())
     made = project(*opt_in("pack_certs"), LITTLEFS, f"custom_otaseal_signing_key = file:{tmp_path / 'signing.key'}")
     made.write("certs/ca.pem", ca_certificate())
     made.write("data/settings.bin", prime(rsa_key))

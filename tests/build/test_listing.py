@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image
+from otaseal.image import signed_image
 from support.filesystem import read_file
 from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SCOPES, SELF_UPDATING, ca_certificate, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
@@ -51,7 +51,7 @@ def test_a_program_name_that_is_set_after_the_hooks_changes_nothing_for_them(
     made.write("certs/ca.pem", ca_certificate())
     made.run("-t", "rehearse")
     signed, firmware = made.build("firmware.bin.signed"), made.build("firmware.bin")
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == firmware.read_bytes()
 
     made.configure([*opt_in("verify_updates", "sign_firmware"), "  name.py", *opt_in("ship")[1:], line])
     run = made.run(check=False)
@@ -85,7 +85,7 @@ def test_scripts_without_a_prefix_in_reverse_and_twice(
     made.run("-t", "uploadall")
     firmware = made.build("firmware.bin").read_bytes()
     assert flash.read_bytes().startswith(firmware)
-    assert image.verify(made.build("firmware.bin.signed").read_bytes(), rsa_key.public_key()) == firmware
+    assert signed_image.verify(made.build("firmware.bin.signed").read_bytes(), rsa_key.public_key()) == firmware
     packed = (made.path / "data" / "certs.ar").read_bytes()
     assert read_file(flash.read_bytes()[0x300000 : 0x300000 + 1024000], "/certs.ar") == packed
     assert "Signing" not in made.run().stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from littlefs import LittleFS
 
-from otaseal import spiffs_image
+from otaseal.image import spiffs
 from support.filesystem import read_file
 from support.hooks import ca_certificate, opt_in
 from support.pio import FakeOtaDevice, PioError, Project, Run
@@ -154,7 +154,7 @@ def test_a_spiffs_image_is_looked_into_as_well(made: Project, flash: Path) -> No
     made.configure([*opt_in("pack_certs", "ship"), f"upload_port = {flash}"])
     made.run("-t", "uploadfs")
     image = made.build("spiffs.bin").read_bytes()
-    assert spiffs_image.read_file(image, "/certs.ar", PAGE, BLOCK) == packed(made)
+    assert spiffs.read_file(image, "/certs.ar", PAGE, BLOCK) == packed(made)
     assert flash.read_bytes()[FS_START:].startswith(image)
     flash.unlink()
     with_script(made, REPLACE, f"upload_port = {flash}")

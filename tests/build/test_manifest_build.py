@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import esp8266, files, image, manifest, signing
-from otaseal.manifest import Claim, Manifest
-from otaseal.public_keys import public_pem, short_fingerprint
+from otaseal import files
+from otaseal.chips import esp8266
+from otaseal.image import manifest, signed_image, signing
+from otaseal.image.manifest import Claim, Manifest
+from otaseal.keys.public import public_pem, short_fingerprint
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
 from support.repositories import BROKEN, git
@@ -51,7 +53,7 @@ void greet() {
 
 
 def attached(project: Project, key: rsa.RSAPrivateKey, name: str = "firmware.bin.signed") -> Manifest | None:
-    return manifest.find(image.verify(project.build(name).read_bytes(), key.public_key()))
+    return manifest.find(signed_image.verify(project.build(name).read_bytes(), key.public_key()))
 
 
 def compiled(output: str) -> set[str]:
@@ -69,7 +71,7 @@ def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(
     header /= "OtaSealBuild.h"
     made.run()
     plain = signed.read_bytes()
-    assert image.parse(plain).payload == firmware.read_bytes(), "without a product nothing changes"
+    assert signed_image.parse(plain).payload == firmware.read_bytes(), "without a product nothing changes"
     assert not header.exists()
 
     chosen = {"OTASEAL_PRODUCT": "blink", "OTASEAL_VERSION": "1.2.3"}
@@ -78,7 +80,7 @@ def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(
     time = int(firmware.stat().st_mtime)
     expected = manifest.make(Claim("blink", BOARD, "1.2.3", 0, time), esp8266.parse(firmware.read_bytes()).flash_mode)
     assert attached(made, rsa_key) == expected
-    assert image.parse(signed.read_bytes()).payload == firmware.read_bytes() + manifest.serialise(expected)
+    assert signed_image.parse(signed.read_bytes()).payload == firmware.read_bytes() + manifest.serialise(expected)
     assert '#define OTASEAL_VERSION "1.2.3"\n' in header.read_text()
 
     before = signed.stat().st_mtime_ns, header.stat().st_mtime_ns
@@ -189,7 +191,7 @@ def test_a_compressed_form_beside_the_raw_one(project: MakeProject, tmp_path: Pa
     sizes = {}
     for method in ("gzip", "zopfli"):
         run = made.run(env={"OTASEAL_COMPRESS": method})
-        payload = image.verify(packed.read_bytes(), rsa_key.public_key())
+        payload = signed_image.verify(packed.read_bytes(), rsa_key.public_key())
         assert f"with {method}: {len(packed.read_bytes())} bytes" in run.stdout
         assert gzip.decompress(payload) == firmware.read_bytes()
         assert len(payload) % 4 == 0

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image, manifest
-from otaseal.public_keys import public_pem
+from otaseal.image import manifest, signed_image
+from otaseal.keys.public import public_pem
 from otaseal.settings import OPTIONS
 from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SELF_UPDATING, opt_in, write_key
 from support.peers import require
@@ -48,7 +48,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 def assert_signed(project: Project, key: rsa.RSAPrivateKey) -> None:
     signed = project.build("firmware.bin.signed").read_bytes()
-    payload = image.verify(signed, key.public_key())
+    payload = signed_image.verify(signed, key.public_key())
     found = manifest.find(payload)
     behind = b"" if found is None else manifest.serialise(found)
     assert payload == project.build("firmware.bin").read_bytes() + behind

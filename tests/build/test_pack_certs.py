@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive
+from otaseal.certs import ar
 from otaseal.pki import Authority, Role
 from support.filesystem import read_file
 from support.hooks import opt_in, write_key
@@ -28,7 +28,7 @@ def authority(product: str = "blink", now: datetime = NOW) -> Authority:
 
 def certs_in(image: bytes) -> list[bytes]:
     """Read the image as the device does, and return the DER certificates of its /certs.ar."""
-    return [member.data for member in archive.parse(read_file(image, "/certs.ar"))]
+    return [member.data for member in ar.parse(read_file(image, "/certs.ar"))]
 
 
 def test_certificates_are_packed_before_the_image_and_followed_when_they_change(

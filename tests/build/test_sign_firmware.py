@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import gzip_payload, image
-from otaseal.public_keys import public_pem
+from otaseal.image import gzip_payload, signed_image
+from otaseal.keys.public import public_pem
 from support import openssl
 from support.hooks import ALL_HOOKS, opt_in, write_key
 from support.peers import tool
@@ -43,23 +43,23 @@ def test_signs_again_when_and_only_when_needed(
 
     signed.unlink()
     made.run()
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == firmware.read_bytes()
 
     for name in ("signing.key", "signing.pub"):
         (tmp_path / "keys" / name).unlink()
     write_key(tmp_path / "keys" / "signing.key", other_rsa_key)
     made.run()
-    assert image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
 
     old = firmware.read_bytes()
     made.write("src/main.cpp", OTHER_BLINK)
     made.run()
     assert firmware.read_bytes() != old
-    assert image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
 
     made.write("src/main.cpp", "this does not compile")
     made.run(check=False)
-    assert image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), other_rsa_key.public_key()) == firmware.read_bytes()
 
 
 def test_failure_leaves_no_signed_image_and_says_what_to_do(
@@ -91,7 +91,7 @@ def test_failure_leaves_no_signed_image_and_says_what_to_do(
     fails_with("devices verify RSA only", OTASEAL_SIGNING_KEY="env:CI_KEY", CI_KEY=elliptic.decode())
 
     made.run(env={"OTASEAL_SIGNING_KEY": "env:CI_KEY", "CI_KEY": pem.decode().replace("\n", "\\n")})
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
 
     inside = made.write("data/signing.key", pem)
     inside.chmod(0o600)
@@ -110,10 +110,10 @@ def test_encrypted_key_from_variable_and_file(project: MakeProject, tmp_path: Pa
 
     (tmp_path / "passphrase").write_text("correct horse\n")
     made.run(env={"OTASEAL_PASSPHRASE_FILE": str(tmp_path / "passphrase")})
-    assert image.verify(signed.read_bytes(), rsa_key.public_key())
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key())
     signed.unlink()
     made.run(env={"OTASEAL_PASSPHRASE": "correct horse"})
-    assert image.verify(signed.read_bytes(), rsa_key.public_key())
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key())
 
 
 def test_uploads_raw_over_serial_and_signed_over_the_air(
@@ -135,7 +135,7 @@ def test_uploads_raw_over_serial_and_signed_over_the_air(
         made.run("-t", "upload")
         made.write("src/main.cpp", OTHER_BLINK)
         made.run("-t", "upload")
-        sent = [image.verify(upload.content, rsa_key.public_key()) for upload in device.uploads]
+        sent = [signed_image.verify(upload.content, rsa_key.public_key()) for upload in device.uploads]
         assert sent == [raw, firmware.read_bytes()]
         assert sent[0] != sent[1]
 
@@ -159,7 +159,7 @@ def test_program_name_environments_and_build_cache(
     for environment in ("nodemcuv2", "second"):
         signed = made.build("blink_v1.bin.signed", environment)
         raw = made.build("blink_v1.bin", environment).read_bytes()
-        assert image.verify(signed.read_bytes(), rsa_key.public_key()) == raw
+        assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == raw
         signed.unlink()
     assert made.build("blink_v1.bin").read_bytes()[2] != made.build("blink_v1.bin", "second").read_bytes()[2]
 
@@ -167,7 +167,7 @@ def test_program_name_environments_and_build_cache(
     assert not made.build("blink_v1.bin").exists()
     made.run("-e", "nodemcuv2")
     signed, raw = made.build("blink_v1.bin.signed"), made.build("blink_v1.bin")
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == raw.read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == raw.read_bytes()
 
 
 def test_gzip_firmware_is_padded_and_serial_gets_the_original(
@@ -176,7 +176,7 @@ def test_gzip_firmware_is_padded_and_serial_gets_the_original(
     line = write_key(tmp_path / "signing.key", rsa_key)
     made = project(*opt_in("sign_firmware"), line, "board_build.gzip_fw = yes", f"upload_port = {flash}")
     made.run("-t", "upload")
-    payload = image.verify(made.build("firmware.bin.signed").read_bytes(), rsa_key.public_key())
+    payload = signed_image.verify(made.build("firmware.bin.signed").read_bytes(), rsa_key.public_key())
     original = made.build("firmware.bin.orig").read_bytes()
     assert made.build("firmware.bin").read_bytes()[:2] == b"\x1f\x8b"
     assert len(payload) % 4 == 0
@@ -228,7 +228,7 @@ def test_pio_test_works_and_no_stale_image_is_left(
     made.write("test/test_nothing.cpp", "")
     made.pio("test", "--without-uploading", "--without-testing")
     signed = made.build("firmware.bin.signed")
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
 
 
 def test_pio_check_works_and_signs_nothing(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image
-from otaseal.public_keys import public_pem
+from otaseal.image import signed_image
+from otaseal.keys.public import public_pem
 from support import openssl
 from support.hooks import SELF_UPDATING, opt_in
 from support.pio import Project
@@ -32,7 +32,7 @@ def test_a_build_signs_with_a_token(
     signed = made.build("firmware.bin.signed")
 
     run = made.run(env={**hsm.environment, "OTASEAL_PASSPHRASE": PIN})
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
     assert openssl.accepts(signed.read_bytes(), public_pem(rsa_key.public_key()), tmp_path / "openssl")
     assert public_pem(rsa_key.public_key()) in made.build("firmware.bin").read_bytes()
     assert PIN not in run.output
@@ -45,7 +45,7 @@ def test_a_build_signs_with_a_token(
     made.configure([*lines, "custom_otaseal_passphrase_file = ../pin"])
     signed.unlink()
     made.run(env=hsm.environment)
-    assert image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
+    assert signed_image.verify(signed.read_bytes(), rsa_key.public_key()) == made.build("firmware.bin").read_bytes()
 
     signed.unlink()
     (tmp_path / "pin").write_text("pin:161803")

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from otaseal import image
-from otaseal.public_keys import public_pem
+from otaseal.image import signed_image
+from otaseal.keys.public import public_pem
 from support.hooks import SELF_UPDATING, opt_in, write_key
 from support.pio import Project
 
@@ -47,7 +47,7 @@ def test_key_is_in_the_firmware_and_a_new_key_recompiles_two_files(
     assert public_pem(other_rsa_key.public_key()) in firmware.read_bytes()
     assert public_pem(rsa_key.public_key()) not in firmware.read_bytes()
     signed = made.build("firmware.bin.signed").read_bytes()
-    assert image.verify(signed, other_rsa_key.public_key()) == firmware.read_bytes()
+    assert signed_image.verify(signed, other_rsa_key.public_key()) == firmware.read_bytes()
 
     # Without the file beside it, the public key comes out of the private one: the same header, so nothing to compile.
     (tmp_path / "signing.pub").unlink()

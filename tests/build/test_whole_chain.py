@@ -11,9 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import files
-from otaseal.device.chip import Device
-from otaseal.device.flash import layout, sketch_md5
-from otaseal.device.steps import Result
+from otaseal.simulator.device import Device
+from otaseal.simulator.flash import layout, sketch_md5
+from otaseal.simulator.report import Result
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
 from support.servers import Running, World, operator

@@ -18,10 +18,12 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
-from otaseal import archive, image, keys
+from otaseal.certs import ar
 from otaseal.errors import OtasealError, describe
+from otaseal.image import signed_image
+from otaseal.keys import signers
+from otaseal.keys.public import load_public_key
 from otaseal.pki import Authority, Role
-from otaseal.public_keys import load_public_key
 from support import openssl
 from support.filesystem import read_file
 from support.pio import PioError, Project, Run, core_dir
@@ -93,7 +95,7 @@ class Demo:
         return f"{EXAMPLE.relative_to(ROOT)} -> {self._shown(self.project)}"
 
     def make_signing_key(self) -> str:
-        public = keys.write_key_pair(self.private_key, keys.new_signing_key(), None)
+        public = signers.write_key_pair(self.private_key, signers.new_signing_key(), None)
         self.public_key.parent.mkdir()
         shutil.copy(public, self.public_key)
         return f"RSA-2048, private half in {self.private_key} (mode 0600) until the end of this run"
@@ -119,7 +121,7 @@ class Demo:
 
     def verify(self) -> str:
         key = load_public_key(self.public_key.read_bytes(), "the demo's public key")
-        payload = image.verify(self.signed.read_bytes(), key)
+        payload = signed_image.verify(self.signed.read_bytes(), key)
         if payload != self.firmware.read_bytes():
             raise DemoError("what was signed is not what was built")
         return f"the signature over {len(payload)} bytes is good{self._openssl()}"
@@ -137,7 +139,7 @@ class Demo:
         tampered[TAMPERED_BYTE] ^= 1
         key = load_public_key(self.public_key.read_bytes(), "the demo's public key")
         try:
-            image.verify(bytes(tampered), key)
+            signed_image.verify(bytes(tampered), key)
         except OtasealError as error:
             return f"refused: {error.message}"
         raise DemoError("a tampered image was accepted")
@@ -153,7 +155,7 @@ class Demo:
 
     def read_back(self) -> str:
         content = read_file(self.flash.read_bytes()[FS_START:FS_END], "/certs.ar")
-        if [member.data for member in archive.parse(content)] != [self.certificate]:
+        if [member.data for member in ar.parse(content)] != [self.certificate]:
             raise DemoError("the flash holds other certificates than the authority's")
         return "/certs.ar in the flash's LittleFS holds the authority's certificate, byte for byte"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.device.flash import LAYOUTS
-from otaseal.device.updater import Setup
+from otaseal.simulator.flash import LAYOUTS
+from otaseal.simulator.updater import Setup
 from support.chips import chip, public_pem
 from support.images import build_image
 

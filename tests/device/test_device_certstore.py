@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.device.certstore import CertStore
-from otaseal.device.x509 import validate
+from otaseal.simulator.certstore import CertStore
+from otaseal.simulator.x509 import validate
 from support import cas
 from support.cas import NOW
 from support.certstore_cases import CASES, NAME, OTHER, device, ours, raw

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from otaseal.device.filesystem import mount, read_file, write_file
-from otaseal.device.flash import LAYOUTS
+from otaseal.simulator.filesystem import mount, read_file, write_file
+from otaseal.simulator.flash import LAYOUTS
 from support.chips import chip, make_filesystem
 from support.images import build_image
 

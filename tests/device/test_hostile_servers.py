@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.device.chip import Device, Outcome
-from otaseal.device.flash import LAYOUTS
-from otaseal.device.probe import probe_fragment_length
-from otaseal.device.steps import Result
-from otaseal.device.wire import Endpoint
+from otaseal.simulator.connection import Endpoint
+from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.flash import LAYOUTS
+from otaseal.simulator.probe import probe_fragment_length
+from otaseal.simulator.report import Result
 from support import peers
 from support.answers import HEAD, answering, body, listening
 from support.chips import public_pem, sign

@@ -15,14 +15,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from otaseal import esp8266_cores, stock_core
-from otaseal.device import core, eboot, updater
-from otaseal.device.certstore import CertStore
-from otaseal.device.flash import LAYOUTS, configured_size, flash_mode, sketch_size
-from otaseal.device.updater import Setup
-from otaseal.device.x509 import validate
-from otaseal.esp8266 import FlashMode
-from otaseal.esp8266_cores import SignedGzip
+from otaseal.chips import esp8266_cores
+from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.esp8266_cores import SignedGzip
+from otaseal.image import stock_updater
+from otaseal.simulator import core, eboot, updater
+from otaseal.simulator.certstore import CertStore
+from otaseal.simulator.flash import LAYOUTS, configured_size, flash_mode, sketch_size
+from otaseal.simulator.updater import Setup
+from otaseal.simulator.x509 import validate
 from support import broken_archives, broken_images, peers
 from support.broken_archives import Case as ArchiveCase
 from support.broken_images import Case
@@ -90,8 +91,8 @@ def stock_core_says(core: str, case: Case) -> str | None:
     if not isinstance(key, rsa.RSAPublicKey | None):
         return None
     mode, size = FlashMode(flash_mode(case.flash)), sketch_size(case.flash)
-    device = stock_core.StockDevice(core, key, mode, LAYOUT.flash_size, size, LAYOUT.fs_start)
-    outcome = stock_core.judge(case.data, device)
+    device = stock_updater.StockDevice(core, key, mode, LAYOUT.flash_size, size, LAYOUT.fs_start)
+    outcome = stock_updater.judge(case.data, device)
     if not outcome.accepted:
         return f"error {outcome.error}"
     return "boots" if outcome.boots else "bricks" if outcome.bricks else "keeps"

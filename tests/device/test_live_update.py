@@ -11,20 +11,23 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive_client, certstore, manifest, signed_archive
-from otaseal.device.chip import Device, Outcome
-from otaseal.device.codes import HttpError
-from otaseal.device.core import core_rules
-from otaseal.device.filesystem import read_file
-from otaseal.device.flash import LAYOUTS
-from otaseal.device.http_client import Response
-from otaseal.device.http_update import judge_version
-from otaseal.device.steps import Result
-from otaseal.device.tls import ClientCertificate
+from otaseal.certs import certstore
+from otaseal.certs.pem import Source
+from otaseal.chips.esp8266 import parse, sectors
+from otaseal.client import archives
 from otaseal.errors import ConfigError
-from otaseal.esp8266 import parse, sectors
-from otaseal.manifest import Claim
-from otaseal.pem import Source
+from otaseal.image import manifest
+from otaseal.image.manifest import Claim
+from otaseal.release import signed_archive
+from otaseal.simulator.core import core_rules
+from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.error_numbers import HttpError
+from otaseal.simulator.filesystem import read_file
+from otaseal.simulator.flash import LAYOUTS
+from otaseal.simulator.http_client import Response
+from otaseal.simulator.http_update import judge_version
+from otaseal.simulator.report import Result
+from otaseal.simulator.tls import ClientCertificate
 from support.chips import chip, make_filesystem, public_pem, sign
 from support.images import Signer, build_image
 from support.servers import Firmware, Running, StartServer, World, as_device, operator, publish, start
@@ -102,7 +105,7 @@ def test_certificates_come_from_the_real_server(start_server: StartServer, world
     root = ssl.PEM_cert_to_DER_cert(world.ca.read_text())
     both = certstore.pack([Source("root", root), Source("next", successor)], NOW).archive
     signed = signed_archive.sign(both, replace(claim, build_time=int(NOW.timestamp())), Signer(world.key), NOW)
-    archive_client.deploy_archive(operator(server), signed, "blink", "stable")
+    archives.deploy_archive(operator(server), signed, "blink", "stable")
     renewed = device.renew_certificates(url, host="127.0.0.1")
     assert renewed.result is Result.UPDATED, renewed.failed
     assert read_file(renewed.device.flash, PLACE, "/certs.ar") == both

@@ -9,16 +9,17 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import certstore, gzip_payload, manifest
-from otaseal.device import seal
-from otaseal.device.chip import Device, Outcome
-from otaseal.device.filesystem import read_file
-from otaseal.device.flash import LAYOUTS
-from otaseal.device.seal import LibraryError, Memory
-from otaseal.device.steps import Result
+from otaseal.certs import certstore
+from otaseal.certs.pem import Source
 from otaseal.errors import ConfigError
-from otaseal.manifest import Claim, Kind, Manifest
-from otaseal.pem import Source
+from otaseal.image import gzip_payload, manifest
+from otaseal.image.manifest import Claim, Kind, Manifest
+from otaseal.simulator import library
+from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.filesystem import read_file
+from otaseal.simulator.flash import LAYOUTS
+from otaseal.simulator.library import LibraryError, Memory
+from otaseal.simulator.report import Result
 from support import cas
 from support.answers import answering, body
 from support.chips import make_filesystem, public_pem, sign
@@ -189,8 +190,8 @@ def test_a_stock_device_has_no_such_thing(device: Device) -> None:
 def test_two_readers_of_the_manifest_agree() -> None:
     for payload in (NEW, gzip_payload.compress(NEW)):
         made: Manifest = manifest.make(OWN, 2)
-        found = seal.find(manifest.attach(payload, made))
+        found = library.find(manifest.attach(payload, made))
         assert found is not None
         assert (found.product, found.board, found.counter) == (made.product, made.board, made.counter)
         assert (found.build_time, found.flash_mode, found.kind, found.version) == (BUILT, 2, 0, "1.0")
-        assert seal.find(payload) is None
+        assert library.find(payload) is None

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.device.anchors import AnchorList
-from otaseal.device.tls import Failure, TlsSettings, handshake
-from otaseal.device.wire import Endpoint, dial
+from otaseal.simulator.anchors import AnchorList
+from otaseal.simulator.connection import Endpoint, dial
+from otaseal.simulator.tls import Failure, TlsSettings, handshake
 from support.chain_maker import NOW
 from support.chain_rows import ADDRESS, HOST, ROWS, Row
 from support.verifiers import Presenter, Question, ask_bearssl, presenting

@@ -13,14 +13,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal import gzip_payload, stock_core
-from otaseal.device.codes import HttpError, UpdateError
-from otaseal.device.eboot import restart
-from otaseal.device.flash import LAYOUTS, free_space, layout, parse_layout, sketch_md5, sketch_size
-from otaseal.device.judgement import judge
-from otaseal.device.updater import Setup, update
+from otaseal.chips.esp8266 import FlashMode, parse
 from otaseal.errors import ConfigError
-from otaseal.esp8266 import FlashMode, parse
+from otaseal.image import gzip_payload, stock_updater
+from otaseal.simulator.eboot import restart
+from otaseal.simulator.error_numbers import HttpError, UpdateError
+from otaseal.simulator.flash import LAYOUTS, free_space, layout, parse_layout, sketch_md5, sketch_size
+from otaseal.simulator.updater import Setup, update
+from otaseal.simulator.verdict import judge
 from support.chips import chip, public_pem, sign
 from support.images import build_image, signed_by_odd_key, signed_legacy
 
@@ -282,10 +282,10 @@ def variants(key: rsa.RSAPrivateKey, other: rsa.RSAPrivateKey) -> list[bytes]:
 def test_two_models_of_one_core_agree(
     core: str, running: bytes, make_setup: MakeSetup, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    other = stock_core.StockDevice(
+    other = stock_updater.StockDevice(
         core, rsa_key.public_key(), FlashMode(running[2]), 1 << 22, sketch_size(running), LAYOUTS["4m2m"].fs_start
     )
     for data in variants(rsa_key, other_rsa_key):
-        mine, theirs = judge(running, data, make_setup(core)), stock_core.judge(data, other)
+        mine, theirs = judge(running, data, make_setup(core)), stock_updater.judge(data, other)
         assert (mine.error, mine.accepted, mine.boots) == (theirs.error or 0, theirs.accepted, theirs.boots)
         assert mine.bricks <= theirs.bricks, (mine.reason, theirs.reason)  # it does not know what was there before

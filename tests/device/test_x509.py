@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.device.anchors import AnchorList
-from otaseal.device.codes import TlsError
-from otaseal.device.x509 import SIGN, validate
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import predict
+from otaseal.simulator.anchors import AnchorList
+from otaseal.simulator.error_numbers import TlsError
+from otaseal.simulator.x509 import SIGN, validate
 from support.chain_maker import NOW, make, san
 from support.chain_rows import ADDRESS, HOST, ROWS, Row
 from support.verifiers import Presenter, Question, ask_bearssl, presenting

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive_client, image, manifest, public_keys
-from otaseal.manifest import Claim, Kind
+from otaseal.client import archives
+from otaseal.image import manifest, signed_image
+from otaseal.image.manifest import Claim, Kind
+from otaseal.keys import public
 from otaseal.pki.store import Slot
 from support import cas
 from support.answering import reply
@@ -35,7 +37,7 @@ def signed(archive: bytes, key: rsa.RSAPrivateKey, **claim: object) -> bytes:
     values = {"product": OWN.product, "board": "", "counter": OWN.counter, "build_time": NOW, **claim}
     said = manifest.serialise(replace(manifest.make(Claim(**values)), kind=kind))  # type: ignore[arg-type]
     payload = archive + said
-    return image.serialise(image.SignedImage(payload, Signer(key).sign(payload)))
+    return signed_image.serialise(signed_image.SignedImage(payload, Signer(key).sign(payload)))
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_from_the_real_server(world: World, device: Device, own: bytes, tmp_path
     archive = pack(
         own, ssl.PEM_cert_to_DER_cert((world.pki.directory / Slot.SERVER_NEXT.value / "certificate.pem").read_text())
     )
-    archive_client.deploy_archive(operator(server), signed(archive, world.key), PRODUCT, "stable")
+    archives.deploy_archive(operator(server), signed(archive, world.key), PRODUCT, "stable")
     done = device.run(port=server.port, polls=3)
     assert ("renewed", 0, 0) in done.results
     assert device.get("certs.ar") == archive
@@ -166,7 +168,7 @@ def test_a_power_cut_leaves_one_or_the_other(
 ) -> None:
     old, new = pack(own), pack(own, cas.root())
     files = {
-        "key": public_keys.public_pem(world.key.public_key()),
+        "key": public.public_pem(world.key.public_key()),
         "identity": identity(OWN),
         "old": old,
         "new": new,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, manifest
+from otaseal.image import gzip_payload, manifest
 from support import cas, peers
 from support.firmware import CORE_SOURCES, HOST, LIBRARY, OWN, WARNINGS, flags, pack, run_compiler, write_header
 from support.images import build_image

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import manifest, public_keys
-from otaseal.manifest import Claim
+from otaseal.image import manifest
+from otaseal.image.manifest import Claim
+from otaseal.keys import public
 from support.firmware import BOARD, COUNTER, OWN, PRODUCT, Signing, bundle, identity, run_program
 from support.images import build_image
 
@@ -36,10 +37,10 @@ def verdicts(programs: dict[str, Path], tmp_path: Path) -> Callable[..., list[li
         key: rsa.RSAPrivateKey,
         next_key: rsa.RSAPrivateKey | None = None,
     ) -> list[list[int]]:
-        files = {"key": public_keys.public_pem(key.public_key()), "identities": b"".join(identities)}
+        files = {"key": public.public_pem(key.public_key()), "identities": b"".join(identities)}
         files["images"] = bundle(images)
         if next_key is not None:
-            files["next"] = public_keys.public_pem(next_key.public_key())
+            files["next"] = public.public_pem(next_key.public_key())
         for name, content in files.items():
             (tmp_path / name).write_bytes(content)
         following = tmp_path / "next" if next_key else "-"
@@ -117,7 +118,7 @@ def test_a_gzip_has_it_in_its_header(verdicts: Callable[..., list[list[int]]], s
 
 def test_no_mutation_is_installed(programs: dict[str, Path], signing: Signing, tmp_path: Path) -> None:
     images = [signing.sign(signing.payload(build_image(seed=seed, code_size=500))) for seed in range(3)]
-    (tmp_path / "key").write_bytes(public_keys.public_pem(signing.key.public_key()))
+    (tmp_path / "key").write_bytes(public.public_pem(signing.key.public_key()))
     (tmp_path / "identity").write_bytes(identity(OWN))
     (tmp_path / "images").write_bytes(bundle(images))
     arguments = [tmp_path / "key", tmp_path / "identity", tmp_path / "images", str(MUTATIONS), "1"]
@@ -132,7 +133,7 @@ def test_no_mutation_is_installed(programs: dict[str, Path], signing: Signing, t
 def test_no_value_of_a_decisive_byte_opens_the_gate(
     programs: dict[str, Path], signing: Signing, tmp_path: Path
 ) -> None:
-    (tmp_path / "key").write_bytes(public_keys.public_pem(signing.key.public_key()))
+    (tmp_path / "key").write_bytes(public.public_pem(signing.key.public_key()))
     (tmp_path / "identity").write_bytes(identity(OWN))
     (tmp_path / "images").write_bytes(bundle([signing.sign(signing.payload(build_image(code_size=500)))]))
     arguments = [tmp_path / "key", tmp_path / "identity", tmp_path / "images", str(STEP)]

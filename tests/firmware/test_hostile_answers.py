@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import manifest
+from otaseal.image import manifest
 from support import cas, peers
 from support.answering import firmware_reply, reply
 from support.firmware import Device, Signing, StartAnswers, pack, server_context

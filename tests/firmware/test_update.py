@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import esp8266
+from otaseal.chips import esp8266
 from support import peers
 from support.answering import firmware_reply, reply
 from support.firmware import COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otaseal import archive, certstore
-from otaseal.archive import Ending, Member
+from otaseal.certs import ar, certstore
+from otaseal.certs.ar import Ending, Member
+from otaseal.certs.pem import Source
 from otaseal.errors import InputError, OtasealError
-from otaseal.pem import Source
 from support import cas
 
-SOUND = archive.serialise([Member("first-0011", b"some"), Member("second", b"other"), Member("x", b"\n")])
+SOUND = ar.serialise([Member("first-0011", b"some"), Member("second", b"other"), Member("x", b"\n")])
 
 
 @st.composite
@@ -38,16 +38,16 @@ ANY_BYTES = st.one_of(torn(), st.binary(max_size=400), st.binary(max_size=400).m
 @example(SOUND[:8])
 def test_any_bytes_round_trip_or_raise(data: bytes) -> None:
     try:
-        members = archive.parse(data)
+        members = ar.parse(data)
     except InputError:
         return
-    assert archive.serialise(members) == data
+    assert ar.serialise(members) == data
 
 
 @settings(max_examples=300, deadline=None)
 @given(ANY_BYTES)
 def test_a_device_reads_members_that_are_in_the_bytes(data: bytes) -> None:
-    view = archive.device_view(data)
+    view = ar.device_view(data)
     at = 8
     for member in view.members:
         assert member.offset >= at + 60
@@ -61,16 +61,16 @@ def test_a_device_reads_members_that_are_in_the_bytes(data: bytes) -> None:
 @given(ANY_BYTES)
 def test_what_we_accept_a_device_reads_to_the_end(data: bytes) -> None:
     try:
-        members = archive.parse(data)
+        members = ar.parse(data)
     except InputError:
         return
-    assert [Member(found.name, found.data) for found in archive.device_view(data).indexed] == list(members)
+    assert [Member(found.name, found.data) for found in ar.device_view(data).indexed] == list(members)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_check_never_raises(data: st.DataObject) -> None:
-    whole = archive.serialise([Member("root", cas.root()), Member("other", cas.root("Another Workshop of Things CA"))])
+    whole = ar.serialise([Member("root", cas.root()), Member("other", cas.root("Another Workshop of Things CA"))])
     report = certstore.check(data.draw(torn(whole)), cas.NOW)
     assert all(finding.message.isprintable() and finding.name.isprintable() for finding in report.findings)
 
@@ -85,14 +85,14 @@ def test_any_certificate_file_packs_to_what_passes_the_check_or_raises(data: st.
     except OtasealError:
         return
     assert not certstore.check(packed.archive, cas.NOW).errors
-    assert archive.serialise(archive.parse(packed.archive)) == packed.archive
+    assert ar.serialise(ar.parse(packed.archive)) == packed.archive
 
 
 def test_every_prefix_of_a_sound_archive_is_refused() -> None:
     ends = {8, 8 + 60 + 4, 8 + 60 + 4 + 60 + 6}  # between members there is a shorter archive
     for length in range(len(SOUND)):
         if length in ends:
-            assert archive.serialise(archive.parse(SOUND[:length])) == SOUND[:length]
+            assert ar.serialise(ar.parse(SOUND[:length])) == SOUND[:length]
             continue
         with pytest.raises(InputError):
-            archive.parse(SOUND[:length])
+            ar.parse(SOUND[:length])

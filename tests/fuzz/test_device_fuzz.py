@@ -9,17 +9,17 @@ from functools import cache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.device import eboot, firmware, tls_messages
-from otaseal.device.core import CORES
-from otaseal.device.flash import LAYOUTS, sketch_md5, sketch_size
-from otaseal.device.http_client import Body, Response, parse_url, read_response
-from otaseal.device.http_update import judge_answer, judge_first_bytes
-from otaseal.device.judgement import judge
-from otaseal.device.probe import probe_hello
-from otaseal.device.public_key import load_public_key
-from otaseal.device.tls_suites import TlsStop
-from otaseal.device.updater import Setup
 from otaseal.errors import ConfigError
+from otaseal.simulator import eboot, firmware, tls_messages
+from otaseal.simulator.core import CORES
+from otaseal.simulator.flash import LAYOUTS, sketch_md5, sketch_size
+from otaseal.simulator.http_client import Body, Response, parse_url, read_response
+from otaseal.simulator.http_update import judge_answer, judge_first_bytes
+from otaseal.simulator.probe import probe_hello
+from otaseal.simulator.public_key import load_public_key
+from otaseal.simulator.tls_suites import TlsStop
+from otaseal.simulator.updater import Setup
+from otaseal.simulator.verdict import judge
 from support.images import build_image
 
 PLACE = LAYOUTS["512k64"]

@@ -8,7 +8,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import esp8266
+from otaseal.chips import esp8266
 from otaseal.errors import InputError
 from support.images import CORES, OTHER_CORES, build_image
 

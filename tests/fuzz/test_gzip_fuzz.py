@@ -10,9 +10,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import gzip_payload
 from otaseal.errors import InputError
-from otaseal.gzip_payload import GzipMember
+from otaseal.image import gzip_payload
+from otaseal.image.gzip_payload import GzipMember
 
 strings = st.none() | st.binary(max_size=20).map(lambda text: text.replace(b"\0", b""))
 

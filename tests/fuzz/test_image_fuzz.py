@@ -10,9 +10,9 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import gzip_payload, image, inspection, stock_core
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.esp8266 import FlashMode
+from otaseal.image import gzip_payload, inspection, signed_image, stock_updater
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -22,7 +22,7 @@ def valid() -> tuple[bytes, ...]:
     raw = build_image()
     packed = gzip_payload.compress(raw)
     signer = Signer(make_rsa(2048))
-    return raw, packed, image.sign(raw, signer), image.sign(packed, signer)
+    return raw, packed, signed_image.sign(raw, signer), signed_image.sign(packed, signer)
 
 
 trailers = st.one_of(st.integers(0, 600), st.integers(0, 0xFFFFFFFF)).map(lambda word: struct.pack("<I", word))
@@ -44,8 +44,8 @@ def mutated(draw: st.DrawFn) -> bytes:
 @given(st.one_of(st.binary(max_size=700), made_up, mutated()))
 def test_signed_images_survive_or_are_refused(data: bytes) -> None:
     with contextlib.suppress(InputError):
-        parsed = image.parse(data)
-        assert image.serialise(parsed) == data
+        parsed = signed_image.parse(data)
+        assert signed_image.serialise(parsed) == data
         assert parsed.payload
 
 
@@ -53,19 +53,19 @@ def test_signed_images_survive_or_are_refused(data: bytes) -> None:
 @given(st.one_of(made_up, mutated()))
 def test_what_verifies_is_what_was_signed(data: bytes) -> None:
     with contextlib.suppress(InputError):
-        assert image.verify(data, make_rsa(2048).public_key()) in valid()
+        assert signed_image.verify(data, make_rsa(2048).public_key()) in valid()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(made_up, mutated()))
 def test_what_is_signed_is_accepted_and_never_signed_twice(payload: bytes) -> None:
     with contextlib.suppress(InputError):
-        signed = image.sign(payload, Signer(make_rsa(2048)))
-        assert image.is_signed(signed)
-        assert not image.is_signed(payload)
+        signed = signed_image.sign(payload, Signer(make_rsa(2048)))
+        assert signed_image.is_signed(signed)
+        assert not signed_image.is_signed(payload)
         key = make_rsa(2048).public_key()
         mode = FlashMode(payload[2]) if payload[2] < 4 else FlashMode.DIO
-        assert stock_core.judge(signed, stock_core.StockDevice("3.0.2", key, mode)).accepted == (
+        assert stock_updater.judge(signed, stock_updater.StockDevice("3.0.2", key, mode)).accepted == (
             gzip_payload.is_gzip(payload) or payload[2] < 4
         )
 

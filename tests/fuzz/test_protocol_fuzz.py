@@ -7,11 +7,12 @@ from functools import cache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otaseal import gzip_payload, image, release
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.esp8266 import FlashMode
-from otaseal.protocol import LOOP_LIMIT, State, decide, device_id, known_images, parse_request, route
-from otaseal.release import Origin, Release
+from otaseal.image import gzip_payload, signed_image
+from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, device_id, known_images, parse_request, route
+from otaseal.release import records
+from otaseal.release.records import Origin, Release
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -20,8 +21,8 @@ from support.rsa_keys import make_rsa
 def published(version: str, kinds: tuple[str, ...]) -> Release:
     key, raw = make_rsa(2048), build_image(seed=len(version))
     payloads = {"raw": raw, "gzip": gzip_payload.compress(raw)}
-    files = [image.sign(payloads[kind], Signer(key)) for kind in kinds]
-    return release.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
+    files = [signed_image.sign(payloads[kind], Signer(key)) for kind in kinds]
+    return records.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
 
 
 def releases() -> tuple[Release, ...]:

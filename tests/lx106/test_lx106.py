@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image
+from otaseal.image import gzip_payload, signed_image
 from support import lx106, servers
 from support.images import Signer, build_image
 from support.servers import Running, World
@@ -33,7 +33,7 @@ def test_a_signature_is_verified(rsa_keys: Callable[..., rsa.RSAPrivateKey], bit
     key = rsa_keys(bits)
     own = der(key.public_key())
     for payload in (build_image(code_size=SIZE), gzip_payload.compress(build_image())):
-        signed = image.sign(payload, Signer(key))
+        signed = signed_image.sign(payload, Signer(key))
         good = lx106.verify(own, signed)
         assert good.accepted
         assert good.hash > 40 * len(payload)  # it did hash all of it

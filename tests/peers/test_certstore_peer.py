@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otaseal import archive, certstore
-from otaseal.pem import Source
+from otaseal.certs import ar, certstore
+from otaseal.certs.pem import Source
 from support import cas
 from support.cas import NOW
 from support.certstore_cases import CASES, DAY, NAME, OTHER, P256, P384, P521, RSA, device, ours, raw
@@ -30,7 +30,7 @@ def test_our_verdict_is_the_devices(case: str, tmp_path: Path) -> None:
     judged = device(tmp_path, data, (cas.leaf(),))
     assert {finding.code for finding in report.findings} == codes
     assert judged.verdicts == verdicts
-    assert archive.device_view(data).count == len(verdicts)
+    assert ar.device_view(data).count == len(verdicts)
     if chain is not None:
         assert judged.chain == chain
     if not report.errors:
@@ -63,7 +63,7 @@ def test_a_chain_with_an_intermediate_ends_at_the_packed_root(tmp_path: Path) ->
 def test_the_shorter_of_a_renewed_pair_is_not_missed(tmp_path: Path) -> None:
     renewed = cas.root(valid=(NOW - DAY, NOW + 9000 * DAY))
     data = ours(cas.root(), renewed)
-    assert archive.parse(data)[0].data == renewed
+    assert ar.parse(data)[0].data == renewed
     assert device(tmp_path, data, (cas.leaf(),)).chain == "ok"
 
 

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image, stock_core
+from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError, VerificationError
-from otaseal.esp8266 import FlashMode
-from otaseal.stock_core import StockDevice
+from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.image.stock_updater import StockDevice
 from support import peers
 from support.images import Signer, build_image, signed_by_odd_key, signed_legacy
 
@@ -63,7 +63,7 @@ def test_openssl_makes_the_same_bytes(
     done = subprocess.run(
         [openssl, "dgst", "-sha256", "-sign", private], input=payload, capture_output=True, check=True
     )
-    assert image.sign(payload, Signer(key)) == payload + done.stdout + struct.pack("<I", bits // 8)
+    assert signed_image.sign(payload, Signer(key)) == payload + done.stdout + struct.pack("<I", bits // 8)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -72,7 +72,7 @@ def test_openssl_accepts_ours_and_refuses_the_changed(
 ) -> None:
     openssl, key = peers.tool("openssl", "openssl"), rsa_keys(bits)
     _, public, _ = write_keys(key, tmp_path)
-    signed = image.parse(image.sign(build_image(), Signer(key)))
+    signed = signed_image.parse(signed_image.sign(build_image(), Signer(key)))
     file = tmp_path / "signature"
     file.write_bytes(signed.signature)
     command = [openssl, "dgst", "-sha256", "-verify", public, "-signature", file]
@@ -86,12 +86,12 @@ def test_openssl_opens_the_legacy_signature_to_the_bare_digest(rsa_key: rsa.RSAP
     _, public, der = write_keys(rsa_key, tmp_path)
     legacy = signed_legacy(payload, rsa_key)
     command = [openssl, "pkeyutl", "-verifyrecover", "-pubin", "-inkey", public, "-pkeyopt", "rsa_padding_mode:pkcs1"]
-    opened = subprocess.run(command, input=image.parse(legacy).signature, capture_output=True, check=True).stdout
+    opened = subprocess.run(command, input=signed_image.parse(legacy).signature, capture_output=True, check=True).stdout
     digest = subprocess.run([openssl, "dgst", "-sha256", "-binary"], input=payload, capture_output=True, check=True)
     assert opened == digest.stdout
     assert bearssl(der, legacy) == "refused: signature"  # today's cores demand the DigestInfo (F3)
     with pytest.raises(VerificationError):
-        image.verify(legacy, rsa_key.public_key())
+        signed_image.verify(legacy, rsa_key.public_key())
 
 
 @pytest.mark.parametrize("kind", ["raw", "gzip"])
@@ -101,7 +101,7 @@ def test_bearssl_accepts_ours_and_refuses_the_changed(
 ) -> None:
     key = rsa_keys(bits)
     _, _, der = write_keys(key, tmp_path)
-    signed = image.sign(payloads()[kind], Signer(key))
+    signed = signed_image.sign(payloads()[kind], Signer(key))
     assert bearssl(der, signed) == "accepted"
     assert bearssl(der, signed[:100] + bytes([signed[100] ^ 4]) + signed[101:]) == "refused: digest"
     assert bearssl(der, signed[:-5] + bytes([signed[-5] ^ 4]) + signed[-4:]) != "accepted"
@@ -112,7 +112,7 @@ def test_bearssl_refuses_another_key(
     rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey, tmp_path: Path
 ) -> None:
     _, _, der = write_keys(other_rsa_key, tmp_path)
-    assert bearssl(der, image.sign(build_image(), Signer(rsa_key))) == "refused: signature"
+    assert bearssl(der, signed_image.sign(build_image(), Signer(rsa_key))) == "refused: signature"
 
 
 @pytest.mark.parametrize("kind", ["raw", "gzip"])
@@ -121,8 +121,8 @@ def test_bearssl_and_the_model_agree_on_flash_modes(
     rsa_key: rsa.RSAPrivateKey, tmp_path: Path, kind: str, chip: FlashMode
 ) -> None:
     _, _, der = write_keys(rsa_key, tmp_path)
-    signed = image.sign(payloads()[kind], Signer(rsa_key))
-    outcome = stock_core.judge(signed, StockDevice("3.1.2", rsa_key.public_key(), chip))
+    signed = signed_image.sign(payloads()[kind], Signer(rsa_key))
+    outcome = stock_updater.judge(signed, StockDevice("3.1.2", rsa_key.public_key(), chip))
     assert (bearssl(der, signed, chip) == "accepted") == outcome.accepted
     assert outcome.accepted == (kind == "gzip" or chip is FlashMode.DIO)
 
@@ -134,9 +134,9 @@ def test_bearssl_and_the_model_agree_on_unaligned_payloads(
     _, _, der = write_keys(rsa_key, tmp_path)
     payload = build_image() + bytes(range(1, surplus + 1))
     signature = Signer(rsa_key).sign(payload)
-    signed = image.serialise(image.SignedImage(payload, signature))
+    signed = signed_image.serialise(signed_image.SignedImage(payload, signature))
     assert bearssl(der, signed) == "refused: digest"
-    assert stock_core.judge(signed, StockDevice("3.1.2", rsa_key.public_key())).fact == "F8"
+    assert stock_updater.judge(signed, StockDevice("3.1.2", rsa_key.public_key())).fact == "F8"
 
 
 @pytest.mark.parametrize("null", [True, False])
@@ -146,7 +146,7 @@ def test_bearssl_and_the_model_agree_on_odd_keys(tmp_path: Path, exponent: int, 
     key, signed = signed_by_odd_key(build_image(), exponent, null)
     answer = bearssl(write_der(key, tmp_path), signed)
     assert answer == ("accepted" if accepted else "refused: signature")
-    assert stock_core.judge(signed, StockDevice("3.1.2", key)).accepted is accepted
+    assert stock_updater.judge(signed, StockDevice("3.1.2", key)).accepted is accepted
     assert refused(signed, key) == (exponent != 2203 or not null)  # ours is stricter, at both ends
 
 
@@ -155,7 +155,7 @@ def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> No
     """BearSSL, the model and our own verification, each on every flip: refused, but for what the chip rewrites (F7)."""
     _, _, der = write_keys(rsa_key, tmp_path)
     key = rsa_key.public_key()
-    signed = image.sign(build_image(), Signer(rsa_key))
+    signed = signed_image.sign(build_image(), Signer(rsa_key))
     *accepted, count = bearssl(der, signed, FlashMode.DIO, "sweep").splitlines()
     assert accepted == [f"{MODE_OFFSET} {bit}" for bit in range(8)]
     assert count == f"flips {8 * len(signed)}"
@@ -166,7 +166,7 @@ def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> No
         for bit in range(8):
             flipped[offset] ^= 1 << bit
             data = bytes(flipped)
-            outcome = stock_core.judge(data, device)
+            outcome = stock_updater.judge(data, device)
             if outcome.accepted:
                 model.append(f"{offset} {bit}")
                 assert (outcome.boots, outcome.fact) == (True, "F7")
@@ -179,7 +179,7 @@ def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> No
 
 def refused(data: bytes, key: rsa.RSAPublicKey) -> bool:
     try:
-        image.verify(data, key)
+        signed_image.verify(data, key)
     except InputError:
         return True
     return False

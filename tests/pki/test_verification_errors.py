@@ -16,9 +16,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal.client import Client
+from otaseal.client.client import Client
+from otaseal.client.verification_errors import verification_fix
 from otaseal.errors import OtasealError, SystemFaultError, VerificationError
-from otaseal.verification_errors import verification_fix
 from support import peers
 from support.answers import listening
 from support.chain_maker import (

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import device as virtual
-from otaseal.device.chip import Device
-from otaseal.device.flash import LAYOUTS
-from otaseal.device.seal import LibraryError
-from otaseal.device.steps import Step
+from otaseal import simulator as virtual
 from otaseal.rehearsal.advice import ROWS, fix, row_of
+from otaseal.simulator.device import Device
+from otaseal.simulator.flash import LAYOUTS
+from otaseal.simulator.library import LibraryError
+from otaseal.simulator.report import Step
 from support.answers import HEAD, answering, body, listening
 from support.chips import public_pem, sign
 from support.images import build_image

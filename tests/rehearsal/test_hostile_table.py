@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, image, manifest
-from otaseal.device.flash import layout
+from otaseal.image import gzip_payload, manifest, signed_image
+from otaseal.image.signing_header import embedded_key
 from otaseal.rehearsal import hostile, play, setup
 from otaseal.rehearsal.candidate import Candidate
 from otaseal.rehearsal.hostile import LIBRARY, Case
 from otaseal.rehearsal.text import table_lines
-from otaseal.release import Origin
-from otaseal.signing_header import embedded_key
+from otaseal.release.records import Origin
+from otaseal.simulator.flash import layout
 from support.images import MODES, Signer, build_image
 
 LAYOUT = layout("4m1m")
@@ -34,7 +34,7 @@ def with_library(
     embedded = embedded_key(key.public_key()) + record
     old, new = (build_image(seed=seed, code_size=20_000, embedded=embedded) for seed in (1, 2))
     payloads = [new, gzip_payload.pad4(gzip.compress(new, mtime=0))] if packed else [new]
-    forms = tuple(image.sign(manifest.attach(one, made), Signer(key)) for one in payloads)
+    forms = tuple(signed_image.sign(manifest.attach(one, made), Signer(key)) for one in payloads)
     (folder / "old.bin").write_bytes(old)
     candidate = Candidate(forms, ORIGIN, (key.public_key(),))
     return setup.prepare(setup.Materials(candidate, layout=LAYOUT), setup.Choices(old=folder / "old.bin"))

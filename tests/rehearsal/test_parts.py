@@ -13,17 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal import esp8266
-from otaseal.device.flash import LAYOUTS, layout
+from otaseal.chips import esp8266
 from otaseal.errors import InputError
+from otaseal.image.signing import sign_firmware
+from otaseal.image.signing_header import embedded_key
 from otaseal.rehearsal.answers import CandidateServer
 from otaseal.rehearsal.candidate import Candidate, raw_of, twin
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
 from otaseal.rehearsal.picture import CELLS, bars, flash_maps, svg
 from otaseal.rehearsal.throwaway import StandIn
-from otaseal.release import Origin
-from otaseal.signing import sign_firmware
-from otaseal.signing_header import embedded_key
+from otaseal.release.records import Origin
+from otaseal.simulator.flash import LAYOUTS, layout
 from support.images import Signer, build_image
 
 NOW = datetime(2030, 6, 1, tzinfo=timezone.utc)

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import signing
-from otaseal.device.flash import layout
-from otaseal.manifest import Claim
+from otaseal.image import signing
+from otaseal.image.manifest import Claim
+from otaseal.simulator.flash import layout
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import Command, Result, otaseal
 from support.images import Signer, build_image
@@ -126,10 +126,10 @@ def test_people_see_steps_a_map_and_what_was_not_checked(rehearse: Command, tmp_
 def test_a_stranger_signature_is_refused_by_server_and_device(
     rehearse: Command, project: BuiltProject, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    from otaseal import image
+    from otaseal.image import signed_image
     from support.images import Signer
 
-    project.write(SIGNED, image.sign(project.raw, Signer(other_rsa_key)))
+    project.write(SIGNED, signed_image.sign(project.raw, Signer(other_rsa_key)))
     result = rehearse("--json")
     steps = [step for act in result.json["acts"] for step in act["steps"] if not step["ok"]]
     assert [one["name"] for one in steps] == ["admission", "signature"]

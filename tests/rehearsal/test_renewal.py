@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive_client, certstore, files, image, manifest, public_keys, rehearsal, signed_archive
-from otaseal.manifest import Claim
-from otaseal.pem import Source
+from otaseal import files, rehearsal
+from otaseal.certs import certstore
+from otaseal.certs.pem import Source
+from otaseal.client import archives
+from otaseal.image import manifest, signed_image
+from otaseal.image.manifest import Claim
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys import public
 from otaseal.pki.store import Slot
 from otaseal.rehearsal import Renewal, Report
 from otaseal.rehearsal.text import report_lines, summary
-from otaseal.signing_header import embedded_key
+from otaseal.release import signed_archive
 from support.command import Command, Result, otaseal
 from support.images import MODES, Signer, build_image
 from support.servers import PRODUCT, Running, World, operator, publish, start
@@ -35,7 +40,7 @@ def server(
 ) -> Iterator[Running]:
     """Return a server that takes two keys for the product, of which devices have the first only."""
     folder = tmp_path_factory.mktemp("server")
-    (folder / "other.pub").write_bytes(public_keys.public_pem(other_rsa_key.public_key()))
+    (folder / "other.pub").write_bytes(public.public_pem(other_rsa_key.public_key()))
     running = start(World.create(folder, rsa_key), folder / "store", "--product", f"{PRODUCT}={folder / 'other.pub'}")
     yield running
     running.end()
@@ -46,7 +51,7 @@ def release(key: rsa.RSAPrivateKey, version: str, *, library: bool = True) -> by
     made = manifest.make(Claim(PRODUCT, "nodemcuv2", version, 0, BUILT), MODES["dio"])
     identity = manifest.serialise(made, manifest.IDENTITY_MAGIC) if library else b""
     raw = build_image(seed=len(version), code_size=20_000, embedded=embedded_key(key.public_key()) + identity)
-    return image.sign(manifest.attach(raw, made), Signer(key))
+    return signed_image.sign(manifest.attach(raw, made), Signer(key))
 
 
 def roots(world: World, *slots: Slot) -> bytes:
@@ -83,7 +88,7 @@ def test_a_device_takes_the_successor_beside_the_present_authority(server: Runni
     assert first.acts[2].lines[-1].checked.startswith("status 304")
     assert first.acts[3].lines[-1].checked == "304: nothing newer"
     assert "not rehearsed" in "\n".join(summary(first))
-    archive_client.deploy_archive(operator(server), archive, PRODUCT, "both", first.record)
+    archives.deploy_archive(operator(server), archive, PRODUCT, "both", first.record)
     alone = signed(roots(server.world, Slot.SERVER), server.world.key, BUILT + 1)
     second = play(server, "both", alone)
     assert (second.good, second.record) == (True, "passed"), second.failed
@@ -94,7 +99,7 @@ def test_a_device_takes_the_successor_beside_the_present_authority(server: Runni
 
 def test_certificates_that_would_lock_devices_out_are_refused(server: Running) -> None:
     publish(server, "1.1", release(server.world.key, "1.1"), channel="lockout")
-    archive_client.deploy_archive(
+    archives.deploy_archive(
         operator(server), signed(roots(server.world, Slot.SERVER), server.world.key), PRODUCT, "lockout"
     )
     report = play(server, "lockout", signed(roots(server.world, Slot.SERVER_NEXT), server.world.key, BUILT + 1))
@@ -119,7 +124,7 @@ def test_a_key_that_the_server_has_and_the_devices_have_not(server: Running, oth
 def test_what_the_server_would_not_take_is_not_played(server: Running) -> None:
     publish(server, "1.3", release(server.world.key, "1.3"), channel="older")
     archive = roots(server.world, Slot.SERVER)
-    archive_client.deploy_archive(operator(server), signed(archive, server.world.key), PRODUCT, "older")
+    archives.deploy_archive(operator(server), signed(archive, server.world.key), PRODUCT, "older")
     report = play(server, "older", signed(archive, server.world.key, BUILT - 1))
     assert len(report.acts) == 1
     assert report.failed is not None

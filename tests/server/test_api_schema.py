@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from otaseal.client import Client
-from otaseal.server import api_schema, operator
+from otaseal.client.client import Client
+from otaseal.server.operator_api import handlers as operator
+from otaseal.server.operator_api import openapi
 from support.servers import SECONDS, Reply, Running, get, talk
 
 
@@ -34,10 +35,10 @@ def test_everybody_can_read_it_and_it_names_every_endpoint(released: Running) ->
         f"{released.url}/openapi.json", context=released.world.context(), timeout=SECONDS
     ) as response:
         served = json.loads(response.read())
-    assert served == api_schema.description()
-    assert sum(len(verbs) for verbs in served["paths"].values()) == len(api_schema.ENDPOINTS)
+    assert served == openapi.description()
+    assert sum(len(verbs) for verbs in served["paths"].values()) == len(openapi.ENDPOINTS)
     assert not list(undefined(served, served)), "every reference leads somewhere"
-    handlers = {one.handler for one in api_schema.ENDPOINTS}
+    handlers = {one.handler for one in openapi.ENDPOINTS}
     public = {name for name in vars(operator.Operators) if not name.startswith("_")}
     assert handlers <= public
     assert public - handlers == {"app"}, "a handler that no route leads to"

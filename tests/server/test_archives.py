@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from otaseal import public_keys
+from otaseal.keys import public
 from otaseal.pki.store import Slot
 from support.command import Command, Result, otaseal
 from support.servers import Reply, Running, StartServer, World, as_device, get, talk
@@ -161,7 +161,7 @@ def test_devices_keep_getting_firmware_beside_certificates(server: Running, auth
 
 def test_sign_leaves_no_stale_result_and_overwrites_nothing_else(author: Author, world: World) -> None:
     archive = author.packed(authority(world, Slot.SERVER))
-    assert public_keys.fingerprint(world.key.public_key()) in author.sign(archive).succeeded().out
+    assert public.fingerprint(world.key.public_key()) in author.sign(archive).succeeded().out
     broken, precious = author.folder / "broken.ar", author.folder / "notes.txt"
     broken.write_bytes(archive.read_bytes()[:-3])
     assert author.sign(broken).code != 0

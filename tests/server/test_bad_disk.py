@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from otaseal.device_place import Place
-from otaseal.devices import Devices, Sighting
 from otaseal.errors import LaterFormatError, SystemFaultError
-from otaseal.store import DEVICES_FILE
+from otaseal.store.device_file import Place
+from otaseal.store.devices import Devices, Sighting
+from otaseal.store.files import DEVICES_FILE
 from support.command import process
 from support.servers import MAC, Running, World, as_device, get, operator, publish, start, talk, until
 

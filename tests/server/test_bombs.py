@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import gzip_payload, image
-from otaseal.server.bodies import MAX_JSON, MAX_UPLOAD
+from otaseal.image import gzip_payload, signed_image
+from otaseal.server.operator_api.uploads import MAX_JSON, MAX_UPLOAD
 from support.images import Signer, build_image
 from support.servers import SECONDS, Reply, Running, get, operator, parse_reply, publish, talk
 
@@ -102,7 +102,7 @@ def test_signed_gzip_bombs_are_not_unpacked(bounded: Running, bomb: str) -> None
 def test_a_gzip_that_is_no_bomb_is_taken(server: Running) -> None:
     raw = build_image(seed=5, code_size=20_000)
     publish(server, "1.0", server.world.firmware(1).signed)
-    publish(server, "2.0", image.sign(gzip_payload.compress(raw), Signer(server.world.key)))
+    publish(server, "2.0", signed_image.sign(gzip_payload.compress(raw), Signer(server.world.key)))
 
 
 def test_a_content_encoding_is_not_undone(bounded: Running) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.server.access import FAILURES, HOLD_SECONDS
-from otaseal.server.tokens import TokenFile, digest
+from otaseal.server.operator_api.auth import FAILURES, HOLD_SECONDS
+from otaseal.server.operator_api.tokens import TokenFile, digest
 from support.raw_http import RawClient
 from support.servers import Reply, Running, StartServer, get, publish
 

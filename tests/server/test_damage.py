@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from otaseal import protocol
-from otaseal.channels import Pointer
 from otaseal.errors import InputError, SystemFaultError
-from otaseal.release import Release
+from otaseal.protocol import decisions
+from otaseal.release.channels import Pointer
+from otaseal.release.records import Release
 from otaseal.server.catalog import Catalog
-from otaseal.store import Store
+from otaseal.store.files import Store
 from support.command import process
 from support.releases import make_release
 from support.servers import Running, as_device, get, operator, publish, start, talk, until
@@ -205,4 +205,4 @@ def test_of_two_releases_with_one_image_the_first_made_is_known_in_any_order(tmp
         store.publish(replace(make_release(version, image), created=f"2026-01-01T00:00:0{second}Z"), [image])
         catalog.known("blink")
     assert {one.release.version for one in catalog.known("blink").values()} == {"1"}
-    assert catalog.known("blink") == protocol.known_images(catalog.releases("blink"))
+    assert catalog.known("blink") == decisions.known_images(catalog.releases("blink"))

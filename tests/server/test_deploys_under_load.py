@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.channels import Channel, Pointer
-from otaseal.release import Release, serialise
-from otaseal.store import Store
+from otaseal.release.channels import Channel, Pointer
+from otaseal.release.records import Release, serialise
+from otaseal.store.files import Store
 from support.fleet import in_threads
 from support.releases import make_release
 from support.servers import SECONDS, Running, StartServer, get

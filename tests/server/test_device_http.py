@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.server import device_http, http_requests
-from otaseal.server.http_requests import MAX_HEAD_BYTES, MAX_WAITING, RequestParser
+from otaseal.server.device_api import connection as device_http
+from otaseal.server.device_api import request_parser
+from otaseal.server.device_api.request_parser import MAX_HEAD_BYTES, MAX_WAITING, RequestParser
 from support import peers
 from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
 
@@ -221,19 +222,19 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
         heads = [list(map(SAYS, parser.feed(data))) for data in sent]
         rounds.append((heads, parser.stopped, parser.unread, parser.within, parser.refusal))
         parser.close()
-    http_requests._remembered.clear()
+    request_parser._remembered.clear()
     assert rounds[0] == rounds[1] == rounds[2]
 
 
 def test_remembered_heads_are_few_and_short() -> None:
-    http_requests._remembered.clear()
+    request_parser._remembered.clear()
     parser = RequestParser()
-    for number in range(http_requests.MAX_REMEMBERED + 10):
+    for number in range(request_parser.MAX_REMEMBERED + 10):
         parser.feed(get(f"/{number}", version="1.1"))
-    parser.feed(get("/" + "l" * http_requests.REMEMBERED_BYTES, version="1.1"))
+    parser.feed(get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1"))
     parser.close()
-    assert len(http_requests._remembered) == http_requests.MAX_REMEMBERED
-    assert max(map(len, http_requests._remembered)) <= http_requests.REMEMBERED_BYTES
+    assert len(request_parser._remembered) == request_parser.MAX_REMEMBERED
+    assert max(map(len, request_parser._remembered)) <= request_parser.REMEMBERED_BYTES
 
 
 @given(st.binary(max_size=300))

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from otaseal import rollout
 from otaseal.errors import InputError
-from otaseal.server.housekeeping import ROLLOUT_SECONDS
-from otaseal.store import Store
+from otaseal.release import rollout
+from otaseal.server.process.maintenance import ROLLOUT_SECONDS
+from otaseal.store.files import Store
 from support.fleet import Fleet, verify
 from support.servers import SECONDS, StartServer, World, operator, publish
 

@@ -11,12 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from otaseal.client import Client, Options
+from otaseal.client.client import Client, Options
 from otaseal.errors import InputError
 from otaseal.pki.profile import Role, Subject, Validity, leaf_builder
+from otaseal.pki.scope import Scope
 from otaseal.pki.store import Slot
-from otaseal.release import Origin
-from otaseal.scope import Scope
+from otaseal.release.records import Origin
 from support import peers
 from support.command import process
 from support.servers import Running, StartServer, World, run

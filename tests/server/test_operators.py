@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image
-from otaseal.client import Client, Options
-from otaseal.credentials import load_token
+from otaseal.client.client import Client, Options
+from otaseal.client.credentials import load_token
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
+from otaseal.image import signed_image
 from otaseal.pki.profile import Role
-from otaseal.release import Origin
-from otaseal.rollout import includes
-from otaseal.server.access import FAILURES, MAX_ADDRESSES, Gate
-from otaseal.server.tokens import TokenFile, digest
-from otaseal.store import Store
+from otaseal.release.records import Origin
+from otaseal.release.rollout import includes
+from otaseal.server.operator_api.auth import FAILURES, MAX_ADDRESSES, Gate
+from otaseal.server.operator_api.tokens import TokenFile, digest
+from otaseal.store.files import Store
 from support.command import process
 from support.images import Signer, build_image
 from support.servers import SECONDS, Reply, Running, StartServer, World, as_device, get, operator, publish, talk
@@ -103,11 +103,11 @@ def test_what_devices_would_refuse_is_refused_here_and_there(server: Running, ot
     newer = build_image(seed=3, code_size=5000)
     cases = {
         "not signed": good.raw,
-        "another key|does not fit|none of": image.sign(newer, Signer(other_rsa_key)),
+        "another key|does not fit|none of": signed_image.sign(newer, Signer(other_rsa_key)),
         "cut short|damaged|trailer": good.signed[:-100],
-        "flash mode": image.sign(build_image(seed=4, mode="qio"), Signer(server.world.key)),
-        "flash size": image.sign(build_image(seed=4, size="1M"), Signer(server.world.key)),
-        "signed twice": good.signed + image.parse(good.signed).signature + (256).to_bytes(4, "little"),
+        "flash mode": signed_image.sign(build_image(seed=4, mode="qio"), Signer(server.world.key)),
+        "flash size": signed_image.sign(build_image(seed=4, size="1M"), Signer(server.world.key)),
+        "signed twice": good.signed + signed_image.parse(good.signed).signature + (256).to_bytes(4, "little"),
         "over the limit": bytes(4 * 1024 * 1024 + 1),
     }
     import re

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.server.tokens import TokenFile
+from otaseal.server.operator_api.tokens import TokenFile
 from support import peers
 from support.command import TOOLS
 from support.servers import READY, SECONDS, Running, World, get, publish, run, talk

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal import credentials, files, settings
+from otaseal import files, settings
+from otaseal.client import credentials
 from otaseal.errors import ConfigError
 from otaseal.pki.profile import Role
 from support.command import Command, otaseal, process

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.devices import Devices, Sighting
-from otaseal.server import recorder
-from otaseal.server.recorder import Ledger, Recorder
+from otaseal.server.device_api import recorder
+from otaseal.server.device_api.recorder import Ledger, Recorder
 from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, offered_session
 from otaseal.server.telemetry import CounterBoard, Telemetry
-from otaseal.store import DEVICES_FILE
+from otaseal.store.devices import Devices, Sighting
+from otaseal.store.files import DEVICES_FILE
 from support.servers import SECONDS, StartServer, answered_soon, as_device, operator, publish, talk, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from otaseal.channels import PATIENCE, Pointer
-from otaseal.devices import Devices, Sighting
 from otaseal.errors import InputError
-from otaseal.rollout import includes
+from otaseal.release.channels import PATIENCE, Pointer
+from otaseal.release.rollout import includes
 from otaseal.server.catalog import Catalog
-from otaseal.server.housekeeping import halt_failing
+from otaseal.server.operator_api.rollout_options import Look, PatienceClock
+from otaseal.server.process.maintenance import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
-from otaseal.server.terms import Look, PatienceClock
-from otaseal.store import DEVICES_FILE, Store
+from otaseal.store.devices import Devices, Sighting
+from otaseal.store.files import DEVICES_FILE, Store
 from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.credentials import connect, load_token
+from otaseal.client.credentials import connect, load_token
 from otaseal.errors import KeyRefusedError, SystemFaultError
-from otaseal.server.tokens import TokenFile
+from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.settings import Settings
 from support.command import TOOLS, process
 from support.servers import SECONDS, Running, StartServer, World, get, operator, publish, talk

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import gzip_payload, manifest, signing
-from otaseal.client import Client, Options
+from otaseal.client.client import Client, Options
 from otaseal.errors import InputError, VerificationError
-from otaseal.lockout import Consent
-from otaseal.manifest import Claim
-from otaseal.public_keys import fingerprint, public_pem
-from otaseal.release import Origin
-from otaseal.signing_header import embedded_key
-from otaseal.store import Store
+from otaseal.image import gzip_payload, manifest, signing
+from otaseal.image.manifest import Claim
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys.public import fingerprint, public_pem
+from otaseal.release.records import Origin
+from otaseal.release.stranding import Consent
+from otaseal.store.files import Store
 from support import answers
 from support.command import Result, process
 from support.images import Signer, build_image

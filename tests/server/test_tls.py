@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.client import Client
+from otaseal.client.client import Client
 from otaseal.errors import OtasealError
 from otaseal.pki import Authority, Role
 from otaseal.pki.authority import load_private_key, private_key_pem

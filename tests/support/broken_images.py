@@ -16,7 +16,7 @@ from functools import cache
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal import gzip_payload
+from otaseal.image import gzip_payload
 from support.images import MODES, SIZES, Signer, build_image, signed_by_odd_key, signed_legacy
 from support.rsa_keys import make_rsa
 

@@ -9,10 +9,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal import cert_packing, files, keys, settings, shipped
-from otaseal.device.flash import Layout
-from otaseal.signing import sign_firmware
-from otaseal.signing_header import embedded_key
+from otaseal import files, settings
+from otaseal.certs import packing
+from otaseal.image.signing import sign_firmware
+from otaseal.image.signing_header import embedded_key
+from otaseal.keys import signers
+from otaseal.project import shipped
+from otaseal.simulator.flash import Layout
 from support.hooks import ALL_HOOKS, opt_in
 from support.images import Signer, build_image
 from support.servers import Running
@@ -36,7 +39,7 @@ class BuiltProject:
             "custom_otaseal_token_file": str(self.outside / "token"),
         }
         self.outside.mkdir()
-        keys.write_key_pair(self.signing_key, key, b"correct horse")
+        signers.write_key_pair(self.signing_key, key, b"correct horse")
         files.write_atomic(self.outside / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
         self.configure()
         self.write("certs/ca.pem", server.world.ca.read_bytes())
@@ -83,6 +86,6 @@ class BuiltProject:
     def pack(self) -> None:
         """Pack the certificates, and note that they were shipped."""
         data = self.folder / "data"
-        packed = cert_packing.pack_project(settings.Settings(), data, self.folder, datetime.now(timezone.utc))
+        packed = packing.pack_project(settings.Settings(), data, self.folder, datetime.now(timezone.utc))
         self.write("data/certs.ar", packed.archive)
         shipped.remember(self.folder / ".pio/otaseal/shipped.json", ENVIRONMENT, packed.archive)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from otaseal.pem import children
+from otaseal.certs.pem import children
 from support.rsa_keys import make_rsa
 
 NOW = datetime(2030, 6, 1, 12, tzinfo=timezone.utc)

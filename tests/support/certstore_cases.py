@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from otaseal import certstore
-from otaseal.pem import Source, children
+from otaseal.certs import certstore
+from otaseal.certs.pem import Source, children
 from support import cas, peers
 from support.cas import NOW
 

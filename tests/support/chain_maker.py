@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from otaseal.pem import children
+from otaseal.certs.pem import children
 from support.rsa_keys import make_rsa
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal.device.flash import LAYOUTS, Layout
+from otaseal.simulator.flash import LAYOUTS, Layout
 from support.images import Signer
 
 

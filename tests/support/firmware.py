@@ -15,8 +15,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import archive, build_header, image, manifest, public_keys
-from otaseal.manifest import Claim
+from otaseal.certs import ar
+from otaseal.image import build_header, manifest, signed_image
+from otaseal.image.manifest import Claim
+from otaseal.keys import public
 from support import peers
 from support.answering import Answers
 from support.images import Signer, build_image
@@ -145,7 +147,7 @@ def bundle(images: Sequence[bytes]) -> bytes:
 
 def pack(*certificates: bytes) -> bytes:
     """Return a certs.ar of these (DER)."""
-    return archive.serialise([archive.Member(f"{index}.der", der) for index, der in enumerate(certificates)])
+    return ar.serialise([ar.Member(f"{index}.der", der) for index, der in enumerate(certificates)])
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ class Device:
         """Make it run firmware of this claim, which takes updates by these keys."""
         for name, content in (
             ("identity", identity(claim)),
-            ("key", public_keys.public_pem(key)),
-            ("next", public_keys.public_pem(next_key) if next_key else None),
+            ("key", public.public_pem(key)),
+            ("next", public.public_pem(next_key) if next_key else None),
         ):
             if content is not None:
                 (self.folder / name).write_bytes(content)
@@ -229,11 +231,11 @@ class Signing:
         return manifest.attach(raw or build_image(code_size=4000), made)
 
     def sign(self, payload: bytes) -> bytes:
-        return image.sign(payload, Signer(self.key))
+        return signed_image.sign(payload, Signer(self.key))
 
     def sign_anything(self, payload: bytes) -> bytes:
         """Return the payload with a good signature, whatever it is."""
-        return image.serialise(image.SignedImage(payload, Signer(self.key).sign(payload)))
+        return signed_image.serialise(signed_image.SignedImage(payload, Signer(self.key).sign(payload)))
 
 
 def server_context(world: World) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import keys
+from otaseal.keys import signers
 from otaseal.pki import Authority, Role
 
 EXTRA_SCRIPTS = Path(__file__).resolve().parent.parent.parent / "extra_scripts"
@@ -35,7 +35,7 @@ def opt_in(*hooks: str, folder: Path | str = EXTRA_SCRIPTS) -> list[str]:
 
 def write_key(path: Path, key: rsa.RSAPrivateKey, passphrase: bytes | None = None) -> str:
     """Write a signing key and its public half; return the line of platformio.ini that names it."""
-    keys.write_key_pair(path, key, passphrase)
+    signers.write_key_pair(path, key, passphrase)
     return f"custom_otaseal_signing_key = file:{path}"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from otaseal.archive_record import ArchiveRecord
-from otaseal.channels import Channel
-from otaseal.release import Form, Release
-from otaseal.store import Store
+from otaseal.release.archive_record import ArchiveRecord
+from otaseal.release.channels import Channel
+from otaseal.release.records import Form, Release
+from otaseal.store.files import Store
 
 
 def make_release(version: str, *blobs: bytes, product: str = "blink") -> Release:

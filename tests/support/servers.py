@@ -18,11 +18,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import image, public_keys
-from otaseal.client import Client, Options
+from otaseal.client.client import Client, Options
+from otaseal.image import signed_image
+from otaseal.keys import public
 from otaseal.pki.store import Slot, Store
-from otaseal.release import Origin
-from otaseal.server.tokens import TokenFile
+from otaseal.release.records import Origin
+from otaseal.server.operator_api.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
 
@@ -46,7 +47,7 @@ class World:
         now = datetime.now(timezone.utc)
         pki = Store.create(folder / "pki", PRODUCT, now)
         pki.issue_server("update", ["localhost", "127.0.0.1"], now=now)
-        (folder / "signing.pub").write_bytes(public_keys.public_pem(key.public_key()))
+        (folder / "signing.pub").write_bytes(public.public_pem(key.public_key()))
         return cls(folder, pki, key)
 
     @property
@@ -66,7 +67,7 @@ class World:
 
     def firmware(self, seed: int, *, size: int = 20_000, **options: object) -> Firmware:
         raw = build_image(seed=seed, code_size=size, **options)  # type: ignore[arg-type]
-        return Firmware(raw, image.sign(raw, Signer(self.key)))
+        return Firmware(raw, signed_image.sign(raw, Signer(self.key)))
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Firmware:
     @property
     def md5(self) -> str:
         """The sketch MD5 that a device reports, whose chip runs in the image's own flash mode."""
-        from otaseal import esp8266
+        from otaseal.chips import esp8266
 
         parsed = esp8266.parse(self.raw)
         assert parsed.flash_mode is not None
@@ -204,7 +205,7 @@ def get(path: str, *lines: str, method: str = "GET", version: str = "1.0") -> by
 
 def as_device(path: str, firmware: Firmware, mac: str = MAC, port: int = 8443, version: str | None = None) -> bytes:
     """Return what ESP8266httpUpdate of core 3.1.2 sends on a device that runs `firmware` (F28)."""
-    from otaseal import esp8266
+    from otaseal.chips import esp8266
 
     own = ["x-ESP8266-version: " + version] if version else []
     lines = [

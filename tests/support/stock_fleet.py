@@ -13,12 +13,14 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import certstore, esp8266, gzip_payload, image, stock_core
-from otaseal.esp8266 import FlashMode
-from otaseal.pem import Source
+from otaseal.certs import certstore
+from otaseal.certs.pem import Source
+from otaseal.chips import esp8266
+from otaseal.chips.esp8266 import FlashMode
+from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.keys.public import load_public_key
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import predict
-from otaseal.public_keys import load_public_key
 
 BEGIN, END = b"-----BEGIN PUBLIC KEY-----", b"\0"
 
@@ -42,19 +44,19 @@ class Device:
         assert self.firmware.count(BEGIN) == 1
         return load_public_key(self.firmware[start : self.firmware.index(END, start)], "the device's key")
 
-    def judge(self, update: bytes) -> stock_core.Outcome:
+    def judge(self, update: bytes) -> stock_updater.Outcome:
         """Return what becomes of `update`, the file as it is served."""
         running = esp8266.parse(self.firmware)
         assert running.core_release is not None
         mode = running.flash_mode if running.flash_mode is not None else FlashMode.DIO
-        return stock_core.judge(update, stock_core.StockDevice(running.core_release, self.public_key, mode))
+        return stock_updater.judge(update, stock_updater.StockDevice(running.core_release, self.public_key, mode))
 
     def offered(self, update: bytes) -> Device:
         """Return the device after `update`, which it has to take; the filesystem stays as it is."""
         outcome = self.judge(update)
         assert outcome.accepted, outcome
         assert outcome.boots, outcome
-        payload = image.parse(update).payload
+        payload = signed_image.parse(update).payload
         raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
         return replace(self, firmware=raw)
 

@@ -7,11 +7,12 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import archive, files
-from ..anchors import Anchor, Finding
-from ..cert_packing import policy
-from ..cert_sources import collect
-from ..certstore import Packed, Policy, Report, check, judge, pack
+from .. import files
+from ..certs import ar
+from ..certs.anchors import Anchor, Finding
+from ..certs.certstore import Packed, Policy, Report, check, judge, pack
+from ..certs.packing import policy
+from ..certs.sources import collect
 from ..errors import ConfigError, InputError
 from . import certs_ota, common
 
@@ -87,7 +88,7 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 def _refuse_to_replace(output: Path) -> None:
     """Refuse to write over what is no archive: with sources and output mixed up, that is a certificate."""
-    if output.exists() and not files.read_bounded(output, archive.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
+    if output.exists() and not files.read_bounded(output, ar.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
         raise InputError(f"'{output}' exists and is no archive", "name another file with --output, or remove it")
 
 
@@ -96,7 +97,7 @@ def _policy(arguments: argparse.Namespace) -> Policy:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    report = check(files.read_bounded(arguments.archive, archive.ARCHIVE_LIMIT, "archive"), _now())
+    report = check(files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive"), _now())
     if arguments.json:
         common.print_json(_report_dict(report))
     else:
@@ -128,7 +129,7 @@ def _report(arguments: argparse.Namespace) -> Report:
     rules = _policy(arguments)
     path = Path(arguments.sources[0])
     if len(arguments.sources) == 1 and path.is_file():
-        data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "archive")
+        data = files.read_bounded(path, ar.ARCHIVE_LIMIT, "archive")
         if data.startswith(ARCHIVE_START):
             if arguments.expired or arguments.unusable:
                 raise ConfigError(

@@ -7,14 +7,17 @@ from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import archive, archive_client, files, rehearsal, signed_archive
-from ..archive_record import MAX_SIGNED_ARCHIVE
-from ..client import Client
-from ..device import flash
+from .. import files, rehearsal
+from ..certs import ar
+from ..client import archives
+from ..client.client import Client
 from ..errors import ConfigError, InputError
-from ..manifest import Claim
-from ..public_keys import fingerprint
-from ..update_request import ARCHIVE_FILE
+from ..image.manifest import Claim
+from ..keys.public import fingerprint
+from ..protocol.request import ARCHIVE_FILE
+from ..release import signed_archive
+from ..release.archive_record import MAX_SIGNED_ARCHIVE
+from ..simulator import flash
 from . import common, remote
 
 __all__ = ["register"]
@@ -59,7 +62,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     if given.product is None:
         raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
     _remove_stale(output, arguments.archive)
-    data = files.read_bounded(arguments.archive, archive.ARCHIVE_LIMIT, "archive")
+    data = files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive")
     signer = common.signer(arguments.key, arguments.passphrase_file)
     now = datetime.now(timezone.utc)
     claim = Claim(
@@ -81,7 +84,7 @@ def _remove_stale(output: Path, source: Path) -> None:
         return
     if source.exists() and output.samefile(source):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
-    there = files.read_bounded(output, archive.ARCHIVE_LIMIT, "output")
+    there = files.read_bounded(output, ar.ARCHIVE_LIMIT, "output")
     if not signed_archive.looks_signed(there):
         raise InputError(f"'{output}' exists and is no signed archive", "name another file with --output, or remove it")
     files.remove(output)
@@ -92,9 +95,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
         raise ConfigError("--layout is for the rehearsal", "leave it out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
     signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
-    with remote.interruptible(lambda: archive_client.standing(connected, signed, product, channel)):
+    with remote.interruptible(lambda: archives.standing(connected, signed, product, channel)):
         note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product, channel))
-        done = archive_client.deploy_archive(connected, signed, product, channel, note)
+        done = archives.deploy_archive(connected, signed, product, channel, note)
     if arguments.json:
         common.print_json(asdict(done))
     else:

@@ -10,15 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from .. import files, keys, settings
+from .. import files, settings
 from ..errors import ConfigError
-from ..passphrase import from_settings
-from ..public_keys import load_public_key
+from ..keys import signers
+from ..keys.passphrase import from_settings
+from ..keys.public import load_public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from ..image import Signer
+    from ..keys.signer import Signer
 
 __all__ = [
     "Subparsers",
@@ -113,13 +114,13 @@ def signer(text: str | None, passphrase_file: str | None) -> Signer:
     given = options(signing_key=text, passphrase_file=passphrase_file)
     if given.signing_key is None:
         raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
-    return keys.open_signer(key_uri(given.signing_key), source(given.passphrase_file))
+    return signers.open_signer(key_uri(given.signing_key), source(given.passphrase_file))
 
 
-def source(passphrase_file: str | None) -> keys.KeySource:
+def source(passphrase_file: str | None) -> signers.KeySource:
     """Return what opens keys on the command line; relative paths start at the current directory."""
     here = Path.cwd()
-    return keys.KeySource(here, os.environ, from_settings(passphrase_file, here, os.environ))
+    return signers.KeySource(here, os.environ, from_settings(passphrase_file, here, os.environ))
 
 
 def load_key(file: Path) -> RSAPublicKey:

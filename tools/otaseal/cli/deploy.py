@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .. import client, files, image, origin, rehearsal
-from ..channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
-from ..client import Client
-from ..device import flash
+from .. import files, rehearsal
+from ..client import client
+from ..client.client import Client
 from ..errors import ConfigError
-from ..lockout import Consent
+from ..image import signed_image
+from ..project import source_version
 from ..rehearsal import Materials
 from ..rehearsal.candidate import Candidate
-from ..release import Origin, manifest_of
+from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
+from ..release.records import Origin, manifest_of
+from ..release.stranding import Consent
+from ..simulator import flash
 from . import common, remote
 
 __all__ = ["progress_bar", "register"]
@@ -137,9 +140,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.no_rehearse and (arguments.filesystem or arguments.layout):
         raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
-    signed = [files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
-    state = origin.git_state(remote.folder(arguments) or Path(), os.environ)
-    version = origin.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
+    signed = [files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
+    state = source_version.git_state(remote.folder(arguments) or Path(), os.environ)
+    version = source_version.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
     if state is not None and state.fault is not None:
         print(f"otaseal: note: the release names no commit: {state.fault.message}", file=sys.stderr)
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,9 +8,10 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import doctor, project
+from .. import doctor
 from ..doctor import Report, Status, Subject
 from ..errors import one_line
+from ..project import project
 from . import common
 
 __all__ = ["register"]

@@ -8,11 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, gzip_payload, image, inspection, known_keys, manifest, origin, project, signing
+from .. import files
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
-from ..manifest import Claim
-from ..project_config import INI_NAME
-from ..public_keys import fingerprint
+from ..image import gzip_payload, inspection, manifest, signed_image, signing
+from ..image.manifest import Claim
+from ..keys import compromised
+from ..keys.public import fingerprint
+from ..project import project, source_version
+from ..project.config import INI_NAME
 from . import common
 
 __all__ = ["register"]
@@ -88,7 +91,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     _remove_stale(output)
-    firmware = files.read_bounded(arguments.firmware, image.MAX_IMAGE_SIZE, "firmware")
+    firmware = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
     claim = _claim(arguments)
     if arguments.compress:
         firmware = signing.compress(firmware, arguments.compress)
@@ -100,7 +103,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     key = signer.public_key
     if arguments.json:
         shown = {"output": str(output), "size": len(signed), "bits": key.key_size, "key": fingerprint(key)}
-        common.print_json({**shown, "manifest": _manifest(image.parse(signed).payload)})
+        common.print_json({**shown, "manifest": _manifest(signed_image.parse(signed).payload)})
     else:
         print(f"{output}: {len(signed)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified")
     return 0
@@ -120,9 +123,9 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
         return None
     version = given.version
     if version is None:
-        state = origin.git_state(Path.cwd(), os.environ)
-        version = "" if state is None else origin.version_from(None, state)
-    made = origin.source_date(os.environ)
+        state = source_version.git_state(Path.cwd(), os.environ)
+        version = "" if state is None else source_version.version_from(None, state)
+    made = source_version.source_date(os.environ)
     if made is None:
         made = int(arguments.firmware.stat().st_mtime)
     return Claim(given.product, arguments.board, version, given.security_counter, made)
@@ -138,7 +141,7 @@ def _next_key(flag: str | None) -> RSAPublicKey | None:
     if given is None:
         return None
     key = common.load_key(common.path(given.removeprefix("file:")))
-    known_keys.refuse(key, f"next public key '{given}'")
+    compromised.refuse(key, f"next public key '{given}'")
     return key
 
 
@@ -146,7 +149,7 @@ def _remove_stale(output: Path) -> None:
     """Remove an older signed image, so that a failure leaves none that looks like the result (F4)."""
     if not output.exists():
         return
-    if not image.is_signed(files.read_bounded(output, image.MAX_IMAGE_SIZE, "output")):
+    if not signed_image.is_signed(files.read_bounded(output, signed_image.MAX_IMAGE_SIZE, "output")):
         raise InputError(f"'{output}' exists and is no signed image", "name another file with --output, or remove it")
     files.remove(output)
 
@@ -156,7 +159,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if given is None:
         raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
     key = common.load_key(common.path(given.removeprefix("file:")))
-    data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
+    data = files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image")
     payload = signing.verify_firmware(data, key)
     if arguments.json:
         shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
@@ -179,7 +182,7 @@ def _names(product: str | None) -> list[str]:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    data = files.read_bounded(arguments.image, image.MAX_IMAGE_SIZE, "image")
+    data = files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image")
     found = inspection.inspect(data, {str(path): common.load_key(path) for path in arguments.key})
     if arguments.json:
         common.print_json(found.as_dict())

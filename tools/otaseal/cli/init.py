@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, passphrase, project_files, project_ini, provision
+from .. import files
 from ..errors import InputError
+from ..keys import passphrase
 from ..pki import Role
 from ..pki.authority import load_private_key
 from ..pki.profile import subject_alternative_names
-from ..project_ini import ProjectIni
-from ..provision import Plan
+from ..project import files as project_files
+from ..project import ini as project_ini
+from ..project import setup
+from ..project.ini import ProjectIni
+from ..project.setup import Plan
 from . import common, init_commands, init_lines, questions, stores
 from .init_lines import FILESYSTEM, VERSION
 from .questions import SIGNING_KEY
@@ -87,7 +91,7 @@ def _init(arguments: argparse.Namespace) -> int:
     )
     environments = questions.environments(ini, arguments.env)
     plan = questions.plan(arguments, project, ini, environments)
-    provision.validate(plan)
+    setup.validate(plan)
     scripts = init_lines.scripts(project, ini, environments)
     edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
     ignored = _ignore(project)
@@ -146,20 +150,20 @@ def _of_file(change: _Change, dry_run: bool) -> dict[str, str]:
 def _ignore(project: Path) -> _Change:
     path = project / ".gitignore"
     old = files.read_bounded(path, MAX_IGNORE_SIZE, "list").decode(errors="surrogateescape") if path.exists() else ""
-    return _Change(path, old, provision.ignore_lines(old))
+    return _Change(path, old, setup.ignore_lines(old))
 
 
 def _make(plan: Plan, arguments: argparse.Namespace) -> list[tuple[str, Path, str]]:
     """Make what is missing; return what each thing is, where, and what became of it."""
     now = stores.now()
-    missing = [one for one in provision.steps(plan, now, None) if not one.is_done()]
+    missing = [one for one in setup.steps(plan, now, None) if not one.is_done()]
     if arguments.dry_run:
         names = {one.what for one in missing}
         state = {True: "would make", False: "kept"}
-        return [(one.what, one.path, state[one.what in names]) for one in provision.steps(plan, now, None)]
+        return [(one.what, one.path, state[one.what in names]) for one in setup.steps(plan, now, None)]
     secret = _secret(plan, arguments) if any(one.locked for one in missing) else None
     done = []
-    for step in provision.steps(plan, now, secret):
+    for step in setup.steps(plan, now, secret):
         kept = step.is_done()
         if not kept:
             step.make()
@@ -195,7 +199,7 @@ def _notes(
         filesystem = ini.get(one, FILESYSTEM)
         if filesystem not in (None, "littlefs"):
             notes.append(f"{FILESYSTEM} of '{one}' is '{filesystem}', and the device's example mounts littlefs")
-    chain = plan.issued(Role.SERVER, provision.SERVER) / "chain.pem"
+    chain = plan.issued(Role.SERVER, setup.SERVER) / "chain.pem"
     if arguments.server_name and chain.exists():
         covered = _names_in(chain)
         notes += [

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import platformio_config
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
-from ..project_ini import ProjectIni
-from ..provision import SERVER as SERVER_CERTIFICATE
-from ..provision import Plan
+from ..project import platformio_config
+from ..project.ini import ProjectIni
+from ..project.setup import SERVER as SERVER_CERTIFICATE
+from ..project.setup import Plan
 from . import common, questions
 from .init_lines import OPERATORS, SERVER
 

@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import origin, provision
 from ..errors import InputError, OtasealError
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
-from ..project_config import entries
-from ..project_ini import ProjectIni
-from ..provision import Plan
+from ..project import setup, source_version
+from ..project.config import entries
+from ..project.ini import ProjectIni
+from ..project.setup import Plan
 from . import common, config
 from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
@@ -27,7 +27,7 @@ __all__ = ["FILESYSTEM", "OPERATORS", "SERVER", "VERSION", "edit", "lie_elsewher
 FILESYSTEM = "board_build.filesystem"
 SERVER = "custom_otaseal_server"
 VERSION = "custom_otaseal_version"
-OPERATORS = f"https://{provision.LOCAL}:8444"
+OPERATORS = f"https://{setup.LOCAL}:8444"
 """Where `otaseal serve` listens for operators until told otherwise."""
 FIRST_VERSION = "0.1.0"
 LIBRARIES = "$PROJECT_LIBDEPS_DIR/$PIOENV/"
@@ -89,7 +89,9 @@ def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environm
                 found["custom_otaseal_passphrase_file"] = common.with_tilde(path)
     inside = plan.certs.is_relative_to(plan.project)
     found[CA_CERTS] = plan.certs.relative_to(plan.project).as_posix() if inside else str(plan.certs)
-    if origin.git_state(plan.project, os.environ) is None:  # else git says the version, and another one for each commit
+    if (
+        source_version.git_state(plan.project, os.environ) is None
+    ):  # else git says the version, and another one for each commit
         found[VERSION] = FIRST_VERSION
     return found | _deploying(plan, ini, environment)
 

@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, key_lock, key_uri, keys, passphrase
+from .. import files
 from ..errors import ConfigError
-from ..key_lock import KeyFile
-from ..public_keys import KEY_SIZES, fingerprint, public_pem
+from ..keys import key_uri, passphrase, signers
+from ..keys.public import KEY_SIZES, fingerprint, public_pem
+from ..pki import key_lock
+from ..pki.key_lock import KeyFile
 from . import common
 
 if TYPE_CHECKING:
@@ -66,14 +68,14 @@ def _new(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path
     if arguments.bits not in KEY_SIZES:
         raise ConfigError(f"--bits {arguments.bits} is no key size", f"use one of: {', '.join(map(str, KEY_SIZES))}")
-    files.refuse_existing(path, keys.KEEP_KEYS_HINT)
-    files.refuse_existing(path.with_suffix(".pub"), keys.KEEP_KEYS_HINT)
+    files.refuse_existing(path, signers.KEEP_KEYS_HINT)
+    files.refuse_existing(path.with_suffix(".pub"), signers.KEEP_KEYS_HINT)
     secret: bytes | None = None
     if not arguments.no_passphrase:
         file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
         secret = passphrase.ask_new(f"'{path}'", file, os.environ) or None
-    private_key = keys.new_signing_key(arguments.bits)
-    public_path = keys.write_key_pair(path, private_key, secret)
+    private_key = signers.new_signing_key(arguments.bits)
+    public_path = signers.write_key_pair(path, private_key, secret)
     key = private_key.public_key()
     if arguments.json:
         common.print_json({"private_key": str(path), "public_key": str(public_path), **_facts(key)})

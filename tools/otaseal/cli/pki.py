@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from .. import provision
 from ..errors import ConfigError, InputError
 from ..pki import KeyType, Role
 from ..pki.authority import CERTIFICATE_FILE
 from ..pki.index import Entry
 from ..pki.profile import check_holder
+from ..pki.scope import parse_scope
 from ..pki.store import CRL_FILE, RETIRED, REVOKED_FILE, Slot, Store
-from ..scope import parse_scope
+from ..project import setup
 from . import common, pki_check, pki_import, stores
 
 __all__ = ["register"]
@@ -273,7 +273,7 @@ def _confirm(store: Store) -> None:
 
 def _export(arguments: argparse.Namespace) -> int:
     store = stores.opened(stores.choose(arguments))
-    written, removed = provision.export_roots(store, arguments.folder, stores.now())
+    written, removed = setup.export_roots(store, arguments.folder, stores.now())
     if arguments.json:
         rows = {"written": [str(one) for one in written], "removed": [str(one) for one in removed]}
         common.print_json({"store": str(store.directory), "folder": str(arguments.folder), **rows})

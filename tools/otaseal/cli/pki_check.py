@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .. import archive, files
-from ..cert_sources import SUFFIXES, collect
+from .. import files
+from ..certs import ar
+from ..certs.sources import SUFFIXES, collect
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
 from ..pki import Role
 from ..pki.certificate import Certificate, parse_certificates
@@ -182,9 +183,9 @@ def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
     found: list[bytes] = []
     for text in paths:
         path = common.path(text)
-        data = files.read_bounded(path, archive.ARCHIVE_LIMIT, "CA certificates") if path.is_file() else b""
+        data = files.read_bounded(path, ar.ARCHIVE_LIMIT, "CA certificates") if path.is_file() else b""
         if data.startswith(ARCHIVE_START):
-            found += [one.data for one in archive.device_view(data).indexed]
+            found += [one.data for one in ar.device_view(data).indexed]
         else:
             for source in collect([text], Path.cwd()):
                 found += [one.der for one in parse_certificates(source.data)] if not source.passed_over else []

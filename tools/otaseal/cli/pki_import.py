@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from .. import provision
 from ..pki.chain import Stack
 from ..pki.check import Report, examine
+from ..project import setup
 from . import common, pki_check, stores
 
 __all__ = ["register"]
@@ -50,7 +50,7 @@ def _import(arguments: argparse.Namespace) -> int:
                 pki_check.print_report(subject, name, report)
     if bad:
         raise pki_check.verdict_error(subject, *bad[0], others=len(bad) - 1)
-    written = provision.import_roots(subject.chain, subject.anchors, arguments.folder)
+    written = setup.import_roots(subject.chain, subject.anchors, arguments.folder)
     if arguments.json:
         common.print_json({"target": subject.title, "names": list(subject.names), "written": [str(x) for x in written]})
         return 0

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .. import files, provision
+from .. import files
 from ..errors import ConfigError, InputError
-from ..key_uri import split
+from ..keys.key_uri import split
+from ..keys.public import OWN_KEY_HINT
 from ..names import check_name, mended
 from ..pki import Role
 from ..pki.profile import check_holder
-from ..project_ini import ProjectIni
-from ..provision import Plan
-from ..public_keys import OWN_KEY_HINT
+from ..project import setup
+from ..project.ini import ProjectIni
+from ..project.setup import Plan
 from . import stores
 
 __all__ = ["CA_CERTS", "PRODUCT", "SIGNING_KEY", "environments", "named_key", "plan"]
@@ -62,7 +63,7 @@ def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environm
     store = arguments.store or stores.store_path(product)
     certs, names = _certs(ini, environments[0], project), tuple(arguments.server_name)
     draft = Plan(project, product, key, store, certs, names, _operator(arguments), asked)
-    if names or (draft.issued(Role.SERVER, provision.SERVER) / "chain.pem").exists():
+    if names or (draft.issued(Role.SERVER, setup.SERVER) / "chain.pem").exists():
         return draft
     hint = "--server-name, as in --server-name update.local --server-name 192.168.178.123"
     answer = _ask(

@@ -9,18 +9,20 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from .. import credentials, files, origin, project
-from ..device.core import CORES
+from .. import files
+from ..chips.esp8266 import FlashMode
+from ..client import credentials
 from ..errors import ConfigError, SystemFaultError
-from ..esp8266 import FlashMode
-from ..project import Project
+from ..project import project, source_version
+from ..project.project import Project
 from ..rehearsal import hostile as attacks
 from ..rehearsal import play, setup, sources
 from ..rehearsal.candidate import Candidate
 from ..rehearsal.picture import svg
 from ..rehearsal.setup import Choices, Materials, Remote
 from ..rehearsal.text import report_lines, table_lines
-from ..release import Origin, manifest_of
+from ..release.records import Origin, manifest_of
+from ..simulator.core import CORES
 from . import common
 
 __all__ = ["register"]
@@ -97,9 +99,9 @@ def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
         raise ConfigError(
             "the manifest is for a product, and none is named", "set custom_otaseal_product, or OTASEAL_PRODUCT"
         )
-    state = origin.git_state(examined.folder, os.environ)
+    state = source_version.git_state(examined.folder, os.environ)
     try:
-        version = origin.version_from(options.version, state, said)
+        version = source_version.version_from(options.version, state, said)
     except (ConfigError, SystemFaultError):
         version = NO_VERSION
     made = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from .. import credentials, project, rehearsal
-from ..client import Client
+from .. import rehearsal
+from ..client import credentials
+from ..client.client import Client
 from ..errors import ConfigError, OtasealError, one_line
-from ..project_config import INI_NAME
+from ..project import project
+from ..project.config import INI_NAME
 from ..rehearsal import Report, text
 from ..settings import OPTIONS, Settings
 from . import common

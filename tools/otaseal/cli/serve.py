@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .. import files
-from ..server import run
 from ..server.log import Log
-from ..server.tokens import ANY, Token, TokenFile
-from ..store import Store
+from ..server.operator_api.tokens import ANY, Token, TokenFile
+from ..server.process import run
+from ..store.files import Store
 from . import common
 
 __all__ = ["register"]

@@ -7,9 +7,11 @@ import getpass
 from dataclasses import asdict
 from pathlib import Path
 
-from .. import store_backup, store_check, store_prune
 from ..errors import VerificationError
-from ..store import Store
+from ..store import backup as store_backup
+from ..store import check as store_check
+from ..store import prune as store_prune
+from ..store.files import Store
 from . import common
 
 __all__ = ["register"]

@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, names, x509_names
+from .. import files, names
+from ..certs import x509_names
 from ..errors import ConfigError, InputError
-from ..passphrase import from_settings
+from ..keys.passphrase import from_settings
 from ..pki.authority import KEY_FILE, MAX_FILE_BYTES
 from ..pki.store import Slot, Store, default_directory
 from . import common

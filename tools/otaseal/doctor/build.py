@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import esp8266, files, gzip_payload, image, inspection
-from .. import manifest as manifests
+from .. import files
+from ..chips import esp8266
 from ..errors import InputError, VerificationError
-from ..project import FILESYSTEM, Project
+from ..image import gzip_payload, inspection, signed_image
+from ..image import manifest as manifests
+from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
 from .report import Outcome, Subject, advice, ok, problem, skipped, warning
@@ -77,7 +79,7 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield warning(f"'{_shown(project, path)}' is not built yet", f"pio run -e {project.environment}")
         return
-    content = files.read_bounded(path, image.MAX_IMAGE_SIZE, "firmware")
+    content = files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "firmware")
     raw = gzip_payload.decompress(content) if gzip_payload.is_gzip(content) else content
     parsed = esp8266.parse(raw)
     mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
@@ -97,10 +99,10 @@ def signed(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield skipped(f"there is no '{_shown(project, path)}'")
         return
-    from .. import signing
+    from ..image import signing
 
-    data = files.read_bounded(path, image.MAX_IMAGE_SIZE, "signed firmware")
-    content = files.read_bounded(project.firmware, image.MAX_IMAGE_SIZE, "firmware")
+    data = files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "signed firmware")
+    content = files.read_bounded(project.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
     if not signing.belongs_to(data, content):
         raise InputError(f"'{path.name}' is not the signed form of the firmware beside it", "build again")
     key = expected_key(project)
@@ -131,7 +133,9 @@ def manifest(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield skipped("nothing is signed")
         return
-    found = manifests.find(image.parse(files.read_bounded(path, image.MAX_IMAGE_SIZE, "signed firmware")).payload)
+    found = manifests.find(
+        signed_image.parse(files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "signed firmware")).payload
+    )
     if found is None and product is None:
         yield skipped("custom_otaseal_product is not set, so that the image has none; stock devices need none")
     elif found is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from .. import cert_packing, certstore, files, shipped
-from ..anchors import NOT_STRICT, Anchor, Finding, Severity
-from ..archive import ARCHIVE_LIMIT
-from ..cert_sources import collect
+from .. import files
+from ..certs import certstore, packing
+from ..certs.anchors import NOT_STRICT, Anchor, Finding, Severity
+from ..certs.ar import ARCHIVE_LIMIT
+from ..certs.sources import collect
 from ..errors import InputError
+from ..project import shipped
 from .report import Outcome, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["anchors", "packed", "trusted"]
@@ -22,9 +24,7 @@ NOTHING_TO_DO = (NOT_STRICT, certstore.PASSED_OVER)
 def trusted(subject: Subject) -> Iterator[Outcome]:
     """Judge the project's certificates one by one, as the device will (F16-F20)."""
     options = subject.project.settings
-    report = certstore.judge(
-        collect(options.ca_certs, subject.project.folder), subject.now, cert_packing.policy(options)
-    )
+    report = certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
     if report.errors:
         for finding in report.errors[:MAX_SHOWN]:
             yield problem(str(finding), finding.hint)
@@ -39,12 +39,12 @@ def trusted(subject: Subject) -> Iterator[Outcome]:
 def packed(subject: Subject) -> Iterator[Outcome]:
     """Compare `data/certs.ar` with what the certificates make, and with what was last shipped."""
     project = subject.project
-    path = project.data / cert_packing.ARCHIVE_NAME
+    path = project.data / packing.ARCHIVE_NAME
     command = f"pio run -e {project.environment} -t uploadfs"
     if project.filesystem != "littlefs":
         yield skipped(f"the filesystem is '{project.filesystem}'")
         return
-    wanted = cert_packing.pack_project(project.settings, project.data, project.folder, subject.now)
+    wanted = packing.pack_project(project.settings, project.data, project.folder, subject.now)
     if not path.is_file():
         yield warning(f"'{path.name}' is not packed yet", f"it is packed and shipped by: {command}")
         return
@@ -66,9 +66,7 @@ def packed(subject: Subject) -> Iterator[Outcome]:
 def anchors(subject: Subject) -> tuple[Anchor, ...]:
     """Return what devices trust by the project's certificates; raises what `certstore.judge` raises."""
     options = subject.project.settings
-    found = certstore.judge(
-        collect(options.ca_certs, subject.project.folder), subject.now, cert_packing.policy(options)
-    )
+    found = certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
     if not found.anchors:
         raise InputError("no certificate is one that devices can use", "see the check 'certificates'")
     return found.anchors

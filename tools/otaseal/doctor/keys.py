@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .. import files, gzip_payload, key_uri, known_keys
-from .. import keys as signing_keys
+from .. import files
 from ..errors import ConfigError, InputError
-from ..image import MAX_IMAGE_SIZE
-from ..project import Project
-from ..public_keys import FIRST_KEY_HINT, load_public_key, short_fingerprint
+from ..image import gzip_payload
+from ..image.signed_image import MAX_IMAGE_SIZE
+from ..keys import compromised, key_uri
+from ..keys import signers as signing_keys
+from ..keys.public import FIRST_KEY_HINT, load_public_key, short_fingerprint
+from ..project.project import Project
 from .report import Outcome, Subject, advice, ok, skipped, warning
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def signing_key(subject: Subject) -> Iterator[Outcome]:
 
 def public_key(subject: Subject) -> Iterator[Outcome]:
     """Find the public key that belongs into the firmware, and look for it in the firmware that was built."""
-    from ..signing_header import embedded_key
+    from ..image.signing_header import embedded_key
 
     key = expected_key(subject.project)
     if key is None:
@@ -101,7 +103,7 @@ def expected_key(project: Project) -> RSAPublicKey | None:
         path = beside
     name = f"public key '{path}'"
     key = load_public_key(files.read_bounded(path, MAX_PUBLIC_KEY_SIZE, "public key"), name)
-    known_keys.refuse(key, name)
+    compromised.refuse(key, name)
     return key
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from .. import credentials
-from ..client import Client
+from ..client import credentials
+from ..client.client import Client
 from ..pki.certificate import Certificate
 from ..pki.chain import Stack
 from ..pki.check import examine
@@ -135,7 +135,7 @@ def _current(state: Any, channel: str) -> str:
 
 
 def _pem_of(subject: Subject) -> str | None:
-    from ..public_keys import public_pem
+    from ..keys.public import public_pem
     from .keys import expected_key
 
     if subject.project.settings.next_public_key is not None:

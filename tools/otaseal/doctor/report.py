@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pki.live import LiveServer, look_at, parse_target
-from ..project import Project
+from ..project.project import Project
 from ..settings import Settings
 
 __all__ = [

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from .. import platformio_config
 from ..errors import from_checkout
+from ..project import platformio_config
 from .report import Outcome, Subject, advice, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]

@@ -10,11 +10,12 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import key_uri, settings
+from .. import settings
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
+from ..keys import key_uri
 
 if TYPE_CHECKING:
-    from ..keys import KeySource
+    from ..keys.signers import KeySource
 
 __all__ = [
     "FILESYSTEM_TARGETS",
@@ -161,8 +162,8 @@ def key_identity(env: Env, uri: str) -> str:
 
 def key_source(env: Env, options: settings.Settings) -> KeySource:
     """Return what a signing key's opener may use in this build."""
-    from ..keys import KeySource
-    from ..passphrase import from_settings
+    from ..keys.passphrase import from_settings
+    from ..keys.signers import KeySource
 
     project = path(env, ".")
     return KeySource(

@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from .. import origin
-from ..manifest import Claim
-from ..origin import GitState
-from ..release import check_version
+from ..image.manifest import Claim
+from ..project import source_version
+from ..project.source_version import GitState
+from ..release.records import check_version
 from ..settings import Settings
 from . import build
 
@@ -32,8 +32,8 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     state = None if env.IsIntegrationDump() else git_state(env)
     version = options.version
     if version is None:
-        version = "" if state is None or state.fault else origin.version_from(None, state)
-    made = origin.source_date(os.environ)
+        version = "" if state is None or state.fault else source_version.version_from(None, state)
+    made = source_version.source_date(os.environ)
     if made is None:
         made = 0 if state is None else state.time
     version = check_version(version) if version else ""
@@ -42,7 +42,7 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
 
 def for_file(claim: Claim, firmware: Path) -> Claim:
     """Return `claim` with the time when `firmware` was made, unless SOURCE_DATE_EPOCH says it."""
-    if origin.source_date(os.environ) is not None:
+    if source_version.source_date(os.environ) is not None:
         return claim
     return replace(claim, build_time=int(firmware.stat().st_mtime))
 
@@ -61,7 +61,7 @@ def warn_of_git(env: build.Env) -> None:
 
 @cache
 def _git_state(project: Path) -> GitState | None:
-    return origin.git_state(project, os.environ)
+    return source_version.git_state(project, os.environ)
 
 
 @cache

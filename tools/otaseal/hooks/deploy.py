@@ -16,8 +16,8 @@ from ..settings import Settings
 from . import build, claim, rehearse
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..release import Origin
+    from ..client.client import Client
+    from ..release.records import Origin
 
 __all__ = ["connect", "declare", "declare_rehearsal"]
 
@@ -29,7 +29,7 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
     """Declare the target for the node `firmware`; what is missing for it is said when it is asked for."""
 
     def work(env: build.Env) -> str:
-        from .. import client
+        from ..client import client
 
         connected, product = connect(env, options)
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
@@ -81,7 +81,7 @@ def declare_rehearsal(env: build.Env, options: Settings, firmware: Any) -> None:
 
 def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
     """Return the client that the options describe, and the product; raises ConfigError for what is not set."""
-    from .. import credentials
+    from ..client import credentials
 
     connected = credentials.connect(options, build.path(env, "."), os.environ)
     if options.product is None:
@@ -93,15 +93,15 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     """Return where this build comes from; raises ConfigError for a version that nothing gives."""
     from datetime import datetime, timezone
 
-    from .. import origin
-    from ..release import Origin
+    from ..project import source_version
+    from ..release.records import Origin
 
     claim.warn_of_git(env)
     state = claim.git_state(env)
     if options.version is None and (state is None or state.fault) and product == REHEARSAL:
         version = REHEARSAL
     else:
-        version = origin.version_from(options.version, state)
+        version = source_version.version_from(options.version, state)
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     commit, dirty = (state.commit, state.dirty) if state else ("", False)
     return Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
@@ -114,7 +114,7 @@ def _signed_firmware(firmware: Path, options: Settings) -> list[bytes]:
 
 
 def _one_signed(firmware: Path, suffix: str) -> bytes:
-    from .. import signing
+    from ..image import signing
 
     path = firmware.with_name(firmware.name + suffix)
     if not path.is_file():

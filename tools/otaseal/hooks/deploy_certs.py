@@ -7,7 +7,7 @@ data directory. Only devices with the OtaSeal library fetch it, and a virtual on
 from __future__ import annotations
 
 from ..errors import ConfigError
-from ..public_keys import FIRST_KEY_HINT
+from ..keys.public import FIRST_KEY_HINT
 from ..settings import Settings
 from . import build, deploy, rehearse, signing_key
 
@@ -20,21 +20,23 @@ def declare(env: build.Env, options: Settings) -> None:
     def work(env: build.Env) -> str:
         from datetime import datetime, timezone
 
-        from .. import archive_client, cert_packing, signed_archive
-        from ..manifest import Claim
+        from ..certs import packing
+        from ..client import archives
+        from ..image.manifest import Claim
+        from ..release import signed_archive
 
         connected, product = deploy.connect(env, options)
         if options.signing_key is None:
             raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {FIRST_KEY_HINT}")
         now = datetime.now(timezone.utc)
         project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
-        packed = cert_packing.pack_project(options, data, project, now)
+        packed = packing.pack_project(options, data, project, now)
         for finding in packed.findings:
             build.warn(f"{finding}; {finding.hint}")
         claim = Claim(product, "", f"{now:%Y-%m-%d}", options.security_counter, int(now.timestamp()))
         signed = signed_archive.sign(packed.archive, claim, signing_key.signer(env, options), now)
         rehearsed = rehearse.before_deploycerts(env, options, connected, signed, product)
-        done = archive_client.deploy_archive(connected, signed, product, options.channel, rehearsed)
+        done = archives.deploy_archive(connected, signed, product, options.channel, rehearsed)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(

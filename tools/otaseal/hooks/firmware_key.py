@@ -10,8 +10,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, key_uri
-from ..public_keys import load_public_key
+from .. import files
+from ..keys import key_uri
+from ..keys.public import load_public_key
 from ..settings import Settings
 from . import build
 
@@ -33,7 +34,7 @@ def load(env: build.Env, options: Settings) -> RSAPublicKey:
     following = load_next(env, options)
     if following is None:
         return current
-    from .. import signing
+    from ..image import signing
 
     signing.check_next_key(following, current)
     return following
@@ -86,11 +87,11 @@ def _next_file(env: build.Env, options: Settings) -> Path | None:
 
 
 def _read(file: Path, what: str) -> RSAPublicKey:
-    from .. import known_keys
+    from ..keys import compromised
 
     name = f"{what} '{file}'"
     key = load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, what), name)
-    known_keys.refuse(key, name)
+    compromised.refuse(key, name)
     return key
 
 

@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files, littlefs_image, spiffs_image
+from .. import files
 from ..errors import ConfigError, InputError
+from ..image import littlefs, spiffs
 from . import build
 
 __all__ = ["Partition", "archive_in", "partition", "refuse_overfull", "refuse_without"]
@@ -54,21 +55,21 @@ def archive_in(image: Path, where: Partition) -> bytes | None:
 
     Raises InputError, naming the file, where a device would not mount it or could not read the archive.
     """
-    from ..cert_packing import ARCHIVE_NAME
+    from ..certs.packing import ARCHIVE_NAME
 
     # Of a shorter image the rest of the partition is as it was, which counts as erased.
     content = files.read_bounded(image, where.size, "filesystem image").ljust(where.size, b"\xff")
     try:
         if where.kind == LITTLEFS:
-            return littlefs_image.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block)
-        return spiffs_image.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block)
+            return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block)
+        return spiffs.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block)
     except InputError as error:
         raise InputError(f"no device could use '{image.name}': {error.message}", error.hint) from error
 
 
 def refuse_without(image: Path, archive: bytes, where: Partition) -> None:
     """Raise InputError unless a device would find the bytes of `archive` in `image`."""
-    from ..cert_packing import ARCHIVE_NAME
+    from ..certs.packing import ARCHIVE_NAME
 
     found = archive_in(image, where)
     if found == archive:

@@ -21,8 +21,8 @@ from ..settings import Settings
 from . import build, made_image
 
 if TYPE_CHECKING:
-    from ..certstore import Packed
-    from ..leaks import Secrets
+    from ..certs.certstore import Packed
+    from ..keys.secret_scan import Secrets
 
 __all__ = ["attach"]
 
@@ -35,7 +35,7 @@ def attach(env: build.Env, options: Settings) -> None:
     if not build.makes_filesystem():
         return
     # Only what follows needs the certificates' rules: a build of the firmware does not pay for importing them.
-    from ..cert_packing import ARCHIVE_NAME
+    from ..certs.packing import ARCHIVE_NAME
 
     image = build.filesystem_image(env)
     _guard_over_the_air(env, Path(image.get_abspath()))
@@ -81,7 +81,7 @@ class _Run:
 
     def pack(self, env: build.Env) -> str:
         """Write the archive that the image is about to be made with."""
-        from ..cert_packing import ARCHIVE_NAME
+        from ..certs.packing import ARCHIVE_NAME
         from . import signing_key
 
         self.made = True
@@ -115,13 +115,13 @@ class _Run:
 
     @cached_property
     def packed(self) -> Packed:
-        from ..cert_packing import pack_project
+        from ..certs.packing import pack_project
 
         return pack_project(self.options, self.data, build.path(self.env, "."), datetime.now(timezone.utc))
 
     @cached_property
     def secrets(self) -> Secrets:
-        from ..leaks import Secrets
+        from ..keys.secret_scan import Secrets
         from . import signing_key
 
         return Secrets() if self.options.signing_key is None else signing_key.unprompted_secrets(self.env, self.options)

@@ -14,10 +14,10 @@ from ..settings import Settings
 from . import build
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..device.flash import Layout
+    from ..client.client import Client
     from ..rehearsal import Materials, Report
-    from ..release import Origin
+    from ..release.records import Origin
+    from ..simulator.flash import Layout
 
 __all__ = ["SKIPPED", "before_deploy", "before_deploycerts", "live_report"]
 
@@ -38,7 +38,7 @@ def before_deploycerts(env: build.Env, options: Settings, connected: Client, sig
     if options.rehearse == "no":
         return SKIPPED
     from .. import rehearsal
-    from ..image import MAX_IMAGE_SIZE
+    from ..image.signed_image import MAX_IMAGE_SIZE
 
     firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
     built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware") if firmware.is_file() else None

@@ -108,7 +108,7 @@ def _record_shipping(env: build.Env, known: Container[str]) -> None:
     image = Path(build.filesystem_image(env).get_abspath())
 
     def work(env: build.Env) -> None:
-        from .. import shipped
+        from ..project import shipped
 
         archive = made_image.archive_in(image, made_image.partition(env))
         if archive is not None:
@@ -122,10 +122,11 @@ def _after_upload(env: build.Env, options: Settings) -> object:
     def work(env: build.Env) -> str | None:
         from datetime import datetime, timezone
 
-        from .. import cert_packing, shipped
+        from ..certs import packing
+        from ..project import shipped
 
         project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
-        packed = cert_packing.pack_project(options, data, project, datetime.now(timezone.utc))
+        packed = packing.pack_project(options, data, project, datetime.now(timezone.utc))
         if shipped.is_current(_record(env), env["PIOENV"], packed.archive):
             return None
         command = f"pio run -e {env['PIOENV']} -t uploadfs"

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, files, origin
+from .. import __version__, files
 from ..errors import ConfigError
-from ..manifest import Claim
-from ..public_keys import FIRST_KEY_HINT, short_fingerprint
+from ..image.manifest import Claim
+from ..keys.public import FIRST_KEY_HINT, short_fingerprint
+from ..project import source_version
 from ..settings import Settings
 from . import build, claim, firmware_key, upload_form
 
@@ -52,14 +53,15 @@ def attach(env: build.Env, options: Settings) -> None:
     said = claim.for_build(env, options)
 
     def work(env: build.Env) -> str:
-        from .. import keys, signing
+        from ..image import signing
+        from ..keys import signers
         from . import signing_key
 
         files.remove(packed_path)
         image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
         _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)
-        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), image, keys.secrets(signer))
+        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), image, signers.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
         made = None
@@ -94,7 +96,7 @@ def attach(env: build.Env, options: Settings) -> None:
 
 def _stable(said: Claim | None) -> Claim | None:
     """Return what the manifest depends on beside the firmware, whose own time it has unless SOURCE_DATE_EPOCH says."""
-    return said if said is None or origin.source_date(os.environ) is not None else replace(said, build_time=0)
+    return said if said is None or source_version.source_date(os.environ) is not None else replace(said, build_time=0)
 
 
 def _guard_compression(env: build.Env, options: Settings) -> None:
@@ -116,7 +118,7 @@ def _guard_next_key(env: build.Env, options: Settings) -> None:
 
 def _refuse_other_filesystem(env: build.Env, firmware: bytes) -> None:
     """Refuse firmware with the OtaSeal library for a chip whose filesystem it cannot mount: it would trust nobody."""
-    from .. import gzip_payload, manifest
+    from ..image import gzip_payload, manifest
 
     kind = build.filesystem(env)
     raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
@@ -128,7 +130,7 @@ def _refuse_other_filesystem(env: build.Env, firmware: bytes) -> None:
 
 
 def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
-    from .. import manifest
+    from ..image import manifest
 
     if manifest.identity(firmware) is not None:
         return (
@@ -142,7 +144,7 @@ def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
 
 def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
     """Say when a device that runs this firmware has no room for an update as large as `signed` (F10)."""
-    from .. import signing
+    from ..image import signing
 
     filesystem = _filesystem(env)
     if filesystem is None:

@@ -12,10 +12,12 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from .. import files, gzip_payload, key_uri, keys, leaks, passphrase
+from .. import files
 from ..errors import ConfigError, KeyRefusedError, OtasealError
-from ..image import Signer
-from ..leaks import Secrets
+from ..image import gzip_payload
+from ..keys import key_uri, passphrase, secret_scan, signers
+from ..keys.secret_scan import Secrets
+from ..keys.signer import Signer
 from ..settings import Settings
 from . import build
 
@@ -40,13 +42,13 @@ def unprompted_secrets(env: build.Env, options: Settings) -> Secrets:
 
     Raises KeyRefusedError for a key that must not be used; a key that cannot be opened here is a warning.
     """
-    if options.signing_key is None or keys.in_token(options.signing_key):
+    if options.signing_key is None or signers.in_token(options.signing_key):
         return Secrets()
     source = build.key_source(env, options)
     if options.passphrase_file is None and not os.environ.get(passphrase.VARIABLE):
         source = replace(source, passphrase=_never_ask)
     try:
-        return keys.secrets(_open(options, source))
+        return signers.secrets(_open(options, source))
     except KeyRefusedError:
         raise
     except OtasealError as error:
@@ -56,13 +58,13 @@ def unprompted_secrets(env: build.Env, options: Settings) -> Secrets:
 
 def refuse_in_firmware(firmware: Path, content: bytes, secrets: Secrets) -> None:
     """Raise KeyRefusedError if a secret is in `firmware`, whose bytes are `content`, in its original or in its ELF."""
-    leaks.refuse(firmware.name, content, secrets)
+    secret_scan.refuse(firmware.name, content, secrets)
     others = [firmware.with_suffix(".elf")]
     if gzip_payload.is_gzip(content):
         others.append(firmware.with_name(firmware.name + ".orig"))
     for path in others:
         if secrets and path.is_file():
-            leaks.refuse(path.name, files.read_bounded(path, MAX_ELF_SIZE, "build product"), secrets)
+            secret_scan.refuse(path.name, files.read_bounded(path, MAX_ELF_SIZE, "build product"), secrets)
 
 
 def refuse_in_data(data: Path, archive: bytes, image: Path, secrets: Secrets) -> None:
@@ -70,16 +72,16 @@ def refuse_in_data(data: Path, archive: bytes, image: Path, secrets: Secrets) ->
 
     The files are searched one by one, because a filesystem may split one between its blocks.
     """
-    from ..cert_packing import ARCHIVE_NAME
+    from ..certs.packing import ARCHIVE_NAME
 
     if not secrets:
         return
     try:
-        leaks.refuse(ARCHIVE_NAME, archive, secrets)
+        secret_scan.refuse(ARCHIVE_NAME, archive, secrets)
         for directory, _, names in os.walk(data, followlinks=True):
             for path in (Path(directory, name) for name in sorted(names)):
                 if path.is_file() and path.stat().st_size <= MAX_DATA_SIZE:
-                    leaks.refuse(str(path), files.read_bounded(path, MAX_DATA_SIZE, "data file"), secrets)
+                    secret_scan.refuse(str(path), files.read_bounded(path, MAX_DATA_SIZE, "data file"), secrets)
     except KeyRefusedError:
         files.remove(image)
         raise
@@ -90,18 +92,18 @@ def refuse_in_image(image: Path, secrets: Secrets) -> None:
     if not secrets:
         return
     try:
-        leaks.refuse(image.name, files.read_bounded(image, MAX_DATA_SIZE, "filesystem image"), secrets)
+        secret_scan.refuse(image.name, files.read_bounded(image, MAX_DATA_SIZE, "filesystem image"), secrets)
     except KeyRefusedError:
         files.remove(image)
         raise
 
 
-def _open(options: Settings, source: keys.KeySource) -> Signer:
+def _open(options: Settings, source: signers.KeySource) -> Signer:
     assert options.signing_key is not None
     identity = key_uri.identity(options.signing_key, source.project, source.environment)
     with _opening:  # with -j, two actions may want it at the same time
         if identity not in _opened:
-            _opened[identity] = keys.open_signer(options.signing_key, source)
+            _opened[identity] = signers.open_signer(options.signing_key, source)
         return _opened[identity]
 
 

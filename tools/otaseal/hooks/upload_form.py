@@ -41,7 +41,7 @@ def choose(env: build.Env, firmware: Path) -> None:
 
 def _signed_form(firmware: Path) -> Path:
     """Return the path of the signed form of `firmware`; raises InputError where it is missing or of another build."""
-    from .. import signing
+    from ..image import signing
 
     signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
     if not signed.is_file():

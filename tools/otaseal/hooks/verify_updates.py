@@ -14,9 +14,10 @@ import atexit
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__, build_header, files
+from .. import __version__, files
 from ..errors import ConfigError
-from ..public_keys import FIRST_KEY_HINT, fingerprint, short_fingerprint
+from ..image import build_header
+from ..keys.public import FIRST_KEY_HINT, fingerprint, short_fingerprint
 from ..settings import Settings
 from . import build, claim, firmware_key
 
@@ -46,7 +47,7 @@ def attach(env: build.Env, options: Settings) -> None:
     _offer_library(env)
 
     def work(env: build.Env) -> str:
-        from ..signing_header import render
+        from ..image.signing_header import render
 
         key = firmware_key.load(env, options)
         files.write_if_changed(header, render(key).encode())

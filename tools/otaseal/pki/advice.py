@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..x509_fields import strict_objection
+from ..certs.x509_fields import strict_objection
 from .certificate import Certificate
 from .profile import MIN_SUBJECT_BYTES
 from .rules import key_name

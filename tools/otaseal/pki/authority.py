@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files, x509_names
+from .. import files
+from ..certs import x509_names
 from ..errors import ConfigError, InputError, KeyRefusedError
 from .certificate import Certificate, parse_certificate
 from .profile import (
@@ -37,8 +38,8 @@ from .profile import (
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from ..scope import Scope
     from .profile import PrivateKey
+    from .scope import Scope
 
 __all__ = ["Authority", "Issued"]
 

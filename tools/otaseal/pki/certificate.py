@@ -9,9 +9,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from .. import pem, x509_extensions, x509_names
+from ..certs import pem, x509_extensions, x509_names
+from ..certs.x509_fields import Extension, object_identifier, only, read_certificate
 from ..errors import InputError
-from ..x509_fields import Extension, object_identifier, only, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

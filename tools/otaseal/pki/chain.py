@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from ..certs.x509_names import mbedtls_form
 from ..errors import InputError
-from ..x509_names import mbedtls_form
 from .certificate import Certificate
 from .openssl_issuers import best_issuer, looks_self_signed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from ..x509_extensions import IpAddress, NameConstraints, Subtree
+from ..certs.x509_extensions import IpAddress, NameConstraints, Subtree
 from .certificate import Certificate
 from .chain import Stack
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..x509_names import folded
+from ..certs.x509_names import folded
 from .certificate import ECDSA, ED25519, PSS, RSA, Certificate
 
 __all__ = ["best_issuer", "identifiers_match", "looks_self_signed", "names_match"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..x509_extensions import ANY_USE, SERVER_AUTH
+from ..certs.x509_extensions import ANY_USE, SERVER_AUTH
 from .certificate import PSS, Certificate
 from .chain import Path, Stack
 from .matching import breaks_name_constraints, matches

@@ -19,11 +19,9 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import directories, files
 from ..errors import ConfigError, InputError, SystemFaultError
 from ..names import check_name
-from ..scope import Scope, of_uris
-from . import disk
 from .authority import (
     AUTHORITY_KEYS,
     CERTIFICATE_FILE,
@@ -39,6 +37,7 @@ from .certificate import Certificate, parse_certificate, parse_certificates
 from .crl import make_crl
 from .index import MAX_INDEX_BYTES, Entry, entry_of, parse_index, revoked_json, serialize_index
 from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
+from .scope import Scope, of_uris
 
 if TYPE_CHECKING:
     from .profile import PrivateKey
@@ -81,8 +80,8 @@ class Store:
         Raises ConfigError for a product's name that cannot be one, SystemFaultError when the disk refuses.
         """
         store = cls(directory, check_name(product, "product", ConfigError), passphrase)
-        disk.make_private_directory(directory)
-        with disk.locked(directory):
+        directories.make_private_directory(directory)
+        with directories.locked(directory):
             store._recover()
             for slot in Slot:
                 store._ensure_authority(slot, now)
@@ -126,7 +125,7 @@ class Store:
 
     def list(self) -> tuple[Entry, ...]:
         """Return all that was issued, oldest first; raises InputError for a damaged index."""
-        with disk.locked(self.directory):
+        with directories.locked(self.directory):
             return self._recover()
 
     def due(self, now: datetime) -> tuple[Entry, ...]:
@@ -141,7 +140,7 @@ class Store:
         The current authority signs. Raises InputError when there is none of that name.
         """
         folder = self.folder(role, name)
-        with disk.locked(self.directory):
+        with directories.locked(self.directory):
             entries = self._recover()
             old = _read_certificate(folder / CHAIN_FILE)
             key = _read_key(folder / KEY_FILE)
@@ -156,7 +155,7 @@ class Store:
         Devices ask no list (F26): revoking a server's certificate does not stop a device from trusting it. Raises
         InputError when nothing was issued under that name.
         """
-        with disk.locked(self.directory):
+        with directories.locked(self.directory):
             entries = self._recover()
             hit = [one for one in entries if (one.role, one.name) == (role.value, name) and one.revoked is None]
             if not hit:
@@ -175,7 +174,7 @@ class Store:
         that do not yet carry today's successor are locked out by a second rotation. Called again after a kill, this
         finishes the rotation that was begun and starts no other.
         """
-        with disk.locked(self.directory):
+        with directories.locked(self.directory):
             self._recover()
             if not (self.directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists():
                 self._ensure_authority(Slot.SERVER_NEXT, now)
@@ -198,7 +197,7 @@ class Store:
         folder = self.directory / slot.value
         if (folder / CERTIFICATE_FILE).exists():
             return
-        disk.make_private_directory(folder)
+        directories.make_private_directory(folder)
         key = self._ensure_key(folder, AUTHORITY_KEYS[slot.role], self.passphrase)
         made = Authority.create(role=slot.role, product=self.product, now=now, key=key)
         files.write_new(folder / CERTIFICATE_FILE, made.certificate_pem)
@@ -214,11 +213,11 @@ class Store:
 
     def _issue(self, role: Role, name: str, kind: KeyType, issue: Callable[[Authority, PrivateKey], Issued]) -> Path:
         folder = self.folder(role, name)
-        with disk.locked(self.directory):
+        with directories.locked(self.directory):
             entries = self._recover()
             files.refuse_existing(folder / CHAIN_FILE, "renew it, or revoke it first")
             authority = self.authority(_SLOTS[role])
-            disk.make_private_directory(folder)
+            directories.make_private_directory(folder)
             issued = issue(authority, self._ensure_key(folder, kind, None))
             files.write_new(folder / CHAIN_FILE, issued.chain_pem)
             self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
@@ -226,7 +225,7 @@ class Store:
 
     def _recover(self) -> tuple[Entry, ...]:
         """Finish what a kill interrupted, and return the entries; the lock is held."""
-        disk.sweep(self.directory)
+        directories.sweep(self.directory)
         self._finish_rotation()
         path = self.directory / INDEX_FILE
         entries = parse_index(files.read_bounded(path, MAX_INDEX_BYTES, "index")) if path.exists() else ()
@@ -257,7 +256,7 @@ class Store:
             folder = self.directory / "issued" / role / name
             if (role, name) not in live and (folder / CHAIN_FILE).exists():
                 aside = self.directory / "revoked" / role / f"{name}-{one.serial[:16]}"
-                disk.make_private_directory(aside.parent)
+                directories.make_private_directory(aside.parent)
                 self._rename(folder, aside)
 
     def _write_index(self, entries: tuple[Entry, ...]) -> None:

@@ -6,7 +6,7 @@ tries what must fail, `report`, `text` and `picture` say what happened.
 
 from __future__ import annotations
 
-from ..client import Client
+from ..client.client import Client
 from ..errors import OtasealError, VerificationError
 from . import renewal
 from .play import perform

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..device.seal import LibraryError
-from ..device.steps import Step
+from ..simulator.library import LibraryError
+from ..simulator.report import Step
 
 __all__ = ["ROWS", "Row", "fix", "row_of"]
 

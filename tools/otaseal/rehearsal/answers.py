@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from .. import esp8266, protocol
+from ..chips import esp8266
 from ..errors import InputError
-from ..release import Release
+from ..protocol import decisions
+from ..release.records import Release
 from .candidate import Candidate, twin
 from .loopback import Request, response
 
@@ -29,14 +30,14 @@ class CandidateServer:
     def __call__(self, request: Request) -> bytes:
         """Return the response to `request`."""
         try:
-            asked = protocol.parse_request(request.method, request.headers)
+            asked = decisions.parse_request(request.method, request.headers)
         except InputError as error:
             return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
         if self.candidate.refusal is not None:
             return self._unadmitted(asked)
         release = self.candidate.release
-        known = protocol.known_images((release, *self._known(release)))
-        decision = protocol.decide(asked, release, protocol.State(known))
+        known = decisions.known_images((release, *self._known(release)))
+        decision = decisions.decide(asked, release, decisions.State(known))
         body = decision.body if decision.form is None else self.candidate.body(decision.form.blob)
         return response(decision.status, decision.headers, body)
 
@@ -47,7 +48,7 @@ class CandidateServer:
         digests = tuple(esp8266.parse(self.old).sketch_md5s().values())
         return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
 
-    def _unadmitted(self, asked: protocol.UpdateRequest) -> bytes:
+    def _unadmitted(self, asked: decisions.UpdateRequest) -> bytes:
         body = self.candidate.forms[0]
         try:
             current = asked.sketch_md5 in esp8266.parse(self.candidate.raw).sketch_md5s().values()

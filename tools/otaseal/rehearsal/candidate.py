@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .. import esp8266, gzip_payload, image, release
+from ..chips import esp8266
 from ..errors import InputError, OtasealError
-from ..release import Origin, Release
+from ..image import gzip_payload, signed_image
+from ..release import records
+from ..release.records import Origin, Release
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -44,7 +46,7 @@ class Candidate:
     @cached_property
     def release(self) -> Release:
         """The record that the server makes of them; raises InputError, VerificationError."""
-        return release.describe(self.forms, self.origin, self.keys)
+        return records.describe(self.forms, self.origin, self.keys)
 
     def body(self, blob: str) -> bytes:
         """Return the form whose SHA-256 is `blob`."""
@@ -56,8 +58,8 @@ class Candidate:
 def raw_of(data: bytes) -> bytes:
     """Return the image itself out of what is signed, compressed or with a manifest behind it: as long as it runs."""
     payload = data
-    if image.is_signed(data):
-        payload = image.parse(data).payload
+    if signed_image.is_signed(data):
+        payload = signed_image.parse(data).payload
     raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
     return raw[: esp8266.parse(raw).sketch_size]
 

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from .. import image, manifest
-from ..device.chip import Device, Outcome
-from ..device.firmware import read
-from ..device.steps import Result
+from ..chips.esp8266 import MAGIC as RAW_MAGIC
 from ..errors import InputError
-from ..esp8266 import MAGIC as RAW_MAGIC
-from ..public_keys import load_public_key, public_pem
+from ..image import manifest, signed_image
+from ..keys.public import load_public_key, public_pem
+from ..simulator.device import Device, Outcome
+from ..simulator.firmware import read
+from ..simulator.report import Result
 from .loopback import HOST, Loopback, Request, response
 from .play import DEFAULT_HOST, Scene, stand_in
 from .throwaway import StandIn, ThrowAwayKey, context_of
@@ -140,7 +140,7 @@ def _unsigned(stage: Stage) -> Outcome:
 
 
 def _wrong_key(stage: Stage) -> Outcome:
-    return stage.served(image.sign(stage.raw, stage.key))
+    return stage.served(signed_image.sign(stage.raw, stage.key))
 
 
 def _other_mode(stage: Stage) -> Outcome:
@@ -177,7 +177,7 @@ def _signed(stage: Stage, raw: bytes, board: str | None = None, counter: int | N
         made = made if counter is None else replace(made, counter=counter)
     if board is not None:
         made = replace(made, board=manifest.name_id(board))
-    return image.sign(manifest.attach(raw, made), stage.key)
+    return signed_image.sign(manifest.attach(raw, made), stage.key)
 
 
 def _wrong_name(stage: Stage) -> Outcome:

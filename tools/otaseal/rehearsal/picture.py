@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from ..device.flash import Layout
-from ..esp8266 import sectors
+from ..chips.esp8266 import sectors
+from ..simulator.flash import Layout
 
 __all__ = ["FlashMap", "Region", "bars", "flash_maps", "svg"]
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
-from ..device.certstore import CertStore, Entry
-from ..device.chip import Device, Outcome
-from ..device.filesystem import mount, read_file
-from ..device.flash import free_space
-from ..device.steps import Result, Step
 from ..errors import InputError
-from ..release import Release
+from ..release.records import Release
+from ..simulator.certstore import CertStore, Entry
+from ..simulator.device import Device, Outcome
+from ..simulator.filesystem import mount, read_file
+from ..simulator.flash import free_space
+from ..simulator.report import Result, Step
 from .advice import fix
 from .answers import CandidateServer
 from .candidate import Candidate

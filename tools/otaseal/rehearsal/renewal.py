@@ -15,17 +15,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from .. import archive_client, archive_protocol, protocol, signed_archive
-from ..archive_record import ArchiveRecord
-from ..client import Client
-from ..device.certstore import CertStore
-from ..device.chip import Device, Outcome
-from ..device.filesystem import mount
-from ..device.firmware import read
-from ..device.flash import Layout
-from ..device.steps import Result
+from ..client import archives
+from ..client.client import Client
 from ..errors import OtasealError
-from ..update_request import ARCHIVE_FILE
+from ..protocol import archive, decisions
+from ..protocol.request import ARCHIVE_FILE
+from ..release import signed_archive
+from ..release.archive_record import ArchiveRecord
+from ..simulator.certstore import CertStore
+from ..simulator.device import Device, Outcome
+from ..simulator.filesystem import mount
+from ..simulator.firmware import read
+from ..simulator.flash import Layout
+from ..simulator.report import Result
 from .candidate import raw_of
 from .loopback import parse_head, response
 from .play import NOBODY, meeting
@@ -72,7 +74,7 @@ class _Answers:
 
     def __call__(self, request: bytes) -> bytes:
         asked = parse_head(request)
-        decision = archive_protocol.decide(protocol.parse_request(asked.method, asked.headers), self.record, "archive")
+        decision = archive.decide(decisions.parse_request(asked.method, asked.headers), self.record, "archive")
         return response(decision.status, decision.headers, decision.body if decision.blob is None else self.signed)
 
 
@@ -100,7 +102,7 @@ def rehearse(client: Client, renewal: Renewal) -> Report:
 def _current(client: Client, renewal: Renewal, keys: Sequence[RSAPublicKey]) -> bytes | None:
     """Return the signed archive that the channel gives out, None for one that no key of the product has signed."""
     path = f"/v1/products/{quote(renewal.product, safe='')}?{urlencode({'channel': renewal.channel})}"
-    found = archive_client.current_archive(client, client.get(path), renewal.product, renewal.channel)
+    found = archives.current_archive(client, client.get(path), renewal.product, renewal.channel)
     if found is not None:
         with suppress(OtasealError):
             signed_archive.read(found, keys)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..device.steps import Step
+from ..simulator.report import Step
 from .advice import fix
 from .picture import FlashMap
 

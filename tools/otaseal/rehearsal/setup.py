@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from .. import files, public_keys, release
-from ..client import Client
-from ..device.certstore import CertStore
-from ..device.chip import Device
-from ..device.filesystem import mount, write_file
-from ..device.firmware import read
-from ..device.flash import LAYOUTS, Layout
-from ..device.tls import ClientCertificate
+from .. import files
+from ..client.client import Client
 from ..errors import ConfigError, InputError, OtasealError
-from ..image import MAX_IMAGE_SIZE
+from ..image.signed_image import MAX_IMAGE_SIZE
+from ..keys import public
 from ..pki.certificate import parse_certificates
-from ..release import Release
+from ..release import records
+from ..release.records import Release
+from ..simulator.certstore import CertStore
+from ..simulator.device import Device
+from ..simulator.filesystem import mount, write_file
+from ..simulator.firmware import read
+from ..simulator.flash import LAYOUTS, Layout
+from ..simulator.tls import ClientCertificate
 from .candidate import Candidate, raw_of, twin
 from .play import ARCHIVE, Scene
 
@@ -91,7 +93,7 @@ def remote_state(client: Client, product: str, channel: str) -> Remote:
     path = f"/v1/products/{quote(product, safe='')}"
     state = client.get(f"{path}?{urlencode({'channel': channel})}")
     listed = client.get(f"{path}/releases")
-    known = tuple(release.from_json(one) for one in listed["releases"])
+    known = tuple(records.from_json(one) for one in listed["releases"])
     current = state["current"]
     host = f"[{client.host}]" if ":" in client.host else client.host
     port = state.get("device_port")
@@ -217,7 +219,7 @@ def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
     found = []
     for pem in read(firmware).keys:
         try:
-            found.append(public_keys.load_public_key(pem, "the firmware's key"))
+            found.append(public.load_public_key(pem, "the firmware's key"))
         except OtasealError:
             continue
     return tuple(found)
@@ -225,7 +227,7 @@ def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
 
 def _keys(listed: Mapping[str, Any]) -> tuple[RSAPublicKey, ...]:
     found = ((name, pem.encode()) for name, pem in listed.items())
-    return tuple(public_keys.load_public_key(pem, f"the server's key '{name}'") for name, pem in found)
+    return tuple(public.load_public_key(pem, f"the server's key '{name}'") for name, pem in found)
 
 
 def _certificate(paths: tuple[Path, Path]) -> ClientCertificate:

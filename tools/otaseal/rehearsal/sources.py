@@ -11,13 +11,14 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from .. import cert_packing, files
-from ..archive import ARCHIVE_LIMIT
-from ..device.flash import Layout, layout, parse_layout
+from .. import files
+from ..certs import packing
+from ..certs.ar import ARCHIVE_LIMIT
 from ..errors import InputError, OtasealError
-from ..image import MAX_IMAGE_SIZE
-from ..project import Project
+from ..image.signed_image import MAX_IMAGE_SIZE
+from ..project.project import Project
 from ..settings import Settings
+from ..simulator.flash import Layout, layout, parse_layout
 
 __all__ = ["built_forms", "layout_of", "read_script", "trust_of"]
 
@@ -43,7 +44,7 @@ Trust = tuple[Path | None, bytes | None]
 
 def trust_of(image: Path, data: Path, options: Settings, project: Path, now: datetime) -> Trust:
     """Return what devices of the project trust; a project without certificates has neither."""
-    archive = data / cert_packing.ARCHIVE_NAME
+    archive = data / packing.ARCHIVE_NAME
     content: bytes | None = None
     if archive.is_file():
         content = files.read_bounded(archive, ARCHIVE_LIMIT, "certificate archive")
@@ -53,7 +54,7 @@ def trust_of(image: Path, data: Path, options: Settings, project: Path, now: dat
     if content is None:
         # A project without certificates: what that means is said by the rehearsal
         with suppress(OtasealError):
-            content = cert_packing.pack_project(options, data, project, now).archive
+            content = packing.pack_project(options, data, project, now).archive
     return None, content
 
 

@@ -18,13 +18,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .. import protocol, rollout
-from ..archive_record import ArchiveRecord
-from ..channels import Channel
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
-from ..public_keys import load_public_key
-from ..release import Release
-from ..store import AUDIT, PRODUCTS, Store
+from ..keys.public import load_public_key
+from ..protocol import decisions as protocol
+from ..release import rollout
+from ..release.archive_record import ArchiveRecord
+from ..release.channels import Channel
+from ..release.records import Release
+from ..store.files import AUDIT, PRODUCTS, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey

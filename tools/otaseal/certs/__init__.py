@@ -1,0 +1,1 @@
+"""Certificates and `certs.ar`: reading them, packing them, and what a device makes of them."""

@@ -1,0 +1,254 @@
+"""The ar container of `certs.ar`: what we write, what we accept as ours, and what a device makes of any bytes.
+
+`serialise` and `parse` are strict and deterministic: short GNU names, decimal sizes, even padding, and no time, owner
+or mode that depends on the machine; the bytes are those of `ar qcDS`. The invariant: any bytes either parse to members
+that serialise to the same bytes, or raise InputError. `device_view` is another matter: it walks the bytes exactly as
+the core's `CertStore::initCertStore` does (F16), which checks much less, and it never raises. Nothing here knows what a
+certificate is.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+__all__ = [
+    "ARCHIVE_LIMIT",
+    "NAME_LIMIT",
+    "DeviceMember",
+    "DeviceView",
+    "Ending",
+    "Member",
+    "device_view",
+    "parse",
+    "printable",
+    "serialise",
+]
+
+ARCHIVE_LIMIT = 8 * 1024 * 1024  # bytes; the largest flash chip the core supports is 16 MiB, code included
+MEMBER_LIMIT = 64 * 1024  # bytes; a device loads a member whole into a heap smaller than this (F19)
+NAME_LIMIT = 15  # characters; the field has 16 and the terminating slash takes one
+
+_MAGIC = b"!<arch>\n"
+_THIN_MAGIC = b"!<thin>\n"
+_HEADER_SIZE = 60
+_TERMINATOR = b"`\n"
+_FIXED = b"0           0     0     644     "  # mtime, uid, gid, mode: as `ar D` writes them
+_SIZE_AT = 48
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,14}")
+_OURS = re.compile(rb"([0-9A-Za-z_][0-9A-Za-z._-]{0,14})/ *")
+_DECIMAL = re.compile(rb"([1-9][0-9]*) *")
+_SSCANF_D = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive; `name` is at most NAME_LIMIT of `0-9 A-Z a-z . _ -`, `data` is not empty."""
+
+    name: str
+    data: bytes
+
+
+def serialise(members: Sequence[Member]) -> bytes:
+    """Return the archive of `members`, in the order given.
+
+    Raises InputError for a name that needs more than the short form, a name used twice and a member that is empty or
+    larger than MEMBER_LIMIT: a device would stop there, or run out of memory (F16, F18b, F19).
+    """
+    _refuse_twice([member.name for member in members])
+    return _MAGIC + b"".join(_serialise_member(member) for member in members)
+
+
+def _serialise_member(member: Member) -> bytes:
+    if not _NAME.fullmatch(member.name):
+        raise InputError(
+            f"'{printable(member.name)}' cannot be the name of an archive member",
+            f"use at most {NAME_LIMIT} letters, digits, dots, dashes and underscores, so that it fits the header",
+        )
+    _refuse_size(member.name, len(member.data))
+    name = f"{member.name}/".ljust(16).encode("ascii")
+    size = str(len(member.data)).ljust(10).encode("ascii")
+    return name + _FIXED + size + _TERMINATOR + member.data + b"\n" * (len(member.data) & 1)
+
+
+def parse(data: bytes) -> tuple[Member, ...]:
+    """Return the members of an archive that is exactly as `serialise` writes it.
+
+    Raises InputError, naming the feature, for anything else: another magic, a thin archive, a symbol or long-name
+    table, a BSD name, times or owners that are not zero, an empty, truncated or badly padded member.
+    """
+    if len(data) > ARCHIVE_LIMIT:
+        raise InputError(
+            f"the archive has {len(data)} bytes, more than {ARCHIVE_LIMIT}", "this is not the file you meant"
+        )
+    if data[:8] == _THIN_MAGIC:
+        raise InputError("this is a thin archive, which holds names and no certificates", "make it without `ar T`")
+    if data[:8] != _MAGIC:
+        raise InputError(
+            "this is not an ar archive: it does not begin with '!<arch>'", "pack it with `otaseal certs pack`"
+        )
+    members = tuple(_parse_members(data))
+    _refuse_twice([member.name for member in members])
+    return members
+
+
+def _parse_members(data: bytes) -> Iterator[Member]:
+    at = len(_MAGIC)
+    while at < len(data):
+        header = data[at : at + _HEADER_SIZE]
+        name, size = _parse_header(header, at)
+        at += _HEADER_SIZE
+        body = data[at : at + size]
+        if len(body) < size:
+            raise InputError(
+                f"member '{name}' is truncated: {len(body)} of {size} bytes are there", "copy or pack the archive again"
+            )
+        at += size
+        if size & 1:
+            if data[at : at + 1] != b"\n":
+                raise InputError(f"member '{name}' lacks its padding byte at offset {at}", "pack the archive again")
+            at += 1
+        yield Member(name, body)
+
+
+def _parse_header(header: bytes, at: int) -> tuple[str, int]:
+    again = "pack the archive again with `otaseal certs pack`"
+    if len(header) < _HEADER_SIZE:
+        raise InputError(f"the archive is truncated in the header at offset {at}", again)
+    if header[58:] != _TERMINATOR:
+        raise InputError(f"there is no member header at offset {at}", again)
+    matched = _OURS.fullmatch(header[:16])
+    if matched is None:
+        raise InputError(f"the archive has a {_foreign_name(header[:16])} at offset {at}", again)
+    name = matched[1].decode("ascii")
+    if header[16:_SIZE_AT] != _FIXED:
+        raise InputError(f"member '{name}' carries a time, an owner or a mode", f"{again}, or with `ar D`")
+    size = _DECIMAL.fullmatch(header[_SIZE_AT:58])
+    if size is None:
+        shown = printable(header[_SIZE_AT:58].decode("latin-1").rstrip())
+        raise InputError(f"member '{name}' has the size '{shown}'", "a device stops reading there; pack it again")
+    _refuse_size(name, int(size[1]))
+    return name, int(size[1])
+
+
+def _foreign_name(field: bytes) -> str:
+    """Say what kind of member name this is, if not one of ours."""
+    for prefix, kind in ((b"//", "GNU long-name table"), (b"#1/", "BSD long name"), (b"/ ", "symbol table")):
+        if field.startswith(prefix):
+            return kind
+    if re.match(rb"/[0-9]", field):
+        return "GNU long name"
+    return f"member named '{printable(field.decode('latin-1').rstrip())}'"
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two members are named '{name}'", "`ar x` would lose one of them: rename it")
+
+
+def _refuse_size(name: str, size: int) -> None:
+    if not 0 < size <= MEMBER_LIMIT:
+        raise InputError(
+            f"member '{name}' has {size} bytes, which is not 1 to {MEMBER_LIMIT}",
+            "a device ends its scan at such a member: leave it out",
+        )
+
+
+class Ending(enum.Enum):
+    """Why a device stopped scanning; the value is what to tell a person."""
+
+    COMPLETE = "the whole archive was read"
+    NOT_AN_ARCHIVE = "it does not begin with '!<arch>', so no certificate is read at all"
+    THIN = "it is a thin archive, which holds names and no certificates"
+    PARTIAL_HEADER = "it ends inside a member header"
+    BAD_SIZE = "a member's size is no positive number"
+    ZERO_SIZE = "a member of size 0 ends the scan"
+    TRUNCATED = "a member is larger than what is left of the file"
+
+
+@dataclass(frozen=True)
+class DeviceMember:
+    """A member as a device meets it: `offset` and `data` in bytes; `skipped` ones get no line in the index."""
+
+    name: str
+    offset: int
+    data: bytes
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    """What `initCertStore` makes of an archive: the members it reads, and why and where it stops."""
+
+    members: tuple[DeviceMember, ...]
+    ending: Ending
+    stopped_at: int
+
+    @property
+    def indexed(self) -> tuple[DeviceMember, ...]:
+        """The members that get a line in `certs.idx`, in order: a lookup takes the first that matches (F17)."""
+        return tuple(member for member in self.members if not member.skipped)
+
+    @property
+    def count(self) -> int:
+        """The number that `initCertStore` returns: it counts members, useful or not (F16)."""
+        return len(self.indexed)
+
+
+def device_view(data: bytes) -> DeviceView:
+    """Return what the core's `initCertStore` reads from `data` (F16, F18b; the same in cores 2.7.4 to 3.1.2).
+
+    The device looks at the magic, at whether a name begins with `//`, and at what `sscanf("%d")` makes of the size; it
+    checks no other byte of a header. Names are resolved here for people only. Never raises.
+    """
+    if data[:8] != _MAGIC:
+        return DeviceView((), Ending.THIN if data[:8] == _THIN_MAGIC else Ending.NOT_AN_ARCHIVE, 0)
+    members: list[DeviceMember] = []
+    at, table = len(_MAGIC), b""
+    while True:
+        header = data[at : at + _HEADER_SIZE]
+        if len(header) < _HEADER_SIZE:
+            return DeviceView(tuple(members), Ending.PARTIAL_HEADER if header else Ending.COMPLETE, at)
+        size = _sscanf_d(header[_SIZE_AT:58])
+        start = at + _HEADER_SIZE
+        if size is None or size <= 0:  # a negative size asks malloc for nearly 4 GiB: the scan ends there too
+            return DeviceView(tuple(members), Ending.ZERO_SIZE if size == 0 else Ending.BAD_SIZE, at)
+        if size > len(data) - start:
+            return DeviceView(tuple(members), Ending.TRUNCATED, at)
+        body = data[start : start + size]
+        skipped = header.startswith(b"//")
+        if skipped:
+            table = body
+        members.append(DeviceMember(_display_name(header[:16], body, table), start, body, skipped))
+        at = start + size
+        at += at & 1  # the device pads by the absolute offset, and does not mind if the byte is missing
+
+
+def _sscanf_d(field: bytes) -> int | None:
+    """Return what C's `%d` reads into an int32_t, or None where it reads nothing."""
+    matched = _SSCANF_D.match(field)
+    return None if matched is None else min(int(matched[1]), _INT32_MAX)
+
+
+def _display_name(field: bytes, body: bytes, table: bytes) -> str:
+    raw = field.rstrip(b" ")
+    if long := re.fullmatch(rb"/([0-9]+)", raw):
+        raw = table[int(long[1]) :].split(b"\n")[0]
+    elif bsd := re.fullmatch(rb"#1/([0-9]+)", raw):
+        raw = body[: int(bsd[1])].rstrip(b"\0")
+    if raw.strip(b"/"):
+        raw = raw.removesuffix(b"/")
+    return printable(raw.decode("latin-1")[:64])
+
+
+def printable(text: str) -> str:
+    """Return `text` with what could steer a terminal replaced: names inside files come from strangers."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,255 @@
+"""What a file is that is no firmware of the ESP8266, by its first bytes: a table, most telling row first.
+
+So that a wrong file is called by its name, and not "damaged". Nothing is judged here: an image of the ESP8266 is in
+no row, unless Arduino's boot loader would not start it. The parser of images asks, so that this imports nothing of it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..errors import InputError
+
+__all__ = ["FileKind", "behind", "is_esp32_application", "recognize"]
+
+SECTOR = 4096
+IMAGE_MAGIC = 0xE9
+_WORD = struct.Struct("<I")
+
+CHIPS = {
+    0: "ESP32",
+    2: "ESP32-S2",
+    5: "ESP32-C3",
+    9: "ESP32-S3",
+    12: "ESP32-C2",
+    13: "ESP32-C6",
+    16: "ESP32-H2",
+    18: "ESP32-P4",
+    20: "ESP32-C61",
+    23: "ESP32-C5",
+    25: "ESP32-H21",
+    28: "ESP32-H4",
+}
+"""The id in the image header of ESP-IDF, at offset 12."""
+
+PARTITION_TABLE_AT, APPLICATION_AT = 0x8000, 0x10000
+PARTITION_MAGIC = b"\xaa\x50"
+_ESP32_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
+_SEGMENT = struct.Struct("<II")
+_DESCRIPTION_AT, _DESCRIPTION_MAGIC = 0x20, 0xABCD5432  # esp_app_desc_t
+_ESP32_FIRST_ADDRESS = 0x3C000000
+_ESP32_MAPPED = ((0x3C000000, 0x3E000000), (0x3F000000, 0x3F800000), (0x400C2000, 0x40C00000), (0x42000000, 0x48000000))
+
+SPIFFS_PAGE = 256
+SPIFFS_BLOCKS = (4096, 8192)
+_SPIFFS_MAGIC = 0x20140529
+
+EBOOT_FILLER, EBOOT_FILLER_AT = 0xAA, 0x0FF7
+"""What elf2bin fills the boot loader's sector up with, and the last place of it that no core writes over."""
+
+UF2_MAGIC, UF2_HAS_FAMILY = b"UF2\n", 0x2000
+UF2_FAMILIES = {
+    0xE48BFF56: "RP2040",
+    0xE48BFF59: "RP2350",
+    0xE48BFF5A: "RP2350, RISC-V",
+    0xBFDD4EEE: "ESP32-S2",
+    0xC47E5767: "ESP32-S3",
+}
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,60})-----")
+_TEXT_SIZE = 512
+
+FIRMWARE = "give the firmware.bin that the build made"
+OTHER_CHIP = "the file is not damaged: otaseal signs for the ESP8266 so far"
+FILESYSTEM = "filesystems are not updated over the air: pio run -t uploadfs writes one by cable"
+MERGED = (
+    "give firmware.bin alone: a device copies what it is sent over its boot loader, whatever follows the application"
+)
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """A kind of file: its `name` for programs, what it is in words ("an ELF file"), and what to do instead."""
+
+    name: str
+    title: str
+    hint: str
+
+    def error(self, subject: str = "this is") -> InputError:
+        """Return the error for such a file where firmware is wanted; `subject` begins the sentence."""
+        return InputError(f"{subject} {self.title}, and no firmware of the ESP8266", self.hint)
+
+
+def recognize(data: bytes | memoryview) -> FileKind | None:
+    """Return what `data` is, None for what is in no row, an ESP8266 image among others."""
+    view = memoryview(data)
+    for name, detect, hint in _ROWS:
+        title = detect(view)
+        if title:
+            return FileKind(name, title, hint)
+    return None
+
+
+def behind(tail: bytes | memoryview, offset: int) -> FileKind:
+    """Return what an image is that has `tail` behind its application, which ends at `offset`; `tail` is not empty."""
+    view = memoryview(tail)
+    first = -offset % SECTOR
+    for start in range(first, len(view), SECTOR):
+        found = _littlefs(view[start:]) or _spiffs(view[start:])
+        if found:
+            return FileKind("merged", f"a merged image: firmware, and {found} at 0x{offset + start:x}", MERGED)
+    filling = {bytes(view[:1])} & {b"\xff", b"\0"}
+    if filling and not bytes(view).strip(*filling):
+        title = f"firmware that was filled up with 0x{filling.pop().hex()}: {len(view)} bytes follow the application"
+        return FileKind("padded", title, MERGED)
+    return FileKind("surplus", f"firmware and {len(view)} bytes that do not belong to it, behind 0x{offset:x}", MERGED)
+
+
+def is_esp32_application(data: bytes | memoryview) -> bool:
+    """Tell whether this is an application of ESP-IDF, by the description that stands in its first segment."""
+    has_magic = len(data) >= _DESCRIPTION_AT + _WORD.size and data[0] == IMAGE_MAGIC
+    return has_magic and _WORD.unpack_from(data, _DESCRIPTION_AT)[0] == _DESCRIPTION_MAGIC
+
+
+def _empty(view: memoryview) -> str:
+    return "" if len(view) else "an empty file"
+
+
+def _starts(magic: bytes, title: str, offset: int = 0) -> Callable[[memoryview], str]:
+    return lambda view: title if view[offset : offset + len(magic)] == magic else ""
+
+
+def _esp32(view: memoryview) -> str:
+    """Recognize the header of ESP-IDF: 24 bytes, of which the last is 0 or 1, and segments that add up."""
+    if len(view) < _ESP32_HEADER.size or view[0] != IMAGE_MAGIC:
+        return ""
+    _, count, _, _, _, _, _, chip, _, _, _, reserved, hashed = _ESP32_HEADER.unpack_from(view)
+    addresses = list(_segments(view, _ESP32_HEADER.size, count))
+    fits = len(addresses) == count and 0 < count <= 16 and min(addresses) >= _ESP32_FIRST_ADDRESS
+    described = is_esp32_application(view)
+    if chip not in CHIPS or not (described or (fits and hashed in (0, 1) and not any(reserved))):
+        return ""
+    mapped = any(first <= address < last for address in addresses for first, last in _ESP32_MAPPED)
+    return f"an {CHIPS[chip]} {'application' if described or mapped else 'boot loader'}"
+
+
+def _segments(view: memoryview, position: int, count: int) -> Iterator[int]:
+    for _ in range(count):
+        if position + _SEGMENT.size > len(view):
+            return
+        address, length = _SEGMENT.unpack_from(view, position)
+        position += _SEGMENT.size + length
+        if position > len(view):
+            return
+        yield address
+
+
+def _esp32_factory(view: memoryview) -> str:
+    table = view[PARTITION_TABLE_AT : PARTITION_TABLE_AT + len(PARTITION_MAGIC)] == PARTITION_MAGIC
+    loader = any(view[at : at + 1] == bytes([IMAGE_MAGIC]) for at in (0, 0x1000, 0x2000))
+    if not (table and loader):
+        return ""
+    with_application = view[APPLICATION_AT : APPLICATION_AT + 1] == bytes([IMAGE_MAGIC])
+    return (
+        f"an ESP32 factory image: boot loader, partition table{' and application' if with_application else ''} in one"
+    )
+
+
+def _other_esp8266(view: memoryview) -> str:
+    """Recognize an image with one part only, whose boot ROM loads it itself, and no application at 0x1000."""
+    if len(view) <= SECTOR or view[0] != IMAGE_MAGIC or not 0 < view[1] <= 16:
+        return ""
+    if view[SECTOR] == IMAGE_MAGIC or view[EBOOT_FILLER_AT] == EBOOT_FILLER:
+        return ""
+    addresses = list(_segments(view, _SEGMENT.size, view[1]))
+    whole = len(addresses) == view[1] and all(0x3FFE8000 <= one < 0x40140000 for one in addresses)
+    return "an ESP8266 image without the Arduino core, such as NodeMCU, MicroPython or Espressif's SDK" if whole else ""
+
+
+def _littlefs(view: memoryview) -> str:
+    return "a LittleFS filesystem" if bytes(view[8:16]) == b"littlefs" else ""
+
+
+def _spiffs(view: memoryview) -> str:
+    """Recognize SPIFFS by the magic in the lookup pages of its first two blocks.
+
+    Of the page's size; on the ESP32 of the number of blocks from this one on, too.
+    """
+    for block in SPIFFS_BLOCKS:
+        first, second = (_spiffs_blocks_left(view, block * index) for index in (0, 1))
+        if first == second == 0 or (first > 1 and first * block <= len(view) and second == first - 1):
+            return "a SPIFFS filesystem"
+    return ""
+
+
+def _spiffs_blocks_left(view: memoryview, start: int) -> int:
+    """Return the number in the magic of the block at `start`: the last word but one of its lookup page; -1: none."""
+    word = view[start + SPIFFS_PAGE - 4 : start + SPIFFS_PAGE - 2]
+    return int.from_bytes(word, "little") ^ (_SPIFFS_MAGIC & 0xFFFF) ^ SPIFFS_PAGE if len(word) == 2 else -1
+
+
+def _erased(view: memoryview) -> str:
+    first = bytes(view[:1])
+    return f"nothing but bytes of 0x{first.hex()}" if first in (b"\xff", b"\0") and not bytes(view).strip(first) else ""
+
+
+def _uf2(view: memoryview) -> str:
+    if view[:4] != UF2_MAGIC or len(view) < 32:
+        return ""
+    flags, family = _WORD.unpack_from(view, 8)[0], _WORD.unpack_from(view, 28)[0]
+    chip = UF2_FAMILIES.get(family) if flags & UF2_HAS_FAMILY else None
+    return f"a UF2 file ({chip})" if chip else "a UF2 file"
+
+
+def _pem(view: memoryview) -> str:
+    found = _PEM.search(bytes(view[:_TEXT_SIZE]))
+    return f"PEM text ({found[1].decode().lower()})" if found else ""
+
+
+def _text(view: memoryview) -> str:
+    start = bytes(view[:_TEXT_SIZE])
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "an HTML page"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS to a file"
+    if re.match(rb":[0-9A-Fa-f]{10,}\r?\n", start):
+        return "an Intel HEX file"
+    return "text" if start and not re.search(rb"[^\t\n\f\r -~\x80-\xff]", start) and _is_utf8(start) else ""
+
+
+def _is_utf8(start: bytes) -> bool:
+    try:
+        start.decode()
+    except UnicodeDecodeError as error:
+        return len(start) == _TEXT_SIZE and error.start > _TEXT_SIZE - 4  # a character that was cut in two
+    return True
+
+
+_ROWS: tuple[tuple[str, Callable[[memoryview], str], str], ...] = (
+    ("empty", _empty, "build it again, or copy it again: there is nothing in it"),
+    (
+        "elf",
+        _starts(b"\x7fELF", "an ELF file"),
+        "give the firmware.bin beside it: the ELF is for linkers and debuggers",
+    ),
+    ("esp32-factory", _esp32_factory, OTHER_CHIP),
+    ("esp32", _esp32, OTHER_CHIP),
+    ("esp32-partitions", _starts(PARTITION_MAGIC, "an ESP32 partition table"), OTHER_CHIP),
+    ("littlefs", _littlefs, FILESYSTEM),
+    ("spiffs", _spiffs, FILESYSTEM),
+    ("esp8266-sdk", _starts(b"\xea\x04", "an application for the boot loader of Espressif's ESP8266 SDK"), FIRMWARE),
+    ("esp8266-other", _other_esp8266, "otaseal signs firmware of the Arduino core, which eboot starts"),
+    ("uf2", _uf2, OTHER_CHIP),
+    ("zip", _starts(b"PK\3\4", "a ZIP archive"), "unpack it, and give the firmware.bin in it"),
+    ("archive", _starts(b"!<arch>\n", "an ar archive, such as certs.ar"), "otaseal certs check looks at certs.ar"),
+    ("archive", _starts(b"ustar", "a tar archive", 257), "unpack it, and give the firmware.bin in it"),
+    ("archive", _starts(b"7z\xbc\xaf\x27\x1c", "a 7z archive"), "unpack it, and give the firmware.bin in it"),
+    ("archive", _starts(b"\xfd7zXZ\0", "an xz archive"), "unpack it: devices unpack gzip only"),
+    ("program", _starts(b"MZ", "a program for Windows"), FIRMWARE),
+    ("pem", _pem, FIRMWARE),
+    ("der", _starts(b"\x30\x82", "a certificate or key in DER"), FIRMWARE),
+    ("erased", _erased, "read or build it again: it is what erased flash or an empty buffer looks like"),
+    ("text", _text, "build it again, or download the file itself: this is not firmware"),
+)

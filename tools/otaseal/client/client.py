@@ -1,0 +1,387 @@
+"""The operator's side of the update server: publish, confirm by reading back, promote, roll back, look.
+
+Standard library only, because a build uses it. TLS is always verified, there is no option against that; redirects are
+not followed. Nothing here prints: progress is told to a callback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
+from ..keys import public
+from ..release import stranding
+from ..release.admission import Policy, admit
+from ..release.records import Origin, Release, from_json
+from ..release.stranding import Consent
+from .verification_errors import CLOCK, refusal, verification_fix
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["Client", "Deployment", "Options", "public_keys_of"]
+
+TIMEOUT = 30.0  # seconds without any progress
+CHUNK = 64 * 1024
+MAX_ANSWER = 16 * 1024 * 1024
+
+Progress = Callable[[int, int], None]
+"""Called with bytes sent and all there are."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a release is published: to which channel, to how many per cent, and whether older than the current may be.
+
+    `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
+    `consent` says what of a lockout is meant.
+    `max_failed` per cent may fail, and have `patience` minutes to come back, before it halts; None: as the server says.
+    """
+
+    channel: str = "stable"
+    percent: int = 100
+    allow_downgrade: bool = False
+    rehearsal: str = ""
+    consent: Consent = field(default_factory=Consent)
+    max_failed: int | None = None
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What was published and confirmed: the record, the channel's versions before and after, devices by version."""
+
+    release: Release
+    channel: str
+    before: str | None
+    percent: int
+    devices: Mapping[str, int]
+    url: str
+    confirmed: str
+    warnings: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return for a person what changes, and for whom."""
+        one = self.release
+        share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
+        lines = [f"{one.product} {one.version}: {len(one.forms)} file(s) published, read back as {self.confirmed} do"]
+        lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {one.version}, for {share}")
+        lines += [f"  {count} device(s) seen there run {version}" for version, count in self.devices.items()]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return [*lines, self.url]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in JSON's own types."""
+        return {
+            "product": self.release.product,
+            "version": self.release.version,
+            "channel": self.channel,
+            "before": self.before,
+            "percent": self.percent,
+            "devices": dict(self.devices),
+            "url": self.url,
+            "confirmed": self.confirmed,
+            "warnings": list(self.warnings),
+            "security_counter": self.release.security_counter,
+            "key": self.release.key_fingerprint,
+            "files": [{"kind": one.kind, "size": one.size, "sha256": one.blob} for one in self.release.forms],
+        }
+
+
+@dataclass(frozen=True)
+class Client:
+    """An operator of the server at `url` (https, the operators' port), who shows a token or a certificate.
+
+    `ca` is the file with the authorities that the server is verified against; None: those of the system.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    ca: Path | None = None
+    certificate: tuple[Path, Path] | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+            raise ConfigError(f"'{self.url}' is no server", "write https://host:port, as in https://update.local:8444")
+        try:
+            parts.port  # noqa: B018  # urllib looks at the port when it is asked for
+        except ValueError as error:
+            raise ConfigError(f"'{self.url}' has no port that can be", "write https://host:port") from error
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a token or a certificate says who asks."""
+        return self.token is not None or self.certificate is not None
+
+    @property
+    def host(self) -> str:
+        """The server's name or address."""
+        return urlsplit(self.url).hostname or ""
+
+    def deploy(
+        self, signed: Sequence[bytes], origin: Origin, options: Options, progress: Progress | None = None
+    ) -> Deployment:
+        """Check the `signed` files as the server will, publish them, and read them back; return what it changed.
+
+        Raises InputError and VerificationError by name for what is refused, here or there; VerificationError too when
+        what comes back is not what was sent; SystemFaultError when the server cannot be reached.
+        """
+        admitted = self.check(signed, origin, options)
+        product = quote(origin.product, safe="")
+        query = {
+            "channel": options.channel,
+            "percent": options.percent,
+            "created": origin.created,
+            "board": origin.board,
+            "commit": origin.git_commit,
+            "dirty": int(origin.dirty),
+            "downgrade": int(options.allow_downgrade),
+            **({"rehearsal": options.rehearsal} if options.rehearsal else {}),
+            **dict.fromkeys(options.consent.said(), 1),
+        }
+        limits = {"max_failed": options.max_failed, "patience": options.patience}
+        query |= {name: value for name, value in limits.items() if value is not None}
+        path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
+        headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
+        answer = self._json("PUT", path, b"".join(signed), headers, progress)
+        release = from_json(answer["release"])
+        _check_record(release, admitted)
+        url, confirmed = self._confirm(release, options, answer, signed)
+        where = release, options.channel, answer["before"], options.percent
+        return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
+
+    def check(self, signed: Sequence[bytes], origin: Origin, options: Options) -> Release:
+        """Return the record of the `signed` files if the server will take them, by its keys and current release.
+
+        Raises as `deploy`.
+        """
+        product = quote(origin.product, safe="")
+        state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
+        return self._admit(signed, origin, options, state)
+
+    def firmware(self, product: str, version: str) -> bytes:
+        """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
+        path = f"/v1/products/{quote(product, safe='')}/releases/{quote(version, safe='')}/firmware"
+        found = self.fetch(path)
+        if found is None:
+            raise SystemFaultError(f"'{self.url}{path}' answers 404", "look at the server's log")
+        return found
+
+    def fetch(self, path: str) -> bytes | None:
+        """Return what the server has at `path`, None where it has nothing (404); raises as `deploy`."""
+        status, _, body = self._request("GET", path)
+        if status not in (200, 404):
+            raise SystemFaultError(f"'{self.url}{path}' answers {status}", "look at the server's log")
+        return body if status == 200 else None
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET; raises as `deploy`."""
+        return self._json("GET", path)
+
+    def post(self, path: str, value: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a POST of `value`; raises as `deploy`."""
+        return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
+        keys = public_keys_of(state)
+        current = None if state["current"] is None else from_json(state["current"])
+        policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
+        new = admit(signed, origin, policy, current)
+        # Of a server without this answer, the fleet is not known here; it checks for itself.
+        fleet = [
+            stranding.Group(None if one["release"] is None else from_json(one["release"]), one["count"])
+            for one in state.get("fleet", [])
+        ]
+        stranding.check(new, current, fleet, options.consent)
+        return new
+
+    def _confirm(
+        self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]
+    ) -> tuple[str, str]:
+        """Fetch what was published and compare; return the URL and whose answer it was.
+
+        Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
+        """
+        product, version = quote(release.product, safe=""), quote(release.version, safe="")
+        if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
+            client, path = self.as_device(answer["device_port"]), f"/{product}/{options.channel}/firmware.bin.signed"
+            return client.read_back(path, signed), "devices"
+        return self.read_back(f"/v1/products/{product}/releases/{version}/firmware", signed), "operators"
+
+    def as_device(self, port: int) -> Client:
+        """Return a client of the devices' port, which shows no token."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return Client(f"https://{host}:{port}", None, self.ca, self.certificate)
+
+    def read_back(self, path: str, expected: Sequence[bytes]) -> str:
+        """Return the URL of `path` when it answers with one of `expected`; raises VerificationError otherwise."""
+        status, headers, body = self._request("GET", path)
+        if status != 200 or body not in expected:
+            raise VerificationError(
+                f"'{self.url}{path}' answers {status} with {len(body)} bytes that are not what was published",
+                "look at the server's log; another deployment may have come between",
+            )
+        md5 = headers.get("x-md5")
+        if md5 is not None and md5 != hashlib.md5(body, usedforsecurity=False).hexdigest():
+            raise VerificationError(f"'{self.url}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
+        return self.url + path
+
+    def put(self, path: str, body: bytes) -> Any:
+        """Return the JSON answer to a PUT of `body`; raises as `deploy`."""
+        return self._json("PUT", path, body)
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Any:
+        status, _, data = self._request(method, path, body, headers, progress)
+        try:
+            value = json.loads(data) if data else {}
+        except (ValueError, RecursionError) as error:
+            raise SystemFaultError(
+                f"'{self.url}' answers {status} with what is no JSON", "give the operators' address, not the devices'"
+            ) from error
+        if status >= 400 or not isinstance(value, dict):
+            raise _refusal(self.url, status, value)
+        return value
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=self._context()
+        )
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            for name, value in {**(headers or {}), **self._authorization()}.items():
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            _send(connection, body or b"", progress)
+            response = connection.getresponse()
+            data = response.read(MAX_ANSWER + 1)
+        except ssl.SSLError as error:
+            raise _tls_fault(self.url, error) from error
+        except ConnectionResetError as error:
+            raise self._closed() from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise SystemFaultError(
+                f"'{self.url}' cannot be reached: {reason}", "check address, port, and that otaseal serve is running"
+            ) from error
+        finally:
+            connection.close()
+        if len(data) > MAX_ANSWER:
+            raise SystemFaultError(
+                f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is no otaseal server"
+            )
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+
+    def _closed(self) -> SystemFaultError:
+        """Return what is likely where a server leaves without a word, as it does when the alert is lost on the way."""
+        hint = "look at its log; a server that wants a client's certificate and gets none may end like this"
+        if self.certificate is not None:
+            hint = f"see whether '{self.certificate[0]}' has expired, or another authority issued it than --operator-ca"
+        return SystemFaultError(f"'{self.url}' closes the connection without an answer", hint)
+
+    def _authorization(self) -> dict[str, str]:
+        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
+        except OSError as error:
+            raise InputError(
+                f"'{self.ca}' is no authority's certificate: {_reason(error)}", "give the PEM file of the server's root"
+            ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            chain, key = self.certificate
+            try:
+                context.load_cert_chain(chain, key, _no_passphrase)
+            except OSError as error:
+                raise InputError(
+                    f"'{chain}' and '{key}' are no certificate and its key: {_reason(error)}",
+                    "give chain.pem and key.pem of one folder, as otaseal pki operator makes them",
+                ) from error
+        return context
+
+
+def _check_record(stored: Release, admitted: Release) -> None:
+    """Refuse a server's record of something else; one of an earlier deployment of these files may name another commit.
+
+    A record from before there were manifests in it (format 1) has no counter.
+    """
+    counters = admitted.security_counter, stored.security_counter
+    same = stored.embedded_keys is None or counters[0] == counters[1]
+    if not same or any(getattr(stored, what) != getattr(admitted, what) for what in ("product", "version", "forms")):
+        raise VerificationError(
+            f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
+            "look at the server's log; another deployment may have come between",
+        )
+
+
+def _tls_fault(url: str, error: ssl.SSLError) -> VerificationError | SystemFaultError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        clock = f"; this machine's clock says {datetime.now():%Y-%m-%d %H:%M}" if error.verify_code in CLOCK else ""
+        message = f"the certificate of '{url}' does not hold: {error.verify_message}{clock}"
+        return VerificationError(message, verification_fix(error.verify_code))
+    refused = refusal(error.reason or "")
+    if refused is not None:
+        return VerificationError(f"'{url}' ends the handshake: {refused[0]}", refused[1])
+    return SystemFaultError(f"TLS with '{url}' fails: {error.reason or error}", "otaseal pki check HOST:PORT says more")
+
+
+def _reason(error: OSError) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or type(error).__name__
+
+
+def _no_passphrase() -> bytes:
+    # OpenSSL would ask by itself, and a build has nobody to answer.
+    raise InputError("the operator's key is locked by a passphrase", "give one without, with mode 0600")
+
+
+def public_keys_of(state: Mapping[str, Any]) -> list[RSAPublicKey]:
+    """Return the product's public keys out of what the server says of it."""
+    return [public.load_public_key(pem.encode(), f"the server's key '{name}'") for name, pem in state["keys"].items()]
+
+
+def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progress | None) -> None:
+    for start in range(0, len(body), CHUNK):
+        try:
+            connection.send(body[start : start + CHUNK])
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the server refused before the end, and its answer says why
+        if progress is not None:
+            progress(min(start + CHUNK, len(body)), len(body))
+
+
+def _refusal(url: str, status: int, value: Any) -> InputError | SystemFaultError:
+    answer = value if isinstance(value, dict) else {}
+    message, hint = answer.get("error"), answer.get("hint")
+    if not isinstance(message, str) or not isinstance(hint, str):
+        return SystemFaultError(f"'{url}' answers {status}", "give the operators' address, not the devices'")
+    if status >= 500:
+        return SystemFaultError(f"the server reports: {message}", hint)
+    return InputError(f"the server refuses: {message}", hint)

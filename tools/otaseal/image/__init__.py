@@ -1,0 +1,1 @@
+"""Firmware images: signed, compressed, with a manifest, and what can be read in one."""

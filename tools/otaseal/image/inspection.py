@@ -1,0 +1,331 @@
+"""All that a device or an engineer would want to know of an image file: raw, gzip, signed or none of these.
+
+Everything is read off the bytes. Only a file too large for any flash raises: whatever else is wrong is part of the
+answer, in the words with which signing refuses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..chips import esp8266, file_kinds
+from ..chips.esp8266 import Esp8266Image, FlashMode
+from ..chips.esp8266_cores import NEWEST, RELEASES
+from ..chips.file_kinds import FileKind
+from ..errors import InputError, VerificationError
+from . import gzip_payload, manifest, signed_image, stock_updater
+from .gzip_payload import GzipMember
+from .manifest import Manifest
+from .signed_image import SignedImage
+from .stock_updater import Outcome, StockDevice
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = ["Inspection", "inspect"]
+
+SHOWN_CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
+"""The newest release of each series and the development branch: what devices in the field have."""
+MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
+SUMS = {True: "ok", False: "WRONG", None: "none (cores before 2.7 write none)"}
+DAMAGED = "the image is damaged: build it again"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found; None where a part is absent or cannot be read, and `problem` says why, `hint` what to do.
+
+    `kind` is 'raw', 'gzip', 'signed raw', 'signed gzip', 'unknown', or the name of a `FileKind`, and `title` the same
+    in words. `tried` are the names of the keys given, `signed_by` that of the one that fits. `identity` is that of the
+    OtaSeal library in the firmware. `outcomes` has one entry a core, for a device of the image's own flash mode that
+    has the key of the signature, or verifies nothing where nothing is signed; `flash_modes` says which chips of core
+    3.1.2 accept it (F7).
+    """
+
+    kind: str
+    title: str
+    size: int
+    sha256: str
+    payload_size: int
+    image: Esp8266Image | None
+    member: GzipMember | None
+    manifest: Manifest | None
+    identity: Manifest | None
+    signature: bytes | None
+    tried: tuple[str, ...]
+    signed_by: str | None
+    outcomes: Mapping[str, Outcome]
+    flash_modes: Mapping[FlashMode, bool]
+    problem: str | None
+    hint: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it in JSON's own types."""
+        return {
+            "kind": self.kind,
+            "title": self.title,
+            "size": self.size,
+            "sha256": self.sha256,
+            "payload_size": self.payload_size,
+            "image": None if self.image is None else _image_dict(self.image),
+            "gzip": None if self.member is None else _gzip_dict(self.member, self.payload_size),
+            "manifest": None if self.manifest is None else self.manifest.as_dict(),
+            "identity": None if self.identity is None else self.identity.as_dict(),
+            "signature": None if self.signature is None else {"size": len(self.signature), "key": self.signed_by},
+            "stock_cores": {core: asdict(outcome) for core, outcome in self.outcomes.items()},
+            "flash_modes": {mode.name: accepted for mode, accepted in self.flash_modes.items()},
+            "problem": self.problem,
+            "hint": self.hint,
+        }
+
+    def lines(self, names: Sequence[str] = ()) -> list[str]:
+        """Return the same for a person, one fact a line; products and boards by those of `names` that they have."""
+        lines = [f"{'kind':<14}{self.title}, {self.size} bytes", f"{'sha-256':<14}{self.sha256}"]
+        if self.problem:
+            lines.append(f"{'problem':<14}{self.problem}")
+        if self.image is not None:
+            lines += _image_lines(self.image)
+        if self.member is not None:
+            padded = "a multiple of 4" if self.payload_size % 4 == 0 else "no multiple of 4"
+            lines.append(f"{'gzip':<14}{self.payload_size} bytes ({padded}), holds {self.member.isize}")
+        if self.manifest is not None:
+            lines.append(f"{'manifest':<14}{self.manifest.described(names)}")
+        if self.identity is not None:
+            lines.append(f"{'library':<14}OtaSeal, for {self.identity.described(names)}")
+        if self.signature is not None:
+            lines.append(f"{'signature':<14}{len(self.signature)} bytes, {self._key_line()}")
+        lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]
+        refusing = [mode.name for mode, accepted in self.flash_modes.items() if not accepted]
+        if refusing and len(refusing) < len(self.flash_modes):
+            lines.append(f"{'flash modes':<14}chips that run in {', '.join(refusing)} refuse it: {MODE_REWRITE}")
+        return lines
+
+    def _key_line(self) -> str:
+        if self.signed_by is not None:
+            return f"made by key '{self.signed_by}'"
+        return "made by none of the keys given" if self.tried else "not verified: give the public key with --key"
+
+
+def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
+    """Return what `data` is; `public_keys` are tried by name, in order, against its signature.
+
+    Raises InputError when `data` is over MAX_IMAGE_SIZE.
+    """
+    if len(data) > signed_image.MAX_IMAGE_SIZE:
+        raise InputError(
+            f"{len(data)} bytes are more than {signed_image.MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it"
+        )
+    signed = _signed(data)
+    found = _read(data if signed is None else signed.payload)
+    known = found.kind in ("raw", "gzip") and found.other is None
+    signed_by = _fitting(data, public_keys) if signed else None
+    device = _device(found.parsed, signed, public_keys, signed_by)
+    return Inspection(
+        kind=f"signed {found.kind}" if signed else found.kind,
+        title=f"signed {found.title}" if signed else found.title,
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        payload_size=len(data if signed is None else signed.payload),
+        image=found.parsed,
+        member=found.member,
+        manifest=found.manifest,
+        identity=found.identity,
+        signature=None if signed is None else signed.signature,
+        tried=tuple(public_keys),
+        signed_by=signed_by,
+        outcomes={
+            core: stock_updater.judge(data, replace(device, core=core)) for core in _cores(found.parsed) if known
+        },
+        flash_modes={
+            mode: stock_updater.judge(data, replace(device, flash_mode=mode)).accepted for mode in FlashMode if known
+        },
+        problem=found.problem,
+        hint=found.hint,
+    )
+
+
+@dataclass
+class _Content:
+    """What a payload is, the fields as in `Inspection`; the first problem counts. `other`: what is no firmware."""
+
+    kind: str
+    title: str
+    other: FileKind | None = None
+    parsed: Esp8266Image | None = None
+    member: GzipMember | None = None
+    manifest: Manifest | None = None
+    identity: Manifest | None = None
+    problem: str | None = None
+    hint: str = ""
+
+    def blame(self, problem: str, hint: str) -> None:
+        if self.problem is None:
+            self.problem, self.hint = problem, hint
+
+
+def _signed(data: bytes) -> SignedImage | None:
+    """Return payload and signature; a payload that is damaged does not hide a trailer that is there."""
+    try:
+        signed = signed_image.parse(data)
+    except InputError:
+        return None
+    whole = _read(data)
+    return signed if signed_image.is_signed(data) or (whole.kind in ("raw", "gzip") and whole.parsed is None) else None
+
+
+def _read(payload: bytes) -> _Content:
+    if gzip_payload.is_gzip(payload):
+        return _read_gzip(payload)
+    if payload[:1] == bytes([esp8266.MAGIC]):
+        found = _Content("raw", "raw")
+        _look_at(found, payload, "this is")
+        _find_manifest(found, payload)
+    else:
+        found = _Content("unknown", "unknown", file_kinds.recognize(payload))
+        try:
+            signed_image.check_payload(payload)
+        except InputError as error:
+            found.blame(error.message, error.hint)
+    if found.other is not None:
+        found.kind, found.title = found.other.name, found.other.title
+    return found
+
+
+def _read_gzip(payload: bytes) -> _Content:
+    found = _Content("gzip", "gzip")
+    try:
+        found.member = gzip_payload.parse(payload)
+        content = gzip_payload.check_single_member(payload)
+    except InputError as error:
+        found.blame(error.message, error.hint)
+        return found
+    _look_at(found, content, signed_image.GZIP_HOLDS)
+    _find_manifest(found, payload)
+    if found.other is not None:
+        found.title = f"gzip of {found.other.title}"
+    return found
+
+
+def _find_manifest(found: _Content, payload: bytes) -> None:
+    if found.parsed is None:
+        return
+    try:
+        found.manifest = manifest.find(payload)
+    except InputError as error:
+        found.blame(error.message, error.hint)
+
+
+def _look_at(found: _Content, content: bytes, subject: str) -> None:
+    """Read the image in `content` into `found`: what signing refuses is a problem, and so is a wrong checksum."""
+    try:
+        found.parsed = esp8266.parse(content, subject)
+        found.identity = manifest.identity(content)
+    except InputError as error:
+        found.blame(error.message, error.hint)
+    parsed = found.parsed
+    if parsed is None:
+        found.title, found.other = f"{found.title}, damaged", file_kinds.recognize(content)
+        return
+    surplus = manifest.surplus(parsed)
+    if surplus is not None:
+        found.blame(f"{subject} {surplus.title}", surplus.hint)
+    for good, problem in (
+        (parsed.crc_ok, "the image's own CRC does not fit its content"),
+        (parsed.boot_checksum_ok, "the boot block's checksum is wrong: the boot ROM starts nothing else"),
+        (parsed.app_checksum_ok, "the application's checksum is wrong"),
+    ):
+        if good is False:
+            found.blame(problem, DAMAGED)
+
+
+def _fitting(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
+    for name, key in public_keys.items():
+        try:
+            signed_image.verify(data, key)
+        except VerificationError:
+            continue
+        return name
+    return None
+
+
+def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:
+    """Return the cores to be asked: those that are shown always, and the one that the image was built with."""
+    own = None if parsed is None else parsed.core_release
+    return SHOWN_CORES if own is None or own in SHOWN_CORES else (own, *SHOWN_CORES)
+
+
+def _device(
+    parsed: Esp8266Image | None,
+    signed: SignedImage | None,
+    public_keys: Mapping[str, RSAPublicKey],
+    signed_by: str | None,
+) -> StockDevice:
+    """Return the device to judge by, of the newest release and of the image's own flash.
+
+    It has the key that fits, else the first that was given; where none was, that of the signature, whatever it is.
+    """
+    mode = parsed.flash_mode if parsed is not None and parsed.flash_mode is not None else FlashMode.DIO
+    size = parsed.flash_size if parsed is not None else None
+    device = StockDevice(NEWEST.name, flash_mode=mode, flash_size=size or esp8266.FLASH_SIZES[4])
+    if signed is None:
+        return device
+    if not public_keys:
+        return replace(device, unseen_key=len(signed.signature))
+    return replace(device, public_key=public_keys[signed_by or next(iter(public_keys))])
+
+
+def _image_dict(parsed: Esp8266Image) -> dict[str, Any]:
+    mode = parsed.flash_mode
+    return {
+        "core_release": parsed.core_release,
+        "flash_mode": None if mode is None else mode.name,
+        "flash_size": parsed.flash_size,
+        "flash_frequency_mhz": parsed.flash_frequency,
+        "entry": parsed.app.entry,
+        "segments": [{"address": segment.address, "size": len(segment.data)} for segment in parsed.app.segments],
+        "boot_checksum_ok": parsed.boot_checksum_ok,
+        "app_checksum_ok": parsed.app_checksum_ok,
+        "crc_ok": parsed.crc_ok,
+        "sketch_size": parsed.sketch_size,
+        "sketch_md5": {mode.name: digest for mode, digest in parsed.sketch_md5s().items()},
+        "bytes_behind": len(parsed.tail),
+    }
+
+
+def _gzip_dict(member: GzipMember, size: int) -> dict[str, Any]:
+    return {
+        "isize": member.isize,
+        "crc32": member.crc32,
+        "padded": size % gzip_payload.ALIGNMENT == 0,
+        "extra_size": None if member.extra is None else len(member.extra),
+        "name": None if member.name is None else member.name.decode("latin-1"),
+    }
+
+
+def _image_lines(parsed: Esp8266Image) -> list[str]:
+    mode = "unknown" if parsed.flash_mode is None else parsed.flash_mode.name
+    size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
+    frequency = "unknown frequency" if parsed.flash_frequency is None else f"{parsed.flash_frequency} MHz"
+    sums = [("boot", parsed.boot_checksum_ok), ("application", parsed.app_checksum_ok), ("CRC", parsed.crc_ok)]
+    release = parsed.core_release or "unknown"
+    git = parsed.core is not None and parsed.core.commit not in RELEASES
+    return [
+        f"{'core release':<14}{release}{', from git: no release has this commit' if git else ''}",
+        f"{'flash':<14}{mode}, {size}, {frequency}",
+        f"{'checksums':<14}" + ", ".join(f"{name} {SUMS[good]}" for name, good in sums),
+        f"{'sketch size':<14}{parsed.sketch_size} bytes",
+        *(f"{'sketch md5':<14}{digest} ({mode.name})" for mode, digest in parsed.sketch_md5s().items()),
+    ]
+
+
+def _outcome_line(outcome: Outcome) -> str:
+    if not outcome.accepted:
+        verdict = f"refused, error {outcome.error}"
+    elif outcome.boots:
+        verdict = "accepted"
+    else:
+        verdict = "accepted, and BRICKED" if outcome.bricks else "accepted, without effect"
+    return f"{verdict}: {outcome.reason}"

@@ -1,0 +1,188 @@
+"""The signed image: payload, signature, and the length of the signature as a little-endian word (F1).
+
+The signature is RSASSA-PKCS1-v1_5 with SHA-256 over the payload, by a key of 2048 to 4096 bits (F2). The payload is an
+ESP8266 image or one gzip member that holds one. Nothing is signed that a device would refuse or that would leave it
+unable to start, and nothing is returned that was not verified. Where keys live and how they sign is not known here.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..chips import esp8266, file_kinds
+from ..chips.esp8266 import MAX_IMAGE_SIZE
+from ..errors import InputError, KeyRefusedError, VerificationError
+from . import gzip_payload
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from ..keys.signer import Signer
+
+__all__ = [
+    "MAX_IMAGE_SIZE",
+    "SignedImage",
+    "check_key",
+    "check_payload",
+    "is_signed",
+    "parse",
+    "serialise",
+    "sign",
+    "signature_size",
+    "verify",
+]
+
+MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
+MIN_SIGNATURE_SIZE, MAX_SIGNATURE_SIZE = MIN_KEY_BITS // 8, MAX_KEY_BITS // 8
+ALIGNMENT = 4
+GZIP_HOLDS = "the gzip holds"
+FIRST_BYTES = frozenset((bytes([esp8266.MAGIC]), gzip_payload.MAGIC[:1]))  # the updater takes no other (F9)
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class SignedImage:
+    """What was signed, and the signature over it; whether they fit is for `verify` to say."""
+
+    payload: bytes
+    signature: bytes
+
+
+def parse(data: bytes) -> SignedImage:
+    """Return payload and signature of a signed image (F1).
+
+    Raises InputError when there is no trailer, its length word is not 256 to 512, the file is cut short, the payload is
+    empty or the whole is over MAX_IMAGE_SIZE.
+    """
+    _check_size(len(data))
+    if len(data) < _LENGTH.size:
+        raise InputError(f"{len(data)} bytes have no signature trailer", "give the file that ends in '.signed'")
+    (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
+    if not MIN_SIGNATURE_SIZE <= length <= MAX_SIGNATURE_SIZE:
+        raise InputError(
+            f"no signature trailer: last word '{length}' is not {MIN_SIGNATURE_SIZE} to {MAX_SIGNATURE_SIZE} bytes",
+            "give the file that ends in '.signed', or sign this one first",
+        )
+    end = len(data) - _LENGTH.size - length
+    if end < 0:
+        raise InputError(f"signed image of {len(data)} bytes is cut short", f"its signature alone has {length} bytes")
+    if end == 0:
+        raise InputError("signed image has an empty payload", "sign the firmware again")
+    return SignedImage(data[:end], data[end : -_LENGTH.size])
+
+
+def serialise(image: SignedImage) -> bytes:
+    """Return the bytes that a device is given: payload, signature, length word (F1)."""
+    return image.payload + image.signature + _LENGTH.pack(len(image.signature))
+
+
+def is_signed(data: bytes) -> bool:
+    """Return whether `data` is a signed image already (F8c), valid signature or not.
+
+    The last word alone proves nothing: code can end that way. It is signed if that word is a plausible length and there
+    is a complete image before the trailer: the application ends so early that signature and word fit behind it, or a
+    gzip member ends exactly where the signature begins.
+    """
+    try:
+        payload = parse(data).payload
+    except InputError:
+        return False
+    try:
+        if gzip_payload.is_gzip(payload):
+            gzip_payload.check_single_member(payload)
+        else:
+            esp8266.parse(payload)
+    except InputError:
+        return False
+    return True
+
+
+def check_payload(payload: bytes) -> None:
+    """Raise InputError, naming the fault, unless `payload` is fit to be signed.
+
+    Refused: empty, over MAX_IMAGE_SIZE, a first byte other than 0xE9 or 0x1F (F9), signed already (F8c), a size that is
+    no multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
+    """
+    _check_size(len(payload))
+    if payload[:1] not in FIRST_BYTES:
+        kind = file_kinds.recognize(payload)
+        raise (
+            kind.error()
+            if kind
+            else InputError(
+                f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f", "devices take firmware only, raw or gzip"
+            )
+        )
+    if is_signed(payload):
+        raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file")
+    if gzip_payload.is_gzip(payload):
+        esp8266.parse(gzip_payload.check_single_member(payload), GZIP_HOLDS)
+    else:
+        esp8266.parse(payload)
+    if len(payload) % ALIGNMENT:
+        raise InputError(
+            f"payload of {len(payload)} bytes is no multiple of {ALIGNMENT}",
+            "pad a gzip inside its header first: core 3.1.2 refuses it otherwise",
+        )
+
+
+def sign(payload: bytes, signer: Signer) -> bytes:
+    """Return `payload` signed, verified before it is returned.
+
+    Raises InputError for a payload that `check_payload` refuses, KeyRefusedError for a key outside 2048 to 4096 bits
+    (F2), VerificationError when the signer's signature does not fit its own public key.
+    """
+    public_key = signer.public_key
+    check_key(public_key)
+    check_payload(payload)
+    signed = serialise(SignedImage(payload, signer.sign(payload)))
+    verify(signed, public_key)
+    return signed
+
+
+def verify(data: bytes, public_key: RSAPublicKey) -> bytes:
+    """Return the payload of a signed image whose signature `public_key` confirms (F1).
+
+    Raises InputError when `data` is no signed image, VerificationError when the signature is another key's or the bytes
+    were changed.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    image = parse(data)
+    if len(image.signature) != signature_size(public_key):
+        raise VerificationError(
+            f"signature has {len(image.signature)} bytes, the key makes {signature_size(public_key)}",
+            "another key signed this image: the device refuses it with error 12",
+        )
+    try:
+        public_key.verify(image.signature, image.payload, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature as error:
+        raise VerificationError(
+            "signature does not fit image and key",
+            "the image was changed after it was signed, or another key signed it",
+        ) from error
+    return image.payload
+
+
+def signature_size(public_key: RSAPublicKey) -> int:
+    """Return the length of a signature by `public_key`, that of its modulus, in bytes."""
+    return (public_key.key_size + 7) // 8
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_IMAGE_SIZE:
+        raise InputError(f"image of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
+
+
+def check_key(public_key: RSAPublicKey) -> None:
+    """Raise KeyRefusedError unless devices can use the key, and nobody can break it: 2048 to 4096 bits (F2)."""
+    if not MIN_KEY_BITS <= public_key.key_size <= MAX_KEY_BITS:
+        raise KeyRefusedError(
+            f"RSA key of {public_key.key_size} bits is not within {MIN_KEY_BITS} to {MAX_KEY_BITS}",
+            "make a new one of 2048 bits: devices cannot use larger ones, and smaller ones can be broken",
+        )

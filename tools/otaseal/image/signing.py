@@ -1,0 +1,220 @@
+"""From the build's `firmware.bin` to what is published: the checks and the order that a device's update depends on.
+
+Pure. Compression comes first, then the padding of a gzip inside its header (F8), then the signature; and nothing is
+returned that the stock core it was built for would refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..chips import esp8266, file_kinds
+from ..chips.esp8266_cores import NEWEST, SignedGzip
+from ..errors import InputError, KeyRefusedError, VerificationError
+from ..keys.public import fingerprint
+from ..keys.signer import Signer
+from . import gzip_payload, manifest, signed_image, stock_updater
+from .manifest import Claim
+from .signed_image import MAX_IMAGE_SIZE
+from .signing_header import embedded_key
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = [
+    "MAX_IMAGE_SIZE",
+    "belongs_to",
+    "check_embedded_key",
+    "check_next_key",
+    "compress",
+    "missing_space",
+    "sign_firmware",
+    "verify_firmware",
+]
+
+NO_CORE = "the firmware does not say which core it was built with, and cores before 3.0 do not start from a signed gzip"
+GZIP_REASONS = {
+    SignedGzip.REFUSED: "core {core} takes no gzip: compressed updates came with core 2.7.0",
+    SignedGzip.BRICKS: "a signed gzip for core {core} leaves devices unable to start",
+    SignedGzip.UNKNOWN: "core {core}, from git, is older than 3.0, and need not start from a signed gzip",
+}
+"""Why a core gets no signed gzip (F8b)."""
+HINTS = {"F3": "build it with core 2.6.0 or newer"}
+INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"
+
+
+def sign_firmware(
+    firmware: bytes,
+    signer: Signer,
+    *,
+    embeds_key: bool,
+    next_key: RSAPublicKey | None = None,
+    claim: Claim | None = None,
+) -> bytes:
+    """Return `firmware`, an ESP8266 image raw or gzipped, signed for stock devices and verified as they do (F1-F11).
+
+    With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
+    update; or `next_key`, which signs from then on. With a `claim` its manifest is signed, too. Raises InputError for
+    an image that is not fit to be signed, KeyRefusedError for a next key that is the signer's own, VerificationError
+    when a device would refuse.
+    """
+    if next_key is not None:
+        check_next_key(next_key, signer.public_key)
+    payload = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    signed_image.check_payload(payload)
+    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
+    parsed = esp8266.parse(raw)
+    _refuse_merged(parsed)
+    _refuse_damaged(parsed)
+    if gzip_payload.is_gzip(payload):
+        _refuse_gzip(parsed)
+    if embeds_key:
+        check_embedded_key(raw, signer.public_key, next_key)
+    if claim is not None:
+        payload = manifest.attach(payload, manifest.make(claim, parsed.flash_mode))
+    names = () if claim is None else (claim.product, claim.board)
+    manifest.check_identity(manifest.identity(raw), manifest.find(payload), names)
+    signed = signed_image.sign(payload, signer)
+    _judge_as_device(signed, parsed, signer.public_key)
+    return signed
+
+
+def compress(firmware: bytes, method: str) -> bytes:
+    """Return `firmware`, an uncompressed image, as a gzip that devices start from once it is signed (F8, F8b).
+
+    `method` is one of `gzip_payload.METHODS`. Raises InputError for an image whose core cannot take it, or does not say
+    which core it is; ModuleNotFoundError where the method's package is not installed.
+    """
+    if gzip_payload.is_gzip(firmware):
+        raise InputError("the firmware is a gzip already", "compress either here or with board_build.gzip_fw, not both")
+    _refuse_gzip(esp8266.parse(firmware))
+    return gzip_payload.compress(firmware, method)
+
+
+def verify_firmware(signed: bytes, key: RSAPublicKey) -> bytes:
+    """Return the payload of `signed` if a stock device with `key` takes it and starts it (F1-F11).
+
+    The device is one of the core release, flash mode and flash size that the image was built for. Raises InputError
+    when `signed` is no signed image, VerificationError when the signature does not hold or the device would refuse.
+    """
+    try:
+        payload = signed_image.verify(signed, key)
+    except VerificationError:
+        raise
+    except InputError as error:
+        kind = file_kinds.recognize(signed)
+        raise error if kind is None else kind.error() from error
+    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
+    parsed = esp8266.parse(raw)
+    _judge_as_device(signed, parsed, key)
+    _refuse_merged(parsed)
+    return payload
+
+
+def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
+    """Return how many bytes a device that runs `firmware` lacks to take an update as large as `signed` (F10).
+
+    `fs_start` is the filesystem's offset in flash. Zero or less: it fits.
+    """
+    raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
+    needed = sum(map(esp8266.sectors, (esp8266.parse(raw).sketch_size, len(signed))))
+    return needed - fs_start
+
+
+def check_next_key(next_key: RSAPublicKey, current: RSAPublicKey) -> None:
+    """Raise KeyRefusedError if `next_key`, which a bridge release is to carry, is the `current` one."""
+    if fingerprint(next_key) == fingerprint(current):
+        raise KeyRefusedError(
+            f"the next public key {fingerprint(next_key)} is the current one",
+            "remove custom_otaseal_next_public_key once the key is switched, or name the other key's .pub file",
+        )
+
+
+def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | None = None) -> None:
+    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5).
+
+    With `next_key` it has to carry that one instead: a stock device holds a single key. One with the OtaSeal library
+    holds both, and its image has to carry both.
+    """
+    carries_next = embedded_key(next_key or key) in raw
+    if carries_next and next_key is not None and manifest.identity(raw) is not None and embedded_key(key) not in raw:
+        raise VerificationError(
+            f"the firmware has the OtaSeal library and the next key, and not its own public key {fingerprint(key)}",
+            "build it again, with verify_updates.py: the library holds both keys",
+        )
+    if carries_next:
+        return
+    if next_key is not None:
+        raise VerificationError(
+            f"the firmware does not contain the next public key {fingerprint(next_key)}",
+            "it is no bridge release: build it with verify_updates.py and custom_otaseal_next_public_key",
+        )
+    if b"-----BEGIN PUBLIC KEY-----" in raw:
+        raise VerificationError(
+            f"the firmware carries another public key than {fingerprint(key)}, with which it is signed",
+            "give custom_otaseal_public_key and custom_otaseal_signing_key of one pair: devices with this firmware "
+            "would refuse every update",
+        )
+    raise VerificationError(
+        f"the firmware does not contain the public key {fingerprint(key)}",
+        "it cannot verify updates: use Update, ESP8266httpUpdate or ArduinoOTA in the sketch, or leave out "
+        "verify_updates.py",
+    )
+
+
+def belongs_to(signed: bytes, firmware: bytes) -> bool:
+    """Tell whether `signed` is a signed form of the build's `firmware`, whatever its manifest says.
+
+    A gzip that holds `firmware` is one. The signature itself is not looked at.
+    """
+    try:
+        payload = signed_image.parse(signed).payload
+        if gzip_payload.is_gzip(payload) and not gzip_payload.is_gzip(firmware):
+            return gzip_payload.decompress(payload) == firmware
+        expected = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
+        found = manifest.find(payload)
+        return payload == (expected if found is None else manifest.attach(expected, found))
+    except InputError:
+        return False
+
+
+def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
+    """Ask the model of the stock core: the release, flash mode and flash size that the image was built for."""
+    core = parsed.core or NEWEST
+    carries_key = embedded_key(key) in bytes(parsed.data)
+    # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
+    device = stock_updater.StockDevice(core.name, key if core.digest_info or carries_key else None)
+    if parsed.flash_mode is not None:
+        device = replace(device, flash_mode=parsed.flash_mode)
+    if parsed.flash_size is not None:
+        device = replace(device, flash_size=parsed.flash_size)
+    outcome = stock_updater.judge(signed, device)
+    if not (outcome.accepted and outcome.boots):
+        raise VerificationError(
+            f"a device with core {core.name} would not run this update: {outcome.reason}",
+            HINTS.get(outcome.fact, INSPECT),
+        )
+
+
+def _refuse_merged(parsed: esp8266.Esp8266Image) -> None:
+    """Refuse an image with more behind its application: a device would copy that, too, as far as it fits."""
+    kind = manifest.surplus(parsed)
+    if kind is not None:
+        raise InputError(f"this is {kind.title}", kind.hint)
+
+
+def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
+    if parsed.crc_ok is False:
+        raise InputError("the image's own CRC does not fit its content", "build it again: it was changed afterwards")
+
+
+def _refuse_gzip(parsed: esp8266.Esp8266Image) -> None:
+    """Refuse an image whose core does not start from a signed gzip, or does not say so (F8b)."""
+    core = parsed.core
+    if core is not None and core.signed_gzip is SignedGzip.STARTS:
+        return
+    reason = NO_CORE if core is None else GZIP_REASONS[core.signed_gzip].format(core=core.name)
+    raise InputError(
+        reason, "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.0 or newer"
+    )

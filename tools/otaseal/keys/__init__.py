@@ -1,0 +1,1 @@
+"""Keys: where they lie, which are refused, and how they sign."""

@@ -1,0 +1,105 @@
+"""Where a passphrase comes from: a file, an environment variable, or a prompt; never an argument, never a log.
+
+Layer 2. The file and the variable come first, so that a build server never waits at a prompt.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .. import files
+from ..errors import ConfigError, InputError
+
+__all__ = ["VARIABLE", "ask_new", "from_settings"]
+
+VARIABLE = "OTASEAL_PASSPHRASE"
+MAX_FILE_SIZE = 4096
+MAX_PASSPHRASE_SIZE = 1023
+"""Bytes; OpenSSL takes no more."""
+
+
+def from_settings(file: str | None, project: Path, environment: Mapping[str, str]) -> Callable[[str], bytes]:
+    """Return a callback that gives the passphrase for what its argument names, as a key's opener wants it.
+
+    The callback raises ConfigError where there is neither file, variable nor terminal. A variable that is set to
+    nothing counts as unset, as a secret is on a build server that does not have it.
+    """
+
+    def ask(what: str) -> bytes:
+        given = _given(file, project, environment)
+        if given is not None:
+            return given
+        if not _has_terminal():
+            raise ConfigError(
+                f"{what} is locked, and there is no terminal to ask for its passphrase",
+                f"set {VARIABLE}, or name a file with custom_otaseal_passphrase_file",
+            )
+        return _prompt(f"Passphrase for {what}: ")
+
+    return ask
+
+
+def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> bytes:
+    """Return the passphrase for a new key: from the file, the variable, or typed twice at a prompt.
+
+    An empty one, typed, means none. Raises ConfigError where there is no terminal, or the two differ.
+    """
+    given = _given(file, Path.cwd(), environment)
+    if given is not None:
+        return given
+    if not _has_terminal():
+        raise ConfigError(
+            f"no passphrase is given for {what}, and there is no terminal to ask for one",
+            f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase",
+        )
+    first = _prompt(f"New passphrase for {what} (empty for none): ")
+    if first != _prompt("The same again: "):
+        raise ConfigError("the two passphrases differ", "try again")
+    return first
+
+
+def read_file(path: Path) -> bytes:
+    """Return the first line of `path` without its end; raises InputError if it is empty, too long or no file."""
+    content = files.read_bounded(path, MAX_FILE_SIZE, "passphrase file")
+    line = content.splitlines()[0] if content else b""
+    if not line:
+        raise InputError(f"passphrase file '{path}' is empty", "write the passphrase into its first line")
+    return _bounded(line)
+
+
+def _given(file: str | None, project: Path, environment: Mapping[str, str]) -> bytes | None:
+    if file is not None:
+        return read_file(files.resolve_path(file, project))
+    value = environment.get(VARIABLE, "")
+    return _encode(value) if value else None
+
+
+def _prompt(text: str) -> bytes:
+    try:
+        return _encode(getpass.getpass(text))
+    except (EOFError, UnicodeDecodeError) as error:
+        raise ConfigError("no passphrase could be read from the terminal", "type it, or use a file") from error
+
+
+def _encode(text: str) -> bytes:
+    return _bounded(text.encode(errors="surrogateescape"))
+
+
+def _bounded(secret: bytes) -> bytes:
+    if len(secret) > MAX_PASSPHRASE_SIZE:
+        raise InputError(f"a passphrase of {len(secret)} bytes", f"{MAX_PASSPHRASE_SIZE} are the most that a key takes")
+    return secret
+
+
+def _has_terminal() -> bool:
+    # getpass talks to the controlling terminal by itself, even where a build has redirected the standard streams.
+    if sys.stdin is not None and sys.stdin.isatty():
+        return True
+    try:
+        with Path("/dev/tty").open("rb"):
+            return True
+    except OSError:
+        return False

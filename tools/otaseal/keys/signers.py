@@ -1,0 +1,216 @@
+"""Signing keys: where they are, whether they may be used, and public keys as a device wants them.
+
+A signing key is a URI, and a table maps its scheme to an opener: `file:` (PEM on disk), `env:` (PEM in an environment
+variable, for CI) and `pkcs11:` (a token). Secrets come in through a callback and never leave: nothing here prints,
+prompts or reads the environment by itself. Refused by name is every key that would lock devices out (F2) or that is
+already given away: readable by others, on its way onto devices, tracked by git, or known to the public.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files, git
+from ..errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
+from . import compromised, key_uri
+from .public import KEY_SIZES, OWN_KEY_HINT, check_rsa, public_pem
+from .secret_scan import Secrets
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+    from .signer import Signer
+
+__all__ = [
+    "KeySource",
+    "RsaSigner",
+    "in_token",
+    "load_private_key",
+    "new_signing_key",
+    "open_signer",
+    "refuse_exposed",
+    "secrets",
+    "write_key_pair",
+]
+
+KEEP_KEYS_HINT = "choose another name: devices that trust the existing key could never be updated without it"
+
+
+@dataclass(frozen=True)
+class KeySource:
+    """What an opener may use: the project for relative paths, the environment, and a way to ask for a passphrase.
+
+    `passphrase` is called with the name of what is to be unlocked, at most once for a key, and only if it is encrypted.
+    `forbidden` are directories whose content gets onto devices: a private key in one of them is refused.
+    """
+
+    project: Path
+    environment: Mapping[str, str] = field(repr=False)
+    passphrase: Callable[[str], bytes] = field(repr=False)
+    forbidden: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class RsaSigner:
+    """A private key in memory that signs as the device verifies: RSASSA-PKCS1-v1_5 with SHA-256 (F1, RFC 8017 8.2)."""
+
+    _key: RSAPrivateKey = field(repr=False)
+
+    @property
+    def public_key(self) -> RSAPublicKey:
+        """The public half, which firmware carries."""
+        return self._key.public_key()
+
+    def sign(self, payload: bytes) -> bytes:
+        """Return the signature over `payload`, as long as the modulus: 256 to 512 bytes."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
+
+        return self._key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
+
+    def secrets(self) -> Secrets:
+        """Return the key's own numbers as something to search files for."""
+        return Secrets.of({"signing key": self._key})
+
+
+def open_signer(uri: str, source: KeySource) -> Signer:
+    """Return a signer for the key that `uri` names, such as `file:~/keys/signing.key` or `env:SIGNING_KEY`.
+
+    Raises ConfigError for a URI that names nothing usable, KeyRefusedError for a key that must not be used, InputError
+    when it cannot be read or unlocked, SystemFaultError when a token or its package fails.
+    """
+    signer = _OPENERS[key_uri.split(uri)[0]](uri, source)
+    compromised.refuse(signer.public_key, f"the signing key '{uri}'")
+    return signer
+
+
+def in_token(uri: str) -> bool:
+    """Tell whether the key that `uri` names stays in a token, out of reach for whatever this machine writes."""
+    return key_uri.split(uri)[0] == "pkcs11"
+
+
+def secrets(signer: Signer) -> Secrets:
+    """Return what the leak check looks for; nothing for a key in a token, for it is not in this machine's memory."""
+    return signer.secrets() if isinstance(signer, RsaSigner) else Secrets()
+
+
+def _open_file(uri: str, source: KeySource) -> RsaSigner:
+    path = files.resolve_path(key_uri.split(uri)[1], source.project)
+    data = key_uri.read(uri, source.project, source.environment)
+    refuse_exposed(path, source)
+    return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
+
+
+def _open_environment(uri: str, source: KeySource) -> RsaSigner:
+    data = key_uri.read(uri, source.project, source.environment)
+    what = f"signing key in environment variable '{key_uri.split(uri)[1]}'"
+    return RsaSigner(load_private_key(data, what, source.passphrase))
+
+
+def _open_token(uri: str, source: KeySource) -> Signer:
+    from . import pkcs11
+
+    return pkcs11.open_signer(key_uri.split(uri)[1], source.project, source.passphrase)
+
+
+_OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
+    "file": _open_file,
+    "env": _open_environment,
+    "pkcs11": _open_token,
+}
+assert set(_OPENERS) == set(key_uri.SCHEMES)
+
+
+def refuse_exposed(path: Path, source: KeySource, what: str = "signing key") -> None:
+    """Raise KeyRefusedError for a private key's file that is given away: by its mode, its place, or by git."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 and hasattr(path.stat(), "st_uid") and path.drive == "":
+        raise KeyRefusedError(f"{what} '{path}' is readable by others (mode {mode:04o})", f"chmod 600 '{path}'")
+    resolved = path.resolve()
+    for directory in source.forbidden:
+        if resolved.is_relative_to(directory.resolve()):
+            raise KeyRefusedError(
+                f"{what} '{path}' lies in '{directory}', which is copied onto every device",
+                "move it out of the project, and make a new key if it was ever uploaded",
+            )
+    if _is_tracked(resolved, source.environment):
+        raise KeyRefusedError(
+            f"{what} '{path}' is tracked by git: everybody with the repository has it, now and in its history",
+            "make a new key outside the repository, and 'git rm' this one",
+        )
+
+
+def _is_tracked(path: Path, environment: Mapping[str, str]) -> bool:
+    """Tell whether git has `path` in the index of the repository around it; raises KeyRefusedError if git cannot."""
+    try:
+        answer = git.ask(path.parent, environment, "ls-files", "--error-unmatch", "--", f":(literal){path.name}")
+    except SystemFaultError as error:
+        raise KeyRefusedError(
+            f"whether git tracks signing key '{path}' cannot be told: {error.message}",
+            f"{error.hint}; or keep the key outside of the repository",
+        ) from error
+    return answer is not None and answer.yes
+
+
+def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> RSAPrivateKey:
+    """Return the RSA key in `data`, PEM (PKCS#8, encrypted or not, or PKCS#1); `what` names it in messages.
+
+    Raises KeyRefusedError for what is no private key that a device could verify, InputError for a wrong passphrase.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    text = data.lstrip()
+    if text.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"-----BEGIN CERTIFICATE")):
+        raise KeyRefusedError(f"{what} is a public key or certificate", "name the private key that belongs to it")
+    secret: bytes | None = None
+    encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
+    if encrypted:
+        secret = passphrase(what)
+    try:
+        # The primes are not tested again, which takes longer than all else in signing: every signature is verified
+        # with the public half before anybody sees it, and a damaged key fails there.
+        key = load_pem_private_key(text, secret, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if encrypted:
+            raise InputError(f"{what} cannot be unlocked", "check the passphrase") from error
+        raise KeyRefusedError(f"{what} is no PEM private key", OWN_KEY_HINT) from error
+    check_rsa(key.public_key(), what)
+    return key  # type: ignore[return-value]  # check_rsa let RSA through only
+
+
+def new_signing_key(bits: int = KEY_SIZES[0]) -> RSAPrivateKey:
+    """Return a new RSA key of 2048, 3072 or 4096 bits; raises ConfigError for another size."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    if bits not in KEY_SIZES:
+        raise ConfigError(f"a signing key of {bits} bits", f"use one of: {', '.join(map(str, KEY_SIZES))}")
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> Path:
+    """Write the private key to `path` (0600, PKCS#8, encrypted if there is a passphrase) and the public one beside it.
+
+    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError if one exists, and changes nothing.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    public = path.with_suffix(".pub")
+    if public == path:
+        raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
+    files.refuse_existing(public, KEEP_KEYS_HINT)
+    files.write_new(path, pem, files.PRIVATE_MODE)
+    try:
+        files.write_new(public, public_pem(key.public_key()))
+    except OtasealError:
+        files.remove(path)  # half a pair would stand in the way of the next attempt
+        raise
+    return public

@@ -1,0 +1,1 @@
+"""A PlatformIO project as its files describe it."""

@@ -1,0 +1,220 @@
+"""platformio.ini edited: lines added to it that leave every other byte alone.
+
+Pure. What the file says is read by `project_config`. Editing works on lines, and what comes out is read again: unless
+it says exactly what was meant, and nothing else has changed, the edit is refused and a person makes it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from ..errors import InputError
+from .config import INI_NAME, Reading, Surroundings, entries, unreadable
+
+__all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse"]
+
+MAX_SIZE = 1024 * 1024
+"""Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
+SCRIPTS = "extra_scripts"
+
+_HEADER = re.compile(r"\[(.+)\]")
+_OPTION = re.compile(r"(.*?)\s*[=:]")
+_INLINE_COMMENT = re.compile(r"\s[#;]")
+
+
+@dataclass(frozen=True)
+class ProjectIni:
+    """The text of a platformio.ini, and what it refers to; `parse` makes it."""
+
+    text: str
+    around: Surroundings
+
+    @cached_property
+    def _reading(self) -> Reading:
+        # What PLATFORMIO_EXTRA_SCRIPTS and its kin add today is not what the file says
+        said = {name: value for name, value in self.around.variables.items() if not name.startswith("PLATFORMIO_")}
+        found = Reading(replace(self.around, variables=said))
+        found.add(INI_NAME, self.text)
+        return found
+
+    @cached_property
+    def _plain(self) -> configparser.RawConfigParser:
+        """The file as it stands, nothing expanded."""
+        parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
+        parser.read_string(self.text)
+        return parser
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The names of the sections `[env:...]`, in their order."""
+        return self._reading.environments
+
+    def get(self, environment: str, option: str) -> str | None:
+        """Return what `option` is in an environment, as `Reading.get` does."""
+        return self._reading.get(f"env:{environment}", option)
+
+    def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
+        """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
+        there = {_hook(one) for one in entries(self.get(environment, SCRIPTS) or "")}
+        return [one for one in scripts if _hook(one) not in there]
+
+    def missing_options(self, environment: str, options: Mapping[str, str]) -> dict[str, str]:
+        """Return those of `options` that are not set, to whatever value."""
+        return {name: value for name, value in options.items() if not self.get(environment, name)}
+
+    def with_lines(
+        self, environment: str, scripts: Sequence[str], options: Mapping[str, str], comment: str = ""
+    ) -> ProjectIni:
+        """Return the file with what is missing of `scripts` and `options` added to `[env:<environment>]`.
+
+        Where a script is added, `comment` is, too, as a line of its own. What is set stays as it is; scripts that are
+        attached, or inherited, stay attached. Raises InputError when it cannot be done by adding lines to this file
+        alone.
+        """
+        wanted = self.missing_scripts(environment, scripts)
+        missing = self.missing_options(environment, options)
+        if not wanted and not missing:
+            return self
+        self._refuse_unsafe(environment, [*wanted, *missing.values()])
+        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing, comment), self.around)
+        self._compare(edited, environment, wanted, missing)
+        return edited
+
+    def _refuse_unsafe(self, environment: str, values: Sequence[str]) -> None:
+        if environment not in self.environments:
+            raise _refusal(f"it has no section [env:{environment}]")
+        if self._plain.has_option("platformio", "extra_configs"):
+            raise _refusal("it reads more files with extra_configs")
+        for value in values:
+            if "%" in value or "${" in value or "$" in value.replace("$PROJECT_LIBDEPS_DIR/$PIOENV/", ""):
+                raise _refusal(f"'{value}' has a character that PlatformIO would expand")
+
+    def _edited(self, section: str, scripts: Sequence[str], options: Mapping[str, str], comment: str) -> str:
+        lines = re.findall(r"[^\n]*\n|[^\n]+\Z", self.text)
+        end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
+        places = _scan(lines)
+        added = [f"{name} = {value}" for name, value in options.items()]
+        into = places.get((section, SCRIPTS))
+        if scripts and into is None:
+            origin = next(
+                (one for one in self._reading.sections(section) if self._plain.has_option(one, SCRIPTS)), None
+            )
+            inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
+            added = [f"{SCRIPTS} =", *(f"  {one}" for one in (*inherited, *scripts)), *added]
+        if scripts and comment:
+            added.insert(0, comment)
+        last = max(place.end for (where, _), place in places.items() if where == section)
+        _insert(lines, last, added, end)  # the later line first, so that the other's number still holds
+        if scripts and into is not None:
+            first = lines[into.start]
+            if into.last == into.start and ", " in _cut(first):  # PlatformIO splits at commas if it is one line
+                at = len(_cut(first).rstrip())
+                lines[into.start] = first[:at] + "".join(f", {one}" for one in scripts) + first[at:]
+            else:
+                _insert(lines, into.last, [into.indent + one for one in scripts], end)
+        return "".join(lines)
+
+    def _compare(
+        self, edited: ProjectIni, environment: str, scripts: Sequence[str], options: Mapping[str, str]
+    ) -> None:
+        """Raise InputError unless `edited` says what this file says, and the additions, and nothing else."""
+        section = f"env:{environment}"
+        try:
+            before, after = self._values(), edited._values()
+            old, new = (entries(one.get(environment, SCRIPTS) or "") for one in (self, edited))
+        except (configparser.Error, InputError) as error:
+            raise _refusal("the result could not be read") from error
+        expected = {**before, **{(section, name): value for name, value in options.items()}}
+        after.pop((section, SCRIPTS), None)
+        expected.pop((section, SCRIPTS), None)
+        if after != expected or new != [*old, *scripts]:
+            raise _refusal("lines added to it would not say what was meant")
+
+    def _values(self) -> dict[tuple[str, str], str]:
+        found = {(one, ""): "" for one in self._plain.sections()}
+        for section in self._plain.sections():
+            found |= {(section, name): value.strip() for name, value in self._plain.items(section)}
+        return found
+
+
+@dataclass
+class _Place:
+    """Where an option, or a section's header, stands: lines from `start`, its last value, and comments up to `end`."""
+
+    start: int
+    last: int
+    end: int
+    indent: str = "  "
+
+
+def parse(data: bytes, around: Surroundings) -> ProjectIni:
+    """Return the platformio.ini in `data`; raises InputError when PlatformIO could not read it either."""
+    try:
+        found = ProjectIni(data.decode(), around)
+    except UnicodeDecodeError as error:
+        raise unreadable(INI_NAME, "it is not UTF-8") from error
+    found.environments  # noqa: B018 - parsed here, so that nothing later raises
+    return found
+
+
+def lines_to_add(scripts: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """Return the lines that a person adds to an environment."""
+    head = [f"{SCRIPTS} =", *(f"  {one}" for one in scripts)] if scripts else []
+    return [*head, *(f"{name} = {value}" for name, value in options.items())]
+
+
+def _refusal(reason: str) -> InputError:
+    return InputError(f"platformio.ini cannot be edited safely: {reason}", "add the lines yourself")
+
+
+def _hook(entry: str) -> str:
+    """Return what tells one hook from another wherever it lies: of `pre:a/b/c.py` it is `pre:b/c.py`."""
+    scope, _, path = entry.rpartition(":")
+    parts = path.replace("\\", "/").split("/")
+    return f"{scope or 'post'}:{'/'.join(parts[-2:])}" if len(parts) > 2 else entry
+
+
+def _cut(line: str) -> str:
+    """Return `line` without its comment and its end."""
+    found = _INLINE_COMMENT.search(line)
+    return (line[: found.start()] if found else line).rstrip("\r\n")
+
+
+def _value(line: str) -> str:
+    return "" if line.strip().startswith(("#", ";")) else _cut(line).strip()
+
+
+def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Place]:
+    """Return where each section's header (option "") and each option stands, read as configparser reads."""
+    places: dict[tuple[str, str], _Place] = {}
+    section, place, level, in_option = "", _Place(0, 0, 0), 0, False
+    for number, line in enumerate(lines):
+        value = _value(line)
+        indent = len(line) - len(line.lstrip())
+        if not value:
+            if line.strip() and indent > level and place.end == number - 1:
+                place.end = number  # a comment among the lines of a value belongs to it
+            continue
+        if in_option and indent > level:
+            place.last = place.end = number
+            place.indent = line[:indent]
+            continue
+        header, option = _HEADER.match(value), _OPTION.match(value)
+        level, in_option = indent, header is None
+        name = ""
+        if header:
+            section = header[1]
+        elif option:
+            name = option[1].lower()
+        place = places[section, name] = _Place(number, number, number, line[:indent] + "  ")
+    return places
+
+
+def _insert(lines: list[str], after: int, added: Sequence[str], end: str) -> None:
+    if added and not lines[after].endswith("\n"):
+        lines[after] += end
+    lines[after + 1 : after + 1] = [one + end for one in added]

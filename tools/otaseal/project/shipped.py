@@ -1,0 +1,42 @@
+"""Which certificates went to a device last, for each build environment: one small JSON file in the workspace.
+
+It lies outside the build directory, so that cleaning a build does not make certificates look unshipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from .. import files
+
+__all__ = ["is_current", "remember"]
+
+MAX_RECORD_SIZE = 1024 * 1024
+
+
+def is_current(record: Path, environment: str, archive: bytes) -> bool:
+    """Tell whether the bytes of `certs.ar` are those that were last shipped from the build environment."""
+    return _load(record).get(environment) == _digest(archive)
+
+
+def remember(record: Path, environment: str, archive: bytes) -> None:
+    """Note that the bytes of `certs.ar` were shipped from the build environment; raises SystemFaultError."""
+    entries = _load(record)
+    entries[environment] = _digest(archive)
+    files.write_atomic(record, (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _digest(archive: bytes) -> str:
+    return "sha256:" + hashlib.sha256(archive).hexdigest()
+
+
+def _load(record: Path) -> dict[str, str]:
+    if not record.exists():
+        return {}
+    try:
+        entries = json.loads(files.read_bounded(record, MAX_RECORD_SIZE, "shipping record"))
+    except (ValueError, RecursionError):
+        return {}  # a damaged note: certificates count as never shipped, which is the safe side
+    return entries if isinstance(entries, dict) else {}

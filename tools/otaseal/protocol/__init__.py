@@ -1,0 +1,1 @@
+"""What a device says and what it is answered, as values."""

@@ -1,0 +1,299 @@
+"""What a device asks and what it is answered: an update request in, a decision out, by a table (F28-F30).
+
+The answer is the first row of the table that applies. A 200 carries only what this chip, as far as it can be told,
+would accept and start from: core and flash mode are known where the sketch MD5 is that of a known release.
+`sdk-version` is no help, for core 2.7.4 and 3.x send the same one. Nothing is stored, counted or sent here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from ..chips.esp8266 import MAX_IMAGE_SIZE, FlashMode, sectors
+from ..chips.esp8266_cores import SignedGzip, by_name
+from ..release.records import Form, Release
+from .request import UpdateRequest, device_id, parse_request, route
+
+__all__ = [
+    "Decision",
+    "Running",
+    "State",
+    "UpdateRequest",
+    "decide",
+    "device_id",
+    "known_images",
+    "parse_request",
+    "route",
+    "text_answer",
+]
+
+Headers = tuple[tuple[str, str], ...]
+
+LOOP_LIMIT = 3
+"""Deliveries of one release to one device, its MD5 unchanged, after which it gets no more of it."""
+
+# What a chip can be switched to: never to more data lines than it is known to run with.
+_MODES_BELOW = {
+    FlashMode.QIO: frozenset(FlashMode),
+    FlashMode.QOUT: frozenset({FlashMode.QOUT, FlashMode.DOUT}),
+    FlashMode.DIO: frozenset({FlashMode.DIO, FlashMode.DOUT}),
+    FlashMode.DOUT: frozenset({FlashMode.DOUT}),
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a device runs, told by its sketch MD5: the release, and the flash mode of the chip (F7, F30b)."""
+
+    release: Release
+    flash_mode: FlashMode
+
+
+@dataclass(frozen=True)
+class State:
+    """What the server knows beside the request.
+
+    `known` is `known_images()` of the product's releases. `deliveries` counts how often this release was delivered in
+    full to this device since its sketch MD5 last changed. `held` is set while a rollout has not reached this device,
+    `missing` names what the URL asked for in vain ("product", "channel" or "release") when there is no release.
+    """
+
+    known: Mapping[str, Running] = field(default_factory=dict)
+    deliveries: int = 0
+    held: bool = False
+    missing: str = "release"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer: `blob` (SHA-256) is what to send (None: send `body`), `headers` all that belong to it, in order;
+    `form` is the form of the release whose blob that is.
+
+    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
+    """
+
+    status: int
+    form: Form | None
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    code: str
+    reason: str
+    alarm: bool = False
+    blob: str | None = None
+
+
+def known_images(releases: Iterable[Release]) -> dict[str, Running]:
+    """Return every sketch MD5 that a device with one of `releases` can report, and what it tells (F30b)."""
+    return {release.sketch_md5[mode]: Running(release, mode) for release in releases for mode in FlashMode}
+
+
+def decide(request: UpdateRequest, release: Release | None, state: State) -> Decision:
+    """Return the answer to `request` for the `release` that its URL and rollout lead to; never raises.
+
+    The status is one that the device tells apart (F29): 200 to update, 304 for nothing new, 403 for an update that this
+    chip would refuse or not survive, 404 for nothing there, 405 for anything but GET and HEAD.
+    """
+    case = _Case(request, release, state)
+    for row in _TABLE:
+        if row.applies(case):
+            return _answer(row, case)
+    return _delivery(case)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A request with what can be told from it; only rows behind the 404 may ask for `wanted`."""
+
+    request: UpdateRequest
+    release: Release | None
+    state: State
+
+    @property
+    def wanted(self) -> Release:
+        assert self.release is not None
+        return self.release
+
+    @cached_property
+    def running(self) -> Running | None:
+        return self.state.known.get(self.request.sketch_md5 or "")
+
+    @property
+    def own_version(self) -> str | None:
+        return self.running.release.version if self.running else self.request.version
+
+    @property
+    def runs_wanted(self) -> bool:
+        return self.request.sketch_md5 in self.wanted.sketch_md5
+
+    @property
+    def says_wanted(self) -> bool:
+        """The version is the wanted one, and the MD5 does not tell that the sketch has a stale version in it."""
+        return self.request.version == self.wanted.version and self.running is None
+
+    @property
+    def chip_too_small(self) -> bool:
+        return (self.request.chip_size or MAX_IMAGE_SIZE) < (self.wanted.flash_size or 0)
+
+    @cached_property
+    def objections(self) -> list[tuple[str | None, Form]]:
+        """The forms in order of preference, each with what speaks against it: None for nothing.
+
+        A gzip is smaller; a client that is no device is given what the build made.
+        """
+        first = "raw" if self.request.family == "plain" else "gzip"
+        forms = sorted(self.wanted.forms, key=lambda form: form.kind != first)
+        return [(_objection(form, self), form) for form in forms]
+
+    @property
+    def form(self) -> Form | None:
+        return next((form for objection, form in self.objections if objection is None), None)
+
+    @property
+    def objection(self) -> str | None:
+        """Why no form can be sent, None if one can; what holds for the raw form says more."""
+        return None if self.form else self.objections[-1][0]
+
+
+def _objection(form: Form, case: _Case) -> str | None:
+    """Return the code of the row that refuses `form` to this device, None if it would accept it and start from it."""
+    if case.request.family == "plain":
+        return None
+    image_mode, chip = case.wanted.flash_mode, case.running
+    if form.kind == "gzip":
+        if chip is None or not _starts_gzip(chip.release) or case.request.free_space is None:
+            return "gzip_core"
+        if image_mode not in _MODES_BELOW[chip.flash_mode]:  # nothing is rewritten in a gzip (F7)
+            return "flash_mode"
+    elif image_mode is None or (chip is not None and image_mode != chip.flash_mode):
+        return "flash_mode"
+    free = case.request.free_space
+    if free is None:
+        return None
+    if free > MAX_IMAGE_SIZE:  # an unsigned difference below zero: the sketch reaches into the filesystem
+        free = 0
+    running_size = case.request.sketch_size or 0
+    return None if form.fits(running_size, free + sectors(running_size)) else "space"
+
+
+def _starts_gzip(running: Release) -> bool:
+    core = by_name(running.core_release)
+    return core is not None and core.signed_gzip is SignedGzip.STARTS
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One rule: when it applies, the status, its code and the sentence for logs and people."""
+
+    applies: Callable[[_Case], bool]
+    status: int
+    code: str
+    reason: Callable[[_Case], str]
+    alarm: bool = False
+
+
+_TABLE = (
+    _Row(lambda c: c.request.method not in ("GET", "HEAD"), 405, "method", lambda c: "only GET and HEAD are answered"),
+    _Row(lambda c: c.release is None, 404, "missing", lambda c: f"there is no such {c.state.missing}"),
+    _Row(
+        lambda c: c.request.mode == "filesystem",
+        403,
+        "filesystem",
+        lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
+    ),
+    _Row(
+        lambda c: c.request.family in ("pico", "esp32"),
+        403,
+        "platform",
+        lambda c: f"the release is for the ESP8266, the device is of the {c.request.family} family",
+    ),
+    _Row(
+        lambda c: c.request.mode == "version" and not (c.state.held and c.own_version is None),
+        200,
+        "version",
+        lambda c: f"the device asks which version there is, and has {c.own_version or 'none that it names'}",
+    ),
+    _Row(lambda c: c.runs_wanted, 304, "current", lambda c: f"the device runs {c.wanted.version}, by its sketch MD5"),
+    _Row(lambda c: c.says_wanted, 304, "current", lambda c: f"the device says it runs {c.wanted.version}"),
+    _Row(lambda c: c.state.held, 304, "held", lambda c: f"the rollout of {c.wanted.version} has not reached it"),
+    _Row(
+        lambda c: c.state.deliveries >= LOOP_LIMIT,
+        304,
+        "loop",
+        lambda c: f"{c.wanted.version} was delivered {c.state.deliveries} times and its MD5 did not change",
+        alarm=True,
+    ),
+    _Row(
+        lambda c: c.chip_too_small,
+        403,
+        "chip_size",
+        lambda c: f"the image is for {c.wanted.flash_size} bytes of flash, the chip has {c.request.chip_size}",
+    ),
+    _Row(
+        lambda c: c.objection == "flash_mode",
+        403,
+        "flash_mode",
+        lambda c: (
+            f"the image is for flash mode {_mode(c.wanted.flash_mode)}, the chip runs in "
+            f"{_mode(c.running.flash_mode if c.running else None)}"
+        ),
+    ),
+    _Row(
+        lambda c: c.objection == "gzip_core",
+        403,
+        "gzip_core",
+        lambda c: "the release is gzip only, and the device's core is not known to start from one",
+    ),
+    _Row(
+        lambda c: c.objection == "space",
+        403,
+        "space",
+        lambda c: f"{min(f.size for f in c.wanted.forms)} bytes do not fit {c.request.free_space} of free space",
+    ),
+)
+
+
+def _answer(row: _Row, case: _Case) -> Decision:
+    reason = row.reason(case)
+    if row.code == "version":
+        version = case.own_version if case.state.held and case.own_version else case.wanted.version
+        headers: Headers = (("X-Version", _header_value(version)),)
+        return replace(text_answer(row.status, row.code, version, headers), reason=reason)
+    allow: Headers = (("Allow", "GET, HEAD"),) if row.code == "method" else ()
+    return replace(text_answer(row.status, row.code, reason, allow), alarm=row.alarm)
+
+
+def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:
+    """Return an answer without firmware: the sentence is its body, but for 304, which has none by definition."""
+    shown: Headers = (("X-Otaseal-Reason", code), ("Cache-Control", "no-store"), *headers)
+    if status == 304:
+        return Decision(status, None, shown, b"", code, reason)
+    body = (reason + "\n").encode()
+    kind: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
+    return Decision(status, None, (*shown, *kind), body, code, reason)
+
+
+def _delivery(case: _Case) -> Decision:
+    form = case.form
+    assert form is not None
+    headers = (
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(form.size)),
+        ("x-MD5", form.md5),
+        ("ETag", f'"{form.blob}"'),
+        ("X-Otaseal-Version", case.wanted.version),
+        ("Cache-Control", "no-store"),
+        ("Accept-Ranges", "bytes"),
+    )
+    mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
+    reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
+    return Decision(200, form, headers, b"", "update", reason, blob=form.blob)
+
+
+def _mode(mode: FlashMode | None) -> str:
+    return "unknown" if mode is None else mode.name
+
+
+def _header_value(text: str) -> str:
+    return text.encode("ascii", "replace").decode()

@@ -1,0 +1,230 @@
+"""What a device says about itself in an update request: claims, read from the headers that its core sends (F28).
+
+`ESP8266httpUpdate`, arduino-pico's and arduino-esp32's `HTTPUpdate` differ in prefix and in what they tell; sketches of
+their own send less. Whatever is there has to be well formed, and nothing has to be there. Only a client certificate is
+an identity.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from ..names import NAME
+
+__all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "parse_request", "route"]
+
+MAX_PATH = 256
+MAX_HEADERS = 64
+CACHED_HEADERS, CACHED_ROUTES = 4096, 256
+MAX_VALUE = 128
+"""Bytes of one device header: the longest real one has 64 (a SHA-256); sketches choose the version themselves."""
+FILE_NAME = "firmware.bin.signed"
+ARCHIVE_FILE = "certs.ar.signed"
+
+_ERROR = re.compile(r"-?[0-9]{1,5}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
+# Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
+_PREFIXES = {
+    "x-esp8266-": "esp8266",
+    "x-pico-": "pico",
+    "x-esp32-": "esp32",
+    "x--": "pico",
+}  # early arduino-pico: "x--"
+_LIBRARY = "x-otaseal-"
+_AGENTS = {
+    "esp8266-http-update": "esp8266",
+    "esp32-http-update": "esp32",
+    "pico-http-update": "pico",
+    "-http-update": "pico",
+}
+_MODES = {
+    "sketch": "sketch",
+    "version": "version",
+    **dict.fromkeys(("spiffs", "littlefs", "fs", "filesystem"), "filesystem"),
+}
+
+
+@dataclass(frozen=True)
+class UpdateRequest:
+    """What a client claims about itself; None where it says nothing. Sizes in bytes, digests in lower-case hex.
+
+    `family` is "esp8266", "pico", "esp32" or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem"
+    or "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
+    `counter`, the number of the last `error` of an update (0 for none), and the SHA-256 of the `certs.ar` they use.
+    """
+
+    method: str
+    family: str = "plain"
+    mode: str = "sketch"
+    version: str | None = None
+    mac: str | None = None
+    sketch_md5: str | None = None
+    sketch_sha256: str | None = None
+    sketch_size: int | None = None
+    free_space: int | None = None
+    chip_size: int | None = None
+    sdk_version: str | None = None
+    counter: int | None = None
+    error: int | None = None
+    certs: str | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a URL names: the file, and product and channel where it has them."""
+
+    file: str
+    product: str | None = None
+    channel: str | None = None
+
+
+@lru_cache(maxsize=CACHED_ROUTES)
+def route(path: str) -> Route:
+    """Return what a decoded URL path names; raises InputError (answer 404)."""
+    parts = path.split("/") if len(path) <= MAX_PATH else []
+    names = parts[1:-1]
+    known = parts[:1] == [""] and parts[-1] in (FILE_NAME, ARCHIVE_FILE)
+    if not known or len(names) > 2 or not all(map(NAME.fullmatch, names)):
+        raise InputError(f"no firmware at '{path[:MAX_PATH]}'", f"ask for /<product>/<channel>/{FILE_NAME}")
+    return Route(parts[-1], *names)
+
+
+def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> UpdateRequest:
+    """Return what `method` and `headers` (as ASGI gives them) claim; raises InputError (answer 400).
+
+    Refused: more than 64 headers, a device header that is too long, not printable, given twice or not of its kind, and
+    headers of two families. An empty value says nothing; unknown names are for devices yet to come.
+    """
+    claims: dict[str, Any] = {}
+    families, agent, seen = set(), "plain", set()
+    for count, (name, value) in enumerate(headers, 1):
+        if count > MAX_HEADERS:
+            raise InputError(f"more than {MAX_HEADERS} headers", "send what ESP8266httpUpdate sends, and no more")
+        said = _read(name, value) if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__(name, value)
+        if said is None:
+            continue
+        says_agent, key, family, claim, claimed = said
+        if says_agent is not None:
+            agent = says_agent
+            continue
+        if key in seen:
+            shown = name.lower().decode("latin-1")[:MAX_VALUE]
+            raise InputError(f"header '{shown}' is given twice", "send each device header once")
+        seen.add(key)
+        if family is not None:
+            families.add(family)
+        if claim is not None:
+            claims[claim] = claimed
+    if len(families) > 1:
+        raise InputError(f"headers of {' and '.join(sorted(families))} devices at once", "send those of one device")
+    return UpdateRequest(method=method, family=families.pop() if families else agent, **claims)
+
+
+def device_id(request: UpdateRequest, certificate_name: str | None) -> str | None:
+    """Return `cert:<name>`, else `mac:<MAC>` as a claim, None for a client that says neither (F28)."""
+    if certificate_name:
+        return f"cert:{certificate_name}"
+    return f"mac:{request.mac}" if request.mac else None
+
+
+class _Said(NamedTuple):
+    """What one header says: the family by its agent, else whose header `key` it is and what it claims."""
+
+    agent: str | None = None
+    key: tuple[str, str] | None = None
+    family: str | None = None
+    claim: str | None = None
+    value: object = None
+
+
+@lru_cache(maxsize=CACHED_HEADERS)
+def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
+    """Return what a header says to us, None for nothing; a fleet says the same things all day."""
+    name = raw_name.lower().decode("latin-1")
+    if name == "user-agent":
+        agent = _AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
+        return None if agent is None else _Said(agent)
+    prefix = next((prefix for prefix in (_LIBRARY, *_PREFIXES) if name.startswith(prefix)), None)
+    if prefix is None:
+        return None
+    short = name.removeprefix(prefix)
+    text = _text(name, raw_value)
+    table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
+    claim, read = table.get(short, (None, None)) if text else (None, None)
+    value = None if read is None else read(name, text)
+    return _Said(key=(prefix, short), family=_PREFIXES.get(prefix), claim=claim, value=value)
+
+
+def _text(name: str, value: bytes) -> str:
+    if len(value) > MAX_VALUE:
+        raise InputError(f"header '{name[:MAX_VALUE]}' has {len(value)} bytes", f"send at most {MAX_VALUE}")
+    text = value.decode("utf-8", "replace").strip()
+    if not text.isprintable():
+        raise _not_a(name, text, "printable text")
+    return text
+
+
+def _number(name: str, text: str) -> int:
+    if not _NUMBER.fullmatch(text) or int(text) > 0xFFFFFFFF:
+        raise _not_a(name, text, "a 32-bit number")
+    return int(text)
+
+
+def _address(name: str, text: str) -> str:
+    mac = text.upper().replace("-", ":")
+    if not _MAC.fullmatch(mac):
+        raise _not_a(name, text, "a MAC address")
+    return mac
+
+
+def _hex(digits: int) -> Callable[[str, str], str]:
+    pattern = re.compile(rf"[0-9a-f]{{{digits}}}")
+
+    def read(name: str, text: str) -> str:
+        if not pattern.fullmatch(text.lower()):
+            raise _not_a(name, text, f"{digits} hex digits")
+        return text.lower()
+
+    return read
+
+
+def _error(name: str, text: str) -> int:
+    if not _ERROR.fullmatch(text):
+        raise _not_a(name, text, "an error number")
+    return int(text)
+
+
+def _mode_name(name: str, text: str) -> str:
+    if text.lower() not in _MODES:
+        raise _not_a(name, text, "an update mode")
+    return _MODES[text.lower()]
+
+
+def _not_a(name: str, text: str, what: str) -> InputError:
+    return InputError(f"header '{name}' is '{text}', not {what}", "send what ESP8266httpUpdate sends")
+
+
+_CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "mode": ("mode", _mode_name),
+    "version": ("version", lambda name, text: text),
+    "sta-mac": ("mac", _address),
+    "sketch-md5": ("sketch_md5", _hex(32)),
+    "sketch-sha256": ("sketch_sha256", _hex(64)),
+    "sketch-size": ("sketch_size", _number),
+    "free-space": ("free_space", _number),
+    "chip-size": ("chip_size", _number),
+    "sdk-version": ("sdk_version", lambda name, text: text),
+}
+"""Header without its prefix to the claim and how it is read; chip-id and ap-mac tell nothing that is needed."""
+
+_LIBRARY_CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "counter": ("counter", _number),
+    "error": ("error", _error),
+    "certs": ("certs", _hex(64)),
+}

@@ -1,0 +1,67 @@
+"""JSON files that are replaced, with a checksum over all they say: a bit that turns over makes no other value.
+
+Pure. Format 1, which had no checksum, is read still; what a later otaseal wrote is refused as that, and not as damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, LaterFormatError
+
+__all__ = ["FORMAT", "dump", "format_of", "load"]
+
+FORMAT = 2
+_UNCHECKED = 1
+"""The format of before: the same fields, and no checksum."""
+
+
+def dump(fields: Mapping[str, Any]) -> bytes:
+    """Return the file's content: equal fields give equal bytes."""
+    content = {"format": FORMAT, **fields}
+    return _text({**content, "sha256": hashlib.sha256(_text(content)).hexdigest()})
+
+
+def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
+    """Return the fields in `data`; raises LaterFormatError, and InputError for anything that `dump` does not make.
+
+    `limit` are the bytes that it has at most, `what` names the file in messages.
+    """
+    if len(data) > limit:
+        raise _damaged(what, f"is larger than {limit} bytes")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(what, "is no JSON") from error
+    written = fields.pop("format", None) if isinstance(fields, dict) else None
+    if type(written) is int and written > FORMAT:
+        raise LaterFormatError(what)
+    if written not in (_UNCHECKED, FORMAT):
+        raise _damaged(what, "is none that otaseal writes")
+    assert isinstance(fields, dict)
+    fields.pop("sha256", None)
+    expected = dump(fields) if written == FORMAT else _text({"format": _UNCHECKED, **fields})
+    if expected != data:
+        raise _damaged(what, "does not have its checksum" if written == FORMAT else "is not as otaseal writes it")
+    return fields
+
+
+def format_of(data: bytes) -> int:
+    """Return the format that a file says it has, 0 where it says none."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return 0
+    written = value.get("format") if isinstance(value, dict) else None
+    return written if type(written) is int else 0
+
+
+def _text(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _damaged(what: str, why: str) -> InputError:
+    return InputError(f"{what} is damaged: it {why}", "restore it from a backup")

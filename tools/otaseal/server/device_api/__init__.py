@@ -1,0 +1,1 @@
+"""The listener that devices talk to."""

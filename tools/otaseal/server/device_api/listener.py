@@ -1,0 +1,138 @@
+"""All open connections of devices, and the door through which they come: how many, how long, and how they end.
+
+One look a second at all of them costs less than a timer for each request. At the end of the server connections at rest
+are closed, and those with an answer on its way get their time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ..limits import MAX_CONNECTIONS, Addresses
+from ..listener import BACKLOG, DRAIN_SECONDS
+
+__all__ = ["Connection", "Connections", "DeviceListener", "Door"]
+
+SWEEP_SECONDS = 1.0
+TICK_SECONDS = 0.1
+MAX_LENT = 16
+"""Connections that may have a whole firmware in memory at once; with thousands, each has what it can just send."""
+
+
+class Connection(Protocol):
+    """What is asked of a connection."""
+
+    def sweep(self, now: float) -> None:
+        """End if something has taken too long by the monotonic clock."""
+
+    def finish(self) -> None:
+        """Take nothing more on, and end when nothing is on its way."""
+
+    def abort(self) -> None:
+        """End at once."""
+
+
+class Door(Protocol):
+    """Through which connections come, such as asyncio's server."""
+
+    def close(self) -> None:
+        """Let nobody in any more."""
+
+
+class Connections:
+    """The open connections, at most `limit` of them, and a share of these from one address."""
+
+    def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
+        self._open: dict[Connection, str] = {}
+        self._addresses = Addresses(limit)
+        self._lent = 0
+        self._finishing = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Take one in that comes from `address`, and return whether there was room for it."""
+        if self._finishing or not self._addresses.enter(address):
+            return False
+        self._open[connection] = address
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of one that has ended."""
+        if (address := self._open.pop(connection, None)) is not None:
+            self._addresses.leave(address)
+
+    def lend(self) -> bool:
+        """Return whether there is a buffer of the larger size for one more; it is to be given back."""
+        if self._lent >= MAX_LENT:
+            return False
+        self._lent += 1
+        return True
+
+    def give_back(self) -> None:
+        """Take one back."""
+        self._lent -= 1
+
+    def sweep(self, now: float) -> None:
+        """End those in which something has taken too long."""
+        for one in tuple(self._open):
+            one.sweep(now)
+
+    def finish(self) -> None:
+        """Take in no more, and end each when nothing is on its way in it."""
+        self._finishing = True
+        for one in tuple(self._open):
+            one.finish()
+
+    def abort(self) -> None:
+        """End all at once."""
+        for one in tuple(self._open):
+            one.abort()
+
+
+class DeviceListener:
+    """A listening socket and its connections, with the methods of uvicorn's `Server`, so that both run alike."""
+
+    def __init__(
+        self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], connections: Connections
+    ) -> None:
+        self.listening, self.protocol, self.connections = listening, protocol, connections
+        self.should_exit = self.force_exit = False
+        self._door: Door | None = None
+
+    async def open(self) -> Door:
+        """Begin to take connections, and return what ends that."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
+
+    async def startup(self) -> None:
+        """Begin to take connections."""
+        self._door = await self.open()
+
+    async def main_loop(self) -> None:
+        """Look after the connections until `should_exit`."""
+        await self._watch(lambda: self.should_exit)
+
+    async def shutdown(self) -> None:
+        """Take no more connections, and return when those that were busy have ended, or have had their time."""
+        if self._door is not None:
+            self._door.close()
+        self.connections.finish()
+        end = time.monotonic() + DRAIN_SECONDS
+        await self._watch(lambda: not self.connections or self.force_exit or time.monotonic() > end)
+        self.connections.abort()
+        await asyncio.sleep(0)  # what was aborted says so in the next round
+
+    async def _watch(self, done: Callable[[], bool]) -> None:
+        swept = time.monotonic()
+        while not done():
+            await asyncio.sleep(TICK_SECONDS)
+            now = time.monotonic()
+            if now - swept >= SWEEP_SECONDS:
+                self.connections.sweep(now)
+                swept = now

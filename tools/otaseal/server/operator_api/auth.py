@@ -1,0 +1,106 @@
+"""Who an operator is and what they may do: by the certificate of the connection, or by a token.
+
+Valid credentials always get through. Who shows wrong ones too often from one address is answered later and later is
+not told more: 256 random bits are not found by trying, but trying should show, and cost the one who does it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from ...errors import InputError
+from ...pki import scope
+from .. import limits
+from ..telemetry import Telemetry
+from ..tls import ClientCertificate
+from .tokens import Token, TokenFile
+from .uploads import Refused
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["FAILURES", "FAILURE_SECONDS", "HOLD_SECONDS", "Access", "Gate"]
+
+FAILURES = 10  # wrong credentials from one address within FAILURE_SECONDS, then each further one is held back
+FAILURE_SECONDS = 60.0
+MAX_ADDRESSES = 4096
+HOLD_SECONDS = 1.0
+
+
+@dataclass
+class Gate:
+    """Which addresses failed to authenticate lately. Nobody is locked out: a neighbour behind the same address may be
+    guessing, or have an old token.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
+
+    def failed(self, address: str) -> bool:
+        """Count a failure of `address`, and return whether there were too many; the oldest addresses are forgotten."""
+        origin, now = limits.origin(address), self.clock()
+        count, since = self._failures.pop(origin, (0, now))
+        if now - since >= FAILURE_SECONDS:
+            count, since = 0, now
+        self._failures[origin] = (count + 1, since)
+        while len(self._failures) > MAX_ADDRESSES:
+            self._failures.popitem(last=False)
+        return count >= FAILURES
+
+
+@dataclass
+class Access:
+    """Decides over requests of operators by the tokens of a store."""
+
+    tokens: TokenFile
+    telemetry: Telemetry
+    gate: Gate = field(default_factory=Gate)
+
+    def who(self, request: Request, product: str | None, channel: str | None) -> str:
+        """Return who asks, for the log; raises Refused unless a certificate or a token allows it.
+
+        `product` None asks for the server as a whole, `channel` None for the product as a whole.
+        """
+        certificate: ClientCertificate | None = request.scope["state"]["certificate"]
+        if certificate is not None:
+            kind, name, scopes = "certificate", certificate.name, _scopes(certificate)
+        else:
+            token = self._token(request)
+            kind, name, scopes = "token", token.name, (token.scope,)
+        if not any(one.covers(product, channel) for one in scopes):
+            what = f"{kind} '{name}' is not for {_what(product, channel)}, but for {', '.join(map(str, scopes))}"
+            raise Refused(403, what, "use one that is, or make one")
+        return f"{kind}:{name}"
+
+    def _token(self, request: Request) -> Token:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        secret = secret.strip()
+        token = self.tokens.find(secret, datetime.now(timezone.utc)) if scheme.lower() == "bearer" and secret else None
+        if token is not None:
+            return token
+        address = request.client.host if request.client else ""
+        self.telemetry.count("otaseal_authentication_failures_total")
+        if self.gate.failed(address):  # no event each: whoever guesses does not write the log
+            raise Refused(
+                429, "too many wrong credentials from this address", "use a valid token: it is let in at once"
+            )
+        self.telemetry.event("refused", address=address, path=request.url.path[:256])
+        raise Refused(401, "no valid token", "otaseal token new makes one on the server; it may have expired")
+
+
+def _scopes(certificate: ClientCertificate) -> tuple[scope.Scope, ...]:
+    try:
+        return scope.of_uris(certificate.uris)
+    except InputError as error:
+        raise Refused(403, error.message, error.hint) from error
+
+
+def _what(product: str | None, channel: str | None) -> str:
+    if product is None:
+        return "every product"
+    return f"product '{product}'" + (f", channel '{channel}'" if channel else "")

@@ -1,0 +1,84 @@
+"""What the devices of a channel run, by release: before a channel is pointed elsewhere, whom that would strand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from ...release import stranding
+from ...release.channels import Channel, Pointer
+from ...release.records import Release
+from ...release.stranding import Consent, Effect, Group
+from ...store.devices import Device, Devices
+from ..catalog import Catalog
+from ..device_api.recorder import Recorder
+from .rollout_options import Look, failing, refusal
+
+__all__ = ["MAX_DEVICES", "Fleet", "Seen"]
+
+MAX_DEVICES = 10_000
+"""Devices that one answer lists, those seen last."""
+FLUSH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The devices as operators read them: what was noted a moment ago is in the file first.
+
+    Reading takes a while, and belongs into a thread.
+    """
+
+    devices: Devices
+    recorder: Recorder
+    look: Look
+
+    def list(self, product: str, channel: str | None) -> tuple[Device, ...]:
+        """Return a product's devices, last seen first."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self.devices.list(product, channel, MAX_DEVICES)
+
+    def check_rollout(self, product: str, channel: str, pointer: Pointer) -> None:
+        """Raise ConflictError where the channel, pointed at `pointer`, would be halted as soon as it is looked at."""
+        self.recorder.flush(FLUSH_SECONDS)
+        counts = failing(self.devices, product, channel, pointer, self.look)
+        if counts is not None:
+            raise refusal(pointer, counts)
+
+    def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
+        """Return the sketch MD5s that a channel's devices named last, each with the number of devices."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self.devices.running(product, channel)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The devices seen, against the releases of the catalog."""
+
+    catalog: Catalog
+    seen: Seen
+
+    def groups(self, product: str, channel: str) -> list[Group]:
+        """Return how many devices of a channel run which release, by their sketch MD5 (F30b)."""
+        known = self.catalog.known(product)
+        counts: Counter[str | None] = Counter()
+        for md5, count in self.seen.running(product, channel):
+            counts[known[md5].release.version if md5 in known else None] += count
+        return [
+            Group(None if version is None else self.catalog.release(product, version), count)
+            for version, count in counts.items()
+        ]
+
+    def allow(self, new: Release, channel: str, before: Channel | None, consent: Consent, who: str) -> Effect:
+        """Return what pointing `channel`, which is in the state `before`, at `new` does to its devices.
+
+        Raises InputError where that would lock devices out and `consent` does not say that it is meant; where it does,
+        the audit log has it, durably, before anything is done.
+        """
+        product = new.product
+        current = None if before is None else self.catalog.sound(product, before.pointer.version)
+        effect = stranding.check(new, current, self.groups(product, channel), consent)
+        agreed = effect.as_event()
+        if agreed:
+            where = {"event": "consent", "product": product, "channel": channel, "version": new.version}
+            self.catalog.store.record_event({**where, **agreed, "by": who})
+        return effect

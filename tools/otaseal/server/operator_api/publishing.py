@@ -1,0 +1,77 @@
+"""Taking a release: checked, held against the devices that are out there, stored, and a channel pointed at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...errors import ConflictError
+from ...release.admission import Policy, admit
+from ...release.channels import Channel
+from ...release.records import Origin, Release
+from ...release.stranding import Consent, Effect
+from ..catalog import Catalog
+from .fleet import Fleet
+from .rollout_options import Terms
+
+__all__ = ["Published", "Wanted", "publish"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an operator asks for: a release of `origin` for a channel's devices on these `terms`, and what is meant so.
+
+    `rehearsal` is what became of the rehearsal at the operator's: only the operator knows.
+    """
+
+    origin: Origin
+    channel: str
+    terms: Terms
+    allow_downgrade: bool
+    consent: Consent
+    rehearsal: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of it: the record, the channel's version before, and the effect on the devices seen."""
+
+    release: Release
+    before: str | None
+    effect: Effect
+
+
+def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> Published:
+    """Check and store a release, and point its channel at it; one at a time.
+
+    Raises what `admit`, `lockout.check` and the store raise; then nothing of it is stored.
+    """
+    catalog, origin = fleet.catalog, wanted.origin
+    product = origin.product
+    state = catalog.channel(product, wanted.channel)
+    current = None if state is None else _current(catalog, product, state, wanted)
+    pointer = wanted.terms.published(origin.version, state)
+    fleet.seen.check_rollout(product, wanted.channel, pointer)
+    policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
+    release = admit(parts, origin, policy, current)
+    if origin.version in catalog.store.releases(product):
+        before = catalog.release(product, origin.version)
+        if before.forms == release.forms:
+            release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
+    effect = fleet.allow(release, wanted.channel, state, wanted.consent, who)
+    catalog.store.publish(release, list(parts), by=who, rehearsal=wanted.rehearsal)
+    expected = 0 if state is None else state.generation
+    catalog.store.point(product, wanted.channel, pointer, expected=expected, by=who)
+    return Published(release, None if current is None else current.version, effect)
+
+
+def _current(catalog: Catalog, product: str, state: Channel, wanted: Wanted) -> Release | None:
+    """Return the release that a channel gives out; None where it is damaged and that was said not to matter."""
+    current = catalog.sound(product, state.pointer.version)
+    if current is None and not wanted.allow_downgrade:
+        raise ConflictError(
+            f"release '{state.pointer.version}', which channel '{wanted.channel}' gives out, is damaged: nothing can be"
+            " compared with it",
+            "restore it from a backup, go back with otaseal rollback, or deploy with --allow-downgrade",
+        )
+    return current

@@ -1,0 +1,143 @@
+"""Tokens of operators: 256 random bits, shown once, kept as a hash, for a product and a channel, until a day.
+
+The file `tokens.json` in the server's store holds no secret: a SHA-256 of 256 random bits tells nothing, and needs no
+salt or stretching. What a token allows is its `scope`; who is asked for one is known in `access`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ... import files
+from ...directories import locked
+from ...errors import ConfigError, InputError
+from ...pki.scope import ANY, Scope
+
+__all__ = ["ANY", "FILE_NAME", "Token", "TokenFile", "digest"]
+
+FILE_NAME = "tokens.json"
+FORMAT = 1
+PREFIX = "otaseal_"  # secret scanners find it in a repository by this
+SECRET_BYTES = 32
+MAX_FILE_BYTES = 1024 * 1024
+MAX_TOKENS = 1000
+MAX_DAYS = 3660
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token: what it may touch, until when (ISO 8601, UTC), and the SHA-256 of its secret in hexadecimal.
+
+    `product` and `channel` are names, or `*` for any.
+    """
+
+    id: str
+    name: str
+    product: str
+    channel: str
+    expires: str
+    sha256: str = field(repr=False)
+
+    def valid_at(self, now: datetime) -> bool:
+        """Whether it has not expired at `now` (aware)."""
+        return now < datetime.fromisoformat(self.expires)
+
+    @property
+    def scope(self) -> Scope:
+        """What it is for."""
+        return Scope(self.product, self.channel)
+
+
+@dataclass
+class TokenFile:
+    """The tokens of the store in `directory`; the file is read again when another process has changed it."""
+
+    directory: Path
+    _tokens: tuple[Token, ...] = field(default=(), repr=False)
+    _stamp: object = field(default=None, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Where the tokens are."""
+        return self.directory / FILE_NAME
+
+    def list(self) -> tuple[Token, ...]:
+        """Return all tokens, expired ones too; raises InputError when the file is damaged."""
+        stamp = None
+        with contextlib.suppress(FileNotFoundError):
+            status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if stamp != self._stamp:
+            data = files.read_bounded(self.path, MAX_FILE_BYTES, "token file") if stamp else b""
+            self._tokens = _parse(data) if stamp else ()
+            self._stamp = stamp
+        return self._tokens
+
+    def issue(self, name: str, product: str, channel: str, days: int, now: datetime) -> tuple[Token, str]:
+        """Make a token that lasts `days`, and return it with its secret, which is kept nowhere.
+
+        Raises ConfigError for names or days that cannot be, InputError when the file is damaged or full.
+        """
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"a token's name cannot be '{name}'", "use letters, digits, '.', '_' and '-'")
+        Scope(product, channel)
+        if not 0 < days <= MAX_DAYS:
+            raise ConfigError(f"a token cannot last '{days}' days", f"1 to {MAX_DAYS} days; 90 is usual")
+        with locked(self.directory):
+            tokens = self.list()
+            if len(tokens) >= MAX_TOKENS:
+                raise InputError(f"there are {len(tokens)} tokens", "revoke those that nobody uses")
+            secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+            expires = (now + timedelta(days=days)).isoformat(timespec="seconds")
+            token = Token(secrets.token_hex(4), name, product, channel, expires, digest(secret))
+            self._write((*tokens, token))
+        return token, secret
+
+    def revoke(self, identifier: str) -> Token:
+        """Remove the token with this id and return it; raises InputError when there is none."""
+        with locked(self.directory):
+            found = [one for one in self.list() if one.id == identifier]
+            if not found:
+                raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
+            self._write(tuple(one for one in self.list() if one.id != identifier))
+        return found[0]
+
+    def find(self, secret: str, now: datetime) -> Token | None:
+        """Return the token with this secret if it has not expired; every comparison takes constant time."""
+        wanted = digest(secret)
+        matches = [one for one in self.list() if hmac.compare_digest(one.sha256, wanted)]
+        return next((one for one in matches if one.valid_at(now)), None)
+
+    def _write(self, tokens: tuple[Token, ...]) -> None:
+        text = json.dumps({"format": FORMAT, "tokens": [asdict(one) for one in tokens]}, indent=1)
+        files.write_atomic(self.path, text.encode() + b"\n", files.PRIVATE_MODE)
+        self._stamp = None
+
+
+def digest(secret: str) -> str:
+    """Return the SHA-256 of a secret in hexadecimal."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _parse(data: bytes) -> tuple[Token, ...]:
+    try:
+        document = json.loads(data)
+        if document["format"] != FORMAT:
+            raise InputError(f"a token file of format '{document['format']}'", "a newer otaseal wrote it: use that")
+        tokens = tuple(Token(**one) for one in document["tokens"])
+        for one in tokens:
+            one.scope  # noqa: B018  # refuses what cannot be one
+            if len(bytes.fromhex(one.sha256)) != 32 or datetime.fromisoformat(one.expires).tzinfo is None:
+                raise ValueError("a hash of another length, or a time without a zone")
+    except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError("the token file is damaged", "restore it, or remove it and make new tokens") from error
+    return tokens

@@ -1,0 +1,169 @@
+"""How the server starts: what it is given is looked at, and then one process serves, or a supervisor and its workers.
+
+It says what a device will think of its certificate before the first one asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import files
+from ...errors import ConfigError, OtasealError
+from ...keys.public import load_public_key
+from ...names import check_name
+from ...store.device_file import Place
+from ...store.files import DEVICES_FILE, Store
+from ..catalog import Catalog
+from ..limits import raise_open_files
+from ..listener import bind, require_packages
+from ..log import Log
+from ..operator_api.archives import names_in
+from ..operator_api.tokens import TokenFile
+from ..telemetry import Telemetry
+from ..tls import Credentials, server_context
+from ..workers import Supervisor, check_count
+from .examination import begin
+from .worker import Plan, Shared, Site, revocations
+
+if TYPE_CHECKING:
+    import socket
+
+
+__all__ = ["Plan", "open_store", "parse_product", "self_test", "serve"]
+
+MAX_KEY_BYTES = 64 * 1024
+MAX_CA_BYTES = 256 * 1024
+MARKER = "store.json"
+
+
+def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `ready` is called once with both addresses when connections are taken.
+
+    Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
+    """
+    require_packages()
+    telemetry = Telemetry(log.write)
+    check_count(plan.workers)
+    _check_revocations(plan)
+    raise_open_files()
+    keys = _read_keys(plan.products)
+    credentials = Credentials(plan.chain, plan.key)
+    contexts = (
+        server_context(credentials, plan.device_ca),
+        server_context(credentials, plan.operator_ca, required=False),
+    )
+    findings = self_test(plan, datetime.now(timezone.utc))
+    with contextlib.ExitStack() as stack:
+        first, second = stack.enter_context(bind(plan.listen)), stack.enter_context(bind(plan.operator_listen))
+        store = open_store(plan.store, keys)  # a store is made only for a server that starts
+        examination, place = begin(store), stack.enter_context(Place(store.directory / DEVICES_FILE))
+        place.settle(lambda message: telemetry.alarm("devices", message=message))
+        catalog = Catalog(store)
+        catalog.warm()  # once, and not by the first device; workers inherit it
+        _report(store, findings, telemetry)
+        site = Site(plan, store, log, credentials, contexts, first, second, examination, place, catalog)
+        addresses = _address(first), _address(second)
+        if plan.workers == 1:
+            site.work(telemetry, lambda: ready(*addresses))
+            return
+        shared = Shared.create(plan.workers, first.family)
+        telemetry.board, telemetry.worker = shared.counters, plan.workers
+        crew = Supervisor(
+            plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone
+        )
+        crew.run(lambda: ready(*addresses), (first, second))
+
+
+def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
+    """Say what devices will think of the certificate, and what operators will miss."""
+    try:
+        TokenFile(store.directory).list()
+    except OtasealError as error:
+        telemetry.alarm("tokens", message=error.message)
+    for line in findings:
+        (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
+    if not store.products():
+        telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
+
+
+def _check_revocations(plan: Plan) -> None:
+    """Raise ConfigError for options that contradict each other, InputError for a list that is not there or damaged."""
+    said = [f"--revoked '{plan.revoked}'"] if plan.revoked is not None else []
+    said += ["--no-revocations"] if plan.no_revocations else []
+    if len(said) > 1:
+        raise ConfigError(f"{said[0]} and {said[1]} contradict each other", "give one of them")
+    if said and plan.device_ca is None and plan.operator_ca is None:
+        raise ConfigError(
+            f"{said[0]} is given, and no authority whose certificates it is about",
+            "give --device-ca or --operator-ca, too",
+        )
+    for role in ("device", "operator"):
+        revocations(plan, role)
+
+
+def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:
+    """Return the store in `directory`, made if there is none, with these keys: each of a product, its name, its PEM."""
+    exists = (directory / MARKER).exists()
+    store = Store.open(directory) if exists else Store.create(directory)
+    for product, name, pem in keys:
+        if pem not in store.keys(product).values():
+            store.add_key(product, name, pem)
+    return store
+
+
+def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, bytes]]:
+    found = []
+    for product, path in products:
+        pem = files.read_bounded(path, MAX_KEY_BYTES, "public key")
+        load_public_key(pem, f"public key '{path}'")
+        found.append((check_name(product, "product"), path.stem.lower(), pem))
+    return found
+
+
+def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
+    """Return what the stacks will say to the server's certificate, one mapping for each name that devices use.
+
+    The names are the plan's, else those in the certificate. Without the authority that devices trust nothing can be
+    said; it is the plan's, else that of the PKI store in which the chain lies.
+    """
+    from ...pki.certificate import parse_certificates
+    from ...pki.check import examine
+
+    chain = parse_certificates(files.read_bounded(plan.chain, MAX_CA_BYTES, "chain"))
+    beside = plan.chain.resolve().parents[3:4]
+    trusted = plan.trusted or next((one / "server-ca" / "certificate.pem" for one in beside), None)
+    if plan.trusted is None and (trusted is None or not trusted.is_file()):
+        return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
+    assert trusted is not None
+    anchors = [one.der for one in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))]
+    lines: list[dict[str, Any]] = []
+    for name in plan.names or names_in(chain[0].der):
+        report = examine([one.der for one in chain], anchors, name, now)
+        refusing = sorted(stack.value for stack, verdict in report.verdicts.items() if not verdict.accepted)
+        lines.append(
+            {
+                "server": name,
+                "verdict": "accepted" if report.good else "refused",
+                "by": ",".join(refusing) or None,
+                "findings": "; ".join(one.message for one in report.findings) or None,
+                "expires": next((one.not_after.isoformat() for one in report.expiring), None),
+            }
+        )
+    return lines
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def parse_product(text: str) -> tuple[str, Path]:
+    """Return name and key file of `blink=signing.pub`; raises ConfigError."""
+    name, equals, path = text.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"'{text}' names no product and key", "write blink=~/keys/blink/signing.pub")
+    return check_name(name, "product", ConfigError), files.resolve_path(path, Path())

@@ -1,0 +1,170 @@
+"""Trust anchors: what the device keeps of a CA certificate, a hashed name and a key, and who it can be asked for.
+
+The fixed list that a sketch compiles in (`setTrustAnchors`) is here; the archive on the filesystem is in `certstore`.
+Dates, usage and constraints of an anchor are never looked at (F20).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .der import BOOLEAN, CONTEXT, END, INTEGER, DerError, Reader, check, fail
+from .error_numbers import TlsError
+from .public_key import PublicKey, looks_like_der, read_key
+
+__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "Decoded", "Found", "Trust", "decode", "skip_head"]
+
+BASIC_CONSTRAINTS = bytes.fromhex("551d13")
+OCTET_STRING = 0x04
+NO_LIMIT = 0xFFFFFF  # BearSSL's decoder is told no length
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A key that is trusted, and whether it is a CA's: another one is good for itself only (F18c)."""
+
+    key: PublicKey
+    is_ca: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a look-up arrives at: an anchor, or why the device goes down over it (`crash`, by `fact`)."""
+
+    anchor: Anchor | None
+    crash: str = ""
+    fact: str = ""
+
+
+class Trust(Protocol):
+    """Whoever is asked for anchors by the SHA-256 of a name as encoded."""
+
+    def find(self, name_hash: bytes) -> Sequence[Found]:
+        """Return what is there under this name, in the order in which the device tries it."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the decoder made of a certificate: the bytes of its subject as far as it got, and the anchor if it ended."""
+
+    subject: bytes
+    anchor: Anchor | None
+
+    @property
+    def name_hash(self) -> bytes:
+        """The SHA-256 under which the device indexes it."""
+        return hashlib.sha256(self.subject).digest()
+
+
+class AnchorList:
+    """Anchors compiled in, all of them tried; certificates that the core cannot decode are left out."""
+
+    def __init__(self, certificates: Sequence[bytes]) -> None:
+        decoded = [decode(one) for one in certificates if looks_like_der(one)]
+        self._anchors = [(one.name_hash, one.anchor) for one in decoded if one.anchor is not None]
+
+    def find(self, name_hash: bytes) -> Sequence[Found]:
+        """Return every anchor of that name."""
+        return [Found(anchor) for one, anchor in self._anchors if one == name_hash]
+
+
+def decode(der: bytes) -> Decoded:
+    """Return what BearSSL's decoder (`br_x509_decoder`) makes of `der`, which may be anything."""
+    subject: list[bytes] = []
+    reader = Reader(der, 0, NO_LIMIT)
+    try:
+        key, is_ca = _decode(reader, subject)
+    except DerError:
+        return Decoded(b"".join(subject), None)
+    trailing = reader.at < len(der)
+    return Decoded(b"".join(subject), None if trailing else Anchor(key, is_ca))
+
+
+def _decode(reader: Reader, subject: list[bytes]) -> tuple[PublicKey, bool]:
+    outer = reader.sequence()
+    signed = outer.sequence()
+    skip_head(signed)
+    signed.sequence()  # issuer
+    validity = signed.sequence()
+    validity.date()
+    validity.date()
+    validity.close()
+    start = signed.at
+    try:
+        signed.sequence()
+        _within(signed)
+    finally:
+        subject.append(signed.data[start : signed.at])
+    key = read_key(signed.sequence())
+    is_ca = _is_ca(signed)
+    signed.close()
+    outer.sequence().oid()
+    outer.bits()
+    outer.close()
+    _within(outer)
+    return key, is_ca
+
+
+def _within(reader: Reader) -> None:
+    """Stop where what was skipped lies behind the data there is."""
+    if reader.at > len(reader.data):
+        fail(TlsError.X509_TRUNCATED)
+
+
+def skip_head(signed: Reader) -> None:
+    """Read version, serial number and the inner algorithm of a certificate's signed part."""
+    tag = signed.tag()
+    if tag[0] == CONTEXT:
+        check(tag, CONTEXT, constructed=True)
+        version = signed.open()
+        check(version.tag(), INTEGER, constructed=False)
+        if version.small_integer() > 2:
+            fail(TlsError.X509_UNSUPPORTED)
+        version.close()
+        tag = signed.tag()
+    check(tag, INTEGER, constructed=False)
+    signed.open()
+    signed.sequence()
+
+
+def _is_ca(signed: Reader) -> bool:
+    is_ca = False
+    for oid, _, value in each_extension(signed):
+        if oid == BASIC_CONSTRAINTS:
+            constraints = value.sequence()
+            tag = constraints.tag_or_end()
+            if tag[0] == BOOLEAN:
+                is_ca = constraints.boolean(tag)
+            value.close()
+    return is_ca
+
+
+def each_extension(signed: Reader) -> Iterator[tuple[bytes, bool, Reader]]:
+    """Give each extension, if there are any: object identifier, whether it is critical, and a reader of its value.
+
+    What encloses a value is closed after the value was looked at: the first error counts. Unique ids are skipped.
+    """
+    tag = signed.tag_or_end()
+    for unique_id in (CONTEXT + 1, CONTEXT + 2):
+        if tag[0] == unique_id:
+            signed.open()
+            tag = signed.tag_or_end()
+    if tag[0] == END:
+        return
+    check(tag, CONTEXT + 3, constructed=True)
+    wrapped = signed.open()
+    extensions = wrapped.sequence()
+    while extensions.left:
+        one = extensions.sequence()
+        oid = one.oid()
+        tag, critical = one.tag(), False
+        if tag[0] == BOOLEAN:
+            critical = one.boolean(tag)
+            tag = one.tag()
+        check(tag, OCTET_STRING, constructed=False)
+        yield oid, critical, one.open()
+        one.close()
+    wrapped.close()

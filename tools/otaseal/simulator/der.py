@@ -1,0 +1,217 @@
+"""DER as BearSSL reads it (src/x509/asn1.t0): strictly forward, one limit a level, one error number a mistake.
+
+Only what its X.509 code needs. A `Reader` stands in an element; `fail` and every read raise `DerError`, which carries
+BearSSL's number and never leaves this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from .error_numbers import TlsError
+
+__all__ = ["BOOLEAN", "CONTEXT", "END", "INTEGER", "SEQUENCE", "DerError", "Reader", "check", "fail"]
+
+BOOLEAN, INTEGER, BIT_STRING, OID, SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x10
+CONTEXT = 0x20  # a context tag of number n is CONTEXT + n
+END = -1
+MAX_OID = 255
+_DATES = {0x17: 2, 0x18: 4}  # UTCTime, GeneralizedTime, to digits of the year
+
+
+class DerError(Exception):
+    """BearSSL stops here with `error`, a number of `codes.TlsError`."""
+
+    def __init__(self, error: TlsError) -> None:
+        super().__init__(error.name)
+        self.error = error
+
+
+def fail(error: TlsError) -> NoReturn:
+    """Stop as BearSSL does."""
+    raise DerError(error)
+
+
+@dataclass
+class Reader:
+    """The rest of one element: `data` from `at` up to `end`, which may lie behind all the data there is."""
+
+    data: bytes
+    at: int
+    end: int
+
+    @classmethod
+    def whole(cls, data: bytes) -> Reader:
+        """Return a reader of all of `data`."""
+        return cls(data, 0, len(data))
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not read yet."""
+        return self.end - self.at
+
+    def byte(self) -> int:
+        """Read one byte."""
+        if self.at >= self.end:
+            fail(TlsError.X509_INNER_TRUNC)
+        if self.at >= len(self.data):
+            fail(TlsError.X509_TRUNCATED)
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def rest(self) -> bytes:
+        """Read all that is left."""
+        if self.end > len(self.data):
+            fail(TlsError.X509_TRUNCATED)
+        taken = self.data[self.at : self.end]
+        self.at = self.end
+        return taken
+
+    def tag(self) -> tuple[int, bool]:
+        """Read a tag: its number (a context tag's plus CONTEXT), and whether it is constructed."""
+        first = self.byte()
+        if first & 0x40:
+            fail(TlsError.X509_BAD_TAG_CLASS)
+        if first & 0x1F == 0x1F:
+            fail(TlsError.X509_BAD_TAG_VALUE)
+        return (first & 0x1F) + (CONTEXT if first & 0x80 else 0), bool(first & 0x20)
+
+    def tag_or_end(self) -> tuple[int, bool]:
+        """Read a tag, or END where the element ends."""
+        return self.tag() if self.left else (END, False)
+
+    def length(self) -> int:
+        """Read a length."""
+        first = self.byte()
+        if first < 0x80:
+            return first
+        if first == 0x80:
+            fail(TlsError.X509_INDEFINITE_LENGTH)
+        value = 0
+        for _ in range(first - 0x80):
+            if value > 0x7FFFFF:
+                fail(TlsError.X509_INNER_TRUNC)
+            value = (value << 8) + self.byte()
+        return value
+
+    def open(self) -> Reader:
+        """Read a length, and return a reader of that many bytes; this one then stands behind them."""
+        length = self.length()
+        if length > self.left:
+            fail(TlsError.X509_INNER_TRUNC)
+        self.at += length
+        return Reader(self.data, self.at - length, self.at)
+
+    def close(self) -> None:
+        """Expect that nothing is left."""
+        if self.left:
+            fail(TlsError.X509_EXTRA_ELEMENT)
+
+    def expect(self, wanted: int, *, constructed: bool) -> Reader:
+        """Read the tag `wanted`, and open the element."""
+        check(self.tag(), wanted, constructed=constructed)
+        return self.open()
+
+    def sequence(self) -> Reader:
+        """Open a SEQUENCE."""
+        return self.expect(SEQUENCE, constructed=True)
+
+    def bits(self) -> Reader:
+        """Open a BIT STRING of whole bytes."""
+        inner = self.expect(BIT_STRING, constructed=False)
+        if inner.byte():
+            fail(TlsError.X509_PARTIAL_BYTE)
+        return inner
+
+    def oid(self) -> bytes:
+        """Read an object identifier, as encoded; empty for one that is too long to matter."""
+        value = self.expect(OID, constructed=False).rest()
+        return value if len(value) <= MAX_OID else b""
+
+    def boolean(self, tag: tuple[int, bool]) -> bool:
+        """Read a BOOLEAN whose tag was read."""
+        check(tag, BOOLEAN, constructed=False)
+        if self.length() != 1:
+            fail(TlsError.X509_BAD_BOOLEAN)
+        return self.byte() != 0
+
+    def small_integer(self) -> int:
+        """Read an INTEGER below 2**32 whose tag was read."""
+        inner = self.open()
+        if not inner.left:
+            fail(TlsError.X509_OVERFLOW)
+        value = inner.byte()
+        if value >= 0x80:
+            fail(TlsError.X509_OVERFLOW)
+        while inner.left:
+            following = inner.byte()
+            if value >= 0xFFFFFF:
+                fail(TlsError.X509_OVERFLOW)
+            value = (value << 8) + following
+        return value
+
+    def big_integer(self, limit: int) -> bytes:
+        """Read a positive INTEGER of at most `limit` bytes, without its leading zeros."""
+        inner = self.expect(INTEGER, constructed=False)
+        if inner.byte() >= 0x80:
+            fail(TlsError.X509_OVERFLOW)
+        inner.at -= 1
+        value = inner.rest().lstrip(b"\0")
+        if len(value) > limit:
+            fail(TlsError.X509_LIMIT_EXCEEDED)
+        return value
+
+    def date(self) -> tuple[int, int]:
+        """Read a time: days since the year 0, and seconds of the day."""
+        tag, constructed = self.tag()
+        if tag not in _DATES:
+            fail(TlsError.X509_BAD_TIME)
+        if constructed:
+            fail(TlsError.X509_NOT_PRIMITIVE)
+        inner = self.open()
+        year = inner._digits(0, 99)
+        year = year * 100 + inner._digits(0, 99) if _DATES[tag] == 4 else year + (2000 if year < 50 else 1900)
+        days = _days_before(year, month := inner._digits(1, 12)) + inner._digits(1, _days_in(year, month)) - 1
+        seconds = inner._digits(0, 23) * 3600 + inner._digits(0, 59) * 60 + inner._digits(0, 60)
+        following = inner.byte()
+        if following == 0x2E:
+            following = inner.byte()
+            while 0x30 <= following <= 0x39:
+                following = inner.byte()
+        if following != 0x5A:
+            fail(TlsError.X509_BAD_TIME)
+        inner.close()
+        return days, seconds
+
+    def _digits(self, low: int, high: int) -> int:
+        value = 0
+        for _ in range(2):
+            digit = self.byte() - 0x30
+            if not 0 <= digit <= 9:
+                fail(TlsError.X509_BAD_TIME)
+            value = value * 10 + digit
+        if not low <= value <= high:
+            fail(TlsError.X509_BAD_TIME)
+        return value
+
+
+def check(found: tuple[int, bool], wanted: int, *, constructed: bool) -> None:
+    """Expect a tag that was read to be `wanted`."""
+    if found[0] != wanted:
+        fail(TlsError.X509_UNEXPECTED)
+    if found[1] is not constructed:
+        fail(TlsError.X509_NOT_CONSTRUCTED if constructed else TlsError.X509_NOT_PRIMITIVE)
+
+
+def _leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def _days_in(year: int, month: int) -> int:
+    return 29 if month == 2 and _leap(year) else (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
+
+
+def _days_before(year: int, month: int) -> int:
+    whole = year * 365 + (year + 3) // 4 - (year + 99) // 100 + (year + 399) // 400
+    return whole + sum(_days_in(year, one) for one in range(1, month))

@@ -1,0 +1,113 @@
+"""ESP8266httpUpdate: what a device says of itself when it asks, and what it makes of status, size and first bytes.
+
+Everything it says is a claim (F28). The judgement here ends where the updater's begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from . import flash as chip
+from .core import Core
+from .error_numbers import HttpError
+from .flash import Layout
+from .http_client import Response
+from .report import Fault
+from .updater import GZIP_MAGIC, IMAGE_MAGIC
+
+__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes", "judge_version"]
+
+OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
+PEEKED = 4
+SDK_VERSION = "2.2.2-dev(38a443e)"
+
+_STATUS: Mapping[int, tuple[HttpError, str]] = MappingProxyType(
+    {
+        NOT_FOUND: (HttpError.SERVER_FILE_NOT_FOUND, "404: the server has nothing under this name"),
+        FORBIDDEN: (HttpError.SERVER_FORBIDDEN, "403: the server does not serve this device"),
+        UNAUTHORIZED: (HttpError.SERVER_UNAUTHORIZED, "401: the server wants a password or a certificate"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a request says: read off the flash, but for the MAC address ("5C:CF:7F:00:00:01") and the version.
+
+    `mode` is "sketch" or "spiffs", or "version" for the question which one there is (since 3.1.2).
+    """
+
+    mac: str
+    flash: bytes
+    layout: Layout
+    flash_size: int
+    version: str = ""
+    mode: str = "sketch"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers, in the order in which they are sent."""
+        first, rest = self.mac[:2], self.mac[2:]
+        found = {
+            "x-ESP8266-Chip-ID": str(int(self.mac.replace(":", "")[6:] or "0", 16)),
+            "x-ESP8266-STA-MAC": self.mac,
+            "x-ESP8266-AP-MAC": f"{int(first, 16) | 2:02X}{rest}" if self.mac else "",
+            "x-ESP8266-free-space": str(chip.free_space(self.flash, self.layout)),
+            "x-ESP8266-sketch-size": str(chip.sketch_size(self.flash)),
+            "x-ESP8266-sketch-md5": chip.sketch_md5(self.flash),
+            "x-ESP8266-chip-size": str(self.flash_size),
+            "x-ESP8266-sdk-version": SDK_VERSION,
+            "x-ESP8266-mode": self.mode,
+        }
+        return found | ({"x-ESP8266-version": self.version} if self.version else {})
+
+
+def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault] | None:
+    """Return the step and the fault for what is no update of at most `room` bytes; 304 is none either."""
+    status, size = response.status, response.size
+    if status != OK:
+        error, reason = _STATUS.get(status, (HttpError.SERVER_WRONG_HTTP_CODE, f"status {status}"))
+        if status == UNAUTHORIZED and not core.unauthorized:
+            error = HttpError.SERVER_WRONG_HTTP_CODE
+        redirected = f"{reason}: a device follows no redirection" if 300 <= status < 400 else reason
+        return "answer", Fault(error, redirected, "F29", response.said or _cause(status))
+    if size <= 0:
+        reason = "the answer has no Content-Length above 0 (a chunked one has none)"
+        return "answer", Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29", "no-length")
+    if size > room:
+        return "space", Fault(HttpError.TOO_LESS_SPACE, f"{size} bytes, and the device has room for {room}", "F10")
+    return None
+
+
+def _cause(status: int) -> str:
+    """Return a word for a status that is no update: its own for those that devices tell apart, else its kind."""
+    if status in _STATUS:
+        return f"status-{status}"
+    return {3: "redirect", 5: "server-error"}.get(status // 100, "status")
+
+
+def judge_version(response: Response, core: Core) -> Fault | None:
+    """Return why an answer to the question for the version is none: another status than 200, or no x-Version."""
+    if response.status != OK:
+        refused = judge_answer(response, core, 0)
+        assert refused is not None
+        return refused[1]
+    if not response.version:
+        reason = "the answer has no x-Version: the server takes the question for a request of the firmware"
+        return Fault(HttpError.SERVER_NOT_REPORT_VERSION, reason, "F29")
+    return None
+
+
+def judge_first_bytes(head: bytes, core: Core, flash_size: int) -> Fault | None:
+    """Return why a firmware that begins like this is not begun with."""
+    if len(head) < PEEKED:
+        return Fault(HttpError.BIN_VERIFY_HEADER_FAILED, f"only {len(head)} bytes of a body arrive", "F29", "no-body")
+    if head[0] != IMAGE_MAGIC and not (core.gzip and head[0] == GZIP_MAGIC[0]):
+        reason = f"the first byte is 0x{head[0]:02x}, not 0xe9 or 0x1f"
+        return Fault(HttpError.BIN_VERIFY_HEADER_FAILED, reason, "F9")
+    wanted = chip.configured_size(head) if head[0] == IMAGE_MAGIC else 0
+    if wanted > flash_size:
+        reason = f"the image is for {wanted} bytes of flash, the chip has {flash_size}"
+        return Fault(HttpError.BIN_FOR_WRONG_FLASH, reason, "F10")
+    return None

@@ -1,0 +1,206 @@
+"""Backups of a release store: one deterministic tar file out, verified whole before anything is restored from it.
+
+    manifest.json       every file's size and SHA-256, in the order in which they follow
+    store.json ...      the store's own files under their names; without the devices seen, orphans and temporary files
+
+The lock is held while records and pointers are read: blobs never change, so that they are copied while others publish.
+The tar holds token hashes, and is readable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from .. import files
+from ..directories import PRIVATE_DIRECTORY_MODE, locked
+from ..errors import CorruptStoreError, InputError, NotFoundError, SystemFaultError
+from ..names import NAME
+from ..release.archive_record import MAX_RECORD_BYTES
+from ..release.channels import MAX_CHANNEL_BYTES
+from ..release.records import MAX_RECORD_SIZE, VERSION
+from .check import check, survey
+from .files import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
+
+__all__ = ["backup", "restore"]
+
+MANIFEST, TOKENS = "manifest.json", "tokens.json"
+FORMAT = 1
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+MAX_SMALL_BYTES = 256 * 1024 * 1024
+"""Bytes of any file that is no blob: the audit log after a million deploys."""
+MAX_TOKENS_BYTES = 1024 * 1024
+_BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
+_OTHER = (
+    (re.compile(MARKER), MAX_RECORD_SIZE),
+    (re.compile(re.escape(AUDIT)), MAX_SMALL_BYTES),
+    (re.compile(TOKENS), MAX_TOKENS_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/channels/{NAME.pattern}\.json"), MAX_CHANNEL_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/certs/{NAME.pattern}\.json"), MAX_RECORD_BYTES),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),
+)
+"""The other files of a store, and how many bytes each has at most."""
+_HINT = "use another backup: from this one nothing was restored"
+
+Manifest = dict[str, tuple[int, str]]
+"""Size and SHA-256 by name."""
+
+
+def backup(store: Store, path: Path) -> None:
+    """Write a snapshot of the store to the new file `path`: equal stores give equal bytes.
+
+    Raises InputError when `path` exists, CorruptStoreError when the store is not whole, SystemFaultError.
+    """
+    files.refuse_existing(path, "give the backup a new name")
+    with locked(store.directory):
+        small, blobs = _snapshot(store)
+    manifest: Manifest = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in small.items()}
+    for digest in blobs:
+        manifest[_blob_name(digest)] = (len(store.read_blob(digest)), digest)
+    with _new_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        _add(tar, MANIFEST, json.dumps({"format": FORMAT, "files": manifest}, separators=(",", ":")).encode())
+        for name, data in small.items():
+            _add(tar, name, data)
+        for digest in blobs:
+            _add(tar, _blob_name(digest), store.read_blob(digest))
+
+
+def restore(path: Path, directory: Path) -> Store:
+    """Make the store of the backup `path` in `directory`, which is missing or empty, and return it.
+
+    Raises InputError for a backup that is damaged, cut short or not one, before `directory` is touched.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
+    if not path.is_file():
+        raise NotFoundError(f"there is no backup '{path}'", "otaseal store backup makes one")
+    directory = directory.absolute()
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".restoring", dir=directory.parent))
+        try:
+            made = Store(staging / "store")
+            made.directory.mkdir(PRIVATE_DIRECTORY_MODE)
+            _unpack(path, made)
+            os.replace(made.directory, directory)  # noqa: PTH105 - over an empty directory too, as rename(2) does
+            files.sync_directory(directory.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise SystemFaultError(f"'{directory}' cannot be restored: {error.strerror}", "check the disk") from error
+    return Store.open(directory)
+
+
+def _snapshot(store: Store) -> tuple[dict[str, bytes], list[str]]:
+    """Return the content of all that can change, by name, and the blobs needed; for who holds the lock."""
+    found = survey(store)
+    if found.problems:
+        raise CorruptStoreError(f"the store is not whole: {found.problems[0]}", "see otaseal store check")
+    names = [MARKER, AUDIT, TOKENS, *sorted(path.relative_to(store.directory).as_posix() for path in found.files)]
+    present = [name for name in names if (store.directory / name).is_file()]
+    return {
+        name: files.read_bounded(store.directory / name, MAX_SMALL_BYTES, "file of the store") for name in present
+    }, sorted(found.blobs)
+
+
+def _unpack(path: Path, made: Store) -> None:
+    """Write the backup's files into a new directory and check them there; raises InputError."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            manifest = _manifest(_member(tar, MANIFEST, MAX_MANIFEST_BYTES))
+            _refuse_larger(manifest, path)
+            for name, (size, digest) in manifest.items():
+                data = _member(tar, name, size)
+                if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
+                    raise InputError(f"'{name}' in the backup '{path}' is damaged", _HINT)
+                files.write_new(made.directory / name, data)
+            if tar.next() is not None:
+                raise InputError(f"the backup '{path}' has more files than it says", _HINT)
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"'{path}' is no whole backup: {error}", _HINT) from error
+    for folder in (BLOBS, PRODUCTS):
+        (made.directory / folder).mkdir(parents=True, exist_ok=True)
+    for folder_path, _, _ in os.walk(made.directory):
+        files.sync_directory(Path(folder_path))
+    report = check(Store.open(made.directory))
+    if report.problems or report.orphans:
+        raise InputError(f"the backup '{path}' is not whole: {(*report.problems, *report.orphans)[0]}", _HINT)
+
+
+def _refuse_larger(manifest: Manifest, path: Path) -> None:
+    """Raise InputError, before anything is written, for more bytes than the backup has itself."""
+    declared = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values())
+    there = path.stat().st_size
+    if declared > there:
+        raise InputError(f"the backup '{path}' has {there} bytes, and its files would have {declared}", _HINT)
+
+
+def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes:
+    """Return the next file in the tar, which is `name`, of at most `limit` bytes; raises InputError."""
+    member = tar.next()
+    # A sparse file is a few bytes here, and could be any number of them on the disk.
+    plain = member is not None and member.isreg() and not member.issparse()
+    if member is None or not plain or member.name != name or member.size > limit:
+        found = "nothing" if member is None else f"'{member.name}'"
+        raise InputError(f"the backup has {found} where '{name}' has to be", _HINT)
+    file = tar.extractfile(member)
+    assert file is not None  # a regular file
+    return file.read()
+
+
+def _manifest(data: bytes) -> Manifest:
+    """Return the manifest, of names that a store has and nothing else; raises InputError."""
+    try:
+        value = json.loads(data)
+        if value["format"] != FORMAT:
+            raise InputError("the backup is of a later otaseal", "update otaseal")
+        entries = {name: (size, digest) for name, (size, digest) in value["files"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError("the backup's manifest is damaged", _HINT) from error
+    for name, (size, digest) in entries.items():
+        blob = _BLOB.fullmatch(name)
+        others = (most for pattern, most in _OTHER if pattern.fullmatch(name))
+        limit = MAX_BLOB_BYTES if blob else next(others, 0)
+        known = blob[2] == digest if blob else limit > 0
+        if not known or type(size) is not int or not 0 <= size <= limit:
+            raise InputError(f"'{name}' in the backup is no file of a store", _HINT)
+    return entries
+
+
+def _blob_name(digest: str) -> str:
+    return f"{BLOBS}/{digest[:2]}/{digest}"
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # owner 0, time 0, mode 0644: nothing of the machine or the moment
+    member.size = len(data)
+    tar.addfile(member, BytesIO(data))
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a temporary file that becomes `path` when all went well; raises SystemFaultError."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            os.link(name, path)  # unlike a rename, this replaces nothing
+            files.sync_directory(path.parent)
+        finally:
+            Path(name).unlink()
+    except OSError as error:
+        raise SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space") from error

@@ -1,0 +1,155 @@
+"""What is known of a device, and what becomes of that when it says something; values in, values out.
+
+Everything a device says is a claim of bounded length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from ..protocol.decisions import LOOP_LIMIT
+
+__all__ = [
+    "LAST_SEEN_RESOLUTION",
+    "LATE_SECONDS",
+    "MAX_CLAIM",
+    "Device",
+    "Sighting",
+    "bounded",
+    "device_key",
+    "is_recent",
+    "offered_to",
+    "says_nothing_new",
+    "seen",
+]
+
+MAX_CLAIM = 128
+"""Characters of any one thing that a device says; longer ones are cut."""
+LATE_SECONDS = 5.0
+"""How much later than others a process may write down what it heard first; a clock is set back by more."""
+LAST_SEEN_RESOLUTION = 60.0
+"""Seconds within which a device that says the same again costs no write."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One request: `device` is `protocol.device_id`, `md5` of the running sketch; "" or None for what was not said.
+
+    `counter`, `error` and `certs` are what devices with our library say (see `UpdateRequest`).
+    """
+
+    product: str
+    channel: str
+    device: str
+    md5: str = ""
+    version: str = ""
+    mac: str = ""
+    counter: int | None = None
+    error: int | None = None
+    certs: str = ""
+
+
+class Device(NamedTuple):
+    """What is known of one device. Times are seconds since 1970.
+
+    `offered` is the version that it was last answered with, `expected_md5` the sketch MD5 it should come back with,
+    `deliveries` how often that went out in full since the device's own MD5 last changed, `confirmed_at` when it came
+    back with it. `failed_at`: it came back after a full delivery with what it ran before.
+    """
+
+    product: str
+    device: str
+    channel: str
+    md5: str
+    version: str
+    mac: str
+    first_seen: float
+    last_seen: float
+    offered: str | None = None
+    expected_md5: str | None = None
+    offered_at: float | None = None
+    deliveries: int = 0
+    delivered_at: float | None = None
+    confirmed_at: float | None = None
+    failed_at: float | None = None
+    counter: int | None = None
+    error: int | None = None
+    certs: str = ""
+
+    @property
+    def state(self) -> str:
+        """How its last update goes, in one word."""
+        if self.deliveries >= LOOP_LIMIT:
+            return "looping"
+        if self.failed_at is not None:
+            return "stuck"
+        if self.confirmed_at is not None:
+            return "updated"
+        if self.delivered_at is not None:
+            return "updating"
+        return "seen" if self.offered is None else "offered"
+
+
+_SAID = attrgetter(*(field.name for field in fields(Sighting)))
+
+
+def is_recent(known: Device, now: float) -> bool:
+    """Return whether a device was seen so lately that only what is new of it is written."""
+    return 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
+
+
+def bounded(sighting: Sighting) -> Sighting:
+    """Return what is kept of what a device says; mostly the same."""
+    said: tuple[Any, ...] = _SAID(sighting)
+    texts = [one for one in said if isinstance(one, str)]
+    if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
+        return sighting
+    kept: list[Any] = [_bounded_text(one) if isinstance(one, str) else one for one in said]
+    return Sighting(*kept)
+
+
+def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
+    """Return whether `seen` would change nothing that is worth a write."""
+    if 0 < known.last_seen - now < LATE_SECONDS:
+        return True
+    if not is_recent(known, now):
+        return False
+    # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
+    settled = known.confirmed_at is not None and known.failed_at is None
+    if _SAID(known) == _SAID(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
+        return True
+    return seen(known, claim, now) == known._replace(last_seen=now)
+
+
+def seen(known: Device | None, claim: Sighting, now: float) -> Device:
+    """Return what is known of a device after it said `claim`; without an MD5 it says nothing about updates."""
+    said = vars(claim)
+    if known is None:
+        return Device(**said, first_seen=now, last_seen=now)
+    if not claim.md5:
+        return known._replace(**{**said, "md5": known.md5}, last_seen=now)
+    news: dict[str, Any] = {}
+    if known.expected_md5 and claim.md5 == known.expected_md5:
+        news = {"deliveries": 0, "failed_at": None, "confirmed_at": known.confirmed_at or now}
+    elif claim.md5 != known.md5:
+        news = {"deliveries": 0, "confirmed_at": None}
+    elif known.deliveries:
+        news = {"failed_at": known.failed_at or now}
+    return known._replace(**said, **news, last_seen=now)
+
+
+def offered_to(known: Device, version: str, expected_md5: str, now: float) -> Device:
+    """Return what is known of a device that is answered with a release."""
+    answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
+    return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
+
+
+def _bounded_text(text: str) -> str:
+    return text if len(text) <= MAX_CLAIM and text.isascii() else text[:MAX_CLAIM].encode(errors="replace").decode()
+
+
+def device_key(product: str, device: str) -> tuple[str, str]:
+    """Return by what a device is found."""
+    return _bounded_text(product), _bounded_text(device)

@@ -1,0 +1,366 @@
+"""Which devices were seen, what they say they run, and what they were sent: one SQLite file beside the store.
+
+Telemetry, not promises: no release depends on it, so commits are not flushed one by one (WAL, synchronous=NORMAL: a
+power cut may forget the last seconds and damages nothing). Everything a device says is a claim of bounded length, and
+the number of devices is bounded too: beyond it those go first that never took a release, then the longest silent, so
+that a flood of invented devices cannot push out a fleet. Processes share the file; each opens its own, after forking.
+Which file it is may change while they run: `device_place` moves them into memory while the store's cannot be used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ..directories import locked
+from ..errors import LaterFormatError, SystemFaultError
+from ..release.rollout import Counts
+from .device_rows import (
+    LATE_SECONDS,
+    Device,
+    Sighting,
+    bounded,
+    device_key,
+    offered_to,
+    says_nothing_new,
+    seen,
+)
+
+__all__ = ["MAX_DEVICES", "DamagedFileError", "Device", "Devices", "Rows", "Sighting", "Where"]
+
+MAX_DEVICES = 100_000
+EVICTED_AT_ONCE = 100
+PROCESSES = 8
+"""Processes that may fill the same room before one of them counts again."""
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait while another process writes."""
+MAX_JOURNAL_BYTES = 16 * 1024 * 1024
+SCHEMA = 2
+DAMAGED_HINT = "move the file away: it only says which devices were seen, and is made anew"
+
+
+class DamagedFileError(SystemFaultError):
+    """The file is no list of devices, or one that is damaged."""
+
+
+class Where(Protocol):
+    """Which file is meant, now: `turn` is another number whenever that has changed."""
+
+    def turn(self) -> int:
+        """Return a number that stays the same as long as the file does."""
+
+    def path(self, turn: int) -> Path:
+        """Return the file of that turn."""
+
+    def leave(self, turn: int, why: str) -> None:
+        """Be told that the file of that turn cannot be used."""
+
+
+COLUMNS = ", ".join(Device._fields)
+PLACES = ", ".join("?" for _ in Device._fields)
+TABLES = (
+    f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
+    "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
+)
+SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
+TAKE = (
+    f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT DO UPDATE SET "  # noqa: S608
+    + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
+    + " WHERE excluded.last_seen >= last_seen"
+)
+SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
+ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter", "error", "certs DEFAULT ''"))
+"""What schema 2 has beyond schema 1."""
+EVICT = """DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
+RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5"
+NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
+COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
+    sum(mine AND NOT confirmed AND (failed OR late)) FROM (
+    SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
+    failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ? OR delivered_at > ?, 0) AS late
+    FROM devices WHERE product = ? AND channel = ?)"""
+
+
+class Devices:
+    """The devices in one file; use in a `with` statement, or `close` it. Safe in threads."""
+
+    def __init__(self, where: Path | Where, limit: int = MAX_DEVICES, patience: float = BUSY_TIMEOUT) -> None:
+        """Open the file, making it if it is missing; `patience` is how many seconds a call waits while others write.
+
+        Raises DamagedFileError when it is none of ours, LaterFormatError, SystemFaultError when it cannot be used.
+        """
+        self.limit = limit
+        self._patience = patience
+        self._where = None if isinstance(where, Path) else where
+        self._turn = 0 if self._where is None else self._where.turn()
+        self.path = where if isinstance(where, Path) else where.path(self._turn)
+        self._lock = threading.RLock()
+        self._room = 0  # devices that may be added before they are counted again
+        self._open()
+
+    def _open(self) -> None:
+        # SQLite waits for nobody where it makes a journal or takes it away.
+        with locked(self.path.parent), self._faults():
+            self._database = sqlite3.connect(
+                self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
+
+    def __enter__(self) -> Devices:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(SystemFaultError):  # where nobody can lock, nobody can write either
+                stack.enter_context(locked(self.path.parent))
+            stack.enter_context(self._lock)
+            self._database.close()
+
+    def see(self, sighting: Sighting, now: float) -> Device:
+        """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
+        found, news = self.look(sighting, now)
+        if news:
+            with self.batch() as rows:
+                found = rows.see(sighting, now)
+        return found
+
+    def look(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
+        """Return what `see` would, without writing anything, and whether there is something to write."""
+        claim = bounded(sighting)
+        with self._at_hand():
+            known = self._row(claim.product, claim.device)
+        if known is not None and says_nothing_new(known, claim, now):
+            return known, False
+        return seen(known, claim, now), True
+
+    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+        """Note that a device, which was seen, is answered with a release, to come back with a sketch of that MD5."""
+        with self.batch() as rows:
+            rows.offer(product, device, version, expected_md5, now)
+
+    def deliver(self, product: str, device: str, version: str, now: float) -> int:
+        """Note that a release went out in full; return how often since the device's own MD5 last changed.
+
+        0 when that device is unknown or has been offered another release since.
+        """
+        with self.batch() as rows:
+            return rows.deliver(product, device, version, now)
+
+    def get(self, product: str, device: str) -> Device | None:
+        """Return what is known of a device, None if nothing is."""
+        with self._at_hand():
+            return self._row(product, device)
+
+    def list(self, product: str, channel: str | None = None, limit: int = 1000) -> tuple[Device, ...]:
+        """Return a product's devices, last seen first, at most `limit`."""
+        where = "product = ?" if channel is None else "product = ? AND channel = ?"
+        values = [product, limit] if channel is None else [product, channel, limit]
+        with self._at_hand():
+            rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
+            return tuple(Device(*row) for row in rows)
+
+    def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
+        with self._at_hand():
+            rows = self._database.execute(NEEDS, (product,)).fetchall()
+        return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
+
+    def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
+        """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""
+        with self._at_hand():
+            return tuple(self._database.execute(RUNNING, (product, channel)))
+
+    def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
+        """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed, if that is given.
+
+        So does one that lies after `now`: the clock has been set back since then.
+        """
+        late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
+        with self._at_hand():
+            row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
+        return Counts(*(value or 0 for value in row))
+
+    def forget(self, product: str, device: str) -> bool:
+        """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
+        with self._transaction():
+            done = self._database.execute(
+                "DELETE FROM devices WHERE product = ? AND device = ?", device_key(product, device)
+            )
+        return done.rowcount > 0
+
+    def _prepare(self) -> None:
+        """Make the tables of an empty file; two processes may do so at once."""
+        self._check_schema()  # before anything is written into what is not ours
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL_BYTES}")
+        self._database.execute("BEGIN IMMEDIATE")
+        if self._check_schema() == 1:
+            for statement in ADDED:
+                self._database.execute(statement)
+        for statement in TABLES:
+            self._database.execute(statement)
+        self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+        self._database.execute("COMMIT")
+
+    def _check_schema(self) -> int:
+        """Return the schema, 0 for an empty file; raises LaterFormatError, DamagedFileError."""
+        (schema,) = self._database.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if schema > SCHEMA:
+            raise LaterFormatError(f"the list of devices '{self.path}'")
+        if schema < 0 or (not schema and tables):
+            raise DamagedFileError(f"'{self.path}' is no list of devices", DAMAGED_HINT)
+        return int(schema)
+
+    def check(self) -> None:
+        """Read every page of the file; raises DamagedFileError."""
+        with self._at_hand():
+            (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise DamagedFileError(f"the devices in '{self.path}' are damaged: {found}", DAMAGED_HINT)
+
+    def take(self, rows: Iterable[Device]) -> None:
+        """Add devices as another file has them; of one that is known, what was seen last stays."""
+        with self._transaction():
+            self._database.executemany(TAKE, rows)
+
+    def read_all(self) -> Iterator[Device]:
+        """Yield every device, for `take`."""
+        with self._at_hand():
+            rows = self._database.execute(SELECT).fetchall()
+        yield from (Device(*row) for row in rows)
+
+    def _row(self, product: str, device: str) -> Device | None:
+        row = self._database.execute(
+            f"{SELECT} WHERE product = ? AND device = ?", device_key(product, device)
+        ).fetchone()
+        return None if row is None else Device(*row)
+
+    def _make_room(self) -> None:
+        """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
+        (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
+        if count >= self.limit:
+            gone = self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
+            count -= gone.rowcount
+        self._room = (self.limit - count) // PROCESSES - 1
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[Rows]:
+        """Make one transaction of all that is noted within; raises as they do, and then nothing of it was noted."""
+        with self._transaction():
+            rows = Rows(self)
+            yield rows
+            rows.settle()
+
+    @contextlib.contextmanager
+    def _at_hand(self) -> Iterator[None]:
+        """Hold the file that is meant now."""
+        with self._lock:
+            if self._where is not None and self._where.turn() != self._turn:
+                self._database.close()
+                self._turn = self._where.turn()
+                self.path, self._room = self._where.path(self._turn), 0
+                try:
+                    self._open()
+                except SystemFaultError:
+                    self._turn = -1  # to be tried again
+                    raise
+            with self._faults():
+                yield
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._at_hand():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._room = 0
+                with contextlib.suppress(sqlite3.Error):  # SQLite has ended it already where the disk refused
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            message = f"the devices in '{self.path}' cannot be used: {error}"
+            # Python 3.10 has no numbers for it. What is not operational is a file that is damaged, or is none.
+            busy = isinstance(error, sqlite3.ProgrammingError) or "locked" in str(error)
+            if self._where is not None and not busy:
+                self._where.leave(self._turn, message)
+            if type(error) is sqlite3.DatabaseError:
+                raise DamagedFileError(message, DAMAGED_HINT) from error
+            raise SystemFaultError(message, "check the disk's space and the permissions") from error
+
+
+class Rows:
+    """The rows of one transaction, made by `Devices.batch`: each is read once, and written once, at the end."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+        self._rows: dict[tuple[str, str], Device | None] = {}
+        self._changed: dict[tuple[str, str], Device] = {}
+
+    def see(self, sighting: Sighting, now: float) -> Device:
+        """See `Devices.see`."""
+        claim = bounded(sighting)
+        known = self._get(key := (claim.product, claim.device))
+        if known is not None and says_nothing_new(known, claim, now):
+            return known
+        if known is None:
+            self._make_room()
+        return self._put(key, seen(known, claim, now))
+
+    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+        """See `Devices.offer`."""
+        known = self._get(key := device_key(product, device))
+        if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
+            self._put(key, offered_to(known, version, expected_md5, now))
+
+    def deliver(self, product: str, device: str, version: str, now: float) -> int:
+        """See `Devices.deliver`."""
+        known = self._get(key := device_key(product, device))
+        if known is None or known.offered != version:
+            return 0
+        return self._put(key, known._replace(deliveries=known.deliveries + 1, delivered_at=now)).deliveries
+
+    def settle(self) -> None:
+        """Write what has changed so far."""
+        if self._changed:
+            self._devices._database.executemany(SAVE, self._changed.values())
+            self._changed.clear()
+
+    def _get(self, key: tuple[str, str]) -> Device | None:
+        if key not in self._rows:
+            self._rows[key] = self._devices._row(*key)
+        return self._rows[key]
+
+    def _put(self, key: tuple[str, str], row: Device) -> Device:
+        self._rows[key] = self._changed[key] = row
+        return row
+
+    def _make_room(self) -> None:
+        self._devices._room -= 1
+        if self._devices._room < 0:
+            self.settle()  # and what is evicted is not known any more
+            self._rows.clear()
+            self._devices._make_room()
