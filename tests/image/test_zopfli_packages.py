@@ -14,7 +14,7 @@ import pytest
 from otaseal.image import gzip_payload
 from support import peers
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 RAW = bytes(n * n % 251 for n in range(30000))
 COMPRESS = f"""\
 import sys

@@ -11,7 +11,7 @@ import pytest
 from support import peers
 from support.servers import Running, StartServer, get, publish, run
 
-PACKAGING = Path(__file__).resolve().parent.parent.parent / "packaging"
+PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from support.servers import SECONDS, Running, StartServer, answered_soon, as_dev
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 CLIENTS = 1000 if THOROUGH else 120
 PROBING = 40.0 if THOROUGH else 1.0  # seconds; the thorough run sees every time-out of a listener pass
-FLOOD = Path(__file__).resolve().parent.parent / "support" / "flood.py"
+FLOOD = Path(__file__).resolve().parents[2] / "support" / "flood.py"
 
 pytestmark = pytest.mark.proof
 

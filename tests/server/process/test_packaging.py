@@ -22,7 +22,7 @@ from support import peers
 from support.command import TOOLS
 from support.servers import READY, SECONDS, Running, World, get, publish, run, talk
 
-PACKAGING = Path(__file__).resolve().parent.parent.parent / "packaging"
+PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 UNIT = PACKAGING / "otaseal.service"
 EXECUTABLE = "/opt/otaseal/bin/otaseal"
 

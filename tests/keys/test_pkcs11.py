@@ -24,7 +24,7 @@ from support import openssl, peers
 from support.images import build_image
 from support.softhsm import PIN, SoftHsm, module
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def test_the_command_line_takes_the_pin_from_the_variable_and_shows_it_nowhere(h
 
 def test_a_locked_pin_is_said(hsm: SoftHsm, tmp_path: Path) -> None:
     shim = tmp_path / "locked.so"
-    code = Path(__file__).parent / "peers" / "locked_token.c"
+    code = Path(__file__).parents[1] / "peers" / "locked_token.c"
     command = [peers.tool("cc", "gcc"), "-shared", "-fPIC", "-Wall", "-Werror", f'-DSOFTHSM="{module()}"']
     subprocess.run([*command, str(code), "-o", str(shim), "-ldl"], check=True)
     refused = run_cli(hsm, f"pkcs11:token=blink;object=signing?module-path={shim}", PIN)

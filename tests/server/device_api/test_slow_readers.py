@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).resolve().parent.parent.parent / "bench" / "slow_readers.py"
+BENCH = Path(__file__).resolve().parents[3] / "bench" / "slow_readers.py"
 READERS = 5000 if os.environ.get("OTASEAL_THOROUGH") else 300
 FEW_MORE = 1.25
 """With a few hundred readers, what the server needs once is still a part of each one's share."""
