@@ -27,7 +27,8 @@ import sys, time
 started = time.process_time()
 from datetime import datetime, timezone
 from pathlib import Path
-from otaseal import cert_sources, certstore
+from otaseal.certs import certstore
+from otaseal.certs import sources as cert_sources
 sources = cert_sources.collect([sys.argv[1]], Path.cwd())
 Path("certs.ar").write_bytes(certstore.pack(sources, datetime.now(timezone.utc)).archive)
 Path("cpu").write_text(str(time.process_time() - started))

@@ -102,7 +102,7 @@ def test_an_unusable_next_key_stops_the_build_by_name(
     }
     made = project(*HOOKS, "  pre:known.py", line, NEXT, sources={"main.cpp": SELF_UPDATING})
     digest = fingerprint(other_rsa_key.public_key()).removeprefix("SHA256:")
-    made.write("known.py", f"from otaseal import known_keys\nknown_keys.KNOWN_KEYS[{digest!r}] = 'a test'\n")
+    made.write("known.py", f"from otaseal.keys import compromised\ncompromised.KNOWN_KEYS[{digest!r}] = 'a test'\n")
     for content, message in contents.values():
         if content is None:
             (tmp_path / "keys" / "next.pub").unlink()

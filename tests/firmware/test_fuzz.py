@@ -19,7 +19,7 @@ from support.images import build_image
 pytestmark = pytest.mark.proof
 
 SOURCE = Path(__file__).with_name("fuzz") / "parsers.cpp"
-PARSERS = ("archive", "files", "journal", "manifest")
+PARSERS = ("archive", "files", "manifest", "persistent_state")
 RUNS = 3_000_000 if os.environ.get("OTASEAL_THOROUGH") else 150_000
 SECONDS = 600 if os.environ.get("OTASEAL_THOROUGH") else 40
 ARCHIVE, MANIFEST, JOURNAL = range(3)

@@ -19,7 +19,8 @@ RAW = bytes(n * n % 251 for n in range(30000))
 COMPRESS = f"""\
 import sys
 sys.path.insert(0, {str(TOOLS)!r})
-from otaseal import errors, gzip_payload
+from otaseal import errors
+from otaseal.image import gzip_payload
 try:
     sys.stdout.buffer.write(gzip_payload.compress(sys.stdin.buffer.read(), "zopfli"))
 except errors.OtasealError as error:

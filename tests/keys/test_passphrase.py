@@ -16,7 +16,8 @@ from support.terminal import Terminal
 ASK = """
 import os, sys
 from pathlib import Path
-from otaseal import errors, passphrase
+from otaseal import errors
+from otaseal.keys import passphrase
 try:
     if sys.argv[1] == "new":
         secret = passphrase.ask_new("'a key'", None, os.environ)

@@ -1,11 +1,11 @@
-// When something happens: the start, and which step poll() takes next. What the steps do is in otaseal/link.cpp and
+// When something happens: the start, and which step poll() takes next. What the steps do is in otaseal/connection.cpp and
 // otaseal/rotation.cpp. Nothing here waits.
 #include "OtaSeal.h"
 
 #include <time.h>
 
 #include "otaseal/files.h"
-#include "otaseal/inspect.h"
+#include "otaseal/archive_file.h"
 #include "otaseal/sha256.h"
 
 using namespace otaseal;

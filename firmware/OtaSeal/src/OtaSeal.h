@@ -25,8 +25,8 @@
 
 #include "otaseal/build.h"
 #include "otaseal/errors.h"
-#include "otaseal/gate.h"
-#include "otaseal/journal.h"
+#include "otaseal/update_verifier.h"
+#include "otaseal/persistent_state.h"
 #include "otaseal/port.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"

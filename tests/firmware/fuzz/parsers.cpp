@@ -11,7 +11,7 @@
 
 #include "otaseal/archive.h"
 #include "otaseal/files.h"
-#include "otaseal/journal.h"
+#include "otaseal/persistent_state.h"
 #include "otaseal/manifest.h"
 
 using namespace otaseal;

@@ -5,7 +5,7 @@
 #include <lwip/apps/sntp.h>
 
 #include "files.h"
-#include "staged.h"
+#include "staged_trailer.h"
 
 namespace otaseal {
 namespace port {

@@ -5,7 +5,7 @@
 #include <OtaSeal.h>
 
 #include "files.h"
-#include "inspect.h"
+#include "archive_file.h"
 
 using namespace otaseal;
 

@@ -8,7 +8,7 @@
 
 #include "build.h"
 #include "errors.h"
-#include "journal.h"
+#include "persistent_state.h"
 #include "manifest.h"
 
 namespace otaseal {

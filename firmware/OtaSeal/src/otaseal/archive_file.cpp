@@ -1,4 +1,4 @@
-#include "inspect.h"
+#include "archive_file.h"
 
 #include <memory>
 #include <new>

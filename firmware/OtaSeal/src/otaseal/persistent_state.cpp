@@ -1,4 +1,4 @@
-#include "journal.h"
+#include "persistent_state.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #if defined(ARDUINO_ARCH_ESP8266)
 
-#include "staged.h"
+#include "staged_trailer.h"
 
 #include <Arduino.h>
 #include <Updater.h>

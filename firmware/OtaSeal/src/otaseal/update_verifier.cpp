@@ -1,9 +1,9 @@
-#include "gate.h"
+#include "update_verifier.h"
 
 #include <pgmspace.h>
 #include <string.h>
 
-#include "staged.h"
+#include "staged_trailer.h"
 
 namespace otaseal {
 
