@@ -16,7 +16,7 @@ from support.images import Signer, build_image
 
 
 def signed_by_hand(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
-    """Sign what `image.sign` would refuse."""
+    """Sign what `signed_image.sign` would refuse."""
     signature = Signer(key).sign(payload)
     return payload + signature + struct.pack("<I", len(signature))
 

@@ -21,7 +21,7 @@ every_core = pytest.mark.parametrize("core", CORES)
 
 
 def sign(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
-    """Sign anything, also what `image.sign` refuses."""
+    """Sign anything, also what `signed_image.sign` refuses."""
     return signed_image.serialise(signed_image.SignedImage(payload, Signer(key).sign(payload)))
 
 
@@ -200,7 +200,7 @@ def test_an_image_that_cannot_start_is_copied_all_the_same(core: str, rsa_key: r
 
 @every_core
 def test_a_signed_image_signed_again_boots(core: str, rsa_key: rsa.RSAPrivateKey) -> None:
-    """The device takes it (F8c): that is why `image.sign` refuses."""
+    """The device takes it (F8c): that is why `signed_image.sign` refuses."""
     twice = sign(sign(RAW, rsa_key), rsa_key)
     assert verdict(twice, StockDevice(core, rsa_key.public_key())) == ("boots", "F11")
 

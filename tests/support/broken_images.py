@@ -65,7 +65,7 @@ KEY = cache(lambda: public(signing_key(2048).public_key()))
 
 
 def sign(payload: bytes, bits: int = 2048, index: int = 0) -> bytes:
-    """Sign anything, also what `image.sign` refuses."""
+    """Sign anything, also what `signed_image.sign` refuses."""
     signature = Signer(signing_key(bits, index)).sign(payload)
     return payload + signature + struct.pack("<I", len(signature))
 

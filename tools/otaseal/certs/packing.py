@@ -1,6 +1,6 @@
 """A project's certificates packed as its options say: files in, the bytes of `data/certs.ar` out.
 
-Layer 2: it reads what `cert_sources` collects and what lies in the data directory, and writes nothing.
+It reads what `sources` collects and what lies in the data directory, and writes nothing.
 """
 
 from __future__ import annotations

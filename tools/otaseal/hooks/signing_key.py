@@ -33,7 +33,7 @@ _opening = threading.Lock()
 
 
 def signer(env: build.Env, options: Settings) -> Signer:
-    """Return the project's signing key, opened on first use; raises what `keys.open_signer` raises."""
+    """Return the project's signing key, opened on first use; raises what `signers.open_signer` raises."""
     return _open(options, build.key_source(env, options))
 
 

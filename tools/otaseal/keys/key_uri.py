@@ -1,7 +1,7 @@
 """A signing key's URI, and what a build knows of the key unopened; light, because every build pays for it.
 
 The schemes are `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI) and `pkcs11:` (a token, RFC
-7512). How a key is opened, and which are refused, is known in `keys`.
+7512). How a key is opened, and which are refused, is known in `signers`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The files of a PlatformIO project: platformio.ini, and all that it reads with `extra_configs`.
 
-They are found in the places and in the order in which PlatformIO finds them; `project_config` reads them.
+They are found in the places and in the order in which PlatformIO finds them; `config` reads them.
 """
 
 from __future__ import annotations

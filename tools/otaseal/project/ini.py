@@ -1,6 +1,6 @@
 """platformio.ini edited: lines added to it that leave every other byte alone.
 
-Pure. What the file says is read by `project_config`. Editing works on lines, and what comes out is read again: unless
+Pure. What the file says is read by `config`. Editing works on lines, and what comes out is read again: unless
 it says exactly what was meant, and nothing else has changed, the edit is refused and a person makes it.
 """
 

@@ -3,7 +3,7 @@
 The server has public keys only. Files come in as they would be sent, and are refused by name: unsigned, cut short,
 signed twice, signed by a stranger, fit for no device, of another product or board by name or by manifest, of another
 flash layout than the release before, too large, or older than it, by version or by security counter. What is admitted
-comes back as its record; whom it would strand, `lockout` says.
+comes back as its record; whom it would strand, `stranding` says.
 """
 
 from __future__ import annotations

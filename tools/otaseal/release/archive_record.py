@@ -1,7 +1,7 @@
 """Which certificate archive a channel gives out: the record of a signed `certs.ar`, as a value and as JSON.
 
 Devices that carry the OtaSeal library fetch it over the channel that they verify already, so that an authority can be
-replaced without a filesystem update (F14). Pure: where the file lies is `store`'s.
+replaced without a filesystem update (F14). Pure: where the file lies is the `store`'s.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Release:
     """A release, complete. `sketch_md5` is what a device that runs it reports, by flash mode 0 to 3 (F30, F30b).
 
     `flash_mode` and `flash_size` (bytes) are the image header's, None where it names none; `core_release` as in
-    `esp8266.Esp8266Image`; `key_fingerprint` as `public_keys.fingerprint` makes it.
+    `esp8266.Esp8266Image`; `key_fingerprint` as `keys.public.fingerprint` makes it.
 
     Of the manifest: `security_counter`, and `board_id` in hex; None without one. `embedded_keys` are the fingerprints
     of the public keys in the firmware, None where the record is older than that field (format 1); `library` tells

@@ -1,6 +1,6 @@
 """What the audit log says of pointers and releases: the lines that are written, and what the last of them say.
 
-Pure but for reading lines that are handed in. A store is held against it by `store_check`.
+Pure but for reading lines that are handed in. A store is held against it by `check`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def archive_event(product: str, channel: str, after: ArchiveRecord) -> Event:
 
 
 def last_said(lines: Iterable[tuple[int, dict[str, Any] | None]]) -> Said:
-    """Return what the lines of `audit.lines` say last; damaged ones say nothing."""
+    """Return what the lines of `audit_log.lines` say last; damaged ones say nothing."""
     said = Said()
     for _, line in lines:
         if line is None:

@@ -4,7 +4,7 @@ Telemetry, not promises: no release depends on it, so commits are not flushed on
 power cut may forget the last seconds and damages nothing). Everything a device says is a claim of bounded length, and
 the number of devices is bounded too: beyond it those go first that never took a release, then the longest silent, so
 that a flood of invented devices cannot push out a fleet. Processes share the file; each opens its own, after forking.
-Which file it is may change while they run: `device_place` moves them into memory while the store's cannot be used.
+Which file it is may change while they run: `device_file` moves them into memory while the store's cannot be used.
 """
 
 from __future__ import annotations

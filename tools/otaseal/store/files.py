@@ -11,7 +11,7 @@
 What is acknowledged is on the disk: blob, then record, then pointer, then audit line, each flushed before the next,
 with the directories that name it. So a kill or a power cut at any moment leaves a store in which every pointer has its
 record and every record its blobs; what was not acknowledged is there whole or not at all. Writers, in however many
-processes, hold the lock; readers need none. What a kill may leave behind, `store_check.sweep` removes.
+processes, hold the lock; readers need none. What a kill may leave behind, `check.sweep` removes.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ class Store:
         return self._product(product) / "releases" / f"{check_version(version)}.json"
 
     def _names(self, folder: Path, pattern: re.Pattern[str], suffix: str) -> tuple[str, ...]:
-        """Return the names of the store's own files in `folder`; anything else is `store_check`'s to report."""
+        """Return the names of the store's own files in `folder`; anything else is `check`'s to report."""
         names = [name.removesuffix(suffix) for name in self._listed(folder) if name.endswith(suffix)]
         return tuple(name for name in names if pattern.fullmatch(name))
 

@@ -44,7 +44,7 @@ class Published:
 def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> Published:
     """Check and store a release, and point its channel at it; one at a time.
 
-    Raises what `admit`, `lockout.check` and the store raise; then nothing of it is stored.
+    Raises what `admit`, `stranding.check` and the store raise; then nothing of it is stored.
     """
     catalog, origin = fleet.catalog, wanted.origin
     product = origin.product
