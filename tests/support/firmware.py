@@ -29,7 +29,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "firmware" / "OtaSeal" / "src"
 HOST = ROOT / "tests" / "firmware" / "host"
 CORE = ROOT / "tests" / "devplatform" / "framework"
-CORE_SOURCES = [CORE / "cores" / "esp8266" / f"{name}.cpp" for name in ("WString", "Print", "Stream", "IPAddress")]
+LIBRARIES = [
+    CORE / "libraries" / name / "src" for name in ("ESP8266WiFi", "ESP8266HTTPClient", "ESP8266httpUpdate", "LittleFS")
+]
+CORE_SOURCES = [
+    *(CORE / "cores" / "esp8266" / f"{name}.cpp" for name in ("WString", "Print", "Stream", "IPAddress")),
+    LIBRARIES[0] / "WiFiClient.cpp",
+]
 PROGRAMS = {"esp8266": ("device", "matrix"), "pico": ("device",)}
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -48,7 +54,7 @@ StartAnswers = Callable[..., Answers]
 def flags(generated: Path, chip: str = "esp8266") -> list[str]:
     """Return what every source is compiled with; `generated` holds OtaSealBuild.h."""
     ours = [f"-I{path}" for path in (generated, *([PICO] if chip == "pico" else []), HOST / "include", LIBRARY, HOST)]
-    core = [CORE / "cores" / "esp8266", CORE / "variants" / "nodemcu"]
+    core = [CORE / "cores" / "esp8266", CORE / "variants" / "nodemcu", *LIBRARIES]
     return [
         "-std=c++17",
         "-fno-rtti",

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 
+#include "disk.h"
 #include "otaseal/archive.h"
 #include "otaseal/files.h"
 #include "otaseal/persistent_state.h"

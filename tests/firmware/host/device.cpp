@@ -13,8 +13,12 @@
 
 #include <filesystem>
 #include <iostream>
+#include <map>
+#include <string>
 
+#include "chip.h"
 #include "device.h"
+#include "disk.h"
 
 #undef time
 

@@ -1,10 +1,12 @@
 // A filesystem that may lose power.
+#include "disk.h"
+
 #include <LittleFS.h>
 
-fs::Disk disk;
-fs::FS LittleFS;
+#include "chip.h"
 
-namespace fs {
+Disk disk;
+FS LittleFS;
 
 void Disk::step() {
   if (dead || ++operations == cutAt) {
@@ -19,14 +21,18 @@ size_t Disk::used() const {
   return sum;
 }
 
-File::~File() {
-  // A destructor cannot lose power: what was never closed is lost instead, as it is where a program forgets to close.
-  _handle.reset();
-}
+namespace fs {
+
+// What was never closed is lost, as it is where a program forgets to close.
+struct OpenFile {
+  std::string path, content;
+  size_t position = 0;
+  bool writes = false;
+};
 
 size_t File::write(const uint8_t *data, size_t size) {
-  if (!_handle || !_handle->writes) return 0;
-  Handle &file = *_handle;
+  if (!_open || !_open->writes) return 0;
+  OpenFile &file = *_open;
   for (size_t i = 0; i < size; i++) {
     disk.step();
     if (disk.used() + (disk.torn ? 0 : file.content.size()) + 1 > disk.room) return i;
@@ -41,7 +47,8 @@ size_t File::write(const uint8_t *data, size_t size) {
   return size;
 }
 
-int File::available() { return _handle ? static_cast<int>(_handle->content.size() - _handle->position) : 0; }
+size_t File::size() const { return _open ? _open->content.size() : 0; }
+int File::available() { return _open ? static_cast<int>(_open->content.size() - _open->position) : 0; }
 
 int File::read() {
   uint8_t byte;
@@ -49,39 +56,39 @@ int File::read() {
 }
 
 int File::read(uint8_t *buffer, size_t size) {
-  if (!_handle) return -1;
-  const size_t left = _handle->content.size() - _handle->position, taken = size < left ? size : left;
-  memcpy(buffer, _handle->content.data() + _handle->position, taken);
-  _handle->position += taken;
+  if (!_open) return -1;
+  const size_t left = _open->content.size() - _open->position, taken = size < left ? size : left;
+  memcpy(buffer, _open->content.data() + _open->position, taken);
+  _open->position += taken;
   return static_cast<int>(taken);
 }
 
 bool File::seek(uint32_t position, SeekMode) {
-  if (!_handle || position > _handle->content.size()) return false;
-  _handle->position = position;
+  if (!_open || position > _open->content.size()) return false;
+  _open->position = position;
   return true;
 }
 
 bool File::truncate(uint32_t size) {
-  if (!_handle || !_handle->writes || size > _handle->content.size()) return false;
+  if (!_open || !_open->writes || size > _open->content.size()) return false;
   disk.step();
-  _handle->content.resize(size);
-  if (_handle->position > size) _handle->position = size;
-  if (disk.torn) disk.files[_handle->path] = _handle->content;
+  _open->content.resize(size);
+  if (_open->position > size) _open->position = size;
+  if (disk.torn) disk.files[_open->path] = _open->content;
   return true;
 }
 
 void File::close() {
-  if (_handle && _handle->writes) {
+  if (_open && _open->writes) {
     disk.step();
-    disk.files[_handle->path] = _handle->content;
+    disk.files[_open->path] = _open->content;
     disk.step();
   }
-  _handle.reset();
+  _open = Shared<OpenFile>();
 }
 
 bool FS::setConfig(const FSConfig &config) {
-  disk.formats = config.autoFormat;
+  disk.formats = config._autoFormat;
   return true;
 }
 
@@ -96,7 +103,7 @@ bool FS::begin() {
 File FS::open(const char *path, const char *mode) {
   const bool writes = strcmp(mode, "r") != 0, fresh = *mode == 'w';
   if (!disk.mountable || (!fresh && disk.files.count(path) == 0)) return File();
-  auto handle = std::make_shared<Handle>();
+  Shared<OpenFile> handle(new OpenFile);
   handle->path = path;
   handle->writes = writes;
   if (!fresh) handle->content = disk.files[path];

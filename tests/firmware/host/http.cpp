@@ -1,39 +1,64 @@
 // HTTP/1.0, and what the core's update client makes of an answer.
 #include <ESP8266httpUpdate.h>
 
+#include <string>
+
+#include "chip.h"
 #include "device.h"
 
+struct HTTPClient::Exchange {
+  Shared<WiFiClient> client;
+  std::string host, uri, headers, md5, agent = "ESP8266-http-Update";
+  uint16_t port = 0;
+  int size = -1;
+
+  int answer();
+};
+
+HTTPClient::HTTPClient() : _exchange(new Exchange) {}
+void HTTPClient::setUserAgent(const String &agent) { _exchange->agent = agent.c_str(); }
+int HTTPClient::getSize() { return _exchange->size; }
+
+String HTTPClient::header(const char *name) {
+  return strcasecmp(name, "x-MD5") == 0 ? String(_exchange->md5.c_str()) : String();
+}
+
+WiFiClient *HTTPClient::getStreamPtr() {
+  return _exchange->client && _exchange->client->connected() ? _exchange->client.get() : nullptr;
+}
+
 bool HTTPClient::begin(WiFiClient &client, const String &host, uint16_t port, const String &uri, bool) {
-  _client = client.clone();
-  _host = host.c_str();
-  _uri = uri.c_str();
-  _port = port;
+  _exchange->client = Shared<WiFiClient>(client.clone());
+  _exchange->host = host.c_str();
+  _exchange->uri = uri.c_str();
+  _exchange->port = port;
   return true;
 }
 
-void HTTPClient::addHeader(const String &name, const String &value) {
-  _headers += std::string(name.c_str()) + ": " + value.c_str() + "\r\n";
+void HTTPClient::addHeader(const String &name, const String &value, bool, bool) {
+  _exchange->headers += std::string(name.c_str()) + ": " + value.c_str() + "\r\n";
 }
 
 int HTTPClient::GET() {
-  if (!_client || !_client->connect(_host.c_str(), _port)) return HTTPC_ERROR_CONNECTION_FAILED;
+  Exchange &e = *_exchange;
+  if (!e.client || !e.client->connect(e.host.c_str(), e.port)) return HTTPC_ERROR_CONNECTION_FAILED;
   if (canned.used) {
-    _size = static_cast<int>(canned.body.size());
-    return _uri.find("/certs.ar.signed") != std::string::npos ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
+    e.size = static_cast<int>(canned.body.size());
+    return e.uri.find("/certs.ar.signed") != std::string::npos ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
   }
-  const std::string request = "GET " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
-                              "\r\nUser-Agent: " + _agent + "\r\nConnection: close\r\n" + _headers + "\r\n";
-  if (_client->write(request.c_str()) != request.size()) return HTTPC_ERROR_NOT_CONNECTED;
-  const int code = answer();
-  if (code < 0) _client->stop();
+  const std::string request = "GET " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
+                              "\r\nUser-Agent: " + e.agent + "\r\nConnection: close\r\n" + e.headers + "\r\n";
+  if (e.client->write(request.c_str()) != request.size()) return HTTPC_ERROR_NOT_CONNECTED;
+  const int code = e.answer();
+  if (code < 0) e.client->stop();
   return code;
 }
 
-int HTTPClient::answer() {
+int HTTPClient::Exchange::answer() {
   int code = 0;
   bool encoded = false;
-  while (_client->connected()) {
-    String line = _client->readStringUntil('\n');
+  while (client->connected()) {
+    String line = client->readStringUntil('\n');
     line.trim();
     const std::string text = line.c_str();
     const size_t colon = text.find(':');
@@ -43,8 +68,8 @@ int HTTPClient::answer() {
       return code <= 0 ? HTTPC_ERROR_NO_HTTP_SERVER : encoded ? HTTPC_ERROR_ENCODING : code;
     } else if (colon != std::string::npos) {
       const std::string name = text.substr(0, colon), value = text.substr(text.find_first_not_of(" \t", colon + 1));
-      if (strcasecmp(name.c_str(), "content-length") == 0) _size = atoi(value.c_str());
-      if (strcasecmp(name.c_str(), "x-md5") == 0) _md5 = value;
+      if (strcasecmp(name.c_str(), "content-length") == 0) size = atoi(value.c_str());
+      if (strcasecmp(name.c_str(), "x-md5") == 0) md5 = value;
       if (strcasecmp(name.c_str(), "transfer-encoding") == 0) encoded = strcasecmp(value.c_str(), "chunked") != 0;
     }
   }
@@ -52,14 +77,43 @@ int HTTPClient::answer() {
 }
 
 void HTTPClient::end() {
-  if (_client && _client->connected()) _client->stop();
-  _client.reset();
+  if (_exchange->client && _exchange->client->connected()) _exchange->client->stop();
+  _exchange->client = Shared<WiFiClient>();
 }
 
-HTTPUpdateResult ESP8266HTTPUpdate::fail(HTTPClient &http, int error) {
-  _error = error;
-  http.end();
-  return HTTP_UPDATE_FAILED;
+// Writes the update that is coming in. `error` is the number of what went wrong, which may be 0: ended by a callback.
+static bool take(HTTPClient &http, const HTTPUpdateStartCB &started, const HTTPUpdateProgressCB &progress, int &error) {
+  const int size = http.getSize();
+  error = HTTP_UE_SERVER_NOT_REPORT_SIZE;
+  if (size <= 0) return false;
+  error = HTTP_UE_TOO_LESS_SPACE;
+  if (static_cast<uint32_t>(size) > ESP.getFreeSketchSpace()) return false;
+  if (started) started();
+  WiFiClient *stream = http.getStreamPtr();
+  error = HTTPC_ERROR_CONNECTION_LOST;
+  if (stream == nullptr) return false;
+  const int first = stream->peek();
+  error = HTTP_UE_BIN_VERIFY_HEADER_FAILED;
+  if (first != 0xe9 && first != 0x1f) return false;
+  const bool begun = Update.begin(static_cast<size_t>(size));
+  if (begun && progress) {
+    progress(0, size);
+    Update.onProgress(progress);
+  }
+  const bool written = begun && Update.writeStream(*stream) > 0 && Update.end();
+  error = Update.getError();
+  if (written && progress) progress(size, size);
+  return written;
+}
+
+// What an answer that is no update means: a number of the core's.
+static int refusal(int code) {
+  switch (code) {
+    case HTTP_CODE_NOT_FOUND: return HTTP_UE_SERVER_FILE_NOT_FOUND;
+    case HTTP_CODE_FORBIDDEN: return HTTP_UE_SERVER_FORBIDDEN;
+    case HTTP_CODE_UNAUTHORIZED: return HTTP_UE_SERVER_UNAUTHORIZED;
+    default: return code <= 0 ? code : HTTP_UE_SERVER_WRONG_HTTP_CODE;
+  }
 }
 
 HTTPUpdateResult ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String &version, bool) {
@@ -75,31 +129,13 @@ HTTPUpdateResult ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String 
   http.addHeader("x-ESP8266-mode", "sketch");
   if (!version.isEmpty()) http.addHeader("x-ESP8266-version", version);
   const int code = http.GET();
-  if (code <= 0) return fail(http, code);
-  switch (code) {
-    case HTTP_CODE_OK: return take(http);
-    case HTTP_CODE_NOT_MODIFIED: http.end(); return HTTP_UPDATE_NO_UPDATES;
-    case HTTP_CODE_NOT_FOUND: return fail(http, HTTP_UE_SERVER_FILE_NOT_FOUND);
-    case HTTP_CODE_FORBIDDEN: return fail(http, HTTP_UE_SERVER_FORBIDDEN);
-    case HTTP_CODE_UNAUTHORIZED: return fail(http, HTTP_UE_SERVER_UNAUTHORIZED);
-    default: return fail(http, HTTP_UE_SERVER_WRONG_HTTP_CODE);
+  HTTPUpdateResult result = HTTP_UPDATE_NO_UPDATES;
+  if (code == HTTP_CODE_OK) {
+    result = take(http, _started, _progress, _error) ? HTTP_UPDATE_OK : HTTP_UPDATE_FAILED;
+  } else if (code != HTTP_CODE_NOT_MODIFIED) {
+    _error = refusal(code);
+    result = HTTP_UPDATE_FAILED;
   }
-}
-
-HTTPUpdateResult ESP8266HTTPUpdate::take(HTTPClient &http) {
-  const int size = http.getSize();
-  if (size <= 0) return fail(http, HTTP_UE_SERVER_NOT_REPORT_SIZE);
-  if (static_cast<uint32_t>(size) > ESP.getFreeSketchSpace()) return fail(http, HTTP_UE_TOO_LESS_SPACE);
-  if (_start) _start();
-  WiFiClient *stream = http.getStreamPtr();
-  if (stream == nullptr) return fail(http, HTTPC_ERROR_CONNECTION_LOST);
-  const int first = stream->peek();
-  if (first != 0xe9 && first != 0x1f) return fail(http, HTTP_UE_BIN_VERIFY_HEADER_FAILED);
-  if (!Update.begin(static_cast<size_t>(size))) return fail(http, Update.getError());
-  if (_progress) _progress(0, size);
-  Update.onProgress(_progress);
-  if (!Update.writeStream(*stream) || !Update.end()) return fail(http, Update.getError());
-  if (_progress) _progress(size, size);
   http.end();
-  return HTTP_UPDATE_OK;
+  return result;
 }

@@ -17,7 +17,9 @@
 #include <set>
 #include <sstream>
 
+#include "chip.h"
 #include "device.h"
+#include "disk.h"
 
 #undef time
 
@@ -45,10 +47,11 @@ otaseal::Build makeBuild(const char *identity, const std::string &key, const std
 }
 
 // Gives the updater an image, as any way of updating does; returns whether it was staged.
-bool stage(const Image &image) {
+bool stage(Image image) {
   chip.stagedSize = 0;
-  return Update.begin(image.size()) && Update.write(reinterpret_cast<const uint8_t *>(image.data()), image.size()) &&
-         Update.end() && chip.stagedSize > 0;
+  return Update.begin(image.size()) &&
+         Update.write(reinterpret_cast<uint8_t *>(&image[0]), image.size()) == image.size() && Update.end() &&
+         chip.stagedSize > 0;
 }
 
 Image staged() {
@@ -199,7 +202,7 @@ int cuts(char **argv) {
   unsigned long old = 0, renewed = 0, neither = 0, unusable = 0, stuck = 0;
   const unsigned long count = std::stoul(argv[5]);
   for (unsigned long i = 0; i < count; i++) {
-    disk = fs::Disk();
+    disk = Disk();
     disk.files = {{"/certs.ar", before}};
     disk.torn = i % 2 != 0;
     disk.cutAt = 1 + (i / 2 < operations ? i / 2 * operations / (count / 2 + 1) : below(operations));

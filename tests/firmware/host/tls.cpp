@@ -8,14 +8,20 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <list>
+#include <string>
+#include <vector>
+
+#include "chip.h"
 #include "device.h"
+#include "disk.h"
 
 #undef time
 
-ESP8266WiFiClass WiFi;
-
 namespace BearSSL {
 namespace {
+
+using Bytes = std::vector<unsigned char>;
 
 constexpr int OVERHEAD_IN = 325, OVERHEAD_OUT = 85, SECONDS = 60;
 constexpr uint32_t DAYS_BEFORE_1970 = 719528;  // BearSSL counts from the year 0
@@ -71,40 +77,71 @@ Bytes element(const Bytes &der, size_t &at, unsigned char tag) {
 
 }  // namespace
 
-PublicKey::PublicKey(const char *pem) {
+struct PublicKey::Parsed {
+  Bytes n, e;
+  br_rsa_public_key rsa;
+};
+
+bool PublicKey::parse(const char *pem) {
   const std::vector<Bytes> all = objects(Bytes(pem, pem + strlen(pem)));
   size_t outer = 0, inner = 0, bits = 0, numbers = 0;
-  if (all.size() != 1) return;
+  if (all.size() != 1) return false;
   const Bytes spki = element(all[0], outer, 0x30);
   element(spki, inner, 0x30);
   Bytes key = element(spki, inner, 0x03);
-  if (key.empty()) return;
+  if (key.empty()) return false;
   key.erase(key.begin());  // the number of unused bits
   const Bytes pair = element(key, bits, 0x30);
-  _n = element(pair, numbers, 0x02);
-  _e = element(pair, numbers, 0x02);
-  while (!_n.empty() && _n[0] == 0) _n.erase(_n.begin());
-  _key = {_n.data(), _n.size(), _e.data(), _e.size()};
+  _parsed = Shared<Parsed>(new Parsed{element(pair, numbers, 0x02), element(pair, numbers, 0x02), {}});
+  Bytes &n = _parsed->n, &e = _parsed->e;
+  while (!n.empty() && n[0] == 0) n.erase(n.begin());
+  _parsed->rsa = {n.data(), n.size(), e.data(), e.size()};
+  return true;
 }
 
-PrivateKey::PrivateKey(Stream &stream, size_t size) {
-  br_skey_decoder_init(&_decoder);
-  for (const Bytes &der : objects(load(stream, size))) br_skey_decoder_push(&_decoder, der.data(), der.size());
+bool PublicKey::isRSA() const { return _parsed && _parsed->rsa.nlen > 0; }
+const br_rsa_public_key *PublicKey::getRSA() const { return &_parsed->rsa; }
+
+struct PrivateKey::Parsed {
+  br_skey_decoder_context decoder;
+};
+
+PrivateKey::PrivateKey(Stream &stream, size_t size) : _parsed(new Parsed) {
+  br_skey_decoder_init(&_parsed->decoder);
+  for (const Bytes &der : objects(load(stream, size))) {
+    br_skey_decoder_push(&_parsed->decoder, der.data(), der.size());
+  }
 }
 
-X509List::X509List(Stream &stream, size_t size) {
-  _data = objects(load(stream, size));
-  for (Bytes &der : _data) {
+bool PrivateKey::isRSA() const { return br_skey_decoder_key_type(&_parsed->decoder) == BR_KEYTYPE_RSA; }
+bool PrivateKey::isEC() const { return br_skey_decoder_key_type(&_parsed->decoder) == BR_KEYTYPE_EC; }
+const br_rsa_private_key *PrivateKey::getRSA() const { return br_skey_decoder_get_rsa(&_parsed->decoder); }
+const br_ec_private_key *PrivateKey::getEC() const { return br_skey_decoder_get_ec(&_parsed->decoder); }
+
+struct X509List::Parsed {
+  std::vector<Bytes> data;
+  std::vector<br_x509_certificate> certificates;
+};
+
+X509List::X509List(Stream &stream, size_t size) : _parsed(new Parsed) {
+  _parsed->data = objects(load(stream, size));
+  for (Bytes &der : _parsed->data) {
     br_x509_decoder_context decoder;
     br_x509_decoder_init(&decoder, nullptr, nullptr);
     br_x509_decoder_push(&decoder, der.data(), der.size());
-    if (br_x509_decoder_get_pkey(&decoder) != nullptr) _certificates.push_back({der.data(), der.size()});
+    if (br_x509_decoder_get_pkey(&decoder) != nullptr) _parsed->certificates.push_back({der.data(), der.size()});
   }
 }
+
+size_t X509List::getCount() const { return _parsed->certificates.size(); }
+const br_x509_certificate *X509List::getX509Certs() const { return _parsed->certificates.data(); }
 
 void HashSHA256::begin() { br_sha256_init(&_context); }
 void HashSHA256::add(const void *data, uint32_t size) { br_sha256_update(&_context, data, size); }
 void HashSHA256::end() { br_sha256_out(&_context, _digest); }
+int HashSHA256::len() { return sizeof _digest; }
+const void *HashSHA256::hash() { return _digest; }
+const unsigned char *HashSHA256::oid() { return BR_HASH_OID_SHA256; }
 
 uint32_t SigningVerifier::length() { return static_cast<uint32_t>(_key->getRSA()->nlen); }
 
@@ -116,42 +153,58 @@ bool SigningVerifier::verify(UpdaterHashClass *hash, const void *signature, uint
          memcmp(opened, hash->hash(), sizeof opened) == 0;
 }
 
+struct CertStore::Anchors {
+  std::string archive;
+  std::list<br_x509_decoder_context> decoders;
+  std::list<Bytes> names;
+  std::vector<br_x509_trust_anchor> list;
+
+  void read();
+};
+
 // The index takes 40 bytes a certificate, and is written anew each time.
 int CertStore::initCertStore(fs::FS &fs, const char *index, const char *archive) {
-  _index = index;
-  _archive = archive;
+  _anchors = Shared<Anchors>(new Anchors);
+  _anchors->archive = archive;
   fs::File out = fs.open(index, "w");
   if (!out) return 0;
-  const size_t count = fs.exists(archive) ? anchors().size() : 0;
+  if (fs.exists(archive)) _anchors->read();
   const uint8_t entry[40] = {};
-  for (size_t i = 0; i < count; i++) out.write(entry, sizeof entry);
+  for (size_t i = 0; i < _anchors->list.size(); i++) out.write(entry, sizeof entry);
   out.close();
-  return static_cast<int>(count);
+  return static_cast<int>(_anchors->list.size());
 }
 
-const std::vector<br_x509_trust_anchor> &CertStore::anchors() {
-  const std::string &archive = disk.files[_archive];
-  _decoders.clear();
-  _names.clear();
-  _anchors.clear();
-  for (size_t at = 8; at + 60 <= archive.size();) {
-    const size_t size = static_cast<size_t>(atol(archive.substr(at + 48, 10).c_str()));
+// Reads them as they stand in the archive now.
+void CertStore::Anchors::read() {
+  const std::string &bytes = disk.files[archive];
+  decoders.clear();
+  names.clear();
+  list.clear();
+  for (size_t at = 8; at + 60 <= bytes.size();) {
+    const size_t size = static_cast<size_t>(atol(bytes.substr(at + 48, 10).c_str()));
     at += 60;
-    if (size == 0 || size > archive.size() - at) break;
-    _decoders.emplace_back();
-    _names.emplace_back();
-    br_x509_decoder_init(&_decoders.back(), append, &_names.back());
-    br_x509_decoder_push(&_decoders.back(), archive.data() + at, size);
-    const br_x509_pkey *key = br_x509_decoder_get_pkey(&_decoders.back());
+    if (size == 0 || size > bytes.size() - at) break;
+    decoders.emplace_back();
+    names.emplace_back();
+    br_x509_decoder_init(&decoders.back(), append, &names.back());
+    br_x509_decoder_push(&decoders.back(), bytes.data() + at, size);
+    const br_x509_pkey *key = br_x509_decoder_get_pkey(&decoders.back());
     if (key == nullptr) abort();  // where the chip crashes (F18b)
     br_x509_trust_anchor anchor = {};
-    anchor.dn = {_names.back().data(), _names.back().size()};
-    anchor.flags = br_x509_decoder_isCA(&_decoders.back()) ? BR_X509_TA_CA : 0;
+    anchor.dn = {names.back().data(), names.back().size()};
+    anchor.flags = br_x509_decoder_isCA(&decoders.back()) ? BR_X509_TA_CA : 0;
     anchor.pkey = *key;
-    _anchors.push_back(anchor);
+    list.push_back(anchor);
     at += size + (size & 1);
   }
-  return _anchors;
+}
+
+void CertStore::installCertStore(br_x509_minimal_context *context) {
+  if (!_anchors) return;
+  _anchors->read();
+  context->trust_anchors = _anchors->list.data();
+  context->trust_anchors_num = _anchors->list.size();
 }
 
 struct WiFiClientSecure::Context {
@@ -160,7 +213,7 @@ struct WiFiClientSecure::Context {
   br_sslio_context io;
   Bytes in = Bytes(16384 + OVERHEAD_IN), out = Bytes(512 + OVERHEAD_OUT);
   Session *session = nullptr;
-  CertStore *store = nullptr;
+  CertStoreBase *store = nullptr;
   const X509List *chain = nullptr;
   const PrivateKey *key = nullptr;
   time_t now = 0;
@@ -218,12 +271,12 @@ static int dial(uint16_t port) {
   return -1;
 }
 
-WiFiClientSecure::WiFiClientSecure() : _context(std::make_shared<Context>()) {}
-std::unique_ptr<WiFiClient> WiFiClientSecure::clone() const { return std::make_unique<WiFiClientSecure>(*this); }
+WiFiClientSecure::WiFiClientSecure() : _context(new Context) {}
+WiFiClient *WiFiClientSecure::clone() const { return new WiFiClientSecure(*this); }
 void WiFiClientSecure::setSession(Session *session) { _context->session = session; }
 void WiFiClientSecure::setX509Time(time_t now) { _context->now = now; }
-void WiFiClientSecure::setCertStore(CertStore *store) { _context->store = store; }
-int WiFiClientSecure::getLastSSLError() { return _context->error; }
+void WiFiClientSecure::setCertStore(CertStoreBase *store) { _context->store = store; }
+int WiFiClientSecure::getLastSSLError(char *, size_t) { return _context->error; }
 
 void WiFiClientSecure::setBufferSizes(int receive, int send) {
   _context->in.resize(static_cast<size_t>(receive + OVERHEAD_IN));
@@ -246,6 +299,9 @@ void WiFiClientSecure::setClientRSACert(const X509List *chain, const PrivateKey 
   _context->key = key;
 }
 
+int WiFiClientSecure::connect(IPAddress address, uint16_t port) { return connect(address.toString().c_str(), port); }
+int WiFiClientSecure::connect(const String &host, uint16_t port) { return connect(host.c_str(), port); }
+
 int WiFiClientSecure::connect(const char *host, uint16_t port) {
   Context &c = *_context;
   c.hangUp();
@@ -257,9 +313,8 @@ int WiFiClientSecure::connect(const char *host, uint16_t port) {
   }
   c.fd = chip.online ? dial(port) : -1;
   if (c.fd < 0) return 0;
-  static const std::vector<br_x509_trust_anchor> none;
-  const std::vector<br_x509_trust_anchor> &anchors = c.store ? c.store->anchors() : none;
-  br_ssl_client_init_full(&c.client, &c.x509, anchors.data(), anchors.size());
+  br_ssl_client_init_full(&c.client, &c.x509, nullptr, 0);
+  if (c.store) c.store->installCertStore(&c.x509);
   const auto now = static_cast<uint32_t>(c.now ? c.now : chip_time(nullptr));
   br_x509_minimal_set_time(&c.x509, now / 86400 + DAYS_BEFORE_1970, now % 86400);
   br_ssl_engine_set_versions(&c.client.eng, static_cast<uint16_t>(c.least), static_cast<uint16_t>(c.most));
@@ -272,15 +327,15 @@ int WiFiClientSecure::connect(const char *host, uint16_t port) {
     br_ssl_client_set_single_rsa(&c.client, c.chain->getX509Certs(), c.chain->getCount(), c.key->getRSA(),
                                  br_rsa_pkcs1_sign_get_default());
   }
-  if (c.session) br_ssl_engine_set_session_parameters(&c.client.eng, &c.session->parameters);
+  if (c.session) br_ssl_engine_set_session_parameters(&c.client.eng, c.session->getSession());
   br_ssl_client_reset(&c.client, host, c.session != nullptr);
   br_sslio_init(&c.io, &c.client.eng, receive, &c, transmit, &c);
   br_sslio_flush(&c.io);  // the first flush runs the handshake
   chip.buffers.push_back(static_cast<uint16_t>(c.in.size() - OVERHEAD_IN));
   c.done = (br_ssl_engine_current_state(&c.client.eng) & BR_SSL_CLOSED) == 0;
   c.error = br_ssl_engine_last_error(&c.client.eng);
-  if (c.done && c.session && c.session->parameters.session_id_len > 0 &&
-      memcmp(c.session->parameters.session_id, c.client.eng.session.session_id, 32) == 0) {
+  if (c.done && c.session && c.session->getSession()->session_id_len > 0 &&
+      memcmp(c.session->getSession()->session_id, c.client.eng.session.session_id, 32) == 0) {
     chip.resumed++;
   }
   return c.done;
@@ -332,7 +387,7 @@ size_t WiFiClientSecure::write(const uint8_t *data, size_t size) {
 
 void WiFiClientSecure::stop() {
   Context &c = *_context;
-  if (c.done && c.session && !canned.used) br_ssl_engine_get_session_parameters(&c.client.eng, &c.session->parameters);
+  if (c.done && c.session && !canned.used) br_ssl_engine_get_session_parameters(&c.client.eng, c.session->getSession());
   c.hangUp();
 }
 

@@ -1,4 +1,4 @@
-// Arduino of the development platform, with this chip's clock, noise and heap.
+// Arduino of the development platform, with the host's clock and heap.
 #pragma once
 #pragma GCC system_header  // for the next line
 #include_next <Arduino.h>
@@ -8,6 +8,3 @@ time_t chip_time(time_t *out);
 
 void *chip_malloc(size_t size);
 #define malloc(size) chip_malloc(size)
-
-#undef RANDOM_REG32
-#define RANDOM_REG32 chip.noise()

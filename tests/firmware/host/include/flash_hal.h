@@ -1,5 +1,5 @@
-// The flash layout.
+// Where the filesystem begins in the flash of the host.
 #pragma once
-#include <Esp.h>
+#include <chip.h>
 
 #define FS_PHYS_ADDR (chip.filesystem)

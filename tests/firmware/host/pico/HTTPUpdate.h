@@ -2,6 +2,8 @@
 #pragma once
 #include <ESP8266httpUpdate.h>
 
+#include <functional>
+
 class HTTPUpdate {
  public:
   void rebootOnUpdate(bool) {}

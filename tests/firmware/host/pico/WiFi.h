@@ -1,6 +1,7 @@
 // arduino-pico: what its WiFi.h brings along, and the chip itself.
 #pragma once
 #include <ESP8266WiFi.h>
+#include <chip.h>
 
 struct RP2040 {
   static uint32_t hwrand32() { return chip.noise(); }

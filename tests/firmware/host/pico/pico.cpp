@@ -5,6 +5,9 @@
 #include <lwip/apps/sntp.h>
 
 #include <cstdlib>
+#include <string>
+
+#include "disk.h"
 
 RP2040 rp2040;
 UpdaterClass Update;
@@ -29,7 +32,7 @@ void sntp_init() {
   chip.asksForTime = true;
 }
 
-bool UpdaterClass::begin(size_t size) {
+bool UpdaterClass::begin(size_t size, int, int, uint8_t) {
   _error = UPDATE_ERROR_OK;
   _written = 0;
   if (size == 0) return fail(UPDATE_ERROR_SIZE);
@@ -40,13 +43,13 @@ bool UpdaterClass::begin(size_t size) {
   return true;
 }
 
-bool UpdaterClass::write(const uint8_t *data, size_t size) {
+size_t UpdaterClass::write(uint8_t *data, size_t size) {
   received.append(reinterpret_cast<const char *>(data), size);
   _written += size;
-  return true;
+  return size;
 }
 
-bool UpdaterClass::end() {
+bool UpdaterClass::end(bool) {
   if (_size == 0) return false;
   if (_written < _size) return fail(_written == 0 ? UPDATE_ERROR_NO_DATA : UPDATE_ERROR_OK);
   const uint32_t expected = _verify->length();
@@ -99,9 +102,11 @@ HTTPUpdateResult HTTPUpdate::take(HTTPClient &http) {
   if (stream == nullptr) return fail(http, HTTPC_ERROR_CONNECTION_LOST);
   if (_sever) stream->stop();  // the one it reads from is not the one it spares
   if (!Update.begin(static_cast<size_t>(size))) return fail(http, Update.getError());
-  if (_progress) _progress(0, size);
-  Update.onProgress(_progress);
-  if (!Update.writeStream(*stream) || !Update.end()) return fail(http, Update.getError());
+  if (_progress) {
+    _progress(0, size);
+    Update.onProgress(_progress);
+  }
+  if (Update.writeStream(*stream) == 0 || !Update.end()) return fail(http, Update.getError());
   if (_progress) _progress(size, size);
   http.end();
   return HTTP_UPDATE_OK;

@@ -1,5 +1,6 @@
 // What the real core takes as std::function: anything that can be called. (<functional> would double compile times.)
 #pragma once
+#include <Shared.h>
 
 template <typename Signature>
 class Callback;
@@ -10,7 +11,7 @@ class Callback<void(Arguments...)> {
   Callback() = default;
   template <typename Function>
   Callback(Function function) : _target(new Target<Function>(function)) {}
-  explicit operator bool() const { return _target != nullptr; }
+  explicit operator bool() const { return static_cast<bool>(_target); }
   void operator()(Arguments... arguments) const { _target->call(arguments...); }
 
  private:
@@ -23,5 +24,5 @@ class Callback<void(Arguments...)> {
     void call(Arguments... arguments) override { _function(arguments...); }
     Function _function;
   };
-  Base *_target = nullptr;  // shared by copies and never freed: a sketch sets its callbacks once
+  Shared<Base> _target;
 };

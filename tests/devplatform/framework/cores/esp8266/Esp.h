@@ -13,7 +13,7 @@ class EspClass {
   static void wdtFeed() {}
   static void deepSleep(uint64_t microseconds);
   [[noreturn]] static void reset();
-  [[noreturn]] static void restart();
+  static void restart();
   static bool rtcUserMemoryRead(uint32_t offset, uint32_t *data, size_t size);
   static bool rtcUserMemoryWrite(uint32_t offset, uint32_t *data, size_t size);
   static uint32_t random();

@@ -1,4 +1,4 @@
-// Filesystems: every one is empty on the host.
+// Filesystems.
 #pragma once
 #include <Arduino.h>
 
@@ -6,25 +6,32 @@ namespace fs {
 
 enum SeekMode { SeekSet = 0, SeekCur = 1, SeekEnd = 2 };
 
+struct OpenFile;
+
 class File : public Stream {
  public:
-  size_t write(uint8_t) override { return 0; }
-  size_t write(const uint8_t *, size_t) override { return 0; }
+  File() = default;
+  explicit File(const Shared<OpenFile> &open) : _open(open) {}
+  size_t write(uint8_t byte) override { return write(&byte, 1); }
+  size_t write(const uint8_t *data, size_t size) override;
   using Print::write;
-  int available() override { return 0; }
-  int read() override { return -1; }
-  using Stream::read;
+  int available() override;
+  int read() override;
+  int read(uint8_t *buffer, size_t size) override;
   int peek() override { return -1; }
-  bool seek(uint32_t, SeekMode = SeekSet) { return false; }
-  size_t position() const { return 0; }
-  size_t size() const { return 0; }
-  bool truncate(uint32_t) { return false; }
-  void close() {}
-  operator bool() const { return false; }
+  bool seek(uint32_t position, SeekMode mode = SeekSet);
+  size_t position() const;
+  size_t size() const;
+  bool truncate(uint32_t size);
+  void close();
+  operator bool() const { return static_cast<bool>(_open); }
   const char *name() const { return ""; }
   const char *fullName() const { return ""; }
   bool isFile() const { return false; }
   bool isDirectory() const { return false; }
+
+ private:
+  Shared<OpenFile> _open;
 };
 
 class Dir {

@@ -1,4 +1,4 @@
-// The updater. With signing on, its constructor installs the verifier that ESP8266WiFi defines.
+// The updater: it refuses every update. With signing on, its constructor installs the verifier that ESP8266WiFi defines.
 #include <Arduino.h>
 
 #include <Updater_Signing.h>
@@ -21,10 +21,12 @@ UpdaterClass::UpdaterClass() {
 
 UpdaterClass::~UpdaterClass() {}
 
-bool UpdaterClass::begin(size_t, int, int, uint8_t) {
-  _error = UPDATE_ERROR_SPACE;
+bool UpdaterClass::fail(uint8_t error) {
+  _error = error;
   return false;
 }
+
+bool UpdaterClass::begin(size_t, int, int, uint8_t) { return fail(UPDATE_ERROR_SPACE); }
 size_t UpdaterClass::write(uint8_t *, size_t) { return 0; }
 size_t UpdaterClass::writeStream(Stream &, uint16_t) { return 0; }
 bool UpdaterClass::end(bool) { return false; }

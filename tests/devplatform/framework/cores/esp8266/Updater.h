@@ -1,4 +1,4 @@
-// The updater: on the host it refuses every update.
+// The updater.
 #pragma once
 #include <Arduino.h>
 
@@ -65,11 +65,14 @@ class UpdaterClass {
   bool hasError() { return _error != UPDATE_ERROR_OK; }
   bool isRunning() { return false; }
   bool isFinished() { return false; }
-  size_t size() { return 0; }
-  size_t progress() { return 0; }
-  size_t remaining() { return 0; }
+  size_t size() { return _size; }
+  size_t progress() { return _written; }
+  size_t remaining() { return _size - _written; }
 
  private:
+  bool fail(uint8_t error);
+
+  size_t _size = 0, _written = 0;
   uint8_t _error = UPDATE_ERROR_OK;
   UpdaterHashClass *_hash = nullptr;
   UpdaterVerifyClass *_verify = nullptr;

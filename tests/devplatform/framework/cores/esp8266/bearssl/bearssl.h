@@ -19,6 +19,8 @@ typedef struct { unsigned char *n, *e; size_t nlen, elen; } br_rsa_public_key;
 typedef struct { int key_type; } br_x509_pkey;
 typedef struct { br_x509_pkey pkey; } br_x509_decoder_context;
 typedef struct { uint64_t count; } br_sha256_context;
+typedef struct { unsigned char *data; size_t data_len; } br_x509_certificate;
+typedef struct { int unused; } br_rsa_private_key, br_ec_private_key, br_x509_minimal_context, br_ssl_session_parameters;
 
 extern "C" {
 void br_sha256_init(br_sha256_context *context);

@@ -1,12 +1,17 @@
-// An HTTP client: every request fails to connect.
+// An HTTP client.
 #pragma once
 #include <Arduino.h>
 #include <WiFiClient.h>
 
 #define HTTPC_ERROR_CONNECTION_FAILED (-1)
+#define HTTPC_ERROR_NOT_CONNECTED (-4)
 #define HTTPC_ERROR_CONNECTION_LOST (-5)
+#define HTTPC_ERROR_NO_HTTP_SERVER (-7)
+#define HTTPC_ERROR_ENCODING (-9)
+#define HTTPC_ERROR_READ_TIMEOUT (-11)
 
-enum { HTTP_CODE_OK = 200, HTTP_CODE_NOT_MODIFIED = 304, HTTP_CODE_NOT_FOUND = 404 };
+enum { HTTP_CODE_OK = 200, HTTP_CODE_NOT_MODIFIED = 304, HTTP_CODE_UNAUTHORIZED = 401, HTTP_CODE_FORBIDDEN = 403 };
+enum { HTTP_CODE_NOT_FOUND = 404 };
 
 typedef enum {
   HTTPC_DISABLE_FOLLOW_REDIRECTS,
@@ -16,24 +21,29 @@ typedef enum {
 
 class HTTPClient {
  public:
+  HTTPClient();
   bool begin(WiFiClient &client, const String &url);
   bool begin(WiFiClient &client, const String &host, uint16_t port, const String &uri = "/", bool https = false);
-  void end() {}
+  void end();
   bool connected() { return false; }
   void setReuse(bool) {}
-  void setUserAgent(const String &) {}
+  void setUserAgent(const String &agent);
   void setAuthorization(const char *, const char *) {}
   void setTimeout(uint16_t) {}
   void setFollowRedirects(followRedirects_t) {}
   void useHTTP10(bool = true) {}
   int GET();
   int POST(const String &payload);
-  void addHeader(const String &, const String &, bool = false, bool = true) {}
+  void addHeader(const String &name, const String &value, bool first = false, bool replace = true);
   void collectHeaders(const char *[], const size_t) {}
-  String header(const char *) { return String(); }
+  String header(const char *name);
   bool hasHeader(const char *) { return false; }
-  int getSize() { return -1; }
-  WiFiClient *getStreamPtr() { return nullptr; }
+  int getSize();
+  WiFiClient *getStreamPtr();
   const String &getString() { return emptyString; }
   static String errorToString(int error);
+
+ private:
+  struct Exchange;
+  Shared<Exchange> _exchange;
 };

@@ -1,12 +1,10 @@
-// Keys, certificates and the update verifier. Nothing is parsed, and the verifier accepts nothing.
+// Keys, certificates and the update verifier.
 #pragma once
 #include <Arduino.h>
 #include <bearssl/bearssl.h>
 
-
 namespace BearSSL {
 
-// Holds the key where the caller has it: the bytes stay in the program, as the real one's do.
 class PublicKey {
  public:
   PublicKey() = default;
@@ -16,14 +14,13 @@ class PublicKey {
   PublicKey &operator=(const PublicKey &) = delete;
   bool parse(const char *pem);
   bool parse(const uint8_t *der, size_t size);
-  bool isRSA() const { return _size > 0; }
+  bool isRSA() const;
   bool isEC() const { return false; }
-  const br_rsa_public_key *getRSA() const { return &_rsa; }
+  const br_rsa_public_key *getRSA() const;
 
  private:
-  br_rsa_public_key _rsa = {};
-  const void *_key = nullptr;
-  size_t _size = 0;
+  struct Parsed;
+  Shared<Parsed> _parsed;
 };
 
 class PrivateKey {
@@ -31,13 +28,19 @@ class PrivateKey {
   PrivateKey() = default;
   PrivateKey(const char *pem) { parse(pem); }
   PrivateKey(const uint8_t *der, size_t size) { parse(der, size); }
-  PrivateKey(Stream &, size_t) {}
+  PrivateKey(Stream &stream, size_t size);
   PrivateKey(const PrivateKey &) = delete;
   PrivateKey &operator=(const PrivateKey &) = delete;
   bool parse(const char *pem);
   bool parse(const uint8_t *der, size_t size);
-  bool isRSA() const { return false; }
-  bool isEC() const { return false; }
+  bool isRSA() const;
+  bool isEC() const;
+  const br_rsa_private_key *getRSA() const;
+  const br_ec_private_key *getEC() const;
+
+ private:
+  struct Parsed;
+  Shared<Parsed> _parsed;
 };
 
 class X509List {
@@ -45,18 +48,26 @@ class X509List {
   X509List() = default;
   X509List(const char *pem) { append(pem); }
   X509List(const uint8_t *der, size_t size) { append(der, size); }
-  X509List(Stream &, size_t) {}
+  X509List(Stream &stream, size_t size);
   X509List(const X509List &) = delete;
   X509List &operator=(const X509List &) = delete;
   bool append(const char *pem);
   bool append(const uint8_t *der, size_t size);
-  size_t getCount() const { return _count; }
+  size_t getCount() const;
+  const br_x509_certificate *getX509Certs() const;
 
  private:
-  size_t _count = 0;
+  struct Parsed;
+  Shared<Parsed> _parsed;
 };
 
-class Session {};
+class Session {
+ public:
+  br_ssl_session_parameters *getSession() { return &_session; }
+
+ private:
+  br_ssl_session_parameters _session = {};
+};
 
 class HashSHA256 : public UpdaterHashClass {
  public:
@@ -66,6 +77,10 @@ class HashSHA256 : public UpdaterHashClass {
   int len() override;
   const void *hash() override;
   const unsigned char *oid() override;
+
+ private:
+  br_sha256_context _context = {};
+  unsigned char _digest[32] = {};
 };
 
 class SigningVerifier : public UpdaterVerifyClass {

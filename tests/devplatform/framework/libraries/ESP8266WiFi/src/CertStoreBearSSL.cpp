@@ -3,6 +3,8 @@
 
 namespace BearSSL {
 
+struct CertStore::Anchors {};
 int CertStore::initCertStore(fs::FS &fs, const char *, const char *archive) { return fs.exists(archive) ? 1 : 0; }
+void CertStore::installCertStore(br_x509_minimal_context *) {}
 
 }  // namespace BearSSL

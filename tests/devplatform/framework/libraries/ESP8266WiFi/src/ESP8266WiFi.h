@@ -1,4 +1,4 @@
-// Wi-Fi: on the host there is none, every attempt to connect fails.
+// Wi-Fi.
 #pragma once
 #include <Arduino.h>
 #include <IPAddress.h>

@@ -1,10 +1,11 @@
-// A TCP connection: none is ever made on the host.
+// A TCP connection: none is ever made.
 #pragma once
 #include <Arduino.h>
 #include <Client.h>
 
 class WiFiClient : public Client {
  public:
+  virtual WiFiClient *clone() const;  // of the same connection; std::unique_ptr in the real core
   virtual uint8_t status() { return 0; }
   int connect(IPAddress address, uint16_t port) override;
   int connect(const char *host, uint16_t port) override;

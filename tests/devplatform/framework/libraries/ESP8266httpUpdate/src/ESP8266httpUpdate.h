@@ -1,4 +1,4 @@
-// Updates over HTTP: the request fails to connect, but needs everything a real one needs.
+// Updates over HTTP.
 #pragma once
 #include <Arduino.h>
 #include <ESP8266HTTPClient.h>
@@ -53,7 +53,6 @@ class ESP8266HTTPUpdate {
   t_httpUpdate_return handleUpdate(HTTPClient &http, const String &version, bool filesystem = false);
 
  private:
-
   int _error = 0;
   bool _reboot = true;
   HTTPUpdateStartCB _started;

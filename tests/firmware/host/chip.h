@@ -1,7 +1,7 @@
-// The chip: its flash and heap, and what a program may do to it.
+// The chip of the host: its flash, heap, clock and network.
 #pragma once
-#include <WString.h>
-
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,17 +25,8 @@ struct Chip {
   unsigned probes = 0, resumed = 0;
   uint32_t chance = 1;
 
-  uint32_t noise();  // what RANDOM_REG32 has
+  uint32_t noise();  // of the radio
   void start();      // as after a restart: RAM is gone, flash is not
 };
 
 extern Chip chip;
-
-struct EspClass {
-  static uint32_t getFreeHeap() { return chip.freeHeap; }
-  static void restart() { chip.restarted = true; }
-  static bool flashRead(uint32_t address, uint8_t *data, size_t size);
-  static uint32_t getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
-};
-
-extern EspClass ESP;
