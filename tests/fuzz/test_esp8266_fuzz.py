@@ -1,4 +1,4 @@
-"""Any bytes parse and serialise to themselves or raise our error; and nothing in a parsed image points outside it."""
+"""Any bytes parse to parts in a row or raise our error; and nothing in a parsed image points outside it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ images = st.tuples(parts().map(lambda part: part.ljust(0x1000, b"\xaa")), parts(
 def test_images_survive_or_are_refused(data: bytes) -> None:
     with contextlib.suppress(InputError):
         image = esp8266.parse(data)
-        assert esp8266.serialise(image) == data
+        assert image.boot.size + len(image.filler) == esp8266.APP_OFFSET
         assert image.sketch_size + len(image.tail) == len(data)
         assert image.sketch_size % 16 == 0
 

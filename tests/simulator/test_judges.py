@@ -15,9 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from otaseal.chips import esp8266_cores
-from otaseal.chips.esp8266 import FlashMode
-from otaseal.chips.esp8266_cores import SignedGzip
+from otaseal.chips import esp8266
+from otaseal.chips.esp8266 import FlashMode, SignedGzip
 from otaseal.image import stock_updater
 from otaseal.simulator import core, eboot, updater
 from otaseal.simulator.certstore import CertStore
@@ -100,9 +99,9 @@ def stock_core_says(core: str, case: Case) -> str | None:
 
 def test_both_models_have_one_table_of_cores() -> None:
     """Written down twice, so that the device owes nothing to what it judges: here they are held against each other."""
-    assert set(core.CORES) == {name for name, row in esp8266_cores.CORES.items() if row.verifies}
+    assert set(core.CORES) == {name for name, row in esp8266.CORES.items() if row.verifies}
     for name, row in core.CORES.items():
-        other = esp8266_cores.CORES[name]
+        other = esp8266.CORES[name]
         assert (row.commit, row.digest_info, row.word_reads) == (other.commit, other.digest_info, other.whole_words)
         assert row.gzip == (other.signed_gzip is not SignedGzip.REFUSED)
         assert row.trailer_copied == (other.signed_gzip is not SignedGzip.STARTS)

@@ -1,55 +1,61 @@
-"""The ESP8266 image itself: boot block at 0, application at 0x1000, and all that can be read off them.
+"""The ESP8266: its image, and the releases of its core for Arduino: all that is known of this family of chips.
 
-An image is two parts in one format (F30b): an 8-byte header, segments of 8 + length bytes, zero padding, and one
-checksum byte at the end of a 16-byte line. Whatever follows the application (a manifest, a signature) is the tail.
-Parsing works on views and copies nothing; a parsed image serialises to the bytes it came from. Signatures and gzip are
-not known here.
+An image is a boot block at 0 and an application at 0x1000 (F30b). Whatever follows the application (a manifest, a
+signature) is the tail. Parsing works on views and copies nothing. Signatures and gzip are not known here.
+
+A release is a row of one table, read in `Updater.cpp`, `eboot.c`, `elf2bin.py` and the linker scripts of each (F3, F8,
+F8b, F30c, F30e). A core from git is known by where its image keeps the length and CRC words: they were brought in with
+2.7, and moved for 3.0 five months after the updater had learned to take the signature off before the copy.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntEnum
 from functools import cached_property
+from types import MappingProxyType
 
 from ..errors import InputError
 from . import file_kinds
-from .esp8266_cores import PLACES, RELEASES, Core, from_git
+from .boot_image import MAGIC, Part, parse_part, xor
 from .file_kinds import FIRMWARE
 
 __all__ = [
     "APP_OFFSET",
+    "CORES",
+    "FIRST_WITH_CRC",
     "MAGIC",
     "MAX_IMAGE_SIZE",
+    "NEWEST",
+    "OLDEST_SIGNED",
+    "RELEASES",
     "SECTOR",
+    "SHOWN_CORES",
+    "Core",
     "Esp8266Image",
     "FlashMode",
-    "Part",
-    "Segment",
+    "Places",
+    "SignedGzip",
     "boot_block_starts",
+    "core_by_name",
     "crc32_mpeg2",
     "parse",
     "sectors",
-    "serialise",
+    "signed_gzip_refusal",
 ]
 
-MAGIC = 0xE9
 APP_OFFSET = 0x1000
 SECTOR = 4096
 FLASH_MODE_OFFSET = 2
 MAX_IMAGE_SIZE = 16 * 1024 * 1024  # the largest flash that a header can name
-MAX_SEGMENTS = 16  # what the boot ROM loads
-CHECKSUM_SEED = 0xEF
 
-_HEADER = struct.Struct("<BBBBI")  # magic, segments, flash mode, flash size and frequency, entry address
-_SEGMENT = struct.Struct("<II")  # load address, length
 _WORDS = struct.Struct("<II")  # image length, CRC
 _WORD = struct.Struct("<I")
-_LINE = 16
 
 FLASH_SIZES: Mapping[int, int] = {
     0: 512 * 1024,
@@ -77,46 +83,114 @@ class FlashMode(IntEnum):
     DOUT = 3
 
 
+class SignedGzip(Enum):
+    """What devices with a core do with a signed gzip (F8b)."""
+
+    REFUSED = "refused"  # neither updater nor eboot knows gzip
+    BRICKS = "bricks"  # eboot reads the trailer as the size of the content
+    UNKNOWN = "unknown"  # from git, between the release that bricks and the one that starts
+    STARTS = "starts"
+
+
 @dataclass(frozen=True)
-class Segment:
-    """Bytes and the address they are loaded to."""
+class Places:
+    """Where an image keeps its length word, the CRC behind it, and the first word of the core's commit: file offsets.
 
-    address: int
-    data: memoryview
+    `words` is None before 2.7, whose `elf2bin` writes none.
+    """
+
+    words: int | None
+    commit: int
 
 
 @dataclass(frozen=True)
-class Part:
-    """One header with its segments: the boot block or the application. `checksum` is as stored, not as computed."""
+class Core:
+    """A release by its `name` ("3.1.2", or "3.0+git.f946290e" for one from git) and the first 32 bits of its `commit`.
 
-    flash_mode: int
-    flash_config: int
-    entry: int
-    segments: tuple[Segment, ...]
-    padding: memoryview
-    checksum: int
+    `verifies`: the updater can verify at all (since 2.5.0). `digest_info`: the signature is over the digest in its
+    DigestInfo, not over the bare one (since 2.6.0, F3). `whole_words`: flash is hashed in words, and a payload that is
+    no multiple of 4 is refused (3.1, F8). `erases_first`: eboot erases a sector before it has unpacked what goes there
+    (before 3.0): data that is damaged from the start costs the boot loader.
+    """
 
-    @property
-    def size(self) -> int:
-        """Bytes from the header to the checksum, both included: a multiple of 16."""
-        return _HEADER.size + sum(_SEGMENT.size + len(s.data) for s in self.segments) + len(self.padding) + 1
+    name: str
+    commit: int
+    places: Places
+    signed_gzip: SignedGzip
+    verifies: bool = True
+    digest_info: bool = True
+    whole_words: bool = False
+    erases_first: bool = False
 
-    @cached_property
-    def computed_checksum(self) -> int:
-        """The XOR of all segment bytes and 0xEF."""
-        value = CHECKSUM_SEED
-        for segment in self.segments:
-            value ^= _xor(segment.data)
-        return value
 
-    def chunks(self) -> Iterator[bytes | memoryview]:
-        """Yield the bytes of this part in order."""
-        yield _HEADER.pack(MAGIC, len(self.segments), self.flash_mode, self.flash_config, self.entry)
-        for segment in self.segments:
-            yield _SEGMENT.pack(segment.address, len(segment.data))
-            yield segment.data
-        yield self.padding
-        yield bytes([self.checksum])
+_BEFORE_2_7, _SINCE_2_7, _SINCE_3_0 = Places(None, 0x1010), Places(0x0FF8, 0x1010), Places(0x1010, 0x1018)
+_2_4 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, verifies=False)
+_2_5 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, digest_info=False)
+_2_6 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED)
+_2_7 = Core("", 0, _SINCE_2_7, SignedGzip.BRICKS, erases_first=True)
+_3_0 = Core("", 0, _SINCE_3_0, SignedGzip.STARTS)
+_3_1 = replace(_3_0, whole_words=True)
+_HEAD = replace(_3_0, name="head")
+
+_SERIES: tuple[tuple[Core, Mapping[str, int]], ...] = (
+    (_2_4, {"2.3.0": 0x09826C6D, "2.4.0": 0x4CEABEA9, "2.4.1": 0x614F7C32, "2.4.2": 0xBB28D4A3}),
+    (_2_5, {"2.5.0": 0x951AEFFA, "2.5.1": 0xAC02AFF5, "2.5.2": 0x8B899C12}),
+    (_2_6, {"2.6.0": 0x643EC203, "2.6.1": 0x482516E3, "2.6.2": 0xBC204A9B, "2.6.3": 0x3D128E5C}),
+    (_2_7, {"2.7.0": 0x9C56ED1F, "2.7.1": 0xA5432625, "2.7.2": 0x39C79D9B, "2.7.3": 0x5D3AF165, "2.7.4": 0x2843A5AC}),
+    (_3_0, {"3.0.0": 0xEFB0341A, "3.0.1": 0xCBF44FB3, "3.0.2": 0xCF6FF4C4}),
+    (_3_1, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
+)
+
+RELEASES: Mapping[int, Core] = MappingProxyType(
+    {commit: replace(row, name=name, commit=commit) for row, names in _SERIES for name, commit in names.items()}
+)
+"""By the first 32 bits of the commit."""
+
+NEWEST = list(RELEASES.values())[-1]
+CORES: Mapping[str, Core] = MappingProxyType({core.name: core for core in (*RELEASES.values(), _HEAD)})
+"""By name; "head" is the core's development branch as of 2026, which hashes payloads of any length again."""
+SHOWN_CORES = (*(list(names)[-1] for row, names in _SERIES if row.places.words is not None), _HEAD.name)
+"""The newest release of each series since 2.7 and the development branch: what devices in the field have."""
+FIRST_WITH_CRC = "2.7"
+"""The series that brought the length and CRC words."""
+OLDEST_SIGNED = next(core.name for core in RELEASES.values() if core.verifies and core.digest_info)
+"""The first release whose devices take the signatures that are made here (F3)."""
+
+_FROM_GIT = re.compile(r"(2\.7|3\.0)\+git\.([0-9a-f]{8})")
+_GZIP_REFUSALS = {
+    SignedGzip.REFUSED: "core {core} takes no gzip: compressed updates came with core 2.7.0",
+    SignedGzip.BRICKS: "a signed gzip for core {core} leaves devices unable to start",
+    SignedGzip.UNKNOWN: "core {core}, from git, is older than 3.0, and need not start from a signed gzip",
+}
+
+
+def _from_git(commit: int, places: Places) -> Core:
+    """Return what is known of a core that is no release, by the place of its words; the strictest where it is not."""
+    if places == _SINCE_3_0:
+        return replace(_3_1, name=f"3.0+git.{commit:08x}", commit=commit)
+    return replace(_2_7, name=f"2.7+git.{commit:08x}", commit=commit, signed_gzip=SignedGzip.UNKNOWN)
+
+
+def core_by_name(name: str | None) -> Core | None:
+    """Return the core of this name, as in a release's record; None for no name and for one that tells nothing."""
+    found = _FROM_GIT.fullmatch(name or "")
+    if found:
+        return _from_git(int(found[2], 16), _SINCE_3_0 if found[1] == "3.0" else _SINCE_2_7)
+    return CORES.get(name or "")
+
+
+def signed_gzip_refusal(core: Core | None) -> InputError | None:
+    """Return why devices with `core` need not start from a signed gzip, None where they do (F8b).
+
+    `core` None is one that its image does not tell.
+    """
+    if core is not None and core.signed_gzip is SignedGzip.STARTS:
+        return None
+    reason = "the firmware does not say which core it was built with, and cores before 3.0 do not start from a signed"
+    reason = f"{reason} gzip" if core is None else _GZIP_REFUSALS[core.signed_gzip].format(core=core.name)
+    return InputError(
+        reason, "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.0 or newer"
+    )
 
 
 @dataclass(frozen=True)
@@ -163,7 +237,7 @@ class Esp8266Image:
         """
         value, words = self.app.computed_checksum, self._words
         if words is not None and words >= APP_OFFSET:
-            value ^= _xor(self.data[words : words + _WORDS.size])
+            value ^= xor(self.data[words : words + _WORDS.size])
         return value == self.app.checksum
 
     def sketch_md5(self, mode: FlashMode) -> str:
@@ -183,14 +257,14 @@ class Esp8266Image:
 
         A release is known by its commit; any other core by where a length word names this image's size.
         """
-        found = {places: self._word(places.commit) for places in PLACES}
+        found = {places: self._word(places.commit) for places in (_SINCE_3_0, _SINCE_2_7, _BEFORE_2_7)}
         commits = {places: commit for places, commit in found.items() if commit is not None}
         for places, commit in commits.items():
             if commit in RELEASES and RELEASES[commit].places == places:
                 return RELEASES[commit]
         for places, commit in commits.items():
             if places.words is not None and self._word(places.words) == self.sketch_size:
-                return from_git(commit, places)
+                return _from_git(commit, places)
         return None
 
     @property
@@ -237,8 +311,8 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     try:
         if file_kinds.is_esp32_application(view):
             raise InputError("boot block is another chip's", FIRMWARE)
-        boot = _parse_part(view[:APP_OFFSET], "boot block")
-        app = _parse_part(view[APP_OFFSET:], "application")
+        boot = parse_part(view[:APP_OFFSET], "boot block")
+        app = parse_part(view[APP_OFFSET:], "application")
     except InputError as error:
         kind = file_kinds.recognize(view)
         raise error if kind is None else kind.error(subject) from error
@@ -249,15 +323,10 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
 def boot_block_starts(data: bytes | memoryview) -> bool:
     """Tell whether the boot ROM starts the boot block at the beginning of `data`: it is whole, its checksum holds."""
     try:
-        boot = _parse_part(memoryview(data)[:APP_OFFSET], "boot block")
+        boot = parse_part(memoryview(data)[:APP_OFFSET], "boot block")
     except InputError:
         return False
     return boot.computed_checksum == boot.checksum
-
-
-def serialise(image: Esp8266Image) -> bytes:
-    """Return the bytes of `image`, the very ones it was parsed from."""
-    return b"".join([*image.boot.chunks(), image.filler, *image.app.chunks(), image.tail])
 
 
 def sectors(size: int) -> int:
@@ -275,42 +344,3 @@ def crc32_mpeg2(*chunks: bytes | memoryview) -> int:
         crc = zlib.crc32(bytes(chunk).translate(_BIT_REVERSED), crc)
     mirrored = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_BIT_REVERSED)
     return int.from_bytes(mirrored, "big")
-
-
-def _parse_part(view: memoryview, what: str) -> Part:
-    if len(view) < _HEADER.size:
-        raise _cut_short(what)
-    magic, count, mode, config, entry = _HEADER.unpack_from(view)
-    if magic != MAGIC:
-        raise InputError(f"{what} begins with 0x{magic:02x}, not 0xe9", FIRMWARE)
-    if count > MAX_SEGMENTS:
-        raise InputError(
-            f"{what} claims {count} segments, more than {MAX_SEGMENTS}", "the image is damaged: rebuild it"
-        )
-    position, segments = _HEADER.size, []
-    for _ in range(count):
-        if len(view) - position < _SEGMENT.size:
-            raise _cut_short(what)
-        address, length = _SEGMENT.unpack_from(view, position)
-        position += _SEGMENT.size
-        if length > len(view) - position:
-            raise _cut_short(what)
-        segments.append(Segment(address, view[position : position + length]))
-        position += length
-    last = (position + _LINE) // _LINE * _LINE - 1
-    if last >= len(view):
-        raise _cut_short(what)
-    return Part(mode, config, entry, tuple(segments), view[position:last], view[last])
-
-
-def _cut_short(what: str) -> InputError:
-    return InputError(f"{what} is cut short", "the image is damaged: rebuild it")
-
-
-def _xor(data: memoryview) -> int:
-    """XOR all bytes by folding one big integer in halves: milliseconds where a loop takes tenths of a second."""
-    value, size = int.from_bytes(data, "little"), len(data)
-    while size > 1:
-        size = (size + 1) // 2
-        value = (value >> 8 * size) ^ (value & ((1 << 8 * size) - 1))
-    return value

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import Esp8266Image, FlashMode
-from ..chips.esp8266_cores import NEWEST, RELEASES
+from ..chips.esp8266 import FIRST_WITH_CRC, NEWEST, RELEASES, SHOWN_CORES, Esp8266Image, FlashMode
 from ..chips.file_kinds import FileKind
 from ..errors import InputError, VerificationError
 from . import gzip_payload, manifest, signed_image, stock_updater
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Inspection", "inspect"]
 
-SHOWN_CORES = ("2.7.4", "3.0.2", "3.1.2", "head")
-"""The newest release of each series and the development branch: what devices in the field have."""
 MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
-SUMS = {True: "ok", False: "WRONG", None: "none (cores before 2.7 write none)"}
+SUMS = {True: "ok", False: "WRONG", None: f"none (cores before {FIRST_WITH_CRC} write none)"}
 DAMAGED = "the image is damaged: build it again"
 
 
@@ -41,8 +38,8 @@ class Inspection:
     `kind` is 'raw', 'gzip', 'signed raw', 'signed gzip', 'unknown', or the name of a `FileKind`, and `title` the same
     in words. `tried` are the names of the keys given, `signed_by` that of the one that fits. `identity` is that of the
     OtaSeal library in the firmware. `outcomes` has one entry a core, for a device of the image's own flash mode that
-    has the key of the signature, or verifies nothing where nothing is signed; `flash_modes` says which chips of core
-    3.1.2 accept it (F7).
+    has the key of the signature, or verifies nothing where nothing is signed; `flash_modes` says which chips of the
+    newest core accept it (F7).
     """
 
     kind: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import MAX_IMAGE_SIZE
+from ..chips.esp8266 import MAX_IMAGE_SIZE, NEWEST
 from ..errors import InputError, KeyRefusedError, VerificationError
 from . import gzip_payload
 
@@ -125,7 +125,7 @@ def check_payload(payload: bytes) -> None:
     if len(payload) % ALIGNMENT:
         raise InputError(
             f"payload of {len(payload)} bytes is no multiple of {ALIGNMENT}",
-            "pad a gzip inside its header first: core 3.1.2 refuses it otherwise",
+            f"pad a gzip inside its header first: core {NEWEST.name} refuses it otherwise",
         )
 
 

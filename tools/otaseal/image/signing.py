@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..chips import esp8266, file_kinds
-from ..chips.esp8266_cores import NEWEST, SignedGzip
+from ..chips.esp8266 import NEWEST, OLDEST_SIGNED, signed_gzip_refusal
 from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint
 from ..keys.signer import Signer
@@ -33,14 +33,7 @@ __all__ = [
     "verify_firmware",
 ]
 
-NO_CORE = "the firmware does not say which core it was built with, and cores before 3.0 do not start from a signed gzip"
-GZIP_REASONS = {
-    SignedGzip.REFUSED: "core {core} takes no gzip: compressed updates came with core 2.7.0",
-    SignedGzip.BRICKS: "a signed gzip for core {core} leaves devices unable to start",
-    SignedGzip.UNKNOWN: "core {core}, from git, is older than 3.0, and need not start from a signed gzip",
-}
-"""Why a core gets no signed gzip (F8b)."""
-HINTS = {"F3": "build it with core 2.6.0 or newer"}
+HINTS = {"F3": f"build it with core {OLDEST_SIGNED} or newer"}
 INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"
 
 
@@ -211,10 +204,6 @@ def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
 
 def _refuse_gzip(parsed: esp8266.Esp8266Image) -> None:
     """Refuse an image whose core does not start from a signed gzip, or does not say so (F8b)."""
-    core = parsed.core
-    if core is not None and core.signed_gzip is SignedGzip.STARTS:
-        return
-    reason = NO_CORE if core is None else GZIP_REASONS[core.signed_gzip].format(core=core.name)
-    raise InputError(
-        reason, "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.0 or newer"
-    )
+    refusal = signed_gzip_refusal(parsed.core)
+    if refusal is not None:
+        raise refusal

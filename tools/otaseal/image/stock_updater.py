@@ -17,8 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..chips import esp8266
-from ..chips.esp8266 import FlashMode
-from ..chips.esp8266_cores import CORES, Core, SignedGzip, by_name
+from ..chips.esp8266 import CORES, Core, FlashMode, SignedGzip, core_by_name
 from ..errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class StockDevice:
     @property
     def rules(self) -> Core:
         """The row of this core; raises ConfigError for a release that is not modelled."""
-        found = by_name(self.core)
+        found = core_by_name(self.core)
         if found is None:
             raise ConfigError(f"core release '{self.core}' is not known", f"use one of {', '.join(CORES)}")
         return found

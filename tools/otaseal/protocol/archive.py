@@ -6,6 +6,7 @@ none. Nothing else is judged here: an archive was admitted when it was published
 
 from __future__ import annotations
 
+from ..chips.families import FOREIGN
 from ..release.archive_record import ArchiveRecord
 from .decisions import Decision, text_answer
 from .request import UpdateRequest
@@ -17,7 +18,7 @@ def decide(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -
     """Return the answer for the channel's archive; `missing` names what there is not ("product", "archive")."""
     if record is None:
         return text_answer(404, "missing", f"there is no such {missing}")
-    if request.family in ("pico", "esp32"):
+    if request.family in FOREIGN:
         reason = f"the certificates are for the ESP8266, the device is of the {request.family} family"
         return text_answer(403, "platform", reason)
     if request.certs == record.archive:

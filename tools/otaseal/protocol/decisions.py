@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE, FlashMode, sectors
-from ..chips.esp8266_cores import SignedGzip, by_name
+from ..chips.esp8266 import MAX_IMAGE_SIZE, FlashMode, core_by_name, sectors, signed_gzip_refusal
+from ..chips.families import FOREIGN
 from ..release.records import Form, Release
 from .request import UpdateRequest, device_id, parse_request, route
 
@@ -162,7 +162,11 @@ def _objection(form: Form, case: _Case) -> str | None:
         return None
     image_mode, chip = case.wanted.flash_mode, case.running
     if form.kind == "gzip":
-        if chip is None or not _starts_gzip(chip.release) or case.request.free_space is None:
+        if (
+            chip is None
+            or signed_gzip_refusal(core_by_name(chip.release.core_release)) is not None
+            or case.request.free_space is None
+        ):
             return "gzip_core"
         if image_mode not in _MODES_BELOW[chip.flash_mode]:  # nothing is rewritten in a gzip (F7)
             return "flash_mode"
@@ -175,11 +179,6 @@ def _objection(form: Form, case: _Case) -> str | None:
         free = 0
     running_size = case.request.sketch_size or 0
     return None if form.fits(running_size, free + sectors(running_size)) else "space"
-
-
-def _starts_gzip(running: Release) -> bool:
-    core = by_name(running.core_release)
-    return core is not None and core.signed_gzip is SignedGzip.STARTS
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ _TABLE = (
         lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
     ),
     _Row(
-        lambda c: c.request.family in ("pico", "esp32"),
+        lambda c: c.request.family in FOREIGN,
         403,
         "platform",
         lambda c: f"the release is for the ESP8266, the device is of the {c.request.family} family",

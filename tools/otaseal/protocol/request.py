@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ..chips.families import AGENTS, PREFIXES
 from ..errors import InputError
 from ..names import NAME
 
@@ -29,20 +30,7 @@ ARCHIVE_FILE = "certs.ar.signed"
 _ERROR = re.compile(r"-?[0-9]{1,5}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
-# Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
-_PREFIXES = {
-    "x-esp8266-": "esp8266",
-    "x-pico-": "pico",
-    "x-esp32-": "esp32",
-    "x--": "pico",
-}  # early arduino-pico: "x--"
 _LIBRARY = "x-otaseal-"
-_AGENTS = {
-    "esp8266-http-update": "esp8266",
-    "esp32-http-update": "esp32",
-    "pico-http-update": "pico",
-    "-http-update": "pico",
-}
 _MODES = {
     "sketch": "sketch",
     "version": "version",
@@ -54,7 +42,7 @@ _MODES = {
 class UpdateRequest:
     """What a client claims about itself; None where it says nothing. Sizes in bytes, digests in lower-case hex.
 
-    `family` is "esp8266", "pico", "esp32" or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem"
+    `family` is one of `chips.families` or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem"
     or "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
     `counter`, the number of the last `error` of an update (0 for none), and the SHA-256 of the `certs.ar` they use.
     """
@@ -148,9 +136,9 @@ def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
     """Return what a header says to us, None for nothing; a fleet says the same things all day."""
     name = raw_name.lower().decode("latin-1")
     if name == "user-agent":
-        agent = _AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
+        agent = AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
         return None if agent is None else _Said(agent)
-    prefix = next((prefix for prefix in (_LIBRARY, *_PREFIXES) if name.startswith(prefix)), None)
+    prefix = next((prefix for prefix in (_LIBRARY, *PREFIXES) if name.startswith(prefix)), None)
     if prefix is None:
         return None
     short = name.removeprefix(prefix)
@@ -158,7 +146,7 @@ def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
     table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
     claim, read = table.get(short, (None, None)) if text else (None, None)
     value = None if read is None else read(name, text)
-    return _Said(key=(prefix, short), family=_PREFIXES.get(prefix), claim=claim, value=value)
+    return _Said(key=(prefix, short), family=PREFIXES.get(prefix), claim=claim, value=value)
 
 
 def _text(name: str, value: bytes) -> str:

@@ -11,18 +11,15 @@ from types import MappingProxyType
 
 from ..errors import ConfigError
 
-__all__ = ["COMMITS", "CORES", "DEFAULT_CORE", "HEAD", "Core", "core_rules"]
-
-DEFAULT_CORE = "3.1.2"
-HEAD = "head"
-"""The development branch, by which a core from git that is newer than 3.0 is played, too."""
+__all__ = ["COMMITS", "CORES", "DEFAULT_CORE", "LENGTHS", "Core", "core_rules"]
 
 
 @dataclass(frozen=True)
 class Core:
     """One release of the ESP8266 core for Arduino.
 
-    `commit` is the first word of its commit, 0 for none, at `commit_at` in an image. `gzip`: the updater and eboot take
+    `commit` is the first word of its commit, 0 for none, at `commit_at` in an image; `length_at` is where the image
+    holds its own length, None where it does not (before 2.7.0). `gzip`: the updater and eboot take
     compressed images (since 2.7.0). `digest_info`: the signature is over the digest in its DigestInfo, not over the
     bare one (F3). `trailer_copied`: eboot is told the size with the signature (F8b). `erases_first`: eboot erases a
     sector before it has unpacked what goes there. `word_reads`: flash is hashed in whole words, and a last piece that
@@ -33,6 +30,7 @@ class Core:
     name: str
     commit: int = 0
     commit_at: int = 0x1018
+    length_at: int | None = 0x1010
     gzip: bool = True
     digest_info: bool = True
     trailer_copied: bool = False
@@ -43,11 +41,11 @@ class Core:
     asks_version: bool = False
 
 
-_HEAD = Core(HEAD, asks_version=True)
+_HEAD = Core("head", asks_version=True)
 _3_1 = Core("", word_reads=True)
 _3_0 = Core("", stoppable=False)
-_2_7 = replace(_3_0, commit_at=0x1010, trailer_copied=True, erases_first=True, unauthorized=False)
-_2_6 = replace(_2_7, gzip=False, erases_first=False)
+_2_7 = replace(_3_0, commit_at=0x1010, length_at=0x0FF8, trailer_copied=True, erases_first=True, unauthorized=False)
+_2_6 = replace(_2_7, gzip=False, length_at=None, erases_first=False)
 _2_5 = replace(_2_6, digest_info=False)
 _SERIES = (
     (_2_5, {"2.5.0": 0x951AEFFA, "2.5.1": 0xAC02AFF5, "2.5.2": 0x8B899C12}),
@@ -70,6 +68,11 @@ CORES: Mapping[str, Core] = MappingProxyType({row.name: row for row in (*_ROWS, 
 """By name; none before 2.5.0, which verify nothing."""
 COMMITS: Mapping[tuple[int, int], str] = MappingProxyType({(row.commit_at, row.commit): row.name for row in _ROWS})
 """Where an image has which word, to the release that it was built with."""
+LENGTHS: Mapping[int, str] = MappingProxyType(
+    {row.length_at: row.name for row in CORES.values() if row.length_at is not None}
+)
+"""Where an image holds its own length, to the core that one from git is played by: the last that holds it there."""
+DEFAULT_CORE = _ROWS[-1].name
 
 
 def core_rules(name: str) -> Core:

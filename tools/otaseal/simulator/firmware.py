@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from .core import COMMITS, HEAD
+from .core import COMMITS, LENGTHS
 from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
 
 __all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "read"]
@@ -20,8 +18,6 @@ IDENTITY_MAGIC = b"OtaSealI"
 IDENTITY_SIZE = 64
 MIN_IMAGE = APPLICATION + 16
 
-_LENGTH_AT: Mapping[int, str] = MappingProxyType({0x1010: HEAD, 0x0FF8: "2.7.4"})
-"""Where an image holds its own length, to the core that one from git is played by (F30c)."""
 # With what indents it: the core takes no banner that does not begin its line.
 _PEM = re.compile(
     rb"(?:(?<=[\0\n])[ \t]+)?"
@@ -56,9 +52,9 @@ def read(image: bytes) -> Firmware:
 
 
 def _core(sketch: bytes) -> str | None:
-    words = {at: _word(sketch, at) for at in (*_LENGTH_AT, *(at for at, _ in COMMITS))}
+    words = {at: _word(sketch, at) for at in (*LENGTHS, *(at for at, _ in COMMITS))}
     released = (COMMITS[one] for one in words.items() if one in COMMITS)
-    nearest = (name for at, name in _LENGTH_AT.items() if words[at] == len(sketch))
+    nearest = (name for at, name in LENGTHS.items() if words[at] == len(sketch))
     return next(released, None) or next(nearest, None)
 
 

@@ -13,7 +13,7 @@ from . import flash as chip
 from . import library, rotation, updater
 from .anchors import AnchorList, Trust
 from .connection import Endpoint, dial
-from .core import CORES, core_rules
+from .core import CORES, DEFAULT_CORE, core_rules
 from .eboot import restart
 from .error_numbers import RECEIVED_ALERT, HttpError, UpdateError, describe_tls
 from .filesystem import read_file
@@ -88,7 +88,10 @@ class Play:
         """Ask which version there is, as `getAvailableVersion` does; `available` is the answer."""
         rules = core_rules(self.state.core)
         if not rules.asks_version:
-            raise ConfigError(f"core {rules.name} cannot ask for a version", "it came after core 3.1.2: use 'head'")
+            able = " or ".join(f"'{row.name}'" for row in CORES.values() if row.asks_version)
+            raise ConfigError(
+                f"core {rules.name} cannot ask for a version", f"it came after core {DEFAULT_CORE}: use {able}"
+            )
         try:
             _, response = self._ask(self._connect(), self._claims("version"))
             fault = judge_version(response, rules)
@@ -322,7 +325,7 @@ class Play:
     def _started(self) -> None:
         """Take from the new firmware what it says of itself."""
         found = read(self.state.flash[: self.state.layout.fs_start])
-        core = found.core if found.core is not None and found.core in CORES else self.state.core
+        core = found.core or self.state.core
         version = library.read_record(found.identity).version if found.identity else self.state.version
         self.state = replace(self.state, core=core, version=version)
         self._note(Step("result", f"runs sketch {chip.sketch_md5(self.state.flash)}, core {core}", True, fact="F30"))
