@@ -46,7 +46,7 @@ def ask(folder: Path, environment: Mapping[str, str], *arguments: str) -> Answer
     Raises SystemFaultError where git cannot tell.
     """
     folder = folder.resolve()
-    marker = next((one / MARKER for one in (folder, *folder.parents) if os.path.lexists(one / MARKER)), None)
+    marker = next((parent / MARKER for parent in (folder, *folder.parents) if os.path.lexists(parent / MARKER)), None)
     if marker is None:
         return None
     # Neither a monitor of the repository's choice is started, nor its index written

@@ -201,10 +201,10 @@ def _check_ca(block: Block, fields: Fields, constraints: BasicConstraints | None
 
 def _extension(fields: Fields, oid: str, decode: Callable[[bytes], _Value]) -> _Value | None:
     """Return the value of an extension, None where there is none or, as the device skips it, none that can be read."""
-    for one in fields.extensions:
-        if one.oid == oid:
+    for extension in fields.extensions:
+        if extension.oid == oid:
             try:
-                return decode(one.value)
+                return decode(extension.value)
             except ValueError:
                 return None
     return None
@@ -237,7 +237,7 @@ def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[tuple[str, str, st
 
 
 def _scope_warnings(anchor: Anchor, fields: Fields) -> Iterator[tuple[str, str, str, str]]:
-    if any(one.oid == "2.5.29.30" for one in fields.extensions):
+    if any(extension.oid == "2.5.29.30" for extension in fields.extensions):
         message = "its name constraints are not enforced by the device, which takes it for every name"
         yield "F19", "name-constraints", message, "trust it only if you would without them"
     uses = _extension(fields, "2.5.29.37", x509_extensions.extended_key_usage)

@@ -109,7 +109,7 @@ def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None
     anchors, findings = sifter.settle()
     report = Report(anchors, _sorted(findings))
     if not anchors and not report.errors:
-        why = next(one for one in report.findings if one.code != PASSED_OVER)
+        why = next(finding for finding in report.findings if finding.code != PASSED_OVER)
         raise InputError(f"no certificate is left to pack: {why}", why.hint)
     return report
 

@@ -50,7 +50,7 @@ def collect(patterns: Sequence[str], root: Path) -> list[Source]:
         if not matched:
             hint = f"the path is relative to '{root}'; certificates are PEM, DER or PKCS#7"
             raise InputError(f"no certificate file matches '{pattern}'", hint)
-    return [source for _, source in sorted(found.values(), key=lambda one: one[0].as_posix())]
+    return [source for _, source in sorted(found.values(), key=lambda entry: entry[0].as_posix())]
 
 
 def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:

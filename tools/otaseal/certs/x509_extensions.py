@@ -111,7 +111,7 @@ def key_usage(value: bytes) -> frozenset[str]:
 
 def extended_key_usage(value: bytes) -> frozenset[str]:
     """Return what the key is for, as object identifiers in dots."""
-    return frozenset(object_identifier(only([one], OID)) for one in children(only(children(value), SEQUENCE)))
+    return frozenset(object_identifier(only([element], OID)) for element in children(only(children(value), SEQUENCE)))
 
 
 def subject_key_identifier(value: bytes) -> bytes:
@@ -152,19 +152,19 @@ def name_constraints(value: bytes) -> NameConstraints:
 
 def policies(value: bytes) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return each policy with the kinds of its qualifiers, all as object identifiers in dots."""
-    return tuple(_policy(children(only([one], SEQUENCE))) for one in children(only(children(value), SEQUENCE)))
+    return tuple(_policy(children(only([element], SEQUENCE))) for element in children(only(children(value), SEQUENCE)))
 
 
 def _policy(parts: tuple[tuple[int, bytes, bytes], ...]) -> tuple[str, tuple[str, ...]]:
     listed = children(only(parts[1:], SEQUENCE)) if parts[1:] else ()
-    kinds = (object_identifier(only(children(only([one], SEQUENCE))[:1], OID)) for one in listed)
+    kinds = (object_identifier(only(children(only([element], SEQUENCE))[:1], OID)) for element in listed)
     return object_identifier(only(parts[:1], OID)), tuple(kinds)
 
 
 def _subtrees(content: bytes) -> tuple[Subtree, ...]:
-    bases = (base for one in children(content) for base in children(only([one], SEQUENCE))[:1])
+    bases = (base for element in children(content) for base in children(only([element], SEQUENCE))[:1])
     found = (_subtree(tag, base) for tag, base, _ in bases)
-    return tuple(one for one in found if one is not None)
+    return tuple(subtree for subtree in found if subtree is not None)
 
 
 def _subtree(tag: int, base: bytes) -> Subtree | None:

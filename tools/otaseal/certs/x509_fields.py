@@ -174,8 +174,8 @@ def _extensions(parts: list[Element]) -> list[Extension]:
     while parts and parts[0][0] in UNIQUE_IDS:
         parts.pop(0)
     listed = children(only(children(only(parts, EXTENSIONS)), SEQUENCE)) if parts else ()
-    found = [_extension(children(only([one], SEQUENCE))) for one in listed]
-    if len({one.oid for one in found}) < len(found):
+    found = [_extension(children(only([element], SEQUENCE))) for element in listed]
+    if len({extension.oid for extension in found}) < len(found):
         raise ValueError("it has an extension twice")
     return found
 

@@ -49,23 +49,23 @@ def written(name: bytes) -> str:
 
 def values_of(name: bytes, oid: str) -> tuple[str, ...]:
     """Return the values of the attributes `oid` (in dots) that are text; raises ValueError for what is no name."""
-    found = (one.text for part in _parts(name) for one in part if one.oid == oid)
+    found = (attribute.text for part in _parts(name) for attribute in part if attribute.oid == oid)
     return tuple(text for text in found if text is not None)
 
 
 def folded(name: bytes) -> object:
     """Return what OpenSSL compares of `name` (X509_NAME_cmp): text without regard to its type, case and spaces."""
-    return tuple(tuple(sorted((one.oid, *_folded(one)) for one in part)) for part in _parts(name))
+    return tuple(tuple(sorted((attribute.oid, *_folded(attribute)) for attribute in part)) for part in _parts(name))
 
 
 def mbedtls_form(name: bytes) -> object:
     """Return what mbedTLS compares of `name` (x509_name_cmp): UTF8String and PrintableString without regard to case."""
-    return tuple(tuple((one.oid, *_mbedtls(one)) for one in part) for part in _parts(name))
+    return tuple(tuple((attribute.oid, *_mbedtls(attribute)) for attribute in part) for part in _parts(name))
 
 
 def _parts(name: bytes) -> list[list[_Attribute]]:
     return [
-        [_attribute(only([one], SEQUENCE)) for one in children(only([part], SET))]
+        [_attribute(only([attribute], SEQUENCE)) for attribute in children(only([part], SET))]
         for part in children(only(children(name), SEQUENCE))
     ]
 
@@ -77,21 +77,21 @@ def _attribute(content: bytes) -> _Attribute:
     return _Attribute(object_identifier(only(parts[:1], OID)), parts[1][0], parts[1][1])
 
 
-def _folded(one: _Attribute) -> tuple[int, bytes]:
-    if one.tag not in _FOLDED:
-        return one.tag, one.value
-    text = (one.text or "").encode("utf-8", "replace")
+def _folded(attribute: _Attribute) -> tuple[int, bytes]:
+    if attribute.tag not in _FOLDED:
+        return attribute.tag, attribute.value
+    text = (attribute.text or "").encode("utf-8", "replace")
     return UTF8, re.sub(rb"[ \t\n\v\f\r]+", b" ", text.strip(b" \t\n\v\f\r")).lower()
 
 
-def _mbedtls(one: _Attribute) -> tuple[int, bytes]:
-    return (UTF8, one.value.lower()) if one.tag in (UTF8, PRINTABLE) else (one.tag, one.value)
+def _mbedtls(attribute: _Attribute) -> tuple[int, bytes]:
+    return (UTF8, attribute.value.lower()) if attribute.tag in (UTF8, PRINTABLE) else (attribute.tag, attribute.value)
 
 
-def _written(one: _Attribute) -> str:
-    text = one.text
-    value = "#" + one.value.hex() if text is None else _escaped(text)
-    return f"{_SHORT.get(one.oid, one.oid)}={value}"
+def _written(attribute: _Attribute) -> str:
+    text = attribute.text
+    value = "#" + attribute.value.hex() if text is None else _escaped(text)
+    return f"{_SHORT.get(attribute.oid, attribute.oid)}={value}"
 
 
 def _escaped(text: str) -> str:

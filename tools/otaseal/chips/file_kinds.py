@@ -164,7 +164,7 @@ def _other_esp8266(view: memoryview) -> str:
     if view[SECTOR] == IMAGE_MAGIC or view[EBOOT_FILLER_AT] == EBOOT_FILLER:
         return ""
     addresses = list(_segments(view, _SEGMENT.size, view[1]))
-    whole = len(addresses) == view[1] and all(0x3FFE8000 <= one < 0x40140000 for one in addresses)
+    whole = len(addresses) == view[1] and all(0x3FFE8000 <= address < 0x40140000 for address in addresses)
     return "an ESP8266 image without the Arduino core, such as NodeMCU, MicroPython or Espressif's SDK" if whole else ""
 
 

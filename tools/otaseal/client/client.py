@@ -71,10 +71,11 @@ class Deployment:
 
     def lines(self) -> list[str]:
         """Return for a person what changes, and for whom."""
-        one = self.release
+        release = self.release
         share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
-        lines = [f"{one.product} {one.version}: {len(one.forms)} file(s) published, read back as {self.confirmed} do"]
-        lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {one.version}, for {share}")
+        published = f"{len(release.forms)} file(s) published"
+        lines = [f"{release.product} {release.version}: {published}, read back as {self.confirmed} do"]
+        lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {release.version}, for {share}")
         lines += [f"  {count} device(s) seen there run {version}" for version, count in self.devices.items()]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return [*lines, self.url]
@@ -93,7 +94,7 @@ class Deployment:
             "warnings": list(self.warnings),
             "security_counter": self.release.security_counter,
             "key": self.release.key_fingerprint,
-            "files": [{"kind": one.kind, "size": one.size, "sha256": one.blob} for one in self.release.forms],
+            "files": [{"kind": form.kind, "size": form.size, "sha256": form.blob} for form in self.release.forms],
         }
 
 
@@ -152,7 +153,7 @@ class Client:
         limits = {"max_failed": options.max_failed, "patience": options.patience}
         query |= {name: value for name, value in limits.items() if value is not None}
         path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
-        headers = {"X-Otaseal-Parts": ",".join(str(len(one)) for one in signed)}
+        headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)
         release = from_json(answer["release"])
         _check_record(release, admitted)
@@ -199,8 +200,8 @@ class Client:
         new = admit(signed, origin, policy, current)
         # Of a server without this answer, the fleet is not known here; it checks for itself.
         fleet = [
-            stranding.Group(None if one["release"] is None else from_json(one["release"]), one["count"])
-            for one in state.get("fleet", [])
+            stranding.Group(None if group["release"] is None else from_json(group["release"]), group["count"])
+            for group in state.get("fleet", [])
         ]
         stranding.check(new, current, fleet, options.consent)
         return new

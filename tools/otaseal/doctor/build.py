@@ -33,7 +33,7 @@ def options(subject: Subject) -> Iterator[Outcome]:
     """Resolve every option: a misspelt one is an error by name."""
     project = subject.project
     chosen = f"[env:{project.environment}] of {project.folder / 'platformio.ini'}"
-    given = [one for one in OPTIONS.values() if project.config.get(one.ini_name)]
+    given = [option for option in OPTIONS.values() if project.config.get(option.ini_name)]
     _ = project.settings  # raises ConfigError by name
     reader = "" if project.read_by_platformio else "; read without PlatformIO"
     yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known{reader}")

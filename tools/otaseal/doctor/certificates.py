@@ -29,7 +29,7 @@ def trusted(subject: Subject) -> Iterator[Outcome]:
         for finding in report.errors[:MAX_SHOWN]:
             yield problem(str(finding), finding.hint)
         return
-    first = min(report.anchors, key=lambda one: one.not_after)
+    first = min(report.anchors, key=lambda anchor: anchor.not_after)
     many = len(report.anchors)
     yield ok(f"{many} that devices can use; the first to expire: {first.not_after:%Y-%m-%d} {first.subject}")
     for finding in _worth_saying(report.findings)[:MAX_SHOWN]:
@@ -78,4 +78,4 @@ def expires_within(end: datetime, now: datetime, days: int) -> bool:
 
 
 def _worth_saying(findings: tuple[Finding, ...]) -> list[Finding]:
-    return [one for one in findings if one.severity in (Severity.WARNING, Severity.DROPPED)]
+    return [finding for finding in findings if finding.severity in (Severity.WARNING, Severity.DROPPED)]

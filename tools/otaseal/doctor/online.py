@@ -32,8 +32,8 @@ def reachable(subject: Subject) -> Iterator[Outcome]:
     connected = _client(subject)
     health = connected.get("/healthz")
     yield ok(f"{connected.url} answers, and its certificate holds for this machine")
-    for one in health.get("problems", []):
-        yield warning(f"the server reports: {one}", "look at its log, and run otaseal store check there")
+    for reported in health.get("problems", []):
+        yield warning(f"the server reports: {reported}", "look at its log, and run otaseal store check there")
 
 
 def tls(subject: Subject) -> Iterator[Outcome]:
@@ -87,7 +87,7 @@ def chain(subject: Subject) -> Iterator[Outcome]:
         return
     host, _ = subject.address
     sent = subject.live.chain
-    report = examine(sent, [one.der for one in certificates.anchors(subject)], host, subject.now)
+    report = examine(sent, [anchor.der for anchor in certificates.anchors(subject)], host, subject.now)
     verdict = report.verdicts[Stack.BEARSSL]
     for finding in verdict.findings:
         yield problem(f"devices refuse it for '{host}': {finding.message}", finding.hint)

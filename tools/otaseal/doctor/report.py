@@ -96,7 +96,7 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether there is no problem; warnings are none."""
-        return all(one.status is not Status.PROBLEM for one in self.checks)
+        return all(check.status is not Status.PROBLEM for check in self.checks)
 
     @property
     def next_step(self) -> Check | None:
@@ -105,15 +105,15 @@ class Report:
         What is to be built comes before a server that has nothing to publish yet. None where all is done.
         """
         ranks = (Status.PROBLEM, Status.WARNING, Status.SKIPPED)
-        found = [one for status in ranks for one in self.checks if one.status is status and one.hint]
-        unbuilt = next((one for one in found if one.name == BUILT and one.status is Status.WARNING), None)
+        found = [check for status in ranks for check in self.checks if check.status is status and check.hint]
+        unbuilt = next((check for check in found if check.name == BUILT and check.status is Status.WARNING), None)
         if unbuilt is not None and found[0].name in AT_THE_SERVER:
             return unbuilt
         return next(iter(found), None)
 
     def count(self, status: Status) -> int:
         """Return how many checks have this status."""
-        return sum(one.status is status for one in self.checks)
+        return sum(check.status is status for check in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in JSON's own types."""
@@ -121,8 +121,8 @@ class Report:
         return {
             "good": self.good,
             "checks": [
-                {"name": one.name, "status": one.status.value, "message": one.message, "hint": one.hint or None}
-                for one in self.checks
+                {"name": check.name, "status": check.status.value, "message": check.message, "hint": check.hint or None}
+                for check in self.checks
             ],
             "next": None if step is None else {"check": step.name, "hint": step.hint},
         }

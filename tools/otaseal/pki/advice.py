@@ -40,46 +40,46 @@ class Advice:
 
 def _short_subject(chain: Chain) -> list[str]:
     return [
-        f"the subject of the anchor '{one.title}' encodes to {len(one.subject)} bytes, and the device copies 32"
-        for one in chain.anchors
-        if len(one.subject) < MIN_SUBJECT_BYTES
+        f"the subject of the anchor '{anchor.title}' encodes to {len(anchor.subject)} bytes, and the device copies 32"
+        for anchor in chain.anchors
+        if len(anchor.subject) < MIN_SUBJECT_BYTES
     ]
 
 
 def _shadowed(chain: Chain) -> list[str]:
-    subjects = [one.subject for one in chain.anchors]
+    subjects = [anchor.subject for anchor in chain.anchors]
     return [
-        f"there is another anchor with the subject '{one.title}', and the device finds only the first"
-        for index, one in enumerate(chain.anchors)
-        if one.subject in subjects[:index]
+        f"there is another anchor with the subject '{anchor.title}', and the device finds only the first"
+        for index, anchor in enumerate(chain.anchors)
+        if anchor.subject in subjects[:index]
     ]
 
 
 def _weak_key(chain: Chain) -> list[str]:
-    found = [(one, *key_name(one)) for one in dict.fromkeys((*chain.sent, *chain.anchors))]
+    found = [(cert, *key_name(cert)) for cert in dict.fromkeys((*chain.sent, *chain.anchors))]
     return [
-        f"'{one.title}' has an RSA key of {bits} bits, which the device accepts and anybody can afford to break"
-        for one, kind, bits in found
+        f"'{cert.title}' has an RSA key of {bits} bits, which the device accepts and anybody can afford to break"
+        for cert, kind, bits in found
         if kind == "RSA" and bits < 2048
     ]
 
 
 def _weak_hash(chain: Chain) -> list[str]:
-    hashed = [one for one in chain.sent if not one.self_issued and one.hash_name == "sha1"]
-    return [f"'{one.title}' is signed over SHA-1, which the device accepts" for one in hashed]
+    hashed = [cert for cert in chain.sent if not cert.self_issued and cert.hash_name == "sha1"]
+    return [f"'{cert.title}' is signed over SHA-1, which the device accepts" for cert in hashed]
 
 
 def _dear_key(chain: Chain) -> list[str]:
-    found = [(one, *key_name(one)) for one in dict.fromkeys((*chain.sent, *chain.anchors))]
+    found = [(cert, *key_name(cert)) for cert in dict.fromkeys((*chain.sent, *chain.anchors))]
     return [
-        f"'{one.title}' has a key that costs the device several times an RSA-2048 handshake: {kind} {bits}"
-        for one, kind, bits in found
+        f"'{cert.title}' has a key that costs the device several times an RSA-2048 handshake: {kind} {bits}"
+        for cert, kind, bits in found
         if (kind == "RSA" and bits > 2048) or (kind == "P" and bits > 256)
     ]
 
 
 def _root_sent(chain: Chain) -> list[str]:
-    return [f"the root '{one.title}' is sent" for one in chain.sent[1:] if one.self_issued]
+    return [f"the root '{cert.title}' is sent" for cert in chain.sent[1:] if cert.self_issued]
 
 
 def _long_life(chain: Chain) -> list[str]:
@@ -93,10 +93,10 @@ def _anchor_is_server(chain: Chain) -> list[str]:
 
 
 def _not_strict(chain: Chain) -> list[str]:
-    found = ((one, strict_objection(one.der)) for one in dict.fromkeys((*chain.sent, *chain.anchors)))
+    found = ((cert, strict_objection(cert.der)) for cert in dict.fromkeys((*chain.sent, *chain.anchors)))
     return [
-        f"'{one.title}': {objection} cannot be read by decoders that insist on DER, Python's cryptography among them"
-        for one, objection in found
+        f"'{cert.title}': {objection} cannot be read by decoders that insist on DER, Python's cryptography among them"
+        for cert, objection in found
         if objection is not None
     ]
 

@@ -69,7 +69,7 @@ class Issued:
     @property
     def chain_pem(self) -> bytes:
         """What a server sends: the certificate, then each issuer in order, without the root (F27b)."""
-        return b"".join(_pem(one) for one in (self.certificate, *self.intermediates))
+        return b"".join(_pem(cert) for cert in (self.certificate, *self.intermediates))
 
     @property
     def private_key_pem(self) -> bytes:
@@ -188,7 +188,7 @@ class Authority:
         check_holder(holder)
         private = make_key(key) if isinstance(key, KeyType) else key
         builder = self._leaf(Subject(titled(self.product, group), holder), private, validity, now)
-        uris = [x509.UniformResourceIdentifier(one.uri) for one in scopes]
+        uris = [x509.UniformResourceIdentifier(scope.uri) for scope in scopes]
         if uris:
             builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
         return Issued(_sign(builder, self.key), private)

@@ -83,7 +83,7 @@ class Certificate:
         return hash(self.der)
 
     def _value(self, oid: str, decode: Callable[[bytes], Value]) -> Value | None:
-        return next((decode(one.value) for one in self.extensions if one.oid == oid), None)
+        return next((decode(extension.value) for extension in self.extensions if extension.oid == oid), None)
 
     def _load_key(self) -> PublicKeyTypes | None:
         from cryptography.exceptions import UnsupportedAlgorithm

@@ -70,12 +70,12 @@ def _build_in_order(chain: Sequence[Certificate], anchors: Sequence[Certificate]
     for anchor in anchors:
         if not anchor.is_ca and anchor.subject == leaf.subject and anchor.key == leaf.key:
             return Path((leaf,), anchor, direct=True)
-    for index, one in enumerate(chain):
-        if index and not _issued(chain[index - 1], one):
-            gap = f"number {index + 1} of the chain, '{one.title}', does not issue the one before it"
+    for index, cert in enumerate(chain):
+        if index and not _issued(chain[index - 1], cert):
+            gap = f"number {index + 1} of the chain, '{cert.title}', does not issue the one before it"
             return Path(tuple(chain[:index]), None, gap=gap)
         for anchor in anchors:
-            if _issued(one, anchor):
+            if _issued(cert, anchor):
                 return Path(tuple(chain[: index + 1]), anchor)
     return Path(tuple(chain), None, gap=_no_issuer(chain[-1]))
 
@@ -92,12 +92,12 @@ def _build_downwards(chain: Sequence[Certificate], anchors: Sequence[Certificate
     path = [leaf]
     while True:
         child = path[-1]
-        anchor = _first_valid([one for one in _named(child, anchors) if child.signed_by(one)], now)
+        anchor = _first_valid([cert for cert in _named(child, anchors) if child.signed_by(cert)], now)
         if anchor is not None:
             return Path(tuple(path), anchor)
         behind = [] if child.self_issued else _named(child, chain[chain.index(child) + 1 :])
         # Of what was sent it takes one that may issue, whether it signed or not; without one, a rule says why.
-        issuer = _first_valid([one for one in behind if one.may_issue] or behind, now)
+        issuer = _first_valid([cert for cert in behind if cert.may_issue] or behind, now)
         if issuer is None:
             return Path(tuple(path), None, gap=_no_issuer(child))
         path.append(issuer)
@@ -105,11 +105,11 @@ def _build_downwards(chain: Sequence[Certificate], anchors: Sequence[Certificate
 
 def _named(child: Certificate, candidates: Sequence[Certificate]) -> list[Certificate]:
     wanted = mbedtls_form(child.issuer)
-    return [one for one in candidates if mbedtls_form(one.subject) == wanted]
+    return [cert for cert in candidates if mbedtls_form(cert.subject) == wanted]
 
 
 def _first_valid(found: Sequence[Certificate], now: datetime) -> Certificate | None:
-    return next((one for one in found if one.valid_at(now)), found[0] if found else None)
+    return next((cert for cert in found if cert.valid_at(now)), found[0] if found else None)
 
 
 def _build_by_rules(chain: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime) -> Path:
@@ -126,7 +126,7 @@ def _build_by_rules(chain: Sequence[Certificate], anchors: Sequence[Certificate]
             return Path(tuple(path), anchor)
         if anchor == child:
             return Path(tuple(path[:-1]) or (child,), anchor, direct=len(path) == 1)
-        issuer = None if alone else best_issuer(child, [one for one in left if one not in path], now)
+        issuer = None if alone else best_issuer(child, [cert for cert in left if cert not in path], now)
         if issuer is None:
             break
         left.remove(issuer)

@@ -65,7 +65,9 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether every stack accepts, and nothing is dangerous."""
-        return all(one.accepted for one in self.verdicts.values()) and not any(x.dangerous for x in self.findings)
+        return all(verdict.accepted for verdict in self.verdicts.values()) and not any(
+            x.dangerous for x in self.findings
+        )
 
 
 def predict(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> dict[Stack, Verdict]:
@@ -75,7 +77,7 @@ def predict(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: da
     `name` is a host name, or an address as text. Raises InputError for what is no certificate, and an empty
     chain.
     """
-    return _predict([Certificate(one) for one in chain], [Certificate(one) for one in anchors], name, now)
+    return _predict([Certificate(der) for der in chain], [Certificate(der) for der in anchors], name, now)
 
 
 def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> Report:
@@ -84,13 +86,15 @@ def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: da
 
     Raises InputError as `predict` does.
     """
-    sent, trusted = [Certificate(one) for one in chain], [Certificate(one) for one in anchors]
+    sent, trusted = [Certificate(der) for der in chain], [Certificate(der) for der in anchors]
     verdicts = _predict(sent, trusted, name, now)
     merged: dict[tuple[str, str], Finding] = {}
     for verdict in verdicts.values():
-        for one in verdict.findings:
-            before = merged[one.rule, one.message].stacks if (one.rule, one.message) in merged else ()
-            merged[one.rule, one.message] = Finding(one.rule, one.fact, one.message, one.hint, (*before, verdict.stack))
+        for finding in verdict.findings:
+            before = merged[finding.rule, finding.message].stacks if (finding.rule, finding.message) in merged else ()
+            merged[finding.rule, finding.message] = Finding(
+                finding.rule, finding.fact, finding.message, finding.hint, (*before, verdict.stack)
+            )
     advice = [
         Finding(rule.id, rule.fact, message, rule.hint, dangerous=rule.dangerous)
         for rule in ADVICE
@@ -101,9 +105,9 @@ def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: da
 
 def expiring(certificates: Sequence[bytes], now: datetime, within: timedelta = EXPIRY_WARNING) -> tuple[Expiry, ...]:
     """Return those of `certificates` (DER) that run out `within` that time, or have; the first to go comes first."""
-    seen = {one: one.fields.not_after for one in (Certificate(der) for der in certificates)}
-    soon = [Expiry(one.title, end) for one, end in seen.items() if end - now <= within]
-    return tuple(sorted(soon, key=lambda one: one.not_after))
+    seen = {cert: cert.fields.not_after for cert in (Certificate(der) for der in certificates)}
+    soon = [Expiry(cert.title, end) for cert, end in seen.items() if end - now <= within]
+    return tuple(sorted(soon, key=lambda expiry: expiry.not_after))
 
 
 def _predict(chain: list[Certificate], anchors: list[Certificate], name: str, now: datetime) -> dict[Stack, Verdict]:

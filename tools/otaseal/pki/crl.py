@@ -34,8 +34,8 @@ def make_crl(authority: Authority, entries: Iterable[Entry], now: datetime) -> b
         .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
     )
-    for one in entries:
-        if one.revoked and one.issuer == identifier.digest.hex():
-            revoked = x509.RevokedCertificateBuilder(int(one.serial, 16), datetime.fromisoformat(one.revoked))
+    for entry in entries:
+        if entry.revoked and entry.issuer == identifier.digest.hex():
+            revoked = x509.RevokedCertificateBuilder(int(entry.serial, 16), datetime.fromisoformat(entry.revoked))
             builder = builder.add_revoked_certificate(revoked.build())
     return builder.sign(authority.key, SHA256()).public_bytes(Encoding.PEM)

@@ -74,9 +74,9 @@ def parse_index(data: bytes) -> tuple[Entry, ...]:
         document = json.loads(data)
         if document["format"] != FORMAT:
             raise InputError(f"an index of format '{document['format']}'", "a newer otaseal wrote it: use that")
-        entries = tuple(Entry(**one) for one in document["certificates"])
-        for one in entries:
-            _check(one)
+        entries = tuple(Entry(**values) for values in document["certificates"])
+        for entry in entries:
+            _check(entry)
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         raise InputError("the index of certificates is damaged", "restore it from a backup") from error
     return entries
@@ -84,16 +84,16 @@ def parse_index(data: bytes) -> tuple[Entry, ...]:
 
 def serialize_index(entries: tuple[Entry, ...]) -> bytes:
     """Return the index as JSON, one entry a line: a difference reads well."""
-    lines = ",\n".join("  " + json.dumps(asdict(one)) for one in entries)
+    lines = ",\n".join("  " + json.dumps(asdict(entry)) for entry in entries)
     return f'{{"format": {FORMAT}, "certificates": [\n{lines}\n]}}\n'.encode()
 
 
 def revoked_json(entries: tuple[Entry, ...]) -> bytes:
     """Return what a server has to refuse: serial numbers (hexadecimal) by role, JSON."""
     revoked: dict[str, list[str]] = {role.value: [] for role in Role}
-    for one in entries:
-        if one.revoked:
-            revoked[one.role].append(one.serial)
+    for entry in entries:
+        if entry.revoked:
+            revoked[entry.role].append(entry.serial)
     return (json.dumps({"format": FORMAT, "revoked": revoked}, indent=1) + "\n").encode()
 
 
@@ -102,7 +102,7 @@ def _check(entry: Entry) -> None:
     bytes.fromhex(entry.issuer)
     Role(entry.role)
     times = [entry.not_before, entry.not_after, *([entry.revoked] if entry.revoked is not None else [])]
-    if not entry.name or any(datetime.fromisoformat(one).utcoffset() != timedelta(0) for one in times):
+    if not entry.name or any(datetime.fromisoformat(time).utcoffset() != timedelta(0) for time in times):
         raise ValueError("an entry without a name, or a time that is not in UTC")
 
 

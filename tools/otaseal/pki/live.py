@@ -81,9 +81,9 @@ def client_hello(server_name: str) -> bytes:
     """Return the record with the hello: TLS 1.2, 512-byte records asked for, the name unless it is an address."""
     extensions = [
         _extension(MAX_FRAGMENT_LENGTH, bytes([1])),
-        _extension(10, _vector(b"".join(one.to_bytes(2, "big") for one in GROUPS), 2)),
+        _extension(10, _vector(b"".join(group.to_bytes(2, "big") for group in GROUPS), 2)),
         _extension(11, _vector(b"\0", 1)),
-        _extension(13, _vector(b"".join(one.to_bytes(2, "big") for one in SIGNATURES), 2)),
+        _extension(13, _vector(b"".join(signature.to_bytes(2, "big") for signature in SIGNATURES), 2)),
     ]
     if not _is_address(server_name):
         try:
@@ -91,7 +91,7 @@ def client_hello(server_name: str) -> bytes:
         except UnicodeEncodeError as error:
             raise ConfigError(f"'{server_name}' is not a host name in ASCII", "write it in punycode") from error
         extensions.append(_extension(0, _vector(b"\0" + _vector(name, 2), 2)))
-    suites = b"".join(one.to_bytes(2, "big") for one in SUITES)
+    suites = b"".join(suite.to_bytes(2, "big") for suite in SUITES)
     body = (
         b"\x03\x03"
         + secrets.token_bytes(32)

@@ -29,20 +29,20 @@ def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> 
     """
     texts, addresses = _alternatives(leaf)
     if not texts:
-        texts = tuple(one for one in leaf.common_names if _address(one) is None)
+        texts = tuple(name for name in leaf.common_names if _address(name) is None)
     for values, is_text in ((texts, True), (addresses, False)):
-        allowed = [one for one in constraints.permitted if isinstance(one, str) is is_text]
-        refused = [one for one in constraints.excluded if isinstance(one, str) is is_text]
+        allowed = [subtree for subtree in constraints.permitted if isinstance(subtree, str) is is_text]
+        refused = [subtree for subtree in constraints.excluded if isinstance(subtree, str) is is_text]
         for value in values:
-            if (allowed and not any(_within(value, one) for one in allowed)) or any(
-                _within(value, one) for one in refused
+            if (allowed and not any(_within(value, subtree) for subtree in allowed)) or any(
+                _within(value, subtree) for subtree in refused
             ):
                 return str(value)
     return None
 
 
 def _matches_bearssl(leaf: Certificate, name: str) -> bool:
-    return any(_same(one, name) or _wildcard(one, name, 1) for one in _texts_or_common_names(leaf))
+    return any(_same(text, name) or _wildcard(text, name, 1) for text in _texts_or_common_names(leaf))
 
 
 def _matches_openssl(leaf: Certificate, name: str) -> bool:
@@ -50,7 +50,7 @@ def _matches_openssl(leaf: Certificate, name: str) -> bool:
     address = _address(name)
     if address is not None:
         return address in addresses
-    return any(_same(one, name) or _wildcard(one, name, 2) for one in texts or leaf.common_names)
+    return any(_same(text, name) or _wildcard(text, name, 2) for text in texts or leaf.common_names)
 
 
 def _matches_curl(leaf: Certificate, name: str) -> bool:
@@ -58,10 +58,10 @@ def _matches_curl(leaf: Certificate, name: str) -> bool:
     address = _address(name)
     if not texts and not addresses:
         last = leaf.common_names[-1:]
-        return any(_same(one, name) or (address is None and _wildcard(one, name, 2)) for one in last)
+        return any(_same(text, name) or (address is None and _wildcard(text, name, 2)) for text in last)
     if address is not None:
         return address in addresses
-    return any(_same(one, name) or _wildcard(one, name, 2) for one in texts)
+    return any(_same(text, name) or _wildcard(text, name, 2) for text in texts)
 
 
 _MATCHERS: dict[Stack, Callable[[Certificate, str], bool]] = {

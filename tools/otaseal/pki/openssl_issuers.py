@@ -18,9 +18,9 @@ __all__ = ["best_issuer", "identifiers_match", "looks_self_signed", "names_match
 
 def best_issuer(child: Certificate, candidates: Sequence[Certificate], now: datetime) -> Certificate | None:
     """Return the first of `candidates` that may have issued `child` and is valid, else the one that ended last."""
-    found = [one for one in candidates if _likely(child, one)]
-    valid = next((one for one in found if one.valid_at(now)), None)
-    return valid or max(found, key=lambda one: one.fields.not_after, default=None)
+    found = [cert for cert in candidates if _likely(child, cert)]
+    valid = next((cert for cert in found if cert.valid_at(now)), None)
+    return valid or max(found, key=lambda cert: cert.fields.not_after, default=None)
 
 
 def looks_self_signed(certificate: Certificate) -> bool:

@@ -119,9 +119,9 @@ def _identified_otherwise(case: Case) -> str | None:
     last = case.path.sent[-1]
     if case.stack not in _OPENSSL or case.path.anchor is not None:
         return None
-    for one in case.loaded:
-        if one != last and names_match(last, one) and not identifiers_match(last, one) and last.signed_by(one):
-            return f"the authority key identifier of '{last.title}' is not that of '{one.title}', which signed it"
+    for cert in case.loaded:
+        if cert != last and names_match(last, cert) and not identifiers_match(last, cert) and last.signed_by(cert):
+            return f"the authority key identifier of '{last.title}' is not that of '{cert.title}', which signed it"
     return None
 
 
@@ -142,22 +142,22 @@ def _wrong_name(case: Case) -> str | None:
 
 
 def _expired(case: Case) -> str | None:
-    for one in case.inspected:
-        if case.now > one.fields.not_after:
-            return f"'{one.title}' expired on {one.fields.not_after:%Y-%m-%d}"
+    for cert in case.inspected:
+        if case.now > cert.fields.not_after:
+            return f"'{cert.title}' expired on {cert.fields.not_after:%Y-%m-%d}"
     return None
 
 
 def _not_yet_valid(case: Case) -> str | None:
-    for one in case.inspected:
-        if case.now < one.fields.not_before:
-            return f"'{one.title}' is valid only from {one.fields.not_before:%Y-%m-%d %H:%M} UTC"
+    for cert in case.inspected:
+        if case.now < cert.fields.not_before:
+            return f"'{cert.title}' is valid only from {cert.fields.not_before:%Y-%m-%d %H:%M} UTC"
     return None
 
 
 def _not_a_ca(case: Case) -> str | None:
     issuers = case.path.all[1:]
-    return next((f"'{one.title}' issues, and is no CA" for one in issuers if not _may_issue(case, one)), None)
+    return next((f"'{cert.title}' issues, and is no CA" for cert in issuers if not _may_issue(case, cert)), None)
 
 
 def _may_issue(case: Case, issuer: Certificate) -> bool:
@@ -172,77 +172,77 @@ def _may_issue(case: Case, issuer: Certificate) -> bool:
 
 
 def _may_not_sign(case: Case) -> str | None:
-    for one in case.issuers:
-        if one.usage is not None and "keyCertSign" not in one.usage:
-            return f"'{one.title}' issues, and its key usage lacks keyCertSign"
+    for cert in case.issuers:
+        if cert.usage is not None and "keyCertSign" not in cert.usage:
+            return f"'{cert.title}' issues, and its key usage lacks keyCertSign"
     return None
 
 
 def _too_long(case: Case) -> str | None:
-    for index, one in enumerate(case.inspected):
-        found = one.constraints if index else None
+    for index, cert in enumerate(case.inspected):
+        found = cert.constraints if index else None
         below = sum(not lower.self_issued for lower in case.path.sent[1:index])
         if case.stack is Stack.BEARSSL:
             below = index - 1
         if found is not None and found.path_length is not None and found.path_length < below:
-            return f"'{one.title}' allows {found.path_length} intermediates below it, and there are {below}"
+            return f"'{cert.title}' allows {found.path_length} intermediates below it, and there are {below}"
     return None
 
 
 def _critical(case: Case) -> str | None:
     looked_at = case.loaded if case.stack is Stack.MBEDTLS else case.inspected
-    for one in looked_at:
-        for extension in one.extensions:
+    for cert in looked_at:
+        for extension in cert.extensions:
             known = extension.oid in _MAY_BE_CRITICAL[case.stack]
-            if extension.critical and not (known and _understood(case.stack, one, extension.oid)):
+            if extension.critical and not (known and _understood(case.stack, cert, extension.oid)):
                 title = _TITLES.get(extension.oid, extension.oid)
-                return f"'{one.title}' has a critical extension that is not understood, {title}"
+                return f"'{cert.title}' has a critical extension that is not understood, {title}"
     return None
 
 
-def _understood(stack: Stack, one: Certificate, oid: str) -> bool:
+def _understood(stack: Stack, cert: Certificate, oid: str) -> bool:
     """Policies depend on what they say: mbedTLS knows anyPolicy alone, BearSSL no qualifier but a pointer to a CPS."""
-    if oid != _POLICIES or one.policies is None:
+    if oid != _POLICIES or cert.policies is None:
         return True
     if stack is Stack.MBEDTLS:
-        return all(policy == _ANY_POLICY for policy, _ in one.policies)
-    return stack is not Stack.BEARSSL or all(kind == _CPS for _, kinds in one.policies for kind in kinds)
+        return all(policy == _ANY_POLICY for policy, _ in cert.policies)
+    return stack is not Stack.BEARSSL or all(kind == _CPS for _, kinds in cert.policies for kind in kinds)
 
 
 def _constrained(case: Case) -> str | None:
-    for one in case.issuers:
-        constraints = one.name_constraints
+    for cert in case.issuers:
+        constraints = cert.name_constraints
         wrong = breaks_name_constraints(case.path.leaf, constraints) if constraints else None
         if wrong is not None:
-            return f"'{one.title}' may not issue for '{wrong}', by its name constraints"
+            return f"'{cert.title}' may not issue for '{wrong}', by its name constraints"
     return None
 
 
 def _no_key_identifiers(case: Case) -> str | None:
     path = case.inspected
-    for index, one in enumerate(path):
+    for index, cert in enumerate(path):
         last = index == len(path) - 1
-        if not one.is_version_3:
+        if not cert.is_version_3:
             continue  # it cannot have any, and is let through
-        if not last and (one.authority_key is None or one.authority_key.key is None):  # issuer and serial do not do
-            return f"'{one.title}' has no authority key identifier"
-        if one.is_ca and one.subject_key is None:
-            return f"'{one.title}' has no subject key identifier"
+        if not last and (cert.authority_key is None or cert.authority_key.key is None):  # issuer and serial do not do
+            return f"'{cert.title}' has no authority key identifier"
+        if cert.is_ca and cert.subject_key is None:
+            return f"'{cert.title}' has no subject key identifier"
     return None
 
 
 def _against_profile(case: Case) -> str | None:
-    for one in case.inspected:
-        usage = one.usage
-        if one.is_ca and not any(x.critical for x in one.extensions if x.oid == "2.5.29.19"):
-            return f"'{one.title}' is a CA, and its basic constraints are not critical"
-        if one.is_ca and usage is None:
-            return f"'{one.title}' is a CA without a key usage"
-        if not one.is_ca and usage is not None and "keyCertSign" in usage:
-            return f"'{one.title}' is no CA, and its key usage has keyCertSign"
-        for extension in one.extensions:
+    for cert in case.inspected:
+        usage = cert.usage
+        if cert.is_ca and not any(x.critical for x in cert.extensions if x.oid == "2.5.29.19"):
+            return f"'{cert.title}' is a CA, and its basic constraints are not critical"
+        if cert.is_ca and usage is None:
+            return f"'{cert.title}' is a CA without a key usage"
+        if not cert.is_ca and usage is not None and "keyCertSign" in usage:
+            return f"'{cert.title}' is no CA, and its key usage has keyCertSign"
+        for extension in cert.extensions:
             if extension.oid in ("2.5.29.14", "2.5.29.35") and extension.critical:
-                return f"'{one.title}' has a key identifier that is critical"
+                return f"'{cert.title}' has a key identifier that is critical"
     return None
 
 
@@ -257,17 +257,17 @@ def _leaf_cannot_sign(case: Case) -> str | None:
 
 def _not_for_servers(case: Case) -> str | None:
     wanted = {SERVER_AUTH, ANY_USE} if case.stack is Stack.MBEDTLS else {SERVER_AUTH}
-    for one in case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected:
-        if one.uses is not None and not wanted & one.uses:
-            return f"the extended key usage of '{one.title}' has no serverAuth"
+    for cert in case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected:
+        if cert.uses is not None and not wanted & cert.uses:
+            return f"the extended key usage of '{cert.title}' has no serverAuth"
     return None
 
 
 def _unusable_key(case: Case) -> str | None:
-    for one in case.path.all:
-        kind, bits = key_name(one)
-        if not _key_usable(case.stack, kind, bits, anchor=one is case.path.anchor and not case.path.direct):
-            return f"'{one.title}' has a key of a kind or size that is refused: {kind} {bits}"
+    for cert in case.path.all:
+        kind, bits = key_name(cert)
+        if not _key_usable(case.stack, kind, bits, anchor=cert is case.path.anchor and not case.path.direct):
+            return f"'{cert.title}' has a key of a kind or size that is refused: {kind} {bits}"
     return None
 
 
@@ -282,14 +282,14 @@ def _key_usable(stack: Stack, kind: str, bits: int, *, anchor: bool) -> bool:
 def _weak_signature(case: Case) -> str | None:
     weak = {"md5"} if case.stack is Stack.BEARSSL else {"md5", "sha1"}
     signed = () if case.path.direct else case.path.sent
-    found = next((one for one in signed if one.hash_name in weak), None)
+    found = next((cert for cert in signed if cert.hash_name in weak), None)
     return f"'{found.title}' is signed over {found.hash_name.upper()}" if found else None
 
 
 def _unknown_padding(case: Case) -> str | None:
-    for one in () if case.path.direct else case.path.sent:
-        if one.signature_kind == PSS:
-            return f"'{one.title}' is signed with RSA-PSS"
+    for cert in () if case.path.direct else case.path.sent:
+        if cert.signature_kind == PSS:
+            return f"'{cert.title}' is signed with RSA-PSS"
     return None
 
 

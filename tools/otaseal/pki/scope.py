@@ -59,10 +59,10 @@ def of_uris(uris: Iterable[str]) -> tuple[Scope, ...]:
 
     Raises InputError when one of them cannot be read: what it was meant to keep out is not known.
     """
-    found = [one for one in uris if one.lower().startswith(SCHEME)]
+    found = [uri for uri in uris if uri.lower().startswith(SCHEME)]
     try:
         if len(found) > MAX_SCOPES:
             raise ConfigError(f"{len(found)} scopes", f"{MAX_SCOPES} are the most")
-        return tuple(parse_scope(one[len(SCHEME) :]) for one in found) or (Scope(),)
+        return tuple(parse_scope(uri[len(SCHEME) :]) for uri in found) or (Scope(),)
     except ConfigError as error:
         raise InputError(f"the certificate's scope cannot be read: {error.message}", "issue it again") from error

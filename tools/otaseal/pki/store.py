@@ -131,8 +131,8 @@ class Store:
     def due(self, now: datetime) -> tuple[Entry, ...]:
         """Return what has to be renewed: two thirds of its life are over, or its authority has been retired."""
         current = {_key_identifier(self.certificate(slot)) for slot in _SLOTS.values()}
-        latest = {(one.role, one.name): one for one in self.list() if one.revoked is None}
-        return tuple(one for one in latest.values() if one.renewal_due(now) or one.issuer not in current)
+        latest = {(entry.role, entry.name): entry for entry in self.list() if entry.revoked is None}
+        return tuple(entry for entry in latest.values() if entry.renewal_due(now) or entry.issuer not in current)
 
     def renew(self, role: Role, name: str, *, now: datetime) -> Path:
         """Put a new certificate for the same names and key in the place of the old one, and return its folder.
@@ -157,15 +157,17 @@ class Store:
         """
         with directories.locked(self.directory):
             entries = self._recover()
-            hit = [one for one in entries if (one.role, one.name) == (role.value, name) and one.revoked is None]
+            hit = [
+                entry for entry in entries if (entry.role, entry.name) == (role.value, name) and entry.revoked is None
+            ]
             if not hit:
                 raise InputError(f"nothing is issued to the {role.value} '{name}'", "otaseal pki list shows what is")
             authority = self.authority(_SLOTS[role])  # before anything changes: the passphrase may be wrong
-            entries = tuple(one.revoked_at(now) if one in hit else one for one in entries)
+            entries = tuple(entry.revoked_at(now) if entry in hit else entry for entry in entries)
             self._write_lists(authority, entries, now)  # before the index: killed in between, `revoke` is called again
             self._write_index(entries)
             self._set_aside_revoked(entries)
-        return tuple(one.revoked_at(now) for one in hit)
+        return tuple(entry.revoked_at(now) for entry in hit)
 
     def rotate(self, now: datetime) -> None:
         """Make the server's next authority the current one, retire the old one, and make a new successor.
@@ -186,12 +188,12 @@ class Store:
 
     def roots_to_pack(self, now: datetime) -> tuple[bytes, ...]:
         """Return the roots (DER) that devices need: current, next, and a retired one while a server still uses it."""
-        latest = {one.name: one for one in self.list() if one.role == Role.SERVER.value}
-        in_use = {one.issuer for one in latest.values() if one.valid_at(now)}
+        latest = {entry.name: entry for entry in self.list() if entry.role == Role.SERVER.value}
+        in_use = {entry.issuer for entry in latest.values() if entry.valid_at(now)}
         retired = [_read_certificate(path / CERTIFICATE_FILE) for path in sorted(self.directory.glob(RETIRED + "*"))]
-        kept = [one for one in retired if _key_identifier(one) in in_use]
+        kept = [cert for cert in retired if _key_identifier(cert) in in_use]
         roots = [self.certificate(Slot.SERVER), self.certificate(Slot.SERVER_NEXT), *kept]
-        return tuple(one.der for one in roots if one.valid_at(now))
+        return tuple(cert.der for cert in roots if cert.valid_at(now))
 
     def _ensure_authority(self, slot: Slot, now: datetime) -> None:
         folder = self.directory / slot.value
@@ -229,13 +231,13 @@ class Store:
         self._finish_rotation()
         path = self.directory / INDEX_FILE
         entries = parse_index(files.read_bounded(path, MAX_INDEX_BYTES, "index")) if path.exists() else ()
-        known = {one.serial for one in entries}
+        known = {entry.serial for entry in entries}
         found = [
             entry_of(_read_certificate(chain), role, chain.parent.name)
             for role in Role
             for chain in sorted((self.directory / "issued" / role.value).glob(f"*/{CHAIN_FILE}"))
         ]
-        missing = tuple(one for one in found if one.serial not in known)
+        missing = tuple(entry for entry in found if entry.serial not in known)
         if missing:
             entries = (*entries, *missing)
             self._write_index(entries)
@@ -250,12 +252,12 @@ class Store:
             self._rename(following, current)
 
     def _set_aside_revoked(self, entries: tuple[Entry, ...]) -> None:
-        revoked = {(one.role, one.name): one for one in entries if one.revoked}
-        live = {(one.role, one.name) for one in entries if not one.revoked}
-        for (role, name), one in revoked.items():
+        revoked = {(entry.role, entry.name): entry for entry in entries if entry.revoked}
+        live = {(entry.role, entry.name) for entry in entries if not entry.revoked}
+        for (role, name), entry in revoked.items():
             folder = self.directory / "issued" / role / name
             if (role, name) not in live and (folder / CHAIN_FILE).exists():
-                aside = self.directory / "revoked" / role / f"{name}-{one.serial[:16]}"
+                aside = self.directory / "revoked" / role / f"{name}-{entry.serial[:16]}"
                 directories.make_private_directory(aside.parent)
                 self._rename(folder, aside)
 

@@ -66,7 +66,7 @@ class Reading:
     @property
     def environments(self) -> tuple[str, ...]:
         """The names of the sections `[env:...]`, in their order."""
-        return tuple(one.removeprefix("env:") for one in self._parser.sections() if one.startswith("env:"))
+        return tuple(section.removeprefix("env:") for section in self._parser.sections() if section.startswith("env:"))
 
     @property
     def default_environments(self) -> tuple[str, ...]:
@@ -83,9 +83,11 @@ class Reading:
 
     def names(self, section: str) -> tuple[str, ...]:
         """Return the options that a section has, its own, inherited, or from a variable."""
-        found = [name for one in self.sections(section) for name in self._parser.options(one)]
+        found = [name for layer in self.sections(section) for name in self._parser.options(layer)]
         found += [
-            one.name for one in options.in_scope(section) if one.variable and one.variable in self.around.variables
+            option.name
+            for option in options.in_scope(section)
+            if option.variable and option.variable in self.around.variables
         ]
         return tuple(dict.fromkeys(found))
 
@@ -106,7 +108,7 @@ class Reading:
                 raise unreadable(INI_NAME, f"'extends' of [{name}] leads back to it")
             if self._parser.has_section(name):
                 yield name
-                queue.extend((one, (*behind, name)) for one in entries(self._raw(name, "extends") or ""))
+                queue.extend((parent, (*behind, name)) for parent in entries(self._raw(name, "extends") or ""))
 
     def _raw(self, section: str, option: str) -> str | None:
         try:
@@ -120,7 +122,9 @@ class Reading:
         known = options.find(section, option)
         text = self._set(section, known.names if known else (option,))
         if known is not None:
-            given = next((found for one in known.variables if (found := self.around.variables.get(one))), None)
+            given = next(
+                (found for variable in known.variables if (found := self.around.variables.get(variable))), None
+            )
             if given:
                 text = "\n".join(filter(None, (text, given))) if known.multiple else given
             if text is None:
@@ -206,8 +210,8 @@ class Environment:
 
 def entries(value: str) -> list[str]:
     """Return the entries of a list as PlatformIO splits it: at the ends of lines, or at commas if it is one line."""
-    found = [one.strip() for one in value.split("\n" if "\n" in value else ", ")]
-    return [_COMMENT.sub("", one).strip() for one in found if one and not one.startswith((";", "#"))]
+    found = [part.strip() for part in value.split("\n" if "\n" in value else ", ")]
+    return [_COMMENT.sub("", part).strip() for part in found if part and not part.startswith((";", "#"))]
 
 
 def unreadable(name: str, reason: str) -> InputError:

@@ -59,8 +59,8 @@ class ProjectIni:
 
     def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
         """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
-        there = {_hook(one) for one in entries(self.get(environment, SCRIPTS) or "")}
-        return [one for one in scripts if _hook(one) not in there]
+        there = {_hook(script) for script in entries(self.get(environment, SCRIPTS) or "")}
+        return [script for script in scripts if _hook(script) not in there]
 
     def missing_options(self, environment: str, options: Mapping[str, str]) -> dict[str, str]:
         """Return those of `options` that are not set, to whatever value."""
@@ -101,10 +101,10 @@ class ProjectIni:
         into = places.get((section, SCRIPTS))
         if scripts and into is None:
             origin = next(
-                (one for one in self._reading.sections(section) if self._plain.has_option(one, SCRIPTS)), None
+                (layer for layer in self._reading.sections(section) if self._plain.has_option(layer, SCRIPTS)), None
             )
             inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
-            added = [f"{SCRIPTS} =", *(f"  {one}" for one in (*inherited, *scripts)), *added]
+            added = [f"{SCRIPTS} =", *(f"  {script}" for script in (*inherited, *scripts)), *added]
         if scripts and comment:
             added.insert(0, comment)
         last = max(place.end for (where, _), place in places.items() if where == section)
@@ -113,9 +113,9 @@ class ProjectIni:
             first = lines[into.start]
             if into.last == into.start and ", " in _cut(first):  # PlatformIO splits at commas if it is one line
                 at = len(_cut(first).rstrip())
-                lines[into.start] = first[:at] + "".join(f", {one}" for one in scripts) + first[at:]
+                lines[into.start] = first[:at] + "".join(f", {script}" for script in scripts) + first[at:]
             else:
-                _insert(lines, into.last, [into.indent + one for one in scripts], end)
+                _insert(lines, into.last, [into.indent + script for script in scripts], end)
         return "".join(lines)
 
     def _compare(
@@ -125,7 +125,7 @@ class ProjectIni:
         section = f"env:{environment}"
         try:
             before, after = self._values(), edited._values()
-            old, new = (entries(one.get(environment, SCRIPTS) or "") for one in (self, edited))
+            old, new = (entries(ini.get(environment, SCRIPTS) or "") for ini in (self, edited))
         except (configparser.Error, InputError) as error:
             raise _refusal("the result could not be read") from error
         expected = {**before, **{(section, name): value for name, value in options.items()}}
@@ -135,7 +135,7 @@ class ProjectIni:
             raise _refusal("lines added to it would not say what was meant")
 
     def _values(self) -> dict[tuple[str, str], str]:
-        found = {(one, ""): "" for one in self._plain.sections()}
+        found = {(section_name, ""): "" for section_name in self._plain.sections()}
         for section in self._plain.sections():
             found |= {(section, name): value.strip() for name, value in self._plain.items(section)}
         return found
@@ -163,7 +163,7 @@ def parse(data: bytes, around: Surroundings) -> ProjectIni:
 
 def lines_to_add(scripts: Sequence[str], options: Mapping[str, str]) -> list[str]:
     """Return the lines that a person adds to an environment."""
-    head = [f"{SCRIPTS} =", *(f"  {one}" for one in scripts)] if scripts else []
+    head = [f"{SCRIPTS} =", *(f"  {script}" for script in scripts)] if scripts else []
     return [*head, *(f"{name} = {value}" for name, value in options.items())]
 
 
@@ -217,4 +217,4 @@ def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Place]:
 def _insert(lines: list[str], after: int, added: Sequence[str], end: str) -> None:
     if added and not lines[after].endswith("\n"):
         lines[after] += end
-    lines[after + 1 : after + 1] = [one + end for one in added]
+    lines[after + 1 : after + 1] = [line + end for line in added]

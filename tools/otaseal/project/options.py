@@ -39,7 +39,7 @@ class KnownOption:
     @property
     def variables(self) -> tuple[str, ...]:
         """The variables that replace it, the first that is set."""
-        return (self.variable, *(f"PLATFORMIO_{one.upper()}" for one in self.old)) if self.variable else ()
+        return (self.variable, *(f"PLATFORMIO_{name.upper()}" for name in self.old)) if self.variable else ()
 
 
 def _variable(name: str) -> str:
@@ -78,8 +78,8 @@ _TABLE = (
     _directory("build_dir", f"{_WORKSPACE}/build"),
     _directory("libdeps_dir", f"{_WORKSPACE}/libdeps"),
     *(
-        _directory(f"{one}_dir", f"{_PROJECT}/{one}")
-        for one in ("include", "src", "lib", "data", "test", "boards", "monitor", "shared")
+        _directory(f"{stem}_dir", f"{_PROJECT}/{stem}")
+        for stem in ("include", "src", "lib", "data", "test", "boards", "monitor", "shared")
     ),
     *_plain("platform board upload_protocol upload_speed upload_resetmethod upload_command monitor_port monitor_rts"),
     *_plain("monitor_dtr test_port debug_tool debug_port debug_speed debug_svd_path debug_server_ready_pattern"),
@@ -105,10 +105,10 @@ _TABLE = (
     _switch("lib_archive", "yes"),
     _switch("check_skip_packages", "no"),
     _switch("test_build_src", "no", "test_build_project_src"),
-    *(_list(one) for one in ("platform_packages", "framework", "targets", "monitor_filters", "lib_ignore")),
-    *(_list(one) for one in ("check_flags", "test_filter", "test_ignore", "test_testing_command", "extends")),
-    *(_list(one) for one in ("debug_init_cmds", "debug_extra_cmds", "debug_server")),
-    *(_list(one, variable=True) for one in ("build_flags", "build_unflags", "upload_flags", "lib_extra_dirs")),
+    *(_list(name) for name in ("platform_packages", "framework", "targets", "monitor_filters", "lib_ignore")),
+    *(_list(name) for name in ("check_flags", "test_filter", "test_ignore", "test_testing_command", "extends")),
+    *(_list(name) for name in ("debug_init_cmds", "debug_extra_cmds", "debug_server")),
+    *(_list(name, variable=True) for name in ("build_flags", "build_unflags", "upload_flags", "lib_extra_dirs")),
     _list("build_src_flags", None, "src_build_flags", variable=True),
     _list("build_src_filter", "+<*> -<.git/> -<.svn/>", "src_filter", variable=True),
     _list("extra_scripts", None, "extra_script", variable=True),
@@ -119,7 +119,7 @@ _TABLE = (
     _list("debug_build_flags", "-Og\n-g2\n-ggdb2"),
     _list("debug_load_cmds", "load", "debug_load_cmd"),
 )
-_KNOWN: Mapping[tuple[str, str], KnownOption] = {(one.scope, name): one for one in _TABLE for name in one.names}
+_KNOWN: Mapping[tuple[str, str], KnownOption] = {(known.scope, name): known for known in _TABLE for name in known.names}
 
 
 def find(section: str, option: str) -> KnownOption | None:
@@ -129,4 +129,4 @@ def find(section: str, option: str) -> KnownOption | None:
 
 def in_scope(section: str) -> tuple[KnownOption, ...]:
     """Return every option that PlatformIO knows for a section."""
-    return tuple(one for one in _TABLE if one.scope == section.partition(":")[0])
+    return tuple(name for name in _TABLE if name.scope == section.partition(":")[0])

@@ -95,7 +95,7 @@ def program() -> Path | None:
     """Return the program `pio`, None where none was found."""
     names = ("pio", "platformio")
     found = next((Path(path) for name in names if (path := shutil.which(name))), None)
-    return found or next((one for one in _places() if one.is_file()), None)
+    return found or next((place for place in _places() if place.is_file()), None)
 
 
 def interpreter() -> str | None:

@@ -139,7 +139,7 @@ def default_environments(folder: Path, variables: Mapping[str, str]) -> tuple[Pr
     reading = project_files.read(folder, variables)
     reading.check_inheritance()
     names = reading.default_environments
-    return tuple(Project(folder.resolve(), one, Environment(reading, one), variables) for one in names)
+    return tuple(Project(folder.resolve(), name, Environment(reading, name), variables) for name in names)
 
 
 def load(folder: Path, environment: str | None, variables: Mapping[str, str]) -> Project:

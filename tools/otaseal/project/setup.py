@@ -175,7 +175,7 @@ def import_roots(chain: Sequence[bytes], anchors: Sequence[bytes], folder: Path)
     A root that is there under any name stays as it is. Raises InputError, SystemFaultError.
     """
     issuers = {Certificate(der).issuer for der in chain}
-    present = {one for path in _certificate_files(folder) for one in _certificates(path)}
+    present = {certificate for path in _certificate_files(folder) for certificate in _certificates(path)}
     written = []
     for root in map(Certificate, anchors):
         if root.subject in issuers and root not in present:
@@ -216,7 +216,7 @@ def _sign(path: Path, secret: bytes | None) -> None:
 def _roots(store: Store, folder: Path, now: datetime) -> Iterator[tuple[Path, Certificate, bool]]:
     """Yield what has to change in `folder`: the file, the root, and whether it is to be there."""
     wanted = [Certificate(der) for der in store.roots_to_pack(now)]
-    present = {one for path in _certificate_files(folder) for one in _certificates(path)}
+    present = {certificate for path in _certificate_files(folder) for certificate in _certificates(path)}
     for root in wanted:
         if root not in present:
             yield folder / _file_name(root), root, True

@@ -209,8 +209,11 @@ def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
 
 def _board_ids(new: Release, current: Release) -> tuple[str, str]:
     """Return the ids of both boards, the same where one of them has none; a name has an id, too."""
-    ids = [one.board_id or (manifest.name_id(one.board).hex() if one.board else None) for one in (new, current)]
-    known = [one for one in ids if one not in (None, manifest.ANY_BOARD.hex())]
+    ids = [
+        release.board_id or (manifest.name_id(release.board).hex() if release.board else None)
+        for release in (new, current)
+    ]
+    known = [board for board in ids if board not in (None, manifest.ANY_BOARD.hex())]
     return (known[0], known[1]) if len(known) == 2 else ("any", "any")
 
 

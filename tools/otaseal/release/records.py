@@ -146,8 +146,8 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     if not _BOARD.fullmatch(origin.board):
         raise InputError(f"board '{origin.board}' is no name", "give PlatformIO's name of it, as in nodemcuv2")
     described = [_describe_file(data, keys) for data in files]
-    facts = [one.facts for one in described]
-    forms = tuple(sorted((one.form for one in described), key=lambda form: KINDS.index(form.kind)))
+    facts = [description.facts for description in described]
+    forms = tuple(sorted((description.form for description in described), key=lambda form: KINDS.index(form.kind)))
     if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
         raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
     parsed, attached, firmware = described[0].parsed, described[0].manifest, bytes(described[0].parsed.data)

@@ -103,10 +103,10 @@ def is_recent(known: Device, now: float) -> bool:
 def bounded(sighting: Sighting) -> Sighting:
     """Return what is kept of what a device says; mostly the same."""
     said: tuple[Any, ...] = _SAID(sighting)
-    texts = [one for one in said if isinstance(one, str)]
+    texts = [value for value in said if isinstance(value, str)]
     if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
         return sighting
-    kept: list[Any] = [_bounded_text(one) if isinstance(one, str) else one for one in said]
+    kept: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in said]
     return Sighting(*kept)
 
 

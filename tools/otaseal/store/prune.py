@@ -71,8 +71,8 @@ def _plan(store: Store, found: Survey, seen: Mapping[str, Seen], keep: int) -> P
     for product in store.products():
         releases = [store.release(product, version) for version in store.releases(product)]
         needed = _needed(store, product, releases, seen.get(product, NOBODY))
-        latest = sorted(releases, key=lambda one: (one.created, one.version), reverse=True)
-        needed |= {one.version for one in latest[:keep]}
+        latest = sorted(releases, key=lambda recent: (recent.created, recent.version), reverse=True)
+        needed |= {recent.version for recent in latest[:keep]}
         for release in releases:
             if release.version in needed:
                 blobs |= {form.blob for form in release.forms}
