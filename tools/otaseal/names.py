@@ -36,5 +36,5 @@ def mended(text: str) -> str:
     Empty where nothing of it can stand in a name.
     """
     plain = unicodedata.normalize("NFKD", text.casefold())
-    letters = "".join(one for one in plain if not unicodedata.combining(one))
+    letters = "".join(character for character in plain if not unicodedata.combining(character))
     return _OTHER.sub("-", letters).strip("-._")[:MAX_LENGTH].rstrip("-._")

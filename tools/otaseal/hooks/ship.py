@@ -50,8 +50,8 @@ def _refuse_two_products(wanted: frozenset[str], known: Container[str]) -> None:
     The firmware would be that of an earlier build, whatever its version is said to be now; `upload` would even write
     the filesystem in its place. Of `wanted`, those targets count that are `known`, and not the project's own.
     """
-    image = next((one for one in build.FILESYSTEM_TARGETS if one in wanted), None)
-    user = next((one for one in FIRMWARE_TARGETS if one in wanted and one in known), None)
+    image = next((target for target in build.FILESYSTEM_TARGETS if target in wanted), None)
+    user = next((target for target in FIRMWARE_TARGETS if target in wanted and target in known), None)
     if image is None or user is None:
         return
     if user.startswith("upload"):
@@ -102,7 +102,7 @@ def _refuse_other_protocols(env: build.Env) -> None:
 
 def _record_shipping(env: build.Env, known: Container[str]) -> None:
     """After a target that is `known` sent a filesystem, remember which certificates were in the image."""
-    wanted = [one for one in ("uploadfs", "uploadfsota", "uploadall") if one in known and one in build.requested()]
+    wanted = [name for name in ("uploadfs", "uploadfsota", "uploadall") if name in known and name in build.requested()]
     if not wanted:
         return
     image = Path(build.filesystem_image(env).get_abspath())

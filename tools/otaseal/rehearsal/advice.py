@@ -28,7 +28,7 @@ class Row:
     def fits(self, step: Step) -> bool:
         """Tell whether this is the fix of `step`."""
         wanted = ((self.steps, step.name), (self.causes, step.cause), (self.facts, step.fact))
-        return all(not allowed or one in allowed for allowed, one in wanted) and self.error in (None, step.error)
+        return all(not allowed or value in allowed for allowed, value in wanted) and self.error in (None, step.error)
 
 
 _LAYOUT = "choose a layout with a smaller filesystem (board_build.ldscript), compress, or make the firmware smaller"

@@ -52,7 +52,7 @@ class Candidate:
         """Return the form whose SHA-256 is `blob`."""
         import hashlib
 
-        return next(one for one in self.forms if hashlib.sha256(one).hexdigest() == blob)
+        return next(form for form in self.forms if hashlib.sha256(form).hexdigest() == blob)
 
 
 def raw_of(data: bytes) -> bytes:

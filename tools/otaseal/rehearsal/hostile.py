@@ -107,7 +107,7 @@ def _stage(scene: Scene) -> Stage:
     key = ThrowAwayKey.like(own)
     authority, device = stand_in(scene.device)
     rekeyed = replace(device, keys=(public_pem(key.public_key),))
-    signed = next((one for one in scene.candidate.forms if one[0] == RAW_MAGIC), scene.candidate.forms[0])
+    signed = next((form for form in scene.candidate.forms if form[0] == RAW_MAGIC), scene.candidate.forms[0])
     return Stage(device, rekeyed, authority, key, signed, scene.candidate.raw)
 
 

@@ -57,7 +57,9 @@ class FlashMap:
 def flash_maps(layout: Layout, old: int, staged: int, new: int) -> tuple[FlashMap, ...]:
     """Return the flash before the update, when it is staged, and after it; sizes in bytes, 0 for what there is not."""
     maps = [("before", old, "old", 0), ("staged", old, "old", staged), ("after", new, "new", 0)]
-    return tuple(_map(layout, *one) for one in maps if one[1] and (one[0] != "staged" or staged))
+    return tuple(
+        _map(layout, *flash_map) for flash_map in maps if flash_map[1] and (flash_map[0] != "staged" or staged)
+    )
 
 
 def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
@@ -65,17 +67,17 @@ def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
     lines: list[str] = []
     if not maps:
         return lines
-    for one in maps:
-        cells = _cells(one.regions)
+    for flash_map in maps:
+        cells = _cells(flash_map.regions)
         if colours:
             drawn = "".join(f"\033[{TERMINAL[kind]}m{SIGNS[kind]}" for kind in cells) + "\033[0m"
         else:
             drawn = "".join(SIGNS[kind] for kind in cells)
-        lines.append(f"{one.title:<8}|{drawn}|")
+        lines.append(f"{flash_map.title:<8}|{drawn}|")
     lines.append(_scale(maps[0].regions))
     legend = [f"{SIGNS[kind]} {TITLES[kind]}" for kind in _used(maps)]
     for start in range(0, len(legend), LEGEND_COLUMNS):
-        row = "".join(f"{one:<27}" for one in legend[start : start + LEGEND_COLUMNS])
+        row = "".join(f"{label:<27}" for label in legend[start : start + LEGEND_COLUMNS])
         lines.append(f"{'':<9}{row}".rstrip())
     return lines
 
@@ -90,8 +92,8 @@ def svg(maps: Sequence[FlashMap], title: str) -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         f'<text x="20" y="34" font-size="18" font-weight="bold">{escape(title)}</text>',
     ]
-    for number, one in enumerate(maps):
-        parts += _row(one, 64 + ROW * number)
+    for number, flash_map in enumerate(maps):
+        parts += _row(flash_map, 64 + ROW * number)
     parts += _legend(maps, height - 18)
     return "\n".join([*parts, "</svg>", ""])
 
@@ -106,15 +108,15 @@ def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int) -> Fla
         Region("filesystem", layout.fs_start, layout.fs_end),
         Region("system", layout.fs_end, layout.flash_size),
     ]
-    return FlashMap(title, tuple(one for one in pieces if one.end > one.start))
+    return FlashMap(title, tuple(region for region in pieces if region.end > region.start))
 
 
 def _cells(regions: Sequence[Region]) -> list[str]:
     """Return the kind of each of the bar's cells; every region has one at least, taken from the largest."""
     size = regions[-1].end
-    counts = [max(1, round(CELLS * (one.end - one.start) / size)) for one in regions]
+    counts = [max(1, round(CELLS * (region.end - region.start) / size)) for region in regions]
     counts[counts.index(max(counts))] += CELLS - sum(counts)
-    return [one.kind for one, count in zip(regions, counts, strict=True) for _ in range(count)]
+    return [region.kind for region, count in zip(regions, counts, strict=True) for _ in range(count)]
 
 
 def _scale(regions: Sequence[Region]) -> str:
@@ -133,15 +135,15 @@ def _scale(regions: Sequence[Region]) -> str:
 
 
 def _used(maps: Sequence[FlashMap]) -> list[str]:
-    there = {region.kind for one in maps for region in one.regions}
+    there = {region.kind for flash_map in maps for region in flash_map.regions}
     return [kind for kind in TITLES if kind in there]
 
 
-def _row(one: FlashMap, top: int) -> list[str]:
-    size, span = one.regions[-1].end, WIDTH - LEFT - 20
-    parts = [f'<text x="20" y="{top + 26}" font-weight="bold">{escape(one.title)}</text>']
+def _row(flash_map: FlashMap, top: int) -> list[str]:
+    size, span = flash_map.regions[-1].end, WIDTH - LEFT - 20
+    parts = [f'<text x="20" y="{top + 26}" font-weight="bold">{escape(flash_map.title)}</text>']
     last = -100.0
-    for region in one.regions:
+    for region in flash_map.regions:
         x, width = LEFT + span * region.start / size, max(1.5, span * (region.end - region.start) / size)
         label = f"{(region.end - region.start) // 1024} KiB"
         tip = f"{TITLES[region.kind]}: 0x{region.start:06x} to 0x{region.end:06x}, {label}"

@@ -93,7 +93,7 @@ def same_image(flash_image: bytes, wanted: bytes) -> bool:
 
 def _admission(scene: Scene) -> Act:
     refusal = scene.candidate.refusal
-    files = ", ".join(f"{len(one)} bytes" for one in scene.candidate.forms)
+    files = ", ".join(f"{len(form)} bytes" for form in scene.candidate.forms)
     if refusal is None:
         release = scene.candidate.release
         shown = f"{release.product} {release.version}: {files}, core {release.core_release or 'unknown'}"
@@ -122,8 +122,8 @@ def _trust(scene: Scene) -> Act:
     if archive is None:
         told.append(Line("certificates", ARCHIVE, False, reason="it is not in the filesystem", fact="F15"))
     else:
-        told += [_member(number, one) for number, one in enumerate(CertStore.load(archive).entries)]
-    repaired = [replace(one, fix=fix(Step(one.name, one.checked, one.ok, fact=one.fact))) for one in told]
+        told += [_member(number, entry) for number, entry in enumerate(CertStore.load(archive).entries)]
+    repaired = [replace(line, fix=fix(Step(line.name, line.checked, line.ok, fact=line.fact))) for line in told]
     return Act("what the device trusts", tuple(repaired))
 
 
@@ -152,7 +152,7 @@ def meeting(device: Device, url: str, arrived: Callable[[Outcome], bool]) -> tup
     elif outcome.result is Result.UP_TO_DATE:
         told = lines(steps)
     elif outcome.ok and not arrived(outcome):
-        at = next((number for number, one in enumerate(steps) if one.name == "answer"), len(steps) - 1)
+        at = next((number for number, step in enumerate(steps) if step.name == "answer"), len(steps) - 1)
         told = (*lines(steps[: at + 1]), Line("release", "another release than the one that is rehearsed is given out"))
     else:
         told = lines(steps)
@@ -212,7 +212,7 @@ def _keeps_certificates(before: Device, after: Device) -> bool:
     there = slice(before.layout.fs_start, before.layout.fs_end)
     if before.flash[there] == after.flash[there]:
         return True
-    archives = [read_file(one.flash, one.layout, ARCHIVE) for one in (before, after)]
+    archives = [read_file(state.flash, state.layout, ARCHIVE) for state in (before, after)]
     return archives[0] is not None and archives[0] == archives[1]
 
 
@@ -236,7 +236,7 @@ def _open_questions(scene: Scene) -> Iterator[str]:
 def _maps(scene: Scene) -> tuple[FlashMap, ...]:
     device = scene.device
     old = device.layout.fs_start - free_space(device.flash, device.layout)
-    smallest = min(len(one) for one in scene.candidate.forms)
+    smallest = min(len(form) for form in scene.candidate.forms)
     try:
         new = len(scene.candidate.raw)
     except InputError:

@@ -133,7 +133,9 @@ def _device(
     if find_spec("littlefs") is None:
         return None, (), [NO_MOUNT]
     candidates = _known_firmware(renewal, remote)
-    firmware, note = next((one for one in candidates if read(one[0]).identity is not None), (None, ""))
+    firmware, note = next(
+        (candidate for candidate in candidates if read(candidate[0]).identity is not None), (None, "")
+    )
     if firmware is None:
         return None, (), [NO_LIBRARY]
     layout, notes = flash_layout(firmware, None, renewal.layout)

@@ -36,7 +36,7 @@ class Act:
     @property
     def ok(self) -> bool:
         """Whether every step held."""
-        return all(one.ok for one in self.lines)
+        return all(line.ok for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether a device would take the update, and no other step failed."""
-        return all(one.ok for one in self.acts)
+        return all(act.ok for act in self.acts)
 
     @property
     def failed(self) -> Line | None:
@@ -76,12 +76,14 @@ class Report:
         return {
             "good": self.good,
             "partly": self.partly,
-            "acts": [{"title": one.title, "ok": one.ok, "steps": [asdict(x) for x in one.lines]} for one in self.acts],
-            "flash": [asdict(one) for one in self.maps],
+            "acts": [{"title": act.title, "ok": act.ok, "steps": [asdict(x) for x in act.lines]} for act in self.acts],
+            "flash": [asdict(picture) for picture in self.maps],
             "unchecked": [*self.lacking, *self.unchecked],
         }
 
 
 def lines(steps: Sequence[Step]) -> tuple[Line, ...]:
     """Return the device's steps with the fix of the one that failed."""
-    return tuple(Line(one.name, one.checked, one.ok, one.error, one.reason, one.fact, fix(one)) for one in steps)
+    return tuple(
+        Line(step.name, step.checked, step.ok, step.error, step.reason, step.fact, fix(step)) for step in steps
+    )

@@ -93,7 +93,7 @@ def remote_state(client: Client, product: str, channel: str) -> Remote:
     path = f"/v1/products/{quote(product, safe='')}"
     state = client.get(f"{path}?{urlencode({'channel': channel})}")
     listed = client.get(f"{path}/releases")
-    known = tuple(records.from_json(one) for one in listed["releases"])
+    known = tuple(records.from_json(document) for document in listed["releases"])
     current = state["current"]
     host = f"[{client.host}]" if ":" in client.host else client.host
     port = state.get("device_port")
@@ -170,9 +170,9 @@ def flash_layout(firmware: bytes, filesystem: Path | None, named: Layout | None)
         if not filesystem.is_file():
             raise InputError(f"filesystem image '{filesystem}' is not a file", "pio run -t buildfs makes it")
         size = filesystem.stat().st_size
-        for one in LAYOUTS.values():
-            if one.flash_size == flash_size and one.fs_size == size:
-                return one, []
+        for layout in LAYOUTS.values():
+            if layout.flash_size == flash_size and layout.fs_size == size:
+                return layout, []
     name = DEFAULT_LAYOUTS.get(flash_size // 1024)
     if name is None:
         raise ConfigError(f"no flash layout fits a chip of {flash_size} bytes", "name it with --layout, as in 4m2m")
@@ -210,7 +210,10 @@ def with_trust(
     if authority is not None:
         found = parse_certificates(files.read_bounded(authority, MAX_AUTHORITY, "authority"))
         note = f"the filesystem: the authority '{authority.name}' stood for what devices trust"
-        return replace(device, anchors=tuple(one.der for one in found)), [note, *([missing] if missing else [])]
+        return replace(device, anchors=tuple(certificate.der for certificate in found)), [
+            note,
+            *([missing] if missing else []),
+        ]
     return replace(device, anchors=()), [NO_TRUST]
 
 

@@ -30,7 +30,7 @@ SIGNED = (".signed", ".gz.signed")
 def built_forms(firmware: Path) -> tuple[bytes, ...]:
     """Return the signed files beside `firmware`: raw, and gzip where one is published; raises InputError for none."""
     paths = [firmware.with_name(firmware.name + suffix) for suffix in SIGNED]
-    found = tuple(files.read_bounded(one, MAX_IMAGE_SIZE, "signed firmware") for one in paths if one.is_file())
+    found = tuple(files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware") for path in paths if path.is_file())
     if not found:
         raise InputError(
             f"there is no '{paths[0].name}' in '{firmware.parent}'", "build it: pio run, with sign_firmware.py attached"
@@ -73,4 +73,4 @@ def read_script(path: Path) -> Layout | None:
 
 def read_forms(paths: Sequence[Path]) -> tuple[bytes, ...]:
     """Return the signed files at `paths`."""
-    return tuple(files.read_bounded(one, MAX_IMAGE_SIZE, "firmware") for one in paths)
+    return tuple(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware") for path in paths)

@@ -38,19 +38,19 @@ def summary(report: Report) -> list[str]:
 def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
     """Return the hostile table: what was tried, what became of it, the device's error and the reason."""
     shown = []
-    for one in rows:
-        colour = GREEN if one.verdict == "refused" else YELLOW if one.ok else RED
-        number = str(one.error) if one.error else "-"
-        verdict = _painted(f"{one.verdict:<16}", colour, colours)
-        where = f"{one.step or '-':<18}"
-        shown.append(f"{one.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(one.reason)}".rstrip())
-    bad = sum(not one.ok for one in rows)
-    said = [f"{sum(one.verdict == 'refused' for one in rows)} of {len(rows)} refused as they have to be"]
+    for row in rows:
+        colour = GREEN if row.verdict == "refused" else YELLOW if row.ok else RED
+        number = str(row.error) if row.error else "-"
+        verdict = _painted(f"{row.verdict:<16}", colour, colours)
+        where = f"{row.step or '-':<18}"
+        shown.append(f"{row.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(row.reason)}".rstrip())
+    bad = sum(not row.ok for row in rows)
+    said = [f"{sum(row.verdict == 'refused' for row in rows)} of {len(rows)} refused as they have to be"]
     for verdict, meaning in (
         (STOCK, "taken by a stock device, which the OtaSeal library refuses"),
         (LIBRARY, "taken by the OtaSeal library, whose clock begins with its build"),
     ):
-        count = sum(one.verdict == verdict for one in rows)
+        count = sum(row.verdict == verdict for row in rows)
         said += [f"{count} {meaning}"] if count else []
     shown += ["", ", ".join(said)]
     if bad:

@@ -63,12 +63,14 @@ class AnchorList:
     """Anchors compiled in, all of them tried; certificates that the core cannot decode are left out."""
 
     def __init__(self, certificates: Sequence[bytes]) -> None:
-        decoded = [decode(one) for one in certificates if looks_like_der(one)]
-        self._anchors = [(one.name_hash, one.anchor) for one in decoded if one.anchor is not None]
+        decoded = [decode(der) for der in certificates if looks_like_der(der)]
+        self._anchors = [
+            (certificate.name_hash, certificate.anchor) for certificate in decoded if certificate.anchor is not None
+        ]
 
     def find(self, name_hash: bytes) -> Sequence[Found]:
         """Return every anchor of that name."""
-        return [Found(anchor) for one, anchor in self._anchors if one == name_hash]
+        return [Found(anchor) for subject_hash, anchor in self._anchors if subject_hash == name_hash]
 
 
 def decode(der: bytes) -> Decoded:
@@ -158,13 +160,13 @@ def each_extension(signed: Reader) -> Iterator[tuple[bytes, bool, Reader]]:
     wrapped = signed.open()
     extensions = wrapped.sequence()
     while extensions.left:
-        one = extensions.sequence()
-        oid = one.oid()
-        tag, critical = one.tag(), False
+        extension = extensions.sequence()
+        oid = extension.oid()
+        tag, critical = extension.tag(), False
         if tag[0] == BOOLEAN:
-            critical = one.boolean(tag)
-            tag = one.tag()
+            critical = extension.boolean(tag)
+            tag = extension.tag()
         check(tag, OCTET_STRING, constructed=False)
-        yield oid, critical, one.open()
-        one.close()
+        yield oid, critical, extension.open()
+        extension.close()
     wrapped.close()

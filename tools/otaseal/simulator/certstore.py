@@ -62,7 +62,7 @@ class CertStore:
     @property
     def index(self) -> bytes:
         """The content of `certs.idx`, which is written anew at each start."""
-        lines = (one.decoded.name_hash + struct.pack("<II", one.offset, one.length) for one in self.entries)
+        lines = (entry.decoded.name_hash + struct.pack("<II", entry.offset, entry.length) for entry in self.entries)
         return b"".join(lines)
 
     @property

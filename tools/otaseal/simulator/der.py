@@ -214,4 +214,4 @@ def _days_in(year: int, month: int) -> int:
 
 def _days_before(year: int, month: int) -> int:
     whole = year * 365 + (year + 3) // 4 - (year + 99) // 100 + (year + 399) // 400
-    return whole + sum(_days_in(year, one) for one in range(1, month))
+    return whole + sum(_days_in(year, earlier) for earlier in range(1, month))

@@ -46,7 +46,7 @@ class Outcome:
     @property
     def failed(self) -> Step | None:
         """The first step that is not good."""
-        return next((one for one in self.steps if not one.ok), None)
+        return next((step for step in self.steps if not step.ok), None)
 
 
 @dataclass(frozen=True)

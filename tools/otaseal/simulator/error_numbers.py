@@ -140,5 +140,5 @@ def describe_tls(error: int) -> str:
     if error >= RECEIVED_ALERT:
         alert = error - RECEIVED_ALERT
         return f"the server sent alert {alert}, {_ALERTS.get(alert, 'of its own')}"
-    known = {one.value: one.name.lower().replace("_", " ") for one in TlsError}
+    known = {member.value: member.name.lower().replace("_", " ") for member in TlsError}
     return known.get(error, f"error {error}")

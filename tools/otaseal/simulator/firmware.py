@@ -53,7 +53,7 @@ def read(image: bytes) -> Firmware:
 
 def _core(sketch: bytes) -> str | None:
     words = {at: _word(sketch, at) for at in (*LENGTHS, *(at for at, _ in COMMITS))}
-    released = (COMMITS[one] for one in words.items() if one in COMMITS)
+    released = (COMMITS[word] for word in words.items() if word in COMMITS)
     nearest = (name for at, name in LENGTHS.items() if words[at] == len(sketch))
     return next(released, None) or next(nearest, None)
 

@@ -178,5 +178,5 @@ def _nothing(body: Body) -> Fault:
 def _number(text: bytes) -> int:
     """Return what `String.toInt` makes of text: leading digits, 0 for none."""
     sign, digits = (-1, text[1:]) if text.startswith(b"-") else (1, text)
-    end = next((at for at, one in enumerate(digits) if not 0x30 <= one <= 0x39), len(digits))
+    end = next((at for at, digit in enumerate(digits) if not 0x30 <= digit <= 0x39), len(digits))
     return sign * int(digits[:end][:10] or b"0")

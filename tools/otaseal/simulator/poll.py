@@ -149,7 +149,7 @@ class Play:
         self.state = replace(self.state, flash=ready.flash)
         for step in ready.steps:
             self._note(step)
-        failed = next((one.name for one in ready.steps if not one.ok), "")
+        failed = next((first.name for first in ready.steps if not first.ok), "")
         if self.own is not None and failed:
             self.library_error = LibraryError.FILE_SYSTEM if failed == "filesystem" else LibraryError.NO_CERTIFICATES
             raise _Ended

@@ -19,7 +19,7 @@ SMALLEST = 4 + 2 + 32 + 1 + 2 + 1
 
 def probe_hello(size: int) -> bytes:
     """Return the record that asks for records of `size` bytes: 512, 1024, 2048 or 4096."""
-    suites = b"".join(one.to_bytes(2, "big") for one in SUITES)
+    suites = b"".join(suite.to_bytes(2, "big") for suite in SUITES)
     asked = EXTENSIONS + b"\0\1\0\1" + bytes([FRAGMENT_LENGTHS[size]])
     body = b"\3\3" + RANDOM + b"\0" + vector(suites, 2) + b"\1\0" + vector(asked, 2)
     return b"\x16\3\3" + vector(message(1, body), 2)

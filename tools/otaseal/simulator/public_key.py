@@ -179,8 +179,11 @@ def _tails(digest: bytes, name: str | None) -> tuple[bytes, ...]:
         return (digest,)
     oid = _DIGEST_OIDS[name]
     identifiers = (b"\x06" + bytes([len(oid)]) + oid + b"\x05\0", b"\x06" + bytes([len(oid)]) + oid)
-    inner = [b"\x30" + bytes([len(one)]) + one + b"\x04" + bytes([len(digest)]) + digest for one in identifiers]
-    return tuple(b"\x30" + bytes([len(one)]) + one for one in inner)
+    inner = [
+        b"\x30" + bytes([len(identifier)]) + identifier + b"\x04" + bytes([len(digest)]) + digest
+        for identifier in identifiers
+    ]
+    return tuple(b"\x30" + bytes([len(encoded)]) + encoded for encoded in inner)
 
 
 @lru_cache(maxsize=8)

@@ -71,8 +71,10 @@ def store(flash: bytes, layout: Layout, taken: Taken) -> bytes | None:
 
 def _usable(archive: bytes, offered: Record) -> Taken | Fault:
     found = CertStore.load(archive)
-    bad = next((one for one in found.entries if one.verdict not in ("anchor", "pin") or one.length > MAX_MEMBER), None)
-    names = [one.decoded.name_hash for one in found.entries]
+    bad = next(
+        (entry for entry in found.entries if entry.verdict not in ("anchor", "pin") or entry.length > MAX_MEMBER), None
+    )
+    names = [entry.decoded.name_hash for entry in found.entries]
     if not found.count or bad is not None or len(set(names)) != len(names):
         reason = f"a member is '{bad.verdict}'" if bad else "it is empty, or one subject stands twice"
         return Fault(LibraryError.ARCHIVE_STRUCTURE, f"the certificate store cannot live with it: {reason}", "F18b")

@@ -69,7 +69,7 @@ class TlsSettings:
     @property
     def fragment(self) -> int:
         """The record length that fits in both buffers and is asked for, 16384 for none (F27c)."""
-        return max(one for one in (512, 1024, 2048, 4096, 16384) if one <= self.receive_buffer and self._sends(one))
+        return max(size for size in (512, 1024, 2048, 4096, 16384) if size <= self.receive_buffer and self._sends(size))
 
     def _sends(self, size: int) -> bool:
         return size <= self.send_buffer or size == 512
@@ -236,7 +236,7 @@ class _Client:
 
     def _send_certificate(self, request: Request) -> _Signer | None:
         signer = _Signer.choose(self.settings.client, request) if self.settings.client else None
-        listed = b"".join(vector(one, 3) for one in signer.chain) if signer else b""
+        listed = b"".join(vector(der, 3) for der in signer.chain) if signer else b""
         self.records.send_handshake(message(messages.CERTIFICATE, vector(listed, 3)))
         return signer
 
@@ -316,7 +316,7 @@ class _Signer:
         is_rsa = isinstance(key, rsa.RSAPrivateKey)
         kind, algorithm = (RSA_SIGN, 1) if is_rsa else (ECDSA_SIGN, 3)
         pairs = set(zip(request.algorithms[0::2], request.algorithms[1::2], strict=False))
-        usable = (one for one in CLIENT_HASHES if (one, algorithm) in pairs and kind in request.kinds)
+        usable = (name for name in CLIENT_HASHES if (name, algorithm) in pairs and kind in request.kinds)
         chosen = next(usable, None)
         return None if chosen is None else cls(chain, key, chosen, algorithm)
 
@@ -339,4 +339,4 @@ def _chain(text: bytes) -> tuple[bytes, ...]:
     found = re.findall(f"{begin}.*?{end}", text.decode("ascii", "replace"), re.DOTALL)
     if not found:
         raise ValueError("no certificate")
-    return tuple(ssl.PEM_cert_to_DER_cert(one) for one in found)
+    return tuple(ssl.PEM_cert_to_DER_cert(pem) for pem in found)

@@ -128,9 +128,9 @@ def client_hello(random: bytes, session: bytes, name: str | None, fragment: int)
         extensions.append((SERVER_NAME, vector(b"\0" + vector(name.encode(), 2), 2)))
     if fragment in FRAGMENT_LENGTHS:
         extensions.append((MAX_FRAGMENT, bytes([FRAGMENT_LENGTHS[fragment]])))
-    groups = b"".join(one.to_bytes(2, "big") for one in GROUPS)
+    groups = b"".join(group.to_bytes(2, "big") for group in GROUPS)
     extensions += [(ALGORITHMS, vector(SIGNATURES, 2)), (GROUP_LIST, vector(groups, 2)), (POINT_FORMATS, b"\1\0")]
-    suites = b"".join(one.to_bytes(2, "big") for one in SUITES)
+    suites = b"".join(suite.to_bytes(2, "big") for suite in SUITES)
     body = TLS_1_2.to_bytes(2, "big") + random + vector(session, 1) + vector(suites, 2) + b"\1\0"
     body += vector(b"".join(kind.to_bytes(2, "big") + vector(value, 2) for kind, value in extensions), 2)
     return message(1, body)

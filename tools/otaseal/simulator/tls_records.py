@@ -70,8 +70,8 @@ class Records:
         for _ in range(MAX_HANDSHAKE):
             kind, data = self._record()
             if kind == ALERT:
-                for one in data:
-                    self._alert(one)
+                for byte in data:
+                    self._alert(byte)
             elif data:  # an empty record has no kind
                 return kind, data
         raise TlsStop(TlsError.OK, "the server sends nothing but warnings")

@@ -75,8 +75,8 @@ def _mounting(found: Filesystem, layout: Layout) -> Step:
 
 
 def _counting(store: CertStore, size: int) -> Step:
-    verdicts = [one.verdict for one in store.entries]
-    usable = sum(one in ("anchor", "pin") for one in verdicts)
+    verdicts = [entry.verdict for entry in store.entries]
+    usable = sum(verdict in ("anchor", "pin") for verdict in verdicts)
     checked = f"{ARCHIVE}: {size} bytes, {store.count} counted, {usable} usable"
     if usable:
         return Step("certificates", checked, True, fact="F16")

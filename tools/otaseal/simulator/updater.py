@@ -184,7 +184,7 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
         reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
         return staged.payload_size, Fault(UpdateError.SIGN, reason, "F2")
     said, keys = int.from_bytes(staged.flash[end - WORD : end], "little"), [key, *_usable(setup.next_key)]
-    if said not in [one.size for one in keys]:
+    if said not in [known_key.size for known_key in keys]:
         reason = f"the last word is {said}, the device's key makes {key.size}: unsigned?"
         return staged.payload_size, Fault(UpdateError.SIGN, reason, "F1")
     size = staged.payload_size - WORD - said
@@ -195,7 +195,7 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
     payload = staged.flash[staged.address : staged.address + size]
     signature = staged.flash[staged.address + size : end - WORD]
     digest = _digest(payload, setup.rules)
-    if digest is not None and any(_holds(signature, one, digest, setup.rules) for one in keys):
+    if digest is not None and any(_holds(signature, known_key, digest, setup.rules) for known_key in keys):
         return size, None
     return size, _why_not(signature, payload, data, keys, setup)
 
