@@ -20,9 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
-from otaseal.image import signing
 from otaseal.keys import signers
 from otaseal.pki import Authority, Role
+from support.by_bytes import sign_firmware
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.images import build_image
 from support.pio import Project, core_dir
@@ -81,11 +81,11 @@ def _cost(work: Callable[[], object]) -> tuple[float, float]:
 def _signature() -> None:
     signer = signers.RsaSigner(signers.new_signing_key())
     firmware = build_image(code_size=CODE_SIZE)
-    signing.sign_firmware(firmware, signer, embeds_key=False)
+    sign_firmware(firmware, signer, embeds_key=False)
     times = []
     for _ in range(SIGNATURES):
         start = time.process_time()
-        signing.sign_firmware(firmware, signer, embeds_key=False)
+        sign_firmware(firmware, signer, embeds_key=False)
         times.append(time.process_time() - start)
     print(f"sign and judge {len(firmware)} bytes  {statistics.median(times) * 1000:.1f} ms of CPU, in a warm process")
 

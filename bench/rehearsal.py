@@ -20,13 +20,14 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / folder) for folder in ("tools", "tests")]
 
-from otaseal.image.signing import sign_firmware
+from otaseal.image.firmware import Firmware
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys import signers
 from otaseal.rehearsal import hostile, play, setup
 from otaseal.rehearsal.candidate import Candidate
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import layout
+from support.by_bytes import sign_firmware
 from support.images import Signer, build_image
 
 TARGETS = {"rehearsal": 2.0, "hostile table": 15.0}
@@ -39,7 +40,7 @@ def scene(kilobytes: int) -> play.Scene:
     raw = build_image(seed=random.randrange(1 << 30), code_size=kilobytes * 1000, embedded=embedded)
     signed = sign_firmware(raw, Signer(key), embeds_key=True)
     origin = Origin("blink", "1.0.0", "2026-01-31T12:00:00Z", "nodemcuv2")
-    candidate = Candidate((signed,), origin, (key.public_key(),))
+    candidate = Candidate((Firmware(signed),), origin, (key.public_key(),))
     return setup.prepare(setup.Materials(candidate, layout=layout("4m1m")), setup.Choices())
 
 

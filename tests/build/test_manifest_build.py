@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import files
 from otaseal.chips import esp8266
-from otaseal.image import manifest, signed_image, signing
+from otaseal.image import manifest, signed_image
 from otaseal.image.manifest import Claim, Manifest
 from otaseal.keys.public import public_pem, short_fingerprint
+from support.by_bytes import belongs_to
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
 from support.repositories import BROKEN, git
@@ -196,7 +197,7 @@ def test_a_compressed_form_beside_the_raw_one(project: MakeProject, tmp_path: Pa
         assert gzip.decompress(payload) == firmware.read_bytes()
         assert len(payload) % 4 == 0
         assert manifest.find(payload) == attached(made, rsa_key)
-        assert signing.belongs_to(packed.read_bytes(), firmware.read_bytes())
+        assert belongs_to(packed.read_bytes(), firmware.read_bytes())
         sizes[method] = len(payload)
         times = [path.stat().st_mtime_ns for path in (signed, packed)]
         assert "otaseal:" not in made.run(env={"OTASEAL_COMPRESS": method}).output

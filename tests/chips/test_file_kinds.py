@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from otaseal.chips import esp8266, file_kinds
 from otaseal.errors import InputError
-from otaseal.image import inspection, manifest, signing
+from otaseal.image import inspection, manifest
 from otaseal.keys import signers
 from support import other_images as other
 from support import peers
+from support.by_bytes import sign_firmware, verify_firmware
 from support.command import Command, otaseal
 from support.images import APP, CORES, OTHER_CORES, Signer, build_image
 
@@ -97,7 +98,7 @@ def test_inspect_and_sign_call_it_by_its_name(
 @pytest.mark.parametrize("title", OTHERS)
 def test_it_is_called_so_in_a_gzip_too(title: str, rsa_key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(InputError) as caught:
-        signing.sign_firmware(gzip.compress(OTHERS[title]), Signer(rsa_key), embeds_key=False)
+        sign_firmware(gzip.compress(OTHERS[title]), Signer(rsa_key), embeds_key=False)
     assert caught.value.message.startswith(f"the gzip holds {title}")
     found = inspection.inspect(gzip.compress(OTHERS[title]), {})
     assert (found.kind, found.problem) == ("gzip", caught.value.message)
@@ -148,20 +149,20 @@ def test_what_follows_the_application_is_named_and_refused(title: str, rsa_key: 
     assert (found.problem or "").startswith(f"this is {title}")
     if len(data) % 4 == 0:
         with pytest.raises(InputError) as caught:
-            signing.sign_firmware(data, Signer(rsa_key), embeds_key=False)
+            sign_firmware(data, Signer(rsa_key), embeds_key=False)
         assert (caught.value.message, caught.value.hint) == (found.problem, found.hint)
         signature = Signer(rsa_key).sign(data)
         signed = data + signature + len(signature).to_bytes(4, "little")
         with pytest.raises(InputError, match="this is"):
-            signing.verify_firmware(signed, rsa_key.public_key())
+            verify_firmware(signed, rsa_key.public_key())
     assert (inspection.inspect(gzip.compress(data), {}).problem or "").startswith(f"the gzip holds {title}")
     with pytest.raises(InputError, match="this is"):
-        signing.sign_firmware(gzip.compress(data), Signer(rsa_key), embeds_key=False)
+        sign_firmware(gzip.compress(data), Signer(rsa_key), embeds_key=False)
 
 
 def test_a_manifest_behind_the_application_belongs_to_it(rsa_key: rsa.RSAPrivateKey) -> None:
     claim = manifest.Claim("blink", "nodemcuv2", "1.0")
-    signed = signing.sign_firmware(RAW, Signer(rsa_key), embeds_key=False, claim=claim)
+    signed = sign_firmware(RAW, Signer(rsa_key), embeds_key=False, claim=claim)
     assert inspection.inspect(signed, {}).problem is None
     with_manifest = manifest.attach(merged(), manifest.make(claim))
     assert "merged image" in (inspection.inspect(with_manifest, {}).problem or "")
@@ -184,7 +185,7 @@ def test_what_esptool_merges_is_a_merged_image(tmp_path: Path, rsa_key: rsa.RSAP
         found = inspection.inspect(made.read_bytes(), {})
         assert found.problem == f"this is a merged image: firmware, and {title} filesystem at 0x200000"
         with pytest.raises(InputError, match="this is a merged image"):
-            signing.sign_firmware(made.read_bytes(), Signer(rsa_key), embeds_key=False)
+            sign_firmware(made.read_bytes(), Signer(rsa_key), embeds_key=False)
 
 
 @pytest.mark.parametrize("chip", [other.ESP32, other.ESP32_C3, other.ESP32_S3])

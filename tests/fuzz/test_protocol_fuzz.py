@@ -11,8 +11,8 @@ from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, device_id, known_images, parse_request, route
-from otaseal.release import records
 from otaseal.release.records import Origin, Release
+from support.by_bytes import describe
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -22,7 +22,7 @@ def published(version: str, kinds: tuple[str, ...]) -> Release:
     key, raw = make_rsa(2048), build_image(seed=len(version))
     payloads = {"raw": raw, "gzip": gzip_payload.compress(raw)}
     files = [signed_image.sign(payloads[kind], Signer(key)) for kind in kinds]
-    return records.describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
+    return describe(files, Origin("blink", version, "2026-01-31T12:00:00Z"), [key.public_key()])
 
 
 def releases() -> tuple[Release, ...]:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from otaseal.chips import esp8266
 from otaseal.errors import InputError
-from otaseal.image import gzip_payload, manifest, signed_image
+from otaseal.image import gzip_payload, manifest
+from otaseal.image.firmware import is_signed
 from otaseal.image.manifest import ANY_BOARD, Claim, Kind, Manifest
 from support.images import build_image
 
@@ -119,7 +120,7 @@ def test_a_raw_payload_carries_it_as_its_last_bytes(one: Manifest) -> None:
     assert (after.sketch_size, after.sketch_md5s()) == (before.sketch_size, before.sketch_md5s())  # F30
     assert after.crc_ok
     assert len(payload) % 4 == 0
-    assert not signed_image.is_signed(payload)  # no version reads as a length word
+    assert not is_signed(payload)  # no version reads as a length word
     with pytest.raises(InputError, match="already"):
         manifest.attach(payload, one)
 
@@ -151,7 +152,7 @@ def test_a_gzip_carries_it_first_in_its_header(
     assert manifest.find(payload) == one
     assert manifest.find(plain) is None
     assert len(payload) % 4 == 0
-    assert not signed_image.is_signed(payload)
+    assert not is_signed(payload)
     after = gzip_payload.parse(payload)
     kept = [pair for pair in after.subfields() if pair[0] not in (b"OS", gzip_payload.PADDING_ID)]
     assert kept == (subfields or [])

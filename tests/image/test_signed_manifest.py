@@ -13,15 +13,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.chips import esp8266
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, inspection, manifest, signed_image, signing, stock_updater
+from otaseal.image import gzip_payload, inspection, manifest, signed_image, stock_updater
+from otaseal.image.firmware import Firmware, is_signed
 from otaseal.image.manifest import Claim, Kind
 from otaseal.image.signing_header import embedded_key, embedded_keys
 from otaseal.image.stock_updater import StockDevice
 from otaseal.keys.public import fingerprint, public_pem
 from otaseal.release import records
-from otaseal.release.admission import Policy, admit
+from otaseal.release.admission import Policy
 from otaseal.release.records import Origin, Release
 from support import openssl, peers
+from support.by_bytes import admit, belongs_to, compress, describe, missing_space, sign_firmware
 from support.images import CORES, MODES, Signer, build_image
 
 BOARD = "d1_mini"
@@ -37,7 +39,7 @@ def built(form: str, core: str = "3.1.2", **options: object) -> tuple[bytes, byt
 
 
 def sign(payload: bytes, key: rsa.RSAPrivateKey, claim: Claim | None = CLAIM, **options: object) -> bytes:
-    return signing.sign_firmware(payload, Signer(key), embeds_key=False, claim=claim, **options)  # type: ignore[arg-type]
+    return sign_firmware(payload, Signer(key), embeds_key=False, claim=claim, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -87,7 +89,7 @@ def test_openssl_bearssl_and_gzip_take_it(form: str, rsa_key: rsa.RSAPrivateKey,
 def test_the_record_is_that_of_the_firmware(form: str, rsa_key: rsa.RSAPrivateKey) -> None:
     key = rsa_key.public_key()
     payload = built(form, embedded=embedded_key(key))[1]
-    plain, marked = (records.describe([sign(payload, rsa_key, claim)], ORIGIN, [key]) for claim in (None, CLAIM))
+    plain, marked = (describe([sign(payload, rsa_key, claim)], ORIGIN, [key]) for claim in (None, CLAIM))
     assert (marked.sketch_md5, marked.sketch_size) == (plain.sketch_md5, plain.sketch_size), "F30"
     assert (plain.security_counter, plain.board_id) == (None, None)
     assert (marked.security_counter, marked.board_id) == (7, manifest.name_id(BOARD).hex())
@@ -102,8 +104,8 @@ def test_signed_again_signed_twice_or_two_manifests_are_refused(rsa_key: rsa.RSA
     for form in FORMS:
         signed = sign(built(form)[1], rsa_key)
         payload = signed_image.parse(signed).payload
-        assert signed_image.is_signed(signed)
-        assert not signed_image.is_signed(payload)
+        assert is_signed(signed)
+        assert not is_signed(payload)
         for claim in (None, CLAIM):
             with pytest.raises(InputError, match="signed already"):
                 sign(signed, rsa_key, claim)
@@ -116,20 +118,20 @@ def test_belongs_to_its_firmware_whatever_the_manifest_and_the_form(rsa_key: rsa
     raw, packed = built("gzip")
     other = build_image(seed=2, code_size=6000)
     for claim in (None, CLAIM, replace(CLAIM, build_time=5)):
-        assert signing.belongs_to(sign(raw, rsa_key, claim), raw)
-        assert signing.belongs_to(sign(packed, rsa_key, claim), packed)
-        assert signing.belongs_to(sign(packed, rsa_key, claim), raw)
-        assert not signing.belongs_to(sign(packed, rsa_key, claim), other)
-        assert not signing.belongs_to(sign(raw, rsa_key, claim), other)
+        assert belongs_to(sign(raw, rsa_key, claim), raw)
+        assert belongs_to(sign(packed, rsa_key, claim), packed)
+        assert belongs_to(sign(packed, rsa_key, claim), raw)
+        assert not belongs_to(sign(packed, rsa_key, claim), other)
+        assert not belongs_to(sign(raw, rsa_key, claim), other)
     behind = manifest.attach(raw + bytes(4), manifest.make(CLAIM))
-    assert not signing.belongs_to(behind + signed_image.parse(sign(raw, rsa_key)).signature + b"\0\1\0\0", raw)
+    assert not belongs_to(behind + signed_image.parse(sign(raw, rsa_key)).signature + b"\0\1\0\0", raw)
 
 
 def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(code_size=96 + (-len(build_image()) - 260 - 32) % 4096)
     plain, marked = sign(raw, rsa_key, None), sign(raw, rsa_key)
-    assert signing.missing_space(marked, raw, 0) == signing.missing_space(plain, raw, 0) + 4096
-    start = signing.missing_space(plain, raw, 0)
+    assert missing_space(marked, raw, 0) == missing_space(plain, raw, 0) + 4096
+    start = missing_space(plain, raw, 0)
     policy = Policy("blink", [rsa_key.public_key()], fs_start=start)
     assert admit([plain], ORIGIN, policy, None)
     with pytest.raises(VerificationError, match="do not fit"):
@@ -139,12 +141,14 @@ def test_the_manifest_counts_where_it_needs_one_sector_more(rsa_key: rsa.RSAPriv
 def test_the_manifest_of_a_signed_file(rsa_key: rsa.RSAPrivateKey) -> None:
     for form in FORMS:
         _, payload = built(form)
-        assert records.manifest_of(sign(payload, rsa_key)) == replace(manifest.make(CLAIM), flash_mode=MODES["dio"])
-        assert records.manifest_of(sign(payload, rsa_key, None)) is None
-        assert records.manifest_of(payload) is None
+        assert records.manifest_of(Firmware(sign(payload, rsa_key))) == replace(
+            manifest.make(CLAIM), flash_mode=MODES["dio"]
+        )
+        assert records.manifest_of(Firmware(sign(payload, rsa_key, None))) is None
+        assert records.manifest_of(Firmware(payload)) is None
     damaged = bytearray(manifest.attach(build_image(), manifest.make(CLAIM)))
     damaged[-64 + 8] = 9
-    assert records.manifest_of(signed_image.sign(bytes(damaged), Signer(rsa_key))) is None
+    assert records.manifest_of(Firmware(signed_image.sign(bytes(damaged), Signer(rsa_key)))) is None
 
 
 def library(claim: Claim, *keys: rsa.RSAPrivateKey) -> bytes:
@@ -195,7 +199,7 @@ def test_the_library_holds_both_keys_of_a_bridge_release(
 
     def bridge(content: bytes, claim: Claim | None = CLAIM) -> bytes:
         raw = build_image(embedded=content)
-        return signing.sign_firmware(raw, Signer(rsa_key), embeds_key=True, next_key=following, claim=claim)
+        return sign_firmware(raw, Signer(rsa_key), embeds_key=True, next_key=following, claim=claim)
 
     assert bridge(library(CLAIM, rsa_key, other_rsa_key))
     assert bridge(embedded_key(following), None), "a stock device holds one key, and that is the next"
@@ -312,16 +316,16 @@ def test_only_cores_that_start_from_a_gzip_are_given_one(core: str) -> None:
         raw = build_image(core=core)
         if core == "2.7.4":
             with pytest.raises(InputError, match="unable to start") as caught:
-                signing.compress(raw, method)
+                compress(raw, method)
             assert "custom_otaseal_compress" in caught.value.hint
         else:
-            assert gzip_payload.check_single_member(signing.compress(raw, method)) == raw
+            assert gzip_payload.decompress(compress(raw, method)) == raw
     with pytest.raises(InputError, match="a gzip already"):
-        signing.compress(gzip.compress(build_image()), "gzip")
+        compress(gzip.compress(build_image()), "gzip")
     silent = bytearray(build_image())
     silent[0x1010:0x101C] = bytes(12)
     with pytest.raises(InputError, match="does not say which core"):
-        signing.compress(bytes(silent), "gzip")
+        compress(bytes(silent), "gzip")
 
 
 def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -332,10 +336,10 @@ def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa
     (tmp_path / "firmware.bin").write_bytes(raw)
     subprocess.run([command, "-i15", tmp_path / "firmware.bin"], check=True)
     theirs = gzip_payload.parse((tmp_path / "firmware.bin.gz").read_bytes())
-    packed = signing.compress(raw, "zopfli")
+    packed = compress(raw, "zopfli")
     ours = gzip_payload.parse(packed)
     assert len(ours.deflate) <= len(theirs.deflate)
-    assert len(ours.deflate) < len(gzip_payload.parse(signing.compress(raw, "gzip")).deflate)
+    assert len(ours.deflate) < len(gzip_payload.parse(compress(raw, "gzip")).deflate)
     assert len(packed) % 4 == 0
     given = signed_image.parse(sign(packed, rsa_key)).payload
     added = manifest.SIZE + 4 + 2  # the manifest, its subfield's header, the length of the extra field

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.errors import KeyRefusedError, VerificationError
-from otaseal.image import signing
 from otaseal.image.signing_header import embedded_key
 from otaseal.image.stock_updater import UpdateError
 from otaseal.keys.compromised import KNOWN_KEYS
 from otaseal.keys.public import fingerprint, public_pem
+from support.by_bytes import sign_firmware
 from support.command import Command, otaseal
 from support.hooks import write_key
 from support.images import CORES, Signer, build_image
@@ -36,7 +36,7 @@ def raw(carries: rsa.RSAPrivateKey, core: str = "3.1.2", release: int = 1, path:
 
 def released(key: rsa.RSAPrivateKey, core: str = "3.1.2", release: int = 1, path: str = "/blink") -> bytes:
     """Return an ordinary release: the key that signs is the key it carries."""
-    return signing.sign_firmware(raw(key, core, release, path), Signer(key), embeds_key=True)
+    return sign_firmware(raw(key, core, release, path), Signer(key), embeds_key=True)
 
 
 def bridge(
@@ -44,7 +44,7 @@ def bridge(
 ) -> bytes:
     """Return a bridge release: signed with `old`, carrying the public half of `new`."""
     firmware = raw(new, core, release, path)
-    return signing.sign_firmware(firmware, Signer(old), embeds_key=True, next_key=new.public_key())
+    return sign_firmware(firmware, Signer(old), embeds_key=True, next_key=new.public_key())
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_larger_key_can_follow_a_smaller_one(keys: tuple[rsa.RSAPrivateKey, ..
 def test_a_bridge_may_be_compressed(keys: tuple[rsa.RSAPrivateKey, ...]) -> None:
     old, new, _ = keys
     packed = gzip.compress(raw(new, release=2), mtime=0)
-    signed = signing.sign_firmware(packed, Signer(old), embeds_key=True, next_key=new.public_key())
+    signed = sign_firmware(packed, Signer(old), embeds_key=True, next_key=new.public_key())
     assert Device(raw(old)).offered(signed).offered(released(new, release=3))
 
 
@@ -170,7 +170,7 @@ def test_a_bridge_has_to_carry_the_next_key_and_another_one(keys: tuple[rsa.RSAP
     old, new, other = keys
 
     def sign(firmware: bytes, following: rsa.RSAPrivateKey) -> bytes:
-        return signing.sign_firmware(firmware, Signer(old), embeds_key=True, next_key=following.public_key())
+        return sign_firmware(firmware, Signer(old), embeds_key=True, next_key=following.public_key())
 
     for wrong in (raw(old), raw(other), build_image()):
         with pytest.raises(VerificationError, match=r"does not contain the next public key SHA256:"):
@@ -178,7 +178,7 @@ def test_a_bridge_has_to_carry_the_next_key_and_another_one(keys: tuple[rsa.RSAP
     with pytest.raises(KeyRefusedError, match=r"the next public key SHA256:\w+ is the current one"):
         sign(raw(old), old)
     with pytest.raises(VerificationError, match="another public key"):
-        signing.sign_firmware(raw(new), Signer(old), embeds_key=True)
+        sign_firmware(raw(new), Signer(old), embeds_key=True)
 
 
 def test_the_command_signs_a_bridge_and_refuses_what_is_none(

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.image import gzip_payload, manifest, signed_image
+from otaseal.image.firmware import Firmware
 from otaseal.image.signing_header import embedded_key
 from otaseal.rehearsal import hostile, play, setup
 from otaseal.rehearsal.candidate import Candidate
@@ -34,7 +35,7 @@ def with_library(
     embedded = embedded_key(key.public_key()) + record
     old, new = (build_image(seed=seed, code_size=20_000, embedded=embedded) for seed in (1, 2))
     payloads = [new, gzip_payload.pad4(gzip.compress(new, mtime=0))] if packed else [new]
-    forms = tuple(signed_image.sign(manifest.attach(one, made), Signer(key)) for one in payloads)
+    forms = tuple(Firmware(signed_image.sign(manifest.attach(one, made), Signer(key))) for one in payloads)
     (folder / "old.bin").write_bytes(old)
     candidate = Candidate(forms, ORIGIN, (key.public_key(),))
     return setup.prepare(setup.Materials(candidate, layout=LAYOUT), setup.Choices(old=folder / "old.bin"))

@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 
 from otaseal.chips import esp8266
 from otaseal.errors import InputError
-from otaseal.image.signing import sign_firmware
+from otaseal.image.firmware import Firmware, read
 from otaseal.image.signing_header import embedded_key
 from otaseal.rehearsal.answers import CandidateServer
-from otaseal.rehearsal.candidate import Candidate, raw_of, twin
+from otaseal.rehearsal.candidate import Candidate
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
 from otaseal.rehearsal.picture import CELLS, bars, flash_maps, svg
 from otaseal.rehearsal.throwaway import StandIn
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import LAYOUTS, layout
+from support.by_bytes import sign_firmware
 from support.images import Signer, build_image
 
 NOW = datetime(2030, 6, 1, tzinfo=timezone.utc)
+ORIGIN = Origin("blink", "1.0", "2030-01-01T00:00:00Z")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -59,21 +61,22 @@ def test_colours_only_where_they_are_wanted() -> None:
 
 def test_a_twin_differs_in_nothing_that_anybody_signs_or_runs(rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(seed=1, code_size=5000, embedded=embedded_key(rsa_key.public_key()))
-    other = twin(raw)
+    signed = sign_firmware(raw, Signer(rsa_key), embeds_key=True)
+    candidate = Candidate((Firmware(signed),), ORIGIN)
+    other = candidate.twin
     assert len(other) == len(raw)
     assert sum(a != b for a, b in zip(raw, other, strict=True)) == 1
     before, after = esp8266.parse(raw), esp8266.parse(other)
     assert before.sketch_md5s() != after.sketch_md5s()
     assert (after.boot, after.app) == (before.boot, before.app)
-    signed = sign_firmware(raw, Signer(rsa_key), embeds_key=True)
-    assert raw_of(signed) == raw == raw_of(raw)
+    assert candidate.raw == raw == read(raw).sketch
 
 
 def test_a_twin_is_offered_what_the_server_has_already(rsa_key: rsa.RSAPrivateKey) -> None:
     """It says the version that is published, as a device with the library does, and runs what came before."""
     raw = build_image(seed=1, code_size=5000)
     signed = sign_firmware(raw, Signer(rsa_key), embeds_key=False)
-    candidate = Candidate((signed,), Origin("blink", "1.0", "2030-01-01T00:00:00Z"), (rsa_key.public_key(),))
+    candidate = Candidate((Firmware(signed),), ORIGIN, (rsa_key.public_key(),))
     published = (candidate.release,)
 
     def status(runs: bytes) -> bytes:
@@ -83,20 +86,19 @@ def test_a_twin_is_offered_what_the_server_has_already(rsa_key: rsa.RSAPrivateKe
         answers = CandidateServer(candidate, runs, published)
         return answers(Request("GET", "/blink/firmware.bin.signed", headers)).split(b" ")[1]
 
-    assert status(twin(raw)) == b"200"
+    assert status(candidate.twin) == b"200"
     assert status(raw) == b"304"
 
 
 def test_what_no_server_admits_says_why(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(seed=1, code_size=5000)
     signed = sign_firmware(raw, Signer(rsa_key), embeds_key=False)
-    origin = Origin("blink", "1.0", "2030-01-01T00:00:00Z")
-    assert Candidate((signed,), origin, (rsa_key.public_key(),)).refusal is None
-    refused = Candidate((signed,), origin, (other_rsa_key.public_key(),)).refusal
+    assert Candidate((Firmware(signed),), ORIGIN, (rsa_key.public_key(),)).refusal is None
+    refused = Candidate((Firmware(signed),), ORIGIN, (other_rsa_key.public_key(),)).refusal
     assert refused is not None
     assert "none of the product's 1 public keys" in refused.message
     with pytest.raises(InputError):
-        raw_of(b"no image")
+        _ = read(b"no image").sketch
 
 
 def test_the_loopback_answers_and_ends() -> None:

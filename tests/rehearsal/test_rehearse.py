@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.image import signing
 from otaseal.image.manifest import Claim
 from otaseal.simulator.flash import layout
 from support.built import ENVIRONMENT, BuiltProject
+from support.by_bytes import sign_firmware
 from support.command import Command, Result, otaseal
 from support.images import Signer, build_image
 from support.servers import Running, World, operator, publish
@@ -74,7 +74,7 @@ def test_before_a_release_is_published(rehearse: Command, server: Running) -> No
 
 def test_the_manifest_says_which_release_it_is(rehearse: Command, project: BuiltProject) -> None:
     claim = Claim("blink", ENVIRONMENT, "1.0.0")
-    signed = signing.sign_firmware(project.raw, Signer(project.key), embeds_key=True, claim=claim)
+    signed = sign_firmware(project.raw, Signer(project.key), embeds_key=True, claim=claim)
     project.write(SIGNED, signed)
     rehearse("--json", "--offline").succeeded()
     project.configure(custom_otaseal_version="1.1.0")

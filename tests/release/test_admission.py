@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, signed_image, signing
-from otaseal.release import admission, records
+from otaseal.image import gzip_payload, signed_image
 from otaseal.release.admission import Policy, version_order
 from otaseal.release.records import Origin, Release
-from support import peers
+from support import by_bytes, peers
+from support.by_bytes import describe, missing_space
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -41,7 +41,7 @@ def admit(
     data: bytes | Sequence[bytes], current: Release | None = None, origin: Origin = ORIGIN, **changes: Any
 ) -> Release:
     files = [data] if isinstance(data, bytes) else data
-    return admission.admit(files, origin, policy(**changes), current)
+    return by_bytes.admit(files, origin, policy(**changes), current)
 
 
 def current(**options: Any) -> Release:
@@ -52,7 +52,7 @@ def current(**options: Any) -> Release:
 def test_a_good_build_is_admitted_and_described() -> None:
     for files in ([signed()], [signed("gzip")], [signed(), signed("gzip")]):
         found = admit(files, current())
-        assert found == records.describe(files, ORIGIN, policy().keys)
+        assert found == describe(files, ORIGIN, policy().keys)
         assert len(found.forms) == len(files)
 
 
@@ -177,7 +177,7 @@ def test_space_below_the_filesystem() -> None:
     """The same answer as the build gives, which compares with what a device runs (F10)."""
     big, small = signed(code_size=60 * KIB), signed(seed=5)
     for fs_start in range(64 * KIB, 200 * KIB, 4 * KIB):
-        fits = signing.missing_space(big, signed_image.parse(big).payload, fs_start) <= 0
+        fits = missing_space(big, signed_image.parse(big).payload, fs_start) <= 0
         if fits:
             admit(big, fs_start=fs_start)
         else:

@@ -22,6 +22,7 @@ from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, signed_image, stock_updater
 from otaseal.release import records
 from otaseal.release.records import Origin, Release
+from support.by_bytes import describe
 from support.images import MODES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -33,13 +34,13 @@ def described(**options: Any) -> Release:
     signer = Signer(make_rsa(2048))
     raw = build_image(**options)
     files = [signed_image.sign(raw, signer), signed_image.sign(gzip_payload.compress(raw), signer)]
-    return records.describe(files, ORIGIN, [signer.public_key])
+    return describe(files, ORIGIN, [signer.public_key])
 
 
 def test_the_record_is_that_of_the_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(mode="dout", size="1M", core="3.0.2")
     signed = signed_image.sign(raw, Signer(rsa_key))
-    found = records.describe([signed], ORIGIN, [rsa_key.public_key()])
+    found = describe([signed], ORIGIN, [rsa_key.public_key()])
     assert (found.core_release, found.flash_mode, found.flash_size) == ("3.0.2", FlashMode.DOUT, 1024 * 1024)
     assert found.sketch_size == len(raw)
     for name, number in MODES.items():
@@ -56,7 +57,7 @@ def test_the_record_is_that_of_the_bytes(rsa_key: rsa.RSAPrivateKey) -> None:
 def test_both_forms_of_one_build_make_one_release_in_any_order(rsa_key: rsa.RSAPrivateKey) -> None:
     signer, raw = Signer(rsa_key), build_image()
     files = [signed_image.sign(gzip_payload.compress(raw), signer), signed_image.sign(raw, signer)]
-    first, second = (records.describe(order, ORIGIN, [rsa_key.public_key()]) for order in (files, files[::-1]))
+    first, second = (describe(order, ORIGIN, [rsa_key.public_key()]) for order in (files, files[::-1]))
     assert first == second
     assert [form.kind for form in first.forms] == ["raw", "gzip"]
 
@@ -69,10 +70,10 @@ def test_files_of_two_builds_are_no_release(rsa_key: rsa.RSAPrivateKey) -> None:
     )
     for files in ([one, other], [one, one]):
         with pytest.raises(InputError, match="not the raw and the gzip form of one build"):
-            records.describe(files, ORIGIN, keys)
+            describe(files, ORIGIN, keys)
     for files in ([], [one] * 3):
         with pytest.raises(InputError, match=f"not {len(files)}"):
-            records.describe(files, ORIGIN, keys)
+            describe(files, ORIGIN, keys)
 
 
 def test_forms_signed_by_two_keys_are_no_release(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
@@ -82,7 +83,7 @@ def test_forms_signed_by_two_keys_are_no_release(rsa_key: rsa.RSAPrivateKey, oth
         signed_image.sign(gzip_payload.compress(raw), Signer(other_rsa_key)),
     ]
     with pytest.raises(InputError, match="one build"):
-        records.describe(files, ORIGIN, [rsa_key.public_key(), other_rsa_key.public_key()])
+        describe(files, ORIGIN, [rsa_key.public_key(), other_rsa_key.public_key()])
 
 
 def test_the_key_that_signed_is_found_and_a_strangers_is_refused(
@@ -90,13 +91,13 @@ def test_the_key_that_signed_is_found_and_a_strangers_is_refused(
 ) -> None:
     signed = signed_image.sign(build_image(), Signer(other_rsa_key))
     keys = [rsa_keys(3072).public_key(), rsa_key.public_key(), other_rsa_key.public_key()]
-    by_last = records.describe([signed], ORIGIN, keys)
-    assert by_last == records.describe([signed], ORIGIN, keys[2:])
+    by_last = describe([signed], ORIGIN, keys)
+    assert by_last == describe([signed], ORIGIN, keys[2:])
     for some in (keys[:2], []):
         with pytest.raises(VerificationError, match=f"none of the product's {len(some)} public keys"):
-            records.describe([signed], ORIGIN, some)
+            describe([signed], ORIGIN, some)
     with pytest.raises(VerificationError):
-        records.describe([signed[:100] + bytes([signed[100] ^ 1]) + signed[101:]], ORIGIN, keys)
+        describe([signed[:100] + bytes([signed[100] ^ 1]) + signed[101:]], ORIGIN, keys)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_the_key_that_signed_is_found_and_a_strangers_is_refused(
 def test_an_origin_out_of_bounds_is_refused(field: str, value: str, rsa_key: rsa.RSAPrivateKey) -> None:
     signed = signed_image.sign(build_image(), Signer(rsa_key))
     with pytest.raises(InputError, match=field):
-        records.describe([signed], replace(ORIGIN, **{field: value}), [rsa_key.public_key()])
+        describe([signed], replace(ORIGIN, **{field: value}), [rsa_key.public_key()])
 
 
 def test_records_survive_json() -> None:
@@ -255,7 +256,7 @@ def fitted(content: str, seed: int) -> tuple[Release, dict[str, bytes], rsa.RSAP
         "raw": signed_image.sign(raw, Signer(key)),
         "gzip": signed_image.sign(gzip_payload.compress(raw), Signer(key)),
     }
-    return records.describe(list(signed.values()), ORIGIN, [key.public_key()]), signed, key
+    return describe(list(signed.values()), ORIGIN, [key.public_key()]), signed, key
 
 
 def wasteful_gzip(raw: bytes, squeezed: int) -> bytes:
@@ -271,7 +272,7 @@ def test_a_gzip_that_eboot_would_overwrite_while_reading_it_does_not_fit(rsa_key
     """A copy that is below the filesystem and clear of the sketch, and yet overtakes the reading (F10)."""
     raw = build_image(embedded=bytes(46_000) + random.Random(1).randbytes(9_000))
     signed = signed_image.sign(wasteful_gzip(raw, 50_000), Signer(rsa_key))
-    (form,) = records.describe([signed], ORIGIN, [rsa_key.public_key()]).forms
+    (form,) = describe([signed], ORIGIN, [rsa_key.public_key()]).forms
     overtaken = 0
     for fs_start in range(2 * SECTOR, 30 * SECTOR, SECTOR):
         device = stock_updater.StockDevice(

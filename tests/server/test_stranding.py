@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.client.client import Client, Options
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, manifest, signing
+from otaseal.image import gzip_payload, manifest
 from otaseal.image.manifest import Claim
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys.public import fingerprint, public_pem
@@ -23,9 +23,10 @@ from otaseal.release.records import Origin
 from otaseal.release.stranding import Consent
 from otaseal.store.files import Store
 from support import answers
+from support.by_bytes import compress, sign_firmware
 from support.command import Result, process
 from support.images import Signer, build_image
-from support.servers import PRODUCT, SECONDS, Firmware, Running, as_device, get, operator, publish, talk
+from support.servers import PRODUCT, SECONDS, Firmware, Running, as_device, deploy, get, operator, publish, talk
 
 BOARD = "nodemcuv2"
 PATH = f"/{PRODUCT}/firmware.bin.signed"
@@ -45,7 +46,7 @@ def firmware(
         assert claim is not None
         content += manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
     raw = build_image(seed=seed, code_size=20_000, embedded=content)
-    return Firmware(raw, signing.sign_firmware(raw, Signer(key), embeds_key=False, claim=claim))
+    return Firmware(raw, sign_firmware(raw, Signer(key), embeds_key=False, claim=claim))
 
 
 def seen(server: Running, running: Firmware, *numbers: int) -> None:
@@ -120,7 +121,7 @@ def test_the_server_decides_whatever_its_client_thinks(server: Running, next_key
         (Claim("blank", BOARD, "2.0", 0, 0), "the manifest is for another product than 'blink'"),
         (Claim(PRODUCT, BOARD, "1.0", 0, 0), "the manifest is for version '1.0', and the release is called '2.0'"),
     ):
-        status, error = put(signing.sign_firmware(raw, Signer(old), embeds_key=False, claim=claim), "")
+        status, error = put(sign_firmware(raw, Signer(old), embeds_key=False, claim=claim), "")
         assert (status, refused in error) == (422, True)
     assert Store.open(server.store).releases(PRODUCT) == ("1.0",), "what is refused is not stored"
     assert audit(server) == []
@@ -197,7 +198,7 @@ def test_a_server_that_records_something_else_is_found_out(server: Running) -> N
         with relayed(server, old, new) as port:
             client = Client(f"https://localhost:{port}", server.token, server.world.ca)
             with pytest.raises(VerificationError, match="the server has recorded"):
-                client.deploy([one.signed], origin, Options())
+                deploy(client, [one.signed], origin, Options())
 
 
 def relayed(server: Running, old: bytes, new: bytes) -> contextlib.AbstractContextManager[int]:
@@ -259,11 +260,10 @@ def test_both_forms_of_a_build_with_a_manifest(server: Running) -> None:
     publish(server, "1.0", one.signed)
     raw = build_image(seed=2, code_size=20_000, embedded=bytes(60_000))
     signed, packed = (
-        signing.sign_firmware(payload, Signer(key), embeds_key=False, claim=claim)
-        for payload in (raw, signing.compress(raw, "gzip"))
+        sign_firmware(payload, Signer(key), embeds_key=False, claim=claim) for payload in (raw, compress(raw, "gzip"))
     )
     other = replace(claim, counter=1)
-    stranger = signing.sign_firmware(gzip_payload.compress(raw), Signer(key), embeds_key=False, claim=other)
+    stranger = sign_firmware(gzip_payload.compress(raw), Signer(key), embeds_key=False, claim=other)
     with pytest.raises(InputError, match="not the raw and the gzip form of one build"):
         publish(server, "2.0", signed, stranger)
     publish(server, "2.0", signed, packed)

@@ -11,11 +11,11 @@ from littlefs import LittleFS
 
 from otaseal import files, settings
 from otaseal.certs import packing
-from otaseal.image.signing import sign_firmware
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys import signers
 from otaseal.project import shipped
 from otaseal.simulator.flash import Layout
+from support.by_bytes import sign_firmware
 from support.hooks import ALL_HOOKS, opt_in
 from support.images import Signer, build_image
 from support.servers import Running

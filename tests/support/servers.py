@@ -18,7 +18,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client.client import Client, Options
+from otaseal.client.client import Client, Deployment, Options
+from otaseal.image import firmware as images
 from otaseal.image import signed_image
 from otaseal.keys import public
 from otaseal.pki.store import Slot, Store
@@ -231,10 +232,18 @@ def operator(server: Running, token: str | None = None) -> Client:
     return Client(server.url, token or server.token, server.world.ca)
 
 
-def publish(server: Running, version: str, *signed: bytes, **options: object) -> object:
+def publish(server: Running, version: str, *signed: bytes, rehearsal: str = "", **options: object) -> object:
     """Deploy a release as an operator does, with all that is checked on the way."""
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return operator(server).deploy(signed, Origin(PRODUCT, version, created), Options(**options))  # type: ignore[arg-type]
+    origin, wanted = Origin(PRODUCT, version, created), Options(**options)  # type: ignore[arg-type]
+    return deploy(operator(server), signed, origin, wanted, rehearsal)
+
+
+def deploy(
+    client: Client, signed: Sequence[bytes], origin: Origin, options: Options, rehearsal: str = ""
+) -> Deployment:
+    """Publish `signed` with `client`, and say what became of a rehearsal that there was not."""
+    return client.publish(client.check([images.Firmware(one) for one in signed], origin, options), rehearsal)
 
 
 def metrics(server: Running) -> str:

@@ -22,7 +22,7 @@ from otaseal.server.operator_api.tokens import TokenFile, digest
 from otaseal.store.files import Store
 from support.command import process
 from support.images import Signer, build_image
-from support.servers import SECONDS, Reply, Running, StartServer, World, as_device, get, operator, publish, talk
+from support.servers import SECONDS, Reply, Running, StartServer, World, as_device, deploy, get, operator, publish, talk
 
 NOW = datetime.now(timezone.utc)
 
@@ -164,21 +164,21 @@ def test_tokens_keep_to_their_product_and_channel(server: Running) -> None:
     _, lamp = tokens.issue("other", "lamp", "*", 1, NOW)
     firmware, created = server.world.firmware(1), NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def deploy(token: str, channel: str) -> None:
-        operator(server, token).deploy([firmware.signed], Origin("blink", "1.0", created), Options(channel))
+    def deploy_by(token: str, channel: str) -> None:
+        deploy(operator(server, token), [firmware.signed], Origin("blink", "1.0", created), Options(channel))
 
-    deploy(beta, "beta")
+    deploy_by(beta, "beta")
     with pytest.raises(InputError, match="token 'ci' is not for product 'blink', channel 'stable'"):
-        deploy(beta, "stable")
+        deploy_by(beta, "stable")
     with pytest.raises(InputError, match="token 'other' is not for product 'blink'"):
-        deploy(lamp, "beta")
+        deploy_by(lamp, "beta")
     for path in ("promote", "rollback", "percent"):
         with pytest.raises(InputError, match="is not for"):
             operator(server, beta).post(f"/v1/products/blink/channels/stable/{path}", {"from": "beta", "percent": 1})
     (mine,) = [one for one in tokens.list() if one.name == "ci"]
     tokens.revoke(mine.id)
     with pytest.raises(InputError, match="no valid token"):
-        deploy(beta, "beta")
+        deploy_by(beta, "beta")
 
 
 def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, start_server: StartServer) -> None:
@@ -187,7 +187,7 @@ def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, st
     certificate = (folder / "chain.pem", folder / "key.pem")
     client = Client(server.url, None, world.ca, certificate)
     created = NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
-    client.deploy([world.firmware(1).signed], Origin("blink", "1.0", created), Options())
+    deploy(client, [world.firmware(1).signed], Origin("blink", "1.0", created), Options())
     server.logs("by=certificate:workbench")
     with pytest.raises(InputError, match="no valid token"):
         Client(server.url, None, world.ca).get("/v1/products")
@@ -350,7 +350,7 @@ def test_the_version_comes_from_git(server: Running, tmp_path: Path) -> None:
 
 def test_an_unknown_product_is_named(server: Running) -> None:
     with pytest.raises(InputError, match="no product 'lamp'"):
-        operator(server).deploy([b"x"], Origin("lamp", "1.0", NOW.strftime("%Y-%m-%dT%H:%M:%SZ")), Options())
+        deploy(operator(server), [b"x"], Origin("lamp", "1.0", NOW.strftime("%Y-%m-%dT%H:%M:%SZ")), Options())
 
 
 def test_token_files(tmp_path: Path) -> None:

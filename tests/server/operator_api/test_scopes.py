@@ -17,7 +17,7 @@ from otaseal.pki.profile import Role, Subject, Validity, leaf_builder
 from otaseal.pki.scope import Scope
 from otaseal.pki.store import Slot
 from otaseal.release.records import Origin
-from support import peers
+from support import peers, servers
 from support.command import process
 from support.servers import Running, StartServer, World, run
 
@@ -38,7 +38,7 @@ def as_holder(server: Running, folder: Path) -> Client:
 
 
 def deploy(client: Client, server: Running, product: str, channel: str) -> None:
-    client.deploy([server.world.firmware(1).signed], Origin(product, "1.0", CREATED), Options(channel))
+    servers.deploy(client, [server.world.firmware(1).signed], Origin(product, "1.0", CREATED), Options(channel))
 
 
 def test_a_certificate_keeps_to_its_scopes(guarded: Running, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from urllib.parse import quote
 
 from .. import files, rehearsal
 from ..client import client
-from ..client.client import Client
+from ..client.client import Admitted, Client
 from ..errors import ConfigError
-from ..image import signed_image
+from ..image.firmware import Firmware
+from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project import source_version
 from ..rehearsal import Materials
 from ..rehearsal.candidate import Candidate
@@ -140,7 +140,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.no_rehearse and (arguments.filesystem or arguments.layout):
         raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
     connected, product, channel = remote.connect(arguments)
-    signed = [files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "firmware") for path in arguments.firmware]
+    signed = [Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware")) for path in arguments.firmware]
     state = source_version.git_state(remote.folder(arguments) or Path(), os.environ)
     version = source_version.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
     if state is not None and state.fault is not None:
@@ -157,11 +157,10 @@ def _deploy(arguments: argparse.Namespace) -> int:
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     )
-    connected.check(signed, build, options)
+    admitted = connected.check(signed, build, options)
     with remote.interruptible(lambda: remote.standing(connected, product, channel, version)):
-        candidate = Candidate(tuple(signed), build)
-        options = replace(options, rehearsal=_rehearsed(arguments, connected, candidate, channel))
-        done = connected.deploy(signed, build, options, progress_bar())
+        rehearsed = _rehearsed(arguments, connected, admitted)
+        done = connected.publish(admitted, rehearsed, progress_bar())
     if arguments.json:
         common.print_json(done.as_dict())
     else:
@@ -169,13 +168,14 @@ def _deploy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rehearsed(arguments: argparse.Namespace, connected: Client, candidate: Candidate, channel: str) -> str:
+def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admitted) -> str:
     """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
     if arguments.no_rehearse:
         return "skipped"
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
+    candidate = Candidate(admitted.files, admitted.origin)
     materials = Materials(candidate, arguments.filesystem, None, connected.ca, layout)
-    return remote.rehearsed(rehearsal.before_publishing(connected, materials, channel), arguments.json)
+    return remote.rehearsed(rehearsal.before_publishing(connected, materials, admitted), arguments.json)
 
 
 def progress_bar() -> client.Progress | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
-from ..image import gzip_payload, inspection, manifest, signed_image, signing
+from ..image import gzip_payload, inspection, signed_image, signing
+from ..image.firmware import Firmware, is_signed
 from ..image.manifest import Claim
 from ..keys import compromised
 from ..keys.public import fingerprint
@@ -91,21 +92,24 @@ def _sign(arguments: argparse.Namespace) -> int:
     if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     _remove_stale(output)
-    firmware = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
+    built = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
+    image = Firmware(built, signed=False)
     claim = _claim(arguments)
     if arguments.compress:
-        firmware = signing.compress(firmware, arguments.compress)
+        image = signing.compress(image, arguments.compress)
     signer = common.signer(arguments.key, arguments.passphrase_file)
     following = _next_key(arguments.next_public_key)
     embeds_key = arguments.require_key or following is not None
-    signed = signing.sign_firmware(firmware, signer, embeds_key=embeds_key, next_key=following, claim=claim)
-    files.write_atomic(output, signed)
+    signed = signing.sign_firmware(image, signer, embeds_key=embeds_key, next_key=following, claim=claim)
+    files.write_atomic(output, signed.data)
     key = signer.public_key
     if arguments.json:
-        shown = {"output": str(output), "size": len(signed), "bits": key.key_size, "key": fingerprint(key)}
-        common.print_json({**shown, "manifest": _manifest(signed_image.parse(signed).payload)})
+        shown = {"output": str(output), "size": len(signed.data), "bits": key.key_size, "key": fingerprint(key)}
+        common.print_json({**shown, "manifest": _manifest(signed)})
     else:
-        print(f"{output}: {len(signed)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified")
+        print(
+            f"{output}: {len(signed.data)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified"
+        )
     return 0
 
 
@@ -131,9 +135,8 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
     return Claim(given.product, arguments.board, version, given.security_counter, made)
 
 
-def _manifest(payload: bytes) -> dict[str, Any] | None:
-    found = manifest.find(payload)
-    return None if found is None else found.as_dict()
+def _manifest(firmware: Firmware) -> dict[str, Any] | None:
+    return None if firmware.manifest is None else firmware.manifest.as_dict()
 
 
 def _next_key(flag: str | None) -> RSAPublicKey | None:
@@ -149,7 +152,7 @@ def _remove_stale(output: Path) -> None:
     """Remove an older signed image, so that a failure leaves none that looks like the result (F4)."""
     if not output.exists():
         return
-    if not signed_image.is_signed(files.read_bounded(output, signed_image.MAX_IMAGE_SIZE, "output")):
+    if not is_signed(files.read_bounded(output, signed_image.MAX_IMAGE_SIZE, "output")):
         raise InputError(f"'{output}' exists and is no signed image", "name another file with --output, or remove it")
     files.remove(output)
 
@@ -159,15 +162,15 @@ def _verify(arguments: argparse.Namespace) -> int:
     if given is None:
         raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
     key = common.load_key(common.path(given.removeprefix("file:")))
-    data = files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image")
-    payload = signing.verify_firmware(data, key)
+    signed = Firmware(files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image"))
+    payload = signing.verify_firmware(signed, key)
     if arguments.json:
         shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
-        common.print_json({**shown, "manifest": _manifest(payload)})
+        common.print_json({**shown, "manifest": _manifest(signed)})
     else:
         print(f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}")
-        if (found := manifest.find(payload)) is not None:
-            print(f"manifest: {found.described(_names(arguments.product))}")
+        if signed.manifest is not None:
+            print(f"manifest: {signed.manifest.described(_names(arguments.product))}")
     return 0
 
 

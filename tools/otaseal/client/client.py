@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
+from ..image.firmware import Firmware
 from ..keys import public
 from ..release import stranding
 from ..release.admission import Policy, admit
@@ -28,7 +29,7 @@ from .verification_errors import CLOCK, refusal, verification_fix
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Client", "Deployment", "Options", "public_keys_of"]
+__all__ = ["Admitted", "Client", "Deployment", "Options", "public_keys_of"]
 
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
@@ -42,7 +43,6 @@ Progress = Callable[[int, int], None]
 class Options:
     """How a release is published: to which channel, to how many per cent, and whether older than the current may be.
 
-    `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
     `consent` says what of a lockout is meant.
     `max_failed` per cent may fail, and have `patience` minutes to come back, before it halts; None: as the server says.
     """
@@ -50,10 +50,20 @@ class Options:
     channel: str = "stable"
     percent: int = 100
     allow_downgrade: bool = False
-    rehearsal: str = ""
     consent: Consent = field(default_factory=Consent)
     max_failed: int | None = None
     patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Files that the server will take, and all that was learned on the way: their record, and the server's `state`."""
+
+    files: tuple[Firmware, ...]
+    release: Release
+    origin: Origin
+    options: Options
+    state: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -129,15 +139,14 @@ class Client:
         """The server's name or address."""
         return urlsplit(self.url).hostname or ""
 
-    def deploy(
-        self, signed: Sequence[bytes], origin: Origin, options: Options, progress: Progress | None = None
-    ) -> Deployment:
-        """Check the `signed` files as the server will, publish them, and read them back; return what it changed.
+    def publish(self, admitted: Admitted, rehearsal: str = "", progress: Progress | None = None) -> Deployment:
+        """Publish what `check` admitted, and read it back; return what it changed.
 
-        Raises InputError and VerificationError by name for what is refused, here or there; VerificationError too when
-        what comes back is not what was sent; SystemFaultError when the server cannot be reached.
+        `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
+        Raises InputError and VerificationError by name for what the server refuses; VerificationError too when what
+        comes back is not what was sent; SystemFaultError when the server cannot be reached.
         """
-        admitted = self.check(signed, origin, options)
+        origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
         product = quote(origin.product, safe="")
         query = {
             "channel": options.channel,
@@ -147,7 +156,7 @@ class Client:
             "commit": origin.git_commit,
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
-            **({"rehearsal": options.rehearsal} if options.rehearsal else {}),
+            **({"rehearsal": rehearsal} if rehearsal else {}),
             **dict.fromkeys(options.consent.said(), 1),
         }
         limits = {"max_failed": options.max_failed, "patience": options.patience}
@@ -156,22 +165,28 @@ class Client:
         headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
         answer = self._json("PUT", path, b"".join(signed), headers, progress)
         release = from_json(answer["release"])
-        _check_record(release, admitted)
+        _check_record(release, admitted.release)
         url, confirmed = self._confirm(release, options, answer, signed)
         where = release, options.channel, answer["before"], options.percent
         return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
 
-    def check(self, signed: Sequence[bytes], origin: Origin, options: Options) -> Release:
-        """Return the record of the `signed` files if the server will take them, by its keys and current release.
+    def check(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
+        """Return the `signed` files with their record if the server will take them, by its keys and current release.
 
-        Raises as `deploy`.
+        Raises InputError and VerificationError by name for what is refused, SystemFaultError when the server cannot be
+        reached.
         """
-        product = quote(origin.product, safe="")
-        state = self.get(f"/v1/products/{product}?{urlencode({'channel': options.channel})}")
-        return self._admit(signed, origin, options, state)
+        state = self.state(origin.product, options.channel)
+        release = self._admit(signed, origin, options, state)
+        return Admitted(tuple(signed), release, origin, options, state)
+
+    def state(self, product: str, channel: str) -> Mapping[str, Any]:
+        """Return what a release for the channel is checked against: keys, current release, fleet; raises as `check`."""
+        found: Mapping[str, Any] = self.get(f"/v1/products/{quote(product, safe='')}?{urlencode({'channel': channel})}")
+        return found
 
     def firmware(self, product: str, version: str) -> bytes:
-        """Return the signed file of a release, raw where it has that form; raises as `deploy`."""
+        """Return the signed file of a release, raw where it has that form; raises as `publish`."""
         path = f"/v1/products/{quote(product, safe='')}/releases/{quote(version, safe='')}/firmware"
         found = self.fetch(path)
         if found is None:
@@ -179,21 +194,21 @@ class Client:
         return found
 
     def fetch(self, path: str) -> bytes | None:
-        """Return what the server has at `path`, None where it has nothing (404); raises as `deploy`."""
+        """Return what the server has at `path`, None where it has nothing (404); raises as `publish`."""
         status, _, body = self._request("GET", path)
         if status not in (200, 404):
             raise SystemFaultError(f"'{self.url}{path}' answers {status}", "look at the server's log")
         return body if status == 200 else None
 
     def get(self, path: str) -> Any:
-        """Return the JSON answer to a GET; raises as `deploy`."""
+        """Return the JSON answer to a GET; raises as `publish`."""
         return self._json("GET", path)
 
     def post(self, path: str, value: Mapping[str, Any]) -> Any:
-        """Return the JSON answer to a POST of `value`; raises as `deploy`."""
+        """Return the JSON answer to a POST of `value`; raises as `publish`."""
         return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
-    def _admit(self, signed: Sequence[bytes], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
+    def _admit(self, signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
         keys = public_keys_of(state)
         current = None if state["current"] is None else from_json(state["current"])
         policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
@@ -238,7 +253,7 @@ class Client:
         return self.url + path
 
     def put(self, path: str, body: bytes) -> Any:
-        """Return the JSON answer to a PUT of `body`; raises as `deploy`."""
+        """Return the JSON answer to a PUT of `body`; raises as `publish`."""
         return self._json("PUT", path, body)
 
     def _json(

@@ -9,8 +9,9 @@ from pathlib import Path
 from .. import files
 from ..chips import esp8266
 from ..errors import InputError, VerificationError
-from ..image import gzip_payload, inspection, signed_image
-from ..image import manifest as manifests
+from ..image import inspection
+from ..image.firmware import Firmware
+from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
@@ -79,12 +80,11 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield warning(f"'{_shown(project, path)}' is not built yet", f"pio run -e {project.environment}")
         return
-    content = files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "firmware")
-    raw = gzip_payload.decompress(content) if gzip_payload.is_gzip(content) else content
-    parsed = esp8266.parse(raw)
+    built = Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware"), signed=False)
+    parsed = built.image
     mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
-    yield ok(f"{len(raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
+    yield ok(f"{len(built.raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
     if parsed.crc_ok is False:
         yield problem("the image's own CRC does not fit its content", "build again: it was changed afterwards")
     newer = _newer_source(project, path.stat().st_mtime)
@@ -101,9 +101,9 @@ def signed(subject: Subject) -> Iterator[Outcome]:
         return
     from ..image import signing
 
-    data = files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "signed firmware")
-    content = files.read_bounded(project.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
-    if not signing.belongs_to(data, content):
+    data = files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware")
+    built = Firmware(files.read_bounded(project.firmware, MAX_IMAGE_SIZE, "firmware"), signed=False)
+    if not signing.belongs_to(Firmware(data), built):
         raise InputError(f"'{path.name}' is not the signed form of the firmware beside it", "build again")
     key = expected_key(project)
     if key is None or project.settings.next_public_key is not None:
@@ -133,9 +133,7 @@ def manifest(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield skipped("nothing is signed")
         return
-    found = manifests.find(
-        signed_image.parse(files.read_bounded(path, signed_image.MAX_IMAGE_SIZE, "signed firmware")).payload
-    )
+    found = Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware")).manifest
     if found is None and product is None:
         yield skipped("custom_otaseal_product is not set, so that the image has none; stock devices need none")
     elif found is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import ConfigError, InputError
-from ..image import gzip_payload
+from ..image.firmware import Firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..keys import compromised, key_uri
 from ..keys import signers as signing_keys
@@ -69,8 +69,7 @@ def public_key(subject: Subject) -> Iterator[Outcome]:
     if not firmware.is_file():
         yield ok(f"{shown}; no firmware is built that could carry it")
         return
-    content = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware")
-    raw = gzip_payload.decompress(content) if gzip_payload.is_gzip(content) else content
+    raw = Firmware(files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware"), signed=False).raw
     if embedded_key(key) in raw:
         yield ok(f"{shown}, compiled into the firmware")
     elif b"-----BEGIN PUBLIC KEY-----" in raw:

@@ -17,6 +17,7 @@ from . import build, claim, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
+    from ..image.firmware import Firmware
     from ..release.records import Origin
 
 __all__ = ["connect", "declare", "declare_rehearsal"]
@@ -34,11 +35,11 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
         connected, product = connect(env, options)
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
         made = _origin(env, options, product)
-        connected.check(signed, made, client.Options(options.channel))
-        rehearsed = rehearse.before_deploy(env, options, connected, signed, made)
-        size = sum(map(len, signed))
+        admitted = connected.check(signed, made, client.Options(options.channel))
+        rehearsed = rehearse.before_deploy(env, options, connected, admitted)
+        size = sum(len(form.data) for form in signed)
         print(f"otaseal: publishing {product} {made.version}, {size} bytes, to {connected.url}", flush=True)
-        done = connected.deploy(signed, made, client.Options(options.channel, rehearsal=rehearsed))
+        done = connected.publish(admitted, rehearsed)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(
@@ -107,21 +108,23 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     return Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
 
 
-def _signed_firmware(firmware: Path, options: Settings) -> list[bytes]:
+def _signed_firmware(firmware: Path, options: Settings) -> list[Firmware]:
     """Return the signed file, and its compressed form where the build makes one."""
     forms = [build.SIGNED_SUFFIX] if options.compress == "no" else [build.SIGNED_SUFFIX, build.PACKED_SUFFIX]
     return [_one_signed(firmware, suffix) for suffix in forms]
 
 
-def _one_signed(firmware: Path, suffix: str) -> bytes:
+def _one_signed(firmware: Path, suffix: str) -> Firmware:
     from ..image import signing
+    from ..image.firmware import Firmware
 
     path = firmware.with_name(firmware.name + suffix)
     if not path.is_file():
         raise InputError(
             f"there is no '{path.name}'", "attach sign_firmware.py, which makes it: post:.../sign_firmware.py"
         )
-    signed = files.read_bounded(path, signing.MAX_IMAGE_SIZE, "signed firmware")
-    if not signing.belongs_to(signed, files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")):
+    signed = Firmware(files.read_bounded(path, signing.MAX_IMAGE_SIZE, "signed firmware"))
+    built = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
+    if not signing.belongs_to(signed, Firmware(built, signed=False)):
         raise InputError(f"'{path.name}' is not the signed form of '{firmware.name}'", "build again without 'nobuild'")
     return signed

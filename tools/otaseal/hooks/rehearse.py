@@ -5,6 +5,7 @@ The build knows what the command line can only guess: the linker script, and wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from ..settings import Settings
 from . import build
 
 if TYPE_CHECKING:
-    from ..client.client import Client
+    from ..client.client import Admitted, Client
+    from ..image.firmware import Firmware
     from ..rehearsal import Materials, Report
     from ..release.records import Origin
     from ..simulator.flash import Layout
@@ -24,13 +26,14 @@ __all__ = ["SKIPPED", "before_deploy", "before_deploycerts", "live_report"]
 SKIPPED = "skipped"
 
 
-def before_deploy(env: build.Env, options: Settings, connected: Client, signed: list[bytes], origin: Origin) -> str:
+def before_deploy(env: build.Env, options: Settings, connected: Client, admitted: Admitted) -> str:
     """Rehearse what is about to be published; return what the server keeps of it, or raise why it must not be."""
     if options.rehearse == "no":
         return SKIPPED
     from .. import rehearsal
 
-    return _passed(rehearsal.before_publishing(connected, materials(env, options, signed, origin), options.channel))
+    made = materials(env, options, admitted.files, admitted.origin)
+    return _passed(rehearsal.before_publishing(connected, made, admitted))
 
 
 def before_deploycerts(env: build.Env, options: Settings, connected: Client, signed: bytes, product: str) -> str:
@@ -59,7 +62,7 @@ def _passed(report: Report) -> str:
 
 
 def live_report(
-    env: build.Env, options: Settings, connected: Client | None, signed: list[bytes], origin: Origin
+    env: build.Env, options: Settings, connected: Client | None, signed: Sequence[Firmware], origin: Origin
 ) -> Report:
     """Return the rehearsal at the live server where the project names one; without it, on the loopback alone."""
     from ..rehearsal import play, setup
@@ -74,7 +77,7 @@ def live_report(
     return play.perform(scene)
 
 
-def materials(env: build.Env, options: Settings, signed: list[bytes], origin: Origin) -> Materials:
+def materials(env: build.Env, options: Settings, signed: Sequence[Firmware], origin: Origin) -> Materials:
     """Return what this build has to rehearse with."""
     from datetime import datetime, timezone
 

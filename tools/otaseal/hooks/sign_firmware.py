@@ -27,6 +27,8 @@ from . import build, claim, firmware_key, upload_form
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    from ..image.firmware import Firmware
+
 __all__ = ["attach"]
 
 FLASH_BASE = 0x40200000
@@ -54,14 +56,16 @@ def attach(env: build.Env, options: Settings) -> None:
 
     def work(env: build.Env) -> str:
         from ..image import signing
+        from ..image.firmware import Firmware
         from ..keys import signers
         from . import signing_key
 
         files.remove(packed_path)
-        image = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
+        built = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
+        image = Firmware(built, signed=False)
         _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)
-        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), image, signers.secrets(signer))
+        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), built, signers.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
         made = None
@@ -69,14 +73,14 @@ def attach(env: build.Env, options: Settings) -> None:
             claim.warn_of_git(env)
             made = claim.for_file(said, Path(firmware.get_abspath()))
         sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=made)
-        signed = sign(image)
-        packed = None if options.compress == "no" else sign(signing.compress(image, options.compress))
+        signed = sign(image).data
+        packed = None if options.compress == "no" else sign(signing.compress(image, options.compress)).data
         files.write_atomic(signed_path, signed)
         if packed is not None:
             files.write_atomic(packed_path, packed)
-        _warn_of_space(env, signed if packed is None else min(signed, packed, key=len), image)
+        _warn_of_space(env, len(signed if packed is None else min(signed, packed, key=len)), image)
         key = signer.public_key
-        line = f"otaseal: signed {len(image)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
+        line = f"otaseal: signed {len(built)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
         if packed is not None:
             line += f"; with {options.compress}: {len(packed)} bytes"
         return line if following is None else f"{line}\n{_bridge(following, image)}"
@@ -116,23 +120,18 @@ def _guard_next_key(env: build.Env, options: Settings) -> None:
         )
 
 
-def _refuse_other_filesystem(env: build.Env, firmware: bytes) -> None:
+def _refuse_other_filesystem(env: build.Env, firmware: Firmware) -> None:
     """Refuse firmware with the OtaSeal library for a chip whose filesystem it cannot mount: it would trust nobody."""
-    from ..image import gzip_payload, manifest
-
     kind = build.filesystem(env)
-    raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
-    if kind != "littlefs" and manifest.identity(raw) is not None:
+    if kind != "littlefs" and firmware.identity is not None:
         raise ConfigError(
             f"the firmware has the OtaSeal library, which mounts LittleFS, and board_build.filesystem is '{kind}'",
             "set board_build.filesystem = littlefs, and ship the certificates by cable: pio run -t uploadfs",
         )
 
 
-def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
-    from ..image import manifest
-
-    if manifest.identity(firmware) is not None:
+def _bridge(key: RSAPublicKey, firmware: Firmware) -> str:
+    if firmware.identity is not None:
         return (
             f"otaseal: devices that run it take updates from this key and from the next one, {short_fingerprint(key)}"
         )
@@ -142,18 +141,18 @@ def _bridge(key: RSAPublicKey, firmware: bytes) -> str:
     )
 
 
-def _warn_of_space(env: build.Env, signed: bytes, firmware: bytes) -> None:
-    """Say when a device that runs this firmware has no room for an update as large as `signed` (F10)."""
+def _warn_of_space(env: build.Env, size: int, firmware: Firmware) -> None:
+    """Say when a device that runs this firmware has no room for a signed update of `size` bytes (F10)."""
     from ..image import signing
 
     filesystem = _filesystem(env)
     if filesystem is None:
         return
     start, end = filesystem
-    missing = signing.missing_space(signed, firmware, start)
+    missing = signing.missing_space(size, firmware, start)
     if missing > 0:
         build.warn(
-            f"devices that run this firmware of {len(firmware)} bytes have no room for an update of {len(signed)}: "
+            f"devices that run this firmware of {len(firmware.data)} bytes have no room for an update of {size}: "
             f"the two share {start} bytes below a filesystem of {end - start}, and lack {missing}; choose a "
             "board_build.ldscript with a smaller filesystem, or make the firmware smaller"
         )

@@ -42,12 +42,14 @@ def choose(env: build.Env, firmware: Path) -> None:
 def _signed_form(firmware: Path) -> Path:
     """Return the path of the signed form of `firmware`; raises InputError where it is missing or of another build."""
     from ..image import signing
+    from ..image.firmware import Firmware
 
     signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
     if not signed.is_file():
         raise InputError(f"there is no '{signed.name}'", "upload without 'nobuild'")
-    raw = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
-    if not signing.belongs_to(files.read_bounded(signed, signing.MAX_IMAGE_SIZE, "signed firmware"), raw):
+    made = Firmware(files.read_bounded(signed, signing.MAX_IMAGE_SIZE, "signed firmware"))
+    built = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
+    if not signing.belongs_to(made, Firmware(built, signed=False)):
         raise InputError(f"'{signed.name}' is not the signed form of '{firmware.name}'", "upload without 'nobuild'")
     return signed
 

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ..chips.esp8266 import MAX_IMAGE_SIZE
 from ..errors import InputError, SystemFaultError
@@ -18,7 +19,6 @@ __all__ = [
     "MAGIC",
     "METHODS",
     "GzipMember",
-    "check_single_member",
     "compress",
     "decompress",
     "is_gzip",
@@ -45,8 +45,8 @@ _MAX_EXTRA = 0xFFFF
 class GzipMember:
     """One member, field by field (RFC 1952). `extra`, `name` and `comment` are None where the header has none.
 
-    `deflate` is everything between header and trailer, as it stands in the file: `check_single_member` says whether it
-    is one deflate stream to the byte.
+    `deflate` is everything between header and trailer, as it stands in the file: `content` says whether it is one
+    deflate stream to the byte.
     """
 
     text: bool
@@ -60,6 +60,28 @@ class GzipMember:
     deflate: bytes
     crc32: int
     isize: int
+
+    @cached_property
+    def content(self) -> bytes:
+        """What the member holds, if it is exactly one and sound.
+
+        Raises InputError, naming the fault, for bytes behind the member, a second member, a wrong CRC or size, content
+        over MAX_IMAGE_SIZE (F8b).
+        """
+        content, rest = _inflate(self.deflate)
+        if rest:
+            what = "a second member" if MAGIC in rest else f"{len(rest)} bytes behind its member"
+            raise InputError(f"gzip has {what}", "compress the image into one member, and pad with pad4 only")
+        if zlib.crc32(content) != self.crc32:
+            raise InputError(
+                f"gzip CRC is 0x{self.crc32:08x}, not that of its content", "the file is damaged: rebuild it"
+            )
+        if len(content) != self.isize:
+            raise InputError(
+                f"gzip names a size of {self.isize} bytes, its content has {len(content)}",
+                "the file is damaged: rebuild it",
+            )
+        return content
 
     def subfields(self) -> tuple[tuple[bytes, bytes], ...]:
         """Return the subfields of `extra` as (two-byte id, content); raises InputError where they do not add up."""
@@ -144,42 +166,19 @@ def serialise(member: GzipMember) -> bytes:
     return header + member.deflate + _TRAILER.pack(member.crc32, member.isize)
 
 
-def check_single_member(data: bytes) -> bytes:
-    """Return the content of `data`, which is exactly one sound member.
-
-    Raises InputError, naming the fault, for bytes behind the member, a second member, a wrong CRC or size, content over
-    MAX_IMAGE_SIZE (F8b).
-    """
-    member = parse(data)
-    content, rest = _inflate(member.deflate)
-    if rest:
-        what = "a second member" if MAGIC in rest else f"{len(rest)} bytes behind its member"
-        raise InputError(f"gzip has {what}", "compress the image into one member, and pad with pad4 only")
-    if zlib.crc32(content) != member.crc32:
-        raise InputError(
-            f"gzip CRC is 0x{member.crc32:08x}, not that of its content", "the file is damaged: rebuild it"
-        )
-    if len(content) != member.isize:
-        raise InputError(
-            f"gzip names a size of {member.isize} bytes, its content has {len(content)}",
-            "the file is damaged: rebuild it",
-        )
-    return content
-
-
 def decompress(data: bytes) -> bytes:
     """Return the content of `data`; raises InputError unless it is exactly one sound member."""
-    return check_single_member(data)
+    return parse(data).content
 
 
-def pad4(data: bytes) -> bytes:
+def pad4(data: bytes, member: GzipMember | None = None) -> bytes:
     """Return `data` grown inside its header to a multiple of 4 bytes (F8); unchanged where it is one already.
 
-    The same input gives the same output, content and existing subfields stay as they are. Raises InputError where the
-    header cannot be read or has no room.
+    The same input gives the same output, content and existing subfields stay as they are. `member` is what `data` was
+    parsed to, if it was. Raises InputError where the header cannot be read or has no room.
     """
     missing = -len(data) % ALIGNMENT
-    member = parse(data)
+    member = member or parse(data)
     if not missing:
         return data
     fixed = _SUBFIELD.size + (_LENGTH.size if member.extra is None else 0)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ..chips import esp8266, file_kinds
 from ..chips.esp8266 import FIRST_WITH_CRC, NEWEST, RELEASES, SHOWN_CORES, Esp8266Image, FlashMode
 from ..chips.file_kinds import FileKind
-from ..errors import InputError, VerificationError
+from ..errors import InputError
 from . import gzip_payload, manifest, signed_image, stock_updater
+from .firmware import GZIP_HOLDS, Firmware, check_payload
 from .gzip_payload import GzipMember
 from .manifest import Manifest
 from .signed_image import SignedImage
@@ -115,17 +116,17 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         raise InputError(
             f"{len(data)} bytes are more than {signed_image.MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it"
         )
-    signed = _signed(data)
-    found = _read(data if signed is None else signed.payload)
+    firmware, found = _read(data)
+    signed = firmware.trailer if firmware.signed else None
     known = found.kind in ("raw", "gzip") and found.other is None
-    signed_by = _fitting(data, public_keys) if signed else None
+    signed_by = _fitting(firmware, public_keys) if signed else None
     device = _device(found.parsed, signed, public_keys, signed_by)
     return Inspection(
         kind=f"signed {found.kind}" if signed else found.kind,
         title=f"signed {found.title}" if signed else found.title,
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        payload_size=len(data if signed is None else signed.payload),
+        payload_size=len(firmware.payload),
         image=found.parsed,
         member=found.member,
         manifest=found.manifest,
@@ -146,7 +147,10 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
 
 @dataclass
 class _Content:
-    """What a payload is, the fields as in `Inspection`; the first problem counts. `other`: what is no firmware."""
+    """What a payload is, the fields as in `Inspection`; the first problem counts.
+
+    `other`: what is no firmware. `whole`: a complete image, or a sound gzip of anything.
+    """
 
     kind: str
     title: str
@@ -157,33 +161,41 @@ class _Content:
     identity: Manifest | None = None
     problem: str | None = None
     hint: str = ""
+    whole: bool = False
 
     def blame(self, problem: str, hint: str) -> None:
         if self.problem is None:
             self.problem, self.hint = problem, hint
 
 
-def _signed(data: bytes) -> SignedImage | None:
-    """Return payload and signature; a payload that is damaged does not hide a trailer that is there."""
+def _read(data: bytes) -> tuple[Firmware, _Content]:
+    """Return the firmware in `data` and what it is; a payload that is damaged does not hide a trailer that is there."""
+    unsigned = Firmware(data, signed=False)
     try:
-        signed = signed_image.parse(data)
+        signed = Firmware(data)
+        found = _content(signed)
     except InputError:
-        return None
-    whole = _read(data)
-    return signed if signed_image.is_signed(data) or (whole.kind in ("raw", "gzip") and whole.parsed is None) else None
+        return unsigned, _content(unsigned)
+    if found.whole:
+        return signed, found
+    without = _content(unsigned)
+    damaged = without.kind in ("raw", "gzip") and without.parsed is None
+    return (signed, found) if damaged else (unsigned, without)
 
 
-def _read(payload: bytes) -> _Content:
+def _content(firmware: Firmware) -> _Content:
+    """Return what the payload is; raises InputError where it is to have a trailer and has none."""
+    payload = firmware.payload
     if gzip_payload.is_gzip(payload):
-        return _read_gzip(payload)
+        return _gzip_content(firmware)
     if payload[:1] == bytes([esp8266.MAGIC]):
         found = _Content("raw", "raw")
-        _look_at(found, payload, "this is")
-        _find_manifest(found, payload)
+        _look_at(found, firmware, "this is")
+        found.whole = found.parsed is not None
     else:
         found = _Content("unknown", "unknown", file_kinds.recognize(payload))
         try:
-            signed_image.check_payload(payload)
+            check_payload(Firmware(payload, signed=False))
         except InputError as error:
             found.blame(error.message, error.hint)
     if found.other is not None:
@@ -191,40 +203,31 @@ def _read(payload: bytes) -> _Content:
     return found
 
 
-def _read_gzip(payload: bytes) -> _Content:
+def _gzip_content(firmware: Firmware) -> _Content:
     found = _Content("gzip", "gzip")
     try:
-        found.member = gzip_payload.parse(payload)
-        content = gzip_payload.check_single_member(payload)
+        found.member = firmware.member
+        _ = firmware.raw
     except InputError as error:
         found.blame(error.message, error.hint)
         return found
-    _look_at(found, content, signed_image.GZIP_HOLDS)
-    _find_manifest(found, payload)
+    found.whole = True
+    _look_at(found, firmware, GZIP_HOLDS)
     if found.other is not None:
         found.title = f"gzip of {found.other.title}"
     return found
 
 
-def _find_manifest(found: _Content, payload: bytes) -> None:
-    if found.parsed is None:
-        return
+def _look_at(found: _Content, firmware: Firmware, subject: str) -> None:
+    """Read the image into `found`: what signing refuses is a problem, and so is a wrong checksum."""
     try:
-        found.manifest = manifest.find(payload)
-    except InputError as error:
-        found.blame(error.message, error.hint)
-
-
-def _look_at(found: _Content, content: bytes, subject: str) -> None:
-    """Read the image in `content` into `found`: what signing refuses is a problem, and so is a wrong checksum."""
-    try:
-        found.parsed = esp8266.parse(content, subject)
-        found.identity = manifest.identity(content)
+        found.parsed = firmware.image
+        found.identity = firmware.identity
     except InputError as error:
         found.blame(error.message, error.hint)
     parsed = found.parsed
     if parsed is None:
-        found.title, found.other = f"{found.title}, damaged", file_kinds.recognize(content)
+        found.title, found.other = f"{found.title}, damaged", file_kinds.recognize(firmware.raw)
         return
     surplus = manifest.surplus(parsed)
     if surplus is not None:
@@ -236,16 +239,15 @@ def _look_at(found: _Content, content: bytes, subject: str) -> None:
     ):
         if good is False:
             found.blame(problem, DAMAGED)
+    try:
+        found.manifest = firmware.manifest
+    except InputError as error:
+        found.blame(error.message, error.hint)
 
 
-def _fitting(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
-    for name, key in public_keys.items():
-        try:
-            signed_image.verify(data, key)
-        except VerificationError:
-            continue
-        return name
-    return None
+def _fitting(firmware: Firmware, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
+    key = firmware.signed_by(tuple(public_keys.values()))
+    return next((name for name, tried in public_keys.items() if tried is key), None)
 
 
 def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:

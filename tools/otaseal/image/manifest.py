@@ -24,6 +24,7 @@ from ..chips.esp8266 import Esp8266Image
 from ..chips.file_kinds import FileKind
 from ..errors import InputError, VerificationError
 from . import gzip_payload
+from .gzip_payload import GzipMember
 
 __all__ = [
     "ANY_BOARD",
@@ -191,38 +192,45 @@ def parse(data: bytes, magic: bytes = MAGIC) -> Manifest:
     return manifest
 
 
-def attach(payload: bytes, manifest: Manifest) -> bytes:
+def attach(payload: bytes, manifest: Manifest, member: GzipMember | None = None) -> bytes:
     """Return `payload`, raw or one gzip member, with `manifest` where devices look for it, and padded for them (F8).
 
+    `member` is what a gzip was parsed to, if it was.
     Raises InputError when there is one already, or a gzip header that cannot be read or has no room.
     """
-    if find(payload) is not None:
+    member = _member(payload, member)
+    if find(payload, member) is not None:
         raise InputError("the payload has a manifest already", "sign the original firmware.bin")
-    if not gzip_payload.is_gzip(payload):
+    if member is None:
         return payload + serialise(manifest)
-    member = gzip_payload.parse(payload)
     others = tuple(pair for pair in member.subfields() if pair[0] != gzip_payload.PADDING_ID)
     member = replace(member, extra=b"").with_subfield(SUBFIELD_ID, serialise(manifest))
     for identity, content in others:
         member = member.with_subfield(identity, content)
-    return gzip_payload.pad4(gzip_payload.serialise(member))
+    return gzip_payload.pad4(gzip_payload.serialise(member), member)
 
 
-def find(payload: bytes) -> Manifest | None:
+def find(payload: bytes, member: GzipMember | None = None) -> Manifest | None:
     """Return the manifest of an unsigned `payload`, None if it has none.
 
+    `member` is what a gzip was parsed to, if it was.
     Raises InputError for one that is damaged, or in a gzip not where devices look for it.
     """
-    if not gzip_payload.is_gzip(payload):
+    member = _member(payload, member)
+    if member is None:
         last = payload[-SIZE:]
         return parse(last) if last.startswith(MAGIC) else None
-    subfields = gzip_payload.parse(payload).subfields()
+    subfields = member.subfields()
     ours = [position for position, (identity, _) in enumerate(subfields) if identity == SUBFIELD_ID]
     if not ours:
         return None
     if ours != [0]:
         raise _damaged("another place than the first in the gzip header, or a second one")
     return parse(subfields[0][1])
+
+
+def _member(payload: bytes, member: GzipMember | None) -> GzipMember | None:
+    return gzip_payload.parse(payload) if member is None and gzip_payload.is_gzip(payload) else member
 
 
 def surplus(parsed: Esp8266Image) -> FileKind | None:

@@ -1,8 +1,8 @@
 """The signed image: payload, signature, and the length of the signature as a little-endian word (F1).
 
-The signature is RSASSA-PKCS1-v1_5 with SHA-256 over the payload, by a key of 2048 to 4096 bits (F2). The payload is an
-ESP8266 image or one gzip member that holds one. Nothing is signed that a device would refuse or that would leave it
-unable to start, and nothing is returned that was not verified. Where keys live and how they sign is not known here.
+The signature is RSASSA-PKCS1-v1_5 with SHA-256 over the payload, by a key of 2048 to 4096 bits (F2). What is signed is
+not looked at here (`firmware`, `signing`), and nothing is returned that was not verified. Where keys live and how they
+sign is not known here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import MAX_IMAGE_SIZE, NEWEST
+from ..chips.esp8266 import MAX_IMAGE_SIZE
 from ..errors import InputError, KeyRefusedError, VerificationError
-from . import gzip_payload
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -25,8 +23,8 @@ __all__ = [
     "MAX_IMAGE_SIZE",
     "SignedImage",
     "check_key",
-    "check_payload",
-    "is_signed",
+    "check_signature",
+    "check_size",
     "parse",
     "serialise",
     "sign",
@@ -36,9 +34,6 @@ __all__ = [
 
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 MIN_SIGNATURE_SIZE, MAX_SIGNATURE_SIZE = MIN_KEY_BITS // 8, MAX_KEY_BITS // 8
-ALIGNMENT = 4
-GZIP_HOLDS = "the gzip holds"
-FIRST_BYTES = frozenset((bytes([esp8266.MAGIC]), gzip_payload.MAGIC[:1]))  # the updater takes no other (F9)
 
 _LENGTH = struct.Struct("<I")
 
@@ -57,7 +52,7 @@ def parse(data: bytes) -> SignedImage:
     Raises InputError when there is no trailer, its length word is not 256 to 512, the file is cut short, the payload is
     empty or the whole is over MAX_IMAGE_SIZE.
     """
-    _check_size(len(data))
+    check_size(len(data))
     if len(data) < _LENGTH.size:
         raise InputError(f"{len(data)} bytes have no signature trailer", "give the file that ends in '.signed'")
     (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
@@ -79,65 +74,14 @@ def serialise(image: SignedImage) -> bytes:
     return image.payload + image.signature + _LENGTH.pack(len(image.signature))
 
 
-def is_signed(data: bytes) -> bool:
-    """Return whether `data` is a signed image already (F8c), valid signature or not.
-
-    The last word alone proves nothing: code can end that way. It is signed if that word is a plausible length and there
-    is a complete image before the trailer: the application ends so early that signature and word fit behind it, or a
-    gzip member ends exactly where the signature begins.
-    """
-    try:
-        payload = parse(data).payload
-    except InputError:
-        return False
-    try:
-        if gzip_payload.is_gzip(payload):
-            gzip_payload.check_single_member(payload)
-        else:
-            esp8266.parse(payload)
-    except InputError:
-        return False
-    return True
-
-
-def check_payload(payload: bytes) -> None:
-    """Raise InputError, naming the fault, unless `payload` is fit to be signed.
-
-    Refused: empty, over MAX_IMAGE_SIZE, a first byte other than 0xE9 or 0x1F (F9), signed already (F8c), a size that is
-    no multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
-    """
-    _check_size(len(payload))
-    if payload[:1] not in FIRST_BYTES:
-        kind = file_kinds.recognize(payload)
-        raise (
-            kind.error()
-            if kind
-            else InputError(
-                f"payload begins with 0x{payload[0]:02x}, not 0xe9 or 0x1f", "devices take firmware only, raw or gzip"
-            )
-        )
-    if is_signed(payload):
-        raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file")
-    if gzip_payload.is_gzip(payload):
-        esp8266.parse(gzip_payload.check_single_member(payload), GZIP_HOLDS)
-    else:
-        esp8266.parse(payload)
-    if len(payload) % ALIGNMENT:
-        raise InputError(
-            f"payload of {len(payload)} bytes is no multiple of {ALIGNMENT}",
-            f"pad a gzip inside its header first: core {NEWEST.name} refuses it otherwise",
-        )
-
-
 def sign(payload: bytes, signer: Signer) -> bytes:
-    """Return `payload` signed, verified before it is returned.
+    """Return `payload` signed, whatever it is, and verified before it is returned.
 
-    Raises InputError for a payload that `check_payload` refuses, KeyRefusedError for a key outside 2048 to 4096 bits
-    (F2), VerificationError when the signer's signature does not fit its own public key.
+    Raises KeyRefusedError for a key outside 2048 to 4096 bits (F2), InputError and VerificationError when the signer's
+    signature does not fit its own public key.
     """
     public_key = signer.public_key
     check_key(public_key)
-    check_payload(payload)
     signed = serialise(SignedImage(payload, signer.sign(payload)))
     verify(signed, public_key)
     return signed
@@ -146,14 +90,19 @@ def sign(payload: bytes, signer: Signer) -> bytes:
 def verify(data: bytes, public_key: RSAPublicKey) -> bytes:
     """Return the payload of a signed image whose signature `public_key` confirms (F1).
 
-    Raises InputError when `data` is no signed image, VerificationError when the signature is another key's or the bytes
-    were changed.
+    Raises InputError when `data` is no signed image, VerificationError as `check_signature`.
     """
+    image = parse(data)
+    check_signature(image, public_key)
+    return image.payload
+
+
+def check_signature(image: SignedImage, public_key: RSAPublicKey) -> None:
+    """Raise VerificationError when the signature is another key's or the bytes were changed."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 
-    image = parse(data)
     if len(image.signature) != signature_size(public_key):
         raise VerificationError(
             f"signature has {len(image.signature)} bytes, the key makes {signature_size(public_key)}",
@@ -166,7 +115,6 @@ def verify(data: bytes, public_key: RSAPublicKey) -> bytes:
             "signature does not fit image and key",
             "the image was changed after it was signed, or another key signed it",
         ) from error
-    return image.payload
 
 
 def signature_size(public_key: RSAPublicKey) -> int:
@@ -174,7 +122,8 @@ def signature_size(public_key: RSAPublicKey) -> int:
     return (public_key.key_size + 7) // 8
 
 
-def _check_size(size: int) -> None:
+def check_size(size: int) -> None:
+    """Raise InputError for more bytes than any flash can hold."""
     if size > MAX_IMAGE_SIZE:
         raise InputError(f"image of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
 

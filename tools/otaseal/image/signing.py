@@ -15,6 +15,7 @@ from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint
 from ..keys.signer import Signer
 from . import gzip_payload, manifest, signed_image, stock_updater
+from .firmware import Firmware, check_payload
 from .manifest import Claim
 from .signed_image import MAX_IMAGE_SIZE
 from .signing_header import embedded_key
@@ -38,14 +39,14 @@ INSPECT = "sign what the build made: otaseal inspect shows what each core does w
 
 
 def sign_firmware(
-    firmware: bytes,
+    firmware: Firmware,
     signer: Signer,
     *,
     embeds_key: bool,
     next_key: RSAPublicKey | None = None,
     claim: Claim | None = None,
-) -> bytes:
-    """Return `firmware`, an ESP8266 image raw or gzipped, signed for stock devices and verified as they do (F1-F11).
+) -> Firmware:
+    """Return the unsigned `firmware`, raw or gzip, signed for stock devices and verified as they do (F1-F11).
 
     With `embeds_key` the image must contain the signer's public key, so that the device it runs on accepts the next
     update; or `next_key`, which signs from then on. With a `claim` its manifest is signed, too. Raises InputError for
@@ -54,65 +55,63 @@ def sign_firmware(
     """
     if next_key is not None:
         check_next_key(next_key, signer.public_key)
-    payload = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
-    signed_image.check_payload(payload)
-    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
-    parsed = esp8266.parse(raw)
+    check_payload(firmware)
+    parsed = firmware.image
     _refuse_merged(parsed)
     _refuse_damaged(parsed)
-    if gzip_payload.is_gzip(payload):
+    if firmware.member is not None:
         _refuse_gzip(parsed)
     if embeds_key:
-        check_embedded_key(raw, signer.public_key, next_key)
-    if claim is not None:
-        payload = manifest.attach(payload, manifest.make(claim, parsed.flash_mode))
+        check_embedded_key(firmware, signer.public_key, next_key)
+    made = None if claim is None else manifest.make(claim, parsed.flash_mode)
+    payload = firmware.payload_with(made)
     names = () if claim is None else (claim.product, claim.board)
-    manifest.check_identity(manifest.identity(raw), manifest.find(payload), names)
+    manifest.check_identity(firmware.identity, made or firmware.manifest, names)
     signed = signed_image.sign(payload, signer)
-    _judge_as_device(signed, parsed, signer.public_key)
-    return signed
+    _judge_as_device(signed, firmware, signer.public_key)
+    return Firmware(signed)
 
 
-def compress(firmware: bytes, method: str) -> bytes:
-    """Return `firmware`, an uncompressed image, as a gzip that devices start from once it is signed (F8, F8b).
+def compress(firmware: Firmware, method: str) -> Firmware:
+    """Return the unsigned `firmware`, which is raw, as a gzip that devices start from once it is signed (F8, F8b).
 
     `method` is one of `gzip_payload.METHODS`. Raises InputError for an image whose core cannot take it, or does not say
     which core it is; ModuleNotFoundError where the method's package is not installed.
     """
-    if gzip_payload.is_gzip(firmware):
+    if gzip_payload.is_gzip(firmware.payload):
         raise InputError("the firmware is a gzip already", "compress either here or with board_build.gzip_fw, not both")
-    _refuse_gzip(esp8266.parse(firmware))
-    return gzip_payload.compress(firmware, method)
+    _refuse_gzip(firmware.image)
+    return Firmware(gzip_payload.compress(firmware.raw, method), signed=False)
 
 
-def verify_firmware(signed: bytes, key: RSAPublicKey) -> bytes:
+def verify_firmware(signed: Firmware, key: RSAPublicKey) -> bytes:
     """Return the payload of `signed` if a stock device with `key` takes it and starts it (F1-F11).
 
     The device is one of the core release, flash mode and flash size that the image was built for. Raises InputError
     when `signed` is no signed image, VerificationError when the signature does not hold or the device would refuse.
     """
     try:
-        payload = signed_image.verify(signed, key)
-    except VerificationError:
-        raise
+        trailer = signed.trailer
     except InputError as error:
-        kind = file_kinds.recognize(signed)
+        kind = file_kinds.recognize(signed.data)
         raise error if kind is None else kind.error() from error
-    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
-    parsed = esp8266.parse(raw)
-    _judge_as_device(signed, parsed, key)
-    _refuse_merged(parsed)
-    return payload
+    signed_image.check_signature(trailer, key)
+    check_runs(signed, key)
+    return trailer.payload
 
 
-def missing_space(signed: bytes, firmware: bytes, fs_start: int) -> int:
-    """Return how many bytes a device that runs `firmware` lacks to take an update as large as `signed` (F10).
+def check_runs(signed: Firmware, key: RSAPublicKey) -> None:
+    """Raise as `verify_firmware` unless a stock device with `key` starts `signed`, whose signature was verified."""
+    _judge_as_device(signed.data, signed, key)
+    _refuse_merged(signed.image)
+
+
+def missing_space(size: int, firmware: Firmware, fs_start: int) -> int:
+    """Return how many bytes a device that runs `firmware` lacks to take a signed update of `size` bytes (F10).
 
     `fs_start` is the filesystem's offset in flash. Zero or less: it fits.
     """
-    raw = gzip_payload.decompress(firmware) if gzip_payload.is_gzip(firmware) else firmware
-    needed = sum(map(esp8266.sectors, (esp8266.parse(raw).sketch_size, len(signed))))
-    return needed - fs_start
+    return sum(map(esp8266.sectors, (firmware.image.sketch_size, size))) - fs_start
 
 
 def check_next_key(next_key: RSAPublicKey, current: RSAPublicKey) -> None:
@@ -124,14 +123,15 @@ def check_next_key(next_key: RSAPublicKey, current: RSAPublicKey) -> None:
         )
 
 
-def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | None = None) -> None:
-    """Raise VerificationError unless the uncompressed image `raw` carries `key` in the form the core reads (F5).
+def check_embedded_key(firmware: Firmware, key: RSAPublicKey, next_key: RSAPublicKey | None = None) -> None:
+    """Raise VerificationError unless the image of `firmware` carries `key` in the form the core reads (F5).
 
     With `next_key` it has to carry that one instead: a stock device holds a single key. One with the OtaSeal library
     holds both, and its image has to carry both.
     """
+    raw = firmware.raw
     carries_next = embedded_key(next_key or key) in raw
-    if carries_next and next_key is not None and manifest.identity(raw) is not None and embedded_key(key) not in raw:
+    if carries_next and next_key is not None and firmware.identity is not None and embedded_key(key) not in raw:
         raise VerificationError(
             f"the firmware has the OtaSeal library and the next key, and not its own public key {fingerprint(key)}",
             "build it again, with verify_updates.py: the library holds both keys",
@@ -156,26 +156,24 @@ def check_embedded_key(raw: bytes, key: RSAPublicKey, next_key: RSAPublicKey | N
     )
 
 
-def belongs_to(signed: bytes, firmware: bytes) -> bool:
-    """Tell whether `signed` is a signed form of the build's `firmware`, whatever its manifest says.
+def belongs_to(signed: Firmware, firmware: Firmware) -> bool:
+    """Tell whether `signed` is a signed form of the build's unsigned `firmware`, whatever its manifest says.
 
     A gzip that holds `firmware` is one. The signature itself is not looked at.
     """
     try:
-        payload = signed_image.parse(signed).payload
-        if gzip_payload.is_gzip(payload) and not gzip_payload.is_gzip(firmware):
-            return gzip_payload.decompress(payload) == firmware
-        expected = gzip_payload.pad4(firmware) if gzip_payload.is_gzip(firmware) else firmware
-        found = manifest.find(payload)
-        return payload == (expected if found is None else manifest.attach(expected, found))
+        if signed.member is not None and firmware.member is None:
+            return signed.raw == firmware.raw
+        return signed.payload == firmware.payload_with(signed.manifest)
     except InputError:
         return False
 
 
-def _judge_as_device(signed: bytes, parsed: esp8266.Esp8266Image, key: RSAPublicKey) -> None:
+def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
     """Ask the model of the stock core: the release, flash mode and flash size that the image was built for."""
+    parsed = firmware.image
     core = parsed.core or NEWEST
-    carries_key = embedded_key(key) in bytes(parsed.data)
+    carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
     device = stock_updater.StockDevice(core.name, key if core.digest_info or carries_key else None)
     if parsed.flash_mode is not None:

@@ -6,7 +6,9 @@ tries what must fail, `report`, `text` and `picture` say what happened.
 
 from __future__ import annotations
 
-from ..client.client import Client
+from dataclasses import replace
+
+from ..client.client import Admitted, Client
 from ..errors import OtasealError, VerificationError
 from . import renewal
 from .play import perform
@@ -17,13 +19,14 @@ from .setup import Choices, Materials, prepare, remote_state
 __all__ = ["Choices", "Materials", "Renewal", "Report", "before_publishing", "before_renewing", "refusal"]
 
 
-def before_publishing(client: Client, materials: Materials, channel: str, choices: Choices | None = None) -> Report:
-    """Rehearse a release that is about to be published to `channel`; the server is looked at and not changed.
+def before_publishing(client: Client, materials: Materials, admitted: Admitted) -> Report:
+    """Rehearse what was `admitted` and is about to be published; the server is looked at and not changed.
 
     Raises what the client raises, InputError and ConfigError for files that cannot be rehearsed.
     """
-    remote = remote_state(client, materials.candidate.origin.product, channel)
-    return perform(prepare(materials, choices or Choices(), remote))
+    candidate = replace(materials.candidate, admitted=admitted.release)
+    remote = remote_state(client, candidate.origin.product, admitted.options.channel, admitted.state)
+    return perform(prepare(replace(materials, candidate=candidate), Choices(), remote))
 
 
 def before_renewing(client: Client, wanted: Renewal) -> Report:

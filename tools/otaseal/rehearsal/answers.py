@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ..chips import esp8266
 from ..errors import InputError
 from ..protocol import decisions
 from ..release.records import Release
-from .candidate import Candidate, twin
+from .candidate import Candidate
 from .loopback import Request, response
 
 __all__ = ["CandidateServer"]
@@ -36,22 +37,24 @@ class CandidateServer:
         if self.candidate.refusal is not None:
             return self._unadmitted(asked)
         release = self.candidate.release
-        known = decisions.known_images((release, *self._known(release)))
+        known = decisions.known_images((release, *self._known))
         decision = decisions.decide(asked, release, decisions.State(known))
         body = decision.body if decision.form is None else self.candidate.body(decision.form.blob)
         return response(decision.status, decision.headers, body)
 
-    def _known(self, release: Release) -> tuple[Release, ...]:
-        """Return the server's releases; a twin, or any image where it knows none, counts as one built as this is."""
-        if self.known and self.old != twin(self.candidate.raw):
+    @cached_property
+    def _known(self) -> tuple[Release, ...]:
+        """The server's releases; a twin, or any image where it knows none, counts as one built as this is."""
+        release = self.candidate.release
+        if self.known and self.old != self.candidate.twin:
             return self.known
         digests = tuple(esp8266.parse(self.old).sketch_md5s().values())
         return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
 
     def _unadmitted(self, asked: decisions.UpdateRequest) -> bytes:
-        body = self.candidate.forms[0]
+        body = self.candidate.forms[0].data
         try:
-            current = asked.sketch_md5 in esp8266.parse(self.candidate.raw).sketch_md5s().values()
+            current = asked.sketch_md5 in self.candidate.forms[0].image.sketch_md5s().values()
         except InputError:
             current = False
         if current:

@@ -9,30 +9,48 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..chips import esp8266
 from ..errors import InputError, OtasealError
-from ..image import gzip_payload, signed_image
+from ..image.firmware import Firmware
 from ..release import records
 from ..release.records import Origin, Release
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Candidate", "raw_of", "twin"]
+__all__ = ["Candidate"]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The signed `forms`, raw or gzip or both, what is said about them, and the product's public keys."""
+    """The signed `forms`, raw or gzip or both, what is said about them, and the product's public keys.
 
-    forms: tuple[bytes, ...] = field(repr=False)
+    `admitted` is their record where they were admitted already.
+    """
+
+    forms: tuple[Firmware, ...] = field(repr=False)
     origin: Origin
     keys: tuple[RSAPublicKey, ...] = field(repr=False, default=())
+    admitted: Release | None = field(repr=False, default=None)
 
     @cached_property
     def raw(self) -> bytes:
         """The image that devices run after the update, without manifest and trailer; raises InputError for none."""
-        return raw_of(self.forms[0])
+        return self.forms[0].sketch
+
+    @cached_property
+    def twin(self) -> bytes:
+        """`raw` with one filler byte before the application changed: another sketch MD5, and nothing else.
+
+        It stands for the older release where none is named: same core, same keys, same size. Raises InputError for an
+        image without a filler.
+        """
+        image = self.forms[0].image
+        if not image.filler:
+            raise InputError(
+                "the image has no filler to tell a twin by", "name what devices run now with --from OLD.bin"
+            )
+        at = image.boot.size + len(image.filler) - 1
+        return self.raw[:at] + bytes([self.raw[at] ^ 0xFF]) + self.raw[at + 1 :]
 
     @cached_property
     def refusal(self) -> OtasealError | None:
@@ -46,32 +64,10 @@ class Candidate:
     @cached_property
     def release(self) -> Release:
         """The record that the server makes of them; raises InputError, VerificationError."""
-        return records.describe(self.forms, self.origin, self.keys)
+        return self.admitted or records.describe(self.forms, self.origin, self.keys)
 
     def body(self, blob: str) -> bytes:
         """Return the form whose SHA-256 is `blob`."""
         import hashlib
 
-        return next(form for form in self.forms if hashlib.sha256(form).hexdigest() == blob)
-
-
-def raw_of(data: bytes) -> bytes:
-    """Return the image itself out of what is signed, compressed or with a manifest behind it: as long as it runs."""
-    payload = data
-    if signed_image.is_signed(data):
-        payload = signed_image.parse(data).payload
-    raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
-    return raw[: esp8266.parse(raw).sketch_size]
-
-
-def twin(raw: bytes) -> bytes:
-    """Return `raw` with one filler byte before the application changed: another sketch MD5, and nothing else.
-
-    It stands for the older release where none is named: same core, same keys, same size. Raises InputError for an image
-    without a filler.
-    """
-    parsed = esp8266.parse(raw)
-    if not parsed.filler:
-        raise InputError("the image has no filler to tell a twin by", "name what devices run now with --from OLD.bin")
-    at = parsed.boot.size + len(parsed.filler) - 1
-    return raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :]
+        return next(form.data for form in self.forms if hashlib.sha256(form.data).hexdigest() == blob)

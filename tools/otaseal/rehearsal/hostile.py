@@ -107,7 +107,8 @@ def _stage(scene: Scene) -> Stage:
     key = ThrowAwayKey.like(own)
     authority, device = stand_in(scene.device)
     rekeyed = replace(device, keys=(public_pem(key.public_key),))
-    signed = next((form for form in scene.candidate.forms if form[0] == RAW_MAGIC), scene.candidate.forms[0])
+    forms = [form.data for form in scene.candidate.forms]
+    signed = next((form for form in forms if form[0] == RAW_MAGIC), forms[0])
     return Stage(device, rekeyed, authority, key, signed, scene.candidate.raw)
 
 

@@ -93,7 +93,7 @@ def same_image(flash_image: bytes, wanted: bytes) -> bool:
 
 def _admission(scene: Scene) -> Act:
     refusal = scene.candidate.refusal
-    files = ", ".join(f"{len(form)} bytes" for form in scene.candidate.forms)
+    files = ", ".join(f"{len(form.data)} bytes" for form in scene.candidate.forms)
     if refusal is None:
         release = scene.candidate.release
         shown = f"{release.product} {release.version}: {files}, core {release.core_release or 'unknown'}"
@@ -236,7 +236,7 @@ def _open_questions(scene: Scene) -> Iterator[str]:
 def _maps(scene: Scene) -> tuple[FlashMap, ...]:
     device = scene.device
     old = device.layout.fs_start - free_space(device.flash, device.layout)
-    smallest = min(len(form) for form in scene.candidate.forms)
+    smallest = min(len(form.data) for form in scene.candidate.forms)
     try:
         new = len(scene.candidate.raw)
     except InputError:

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from ..client import archives
 from ..client.client import Client
 from ..errors import OtasealError
+from ..image.firmware import read as read_firmware
 from ..protocol import archive, decisions
 from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
@@ -28,7 +29,6 @@ from ..simulator.filesystem import mount
 from ..simulator.firmware import read
 from ..simulator.flash import Layout
 from ..simulator.report import Result
-from .candidate import raw_of
 from .loopback import parse_head, response
 from .play import NOBODY, meeting
 from .report import Act, Line, Report, lines
@@ -156,8 +156,8 @@ def _trusting(device: Device, renewal: Renewal, remote: Remote, current: bytes |
 
 def _known_firmware(renewal: Renewal, remote: Remote) -> list[tuple[bytes, str]]:
     """Return the images that a device of the channel may run, the likeliest first, each with what it assumes."""
-    given_out = [] if remote.current is None else [(raw_of(remote.current), "")]
-    return [*given_out, *([] if renewal.firmware is None else [(raw_of(renewal.firmware), OWN_BUILD)])]
+    given_out = [] if remote.current is None else [(read_firmware(remote.current).sketch, "")]
+    return [*given_out, *([] if renewal.firmware is None else [(read_firmware(renewal.firmware).sketch, OWN_BUILD)])]
 
 
 def _acts(device: Device, firmware_url: str, answers: _Answers) -> list[Act]:

@@ -12,11 +12,12 @@ from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from .. import files
 from ..client.client import Client
 from ..errors import ConfigError, InputError, OtasealError
+from ..image.firmware import read as read_firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..keys import public
 from ..pki.certificate import parse_certificates
@@ -28,7 +29,7 @@ from ..simulator.filesystem import mount, write_file
 from ..simulator.firmware import read
 from ..simulator.flash import LAYOUTS, Layout
 from ..simulator.tls import ClientCertificate
-from .candidate import Candidate, raw_of, twin
+from .candidate import Candidate
 from .play import ARCHIVE, Scene
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ class Remote:
     wants_certificates: bool = False
 
 
-def remote_state(client: Client, product: str, channel: str) -> Remote:
-    """Ask the server what a device of `product` and `channel` would meet; raises what the client raises."""
-    path = f"/v1/products/{quote(product, safe='')}"
-    state = client.get(f"{path}?{urlencode({'channel': channel})}")
-    listed = client.get(f"{path}/releases")
+def remote_state(client: Client, product: str, channel: str, state: Mapping[str, Any] | None = None) -> Remote:
+    """Ask the server what a device of `product` and `channel` would meet; raises what the client raises.
+
+    `state` is the channel's, where it was asked for before.
+    """
+    state = state or client.state(product, channel)
+    listed = client.get(f"/v1/products/{quote(product, safe='')}/releases")
     known = tuple(records.from_json(document) for document in listed["releases"])
     current = state["current"]
     host = f"[{client.host}]" if ":" in client.host else client.host
@@ -149,13 +152,13 @@ def _clock_notes(choices: Choices, device: Device, url: str | None) -> list[str]
 def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> tuple[bytes, list[str]]:
     """Return the image that the device runs before the update: named, given out now, or a twin of the new one."""
     if choices.old is not None:
-        return raw_of(files.read_bounded(choices.old, MAX_IMAGE_SIZE, "old firmware")), []
+        return read_firmware(files.read_bounded(choices.old, MAX_IMAGE_SIZE, "old firmware")).sketch, []
     new = candidate.raw
     if remote is not None and remote.current is not None:
-        current = raw_of(remote.current)
+        current = read_firmware(remote.current).sketch
         if current != new:
             return current, []
-    return twin(new), ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
+    return candidate.twin, ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
 
 
 def flash_layout(firmware: bytes, filesystem: Path | None, named: Layout | None) -> tuple[Layout, list[str]]:

@@ -15,6 +15,7 @@ from .. import files
 from ..certs import packing
 from ..certs.ar import ARCHIVE_LIMIT
 from ..errors import InputError, OtasealError
+from ..image.firmware import Firmware, read
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project.project import Project
 from ..settings import Settings
@@ -27,13 +28,13 @@ MAX_SCRIPT = 1024 * 1024
 SIGNED = (".signed", ".gz.signed")
 
 
-def built_forms(firmware: Path) -> tuple[bytes, ...]:
-    """Return the signed files beside `firmware`: raw, and gzip where one is published; raises InputError for none."""
-    paths = [firmware.with_name(firmware.name + suffix) for suffix in SIGNED]
-    found = tuple(files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware") for path in paths if path.is_file())
+def built_forms(built: Path) -> tuple[Firmware, ...]:
+    """Return the signed files beside the `built` one: raw, and gzip where one is published; InputError for none."""
+    paths = [built.with_name(built.name + suffix) for suffix in SIGNED]
+    found = read_forms([path for path in paths if path.is_file()])
     if not found:
         raise InputError(
-            f"there is no '{paths[0].name}' in '{firmware.parent}'", "build it: pio run, with sign_firmware.py attached"
+            f"there is no '{paths[0].name}' in '{built.parent}'", "build it: pio run, with sign_firmware.py attached"
         )
     return found
 
@@ -71,6 +72,6 @@ def read_script(path: Path) -> Layout | None:
     return parse_layout(files.read_bounded(path, MAX_SCRIPT, "linker script").decode("latin-1"), path.name)
 
 
-def read_forms(paths: Sequence[Path]) -> tuple[bytes, ...]:
-    """Return the signed files at `paths`."""
-    return tuple(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware") for path in paths)
+def read_forms(paths: Sequence[Path]) -> tuple[Firmware, ...]:
+    """Return the signed files at `paths`; one that is not signed can be rehearsed, too."""
+    return tuple(read(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware")) for path in paths)

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..chips import esp8266, file_kinds
+from ..chips import file_kinds
 from ..errors import InputError, VerificationError
-from ..image import gzip_payload, manifest, signed_image, signing
+from ..image import manifest, signing
+from ..image.firmware import Firmware, is_signed
 from ..keys import public
 from . import records
 from .records import Origin, Release
@@ -49,18 +50,18 @@ class Policy:
     allow_new_layout: bool = False
 
 
-def admit(files: Sequence[bytes], origin: Origin, policy: Policy, current: Release | None) -> Release:
+def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Release | None) -> Release:
     """Return the record of the signed `files` (raw, gzip or both) if `policy` takes them after `current`.
 
     Raises InputError for files or an origin that do not belong here, VerificationError for a signature that does not
     hold or an image that devices would refuse; each names what to do.
     """
     _check_product(origin, policy)
-    for data in files:
-        _check_file(data, policy)
+    for firmware in files:
+        _check_file(firmware, policy)
     new = records.describe(files, origin, policy.keys)
-    for data in files:
-        signing.verify_firmware(data, _key(new, policy))
+    for firmware in files:
+        signing.check_runs(firmware, _key(new, policy))
     if new.flash_mode is None or new.flash_size is None:
         raise InputError("the image's header names no flash mode or size", "build it for a board that has them")
     if current is not None:
@@ -116,17 +117,17 @@ def _check_product(origin: Origin, policy: Policy) -> None:
         )
 
 
-def _check_file(data: bytes, policy: Policy) -> None:
-    if len(data) > policy.max_size:
+def _check_file(signed: Firmware, policy: Policy) -> None:
+    if len(signed.data) > policy.max_size:
         raise InputError(
-            f"file of {len(data)} bytes is over the limit of {policy.max_size}",
+            f"file of {len(signed.data)} bytes is over the limit of {policy.max_size}",
             "make the firmware smaller, or raise the product's limit",
         )
     try:
-        payload = signed_image.parse(data).payload
+        payload = signed.payload
     except InputError as error:
-        raise _no_trailer(data) from error
-    if signed_image.is_signed(payload):
+        raise _no_trailer(signed.data) from error
+    if is_signed(payload):
         raise InputError("the file is signed twice", "sign the original firmware.bin, not the '.signed' file")
 
 
@@ -136,8 +137,7 @@ def _no_trailer(data: bytes) -> InputError:
     if kind is not None:
         return kind.error()
     try:
-        raw = gzip_payload.check_single_member(data) if gzip_payload.is_gzip(data) else data
-        whole = manifest.surplus(esp8266.parse(raw)) is None
+        whole = manifest.surplus(Firmware(data, signed=False).image) is None
     except InputError:
         whole = False
     if whole:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ..chips import esp8266
 from ..chips.esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
 from ..errors import InputError, LaterFormatError, VerificationError
-from ..image import gzip_payload, manifest, signed_image, signing_header
+from ..image import manifest, signing_header
+from ..image.firmware import Firmware
 from ..image.manifest import Manifest
 from ..keys import public
 from ..names import NAME, check_name
@@ -130,7 +131,7 @@ class Release:
         return next((form for form in self.forms if form.kind == kind), None)
 
 
-def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey]) -> Release:
+def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublicKey]) -> Release:
     """Return the record of one build whose signed `files` are its raw form, its gzip form or both.
 
     Raises VerificationError when none of `keys` signed them, or the firmware says something else of itself than its
@@ -145,14 +146,14 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
     check_version(origin.version)
     if not _BOARD.fullmatch(origin.board):
         raise InputError(f"board '{origin.board}' is no name", "give PlatformIO's name of it, as in nodemcuv2")
-    described = [_describe_file(data, keys) for data in files]
+    described = [_describe_file(firmware, keys) for firmware in files]
     facts = [description.facts for description in described]
     forms = tuple(sorted((description.form for description in described), key=lambda form: KINDS.index(form.kind)))
     if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
         raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
-    parsed, attached, firmware = described[0].parsed, described[0].manifest, bytes(described[0].parsed.data)
+    firmware = files[0]
+    parsed, attached, own = firmware.image, firmware.manifest, firmware.identity
     manifest.check_release(attached, origin.product, origin.version, origin.board, parsed.flash_mode)
-    own = manifest.identity(firmware)
     manifest.check_identity(own, attached, (origin.product, origin.board))
     release = Release(
         **asdict(origin),
@@ -165,7 +166,7 @@ def describe(files: Sequence[bytes], origin: Origin, keys: Sequence[RSAPublicKey
         forms=forms,
         security_counter=None if attached is None else attached.counter,
         board_id=None if attached is None else attached.board.hex(),
-        embedded_keys=signing_header.embedded_keys(firmware),
+        embedded_keys=firmware.embedded_keys,
         library=own is not None,
     )
     _check_values(asdict(release), _RELEASE)
@@ -217,10 +218,10 @@ def serialise(release: Release) -> bytes:
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
-def manifest_of(signed: bytes) -> Manifest | None:
+def manifest_of(signed: Firmware) -> Manifest | None:
     """Return the manifest of a `signed` file, None where there is none to be read; the signature is not looked at."""
     try:
-        return manifest.find(signed_image.parse(signed).payload)
+        return signed.manifest if signed.signed else None
     except InputError:
         return None  # whoever admits the file says what is wrong with it
 
@@ -240,53 +241,38 @@ class _Described:
     """One file of a release, and what has to be the same in the other one."""
 
     form: Form
-    parsed: esp8266.Esp8266Image
     fingerprint: str
-    manifest: Manifest | None
-
-    @property
-    def facts(self) -> tuple[object, ...]:
-        # Signed at another time, a build is still the same.
-        timeless = None if self.manifest is None else replace(self.manifest, build_time=0)
-        return self.parsed.sketch_md5s(), self.fingerprint, timeless
+    facts: tuple[object, ...]
 
 
-def _describe_file(data: bytes, keys: Sequence[RSAPublicKey]) -> _Described:
-    payload, key = _verify(data, keys)
-    is_gzip = gzip_payload.is_gzip(payload)
-    raw = gzip_payload.check_single_member(payload) if is_gzip else payload
+def _describe_file(firmware: Firmware, keys: Sequence[RSAPublicKey]) -> _Described:
+    key = firmware.signed_by(keys)
+    if key is None:
+        known = ", ".join(public.short_fingerprint(key) for key in keys) or "none"
+        raise VerificationError(
+            f"none of the product's {len(keys)} public keys made this signature",
+            f"sign with one of its keys ({known}), or register the new public key first",
+        )
     form = Form(
-        kind="gzip" if is_gzip else "raw",
-        blob=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        image_size=len(raw),
-        min_start=_min_start(payload) if is_gzip else 0,
+        kind="raw" if firmware.member is None else "gzip",
+        blob=hashlib.sha256(firmware.data).hexdigest(),
+        size=len(firmware.data),
+        md5=hashlib.md5(firmware.data, usedforsecurity=False).hexdigest(),
+        image_size=len(firmware.raw),
+        min_start=0 if firmware.member is None else _min_start(firmware.payload, firmware.member.deflate),
     )
-    return _Described(form, esp8266.parse(raw), public.fingerprint(key), manifest.find(payload))
+    digests, attached, fingerprint = firmware.image.sketch_md5s(), firmware.manifest, public.fingerprint(key)
+    # Signed at another time, a build is still the same.
+    timeless = None if attached is None else replace(attached, build_time=0)
+    return _Described(form, fingerprint, (digests, fingerprint, timeless))
 
 
-def _verify(data: bytes, keys: Sequence[RSAPublicKey]) -> tuple[bytes, RSAPublicKey]:
-    signed_image.parse(data)  # says what is wrong with the file, whatever the keys are
-    for key in keys:
-        try:
-            return signed_image.verify(data, key), key
-        except VerificationError:
-            continue
-    known = ", ".join(public.short_fingerprint(key) for key in keys) or "none"
-    raise VerificationError(
-        f"none of the product's {len(keys)} public keys made this signature",
-        f"sign with one of its keys ({known}), or register the new public key first",
-    )
-
-
-def _min_start(payload: bytes) -> int:
+def _min_start(payload: bytes, deflate: bytes) -> int:
     """Return the lowest offset to stage the gzip at, so that eboot never writes over what it has yet to read (F10).
 
     It reads a sector, writes the whole sectors that come out, and goes on: the lead of the writing over the reading is
     what the gzip must lie further up.
     """
-    deflate = gzip_payload.parse(payload).deflate
     position = len(payload) - len(deflate) - 8  # behind the header, before CRC and size
     stream, written, lead = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0
     for end in range(SECTOR, len(payload), SECTOR):

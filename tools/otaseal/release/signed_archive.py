@@ -58,14 +58,10 @@ def sign(archive: bytes, claim: Claim, signer: Signer, now: datetime) -> bytes:
     than MAX_SIGNED_ARCHIVE with its signature; KeyRefusedError for a key that devices cannot use (F2).
     """
     _check_archive(archive, now)
-    public_key = signer.public_key
-    signed_image.check_key(public_key)
     said = replace(manifest.make(claim), kind=Kind.CERTIFICATES)
-    payload = archive + manifest.serialise(said)
-    signed = signed_image.serialise(signed_image.SignedImage(payload, signer.sign(payload)))
+    signed = signed_image.sign(archive + manifest.serialise(said), signer)
     if len(signed) > MAX_SIGNED_ARCHIVE:
         raise _too_large(len(signed))
-    read(signed, [public_key])
     return signed
 
 

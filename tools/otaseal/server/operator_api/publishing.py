@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import ConflictError
+from ...image.firmware import Firmware
 from ...release.admission import Policy, admit
 from ...release.channels import Channel
 from ...release.records import Origin, Release
@@ -53,7 +54,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     pointer = wanted.terms.published(origin.version, state)
     fleet.seen.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
-    release = admit(parts, origin, policy, current)
+    release = admit([Firmware(part) for part in parts], origin, policy, current)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)
         if before.forms == release.forms:
