@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otaseal.errors import SystemFaultError
+from otaseal.protocol.decisions import LOOP_LIMIT
 from otaseal.release.rollout import Counts
-from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM
-from otaseal.store.devices import MAX_JOURNAL_BYTES, Device, Devices, Sighting
+from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES
+from otaseal.store.devices import MAX_JOURNAL_BYTES, Device, Devices, Selection, Sighting
 from support import peers
 
 # The children do nothing but what is tested, whatever threads the test runner has.
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:De
 
 OLD, NEW, OTHER = "0" * 32, "1" * 32, "2" * 32
 FIRST = Sighting("blink", "stable", "mac:A", OLD, "1.0", "A")
+
+
+def forget(devices: Devices, device: str, product: str = "blink") -> None:
+    with devices.batch() as rows:
+        rows.forget(product, device)
 
 
 @pytest.fixture
@@ -44,8 +50,8 @@ def test_a_device_is_known_from_its_first_request(devices: Devices) -> None:
     assert devices.get("other", "mac:A") is None
     moved = devices.see(replace(FIRST, channel="beta", version="1.1"), 2000.0)
     assert (moved.channel, moved.version, moved.first_seen, moved.last_seen) == ("beta", "1.1", 1000.0, 2000.0)
-    assert devices.list("blink", "stable") == ()
-    assert devices.list("blink", "beta") == devices.list("blink") == (moved,)
+    assert devices.list("blink", Selection("stable")) == ()
+    assert devices.list("blink", Selection("beta")) == devices.list("blink") == (moved,)
 
 
 def test_an_update_that_took(devices: Devices) -> None:
@@ -111,10 +117,34 @@ def test_unknown_devices_are_not_made_by_answers(devices: Devices) -> None:
     devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
     assert devices.deliver("blink", "mac:A", "2.0", 2.0) == 0
     assert devices.list("blink") == ()
+
+
+def test_a_forgotten_device_is_new_when_it_asks_again(devices: Devices) -> None:
     devices.see(FIRST, 1.0)
-    assert devices.forget("blink", "mac:A")
-    assert not devices.forget("blink", "mac:A")
+    forget(devices, "mac:A")
+    forget(devices, "mac:A")
     assert devices.list("blink") == ()
+    with devices.batch() as rows:
+        rows.see(FIRST, 2.0)
+        rows.forget("blink", "mac:A")
+        again = rows.see(FIRST, 3.0)
+    assert again.first_seen == 3.0
+    assert devices.list("blink") == (again,)
+
+
+def test_a_device_in_a_loop_is_tried_again(devices: Devices) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    for now in range(3, 3 + LOOP_LIMIT):
+        devices.deliver("blink", "mac:A", "2.0", now)
+    known = devices.see(FIRST, 10.0)
+    assert (known.state, known.deliveries) == ("looping", LOOP_LIMIT)
+    with devices.batch() as rows:
+        rows.retry("blink", "mac:A")
+        rows.retry("blink", "mac:unknown")
+    assert devices.get("blink", "mac:A") == known._replace(deliveries=0, delivered_at=None, failed_at=None)
+    assert devices.see(FIRST, 11.0).state == "offered"
+    assert devices.counts("blink", "stable", "2.0", 1e6, 60.0) == Counts(1, 1, 0, 0, 0), "it halts no rollout"
 
 
 def test_the_same_again_soon_is_not_written(devices: Devices) -> None:
@@ -203,7 +233,7 @@ def test_whatever_a_device_says_is_kept_bounded(devices: Devices, claims: list[s
     devices.offer(seen.product, claims[2], "2.0", NEW, 2.0)
     assert devices.deliver(seen.product, claims[2], "2.0", 3.0) == 1
     assert all(len(text) <= MAX_CLAIM for text in (seen.product, seen.device, seen.md5, seen.version, seen.mac))
-    assert devices.forget(seen.product, claims[2])
+    forget(devices, claims[2], seen.product)
     assert devices.get(seen.product, seen.device) is None
 
 
@@ -214,11 +244,48 @@ def test_lone_surrogates_and_injection_are_text(devices: Devices) -> None:
     assert len(devices.list("blink")) == 2
 
 
-def test_lists_are_bounded_and_last_seen_comes_first(devices: Devices) -> None:
+def test_a_list_goes_on_behind_a_name(devices: Devices) -> None:
     for number in range(10):
-        devices.see(replace(FIRST, device=f"mac:{number}"), float(number))
-    assert [one.device for one in devices.list("blink", limit=3)] == ["mac:9", "mac:8", "mac:7"]
-    assert [one.device for one in devices.list("blink", "stable", 2)] == ["mac:9", "mac:8"]
+        devices.see(replace(FIRST, device=f"mac:{9 - number}"), float(number))
+    first = devices.list("blink", limit=3)
+    assert [device.device for device in first] == ["mac:0", "mac:1", "mac:2"]
+    rest = devices.list("blink", Selection("stable"), after=first[-1].device)
+    assert [device.device for device in rest] == [f"mac:{number}" for number in range(3, 10)]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, LOOP_LIMIT + 1),
+    st.sampled_from([None, "2.0"]),
+    *[st.sampled_from([None, 1.0])] * 3,
+)
+def test_the_state_in_sql_is_that_of_the_row(
+    devices: Devices,
+    deliveries: int,
+    offered: str | None,
+    delivered_at: float | None,
+    confirmed_at: float | None,
+    failed_at: float | None,
+) -> None:
+    row = devices.see(FIRST, 1.0)._replace(
+        deliveries=deliveries,
+        offered=offered,
+        delivered_at=delivered_at,
+        confirmed_at=confirmed_at,
+        failed_at=failed_at,
+        last_seen=2.0,
+    )
+    devices.take([row])
+    found = [state for state in STATES if devices.list("blink", Selection(state=state))]
+    assert found == [row.state]
+    forget(devices, "mac:A")
+
+
+def test_a_device_runs_what_its_md5_says_else_what_it_says_itself(devices: Devices) -> None:
+    for name, md5, version in (("a", OLD, "9"), ("b", OTHER, "1.0"), ("c", NEW, "1.0"), ("d", "", "1.0")):
+        devices.see(replace(FIRST, device=name, md5=md5, version=version), 1.0)
+    chosen = Selection(version="1.0", md5s=frozenset({OLD}), known=frozenset({OLD, NEW}))
+    assert [device.device for device in devices.list("blink", chosen)] == ["a", "b", "d"]
 
 
 def _work(path: Path, name: str, count: int) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -244,6 +246,18 @@ def deploy(
 ) -> Deployment:
     """Publish `signed` with `client`, and say what became of a rehearsal that there was not."""
     return client.publish(client.check([images.Firmware(one) for one in signed], origin, options), rehearsal)
+
+
+def devices_seen(server: Running) -> list[dict[str, Any]]:
+    """Return all devices that the server lists, from every page."""
+    client, path = operator(server), f"/v1/products/{PRODUCT}/devices"
+    found: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        page = client.get(f"{path}?after={quote(after)}")
+        found += page["devices"]
+        after = page["next"]
+    return found
 
 
 def metrics(server: Running) -> str:

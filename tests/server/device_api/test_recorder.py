@@ -21,7 +21,7 @@ from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, of
 from otaseal.server.telemetry import CounterBoard, Telemetry
 from otaseal.store.devices import Devices, Sighting
 from otaseal.store.files import DEVICES_FILE
-from support.servers import SECONDS, StartServer, answered_soon, as_device, operator, publish, talk, until
+from support.servers import SECONDS, StartServer, answered_soon, as_device, devices_seen, publish, talk, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -214,8 +214,7 @@ def test_polls_are_answered_while_another_process_holds_the_file(start_server: S
             assert talk(context, server.port, as_device("/blink/firmware.bin.signed", old)).status == 200
 
     def known() -> dict[str, int]:
-        listed = operator(server).get("/v1/products/blink/devices")["devices"]
-        return {one["device"]: one["deliveries"] for one in listed}
+        return {device["device"]: device["deliveries"] for device in devices_seen(server)}
 
     until(lambda: known().keys() >= set(answered), "sightings were lost")
     until(lambda: known()["mac:5C:CF:7F:F0:04:CB"] == 2, "deliveries were lost")

@@ -78,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import certs, config, deploy, doctor, images, init, key, pki, rehearse, serve, store
+    from . import certs, config, deploy, devices, doctor, images, init, key, pki, rehearse, serve, store
 
     parser = _Parser(
         prog="otaseal",
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"otaseal {__version__}")
     subparsers = parser.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
-    for module in (init, key, pki, certs, images, serve, deploy, store, rehearse, doctor, config):
+    for module in (init, key, pki, certs, images, serve, deploy, devices, store, rehearse, doctor, config):
         module.register(subparsers)
     return parser
 

@@ -1,12 +1,10 @@
-"""`otaseal deploy`, `releases`, `promote`, `rollback` and `devices`: what an operator does with an update server."""
+"""`otaseal deploy`, `releases`, `promote` and `rollback`: what an operator does with an update server."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-import time
-from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,16 +29,6 @@ __all__ = ["progress_bar", "register"]
 
 BAR_WIDTH = 30
 _PERCENT = common.number(0, 100, "is no percentage")
-UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
-STATES = {
-    "seen": "",
-    "offered": "offered {offered}, not downloaded yet",
-    "updating": "has {offered}, to come back with it",
-    "updated": "updated to {offered}",
-    "stuck": "STUCK: came back without {offered}, delivered {deliveries} times",
-    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain, and is not given any more",
-}
-"""What a device's state is in words."""
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -98,14 +86,6 @@ def register(subparsers: common.Subparsers) -> None:
         "otaseal rollback --channel stable --server https://update.local:8444 --product blink",
     )
     _add_consent(rollback)
-    remote.command(
-        subparsers,
-        "devices",
-        _devices,
-        "list the devices: what each runs, when it asked last, and whether it is stuck",
-        "otaseal devices --channel beta --server https://update.local:8444 --product blink",
-        channel="only the devices of this channel; else OTASEAL_CHANNEL, else of all channels",
-    )
 
 
 def _add_consent(parser: argparse.ArgumentParser) -> None:
@@ -259,39 +239,6 @@ def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any])
     for version, count in answer["devices"].items():
         print(f"devices  {count} run {version}")
     return 0
-
-
-def _devices(arguments: argparse.Namespace) -> int:
-    connected, product, _ = remote.connect(arguments)
-    only = remote.named_channel(arguments)
-    query = "" if only is None else f"?channel={quote(only, safe='')}"
-    answer = connected.get(f"/v1/products/{quote(product, safe='')}/devices{query}")
-    if arguments.json:
-        common.print_json(answer)
-        return 0
-    if not answer["devices"]:
-        print("no device was seen yet")
-    several = len({one["channel"] for one in answer["devices"]}) > 1
-    for one in answer["devices"]:
-        ago = _ago(max(0, int(time.time() - one["last_seen"])))
-        line = f"{one['device']}  runs {one['running'] or 'unknown'}  seen {ago} ago"
-        if several:
-            line += f"  in {one['channel']}"
-        if one["offered"]:
-            line += f"  {STATES[one['state']].format(**one)}"
-        if one["error"]:
-            line += f"  its last update ended with error {one['error']}"
-        print(line)
-    for state, count in sorted(Counter(one["state"] for one in answer["devices"]).items()):
-        print(f"devices  {count} {state}")
-    if len(answer["devices"]) >= answer.get("most", sys.maxsize):
-        print(f"otaseal: note: {answer['most']} devices are listed, those seen last, and no more", file=sys.stderr)
-    return 0
-
-
-def _ago(seconds: int) -> str:
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= 2 * size), UNITS[-1])
-    return f"{seconds // size} {unit}"
 
 
 def _state(state: dict[str, Any]) -> str:

@@ -15,7 +15,10 @@ __all__ = [
     "LAST_SEEN_RESOLUTION",
     "LATE_SECONDS",
     "MAX_CLAIM",
+    "STATE",
+    "STATES",
     "Device",
+    "Selection",
     "Sighting",
     "bounded",
     "device_key",
@@ -31,6 +34,11 @@ LATE_SECONDS = 5.0
 """How much later than others a process may write down what it heard first; a clock is set back by more."""
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
+STATES = ("seen", "offered", "updating", "updated", "stuck", "looping")
+STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at IS NOT NULL THEN 'stuck'
+    WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
+    WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
+"""`Device.state` in SQL."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Device(NamedTuple):
 
     @property
     def state(self) -> str:
-        """How its last update goes, in one word."""
+        """How its last update goes: one of STATES."""
         if self.deliveries >= LOOP_LIMIT:
             return "looping"
         if self.failed_at is not None:
@@ -90,6 +98,21 @@ class Device(NamedTuple):
         if self.delivered_at is not None:
             return "updating"
         return "seen" if self.offered is None else "offered"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of a product's devices are meant; None stands for any.
+
+    A device runs the release whose sketch MD5 it names: `md5s` are those of `version`, `known` those of every release.
+    One that names another MD5 runs what it says itself.
+    """
+
+    channel: str | None = None
+    state: str | None = None
+    version: str | None = None
+    md5s: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
 
 
 _SAID = attrgetter(*(field.name for field in fields(Sighting)))

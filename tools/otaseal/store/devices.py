@@ -10,6 +10,7 @@ Which file it is may change while they run: `device_file` moves them into memory
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sqlite3
 import threading
@@ -22,7 +23,9 @@ from ..errors import LaterFormatError, SystemFaultError
 from ..release.rollout import Counts
 from .device_rows import (
     LATE_SECONDS,
+    STATE,
     Device,
+    Selection,
     Sighting,
     bounded,
     device_key,
@@ -31,7 +34,7 @@ from .device_rows import (
     seen,
 )
 
-__all__ = ["MAX_DEVICES", "DamagedFileError", "Device", "Devices", "Rows", "Sighting", "Where"]
+__all__ = ["MAX_DEVICES", "DamagedFileError", "Device", "Devices", "Rows", "Selection", "Sighting", "Where"]
 
 MAX_DEVICES = 100_000
 EVICTED_AT_ONCE = 100
@@ -79,13 +82,19 @@ ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter
 """What schema 2 has beyond schema 1."""
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
-RUNNING = "SELECT md5, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5"
+FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
+IN_JSON = "(SELECT value FROM json_each(?))"
+RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
+RUNNING = "SELECT md5, version, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5, version"
 NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
 COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
     sum(mine AND NOT confirmed AND (failed OR late)) FROM (
     SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
     failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ? OR delivered_at > ?, 0) AS late
     FROM devices WHERE product = ? AND channel = ?)"""
+
+
+ALL = Selection()
 
 
 class Devices:
@@ -166,12 +175,14 @@ class Devices:
         with self._at_hand():
             return self._row(product, device)
 
-    def list(self, product: str, channel: str | None = None, limit: int = 1000) -> tuple[Device, ...]:
-        """Return a product's devices, last seen first, at most `limit`."""
-        where = "product = ?" if channel is None else "product = ? AND channel = ?"
-        values = [product, limit] if channel is None else [product, channel, limit]
+    def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
+        """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
+        where, values = _conditions(selection)
         with self._at_hand():
-            rows = self._database.execute(f"{SELECT} WHERE {where} ORDER BY last_seen DESC LIMIT ?", values)
+            rows = self._database.execute(
+                f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
+                (product, after, *values, limit),
+            )
             return tuple(Device(*row) for row in rows)
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -180,8 +191,8 @@ class Devices:
             rows = self._database.execute(NEEDS, (product,)).fetchall()
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
-    def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
-        """Return the sketch MD5s that a channel's devices named last, "" for none, each with the number of devices."""
+    def running(self, product: str, channel: str) -> tuple[tuple[str, str, int], ...]:
+        """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none."""
         with self._at_hand():
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
@@ -194,14 +205,6 @@ class Devices:
         with self._at_hand():
             row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
         return Counts(*(value or 0 for value in row))
-
-    def forget(self, product: str, device: str) -> bool:
-        """Forget a device, so that a loop that was broken may be tried again; return whether it was known."""
-        with self._transaction():
-            done = self._database.execute(
-                "DELETE FROM devices WHERE product = ? AND device = ?", device_key(product, device)
-            )
-        return done.rowcount > 0
 
     def _prepare(self) -> None:
         """Make the tables of an empty file; two processes may do so at once."""
@@ -343,6 +346,19 @@ class Rows:
             return 0
         return self._put(key, known._replace(deliveries=known.deliveries + 1, delivered_at=now)).deliveries
 
+    def forget(self, product: str, device: str) -> None:
+        """Remove a device; when it asks again, it is a new one."""
+        key = device_key(product, device)
+        self._changed.pop(key, None)
+        self._rows[key] = None
+        self._devices._database.execute(FORGET, key)
+
+    def retry(self, product: str, device: str) -> None:
+        """Let a device that is stuck or in a loop have its release again, as if it had never been delivered."""
+        known = self._get(key := device_key(product, device))
+        if known is not None:
+            self._put(key, known._replace(deliveries=0, delivered_at=None, failed_at=None))
+
     def settle(self) -> None:
         """Write what has changed so far."""
         if self._changed:
@@ -364,3 +380,16 @@ class Rows:
             self.settle()  # and what is evicted is not known any more
             self._rows.clear()
             self._devices._make_room()
+
+
+def _conditions(selection: Selection) -> tuple[str, tuple[str, ...]]:
+    """Return a selection in SQL, to be added to a WHERE clause, and the values in it."""
+    where, values = "", ()  # type: tuple[str, tuple[str, ...]]
+    if selection.channel is not None:
+        where, values = where + " AND channel = ?", (*values, selection.channel)
+    if selection.state is not None:
+        where, values = where + f" AND {STATE} = ?", (*values, selection.state)
+    if selection.version is not None:
+        md5s, known = (json.dumps(sorted(names)) for names in (selection.md5s, selection.known))
+        where, values = where + f" AND {RUNS}", (*values, md5s, selection.version, known)
+    return where, values

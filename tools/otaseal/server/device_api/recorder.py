@@ -179,6 +179,14 @@ class Recorder:
         """Note that a release went out in full; from now on it counts, in every worker."""
         self._note(_Note(_slot(product, device), Rows.deliver, (product, device, version, now), delivers=True))
 
+    def forget(self, product: str, device: str) -> None:
+        """Note that a device is to be forgotten; see `Rows.forget`."""
+        self._note(_Note(_slot(product, device), Rows.forget, (product, device)))
+
+    def retry(self, product: str, device: str) -> None:
+        """Note that a device is to have its release again; see `Rows.retry`."""
+        self._note(_Note(_slot(product, device), Rows.retry, (product, device)))
+
     def flush(self, seconds: float) -> bool:
         """Wait until all that was noted before is written, for so long at most, and return whether it is."""
         done = threading.Event()

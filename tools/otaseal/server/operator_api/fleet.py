@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from ...errors import NotFoundError, SystemFaultError
 from ...release import stranding
 from ...release.channels import Channel, Pointer
 from ...release.records import Release
 from ...release.stranding import Consent, Effect, Group
-from ...store.devices import Device, Devices
+from ...store.devices import Device, Devices, Selection
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import Look, failing, refusal
 
-__all__ = ["MAX_DEVICES", "Fleet", "Seen"]
+__all__ = ["Fleet", "Seen"]
 
-MAX_DEVICES = 10_000
-"""Devices that one answer lists, those seen last."""
+MAX_VERSIONS = 100
+"""Versions that are counted by name: what a device says that it runs is a claim."""
 FLUSH_SECONDS = 2.0
 
 
@@ -32,10 +33,23 @@ class Seen:
     recorder: Recorder
     look: Look
 
-    def list(self, product: str, channel: str | None) -> tuple[Device, ...]:
-        """Return a product's devices, last seen first."""
+    def list(self, product: str, selection: Selection, after: str, limit: int) -> tuple[Device, ...]:
+        """Return `limit` of the selected devices at most, by name, those behind the name `after`."""
         self.recorder.flush(FLUSH_SECONDS)
-        return self.devices.list(product, channel, MAX_DEVICES)
+        return self.devices.list(product, selection, after, limit)
+
+    def get(self, product: str, device: str) -> Device:
+        """Return what is known of a device; raises NotFoundError."""
+        self.recorder.flush(FLUSH_SECONDS)
+        known = self.devices.get(product, device)
+        if known is None:
+            raise NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
+        return known
+
+    def settle(self) -> None:
+        """Wait until what was noted before is in the file; raises SystemFaultError where that takes too long."""
+        if not self.recorder.flush(FLUSH_SECONDS):
+            raise SystemFaultError("the list of devices is not written yet", "look at otaseal devices in a while")
 
     def check_rollout(self, product: str, channel: str, pointer: Pointer) -> None:
         """Raise ConflictError where the channel, pointed at `pointer`, would be halted as soon as it is looked at."""
@@ -44,8 +58,8 @@ class Seen:
         if counts is not None:
             raise refusal(pointer, counts)
 
-    def running(self, product: str, channel: str) -> tuple[tuple[str, int], ...]:
-        """Return the sketch MD5s that a channel's devices named last, each with the number of devices."""
+    def running(self, product: str, channel: str) -> tuple[tuple[str, str, int], ...]:
+        """Return `Devices.running`."""
         self.recorder.flush(FLUSH_SECONDS)
         return self.devices.running(product, channel)
 
@@ -61,12 +75,21 @@ class Fleet:
         """Return how many devices of a channel run which release, by their sketch MD5 (F30b)."""
         known = self.catalog.known(product)
         counts: Counter[str | None] = Counter()
-        for md5, count in self.seen.running(product, channel):
+        for md5, _, count in self.seen.running(product, channel):
             counts[known[md5].release.version if md5 in known else None] += count
         return [
             Group(None if version is None else self.catalog.release(product, version), count)
             for version, count in counts.items()
         ]
+
+    def versions(self, product: str, channel: str) -> dict[str, int]:
+        """Return how many devices of a channel run which version, by their sketch MD5, else by what they say."""
+        known, counts = self.catalog.known(product), Counter[str]()
+        for md5, said, count in self.seen.running(product, channel):
+            counts[known[md5].release.version if md5 in known else said or "unknown"] += count
+        named = dict(counts.most_common(MAX_VERSIONS))
+        others = counts.total() - sum(named.values()) if len(counts) > len(named) else 0
+        return {**named, **({"others": others} if others else {})}
 
     def allow(self, new: Release, channel: str, before: Channel | None, consent: Consent, who: str) -> Effect:
         """Return what pointing `channel`, which is in the state `before`, at `new` does to its devices.

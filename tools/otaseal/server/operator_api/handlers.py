@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,13 @@ from ...release import records as releases
 from ...release.channels import Channel, Pointer
 from ...release.records import Origin, Release
 from ...release.stranding import Consent
+from ...store.device_rows import STATES, Selection
 from ..catalog import DEFAULT_CHANNEL, Catalog
 from ..telemetry import Telemetry
 from . import openapi, uploads
 from .archives import Archives
 from .auth import Access
-from .fleet import MAX_DEVICES, Fleet, Seen
+from .fleet import Fleet, Seen
 from .openapi import ENDPOINTS
 from .publishing import Wanted, publish
 from .responses import Handler, by_method, guarded, unknown
@@ -136,14 +137,7 @@ class Operators:
         product = self._named(request)
         self.access.who(request, product, None)
         self._require(product)
-        listed = [_as_json(one) for one in self.catalog.releases(product)]
-        channels = self._channels(product)
-        return {
-            "product": product,
-            "releases": listed,
-            "channels": channels,
-            "damaged": self.catalog.damage_of(product),
-        }
+        return await asyncio.to_thread(self._releases, product)
 
     async def publish(self, request: Request) -> dict[str, Any]:
         """Take the signed files of a release, check them, store them, and point a channel at them."""
@@ -235,25 +229,20 @@ class Operators:
         return await self._effect(product, channel, before.pointer.version)
 
     async def list_devices(self, request: Request) -> dict[str, Any]:
-        """List the devices seen, of one channel or of all: what each runs, when it asked last, whether it is stuck."""
-        product = self._named(request)
+        """List the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""
+        product, query = self._named(request), request.query_params
         self.access.who(request, product, None)
         self._require(product)
-        channel = request.query_params.get("channel")
-        if channel is not None:
-            self._state(product, check_name(channel, "channel"))
-        known = self.catalog.known(product)
-        rows = []
-        for one in await asyncio.to_thread(self.seen.list, product, channel):
-            running = known.get(one.md5)
-            rows.append(
-                {
-                    **one._asdict(),
-                    "state": one.state,
-                    "running": running.release.version if running else one.version or None,
-                }
-            )
-        return {"product": product, "devices": rows, "most": MAX_DEVICES}
+        selection, limit = self._selection(product, query), _limit(query.get("limit"))
+        return await asyncio.to_thread(self._page, product, selection, query.get("after", ""), limit)
+
+    async def forget_device(self, request: Request) -> dict[str, Any]:
+        """Forget a device: `{"device": ...}`. When it asks again, it is a new one."""
+        return await self._change_device(request, "forget", self.seen.recorder.forget)
+
+    async def retry_device(self, request: Request) -> dict[str, Any]:
+        """Let a device that is stuck or in a loop have its release again: `{"device": ...}`."""
+        return await self._change_device(request, "retry", self.seen.recorder.retry)
 
     async def certs(self, request: Request) -> dict[str, Any]:
         """Return which certificate archive a channel gives out."""
@@ -275,6 +264,53 @@ class Operators:
         self._log("certs", product, channel, who, **said)
         return {"certs": asdict(record), **asdict(self.facts)}
 
+    def _releases(self, product: str) -> dict[str, Any]:
+        return {
+            "product": product,
+            "releases": [_as_json(release) for release in self.catalog.releases(product)],
+            "channels": self._channels(product),
+            "damaged": self.catalog.damage_of(product),
+        }
+
+    def _selection(self, product: str, query: Mapping[str, str]) -> Selection:
+        channel, state, version = query.get("channel"), query.get("state"), query.get("version")
+        if channel is not None:
+            self._state(product, check_name(channel, "channel"))
+        if state is not None and state not in STATES:
+            raise ConfigError(f"state '{state[:32]}' is unknown", f"say one of {', '.join(STATES)}")
+        if version is None:
+            return Selection(channel, state)
+        known = self.catalog.known(product)
+        md5s = {md5 for md5, running in known.items() if running.release.version == version}
+        return Selection(channel, state, releases.check_version(version), frozenset(md5s), frozenset(known))
+
+    def _page(self, product: str, selection: Selection, after: str, limit: int) -> dict[str, Any]:
+        known, rows = self.catalog.known(product), []
+        found = self.seen.list(product, selection, after, limit + 1)
+        for device in found[:limit]:
+            running = known.get(device.md5)
+            version = running.release.version if running else device.version or None
+            rows.append({**device._asdict(), "state": device.state, "running": version})
+        return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(found) > limit else None}
+
+    async def _change_device(self, request: Request, event: str, change: Callable[[str, str], None]) -> dict[str, Any]:
+        """Note a change of a device, which every worker hears of; who asks needs the right to the device's channel."""
+        product = self._named(request)
+        self.access.who(request, product, None)
+        asked = await uploads.read_json(request, ("device",))
+        device = asked.get("device")
+        if not isinstance(device, str) or not 0 < len(device) <= openapi.MAX_DEVICE:
+            raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
+        self._require(product)
+        known = await asyncio.to_thread(self.seen.get, product, device)
+        who = self.access.who(request, product, known.channel)
+        where = {"product": product, "channel": known.channel, "device": device}
+        await asyncio.to_thread(self.catalog.store.record_event, {"event": event, **where, "by": who})
+        change(product, device)
+        await asyncio.to_thread(self.seen.settle)
+        self._log(event, product, known.channel, who, device=device)
+        return where
+
     async def _move(
         self, product: str, channel: str, who: str, change: Callable[[Channel | None], Pointer], event: str
     ) -> dict[str, Any]:
@@ -292,11 +328,8 @@ class Operators:
 
     async def _effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
         """Return what a change means for whom: the channel's state, and the devices seen there by running version."""
-        known = self.catalog.known(product)
-        seen = await asyncio.to_thread(self.seen.list, product, channel)
-        running = [known[one.md5].release.version if one.md5 in known else one.version or "unknown" for one in seen]
-        state = self._channels(product)[channel]
-        return {"before": before, "channel": state, "devices": dict(Counter(running)), **asdict(self.facts)}
+        devices = await asyncio.to_thread(self._fleet.versions, product, channel)
+        return {"before": before, "channel": self._channels(product)[channel], "devices": devices, **asdict(self.facts)}
 
     def _channels(self, product: str) -> dict[str, Any]:
         return {
@@ -355,6 +388,15 @@ def _flag(query: Mapping[str, str], name: str) -> bool:
     if text not in ("0", "1"):
         raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")
     return text == "1"
+
+
+def _limit(text: str | None) -> int:
+    most = openapi.MAX_DEVICES
+    if text is None:
+        return most
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise ConfigError(f"limit '{text[:32]}' is no number of devices", f"use a whole number from 1 to {most}")
+    return int(text)
 
 
 def _rehearsal(value: str | None) -> str:

@@ -18,9 +18,10 @@ from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
 from ...release.records import VERSION, Form, Release
 from ...release.stranding import Consent, Group
+from ...store.device_rows import MAX_CLAIM, STATES
 from ...store.devices import Device
 
-__all__ = ["ENDPOINTS", "Endpoint", "description"]
+__all__ = ["ENDPOINTS", "MAX_DEVICE", "MAX_DEVICES", "Endpoint", "description"]
 
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"
@@ -30,6 +31,10 @@ PRODUCT = "/v1/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
 RELEASE = PRODUCT + "/releases/{version}"
 DIGITS = "[0-9]{1,9}"
+MAX_DEVICES = 500
+"""Devices that one answer lists."""
+MAX_DEVICE = MAX_CLAIM
+"""Characters of a device's name."""
 
 Schema = dict[str, Any]
 
@@ -73,8 +78,12 @@ ENDPOINTS = (
     Endpoint("GET", CHANNEL + "/certs", "certs", "Return which certificate archive a channel gives out", "Certs"),
     Endpoint("PUT", CHANNEL + "/certs", "publish_certs", "Give out a signed certificate archive", "PublishedCerts",
              ("rehearsal",), body=BYTES),
-    Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen, of a channel or of all", "Devices",
-             ("channel",)),
+    Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen, by name, a page at a time", "Devices",
+             ("channel", "state", "version", "after", "limit")),
+    Endpoint("POST", PRODUCT + "/devices/forget", "forget_device", "Forget a device until it asks again",
+             "ChangedDevice", body="NamedDevice"),
+    Endpoint("POST", PRODUCT + "/devices/retry", "retry_device", "Give a stuck device its release again",
+             "ChangedDevice", body="NamedDevice"),
 )  # fmt: skip
 
 
@@ -124,6 +133,10 @@ QUERY: Mapping[str, Schema] = {
     "rehearsal": {"type": "string", "enum": ["passed", "partly", "skipped"]},
     "raise_counter": {**_FLAG, "default": "0"},
     "strand_devices": {**_FLAG, "default": "0"},
+    "state": {"type": "string", "enum": list(STATES)},
+    "version": _text(VERSION.pattern, description="what devices run"),
+    "after": {"type": "string", "maxLength": MAX_DEVICE, "description": "the `next` of the page before"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_DEVICES, "default": MAX_DEVICES},
 }
 _IN_PATH: Mapping[str, Schema] = {
     "product": _text(NAME.pattern),
@@ -293,7 +306,9 @@ def _schemas() -> dict[str, Schema]:
             {
                 "product": text,
                 "devices": {"type": "array", "items": _ref("Device")},
-                "most": {"type": "integer", "description": "how many an answer lists, those seen last"},
+                "next": {**maybe, "description": "what `after` has to be for the next page; null on the last one"},
             }
         ),
+        "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
+        "ChangedDevice": _object({"product": text, "channel": text, "device": text}),
     }

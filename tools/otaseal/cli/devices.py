@@ -1,0 +1,137 @@
+"""`otaseal devices`: what an update server knows of the devices that asked it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ..client.client import Client
+from ..errors import ConfigError
+from ..store.device_rows import STATES
+from . import common, remote
+
+__all__ = ["register"]
+
+PAGE = 500
+UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+MEANINGS = {
+    "seen": "",
+    "offered": "offered {offered}, not downloaded yet",
+    "updating": "has {offered}, to come back with it",
+    "updated": "updated to {offered}",
+    "stuck": "STUCK: came back without {offered}, delivered {deliveries} times",
+    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain, and is not given any more",
+}
+"""What a device's state is in words."""
+DONE = {
+    "forget": "forgotten; when it asks again, it is a new device",
+    "retry": "gets its release again when it asks next",
+}
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+
+
+def register(subparsers: common.Subparsers) -> None:
+    """Declare the command."""
+    parser = remote.command(
+        subparsers,
+        "devices",
+        _devices,
+        "list the devices: what each runs, when it asked last, and whether it is stuck",
+        "otaseal devices --channel beta --state stuck --server https://update.local:8444 --product blink",
+        channel="only the devices of this channel; else OTASEAL_CHANNEL, else of all channels",
+    )
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("list", "forget", "retry"),
+        default="list",
+        help="forget a device, or retry: give one that is stuck or loops its release again; default: list",
+    )
+    parser.add_argument("device", nargs="?", help="to forget or to retry: as it is listed, or its MAC address")
+    parser.add_argument("--state", choices=STATES, help="only the devices in this state")
+    parser.add_argument("--version", help="only the devices that run this version")
+    parser.add_argument(
+        "--limit", type=common.number(1, 999_999_999, "is no number of devices"), help="so many devices at most"
+    )
+
+
+def _devices(arguments: argparse.Namespace) -> int:
+    listing = arguments.action == "list"
+    if listing and arguments.device is not None:
+        raise ConfigError(f"'{arguments.device}' is one device, and all are listed", "say forget or retry before it")
+    if not listing and arguments.device is None:
+        raise ConfigError(f"no device to {arguments.action} is named", "otaseal devices lists them")
+    if not listing and (arguments.state or arguments.version or arguments.limit):
+        raise ConfigError("--state, --version and --limit are for the list", "leave them out")
+    connected, product, _ = remote.connect(arguments)
+    path = f"/v1/products/{quote(product, safe='')}/devices"
+    if not listing:
+        return _change(arguments, connected, path)
+    channel = remote.named_channel(arguments)
+    chosen = {"channel": channel, "state": arguments.state, "version": arguments.version}
+    query = {name: value for name, value in chosen.items() if value is not None}
+    pages = _pages(connected, path, query, arguments.limit)
+    if arguments.json:
+        common.print_json({"product": product, "devices": [device for page in pages for device in page]})
+    else:
+        _show(pages, query)
+    return 0
+
+
+def _change(arguments: argparse.Namespace, connected: Client, path: str) -> int:
+    device = arguments.device
+    if _MAC.fullmatch(device):
+        device = f"mac:{device.upper()}"
+    answer = connected.post(f"{path}/{arguments.action}", {"device": device})
+    if arguments.json:
+        common.print_json(answer)
+    else:
+        print(f"{answer['device']}: {DONE[arguments.action]}")
+    return 0
+
+
+def _show(pages: Iterator[list[dict[str, Any]]], query: Mapping[str, str]) -> None:
+    counts: Counter[str] = Counter()
+    for page in pages:
+        for device in page:
+            counts[device["state"]] += 1
+            print(_line(device, with_channel="channel" not in query))
+    for state, count in sorted(counts.items()):
+        print(f"devices  {count} {state}")
+    if not counts:
+        print("no such device was seen yet" if query else "no device was seen yet")
+
+
+def _pages(connected: Client, path: str, query: Mapping[str, str], limit: int | None) -> Iterator[list[dict[str, Any]]]:
+    """Yield the devices a page at a time, `limit` of them in all."""
+    left, after = limit, None
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        asked = {**query, "limit": str(size), **({} if after is None else {"after": after})}
+        answer = connected.get(f"{path}?{urlencode(asked)}")
+        yield answer["devices"]
+        left, after = None if left is None else left - len(answer["devices"]), answer["next"]
+        if after is None:
+            return
+
+
+def _line(device: dict[str, Any], *, with_channel: bool) -> str:
+    ago = _ago(max(0, int(time.time() - device["last_seen"])))
+    line = f"{device['device']}  runs {device['running'] or 'unknown'}  seen {ago} ago"
+    if with_channel:
+        line += f"  in {device['channel']}"
+    if device["offered"]:
+        line += f"  {MEANINGS[device['state']].format(**device)}"
+    if device["error"]:
+        line += f"  its last update ended with error {device['error']}"
+    return line
+
+
+def _ago(seconds: int) -> str:
+    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= 2 * size), UNITS[-1])
+    return f"{seconds // size} {unit}"
