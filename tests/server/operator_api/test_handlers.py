@@ -278,7 +278,7 @@ def test_devices_of_one_channel_or_of_all(server: Running, tmp_path: Path) -> No
         return process("devices", *options, cwd=tmp_path, **said, **environment).succeeded().out
 
     of_all, of_beta = devices(), devices("--channel", "beta")
-    assert [line.partition("  in ")[2].split(" ")[0] for line in of_all.splitlines()[:2]] == ["beta", "stable"]
+    assert [line.partition("  in ")[2].split(" ")[0] for line in of_all.splitlines()[:2]] == ["stable", "beta"]
     assert ("00:00:02" in of_beta, "00:00:01" in of_beta, "  in " in of_beta) == (True, False, False)
     assert "00:00:01" not in devices(OTASEAL_CHANNEL="beta")
     assert "00:00:02" not in devices("--channel", "stable", OTASEAL_CHANNEL="beta")
