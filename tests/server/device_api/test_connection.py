@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.server.device_api import connection as device_http
+from otaseal.server import limits
 from otaseal.server.device_api import request_parser
-from otaseal.server.device_api.request_parser import MAX_HEAD_BYTES, MAX_WAITING, RequestParser
+from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
 from support import peers
 from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
 
@@ -169,11 +169,11 @@ def test_a_renegotiation_gets_nowhere(bare: Running) -> None:
 @pytest.mark.proof
 def test_a_connection_without_a_handshake_ends(bare: Running) -> None:
     begun = time.monotonic()
-    with socket.create_connection(("127.0.0.1", bare.port), device_http.HANDSHAKE_SECONDS + SECONDS) as raw:
+    with socket.create_connection(("127.0.0.1", bare.port), limits.HANDSHAKE_SECONDS + SECONDS) as raw:
         raw.sendall(b"\x16\x03\x01")
         with contextlib.suppress(ConnectionResetError):
             assert raw.recv(1) == b""
-        assert time.monotonic() - begun >= device_http.HANDSHAKE_SECONDS, "and a slow chip has its time"
+        assert time.monotonic() - begun >= limits.HANDSHAKE_SECONDS, "and a slow chip has its time"
 
 
 def test_a_second_signal_ends_downloads_at_once(server: Running) -> None:
@@ -244,6 +244,6 @@ def test_a_parser_takes_any_bytes(data: bytes) -> None:
     heads = parser.feed(b"GET /x HTTP/1.1\r\nHost: a\r\n" + data)
     assert len(heads) <= MAX_WAITING
     assert parser.refusal is None or parser.stopped
-    for _ in range(MAX_HEAD_BYTES // 300 + 2):
+    for _ in range(limits.MAX_HEAD_BYTES // 300 + 2):
         heads += parser.feed(data)
     parser.close()

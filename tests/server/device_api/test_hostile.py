@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from otaseal.server import listener
+from otaseal.server import limits
 from support.servers import SECONDS, Running, answered_soon, as_device, get, parse_reply, publish, talk
 
 SILENT = 100
@@ -43,11 +43,11 @@ def test_probes_are_answered_while_hundreds_say_nothing(server: Running) -> None
 def test_a_head_that_takes_too_long_is_cut_off(released: Running) -> None:
     begun = time.monotonic()
     with connect(released) as raw, released.world.context().wrap_socket(raw, server_hostname="localhost") as connection:
-        connection.settimeout(listener.HEAD_SECONDS + SECONDS)
+        connection.settimeout(limits.HEAD_SECONDS + SECONDS)
         connection.sendall(b"GET /firmware.bin.signed HTTP/1.0\r\n")
         with contextlib.suppress(ConnectionResetError, ssl.SSLError):
             assert connection.recv(1) == b""
-        assert time.monotonic() - begun >= listener.HEAD_SECONDS, "and a slow one has its time"
+        assert time.monotonic() - begun >= limits.HEAD_SECONDS, "and a slow one has its time"
 
 
 @pytest.mark.proof

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and from one address, and the open files that they need.
+"""The bounds of every connection, and how many there may be: in all, from one address, and by the open files they need.
 
 Whoever has one address, however many connections it opens, leaves three quarters of the room to all others.
 """
@@ -10,7 +10,19 @@ import ipaddress
 from collections import Counter
 from functools import lru_cache
 
-__all__ = ["MAX_CONNECTIONS", "Addresses", "origin", "raise_open_files", "room"]
+__all__ = [
+    "DRAIN_SECONDS",
+    "HANDSHAKE_SECONDS",
+    "HEAD_SECONDS",
+    "IDLE_SECONDS",
+    "MAX_CONNECTIONS",
+    "MAX_HEAD_BYTES",
+    "STALL_SECONDS",
+    "Addresses",
+    "origin",
+    "raise_open_files",
+    "room",
+]
 
 MAX_CONNECTIONS = 10_000
 """Open connections of a listener in one process, where the system gives it so many files."""
@@ -19,6 +31,16 @@ SHARES = 4
 OTHER_FILES = 256
 """Files that are no connections: the store's, the devices', the interpreter's."""
 OPEN_FILES = 2 * MAX_CONNECTIONS + OTHER_FILES
+
+HANDSHAKE_SECONDS = 20.0  # a chip needs up to 139 M instructions for it, at 80 MHz (F27d)
+HEAD_SECONDS = 15.0
+MAX_HEAD_BYTES = 16 * 1024
+IDLE_SECONDS = 5
+"""How long a connection may rest between two requests."""
+STALL_SECONDS = 60.0
+"""How long a client may read nothing of an answer."""
+DRAIN_SECONDS = 300
+"""How long answers on their way have to end when the server stops."""
 
 
 def raise_open_files() -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,15 @@ from typing import Any
 from .. import files
 from ..errors import InputError, SystemFaultError
 
-__all__ = ["CIPHERS", "ClientCertificate", "Credentials", "Revocations", "client_certificate", "server_context"]
+__all__ = [
+    "CIPHERS",
+    "ClientCertificate",
+    "Credentials",
+    "Inspect",
+    "Revocations",
+    "client_certificate",
+    "server_context",
+]
 
 CIPHERS = ":".join(
     f"ECDHE-{key}-{suite}"
@@ -114,6 +123,10 @@ class ClientCertificate:
         if not self.not_before <= now <= self.not_after:
             what = "is not valid yet" if now < self.not_before else "has expired"
             raise InputError(f"the certificate of '{self.name}' {what}", "renew it, or check the clock")
+
+
+Inspect = Callable[[Any], ClientCertificate | None]
+"""Takes an `SSLObject` whose handshake is over, returns the client's certificate; raises OtasealError to refuse it."""
 
 
 def client_certificate(connection: Any) -> ClientCertificate | None:

@@ -23,8 +23,9 @@ from http import HTTPStatus
 from typing import cast
 
 from ...errors import OtasealError
-from ..listener import KERNEL_BUFFER, Inspect, unacknowledged
-from ..tls import ClientCertificate
+from ..limits import HANDSHAKE_SECONDS, HEAD_SECONDS, IDLE_SECONDS, STALL_SECONDS
+from ..sockets import KERNEL_BUFFER, unacknowledged
+from ..tls import ClientCertificate, Inspect
 from .app import Answer, DeviceApp, DeviceRequest, plain
 from .listener import Connections
 from .request_parser import Head, RequestParser
@@ -32,11 +33,8 @@ from .tls_buffer import RECORD, Records
 
 __all__ = ["DeviceConnection", "make_device_protocol"]
 
-HANDSHAKE_SECONDS = 20.0  # a chip needs up to 139 M instructions for it, at 80 MHz (F27d)
-HEAD_SECONDS = 15.0
-IDLE_SECONDS = 5.0
-STALL_SECONDS, STALL_BYTES = 60.0, 16 * 1024
-"""A reader has to take that many bytes in that time."""
+STALL_BYTES = 16 * 1024
+"""A reader has to take that many bytes in STALL_SECONDS."""
 LINGER_SECONDS, LINGER_BYTES = 2.0, 1024 * 1024
 """How long, and how much, is still read after a refusal: a close before would take the answer with it."""
 MAX_AHEAD = 64 * 1024

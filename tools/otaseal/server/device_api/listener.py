@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ..limits import MAX_CONNECTIONS, Addresses
-from ..listener import BACKLOG, DRAIN_SECONDS
+from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
+from ..sockets import BACKLOG
 
 __all__ = ["Connection", "Connections", "DeviceListener", "Door"]
 
@@ -96,32 +96,24 @@ class Connections:
 
 
 class DeviceListener:
-    """A listening socket and its connections, with the methods of uvicorn's `Server`, so that both run alike."""
+    """A listening socket and its connections: `serve()` it until `should_exit`, or `force_exit` to end at once."""
 
     def __init__(
         self, listening: socket.socket, protocol: Callable[[], asyncio.Protocol], connections: Connections
     ) -> None:
         self.listening, self.protocol, self.connections = listening, protocol, connections
         self.should_exit = self.force_exit = False
-        self._door: Door | None = None
 
     async def open(self) -> Door:
         """Begin to take connections, and return what ends that."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
 
-    async def startup(self) -> None:
-        """Begin to take connections."""
-        self._door = await self.open()
-
-    async def main_loop(self) -> None:
-        """Look after the connections until `should_exit`."""
+    async def serve(self) -> None:
+        """Serve until `should_exit`, and return when the answers on their way are sent or have had their time."""
+        door = await self.open()
         await self._watch(lambda: self.should_exit)
-
-    async def shutdown(self) -> None:
-        """Take no more connections, and return when those that were busy have ended, or have had their time."""
-        if self._door is not None:
-            self._door.close()
+        door.close()
         self.connections.finish()
         end = time.monotonic() + DRAIN_SECONDS
         await self._watch(lambda: not self.connections or self.force_exit or time.monotonic() > end)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["MAX_HEAD_BYTES", "MAX_WAITING", "Head", "RequestParser"]
+from ..limits import MAX_HEAD_BYTES
 
-MAX_HEAD_BYTES = 16 * 1024
+__all__ = ["MAX_WAITING", "Head", "RequestParser"]
+
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""

@@ -6,23 +6,24 @@ It says what a device will think of its certificate before the first one asks.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import files
-from ...errors import ConfigError, OtasealError
+from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from ...keys.public import load_public_key
 from ...names import check_name
 from ...store.device_file import Place
 from ...store.files import DEVICES_FILE, Store
 from ..catalog import Catalog
 from ..limits import raise_open_files
-from ..listener import bind, require_packages
 from ..log import Log
 from ..operator_api.archives import names_in
 from ..operator_api.tokens import TokenFile
+from ..sockets import bind
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
 from ..workers import Supervisor, check_count
@@ -45,7 +46,7 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
 
     Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
     """
-    require_packages()
+    _require_packages()
     telemetry = Telemetry(log.write)
     check_count(plan.workers)
     _check_revocations(plan)
@@ -76,6 +77,18 @@ def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
             plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone
         )
         crew.run(lambda: ready(*addresses), (first, second))
+
+
+def _require_packages() -> None:
+    """Raise SystemFaultError, with the command that installs them, unless the packages of the server are there."""
+    try:
+        import httptools  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise SystemFaultError(
+            f"the package '{error.name}' is missing", from_checkout("server", f'"{sys.executable}"')
+        ) from error
 
 
 def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:

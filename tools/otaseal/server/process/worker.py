@@ -27,16 +27,17 @@ from ..device_api.listener import Connections, DeviceListener
 from ..device_api.recorder import Ledger, Recorder
 from ..door import Door, Mailboxes
 from ..limits import room
-from ..listener import BACKLOG, Inspect, make_listener
 from ..log import Log
 from ..operator_api.archives import Archives
 from ..operator_api.auth import Access
 from ..operator_api.fleet import Seen
 from ..operator_api.handlers import Facts, Operators
+from ..operator_api.listener import make_listener
 from ..operator_api.tokens import TokenFile
 from ..sessions import SessionTable
+from ..sockets import BACKLOG
 from ..telemetry import CounterBoard, Telemetry
-from ..tls import ClientCertificate, Credentials, Revocations, client_certificate
+from ..tls import ClientCertificate, Credentials, Inspect, Revocations, client_certificate
 from ..workers import Control
 from .examination import Examination
 from .maintenance import EventHandler, House
@@ -109,7 +110,7 @@ class Site:
         with self.log.running(), Recorder(place, _alarm(telemetry)) as recorder, Devices(place) as devices:
             house = House(self.catalog, recorder, telemetry, self.credentials, self.contexts, devices)
             house.examination, house.place = self.examination, place
-            listeners: list[Server | DeviceListener] = [
+            listeners: list[DeviceListener | Server] = [
                 self.devices_listener(house),
                 self.operators_listener(house, devices),
             ]
@@ -125,7 +126,7 @@ class Site:
             devices = stack.enter_context(Devices(self.place)) if number == 0 else None
             contexts = self.contexts if number == 0 else self.contexts[:1]
             house = House(self.catalog, recorder, telemetry, self.credentials, contexts, devices)
-            listeners: list[Server | DeviceListener] = [self.devices_listener(house, _Seat(shared, number))]
+            listeners: list[DeviceListener | Server] = [self.devices_listener(house, _Seat(shared, number))]
             if devices is not None:
                 house.examination, house.place = self.examination, self.place
                 listeners.append(self.operators_listener(house, devices))
@@ -211,7 +212,7 @@ def revocations(plan: Plan, role: str) -> Revocations | None:
     return lists
 
 
-def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Callable[[Any], ClientCertificate | None]:
+def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Inspect:
     """Return what looks at the client of every connection; `lists` is None where no certificate is asked for."""
 
     def inspect(connection: Any) -> ClientCertificate | None:
@@ -240,29 +241,28 @@ def _inspector(lists: Revocations | None, telemetry: Telemetry) -> Callable[[Any
 
 
 async def _main(
-    listeners: list[Server | DeviceListener], house: House, ready: Callable[[], None], control: Control | None
+    listeners: list[DeviceListener | Server], house: House, ready: Callable[[], None], control: Control | None
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: house.note(context))
     logging.getLogger().handlers = [EventHandler(house.telemetry)]
+    keeping = loop.create_task(house.keep())
 
     def stop() -> None:
-        for one in listeners:
-            one.force_exit = one.should_exit  # a second signal ends at once
-            one.should_exit = True
+        if not listeners[0].should_exit:
+            keeping.cancel()
+            house.telemetry.event("stopping")
+        for listener in listeners:
+            listener.force_exit = listener.should_exit  # a second signal ends at once
+            listener.should_exit = True
 
     _listen_for_signals(loop, stop, house.reload, control)
-    for one in listeners:
-        await one.startup()
-    keeping = loop.create_task(house.keep())
+    serving = [loop.create_task(listener.serve()) for listener in listeners]
+    for task in serving:
+        task.add_done_callback(lambda _: None if listeners[0].should_exit else stop())  # none goes on alone
     ready()
-    try:
-        await asyncio.gather(*(one.main_loop() for one in listeners))
-    finally:
-        keeping.cancel()
-        house.telemetry.event("stopping")
-        await asyncio.gather(*(one.shutdown() for one in listeners))
-        house.telemetry.event("stopped")
+    await asyncio.gather(*serving)
+    house.telemetry.event("stopped")
 
 
 def _listen_for_signals(

@@ -1,0 +1,175 @@
+"""One connection of an operator: the bounds that uvicorn's HTTP lacks, between TLS and uvicorn's own protocol.
+
+Bounded are a request's head, in bytes and seconds, and a reader that stands still. A client's certificate is looked at
+when its connection stands, so that a resumed session is no way around a revocation. Of uvicorn's protocol nothing is
+used but that it is one of asyncio's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from ...errors import OtasealError
+from ..limits import HEAD_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES, STALL_SECONDS
+from ..tls import Inspect
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+__all__ = ["OperatorConnection", "RequestHeads"]
+
+SHUTDOWN_SECONDS = 30.0
+"""How long a client has to answer the end of TLS."""
+WRITE_BUFFER = 32 * 1024
+"""Bytes of an answer that wait for a slow reader; more would be memory, and lost when a connection is closed."""
+_TOO_LARGE = b"Request head is too large."
+_REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+
+
+class OperatorConnection(asyncio.Protocol):
+    """The protocol of one connection whose handshake is over; `ended` is called once, at its end."""
+
+    def __init__(self, config: Config, server_state: ServerState, inspect: Inspect, ended: Callable[[], None]) -> None:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+        self._inspect, self._ended = inspect, ended
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._state: dict[str, Any] = {"answered": self._answered}
+        self._http: asyncio.Protocol | None = HttpToolsProtocol(config, server_state, self._state)
+        self._heads = RequestHeads()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look at the client's certificate, and begin."""
+        assert self._http is not None
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        try:
+            self._state["certificate"] = self._inspect(transport.get_extra_info("ssl_object"))
+        except OtasealError:
+            self._transport.abort()
+            return
+        self._http.connection_made(transport)
+        self._begin("head", HEAD_SECONDS, self._transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything at once: the buffers of a TLS connection are 256 KiB."""
+        for name in tuple(self._timers):
+            self._cancel(name)
+        self._ended()
+        http, self._http = self._http, None
+        if http is not None and "certificate" in self._state:
+            http.connection_lost(exc)
+        self._heads.close()
+        self._state.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what belongs to a request whose head is within the bounds."""
+        if self._http is None or self._transport.is_closing() or not self._heads.wants(data):
+            return
+        begun = self._heads.begun
+        self._heads.feed(data)
+        if self._heads.too_large:
+            self._transport.write(_REFUSAL % (len(_TOO_LARGE), _TOO_LARGE))
+            self._transport.close()
+            return
+        if not self._heads.awaited:
+            self._cancel("head")
+        elif self._heads.begun != begun:
+            self._begin("head", HEAD_SECONDS, self._transport.abort)
+        self._http.data_received(data)
+
+    def pause_writing(self) -> None:
+        """Wait for the reader, for a bounded time."""
+        if self._http is not None:
+            self._http.pause_writing()
+            self._begin("stall", STALL_SECONDS, self._transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on with the answer."""
+        self._cancel("stall")
+        if self._http is not None:
+            self._http.resume_writing()
+
+    def _answered(self) -> None:
+        """See to the end of a connection that closes with this answer, or soon because nothing more is asked."""
+        if self._http is not None:
+            if self._transport.is_closing():
+                self._transport.resume_reading()  # uvicorn pauses in a body, and the client's end would not be seen
+            self._begin("end", IDLE_SECONDS + SHUTDOWN_SECONDS, self._end)
+
+    def _end(self) -> None:
+        if self._transport.is_closing():  # older Pythons wait for the client's answer for ever
+            self._transport.abort()
+
+    def _begin(self, name: str, seconds: float, end: Callable[[], None]) -> None:
+        self._cancel(name)
+        self._timers[name] = self._loop.call_later(seconds, end)
+
+    def _cancel(self, name: str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
+
+
+class RequestHeads:
+    """Where the heads of requests begin and end in what a client sends, and whether one is too large.
+
+    `awaited`: a head has begun, or the first one has not. `begun` counts them. `close` it at the end: parser and
+    callbacks refer to each other.
+    """
+
+    def __init__(self) -> None:
+        import httptools
+
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.begun = self._received = self._parsed = 0
+        self.awaited, self.too_large = True, False
+        self._between = self._over = False
+
+    def close(self) -> None:
+        """Let go of the parser."""
+        self._parser = None
+
+    def wants(self, data: bytes) -> bool:
+        """Tell whether `data` belongs to a request: not empty lines between two, nor what follows the last one."""
+        return not self._over and not (self._between and not data.strip(b"\r\n"))
+
+    def feed(self, data: bytes) -> None:
+        """Take what a client has sent."""
+        import httptools
+
+        awaited = self.awaited
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._over = True  # uvicorn finds the same, and answers
+        if awaited and self.awaited:
+            self._received += len(data)
+        self.too_large = self.too_large or max(self._received, self._parsed) > MAX_HEAD_BYTES
+
+    def on_message_begin(self) -> None:
+        """Note that a head begins (called by httptools)."""
+        self.begun += 1
+        self.awaited, self._between = True, False
+        self._received = self._parsed = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Count a part of the URL (called by httptools)."""
+        self._parsed += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header (called by httptools)."""
+        self._parsed += len(name) + len(value)
+
+    def on_headers_complete(self) -> None:
+        """Note that a head is over (called by httptools)."""
+        self.awaited = False
+        self.too_large = self.too_large or self._parsed > MAX_HEAD_BYTES
+
+    def on_message_complete(self) -> None:
+        """Note that a request is over (called by httptools)."""
+        self._between = True
