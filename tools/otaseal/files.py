@@ -77,7 +77,7 @@ def give_to_owner(descriptor: int, directory: Path) -> None:
 
     What root does in the directory of a service must not lock the service out.
     """
-    if os.name == "posix" and os.geteuid() == 0:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         with contextlib.suppress(OSError):
             owner = directory.stat()
             if owner.st_uid != 0:

@@ -1,7 +1,7 @@
 """What a product or a channel may be called: one rule for the project, the authorities, the manifest and the server.
 
 A name is a directory, a URL segment and a part of a certificate's subject, on systems that tell capitals from small
-letters and on those that do not: so it has none. Pure.
+letters and on those that do not: so it has none. Windows drops a dot at the end and keeps some names for devices. Pure.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import unicodedata
 
 from .errors import InputError, OtasealError
 
-__all__ = ["NAME", "check_name", "mended"]
+__all__ = ["NAME", "NOT_RESERVED", "check_name", "mended"]
 
 MAX_LENGTH = 64
-NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_LENGTH - 1}}}")
+NOT_RESERVED = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))"
+"""Matches before what is no device of Windows, which are devices with any suffix, too: `nul`, `nul.json`."""
+NAME = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._-]{{0,{MAX_LENGTH - 2}}}[a-z0-9_-])?")
 _OTHER = re.compile(r"[^a-z0-9._-]+")
 
 
@@ -25,8 +27,8 @@ def check_name(name: str, what: str, error: type[OtasealError] = InputError) -> 
     near = mended(name)
     raise error(
         f"{what} '{name[:80]}' is no name",
-        f"use 1 to {MAX_LENGTH} of a-z, 0-9, '.', '_' and '-', a letter or digit first"
-        + (f", as in '{near}'" if near else ""),
+        f"use 1 to {MAX_LENGTH} of a-z, 0-9, '.', '_' and '-', a letter or digit first, no dot last, and no device of"
+        " Windows" + (f", as in '{near}'" if near else ""),
     )
 
 
@@ -37,4 +39,7 @@ def mended(text: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", text.casefold())
     letters = "".join(character for character in plain if not unicodedata.combining(character))
-    return _OTHER.sub("-", letters).strip("-._")[:MAX_LENGTH].rstrip("-._")
+    name = _OTHER.sub("-", letters).strip("-._")
+    if name and not NAME.match(name):
+        name = f"my-{name}"
+    return name[:MAX_LENGTH].rstrip("-._")

@@ -12,6 +12,7 @@ from ..errors import InputError, VerificationError
 from ..image import inspection
 from ..image.firmware import Firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
+from ..project.ini import split_script
 from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
@@ -147,8 +148,8 @@ def manifest(subject: Subject) -> Iterator[Outcome]:
 def _is_attached(hook: str, attached: str) -> bool:
     scope, _, name = hook.partition(":")
     for entry in attached.replace(", ", "\n").splitlines():
-        where, _, path = entry.strip().rpartition(":")
-        if (where or "post") == scope and Path(path.replace("\\", "/")).name == name:
+        where, path = split_script(entry.strip())
+        if where == scope and path.rpartition("/")[2] == name:
             return True
     return False
 

@@ -8,7 +8,6 @@ already given away: readable by others, on its way onto devices, tracked by git,
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,9 +126,9 @@ assert set(_OPENERS) == set(key_uri.SCHEMES)
 
 def refuse_exposed(path: Path, source: KeySource, what: str = "signing key") -> None:
     """Raise KeyRefusedError for a private key's file that is given away: by its mode, its place, or by git."""
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077 and hasattr(path.stat(), "st_uid") and path.drive == "":
-        raise KeyRefusedError(f"{what} '{path}' is readable by others (mode {mode:04o})", f"chmod 600 '{path}'")
+    mode = files.open_to_others(path)
+    if mode is not None:
+        raise KeyRefusedError(f"{what} '{path}' is readable by others (mode {mode})", f"chmod 600 '{path}'")
     resolved = path.resolve()
     for directory in source.forbidden:
         if resolved.is_relative_to(directory.resolve()):

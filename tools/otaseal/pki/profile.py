@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, InputError
+from ..names import NOT_RESERVED
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -43,7 +44,7 @@ MIN_SUBJECT_BYTES = 32  # F18: the device copies 32 bytes out of the encoded sub
 MAX_NAMES = 100
 MAX_NAME = 64  # characters; RFC 5280 appendix A, ub-common-name and ub-organization-name
 
-_HOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_HOLDER = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._@-]{{0,62}}[a-z0-9_@-])?", re.ASCII | re.IGNORECASE)
 _DNS_NAME = re.compile(
     r"(?=.{1,253}\Z)(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*",
     re.I,
@@ -125,7 +126,10 @@ def titled(product: str, rest: str) -> str:
 def check_holder(holder: str) -> str:
     """Return the name of a device or operator; raises ConfigError when it cannot be one."""
     if not _HOLDER.fullmatch(holder):
-        raise ConfigError(f"'{holder}' cannot be a holder's name", "use 1 to 64 letters, digits, '.', '_', '@' or '-'")
+        raise ConfigError(
+            f"'{holder}' cannot be a holder's name",
+            "use 1 to 64 letters, digits, '.', '_', '@' or '-', no dot last, no name of a device of Windows",
+        )
     return holder
 
 

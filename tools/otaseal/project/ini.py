@@ -15,7 +15,7 @@ from functools import cached_property
 from ..errors import InputError
 from .config import INI_NAME, Reading, Surroundings, entries, unreadable
 
-__all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse"]
+__all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse", "split_script"]
 
 MAX_SIZE = 1024 * 1024
 """Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
@@ -171,11 +171,22 @@ def _refusal(reason: str) -> InputError:
     return InputError(f"platformio.ini cannot be edited safely: {reason}", "add the lines yourself")
 
 
+def split_script(entry: str) -> tuple[str, str]:
+    """Return scope (`pre` or `post`, the default) and path of an entry of `extra_scripts`, its separators all `/`.
+
+    The colon of a drive, as in `pre:C:\\a\\b.py`, belongs to the path.
+    """
+    scope, _, path = entry.partition(":")
+    if scope not in ("pre", "post"):
+        scope, path = "post", entry
+    return scope, path.replace("\\", "/")
+
+
 def _hook(entry: str) -> str:
     """Return what tells one hook from another wherever it lies: of `pre:a/b/c.py` it is `pre:b/c.py`."""
-    scope, _, path = entry.rpartition(":")
-    parts = path.replace("\\", "/").split("/")
-    return f"{scope or 'post'}:{'/'.join(parts[-2:])}" if len(parts) > 2 else entry
+    scope, path = split_script(entry)
+    parts = path.split("/")
+    return f"{scope}:{'/'.join(parts[-2:])}" if len(parts) > 2 else entry
 
 
 def _cut(line: str) -> str:
