@@ -55,6 +55,16 @@ def test_there_are_pages_and_links() -> None:
     assert len(LINK.findall(prose(ROOT / "README.md"))) > 10
 
 
+PLACE = re.compile(r"`((?:\.ci|\.github|bench|docs|examples|findings|firmware|packaging|tests|tools)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_places_in_the_tree_are_there(page: str) -> None:
+    named = PLACE.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert named or page == "SECURITY.md"
+    assert not [place for place in named if not (ROOT / place).exists()]
+
+
 BY_NAME = re.compile(
     r"otaseal\[[a-z]"  # a requirement with an extra
     r"|\b(?:pip3?|pipx|uv|poetry|pdm|conda|pkg|lib)\s+(?:install|add|run|download)\b[^#`\n]*?[\s'\"/]otaseal(?![\w/.-])"

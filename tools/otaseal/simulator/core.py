@@ -24,7 +24,7 @@ class Core:
     bare one (F3). `trailer_copied`: eboot is told the size with the signature (F8b). `erases_first`: eboot erases a
     sector before it has unpacked what goes there. `word_reads`: flash is hashed in whole words, and a last piece that
     is none is not read at all (F8). `unauthorized`: a 401 has an error of its own. `stoppable`: what is called at the
-    start of an update can stop it (since 3.1). `asks_version`: it can ask which version there is (since 3.1.2).
+    start of an update can stop it (since 3.1). `asks_version`: it can ask which version there is (development branch).
     """
 
     name: str

@@ -62,7 +62,7 @@ class Device(State):
         return _outcome(Play(self, parse_url(url), timeout, host).update(filesystem=filesystem))
 
     def ask_version(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
-        """Return what comes of asking `url` which version there is, as a sketch can since core 3.1.2.
+        """Return what comes of asking `url` which version there is, as a sketch can on the development branch.
 
         UP_TO_DATE: the server said it, in `available`. Raises as `poll`, and ConfigError for an older core.
         """

@@ -36,7 +36,7 @@ _STATUS: Mapping[int, tuple[HttpError, str]] = MappingProxyType(
 class Claims:
     """What a request says: read off the flash, but for the MAC address ("5C:CF:7F:00:00:01") and the version.
 
-    `mode` is "sketch" or "spiffs", or "version" for the question which one there is (since 3.1.2).
+    `mode` is "sketch" or "spiffs", or "version" for the question which one there is (development branch).
     """
 
     mac: str
