@@ -16,7 +16,7 @@ OUT_OF_MEMORY = -1000
 
 
 class UpdateError(IntEnum):
-    """The updater's (cores/esp8266/Updater.h); 13 and 14 since core 3.0 and 3.1, 15 and 16 on its development branch."""
+    """The updater's (cores/esp8266/Updater.h); 13 since core 3.0, 14 since 3.1, 15 and 16 after 3.1.2."""
 
     OK = 0
     WRITE = 1
@@ -38,7 +38,7 @@ class UpdateError(IntEnum):
 
 
 class HttpError(IntEnum):
-    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -109, the last on the development branch)."""
+    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -109, the last after 3.1.2)."""
 
     CONNECTION_FAILED = -1
     SEND_HEADER_FAILED = -2
