@@ -15,8 +15,12 @@ __all__ = [
     "HANDSHAKE_SECONDS",
     "HEAD_SECONDS",
     "IDLE_SECONDS",
+    "LINGER_BYTES",
+    "LINGER_SECONDS",
+    "MAX_AHEAD",
     "MAX_CONNECTIONS",
     "MAX_HEAD_BYTES",
+    "STALL_BYTES",
     "STALL_SECONDS",
     "Addresses",
     "origin",
@@ -38,7 +42,12 @@ MAX_HEAD_BYTES = 16 * 1024
 IDLE_SECONDS = 5
 """How long a connection may rest between two requests."""
 STALL_SECONDS = 60.0
-"""How long a client may read nothing of an answer."""
+"""How long a client may read nothing of an answer; a device has to take STALL_BYTES in that time."""
+STALL_BYTES = 16 * 1024
+MAX_AHEAD = 64 * 1024
+"""Encrypted bytes that a device may send while it is answered."""
+LINGER_SECONDS, LINGER_BYTES = 2.0, 1024 * 1024
+"""How long, and how much, is still read from a device that is refused: a close before would take the answer with it."""
 DRAIN_SECONDS = 300
 """How long answers on their way have to end when the server stops."""
 

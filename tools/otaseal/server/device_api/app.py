@@ -1,6 +1,6 @@
 """The devices' side: update requests are answered with firmware, 304 or a reason, and deliveries written down.
 
-What is answered is decided in `protocol`; how requests come in and bodies go out is `device_http`'s. Content-Length is
+What is answered is decided in `protocol`; how requests come in and bodies go out is `connection`'s. Content-Length is
 always there (F29). Nothing here waits: a call for the answer, and one when it is known what became of it.
 """
 

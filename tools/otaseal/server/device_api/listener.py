@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
 from ..sockets import BACKLOG
+from ..tls import Inspect
+from .app import DeviceApp
 
-__all__ = ["Connection", "Connections", "DeviceListener", "Door"]
+__all__ = ["Connection", "Connections", "DeviceListener", "Door", "ListenerContext"]
 
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
@@ -93,6 +97,24 @@ class Connections:
         """End all at once."""
         for one in tuple(self._open):
             one.abort()
+
+
+HandOver = Callable[[bytes, asyncio.Transport], bool]
+"""Takes what a connection says first; True when it is another process's from now on."""
+
+
+@dataclass(frozen=True)
+class ListenerContext:
+    """What the connections of a listener have in common; `inspect` is called once for each.
+
+    `hand_over` is asked of each connection that did not come from another process.
+    """
+
+    app: DeviceApp
+    tls: ssl.SSLContext
+    inspect: Inspect
+    connections: Connections
+    hand_over: HandOver | None = None
 
 
 class DeviceListener:

@@ -6,7 +6,7 @@ names one host (RFC 9112, 3.2), how many requests may wait at once. Nothing of T
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from ..limits import MAX_HEAD_BYTES
 
-__all__ = ["MAX_WAITING", "Head", "RequestParser"]
+__all__ = ["MAX_WAITING", "NO_HEAD", "Head", "RequestParser", "RequestQueue"]
 
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
@@ -39,6 +39,10 @@ class Head:
     keeps: bool
     has_body: bool
     size: int = 0
+
+
+NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
+"""Of a request that cannot be read."""
 
 
 class RequestParser:
@@ -155,6 +159,36 @@ class RequestParser:
 
     def _refuse(self, refusal: str) -> None:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False
+
+
+class RequestQueue(RequestParser):
+    """The requests of one connection, one after the other: those sent ahead wait, up to MAX_WAITING of them."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: deque[Head] = deque()
+
+    def add(self, data: bytes) -> bool:
+        """Take what came, and return whether a head begins in it that is not over."""
+        within = self.within
+        self._waiting.extend(self.feed(data))
+        return self.within and not within
+
+    def take(self) -> Head | None:
+        """Return the next head: NO_HEAD once for the `refusal` after all others, None when there is none yet."""
+        if self._waiting:
+            return self._waiting.popleft()
+        return None if self.refusal is None else NO_HEAD
+
+    def expects_more(self) -> bool:
+        """Tell whether another request is to be answered, or may come."""
+        return bool(self._waiting or self.refusal or not self.stopped)
+
+    def clear(self) -> None:
+        """Drop the requests that wait."""
+        self._waiting.clear()
 
 
 _remembered: OrderedDict[bytes, Head] = OrderedDict()

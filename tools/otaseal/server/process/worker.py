@@ -12,7 +12,8 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,8 @@ from ...store.devices import Devices
 from ...store.files import Store
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
-from ..device_api.connection import make_device_protocol
-from ..device_api.listener import Connections, DeviceListener
+from ..device_api.connection import DeviceConnection
+from ..device_api.listener import Connections, DeviceListener, ListenerContext
 from ..device_api.recorder import Ledger, Recorder
 from ..door import Door, Mailboxes
 from ..limits import room
@@ -139,12 +140,12 @@ class Site:
         plan, telemetry = self.plan, house.telemetry
         app = DeviceApp(house.catalog, house.recorder, telemetry)
         inspect = _inspector(revocations(plan, "device"), telemetry)
-        connections, context = Connections(room()), self.contexts[0]
+        context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
         if seat is None:
-            return DeviceListener(self.first, make_device_protocol(app, context, inspect, connections), connections)
+            return DeviceListener(self.first, partial(DeviceConnection, context), context.connections)
         door = seat.door(self.first, lambda: telemetry.count("otaseal_handed_over_total"))
-        protocol = make_device_protocol(app, context, seat.noting(inspect), connections, door.leads_elsewhere)
-        return _Seated(door, protocol, connections)
+        context = replace(context, inspect=seat.noting(inspect), hand_over=door.leads_elsewhere)
+        return _Seated(door, partial(DeviceConnection, context), context.connections)
 
     def operators_listener(self, house: House, devices: Devices) -> Server:
         """Return the listener for operators, who read the devices on a connection of their own."""

@@ -1,0 +1,122 @@
+"""Responses on their way to devices: the head in bytes, and a body that takes a while.
+
+An answer has its Content-Length and is never chunked (F29). It goes out as fast as the kernel takes it, with a record
+or a few of them in memory: thousands of slow readers must not cost what they read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from ..sockets import KERNEL_BUFFER
+from .app import Answer, DeviceApp, DeviceRequest
+from .listener import ListenerContext
+from .tls_transport import RECORD, TlsTransport
+
+__all__ = ["ACKNOWLEDGEMENT_SECONDS", "Delivery", "start_response"]
+
+FIRST_LOOK, LAST_LOOK = 0.02, 0.2  # seconds between looks for the acknowledgement of a delivery
+ACKNOWLEDGEMENT_SECONDS = 60.0
+
+
+@dataclass(eq=False)
+class Delivery:
+    """An answer that takes a while, `position` bytes of its body handed on; without `keeps` it is the last one."""
+
+    asked: DeviceRequest
+    answer: Answer
+    body: memoryview
+    keeps: bool
+    position: int = 0
+    ended: bool = False
+    """Whether the client was told that nothing comes after it."""
+    waits_until: float = 0.0
+    """When to give up on the acknowledgement, by the monotonic clock; 0 until all was handed on."""
+    timer: asyncio.TimerHandle | None = field(default=None, repr=False)
+    """The next look for the acknowledgement."""
+    _pause: float = FIRST_LOOK
+
+    def send(self, tls: TlsTransport) -> bool | None:
+        """Hand on what there is room for; return whether the client has all of it, None while that is open.
+
+        Raises ssl.SSLError.
+        """
+        while self.position < len(self.body):
+            if tls.paused or tls.is_closing():
+                return None
+            end = min(self.position + max(RECORD, tls.free()), len(self.body))
+            self.ended = end == len(self.body) and not self.keeps
+            tls.send(self.body[self.position : end], last=self.ended)
+            self.position = end
+        if not self.answer.counts and tls.room == KERNEL_BUFFER:
+            return True
+        tls.flush()
+        return self._acknowledged(tls)
+
+    def pause(self) -> float:
+        """Return the seconds until the next look, each time more of them."""
+        pause, self._pause = self._pause, min(2 * self._pause, LAST_LOOK)
+        return pause
+
+    def finish(self, app: DeviceApp, *, arrived: bool) -> None:
+        """Write down what became of it."""
+        if self.timer is not None:
+            self.timer.cancel()
+        app.account(self.asked, self.answer, len(self.body), arrived)
+
+    def _acknowledged(self, tls: TlsTransport) -> bool | None:
+        """Return whether the client has acknowledged all of it, False when it has had its time, None before.
+
+        What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
+        """
+        now = time.monotonic()
+        self.waits_until = self.waits_until or now + ACKNOWLEDGEMENT_SECONDS
+        if not tls.unacknowledged():
+            return True
+        return False if now > self.waits_until else None
+
+
+def start_response(
+    listener: ListenerContext, tls: TlsTransport, asked: DeviceRequest, answer: Answer, *, keeps: bool
+) -> Delivery | None:
+    """Encrypt what fits into one record, which is all of it but for firmware, and return what is left to be delivered.
+
+    None when nothing is. Without `keeps` it is the connection's last answer. Raises ssl.SSLError.
+    """
+    body = b"" if asked.head.method == "HEAD" else answer.body
+    head = _response_head(answer, asked.head.version, keeps=keeps)
+    room = max(RECORD - len(head), 0)
+    tls.write(head + body[:room])
+    if len(body) <= room and not answer.counts:
+        listener.app.account(asked, answer, len(body), True)
+        return None
+    tls.count_anew()
+    # A buffer for all of the answer at once, unless many want that: otherwise the kernel would hold a firmware for each
+    # of thousands of slow readers. It is given back when the client has it all and the connection ends.
+    if len(body) > RECORD + KERNEL_BUFFER and tls.room == KERNEL_BUFFER and listener.connections.lend():
+        tls.enlarge()
+    return Delivery(asked, answer, memoryview(body), keeps, min(len(body), room))
+
+
+def _response_head(answer: Answer, version: str, *, keeps: bool) -> bytes:
+    """Return the head of `answer` to a request of HTTP `version`; without `keeps` the connection ends after it."""
+    lines = [_STATUS_LINES[answer.status], f"Date: {_date(int(time.time()))}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers if name != "Connection"]
+    if not keeps:
+        lines.append("Connection: close")
+    elif version == "1.0":
+        lines.append("Connection: keep-alive")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
