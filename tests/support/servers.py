@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import selectors
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -29,11 +26,9 @@ from otaseal.release.records import Origin
 from otaseal.server.operator_api.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
+from support.serving import SECONDS, serve
 
-SECONDS = 60
-"""For what ends much sooner, or is wrong: no test waits so long for anything that goes well."""
 PRODUCT = "blink"
-READY = re.compile(r"otaseal: serving devices on https://[^ ]+:(\d+), operators on https://[^ ]+:(\d+)\n")
 MAC = "5C:CF:7F:F0:04:CB"
 
 
@@ -144,27 +139,18 @@ def start(
     nothing is written into the store.
     """
     log = store.with_name(store.name + ".log")
-    command = [sys.executable, "-m", "otaseal", "serve", "--store", store, "--listen", "127.0.0.1:0"]
-    command += ["--operator-listen", "127.0.0.1:0", "--cert", chain or world.chain]
-    command += ["--key", world.chain.with_name("key.pem"), "--product", f"{PRODUCT}={world.folder / 'signing.pub'}"]
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [str(one) for one in (*prefix, *command, *options)],
-            stdout=subprocess.PIPE,
-            stderr=file if errors is None else errors,
-            text=True,
-            env={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
-        )
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        assert selector.select(SECONDS), "the server does not get ready"
-    line = process.stdout.readline()
-    match = READY.fullmatch(line)
-    assert match, line + log.read_text()
+    files = ("--cert", chain or world.chain, "--key", world.chain.with_name("key.pem"))
+    product = ("--product", f"{PRODUCT}={world.folder / 'signing.pub'}")
+    process, ready = serve(
+        *("--store", store, *files, *product, *options),
+        log=log,
+        environment={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
+        errors=errors,
+        prefix=prefix,
+    )
     now = datetime.now(timezone.utc)
     secret = token or TokenFile(store).issue("tests", "*", "*", 1, now)[1]
-    return Running(world, store, process, int(match[1]), int(match[2]), log, secret)
+    return Running(world, store, process, int(ready[1]), int(ready[2]), log, secret)
 
 
 StartServer = Callable[..., Running]

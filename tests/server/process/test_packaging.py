@@ -20,7 +20,8 @@ import pytest
 from otaseal.server.operator_api.tokens import TokenFile
 from support import peers
 from support.command import TOOLS
-from support.servers import READY, SECONDS, Running, World, get, publish, run, talk
+from support.servers import SECONDS, Running, World, get, publish, run, talk
+from support.serving import READY
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 UNIT = PACKAGING / "otaseal.service"
