@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import names
+from otaseal.cli import common
 from otaseal.errors import ConfigError
 from otaseal.keys import key_uri
 from otaseal.pki.profile import check_holder
@@ -97,6 +98,21 @@ def test_a_project_is_set_up_and_its_certificates_are_packed(project: Path) -> N
     assert len(checked["certificates"]) == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows knows a home for everybody")
+def test_a_user_without_a_home_has_no_ide_in_it(project: Path, tmp_path: Path) -> None:
+    """As in a container: no variable says where it is, and the system does not know the user."""
+    unknown = "import pwd\ndef unknown(user): raise KeyError(user)\npwd.getpwuid = unknown\n"
+    (tmp_path / "bin").mkdir()
+    homeless = {k: v for k, v in ENVIRONMENT.items() if k not in ("HOME", "USERPROFILE", "HOMEPATH")}
+    done = subprocess.run(
+        [sys.executable, "-c", unknown + RUN.replace("support.without_posix, ", ""), "doctor", "--offline", "--json"],
+        cwd=project, env=homeless | {"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert json.loads(done.stdout)
+
+
 @pytest.fixture
 def credentials(project: Path) -> Path:
     return project.parent / "pki" / "issued" / "server" / "main"
@@ -165,6 +181,7 @@ def test_a_hook_is_told_from_the_drive_it_lies_on(entry: str, scope: str, path: 
     "path", [r"C:\keys\signing.key", "C:/keys/signing.key", r"..\keys\signing.key", "~/signing.key"]
 )
 def test_a_signing_key_may_lie_on_a_drive(path: str) -> None:
+    assert common.key_uri(path) == f"file:{path}"
     assert key_uri.split(f"file:{path}") == ("file", path)
     with pytest.raises(ConfigError, match="has no known scheme"):
         key_uri.split(path)

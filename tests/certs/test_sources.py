@@ -11,7 +11,7 @@ from otaseal.certs import certstore
 from otaseal.certs import sources as cert_sources
 from otaseal.certs.pem import Source, blocks
 from otaseal.certs.sources import collect
-from otaseal.errors import InputError, KeyRefusedError, SystemFaultError
+from otaseal.errors import ConfigError, InputError, KeyRefusedError, SystemFaultError
 from otaseal.pki.certificate import parse_certificates
 from support import cas, peers
 
@@ -70,6 +70,13 @@ def names(*patterns: str, root: Path) -> list[str]:
 def test_patterns_name_files_in_one_order(project: Path, patterns: list[str], expected: list[str]) -> None:
     assert names(*patterns, root=project) == expected
     assert names(*reversed(patterns), root=project) == expected
+
+
+def test_the_home_directory_of_nobody_is_an_error(project: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"'~nobody-of-that-name/ca\.pem' names the home directory of an unknown user"
+    ):
+        collect(["~nobody-of-that-name/ca.pem"], project)
 
 
 @pytest.mark.parametrize("pattern", ["missing.pem", "certs/*.key", "empty", "certs/b.pem/x", "nowhere/**", "[x"])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError, KeyRefusedError, SystemFaultError
-from ..files import read_bounded
+from ..files import read_bounded, resolve_path
 from .pem import Source, is_pkcs7, refuse_private_key
 from .x509_fields import read_certificate
 
@@ -33,9 +33,9 @@ def collect(patterns: Sequence[str], root: Path) -> list[Source]:
     """Return the files that `patterns` lead to, relative to `root`, each once and sorted by path.
 
     A pattern is a path (a leading `~` is the home directory) or a glob, in which `**` crosses folders. What a folder,
-    or a pattern without a suffix, leads to and is no certificate comes as passed over. Raises InputError for a pattern
-    that leads to no certificate and beyond the limits, KeyRefusedError for a private key or a file named like one,
-    SystemFaultError for a file that cannot be read.
+    or a pattern without a suffix, leads to and is no certificate comes as passed over. Raises ConfigError for the home
+    directory of nobody, InputError for a pattern that leads to no certificate and beyond the limits, KeyRefusedError
+    for a private key or a file named like one, SystemFaultError for a file that cannot be read.
     """
     found: dict[Path, tuple[Path, Source]] = {}
     for pattern in patterns:
@@ -55,7 +55,7 @@ def collect(patterns: Sequence[str], root: Path) -> list[Source]:
 
 def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a pattern leads to, and whether it names them, so that they have to be certificates."""
-    literal = Path(pattern).expanduser()
+    literal = resolve_path(pattern, Path())
     if not pattern.strip():
         raise InputError(f"'{pattern}' is no path to certificates", "name a file, a folder or a pattern")
     if (root / literal).exists():

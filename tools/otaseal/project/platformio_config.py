@@ -6,13 +6,14 @@ PATH, beside our own Python, in the IDE's place; and a Python that has the packa
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,9 @@ def interpreter() -> str | None:
 
 
 def _places() -> Iterator[Path]:
-    folders: Sequence[Path] = (
-        Path(sys.executable).parent,
-        Path("~/.platformio/penv/bin").expanduser(),
-        Path("~/.platformio/penv/Scripts").expanduser(),
-    )
+    folders = [Path(sys.executable).parent]
+    with contextlib.suppress(RuntimeError):  # a user without a home has no IDE there
+        folders += [Path.home() / ".platformio" / "penv" / name for name in ("bin", "Scripts")]
     return (folder / name for folder in folders for name in ("pio", "pio.exe"))
 
 
