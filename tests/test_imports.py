@@ -20,7 +20,7 @@ PEOPLE = ("otaseal.cli", "otaseal.hooks", "otaseal.__main__")
 TALK = {"print", "input", "getpass", "exit", "quit", "sys.exit", "sys.argv", "sys.stdin", "sys.stdout", "sys.stderr"}
 TALK |= {"os.environ", "os.getenv", "os.environb", "os.putenv"}
 # A prompt has to be asked somewhere, and a build hook and a command ask the same one.
-MAY_TALK = {"otaseal.keys.passphrase": {"getpass", "sys.stdin"}}
+MAY_TALK = {"otaseal.keys.passphrase": {"getpass", "print", "sys.stderr", "sys.stdin"}}
 PURE = ("otaseal.chips", "otaseal.image", "otaseal.names", "otaseal.protocol", "otaseal.release", "otaseal.settings")
 OUTSIDE = {"open", "datetime.now", "datetime.utcnow", "date.today"}
 
@@ -73,3 +73,38 @@ def test_a_build_that_declares_hooks_loads_nothing_heavy() -> None:
     heavy = {"argparse", "asyncio", "cryptography", "email", "http", "http.client", "socket", "ssl", "urllib.request"}
     assert not loaded & heavy
     assert not {name for name in loaded if name.startswith(("otaseal.cli", "otaseal.pki", "otaseal.image.inspection"))}
+
+
+def modules_of(*arguments: str) -> set[str]:
+    """Return the names of our modules that a command has loaded when it ends."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(TOOLS)!r})\n"
+        f"from otaseal.cli import main\ntry: main({list(arguments)!r})\nexcept SystemExit: pass\n"
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_no_command() -> None:
+    loaded = modules_of("--help")
+    assert "otaseal.cli" in loaded
+    allowed = {"cli", "cli.common", "errors", "files", "names", "settings", "terminal"}
+    assert {name for name in loaded if name.startswith("otaseal.")} <= {f"otaseal.{name}" for name in allowed}
+    assert not loaded & {"asyncio", "cryptography", "email", "http.client", "socket", "ssl"}
+
+
+@pytest.mark.parametrize(
+    ("command", "foreign"),
+    [
+        ("sign", ("client", "doctor", "hooks", "rehearsal", "server", "store")),
+        ("certs", ("client", "doctor", "hooks", "rehearsal", "server", "simulator", "store")),
+        ("key", ("client", "doctor", "hooks", "image", "rehearsal", "server", "simulator", "store")),
+        ("store", ("client", "doctor", "hooks", "rehearsal", "server", "simulator")),
+        ("releases", ("doctor", "hooks", "server", "store")),
+        ("devices", ("doctor", "hooks", "server", "rehearsal", "simulator")),
+    ],
+)
+def test_a_command_loads_no_foreign_package(command: str, foreign: tuple[str, ...]) -> None:
+    packages = {name.split(".")[1] for name in modules_of(command, "--help") if name.startswith("otaseal.")}
+    assert not packages & set(foreign)

@@ -258,7 +258,7 @@ def test_deploy_publishes_both_forms(project: MakeProject, tmp_path: Path, rsa_k
         ]
         made = project(*lines, "custom_otaseal_version = 1.0.0", sources={"main.cpp": SELF_UPDATING})
         run = made.run("-t", "deploy")
-        assert "2 file(s) published" in run.stdout
+        assert "2 files published" in run.stdout
         given = talk(server.world.context(), server.port, get("/firmware.bin.signed")).body
         assert given == made.build("firmware.bin.signed").read_bytes()
         record = json.loads((server.store / "products" / "blink" / "releases" / "1.0.0.json").read_text())

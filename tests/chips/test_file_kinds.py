@@ -137,8 +137,8 @@ def merged(*, padded: int = 0x10000) -> bytes:
 SURPLUS = {
     "a merged image: firmware, and a LittleFS filesystem at 0x10000": merged(),
     "a merged image: firmware, and a SPIFFS filesystem at 0x8000": RAW.ljust(0x8000, b"\xff") + other.spiffs(),
-    "firmware that was filled up with 0xff": RAW.ljust(0x100000, b"\xff"),
-    "firmware and 7 bytes that do not belong to it": RAW + b"appende",
+    "firmware that was filled up": RAW.ljust(0x100000, b"\xff"),
+    "firmware with 7 bytes too many": RAW + b"appende",
 }
 
 

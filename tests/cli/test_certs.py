@@ -94,7 +94,7 @@ def test_an_archive_of_pem_counts_and_is_useless(project: Path, otaseal: Command
     gnu_ar(project, "gnu.ar", "certs/blink.pem", "certs/beep.der")
     assert ar.device_view((project / "gnu.ar").read_bytes()).count == 2
     done = otaseal("certs", "check", "gnu.ar").failed(1, "PEM text")
-    assert "1 CA certificates work as trust anchors, 1 errors" in done.out
+    assert "1 CA certificate works as a trust anchor, 1 error\n" in done.out
     done = otaseal("certs", "list", "gnu.ar").failed(1, "PEM text")
     assert SUBJECTS[1] in done.out
 

@@ -20,7 +20,7 @@ COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"], 
 COMMANDS += [["pki", action] for action in ("server", "device", "operator", "list", "check")]
 COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export", "import")]
 COMMANDS += [["serve"], ["deploy"], ["releases"], ["promote"], ["rollback"], ["devices"], ["token"], ["store"]]
-COMMANDS += [["rehearse"], ["doctor"]]
+COMMANDS += [["rehearse"], ["doctor"], ["completion"]]
 COMMANDS += [["token", verb] for verb in ("new", "list", "revoke")]
 
 
@@ -50,9 +50,9 @@ def test_help_has_an_example_that_the_command_understands(
     shown = capsys.readouterr().out
     assert ended.value.code == 0
     assert f"usage: {' '.join(['otaseal', *command])}" in shown
-    example = shown.partition("example: otaseal ")[2].split()
+    example = shown.partition("example: otaseal ")[2].replace("\\\n", "").partition(" > ")[0].split()
     assert example[: len(command)] == command
-    assert cli._parser().parse_args(example).run
+    assert cli.parser("").parse_args(example).run
 
 
 def test_no_command_is_missing_here() -> None:
@@ -65,6 +65,11 @@ def test_no_command_is_missing_here() -> None:
     ).stdout
     listed = {line.split()[0] for line in text.splitlines() if line.startswith("    ") and line[4] != " "}
     assert {command[0] for command in COMMANDS if command} == listed
+
+
+def test_the_table_of_commands_is_what_the_modules_declare() -> None:
+    short, whole = (cli.parser(command).format_help() for command in (None, ""))
+    assert short == whole
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

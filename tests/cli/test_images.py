@@ -103,7 +103,7 @@ FAILURES = {
     "of no known kind": (lambda raw: b"\x81" + raw, SIGN, 1, "0x81"),
     "damaged": (damaged, SIGN, 1, "own CRC"),
     "cut": (lambda raw: raw[:-32], SIGN, 1, "cut short"),
-    "gzip with a byte behind": (lambda raw: gzip.compress(raw) + b"\0", SIGN, 1, "1 bytes behind"),
+    "gzip with a byte behind": (lambda raw: gzip.compress(raw) + b"\0", SIGN, 1, "1 byte behind"),
     "two gzips": (lambda raw: gzip.compress(raw) * 2, SIGN, 1, "second member"),
     "gzip for 2.7.4": (lambda raw: gzip.compress(build_image(core="2.7.4")), SIGN, 1, "core 2.7.4"),
     "too large": (lambda raw: raw + bytes(16 * 1024 * 1024), SIGN, 1, "larger than"),

@@ -152,7 +152,7 @@ def test_a_passphrase_typed_twice_encrypts_and_typed_once_unlocks(tmp_path: Path
 
 def test_passphrases_that_differ_make_no_key(tmp_path: Path) -> None:
     with at_terminal(tmp_path, "new", str(tmp_path / "a.key")) as terminal:
-        for typed in ("geheim", "gehein"):
+        for typed in ("geheim", "gehein") * 3:
             terminal.expect(": ")
             terminal.type(typed)
         assert "otaseal: error: the two passphrases differ\r\notaseal: hint: " in terminal.rest()

@@ -99,7 +99,7 @@ GOOD = gzip_payload.serialise(member())
         (b"PK" + GOOD[2:], "magic '504b'"),
         (GOOD[:2] + b"\x07" + GOOD[3:], "method 7"),
         (GOOD[:3] + b"\x20" + GOOD[4:], "flags 0x20"),
-        (GOOD + b"\0", "1 bytes behind"),
+        (GOOD + b"\0", "1 byte behind"),
         (GOOD + GOOD, "second member"),
         (GOOD[:-4] + struct.pack("<I", len(CONTENT) + 1), f"names a size of {len(CONTENT) + 1}"),
         (GOOD[:-8] + bytes(4) + GOOD[-4:], "CRC is 0x00000000"),

@@ -87,7 +87,7 @@ def test_without_a_key_a_signed_gzip_is_judged_as_by_a_device_that_has_it(rsa_ke
     ("kind", "change", "problem"),
     [
         ("raw", lambda data: data[:-1], "application is cut short"),
-        ("gzip", lambda data: data + b"\0", "1 bytes behind"),
+        ("gzip", lambda data: data + b"\0", "1 byte behind"),
         ("gzip", lambda data: data[:-1], "gzip has"),
         ("signed raw", lambda data: data[:0x1001] + b"\x10" + data[0x1002:], "application is cut short"),
         ("signed gzip", lambda data: data[:60] + b"\xff\xff\xff" + data[63:], "gzip"),

@@ -134,9 +134,11 @@ def test_a_terminal_is_asked_twice_for_a_new_key() -> None:
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [
-        (("geheim", "gehein"), "refused the two passphrases differ"),
-        (("", "x"), "refused the two passphrases differ"),
+        (("geheim", "gehein") * 3, "refused the two passphrases differ"),
+        (("", "x") * 3, "refused the two passphrases differ"),
         (("", ""), "got \r\n"),
+        (("geheim", "gehein", "geheim", "geheim"), "The two differ.\r\nNew passphrase for 'a key' (empty for none): "),
+        (("x", "y", "x", "z", "geheim", "geheim"), f"got {b'geheim'.hex()}"),
         (("s" * 1024,), "refused a passphrase of 1024 bytes"),
     ],
 )

@@ -141,7 +141,7 @@ def test_without_the_library_nothing_asks_for_certificates(server: Running) -> N
     own = play(server, "stock", archive, release(server.world.key, "2.0"))
     assert own.good, own.failed
     assert "what devices run now: the project's last build stood for it" in own.unchecked
-    assert ("result", "/certs.ar renewed, 1 certificates") in steps(own)
+    assert ("result", "/certs.ar renewed, 1 certificate") in steps(own)
 
 
 def test_the_command_rehearses_and_the_server_keeps_it(server: Running, otaseal: Command, tmp_path: Path) -> None:

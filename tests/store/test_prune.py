@@ -154,7 +154,7 @@ def test_a_kill_at_any_step_leaves_a_store_that_is_whole(store: Store) -> None:
 def test_the_command(store: Store, otaseal: Command) -> None:  # noqa: F811
     shown = otaseal("store", "prune", store.directory, "--keep", "1", "--dry-run").succeeded().out
     assert "would remove  blink 1.3\n" in shown
-    assert "4 releases and 4 files of 12 bytes would go, 6 releases would stay" in shown
+    assert "4 releases and 4 files of 12 bytes would go, 6 releases would be kept" in shown
     assert versions(store) == set(VERSIONS)
     done = otaseal("store", "prune", store.directory, "--keep", "1", "--json").succeeded().json
     assert (done["dry_run"], done["kept"], len(done["releases"])) == (False, 6, 4)

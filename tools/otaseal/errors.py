@@ -1,6 +1,6 @@
 """Every error that otaseal raises on purpose: a message, a hint, and a family that says whose fault it is.
 
-Layer 0: this module imports nothing of ours, and everything else may import it. A message is lower case, has no full
+This module imports nothing of ours, and everything else may import it. A message is lower case, has no full
 stop and quotes the offending value; the hint names the fix. Only `cli` and `hooks` print them or exit.
 """
 
@@ -19,6 +19,7 @@ __all__ = [
     "SystemFaultError",
     "VerificationError",
     "as_dict",
+    "counted",
     "describe",
     "from_checkout",
     "one_line",
@@ -102,6 +103,11 @@ def from_checkout(extra: str, python: str = "python3") -> str:
 def as_dict(error: OtasealError) -> dict[str, str]:
     """Return what programs read of an error, from the command as from the server: these fields and no others."""
     return {"error": error.message, "hint": error.hint}
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 certificate", "2 certificates"; `plural` where it takes more than an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def one_line(text: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.cli import _parser
+from otaseal.cli import parser
 from support.command import TOOLS, process, take_interrupts
 from support.servers import SECONDS, Running, operator, publish, until
 
@@ -167,7 +167,7 @@ def test_the_help_names_every_default() -> None:
             elif action.option_strings:
                 yield action
 
-    said = [one for one in walk(_parser()) if one.default not in (None, False, "", [], argparse.SUPPRESS)]
+    said = [one for one in walk(parser("")) if one.default not in (None, False, "", [], argparse.SUPPRESS)]
     assert len(said) > 10
     for one in said:
         assert "default" in (one.help or ""), one.option_strings

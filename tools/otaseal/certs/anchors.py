@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
 
-from ..errors import KeyRefusedError
+from ..errors import KeyRefusedError, counted
 from . import x509_extensions, x509_names
 from .ar import printable
 from .pem import Block, children, der_length, refuse_private_key
@@ -154,7 +154,9 @@ def _check_length(block: Block) -> None:
         hint = "put DER in an archive: `openssl x509 -in ca.pem -outform DER`, or `otaseal certs pack`"
         raise _Refused(block, "F16", "not-der", (f"it is {kind}", hint))
     if announced < len(block.der):
-        message = f"{len(block.der) - announced} bytes follow the certificate: a lookup crashes the device"
+        surplus = len(block.der) - announced
+        follow = "1 byte follows" if surplus == 1 else f"{surplus} bytes follow"
+        message = f"{follow} the certificate: a lookup crashes the device"
         raise _Refused(block, "F18b", "trailing-bytes", (message, "keep one certificate in a DER file, to the byte"))
     if announced > len(block.der):
         message = f"it is truncated: {len(block.der)} of {announced} bytes are there, and a lookup crashes the device"
@@ -225,7 +227,7 @@ def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[tuple[str, str, st
         yield "F20", "expired", message, "replace it by its successor"
     elif anchor.not_after < now + SOON:
         days = (anchor.not_after - now).days
-        message = f"it expires on {anchor.not_after:%Y-%m-%d}, in {days} days"
+        message = f"it expires on {anchor.not_after:%Y-%m-%d}, in {counted(days, 'day')}"
         yield "F20", "expires-soon", message, "pack its successor beside it now, so that devices know both"
     if anchor.not_before > now:
         yield (

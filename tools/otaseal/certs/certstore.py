@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 from . import ar
 from .anchors import Anchor, Finding, Severity, examine
 from .pem import Block, Source, blocks
@@ -137,9 +137,8 @@ def check(data: bytes, now: datetime) -> Report:
 def _container_findings(view: ar.DeviceView) -> Iterator[Finding]:
     again = "pack it again with `otaseal certs pack`"
     if view.ending is not ar.Ending.COMPLETE:
-        message = (
-            f"{view.ending.value} (offset {view.stopped_at}); the device has read {view.count} certificates by then"
-        )
+        read = counted(view.count, "certificate")
+        message = f"{view.ending.value} (offset {view.stopped_at}); the device has read {read} by then"
         yield Finding("F16", "unreadable", Severity.ERROR, "archive", message, again)
     elif view.count == 0:
         yield Finding("F16", "empty", Severity.ERROR, "archive", "it holds no certificate", again)

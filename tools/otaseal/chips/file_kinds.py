@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import InputError, counted
 
 __all__ = ["FileKind", "behind", "is_esp32_application", "recognize"]
 
@@ -102,9 +102,10 @@ def behind(tail: bytes | memoryview, offset: int) -> FileKind:
             return FileKind("merged", f"a merged image: firmware, and {found} at 0x{offset + start:x}", MERGED)
     filling = {bytes(view[:1])} & {b"\xff", b"\0"}
     if filling and not bytes(view).strip(*filling):
-        title = f"firmware that was filled up with 0x{filling.pop().hex()}: {len(view)} bytes follow the application"
+        filler = f"{counted(len(view), 'byte')} of 0x{filling.pop().hex()}"
+        title = f"firmware that was filled up: {filler} behind the application"
         return FileKind("padded", title, MERGED)
-    return FileKind("surplus", f"firmware and {len(view)} bytes that do not belong to it, behind 0x{offset:x}", MERGED)
+    return FileKind("surplus", f"firmware with {counted(len(view), 'byte')} too many, behind 0x{offset:x}", MERGED)
 
 
 def is_esp32_application(data: bytes | memoryview) -> bool:

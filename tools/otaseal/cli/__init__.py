@@ -14,14 +14,49 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from importlib import import_module
+from typing import NamedTuple, NoReturn
 
-from .. import __version__
+from .. import __version__, terminal
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, as_dict, describe
+from . import common
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main", "parser"]
 
 INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """A row of COMMANDS: the module here that has it, and what `otaseal --help` says it is for."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "init": Command("init", "set a PlatformIO project up: keys, certificates, platformio.ini"),
+    "key": Command("key", "make, show, lock and unlock signing keys"),
+    "pki": Command("pki", "authorities, and certificates for servers, devices and operators"),
+    "certs": Command("certs", "CA certificates for devices"),
+    "sign": Command("images", "sign a firmware image as the device verifies it"),
+    "verify": Command("images", "check that a device with a public key would take a signed image and start it"),
+    "inspect": Command(
+        "images", "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it"
+    ),
+    "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
+    "token": Command("serve", "make, list and revoke the tokens of operators"),
+    "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
+    "releases": Command("deploy", "list the releases of a product and what its channels give out"),
+    "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),
+    "rollback": Command("deploy", "give a channel the release before"),
+    "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),
+    "store": Command("store", "make, check, prune, back up and restore a release store"),
+    "rehearse": Command("rehearse", "play an update on a virtual ESP8266 with the real files and the live server"),
+    "doctor": Command("doctor", "examine a project and its update server, and say what to do next"),
+    "config": Command("config", "show the options, or the lines for platformio.ini"),
+    "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),
+}
+"""Every command: one row each, so that `otaseal --help` and a command load no other command's modules."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files and CAs need not fit the terminal's encoding
+    streams = sys.stdout, sys.stderr
+    if "--json" not in argv:
+        sys.stdout, sys.stderr = map(terminal.wrapped, streams)
+    try:
+        return _guarded(argv)
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _guarded(argv: Sequence[str]) -> int:
     try:
         code = _run(argv)
         if sys.stdout is not None:
@@ -54,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser(next((word for word in argv if not word.startswith("-")), None)).parse_args(argv)
         code: int = arguments.run(arguments)
     except OtasealError as error:
         return _report(error, argv)
@@ -77,19 +122,27 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message, f"see '{self.prog} --help'")
 
 
-def _parser() -> argparse.ArgumentParser:
-    from . import certs, config, deploy, devices, doctor, images, init, key, pki, rehearse, serve, store
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command line: of `command` alone where that is one, for each costs its imports.
 
-    parser = _Parser(
+    Of the others there is the name and what it is for. "" declares every command whole.
+    """
+    made = _Parser(
         prog="otaseal",
         description="Signed, encrypted over-the-air updates for the ESP8266 from PlatformIO.",
         epilog="example: otaseal key new ~/.config/otaseal/keys/blink/signing.key",
+        formatter_class=common.Help,
     )
-    parser.add_argument("--version", action="version", version=f"otaseal {__version__}")
-    subparsers = parser.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
-    for module in (init, key, pki, certs, images, serve, deploy, devices, store, rehearse, doctor, config):
-        module.register(subparsers)
-    return parser
+    made.add_argument("--version", action="version", version=f"otaseal {__version__}")
+    subparsers = made.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
+    if command in COMMANDS:
+        import_module(f".{COMMANDS[command].module}", __name__).register(subparsers)
+        return made
+    for module in dict.fromkeys(row.module for row in COMMANDS.values()) if command == "" else ():
+        import_module(f".{module}", __name__).register(subparsers)
+    for name, row in COMMANDS.items() if command != "" else ():
+        subparsers.add_parser(name, help=row.summary)
+    return made
 
 
 def _discard_output() -> None:

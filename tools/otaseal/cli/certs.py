@@ -13,7 +13,7 @@ from ..certs.anchors import Anchor, Finding
 from ..certs.certstore import Packed, Policy, Report, check, judge, pack
 from ..certs.packing import policy
 from ..certs.sources import collect
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 from . import certs_ota, common
 
 __all__ = ["register"]
@@ -82,7 +82,7 @@ def _pack(arguments: argparse.Namespace) -> int:
         return 0
     _print_findings(packed.findings)
     state = "written" if changed else "unchanged"
-    print(f"{output}: {len(packed.anchors)} CA certificates, {len(packed.archive)} bytes, {state}")
+    print(f"{output}: {counted(len(packed.anchors), 'CA certificate')}, {len(packed.archive)} bytes, {state}")
     return 0
 
 
@@ -111,7 +111,8 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json(_report_dict(report))
     else:
-        print(f"{len(report.anchors)} CA certificates work as trust anchors, {len(report.errors)} errors")
+        works = "works as a trust anchor" if len(report.anchors) == 1 else "work as trust anchors"
+        print(f"{counted(len(report.anchors), 'CA certificate')} {works}, {counted(len(report.errors), 'error')}")
     return _conclude(report, arguments.json)
 
 

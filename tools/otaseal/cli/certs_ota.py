@@ -6,19 +6,21 @@ import argparse
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .. import files, rehearsal
+from .. import files
 from ..certs import ar
-from ..client import archives
-from ..client.client import Client
 from ..errors import ConfigError, InputError
 from ..image.manifest import Claim
 from ..keys.public import fingerprint
 from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
 from ..release.archive_record import MAX_SIGNED_ARCHIVE
-from ..simulator import flash
 from . import common, remote
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..rehearsal import Renewal
 
 __all__ = ["register"]
 
@@ -93,6 +95,9 @@ def _remove_stale(output: Path, source: Path) -> None:
 def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.no_rehearse and arguments.layout:
         raise ConfigError("--layout is for the rehearsal", "leave it out, or --no-rehearse")
+    from .. import rehearsal
+    from ..client import archives
+
     connected, product, channel = remote.connect(arguments)
     signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
     with remote.interruptible(lambda: archives.standing(connected, signed, product, channel)):
@@ -105,10 +110,13 @@ def _deploy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rehearsed(arguments: argparse.Namespace, connected: Client, renewal: rehearsal.Renewal) -> str:
+def _rehearsed(arguments: argparse.Namespace, connected: Client, renewal: Renewal) -> str:
     """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
     if arguments.no_rehearse:
         return "skipped"
+    from .. import rehearsal
+    from ..simulator import flash
+
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
     report = rehearsal.before_renewing(connected, replace(renewal, layout=layout))
     return remote.rehearsed(report, arguments.json)

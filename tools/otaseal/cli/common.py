@@ -6,22 +6,22 @@ import argparse
 import json
 import os
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import files, settings
 from ..errors import ConfigError
-from ..keys import signers
-from ..keys.passphrase import from_settings
-from ..keys.public import load_public_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..keys.signer import Signer
+    from ..keys.signers import KeySource
 
 __all__ = [
+    "Help",
     "Subparsers",
     "absolute",
     "colours",
@@ -43,12 +43,21 @@ Subparsers = Any
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
 
 
+class Help(argparse.HelpFormatter):
+    """argparse's own help, but for examples: one that takes several lines can be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = textwrap.wrap(text, width - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        return " \\\n".join(lines) if text.startswith("example: ") else super()._fill_text(text, width, indent)
+
+
 def command(
     subparsers: Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
 ) -> argparse.ArgumentParser:
     """Declare the subcommand `name` that `run` executes, with a summary and an example in its help."""
+    description = summary[0].upper() + summary[1:] + "."
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example: {example}"
+        name, help=summary, description=description, epilog=f"example: {example}", formatter_class=Help
     )
     parser.set_defaults(run=run)
     return parser
@@ -114,15 +123,22 @@ def signer(text: str | None, passphrase_file: str | None) -> Signer:
     given = options(signing_key=text, passphrase_file=passphrase_file)
     if given.signing_key is None:
         raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
+    from ..keys import signers
+
     return signers.open_signer(key_uri(given.signing_key), source(given.passphrase_file))
 
 
-def source(passphrase_file: str | None) -> signers.KeySource:
+def source(passphrase_file: str | None) -> KeySource:
     """Return what opens keys on the command line; relative paths start at the current directory."""
+    from ..keys import signers
+    from ..keys.passphrase import from_settings
+
     here = Path.cwd()
     return signers.KeySource(here, os.environ, from_settings(passphrase_file, here, os.environ))
 
 
 def load_key(file: Path) -> RSAPublicKey:
     """Return the public key in `file`; raises InputError and KeyRefusedError by name."""
+    from ..keys.public import load_public_key
+
     return load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{file}'")

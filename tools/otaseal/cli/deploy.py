@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .. import files, rehearsal
+from .. import files
 from ..client import client
 from ..client.client import Admitted, Client
 from ..errors import ConfigError
 from ..image.firmware import Firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project import source_version
-from ..rehearsal import Materials
-from ..rehearsal.candidate import Candidate
 from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
 from ..release.records import Origin, manifest_of
 from ..release.stranding import Consent
-from ..simulator import flash
 from . import common, remote
 
 __all__ = ["progress_bar", "register"]
@@ -152,6 +149,11 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admit
     """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
     if arguments.no_rehearse:
         return "skipped"
+    from .. import rehearsal
+    from ..rehearsal import Materials
+    from ..rehearsal.candidate import Candidate
+    from ..simulator import flash
+
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
     candidate = Candidate(admitted.files, admitted.origin)
     materials = Materials(candidate, arguments.filesystem, None, connected.ca, layout)

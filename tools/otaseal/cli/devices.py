@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ..client.client import Client
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from ..store.device_rows import STATES
 from . import common, remote
 
 __all__ = ["register"]
 
 PAGE = 500
-UNITS = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 MEANINGS = {
     "seen": "",
     "offered": "offered {offered}, not downloaded yet",
@@ -134,4 +134,4 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
 
 def _ago(seconds: int) -> str:
     size, unit = next(((size, unit) for size, unit in UNITS if seconds >= 2 * size), UNITS[-1])
-    return f"{seconds // size} {unit}"
+    return counted(seconds // size, unit)

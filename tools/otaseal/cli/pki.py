@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, counted
 from ..pki import KeyType, Role
 from ..pki.authority import CERTIFICATE_FILE
 from ..pki.index import Entry
@@ -229,7 +229,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json({"name": name, "role": role.value, "serials": [one.serial for one in revoked], **lists})
         return 0
-    print(f"revoked {len(revoked)} certificates of the {role.value} '{name}'")
+    print(f"revoked {counted(len(revoked), 'certificate')} of the {role.value} '{name}'")
     print(f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}")
     if role is Role.SERVER:
         _warn("devices ask no revocation list: if the key is in other hands, rotate the authority")

@@ -12,17 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from .. import rehearsal
-from ..client import credentials
-from ..client.client import Client
 from ..errors import ConfigError, OtasealError, one_line
 from ..project import project
 from ..project.config import INI_NAME
-from ..rehearsal import Report, text
 from ..settings import OPTIONS, Settings
 from . import common
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..rehearsal import Report
 
 __all__ = ["command", "connect", "folder", "interruptible", "named_channel", "options", "rehearsed", "standing"]
 
@@ -62,6 +63,8 @@ def command(
 
 def connect(arguments: argparse.Namespace) -> tuple[Client, str, str]:
     """Return the client, the product and the channel, "stable" unless another is said; raises ConfigError."""
+    from ..client import credentials
+
     given = options(arguments)
     connected = credentials.connect(given, folder(arguments) or Path(), os.environ)
     if given.product is None:
@@ -114,6 +117,9 @@ def _environment(place: Path, flags: dict[str, str | None]) -> str | None:
 
 def rehearsed(report: Report, quiet: bool) -> str:
     """Print what a person should see of a rehearsal, and return what the server keeps of it; raises where it failed."""
+    from .. import rehearsal
+    from ..rehearsal import text
+
     if not report.good:
         print("\n".join(text.report_lines(report)), file=sys.stderr)
         raise rehearsal.refusal(report)

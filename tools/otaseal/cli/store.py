@@ -7,7 +7,7 @@ import getpass
 from dataclasses import asdict
 from pathlib import Path
 
-from ..errors import VerificationError
+from ..errors import VerificationError, counted
 from ..store import backup as store_backup
 from ..store import check as store_check
 from ..store import prune as store_prune
@@ -97,7 +97,10 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.print_json({"whole": report.whole, **asdict(report)})
     else:
-        print(f"{report.releases} releases, {report.channels} channels, {report.blobs} blobs that they need")
+        print(
+            f"{counted(report.releases, 'release')}, {counted(report.channels, 'channel')}, "
+            f"{counted(report.blobs, 'blob')} that they need"
+        )
         for title, lines in (
             ("damaged", report.problems),
             ("not needed", report.orphans),
@@ -122,8 +125,8 @@ def _prune(arguments: argparse.Namespace) -> int:
     for product, version in done.releases:
         print(f"{'would remove' if dry else 'removed'}  {product} {version}")
     print(
-        f"{len(done.releases)} releases and {len(done.blobs)} files of {done.size} bytes "
-        f"{'would go' if dry else 'are gone'}, {done.kept} releases {'would stay' if dry else 'stay'}"
+        f"{counted(len(done.releases), 'release')} and {counted(len(done.blobs), 'file')} of {done.size} bytes "
+        f"{'would go' if dry else 'are gone'}, {counted(done.kept, 'release')} {'would be kept' if dry else 'kept'}"
     )
     return 0
 

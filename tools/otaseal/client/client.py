@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
+from ..errors import ConfigError, InputError, SystemFaultError, VerificationError, counted
 from ..image.firmware import Firmware
 from ..keys import public
 from ..release import stranding
@@ -83,10 +83,10 @@ class Deployment:
         """Return for a person what changes, and for whom."""
         release = self.release
         share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
-        published = f"{len(release.forms)} file(s) published"
+        published = f"{counted(len(release.forms), 'file')} published"
         lines = [f"{release.product} {release.version}: {published}, read back as {self.confirmed} do"]
         lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {release.version}, for {share}")
-        lines += [f"  {count} device(s) seen there run {version}" for version, count in self.devices.items()]
+        lines += [f"  {counted(count, 'device')} seen there: {version}" for version, count in self.devices.items()]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return [*lines, self.url]
 

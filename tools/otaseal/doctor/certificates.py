@@ -10,7 +10,7 @@ from ..certs import certstore, packing
 from ..certs.anchors import NOT_STRICT, Anchor, Finding, Severity
 from ..certs.ar import ARCHIVE_LIMIT
 from ..certs.sources import collect
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..project import shipped
 from .report import Outcome, Subject, advice, ok, problem, skipped, warning
 
@@ -60,7 +60,7 @@ def packed(subject: Subject) -> Iterator[Outcome]:
             f"if devices do not have it yet, ship it by cable: {command}",
         )
     else:
-        yield ok(f"'{path.name}' is up to date, {len(wanted.anchors)} certificate(s), and shipped")
+        yield ok(f"'{path.name}' is up to date, {counted(len(wanted.anchors), 'certificate')}, and shipped")
 
 
 def anchors(subject: Subject) -> tuple[Anchor, ...]:

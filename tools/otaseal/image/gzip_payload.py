@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..chips.esp8266 import MAX_IMAGE_SIZE
-from ..errors import InputError, SystemFaultError
+from ..errors import InputError, SystemFaultError, counted
 
 __all__ = [
     "MAGIC",
@@ -70,7 +70,7 @@ class GzipMember:
         """
         content, rest = _inflate(self.deflate)
         if rest:
-            what = "a second member" if MAGIC in rest else f"{len(rest)} bytes behind its member"
+            what = "a second member" if MAGIC in rest else f"{counted(len(rest), 'byte')} behind its member"
             raise InputError(f"gzip has {what}", "compress the image into one member, and pad with pad4 only")
         if zlib.crc32(content) != self.crc32:
             raise InputError(

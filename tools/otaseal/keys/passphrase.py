@@ -1,6 +1,6 @@
 """Where a passphrase comes from: a file, an environment variable, or a prompt; never an argument, never a log.
 
-Layer 2. The file and the variable come first, so that a build server never waits at a prompt.
+The file and the variable come first, so that a build server never waits at a prompt.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ VARIABLE = "OTASEAL_PASSPHRASE"
 MAX_FILE_SIZE = 4096
 MAX_PASSPHRASE_SIZE = 1023
 """Bytes; OpenSSL takes no more."""
+TRIES = 3
 
 
 def from_settings(file: str | None, project: Path, environment: Mapping[str, str]) -> Callable[[str], bytes]:
@@ -45,7 +46,7 @@ def from_settings(file: str | None, project: Path, environment: Mapping[str, str
 def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> bytes:
     """Return the passphrase for a new key: from the file, the variable, or typed twice at a prompt.
 
-    An empty one, typed, means none. Raises ConfigError where there is no terminal, or the two differ.
+    An empty one, typed, means none. Raises ConfigError where there is no terminal, or the two differ TRIES times.
     """
     given = _given(file, Path.cwd(), environment)
     if given is not None:
@@ -55,10 +56,12 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> byte
             f"no passphrase is given for {what}, and there is no terminal to ask for one",
             f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase",
         )
-    first = _prompt(f"New passphrase for {what} (empty for none): ")
-    if first != _prompt("The same again: "):
-        raise ConfigError("the two passphrases differ", "try again")
-    return first
+    for _ in range(TRIES):
+        first = _prompt(f"New passphrase for {what} (empty for none): ")
+        if first == _prompt("The same again: "):
+            return first
+        print("The two differ.", file=sys.stderr)
+    raise ConfigError("the two passphrases differ", "start again, or use --passphrase-file")
 
 
 def read_file(path: Path) -> bytes:

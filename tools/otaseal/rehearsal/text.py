@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import one_line
+from ..errors import counted, one_line
 from .hostile import LIBRARY, STOCK, Row
 from .picture import bars
 from .report import Line, Report
@@ -32,7 +32,7 @@ def summary(report: Report) -> list[str]:
     """Return a line about a rehearsal that went well, and one about each thing that this one could not tell."""
     count = sum(len(act.lines) for act in report.acts)
     said = [f"not rehearsed: {one_line(note)}" for note in report.lacking]
-    return [f"rehearsed on a virtual ESP8266: {count} steps, all good", *said]
+    return [f"rehearsed on a virtual ESP8266: {counted(count, 'step')}, all good", *said]
 
 
 def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:

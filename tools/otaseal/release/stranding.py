@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from .records import Release
 
 __all__ = ["Consent", "Effect", "Group", "check", "effect"]
@@ -62,7 +62,8 @@ class Effect:
         """Return for a person what cannot be told."""
         if not (self.unknown and self.new_key):
             return []
-        return [f"of {self.unknown} device(s) seen it is unknown whether their firmware has the key that signs now"]
+        devices = counted(self.unknown, "device")
+        return [f"it is unknown whether the firmware of {devices} seen has the key that signs now"]
 
     def as_event(self) -> dict[str, object]:
         """Return what somebody agreed to, for the audit log; empty where there was nothing to agree to."""
@@ -93,15 +94,16 @@ def check(new: Release, current: Release | None, fleet: Iterable[Group], consent
     found = effect(new, current, fleet)
     if found.by_key and not consent.strand_devices:
         raise InputError(
-            f"{found.by_key} device(s) seen run firmware without the key {new.key_fingerprint[:23]}, which signed "
-            f"'{new.version}'",
+            f"the key {new.key_fingerprint[:23]}, which signed '{new.version}', is missing in the firmware of "
+            f"{counted(found.by_key, 'device')} seen",
             "first give them a bridge release: signed with the key that they have, and carrying the new one "
             "(custom_otaseal_next_public_key); or leave them behind with --strand-devices",
         )
     if found.by_counter and not consent.strand_devices:
         raise InputError(
-            f"{found.by_counter} device(s) seen have the OtaSeal library and refuse '{new.version}', whose security "
-            f"counter is {'missing' if new.security_counter is None else new.security_counter}",
+            f"'{new.version}', whose security counter is "
+            f"{'missing' if new.security_counter is None else new.security_counter}, is refused by "
+            f"{counted(found.by_counter, 'device')} seen with the OtaSeal library",
             "build its source anew with their counter (custom_otaseal_security_counter) and a new version, and deploy "
             "that; or leave them behind with --strand-devices",
         )

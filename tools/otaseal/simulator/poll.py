@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from . import flash as chip
 from . import library, rotation, updater
 from .anchors import AnchorList, Trust
@@ -141,7 +141,7 @@ class Play:
     def _trust(self) -> Trust:
         if self.state.anchors is not None:
             listed = AnchorList(self.state.anchors)
-            self._note(Step("certificates", f"{len(self.state.anchors)} anchors compiled in", True))
+            self._note(Step("certificates", f"{counted(len(self.state.anchors), 'anchor')} compiled in", True))
             return listed
         heap, auto_format = self.state.free_heap, self.state.auto_format
         ready = load_store(self.state.flash, self.state.layout, heap, auto_format=auto_format)
@@ -178,7 +178,7 @@ class Play:
 
     def _failed_handshake(self, failure: Failure, where: str) -> None:
         self.state = replace(self.state, session=None)
-        checked = f"{where}, {len(failure.chain)} certificates" if failure.chain else where
+        checked = f"{where}, {counted(len(failure.chain), 'certificate')}" if failure.chain else where
         reason, cause = failure.reason, ""
         if failure.error >= RECEIVED_ALERT:
             reason, cause = describe_tls(failure.error), f"alert-{failure.error - RECEIVED_ALERT}"
@@ -188,7 +188,7 @@ class Play:
         self._give_up(HttpError.CONNECTION_FAILED, failure.error)
 
     def _shook_hands(self, connection: Connection, where: str) -> None:
-        how = "resumed" if connection.resumed else f"{len(connection.chain)} certificates"
+        how = "resumed" if connection.resumed else counted(len(connection.chain), "certificate")
         self._note(Step("handshake", f"{where}: TLS 1.2, {connection.suite.name}, {how}", True, fact="F21"))
         if connection.chain:
             self._note(Step("certificate-chain", f"for '{self.endpoint.name}'", True, fact="F22"))
@@ -373,7 +373,7 @@ class Play:
         assert flash is not None
         memory = replace(self.state.memory, certificates=taken.built)
         self.state = replace(self.state, flash=flash, memory=memory, session=None)
-        self._note(Step("result", f"{ARCHIVE} renewed, {taken.store.count} certificates", True, fact="F16"))
+        self._note(Step("result", f"{ARCHIVE} renewed, {counted(taken.store.count, 'certificate')}", True, fact="F16"))
         self.result = Result.UPDATED
 
     # Bookkeeping

@@ -1,0 +1,84 @@
+"""What people read on a terminal: lines that end at its edge.
+
+Only what goes to a terminal is wrapped: a file, a pipe or a log gets each line whole.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from typing import TextIO
+
+__all__ = ["fit", "wrapped"]
+
+COMMAND = re.compile(r"\s*(otaseal: hint: )?([A-Z_]+=\S+ )*(otaseal|pio|openssl|git|\"?[^\s\"]*python[^\s\"]*\"?) ")
+"""How a line begins that is there to be copied."""
+COLUMNS = re.compile(r"(\S+(?: \S+)*  +)\S")
+"""A name with its value in a column behind it."""
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+MIN_WIDTH = 40
+FEW = 2
+"""Words of a line that is long because one of them is."""
+
+
+def fit(text: str, width: int) -> str:
+    """Return `text` with lines of at most `width` columns, broken between words.
+
+    What follows a break is indented as the value it belongs to. A word that is longer, such as a path, stays whole, and
+    so does a line that is a command.
+    """
+    return "\n".join(_fit_line(line, width) for line in text.split("\n"))
+
+
+def wrapped(stream: TextIO) -> TextIO:
+    """Return what writes to `stream` as `fit` says; the same stream where it is no terminal."""
+    try:
+        terminal = stream.isatty()
+    except (AttributeError, ValueError):  # no stream, or one that is closed
+        return stream
+    return _Wrapped(stream) if terminal else stream  # type: ignore[return-value]
+
+
+class _Wrapped:
+    """A text stream that wraps whole lines; prompts and progress bars go through as they are."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        width = shutil.get_terminal_size().columns
+        self._stream.write(text if "\r" in text or width < MIN_WIDTH else fit(text, width))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def _fit_line(line: str, width: int) -> str:
+    plain = COLOUR.sub("", line)
+    if len(plain) <= width or COMMAND.match(plain) or len(plain.split()) <= FEW:
+        return line
+    own = len(plain) - len(plain.lstrip())
+    column = COLUMNS.match(plain, own)
+    indent = column.end(1) if column and column.end(1) <= width // 2 else own + 2
+    lines = textwrap.wrap(
+        plain,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return "\n".join([_coloured(lines[0], line), *lines[1:]])
+
+
+def _coloured(start: str, line: str) -> str:
+    """Return the first part of a wrapped line with the colours that `line` has there."""
+    kept, left = "", start
+    for piece in COLOUR.split(line):
+        if COLOUR.fullmatch(piece):
+            kept += piece
+        else:
+            kept, left = kept + left[: len(piece)], left[len(piece) :]
+    return kept
