@@ -54,7 +54,7 @@ class OperatorConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._http.connection_made(transport)
-        self._begin("head", HEAD_SECONDS, self._transport.abort)
+        self._begin("headers", HEAD_SECONDS, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything at once: the buffers of a TLS connection are 256 KiB."""
@@ -78,9 +78,9 @@ class OperatorConnection(asyncio.Protocol):
             self._transport.close()
             return
         if not self._heads.awaited:
-            self._cancel("head")
+            self._cancel("headers")
         elif self._heads.begun != begun:
-            self._begin("head", HEAD_SECONDS, self._transport.abort)
+            self._begin("headers", HEAD_SECONDS, self._transport.abort)
         self._http.data_received(data)
 
     def pause_writing(self) -> None:
