@@ -109,7 +109,7 @@ def test_a_step_fails_where_nothing_is_refused(
     change(demo)
     assert not demo.play([functools.partial(step, demo)])
     assert not demo.steps[-1].ok
-    assert demo.steps[-1].proves == "the device took it"
+    assert demo.steps[-1].proves == "not refused: updated"
 
 
 def test_a_refusal_for_another_reason_is_none(demo: Demo) -> None:
