@@ -68,10 +68,20 @@ def test_no_import_needs_more_than_the_standard_library() -> None:
     assert not {name.partition(".")[0] for name in loaded} & {"cryptography", "SCons", "platformio"}
 
 
+HEAVY = {"argparse", "asyncio", "cryptography", "email", "http", "http.client", "socket", "ssl", "urllib.request"}
+
+
+def test_a_build_that_signs_loads_nothing_of_the_network() -> None:
+    """The virtual device that has the last word on what is signed is the updater and the boot loader alone."""
+    loaded = loaded_by(["otaseal.image.signing"])
+    assert "otaseal.simulator.verdict" in loaded
+    assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith(("otaseal.simulator.tls", "otaseal.simulator.poll"))}
+
+
 def test_a_build_that_declares_hooks_loads_nothing_heavy() -> None:
     loaded = loaded_by([name for name in MODULES if name.startswith("otaseal.hooks")])
-    heavy = {"argparse", "asyncio", "cryptography", "email", "http", "http.client", "socket", "ssl", "urllib.request"}
-    assert not loaded & heavy
+    assert not loaded & HEAVY
     assert not {name for name in loaded if name.startswith(("otaseal.cli", "otaseal.pki", "otaseal.image.inspection"))}
 
 

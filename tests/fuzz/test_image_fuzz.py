@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.image import gzip_payload, inspection, signed_image, stock_updater
+from otaseal.image import gzip_payload, inspection, signed_image
 from otaseal.image.firmware import Firmware, check_payload, is_signed
+from otaseal.simulator.verdict import StockDevice, judge_on
+from support.chips import public_pem
 from support.images import Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -67,11 +69,9 @@ def test_what_is_signed_is_accepted_and_never_signed_twice(payload: bytes) -> No
         )
         assert is_signed(signed)
         assert not is_signed(payload)
-        key = make_rsa(2048).public_key()
         mode = FlashMode(payload[2]) if payload[2] < 4 else FlashMode.DIO
-        assert stock_updater.judge(signed, stock_updater.StockDevice("3.0.2", key, mode)).accepted == (
-            gzip_payload.is_gzip(payload) or payload[2] < 4
-        )
+        device = StockDevice("3.0.2", public_pem(make_rsa(2048)), mode)
+        assert judge_on(device, signed).accepted == (gzip_payload.is_gzip(payload) or payload[2] < 4)
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,17 +13,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.chips import esp8266
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, inspection, manifest, signed_image, stock_updater
+from otaseal.image import gzip_payload, inspection, manifest, signed_image
 from otaseal.image.firmware import Firmware, is_signed
 from otaseal.image.manifest import Claim, Kind
 from otaseal.image.signing_header import embedded_key, embedded_keys
-from otaseal.image.stock_updater import StockDevice
 from otaseal.keys.public import fingerprint, public_pem
 from otaseal.release import records
 from otaseal.release.admission import Policy
 from otaseal.release.records import Origin, Release
+from otaseal.simulator.verdict import StockDevice, judge, judge_on
 from support import openssl, peers
 from support.by_bytes import admit, belongs_to, compress, describe, missing_space, sign_firmware
+from support.chips import room
 from support.images import CORES, MODES, Signer, build_image
 
 BOARD = "d1_mini"
@@ -58,10 +59,11 @@ def test_stock_devices_of_every_core_take_it_and_start(
     attached = manifest.find(signed_image.parse(signed).payload)
     assert attached == replace(manifest.make(CLAIM), flash_mode=MODES[mode])
     for chip in esp8266.FlashMode:
-        device = StockDevice(core, rsa_key.public_key(), chip, running_sketch_size=len(raw), fs_start=0x100000)
-        assert stock_updater.judge(signed, device) == stock_updater.judge(sign(payload, rsa_key, None), device)
-    own = StockDevice(core, rsa_key.public_key(), esp8266.FlashMode(MODES[mode]))
-    assert stock_updater.judge(signed, own).boots
+        device = StockDevice(core, public_pem(rsa_key.public_key()), chip)
+        with_it, without = (judge_on(device, data) for data in (signed, sign(payload, rsa_key, None)))
+        assert replace(with_it, flash=b"") == replace(without, flash=b"")
+    flash, setup = room(core, rsa_key, running=len(raw), fs_start=0x100000, mode=MODES[mode])
+    assert judge(flash, signed, setup).boots
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -345,5 +347,5 @@ def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa
     added = manifest.SIZE + 4 + 2  # the manifest, its subfield's header, the length of the extra field
     assert len(given) - added <= len(gzip_payload.serialise(theirs)) + 7, "padding: at most 3 bytes and a header of 4"
     assert zlib.decompress(given, 31) == raw
-    outcome = stock_updater.judge(sign(packed, rsa_key), StockDevice("3.1.2", rsa_key.public_key()))
+    outcome = judge_on(StockDevice("3.1.2", public_pem(rsa_key.public_key())), sign(packed, rsa_key))
     assert outcome.boots

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.errors import KeyRefusedError, VerificationError
 from otaseal.image.signing_header import embedded_key
-from otaseal.image.stock_updater import UpdateError
 from otaseal.keys.compromised import KNOWN_KEYS
 from otaseal.keys.public import fingerprint, public_pem
+from otaseal.simulator.error_numbers import UpdateError
 from support.by_bytes import sign_firmware
 from support.command import Command, otaseal
 from support.hooks import write_key

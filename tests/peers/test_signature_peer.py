@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, signed_image, stock_updater
-from otaseal.image.stock_updater import StockDevice
+from otaseal.image import gzip_payload, signed_image
+from otaseal.simulator.verdict import StockDevice, judge_on
 from support import peers
+from support.chips import public_pem
 from support.images import Signer, build_image, signed_by_odd_key, signed_legacy
 
 BITS = [2048, 3072, 4096]
@@ -122,7 +123,7 @@ def test_bearssl_and_the_model_agree_on_flash_modes(
 ) -> None:
     _, _, der = write_keys(rsa_key, tmp_path)
     signed = signed_image.sign(payloads()[kind], Signer(rsa_key))
-    outcome = stock_updater.judge(signed, StockDevice("3.1.2", rsa_key.public_key(), chip))
+    outcome = judge_on(StockDevice("3.1.2", public_pem(rsa_key), chip), signed)
     assert (bearssl(der, signed, chip) == "accepted") == outcome.accepted
     assert outcome.accepted == (kind == "gzip" or chip is FlashMode.DIO)
 
@@ -136,7 +137,7 @@ def test_bearssl_and_the_model_agree_on_unaligned_payloads(
     signature = Signer(rsa_key).sign(payload)
     signed = signed_image.serialise(signed_image.SignedImage(payload, signature))
     assert bearssl(der, signed) == "refused: digest"
-    assert stock_updater.judge(signed, StockDevice("3.1.2", rsa_key.public_key())).fact == "F8"
+    assert judge_on(StockDevice("3.1.2", public_pem(rsa_key)), signed).fact == "F8"
 
 
 @pytest.mark.parametrize("null", [True, False])
@@ -146,7 +147,7 @@ def test_bearssl_and_the_model_agree_on_odd_keys(tmp_path: Path, exponent: int, 
     key, signed = signed_by_odd_key(build_image(), exponent, null)
     answer = bearssl(write_der(key, tmp_path), signed)
     assert answer == ("accepted" if accepted else "refused: signature")
-    assert stock_updater.judge(signed, StockDevice("3.1.2", key)).accepted is accepted
+    assert judge_on(StockDevice("3.1.2", public_pem(key)), signed).accepted is accepted
     assert refused(signed, key) == (exponent != 2203 or not null)  # ours is stricter, at both ends
 
 
@@ -160,13 +161,13 @@ def test_every_single_bit_flip(rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> No
     assert accepted == [f"{MODE_OFFSET} {bit}" for bit in range(8)]
     assert count == f"flips {8 * len(signed)}"
 
-    device, ours, model = StockDevice("3.1.2", key), [], []
+    device, ours, model = StockDevice("3.1.2", public_pem(key)), [], []
     flipped = bytearray(signed)
     for offset in range(len(signed)):
         for bit in range(8):
             flipped[offset] ^= 1 << bit
             data = bytes(flipped)
-            outcome = stock_updater.judge(data, device)
+            outcome = judge_on(device, data)
             if outcome.accepted:
                 model.append(f"{offset} {bit}")
                 assert (outcome.boots, outcome.fact) == (True, "F7")

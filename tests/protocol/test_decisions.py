@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from otaseal.chips import esp8266
 from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError
-from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol import decisions
 from otaseal.protocol.decisions import (
     Decision,
@@ -28,7 +28,9 @@ from otaseal.protocol.decisions import (
 )
 from otaseal.protocol.request import Route
 from otaseal.release.records import Origin, Release
+from otaseal.simulator.verdict import StockDevice, judge, judge_on
 from support.by_bytes import describe
+from support.chips import public_pem, room
 from support.images import CORES, OTHER_CORES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -436,7 +438,7 @@ releases = st.fixed_dictionaries(
 
 @limits(max_examples=250, deadline=None)
 @given(devices, releases)
-def test_nothing_is_sent_that_the_stock_core_would_refuse_or_not_survive(device: Any, wanted: Any) -> None:
+def test_nothing_is_sent_that_the_device_would_refuse_or_not_survive(device: Any, wanted: Any) -> None:
     """A truthful device on any core, chip and layout; one that runs an unlisted build may refuse, but survives."""
     old = build("0.9", "raw", core=device["core"], code_size=device["running_kib"] * KIB)[0]
     new, files = build(
@@ -459,15 +461,13 @@ def test_nothing_is_sent_that_the_stock_core_would_refuse_or_not_survive(device:
     if not found.form:
         assert found.status == 403
         return
-    key = make_rsa(2048).public_key()
-    stock = stock_updater.StockDevice(
-        device["core"], key, device["mode"], device["flash_size"], old.sketch_size, fs_start
-    )
-    outcome = stock_updater.judge(files[found.form.blob], stock)
+    place = {"mode": device["mode"], "flash_size": device["flash_size"], "fs_start": fs_start}
+    flash, setup = room(device["core"], make_rsa(2048), running=old.sketch_size, **place)
+    outcome = judge(flash, files[found.form.blob], setup)
     assert not outcome.bricks, outcome.reason
     if device["listed"]:
         assert outcome.boots, outcome.reason
-        assert "over the filesystem" not in outcome.reason
+        assert outcome.flash[fs_start:] == flash[fs_start:], "the filesystem is as it was"
     else:
         assert outcome.boots or outcome.fact == "F7", outcome.reason
 
@@ -479,7 +479,7 @@ def test_a_device_that_updates_and_asks_again_is_current(chip: FlashMode, kind: 
     found = decide(a_device(OLD, chip), new, KNOWN)
     assert found.form
     data = files[found.form.blob]
-    assert stock_updater.judge(data, stock_updater.StockDevice("3.1.2", make_rsa(2048).public_key(), chip)).boots
+    assert judge_on(StockDevice("3.1.2", public_pem(make_rsa(2048)), chip), data).boots
     payload = signed_image.parse(data).payload
     copied = payload if kind == "raw" else gzip_payload.decompress(payload)
     started = FlashMode(copied[2])  # the boot ROM takes the mode from the header that eboot has copied

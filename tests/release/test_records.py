@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from otaseal.chips.esp8266 import FlashMode
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, signed_image, stock_updater
+from otaseal.image import gzip_payload, signed_image
 from otaseal.release import records
 from otaseal.release.records import Origin, Release
+from otaseal.simulator.verdict import judge
 from support.by_bytes import describe
+from support.chips import room
 from support.images import MODES, Signer, build_image
 from support.rsa_keys import make_rsa
 
@@ -226,7 +228,7 @@ SECTOR = 4096
 
 @limits(max_examples=150, deadline=None)
 @given(
-    st.integers(0, 5), st.sampled_from(["noise", "zeros", "mixed"]), st.integers(4, 70), st.integers(1, 30), st.data()
+    st.integers(0, 5), st.sampled_from(["noise", "zeros", "mixed"]), st.integers(4, 70), st.integers(2, 30), st.data()
 )
 def test_what_fits_is_what_the_stock_core_survives(
     seed: int, content: str, fs_sectors: int, running_sectors: int, data: st.DataObject
@@ -234,13 +236,11 @@ def test_what_fits_is_what_the_stock_core_survives(
     found, signed, key = fitted(content, seed)
     fs_start, running = fs_sectors * SECTOR, running_sectors * SECTOR
     kind = data.draw(st.sampled_from(["raw", "gzip"]))
-    device = stock_updater.StockDevice(
-        "3.0.2", key.public_key(), running_sketch_size=running, fs_start=fs_start, flash_mode=FlashMode.DIO
-    )
-    outcome = stock_updater.judge(signed[kind], device)
+    flash, setup = room("3.0.2", key, running=running, fs_start=fs_start)
+    outcome = judge(flash, signed[kind], setup)
     form = found.form(kind)
     assert form is not None
-    clean = outcome.boots and outcome.fact != "F10"  # F10 at a boot: the filesystem is overwritten
+    clean = outcome.boots and outcome.flash[fs_start:] == flash[fs_start:]
     assert form.fits(running, fs_start) == clean
 
 
@@ -275,10 +275,9 @@ def test_a_gzip_that_eboot_would_overwrite_while_reading_it_does_not_fit(rsa_key
     (form,) = describe([signed], ORIGIN, [rsa_key.public_key()]).forms
     overtaken = 0
     for fs_start in range(2 * SECTOR, 30 * SECTOR, SECTOR):
-        device = stock_updater.StockDevice(
-            "3.1.2", rsa_key.public_key(), running_sketch_size=5000, fs_start=fs_start, flash_mode=FlashMode.DIO
-        )
-        outcome = stock_updater.judge(signed, device)
-        assert form.fits(5000, fs_start) == (outcome.boots and outcome.fact != "F10"), fs_start
-        overtaken += outcome.bricks and replace(form, min_start=0).fits(5000, fs_start)
+        flash, setup = room("3.1.2", rsa_key, running=5008, fs_start=fs_start)
+        outcome = judge(flash, signed, setup)
+        clean = outcome.boots and outcome.flash[fs_start:] == flash[fs_start:]
+        assert form.fits(5008, fs_start) == clean, fs_start
+        overtaken += outcome.bricks and replace(form, min_start=0).fits(5008, fs_start)
     assert overtaken

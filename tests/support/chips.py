@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal.simulator.flash import LAYOUTS, Layout
+from otaseal.simulator.flash import APPLICATION, CHIP_SIZES, LAYOUTS, Layout, sketch_size
+from otaseal.simulator.updater import Setup
 from support.images import Signer
 
 
@@ -20,6 +21,26 @@ def public_pem(key: rsa.RSAPrivateKey | rsa.RSAPublicKey) -> bytes:
 def chip(image: bytes, layout: Layout = LAYOUTS["4m2m"]) -> bytes:
     """Return a flash with `image` at 0, erased behind it."""
     return image.ljust(layout.flash_size, b"\xff")
+
+
+def room(
+    core: str,
+    key: rsa.RSAPrivateKey | None,
+    *,
+    running: int,
+    fs_start: int,
+    mode: int = 2,
+    flash_size: int = 4 * 1024 * 1024,
+) -> tuple[bytes, Setup]:
+    """Return a chip that runs a sketch of `running` bytes, a multiple of 16 from 0x1020 on, and its setup."""
+    config = next(code for code, size in CHIP_SIZES.items() if size == flash_size) << 4
+    boot = struct.pack("<BBBBI7xB", 0xE9, 0, mode, config, 0, 0xEF)
+    length = running - APPLICATION - 32
+    segment = struct.pack("<BBBBIII", 0xE9, 1, mode, config, 0, 0x40201010, length) + bytes(length + 15) + b"\xef"
+    flash = (boot.ljust(APPLICATION, b"\xff") + segment).ljust(flash_size, b"\xff")
+    assert sketch_size(flash) == running
+    layout = Layout("", flash_size, fs_start, flash_size, 0)
+    return flash, Setup(core, layout, None if key is None else public_pem(key))
 
 
 def sign(data: bytes, key: rsa.RSAPrivateKey) -> bytes:

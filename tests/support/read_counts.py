@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from otaseal.chips import esp8266
-from otaseal.image import gzip_payload, manifest, signed_image, signing_header, stock_updater
+from otaseal.image import gzip_payload, manifest, signed_image, signing_header
 
 READERS: dict[str, tuple[ModuleType, str]] = {
     "trailer": (signed_image, "parse"),
@@ -35,29 +35,14 @@ Counts = Counter[tuple[str, str]]
 
 @contextmanager
 def counted() -> Iterator[Counts]:
-    """Count what is read meanwhile; what the model of a device reads is its own."""
+    """Count what is read meanwhile; the virtual device has readers of its own."""
     counts: Counts = Counter()
     others = {what: getattr(module, name) for what, (module, name) in READERS.items()}
-    judge = stock_updater.judge
-
-    def unseen(*arguments: Any, **named: Any) -> Any:
-        for what, (module, name) in READERS.items():
-            setattr(module, name, others[what])
-        try:
-            return judge(*arguments, **named)
-        finally:
-            watch()
-
-    def watch() -> None:
-        for what, (module, name) in READERS.items():
-            setattr(module, name, _counting(others[what], what, counts))
-
-    watch()
-    stock_updater.judge = unseen
+    for what, (module, name) in READERS.items():
+        setattr(module, name, _counting(others[what], what, counts))
     try:
         yield counts
     finally:
-        stock_updater.judge = judge
         for what, (module, name) in READERS.items():
             setattr(module, name, others[what])
 

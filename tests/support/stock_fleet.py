@@ -1,7 +1,7 @@
 """Devices in the field with the stock core: what each trusts is read out of its own flash, and nothing else decides.
 
 A device is the firmware it runs and the archive in its filesystem. The public key comes out of the firmware's bytes, as
-the core reads it (F5); whether an update is taken is the model's word (`stock_core`, held against BearSSL elsewhere);
+the core reads it (F5); whether an update is taken is the virtual device's word (held against BearSSL elsewhere);
 the anchors are those that a device finds in `certs.ar`.
 """
 
@@ -17,10 +17,11 @@ from otaseal.certs import certstore
 from otaseal.certs.pem import Source
 from otaseal.chips import esp8266
 from otaseal.chips.esp8266 import FlashMode
-from otaseal.image import gzip_payload, signed_image, stock_updater
-from otaseal.keys.public import load_public_key
+from otaseal.image import gzip_payload, signed_image
+from otaseal.keys.public import load_public_key, public_pem
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import predict
+from otaseal.simulator.verdict import StockDevice, Verdict, judge_on
 
 BEGIN, END = b"-----BEGIN PUBLIC KEY-----", b"\0"
 
@@ -44,12 +45,12 @@ class Device:
         assert self.firmware.count(BEGIN) == 1
         return load_public_key(self.firmware[start : self.firmware.index(END, start)], "the device's key")
 
-    def judge(self, update: bytes) -> stock_updater.Outcome:
+    def judge(self, update: bytes) -> Verdict:
         """Return what becomes of `update`, the file as it is served."""
         running = esp8266.parse(self.firmware)
         assert running.core_release is not None
         mode = running.flash_mode if running.flash_mode is not None else FlashMode.DIO
-        return stock_updater.judge(update, stock_updater.StockDevice(running.core_release, self.public_key, mode))
+        return judge_on(StockDevice(running.core_release, public_pem(self.public_key), mode), update)
 
     def offered(self, update: bytes) -> Device:
         """Return the device after `update`, which it has to take; the filesystem stays as it is."""
@@ -62,7 +63,7 @@ class Device:
 
     def refuses(self, update: bytes) -> int | None:
         """Return the updater's error number, None if the device takes `update`."""
-        return self.judge(update).error
+        return self.judge(update).error or None
 
     def anchors(self, now: datetime) -> tuple[bytes, ...]:
         """Return the certificates (DER) that the device finds in its archive."""

@@ -41,7 +41,6 @@ __all__ = [
     "FlashMode",
     "Places",
     "SignedGzip",
-    "boot_block_starts",
     "core_by_name",
     "crc32_mpeg2",
     "parse",
@@ -108,9 +107,7 @@ class Core:
     """A release by its `name` ("3.1.2", or "3.0+git.f946290e" for one from git) and the first 32 bits of its `commit`.
 
     `verifies`: the updater can verify at all (since 2.5.0). `digest_info`: the signature is over the digest in its
-    DigestInfo, not over the bare one (since 2.6.0, F3). `whole_words`: flash is hashed in words, and a payload that is
-    no multiple of 4 is refused (3.1, F8). `erases_first`: eboot erases a sector before it has unpacked what goes there
-    (before 3.0): data that is damaged from the start costs the boot loader.
+    DigestInfo, not over the bare one (since 2.6.0, F3). What else tells them apart, the virtual device knows.
     """
 
     name: str
@@ -119,17 +116,14 @@ class Core:
     signed_gzip: SignedGzip
     verifies: bool = True
     digest_info: bool = True
-    whole_words: bool = False
-    erases_first: bool = False
 
 
 _BEFORE_2_7, _SINCE_2_7, _SINCE_3_0 = Places(None, 0x1010), Places(0x0FF8, 0x1010), Places(0x1010, 0x1018)
 _2_4 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, verifies=False)
 _2_5 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, digest_info=False)
 _2_6 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED)
-_2_7 = Core("", 0, _SINCE_2_7, SignedGzip.BRICKS, erases_first=True)
+_2_7 = Core("", 0, _SINCE_2_7, SignedGzip.BRICKS)
 _3_0 = Core("", 0, _SINCE_3_0, SignedGzip.STARTS)
-_3_1 = replace(_3_0, whole_words=True)
 _HEAD = replace(_3_0, name="head")
 
 _SERIES: tuple[tuple[Core, Mapping[str, int]], ...] = (
@@ -138,7 +132,7 @@ _SERIES: tuple[tuple[Core, Mapping[str, int]], ...] = (
     (_2_6, {"2.6.0": 0x643EC203, "2.6.1": 0x482516E3, "2.6.2": 0xBC204A9B, "2.6.3": 0x3D128E5C}),
     (_2_7, {"2.7.0": 0x9C56ED1F, "2.7.1": 0xA5432625, "2.7.2": 0x39C79D9B, "2.7.3": 0x5D3AF165, "2.7.4": 0x2843A5AC}),
     (_3_0, {"3.0.0": 0xEFB0341A, "3.0.1": 0xCBF44FB3, "3.0.2": 0xCF6FF4C4}),
-    (_3_1, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
+    (_3_0, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
 )
 
 RELEASES: Mapping[int, Core] = MappingProxyType(
@@ -148,7 +142,7 @@ RELEASES: Mapping[int, Core] = MappingProxyType(
 
 NEWEST = list(RELEASES.values())[-1]
 CORES: Mapping[str, Core] = MappingProxyType({core.name: core for core in (*RELEASES.values(), _HEAD)})
-"""By name; "head" is the core's development branch as of 2026, which hashes payloads of any length again."""
+"""By name; "head" is the core's development branch as of 2026."""
 SHOWN_CORES = (*(list(names)[-1] for row, names in _SERIES if row.places.words is not None), _HEAD.name)
 """The newest release of each series since 2.7 and the development branch: what devices in the field have."""
 FIRST_WITH_CRC = "2.7"
@@ -167,7 +161,7 @@ _GZIP_REFUSALS = {
 def _from_git(commit: int, places: Places) -> Core:
     """Return what is known of a core that is no release, by the place of its words; the strictest where it is not."""
     if places == _SINCE_3_0:
-        return replace(_3_1, name=f"3.0+git.{commit:08x}", commit=commit)
+        return replace(_3_0, name=f"3.0+git.{commit:08x}", commit=commit)
     return replace(_2_7, name=f"2.7+git.{commit:08x}", commit=commit, signed_gzip=SignedGzip.UNKNOWN)
 
 
@@ -318,15 +312,6 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
         raise error if kind is None else kind.error(subject) from error
     end = APP_OFFSET + app.size
     return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
-
-
-def boot_block_starts(data: bytes | memoryview) -> bool:
-    """Tell whether the boot ROM starts the boot block at the beginning of `data`: it is whole, its checksum holds."""
-    try:
-        boot = parse_part(memoryview(data)[:APP_OFFSET], "boot block")
-    except InputError:
-        return False
-    return boot.computed_checksum == boot.checksum
 
 
 def sectors(size: int) -> int:

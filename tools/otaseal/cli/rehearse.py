@@ -49,7 +49,11 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: this folder")
     parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds first")
     parser.add_argument("--from", dest="old", type=common.path, metavar="OLD.bin", help="what devices run now")
-    parser.add_argument("--core", choices=sorted(CORES), help="of the device; default: that of the old firmware")
+    parser.add_argument(
+        "--core",
+        choices=sorted(name for name, core in CORES.items() if core.verifies),
+        help="of the device; default: that of the old firmware",
+    )
     modes = [mode.name.lower() for mode in FlashMode]
     parser.add_argument("--flash-mode", choices=modes, help="of the chip; default: that of the old firmware")
     parser.add_argument("--layout", metavar="NAME", help="of the flash, as in 4m2m; default: the project's")

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..chips import esp8266, file_kinds
 from ..chips.esp8266 import FIRST_WITH_CRC, NEWEST, RELEASES, SHOWN_CORES, Esp8266Image, FlashMode
 from ..chips.file_kinds import FileKind
 from ..errors import InputError
-from . import gzip_payload, manifest, signed_image, stock_updater
+from ..keys.public import public_pem
+from ..simulator.updater import AssumedKey
+from ..simulator.verdict import Verdict, judge_on
+from . import gzip_payload, manifest, signed_image
 from .firmware import GZIP_HOLDS, Firmware, check_payload
 from .gzip_payload import GzipMember
 from .manifest import Manifest
 from .signed_image import SignedImage
-from .stock_updater import Outcome, StockDevice
+from .signing import device_for
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -55,7 +58,7 @@ class Inspection:
     signature: bytes | None
     tried: tuple[str, ...]
     signed_by: str | None
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, Verdict]
     flash_modes: Mapping[FlashMode, bool]
     problem: str | None
     hint: str
@@ -73,7 +76,7 @@ class Inspection:
             "manifest": None if self.manifest is None else self.manifest.as_dict(),
             "identity": None if self.identity is None else self.identity.as_dict(),
             "signature": None if self.signature is None else {"size": len(self.signature), "key": self.signed_by},
-            "stock_cores": {core: asdict(outcome) for core, outcome in self.outcomes.items()},
+            "stock_cores": {core: _outcome_dict(outcome) for core, outcome in self.outcomes.items()},
             "flash_modes": {mode.name: accepted for mode, accepted in self.flash_modes.items()},
             "problem": self.problem,
             "hint": self.hint,
@@ -120,7 +123,7 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     signed = firmware.trailer if firmware.signed else None
     known = found.kind in ("raw", "gzip") and found.other is None
     signed_by = _fitting(firmware, public_keys) if signed else None
-    device = _device(found.parsed, signed, public_keys, signed_by)
+    device = device_for(found.parsed, NEWEST.name, _device_key(signed, public_keys, signed_by))
     return Inspection(
         kind=f"signed {found.kind}" if signed else found.kind,
         title=f"signed {found.title}" if signed else found.title,
@@ -134,11 +137,9 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         signature=None if signed is None else signed.signature,
         tried=tuple(public_keys),
         signed_by=signed_by,
-        outcomes={
-            core: stock_updater.judge(data, replace(device, core=core)) for core in _cores(found.parsed) if known
-        },
+        outcomes={core: judge_on(replace(device, core=core), data) for core in _cores(found.parsed) if known},
         flash_modes={
-            mode: stock_updater.judge(data, replace(device, flash_mode=mode)).accepted for mode in FlashMode if known
+            mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode if known
         },
         problem=found.problem,
         hint=found.hint,
@@ -256,24 +257,18 @@ def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:
     return SHOWN_CORES if own is None or own in SHOWN_CORES else (own, *SHOWN_CORES)
 
 
-def _device(
-    parsed: Esp8266Image | None,
-    signed: SignedImage | None,
-    public_keys: Mapping[str, RSAPublicKey],
-    signed_by: str | None,
-) -> StockDevice:
-    """Return the device to judge by, of the newest release and of the image's own flash.
+def _device_key(
+    signed: SignedImage | None, public_keys: Mapping[str, RSAPublicKey], signed_by: str | None
+) -> bytes | AssumedKey | None:
+    """Return the key of the device to judge by: the one that fits, else the first that was given.
 
-    It has the key that fits, else the first that was given; where none was, that of the signature, whatever it is.
+    Where none was, that of the signature, whatever it is; None where nothing is signed.
     """
-    mode = parsed.flash_mode if parsed is not None and parsed.flash_mode is not None else FlashMode.DIO
-    size = parsed.flash_size if parsed is not None else None
-    device = StockDevice(NEWEST.name, flash_mode=mode, flash_size=size or esp8266.FLASH_SIZES[4])
     if signed is None:
-        return device
+        return None
     if not public_keys:
-        return replace(device, unseen_key=len(signed.signature))
-    return replace(device, public_key=public_keys[signed_by or next(iter(public_keys))])
+        return AssumedKey(len(signed.signature), hashlib.sha256(signed.payload).digest())
+    return public_pem(public_keys[signed_by or next(iter(public_keys))])
 
 
 def _image_dict(parsed: Esp8266Image) -> dict[str, Any]:
@@ -320,7 +315,12 @@ def _image_lines(parsed: Esp8266Image) -> list[str]:
     ]
 
 
-def _outcome_line(outcome: Outcome) -> str:
+def _outcome_dict(outcome: Verdict) -> dict[str, Any]:
+    said = {name: getattr(outcome, name) for name in ("accepted", "boots", "bricks", "error", "reason", "fact")}
+    return {**said, "error": outcome.error or None}
+
+
+def _outcome_line(outcome: Verdict) -> str:
     if not outcome.accepted:
         verdict = f"refused, error {outcome.error}"
     elif outcome.boots:

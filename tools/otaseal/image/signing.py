@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import NEWEST, OLDEST_SIGNED, signed_gzip_refusal
+from ..chips.esp8266 import NEWEST, OLDEST_SIGNED, Esp8266Image, signed_gzip_refusal
 from ..errors import InputError, KeyRefusedError, VerificationError
-from ..keys.public import fingerprint
+from ..keys.public import fingerprint, public_pem
 from ..keys.signer import Signer
-from . import gzip_payload, manifest, signed_image, stock_updater
+from ..simulator.updater import AssumedKey
+from ..simulator.verdict import StockDevice, judge_on
+from . import gzip_payload, manifest, signed_image
 from .firmware import Firmware, check_payload
 from .manifest import Claim
 from .signed_image import MAX_IMAGE_SIZE
@@ -29,6 +31,7 @@ __all__ = [
     "check_embedded_key",
     "check_next_key",
     "compress",
+    "device_for",
     "missing_space",
     "sign_firmware",
     "verify_firmware",
@@ -169,38 +172,43 @@ def belongs_to(signed: Firmware, firmware: Firmware) -> bool:
         return False
 
 
+def device_for(image: Esp8266Image | None, core: str, key: bytes | AssumedKey | None) -> StockDevice:
+    """Return the virtual device with that core and key whose flash is what `image` was built for, where it says so."""
+    device = StockDevice(core, key)
+    if image is not None and image.flash_mode is not None:
+        device = replace(device, flash_mode=int(image.flash_mode))
+    if image is not None and image.flash_size is not None:
+        device = replace(device, flash_size=image.flash_size)
+    return device
+
+
 def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
-    """Ask the model of the stock core: the release, flash mode and flash size that the image was built for."""
-    parsed = firmware.image
-    core = parsed.core or NEWEST
+    """Ask the virtual device: the release, flash mode and flash size that the image was built for."""
+    core = firmware.image.core or NEWEST
     carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
-    device = stock_updater.StockDevice(core.name, key if core.digest_info or carries_key else None)
-    if parsed.flash_mode is not None:
-        device = replace(device, flash_mode=parsed.flash_mode)
-    if parsed.flash_size is not None:
-        device = replace(device, flash_size=parsed.flash_size)
-    outcome = stock_updater.judge(signed, device)
-    if not (outcome.accepted and outcome.boots):
+    verifies = public_pem(key) if core.digest_info or carries_key else None
+    verdict = judge_on(device_for(firmware.image, core.name, verifies), signed)
+    if not (verdict.accepted and verdict.boots):
         raise VerificationError(
-            f"a device with core {core.name} would not run this update: {outcome.reason}",
-            HINTS.get(outcome.fact, INSPECT),
+            f"a device with core {core.name} would not run this update: {verdict.reason}",
+            HINTS.get(verdict.fact, INSPECT),
         )
 
 
-def _refuse_merged(parsed: esp8266.Esp8266Image) -> None:
+def _refuse_merged(parsed: Esp8266Image) -> None:
     """Refuse an image with more behind its application: a device would copy that, too, as far as it fits."""
     kind = manifest.surplus(parsed)
     if kind is not None:
         raise InputError(f"this is {kind.title}", kind.hint)
 
 
-def _refuse_damaged(parsed: esp8266.Esp8266Image) -> None:
+def _refuse_damaged(parsed: Esp8266Image) -> None:
     if parsed.crc_ok is False:
         raise InputError("the image's own CRC does not fit its content", "build it again: it was changed afterwards")
 
 
-def _refuse_gzip(parsed: esp8266.Esp8266Image) -> None:
+def _refuse_gzip(parsed: Esp8266Image) -> None:
     """Refuse an image whose core does not start from a signed gzip, or does not say so (F8b)."""
     refusal = signed_gzip_refusal(parsed.core)
     if refusal is not None:

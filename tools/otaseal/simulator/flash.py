@@ -19,6 +19,7 @@ __all__ = [
     "APPLICATION",
     "CHIP_SIZES",
     "LAYOUTS",
+    "MODES",
     "SECTOR",
     "Layout",
     "configured_size",
@@ -36,7 +37,7 @@ SECTOR = 4096
 APPLICATION = 0x1000  # where the application's header lies, behind the boot loader's sector
 ERASED = b"\xff"
 MAPPED_AT = 0x4020_0000  # where flash appears in the address space of the linker scripts
-MODES = 4
+MODES = ("QIO", "QOUT", "DIO", "DOUT")
 UNKNOWN_MODE = 0xFF
 MAX_LINKER_SCRIPT = 1 << 20  # characters
 KIB, MIB = 1024, 1024 * 1024
@@ -172,7 +173,7 @@ def free_space(flash: bytes, divided: Layout) -> int:
 
 def flash_mode(flash: bytes) -> int:
     """Return `ESP.getFlashChipMode()`, byte 2 of the flash: 0 to 3, or 255 for any other."""
-    return flash[2] if flash[2] < MODES else UNKNOWN_MODE
+    return flash[2] if flash[2] < len(MODES) else UNKNOWN_MODE
 
 
 def configured_size(flash: bytes) -> int:

@@ -14,10 +14,10 @@ from . import flash as chip
 from .core import Core, core_rules
 from .error_numbers import HttpError, UpdateError
 from .flash import Layout
-from .public_key import PublicKey, RsaKey, load_public_key, opens_to
+from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
 from .report import Fault
 
-__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "Command", "Setup", "Staged", "update"]
+__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "AssumedKey", "Command", "Setup", "Staged", "update"]
 
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
@@ -28,17 +28,29 @@ MD5_DIGITS = 32
 
 
 @dataclass(frozen=True)
+class AssumedKey:
+    """The key of whoever signed bytes with this SHA-256 `digest`: not at hand, and taken to have signed just them.
+
+    `size` is the length of its signatures in bytes.
+    """
+
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True)
 class Setup:
     """What an update depends on beside the flash.
 
-    `key` is the text compiled into the running firmware (PEM), None where it verifies nothing; then `md5`, 32
-    hex digits, counts if it was sent. `filesystem` updates the filesystem, in place unless `atomic`. `flash_size` is
-    the chip's real size, the layout's where None. With the library `next_key` is good, too.
+    `key` is the text compiled into the running firmware (PEM), or stands for a key that is not at hand; None where it
+    verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. `filesystem` updates the filesystem, in
+    place unless `atomic`. `flash_size` is the chip's real size, the layout's where None. With the library `next_key` is
+    good, too.
     """
 
     core: str
     layout: Layout
-    key: bytes | None = None
+    key: bytes | AssumedKey | None = None
     filesystem: bool = False
     md5: str | None = None
     atomic: bool = False
@@ -139,6 +151,8 @@ def _first_byte(data: bytes, setup: Setup) -> Fault | None:
     allowed = {IMAGE_MAGIC, GZIP_MAGIC[0]} if setup.rules.gzip else {IMAGE_MAGIC}
     if data[:1] and data[0] in allowed:
         return None
+    if data[:1] == GZIP_MAGIC[:1]:
+        return Fault(UpdateError.MAGIC_BYTE, f"core {setup.core} takes no gzip", "F9")
     found = f"0x{data[0]:02x}" if data else "missing"
     return Fault(UpdateError.MAGIC_BYTE, f"the first byte is {found}, not 0xe9 or 0x1f", "F9")
 
@@ -154,7 +168,7 @@ def _as_written(flash: bytes, data: bytes, setup: Setup) -> bytes:
 
 def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
     size = staged.payload_size
-    if setup.key is not None:
+    if setup.key is not None and setup.rules.verifies:
         covered, fault = _verify(staged, data, setup)
         staged = replace(staged, payload_size=covered)
         if fault:
@@ -179,7 +193,8 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
     Return the bytes that the signature covers, all of them where it comes to none, and the fault.
     """
     assert setup.key is not None
-    key, end = load_public_key(setup.key), staged.address + staged.payload_size
+    key = setup.key if isinstance(setup.key, AssumedKey) else load_public_key(setup.key)
+    end = staged.address + staged.payload_size
     if key is None:
         reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
         return staged.payload_size, Fault(UpdateError.SIGN, reason, "F2")
@@ -190,7 +205,7 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
     size = staged.payload_size - WORD - said
     if size < 0:
         return staged.payload_size, Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1")
-    if not isinstance(key, RsaKey):
+    if isinstance(key, EcKey):
         return size, Fault(UpdateError.SIGN, "the key in the firmware is on a curve: every update is refused", "F2")
     payload = staged.flash[staged.address : staged.address + size]
     signature = staged.flash[staged.address + size : end - WORD]
@@ -205,11 +220,13 @@ def _usable(text: bytes | None) -> list[PublicKey]:
     return [key] if key else []
 
 
-def _holds(signature: bytes, key: PublicKey, digest: bytes, rules: Core) -> bool:
+def _holds(signature: bytes, key: PublicKey | AssumedKey, digest: bytes, rules: Core) -> bool:
+    if isinstance(key, AssumedKey):
+        return rules.digest_info and digest == key.digest
     return isinstance(key, RsaKey) and opens_to(signature, key, digest, "sha256" if rules.digest_info else None)
 
 
-def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey], setup: Setup) -> Fault:
+def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey | AssumedKey], setup: Setup) -> Fault:
     """Return the one error there is, with the most telling reason."""
 
     def would_hold(content: bytes, rules: Core) -> bool:
@@ -223,7 +240,10 @@ def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey
         reason = f"byte 2 of the image, flash mode {sent[MODE_BYTE]}, becomes the chip's {payload[MODE_BYTE]} before"
         return Fault(UpdateError.SIGN, f"{reason} it is hashed", "F7")
     if would_hold(payload, other) or would_hold(sent, other):
-        return Fault(UpdateError.SIGN, f"core {rules.name} verifies another form of signature", "F3")
+        form = "verifies another form of signature"
+        if not rules.digest_info:
+            form = "takes signatures of the old form only, over the bare digest"
+        return Fault(UpdateError.SIGN, f"core {rules.name} {form}", "F3")
     if any(key.size > 512 for key in keys):
         return Fault(UpdateError.SIGN, "the key is larger than 4096 bits: every update is refused", "F2")
     return Fault(UpdateError.SIGN, "the signature does not fit these bytes and the device's key", "F1")

@@ -1,13 +1,24 @@
-"""One verdict for one file: the updater and the restart in a row, without a server around them."""
+"""One verdict for one file: the updater and the restart in a row, without a server around them.
+
+What a file is worth, and not where it fits: a `StockDevice` has room for it, and a boot loader and an application of a
+few bytes that run before.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 
 from . import eboot, updater
-from .updater import Setup
+from . import flash as chip
+from .flash import APPLICATION, CHIP_SIZES, MODES, SECTOR, Layout
+from .updater import GZIP_MAGIC, IMAGE_MAGIC, MODE_BYTE, WORD, AssumedKey, Setup
 
-__all__ = ["Verdict", "judge"]
+__all__ = ["StockDevice", "Verdict", "judge", "judge_on"]
+
+MOST_ROOM = max(CHIP_SIZES.values())
+MOST_GROWTH = 1032  # of deflate
+EMPTY_CHECKSUM = 0xEF
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,8 @@ class Verdict:
     """`accepted` by the updater, whose number is `error`; `boots` the new image after the restart, or `bricks`.
 
     Accepted, not booting and not bricking: the old firmware goes on running. `intact`: what runs is undamaged, by its
-    own checksum, which nobody on the chip asks. `flash` is the chip at the end.
+    own checksum, which nobody on the chip asks. `fact` is the number of the device fact behind `reason`. `flash` is the
+    chip at the end.
     """
 
     error: int
@@ -25,7 +37,31 @@ class Verdict:
     intact: bool
     reason: str
     fact: str
-    flash: bytes
+    flash: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StockDevice:
+    """A device by its core release, the `key` in its firmware (PEM; None: it verifies nothing), and its flash.
+
+    `flash_mode` is 0 to 3, `flash_size` in bytes.
+    """
+
+    core: str
+    key: bytes | AssumedKey | None = None
+    flash_mode: int = 2
+    flash_size: int = 4 * 1024 * 1024
+
+
+def judge_on(device: StockDevice, data: bytes) -> Verdict:
+    """Return what `device` makes of `data`, the whole file as it is served; raises ConfigError for an unknown core."""
+    start = 2 * SECTOR + chip.round_up(min(_largest_content(data), MOST_GROWTH * len(data), MOST_ROOM))
+    end = start + chip.round_up(len(data))
+    layout = Layout("", device.flash_size, fs_start=end, fs_end=end, block=0)
+    code = next(code for code, size in CHIP_SIZES.items() if size == device.flash_size)
+    part = struct.pack("<BBBBI7xB", IMAGE_MAGIC, 0, device.flash_mode, code << 4, 0, EMPTY_CHECKSUM)
+    flash = (part.ljust(APPLICATION, b"\xff") + part).ljust(layout.fs_start, b"\xff")
+    return judge(flash, data, Setup(device.core, layout, device.key))
 
 
 def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
@@ -35,7 +71,58 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
     """
     staged = updater.update(flash, data, setup)
     if staged.fault:
-        return Verdict(staged.error, False, False, False, True, staged.fault.reason, staged.fault.fact, staged.flash)
+        return Verdict(
+            error=int(staged.error),
+            accepted=False,
+            boots=False,
+            bricks=False,
+            intact=True,
+            reason=staged.fault.reason,
+            fact=staged.fault.fact,
+            flash=staged.flash,
+        )
     after = eboot.restart(staged.flash, staged.command, setup.core)
-    reason = after.reason or "the signature holds; it covers neither version nor board"
-    return Verdict(0, True, after.starts_new, not after.starts, after.intact, reason, after.fact or "F11", after.flash)
+    reason, fact = after.reason, after.fact
+    if not reason and after.starts_new:
+        reason, fact = _accepted(flash, data, setup, after.flash)
+    elif after.starts and not after.starts_new:
+        reason = f"{reason or 'nothing but the boot loader is copied'}: the old firmware goes on running"
+    return Verdict(
+        error=0,
+        accepted=True,
+        boots=after.starts_new,
+        bricks=not after.starts,
+        intact=after.intact,
+        reason=reason,
+        fact=fact or "F8b",
+        flash=after.flash,
+    )
+
+
+def _accepted(before: bytes, data: bytes, setup: Setup, after: bytes) -> tuple[str, str]:
+    """Return what is to be said of an update that went well, and the fact behind it."""
+    ran, runs = chip.flash_mode(before), chip.flash_mode(after)
+    if data[:1] == GZIP_MAGIC[:1] and runs != ran:
+        mode = f"flash mode {after[MODE_BYTE]} is written, the chip now runs in {_mode(ran)}"
+        return f"{mode}: nothing in a gzip is rewritten", "F7"
+    if data[:1] != GZIP_MAGIC[:1] and data[MODE_BYTE] != after[MODE_BYTE]:
+        byte = f"byte 2 ({data[MODE_BYTE]}) is replaced by the chip's flash mode {_mode(runs)}"
+        return f"{byte} before anything is checked", "F7"
+    if setup.key is None or not setup.rules.verifies:
+        return "nothing is verified: any image is accepted", "F5"
+    if isinstance(setup.key, AssumedKey):
+        return "if it has the key that made the signature, which covers neither version nor board", "F11"
+    return "the signature holds; it covers neither version nor board", "F11"
+
+
+def _mode(number: int) -> str:
+    return MODES[number] if number < len(MODES) else str(number)
+
+
+def _largest_content(data: bytes) -> int:
+    """Return the most bytes that eboot may take a gzip to hold: what stands at its end, with a trailer or without."""
+    if data[:2] != GZIP_MAGIC:
+        return 0
+    trailer = int.from_bytes(data[-WORD:], "little")
+    ends = (data[-WORD:], data[-WORD - trailer - WORD : -WORD - trailer])
+    return max(int.from_bytes(end, "little") for end in ends)
