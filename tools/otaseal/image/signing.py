@@ -14,8 +14,6 @@ from ..chips.esp8266 import NEWEST, OLDEST_SIGNED, Esp8266Image, signed_gzip_ref
 from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint, public_pem
 from ..keys.signer import Signer
-from ..simulator.updater import AssumedKey
-from ..simulator.verdict import StockDevice, judge_on
 from . import gzip_payload, manifest, signed_image
 from .firmware import Firmware, check_payload
 from .manifest import Claim
@@ -24,6 +22,9 @@ from .signing_header import embedded_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from ..simulator.updater import AssumedKey
+    from ..simulator.verdict import StockDevice
 
 __all__ = [
     "MAX_IMAGE_SIZE",
@@ -174,6 +175,8 @@ def belongs_to(signed: Firmware, firmware: Firmware) -> bool:
 
 def device_for(image: Esp8266Image | None, core: str, key: bytes | AssumedKey | None) -> StockDevice:
     """Return the virtual device with that core and key whose flash is what `image` was built for, where it says so."""
+    from ..simulator.verdict import StockDevice
+
     device = StockDevice(core, key)
     if image is not None and image.flash_mode is not None:
         device = replace(device, flash_mode=int(image.flash_mode))
@@ -184,6 +187,8 @@ def device_for(image: Esp8266Image | None, core: str, key: bytes | AssumedKey | 
 
 def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
     """Ask the virtual device: the release, flash mode and flash size that the image was built for."""
+    from ..simulator.verdict import judge_on
+
     core = firmware.image.core or NEWEST
     carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
