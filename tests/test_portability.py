@@ -32,7 +32,9 @@ MODULES = sorted(
     for path in (ROOT / "tools" / "otaseal").rglob("*.py")
     if path.name != "__main__.py"
 )
-RUN = "import support.without_posix, sys; from otaseal.cli import main; sys.exit(main(sys.argv[1:]))"
+HIDE = "from support import without_posix; without_posix.hide()\n"
+COMMAND = "import sys; from otaseal.cli import main; sys.exit(main(sys.argv[1:]))"
+RUN = HIDE + COMMAND
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "tests"), str(ROOT / "tools")))}
 
 
@@ -51,14 +53,14 @@ def otaseal(*arguments: object, cwd: Path) -> str:
 
 def test_what_only_posix_has_is_hidden() -> None:
     for module in ("fcntl", "pwd", "grp", "resource", "termios"):
-        done = python(f"import support.without_posix; import {module}")
+        done = python(f"{HIDE}import {module}")
         assert f"ModuleNotFoundError: No module named '{module}'" in done.stderr
-    done = python("import support.without_posix, os, signal; print(hasattr(os, 'geteuid'), hasattr(signal, 'SIGHUP'))")
+    done = python(f"{HIDE}import os, signal; print(hasattr(os, 'geteuid'), hasattr(signal, 'SIGHUP'))")
     assert done.stdout == "False False\n"
 
 
 def test_every_module_is_imported_without_posix() -> None:
-    code = f"import support.without_posix, importlib\nfor name in {MODULES!r}: importlib.import_module(name)"
+    code = f"{HIDE}import importlib\nfor name in {MODULES!r}: importlib.import_module(name)"
     assert {"otaseal.hooks.sign_firmware", "otaseal.server.process.run", "otaseal.store.files"} <= set(MODULES)
     done = python(code)
     assert done.returncode == 0, done.stderr
@@ -105,7 +107,7 @@ def test_a_user_without_a_home_has_no_ide_in_it(project: Path, tmp_path: Path) -
     (tmp_path / "bin").mkdir()
     homeless = {k: v for k, v in ENVIRONMENT.items() if k not in ("HOME", "USERPROFILE", "HOMEPATH")}
     done = subprocess.run(
-        [sys.executable, "-c", unknown + RUN.replace("support.without_posix, ", ""), "doctor", "--offline", "--json"],
+        [sys.executable, "-c", unknown + COMMAND, "doctor", "--offline", "--json"],
         cwd=project, env=homeless | {"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Imported first, this takes from Python what it lacks on Windows, as far as that can be had on another system.
+"""Takes from Python what it lacks on Windows, as far as that can be had on another system: `hide()` before all else.
 
 Modules that only POSIX has cannot be imported, functions and constants that only POSIX has are not there. `os.name`
 stays, or pathlib would go for the paths of a system that this is not; so does what the standard library goes on using.
@@ -55,14 +55,17 @@ class Hidden(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 
-def hide() -> None:
+def hide_modules() -> None:
+    """Hide modules only, from now on: for a process in which others go by the system it was made for."""
     for name in MODULES:
         sys.modules.pop(name, None)
     sys.meta_path.insert(0, Hidden())
+
+
+def hide() -> None:
+    """Hide all of it."""
+    hide_modules()
     for module, names in ATTRIBUTES.items():
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
-
-
-hide()
