@@ -55,6 +55,10 @@ def test_there_are_pages_and_links() -> None:
     assert len(LINK.findall(prose(ROOT / "README.md"))) > 10
 
 
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
 PLACE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
 
 
