@@ -15,7 +15,7 @@ from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import Look, failing, refusal
 
-__all__ = ["Fleet", "Seen"]
+__all__ = ["DeviceView", "Fleet"]
 
 MAX_VERSIONS = 100
 """Versions that are counted by name: what a device says that it runs is a claim."""
@@ -23,7 +23,7 @@ FLUSH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class DeviceView:
     """The devices as operators read them: what was noted a moment ago is in the file first.
 
     Reading takes a while, and belongs into a thread.
@@ -69,13 +69,13 @@ class Fleet:
     """The devices seen, against the releases of the catalog."""
 
     catalog: Catalog
-    seen: Seen
+    devices: DeviceView
 
     def groups(self, product: str, channel: str) -> list[Group]:
         """Return how many devices of a channel run which release, by their sketch MD5 (F30b)."""
         known = self.catalog.known(product)
         counts: Counter[str | None] = Counter()
-        for md5, _, count in self.seen.running(product, channel):
+        for md5, _, count in self.devices.running(product, channel):
             counts[known[md5].release.version if md5 in known else None] += count
         return [
             Group(None if version is None else self.catalog.release(product, version), count)
@@ -85,7 +85,7 @@ class Fleet:
     def versions(self, product: str, channel: str) -> dict[str, int]:
         """Return how many devices of a channel run which version, by their sketch MD5, else by what they say."""
         known, counts = self.catalog.known(product), Counter[str]()
-        for md5, said, count in self.seen.running(product, channel):
+        for md5, said, count in self.devices.running(product, channel):
             counts[known[md5].release.version if md5 in known else said or "unknown"] += count
         named = dict(counts.most_common(MAX_VERSIONS))
         others = counts.total() - sum(named.values()) if len(counts) > len(named) else 0

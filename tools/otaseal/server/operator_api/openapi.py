@@ -41,7 +41,7 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row: `handler` is a method of `Operators`, `answer` a schema's name or a media type.
+    """One row: `handler` is its name in `app.HANDLERS`, `answer` a schema's name or a media type.
 
     `query` names parameters of QUERY, `required` those that have to be there; `body` is a schema's name, or a media
     type. Anybody may ask what is `open`.

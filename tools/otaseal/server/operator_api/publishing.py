@@ -13,21 +13,21 @@ from ...release.records import Origin, Release
 from ...release.stranding import Consent, Effect
 from ..catalog import Catalog
 from .fleet import Fleet
-from .rollout_options import Terms
+from .rollout_options import RolloutOptions
 
-__all__ = ["Published", "Wanted", "publish"]
+__all__ = ["PublishRequest", "Published", "publish"]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What an operator asks for: a release of `origin` for a channel's devices on these `terms`, and what is meant so.
+class PublishRequest:
+    """What an operator asks for: a release of `origin` in a channel, for whom, and what of its effects is meant.
 
     `rehearsal` is what became of the rehearsal at the operator's: only the operator knows.
     """
 
     origin: Origin
     channel: str
-    terms: Terms
+    options: RolloutOptions
     allow_downgrade: bool
     consent: Consent
     rehearsal: str = ""
@@ -42,7 +42,7 @@ class Published:
     effect: Effect
 
 
-def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> Published:
+def publish(fleet: Fleet, parts: Sequence[bytes], wanted: PublishRequest, who: str) -> Published:
     """Check and store a release, and point its channel at it; one at a time.
 
     Raises what `admit`, `stranding.check` and the store raise; then nothing of it is stored.
@@ -51,8 +51,8 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     product = origin.product
     state = catalog.channel(product, wanted.channel)
     current = None if state is None else _current(catalog, product, state, wanted)
-    pointer = wanted.terms.published(origin.version, state)
-    fleet.seen.check_rollout(product, wanted.channel, pointer)
+    pointer = wanted.options.published(origin.version, state)
+    fleet.devices.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
     release = admit([Firmware(part) for part in parts], origin, policy, current)
     if origin.version in catalog.store.releases(product):
@@ -66,7 +66,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: Wanted, who: str) -> P
     return Published(release, None if current is None else current.version, effect)
 
 
-def _current(catalog: Catalog, product: str, state: Channel, wanted: Wanted) -> Release | None:
+def _current(catalog: Catalog, product: str, state: Channel, wanted: PublishRequest) -> Release | None:
     """Return the release that a channel gives out; None where it is damaged and that was said not to matter."""
     current = catalog.sound(product, state.pointer.version)
     if current is None and not wanted.allow_downgrade:

@@ -16,7 +16,7 @@ from ...release.channels import MAX_PATIENCE, Channel, Pointer
 from ...release.rollout import Counts
 from ...store.devices import Devices
 
-__all__ = ["NAMES", "Look", "PatienceClock", "Terms", "failing", "refusal"]
+__all__ = ["NAMES", "Look", "PatienceClock", "RolloutOptions", "failing", "refusal"]
 
 JUMP_SECONDS = 5.0
 """Between two looks, what the wall clock may differ from the steady one: a clock that is adjusted does by less."""
@@ -27,7 +27,7 @@ _NUMBER = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
-class Terms:
+class RolloutOptions:
     """The share of the devices, the share of them that may fail (both per cent), and the minutes until silence is
     failure; None for what was not said.
     """
@@ -37,7 +37,7 @@ class Terms:
     patience: int | None = None
 
     @classmethod
-    def parse(cls, said: Mapping[str, object]) -> Terms:
+    def parse(cls, said: Mapping[str, object]) -> RolloutOptions:
         """Return what is said under NAMES; raises ConfigError."""
         return cls(
             _number(said, "percent", 0, 100, "is no percentage"),

@@ -20,7 +20,7 @@ from ...release.admission import Policy
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Refused", "Turns", "drain", "read_files", "read_json"]
+__all__ = ["Refused", "UploadQueue", "drain", "read_files", "read_json"]
 
 MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
 MAX_JSON = 64 * 1024
@@ -87,7 +87,7 @@ async def drain(request: Request) -> None:
         return
 
 
-class Turns:
+class UploadQueue:
     """Whose uploads are read: of each operator one at a time, so that nobody's hold up the others'."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Turns:
         self._asking: Counter[str] = Counter()
 
     @contextlib.asynccontextmanager
-    async def of(self, who: str) -> AsyncIterator[None]:
+    async def turn(self, who: str) -> AsyncIterator[None]:
         """Wait for `who`'s turn, and have it for the block."""
         self._asking[who] += 1
         try:

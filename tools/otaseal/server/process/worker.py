@@ -29,10 +29,11 @@ from ..device_api.recorder import Ledger, Recorder
 from ..door import Door, Mailboxes
 from ..limits import room
 from ..log import Log
+from ..operator_api.app import make_app
 from ..operator_api.archives import Archives
 from ..operator_api.auth import Access
-from ..operator_api.fleet import Seen
-from ..operator_api.handlers import Facts, Operators
+from ..operator_api.fleet import DeviceView
+from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.listener import make_listener
 from ..operator_api.tokens import TokenFile
 from ..sessions import SessionTable
@@ -151,14 +152,15 @@ class Site:
         """Return the listener for operators, who read the devices on a connection of their own."""
         plan = self.plan
         inspect = _inspector(revocations(plan, "operator"), house.telemetry)
-        facts = Facts(self.first.getsockname()[1], plan.device_ca is not None)
-        access = Access(TokenFile(self.store.directory), house.telemetry)
-        seen, archives = (
-            Seen(devices, house.recorder, house.patience.look),
-            Archives(house.catalog, plan.chain, plan.names),
+        context = OperatorContext(
+            catalog=house.catalog,
+            devices=DeviceView(devices, house.recorder, house.patience.look),
+            access=Access(TokenFile(self.store.directory), house.telemetry),
+            telemetry=house.telemetry,
+            endpoint=DeviceEndpoint(self.first.getsockname()[1], plan.device_ca is not None),
+            archives=Archives(house.catalog, plan.chain, plan.names),
         )
-        operators = Operators(house.catalog, seen, access, house.telemetry, facts, archives)
-        return make_listener(operators.app(), self.second, self.contexts[1], inspect)
+        return make_listener(make_app(context), self.second, self.contexts[1], inspect)
 
 
 @dataclass(frozen=True)
