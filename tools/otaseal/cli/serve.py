@@ -97,7 +97,7 @@ def register(subparsers: common.Subparsers) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    plan = run.Plan(
+    options = run.ServerOptions(
         store=arguments.store,
         chain=arguments.cert,
         key=arguments.key,
@@ -122,7 +122,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
     log = Log(None if sys.stderr is None else sys.stderr.fileno(), as_json=arguments.log_json)
-    run.serve(plan, log, ready)
+    run.serve(options, log, ready)
     return 0
 
 

@@ -132,7 +132,7 @@ class Telemetry:
         self.count("otaseal_alarms_total", kind=name)
         self.event(name, alarm=True, **values)
 
-    def stand(self, kind: str, messages: Iterable[str]) -> None:
+    def set_problems(self, kind: str, messages: Iterable[str]) -> None:
         """Note what is wrong now, in place of what was: an alarm for each that is new, a line when nothing is left."""
         before, now = self.problems.get(kind, ()), tuple(dict.fromkeys(messages))
         self.problems[kind] = now

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...errors import ConflictError, OtasealError
 from ...release.channels import Pointer
@@ -17,25 +16,26 @@ from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import Look, PatienceClock, failing
 from ..telemetry import Telemetry
 from ..tls import Credentials
-from .examination import Examination
-from .tending import tend
+from .store_check import StoreCheck
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["EventHandler", "House", "halt_failing"]
+__all__ = ["Maintenance", "halt_failing"]
 
 POST_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
 ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
+DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
+"""How often it is asked where the devices are, and after how many times in memory the store's own file is tried."""
 
 
 @dataclass
-class House:
-    """The parts of a worker that runs; in the first one, `judges` are the devices by which it halts rollouts.
+class Maintenance:
+    """What is seen to in a worker that runs; the first one, which has `devices`, sees to what is the whole server's.
 
-    The first one also has the `examination` of the store, and tends the devices' `place`.
+    That is halting rollouts by these devices, the check of the store, and the `device_file`.
     """
 
     catalog: Catalog
@@ -43,61 +43,55 @@ class House:
     telemetry: Telemetry
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
-    judges: Devices | None = None
-    examination: Examination | None = None
-    place: Place | None = None
-    patience: PatienceClock = field(init=False, repr=False)
-    complained: str = field(default="", repr=False)
+    devices: Devices | None = None
+    store_check: StoreCheck | None = None
+    device_file: Place | None = None
+    clock: PatienceClock = field(init=False, repr=False)
+    _certificate_error: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        self.patience = PatienceClock(
+        self.clock = PatienceClock(
             lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
         )
 
-    async def keep(self) -> None:
-        """Do it all, for ever."""
+    async def run(self) -> None:
+        """See to everything until it is cancelled."""
         tasks = []
-        if self.examination is not None:
-            self.examination.tell(self.telemetry)
-            tasks.append(asyncio.ensure_future(self.examination.keep(self.telemetry)))
-        if self.place is not None:
-            tasks.append(asyncio.ensure_future(tend(self.place, self.telemetry)))
+        if self.store_check is not None:
+            self.store_check.report(self.telemetry)
+            tasks.append(asyncio.ensure_future(self.store_check.run(self.telemetry)))
+        if self.device_file is not None:
+            tasks.append(asyncio.ensure_future(keep_device_file(self.device_file, self.telemetry)))
         try:
-            await self._keep()
+            await self._run()
         finally:
-            for one in tasks:
-                one.cancel()
+            for task in tasks:
+                task.cancel()
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         renewed = judged = time.monotonic()
-        change = self.catalog.store.last_change()
+        last_change = self.catalog.store.last_change()
         while True:
             await asyncio.sleep(POST_SECONDS)
             self.telemetry.post()
-            if change != (now_is := self.catalog.store.last_change()):
-                change = now_is
+            if last_change != (change := self.catalog.store.last_change()):
+                last_change = change
                 await asyncio.to_thread(self.catalog.warm)
             now = time.monotonic()
             if now - renewed >= RENEWAL_SECONDS:
                 renewed = now
                 self.renew()
-            if self.judges is not None and now - judged >= ROLLOUT_SECONDS:
-                self.telemetry.stand("damage", list(self.catalog.damage.values()))
-                await asyncio.to_thread(self._judge, self.judges)
+            if self.devices is not None and now - judged >= ROLLOUT_SECONDS:
+                self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
+                await asyncio.to_thread(self._judge_rollouts, self.devices)
                 judged = time.monotonic()
 
-    def note(self, context: dict[str, Any]) -> None:
-        """Write down what asyncio would print: a client that breaks off in the handshake is no error of ours."""
-        error = context.get("exception")
-        if not isinstance(error, OSError):
-            self.telemetry.event("trouble", message=str(context.get("message")), kind=type(error).__name__)
-
-    def _judge(self, devices: Devices) -> None:
+    def _judge_rollouts(self, devices: Devices) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            halt_failing(self.catalog, devices, self.telemetry, self.patience.look)
+            halt_failing(self.catalog, devices, self.telemetry, self.clock.look)
         except OtasealError as error:
-            self.telemetry.stand("rollout", [error.message])
+            self.telemetry.set_problems("rollout", [error.message])
 
     def reload(self) -> None:
         """Look at once for a renewed certificate; everything else that can change is looked at whenever it is used."""
@@ -113,30 +107,37 @@ class House:
                 self.credentials.stamps = before
                 if self.credentials.renew(context) and context is self.contexts[-1]:
                     self.telemetry.event("renewed", chain=str(self.credentials.chain))
-            self.complained = ""
+            self._certificate_error = ""
         except OtasealError as error:
             self.credentials.stamps = before
-            if error.message != self.complained:
-                self.complained = error.message
+            if error.message != self._certificate_error:
+                self._certificate_error = error.message
                 self.telemetry.alarm("certificate", message=error.message)
 
 
-class EventHandler(logging.Handler):
-    """What libraries log becomes an event of ours: they would write it to a standard error that may be full."""
+async def keep_device_file(device_file: Place, telemetry: Telemetry) -> None:
+    """Report when the devices are in memory, and bring them back to the store's file when that works; never returns."""
+    tries = 0
+    while True:
+        why = device_file.why()
+        telemetry.set_problems("devices", [f"{why}; until that works again, they are kept in memory"] if why else [])
+        tries = tries + 1 if why else 0
+        if tries >= DEVICE_FILE_TRIES:
+            tries = 0
+            await asyncio.to_thread(_settle, device_file, telemetry)
+        await asyncio.sleep(DEVICE_FILE_SECONDS)
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        super().__init__(logging.WARNING)
-        self._telemetry = telemetry
-        self.setFormatter(logging.Formatter())
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as an event, with its traceback if it has one."""
-        self._telemetry.event("trouble", message=self.format(record), kind=record.name)
+def _settle(device_file: Place, telemetry: Telemetry) -> None:
+    try:
+        device_file.settle(lambda message: telemetry.alarm("devices", message=message))
+    except OtasealError as error:
+        telemetry.alarm("devices", message=error.message)
 
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look: Look) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
-    stuck: list[str] = []
+    problems: list[str] = []
     for product in catalog.store.products():
         for name, state in catalog.channels(product).items():
             if state.pointer.halted:
@@ -152,5 +153,5 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look:
             except ConflictError:
                 pass  # somebody changed it just now, and it is judged anew
             except OtasealError as error:  # of this channel alone: the others are judged all the same
-                stuck.append(f"channel '{name}' of '{product}' cannot be halted: {error.message}")
-    telemetry.stand("rollout", stuck)
+                problems.append(f"channel '{name}' of '{product}' cannot be halted: {error.message}")
+    telemetry.set_problems("rollout", problems)

@@ -27,56 +27,64 @@ from ..sockets import bind
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
 from ..workers import Supervisor, check_count
-from .examination import begin
-from .worker import Plan, Shared, Site, revocations
+from .client_check import revocations
+from .options import ServerOptions
+from .store_check import check_at_start
+from .worker import SharedState, Worker
 
 if TYPE_CHECKING:
     import socket
 
 
-__all__ = ["Plan", "open_store", "parse_product", "self_test", "serve"]
+__all__ = ["ServerOptions", "open_store", "parse_product", "self_test", "serve"]
 
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
 MARKER = "store.json"
 
 
-def serve(plan: Plan, log: Log, ready: Callable[[str, str], None]) -> None:
+def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is called once with both addresses when connections are taken.
 
     Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
     """
     _require_packages()
     telemetry = Telemetry(log.write)
-    check_count(plan.workers)
-    _check_revocations(plan)
+    check_count(options.workers)
+    _check_revocations(options)
     raise_open_files()
-    keys = _read_keys(plan.products)
-    credentials = Credentials(plan.chain, plan.key)
+    keys = _read_keys(options.products)
+    credentials = Credentials(options.chain, options.key)
     contexts = (
-        server_context(credentials, plan.device_ca),
-        server_context(credentials, plan.operator_ca, required=False),
+        server_context(credentials, options.device_ca),
+        server_context(credentials, options.operator_ca, required=False),
     )
-    findings = self_test(plan, datetime.now(timezone.utc))
+    findings = self_test(options, datetime.now(timezone.utc))
     with contextlib.ExitStack() as stack:
-        first, second = stack.enter_context(bind(plan.listen)), stack.enter_context(bind(plan.operator_listen))
-        store = open_store(plan.store, keys)  # a store is made only for a server that starts
-        examination, place = begin(store), stack.enter_context(Place(store.directory / DEVICES_FILE))
-        place.settle(lambda message: telemetry.alarm("devices", message=message))
+        sockets = stack.enter_context(bind(options.listen)), stack.enter_context(bind(options.operator_listen))
+        store = open_store(options.store, keys)  # a store is made only for a server that starts
+        store_check = check_at_start(store)
+        device_file = stack.enter_context(Place(store.directory / DEVICES_FILE))
+        device_file.settle(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device; workers inherit it
         _report(store, findings, telemetry)
-        site = Site(plan, store, log, credentials, contexts, first, second, examination, place, catalog)
-        addresses = _address(first), _address(second)
-        if plan.workers == 1:
-            site.work(telemetry, lambda: ready(*addresses))
-            return
-        shared = Shared.create(plan.workers, first.family)
-        telemetry.board, telemetry.worker = shared.counters, plan.workers
-        crew = Supervisor(
-            plan.workers, lambda number, control: site.join(shared, number, control), telemetry, shared.gone
-        )
-        crew.run(lambda: ready(*addresses), (first, second))
+        worker = Worker(options, log, credentials, contexts, *sockets, store_check, device_file, catalog)
+        _run(worker, telemetry, lambda: ready(*map(_address, sockets)))
+
+
+def _run(worker: Worker, telemetry: Telemetry, ready: Callable[[], None]) -> None:
+    """Serve in this process, or supervise workers that do."""
+    count, sockets = worker.options.workers, (worker.device_socket, worker.operator_socket)
+    if count == 1:
+        worker.run_alone(telemetry, ready)
+        return
+    shared = SharedState.create(count, sockets[0].family)
+    telemetry.board, telemetry.worker = shared.counters, count
+    supervisor = Supervisor(
+        count, lambda number, control: worker.run(shared, number, control), telemetry, shared.forget
+    )
+    supervisor.run(ready, sockets)
 
 
 def _require_packages() -> None:
@@ -103,19 +111,19 @@ def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemet
         telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
 
 
-def _check_revocations(plan: Plan) -> None:
+def _check_revocations(options: ServerOptions) -> None:
     """Raise ConfigError for options that contradict each other, InputError for a list that is not there or damaged."""
-    said = [f"--revoked '{plan.revoked}'"] if plan.revoked is not None else []
-    said += ["--no-revocations"] if plan.no_revocations else []
+    said = [f"--revoked '{options.revoked}'"] if options.revoked is not None else []
+    said += ["--no-revocations"] if options.no_revocations else []
     if len(said) > 1:
         raise ConfigError(f"{said[0]} and {said[1]} contradict each other", "give one of them")
-    if said and plan.device_ca is None and plan.operator_ca is None:
+    if said and options.device_ca is None and options.operator_ca is None:
         raise ConfigError(
             f"{said[0]} is given, and no authority whose certificates it is about",
             "give --device-ca or --operator-ca, too",
         )
     for role in ("device", "operator"):
-        revocations(plan, role)
+        revocations(options, role)
 
 
 def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:
@@ -137,7 +145,7 @@ def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, byt
     return found
 
 
-def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
+def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
     """Return what the stacks will say to the server's certificate, one mapping for each name that devices use.
 
     The names are the plan's, else those in the certificate. Without the authority that devices trust nothing can be
@@ -146,15 +154,15 @@ def self_test(plan: Plan, now: datetime) -> list[dict[str, Any]]:
     from ...pki.certificate import parse_certificates
     from ...pki.check import examine
 
-    chain = parse_certificates(files.read_bounded(plan.chain, MAX_CA_BYTES, "chain"))
-    beside = plan.chain.resolve().parents[3:4]
-    trusted = plan.trusted or next((one / "server-ca" / "certificate.pem" for one in beside), None)
-    if plan.trusted is None and (trusted is None or not trusted.is_file()):
+    chain = parse_certificates(files.read_bounded(options.chain, MAX_CA_BYTES, "chain"))
+    beside = options.chain.resolve().parents[3:4]
+    trusted = options.trusted or next((one / "server-ca" / "certificate.pem" for one in beside), None)
+    if options.trusted is None and (trusted is None or not trusted.is_file()):
         return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
     assert trusted is not None
     anchors = [one.der for one in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))]
     lines: list[dict[str, Any]] = []
-    for name in plan.names or names_in(chain[0].der):
+    for name in options.names or names_in(chain[0].der):
         report = examine([one.der for one in chain], anchors, name, now)
         refusing = sorted(stack.value for stack, verdict in report.verdicts.items() if not verdict.accepted)
         lines.append(
