@@ -100,6 +100,22 @@ def test_a_project_is_set_up_and_its_certificates_are_packed(project: Path) -> N
     assert len(checked["certificates"]) == 2
 
 
+DRIVE = "C:\\me\\otaseal\\extra_scripts\\"
+
+
+def test_hooks_on_a_drive_are_seen(project: Path) -> None:
+    """By `doctor`, and by `init`, which would add them once more."""
+    ini = project / "platformio.ini"
+    text = ini.read_text(encoding="utf-8")
+    moved = re.sub(r"(?<=pre:|ost:).*[/\\](?=\w+\.py)", lambda _: DRIVE, text)
+    assert moved.count(f":{DRIVE}") == 4
+    ini.write_text(moved, encoding="utf-8")
+    checks = json.loads(otaseal("doctor", "--offline", "--json", cwd=project))["checks"]
+    assert next(check["message"] for check in checks if check["name"] == "hooks") == "4 of 4 attached"
+    otaseal("init", "--operator", "ada", "--store", project.parent / "pki", "--no-passphrase", cwd=project)
+    assert ini.read_text(encoding="utf-8") == moved
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows knows a home for everybody")
 def test_a_user_without_a_home_has_no_ide_in_it(project: Path, tmp_path: Path) -> None:
     """As in a container: no variable says where it is, and the system does not know the user."""
