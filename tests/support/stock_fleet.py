@@ -58,7 +58,7 @@ class Device:
         assert outcome.accepted, outcome
         assert outcome.boots, outcome
         payload = signed_image.parse(update).payload
-        raw = gzip_payload.decompress(payload) if gzip_payload.is_gzip(payload) else payload
+        raw = gzip_payload.parse(payload).content if gzip_payload.is_gzip(payload) else payload
         return replace(self, firmware=raw)
 
     def refuses(self, update: bytes) -> int | None:

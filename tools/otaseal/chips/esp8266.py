@@ -41,6 +41,7 @@ __all__ = [
     "FlashMode",
     "Places",
     "SignedGzip",
+    "check_size",
     "core_by_name",
     "crc32_mpeg2",
     "parse",
@@ -300,8 +301,7 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     which is called by its name in a sentence that begins with `subject`.
     """
     view = memoryview(data).toreadonly()
-    if len(view) > MAX_IMAGE_SIZE:
-        raise InputError(f"image of {len(view)} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
+    check_size(len(view))
     try:
         if file_kinds.is_esp32_application(view):
             raise InputError("boot block is another chip's", FIRMWARE)
@@ -312,6 +312,12 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
         raise error if kind is None else kind.error(subject) from error
     end = APP_OFFSET + app.size
     return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
+
+
+def check_size(size: int, what: str = "image") -> None:
+    """Raise InputError, which calls it `what`, for more bytes than any flash can hold."""
+    if size > MAX_IMAGE_SIZE:
+        raise InputError(f"{what} of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
 
 
 def sectors(size: int) -> int:

@@ -133,7 +133,7 @@ def check_payload(unsigned: Firmware) -> None:
     whose size is no multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
     """
     payload = unsigned.payload
-    signed_image.check_size(len(payload))
+    esp8266.check_size(len(payload))
     if payload[:1] not in FIRST_BYTES:
         kind = file_kinds.recognize(payload)
         if kind is not None:

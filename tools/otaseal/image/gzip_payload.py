@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE
+from ..chips.esp8266 import MAX_IMAGE_SIZE, check_size
 from ..errors import InputError, SystemFaultError, counted
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "METHODS",
     "GzipMember",
     "compress",
-    "decompress",
     "is_gzip",
     "pad4",
     "parse",
@@ -119,8 +118,7 @@ def parse(data: bytes) -> GzipMember:
 
     Raises InputError when the header breaks RFC 1952, or `data` is cut short or over MAX_IMAGE_SIZE.
     """
-    if len(data) > MAX_IMAGE_SIZE:
-        raise InputError(f"gzip of {len(data)} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
+    check_size(len(data), "gzip")
     if len(data) < _FIXED.size + _TRAILER.size:
         raise _malformed("a length below any header and trailer")
     magic, method, flags, time, extra_flags, system = _FIXED.unpack_from(data)
@@ -166,11 +164,6 @@ def serialise(member: GzipMember) -> bytes:
     return header + member.deflate + _TRAILER.pack(member.crc32, member.isize)
 
 
-def decompress(data: bytes) -> bytes:
-    """Return the content of `data`; raises InputError unless it is exactly one sound member."""
-    return parse(data).content
-
-
 def pad4(data: bytes, member: GzipMember | None = None) -> bytes:
     """Return `data` grown inside its header to a multiple of 4 bytes (F8); unchanged where it is one already.
 
@@ -191,8 +184,7 @@ def compress(raw: bytes, method: str = "gzip") -> bytes:
     `method` is one of METHODS. Raises InputError when `raw` is over MAX_IMAGE_SIZE, ModuleNotFoundError where the
     package that the method needs is not installed.
     """
-    if len(raw) > MAX_IMAGE_SIZE:
-        raise InputError(f"image of {len(raw)} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
+    check_size(len(raw))
     deflate = _DEFLATERS[method](raw)
     member = GzipMember(False, 0, 2, 255, None, None, None, False, deflate, zlib.crc32(raw), len(raw))
     return pad4(serialise(member))

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE
+from ..chips.esp8266 import MAX_IMAGE_SIZE, check_size
 from ..errors import InputError, KeyRefusedError, VerificationError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ __all__ = [
     "SignedImage",
     "check_key",
     "check_signature",
-    "check_size",
     "parse",
     "serialise",
     "sign",
@@ -120,12 +119,6 @@ def check_signature(image: SignedImage, public_key: RSAPublicKey) -> None:
 def signature_size(public_key: RSAPublicKey) -> int:
     """Return the length of a signature by `public_key`, that of its modulus, in bytes."""
     return (public_key.key_size + 7) // 8
-
-
-def check_size(size: int) -> None:
-    """Raise InputError for more bytes than any flash can hold."""
-    if size > MAX_IMAGE_SIZE:
-        raise InputError(f"image of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
 
 
 def check_key(public_key: RSAPublicKey) -> None:
