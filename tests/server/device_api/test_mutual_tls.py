@@ -157,3 +157,27 @@ def test_a_store_of_before_gets_its_list(world: World, tmp_path: Path) -> None:
 def test_reading_back_goes_where_it_can(guarded: Running) -> None:
     done = publish(guarded, "1.1", guarded.world.firmware(2).signed)
     assert getattr(done, "confirmed", None) == "operators", "an operator has no device's certificate"
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["a release", "no release"])
+def test_two_devices_that_say_the_same_are_two(
+    world: World, start_server: StartServer, tmp_path: Path, *, given: bool
+) -> None:
+    """Byte for byte one request: what is remembered of it is not whose it was."""
+    server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
+    publish(server, "1.0", world.firmware(1).signed, channel="stable" if given else "beta")
+    request = as_device("/blink/firmware.bin.signed", world.firmware(7 if given else 1))
+    names = ("cellar", "kitchen")
+    contexts = [world.context(device(world, f"{name}-{given}", tmp_path)) for name in names]
+    status = 200 if given else 404
+    for context in (*contexts, *contexts, contexts[0]):
+        assert talk(context, server.port, request).status == status
+    until(lambda: sum("code=" in line for line in server.lines()) == 5, "an answer is not in the log")
+    logged = [line.partition("device=")[2].split()[0] for line in server.lines() if line.startswith("device ")]
+    expected = [f"cert:{name}-{given}" for name in names]
+    assert logged == [*expected, *expected, expected[0]]
+    if given:
+        seen = {
+            row["device"]: row["deliveries"] for row in operator(server).get("/v1/products/blink/devices")["devices"]
+        }
+        assert seen == dict(zip(expected, (3, 2), strict=True))
