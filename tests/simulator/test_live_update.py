@@ -15,17 +15,12 @@ from otaseal.certs import certstore
 from otaseal.certs.pem import Source
 from otaseal.chips.esp8266 import parse, sectors
 from otaseal.client import archives
-from otaseal.errors import ConfigError
 from otaseal.image import manifest
 from otaseal.image.manifest import Claim
 from otaseal.release import signed_archive
-from otaseal.simulator.core import core_rules
 from otaseal.simulator.device import Device, Outcome
-from otaseal.simulator.error_numbers import HttpError
 from otaseal.simulator.filesystem import read_file
 from otaseal.simulator.flash import LAYOUTS
-from otaseal.simulator.http_client import Response
-from otaseal.simulator.http_update import judge_version
 from otaseal.simulator.report import Result
 from otaseal.simulator.tls import ClientCertificate
 from support.chips import chip, make_filesystem, public_pem, sign
@@ -70,25 +65,6 @@ def make_device(world: World, **options: object) -> Device:
 def new_firmware(world: World, seed: int = 60) -> Firmware:
     raw = build_image(seed=seed, code_size=200_000, embedded=public_pem(world.key))
     return Firmware(raw, sign(raw, world.key))
-
-
-def test_a_device_asks_which_version_there_is(start_server: StartServer, world: World) -> None:
-    """`getAvailableVersion` of the core after 3.1.2: asking delivers nothing, and no x-Version is error -109."""
-    server = start_server()
-    device = replace(make_device(world), core="head")
-    url = f"https://localhost:{server.port}/blink{FIRMWARE}"
-    nothing = device.ask_version(url, host="127.0.0.1")
-    assert (nothing.result, nothing.error, nothing.available) == (Result.REFUSED, HttpError.SERVER_FILE_NOT_FOUND, "")
-    publish(server, "1.2.3", new_firmware(world).signed)
-    found = device.ask_version(url, host="127.0.0.1")
-    assert (found.result, found.status, found.available, found.failed) == (Result.UP_TO_DATE, 200, "1.2.3", None)
-    assert b"x-ESP8266-mode: version" in found.request
-    assert found.device.flash[: PLACE.fs_start] == device.flash[: PLACE.fs_start]
-    silent = judge_version(Response(200, 5, ""), core_rules("head"))
-    assert silent is not None
-    assert silent.error == HttpError.SERVER_NOT_REPORT_VERSION == -109
-    with pytest.raises(ConfigError, match="cannot ask for a version"):
-        replace(device, core="3.1.2").ask_version(url)
 
 
 def test_certificates_come_from_the_real_server(start_server: StartServer, world: World) -> None:

@@ -218,22 +218,6 @@ def test_f11_an_older_image_for_another_board_is_taken(
     assert judge(running, sign(build_image(seed=99, core="2.7.4"), rsa_key), make_setup()).fact == "F11"
 
 
-def test_f14_a_filesystem_is_overwritten_before_it_is_verified(
-    running: bytes, make_setup: MakeSetup, rsa_key: rsa.RSAPrivateKey
-) -> None:
-    place = LAYOUTS["4m2m"]
-    setup = make_setup(filesystem=True)
-    content = random.Random(1).randbytes(16384)
-    bad = update(running, content, setup)
-    assert bad.error == UpdateError.SIGN
-    assert bad.flash[place.fs_start : place.fs_start + 16384] == content
-    good = update(running, sign(content, rsa_key), setup)
-    assert (good.error, good.command) == (0, None)
-    assert update(running, sign(bytes(place.fs_size), rsa_key), setup).error == UpdateError.SPACE
-    atomic = update(running, content, replace(setup, atomic=True))
-    assert atomic.flash[place.fs_start :] == running[place.fs_start :]
-
-
 def test_f30_size_and_md5_are_those_the_server_reckons_with(running: bytes) -> None:
     for core in ("2.7.4", "3.1.2"):
         made = build_image(seed=5, core=core, code_size=12_345)

@@ -26,7 +26,7 @@ class Core:
     eboot is told the size with the signature (F8b). `erases_first`: eboot erases a sector before it has unpacked what
     goes there. `word_reads`: flash is hashed in whole words, and a last piece that is none is not read at all (F8).
     `unauthorized`: a 401 has an error of its own. `stoppable`: what is called at the start of an update can stop it
-    (since 3.1). `asks_version`: it can ask which version there is (development branch).
+    (since 3.1).
     """
 
     name: str
@@ -41,10 +41,9 @@ class Core:
     word_reads: bool = False
     unauthorized: bool = True
     stoppable: bool = True
-    asks_version: bool = False
 
 
-_HEAD = Core("head", asks_version=True)
+_HEAD = Core("head")
 _3_1 = Core("", word_reads=True)
 _3_0 = Core("", stoppable=False)
 _2_7 = replace(_3_0, commit_at=0x1010, length_at=0x0FF8, trailer_copied=True, erases_first=True, unauthorized=False)

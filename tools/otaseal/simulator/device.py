@@ -25,7 +25,6 @@ class Outcome:
 
     `error` is what the updater's `getLastError()` says (0: none), `tls_error` BearSSL's, `library_error` the OtaSeal
     library's where the firmware carries it. `status` is the HTTP status or 0, `request` the very bytes sent.
-    `available` is the version that the server says it has, where that was asked.
     """
 
     result: Result
@@ -36,7 +35,6 @@ class Outcome:
     library_error: int = 0
     status: int = 0
     request: bytes = b""
-    available: str = ""
 
     @property
     def ok(self) -> bool:
@@ -53,20 +51,13 @@ class Outcome:
 class Device(State):
     """A chip that can be polled; see `State` for what it holds, and `State.provision` for how it begins."""
 
-    def poll(self, url: str, *, filesystem: bool = False, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
+    def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
         """Return what comes of one update from `url`; `host` is dialled instead of the name in it.
 
-        `filesystem` asks for a filesystem image instead (F14). Raises ConfigError for a URL that is none,
-        SystemFaultError where littlefs-python is missing, InputError for a client certificate that cannot be read.
+        Raises ConfigError for a URL that is none, SystemFaultError where littlefs-python is missing, InputError for a
+        client certificate that cannot be read.
         """
-        return _outcome(Play(self, parse_url(url), timeout, host).update(filesystem=filesystem))
-
-    def ask_version(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
-        """Return what comes of asking `url` which version there is, as a sketch can on the development branch.
-
-        UP_TO_DATE: the server said it, in `available`. Raises as `poll`, and ConfigError for an older core.
-        """
-        return _outcome(Play(self, parse_url(url), timeout, host).ask_version())
+        return _outcome(Play(self, parse_url(url), timeout, host).update())
 
     def renew_certificates(
         self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Answer | None = None
@@ -90,5 +81,4 @@ def _outcome(play: Play) -> Outcome:
         play.library_error,
         play.status,
         play.request,
-        play.available,
     )

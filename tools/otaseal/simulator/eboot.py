@@ -52,15 +52,15 @@ def restart(flash: bytes, command: Command | None, core: str) -> Restarted:
     rules = core_rules(core)
     if command is None:
         return _started(flash, 0, 0)
-    if command.source % SECTOR or command.target % SECTOR:
+    if command.source % SECTOR:
         return _started(flash, UNALIGNED, 0, ("eboot copies whole sectors only", "F12"))
     if rules.gzip and flash[command.source : command.source + 2] == GZIP_MAGIC:
         return _copy_gzip(flash, command, rules)
     copied = bytearray(flash)
     for offset in range(0, command.size, SECTOR):
         at = command.source + offset
-        copied[command.target + offset : command.target + offset + SECTOR] = copied[at : at + SECTOR]
-    return _started(bytes(copied), 0, 0 if command.target else command.size)
+        copied[offset : offset + SECTOR] = copied[at : at + SECTOR]
+    return _started(bytes(copied), 0, command.size)
 
 
 def _copy_gzip(flash: bytes, command: Command, rules: Core) -> Restarted:
@@ -121,7 +121,7 @@ class _GzipCopier:
 
         With `erases_first` the sector that such data was meant for is gone by then.
         """
-        target = self.command.target
+        target = 0
         buffer = GARBAGE * SECTOR
         while left > 0 and target < len(self.flash):
             wanted = min(left, SECTOR)

@@ -38,7 +38,7 @@ class UpdateError(IntEnum):
 
 
 class HttpError(IntEnum):
-    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -109, the last after 3.1.2)."""
+    """The HTTP client's (-1 to -11) and the HTTP updater's (-100 to -108)."""
 
     CONNECTION_FAILED = -1
     SEND_HEADER_FAILED = -2
@@ -56,7 +56,6 @@ class HttpError(IntEnum):
     BIN_VERIFY_HEADER_FAILED = -106
     BIN_FOR_WRONG_FLASH = -107
     SERVER_UNAUTHORIZED = -108
-    SERVER_NOT_REPORT_VERSION = -109
 
 
 class TlsError(IntEnum):

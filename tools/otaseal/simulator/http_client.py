@@ -43,8 +43,7 @@ class Url:
 class Response:
     """Status, announced size (-1: none), x-MD5 ("": none); `fault` where the client gives up instead.
 
-    `version` is x-Version ("": none). `said` is the update server's own word for its answer (X-Otaseal-Reason), which
-    no device reads.
+    `said` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads.
     """
 
     status: int
@@ -52,7 +51,6 @@ class Response:
     md5: str
     fault: Fault | None = None
     said: str = ""
-    version: str = ""
 
 
 def parse_url(text: str) -> Url:
@@ -137,7 +135,7 @@ class Body:
 
 def read_response(body: Body) -> Response:
     """Read the headers as `handleHeaderResponse` does."""
-    status, size, md5, encoding, said, version = 0, -1, "", "", "", ""
+    status, size, md5, encoding, said = 0, -1, "", "", ""
     for _ in range(MAX_HEADERS):
         line = body.line()
         if line is None:
@@ -153,9 +151,8 @@ def read_response(body: Body) -> Response:
             encoding = value if key == "transfer-encoding" else encoding
             md5 = f"{md5},{value}".lstrip(",") if key == "x-md5" else md5
             said = value if key == "x-otaseal-reason" else said
-            version = value if key == "x-version" else version
         elif not line.strip():
-            return Response(status, size, md5, _fault(status, encoding), said, version)
+            return Response(status, size, md5, _fault(status, encoding), said)
     return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29", "no-answer"))
 
 

@@ -17,7 +17,7 @@ from .http_client import Response
 from .report import Fault
 from .updater import GZIP_MAGIC, IMAGE_MAGIC
 
-__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes", "judge_version"]
+__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes"]
 
 OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4
@@ -34,17 +34,13 @@ _STATUS: Mapping[int, tuple[HttpError, str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Claims:
-    """What a request says: read off the flash, but for the MAC address ("5C:CF:7F:00:00:01") and the version.
-
-    `mode` is "sketch" or "spiffs", or "version" for the question which one there is (development branch).
-    """
+    """What a request says: read off the flash, but for the MAC address ("5C:CF:7F:00:00:01") and the version."""
 
     mac: str
     flash: bytes
     layout: Layout
     flash_size: int
     version: str = ""
-    mode: str = "sketch"
 
     def headers(self) -> dict[str, str]:
         """Return the headers, in the order in which they are sent."""
@@ -58,7 +54,7 @@ class Claims:
             "x-ESP8266-sketch-md5": chip.sketch_md5(self.flash),
             "x-ESP8266-chip-size": str(self.flash_size),
             "x-ESP8266-sdk-version": SDK_VERSION,
-            "x-ESP8266-mode": self.mode,
+            "x-ESP8266-mode": "sketch",
         }
         return found | ({"x-ESP8266-version": self.version} if self.version else {})
 
@@ -85,18 +81,6 @@ def _cause(status: int) -> str:
     if status in _STATUS:
         return f"status-{status}"
     return {3: "redirect", 5: "server-error"}.get(status // 100, "status")
-
-
-def judge_version(response: Response, core: Core) -> Fault | None:
-    """Return why an answer to the question for the version is none: another status than 200, or no x-Version."""
-    if response.status != OK:
-        refused = judge_answer(response, core, 0)
-        assert refused is not None
-        return refused[1]
-    if not response.version:
-        reason = "the answer has no x-Version: the server takes the question for a request of the firmware"
-        return Fault(HttpError.SERVER_NOT_REPORT_VERSION, reason, "F29")
-    return None
 
 
 def judge_first_bytes(head: bytes, core: Core, flash_size: int) -> Fault | None:

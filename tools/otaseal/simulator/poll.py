@@ -13,13 +13,13 @@ from . import flash as chip
 from . import library, rotation, updater
 from .anchors import AnchorList, Trust
 from .connection import Endpoint, dial
-from .core import CORES, DEFAULT_CORE, core_rules
+from .core import core_rules
 from .eboot import restart
 from .error_numbers import RECEIVED_ALERT, HttpError, UpdateError, describe_tls
 from .filesystem import read_file
 from .firmware import read
 from .http_client import Body, Recorded, Response, Url, read_response, request_bytes
-from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes, judge_version
+from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes
 from .library import LibraryError
 from .probe import probe_fragment_length
 from .report import Fault, Result, Step
@@ -50,16 +50,15 @@ class Play:
         self.result = Result.REFUSED
         self.error = self.tls_error = self.library_error = self.status = 0
         self.request = b""
-        self.available = ""
         self._archive_hash = ""
         self._connection: Connection | None = None
 
-    def update(self, *, filesystem: bool) -> Play:
-        """Ask for firmware, or a filesystem, and take it."""
+    def update(self) -> Play:
+        """Ask for firmware, and take it."""
         try:
             connection = self._connect()
-            body, response = self._ask(connection, self._claims("spiffs" if filesystem else "sketch"))
-            self._install(body, response, filesystem)
+            body, response = self._ask(connection, self._claims())
+            self._install(body, response)
         except _Ended:
             pass
         return self._end()
@@ -80,25 +79,6 @@ class Play:
                 response = read_response(body)
                 self.status = response.status
             self._renew(body, response)
-        except _Ended:
-            pass
-        return self._end()
-
-    def ask_version(self) -> Play:
-        """Ask which version there is, as `getAvailableVersion` does; `available` is the answer."""
-        rules = core_rules(self.state.core)
-        if not rules.asks_version:
-            able = " or ".join(f"'{row.name}'" for row in CORES.values() if row.asks_version)
-            raise ConfigError(
-                f"core {rules.name} cannot ask for a version", f"it came after core {DEFAULT_CORE}: use {able}"
-            )
-        try:
-            _, response = self._ask(self._connect(), self._claims("version"))
-            fault = judge_version(response, rules)
-            if fault is not None:
-                self._refuse("answer", f"status {response.status}", fault)
-            self.available, self.result = response.version, Result.UP_TO_DATE
-            self._note(Step("answer", f"the server has version {response.version}", True, fact="F29"))
         except _Ended:
             pass
         return self._end()
@@ -200,9 +180,9 @@ class Play:
             self._note(Step("fragment-length", f"the server {agreed}", True, fact="F27"))
         self.state = replace(self.state, session=connection.session if self.state.resumes else None)
 
-    def _claims(self, mode: str) -> dict[str, str]:
+    def _claims(self) -> dict[str, str]:
         state = self.state
-        return Claims(state.mac, state.flash, state.layout, state.real_size, state.version, mode).headers()
+        return Claims(state.mac, state.flash, state.layout, state.real_size, state.version).headers()
 
     def _ask(self, connection: Connection, claims: dict[str, str]) -> tuple[Body, Response]:
         if self.own is not None:
@@ -224,7 +204,7 @@ class Play:
 
     # What comes back
 
-    def _install(self, body: Body, response: Response, filesystem: bool) -> None:
+    def _install(self, body: Body, response: Response) -> None:
         rules, state = core_rules(self.state.core), self.state
         answered = f"status {response.status}, {response.size} bytes"
         if response.status == NOT_MODIFIED:
@@ -233,7 +213,7 @@ class Play:
             self.result = Result.UP_TO_DATE
             self.state = replace(state, memory=replace(state.memory, attempts=0))
             raise _Ended
-        room = state.layout.fs_size if filesystem else chip.free_space(state.flash, state.layout)
+        room = chip.free_space(state.flash, state.layout)
         refused = judge_answer(response, rules, room)
         if refused is not None:
             self._hang_up()
@@ -245,26 +225,31 @@ class Play:
             reason = "this very release was tried three times"
             self.error = HttpError.CONNECTION_LOST
             self._refuse("manifest", f"x-MD5 {response.md5}", Fault(LibraryError.ATTEMPTS, reason, "F12"))
-        fault = None if filesystem else judge_first_bytes(body.peek(4), rules, state.real_size)
+        fault = judge_first_bytes(body.peek(4), rules, state.real_size)
         if fault is not None:
             self._hang_up()
             self._refuse("first-byte", body.peek(4).hex(), fault)
         data = body.take(response.size)
         self._hang_up()
         self.tls_error = body.wire_error if len(data) < response.size else 0
-        self._write(data, response, self._setup(response, filesystem))
+        self._write(data, response, self._setup(response))
 
     def _tried_often_enough(self, response: Response) -> bool:
         stoppable = core_rules(self.state.core).stoppable
         return self.own is not None and stoppable and self.state.memory.exhausted_transfer(response.md5)
 
-    def _setup(self, response: Response, filesystem: bool) -> Setup:
+    def _setup(self, response: Response) -> Setup:
         state = self.state
         keys = state.firmware.keys if state.keys is None else state.keys
         following = keys[1] if self.own is not None and len(keys) > 1 else None
-        md5 = response.md5 or None
-        first = keys[0] if keys else None
-        return Setup(state.core, state.layout, first, filesystem, md5, False, state.flash_size, following)
+        return Setup(
+            state.core,
+            state.layout,
+            key=keys[0] if keys else None,
+            md5=response.md5 or None,
+            flash_size=state.flash_size,
+            next_key=following,
+        )
 
     def _write(self, data: bytes, response: Response, setup: Setup) -> None:
         staged = updater.update(self.state.flash, data, setup, response.size)
@@ -281,7 +266,7 @@ class Play:
             self._manifest(staged, response)
         if staged.fault is not None:
             self._refuse("image", "what lies in flash", staged.fault)
-        self._restart(staged, setup)
+        self._restart(staged)
 
     def _note_try(self, staged: Staged, response: Response) -> None:
         if self.own is not None and staged.payload_size < response.size:
@@ -302,11 +287,7 @@ class Play:
             raise _Ended
         self._note(Step("manifest", said, True, fact="F11"))
 
-    def _restart(self, staged: Staged, setup: Setup) -> None:
-        if setup.filesystem:
-            self.result = Result.UPDATED
-            self._note(Step("result", f"{staged.payload_size} bytes of filesystem, no restart", True, fact="F14"))
-            raise _Ended
+    def _restart(self, staged: Staged) -> None:
         after = restart(staged.flash, staged.command, self.state.core)
         assert staged.command is not None
         copied = f"{staged.command.size} bytes from 0x{staged.command.source:x} to 0, {after.written} written"

@@ -43,17 +43,14 @@ class Setup:
     """What an update depends on beside the flash.
 
     `key` is the text compiled into the running firmware (PEM), or stands for a key that is not at hand; None where it
-    verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. `filesystem` updates the filesystem, in
-    place unless `atomic`. `flash_size` is the chip's real size, the layout's where None. With the library `next_key` is
-    good, too.
+    verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. `flash_size` is the chip's real size, the
+    layout's where None. With the library `next_key` is good, too.
     """
 
     core: str
     layout: Layout
     key: bytes | AssumedKey | None = None
-    filesystem: bool = False
     md5: str | None = None
-    atomic: bool = False
     flash_size: int | None = None
     next_key: bytes | None = None
 
@@ -70,10 +67,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Command:
-    """What is left for eboot in RTC memory: copy `size` bytes from `source` to `target`."""
+    """What is left for eboot in RTC memory: copy `size` bytes from `source` to the start of the flash."""
 
     source: int
-    target: int
     size: int
 
 
@@ -132,11 +128,6 @@ def _begin(flash: bytes, size: int, setup: Setup) -> int | Fault:
     if setup.chip_size < chip.configured_size(flash):
         reason = f"the running image is for {chip.configured_size(flash)} bytes of flash, the chip has"
         return Fault(UpdateError.FLASH_CONFIG, f"{reason} {setup.chip_size}", "F10")
-    if setup.filesystem and chip.round_up(size) > divided.fs_size:
-        reason = f"{size} bytes in whole sectors do not fit in the filesystem's {divided.fs_size}: with the trailer a"
-        return Fault(UpdateError.SPACE, f"{reason} full image is too large", "F14")
-    if setup.filesystem and not setup.atomic:
-        return divided.fs_start
     start = max(divided.fs_start - chip.round_up(size), 0)
     used = chip.round_up(chip.sketch_size(flash))
     if start < used:
@@ -146,8 +137,6 @@ def _begin(flash: bytes, size: int, setup: Setup) -> int | Fault:
 
 
 def _first_byte(data: bytes, setup: Setup) -> Fault | None:
-    if setup.filesystem:
-        return None
     allowed = {IMAGE_MAGIC, GZIP_MAGIC[0]} if setup.rules.gzip else {IMAGE_MAGIC}
     if data[:1] and data[0] in allowed:
         return None
@@ -159,7 +148,7 @@ def _first_byte(data: bytes, setup: Setup) -> Fault | None:
 
 def _as_written(flash: bytes, data: bytes, setup: Setup) -> bytes:
     """Return what is written: byte 2 of a raw image becomes the chip's flash mode, a gzip stays as it is (F7)."""
-    if setup.filesystem or data[:1] == GZIP_MAGIC[:1] or len(data) <= MODE_BYTE:
+    if data[:1] == GZIP_MAGIC[:1] or len(data) <= MODE_BYTE:
         return data
     running = chip.flash_mode(flash)
     sent = chip.flash_mode(data[: MODE_BYTE + 1])
@@ -177,14 +166,11 @@ def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
         return replace(
             staged, fault=Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29", "md5"), step="write"
         )
-    fault = None if setup.filesystem else _verify_end(staged, setup)
+    fault = _verify_end(staged, setup)
     if fault:
         return replace(staged, fault=fault, step="image")
-    if setup.filesystem and not setup.atomic:
-        return staged
     told = size if setup.rules.trailer_copied else staged.payload_size
-    target = setup.layout.fs_start if setup.filesystem else 0
-    return replace(staged, command=Command(staged.address, target, told))
+    return replace(staged, command=Command(staged.address, told))
 
 
 def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | None]:
