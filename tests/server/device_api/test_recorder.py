@@ -59,15 +59,15 @@ def apart(count: int) -> list[str]:
 
 
 def test_nobody_waits_for_a_writer_and_nothing_is_lost(tmp_path: Path, notes: Recorder, said: list[str]) -> None:
-    notes.asked(sighting("first"), "2", 1.0)
+    notes.poll(sighting("first"), "2", 1.0)
     assert notes.flush(SECONDS)
     with locked(tmp_path / "devices"):
         begun = time.monotonic()
         for name in apart(200):
-            assert notes.asked(sighting(name), "2", 1.0) == 0
+            assert notes.poll(sighting(name), "2", 1.0) == 0
             notes.offer("blink", name, "2", NEW, 1.0)
             notes.deliver("blink", name, "2", 1.0)
-            assert notes.asked(sighting(name), "2", 1.0) == 1, "a delivery counts before it is written"
+            assert notes.poll(sighting(name), "2", 1.0) == 1, "a delivery counts before it is written"
         waited = 400 * recorder.READ_SECONDS  # if each look at the file had waited for the writer
         assert time.monotonic() - begun < waited / 2
         assert not notes.flush(0.1), "nothing can be written"
@@ -92,12 +92,12 @@ def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Record
     for count in range(1, 40):
         notes.offer("blink", "mac:A", "2", NEW, 1.0)
         if count == 1:
-            notes.asked(sighting("mac:A"), "2", 1.0)
+            notes.poll(sighting("mac:A"), "2", 1.0)
         notes.offer("blink", "mac:A", "2", NEW, 1.0)
         notes.deliver("blink", "mac:A", "2", 1.0)
         end = time.monotonic() + 2 * recorder.GATHER_SECONDS
         while time.monotonic() < end:
-            assert notes.asked(sighting("mac:A"), "2", 1.0) == count
+            assert notes.poll(sighting("mac:A"), "2", 1.0) == count
 
 
 def _deliver(path: Path, ledger: Ledger, line: Connection) -> None:
@@ -115,7 +115,7 @@ def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
     other = multiprocessing.get_context("fork").Process(target=_deliver, args=(tmp_path / "d", ledger, theirs))
     other.start()
     with Recorder(tmp_path / "d", print, ledger, 0) as mine:
-        mine.asked(sighting("mac:A"), "2", 1.0)
+        mine.poll(sighting("mac:A"), "2", 1.0)
         mine.offer("blink", "mac:A", "2", NEW, 1.0)
         assert mine.flush(SECONDS)
         for count in range(1, 30):
@@ -123,11 +123,11 @@ def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
             assert ours.recv() == "noted"
             end = time.monotonic() + 2 * recorder.GATHER_SECONDS
             while time.monotonic() < end:
-                assert mine.asked(sighting("mac:A"), "2", 1.0) == count
+                assert mine.poll(sighting("mac:A"), "2", 1.0) == count
         ours.send("end")
         other.join(SECONDS)
         assert other.exitcode == 0
-        assert mine.asked(sighting("mac:A"), "2", 1.0) == 29
+        assert mine.poll(sighting("mac:A"), "2", 1.0) == 29
 
 
 @pytest.mark.usefixtures("patient")
@@ -136,10 +136,10 @@ def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_w
     with Recorder(tmp_path / "d", print, ledger, 0) as first, Recorder(tmp_path / "d", print, ledger, 1) as second:
         for number in range(20):
             name = f"mac:{number}"
-            first.asked(sighting(name), "2", 1.0)
+            first.poll(sighting(name), "2", 1.0)
             first.offer("blink", name, "2", NEW, 1.0)
             first.deliver("blink", name, "2", 2.0)
-            second.asked(sighting(name), "2", 3.0)
+            second.poll(sighting(name), "2", 3.0)
         assert first.flush(SECONDS)
         assert second.flush(SECONDS)
         with Devices(tmp_path / "d") as devices:
@@ -164,9 +164,9 @@ def test_a_full_queue_drops_what_is_said_before_what_was_delivered(
     monkeypatch.setattr(recorder, "MAX_QUEUE", 50)
     with locked(tmp_path / "devices"):
         for number in range(80):
-            notes.asked(sighting(f"mac:{number}"), "2", 1.0)
+            notes.poll(sighting(f"mac:{number}"), "2", 1.0)
         notes.deliver("blink", "mac:0", "2", 1.0)
-        assert notes.asked(sighting("mac:0"), "2", 1.0) == 1
+        assert notes.poll(sighting("mac:0"), "2", 1.0) == 1
     assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:
         assert len(devices.list("blink")) == 50
@@ -178,13 +178,13 @@ def test_the_end_writes_what_is_left_and_says_what_it_cannot(
 ) -> None:
     with Recorder(tmp_path / "d", said.append) as notes:
         for number in range(1000):
-            notes.asked(sighting(f"mac:{number}"), "2", 1.0)
+            notes.poll(sighting(f"mac:{number}"), "2", 1.0)
     with Devices(tmp_path / "d") as devices:
         assert len(devices.list("blink")) == 1000
     monkeypatch.setattr(recorder, "CLOSE_SECONDS", 0.2)
     notes = Recorder(tmp_path / "d", said.append)
     with locked(tmp_path / "d"):
-        notes.asked(sighting("late"), "2", 1.0)
+        notes.poll(sighting("late"), "2", 1.0)
         notes.close()
     assert said == ["1 notes of devices could not be written before the end"]
     for one in threading.enumerate():

@@ -17,7 +17,7 @@ from otaseal.image import signed_image
 from otaseal.pki.profile import Role
 from otaseal.release.records import Origin
 from otaseal.release.rollout import includes
-from otaseal.server.operator_api.auth import FAILURES, MAX_ADDRESSES, Gate
+from otaseal.server.operator_api.auth import FAILURES, MAX_ADDRESSES, FailureCounter
 from otaseal.server.operator_api.tokens import TokenFile, digest
 from otaseal.store.files import Store
 from support.command import process
@@ -374,20 +374,20 @@ def test_token_files(tmp_path: Path) -> None:
             TokenFile(tmp_path).find(secret, NOW)
 
 
-def test_the_gate_forgets() -> None:
+def test_the_failure_counter_forgets() -> None:
     moment = [0.0]
-    gate = Gate(clock=lambda: moment[0])
+    counter = FailureCounter(clock=lambda: moment[0])
     for address in ("192.0.2.1", "2001:db8::1"):
-        assert not any(gate.failed(address) for _ in range(FAILURES))
-    assert gate.failed("192.0.2.1")
-    assert not gate.failed("192.0.2.2")
-    assert gate.failed("2001:db8::ffff:1"), "one network, one client"
-    assert not gate.failed("2001:db8:0:1::1")
+        assert not any(counter.add(address) for _ in range(FAILURES))
+    assert counter.add("192.0.2.1")
+    assert not counter.add("192.0.2.2")
+    assert counter.add("2001:db8::ffff:1"), "one network, one client"
+    assert not counter.add("2001:db8:0:1::1")
     moment[0] = 61
-    assert not gate.failed("192.0.2.1")
+    assert not counter.add("192.0.2.1")
     for number in range(2 * MAX_ADDRESSES):
-        gate.failed(f"10.0.{number >> 8}.{number & 255}")
-    assert len(gate._failures) == MAX_ADDRESSES
+        counter.add(f"10.0.{number >> 8}.{number & 255}")
+    assert len(counter._failures) == MAX_ADDRESSES
 
 
 def test_an_upload_that_stops_takes_nothing_away(server: Running) -> None:

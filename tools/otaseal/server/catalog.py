@@ -61,8 +61,8 @@ class Choice:
 
 
 @dataclass(eq=False)
-class _Lead:
-    """Where a URL leads: the channel, and the choices there are in it; the later ones are made when they are needed."""
+class _ChannelChoices:
+    """The state of a channel, and the choices there are in it; the later ones are made when they are needed."""
 
     state: Channel
     current: Choice
@@ -71,7 +71,7 @@ class _Lead:
 
 
 @dataclass(frozen=True)
-class _Known:
+class _KnownImages:
     """The images of a product: those of `versions`, when its directory had that stamp."""
 
     stamp: Stamp | None
@@ -81,7 +81,7 @@ class _Known:
 
 @dataclass
 class Catalog:
-    """The store, cached.
+    """A store, read through a cache that follows its changes.
 
     Every method raises CorruptStoreError for what is damaged, LaterFormatError for what a later otaseal wrote.
     """
@@ -90,14 +90,14 @@ class Catalog:
     damage: dict[str, str] = field(default_factory=dict)
     """What could not be read when it was last tried, and why."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
-    _known: dict[str, _Known] = field(default_factory=dict, repr=False)
+    _known: dict[str, _KnownImages] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
-    _leads: dict[tuple[str | None, str | None], tuple[int, _Lead]] = field(default_factory=dict, repr=False)
-    _log: Stamp | None = field(default=None, repr=False)
+    _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
+    _log_stamp: Stamp | None = field(default=None, repr=False)
     _trusted_until: float = 0.0
-    _looks: int = 0
+    _generation: int = 0
     _cached: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _audit: str = field(init=False, repr=False)
@@ -117,12 +117,12 @@ class Catalog:
     def release(self, product: str, version: str) -> Release:
         """Return the release; raises NotFoundError."""
         if (product, version) not in self._releases:
-            with self._noting(f"{product} {version}"):
+            with self._recording_damage(f"{product} {version}"):
                 self._releases[product, version] = self.store.release(product, version)
         return self._releases[product, version]
 
     def sound(self, product: str, version: str) -> Release | None:
-        """Return the release, None where it cannot be read, or is gone: for who can do without."""
+        """Return the release; None where it cannot be read, or is gone."""
         try:
             return self.release(product, version)
         except (CorruptStoreError, LaterFormatError, NotFoundError):
@@ -130,8 +130,8 @@ class Catalog:
 
     def releases(self, product: str) -> list[Release]:
         """Return all releases of a product that can be read, the latest made first."""
-        found = [self.sound(product, version) for version in self.store.releases(product)]
-        return sorted((one for one in found if one is not None), key=lambda one: one.created, reverse=True)
+        releases = [self.sound(product, version) for version in self.store.releases(product)]
+        return sorted(filter(None, releases), key=lambda release: release.created, reverse=True)
 
     def damage_of(self, product: str) -> list[str]:
         """Return what could not be read of one product."""
@@ -143,18 +143,18 @@ class Catalog:
         stamp = self._stamp(f"products/{product}/releases")
         before = self._known.get(product)
         if before is None or before.stamp != stamp:
-            before = self._learned(product, stamp, before)
+            before = self._read_images(product, stamp, before)
             self._known[product] = before
         return before.images
 
-    def _learned(self, product: str, stamp: Stamp | None, before: _Known | None) -> _Known:
-        """Return what is known now: only what is new is read, unless something is gone."""
+    def _read_images(self, product: str, stamp: Stamp | None, before: _KnownImages | None) -> _KnownImages:
+        """Return the images of a product: only releases that are not in `before` are read, unless one is gone."""
         versions = frozenset(self.store.releases(product))
         if before is None or not before.versions <= versions:
             for version in (before.versions if before else frozenset()) - versions:
                 self._releases.pop((product, version), None)
-            before = _Known(None, frozenset(), {})
-        new = [one for one in (self.sound(product, version) for version in sorted(versions - before.versions)) if one]
+            before = _KnownImages(None, frozenset(), {})
+        new = list(filter(None, (self.sound(product, version) for version in sorted(versions - before.versions))))
         stamp = stamp if _settled(stamp) else None  # another one may come within the same tick of the clock
         if not new:
             return replace(before, stamp=stamp)
@@ -163,7 +163,7 @@ class Catalog:
             known = images.get(md5)
             if known is None or running.release.created < known.release.created:
                 images[md5] = running
-        return _Known(stamp, before.versions | {one.version for one in new}, images)
+        return _KnownImages(stamp, before.versions | {release.version for release in new}, images)
 
     def warm(self) -> None:
         """Read what devices ask for next, before they do: all releases, and what the channels give out.
@@ -183,7 +183,7 @@ class Catalog:
         stamp = self._stamp(f"products/{product}/channels/{channel}.json")
         before = self._channels.get((product, channel))
         if before is None or before[0] != stamp:
-            with self._noting(f"{product}/{channel}"):
+            with self._recording_damage(f"{product}/{channel}"):
                 before = (stamp, self.store.current(product, channel))
             if before[1] is not None:  # names that nobody made are anyone's, and must not grow the memory
                 self._channels[product, channel] = before
@@ -191,13 +191,13 @@ class Catalog:
 
     def channels(self, product: str) -> dict[str, Channel]:
         """Return the channels of a product that can be read, by name."""
-        found: dict[str, Channel] = {}
+        states: dict[str, Channel] = {}
         for name in self.store.channels(product):
             with contextlib.suppress(CorruptStoreError, LaterFormatError):
                 state = self.channel(product, name)
                 if state is not None:
-                    found[name] = state
-        return found
+                    states[name] = state
+        return states
 
     def current(self, product: str, channel: str) -> Release | None:
         """Return the release that a channel points at, whoever is meant to get it; None where it cannot be read."""
@@ -216,36 +216,36 @@ class Catalog:
             ) from error
 
     def choose(self, product: str | None, channel: str | None, device: str | None, sketch_md5: str | None) -> Choice:
-        """Return what a device is led to by its URL, its place in the rollout and what it runs already."""
-        lead = self._lead(product, channel)
-        if isinstance(lead, Choice):
-            return lead
-        state, current = lead.state, lead.current
+        """Return the release for a device: by its URL, its place in the rollout, and the `sketch_md5` that it runs."""
+        choices = self._choices_of(product, channel)
+        if isinstance(choices, Choice):
+            return choices
+        state, current = choices.state, choices.current
         assert current.release is not None
-        if self._is_meant(state, device) or (sketch_md5 is not None and sketch_md5 in current.release.sketch_md5):
+        if self._is_included(state, device) or (sketch_md5 is not None and sketch_md5 in current.release.sketch_md5):
             return current
         if state.previous is None:
-            lead.held = lead.held or replace(current, held=True, decisions={})
-            return lead.held
-        if lead.previous is None:
+            choices.held = choices.held or replace(current, held=True, decisions={})
+            return choices.held
+        if choices.previous is None:
             release = self._needed(current.release.product, state.previous)
-            lead.previous = replace(current, release=release, decisions={})
-        return lead.previous
+            choices.previous = replace(current, release=release, decisions={})
+        return choices.previous
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
         """Return which certificate archive a URL leads to, and what is missing where it leads to none."""
-        product = self._meant(product)
+        product = self._product_of(product)
         if product is None:
             return None, "product"
         name = channel or DEFAULT_CHANNEL
-        with self._noting(f"{product}/{name} certs"):
+        with self._recording_damage(f"{product}/{name} certs"):
             return self.store.archive(product, name), "archive"
 
     def body(self, blob: str) -> bytes:
         """Return the bytes with this SHA-256, hashed when they were read."""
         data = self._bodies.get(blob)
         if data is None:
-            with self._noting(blob):
+            with self._recording_damage(blob):
                 data = self.store.read_blob(blob)
         with self._lock:
             if blob not in self._bodies:
@@ -257,36 +257,36 @@ class Catalog:
                 self._bodies.move_to_end(blob)
         return data
 
-    def _lead(self, product: str | None, channel: str | None) -> _Lead | Choice:
-        """Return where a URL leads, the same object while nothing has changed; a Choice where it leads to nothing."""
-        looks = self._look()
-        kept = self._leads.get((product, channel))
-        if kept is not None and kept[0] == looks:
-            return kept[1]
-        named = self._meant(product)
-        if named is None:
+    def _choices_of(self, product: str | None, channel: str | None) -> _ChannelChoices | Choice:
+        """Return the choices of a URL's channel, the same object while nothing changes; a Choice where it has none."""
+        generation = self._generation_now()
+        cached = self._choices.get((product, channel))
+        if cached is not None and cached[0] == generation:
+            return cached[1]
+        resolved = self._product_of(product)
+        if resolved is None:
             return Choice()
         name = channel or DEFAULT_CHANNEL
-        state, known = self.channel(named, name), self.known(named)
+        state, known = self.channel(resolved, name), self.known(resolved)
         if state is None:  # names that nobody made are anyone's, and must not grow the memory
-            return Choice(named, name, missing="channel" if channel else "release", known=known)
-        lead = None if kept is None else kept[1]
-        if lead is None or lead.state is not state or lead.current.known is not known:
-            release = self._needed(named, state.pointer.version)
-            lead = _Lead(state, Choice(named, name, release, known=known))
-        self._leads[product, channel] = looks, lead
-        return lead
+            return Choice(resolved, name, missing="channel" if channel else "release", known=known)
+        choices = None if cached is None else cached[1]
+        if choices is None or choices.state is not state or choices.current.known is not known:
+            release = self._needed(resolved, state.pointer.version)
+            choices = _ChannelChoices(state, Choice(resolved, name, release, known=known))
+        self._choices[product, channel] = generation, choices
+        return choices
 
     def _needed(self, product: str, version: str) -> Release:
-        """Return a release that a channel points at: that it is gone is damage."""
-        with self._noting(f"{product} {version}"):
+        """Return a release that a channel points at; raises CorruptStoreError where it is gone."""
+        with self._recording_damage(f"{product} {version}"):
             try:
                 return self.release(product, version)
             except NotFoundError as error:
                 raise CorruptStoreError(error.message, "restore the store from a backup") from error
 
     @contextlib.contextmanager
-    def _noting(self, what: str) -> Iterator[None]:
+    def _recording_damage(self, what: str) -> Iterator[None]:
         try:
             yield
         except (CorruptStoreError, LaterFormatError) as error:
@@ -294,22 +294,22 @@ class Catalog:
             raise
         self.damage.pop(what, None)
 
-    def _look(self) -> int:
-        """Return a number that stays as it is while there is no sign of a change."""
+    def _generation_now(self) -> int:
+        """Return a number that changes whenever the store may have changed."""
         log, now = _stamp(self._audit), time.monotonic()
-        if log != self._log or now >= self._trusted_until:
-            self._log, self._trusted_until = log, now + TRUSTED_SECONDS
-            self._looks += 1
-        return self._looks
+        if log != self._log_stamp or now >= self._trusted_until:
+            self._log_stamp, self._trusted_until = log, now + TRUSTED_SECONDS
+            self._generation += 1
+        return self._generation
 
-    def _meant(self, product: str | None) -> str | None:
+    def _product_of(self, product: str | None) -> str | None:
         """Return the product that a URL means: the one it names, or the only one; None where there is none such."""
         products = self.products()
         if product is None and len(products) == 1:
             return products[0]
         return product if product in products else None
 
-    def _is_meant(self, state: Channel, device: str | None) -> bool:
+    def _is_included(self, state: Channel, device: str | None) -> bool:
         pointer = state.pointer
         if pointer.complete:
             return True
@@ -328,5 +328,5 @@ def _stamp(path: str) -> Stamp | None:
 
 
 def _settled(stamp: Stamp | None) -> bool:
-    """Tell whether another change of a directory would show: a clock's tick may have room for two."""
+    """Return whether another change of a directory would show in its stamp: one tick of the clock may hold two."""
     return stamp is not None and time.time_ns() - stamp[0] > SETTLED_NANOSECONDS

@@ -41,8 +41,8 @@ class Mailboxes:
         """Make them, none of which ever blocks, for connections of an address family."""
         self._family = family
         self._pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(workers)]
-        for one in (end for pair in self._pairs for end in pair):
-            one.setblocking(False)
+        for end in (end for pair in self._pairs for end in pair):
+            end.setblocking(False)
 
     def outlet(self, worker: int) -> socket.socket:
         """Return the end that `worker` reads from."""

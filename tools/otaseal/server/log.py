@@ -102,8 +102,8 @@ class Log:
         with self._counting:
             lost, self._lost = self._lost, 0
         if lost:
-            told = Event({"event": "log", "alarm": True, "lost": lost, "message": "lines that could not be written"})
-            lines.append(self._line(time.time(), told))
+            event = Event({"event": "log", "alarm": True, "lost": lost, "message": "lines that could not be written"})
+            lines.append(self._line(time.time(), event))
         size = sum(map(len, lines))
         with contextlib.suppress(IndexError):
             while size < PIECE:

@@ -24,8 +24,8 @@ BOARD_BYTES = 64 * 1024
 """Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
 BOARD_TRIES = 100
 _HEAD = 8
-SHOWN = 1024
-"""Texts of which it is remembered how a line shows them: most lines say what others said before."""
+MAX_REMEMBERED = 1024
+"""Texts of which it is remembered how a line quotes them: most lines say what others said before."""
 _PLAIN = re.compile(r"[!-~]+")
 _TOKEN = re.compile(r"(otaseal_)[A-Za-z0-9_-]{24,}")
 """A token in a place where none belongs, a path or a version, or most of one: what is left of it cannot be found."""
@@ -49,20 +49,20 @@ class CounterBoard:
     """
 
     def __init__(self, workers: int) -> None:
-        """Make room for that many workers."""
+        """Allocate shared memory for the counters of so many workers."""
         self.parts = workers
         self._parts = [mmap.mmap(-1, BOARD_BYTES) for _ in range(workers)]
         self._last: dict[int, Counters] = {}
 
     def post(self, worker: int, counters: Counters) -> None:
-        """Replace what a worker's part says."""
+        """Publish a worker's counters to the others."""
         data = json.dumps([[name, labels, count] for (name, labels), count in counters.items()]).encode()
         if len(data) <= BOARD_BYTES - _HEAD:
             head = len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big")
             self._parts[worker][: _HEAD + len(data)] = head + data
 
     def read(self, worker: int) -> Counters:
-        """Return what a worker posted last."""
+        """Return the counters that a worker posted last."""
         for _ in range(BOARD_TRIES):
             part = self._parts[worker][:]
             size, crc = int.from_bytes(part[:4], "big"), int.from_bytes(part[4:_HEAD], "big")
@@ -109,7 +109,7 @@ class Telemetry:
             self._counters.update(self.board.read(self.worker))
 
     def post(self) -> None:
-        """Let the other workers see the counters as they are now."""
+        """Publish the counters to the other workers."""
         if self.board is not None:
             self.board.post(self.worker, self._counters)
 
@@ -124,8 +124,8 @@ class Telemetry:
 
     def make_event(self, name: str, /, **values: object) -> Event:
         """Return an event to `write`, once or whenever it happens again."""
-        told = {key: _told(value) for key, value in values.items() if value is not None}
-        return Event({"event": name, **told, **self.always})
+        fields = {key: _without_token(value) for key, value in values.items() if value is not None}
+        return Event({"event": name, **fields, **self.always})
 
     def alarm(self, name: str, /, **values: object) -> None:
         """Write an event that calls for a person, and count it."""
@@ -166,23 +166,23 @@ class Telemetry:
         return "\n".join(lines) + "\n"
 
 
-def _told(value: object) -> object:
+def _without_token(value: object) -> object:
     return _TOKEN.sub(r"\1...", value) if isinstance(value, str) and "otaseal_" in value else value
 
 
 def labelled(name: str, /, **labels: str) -> Labelled:
-    """Return which counter is meant."""
+    """Return the key of the counter `name` with these labels."""
     return name, tuple(sorted(labels.items()))
 
 
 def as_line(event: Mapping[str, object]) -> str:
     """Return an event as one line for people: its name, then `key=value`; what would break the line is escaped."""
-    rest = [f"{key}={_shown(str(value))}" for key, value in event.items() if key != "event"]
+    rest = [f"{key}={_quoted(str(value))}" for key, value in event.items() if key != "event"]
     return " ".join([str(event["event"]), *rest])
 
 
-@lru_cache(SHOWN)
-def _shown(text: str) -> str:
+@lru_cache(MAX_REMEMBERED)
+def _quoted(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 

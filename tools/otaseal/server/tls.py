@@ -80,9 +80,9 @@ class Credentials:
         """Load chain and key into `context`; raises InputError, SystemFaultError, and then changes nothing."""
         stamps = (_stamp(self.chain), _stamp(self.key))
         # A trial first: a chain that does not fit the key would be in the running context before the call fails.
-        for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        for target in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
             try:
-                one.load_cert_chain(self.chain, self.key, password=_no_passphrase)
+                target.load_cert_chain(self.chain, self.key, password=_no_passphrase)
             except ssl.SSLError as error:
                 raise InputError(
                     f"'{self.chain}' and '{self.key}' are no certificate and its key: {error.reason or error}",
@@ -134,31 +134,31 @@ def client_certificate(connection: Any) -> ClientCertificate | None:
 
     Raises InputError for one whose dates cannot be read.
     """
-    shown = connection.getpeercert() if connection is not None else None
-    if not shown:
+    fields = connection.getpeercert() if connection is not None else None
+    if not fields:
         return None
-    names = [value for part in shown.get("subject", ()) for kind, value in part if kind == "commonName"]
-    uris = tuple(value for kind, value in shown.get("subjectAltName", ()) if kind == "URI")
-    not_before, not_after = _dates(shown)
+    names = [value for part in fields.get("subject", ()) for kind, value in part if kind == "commonName"]
+    uris = tuple(value for kind, value in fields.get("subjectAltName", ()) if kind == "URI")
+    not_before, not_after = _dates(fields)
     # The chain is not part of a session: its dates are those of the authorities that the context has.
-    issuers = [dates for subject, dates in _authorities(connection.context) if subject == shown.get("issuer")]
+    issuers = [dates for subject, dates in _authorities(connection.context) if subject == fields.get("issuer")]
     if issuers:
         not_before = max(not_before, min(begin for begin, _ in issuers))
         not_after = min(not_after, max(end for _, end in issuers))
     name = names[-1] if names else ""
-    return ClientCertificate(name, int(shown["serialNumber"], 16), uris, not_before, not_after)
+    return ClientCertificate(name, int(fields["serialNumber"], 16), uris, not_before, not_after)
 
 
 @lru_cache(maxsize=4)
 def _authorities(context: ssl.SSLContext) -> tuple[tuple[object, tuple[float, float]], ...]:
     """Return subject and dates of every authority that clients of `context` may be from; they never change."""
-    return tuple((one["subject"], _dates(one)) for one in context.get_ca_certs())
+    return tuple((authority["subject"], _dates(authority)) for authority in context.get_ca_certs())
 
 
-def _dates(shown: Any) -> tuple[float, float]:
+def _dates(fields: Any) -> tuple[float, float]:
     """Return from when to when a certificate is valid, in seconds since 1970, as `getpeercert` shows it."""
     try:
-        return float(ssl.cert_time_to_seconds(shown["notBefore"])), float(ssl.cert_time_to_seconds(shown["notAfter"]))
+        return float(ssl.cert_time_to_seconds(fields["notBefore"])), float(ssl.cert_time_to_seconds(fields["notAfter"]))
     except (KeyError, ValueError) as error:
         raise InputError("the dates of a certificate cannot be read", "issue it anew") from error
 
@@ -197,7 +197,7 @@ class Revocations:
 
 def _parse_revoked(data: bytes, where: Revocations) -> frozenset[int]:
     try:
-        return frozenset(int(one, 16) for one in json.loads(data)["revoked"][where.role])
+        return frozenset(int(serial, 16) for serial in json.loads(data)["revoked"][where.role])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(
             f"the list '{where.path}' of revoked certificates is damaged", "otaseal pki revoke writes it again"

@@ -47,7 +47,7 @@ class Control:
     """A worker's line to its supervisor."""
 
     def __init__(self, line: socket.socket) -> None:
-        """Take the worker's end."""
+        """Use the worker's end of the socket pair."""
         self._line = line
         line.setblocking(False)
 
@@ -56,7 +56,7 @@ class Control:
         return self._line.fileno()
 
     def ready(self) -> None:
-        """Say that connections are taken."""
+        """Tell the supervisor that connections are taken."""
         self._line.send(_READY)
 
     def told_to_stop(self) -> tuple[bool, bool]:
@@ -128,7 +128,7 @@ class Supervisor:
         self._lines[number], self._workers[pid] = ours, number
 
     def _become(self, number: int, ours: socket.socket, theirs: socket.socket) -> None:
-        """Be the worker; never returns, for all that the supervisor has open is not the worker's to close."""
+        """Run as worker `number` in the forked process; never returns: what the supervisor has open stays open."""
         code = 1
         try:
             for name in _SIGNALS:
@@ -158,8 +158,8 @@ class Supervisor:
     def _stop(self, held: Iterable[socket.socket] = ()) -> None:
         """Tell the workers to stop; a second time, to stop at once."""
         self._stopping = True
-        for one in held:
-            one.close()
+        for listening in held:
+            listening.close()
         for line in self._lines.values():
             with contextlib.suppress(OSError):
                 line.send(_STOP)
@@ -176,7 +176,7 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 if code and not self._failure:
-                    self._failure = f"worker {number} ended with {_shown(code)} while it was stopping"
+                    self._failure = f"worker {number} ended with {_exit_text(code)} while it was stopping"
             elif self._may_restart(number, code):
                 self._start(number)
             else:
@@ -187,13 +187,13 @@ class Supervisor:
         self._deaths.append(now)
         while now - self._deaths[0] > RESTART_WINDOW:
             self._deaths.popleft()
-        self.telemetry.alarm("worker", number=number, message=f"ended with {_shown(code)}")
+        self.telemetry.alarm("worker", number=number, message=f"ended with {_exit_text(code)}")
         self.telemetry.post()
         if len(self._deaths) <= MAX_RESTARTS:
             return True
-        self._failure = f"worker {number} ended with {_shown(code)}, the {len(self._deaths)}th within a minute"
+        self._failure = f"worker {number} ended with {_exit_text(code)}, the {len(self._deaths)}th within a minute"
         return False
 
 
-def _shown(code: int) -> str:
+def _exit_text(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"

@@ -53,7 +53,7 @@ class DeviceConnection(asyncio.Protocol):
         self._discarded, self._deadline = 0, 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, if there is room for one more."""
+        """Wait for the handshake, unless there are too many connections."""
         self._tls = tls = TlsTransport(cast(asyncio.Transport, transport))
         if not self._listener.connections.admit(self, tls.address or ""):
             self._listener.app.telemetry.count("otaseal_refused_connections_total")
@@ -65,7 +65,7 @@ class DeviceConnection(asyncio.Protocol):
             self._hello = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything, and write down what became of the answer."""
+        """Release everything, and record what became of the answer."""
         self._listener.connections.forget(self)
         tls, self._tls = self._tls, None
         self._end_delivery(arrived=False)
@@ -89,7 +89,7 @@ class DeviceConnection(asyncio.Protocol):
             tls.abort()
 
     def _begin_handshake(self, tls: TlsTransport, data: bytes) -> bool:
-        """Return whether the connection is to be served here, and still there."""
+        """Begin TLS, and return True, unless the connection is closing or is handed to another process."""
         hand_over = self._listener.hand_over
         if tls.is_closing():
             return False
@@ -146,7 +146,7 @@ class DeviceConnection(asyncio.Protocol):
             tls.abort()
 
     def _go_on(self) -> None:
-        """Do all that can be done without waiting for the network, and send what came of it."""
+        """Do what needs no more bytes from the network, and send the result."""
         tls = self._tls
         if tls is None or tls.is_closing():
             return
@@ -186,11 +186,11 @@ class DeviceConnection(asyncio.Protocol):
                 return
 
     def _answer(self, tls: TlsTransport, head: Head) -> None:
-        asked = DeviceRequest(head, self._certificate, tls.address)
+        request = DeviceRequest(head, self._certificate, tls.address)
         refusal = plain(400, "request", self._requests.refusal or "") if head is NO_HEAD else None
-        answer = refusal or self._listener.app.answer(asked)
+        answer = refusal or self._listener.app.answer(request)
         keeps = head.keeps and self._requests.expects_more()
-        self._delivery = start_response(self._listener, tls, asked, answer, keeps=keeps)
+        self._delivery = start_response(self._listener, tls, request, answer, keeps=keeps)
         if self._delivery is None:
             self._go_on_or_close(keeps=keeps)
             return
@@ -230,14 +230,14 @@ class DeviceConnection(asyncio.Protocol):
             self._close(self._tls, ended=ended)
 
     def _close(self, tls: TlsTransport, *, ended: bool = False) -> None:
-        """Say over TLS that nothing more comes, unless that was said; `_leave` ends the connection itself."""
+        """End the TLS session, unless that was `ended`; `_leave` ends the connection itself."""
         self._phase = CLOSING
         if not ended:
-            tls.say_end()
+            tls.close_notify()
         self._requests.clear()
 
     def _leave(self, tls: TlsTransport) -> None:
-        """Send what is left, and close; from a client that is still sending, hear for a while without listening."""
+        """Send what is left, and close; what a client goes on sending is dropped for a while first."""
         tls.flush()
         if self._requests.unread:
             self._wait(limits.LINGER_SECONDS)

@@ -1,4 +1,4 @@
-"""All open connections of devices, and the door through which they come: how many, how long, and how they end.
+"""The devices' listener and its open connections: how many, how long, and how they end.
 
 One look a second at all of them costs less than a timer for each request. At the end of the server connections at rest
 are closed, and those with an answer on its way get their time.
@@ -12,14 +12,18 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
 from ..sockets import BACKLOG
 from ..tls import Inspect
 from .app import DeviceApp
 
-__all__ = ["Connection", "Connections", "DeviceListener", "Door", "ListenerContext"]
+if TYPE_CHECKING:
+    from ..door import Door
+    from .connection import DeviceConnection
+
+__all__ = ["Connections", "DeviceListener", "ListenerContext"]
 
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
@@ -27,31 +31,11 @@ MAX_LENT = 16
 """Connections that may have a whole firmware in memory at once; with thousands, each has what it can just send."""
 
 
-class Connection(Protocol):
-    """What is asked of a connection."""
-
-    def sweep(self, now: float) -> None:
-        """End if something has taken too long by the monotonic clock."""
-
-    def finish(self) -> None:
-        """Take nothing more on, and end when nothing is on its way."""
-
-    def abort(self) -> None:
-        """End at once."""
-
-
-class Door(Protocol):
-    """Through which connections come, such as asyncio's server."""
-
-    def close(self) -> None:
-        """Let nobody in any more."""
-
-
 class Connections:
     """The open connections, at most `limit` of them, and a share of these from one address."""
 
     def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
-        self._open: dict[Connection, str] = {}
+        self._open: dict[DeviceConnection, str] = {}
         self._addresses = Addresses(limit)
         self._lent = 0
         self._finishing = False
@@ -59,44 +43,44 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: Connection, address: str) -> bool:
-        """Take one in that comes from `address`, and return whether there was room for it."""
+    def admit(self, connection: DeviceConnection, address: str) -> bool:
+        """Add a connection from `address`, and return whether there was room for it."""
         if self._finishing or not self._addresses.enter(address):
             return False
         self._open[connection] = address
         return True
 
-    def forget(self, connection: Connection) -> None:
-        """Let go of one that has ended."""
+    def forget(self, connection: DeviceConnection) -> None:
+        """Remove a connection that has ended."""
         if (address := self._open.pop(connection, None)) is not None:
             self._addresses.leave(address)
 
     def lend(self) -> bool:
-        """Return whether there is a buffer of the larger size for one more; it is to be given back."""
+        """Reserve one of the larger send buffers, and return whether there was one."""
         if self._lent >= MAX_LENT:
             return False
         self._lent += 1
         return True
 
     def give_back(self) -> None:
-        """Take one back."""
+        """Release a larger send buffer."""
         self._lent -= 1
 
     def sweep(self, now: float) -> None:
-        """End those in which something has taken too long."""
-        for one in tuple(self._open):
-            one.sweep(now)
+        """End the connections in which something has taken too long at `now`, by the monotonic clock."""
+        for connection in tuple(self._open):
+            connection.sweep(now)
 
     def finish(self) -> None:
-        """Take in no more, and end each when nothing is on its way in it."""
+        """Admit no more, and end each connection after the answer on its way."""
         self._finishing = True
-        for one in tuple(self._open):
-            one.finish()
+        for connection in tuple(self._open):
+            connection.finish()
 
     def abort(self) -> None:
-        """End all at once."""
-        for one in tuple(self._open):
-            one.abort()
+        """End all connections at once."""
+        for connection in tuple(self._open):
+            connection.abort()
 
 
 HandOver = Callable[[bytes, asyncio.Transport], bool]
@@ -126,16 +110,16 @@ class DeviceListener:
         self.listening, self.protocol, self.connections = listening, protocol, connections
         self.should_exit = self.force_exit = False
 
-    async def open(self) -> Door:
+    async def open(self) -> asyncio.AbstractServer | Door:
         """Begin to take connections, and return what ends that."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
 
     async def serve(self) -> None:
         """Serve until `should_exit`, and return when the answers on their way are sent or have had their time."""
-        door = await self.open()
+        accepting = await self.open()
         await self._watch(lambda: self.should_exit)
-        door.close()
+        accepting.close()
         self.connections.finish()
         end = time.monotonic() + DRAIN_SECONDS
         await self._watch(lambda: not self.connections or self.force_exit or time.monotonic() > end)

@@ -37,8 +37,8 @@ ORDER_SECONDS = 1.0
 """How long what a device says waits for another worker to write the delivery before it."""
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 10.0
-MAX_KEPT = 4096
-"""Devices whose rows are kept in memory, at less than a kilobyte each."""
+MAX_CACHED = 4096
+"""Devices whose rows are cached in memory, at less than a kilobyte each."""
 _WORD = 0xFFFFFFFF
 
 Report = Callable[[str], None]
@@ -99,11 +99,11 @@ class Ledger:
         """Return what `read` finds in the file and the deliveries that are not in there: each counted once."""
         for _ in range(MAX_TRIES):
             turns, before = tuple(self._turns), self.pending(slot)
-            found, after = read(), self.pending(slot)
+            value, after = read(), self.pending(slot)
             if (before, after) == (0, 0) or (turns == tuple(self._turns) and not any(turn & 1 for turn in turns)):
                 break
             time.sleep(TRY_SECONDS)
-        return found, after
+        return value, after
 
     def clear(self, worker: int) -> None:
         """Forget the deliveries of a worker that is gone; what it wrote last it may have told nobody."""
@@ -121,8 +121,8 @@ class _Note(NamedTuple):
     delivers: bool = False
 
 
-class _Kept(NamedTuple):
-    """A row as it was read, the ledger's changes before that, and the words by which it did not change."""
+class _CachedRow(NamedTuple):
+    """A row as it was read, the ledger's changes before that, and the sighting that did not change it."""
 
     changes: int
     sighting: Sighting
@@ -139,7 +139,7 @@ class Recorder:
         self._report = report
         self._reader = Devices(path, patience=READ_SECONDS)
         self._writer = Devices(path)
-        self._rows: dict[tuple[str, str], _Kept] = {}
+        self._rows: dict[tuple[str, str], _CachedRow] = {}
         self._queue: queue.SimpleQueue[_Note | threading.Event | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._noted = self._written = 0
@@ -155,8 +155,8 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def asked(self, sighting: Sighting, version: str, now: float) -> int:
-        """Note that a device asked, and return how often it was given `version` in vain; raises SystemFaultError.
+    def poll(self, sighting: Sighting, version: str, now: float) -> int:
+        """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError.
 
         Costs least with the same object for the same words.
         """
@@ -206,20 +206,20 @@ class Recorder:
 
     def _unchanged(self, sighting: Sighting, slot: int, now: float) -> Device | None:
         """Return a device's row, if it says nothing that it did not say before and nobody has changed the row."""
-        kept = self._rows.get((sighting.product, sighting.device))
-        if kept is None or kept.changes != self._ledger.changes(slot):
+        cached = self._rows.get((sighting.product, sighting.device))
+        if cached is None or cached.changes != self._ledger.changes(slot):
             return None
-        if kept.sighting is not sighting and kept.sighting != sighting:
+        if cached.sighting is not sighting and cached.sighting != sighting:
             return None
-        return kept.row if is_recent(kept.row, now) else None
+        return cached.row if is_recent(cached.row, now) else None
 
     def _look(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
         changes = self._ledger.changes(slot)
         known, news = self._reader.look(sighting, now)
         if not news:
             self._rows.pop(key := (sighting.product, sighting.device), None)
-            self._rows[key] = _Kept(changes, sighting, known)
-            if len(self._rows) > MAX_KEPT:
+            self._rows[key] = _CachedRow(changes, sighting, known)
+            if len(self._rows) > MAX_CACHED:
                 del self._rows[next(iter(self._rows))]  # the one that was read the longest ago
         return known, news
 
@@ -251,8 +251,8 @@ class Recorder:
             notes, waiting, goes_on = self._next()
             if not self._persist(notes):
                 return
-            for one in waiting:
-                one.set()
+            for done in waiting:
+                done.set()
 
     def _persist(self, notes: list[_Note]) -> bool:
         """Write what there is, and go on trying; return False when that has to end before it is done."""
@@ -284,20 +284,20 @@ class Recorder:
         """Return what is to be written next, who waits for that, and whether more may come."""
         notes: list[_Note] = []
         waiting: list[threading.Event] = []
-        one = self._queue.get()
-        if isinstance(one, _Note) and self._queue.qsize() < BATCH:
+        item = self._queue.get()
+        if isinstance(item, _Note) and self._queue.qsize() < BATCH:
             self._hurry.wait(GATHER_SECONDS)
         self._hurry.clear()  # before looking: who is in a hurry has put something in already
         with contextlib.suppress(queue.Empty):
-            while one is not None:
-                if isinstance(one, threading.Event):
-                    waiting.append(one)
+            while item is not None:
+                if isinstance(item, threading.Event):
+                    waiting.append(item)
                 else:
-                    notes.append(one)
+                    notes.append(item)
                 if len(notes) >= BATCH:
                     break
-                one = self._queue.get_nowait()
-        return notes, waiting, one is not None
+                item = self._queue.get_nowait()
+        return notes, waiting, item is not None
 
     def _await_others(self, notes: list[_Note]) -> None:
         """Let other workers write their deliveries first: that a device came back tells something only after them."""

@@ -46,7 +46,7 @@ NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
 
 
 class RequestParser:
-    """Feed it; once it `stopped` nothing more is read: after a last request, or because of the `refusal`.
+    """Parses what a client sends; once it `stopped` nothing more is: after a last request, or because of the `refusal`.
 
     `within` tells whether a head has begun and is not over, `unread` whether the client says more than is read. `close`
     it at the end: parser and callbacks refer to each other.
@@ -65,7 +65,7 @@ class RequestParser:
         self.refusal: str | None = None
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release the parser."""
         self._parser = None
 
     def feed(self, data: bytes) -> list[Head]:
@@ -105,19 +105,19 @@ class RequestParser:
         return self._found
 
     def on_message_begin(self) -> None:
-        """A head begins (httptools calls this)."""
+        """Start a head (called by httptools)."""
         self._url, self._headers, self.within = b"", [], True
 
     def on_url(self, url: bytes) -> None:
-        """It asks for that, or a part of it (httptools calls this)."""
+        """Add a part of the URL (called by httptools)."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """It has that header (httptools calls this)."""
+        """Add a header (called by httptools)."""
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """It is over (httptools calls this)."""
+        """End a head (called by httptools)."""
         self.within = False
         if self.stopped or len(self._found) >= MAX_WAITING:
             self.stopped = self.unread = True
@@ -171,7 +171,7 @@ class RequestQueue(RequestParser):
         self._waiting: deque[Head] = deque()
 
     def add(self, data: bytes) -> bool:
-        """Take what came, and return whether a head begins in it that is not over."""
+        """Parse `data`, and return whether a head begins in it that is not complete."""
         within = self.within
         self._waiting.extend(self.feed(data))
         return self.within and not within

@@ -28,7 +28,7 @@ ACKNOWLEDGEMENT_SECONDS = 60.0
 class Delivery:
     """An answer that takes a while, `position` bytes of its body handed on; without `keeps` it is the last one."""
 
-    asked: DeviceRequest
+    request: DeviceRequest
     answer: Answer
     body: memoryview
     keeps: bool
@@ -64,10 +64,10 @@ class Delivery:
         return pause
 
     def finish(self, app: DeviceApp, *, arrived: bool) -> None:
-        """Write down what became of it."""
+        """Record that the delivery has ended, and whether all of it `arrived`."""
         if self.timer is not None:
             self.timer.cancel()
-        app.account(self.asked, self.answer, len(self.body), arrived)
+        app.account(self.request, self.answer, len(self.body), arrived)
 
     def _acknowledged(self, tls: TlsTransport) -> bool | None:
         """Return whether the client has acknowledged all of it, False when it has had its time, None before.
@@ -82,25 +82,25 @@ class Delivery:
 
 
 def start_response(
-    listener: ListenerContext, tls: TlsTransport, asked: DeviceRequest, answer: Answer, *, keeps: bool
+    listener: ListenerContext, tls: TlsTransport, request: DeviceRequest, answer: Answer, *, keeps: bool
 ) -> Delivery | None:
     """Encrypt what fits into one record, which is all of it but for firmware, and return what is left to be delivered.
 
     None when nothing is. Without `keeps` it is the connection's last answer. Raises ssl.SSLError.
     """
-    body = b"" if asked.head.method == "HEAD" else answer.body
-    head = _response_head(answer, asked.head.version, keeps=keeps)
+    body = b"" if request.head.method == "HEAD" else answer.body
+    head = _response_head(answer, request.head.version, keeps=keeps)
     room = max(RECORD - len(head), 0)
     tls.write(head + body[:room])
     if len(body) <= room and not answer.counts:
-        listener.app.account(asked, answer, len(body), True)
+        listener.app.account(request, answer, len(body), True)
         return None
     tls.count_anew()
     # A buffer for all of the answer at once, unless many want that: otherwise the kernel would hold a firmware for each
     # of thousands of slow readers. It is given back when the client has it all and the connection ends.
     if len(body) > RECORD + KERNEL_BUFFER and tls.room == KERNEL_BUFFER and listener.connections.lend():
         tls.enlarge()
-    return Delivery(asked, answer, memoryview(body), keeps, min(len(body), room))
+    return Delivery(request, answer, memoryview(body), keeps, min(len(body), room))
 
 
 def _response_head(answer: Answer, version: str, *, keeps: bool) -> bytes:

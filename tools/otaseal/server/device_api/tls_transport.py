@@ -62,7 +62,7 @@ class TlsTransport:
         transport.set_write_buffer_limits(high=0)
 
     def begin(self, context: ssl.SSLContext) -> None:
-        """Make what TLS needs; not before the client has said something, for many never do."""
+        """Allocate what TLS needs; not before the client has sent something, for many never do."""
         self._incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, outgoing, server_side=True)
         self.receive, self._take, self.write = self._incoming.write, outgoing.read, self._tls.write
@@ -104,13 +104,13 @@ class TlsTransport:
             return b""
 
     def send(self, part: memoryview, *, last: bool) -> None:
-        """Encrypt and send `part`, and where it is the `last` that nothing comes after it."""
+        """Encrypt and send `part`, and after the `last` one the alert that nothing more comes."""
         pieces = [self._take()]
         for start in range(0, len(part), RECORD):
             self.write(part[start : start + RECORD])
             pieces.append(self._take())
         if last:
-            self.say_end()
+            self.close_notify()
             pieces.append(self._take())
         self._handed += sum(map(len, pieces))
         self._transport.writelines(pieces)
@@ -121,8 +121,8 @@ class TlsTransport:
             self._handed += len(data)
             self._transport.write(data)
 
-    def say_end(self) -> None:
-        """Encrypt that nothing more comes; the other side's answer to that is not waited for."""
+    def close_notify(self) -> None:
+        """Encrypt the alert that nothing more comes; the answer to it is not waited for."""
         assert self._tls is not None
         try:  # noqa: SIM105 - costs half of what `suppress` does, on every connection
             self._tls.unwrap()
@@ -144,11 +144,11 @@ class TlsTransport:
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
 
     def count_anew(self) -> None:
-        """Begin to count what is handed on, and taken, of another answer."""
+        """Start counting the bytes of another answer."""
         self._handed = self._taken = 0
 
     def progressed(self, least: int) -> bool:
-        """Tell whether the other side has taken so many bytes since this was last so."""
+        """Return whether the client has taken `least` bytes since this was last true."""
         taken = self._handed - self.unacknowledged()
         if taken - self._taken < least:
             return False

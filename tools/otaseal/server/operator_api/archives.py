@@ -58,12 +58,12 @@ class Archives:
         from ...pki.certificate import parse_certificates
 
         chain = parse_certificates(files.read_bounded(self.chain, MAX_CHAIN_BYTES, "chain"))
-        return Presented([one.der for one in chain], self.names or names_in(chain[0].der))
+        return Presented([certificate.der for certificate in chain], self.names or names_in(chain[0].der))
 
 
 def names_in(leaf: bytes) -> tuple[str, ...]:
     """Return the first MAX_NAMES DNS names in a certificate (DER), an address given as text among them (F22)."""
     from ...pki.certificate import parse_certificate
 
-    found = parse_certificate(leaf).alternatives
-    return found.hosts[:MAX_NAMES] if found else ()
+    alternatives = parse_certificate(leaf).alternatives
+    return alternatives.hosts[:MAX_NAMES] if alternatives else ()

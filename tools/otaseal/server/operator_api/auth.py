@@ -24,7 +24,7 @@ from .uploads import Refused
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["FAILURES", "FAILURE_SECONDS", "HOLD_SECONDS", "Access", "Gate"]
+__all__ = ["FAILURES", "FAILURE_SECONDS", "HOLD_SECONDS", "Access", "FailureCounter"]
 
 FAILURES = 10  # wrong credentials from one address within FAILURE_SECONDS, then each further one is held back
 FAILURE_SECONDS = 60.0
@@ -33,15 +33,15 @@ HOLD_SECONDS = 1.0
 
 
 @dataclass
-class Gate:
-    """Which addresses failed to authenticate lately. Nobody is locked out: a neighbour behind the same address may be
+class FailureCounter:
+    """Counts failures to authenticate by address. Nobody is locked out: a neighbour behind the same address may be
     guessing, or have an old token.
     """
 
     clock: Callable[[], float] = time.monotonic
     _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
 
-    def failed(self, address: str) -> bool:
+    def add(self, address: str) -> bool:
         """Count a failure of `address`, and return whether there were too many; the oldest addresses are forgotten."""
         origin, now = limits.origin(address), self.clock()
         count, since = self._failures.pop(origin, (0, now))
@@ -55,14 +55,14 @@ class Gate:
 
 @dataclass
 class Access:
-    """Decides over requests of operators by the tokens of a store."""
+    """Decides what a request may do, by its client's certificate or the tokens of a store."""
 
     tokens: TokenFile
     telemetry: Telemetry
-    gate: Gate = field(default_factory=Gate)
+    failures: FailureCounter = field(default_factory=FailureCounter)
 
-    def who(self, request: Request, product: str | None, channel: str | None) -> str:
-        """Return who asks, for the log; raises Refused unless a certificate or a token allows it.
+    def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
+        """Return who asks, as `kind:name` for the log; raises Refused unless a certificate or a token allows it.
 
         `product` None asks for the server as a whole, `channel` None for the product as a whole.
         """
@@ -72,9 +72,9 @@ class Access:
         else:
             token = self._token(request)
             kind, name, scopes = "token", token.name, (token.scope,)
-        if not any(one.covers(product, channel) for one in scopes):
-            what = f"{kind} '{name}' is not for {_what(product, channel)}, but for {', '.join(map(str, scopes))}"
-            raise Refused(403, what, "use one that is, or make one")
+        if not any(allowed.covers(product, channel) for allowed in scopes):
+            message = f"{kind} '{name}' is not for {_target(product, channel)}, but for {', '.join(map(str, scopes))}"
+            raise Refused(403, message, "use one that is, or make one")
         return f"{kind}:{name}"
 
     def _token(self, request: Request) -> Token:
@@ -85,7 +85,7 @@ class Access:
             return token
         address = request.client.host if request.client else ""
         self.telemetry.count("otaseal_authentication_failures_total")
-        if self.gate.failed(address):  # no event each: whoever guesses does not write the log
+        if self.failures.add(address):  # no event each: whoever guesses does not write the log
             raise Refused(
                 429, "too many wrong credentials from this address", "use a valid token: it is let in at once"
             )
@@ -100,7 +100,7 @@ def _scopes(certificate: ClientCertificate) -> tuple[scope.Scope, ...]:
         raise Refused(403, error.message, error.hint) from error
 
 
-def _what(product: str | None, channel: str | None) -> str:
+def _target(product: str | None, channel: str | None) -> str:
     if product is None:
         return "every product"
     return f"product '{product}'" + (f", channel '{channel}'" if channel else "")

@@ -85,11 +85,11 @@ class Fleet:
     def versions(self, product: str, channel: str) -> dict[str, int]:
         """Return how many devices of a channel run which version, by their sketch MD5, else by what they say."""
         known, counts = self.catalog.known(product), Counter[str]()
-        for md5, said, count in self.devices.running(product, channel):
-            counts[known[md5].release.version if md5 in known else said or "unknown"] += count
-        named = dict(counts.most_common(MAX_VERSIONS))
-        others = counts.total() - sum(named.values()) if len(counts) > len(named) else 0
-        return {**named, **({"others": others} if others else {})}
+        for md5, claimed, count in self.devices.running(product, channel):
+            counts[known[md5].release.version if md5 in known else claimed or "unknown"] += count
+        by_version = dict(counts.most_common(MAX_VERSIONS))
+        others = counts.total() - sum(by_version.values()) if len(counts) > len(by_version) else 0
+        return {**by_version, **({"others": others} if others else {})}
 
     def allow(self, new: Release, channel: str, before: Channel | None, consent: Consent, who: str) -> Effect:
         """Return what pointing `channel`, which is in the state `before`, at `new` does to its devices.

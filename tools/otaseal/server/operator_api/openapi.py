@@ -90,8 +90,8 @@ ENDPOINTS = (
 def description() -> Schema:
     """Return the OpenAPI 3.1 document of ENDPOINTS."""
     paths: dict[str, Schema] = {}
-    for one in ENDPOINTS:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one)
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -145,33 +145,33 @@ _IN_PATH: Mapping[str, Schema] = {
 }
 
 
-def _operation(one: Endpoint) -> Schema:
+def _operation(endpoint: Endpoint) -> Schema:
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in _IN_PATH.items()
-        if f"{{{name}}}" in one.path
+        if f"{{{name}}}" in endpoint.path
     ]
     parameters += [
-        {"name": name, "in": "query", "required": name in one.required, "schema": _in_query(one, name)}
-        for name in one.query
+        {"name": name, "in": "query", "required": name in endpoint.required, "schema": _in_query(endpoint, name)}
+        for name in endpoint.query
     ]
-    if one.handler == "publish":
+    if endpoint.handler == "publish":
         sizes = _text(f"{DIGITS}(,{DIGITS})?", description="the size of each file, if there are two")
         parameters.append({"name": "X-Otaseal-Parts", "in": "header", "required": False, "schema": sizes})
     operation: Schema = {
-        "operationId": one.handler,
-        "summary": one.summary,
+        "operationId": endpoint.handler,
+        "summary": endpoint.summary,
         "parameters": parameters,
-        "responses": _responses(one),
-        "security": [] if one.open else [{"token": []}, {"certificate": []}],
+        "responses": _responses(endpoint),
+        "security": [] if endpoint.open else [{"token": []}, {"certificate": []}],
     }
-    if one.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(one.body)}
+    if endpoint.body is not None:
+        operation["requestBody"] = {"required": True, "content": _content(endpoint.body)}
     return operation
 
 
-def _in_query(one: Endpoint, name: str) -> Schema:
-    narrows = name == "channel" and one.handler == "list_devices"  # without it all are meant
+def _in_query(endpoint: Endpoint, name: str) -> Schema:
+    narrows = name == "channel" and endpoint.handler == "list_devices"  # without it all are meant
     return _IN_PATH[name] if narrows else QUERY[name]
 
 
@@ -192,15 +192,15 @@ _REFUSALS = {
 }
 
 
-def _responses(one: Endpoint) -> Schema:
+def _responses(endpoint: Endpoint) -> Schema:
     statuses = {400, 500, 503}
-    if not one.open:
+    if not endpoint.open:
         statuses |= {401, 403, 429}
-    if "{" in one.path:
+    if "{" in endpoint.path:
         statuses |= {404, 422}
-    if one.body is not None:
-        statuses |= {408, 409, 413, 411 if one.method == "PUT" else 415}
-    answers: Schema = {"200": {"description": one.summary, "content": _content(one.answer)}}
+    if endpoint.body is not None:
+        statuses |= {408, 409, 413, 411 if endpoint.method == "PUT" else 415}
+    answers: Schema = {"200": {"description": endpoint.summary, "content": _content(endpoint.answer)}}
     for status in sorted(statuses):
         answers[str(status)] = {"description": _REFUSALS[status], "content": _content("Error")}
     return answers
@@ -224,15 +224,15 @@ def _object(properties: Mapping[str, Schema], required: tuple[str, ...] | None =
 
 def _fields(kind: type) -> dict[str, Schema]:
     """Return the JSON schema of each field of a dataclass or named tuple, as `json` writes its mapping."""
-    names = (one.name for one in fields(kind)) if is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
+    names = (field.name for field in fields(kind)) if is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
     hints = typing.get_type_hints(kind)
     return {name: _of(hints[name]) for name in names}
 
 
 def _of_every_format() -> tuple[str, ...]:
     """Return the fields that every release record has: those of an older format lack the later ones."""
-    later = {one.name for one in fields(Release) if one.default is not MISSING}
-    return ("format", *(one.name for one in fields(Release) if one.name not in later))
+    later = {field.name for field in fields(Release) if field.default is not MISSING}
+    return ("format", *(field.name for field in fields(Release) if field.name not in later))
 
 
 def _of(hint: Any) -> Schema:
@@ -240,13 +240,13 @@ def _of(hint: Any) -> Schema:
     if hint in plain:
         return {"type": plain[hint]}
     if typing.get_origin(hint) in (Union, types.UnionType):
-        return {"anyOf": [_of(one) for one in typing.get_args(hint)]}
+        return {"anyOf": [_of(part) for part in typing.get_args(hint)]}
     if typing.get_origin(hint) is tuple:
         return {"type": "array", "items": _of(typing.get_args(hint)[0])}
     if is_dataclass(hint):
         return _ref(hint.__name__)  # type: ignore[union-attr]
     assert issubclass(hint, IntEnum)
-    return {"type": "integer", "enum": [int(one) for one in hint]}
+    return {"type": "integer", "enum": [int(member) for member in hint]}
 
 
 def _schemas() -> dict[str, Schema]:

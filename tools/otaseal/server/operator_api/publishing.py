@@ -35,7 +35,7 @@ class PublishRequest:
 
 @dataclass(frozen=True)
 class Published:
-    """What became of it: the record, the channel's version before, and the effect on the devices seen."""
+    """A published release: the record, the channel's version before, and the effect on the devices seen."""
 
     release: Release
     before: str | None
@@ -67,7 +67,7 @@ def publish(fleet: Fleet, parts: Sequence[bytes], wanted: PublishRequest, who: s
 
 
 def _current(catalog: Catalog, product: str, state: Channel, wanted: PublishRequest) -> Release | None:
-    """Return the release that a channel gives out; None where it is damaged and that was said not to matter."""
+    """Return the release that a channel gives out; None where it is damaged and a downgrade is allowed."""
     current = catalog.sound(product, state.pointer.version)
     if current is None and not wanted.allow_downgrade:
         raise ConflictError(

@@ -49,7 +49,7 @@ Handler = Callable[["Request"], Awaitable[Any]]
 
 
 def guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
-    """Return what answers a request of `endpoint` with what `run` returns, or why not."""
+    """Return a handler that answers with the value of `run` as JSON, or with its error."""
 
     async def handle(request: Request) -> Response:
         from starlette.requests import ClientDisconnect
@@ -72,7 +72,7 @@ def guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
 
 
 def by_method(handlers: Mapping[str, Handler]) -> Handler:
-    """Return what hands a request to the one of `handlers` that is for its method."""
+    """Return a handler that calls the one of `handlers` for the request's method."""
 
     async def handle(request: Request) -> Any:
         return await handlers[request.method](request)

@@ -37,12 +37,12 @@ class RolloutOptions:
     patience: int | None = None
 
     @classmethod
-    def parse(cls, said: Mapping[str, object]) -> RolloutOptions:
-        """Return what is said under NAMES; raises ConfigError."""
+    def parse(cls, values: Mapping[str, object]) -> RolloutOptions:
+        """Return the options among `values`, by NAMES; raises ConfigError."""
         return cls(
-            _number(said, "percent", 0, 100, "is no percentage"),
-            _number(said, "max_failed", 0, 100, "is no percentage of failures"),
-            _number(said, "patience", 1, MAX_PATIENCE, "is no number of minutes"),
+            _number(values, "percent", 0, 100, "is no percentage"),
+            _number(values, "max_failed", 0, 100, "is no percentage of failures"),
+            _number(values, "patience", 1, MAX_PATIENCE, "is no number of minutes"),
         )
 
     def pointer(self, version: str, before: Channel | None) -> Pointer:
@@ -73,9 +73,9 @@ class RolloutOptions:
         return self.pointer(version, before)
 
 
-def _number(said: Mapping[str, object], name: str, least: int, most: int, what: str) -> int | None:
-    value = said.get(name)
-    if value is None and name not in said:
+def _number(values: Mapping[str, object], name: str, least: int, most: int, what: str) -> int | None:
+    value = values.get(name)
+    if value is None and name not in values:
         return None
     text = str(value)
     if isinstance(value, bool) or not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
@@ -84,7 +84,7 @@ def _number(said: Mapping[str, object], name: str, least: int, most: int, what: 
 
 
 class PatienceClock:
-    """How long the server has listened for devices, by a clock that nobody sets.
+    """Tells how long the server has been able to hear devices, by the monotonic clock.
 
     A device's silence tells something only when it could have been heard for all that time. The times of deliveries are
     the wall clock's: when that jumps (a board without a battery gets the time, a machine wakes up), or the server has
@@ -121,14 +121,14 @@ Look = Callable[[float], tuple[float, float | None]]
 
 
 def failing(devices: Devices, product: str, channel: str, pointer: Pointer, look: Look) -> Counts | None:
-    """Return how the rollout of `pointer` goes if it goes so badly that it has to halt, else None."""
+    """Return the counts of a rollout that has to halt, else None."""
     counts = devices.counts(product, channel, pointer.version, *look(60.0 * pointer.patience))
     verdict = rollout.judge(counts, rollout.Limits(pointer.max_failed / 100))
     return counts if verdict == rollout.HALT else None
 
 
 def refusal(pointer: Pointer, counts: Counts) -> ConflictError:
-    """Return why a channel is not pointed at what would halt by itself as soon as it is looked at."""
+    """Return the error for a `pointer` that would be halted as soon as it is judged."""
     outcomes = counts.confirmed + counts.failed
     enough = -(-100 * counts.failed // outcomes)
     return ConflictError(

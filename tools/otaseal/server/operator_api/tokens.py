@@ -53,7 +53,7 @@ class Token:
 
     @property
     def scope(self) -> Scope:
-        """What it is for."""
+        """The product and channel that it allows."""
         return Scope(self.product, self.channel)
 
 
@@ -67,7 +67,7 @@ class TokenFile:
 
     @property
     def path(self) -> Path:
-        """Where the tokens are."""
+        """The token file."""
         return self.directory / FILE_NAME
 
     def list(self) -> tuple[Token, ...]:
@@ -105,20 +105,20 @@ class TokenFile:
     def revoke(self, identifier: str) -> Token:
         """Remove the token with this id and return it; raises InputError when there is none."""
         with locked(self.directory):
-            found = [one for one in self.list() if one.id == identifier]
-            if not found:
+            revoked = [token for token in self.list() if token.id == identifier]
+            if not revoked:
                 raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
-            self._write(tuple(one for one in self.list() if one.id != identifier))
-        return found[0]
+            self._write(tuple(token for token in self.list() if token.id != identifier))
+        return revoked[0]
 
     def find(self, secret: str, now: datetime) -> Token | None:
         """Return the token with this secret if it has not expired; every comparison takes constant time."""
         wanted = digest(secret)
-        matches = [one for one in self.list() if hmac.compare_digest(one.sha256, wanted)]
-        return next((one for one in matches if one.valid_at(now)), None)
+        matches = [token for token in self.list() if hmac.compare_digest(token.sha256, wanted)]
+        return next((token for token in matches if token.valid_at(now)), None)
 
     def _write(self, tokens: tuple[Token, ...]) -> None:
-        text = json.dumps({"format": FORMAT, "tokens": [asdict(one) for one in tokens]}, indent=1)
+        text = json.dumps({"format": FORMAT, "tokens": [asdict(token) for token in tokens]}, indent=1)
         files.write_atomic(self.path, text.encode() + b"\n", files.PRIVATE_MODE)
         self._stamp = None
 
@@ -133,10 +133,10 @@ def _parse(data: bytes) -> tuple[Token, ...]:
         document = json.loads(data)
         if document["format"] != FORMAT:
             raise InputError(f"a token file of format '{document['format']}'", "a newer otaseal wrote it: use that")
-        tokens = tuple(Token(**one) for one in document["tokens"])
-        for one in tokens:
-            one.scope  # noqa: B018  # refuses what cannot be one
-            if len(bytes.fromhex(one.sha256)) != 32 or datetime.fromisoformat(one.expires).tzinfo is None:
+        tokens = tuple(Token(**fields) for fields in document["tokens"])
+        for token in tokens:
+            token.scope  # noqa: B018  # refuses what cannot be one
+            if len(bytes.fromhex(token.sha256)) != 32 or datetime.fromisoformat(token.expires).tzinfo is None:
                 raise ValueError("a hash of another length, or a time without a zone")
     except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError("the token file is damaged", "restore it, or remove it and make new tokens") from error

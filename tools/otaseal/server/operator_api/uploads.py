@@ -34,7 +34,7 @@ _PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
 
 
 class Refused(Exception):
-    """An answer that is no error of ours but the caller's right or size: a status, what is wrong, and the fix."""
+    """A request refused for the caller's rights or its size: status, message and hint of the answer."""
 
     def __init__(self, status: int, message: str, hint: str) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ async def read_files(request: Request) -> list[bytes]:
     if not _PARTS.fullmatch(parts) or sum(map(int, parts.split(","))) != int(length):
         raise Refused(400, f"X-Otaseal-Parts '{parts[:64]}' do not add up to {length}", "give each file's size")
     body = await _read(request, int(length))
-    sizes = [int(one) for one in parts.split(",")]
+    sizes = [int(size) for size in parts.split(",")]
     return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
 
 
@@ -74,7 +74,7 @@ async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
 
 
 async def drain(request: Request) -> None:
-    """Read what is still coming: a connection that is closed before would take the answer with it."""
+    """Read and drop what is still coming: a connection that is closed before would take the answer with it."""
     from starlette.requests import ClientDisconnect
 
     deadline, taken = time.monotonic() + DRAIN_SECONDS, 0
@@ -88,7 +88,7 @@ async def drain(request: Request) -> None:
 
 
 class UploadQueue:
-    """Whose uploads are read: of each operator one at a time, so that nobody's hold up the others'."""
+    """The order in which uploads are read: one at a time of each operator, so that nobody holds up the others."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(UPLOADS_AT_ONCE)
@@ -97,7 +97,7 @@ class UploadQueue:
 
     @contextlib.asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
-        """Wait for `who`'s turn, and have it for the block."""
+        """Return a context manager that waits until an upload of the operator `who` may be read."""
         self._asking[who] += 1
         try:
             async with self._own.setdefault(who, asyncio.Lock()), self._all:

@@ -29,7 +29,7 @@ def revocations(options: ServerOptions, role: str) -> Revocations | None:
 
 
 def client_check(revoked: Revocations | None, telemetry: Telemetry) -> Inspect:
-    """Return what looks at the client of every connection; `revoked` is None where no certificate is asked for."""
+    """Return the check of each connection's client; `revoked` is None where no certificate is asked for."""
 
     def inspect(connection: Any) -> ClientCertificate | None:
         certificate = None if revoked is None else client_certificate(connection)

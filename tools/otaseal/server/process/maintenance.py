@@ -33,9 +33,9 @@ DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
 
 @dataclass
 class Maintenance:
-    """What is seen to in a worker that runs; the first one, which has `devices`, sees to what is the whole server's.
+    """The periodic tasks of a worker; the first one, which has `devices`, has those of the whole server, too.
 
-    That is halting rollouts by these devices, the check of the store, and the `device_file`.
+    Those are to halt rollouts by these devices, to check the store, and to keep the `device_file`.
     """
 
     catalog: Catalog
@@ -55,7 +55,7 @@ class Maintenance:
         )
 
     async def run(self) -> None:
-        """See to everything until it is cancelled."""
+        """Run all tasks until cancelled."""
         tasks = []
         if self.store_check is not None:
             self.store_check.report(self.telemetry)
@@ -94,7 +94,7 @@ class Maintenance:
             self.telemetry.set_problems("rollout", [error.message])
 
     def reload(self) -> None:
-        """Look at once for a renewed certificate; everything else that can change is looked at whenever it is used."""
+        """Look for a renewed certificate at once; everything else that can change is looked at whenever it is used."""
         self.telemetry.event("reload")
         self.renew()
 

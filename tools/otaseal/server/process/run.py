@@ -100,7 +100,7 @@ def _require_packages() -> None:
 
 
 def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
-    """Say what devices will think of the certificate, and what operators will miss."""
+    """Report what devices will think of the certificate, and what operators will miss."""
     try:
         TokenFile(store.directory).list()
     except OtasealError as error:
@@ -113,13 +113,13 @@ def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemet
 
 def _check_revocations(options: ServerOptions) -> None:
     """Raise ConfigError for options that contradict each other, InputError for a list that is not there or damaged."""
-    said = [f"--revoked '{options.revoked}'"] if options.revoked is not None else []
-    said += ["--no-revocations"] if options.no_revocations else []
-    if len(said) > 1:
-        raise ConfigError(f"{said[0]} and {said[1]} contradict each other", "give one of them")
-    if said and options.device_ca is None and options.operator_ca is None:
+    given = [f"--revoked '{options.revoked}'"] if options.revoked is not None else []
+    given += ["--no-revocations"] if options.no_revocations else []
+    if len(given) > 1:
+        raise ConfigError(f"{given[0]} and {given[1]} contradict each other", "give one of them")
+    if given and options.device_ca is None and options.operator_ca is None:
         raise ConfigError(
-            f"{said[0]} is given, and no authority whose certificates it is about",
+            f"{given[0]} is given, and no authority whose certificates it is about",
             "give --device-ca or --operator-ca, too",
         )
     for role in ("device", "operator"):
@@ -137,41 +137,43 @@ def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store
 
 
 def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, bytes]]:
-    found = []
+    keys = []
     for product, path in products:
         pem = files.read_bounded(path, MAX_KEY_BYTES, "public key")
         load_public_key(pem, f"public key '{path}'")
-        found.append((check_name(product, "product"), path.stem.lower(), pem))
-    return found
+        keys.append((check_name(product, "product"), path.stem.lower(), pem))
+    return keys
 
 
 def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
-    """Return what the stacks will say to the server's certificate, one mapping for each name that devices use.
+    """Return the verdict of the TLS stacks on the server's certificate, one mapping for each name that devices use.
 
-    The names are the plan's, else those in the certificate. Without the authority that devices trust nothing can be
-    said; it is the plan's, else that of the PKI store in which the chain lies.
+    The names are those of the options, else those in the certificate. Without the authority that devices trust there is
+    no verdict; it is that of the options, else that of the PKI store in which the chain lies.
     """
     from ...pki.certificate import parse_certificates
     from ...pki.check import examine
 
     chain = parse_certificates(files.read_bounded(options.chain, MAX_CA_BYTES, "chain"))
     beside = options.chain.resolve().parents[3:4]
-    trusted = options.trusted or next((one / "server-ca" / "certificate.pem" for one in beside), None)
+    trusted = options.trusted or next((folder / "server-ca" / "certificate.pem" for folder in beside), None)
     if options.trusted is None and (trusted is None or not trusted.is_file()):
         return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
     assert trusted is not None
-    anchors = [one.der for one in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))]
+    anchors = [
+        certificate.der for certificate in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))
+    ]
     lines: list[dict[str, Any]] = []
     for name in options.names or names_in(chain[0].der):
-        report = examine([one.der for one in chain], anchors, name, now)
+        report = examine([certificate.der for certificate in chain], anchors, name, now)
         refusing = sorted(stack.value for stack, verdict in report.verdicts.items() if not verdict.accepted)
         lines.append(
             {
                 "server": name,
                 "verdict": "accepted" if report.good else "refused",
                 "by": ",".join(refusing) or None,
-                "findings": "; ".join(one.message for one in report.findings) or None,
-                "expires": next((one.not_after.isoformat() for one in report.expiring), None),
+                "findings": "; ".join(finding.message for finding in report.findings) or None,
+                "expires": next((certificate.not_after.isoformat() for certificate in report.expiring), None),
             }
         )
     return lines

@@ -61,11 +61,11 @@ class SharedState:
 
     @classmethod
     def create(cls, workers: int, family: int) -> SharedState:
-        """Make it for that many, and connections of that address family; the supervisor counts beside them."""
+        """Allocate it for so many workers, whose connections are of that address family; the supervisor counts, too."""
         return cls(SessionTable(), Mailboxes(workers, family), Ledger(workers), CounterBoard(workers + 1))
 
     def forget(self, worker: int) -> None:
-        """Forget what a worker that died would have seen to."""
+        """Drop the deliveries that a worker which died has not written."""
         self.ledger.clear(worker)
 
 
@@ -115,7 +115,7 @@ class Worker:
             event_loop.run(listeners, maintenance, control.ready, control)
 
     def _first_maintenance(self, recorder: Recorder, telemetry: Telemetry, devices: Devices) -> Maintenance:
-        """Return what the first worker sees to, which is the whole server's."""
+        """Return the maintenance of the first worker, which includes that of the store."""
         maintenance = Maintenance(self.catalog, recorder, telemetry, self.credentials, self.contexts)
         maintenance.devices, maintenance.store_check = devices, self.store_check
         maintenance.device_file = self.device_file

@@ -52,14 +52,14 @@ class OperatorContext:
     def product(self, request: Request) -> str:
         """Return the product in the path, for who may read it; raises InputError, Refused."""
         product = check_name(request.path_params["product"], "product")
-        self.access.who(request, product, None)
+        self.access.authorise(request, product, None)
         return product
 
     def channel(self, request: Request) -> tuple[str, str, str]:
         """Return product and channel in the path, and who asks and may change them; raises InputError, Refused."""
         product = check_name(request.path_params["product"], "product")
         channel = check_name(request.path_params["channel"], "channel")
-        return product, channel, self.access.who(request, product, channel)
+        return product, channel, self.access.authorise(request, product, channel)
 
     def require_product(self, product: str) -> None:
         """Raise NotFoundError unless the server has the product."""

@@ -71,7 +71,7 @@ async def _change(
     device = device_name(await read_json(request, ("device",)))
     context.require_product(product)
     known = await asyncio.to_thread(context.devices.get, product, device)
-    who = context.access.who(request, product, known.channel)
+    who = context.access.authorise(request, product, known.channel)
     where = {"product": product, "channel": known.channel, "device": device}
     await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **where, "by": who})
     change(product, device)

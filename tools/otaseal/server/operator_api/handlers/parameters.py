@@ -19,7 +19,7 @@ CONSENT = tuple(field.name for field in fields(Consent))
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """Return the parameter `name`, which is 0 or 1; False where it is not there."""
+    """Return whether the parameter `name` is 1; 0, and False, where it is not there."""
     text = query.get(name, "0")
     if text not in ("0", "1"):
         raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")

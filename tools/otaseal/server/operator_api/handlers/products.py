@@ -20,7 +20,7 @@ __all__ = ["product", "products"]
 
 async def products(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the products' names."""
-    context.access.who(request, None, None)
+    context.access.authorise(request, None, None)
     return {"products": list(context.catalog.store.products())}
 
 

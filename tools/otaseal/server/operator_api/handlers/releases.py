@@ -37,7 +37,7 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
     product = check_name(request.path_params["product"], "product")
     version = check_version(request.path_params["version"])
     channel = check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
-    who = context.access.who(request, product, channel)
+    who = context.access.authorise(request, product, channel)
     wanted = _wanted(request, product, version, channel)
     async with context.uploads.turn(who):
         parts = await read_files(request)

@@ -31,6 +31,6 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
     """Return the counters in Prometheus' text format."""
     from starlette.responses import PlainTextResponse
 
-    context.access.who(request, None, None)
+    context.access.authorise(request, None, None)
     gauges = {"otaseal_products": len(context.catalog.store.products())}
     return PlainTextResponse(context.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
