@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from otaseal.errors import InputError
-from otaseal.server.operator_api.openapi import MAX_DEVICES
+from otaseal.server.operator_api.schemas import MAX_DEVICES
 from otaseal.store.devices import Devices, Sighting
 from otaseal.store.files import AUDIT, DEVICES_FILE
 from support.command import Result, process

@@ -19,7 +19,7 @@ from .connection import OperatorConnection
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
-    from uvicorn import Server
+    from uvicorn import Config, Server
 
 __all__ = ["make_listener"]
 
@@ -35,7 +35,7 @@ def make_listener(app: ASGIApp, listening: socket.socket, context: ssl.SSLContex
 
     `context` is its TLS; `inspect` is called once for each connection, and may refuse it.
     """
-    from uvicorn import Config, Server
+    from uvicorn import Server
 
     class Listener(Server):
         async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -49,7 +49,19 @@ def make_listener(app: ASGIApp, listening: socket.socket, context: ssl.SSLContex
         def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
             return contextlib.nullcontext()  # signals are the process's: it serves devices, too
 
-    config = Config(
+    config = _config(app)
+    server = Listener(config)
+
+    def make_protocol(ended: Callable[[], None]) -> asyncio.Protocol:
+        return OperatorConnection(config, server.server_state, inspect, ended)
+
+    return server
+
+
+def _config(app: ASGIApp) -> Config:
+    from uvicorn import Config
+
+    return Config(
         _telling(app),
         http="httptools",
         ws="none",
@@ -62,12 +74,6 @@ def make_listener(app: ASGIApp, listening: socket.socket, context: ssl.SSLContex
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = Listener(config)
-
-    def make_protocol(ended: Callable[[], None]) -> asyncio.Protocol:
-        return OperatorConnection(config, server.server_state, inspect, ended)
-
-    return server
 
 
 def _telling(app: ASGIApp) -> ASGIApp:

@@ -9,11 +9,10 @@ from typing import Any
 
 from ....errors import ConfigError
 from ....release.stranding import Consent
-from ..openapi import MAX_DEVICE, MAX_DEVICES
+from ..schemas import MAX_DEVICE, MAX_DEVICES, REHEARSALS
 
 __all__ = ["CONSENT", "consent", "device_name", "flag", "page_size", "rehearsal"]
 
-REHEARSALS = ("passed", "partly", "skipped")
 CONSENT = tuple(field.name for field in fields(Consent))
 """The fields of a Consent."""
 

@@ -1,0 +1,194 @@
+"""What the operators' interface takes and answers, as JSON schemas.
+
+What an answer looks like is read off the dataclasses that are sent, so that neither can change alone.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import IntEnum
+from typing import Any, Union
+
+from ...names import NAME
+from ...release.archive_record import ArchiveRecord
+from ...release.channels import MAX_PATIENCE
+from ...release.records import VERSION, Form, Release
+from ...release.stranding import Consent, Group
+from ...store.device_rows import MAX_CLAIM, STATES
+from ...store.devices import Device
+
+__all__ = ["IN_PATH", "MAX_DEVICE", "MAX_DEVICES", "QUERY", "REHEARSALS", "Schema", "pattern", "reference", "schemas"]
+
+MAX_DEVICES = 500
+"""Devices that one answer lists."""
+MAX_DEVICE = MAX_CLAIM
+"""Characters of a device's name."""
+REHEARSALS = ("passed", "partly", "skipped")
+
+Schema = dict[str, Any]
+
+
+def pattern(expression: str, **more: Any) -> Schema:
+    """Return the schema of texts that match a regular expression as a whole; `more` are its other keywords."""
+    return {"type": "string", "pattern": f"^(?:{expression})$", **more}
+
+
+_PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
+_FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
+_LIMITS: Mapping[str, Schema] = {
+    "max_failed": _PERCENT,
+    "patience": {"type": "integer", "minimum": 1, "maximum": MAX_PATIENCE, "description": "minutes"},
+}
+
+QUERY: Mapping[str, Schema] = {
+    "channel": pattern(NAME.pattern, default="stable"),
+    "percent": {**_PERCENT, "default": 100},
+    **_LIMITS,
+    "created": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", examples=["2030-01-31T12:00:00Z"]),
+    "board": pattern("[0-9A-Za-z._-]{0,64}"),
+    "commit": pattern("([0-9a-f]{7,64})?"),
+    "dirty": {**_FLAG, "default": "0"},
+    "downgrade": {**_FLAG, "default": "0"},
+    "rehearsal": {"type": "string", "enum": list(REHEARSALS)},
+    "raise_counter": {**_FLAG, "default": "0"},
+    "strand_devices": {**_FLAG, "default": "0"},
+    "state": {"type": "string", "enum": list(STATES)},
+    "version": pattern(VERSION.pattern, description="what devices run"),
+    "after": {"type": "string", "maxLength": MAX_DEVICE, "description": "the `next` of the page before"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_DEVICES, "default": MAX_DEVICES},
+}
+IN_PATH: Mapping[str, Schema] = {
+    "product": pattern(NAME.pattern),
+    "channel": pattern(NAME.pattern),
+    "version": pattern(VERSION.pattern),
+}
+
+
+def reference(name: str) -> Schema:
+    """Return a reference to the schema `name`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(properties: Mapping[str, Schema], required: tuple[str, ...] | None = None) -> Schema:
+    needed = list(properties) if required is None else list(required)
+    schema: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return {**schema, "required": needed} if needed else schema
+
+
+def _fields(kind: type) -> dict[str, Schema]:
+    """Return the JSON schema of each field of a dataclass or named tuple, as `json` writes its mapping."""
+    names = (field.name for field in fields(kind)) if is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
+    hints = typing.get_type_hints(kind)
+    return {name: _of(hints[name]) for name in names}
+
+
+def _of_every_format() -> tuple[str, ...]:
+    """Return the fields that every release record has: those of an older format lack the later ones."""
+    later = {field.name for field in fields(Release) if field.default is not MISSING}
+    return ("format", *(field.name for field in fields(Release) if field.name not in later))
+
+
+def _of(hint: Any) -> Schema:
+    plain = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+    if hint in plain:
+        return {"type": plain[hint]}
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return {"anyOf": [_of(part) for part in typing.get_args(hint)]}
+    if typing.get_origin(hint) is tuple:
+        return {"type": "array", "items": _of(typing.get_args(hint)[0])}
+    if is_dataclass(hint):
+        return reference(hint.__name__)  # type: ignore[union-attr]
+    assert issubclass(hint, IntEnum)
+    return {"type": "integer", "enum": [int(member) for member in hint]}
+
+
+_TEXT: Schema = {"type": "string"}
+_MAYBE: Schema = {"type": ["string", "null"]}
+_DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
+
+
+def _array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _by_name(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def schemas() -> dict[str, Schema]:
+    """Return all schemas by name, for the components of an OpenAPI document."""
+    return {**_of_service(), **_of_releases(), **_of_channels(), **_of_certs(), **_of_devices()}
+
+
+def _of_service() -> dict[str, Schema]:
+    status = {"type": "string", "enum": ["ok", "problems"]}
+    problems = {**_array(_TEXT), "description": "what calls for a person"}
+    return {
+        "Error": _object({"error": _TEXT, "hint": _TEXT}),
+        "Health": _object(
+            {"status": {"type": "string", "enum": ["ok", "problems"]}, "problems": problems}, ("status",)
+        ),
+        "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
+    }
+
+
+def _of_releases() -> dict[str, Schema]:
+    product = {
+        "product": _TEXT,
+        "keys": _by_name(_TEXT),
+        "channels": _by_name(reference("Channel")),
+        "current": {"anyOf": [reference("Release"), {"type": "null"}]},
+        "fleet": _array(reference("Group")),
+        **_DEVICE_ENDPOINT,
+    }
+    releases = {
+        "product": _TEXT,
+        "releases": _array(reference("Release")),
+        "channels": _by_name(reference("Channel")),
+        "damaged": _array(_TEXT),
+    }
+    return {
+        "Products": _object({"products": _array(_TEXT)}),
+        "Product": _object(product),
+        "Group": _object(_fields(Group)),
+        "Releases": _object(releases),
+        "Form": _object(_fields(Form)),
+        "Release": _object({"format": {"type": "integer"}, **_fields(Release)}, _of_every_format()),
+    }
+
+
+def _of_channels() -> dict[str, Schema]:
+    consent = _fields(Consent)
+    channel = {"version": _TEXT, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": _MAYBE, **_LIMITS}
+    promotion = {"from": IN_PATH["channel"], "version": IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
+    devices = _by_name({"type": "integer"})
+    effect = {"before": _MAYBE, "channel": reference("Channel"), "devices": devices, **_DEVICE_ENDPOINT}
+    return {
+        "Channel": _object({**channel, "generation": {"type": "integer", "minimum": 1}}),
+        "Effect": _object(effect),
+        "Published": _object({"release": reference("Release"), **effect, "warnings": _array(_TEXT)}),
+        "Consent": _object(consent, ()),
+        "Promotion": {**_object(promotion, ()), "oneOf": [{"required": ["from"]}, {"required": ["version"]}]},
+        "Percentage": _object({"percent": _PERCENT, **_LIMITS}, ("percent",)),
+    }
+
+
+def _of_certs() -> dict[str, Schema]:
+    return {
+        "ArchiveRecord": _object(_fields(ArchiveRecord)),
+        "Certs": _object({"certs": reference("ArchiveRecord")}),
+        "PublishedCerts": _object({"certs": reference("ArchiveRecord"), **_DEVICE_ENDPOINT}),
+    }
+
+
+def _of_devices() -> dict[str, Schema]:
+    next_name = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
+    return {
+        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE}),
+        "Devices": _object({"product": _TEXT, "devices": _array(reference("Device")), "next": next_name}),
+        "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
+        "ChangedDevice": _object({"product": _TEXT, "channel": _TEXT, "device": _TEXT}),
+    }
