@@ -57,7 +57,7 @@ class DeviceConnection(asyncio.Protocol):
         self._tls = tls = TlsTransport(cast(asyncio.Transport, transport))
         if not self._listener.connections.admit(self, tls.address or ""):
             self._listener.app.telemetry.count("otaseal_refused_connections_total")
-            tls.abort()
+            tls.transport.abort()
             return
         self._wait(limits.HANDSHAKE_SECONDS)
         if self._hello:
@@ -81,20 +81,20 @@ class DeviceConnection(asyncio.Protocol):
         if self._phase is CLOSING:
             self._discarded += len(data)
             if self._discarded > limits.LINGER_BYTES:
-                tls.abort()
+                tls.transport.abort()
             return
         tls.receive(data)
         self._go_on()
         if self._phase is ANSWER and tls.held > limits.MAX_AHEAD:
-            tls.abort()
+            tls.transport.abort()
 
     def _begin_handshake(self, tls: TlsTransport, data: bytes) -> bool:
         """Begin TLS, and return True, unless the connection is closing or is handed to another process."""
         hand_over = self._listener.hand_over
-        if tls.is_closing():
+        if tls.transport.is_closing():
             return False
-        if hand_over is not None and not self._hello and hand_over(data, tls.plain):
-            tls.abort()  # closes what is this process's of it
+        if hand_over is not None and not self._hello and hand_over(data, tls.transport):
+            tls.transport.abort()  # closes what is this process's of it
             return False
         tls.begin(self._listener.tls)
         return True
@@ -120,7 +120,7 @@ class DeviceConnection(asyncio.Protocol):
     def abort(self) -> None:
         """End at once."""
         if self._tls is not None:
-            self._tls.abort()
+            self._tls.transport.abort()
 
     def finish(self) -> None:
         """Take nothing more on, and end when the answer on its way has arrived."""
@@ -143,20 +143,20 @@ class DeviceConnection(asyncio.Protocol):
             self._close(tls)  # at rest, and told so
             self._leave(tls)
         else:
-            tls.abort()
+            tls.transport.abort()
 
     def _go_on(self) -> None:
         """Do what needs no more bytes from the network, and send the result."""
         tls = self._tls
-        if tls is None or tls.is_closing():
+        if tls is None or tls.transport.is_closing():
             return
         try:
             self._advance(tls)
         except ssl.SSLError:
             tls.flush()  # the alert
-            tls.abort()
+            tls.transport.abort()
         except OtasealError:
-            tls.abort()
+            tls.transport.abort()
         else:
             if self._phase is CLOSING:
                 self._leave(tls)
@@ -241,10 +241,10 @@ class DeviceConnection(asyncio.Protocol):
         tls.flush()
         if self._requests.unread:
             self._wait(limits.LINGER_SECONDS)
-            tls.close_writing()
+            tls.transport.write_eof()
         else:
             self._wait(limits.STALL_SECONDS)
-            tls.close()
+            tls.transport.close()
 
     def _wait(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds

@@ -47,7 +47,7 @@ class Delivery:
         Raises ssl.SSLError.
         """
         while self.position < len(self.body):
-            if tls.paused or tls.is_closing():
+            if tls.paused or tls.transport.is_closing():
                 return None
             end = min(self.position + max(RECORD, tls.free()), len(self.body))
             self.ended = end == len(self.body) and not self.keeps

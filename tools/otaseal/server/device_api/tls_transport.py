@@ -26,7 +26,7 @@ WHOLE = 4 * KERNEL_BUFFER
 
 
 class TlsTransport:
-    """One connection over `transport`; TLS begins with `begin`.
+    """One connection over the plain `transport`; TLS begins with `begin`.
 
     `receive` takes what came from the network. `write` encrypts, at most RECORD bytes at once, into memory; `flush`
     sends what is there. `address` is the client's, None where it has gone already. `room` is what may lie in the kernel
@@ -40,11 +40,11 @@ class TlsTransport:
         "_take",
         "_taken",
         "_tls",
-        "_transport",
         "address",
         "paused",
         "receive",
         "room",
+        "transport",
         "write",
     )
 
@@ -52,7 +52,7 @@ class TlsTransport:
     write: Callable[[bytes | memoryview], int]
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self.transport = transport
         self._tls: ssl.SSLObject | None = None
         self._handed = self._taken = 0
         self.room = KERNEL_BUFFER
@@ -76,11 +76,6 @@ class TlsTransport:
     def held(self) -> int:
         """Bytes that were received and are not read yet."""
         return self._incoming.pending
-
-    @property
-    def plain(self) -> asyncio.Transport:
-        """The transport below."""
-        return self._transport
 
     def handshake(self) -> ssl.SSLObject | None:
         """Go on with the handshake, and return the TLS of a connection where it is over."""
@@ -113,13 +108,13 @@ class TlsTransport:
             self.close_notify()
             pieces.append(self._take())
         self._handed += sum(map(len, pieces))
-        self._transport.writelines(pieces)
+        self.transport.writelines(pieces)
 
     def flush(self) -> None:
         """Send what is encrypted."""
         if data := self._take():
             self._handed += len(data)
-            self._transport.write(data)
+            self.transport.write(data)
 
     def close_notify(self) -> None:
         """Encrypt the alert that nothing more comes; the answer to it is not waited for."""
@@ -131,7 +126,7 @@ class TlsTransport:
 
     def unacknowledged(self) -> int:
         """Return the bytes handed on that the other side's system has not acknowledged."""
-        return self._transport.get_write_buffer_size() + unacknowledged(self._transport.get_extra_info("socket"))
+        return self.transport.get_write_buffer_size() + unacknowledged(self.transport.get_extra_info("socket"))
 
     def free(self) -> int:
         """Return how many bytes may be handed on at once."""
@@ -141,7 +136,7 @@ class TlsTransport:
         """Let WHOLE bytes lie in the kernel, until the connection ends."""
         self.room = WHOLE
         with contextlib.suppress(OSError):
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WHOLE)
 
     def count_anew(self) -> None:
         """Start counting the bytes of another answer."""
@@ -154,19 +149,3 @@ class TlsTransport:
             return False
         self._taken = taken
         return True
-
-    def is_closing(self) -> bool:
-        """Tell whether the connection is ending, or has ended."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """End the connection when all is sent."""
-        self._transport.close()
-
-    def close_writing(self) -> None:
-        """Send no more, and go on receiving."""
-        self._transport.write_eof()
-
-    def abort(self) -> None:
-        """End the connection at once."""
-        self._transport.abort()

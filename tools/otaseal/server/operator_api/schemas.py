@@ -124,7 +124,6 @@ def schemas() -> dict[str, Schema]:
 
 
 def _of_service() -> dict[str, Schema]:
-    status = {"type": "string", "enum": ["ok", "problems"]}
     problems = {**_array(_TEXT), "description": "what calls for a person"}
     return {
         "Error": _object({"error": _TEXT, "hint": _TEXT}),

@@ -7,23 +7,17 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from ..device_api.listener import DeviceListener
 from ..telemetry import Telemetry
 from ..workers import Control
 from .maintenance import Maintenance
 
-__all__ = ["Listener", "run"]
+if TYPE_CHECKING:
+    from uvicorn import Server
 
-
-class Listener(Protocol):
-    """A listener of devices or operators."""
-
-    should_exit: bool
-    force_exit: bool
-
-    async def serve(self) -> None:
-        """Serve until `should_exit`, and return when the answers on their way are sent or have had their time."""
+__all__ = ["run"]
 
 
 class EventHandler(logging.Handler):
@@ -40,7 +34,10 @@ class EventHandler(logging.Handler):
 
 
 def run(
-    listeners: Sequence[Listener], maintenance: Maintenance, ready: Callable[[], None], control: Control | None = None
+    listeners: Sequence[DeviceListener | Server],
+    maintenance: Maintenance,
+    ready: Callable[[], None],
+    control: Control | None = None,
 ) -> None:
     """Serve until a signal, or the supervisor by `control`, ends it; `ready` is called once.
 
@@ -56,7 +53,10 @@ def run(
 
 
 async def _serve(
-    listeners: Sequence[Listener], maintenance: Maintenance, ready: Callable[[], None], control: Control | None
+    listeners: Sequence[DeviceListener | Server],
+    maintenance: Maintenance,
+    ready: Callable[[], None],
+    control: Control | None,
 ) -> None:
     loop, telemetry = asyncio.get_running_loop(), maintenance.telemetry
     loop.set_exception_handler(lambda _, context: _note(context, telemetry))

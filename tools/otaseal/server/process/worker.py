@@ -99,6 +99,7 @@ class Worker:
         """Serve as worker `number` until the supervisor ends it; worker 0 is the operators', too."""
         log = self.log.fresh()
         telemetry = Telemetry(log.write, shared.counters, number, {"worker": number})
+        listeners: list[DeviceListener | Server] = []
         with contextlib.ExitStack() as stack:
             stack.enter_context(log.running())
             recorder = Recorder(self.device_file, _reporter(telemetry), shared.ledger, number)
@@ -106,12 +107,11 @@ class Worker:
             if number == 0:
                 devices = stack.enter_context(Devices(self.device_file))
                 maintenance = self._first_maintenance(recorder, telemetry, devices)
-                others: list[event_loop.Listener] = [self._operator_listener(maintenance, devices)]
+                listeners.append(self._operator_listener(maintenance, devices))
             else:
                 maintenance = Maintenance(self.catalog, recorder, telemetry, self.credentials, self.contexts[:1])
-                others = []
                 self.operator_socket.close()
-            listeners = [self._shared_device_listener(maintenance, shared, number), *others]
+            listeners.insert(0, self._shared_device_listener(maintenance, shared, number))
             event_loop.run(listeners, maintenance, control.ready, control)
 
     def _first_maintenance(self, recorder: Recorder, telemetry: Telemetry, devices: Devices) -> Maintenance:
