@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -54,12 +56,53 @@ def test_what_follows_the_last_request_is_not_wanted() -> None:
     heads.close()
 
 
+def begin_upload(server: Running, connection: ssl.SSLSocket) -> bytes:
+    """Send the head of an upload and half of its body, wait until it is being read, and return the other half."""
+    path, body = "/v1/products/blink/releases/1.0?created=2030-01-31T12:00:00Z", bytes(20_000)
+    lines = (f"Authorization: Bearer {server.token}", f"Content-Length: {len(body)}", "Expect: 100-continue")
+    connection.sendall(get(path, *lines, version="1.1", method="PUT"))
+    assert connection.recv(1024).startswith(b"HTTP/1.1 100")
+    connection.sendall(body[:10_000])
+    return body[10_000:]
+
+
+@contextlib.contextmanager
+def connected(server: Running) -> Iterator[ssl.SSLSocket]:
+    with (
+        socket.create_connection(("127.0.0.1", server.operators), SECONDS) as raw,
+        server.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
+    ):
+        yield connection
+
+
+def refuses(server: Running) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.operators), SECONDS).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_an_upload_is_answered_at_the_end_and_nobody_else_is_waited_for(server: Running) -> None:
+    with (
+        connected(server) as connection,
+        connected(server) as resting,
+        socket.create_connection(("127.0.0.1", server.operators), SECONDS) as silent,
+    ):
+        rest = begin_upload(server, connection)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: refuses(server), "connections are still taken")
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b"", "its handshake will never be over"
+        assert resting.recv(1) == b""
+        connection.sendall(rest)
+        assert connection.recv(1024).startswith(b"HTTP/1.1 422"), "no firmware, but an answer"
+    assert server.process.wait(SECONDS) == 0
+
+
 @pytest.mark.proof
 def test_empty_lines_do_not_hold_a_connection(bare: Running) -> None:
-    with (
-        socket.create_connection(("127.0.0.1", bare.operators), SECONDS) as raw,
-        bare.world.context().wrap_socket(raw, server_hostname="localhost") as connection,
-    ):
+    with connected(bare) as connection:
         connection.sendall(get("/healthz", version="1.1"))
         assert connection.recv(1024).startswith(b"HTTP/1.1 200")
         connection.settimeout(IDLE_SECONDS / 10)
