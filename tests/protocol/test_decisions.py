@@ -284,6 +284,12 @@ def test_an_older_release_is_updated_with_what_its_core_takes() -> None:
     assert answer(a_device(None, sketch_md5=MD5, sketch_size=300000, free_space=600000), state)[2] == "raw"
 
 
+def test_the_log_says_from_what_to_what() -> None:
+    assert decide(a_device(OLD), NEW, KNOWN).reason == "1.2.2 to 1.2.3, gzip, chip in DIO"
+    assert decide(a_device(None), NEW, KNOWN).reason == "unknown to 1.2.3, raw, chip unknown"
+    assert decide(a_device(None, version="7"), NEW, KNOWN).reason == "7 to 1.2.3, raw, chip unknown"
+
+
 @pytest.mark.parametrize("mode", FlashMode)
 def test_the_running_release_is_known_by_its_md5_in_any_flash_mode(mode: FlashMode) -> None:
     assert answer(a_device(NEW, mode)) == (304, "current", None)

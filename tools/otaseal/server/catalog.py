@@ -241,6 +241,10 @@ class Catalog:
         with self._recording_damage(f"{product}/{name} certs"):
             return self.store.archive(product, name), "archive"
 
+    def holds(self, blob: str) -> bool:
+        """Tell whether the bytes with this SHA-256 are in memory; else `body` reads and hashes a file."""
+        return blob in self._bodies
+
     def body(self, blob: str) -> bytes:
         """Return the bytes with this SHA-256, hashed when they were read."""
         data = self._bodies.get(blob)

@@ -25,7 +25,7 @@ from ..tls import ClientCertificate
 from .recorder import Recorder
 from .request_parser import Head
 
-__all__ = ["Answer", "DeviceApp", "DeviceRequest", "plain"]
+__all__ = ["Answer", "DeviceApp", "DeviceRequest", "NotInMemoryError", "plain"]
 
 MAX_PATH = 256
 MAX_REASON = 512
@@ -67,6 +67,14 @@ class Answer:
         return self.delivers and self.device is not None
 
 
+class NotInMemoryError(Exception):
+    """The bytes of an answer have to be read and hashed first: `blob` is their SHA-256."""
+
+    def __init__(self, blob: str) -> None:
+        super().__init__(blob)
+        self.blob = blob
+
+
 @dataclass(eq=False)
 class _CachedRequest:
     """What a head claims, or the `refusal` that it gets from everybody; and the last answer to it, with its reasons."""
@@ -98,7 +106,10 @@ class DeviceApp:
     telemetry: Telemetry
 
     def answer(self, request: DeviceRequest) -> Answer:
-        """Return the answer to a request; a fault of the store is 503 and an alarm, never other bytes."""
+        """Return the answer to a request; a fault of the store is 503 and an alarm, never other bytes.
+
+        Raises NotInMemoryError: `load` it beside the event loop, and ask again.
+        """
         head = request.head
         cached = (_parse if head.size <= REMEMBERED_BYTES else _parse.__wrapped__)(head)
         if cached.refusal is not None:
@@ -110,10 +121,21 @@ class DeviceApp:
             if cached.route.file == ARCHIVE_FILE:
                 return self._archive(cached, head, device)
             return self._answer(cached, head, device)
-        except CorruptStoreError as error:
-            return plain(503, "corrupt", error.message, alarm=True)
         except OtasealError as error:
-            return plain(503, "fault", error.message, alarm=True)
+            return _fault(error)
+
+    def load(self, blob: str) -> Answer | None:
+        """Read what NotInMemoryError named, in a thread; return what is answered where that cannot be."""
+        try:
+            self.catalog.body(blob)
+        except OtasealError as error:
+            return _fault(error)
+        return None
+
+    def _body(self, blob: str) -> bytes:
+        if not self.catalog.holds(blob):
+            raise NotInMemoryError(blob)
+        return self.catalog.body(blob)
 
     def _answer(self, cached: _CachedRequest, head: Head, device: str | None) -> Answer:
         """Return the last answer where nothing has changed, which is what nearly every poll gets."""
@@ -138,7 +160,7 @@ class DeviceApp:
         request, decision = cached.request, _decision(cached.request, choice, deliveries)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
-            body = self.catalog.body(decision.form.blob)
+            body = self._body(decision.form.blob)
             self._offer(request, device, choice)
         answer = Answer(
             decision.status,
@@ -159,7 +181,7 @@ class DeviceApp:
         """Return the answer to a device that asks for certificates, of which any number may come."""
         record, missing = self.catalog.archive(cached.route.product, cached.route.channel)
         decision = archive.decide(cached.request, record, missing)
-        body = decision.body if decision.blob is None else self.catalog.body(decision.blob)
+        body = decision.body if decision.blob is None else self._body(decision.blob)
         answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
         if decision.blob is None or not cached.ranged:
             return answer
@@ -221,6 +243,11 @@ class DeviceApp:
             sent=sent or None,
             cut=True if sent and not arrived else None,
         )
+
+
+def _fault(error: OtasealError) -> Answer:
+    code = "corrupt" if isinstance(error, CorruptStoreError) else "fault"
+    return plain(503, code, error.message, alarm=True)
 
 
 def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bool = False) -> Answer:

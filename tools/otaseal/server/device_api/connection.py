@@ -10,13 +10,14 @@ import asyncio
 import enum
 import ssl
 import time
+from collections.abc import Callable
 from typing import cast
 
 from ...errors import OtasealError
 from .. import limits
 from ..sockets import KERNEL_BUFFER
 from ..tls import ClientCertificate
-from .app import DeviceRequest, plain
+from .app import Answer, DeviceRequest, NotInMemoryError, plain
 from .listener import ListenerContext
 from .request_parser import NO_HEAD, Head, RequestQueue
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
@@ -24,8 +25,8 @@ from .tls_transport import TlsTransport
 
 __all__ = ["DeviceConnection"]
 
-Phase = enum.Enum("Phase", ("HANDSHAKE", "REQUEST", "ANSWER", "CLOSING"))
-HANDSHAKE, REQUEST, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
+Phase = enum.Enum("Phase", ("HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
+HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
 
 
 class DeviceConnection(asyncio.Protocol):
@@ -85,7 +86,7 @@ class DeviceConnection(asyncio.Protocol):
             return
         tls.receive(data)
         self._go_on()
-        if self._phase is ANSWER and tls.held > limits.MAX_AHEAD:
+        if self._phase in (ANSWER, LOADING) and tls.held > limits.MAX_AHEAD:
             tls.transport.abort()
 
     def _begin_handshake(self, tls: TlsTransport, data: bytes) -> bool:
@@ -129,7 +130,7 @@ class DeviceConnection(asyncio.Protocol):
         elif self._phase is REQUEST and self._tls is not None:
             self._close(self._tls)
             self._leave(self._tls)
-        elif self._phase is HANDSHAKE:
+        elif self._phase in (HANDSHAKE, LOADING):
             self.abort()
 
     def sweep(self, now: float) -> None:
@@ -145,12 +146,14 @@ class DeviceConnection(asyncio.Protocol):
         else:
             tls.transport.abort()
 
-    def _go_on(self) -> None:
-        """Do what needs no more bytes from the network, and send the result."""
+    def _go_on(self, first: Callable[[TlsTransport], None] | None = None) -> None:
+        """Do all that can be done without waiting for the network, `first` at first, and send what came of it."""
         tls = self._tls
         if tls is None or tls.transport.is_closing():
             return
         try:
+            if first is not None:
+                first(tls)
             self._advance(tls)
         except ssl.SSLError:
             tls.flush()  # the alert
@@ -187,8 +190,32 @@ class DeviceConnection(asyncio.Protocol):
 
     def _answer(self, tls: TlsTransport, head: Head) -> None:
         request = DeviceRequest(head, self._certificate, tls.address)
-        refusal = plain(400, "request", self._requests.refusal or "") if head is NO_HEAD else None
-        answer = refusal or self._listener.app.answer(request)
+        if head is NO_HEAD:
+            self._respond(tls, request, plain(400, "request", self._requests.refusal or ""))
+            return
+        try:
+            answer = self._listener.app.answer(request)
+        except NotInMemoryError as missing:
+            self._load(request, missing.blob)
+            return
+        self._respond(tls, request, answer)
+
+    def _load(self, request: DeviceRequest, blob: str) -> None:
+        """Answer when the bytes are in memory: the event loop does not wait for a disk."""
+        self._phase = LOADING
+        self._wait(limits.STALL_SECONDS)
+        loading = asyncio.get_running_loop().run_in_executor(None, self._listener.app.load, blob)
+        loading.add_done_callback(lambda done: self._loaded(request, done.result()))
+
+    def _loaded(self, request: DeviceRequest, fault: Answer | None) -> None:
+        if self._phase is LOADING:
+            self._phase = REQUEST
+            self._go_on(
+                lambda tls: self._answer(tls, request.head) if fault is None else self._respond(tls, request, fault)
+            )
+
+    def _respond(self, tls: TlsTransport, request: DeviceRequest, answer: Answer) -> None:
+        head = request.head
         keeps = head.keeps and self._requests.expects_more()
         self._delivery = start_response(self._listener, tls, request, answer, keeps=keeps)
         if self._delivery is None:

@@ -1,0 +1,65 @@
+"""Firmware that is not in memory: read and hashed beside the event loop, once for all who wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otaseal.keys.public import public_pem
+from otaseal.release.channels import Pointer
+from otaseal.server.catalog import Catalog
+from otaseal.server.device_api.app import DeviceApp, DeviceRequest, NotInMemoryError
+from otaseal.server.device_api.recorder import Recorder
+from otaseal.server.device_api.request_parser import Head
+from otaseal.server.telemetry import Telemetry
+from otaseal.store.files import DEVICES_FILE, Store
+from support.releases import make_release
+from support.servers import StartServer, World, get, publish, talk, until
+
+BLOB = b"firmware of a device" * 1000
+ASKED = DeviceRequest(Head("GET", "/blink/firmware.bin.signed", (), "1.1", keeps=True, has_body=False))
+
+
+@pytest.fixture
+def app(tmp_path: Path, world: World) -> Iterator[DeviceApp]:
+    store = Store.create(tmp_path / "store")
+    store.add_key("blink", "signing", public_pem(world.key.public_key()))
+    store.publish(make_release("1.0", BLOB), [BLOB], by="test")
+    store.point("blink", "stable", Pointer("1.0"), expected=0, by="test")
+    with Recorder(store.directory / DEVICES_FILE, print) as recorder:
+        yield DeviceApp(Catalog(store), recorder, Telemetry(lambda _: True))
+
+
+def test_no_file_is_read_for_an_answer(app: DeviceApp) -> None:
+    with pytest.raises(NotInMemoryError) as missing:
+        app.answer(ASKED)
+    assert app.load(missing.value.blob) is None
+    answer = app.answer(ASKED)
+    assert (answer.status, answer.body, answer.delivers) == (200, BLOB, True)
+
+
+def test_what_cannot_be_read_is_an_alarm(app: DeviceApp) -> None:
+    with pytest.raises(NotInMemoryError) as missing:
+        app.answer(ASKED)
+    app.catalog.store.blob_path(missing.value.blob).write_bytes(BLOB[:-1])
+    answer = app.load(missing.value.blob)
+    assert answer is not None
+    assert (answer.status, answer.code, answer.alarm) == (503, "corrupt", True)
+    with pytest.raises(NotInMemoryError):
+        app.answer(ASKED)
+
+
+def test_a_blob_that_was_put_back_is_served_at_once(start_server: StartServer, world: World) -> None:
+    signed, request = world.firmware(1).signed, get("/firmware.bin.signed")
+    first = start_server()
+    publish(first, "1.0", signed)
+    assert first.stop() == 0
+    (blob,) = first.store.glob("blobs/sha256/*/*")
+    blob.write_bytes(signed[:-1])
+    server = start_server()
+    assert [talk(world.context(), server.port, request).status for _ in range(2)] == [503, 503]
+    until(lambda: "code=corrupt" in server.log.read_text(), "no alarm")
+    blob.write_bytes(signed)
+    assert talk(world.context(), server.port, request).body == signed
