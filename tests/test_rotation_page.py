@@ -157,7 +157,7 @@ def clients(before: Before, said: str) -> None:
     for folder in ("device/esp-0042", "operator/ada@example.org"):
         assert (before.place.store / "issued" / folder / "chain.pem").exists()
     assert len(list((before.place.store / "revoked" / "device").iterdir())) == 1
-    assert "revoked 1 certificates of the device 'esp-0042'" in said
+    assert "revoked 1 certificate of the device 'esp-0042'" in said
     assert (before.place.store / "device-ca" / "crl.pem").exists()
 
 

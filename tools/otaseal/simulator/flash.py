@@ -137,9 +137,9 @@ def parse_layout(script: str, name: str) -> Layout:
     return made
 
 
-def round_up(size: int, unit: int = SECTOR) -> int:
-    """Return `size` rounded up to a multiple of `unit`, whole sectors unless told otherwise."""
-    return -(-size // unit) * unit
+def round_up(size: int) -> int:
+    """Return `size` rounded up to whole sectors."""
+    return -(-size // SECTOR) * SECTOR
 
 
 def write(flash: bytes, address: int, data: bytes) -> bytes:
