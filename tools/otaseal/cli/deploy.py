@@ -184,12 +184,12 @@ def _releases(arguments: argparse.Namespace) -> int:
         print(f"product '{product}' has no release yet")
     for name, state in answer["channels"].items():
         print(f"channel  {name}: {_state(state)}")
-    for one in answer["releases"]:
-        sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in one["forms"])
+    for release in answer["releases"]:
+        sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in release["forms"])
         print(
-            f"release  {one['version']}  {one['created']}  {sizes}"
-            + (f"  security counter {one['security_counter']}" if one.get("security_counter") else "")
-            + ("  (uncommitted changes)" if one["dirty"] else "")
+            f"release  {release['version']}  {release['created']}  {sizes}"
+            + (f"  security counter {release['security_counter']}" if release.get("security_counter") else "")
+            + ("  (uncommitted changes)" if release["dirty"] else "")
         )
     for damage in answer.get("damaged", []):
         print(f"otaseal: warning: {damage}", file=sys.stderr)
@@ -199,7 +199,7 @@ def _releases(arguments: argparse.Namespace) -> int:
 def _promote(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     target = _target(arguments, channel)
-    sources = [one for one in (arguments.source, arguments.version) if one is not None]
+    sources = [source for source in (arguments.source, arguments.version) if source is not None]
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
     if len(sources) > 1 or (not sources and arguments.percent is None):
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
@@ -207,7 +207,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in limits.items() if value is not None}
     if not sources:
         if said := _consent(arguments).said():
-            what = " and ".join(f"--{one.replace('_', '-')}" for one in said)
+            what = " and ".join(f"--{option.replace('_', '-')}" for option in said)
             raise ConfigError(f"{what} is for another release, and none is named", "leave it out, or name the release")
         path, asked = f"{path}/percent", {"percent": arguments.percent, **given}
     else:

@@ -49,12 +49,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _print(report: Report) -> None:
     previous = ""
-    for one in report.checks:
-        name = "" if one.name == previous else one.name
-        previous = one.name
-        print(f"{_painted(one.status)} {name:<{NAME_WIDTH}} {one_line(one.message)}")
-        if one.hint:
-            print(f"{'':<{8 + NAME_WIDTH}}  -> {one_line(one.hint)}")
+    for check in report.checks:
+        name = "" if check.name == previous else check.name
+        previous = check.name
+        print(f"{_painted(check.status)} {name:<{NAME_WIDTH}} {one_line(check.message)}")
+        if check.hint:
+            print(f"{'':<{8 + NAME_WIDTH}}  -> {one_line(check.hint)}")
     counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
     print(f"\n{counts}")
     step = report.next_step

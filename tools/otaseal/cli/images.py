@@ -179,9 +179,9 @@ def _names(product: str | None) -> list[str]:
     found = [common.options(product=product).product or ""]
     if Path(INI_NAME).is_file():
         with suppress(OtasealError):  # whatever is wrong with the project is not what is asked here
-            for one in project.default_environments(Path(), os.environ):
-                found += [one.settings.product or "", one.board]
-    return [one for one in found if one]
+            for settings in project.default_environments(Path(), os.environ):
+                found += [settings.settings.product or "", settings.board]
+    return [name for name in found if name]
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

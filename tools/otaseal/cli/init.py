@@ -76,7 +76,7 @@ class _Change:
         files.write_atomic(self.path.resolve(), self.new.encode(errors="surrogateescape"), mode)
 
     def diff(self) -> str:
-        old, new = (one.splitlines(keepends=True) for one in (self.old, self.new))
+        old, new = (text.splitlines(keepends=True) for text in (self.old, self.new))
         shown = difflib.unified_diff(old, new, self.path.name, f"{self.path.name} (new)")
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in shown)
 
@@ -100,7 +100,7 @@ def _init(arguments: argparse.Namespace) -> int:
     options = init_lines.options(arguments, plan, ini, environments[0])
     steps = init_commands.following(ini, environments, plan)
     ini_change = _Change(file, ini.text, edited.text)
-    changes = [one for one in (ignored, ini_change) if one.new != one.old]
+    changes = [file_change for file_change in (ignored, ini_change) if file_change.new != file_change.old]
     if not arguments.dry_run:
         for change in changes:
             change.write()
@@ -110,13 +110,13 @@ def _init(arguments: argparse.Namespace) -> int:
         "environments": environments,
         "steps": ([] if plan.signing_key else [_named_key(ini, environments)])
         + [{"what": what, "path": str(path), "state": state} for what, path, state in done]
-        + [_of_file(one, arguments.dry_run) for one in (ignored, ini_change)],
+        + [_of_file(file_change, arguments.dry_run) for file_change in (ignored, ini_change)],
         "lines_to_add": [] if refusal is None else project_ini.lines_to_add(scripts, options),
         "notes": _notes(ini, edited, environments, plan, arguments) + ([ELSEWHERE] if elsewhere else []),
-        "next": [one.command for one in steps],
+        "next": [command.command for command in steps],
     }
     if arguments.json:
-        common.print_json({**report, "changed": {one.path.name: one.diff() for one in changes}})
+        common.print_json({**report, "changed": {file_change.path.name: file_change.diff() for file_change in changes}})
     else:
         _print(report, changes, steps)
     if refusal is not None:
@@ -156,12 +156,12 @@ def _ignore(project: Path) -> _Change:
 def _make(plan: Plan, arguments: argparse.Namespace) -> list[tuple[str, Path, str]]:
     """Make what is missing; return what each thing is, where, and what became of it."""
     now = stores.now()
-    missing = [one for one in setup.steps(plan, now, None) if not one.is_done()]
+    missing = [part for part in setup.steps(plan, now, None) if not part.is_done()]
     if arguments.dry_run:
-        names = {one.what for one in missing}
+        names = {part.what for part in missing}
         state = {True: "would make", False: "kept"}
-        return [(one.what, one.path, state[one.what in names]) for one in setup.steps(plan, now, None)]
-    secret = _secret(plan, arguments) if any(one.locked for one in missing) else None
+        return [(part.what, part.path, state[part.what in names]) for part in setup.steps(plan, now, None)]
+    secret = _secret(plan, arguments) if any(part.locked for part in missing) else None
     done = []
     for step in setup.steps(plan, now, secret):
         kept = step.is_done()
@@ -195,17 +195,17 @@ def _notes(
         notes.append(f"git knows no version of this project: {VERSION} has that of the next release; raise it for each")
     if arguments.signing_key and plan.signing_key is None:
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
-    for one in environments:
-        filesystem = ini.get(one, FILESYSTEM)
+    for environment in environments:
+        filesystem = ini.get(environment, FILESYSTEM)
         if filesystem not in (None, "littlefs"):
-            notes.append(f"{FILESYSTEM} of '{one}' is '{filesystem}', and the device's example mounts littlefs")
+            notes.append(f"{FILESYSTEM} of '{environment}' is '{filesystem}', and the device's example mounts littlefs")
     chain = plan.issued(Role.SERVER, setup.SERVER) / "chain.pem"
     if arguments.server_name and chain.exists():
         covered = _names_in(chain)
         notes += [
             f"the server certificate is not for '{name}': otaseal pki server NAME --name {name} issues another"
             for name in arguments.server_name
-            if not {str(one.value) for one in subject_alternative_names([name])} <= covered
+            if not {str(entry.value) for entry in subject_alternative_names([name])} <= covered
         ]
     return notes
 

@@ -47,8 +47,10 @@ class Step:
 
 def following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[Step]:
     """Return the steps from a project that is set up to one whose first release is published, for `environments`."""
-    chosen = "".join(f" -e {shlex.quote(one)}" for one in environments) if len(ini.environments) > 1 else ""
-    one = f" -e {shlex.quote(environments[0])}" if chosen else ""
+    chosen = (
+        "".join(f" -e {shlex.quote(environment)}" for environment in environments) if len(ini.environments) > 1 else ""
+    )
+    option = f" -e {shlex.quote(environments[0])}" if chosen else ""
     pio = _pio()
     steps = [] if plan.project == Path.cwd() else [Step("go to the project", (f"cd {shlex.quote(str(plan.project))}",))]
     steps += [
@@ -57,7 +59,7 @@ def following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[
     ]
     if ini.get(environments[0], SERVER) in (None, "", OPERATORS):
         steps += _serving(questions.named_key(ini, environments, plan.project), plan)
-    return [*steps, Step("publish the firmware on it", (f"{pio} run{one} -t deploy",))]
+    return [*steps, Step("publish the firmware on it", (f"{pio} run{option} -t deploy",))]
 
 
 def _serving(named: Path | str | None, plan: Plan) -> list[Step]:

@@ -43,7 +43,7 @@ def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list
     They are relative to the project where they lie in it, so that others find them.
     """
     checkout = _checkout(project)
-    if checkout is None and all(_has_library(project, ini, one) for one in environments):
+    if checkout is None and all(_has_library(project, ini, environment) for environment in environments):
         return [f"{scope}:{LIBRARIES}otaseal/extra_scripts/{name}" for scope, _, name in map(_split, config.HOOKS)]
     found = []
     for entry in config.extra_scripts(*([] if checkout is None else [checkout])):
@@ -55,7 +55,7 @@ def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list
 
 def lie_elsewhere(entries: Sequence[str]) -> bool:
     """Tell whether the hooks lie where nobody else has them."""
-    return any(Path(one.partition(":")[2]).is_absolute() for one in entries)
+    return any(Path(script.partition(":")[2]).is_absolute() for script in entries)
 
 
 def _checkout(project: Path) -> Path | None:
@@ -70,8 +70,12 @@ def _checkout(project: Path) -> Path | None:
 def _has_library(project: Path, ini: ProjectIni, environment: str) -> bool:
     """Tell whether PlatformIO has installed otaseal as a library of the environment, or will before it builds."""
     installed = project / ".pio" / "libdeps" / environment / "otaseal" / "extra_scripts" / config.LOADER
-    named = (one for one in entries(ini.get(environment, "lib_deps") or "") if not one.startswith("symlink:"))
-    return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(one) for one in named)
+    named = (
+        dependency
+        for dependency in entries(ini.get(environment, "lib_deps") or "")
+        if not dependency.startswith("symlink:")
+    )
+    return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(dependency) for dependency in named)
 
 
 def _split(hook: str) -> tuple[str, str, str]:
@@ -116,8 +120,8 @@ def edit(
     """Return the edited file; or the file as it is, and why a person has to edit it."""
     edited, comment = ini, ELSEWHERE if lie_elsewhere(scripts) else ""
     try:
-        for one in environments:
-            edited = edited.with_lines(one, scripts, options(arguments, plan, ini, one), comment)
+        for environment in environments:
+            edited = edited.with_lines(environment, scripts, options(arguments, plan, ini, environment), comment)
     except InputError as error:
         return ini, error
     return edited, None

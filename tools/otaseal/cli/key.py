@@ -101,12 +101,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _lock(arguments: argparse.Namespace) -> int:
     file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
-    secret = passphrase.ask_new(" and ".join(f"'{one}'" for one in arguments.keys), file, os.environ)
+    secret = passphrase.ask_new(" and ".join(f"'{path}'" for path in arguments.keys), file, os.environ)
     if not secret:
         raise ConfigError("an empty passphrase locks nothing", "type one, or leave the keys as they are")
     # Of one that is locked already the passphrase has to be the same: init and the authorities know one
-    found = [key_lock.read(one, lambda _: secret, os.environ) for one in arguments.keys]
-    return _write_all(arguments, [(one, one.is_locked) for one in found], secret, "locked")
+    found = [key_lock.read(path, lambda _: secret, os.environ) for path in arguments.keys]
+    return _write_all(arguments, [(key_file, key_file.is_locked) for key_file in found], secret, "locked")
 
 
 def _unlock(arguments: argparse.Namespace) -> int:
@@ -118,18 +118,18 @@ def _unlock(arguments: argparse.Namespace) -> int:
             known.append(common.source(file).passphrase(what))
         return known[0]
 
-    found = [key_lock.read(one, ask, os.environ) for one in arguments.keys]
-    return _write_all(arguments, [(one, not one.is_locked) for one in found], None, "unlocked")
+    found = [key_lock.read(path, ask, os.environ) for path in arguments.keys]
+    return _write_all(arguments, [(key_file, not key_file.is_locked) for key_file in found], None, "unlocked")
 
 
 def _write_all(
     arguments: argparse.Namespace, found: list[tuple[KeyFile, bool]], secret: bytes | None, done: str
 ) -> int:
     """Write those that are not done yet, all of which could be read, and say which they were."""
-    for one, is_done in found:
+    for file, is_done in found:
         if not is_done:
-            one.write(secret)
-    rows = [{"key": str(one.path), "state": "kept" if is_done else done} for one, is_done in found]
+            file.write(secret)
+    rows = [{"key": str(file.path), "state": "kept" if is_done else done} for file, is_done in found]
     if arguments.json:
         common.print_json(rows)
         return 0

@@ -78,21 +78,21 @@ def _register_issuing(actions: common.Subparsers) -> None:
         "--key", choices=tuple(KEYS), default="rsa", help="default: rsa, which is half the work on a chip"
     )
     for role, example in ((Role.DEVICE, "esp-0042"), (Role.OPERATOR, "alice@example.org")):
-        one = common.command(
+        parser = common.command(
             actions,
             role.value,
             _issue_clients,
             f"issue {role.value} certificates",
             f"otaseal pki {role.value} {example}",
         )
-        one.add_argument("names", nargs="+", metavar="NAME", help="the common name, by which the server knows it")
-        one.set_defaults(role=role)
+        parser.add_argument("names", nargs="+", metavar="NAME", help="the common name, by which the server knows it")
+        parser.set_defaults(role=role)
         if role is Role.OPERATOR:
-            one.add_argument(
+            parser.add_argument(
                 "--scope", type=parse_scope, action="append", default=[], metavar="PRODUCT[/CHANNEL]",
                 help="what it is for, more than once if need be; default: everything",
             )  # fmt: skip
-        stores.add_options(one, passphrase=True)
+        stores.add_options(parser, passphrase=True)
     stores.add_options(server, passphrase=True)
 
 
@@ -129,7 +129,9 @@ def _issue_clients(arguments: argparse.Namespace) -> int:
 
 
 def _report_issued(folders: Iterable[Path], arguments: argparse.Namespace) -> int:
-    rows = [{"name": one.name, "chain": str(one / "chain.pem"), "key": str(one / "key.pem")} for one in folders]
+    rows = [
+        {"name": folder.name, "chain": str(folder / "chain.pem"), "key": str(folder / "key.pem")} for folder in folders
+    ]
     if arguments.json:
         common.print_json(rows)
         return 0
@@ -142,17 +144,17 @@ def _report_issued(folders: Iterable[Path], arguments: argparse.Namespace) -> in
 
 def _list(arguments: argparse.Namespace) -> int:
     store, now = stores.opened(stores.choose(arguments)), stores.now()
-    due = {one.serial for one in store.due(now)}
-    latest = {(one.role, one.name): one.serial for one in store.list()}
+    due = {entry.serial for entry in store.due(now)}
+    latest = {(entry.role, entry.name): entry.serial for entry in store.list()}
     rows: list[dict[str, str]] = [
         {
-            "role": one.role,
-            "name": one.name,
-            "serial": one.serial,
-            "not_after": one.not_after,
-            "state": _state(one, due, now, latest[one.role, one.name]),
+            "role": entry.role,
+            "name": entry.name,
+            "serial": entry.serial,
+            "not_after": entry.not_after,
+            "state": _state(entry, due, now, latest[entry.role, entry.name]),
         }
-        for one in store.list()
+        for entry in store.list()
     ]
     roots = [
         {
@@ -191,13 +193,13 @@ def _renew(arguments: argparse.Namespace) -> int:
     if arguments.names:
         wanted = [_find(plain, name, arguments.role) for name in arguments.names]
     else:
-        wanted = [(Role(one.role), one.name) for one in plain.due(stores.now())]
-        wanted = [one for one in wanted if arguments.role in (None, one[0].value)]
+        wanted = [(Role(entry.role), entry.name) for entry in plain.due(stores.now())]
+        wanted = [holder for holder in wanted if arguments.role in (None, holder[0].value)]
     slots = dict.fromkeys(SLOTS[role] for role, _ in wanted)
     store = stores.opened(directory, *slots, passphrase_file=arguments.passphrase_file)
     renewed = [store.renew(role, name, now=stores.now()) for role, name in wanted]
     if arguments.json:
-        common.print_json([{"name": one.name, "chain": str(one / "chain.pem")} for one in renewed])
+        common.print_json([{"name": issued.name, "chain": str(issued / "chain.pem")} for issued in renewed])
         return 0
     for folder in renewed:
         print(f"renewed  {folder.name}  {folder / 'chain.pem'}")
@@ -210,8 +212,10 @@ def _renew(arguments: argparse.Namespace) -> int:
 
 def _find(store: Store, name: str, role: str | None) -> tuple[Role, str]:
     """Return role and name of what was issued to `name`; raises InputError, or ConfigError where it is not clear."""
-    live = [one for one in store.list() if one.name == name and one.revoked is None and role in (None, one.role)]
-    roles = list(dict.fromkeys(one.role for one in live))
+    live = [
+        entry for entry in store.list() if entry.name == name and entry.revoked is None and role in (None, entry.role)
+    ]
+    roles = list(dict.fromkeys(entry.role for entry in live))
     if not roles:
         what = f"the {role} '{name}'" if role else f"'{name}'"
         raise InputError(f"nothing is issued to {what}", "otaseal pki list shows what is")
@@ -227,7 +231,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
     revoked = store.revoke(role, name, now=stores.now())
     lists = {"crl": str(directory / SLOTS[role].value / CRL_FILE), "revoked": str(directory / REVOKED_FILE)}
     if arguments.json:
-        common.print_json({"name": name, "role": role.value, "serials": [one.serial for one in revoked], **lists})
+        common.print_json({"name": name, "role": role.value, "serials": [entry.serial for entry in revoked], **lists})
         return 0
     print(f"revoked {counted(len(revoked), 'certificate')} of the {role.value} '{name}'")
     print(f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}")
@@ -249,9 +253,9 @@ def _rotate(arguments: argparse.Namespace) -> int:
         "otaseal pki export certs     # the new successor, for devices that are written from now on",
         "otaseal pki renew            # then reload the web server: devices with both roots take it at once",
     ]
-    current, successor = (store.certificate(one).title for one in (Slot.SERVER, Slot.SERVER_NEXT))
+    current, successor = (store.certificate(authority).title for authority in (Slot.SERVER, Slot.SERVER_NEXT))
     if arguments.json:
-        common.print_json({"current": current, "successor": successor, "due": [one.name for one in store.due(now)]})
+        common.print_json({"current": current, "successor": successor, "due": [entry.name for entry in store.due(now)]})
         return 0
     print(f"current    {current}\nsuccessor  {successor}\nnext:", *following, sep="\n  ")
     _warn("devices that are not given the new successor by cable (pio run -t uploadfs) do not survive another rotation")
@@ -275,7 +279,7 @@ def _export(arguments: argparse.Namespace) -> int:
     store = stores.opened(stores.choose(arguments))
     written, removed = setup.export_roots(store, arguments.folder, stores.now())
     if arguments.json:
-        rows = {"written": [str(one) for one in written], "removed": [str(one) for one in removed]}
+        rows = {"written": [str(file) for file in written], "removed": [str(file) for file in removed]}
         common.print_json({"store": str(store.directory), "folder": str(arguments.folder), **rows})
         return 0
     for path in written:

@@ -88,10 +88,10 @@ def _check(arguments: argparse.Namespace) -> int:
     ]
     rest = _expiring_elsewhere(arguments, now)
     if arguments.json:
-        common.print_json({"checks": [_as_dict(*one) for one in results], "expiring": rest})
+        common.print_json({"checks": [_as_dict(*result) for result in results], "expiring": rest})
     else:
-        for one in results:
-            print_report(*one)
+        for result in results:
+            print_report(*result)
         for line in rest:
             print(f"expires    {line['not_after'][:10]}  {line['subject']}")
     bad = [(subject, name, report) for subject, name, report in results if not report.good]
@@ -102,8 +102,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def verdict_error(subject: Subject, name: str, report: Report, others: int) -> OtasealError:
     """Return the error that says who refuses a chain and why; `others` more checks failed."""
-    refusing = [TITLES[one.stack] for one in report.verdicts.values() if not one.accepted]
-    first = next(one for one in report.findings if one.stacks or one.dangerous)
+    refusing = [TITLES[verdict.stack] for verdict in report.verdicts.values() if not verdict.accepted]
+    first = next(finding for finding in report.findings if finding.stacks or finding.dangerous)
     what = f"refused by {', '.join(refusing)}" if refusing else "accepted by all, and dangerous"
     more = f"; {others} more checks fail" if others else ""
     return VerificationError(f"'{subject.title}' for '{name}' is {what}: {first.message}{more}", first.hint)
@@ -116,7 +116,9 @@ def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject
     """
     path = common.path(arguments.target)
     if path.is_file():
-        chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
+        chain = tuple(
+            certificate.der for certificate in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))
+        )
         anchors, trusted = anchors_of(chain)
         return Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
     if path.exists() or (len(path.parts) > 1 and "//" not in arguments.target) or path.suffix in SUFFIXES:
@@ -132,10 +134,14 @@ def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[Subjec
     if arguments.ca:
         raise ConfigError("--ca is given, and nothing to check", "name a chain or a server: otaseal pki check <target>")
     store = stores.opened(stores.choose(arguments))
-    live = dict.fromkeys(one.name for one in store.list() if one.role == Role.SERVER.value and one.revoked is None)
+    live = dict.fromkeys(
+        entry.name for entry in store.list() if entry.role == Role.SERVER.value and entry.revoked is None
+    )
     for name in live:
         path = store.folder(Role.SERVER, name) / CHAIN_FILE
-        chain = tuple(one.der for one in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
+        chain = tuple(
+            certificate.der for certificate in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))
+        )
         names = tuple(arguments.name) or _names(chain[0])
         yield Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
     if not live:
@@ -147,9 +153,9 @@ def _expiring_elsewhere(arguments: argparse.Namespace, now: datetime) -> list[di
     if arguments.target:
         return []
     store = stores.opened(stores.choose(arguments))
-    latest = {(one.role, one.name): one for one in store.list() if one.revoked is None}
+    latest = {(entry.role, entry.name): entry for entry in store.list() if entry.revoked is None}
     paths = [store.folder(Role(role), name) / CHAIN_FILE for role, name in latest if role != Role.SERVER.value]
-    issued = [parse_certificates(files.read_bounded(one, CHAIN_LIMIT, "chain"))[0].der for one in paths]
+    issued = [parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))[0].der for path in paths]
     roots = [store.certificate(slot).der for slot in (Slot.DEVICE, Slot.OPERATOR)]
     return _expiries(expiring([*issued, *roots], now))
 
@@ -162,7 +168,7 @@ def _anchors(arguments: argparse.Namespace, now: datetime, chain: Sequence[bytes
         return _roots_of(stores.opened(stores.choose(arguments)), now)
     if Path(PROJECT_CERTS).is_dir():
         return _read_anchors([PROJECT_CERTS]), PROJECT_CERTS
-    if len(stores.available()) == 1 and not any(one.self_issued for one in map(Certificate, chain)):
+    if len(stores.available()) == 1 and not any(certificate.self_issued for certificate in map(Certificate, chain)):
         return _roots_of(stores.opened(stores.choose(arguments)), now)
     return root_in_chain(chain, [])
 
@@ -171,7 +177,7 @@ def root_in_chain(chain: Sequence[bytes], paths: Sequence[str]) -> tuple[tuple[b
     """Return the certificates in `paths`, else the roots that the chain itself brings, and how to call them."""
     if paths:
         return _read_anchors(paths), ", ".join(paths)
-    signers = tuple(one.der for one in map(Certificate, chain) if one.self_issued)
+    signers = tuple(certificate.der for certificate in map(Certificate, chain) if certificate.self_issued)
     return signers, "the root in the chain itself" if signers else "nothing: name the root with --ca"
 
 
@@ -185,10 +191,14 @@ def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
         path = common.path(text)
         data = files.read_bounded(path, ar.ARCHIVE_LIMIT, "CA certificates") if path.is_file() else b""
         if data.startswith(ARCHIVE_START):
-            found += [one.data for one in ar.device_view(data).indexed]
+            found += [member.data for member in ar.device_view(data).indexed]
         else:
             for source in collect([text], Path.cwd()):
-                found += [one.der for one in parse_certificates(source.data)] if not source.passed_over else []
+                found += (
+                    [certificate.der for certificate in parse_certificates(source.data)]
+                    if not source.passed_over
+                    else []
+                )
     return tuple(dict.fromkeys(found))
 
 
@@ -198,24 +208,24 @@ def _names(leaf: bytes) -> tuple[str, ...]:
     names = certificate.names or certificate.common_names
     if not names:
         raise InputError(f"'{certificate.title}' is for no name", "say what devices connect to with --name")
-    return tuple(dict.fromkeys(one.replace("*", "any", 1) for one in names))
+    return tuple(dict.fromkeys(name.replace("*", "any", 1) for name in names))
 
 
 def _expiries(found: Iterable[object]) -> list[dict[str, str]]:
-    return [{"subject": one.title, "not_after": one.not_after.isoformat()} for one in found]  # type: ignore[attr-defined]
+    return [{"subject": expiry.title, "not_after": expiry.not_after.isoformat()} for expiry in found]  # type: ignore[attr-defined]
 
 
 def print_report(subject: Subject, name: str, report: Report) -> None:
     """Print each stack's verdict, the rules that a chain breaks with their fixes, and what expires."""
     print(f"{subject.title} for '{name}', trusting {subject.trusted}")
     for verdict in report.verdicts.values():
-        rules = ", ".join(dict.fromkeys(one.rule for one in verdict.findings))
+        rules = ", ".join(dict.fromkeys(cause.rule for cause in verdict.findings))
         print(f"  {TITLES[verdict.stack]:<24} {'accepts' if verdict.accepted else f'refuses: {rules}'}")
     for finding in report.findings:
         weight = "refused" if finding.stacks else "danger" if finding.dangerous else "advice"
         print(f"  {weight:<8} {finding.rule}: {finding.message}\n           fix: {finding.hint}")
-    for one in report.expiring:
-        print(f"  expires  {one.not_after:%Y-%m-%d}  {one.title}")
+    for expiry in report.expiring:
+        print(f"  expires  {expiry.not_after:%Y-%m-%d}  {expiry.title}")
     if subject.server is not None:
         print(f"  TLS      version 0x{subject.server.version:04x}, suite 0x{subject.server.suite:04x}")
         if subject.server.fragment is None:
@@ -233,14 +243,14 @@ def _as_dict(subject: Subject, name: str, report: Report) -> dict[str, object]:
         "verdicts": {stack.value: verdict.accepted for stack, verdict in report.verdicts.items()},
         "findings": [
             {
-                "rule": one.rule,
-                "fact": one.fact,
-                "message": one.message,
-                "hint": one.hint,
-                "refused_by": [stack.value for stack in one.stacks],
-                "dangerous": one.dangerous,
+                "rule": finding.rule,
+                "fact": finding.fact,
+                "message": finding.message,
+                "hint": finding.hint,
+                "refused_by": [stack.value for stack in finding.stacks],
+                "dangerous": finding.dangerous,
             }
-            for one in report.findings
+            for finding in report.findings
         ],
         "expiring": _expiries(report.expiring),
         "server": live,

@@ -58,7 +58,7 @@ def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environm
     named = named_key(ini, environments, project)
     product, asked = _product(arguments.product, project, _settled_product(ini, environments, named))
     key: Path | None = arguments.signing_key or stores.signing_key_path(product)
-    if named is not None and all(ini.get(one, SIGNING_KEY) for one in environments):
+    if named is not None and all(ini.get(environment, SIGNING_KEY) for environment in environments):
         key = None
     store = arguments.store or stores.store_path(product)
     certs, names = _certs(ini, environments[0], project), tuple(arguments.server_name)
@@ -74,7 +74,7 @@ def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environm
 
 def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Path | str | None:
     """Return the signing key that the project names already, its path if it is a file; raises InputError if missing."""
-    uri = next((found for one in environments if (found := ini.get(one, SIGNING_KEY))), None)
+    uri = next((found for environment in environments if (found := ini.get(environment, SIGNING_KEY))), None)
     if uri is None or not uri.startswith("file:"):
         return uri
     path = files.resolve_path(split(uri)[1], project)
@@ -88,7 +88,7 @@ def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Pa
 
 def _settled_product(ini: ProjectIni, environments: Sequence[str], named: Path | str | None) -> str | None:
     """Return the product that the project names already, or whose signing key it names; raises ConfigError."""
-    products = list(dict.fromkeys(found for one in environments if (found := ini.get(one, PRODUCT))))
+    products = list(dict.fromkeys(found for environment in environments if (found := ini.get(environment, PRODUCT))))
     if len(products) > 1:
         raise ConfigError(f"the environments have several products: {', '.join(products)}", "set one up: --env NAME")
     if products:
@@ -135,7 +135,7 @@ def _operator(arguments: argparse.Namespace) -> str:
 def _certs(ini: ProjectIni, environment: str, project: Path) -> Path:
     """Return the folder from which the project packs CA certificates."""
     entries = (ini.get(environment, CA_CERTS) or "certs").split("\n")
-    for entry in (one.strip() for one in entries):
+    for entry in (text.strip() for text in entries):
         path = files.resolve_path(entry, project)
         if entry and not set(entry) & set("*?[") and (path.is_dir() or not path.suffix):
             return path

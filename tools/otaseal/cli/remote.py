@@ -103,10 +103,10 @@ def options(arguments: argparse.Namespace) -> Settings:
 def _environment(place: Path, flags: dict[str, str | None]) -> str | None:
     """Return the environment whose options count; raises ConfigError where it matters which, and nobody says."""
     found: dict[tuple[str, str, str], str] = {}
-    for one in project.default_environments(place, os.environ):
-        given = one.with_flags(**flags)
+    for settings in project.default_environments(place, os.environ):
+        given = settings.with_flags(**flags)
         if given.server is not None and given.product is not None:
-            found.setdefault((given.server, given.product, given.channel), one.environment)
+            found.setdefault((given.server, given.product, given.channel), settings.environment)
     if len(found) > 1:
         names = ", ".join(f"'{name}'" for name in found.values())
         raise ConfigError(
@@ -151,7 +151,7 @@ def standing(connected: Client, product: str, channel: str, version: str | None 
             # It may be storing just now what it had received whole: the release first, then the channel.
             time.sleep(SETTLE_SECONDS)
             answer = connected.get(path)
-        there = any(one["version"] == version for one in answer["releases"])
+        there = any(release["version"] == version for release in answer["releases"])
         published = f"'{version}' is {'' if there else 'not '}published, "
     state = answer["channels"].get(channel)
     if state is None:

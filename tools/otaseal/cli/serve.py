@@ -152,11 +152,11 @@ def _token_list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
     rows = _tokens(arguments.store).list()
     if arguments.json:
-        common.print_json([{**_shown(one), "valid": one.valid_at(now)} for one in rows])
+        common.print_json([{**_shown(token), "valid": token.valid_at(now)} for token in rows])
         return 0
-    for one in rows:
-        until = f"until {one.expires}" if one.valid_at(now) else f"expired {one.expires}"
-        print(f"{one.id}  {one.name}  {_scope(one)}  {until}")
+    for token in rows:
+        until = f"until {token.expires}" if token.valid_at(now) else f"expired {token.expires}"
+        print(f"{token.id}  {token.name}  {_scope(token)}  {until}")
     return 0
 
 

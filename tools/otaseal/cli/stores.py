@@ -108,7 +108,7 @@ def opened(directory: Path, *slots: Slot, passphrase_file: str | None = None) ->
     except InputError as error:
         raise InputError(f"'{directory}' is no whole store of authorities", NO_STORE_HINT) from error
     secrets = (locked_by(directory / slot.value / KEY_FILE, passphrase_file) for slot in slots)
-    store = Store(directory, product, next((one for one in secrets if one is not None), None))
+    store = Store(directory, product, next((secret for secret in secrets if secret is not None), None))
     for slot in slots:
         store.authority(slot)
     return store
