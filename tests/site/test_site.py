@@ -29,7 +29,7 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     assert written - {INDEX} <= in_navigation()
     assert {ROOT / name for name in OUTSIDE if name.endswith(".md")} <= in_navigation()
     captions = re.findall(r"^:caption: (.+)$", INDEX.read_text("utf-8"), re.M)
-    assert captions[:3] == ["How-to", "Reference", "Explanation"]
+    assert captions[:4] == ["Tutorial", "How-to", "Reference", "Explanation"]
 
 
 @pytest.fixture

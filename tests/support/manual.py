@@ -74,18 +74,23 @@ class Workplace:
 
     def create(self, sketch: str) -> Workplace:
         """Write a project, and have `otaseal init` set it up."""
-        for path in (self.home, self.project / "src", self.folder / "bin"):
-            path.mkdir(parents=True)
+        self.install()
+        (self.project / "src").mkdir(parents=True)
         (self.project / "src" / "main.cpp").write_text(sketch)
         ini = [f"[env:{ENVIRONMENT}]", f"platform = symlink://{PLATFORM}", f"board = {ENVIRONMENT}"]
         ini += ["framework = arduino", "upload_port = ../flash.bin"]
         (self.project / "platformio.ini").write_text("\n".join(ini) + "\n")
+        self.run("otaseal init --server-name update.local --server-name 192.168.178.123 --operator ada")
+        return self
+
+    def install(self) -> None:
+        """Make the home, and the two commands."""
+        for path in (self.home, self.folder / "bin"):
+            path.mkdir(parents=True)
         for name, module in (("otaseal", "otaseal"), ("pio", "platformio")):
             shim = self.folder / "bin" / name
             shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m {module} "$@"\n')
             shim.chmod(0o755)
-        self.run("otaseal init --server-name update.local --server-name 192.168.178.123 --operator ada")
-        return self
 
     def copy(self, folder: Path) -> Workplace:
         """Return a workplace at `folder` that is like this one."""
@@ -99,13 +104,13 @@ class Workplace:
             if kind == "sh":
                 said += self.run(text)
             elif kind == "ini":
-                self._set_options(dict(OPTION.findall(text)))
+                self.set_options(dict(OPTION.findall(text)))
         return said
 
-    def run(self, script: str, code: int = 0) -> str:
-        """Run `script` in the project, assert its exit code, and return what it printed."""
+    def environment(self) -> dict[str, str]:
+        """Return the variables that a command of the person has."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTASEAL_", "PLATFORMIO_", "XDG_"))}
-        environment = {
+        return {
             **inherited,
             "HOME": str(self.home),
             "PATH": os.pathsep.join([str(self.folder / "bin"), str(CCACHE), os.environ["PATH"]]),
@@ -117,10 +122,13 @@ class Workplace:
             "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
             "PLATFORMIO_NO_ANSI": "true",
         }
+
+    def run(self, script: str, code: int = 0) -> str:
+        """Run `script` in the project, assert its exit code, and return what it printed."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.project,
-            env=environment,
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,7 +139,8 @@ class Workplace:
         assert done.returncode == code, f"{script}\n{done.stdout}"
         return done.stdout
 
-    def _set_options(self, options: dict[str, str]) -> None:
+    def set_options(self, options: dict[str, str]) -> None:
+        """Change options that stand in platformio.ini, each once."""
         path = self.project / "platformio.ini"
         text = path.read_text()
         for name, value in options.items():
