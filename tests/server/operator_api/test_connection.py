@@ -100,6 +100,16 @@ def test_an_upload_is_answered_at_the_end_and_nobody_else_is_waited_for(server: 
     assert server.process.wait(SECONDS) == 0
 
 
+def test_a_second_signal_ends_uploads_at_once(server: Running) -> None:
+    with connected(server) as connection:
+        begin_upload(server, connection)
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: refuses(server), "connections are still taken")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(SECONDS) == 0
+    assert not [line for line in server.lines() if line.startswith("trouble")]
+
+
 @pytest.mark.proof
 def test_empty_lines_do_not_hold_a_connection(bare: Running) -> None:
     with connected(bare) as connection:

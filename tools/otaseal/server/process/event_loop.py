@@ -29,7 +29,9 @@ class EventHandler(logging.Handler):
         self.setFormatter(logging.Formatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as an event, with its traceback if it has one."""
+        """Write a record as an event, with its traceback if it has one; a request cut off at the end is no fault."""
+        if record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return
         self._telemetry.event("trouble", message=self.format(record), kind=record.name)
 
 
