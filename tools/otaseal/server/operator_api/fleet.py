@@ -15,7 +15,7 @@ from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import Look, failing, refusal
 
-__all__ = ["DeviceView", "Fleet"]
+__all__ = ["DeviceReader", "Fleet"]
 
 MAX_VERSIONS = 100
 """Versions that are counted by name: what a device says that it runs is a claim."""
@@ -23,7 +23,7 @@ FLUSH_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class DeviceView:
+class DeviceReader:
     """The devices as operators read them: what was noted a moment ago is in the file first.
 
     Reading takes a while, and belongs into a thread.
@@ -69,7 +69,7 @@ class Fleet:
     """The devices seen, against the releases of the catalog."""
 
     catalog: Catalog
-    devices: DeviceView
+    devices: DeviceReader
 
     def groups(self, product: str, channel: str) -> list[Group]:
         """Return how many devices of a channel run which release, by their sketch MD5 (F30b)."""

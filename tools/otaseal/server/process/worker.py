@@ -26,7 +26,7 @@ from ..log import Log
 from ..operator_api.app import make_app
 from ..operator_api.archives import Archives
 from ..operator_api.auth import Access
-from ..operator_api.fleet import DeviceView
+from ..operator_api.fleet import DeviceReader
 from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.listener import make_listener
 from ..operator_api.tokens import TokenFile
@@ -147,7 +147,7 @@ class Worker:
         catalog, telemetry, options = maintenance.catalog, maintenance.telemetry, self.options
         context = OperatorContext(
             catalog=catalog,
-            devices=DeviceView(devices, maintenance.recorder, maintenance.clock.look),
+            devices=DeviceReader(devices, maintenance.recorder, maintenance.clock.look),
             access=Access(TokenFile(catalog.store.directory), telemetry),
             telemetry=telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),

@@ -13,7 +13,7 @@ from ...catalog import Catalog
 from ...telemetry import Telemetry
 from ..archives import Archives
 from ..auth import Access
-from ..fleet import DeviceView, Fleet
+from ..fleet import DeviceReader, Fleet
 from ..uploads import UploadQueue
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OperatorContext:
     """The catalog, the devices seen, who may do what, and where changes wait for each other."""
 
     catalog: Catalog
-    devices: DeviceView
+    devices: DeviceReader
     access: Access
     telemetry: Telemetry
     endpoint: DeviceEndpoint
