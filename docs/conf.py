@@ -30,6 +30,8 @@ myst_heading_anchors = 4
 smartquotes = False  # it makes one dash of the two of an option
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_title = f"otaseal {release}"
 html_copy_source = False
 html_show_copyright = False

@@ -12,6 +12,7 @@ from operators_page import operator_api
 from tables import cell, code, table
 
 from otaseal import cli, settings
+from otaseal.errors import ConfigError
 from otaseal.simulator.error_numbers import HttpError, TlsError, UpdateError
 
 LIBRARY = Path(__file__).resolve().parent.parent / "firmware" / "OtaSeal" / "src" / "otaseal"
@@ -47,6 +48,15 @@ def _options() -> Iterator[str]:
         yield f"\n## `{option.ini_name}`\n\n{cell(option.help[0].upper() + option.help[1:])}.\n"
         yield f"- Environment variable: `{option.environment_name}`"
         yield "- Default: " + ("none" if text is None else code(text))
+        yield from (f"- Values: {cell(hint)}" for hint in _values(option))
+
+
+def _values(option: settings.Option) -> Iterator[str]:
+    """Yield what otaseal answers to a value that the option cannot have, if there is one."""
+    try:
+        option.parse(option.ini_name, "?")
+    except ConfigError as error:
+        yield error.hint
 
 
 def _commands() -> Iterator[str]:
@@ -82,12 +92,17 @@ def _leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 def _errors() -> Iterator[str]:
     yield "# Device errors\n"
-    yield "What a device says on its serial console, and what it reports to the server."
+    yield (
+        "What a device says on its serial console, and what it reports to the server. What to do about the usual ones "
+        "is told [with the hooks](../hooks.md#when-a-build-or-a-device-complains), and when a device says which "
+        "[in the device facts](../device-facts.md)."
+    )
     yield "\n## Of the OtaSeal library\n\n`lastError()`, and `X-Otaseal-Error` in a request."
     source, header = ((LIBRARY / name).read_text("utf-8") for name in ("error_texts.cpp", "errors.h"))
     texts = {int(octal, 8): text for octal, text in ERROR_TEXT.findall(source)}
-    rows = ((n, code(name), cell(texts.get(int(n), "")), cell(why)) for name, n, why in ERROR.findall(header))
-    yield from table("number, name, text, meaning", rows)
+    told = ((n, code(name), texts.get(int(n), "no error"), why) for name, n, why in ERROR.findall(header))
+    rows = ((n, name, f"**{cell(text)}**" + (f": {cell(why)}" if why else "")) for n, name, text, why in told)
+    yield from table("number, name, text and meaning", rows)
     yield from _numbers("Of the core's updater", "`Update.getError()`.", UpdateError)
     yield from _numbers("Of the HTTP client and the HTTP updater", "`ESPhttpUpdate.getLastError()`.", HttpError)
     yield from _numbers("Of BearSSL", "`getLastSSLError()`; the detail of the library's error 12.", TlsError)

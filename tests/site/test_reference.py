@@ -36,6 +36,7 @@ def headings(page: str) -> list[str]:
 def test_every_option_has_its_heading(pages: dict[str, str]) -> None:
     assert headings(pages["options"]) == [option.ini_name for option in settings.OPTIONS.values()]
     assert "- Default: `stable`" in pages["options"]
+    assert "- Values: use one of: drop, keep, refuse\n" in pages["options"]
 
 
 def test_every_command_has_its_heading(pages: dict[str, str]) -> None:
@@ -55,11 +56,11 @@ def test_every_error_has_its_row(pages: dict[str, str]) -> None:
 
 
 def test_every_error_of_the_library_has_the_text_that_a_device_prints(pages: dict[str, str]) -> None:
-    rows = re.findall(r"^\| (\d+) \| `\w+` \| (.*?) \| .*\|$", pages["errors"], re.M)
+    rows = re.findall(r"^\| (\d+) \| `\w+` \| \*\*(.*?)\*\*", pages["errors"], re.M)
     texts = {int(number): text for number, text in rows}
     assert texts[12] == "TLS failed"
     assert texts[44] == "certificates: not written"
-    assert [number for number, text in texts.items() if not text] == [0]
+    assert [number for number, text in texts.items() if text == "no error"] == [0]
 
 
 def test_every_endpoint_has_its_heading(pages: dict[str, str]) -> None:
