@@ -67,10 +67,10 @@ def test_every_place_has_the_same_rule(place: str, tmp_path: Path) -> None:
 
 
 def test_authorities_and_releases_are_made_for_a_name_only(tmp_path: Path) -> None:
-    with pytest.raises(OtasealError, match="product 'Blink' is no name") as refused:
+    with pytest.raises(OtasealError, match="product 'Blink' is not a valid name") as refused:
         PkiStore.create(tmp_path / "pki", "Blink", NOW)
     assert refused.value.hint.endswith("as in 'blink'")
-    with pytest.raises(OtasealError, match="product 'Blink' is no name"):
+    with pytest.raises(OtasealError, match="product 'Blink' is not a valid name"):
         describe([b""], Origin("Blink", "1", "2030-01-01T00:00:00Z"), [])
     assert not list(tmp_path.iterdir())
 

@@ -106,8 +106,8 @@ def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(
     assert signed.read_bytes() == plain
     assert not header.exists(), "nothing stale stays"
     for wrong, message in (
-        ("Blink!", "OTASEAL_PRODUCT 'Blink!' is no name"),
-        ("a b", "OTASEAL_PRODUCT 'a b' is no name"),
+        ("Blink!", "OTASEAL_PRODUCT 'Blink!' is not a valid name"),
+        ("a b", "OTASEAL_PRODUCT 'a b' is not a valid name"),
     ):
         refused = made.run(check=False, env={"OTASEAL_PRODUCT": wrong})
         assert message in refused.stderr

@@ -297,7 +297,7 @@ def test_no_certificate_at_all_is_refused() -> None:
 
 @pytest.mark.parametrize("policy", [{"expired": "ignore"}, {"unusable": "keep"}, {"expired": ""}])
 def test_an_unknown_policy_is_refused(policy: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="is no policy"):
+    with pytest.raises(ConfigError, match="is not a policy"):
         Policy(**policy)
 
 

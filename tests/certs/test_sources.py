@@ -89,7 +89,7 @@ def test_a_pattern_that_matches_nothing_is_an_error(project: Path, pattern: str)
 
 @pytest.mark.parametrize("pattern", ["", " "])
 def test_an_empty_pattern_is_not_the_whole_project(project: Path, pattern: str) -> None:
-    with pytest.raises(InputError, match="is no path"):
+    with pytest.raises(InputError, match="is not a path"):
         collect([pattern], project)
 
 

@@ -1,4 +1,4 @@
-"""A file that is no firmware of the ESP8266 is called by what it is, by every command in the same words."""
+"""A file that is not firmware of the ESP8266 is called by what it is, by every command in the same words."""
 
 from __future__ import annotations
 

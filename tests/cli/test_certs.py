@@ -170,7 +170,7 @@ def test_what_is_dropped_is_told_on_standard_error(project: Path, otaseal: Comma
 
 def test_what_is_no_archive_is_never_overwritten(project: Path, otaseal: Command) -> None:
     certificate = project / "certs" / "blink.pem"
-    otaseal("certs", "pack", "certs/beep.der", "-o", certificate).failed(1, "exists and is no archive")
+    otaseal("certs", "pack", "certs/beep.der", "-o", certificate).failed(1, "exists and is not an archive")
     assert certificate.read_bytes() == cas.pem(ca())
     otaseal("certs", "pack", "certs", "-o", "certs").failed(1, "is not a file")
 

@@ -100,7 +100,7 @@ def test_an_unlocked_key_is_advice_and_no_step(bench: BuiltProject, otaseal: Com
     assert "advice: RSA-2048 SHA256:" in the(result, "signing key")
     assert f"-> otaseal key lock {open_key}" in the(result, "signing key")
     assert result.json["next"] is None, "all is done but what init itself offers"
-    assert otaseal("doctor").out.endswith("next: publish with 'pio run -t deploy'\n")
+    assert otaseal("doctor").out.endswith("next: nothing stands in the way of 'pio run -t deploy'\n")
     unset = dict.fromkeys(("custom_otaseal_product", "custom_otaseal_server"))
     bench.configure(custom_otaseal_signing_key=f"file:{open_key}", **unset)
     check, hint = next_step(otaseal("doctor", "--json").succeeded())
@@ -181,7 +181,7 @@ def test_a_server_that_devices_would_not_trust_is_a_problem(
 
 
 def test_no_project_is_an_error(otaseal: Command, tmp_path: Path) -> None:
-    otaseal("doctor").failed(1, "is no PlatformIO project")
+    otaseal("doctor").failed(1, "is not a PlatformIO project")
     (tmp_path / "platformio.ini").write_text("[env:a]\nplatform = native\n")
     otaseal("doctor", "-e", "b").failed(2, "has no environment 'b'")
     result = otaseal("doctor", "--offline")

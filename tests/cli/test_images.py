@@ -146,7 +146,7 @@ def test_a_missing_firmware_leaves_no_stale_signed_image(project: Path, otaseal:
 def test_what_is_no_signed_image_is_never_overwritten(project: Path, otaseal: Command) -> None:
     for precious in ("signing.key", "signing.pub", "firmware.gz"):
         content = (project / precious).read_bytes()
-        otaseal(*SIGN, "-o", precious).failed(1, "exists and is no signed image")
+        otaseal(*SIGN, "-o", precious).failed(1, "exists and is not a signed image")
         assert (project / precious).read_bytes() == content
     otaseal(*SIGN, "-o", ".").failed(1, "is not a file")
 
@@ -364,7 +364,7 @@ def test_the_environment_names_product_counter_and_time(
 def test_a_manifest_that_cannot_be_is_refused_before_anything_is_signed(project: Path, otaseal: Command) -> None:
     for option in ("--board", "--version", "--security-counter"):
         otaseal(*SIGN, option, "1").failed(2, "no product is given")
-    otaseal(*SIGN, "--product", "Blink!").failed(2, "--product 'Blink!' is no name")
+    otaseal(*SIGN, "--product", "Blink!").failed(2, "--product 'Blink!' is not a valid name")
     for counter in ("-1", "4294967296", "1.5", "0x10", "99999999999999999999"):
         otaseal(*SIGN, "--product", "blink", f"--security-counter={counter}").failed(2, "--security-counter is ")
     otaseal(*SIGN, "--product", "blink", "--version", "1.0 \u00e4").failed(1, "version ")
@@ -383,3 +383,16 @@ def test_compressed_on_the_way(method: str, project: Path, otaseal: Command, raw
     (project / "firmware.bin").write_bytes(build_image(core="2.7.4"))
     otaseal(*SIGN, "--compress", method).failed(1, "leaves devices unable to start")
     assert "firmware.bin.gz.signed" not in names(project)
+
+
+def test_what_cannot_be_meant_takes_no_signed_image_away(otaseal: Command, project: Path) -> None:
+    otaseal(*SIGN).succeeded()
+    signed = (project / "firmware.bin.signed").read_bytes()
+    otaseal("sign", "firmware.bin").failed(2, "no signing key is given")
+    otaseal(*SIGN, "--version", "1.0").failed(2, "no product is given")
+    assert (project / "firmware.bin.signed").read_bytes() == signed
+
+
+def test_options_are_written_in_full_and_the_hint_names_the_command(otaseal: Command) -> None:
+    refused = otaseal("sign", "firmware.bin", "--compres", "gzip").failed(2, "unrecognized arguments: --compres")
+    assert refused.err.endswith("see 'otaseal sign --help'\n")

@@ -214,11 +214,11 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
     [
         (("--signing-key", "keys/signing.key"), 1, "inside the project"),
         (("--store", "pki"), 1, "inside the project"),
-        (("--product", "лампа"), 2, "product 'лампа' is no name"),
+        (("--product", "лампа"), 2, "product 'лампа' is not a valid name"),
         (("--operator", "a b"), 2, "cannot be a holder's name"),
         (("--server-name", "https://update.local"), 2, "neither an address nor a host name"),
         (("--env", "other"), 2, "no environment 'other'"),
-        (("--project", "nowhere"), 1, "is no PlatformIO project"),
+        (("--project", "nowhere"), 1, "is not a PlatformIO project"),
         (("--passphrase-file", "x"), 2, "not allowed with"),
     ],
 )
@@ -244,12 +244,12 @@ def test_a_folder_with_any_name_gives_a_product_which_is_said_once(home: Path, b
     folder = blink.rename(blink.with_name("Blink Näher 2"))
     os.chdir(folder)
     done = otaseal(*OPEN).succeeded()
-    assert done.err.count("the product is called 'blink-naher-2': 'Blink Näher 2' is no name") == 1
+    assert done.err.count("the product is called 'blink-naher-2': 'Blink Näher 2' is not a valid name") == 1
     assert "custom_otaseal_product = blink-naher-2\n" in (folder / "platformio.ini").read_text()
     assert {path.name for path in (config(home) / "pki").iterdir()} == {"blink-naher-2"}
     assert {path.name for path in (config(home) / "keys").iterdir()} == {"blink-naher-2"}
     again = otaseal("init", "--product", "Blink Näher 2").succeeded()
-    assert "is no name" not in again.err
+    assert "is not a valid name" not in again.err
     assert "made" not in again.out
     assert "ok       options" in otaseal("doctor", "--offline").out
 
@@ -260,8 +260,8 @@ def test_a_product_with_capitals_is_mended_and_one_that_is_written_already_is_na
     assert "called 'lamp': 'Lamp'" in otaseal(*OPEN, "--product", "Lamp", "--dry-run").succeeded().err
     (blink / "platformio.ini").write_text(INI + "custom_otaseal_product = Blink\n")
     before = tree(tmp_path)
-    assert "as in 'blink'" in otaseal(*OPEN).failed(2, "custom_otaseal_product 'Blink' is no name").err
-    assert "custom_otaseal_product 'Blink' is no name" in otaseal("doctor", "--offline").out
+    assert "as in 'blink'" in otaseal(*OPEN).failed(2, "custom_otaseal_product 'Blink' is not a valid name").err
+    assert "custom_otaseal_product 'Blink' is not a valid name" in otaseal("doctor", "--offline").out
     assert tree(tmp_path) == before
 
 

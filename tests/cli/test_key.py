@@ -218,8 +218,8 @@ def refusals(rsa_key: rsa.RSAPrivateKey, rsa_keys: Callable[..., rsa.RSAPrivateK
         ),
         "certificate": (cas.pem(cas.root()), "is a certificate"),
         "certificate DER": (cas.root(), "is a certificate"),
-        "garbage": (b"garbage", "is no public key"),
-        "empty": (b"", "is no public key"),
+        "garbage": (b"garbage", "is not a public key"),
+        "empty": (b"", "is not a public key"),
     }
 
 

@@ -350,7 +350,7 @@ def test_without_a_passphrase_what_needs_no_key_works(store: Path, tmp_path: Pat
 
 def test_which_store_is_meant(store: Path, otaseal: Command, tmp_path: Path) -> None:
     otaseal("pki", "list", "--product", "lamp").failed(1, "no store of the product 'lamp'")
-    otaseal("pki", "list", "--store", tmp_path).failed(1, "is no whole store")
+    otaseal("pki", "list", "--store", tmp_path).failed(1, "is not a complete store")
     Store.create(store.parent / "lamp", "lamp", NOW)
     failed = otaseal("pki", "list").failed(2, "there are 2 stores: blink, lamp")
     assert "--product blink" in failed.err

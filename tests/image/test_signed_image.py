@@ -54,7 +54,7 @@ def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits
         (b"\x81" + bytes(4096), "0x81"),
         (build_image()[:-16], "application is cut short"),
         (build_image()[:4096], "application is cut short"),
-        (build_image() + b"\0", "no multiple of 4"),
+        (build_image() + b"\0", "not a multiple of 4"),
         (gzip_payload.compress(build_image()) + b"\0\0\0\0", "4 bytes behind its member"),
         (gzip_payload.compress(build_image()) * 2, "second member"),
         (gzip_payload.compress(build_image())[:-4] + bytes(4), "names a size of 0"),
@@ -82,7 +82,7 @@ def test_sign_refuses_what_is_signed_already(
 
 
 def test_an_image_that_only_ends_like_a_signed_one_can_be_signed(rsa_key: rsa.RSAPrivateKey) -> None:
-    """A payload whose last word is 256 by chance is no signed image: nothing is complete before the trailer."""
+    """A payload whose last word is 256 by chance is not a signed image: nothing is complete before the trailer."""
     payload = build_image() + bytes(60) + struct.pack("<I", 256)
     assert not is_signed(payload)
     assert signed_image.verify(sign(payload, Signer(rsa_key)), rsa_key.public_key()) == payload

@@ -144,5 +144,5 @@ def test_what_is_not_exactly_one_key_is_refused(change: Callable[[bytes], bytes]
     "garbage", [b"", b"\n", b"garbage", b"-----BEGIN PUBLIC KEY-----\n", hashlib.sha256().digest()]
 )
 def test_garbage_is_refused(garbage: bytes) -> None:
-    with pytest.raises(KeyRefusedError, match=r"^it is no public key$"):
+    with pytest.raises(KeyRefusedError, match=r"^it is not a public key$"):
         load_public_key(garbage, "it")

@@ -147,7 +147,7 @@ def test_public_keys_certificates_and_garbage_are_refused(tmp_path: Path, rsa_ke
     for public in (public_pem(rsa_key.public_key()), pkcs1, cas.pem(cas.root())):
         assert "is a public key or certificate" in refused(tmp_path, public).message
     for garbage in (b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\n", bytes(1000), pem_of(rsa_key)[:-60]):
-        assert "no PEM private key" in refused(tmp_path, garbage).message
+        assert "not a PEM private key" in refused(tmp_path, garbage).message
 
 
 def test_a_key_file_has_a_limit(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -163,7 +163,7 @@ def test_a_key_that_is_not_there_is_brought_and_not_made_anew(tmp_path: Path, rs
         signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint.startswith(bring)
     write(tmp_path / "k", pem_of(rsa_key)[:200])
-    with pytest.raises(InputError, match="is no PEM private key") as caught:
+    with pytest.raises(InputError, match="is not a PEM private key") as caught:
         signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint.startswith(bring)
     write(tmp_path / "k", public_pem(rsa_key.public_key()))

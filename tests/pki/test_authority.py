@@ -172,7 +172,7 @@ def test_how_many_names(names: list[str]) -> None:
 def test_what_is_no_holder_or_product(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         authority(Role.DEVICE).issue_device(name, now=NOW)
-    with pytest.raises(ConfigError, match="is no name"):
+    with pytest.raises(ConfigError, match="is not a valid name"):
         Store.create(tmp_path / "pki", name, NOW)
     assert not list(tmp_path.iterdir())
 

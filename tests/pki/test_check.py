@@ -1,4 +1,4 @@
-"""What `check` reports beside the verdicts: each finding once, the fix, advice, and refusals of what is no chain."""
+"""What `check` reports beside the verdicts: each finding once, the fix, advice, and refusals of what is not a chain."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ def test_nothing_is_written_unless_all_can_be(tmp_path: Path, key: Path, otaseal
     otaseal("key", "lock", key, tmp_path / "gone.key", "--passphrase-file", "secret").failed(1, "is not a file")
     (tmp_path / "no.key").write_text("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n")
     (tmp_path / "no.key").chmod(0o600)
-    otaseal("key", "lock", key, "no.key", "--passphrase-file", "secret").failed(1, "no private key that can be locked")
+    otaseal("key", "lock", key, "no.key", "--passphrase-file", "secret").failed(
+        1, "not a private key that can be locked"
+    )
     otaseal("key", "lock", key.with_suffix(".pub"), "--passphrase-file", "secret").failed(1, "")
     otaseal("key", "lock", "env:KEY", "--passphrase-file", "secret").failed(2, "'env:KEY' is in no file")
     (tmp_path / "empty").write_text("\n")

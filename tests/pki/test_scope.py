@@ -31,7 +31,7 @@ def test_covers(text: str, product: str | None, channel: str | None, covered: bo
 
 @pytest.mark.parametrize("text", ["", "/", "/beta", "blink/", "blink/beta/x", "Blink", "../x", "**", "a b", "a\n", "é"])
 def test_what_is_no_scope(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no name"):
+    with pytest.raises(ConfigError, match="is not a valid name"):
         parse_scope(text)
     with pytest.raises(InputError, match="cannot be read"):
         of_uris([f"OTASEAL:{text}"])

@@ -98,7 +98,7 @@ CASES: dict[str, tuple[Callable[[], Shown], str]] = {
     "issuer not sent": (lambda: (below()[0][:1], [root()]), "let the server send every issuer"),
     "self-signed": (lambda: ([leaf(None)], [root()]), "it names itself as its issuer"),
     "another key of that name": (twins, "another authority of the same name signed it"),
-    "issuer is no CA": (lambda: below(ca=False, usage=None), "its authority needs basicConstraints CA:TRUE"),
+    "issuer is not a CA": (lambda: below(ca=False, usage=None), "its authority needs basicConstraints CA:TRUE"),
     "issuer may not sign": (
         lambda: below(usage=x509.KeyUsage(*[False] * 6, True, *[False] * 2)),
         "its authority needs basicConstraints CA:TRUE",

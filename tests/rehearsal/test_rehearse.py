@@ -226,7 +226,7 @@ def test_a_device_that_verifies_nothing_makes_the_table_fail(rehearse: Command, 
 
 
 def test_wrong_options_are_named(rehearse: Command, project: BuiltProject) -> None:
-    rehearse("--clock", "soon").failed(2, "--clock 'soon' is no date")
+    rehearse("--clock", "soon").failed(2, "--clock 'soon' is not a date")
     rehearse("--layout", "5m").failed(2, "flash layout '5m' is not one of the core's")
     rehearse("--repeat", "0").failed(2, "--repeat is '0'")
     rehearse("--device-key", "x").failed(2, "without --device-cert")

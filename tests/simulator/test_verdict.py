@@ -212,7 +212,9 @@ def test_a_signed_image_signed_again_boots(core: str, rsa_key: rsa.RSAPrivateKey
 @every_core
 def test_first_byte(core: str) -> None:
     for first in range(256):
-        expected = ("boots", "F5") if first == 0xE9 else ("10", "F9")  # 0x1f alone is no gzip, which shows at the end
+        expected = (
+            ("boots", "F5") if first == 0xE9 else ("10", "F9")
+        )  # 0x1f alone is not a gzip, which shows at the end
         assert verdict(bytes([first]) + RAW[1:], StockDevice(core)) == expected
     assert verdict(b"", StockDevice(core))[0] == "5"
 

@@ -123,7 +123,7 @@ def test_a_pointer_and_a_record_that_say_something_else_than_their_line_are_foun
 def test_a_pointer_that_was_removed_as_the_hint_says_is_made_anew(store: Store) -> None:
     path = pointer(store, POINTERS[0])
     path.write_bytes(b"damaged")
-    with pytest.raises(CorruptStoreError, match="is no JSON"):
+    with pytest.raises(CorruptStoreError, match="is not JSON"):
         store.point("blink", "stable", Pointer("1.0.0"), expected=2)
     path.unlink()
     assert store.point("blink", "stable", Pointer("1.0.0"), expected=0).generation == 1

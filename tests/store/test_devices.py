@@ -368,7 +368,7 @@ def test_another_database_is_not_touched(tmp_path: Path) -> None:
         other.execute("CREATE TABLE mine (a)")
     other.close()
     before = (tmp_path / "d").read_bytes()
-    with pytest.raises(SystemFaultError, match="is no list of devices"):
+    with pytest.raises(SystemFaultError, match="is not a list of devices"):
         Devices(tmp_path / "d")
     assert (tmp_path / "d").read_bytes() == before
     with pytest.raises(SystemFaultError, match="cannot be locked: No such file"):

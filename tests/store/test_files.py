@@ -426,7 +426,7 @@ def test_a_hostile_backup_writes_nothing_elsewhere(tmp_path: Path, name: str) ->
             member = tarfile.TarInfo(one)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    with pytest.raises(InputError, match="is no file of a store"):
+    with pytest.raises(InputError, match="is not a file of a store"):
         restore(tmp_path / "a.tar", tmp_path / "restored")
     assert {path.name for path in tmp_path.iterdir()} == {"a.tar"}
 

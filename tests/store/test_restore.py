@@ -60,5 +60,5 @@ def test_a_backup_has_no_file_larger_than_a_store_has(tmp_path: Path, name: str)
             member = tarfile.TarInfo(one)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    with pytest.raises(InputError, match="is no file of a store"):
+    with pytest.raises(InputError, match="is not a file of a store"):
         restore(tmp_path / "a.tar", tmp_path / "restored")

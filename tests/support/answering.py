@@ -26,7 +26,7 @@ def firmware_reply(body: bytes) -> bytes:
 
 
 class Answers:
-    """Serves `paths`, 404 for others; `context` None is no TLS. `requests` are the heads that came, in order."""
+    """Serves `paths`, 404 for others; `context` None is not TLS. `requests` are the heads that came, in order."""
 
     def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, bytes]) -> None:
         self.paths = dict(paths)

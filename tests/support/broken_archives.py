@@ -200,7 +200,7 @@ def chains() -> Iterator[Case]:
         "another": ar(cas.root(OTHER)),
         "a broken root": ar(cas.root()[:-1]),
         "a broken intermediate": ar(middle + b"\n", cas.root()),
-        "an intermediate that is no CA": ar(plain, cas.root()),
+        "an intermediate that is not a CA": ar(plain, cas.root()),
         "nothing": MAGIC,
     }
     shown = {

@@ -220,7 +220,7 @@ CASES: dict[str, tuple[Callable[[], bytes], set[str], list[str], str | None]] = 
     "rsa-8192": (lambda: raw(issued(8192)), {"key-size"}, ["crash"], "crash 0"),
     "dn of 31 bytes": (lambda: raw(cas.root("Not 19 letters 123")), {"short-dn"}, ["overflow"], "error 62"),
     "short dn": (lambda: raw(cas.root("ca")), {"short-dn"}, ["overflow"], "error 62"),
-    # what decodes, and is no CA to a device or to us
+    # what decodes, and is not a CA to a device or to us
     "rsa-1024": (lambda: raw(cas.root(kind="RSA-1024")), {"key-size"}, ["anchor"], None),
     "compressed point": (lambda: raw(compressed()), {"key-type"}, ["anchor"], "error 62"),
     "not a ca": (

@@ -311,7 +311,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "encoding: root in PrintableString with an underscore": lambda: renamed(
         named(PRINTABLE, b"a_root@of_blinking.things")
     ),
-    "encoding: root with a name that is no string": lambda: renamed(named(0x03, bytes(40))),
+    "encoding: root with a name that is not a string": lambda: renamed(named(0x03, bytes(40))),
     "encoding: leaf in Latin-1": lambda: leaf_named(T61, LATIN),
     "encoding: leaf in Latin-1, named by it": lambda: leaf_named(T61, HOST.encode(), names=None),
     "encoding: cA FALSE written out": lambda: plain(without=(BC,), others=(raw_extension("2.5.29.19", "3003010100"),)),
@@ -328,7 +328,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     ),
     "issuer: no CA": lambda: below(ca=False),
     "issuer: no basic constraints": lambda: below(without=(BC,)),
-    "issuer: root is no CA": lambda: Row((leaf(t := make("a root that is no CA at all")),), (t,)),
+    "issuer: root is not a CA": lambda: Row((leaf(t := make("a root that is not a CA at all")),), (t,)),
     "issuer: basic constraints not critical": lambda: below(critical=(KU,)),
     "issuer: no keyCertSign": lambda: below(usage=usage("crl_sign")),
     "issuer: root without keyCertSign": lambda: under(usage=usage("crl_sign")),

@@ -1,4 +1,4 @@
-"""Certificates as openssl made them long ago: a name with umlauts in Latin-1, a server that says that it is no CA."""
+"""Certificates as openssl made them long ago: a name with umlauts in Latin-1, a server that says it is not a CA."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_latin_chain(folder: Path, server_key: Path | None = None) -> Path:
     """Make ca.crt and server.crt for localhost in `folder`, and return it.
 
     The authority's name has umlauts in a T61String, as OpenSSL wrote them by default before 1.1; the server's
-    certificate says in so many bytes that it is no CA. `server_key` is the server's; without it server.key is made.
+    certificate says in so many bytes that it is not a CA. `server_key` is the server's; without it server.key is made.
     """
     (folder / "ca.cnf").write_text(_LATIN, encoding="utf-8")
     _openssl(folder, "req", "-x509", *_EC_KEY, "ca.key", "-out", "ca.crt", "-config", "ca.cnf", "-days", "900")

@@ -25,7 +25,7 @@ COMPILED = Path(__file__).resolve().parents[2] / "build" / "ccache"
 """What was compiled once is not compiled again: for all processes of a run, and for the runs after it."""
 RUN_SECONDS = 300
 PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
-"""What is one developer's, or made by a build, is no part of a project that is copied."""
+"""What is one developer's, or made by a build, is not a part of a project that is copied."""
 BLINK = """\
 #include <Arduino.h>
 

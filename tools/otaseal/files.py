@@ -63,7 +63,7 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
 def open_to_others(path: Path) -> str | None:
     """Return the mode ("0644") of a file that others than its owner may read or write, None if none may.
 
-    None, too, for what is no file, such as a shell's `<(command)`, and where a file has no such mode.
+    None, too, for what is not a file, such as a shell's `<(command)`, and where a file has no such mode.
     """
     with contextlib.suppress(OSError):
         status = path.stat()

@@ -15,7 +15,7 @@ __all__ = ["NAME", "NOT_RESERVED", "check_name", "mended"]
 
 MAX_LENGTH = 64
 NOT_RESERVED = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))"
-"""Matches before what is no device of Windows, which are devices with any suffix, too: `nul`, `nul.json`."""
+"""Matches before what is not a device of Windows, which are devices with any suffix, too: `nul`, `nul.json`."""
 NAME = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._-]{{0,{MAX_LENGTH - 2}}}[a-z0-9_-])?")
 _OTHER = re.compile(r"[^a-z0-9._-]+")
 
@@ -26,7 +26,7 @@ def check_name(name: str, what: str, error: type[OtasealError] = InputError) -> 
         return name
     near = mended(name)
     raise error(
-        f"{what} '{name[:80]}' is no name",
+        f"{what} '{name[:80]}' is not a valid name",
         f"use 1 to {MAX_LENGTH} of a-z, 0-9, '.', '_' and '-', a letter or digit first, no dot last, and no device of"
         " Windows" + (f", as in '{near}'" if near else ""),
     )

@@ -2,7 +2,7 @@
 
 The port's name is the file's; a chip that is not there yet is made, erased. Whole sectors are erased before they are
 written, as on the chip. Unlike the real tool, this one refuses an image that could not start: whoever writes a gzip,
-or something that is no ESP8266 image, where the boot loader looks, has made a mistake that a test should see.
+or something that is not an ESP8266 image, where the boot loader looks, has made a mistake that a test should see.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write(flash: bytearray, address: int, image: bytes) -> None:
     if image.startswith(GZIP_MAGIC):
         raise EsptoolError(f"the file for {address:#010x} is a gzip: the boot loader starts no such thing")
     if address == 0 and image[:1] != bytes([IMAGE_MAGIC]):
-        raise EsptoolError(f"the file for {address:#010x} is no ESP8266 image: it begins with {image[:1].hex()!r}")
+        raise EsptoolError(f"the file for {address:#010x} is not an ESP8266 image: it begins with {image[:1].hex()!r}")
     if address % SECTOR:
         raise EsptoolError(f"address {address:#010x} is not the start of a sector")
     if address + len(image) > len(flash):

@@ -171,7 +171,7 @@ def test_sign_leaves_no_stale_result_and_overwrites_nothing_else(author: Author,
     def signed_into(output: Path) -> Result:
         return author.otaseal("certs", "sign", archive, "--product", "blink", "--key", author.key, "-o", output)
 
-    assert "is no signed archive" in signed_into(precious).err
+    assert "is not a signed archive" in signed_into(precious).err
     assert precious.read_text() == "precious"
     assert "overwrite its own input" in signed_into(archive).err
     assert archive.exists()

@@ -108,7 +108,7 @@ def test_a_gzip_that_is_no_bomb_is_taken(server: Running) -> None:
 def test_a_content_encoding_is_not_undone(bounded: Running) -> None:
     body = gzip.compress(b'{"from": "stable"}', mtime=0)
     lines = (f"Content-Length: {len(body)}", "Content-Type: application/json", "Content-Encoding: gzip")
-    assert error(ask(bounded, "POST", PROMOTE, body, *lines)) == (400, "the body is no JSON")
+    assert error(ask(bounded, "POST", PROMOTE, body, *lines)) == (400, "the body is not JSON")
 
 
 @pytest.mark.parametrize(

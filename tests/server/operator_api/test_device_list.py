@@ -104,7 +104,7 @@ def test_the_command_follows_the_pages(crowd: Running) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({"limit": 0}, "limit '0' is no number of devices"),
+        ({"limit": 0}, "limit '0' is not a valid number of devices"),
         ({"limit": MAX_DEVICES + 1}, f"limit '{MAX_DEVICES + 1}'"),
         ({"limit": "many"}, "limit 'many'"),
         ({"state": "lost"}, "state 'lost' is unknown"),
@@ -123,7 +123,7 @@ def test_filters_that_cannot_be_are_refused(crowd: Running, query: dict[str, obj
         (("forget",), "no device to forget is named"),
         (("retry", NAME, "--state", "stuck"), "are for the list"),
         (("list", NAME), "is one device"),
-        (("--limit", "0"), "'0' is no number of devices"),
+        (("--limit", "0"), "'0' is not a valid number of devices"),
         (("--state", "lost"), "invalid choice: 'lost'"),
         (("forget", "mac:unknown"), "no device 'mac:unknown' of 'blink' was seen"),
     ],

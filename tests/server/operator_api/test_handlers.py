@@ -215,10 +215,10 @@ def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
     assert "use a name that it is for" in refused.value.hint
     with pytest.raises(SystemFaultError, match="cannot be reached"):
         Client("https://localhost:1", server.token, server.world.ca).get("/v1/products")
-    with pytest.raises(SystemFaultError, match="no JSON"):
+    with pytest.raises(SystemFaultError, match="not JSON"):
         Client(f"https://localhost:{server.port}", server.token, server.world.ca).get("/v1/products")
     for url in ("http://localhost", "localhost:8444", "https://localhost/path", "https://", "https://a:b"):
-        with pytest.raises(ConfigError, match=r"is no server|no port"):
+        with pytest.raises(ConfigError, match=r"is not a server|no port"):
             Client(url)
     assert server.token not in repr(operator(server))
     with pytest.raises(InputError, match="holds no token"):
@@ -308,7 +308,7 @@ def test_a_server_that_cannot_start_leaves_no_store(world: World, tmp_path: Path
         ("--cert", str(chain), "--key", str(world.folder / "signing.pub")): "are no certificate and its key",
         (*tls, "--product", "blink=mine.key"): "public key 'mine.key' is a private key",
         (*tls, "--trusted", "nope"): "authority 'nope' is not a file",
-        (*tls, "--listen", "here"): "'here' is no address",
+        (*tls, "--listen", "here"): "'here' is not an address",
     }
     for options, message in cases.items():
         done = process("serve", "--store", "made", *options, cwd=tmp_path)
@@ -321,8 +321,8 @@ def test_files_that_are_no_certificates_are_named(server: Running, tmp_path: Pat
     (tmp_path / "text").write_text("hello")
     (tmp_path / "text").chmod(0o600)
     said = ("releases", "--server", server.url, "--product", "blink")
-    process(*said, "--ca", "nope", cwd=tmp_path).failed(1, "'nope' is no authority's certificate: No such file")
-    process(*said, "--ca", "text", cwd=tmp_path).failed(1, "'text' is no authority's certificate: NO_CERTIFICATE")
+    process(*said, "--ca", "nope", cwd=tmp_path).failed(1, "'nope' is not an authority's certificate: No such file")
+    process(*said, "--ca", "text", cwd=tmp_path).failed(1, "'text' is not an authority's certificate: NO_CERTIFICATE")
     pair = ("--cert", "nope", "--cert-key", "text")
     process(*said, "--ca", world.ca, *pair, cwd=tmp_path).failed(1, "'nope' and 'text' are no certificate and its key")
 

@@ -130,11 +130,11 @@ def test_an_interrupted_deployment_says_what_is_published(
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--percent", "101", "'101' is no percentage"),
-        ("--percent", "-1", "'-1' is no percentage"),
-        ("--percent", "ten", "'ten' is no percentage"),
-        ("--max-failed", "101", "'101' is no percentage of failures"),
-        ("--patience", "0", "'0' is no number of minutes"),
+        ("--percent", "101", "'101' is not a percentage"),
+        ("--percent", "-1", "'-1' is not a percentage"),
+        ("--percent", "ten", "'ten' is not a percentage"),
+        ("--max-failed", "101", "'101' is not a percentage of failures"),
+        ("--patience", "0", "'0' is not a valid number of minutes"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused_before_anything_runs(

@@ -59,23 +59,23 @@ def undefined(node: Any, root: dict[str, Any]) -> Any:
 def test_what_the_table_does_not_name_is_refused(released: Running) -> None:
     promote = "/v1/products/blink/channels/beta/promote"
     for path, said in (
-        ("/v1/products?x=1", "'x' is no parameter here"),
-        ("/healthz?channel=stable", "'channel' is no parameter here"),
+        ("/v1/products?x=1", "'x' is not a parameter here"),
+        ("/healthz?channel=stable", "'channel' is not a parameter here"),
         ("/v1/products/blink?channel=stable&channel=beta", "'channel' is given twice"),
     ):
         assert error(ask(released, path)) == (400, said)
     for body, said in (
-        (b'{"from": "stable", "percnt": 10}', "'percnt' is no field here"),
+        (b'{"from": "stable", "percnt": 10}', "'percnt' is not a field here"),
         (b'{"from": "stable", "version": "1.0"}', "neither or both of 'from' and 'version'"),
         (b"{}", "neither or both of 'from' and 'version'"),
-        (b'{"from": "stable", "percent": true}', "'True' is no percentage"),
-        (b'{"from": "stable", "percent": "' + b"0" * 5000 + b'"}', "'" + "0" * 32 + "' is no percentage"),
-        (b'{"from": "stable", "percent": 1e400}', "'inf' is no percentage"),
-        (b"[]", "the body is no JSON object"),
+        (b'{"from": "stable", "percent": true}', "'True' is not a percentage"),
+        (b'{"from": "stable", "percent": "' + b"0" * 5000 + b'"}', "'" + "0" * 32 + "' is not a percentage"),
+        (b'{"from": "stable", "percent": 1e400}', "'inf' is not a percentage"),
+        (b"[]", "the body is not a JSON object"),
     ):
         assert error(post(released, promote, body)) == (400, said)
     status, said = error(post(released, promote, b'{"from": "\\ud800"}'))
-    assert (status, said) == (422, "channel '\ud800' is no name")
+    assert (status, said) == (422, "channel '\ud800' is not a valid name")
     assert error(post(released, promote.replace("promote", "rollback"), b'{"to": "1.0"}'))[0] == 400
     client = Client(released.url, released.token, released.world.ca)
     assert sorted(client.get("/v1/products/blink")["channels"]) == ["stable"]

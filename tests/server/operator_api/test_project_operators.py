@@ -80,7 +80,7 @@ def test_outside_of_a_project_all_is_as_it_was(guarded: Running, operator: Path,
     shown = process("releases", *said, cwd=tmp_path, OTASEAL_TOKEN=guarded.token).succeeded()
     assert shown.out == "product 'blink' has no release yet\n"
     process("releases", *said, "--env", "d1", cwd=tmp_path).failed(2, "--env 'd1' is given, and no project")
-    process("releases", *said, "--project", "nowhere", cwd=tmp_path).failed(1, "is no PlatformIO project")
+    process("releases", *said, "--project", "nowhere", cwd=tmp_path).failed(1, "is not a PlatformIO project")
 
 
 def test_environments_that_differ_have_to_be_chosen_from(guarded: Running, tmp_path: Path) -> None:

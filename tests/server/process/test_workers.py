@@ -370,7 +370,7 @@ def test_numbers_that_are_none_are_refused(world: World, tmp_path: Path, count: 
     ran = [sys.executable, *map(str, command)]
     done = subprocess.run(ran, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False)
     assert done.returncode == 2
-    assert f"'{count}' is no number of workers" in done.stderr
+    assert f"'{count}' is not a valid number of workers" in done.stderr
     assert not (tmp_path / "s").exists()
 
 

@@ -166,7 +166,7 @@ def _check_length(block: Block) -> None:
 def _key_type(block: Block, spki: bytes) -> str:
     """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26).
 
-    Raises ValueError for what is no key at all.
+    Raises ValueError for what is not a key at all.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, rsa

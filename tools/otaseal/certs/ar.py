@@ -167,7 +167,7 @@ class Ending(enum.Enum):
     NOT_AN_ARCHIVE = "it does not begin with '!<arch>', so no certificate is read at all"
     THIN = "it is a thin archive, which holds names and no certificates"
     PARTIAL_HEADER = "it ends inside a member header"
-    BAD_SIZE = "a member's size is no positive number"
+    BAD_SIZE = "a member's size is not a positive number"
     ZERO_SIZE = "a member of size 0 ends the scan"
     TRUNCATED = "a member is larger than what is left of the file"
 

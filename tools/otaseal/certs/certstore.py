@@ -1,7 +1,7 @@
 """Certificates in, `certs.ar` out; and an archive in, what a device would do with it out.
 
 What one certificate is worth is decided in `anchors`; here live the rules of the set: a subject is looked up by hash
-and the first match wins (F17), what has expired is dropped (F20), an archive without certificates is no archive. The
+and the first match wins (F17), what has expired is dropped (F20), one without certificates is refused. The
 same set gives the same bytes in any order. Bytes and a time come in, values go out; nothing reads a file or a clock.
 
 A project's own certificate that breaks a rule is an error. Of a public bundle (`pem.BUNDLE` certificates or more in one
@@ -47,7 +47,9 @@ class Policy:
             ("unusable", self.unusable, _UNUSABLE),
         ):
             if value not in allowed:
-                raise ConfigError(f"'{value}' is no policy for {name} certificates", f"use one of {', '.join(allowed)}")
+                raise ConfigError(
+                    f"'{value}' is not a policy for {name} certificates", f"use one of {', '.join(allowed)}"
+                )
 
     def drops(self, block: Block) -> bool:
         """Tell whether `block` is left out, instead of refused, if no device can use it."""

@@ -57,7 +57,7 @@ def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the files that a pattern leads to, and whether it names them, so that they have to be certificates."""
     literal = resolve_path(pattern, Path())
     if not pattern.strip():
-        raise InputError(f"'{pattern}' is no path to certificates", "name a file, a folder or a pattern")
+        raise InputError(f"'{pattern}' is not a path to certificates", "name a file, a folder or a pattern")
     if (root / literal).exists():
         found = [root / literal]
     else:  # not Path.glob, which takes no absolute pattern and finds hidden files

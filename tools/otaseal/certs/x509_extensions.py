@@ -132,7 +132,7 @@ def authority_key_identifier(value: bytes) -> AuthorityKeyIdentifier:
 
 
 def alternative_names(value: bytes) -> AlternativeNames:
-    """Return host names, addresses and URIs; other kinds of names are not looked at, nor is what is no address."""
+    """Return host names, addresses and URIs; other kinds of names are not looked at, nor is what is not an address."""
     hosts, addresses, uris = [], [], []
     for tag, content, _ in children(only(children(value), SEQUENCE)):
         if tag == DNS_NAME:

@@ -37,7 +37,7 @@ class _Attribute:
 
     @property
     def text(self) -> str | None:
-        """The value as text, None for what is no string."""
+        """The value as text, None for what is not a string."""
         codec = _CODECS.get(self.tag)
         return None if codec is None else self.value.decode(codec, "replace")
 
@@ -73,7 +73,7 @@ def _parts(name: bytes) -> list[list[_Attribute]]:
 def _attribute(content: bytes) -> _Attribute:
     parts = children(content)
     if len(parts) != 2:
-        raise ValueError("a name with an attribute that is no pair")
+        raise ValueError("a name with an attribute that is not a pair")
     return _Attribute(object_identifier(only(parts[:1], OID)), parts[1][0], parts[1][1])
 
 

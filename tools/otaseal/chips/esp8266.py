@@ -160,7 +160,7 @@ _GZIP_REFUSALS = {
 
 
 def _from_git(commit: int, places: Places) -> Core:
-    """Return what is known of a core that is no release, by the place of its words; the strictest where it is not."""
+    """Return what is known of a core that is not a release, by the place of its words, else the strictest."""
     if places == _SINCE_3_0:
         return replace(_3_0, name=f"3.0+git.{commit:08x}", commit=commit)
     return replace(_2_7, name=f"2.7+git.{commit:08x}", commit=commit, signed_gzip=SignedGzip.UNKNOWN)
@@ -297,7 +297,7 @@ class Esp8266Image:
 def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     """Return the image in `data`, as views into it.
 
-    Raises InputError when `data` is no complete image: too many segments, cut short, too large; or something else,
+    Raises InputError when `data` is not a complete image: too many segments, cut short, too large; or something else,
     which is called by its name in a sentence that begins with `subject`.
     """
     view = memoryview(data).toreadonly()

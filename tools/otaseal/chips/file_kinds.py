@@ -1,4 +1,4 @@
-"""What a file is that is no firmware of the ESP8266, by its first bytes: a table, most telling row first.
+"""What a file is that is not firmware of the ESP8266, by its first bytes: a table, most telling row first.
 
 So that a wrong file is called by its name, and not "damaged". Nothing is judged here: an image of the ESP8266 is in
 no row, unless Arduino's boot loader would not start it. The parser of images asks, so that this imports nothing of it.

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .. import __version__, terminal
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, as_dict, describe
@@ -115,11 +115,17 @@ def _run(argv: Sequence[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with our two lines in place of its usage text; `--help` stays as it is."""
+    """argparse with our two lines in place of its usage text, and options that are written in full."""
+
+    command = ""
+    """What the command line is for: whose help a hint names."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError with what argparse found wrong."""
-        raise ConfigError(message, f"see '{self.prog} --help'")
+        raise ConfigError(message, f"see '{self.prog}{self.command} --help'")
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -136,6 +142,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"otaseal {__version__}")
     subparsers = made.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
     if command in COMMANDS:
+        made.command = f" {command}"
         import_module(f".{COMMANDS[command].module}", __name__).register(subparsers)
         return made
     for module in dict.fromkeys(row.module for row in COMMANDS.values()) if command == "" else ():

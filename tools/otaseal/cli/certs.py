@@ -87,9 +87,9 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_to_replace(output: Path) -> None:
-    """Refuse to write over what is no archive: with sources and output mixed up, that is a certificate."""
+    """Refuse to write over what is not an archive: with sources and output mixed up, that is a certificate."""
     if output.exists() and not files.read_bounded(output, ar.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
-        raise InputError(f"'{output}' exists and is no archive", "name another file with --output, or remove it")
+        raise InputError(f"'{output}' exists and is not an archive", "name another file with --output, or remove it")
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:

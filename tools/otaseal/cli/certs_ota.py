@@ -88,7 +88,9 @@ def _remove_stale(output: Path, source: Path) -> None:
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     there = files.read_bounded(output, ar.ARCHIVE_LIMIT, "output")
     if not signed_archive.looks_signed(there):
-        raise InputError(f"'{output}' exists and is no signed archive", "name another file with --output, or remove it")
+        raise InputError(
+            f"'{output}' exists and is not a signed archive", "name another file with --output, or remove it"
+        )
     files.remove(output)
 
 

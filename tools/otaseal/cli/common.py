@@ -33,6 +33,7 @@ __all__ = [
     "path",
     "print_json",
     "signer",
+    "signing_options",
     "source",
     "with_tilde",
 ]
@@ -115,14 +116,21 @@ def key_uri(text: str) -> str:
     return text if re.match(r"[a-z][a-z0-9+.-]+:", text) else f"file:{text}"
 
 
+def signing_options(text: str | None, passphrase_file: str | None) -> settings.Settings:
+    """Return the options that name a signing key; raises ConfigError where none is named."""
+    given = options(signing_key=text, passphrase_file=passphrase_file)
+    if given.signing_key is None:
+        raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
+    return given
+
+
 def signer(text: str | None, passphrase_file: str | None) -> Signer:
     """Return the signer that the option `--key` names, else the environment's OTASEAL_SIGNING_KEY.
 
     Raises ConfigError when there is neither, and what `open_signer` raises.
     """
-    given = options(signing_key=text, passphrase_file=passphrase_file)
-    if given.signing_key is None:
-        raise ConfigError("no signing key is given", "use --key <path>, or set OTASEAL_SIGNING_KEY")
+    given = signing_options(text, passphrase_file)
+    assert given.signing_key is not None
     from ..keys import signers
 
     return signers.open_signer(key_uri(given.signing_key), source(given.passphrase_file))

@@ -25,7 +25,7 @@ from . import common, remote
 __all__ = ["progress_bar", "register"]
 
 BAR_WIDTH = 30
-_PERCENT = common.number(0, 100, "is no percentage")
+_PERCENT = common.number(0, 100, "is not a percentage")
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -104,11 +104,11 @@ def _consent_fields(arguments: argparse.Namespace) -> dict[str, bool]:
 
 def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--max-failed", type=common.number(0, 100, "is no percentage of failures"), metavar="PERCENT",
+        "--max-failed", type=common.number(0, 100, "is not a percentage of failures"), metavar="PERCENT",
         help=f"halt when more of the devices that took it do not come back with it; default: {MAX_FAILED}",
     )  # fmt: skip
     parser.add_argument(
-        "--patience", type=common.number(1, MAX_PATIENCE, "is no number of minutes"), metavar="MINUTES",
+        "--patience", type=common.number(1, MAX_PATIENCE, "is not a valid number of minutes"), metavar="MINUTES",
         help=f"when a silent device has not come back: longer than they pause between polls; default: {PATIENCE}",
     )  # fmt: skip
 

@@ -56,7 +56,9 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--state", choices=STATES, help="only the devices in this state")
     parser.add_argument("--version", help="only the devices that run this version")
     parser.add_argument(
-        "--limit", type=common.number(1, 999_999_999, "is no number of devices"), help="so many devices at most"
+        "--limit",
+        type=common.number(1, 999_999_999, "is not a valid number of devices"),
+        help="so many devices at most",
     )
 
 

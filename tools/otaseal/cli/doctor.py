@@ -59,7 +59,7 @@ def _print(report: Report) -> None:
     print(f"\n{counts}")
     step = report.next_step
     if step is None:
-        print("next: publish with 'pio run -t deploy'")
+        print("next: nothing stands in the way of 'pio run -t deploy'")
     else:
         print(f"next: {step.name}: {one_line(step.hint)}")
 

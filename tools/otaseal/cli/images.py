@@ -91,10 +91,11 @@ def _sign(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
     if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
+    common.signing_options(arguments.key, arguments.passphrase_file)  # what cannot be meant takes nothing away
+    claim = _claim(arguments)
     _remove_stale(output)
     built = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
     image = Firmware(built, signed=False)
-    claim = _claim(arguments)
     if arguments.compress:
         image = signing.compress(image, arguments.compress)
     signer = common.signer(arguments.key, arguments.passphrase_file)
@@ -153,7 +154,9 @@ def _remove_stale(output: Path) -> None:
     if not output.exists():
         return
     if not is_signed(files.read_bounded(output, signed_image.MAX_IMAGE_SIZE, "output")):
-        raise InputError(f"'{output}' exists and is no signed image", "name another file with --output, or remove it")
+        raise InputError(
+            f"'{output}' exists and is not a signed image", "name another file with --output, or remove it"
+        )
     files.remove(output)
 
 

@@ -46,7 +46,9 @@ def register(subparsers: common.Subparsers) -> None:
         "otaseal init --server-name update.local --server-name 192.168.178.123",
     )
     parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: where you are")
-    parser.add_argument("--env", action="append", default=[], metavar="NAME", help="environment of platformio.ini")
+    parser.add_argument(
+        "-e", "--env", action="append", default=[], metavar="NAME", help="environment of platformio.ini"
+    )
     parser.add_argument("--product", metavar="NAME", help="default: the folder's name")
     parser.add_argument(
         "--server-name", action="append", default=[], metavar="HOST", help="host name or address of the update server"
@@ -85,7 +87,10 @@ def _init(arguments: argparse.Namespace) -> int:
     project = arguments.project.resolve()
     file = project / "platformio.ini"
     if not file.is_file():
-        raise InputError(f"'{project}' is no PlatformIO project", "name the folder of platformio.ini with --project")
+        raise InputError(
+            f"'{project}' is not a PlatformIO project",
+            "make one with 'pio project init --board <board>', or name its folder with --project",
+        )
     ini = project_ini.parse(
         files.read_bounded(file, project_ini.MAX_SIZE, "project"), project_files.surroundings(project, os.environ)
     )
@@ -190,7 +195,7 @@ def _notes(
 ) -> list[str]:
     notes = []
     if plan.asked_product:
-        notes.append(f"the product is called '{plan.product}': '{plan.asked_product}' is no name for a server")
+        notes.append(f"the product is called '{plan.product}': '{plan.asked_product}' is not a valid name for a server")
     if edited.get(environments[0], VERSION) and not ini.get(environments[0], VERSION):
         notes.append(f"git knows no version of this project: {VERSION} has that of the next release; raise it for each")
     if arguments.signing_key and plan.signing_key is None:

@@ -67,7 +67,7 @@ def register(subparsers: common.Subparsers) -> None:
 def _new(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path
     if arguments.bits not in KEY_SIZES:
-        raise ConfigError(f"--bits {arguments.bits} is no key size", f"use one of: {', '.join(map(str, KEY_SIZES))}")
+        raise ConfigError(f"--bits {arguments.bits} is not a key size", f"use one of: {', '.join(map(str, KEY_SIZES))}")
     files.refuse_existing(path, signers.KEEP_KEYS_HINT)
     files.refuse_existing(path.with_suffix(".pub"), signers.KEEP_KEYS_HINT)
     secret: bytes | None = None

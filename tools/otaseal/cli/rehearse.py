@@ -52,6 +52,7 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument(
         "--core",
         choices=sorted(name for name, core in CORES.items() if core.verifies),
+        metavar="RELEASE",
         help="of the device; default: that of the old firmware",
     )
     modes = [mode.name.lower() for mode in FlashMode]
@@ -146,7 +147,9 @@ def _clock(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(f"--clock '{text}' is no date", "write it as in 2031-01-01 or 2031-01-01T12:00:00") from error
+        raise ConfigError(
+            f"--clock '{text}' is not a date", "write it as in 2031-01-01 or 2031-01-01T12:00:00"
+        ) from error
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 

@@ -106,7 +106,7 @@ def opened(directory: Path, *slots: Slot, passphrase_file: str | None = None) ->
     try:
         product = _organization(Store(directory, "").certificate(Slot.DEVICE))
     except InputError as error:
-        raise InputError(f"'{directory}' is no whole store of authorities", NO_STORE_HINT) from error
+        raise InputError(f"'{directory}' is not a complete store of authorities", NO_STORE_HINT) from error
     secrets = (locked_by(directory / slot.value / KEY_FILE, passphrase_file) for slot in slots)
     store = Store(directory, product, next((secret for secret in secrets if secret is not None), None))
     for slot in slots:

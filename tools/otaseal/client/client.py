@@ -123,7 +123,9 @@ class Client:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
-            raise ConfigError(f"'{self.url}' is no server", "write https://host:port, as in https://update.local:8444")
+            raise ConfigError(
+                f"'{self.url}' is not a server", "write https://host:port, as in https://update.local:8444"
+            )
         try:
             parts.port  # noqa: B018  # urllib looks at the port when it is asked for
         except ValueError as error:
@@ -269,7 +271,7 @@ class Client:
             value = json.loads(data) if data else {}
         except (ValueError, RecursionError) as error:
             raise SystemFaultError(
-                f"'{self.url}' answers {status} with what is no JSON", "give the operators' address, not the devices'"
+                f"'{self.url}' answers {status} with what is not JSON", "give the operators' address, not the devices'"
             ) from error
         if status >= 400 or not isinstance(value, dict):
             raise _refusal(self.url, status, value)
@@ -310,7 +312,7 @@ class Client:
             connection.close()
         if len(data) > MAX_ANSWER:
             raise SystemFaultError(
-                f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is no otaseal server"
+                f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is not an otaseal server"
             )
         return response.status, {name.lower(): value for name, value in response.getheaders()}, data
 
@@ -329,7 +331,8 @@ class Client:
             context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
         except OSError as error:
             raise InputError(
-                f"'{self.ca}' is no authority's certificate: {_reason(error)}", "give the PEM file of the server's root"
+                f"'{self.ca}' is not an authority's certificate: {_reason(error)}",
+                "give the PEM file of the server's root",
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate is not None:

@@ -78,7 +78,7 @@ class Subject:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the update server that the project names; raises ConfigError for what is no address."""
+        """Host and port of the update server that the project names; raises ConfigError for what is not an address."""
         return parse_target(self.project.settings.server or "")
 
     @cached_property

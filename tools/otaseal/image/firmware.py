@@ -130,7 +130,7 @@ def check_payload(unsigned: Firmware) -> None:
     """Raise InputError, naming the fault, unless the payload is fit to be signed once it is padded.
 
     Refused: empty, over MAX_IMAGE_SIZE, a first byte other than 0xE9 or 0x1F (F9), signed already (F8c), a raw image
-    whose size is no multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
+    whose size is not a multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
     """
     payload = unsigned.payload
     esp8266.check_size(len(payload))
@@ -146,6 +146,6 @@ def check_payload(unsigned: Firmware) -> None:
     _ = unsigned.image
     if unsigned.member is None and len(payload) % gzip_payload.ALIGNMENT:
         raise InputError(
-            f"payload of {len(payload)} bytes is no multiple of {gzip_payload.ALIGNMENT}",
+            f"payload of {len(payload)} bytes is not a multiple of {gzip_payload.ALIGNMENT}",
             f"build it again: core {NEWEST.name} refuses it otherwise",
         )

@@ -150,7 +150,7 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
 class _Content:
     """What a payload is, the fields as in `Inspection`; the first problem counts.
 
-    `other`: what is no firmware. `whole`: a complete image, or a sound gzip of anything.
+    `other`: what is not firmware. `whole`: a complete image, or a sound gzip of anything.
     """
 
     kind: str

@@ -89,7 +89,7 @@ def sign(payload: bytes, signer: Signer) -> bytes:
 def verify(data: bytes, public_key: RSAPublicKey) -> bytes:
     """Return the payload of a signed image whose signature `public_key` confirms (F1).
 
-    Raises InputError when `data` is no signed image, VerificationError as `check_signature`.
+    Raises InputError when `data` is not a signed image, VerificationError as `check_signature`.
     """
     image = parse(data)
     check_signature(image, public_key)

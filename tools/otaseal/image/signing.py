@@ -92,7 +92,7 @@ def verify_firmware(signed: Firmware, key: RSAPublicKey) -> bytes:
     """Return the payload of `signed` if a stock device with `key` takes it and starts it (F1-F11).
 
     The device is one of the core release, flash mode and flash size that the image was built for. Raises InputError
-    when `signed` is no signed image, VerificationError when the signature does not hold or the device would refuse.
+    when `signed` is not a signed image, VerificationError when the signature does not hold or the device would refuse.
     """
     try:
         trailer = signed.trailer
@@ -145,7 +145,7 @@ def check_embedded_key(firmware: Firmware, key: RSAPublicKey, next_key: RSAPubli
     if next_key is not None:
         raise VerificationError(
             f"the firmware does not contain the next public key {fingerprint(next_key)}",
-            "it is no bridge release: build it with verify_updates.py and custom_otaseal_next_public_key",
+            "it is not a bridge release: build it with verify_updates.py and custom_otaseal_next_public_key",
         )
     if b"-----BEGIN PUBLIC KEY-----" in raw:
         raise VerificationError(

@@ -58,7 +58,7 @@ def load_public_key(data: bytes, what: str) -> RSAPublicKey:
         key = load(data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyRefusedError(
-            f"{what} is no public key", "it must read BEGIN PUBLIC KEY, or be its DER form"
+            f"{what} is not a public key", "it must read BEGIN PUBLIC KEY, or be its DER form"
         ) from error
     canonical = public_der(check_rsa(key, what))
     if load is load_der_public_key and canonical != data:

@@ -158,7 +158,7 @@ def _is_tracked(path: Path, environment: Mapping[str, str]) -> bool:
 def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> RSAPrivateKey:
     """Return the RSA key in `data`, PEM (PKCS#8, encrypted or not, or PKCS#1); `what` names it in messages.
 
-    Raises KeyRefusedError for what is no private key that a device could verify, InputError for a wrong passphrase.
+    Raises KeyRefusedError for what is not a private key that a device could verify, InputError for a wrong passphrase.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -177,7 +177,7 @@ def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes])
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             raise InputError(f"{what} cannot be unlocked", "check the passphrase") from error
-        raise KeyRefusedError(f"{what} is no PEM private key", OWN_KEY_HINT) from error
+        raise KeyRefusedError(f"{what} is not a PEM private key", OWN_KEY_HINT) from error
     check_rsa(key.public_key(), what)
     return key  # type: ignore[return-value]  # check_rsa let RSA through only
 

@@ -65,4 +65,6 @@ def read(text: str, passphrase: Callable[[str], bytes], environment: Mapping[str
     except KeyRefusedError as error:
         if is_locked:
             raise InputError(f"private key '{path}' cannot be unlocked", "check the passphrase") from error
-        raise KeyRefusedError(f"'{path}' is no private key that can be locked", "name a PEM file, RSA or EC") from error
+        raise KeyRefusedError(
+            f"'{path}' is not a private key that can be locked", "name a PEM file, RSA or EC"
+        ) from error

@@ -157,7 +157,7 @@ def _not_yet_valid(case: Case) -> str | None:
 
 def _not_a_ca(case: Case) -> str | None:
     issuers = case.path.all[1:]
-    return next((f"'{cert.title}' issues, and is no CA" for cert in issuers if not _may_issue(case, cert)), None)
+    return next((f"'{cert.title}' issues, and is not a CA" for cert in issuers if not _may_issue(case, cert)), None)
 
 
 def _may_issue(case: Case, issuer: Certificate) -> bool:
@@ -239,7 +239,7 @@ def _against_profile(case: Case) -> str | None:
         if cert.is_ca and usage is None:
             return f"'{cert.title}' is a CA without a key usage"
         if not cert.is_ca and usage is not None and "keyCertSign" in usage:
-            return f"'{cert.title}' is no CA, and its key usage has keyCertSign"
+            return f"'{cert.title}' is not a CA, and its key usage has keyCertSign"
         for extension in cert.extensions:
             if extension.oid in ("2.5.29.14", "2.5.29.35") and extension.critical:
                 return f"'{cert.title}' has a key identifier that is critical"

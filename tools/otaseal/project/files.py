@@ -35,7 +35,7 @@ def surroundings(folder: Path, variables: Mapping[str, str]) -> Surroundings:
 def read(folder: Path, variables: Mapping[str, str]) -> Reading:
     """Return the project in `folder`; raises InputError where there is none, or PlatformIO could not read it."""
     if not (folder / INI_NAME).is_file():
-        raise InputError(f"'{folder}' is no PlatformIO project", "name the folder of platformio.ini with --project")
+        raise InputError(f"'{folder}' is not a PlatformIO project", "name the folder of platformio.ini with --project")
     reading = Reading(surroundings(folder, variables))
     _add(reading, folder, INI_NAME, set())
     return reading

@@ -140,7 +140,7 @@ class _Case:
     def objections(self) -> list[tuple[str | None, Form]]:
         """The forms in order of preference, each with what speaks against it: None for nothing.
 
-        A gzip is smaller; a client that is no device is given what the build made.
+        A gzip is smaller; a client that is not a device is given what the build made.
         """
         first = "raw" if self.request.family == "plain" else "gzip"
         forms = sorted(self.wanted.forms, key=lambda form: form.kind != first)

@@ -48,11 +48,11 @@ class Pointer:
         if type(self.halted) is not bool:
             raise InputError(f"'{self.halted}' is neither halted nor not", "use true or false")
         if type(self.percent) is not int or not 0 <= self.percent <= 100:
-            raise InputError(f"'{self.percent}' is no percentage", "use a whole number from 0 to 100")
+            raise InputError(f"'{self.percent}' is not a percentage", "use a whole number from 0 to 100")
         if type(self.max_failed) is not int or not 0 <= self.max_failed <= 100:
-            raise InputError(f"'{self.max_failed}' is no percentage of failures", "use a whole number from 0 to 100")
+            raise InputError(f"'{self.max_failed}' is not a percentage of failures", "use a whole number from 0 to 100")
         if type(self.patience) is not int or not 1 <= self.patience <= MAX_PATIENCE:
-            raise InputError(f"'{self.patience}' is no number of minutes", f"use one from 1 to {MAX_PATIENCE}")
+            raise InputError(f"'{self.patience}' is not a valid number of minutes", f"use one from 1 to {MAX_PATIENCE}")
         if not _SALT.fullmatch(self.salt):
             raise InputError(f"'{self.salt}' cannot be a salt", "use at most 64 letters and digits")
 
@@ -76,7 +76,7 @@ class Channel:
 
     def __post_init__(self) -> None:
         if type(self.generation) is not int or self.generation < 1:
-            raise InputError(f"'{self.generation}' is no generation", "generations count from 1")
+            raise InputError(f"'{self.generation}' is not a generation", "generations count from 1")
         if len(self.history) > MAX_HISTORY:
             raise InputError(f"{len(self.history)} versions are no history", f"keep at most {MAX_HISTORY}")
         for version in self.history:

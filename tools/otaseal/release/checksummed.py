@@ -35,7 +35,7 @@ def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise _damaged(what, "is no JSON") from error
+        raise _damaged(what, "is not JSON") from error
     written = fields.pop("format", None) if isinstance(fields, dict) else None
     if type(written) is int and written > FORMAT:
         raise LaterFormatError(what)

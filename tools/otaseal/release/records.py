@@ -145,7 +145,7 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
     check_name(origin.product, "product")
     check_version(origin.version)
     if not _BOARD.fullmatch(origin.board):
-        raise InputError(f"board '{origin.board}' is no name", "give PlatformIO's name of it, as in nodemcuv2")
+        raise InputError(f"board '{origin.board}' is not a valid name", "give PlatformIO's name of it, as in nodemcuv2")
     described = [_describe_file(firmware, keys) for firmware in files]
     facts = [description.facts for description in described]
     forms = tuple(sorted((description.form for description in described), key=lambda form: KINDS.index(form.kind)))

@@ -48,7 +48,7 @@ class SessionTable:
         self._words = memoryview(mmap.mmap(-1, slots * WORD)).cast("Q")
 
     def note(self, session: bytes, worker: int) -> None:
-        """Note that `worker` (0 to MAX_WORKERS - 1) knows a session; what is no id of ours is ignored."""
+        """Note that `worker` (0 to MAX_WORKERS - 1) knows a session; what is not an id of ours is ignored."""
         if len(session) == SESSION_BYTES:
             slot, tag = self._place(session)
             self._words[slot] = tag << WORD | (worker + 1)

@@ -27,12 +27,12 @@ except ModuleNotFoundError:  # Windows
 def bind(address: str) -> socket.socket:
     """Return a listening socket for `host:port` or `[v6]:port`; port 0 takes a free one.
 
-    Raises ConfigError for what is no address, SystemFaultError when it cannot be had.
+    Raises ConfigError for what is not an address, SystemFaultError when it cannot be had.
     """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"'{address}' is no address to listen on", "write host:port, as in 127.0.0.1:8443")
+        raise ConfigError(f"'{address}' is not an address to listen on", "write host:port, as in 127.0.0.1:8443")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)

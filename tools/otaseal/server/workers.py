@@ -35,7 +35,9 @@ _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD")
 def check_count(workers: int) -> None:
     """Raise ConfigError unless so many workers can be run here."""
     if not 1 <= workers <= MAX_WORKERS:
-        raise ConfigError(f"'{workers}' is no number of workers", f"give 1 to {MAX_WORKERS}, as many as cores at most")
+        raise ConfigError(
+            f"'{workers}' is not a valid number of workers", f"give 1 to {MAX_WORKERS}, as many as cores at most"
+        )
     if workers > 1 and not (hasattr(os, "fork") and hasattr(socket, "send_fds")):
         raise ConfigError(
             f"'{workers}' workers cannot share a port on this system",

@@ -42,7 +42,7 @@ class Firmware:
 
 
 def read(image: bytes) -> Firmware:
-    """Return what `image` says of itself; of what is no image, nothing."""
+    """Return what `image` says of itself; of what is not an image, nothing."""
     if len(image) < MIN_IMAGE:
         return Firmware(None, (), None, 255, 0)
     end = sketch_size(image) or len(image)

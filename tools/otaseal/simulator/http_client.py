@@ -60,7 +60,7 @@ def parse_url(text: str) -> Url:
     user, at, host = host.rpartition("@")
     name, _, port = host.partition(":")
     if not colon or scheme.lower() not in DEFAULT_PORTS or not name or not text.isascii() or " " in text:
-        raise ConfigError(f"'{text}' is no URL for a device", "write https://host:port/path")
+        raise ConfigError(f"'{text}' is not a URL for a device", "write https://host:port/path")
     number = int(port) if port.isdigit() and len(port) < 6 else 0 if port else DEFAULT_PORTS[scheme.lower()]
     if not 0 < number < 65536:
         raise ConfigError(f"'{text}' has no port that a device can use", "write https://host:port/path")

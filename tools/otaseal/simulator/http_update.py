@@ -60,7 +60,7 @@ class Claims:
 
 
 def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault] | None:
-    """Return the step and the fault for what is no update of at most `room` bytes; 304 is none either."""
+    """Return the step and the fault for what is not an update of at most `room` bytes; 304 is none either."""
     status, size = response.status, response.size
     if status != OK:
         error, reason = _STATUS.get(status, (HttpError.SERVER_WRONG_HTTP_CODE, f"status {status}"))
@@ -77,7 +77,7 @@ def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault]
 
 
 def _cause(status: int) -> str:
-    """Return a word for a status that is no update: its own for those that devices tell apart, else its kind."""
+    """Return a word for a status that is not an update: its own for those that devices tell apart, else its kind."""
     if status in _STATUS:
         return f"status-{status}"
     return {3: "redirect", 5: "server-error"}.get(status // 100, "status")

@@ -56,7 +56,7 @@ def alternative_matches(value: Reader, server: str | None) -> bool:
 
 
 def _string(reader: Reader) -> bytes | None:
-    """Read a value; return it in UTF-8, None for what is no string or none that fits."""
+    """Read a value; return it in UTF-8, None for what is not a string or none that fits."""
     tag, constructed = reader.tag()
     if constructed and (tag in (UTF8, BMP) or tag in LATIN):
         fail(TlsError.X509_NOT_PRIMITIVE)

@@ -238,7 +238,7 @@ def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey
 def _digest(payload: bytes, rules: Core) -> bytes | None:
     """Return the SHA-256 that the device computes; None where it takes in memory that nobody wrote.
 
-    Pieces of 128 bytes go through one buffer, and a last one that is no whole number of words is not read into it: the
+    Pieces of 128 bytes go through one buffer, and a last one of an odd size is not read into it: the
     piece before is hashed again in its place (F8).
     """
     rest = len(payload) % HASH_PIECE

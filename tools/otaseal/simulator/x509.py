@@ -55,7 +55,7 @@ _WORDS: dict[TlsError, tuple[str, str]] = {
     TlsError.X509_BAD_SIGNATURE: ("it did not sign the one before it", "F27b"),
     TlsError.X509_DN_MISMATCH: ("it is not the issuer of the one before it: the chain is not in order", "F27b"),
     TlsError.X509_CRITICAL_EXTENSION: ("a critical extension that BearSSL does not know", "F23"),
-    TlsError.X509_NOT_CA: ("it issues, and is no CA or not one for a chain as long as this", "F18c"),
+    TlsError.X509_NOT_CA: ("it issues, and is not a CA or not one for a chain as long as this", "F18c"),
     TlsError.X509_FORBIDDEN_KEY_USAGE: ("its key usage does not let it issue", "F27b"),
     TlsError.X509_WEAK_PUBLIC_KEY: ("an RSA key below 1017 bits", "F26"),
     TlsError.X509_NOT_TRUSTED: ("no anchor of the device issued any certificate of the chain", "F17"),

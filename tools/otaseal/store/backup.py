@@ -38,7 +38,7 @@ MANIFEST, TOKENS = "manifest.json", "tokens.json"
 FORMAT = 1
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_SMALL_BYTES = 256 * 1024 * 1024
-"""Bytes of any file that is no blob: the audit log after a million deploys."""
+"""Bytes of any file that is not a blob: the audit log after a million deploys."""
 MAX_TOKENS_BYTES = 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 _OTHER = (
@@ -128,7 +128,7 @@ def _unpack(path: Path, made: Store) -> None:
             if tar.next() is not None:
                 raise InputError(f"the backup '{path}' has more files than it says", _HINT)
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(f"'{path}' is no whole backup: {error}", _HINT) from error
+        raise InputError(f"'{path}' is not a complete backup: {error}", _HINT) from error
     for folder in (BLOBS, PRODUCTS):
         (made.directory / folder).mkdir(parents=True, exist_ok=True)
     for folder_path, _, _ in os.walk(made.directory):
@@ -174,7 +174,7 @@ def _manifest(data: bytes) -> Manifest:
         limit = MAX_BLOB_BYTES if blob else next(others, 0)
         known = blob[2] == digest if blob else limit > 0
         if not known or type(size) is not int or not 0 <= size <= limit:
-            raise InputError(f"'{name}' in the backup is no file of a store", _HINT)
+            raise InputError(f"'{name}' in the backup is not a file of a store", _HINT)
     return entries
 
 

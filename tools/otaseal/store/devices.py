@@ -48,7 +48,7 @@ DAMAGED_HINT = "move the file away: it only says which devices were seen, and is
 
 
 class DamagedFileError(SystemFaultError):
-    """The file is no list of devices, or one that is damaged."""
+    """The file is not a list of devices, or one that is damaged."""
 
 
 class Where(Protocol):
@@ -228,7 +228,7 @@ class Devices:
         if schema > SCHEMA:
             raise LaterFormatError(f"the list of devices '{self.path}'")
         if schema < 0 or (not schema and tables):
-            raise DamagedFileError(f"'{self.path}' is no list of devices", DAMAGED_HINT)
+            raise DamagedFileError(f"'{self.path}' is not a list of devices", DAMAGED_HINT)
         return int(schema)
 
     def check(self) -> None:

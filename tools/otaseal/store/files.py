@@ -184,7 +184,7 @@ class Store:
     def add_key(self, product: str, name: str, pem: bytes) -> None:
         """Accept releases of `product` signed with the public key `pem`, and make the product if it is new.
 
-        Raises InputError and KeyRefusedError for what is no public key, ConflictError when another has that name.
+        Raises InputError and KeyRefusedError for what is not a public key, ConflictError when another has that name.
         """
         path = self._product(product) / "keys" / f"{check_version(name)}.pub"
         load_public_key(pem, f"public key '{name}'")

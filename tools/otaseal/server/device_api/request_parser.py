@@ -89,7 +89,7 @@ class RequestParser:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.stopped = self.unread = True  # answered as if it had not asked, and what follows is no HTTP
+            self.stopped = self.unread = True  # answered as if it had not asked, and what follows is not HTTP
         except httptools.HttpParserError as error:
             self.unread = True
             if not self.stopped:  # what comes after a last request is nothing to us

@@ -96,7 +96,7 @@ def _check(request: Request, endpoint: Endpoint) -> None:
     for name in given:
         if name not in endpoint.query:
             raise ConfigError(
-                f"'{name[:32]}' is no parameter here", f"there are: {', '.join(endpoint.query) or 'none'}"
+                f"'{name[:32]}' is not a parameter here", f"there are: {', '.join(endpoint.query) or 'none'}"
             )
         if given.count(name) > 1:
             raise ConfigError(f"'{name}' is given twice", "give it once")

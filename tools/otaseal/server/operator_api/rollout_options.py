@@ -40,9 +40,9 @@ class RolloutOptions:
     def parse(cls, values: Mapping[str, object]) -> RolloutOptions:
         """Return the options among `values`, by NAMES; raises ConfigError."""
         return cls(
-            _number(values, "percent", 0, 100, "is no percentage"),
-            _number(values, "max_failed", 0, 100, "is no percentage of failures"),
-            _number(values, "patience", 1, MAX_PATIENCE, "is no number of minutes"),
+            _number(values, "percent", 0, 100, "is not a percentage"),
+            _number(values, "max_failed", 0, 100, "is not a percentage of failures"),
+            _number(values, "patience", 1, MAX_PATIENCE, "is not a valid number of minutes"),
         )
 
     def pointer(self, version: str, before: Channel | None) -> Pointer:

@@ -64,12 +64,12 @@ async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
     try:
         value = json.loads(await _read(request, MAX_JSON))
     except (ValueError, RecursionError) as error:
-        raise Refused(400, "the body is no JSON", "send a JSON object") from error
+        raise Refused(400, "the body is not JSON", "send a JSON object") from error
     if not isinstance(value, dict):
-        raise Refused(400, "the body is no JSON object", "send a JSON object")
+        raise Refused(400, "the body is not a JSON object", "send a JSON object")
     for name in value:
         if name not in known:
-            raise Refused(400, f"'{name[:32]}' is no field here", f"there are: {', '.join(known) or 'none'}")
+            raise Refused(400, f"'{name[:32]}' is not a field here", f"there are: {', '.join(known) or 'none'}")
     return value
 
 

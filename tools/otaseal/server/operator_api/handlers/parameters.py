@@ -30,7 +30,9 @@ def page_size(text: str | None) -> int:
     if text is None:
         return MAX_DEVICES
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_DEVICES:
-        raise ConfigError(f"limit '{text[:32]}' is no number of devices", f"use a whole number from 1 to {MAX_DEVICES}")
+        raise ConfigError(
+            f"limit '{text[:32]}' is not a valid number of devices", f"use a whole number from 1 to {MAX_DEVICES}"
+        )
     return int(text)
 
 
