@@ -43,12 +43,12 @@ class _Attribute:
 
 
 def written(name: bytes) -> str:
-    """Return `name` as RFC 4514 writes it, most special part first; raises ValueError for what is no name."""
+    """Return `name` as RFC 4514 writes it, most special part first; raises ValueError for what is not a name."""
     return ",".join("+".join(map(_written, part)) for part in reversed(_parts(name)))
 
 
 def values_of(name: bytes, oid: str) -> tuple[str, ...]:
-    """Return the values of the attributes `oid` (in dots) that are text; raises ValueError for what is no name."""
+    """Return the values of the attributes `oid` (in dots) that are text; raises ValueError for what is not a name."""
     found = (attribute.text for part in _parts(name) for attribute in part if attribute.oid == oid)
     return tuple(text for text in found if text is not None)
 
