@@ -153,3 +153,10 @@ def test_importing_leaves_cryptography_alone() -> None:
 
 def test_twice_signed_by_hand_is_still_seen(rsa_key: rsa.RSAPrivateKey) -> None:
     assert is_signed(signed_by_hand(signed_by_hand(build_image(), rsa_key), rsa_key))
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_what_is_shorter_than_a_trailer_has_none(size: int) -> None:
+    message = "last word '0'" if size >= 4 else f"{size} bytes have no signature trailer"
+    with pytest.raises(InputError, match=message):
+        signed_image.parse(bytes(size))

@@ -286,3 +286,9 @@ def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_
     signer = signers.RsaSigner(signers.load_private_key(pem_of(mixed), "the key", lambda what: b""))
     with pytest.raises(OtasealError):
         signed_image.sign(build_image(), signer)
+
+
+def test_which_keys_are_in_a_token() -> None:
+    assert signers.in_token("pkcs11:token=a;object=b")
+    assert not signers.in_token("file:signing.key")
+    assert not signers.in_token("env:KEY")

@@ -499,3 +499,20 @@ def test_known_images_tell_release_and_flash_mode() -> None:
     for wanted in (OLD, NEW):
         for mode in FlashMode:
             assert known[wanted.sketch_md5[mode]] == decisions.Running(wanted, mode)
+
+
+def test_a_device_that_asks_for_the_version_is_told_what_it_has() -> None:
+    asking = a_device(None, mode="version", version="1.2.2")
+    assert decide(asking, NEW, KNOWN).reason.endswith("and has 1.2.2")
+    assert decide(replace(asking, version=None), NEW, KNOWN).reason.endswith("and has none that it names")
+
+
+def test_the_running_sketch_takes_the_room_that_it_says() -> None:
+    """An unknown sketch: what it says of its size decides what fits beside it."""
+    form = NEW.form("raw")
+    assert form is not None
+    room = -(-form.size // 4096) * 4096
+    fits = a_device(None, sketch_md5=MD5, sketch_size=4096, free_space=room)
+    assert answer(fits)[0] == 200
+    assert answer(replace(fits, free_space=4096))[1] == "space"
+    assert answer(replace(fits, sketch_size=None, free_space=room))[0] == 200

@@ -272,3 +272,14 @@ def test_nothing_but_the_signed_bytes_is_admitted(noise: bytes, place: int, leng
         if data != whole:
             with pytest.raises(InputError):
                 admit(data)
+
+
+@pytest.mark.parametrize("config", [0x50, 0xF0])
+def test_an_image_whose_header_names_no_flash_size(config: int) -> None:
+    """A code that no core writes: which devices could take it is unknown."""
+    raw = bytearray(build_image())
+    raw[3] = raw[0x1003] = config
+    payload = bytes(raw)
+    data = signed_image.sign(payload, Signer(make_rsa(2048)))
+    with pytest.raises(InputError, match="names no flash mode or size"):
+        admit(data)
