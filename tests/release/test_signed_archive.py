@@ -21,7 +21,7 @@ from otaseal.image.manifest import Claim
 from otaseal.keys import public
 from otaseal.release import signed_archive
 from otaseal.release.archive_record import ArchiveRecord
-from otaseal.release.signed_archive import Presented
+from otaseal.release.signed_archive import PresentedChain
 from support import cas
 from support.images import Signer, build_image
 from support.openssl import accepts
@@ -103,7 +103,7 @@ def test_an_older_one_than_devices_have_is_refused(signed: bytes, rsa_key: rsa.R
         admit(signed, rsa_key, current=replace(record, counter=1))
 
 
-def server(subject: str = ROOT, index: int = 0, name: str = "update.local") -> Presented:
+def server(subject: str = ROOT, index: int = 0, name: str = "update.local") -> PresentedChain:
     from cryptography import x509
 
     san = (x509.SubjectAlternativeName([x509.DNSName(name)]), False)
@@ -112,7 +112,7 @@ def server(subject: str = ROOT, index: int = 0, name: str = "update.local") -> P
     leaf = cas.issue(
         "server", cas.key("P-256", 7).public_key(), (subject, cas.key("P-256", index)), (san, usage), valid
     )
-    return Presented([leaf], [name])
+    return PresentedChain([leaf], [name])
 
 
 def test_an_archive_without_the_servers_authority_would_lock_devices_out(rsa_key: rsa.RSAPrivateKey) -> None:

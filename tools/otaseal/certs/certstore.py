@@ -104,7 +104,7 @@ def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None
         raise InputError("there is no certificate to pack", "name a file, a folder or a pattern with CA certificates")
     if len(found) > CERTIFICATE_LIMIT:
         raise InputError(f"there are {len(found)} certificates, more than {CERTIFICATE_LIMIT}", "pack those you need")
-    sifter = _Sifter(now, policy)
+    sifter = _AnchorSelection(now, policy)
     sifter.pass_over([source.name for source in sources if source.passed_over])
     for block in found:
         sifter.take(block)
@@ -163,7 +163,7 @@ def _shadowed(anchor: Anchor, first: Anchor, severity: Severity) -> Finding:
     return Finding("F17", "shadowed", severity, anchor.name, message, hint)
 
 
-class _Sifter:
+class _AnchorSelection:
     """Takes certificates one by one and settles which become anchors, whatever their order."""
 
     def __init__(self, now: datetime, policy: Policy) -> None:

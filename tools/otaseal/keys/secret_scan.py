@@ -66,7 +66,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class _Needle:
+class _Pattern:
     owner: str
     number: str
     encoding: str
@@ -79,12 +79,12 @@ class _Needle:
 class Secrets:
     """What to look for, ready to search with; empty where no private key is in memory. Cannot print itself."""
 
-    _needles: Mapping[str, tuple[_Needle, ...]] = field(default_factory=dict, repr=False)
+    _needles: Mapping[str, tuple[_Pattern, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, keys: Mapping[str, RSAPrivateKey | EllipticCurvePrivateKey]) -> Secrets:
         """Return the secrets of `keys`, which maps what a message calls a key to the key."""
-        needles: dict[str, tuple[_Needle, ...]] = dict.fromkeys(_VIEWS, ())
+        needles: dict[str, tuple[_Pattern, ...]] = dict.fromkeys(_VIEWS, ())
         for owner, key in keys.items():
             for number, value in _private_numbers(key):
                 for view, make in _VIEWS.items():
@@ -125,23 +125,23 @@ def _private_numbers(key: RSAPrivateKey | EllipticCurvePrivateKey) -> Iterator[t
             yield name, value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
-def _raw_needles(owner: str, number: str, value: bytes) -> Iterator[_Needle]:
+def _raw_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
     start = (len(value) - RAW_BYTES) // 2
     piece = value[start : start + RAW_BYTES]
-    yield _Needle(owner, number, "raw bytes, big-endian", piece, _der_header(value) + value[:start])
-    yield _Needle(owner, number, "raw bytes, little-endian", piece[::-1])
+    yield _Pattern(owner, number, "raw bytes, big-endian", piece, _der_header(value) + value[:start])
+    yield _Pattern(owner, number, "raw bytes, little-endian", piece[::-1])
 
 
-def _text_needles(owner: str, number: str, value: bytes) -> Iterator[_Needle]:
+def _text_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
     start = (len(value) - SPAN) // 2
     for alignment in range(3):  # a group of three bytes begins at one of them, whatever stands before the number
         piece = value[start + alignment : start + alignment + BASE64_BYTES]
-        yield _Needle(owner, number, "base64, as in PEM", base64.b64encode(piece))
+        yield _Pattern(owner, number, "base64, as in PEM", base64.b64encode(piece))
 
 
-def _hex_needles(owner: str, number: str, value: bytes) -> Iterator[_Needle]:
+def _hex_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
     start = (len(value) - HEX_BYTES) // 2
-    yield _Needle(owner, number, "hex text", value[start : start + HEX_BYTES].hex().encode())
+    yield _Pattern(owner, number, "hex text", value[start : start + HEX_BYTES].hex().encode())
 
 
 def _der_header(value: bytes) -> bytes:
@@ -165,7 +165,7 @@ def _hex(data: bytes) -> bytes:
     return text.replace(b"\\x", b"").replace(b"0x", b"").translate(None, b"\\x")
 
 
-_Make = Callable[[str, str, bytes], Iterator[_Needle]]
+_Make = Callable[[str, str, bytes], Iterator[_Pattern]]
 _VIEWS: Mapping[str, _Make] = {"raw": _raw_needles, "text": _text_needles, "hex": _hex_needles}
 _FILTERS: Mapping[str, Callable[[bytes], bytes]] = {"raw": bytes, "text": _text, "hex": _hex}
 

@@ -69,7 +69,7 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.sendall(client_hello(server_name or host))
-            return _read_answer(_Wire(connection, f"{host}:{port}", time.monotonic() + timeout))
+            return _read_answer(_ServerConnection(connection, f"{host}:{port}", time.monotonic() + timeout))
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise SystemFaultError(
@@ -170,7 +170,7 @@ def _messages(data: bytes) -> list[tuple[int, bytes]]:
 
 
 @dataclass(frozen=True)
-class _Wire:
+class _ServerConnection:
     connection: socket.socket
     title: str
     deadline: float  # of time.monotonic: a server that sends a byte at a time does not hold us for ever
@@ -192,7 +192,7 @@ class _Wire:
         return data
 
 
-def _read_answer(wire: _Wire) -> LiveServer:
+def _read_answer(wire: _ServerConnection) -> LiveServer:
     handshake = b""
     while len(handshake) <= MAX_HANDSHAKE_BYTES:
         header = wire.take(5)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from . import options
 from .options import FOLDER, KnownOption
 
-__all__ = ["INI_NAME", "Environment", "Reading", "Surroundings", "entries", "unreadable"]
+__all__ = ["INI_NAME", "Environment", "ProjectContext", "Reading", "entries", "unreadable"]
 
 INI_NAME = "platformio.ini"
 MAX_DEPTH = 60
@@ -31,7 +31,7 @@ _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ProjectContext:
     """What a project's files refer to: their own absolute `folder` and its `name`, variables, Unix seconds.
 
     `absolute` makes a directory out of text: `~` is the user's home, and what is relative starts at the project.
@@ -50,7 +50,7 @@ class Reading:
     Every method raises InputError for what PlatformIO refuses, too.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: ProjectContext) -> None:
         self.around = around
         self.unset: set[str] = set()
         """Names of variables that were referred to so far, and that are not set: PlatformIO reads nothing for them."""

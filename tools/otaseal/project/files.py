@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError
-from .config import INI_NAME, Reading, Surroundings, entries, unreadable
+from .config import INI_NAME, ProjectContext, Reading, entries, unreadable
 from .ini import MAX_SIZE
 
 __all__ = ["read", "surroundings"]
@@ -22,14 +22,14 @@ MAX_FILES = 1000
 """More files than any project has: large ones have some two hundred."""
 
 
-def surroundings(folder: Path, variables: Mapping[str, str]) -> Surroundings:
+def surroundings(folder: Path, variables: Mapping[str, str]) -> ProjectContext:
     """Return what the files of the project in `folder` refer to."""
     place = folder.resolve()
 
     def absolute(text: str) -> str:
         return os.path.abspath(files.resolve_path(text, place))  # noqa: PTH100 - links stay, as in a build
 
-    return Surroundings(str(place), place.name, variables, int(time.time()), absolute)
+    return ProjectContext(str(place), place.name, variables, int(time.time()), absolute)
 
 
 def read(folder: Path, variables: Mapping[str, str]) -> Reading:

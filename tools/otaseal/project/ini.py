@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..errors import InputError
-from .config import INI_NAME, Reading, Surroundings, entries, unreadable
+from .config import INI_NAME, ProjectContext, Reading, entries, unreadable
 
 __all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse", "split_script"]
 
@@ -31,7 +31,7 @@ class ProjectIni:
     """The text of a platformio.ini, and what it refers to; `parse` makes it."""
 
     text: str
-    around: Surroundings
+    around: ProjectContext
 
     @cached_property
     def _reading(self) -> Reading:
@@ -151,7 +151,7 @@ class _Place:
     indent: str = "  "
 
 
-def parse(data: bytes, around: Surroundings) -> ProjectIni:
+def parse(data: bytes, around: ProjectContext) -> ProjectIni:
     """Return the platformio.ini in `data`; raises InputError when PlatformIO could not read it either."""
     try:
         found = ProjectIni(data.decode(), around)

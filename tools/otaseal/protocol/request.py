@@ -121,7 +121,7 @@ def device_id(request: UpdateRequest, certificate_name: str | None) -> str | Non
     return f"mac:{request.mac}" if request.mac else None
 
 
-class _Said(NamedTuple):
+class _HeaderClaims(NamedTuple):
     """What one header says: the family by its agent, else whose header `key` it is and what it claims."""
 
     agent: str | None = None
@@ -132,12 +132,12 @@ class _Said(NamedTuple):
 
 
 @lru_cache(maxsize=CACHED_HEADERS)
-def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
+def _read(raw_name: bytes, raw_value: bytes) -> _HeaderClaims | None:
     """Return what a header says to us, None for nothing; a fleet says the same things all day."""
     name = raw_name.lower().decode("latin-1")
     if name == "user-agent":
         agent = AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
-        return None if agent is None else _Said(agent)
+        return None if agent is None else _HeaderClaims(agent)
     prefix = next((prefix for prefix in (_LIBRARY, *PREFIXES) if name.startswith(prefix)), None)
     if prefix is None:
         return None
@@ -146,7 +146,7 @@ def _read(raw_name: bytes, raw_value: bytes) -> _Said | None:
     table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
     claim, read = table.get(short, (None, None)) if text else (None, None)
     value = None if read is None else read(name, text)
-    return _Said(key=(prefix, short), family=PREFIXES.get(prefix), claim=claim, value=value)
+    return _HeaderClaims(key=(prefix, short), family=PREFIXES.get(prefix), claim=claim, value=value)
 
 
 def _text(name: str, value: bytes) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..keys.signer import Signer
 
-__all__ = ["Presented", "SignedArchive", "admit", "looks_signed", "read", "sign"]
+__all__ = ["PresentedChain", "SignedArchive", "admit", "looks_signed", "read", "sign"]
 
 MAX_CERTIFICATE = 8 * 1024
 """Bytes of one certificate: the device's library loads it whole into the heap (F19)."""
@@ -44,7 +44,7 @@ class SignedArchive:
 
 
 @dataclass(frozen=True)
-class Presented:
+class PresentedChain:
     """What a server shows to devices: its chain (DER, leaf first, as sent), and the names by which they call it."""
 
     chain: Sequence[bytes] = field(repr=False)
@@ -88,7 +88,7 @@ def admit(
     product: str,
     keys: Sequence[RSAPublicKey],
     current: ArchiveRecord | None,
-    presented: Presented | None,
+    presented: PresentedChain | None,
     now: datetime,
 ) -> ArchiveRecord:
     """Return the record of a signed archive that devices of `product` may be given after `current`.
@@ -170,7 +170,7 @@ def _check_age(said: Manifest, current: ArchiveRecord | None) -> None:
             )
 
 
-def _check_server(anchors: Sequence[bytes], presented: Presented, now: datetime) -> None:
+def _check_server(anchors: Sequence[bytes], presented: PresentedChain, now: datetime) -> None:
     from ..pki.chain import Stack
     from ..pki.check import predict
 

@@ -15,7 +15,7 @@ from .der import BOOLEAN, CONTEXT, END, INTEGER, DerError, Reader, check, fail
 from .error_numbers import TlsError
 from .public_key import PublicKey, looks_like_der, read_key
 
-__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "Decoded", "Found", "Trust", "decode", "skip_head"]
+__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "AnchorLookup", "Decoded", "Trust", "decode", "skip_head"]
 
 BASIC_CONSTRAINTS = bytes.fromhex("551d13")
 OCTET_STRING = 0x04
@@ -31,7 +31,7 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Found:
+class AnchorLookup:
     """What a look-up arrives at: an anchor, or why the device goes down over it (`crash`, by `fact`)."""
 
     anchor: Anchor | None
@@ -42,7 +42,7 @@ class Found:
 class Trust(Protocol):
     """Whoever is asked for anchors by the SHA-256 of a name as encoded."""
 
-    def find(self, name_hash: bytes) -> Sequence[Found]:
+    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
         """Return what is there under this name, in the order in which the device tries it."""
 
 
@@ -68,9 +68,9 @@ class AnchorList:
             (certificate.name_hash, certificate.anchor) for certificate in decoded if certificate.anchor is not None
         ]
 
-    def find(self, name_hash: bytes) -> Sequence[Found]:
+    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
         """Return every anchor of that name."""
-        return [Found(anchor) for subject_hash, anchor in self._anchors if subject_hash == name_hash]
+        return [AnchorLookup(anchor) for subject_hash, anchor in self._anchors if subject_hash == name_hash]
 
 
 def decode(der: bytes) -> Decoded:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .anchors import Decoded, Found, decode
+from .anchors import AnchorLookup, Decoded, decode
 from .public_key import looks_like_der
 
 __all__ = ["DEFAULT_HEAP", "CertStore", "Entry"]
@@ -87,7 +87,7 @@ class CertStore:
             at += length + (at + length & 1)
         return cls(tuple(entries))
 
-    def find(self, name_hash: bytes) -> Sequence[Found]:
+    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
         """Return what the device comes to when it looks up a name: the first entry of it, or nothing."""
         for index, entry in enumerate(self.entries):
             if entry.decoded.name_hash == name_hash:
@@ -95,16 +95,22 @@ class CertStore:
         return ()
 
 
-def _found(index: int, entry: Entry) -> Found:
+def _found(index: int, entry: Entry) -> AnchorLookup:
     member = f"member {index} of certs.ar"
     if not looks_like_der(entry.member):
-        return Found(None, f"{member} is not exactly one certificate: the device resets in the handshake", "F18b")
+        return AnchorLookup(
+            None, f"{member} is not exactly one certificate: the device resets in the handshake", "F18b"
+        )
     if entry.decoded.anchor is None:
-        return Found(None, f"{member} cannot be decoded: the device uses an anchor that nobody filled in", "F18b")
+        return AnchorLookup(
+            None, f"{member} cannot be decoded: the device uses an anchor that nobody filled in", "F18b"
+        )
     size = len(entry.decoded.subject)
     if size < HASH_SIZE:
-        return Found(None, f"{member} has a subject of {size} bytes: the device writes {HASH_SIZE} over it", "F18")
-    return Found(entry.decoded.anchor)
+        return AnchorLookup(
+            None, f"{member} has a subject of {size} bytes: the device writes {HASH_SIZE} over it", "F18"
+        )
+    return AnchorLookup(entry.decoded.anchor)
 
 
 def _size(field: bytes) -> int:

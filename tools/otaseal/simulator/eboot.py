@@ -16,7 +16,7 @@ from .core import Core, core_rules
 from .flash import APPLICATION, SECTOR
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Command
 
-__all__ = ["Restarted", "restart"]
+__all__ = ["BootResult", "restart"]
 
 UNALIGNED, BAD_HEADER, BAD_DATA = 1, 5, 6  # eboot's own results
 MAX_SEGMENTS = 16
@@ -25,7 +25,7 @@ _RESERVED_FLAGS, _FEXTRA, _FNAME, _FCOMMENT, _FHCRC = 0xE0, 0x04, 0x08, 0x10, 0x
 
 
 @dataclass(frozen=True)
-class Restarted:
+class BootResult:
     """The flash after the restart, into which `written` bytes were copied.
 
     `result` is eboot's own: 0, or why it stopped. `starts`: the boot ROM and eboot can start what lies there. `intact`:
@@ -47,7 +47,7 @@ class Restarted:
         return self.starts and self.written > APPLICATION
 
 
-def restart(flash: bytes, command: Command | None, core: str) -> Restarted:
+def restart(flash: bytes, command: Command | None, core: str) -> BootResult:
     """Return the chip after a restart with eboot's `command`; raises ConfigError for an unknown core."""
     rules = core_rules(core)
     if command is None:
@@ -63,7 +63,7 @@ def restart(flash: bytes, command: Command | None, core: str) -> Restarted:
     return _started(bytes(copied), 0, command.size)
 
 
-def _copy_gzip(flash: bytes, command: Command, rules: Core) -> Restarted:
+def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
     copier = _GzipCopier(bytearray(flash), command)
     last = copier.flash[command.source + command.size - 4 : command.source + command.size]
     left = int.from_bytes(last, "little", signed=True)
@@ -76,7 +76,7 @@ def _copy_gzip(flash: bytes, command: Command, rules: Core) -> Restarted:
     after, written = bytes(copier.flash), copier.produced
     if copier.overtook:
         reason = "the growing copy overwrites the gzip it is read from"
-        return Restarted(after, BAD_DATA if not whole else 0, written, False, False, reason, "F10")
+        return BootResult(after, BAD_DATA if not whole else 0, written, False, False, reason, "F10")
     if not whole:
         return _started(after, BAD_DATA, written, ("the compressed data is damaged: eboot finds out half way", "F8b"))
     if left != written or copier.has_more():
@@ -189,15 +189,15 @@ class _GzipCopier:
         return bytes(self.flash[at : at + SECTOR])
 
 
-def _started(flash: bytes, result: int, written: int, said: tuple[str, str] = ("", "")) -> Restarted:
+def _started(flash: bytes, result: int, written: int, said: tuple[str, str] = ("", "")) -> BootResult:
     fault = _rom_fault(flash) or _application_fault(flash, written)
     if fault:
         reason = f"{said[0]}; {fault}" if said[0] else fault
-        return Restarted(flash, result, written, False, False, reason, said[1] or "F8b")
+        return BootResult(flash, result, written, False, False, reason, said[1] or "F8b")
     intact = _application_intact(flash)
     if written > APPLICATION and not intact and not said[0]:
         said = "the application's own checksum does not hold, and eboot starts it all the same", "F8b"
-    return Restarted(flash, result, written, True, intact, *said)
+    return BootResult(flash, result, written, True, intact, *said)
 
 
 def _rom_fault(flash: bytes) -> str:

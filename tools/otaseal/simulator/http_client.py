@@ -15,7 +15,7 @@ from .report import Fault
 from .tls import Connection
 from .tls_suites import TlsStop
 
-__all__ = ["Body", "Recorded", "Response", "Url", "parse_url", "read_response", "request_bytes"]
+__all__ = ["Body", "RecordedConnection", "Response", "Url", "parse_url", "read_response", "request_bytes"]
 
 USER_AGENT = "ESP8266-http-Update"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -78,7 +78,7 @@ def request_bytes(url: Url, headers: dict[str, str]) -> bytes:
     return ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-class Recorded:
+class RecordedConnection:
     """A connection on which an answer comes that was written beforehand, and nothing after it."""
 
     def __init__(self, answer: bytes) -> None:
@@ -95,7 +95,7 @@ class Recorded:
 class Body:
     """What the server sends, read as a stream; `wire_error` is BearSSL's number where TLS itself failed."""
 
-    def __init__(self, connection: Connection | Recorded) -> None:
+    def __init__(self, connection: Connection | RecordedConnection) -> None:
         self._connection = connection
         self._data = bytearray()
         self.ended = False

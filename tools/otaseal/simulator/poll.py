@@ -18,7 +18,7 @@ from .eboot import restart
 from .error_numbers import RECEIVED_ALERT, HttpError, UpdateError, describe_tls
 from .filesystem import read_file
 from .firmware import read
-from .http_client import Body, Recorded, Response, Url, read_response, request_bytes
+from .http_client import Body, RecordedConnection, Response, Url, read_response, request_bytes
 from .http_update import NOT_FOUND, NOT_MODIFIED, OK, Claims, judge_answer, judge_first_bytes
 from .library import LibraryError
 from .probe import probe_fragment_length
@@ -75,7 +75,7 @@ class Play:
             body, response = self._ask(connection, {})
             if answer is not None and response.status in (OK, NOT_MODIFIED, NOT_FOUND):
                 self._note(Step("answer", f"status {response.status}, in whose place the new one is played", True))
-                body = Body(Recorded(answer(self.request)))
+                body = Body(RecordedConnection(answer(self.request)))
                 response = read_response(body)
                 self.status = response.status
             self._renew(body, response)

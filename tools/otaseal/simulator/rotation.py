@@ -14,7 +14,7 @@ from .public_key import RsaKey, load_public_key, opens_to
 from .report import Fault
 from .trust import ARCHIVE, INDEX
 
-__all__ = ["Taken", "judge_archive", "judge_size", "store"]
+__all__ = ["VerifiedArchive", "judge_archive", "judge_size", "store"]
 
 WORD = 4
 MANIFEST = 64
@@ -25,7 +25,7 @@ LARGEST = MAX_ARCHIVE + MANIFEST + WORD + MAX_SIGNATURE
 
 
 @dataclass(frozen=True)
-class Taken:
+class VerifiedArchive:
     """An archive that was verified: its bytes, what the device indexes of it, and when it was built (Unix seconds)."""
 
     archive: bytes
@@ -43,7 +43,7 @@ def judge_size(size: int) -> Fault | None:
     return None
 
 
-def judge_archive(data: bytes, keys: tuple[bytes, ...], own: Record, newest: int) -> Taken | Fault:
+def judge_archive(data: bytes, keys: tuple[bytes, ...], own: Record, newest: int) -> VerifiedArchive | Fault:
     """Return the archive in `data`, or why it is not taken; `newest` is when the one in use was built."""
     size = int.from_bytes(data[-WORD:], "little")
     usable = [key for text in keys[:2] if isinstance(key := load_public_key(text), RsaKey)]
@@ -63,13 +63,13 @@ def judge_archive(data: bytes, keys: tuple[bytes, ...], own: Record, newest: int
     return _usable(payload[:-MANIFEST], offered)
 
 
-def store(flash: bytes, layout: Layout, taken: Taken) -> bytes | None:
+def store(flash: bytes, layout: Layout, taken: VerifiedArchive) -> bytes | None:
     """Return the chip with the archive in use, None where there is no room."""
     written = write_file(flash, layout, ARCHIVE, taken.archive)
     return None if written is None else write_file(written, layout, INDEX, taken.store.index)
 
 
-def _usable(archive: bytes, offered: Record) -> Taken | Fault:
+def _usable(archive: bytes, offered: Record) -> VerifiedArchive | Fault:
     found = CertStore.load(archive)
     bad = next(
         (entry for entry in found.entries if entry.verdict not in ("anchor", "pin") or entry.length > MAX_MEMBER), None
@@ -78,4 +78,4 @@ def _usable(archive: bytes, offered: Record) -> Taken | Fault:
     if not found.count or bad is not None or len(set(names)) != len(names):
         reason = f"a member is '{bad.verdict}'" if bad else "it is empty, or one subject stands twice"
         return Fault(LibraryError.ARCHIVE_STRUCTURE, f"the certificate store cannot live with it: {reason}", "F18b")
-    return Taken(archive, found, offered.build_time)
+    return VerifiedArchive(archive, found, offered.build_time)

@@ -13,7 +13,7 @@ from .flash import Layout
 from .report import Fault, Step
 from .tls import TlsSettings
 
-__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "Ready", "check_heap", "load_store"]
+__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "TrustState", "check_heap", "load_store"]
 
 ARCHIVE, INDEX = "/certs.ar", "/certs.idx"
 CLIENT_CHAIN, CLIENT_KEY = "/client.crt", "/client.key"
@@ -22,7 +22,7 @@ CONTEXTS = 5_200
 
 
 @dataclass(frozen=True)
-class Ready:
+class TrustState:
     """The chip after the start of a sketch, whom it trusts, and the SHA-256 (hex) of its archive, "" without one."""
 
     flash: bytes
@@ -32,7 +32,7 @@ class Ready:
     formatted: bool
 
 
-def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) -> Ready:
+def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) -> TrustState:
     """Mount, read and index as `LittleFS.begin()` and `initCertStore()` do; raises SystemFaultError without littlefs.
 
     An archive that yields nothing is a step that failed, and the device goes on and finds nobody to trust.
@@ -45,16 +45,16 @@ def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) ->
             0, f"there is no {ARCHIVE} in the filesystem: nobody is trusted", "F15" if found.formatted else "F16"
         )
         steps.append(Step.refused("certificates", ARCHIVE, fault))
-        return Ready(found.flash, CertStore(()), "", tuple(steps), found.formatted)
+        return TrustState(found.flash, CertStore(()), "", tuple(steps), found.formatted)
     store = CertStore.load(archive, heap)
     indexed = write_file(found.flash, layout, INDEX, store.index)
     digest = hashlib.sha256(archive).hexdigest()
     if indexed is None:
         fault = Fault(0, f"no room for {INDEX}, {len(store.index)} bytes", "F19")
         steps.append(Step.refused("certificates", ARCHIVE, fault))
-        return Ready(found.flash, CertStore(()), digest, tuple(steps), False)
+        return TrustState(found.flash, CertStore(()), digest, tuple(steps), False)
     steps.append(_counting(store, len(archive)))
-    return Ready(indexed, store, digest, tuple(steps), False)
+    return TrustState(indexed, store, digest, tuple(steps), False)
 
 
 def check_heap(settings: TlsSettings, free: int) -> Step:

@@ -13,7 +13,7 @@ from typing import Any
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 
-__all__ = ["Said", "archive_event", "contradiction", "last_said", "pointer_event", "publish_event"]
+__all__ = ["LastEvents", "archive_event", "contradiction", "last_said", "pointer_event", "publish_event"]
 
 Event = dict[str, object]
 Named = tuple[str, str]
@@ -21,7 +21,7 @@ Named = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Said:
+class LastEvents:
     """The last line about each thing that there is by the log: releases with None where their record is not named."""
 
     releases: dict[Named, str | None] = field(default_factory=dict)
@@ -60,9 +60,9 @@ def archive_event(product: str, channel: str, after: ArchiveRecord) -> Event:
     }
 
 
-def last_said(lines: Iterable[tuple[int, dict[str, Any] | None]]) -> Said:
+def last_said(lines: Iterable[tuple[int, dict[str, Any] | None]]) -> LastEvents:
     """Return what the lines of `audit_log.lines` say last; damaged ones say nothing."""
-    said = Said()
+    said = LastEvents()
     for _, line in lines:
         if line is None:
             continue

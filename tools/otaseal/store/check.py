@@ -22,8 +22,8 @@ from ..release.records import serialise
 from . import audit_log
 from .audit_events import (
     Event,
+    LastEvents,
     Named,
-    Said,
     archive_event,
     contradiction,
     last_said,
@@ -174,7 +174,7 @@ def _survey_product(store: Store, product: str, found: Survey) -> None:
             load_public_key(pem, f"public key '{name}' of '{product}'")
 
 
-def _contradictions(found: Survey, said: Said) -> Iterator[str]:
+def _contradictions(found: Survey, said: LastEvents) -> Iterator[str]:
     """Yield how what there is contradicts what the audit log said last of it."""
     for title, there, lines in (
         ("channel '{1}' of '{0}'", found.channels, said.channels),

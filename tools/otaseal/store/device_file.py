@@ -57,7 +57,7 @@ class Place:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def turn(self) -> int:
-        """Return which turn it is; see `devices.Where`."""
+        """Return which turn it is; see `devices.DeviceFileLocation`."""
         return self._turn[0]
 
     def path(self, turn: int) -> Path:

@@ -34,7 +34,16 @@ from .device_rows import (
     seen,
 )
 
-__all__ = ["MAX_DEVICES", "DamagedFileError", "Device", "Devices", "Rows", "Selection", "Sighting", "Where"]
+__all__ = [
+    "MAX_DEVICES",
+    "DamagedFileError",
+    "Device",
+    "DeviceFileLocation",
+    "Devices",
+    "Rows",
+    "Selection",
+    "Sighting",
+]
 
 MAX_DEVICES = 100_000
 EVICTED_AT_ONCE = 100
@@ -51,7 +60,7 @@ class DamagedFileError(SystemFaultError):
     """The file is not a list of devices, or one that is damaged."""
 
 
-class Where(Protocol):
+class DeviceFileLocation(Protocol):
     """Which file is meant, now: `turn` is another number whenever that has changed."""
 
     def turn(self) -> int:
@@ -100,7 +109,9 @@ ALL = Selection()
 class Devices:
     """The devices in one file; use in a `with` statement, or `close` it. Safe in threads."""
 
-    def __init__(self, where: Path | Where, limit: int = MAX_DEVICES, patience: float = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self, where: Path | DeviceFileLocation, limit: int = MAX_DEVICES, patience: float = BUSY_TIMEOUT
+    ) -> None:
         """Open the file, making it if it is missing; `patience` is how many seconds a call waits while others write.
 
         Raises DamagedFileError when it is none of ours, LaterFormatError, SystemFaultError when it cannot be used.

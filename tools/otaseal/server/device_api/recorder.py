@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...errors import SystemFaultError
 from ...store.device_rows import is_recent
-from ...store.devices import Device, Devices, Rows, Sighting, Where
+from ...store.devices import Device, DeviceFileLocation, Devices, Rows, Sighting
 
 __all__ = ["Ledger", "Recorder"]
 
@@ -132,7 +132,9 @@ class _CachedRow(NamedTuple):
 class Recorder:
     """The devices in the file `path`, for the event loop of one worker; use in a `with` statement, or `close` it."""
 
-    def __init__(self, path: Path | Where, report: Report, ledger: Ledger | None = None, worker: int = 0) -> None:
+    def __init__(
+        self, path: Path | DeviceFileLocation, report: Report, ledger: Ledger | None = None, worker: int = 0
+    ) -> None:
         """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
         self._ledger = ledger or Ledger()
         self._worker = worker

@@ -10,7 +10,7 @@ from ... import files
 from ...errors import NotFoundError
 from ...release import signed_archive
 from ...release.archive_record import ArchiveRecord
-from ...release.signed_archive import Presented
+from ...release.signed_archive import PresentedChain
 from ..catalog import Catalog
 
 __all__ = ["MAX_NAMES", "Archives", "names_in"]
@@ -53,12 +53,12 @@ class Archives:
             )
         return record
 
-    def presented(self) -> Presented:
+    def presented(self) -> PresentedChain:
         """Return what this server shows to devices."""
         from ...pki.certificate import parse_certificates
 
         chain = parse_certificates(files.read_bounded(self.chain, MAX_CHAIN_BYTES, "chain"))
-        return Presented([certificate.der for certificate in chain], self.names or names_in(chain[0].der))
+        return PresentedChain([certificate.der for certificate in chain], self.names or names_in(chain[0].der))
 
 
 def names_in(leaf: bytes) -> tuple[str, ...]:
