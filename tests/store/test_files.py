@@ -510,3 +510,17 @@ def test_a_full_disk_is_the_systems_fault(store: Store) -> None:
     (store.directory / "audit.log").symlink_to("/dev/full")
     with pytest.raises(SystemFaultError):
         store.record_event({"event": "token"})
+
+
+def test_every_change_of_a_store_shows(filled: Store, tmp_path: Path) -> None:
+    """A server that runs looks at nothing else to see that it has to read anew."""
+    seen = {filled.last_change()}
+    for change in (
+        lambda: filled.point("blink", "beta", Pointer(FIRST.version), expected=0),
+        lambda: filled.record_event({"event": "token"}),
+        lambda: filled.publish(make_release("9.0", b"nine"), [b"nine"]),
+    ):
+        change()
+        assert filled.last_change() not in seen
+        seen.add(filled.last_change())
+    assert Store.create(tmp_path / "new").last_change() == (0, 0)
