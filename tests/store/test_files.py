@@ -516,7 +516,7 @@ def test_every_change_of_a_store_shows(filled: Store, tmp_path: Path) -> None:
     """A server that runs looks at nothing else to see that it has to read anew."""
     seen = {filled.last_change()}
     for change in (
-        lambda: filled.point("blink", "beta", Pointer(FIRST.version), expected=0),
+        lambda: filled.point("blink", "gamma", Pointer(FIRST.version), expected=0),
         lambda: filled.record_event({"event": "token"}),
         lambda: filled.publish(make_release("9.0", b"nine"), [b"nine"]),
     ):
