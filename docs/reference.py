@@ -17,7 +17,7 @@ from otaseal.simulator.error_numbers import HttpError, TlsError, UpdateError
 
 LIBRARY = Path(__file__).resolve().parent.parent / "firmware" / "OtaSeal" / "src" / "otaseal"
 ERROR = re.compile(r"^  (\w+) = (\d+),(?: *// (.*))?$", re.M)
-ERROR_TEXT = re.compile(r'^ +"\\([0-7]+)" "(.*?)(?:\\0)?";?$', re.M)
+ERROR_TEXT = re.compile(r'^ +"\\([0-7]+)" "(.*?)(?:\\0)?";?(?: *//.*)?$', re.M)
 
 
 def write(folder: Path) -> None:

@@ -95,7 +95,7 @@ def project(tmp_path: Path) -> Path:
 
 def test_a_project_is_set_up_and_its_certificates_are_packed(project: Path) -> None:
     assert "custom_otaseal_product = blink" in (project / "platformio.ini").read_text(encoding="utf-8")
-    otaseal("certs", "pack", "certs", "--out", "certs.ar", cwd=project)
+    otaseal("certs", "pack", "certs", "--output", "certs.ar", cwd=project)
     checked = json.loads(otaseal("certs", "check", "certs.ar", "--json", cwd=project))
     assert len(checked["certificates"]) == 2
 

@@ -361,7 +361,7 @@ def test_both_uploads_in_one_run_write_the_filesystem_twice(blink: Project, flas
     ("content", "address", "reason"),
     [
         (b"\x1f\x8b\x08\x00", "0x0", "gzip"),
-        (b"\x00\x01", "0x0", "no ESP8266 image"),
+        (b"\x00\x01", "0x0", "is not an ESP8266 image"),
         (b"\xe9" + bytes(8192), "0x3ff000", "do not fit"),
         (b"\xe9", "0x10", "sector"),
     ],
