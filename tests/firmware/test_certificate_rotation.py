@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.client import archives
@@ -106,6 +107,15 @@ def test_an_older_archive_never_comes_back(answers: StartAnswers, device: Device
 Make = Callable[[bytes, rsa.RSAPrivateKey, rsa.RSAPrivateKey], bytes]
 """From our authority, our key and another one, the response."""
 
+HUGE = (cas.CA, (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), bytes(8_000)), False))
+
+
+def resized(ca: bytes, size: bytes) -> bytes:
+    """Return an archive of one certificate whose header has this in the place of its size."""
+    data = pack(ca)
+    return data[:56] + size.ljust(10) + data[66:]
+
+
 REFUSED: dict[str, tuple[Make, int]] = {
     "unsigned": (lambda ca, _k, _o: reply(pack(ca) * 2), 30),
     "another key": (lambda ca, _k, o: reply(signed(pack(ca), o)), 30),
@@ -131,7 +141,10 @@ REFUSED: dict[str, tuple[Make, int]] = {
         ),
         41,
     ),
+    "a size with a tail": (lambda ca, k, _o: reply(signed(resized(ca, b"%dx" % len(ca)), k)), 41),
+    "a size that 32 bits do not hold": (lambda ca, k, _o: reply(signed(resized(ca, b"%d" % (2**32 + len(ca))), k)), 41),
     "a huge member": (lambda ca, k, _o: reply(signed(pack(ca, bytes(9000)), k)), 41),
+    "a huge certificate": (lambda ca, k, _o: reply(signed(pack(ca, cas.root(extensions=HUGE)), k)), 41),
     "too large": (lambda ca, k, _o: reply(signed(bytes(300_000), k)), 40),
     "too small": (lambda ca, k, _o: reply(b"!<arch>\n"), 40),
     "would lock out": (lambda ca, k, _o: reply(signed(pack(cas.root()), k)), 43),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 import ssl
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -135,7 +137,21 @@ def test_a_release_is_tried_three_times(
     fifth = device.run(port=running.port)
     assert fifth.results[0][:2] == ("failed", 37), "told by its bytes, where a server says nothing"
     running.paths["/blink/firmware.bin.signed"] = firmware_reply(signing.sign(signing.payload(version="1.2")))
-    assert device.run(port=running.port).results == [("installed", 0, 0)], "another release is another matter"
+    for _ in range(3):
+        assert device.run(port=running.port).results == [("installed", 0, 0)], "another release is another matter"
+    assert device.run(port=running.port).results == [("failed", 37, 0)]
+
+
+@pytest.mark.parametrize("magic", [b"OSJ1", b"OSJ2"])
+def test_a_state_of_another_format_counts_for_nothing(
+    magic: bytes, answers: StartAnswers, device: Device, offered: bytes
+) -> None:
+    """What an earlier or later library has written, its checksum right: three tries of what is offered now."""
+    transfer = hashlib.md5(offered.partition(b"\r\n\r\n")[2]).digest()
+    body = magic + struct.pack("<IIB", NOW, 0, 3) + transfer + bytes(8)
+    device.put("otaseal.jnl", body + hashlib.sha256(body).digest()[:4])
+    done = device.run(port=answers(offered).port)
+    assert done.results == [("failed", 37, 0) if magic == b"OSJ1" else ("installed", 0, 0)]
 
 
 def test_a_refused_release_is_not_downloaded_for_ever(answers: StartAnswers, device: Device, signing: Signing) -> None:
