@@ -524,3 +524,10 @@ def test_every_change_of_a_store_shows(filled: Store, tmp_path: Path) -> None:
         assert filled.last_change() not in seen
         seen.add(filled.last_change())
     assert Store.create(tmp_path / "new").last_change() == (0, 0)
+
+
+def test_a_store_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemFaultError, match="cannot be made"):
+        Store.create(tmp_path / "file" / "store")
+    assert (tmp_path / "file").read_bytes() == b""
