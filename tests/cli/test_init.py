@@ -378,7 +378,7 @@ def test_hooks_that_nobody_else_has_are_said_to_be(blink: Path, home: Path) -> N
     for text in (INI, f"{INI}lib_deps = symlink:///srv/otaseal\n", f"{INI}extra_scripts = a.py, post:b.py\n"):
         changed, notes = ini_after(blink, home, text)
         assert f"{TOOLS.parent}/extra_scripts/verify_updates.py" in changed
-        assert changed.count("\n; otaseal lies on this computer alone: before others build this, add it") == 1
+        assert changed.count("\n; otaseal is installed on this computer only: before others build this, add it") == 1
         assert "git submodule" in notes
     again = process("init", cwd=blink, HOME=str(home)).succeeded()
     assert (blink / "platformio.ini").read_text() == changed

@@ -32,7 +32,8 @@ OPERATORS = f"https://{setup.LOCAL}:8444"
 FIRST_VERSION = "0.1.0"
 LIBRARIES = "$PROJECT_LIBDEPS_DIR/$PIOENV/"
 ELSEWHERE = (
-    "; otaseal lies on this computer alone: before others build this, add it as a git submodule, and change the paths"
+    "; otaseal is installed on this computer only: before others build this, add it as a git submodule, and change the "
+    "paths"
 )
 _NAMED_OTASEAL = re.compile(r"(?:.*[/=\s])?otaseal(?:\.git)?(?:[@#\s].*)?")
 

@@ -128,7 +128,7 @@ def check_holder(holder: str) -> str:
     if not _HOLDER.fullmatch(holder):
         raise ConfigError(
             f"'{holder}' cannot be a holder's name",
-            "use 1 to 64 letters, digits, '.', '_', '@' or '-', no dot last, no name of a device of Windows",
+            "use 1 to 64 letters, digits, '.', '_', '@' or '-', no dot last, and not a Windows device's name",
         )
     return holder
 

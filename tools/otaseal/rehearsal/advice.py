@@ -108,7 +108,7 @@ _STORE = (
 _ANSWER = (
     Row("give devices the URL that the redirection leads to: they follow none", ("answer",), ("redirect",)),
     Row(
-        "serve devices without a password (they tell themselves by a certificate), or put user:password@ into the URL",
+        "serve devices without a password (a certificate identifies them), or put user:password@ into the URL",
         ("answer",),
         ("status-401",),
     ),
