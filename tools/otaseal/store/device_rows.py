@@ -5,6 +5,7 @@ Everything a device says is a claim of bounded length.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,12 +16,12 @@ __all__ = [
     "LAST_SEEN_RESOLUTION",
     "LATE_SECONDS",
     "MAX_CLAIM",
-    "STATE",
     "STATES",
     "Device",
     "Selection",
     "Sighting",
     "bounded",
+    "conditions",
     "device_key",
     "is_recent",
     "offered_to",
@@ -39,6 +40,8 @@ STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at I
     WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
     WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
 """`Device.state` in SQL."""
+IN_JSON = "(SELECT value FROM json_each(?))"
+RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
 
 @dataclass(frozen=True)
@@ -176,3 +179,16 @@ def _bounded_text(text: str) -> str:
 def device_key(product: str, device: str) -> tuple[str, str]:
     """Return by what a device is found."""
     return _bounded_text(product), _bounded_text(device)
+
+
+def conditions(selection: Selection) -> tuple[str, tuple[str, ...]]:
+    """Return a selection in SQL, to be added to a WHERE clause, and the values in it."""
+    where, values = "", ()  # type: tuple[str, tuple[str, ...]]
+    if selection.channel is not None:
+        where, values = where + " AND channel = ?", (*values, selection.channel)
+    if selection.state is not None:
+        where, values = where + f" AND {STATE} = ?", (*values, selection.state)
+    if selection.version is not None:
+        md5s, known = (json.dumps(sorted(names)) for names in (selection.md5s, selection.known))
+        where, values = where + f" AND {RUNS}", (*values, md5s, selection.version, known)
+    return where, values

@@ -10,7 +10,6 @@ Which file it is may change while they run: `device_file` moves them into memory
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import sqlite3
 import threading
@@ -23,11 +22,11 @@ from ..errors import LaterFormatError, SystemFaultError
 from ..release.rollout import Counts
 from .device_rows import (
     LATE_SECONDS,
-    STATE,
     Device,
     Selection,
     Sighting,
     bounded,
+    conditions,
     device_key,
     offered_to,
     says_nothing_new,
@@ -92,8 +91,6 @@ ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
-IN_JSON = "(SELECT value FROM json_each(?))"
-RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 RUNNING = "SELECT md5, version, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5, version"
 NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
 COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
@@ -188,7 +185,7 @@ class Devices:
 
     def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
         """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
-        where, values = _conditions(selection)
+        where, values = conditions(selection)
         with self._at_hand():
             rows = self._database.execute(
                 f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
@@ -391,16 +388,3 @@ class Rows:
             self.settle()  # and what is evicted is not known any more
             self._rows.clear()
             self._devices._make_room()
-
-
-def _conditions(selection: Selection) -> tuple[str, tuple[str, ...]]:
-    """Return a selection in SQL, to be added to a WHERE clause, and the values in it."""
-    where, values = "", ()  # type: tuple[str, tuple[str, ...]]
-    if selection.channel is not None:
-        where, values = where + " AND channel = ?", (*values, selection.channel)
-    if selection.state is not None:
-        where, values = where + f" AND {STATE} = ?", (*values, selection.state)
-    if selection.version is not None:
-        md5s, known = (json.dumps(sorted(names)) for names in (selection.md5s, selection.known))
-        where, values = where + f" AND {RUNS}", (*values, md5s, selection.version, known)
-    return where, values
