@@ -27,7 +27,7 @@ from support.releases import make_release
 from support.servers import SECONDS, World, get
 
 WINDOW = 4096
-FEW = 2 * WINDOW
+FEW = WINDOW
 """Bytes that make a difference to the window, and no progress to the server."""
 
 
@@ -75,7 +75,7 @@ async def listening(folder: Path, world: World) -> AsyncIterator[tuple[Connectio
 async def settled(connection: DeviceConnection) -> None:
     """Wait until the client's system has taken all that it takes."""
     before, same = -1, 0
-    while same < 20:
+    while same < 60:
         await asyncio.sleep(0.01)
         assert connection._tls is not None
         now = connection._tls._handed - connection._tls.unacknowledged()

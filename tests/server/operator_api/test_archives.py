@@ -107,7 +107,7 @@ def test_foreign_tampered_and_unsigned_ones_are_refused(server: Running, author:
     author.sign(archive).succeeded()
     good = signed.read_bytes()
     for bad, message in (
-        (good[:100] + b"!" + good[101:], "none of the product's 1 public keys"),
+        (good[:100] + bytes([good[100] ^ 1]) + good[101:], "none of the product's 1 public keys"),
         (archive.read_bytes(), "no signature trailer"),
         (good[:-1], "no signature trailer"),
         (server.world.firmware(1).signed, "no signed archive"),

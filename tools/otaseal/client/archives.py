@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import VerificationError
+from ..errors import VerificationError, counted
 from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
 from .client import Client, public_keys_of
@@ -34,7 +34,8 @@ class ArchiveDeployment:
     def lines(self) -> list[str]:
         """Return for a person what was published."""
         where = f"read back from {self.url}" if self.url else "the server has it, by its SHA-256"
-        return [f"channel {self.channel} gives out {self.certificates} CA certificates, {self.size} bytes; {where}"]
+        certificates = counted(self.certificates, "CA certificate")
+        return [f"channel {self.channel} gives out {certificates}, {self.size} bytes; {where}"]
 
 
 def current_archive(client: Client, state: Mapping[str, Any], product: str, channel: str) -> bytes | None:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 from ..client import archives
 from ..client.client import Client
-from ..errors import OtasealError
+from ..errors import OtasealError, counted
 from ..image.firmware import read as read_firmware
 from ..protocol import archive, decisions
 from ..protocol.request import ARCHIVE_FILE
@@ -123,7 +123,7 @@ def _admission(
         record = signed_archive.admit(renewal.signed, renewal.product, remote.keys, before, None, now)
     except OtasealError as error:
         return Act(title, (Line("admission", size, False, reason=error.message, fix=error.hint),)), None
-    return Act(title, (Line("admission", f"{size}: {record.certificates} certificates"),)), record
+    return Act(title, (Line("admission", f"{size}: {counted(record.certificates, 'certificate')}"),)), record
 
 
 def _device(
