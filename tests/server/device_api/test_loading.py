@@ -10,10 +10,11 @@ import pytest
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
 from otaseal.server.catalog import Catalog
-from otaseal.server.device_api.app import DeviceApp, DeviceRequest, NotInMemoryError
+from otaseal.server.device_api.app import MAX_PATH, DeviceApp, DeviceRequest, NotInMemoryError
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.telemetry import Telemetry
+from otaseal.server.tls import ClientCertificate
 from otaseal.store.files import DEVICES_FILE, Store
 from support.releases import make_release
 from support.servers import StartServer, World, get, publish, talk, until
@@ -63,3 +64,20 @@ def test_a_blob_that_was_put_back_is_served_at_once(start_server: StartServer, w
     until(lambda: "code=corrupt" in server.log.read_text(), "no alarm")
     blob.write_bytes(signed)
     assert talk(world.context(), server.port, request).body == signed
+
+
+@pytest.mark.parametrize(("length", "named"), [(MAX_PATH, False), (MAX_PATH + 1, True)])
+def test_the_longest_path(app: DeviceApp, length: int, *, named: bool) -> None:
+    head = Head("GET", "/" + "a" * (length - 1), (), "1.1", keeps=True, has_body=False)
+    answer = app.answer(DeviceRequest(head))
+    assert answer.status == 404
+    assert (f"a path of {length} characters" in answer.reason) is named
+
+
+def test_which_answers_the_loop_breaker_counts(app: DeviceApp) -> None:
+    blob = app.catalog.release("blink", "1.0").forms[0].blob
+    app.load(blob)
+    anonymous = app.answer(ASKED)
+    known = app.answer(DeviceRequest(ASKED.head, ClientCertificate("hall", 1)))
+    assert (anonymous.delivers, anonymous.counts) == (True, False)
+    assert (known.delivers, known.counts) == (True, True)
