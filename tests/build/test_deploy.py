@@ -103,7 +103,7 @@ def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     made = project(*lines)
     made.write("certs/today.pem", server.world.ca.read_text())
     done = made.run("-t", "deploycerts").stdout
-    assert "gives out 1 CA certificates" in done
+    assert "gives out 1 CA certificate," in done
     assert "not rehearsed: the devices: no firmware with the OtaSeal library is known here" in done
     body = talk(server.world.context(), server.port, get("/certs.ar.signed")).body
     made.run("-t", "buildfs")
