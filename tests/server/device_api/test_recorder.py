@@ -293,3 +293,12 @@ def test_counters_of_workers_are_summed_and_survive_them() -> None:
         mine.count("otaseal_device_requests_total", status="200", code="update")
         total = generation * (each + 1)
         assert f'otaseal_device_requests_total{{code="update",status="200"}} {total}' in mine.prometheus({})
+
+
+def test_an_operator_hears_of_a_change_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Recorder(tmp_path / "devices.sqlite", print) as recorder:
+        assert recorder.forget("blink", "mac:A")
+        assert recorder.retry("blink", "mac:A")
+        monkeypatch.setattr("otaseal.server.device_api.recorder.MAX_QUEUE", 0)
+        assert not recorder.forget("blink", "mac:A")
+        assert not recorder.retry("blink", "mac:A")

@@ -21,7 +21,7 @@ def register(subparsers: common.Subparsers) -> None:
         "print what makes a shell complete otaseal's commands and options",
         "otaseal completion bash > ~/.local/share/bash-completion/completions/otaseal",
     )
-    parser.add_argument("shell", choices=SHELLS, help="whose language to speak")
+    parser.add_argument("shell", choices=SHELLS, help="the shell that is to run it")
 
 
 def _completion(arguments: argparse.Namespace) -> int:

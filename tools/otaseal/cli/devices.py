@@ -6,7 +6,8 @@ import argparse
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -17,7 +18,6 @@ from . import common, remote
 
 __all__ = ["register"]
 
-PAGE = 500
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 MEANINGS = {
     "seen": "",
@@ -77,11 +77,11 @@ def _devices(arguments: argparse.Namespace) -> int:
     channel = remote.named_channel(arguments)
     chosen = {"channel": channel, "state": arguments.state, "version": arguments.version}
     query = {name: value for name, value in chosen.items() if value is not None}
-    pages = _pages(connected, path, query, arguments.limit)
+    devices = islice(_seen(connected, path, query), arguments.limit)
     if arguments.json:
-        common.print_json({"product": product, "devices": [device for page in pages for device in page]})
+        common.print_json({"product": product, "devices": list(devices)})
     else:
-        _show(pages, query)
+        _show(devices, query)
     return 0
 
 
@@ -97,29 +97,26 @@ def _change(arguments: argparse.Namespace, connected: Client, path: str) -> int:
     return 0
 
 
-def _show(pages: Iterator[list[dict[str, Any]]], query: Mapping[str, str]) -> None:
+def _show(devices: Iterable[dict[str, Any]], query: Mapping[str, str]) -> None:
     counts: Counter[str] = Counter()
-    for page in pages:
-        for device in page:
-            counts[device["state"]] += 1
-            print(_line(device, with_channel="channel" not in query))
+    for device in devices:
+        counts[device["state"]] += 1
+        print(_line(device, with_channel="channel" not in query))
     for state, count in sorted(counts.items()):
         print(f"devices  {count} {state}")
     if not counts:
         print("no such device was seen yet" if query else "no device was seen yet")
 
 
-def _pages(connected: Client, path: str, query: Mapping[str, str], limit: int | None) -> Iterator[list[dict[str, Any]]]:
-    """Yield the devices a page at a time, `limit` of them in all."""
-    left, after = limit, None
-    while left is None or left > 0:
-        size = PAGE if left is None else min(PAGE, left)
-        asked = {**query, "limit": str(size), **({} if after is None else {"after": after})}
-        answer = connected.get(f"{path}?{urlencode(asked)}")
-        yield answer["devices"]
-        left, after = None if left is None else left - len(answer["devices"]), answer["next"]
-        if after is None:
+def _seen(connected: Client, path: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the devices that `query` selects, page by page as the server gives them out."""
+    after: dict[str, str] = {}
+    while True:
+        answer = connected.get(f"{path}?{urlencode({**query, **after})}")
+        yield from answer["devices"]
+        if answer["next"] is None:
             return
+        after = {"after": answer["next"]}
 
 
 def _line(device: dict[str, Any], *, with_channel: bool) -> str:

@@ -181,13 +181,13 @@ class Recorder:
         """Note that a release went out in full; from now on it counts, in every worker."""
         self._note(_Note(_slot(product, device), Rows.deliver, (product, device, version, now), delivers=True))
 
-    def forget(self, product: str, device: str) -> None:
-        """Note that a device is to be forgotten; see `Rows.forget`."""
-        self._note(_Note(_slot(product, device), Rows.forget, (product, device)))
+    def forget(self, product: str, device: str) -> bool:
+        """Note that a device is to be forgotten (see `Rows.forget`); return False where there is no room for notes."""
+        return self._note(_Note(_slot(product, device), Rows.forget, (product, device)))
 
-    def retry(self, product: str, device: str) -> None:
-        """Note that a device is to have its release again; see `Rows.retry`."""
-        self._note(_Note(_slot(product, device), Rows.retry, (product, device)))
+    def retry(self, product: str, device: str) -> bool:
+        """Note that a device is to have its release again (see `Rows.retry`); return False as `forget` does."""
+        return self._note(_Note(_slot(product, device), Rows.retry, (product, device)))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was noted before is written, for so long at most, and return whether it is."""
@@ -225,20 +225,21 @@ class Recorder:
                 del self._rows[next(iter(self._rows))]  # the one that was read the longest ago
         return known, news
 
-    def _note(self, note: _Note) -> None:
+    def _note(self, note: _Note) -> bool:
         waiting = self._noted - self._written
         # What was delivered breaks loops: it finds room when what devices say finds none.
         if waiting >= (2 * MAX_QUEUE if note.delivers else MAX_QUEUE):
             if not self._full:
                 self._full = True
                 self._report("the devices' file is too slow: what devices say is dropped")
-            return
+            return False
         if not waiting:
             self._full = False
         self._noted += 1
         if note.delivers:
             self._ledger.give(self._worker, note.slot)
         self._queue.put(note)
+        return True
 
     def _run(self) -> None:
         try:

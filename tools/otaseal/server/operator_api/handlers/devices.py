@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError
+from ....errors import ConfigError, SystemFaultError
 from ....names import check_name
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
@@ -64,7 +64,7 @@ def _page(context: OperatorContext, product: str, selection: Selection, after: s
 
 
 async def _change(
-    context: OperatorContext, request: Request, event: str, change: Callable[[str, str], None]
+    context: OperatorContext, request: Request, event: str, change: Callable[[str, str], bool]
 ) -> dict[str, Any]:
     """Note a change of a device, which every worker hears of; who asks needs the right to the device's channel."""
     product = context.product(request)
@@ -74,7 +74,8 @@ async def _change(
     who = context.access.authorise(request, product, known.channel)
     where = {"product": product, "channel": known.channel, "device": device}
     await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **where, "by": who})
-    change(product, device)
+    if not change(product, device):
+        raise SystemFaultError("the list of devices is too slow to take a change", "try again in a while")
     await asyncio.to_thread(context.devices.settle)
     context.log(event, product, known.channel, who, device=device)
     return where
