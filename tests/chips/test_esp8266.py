@@ -6,8 +6,9 @@ import zlib
 
 import pytest
 
-from otaseal.chips import esp8266
-from otaseal.chips.esp8266 import FlashMode, SignedGzip
+from otaseal.chips import crc, esp8266, esp8266_cores, limits
+from otaseal.chips.boot_image import FlashMode
+from otaseal.chips.esp8266_cores import SignedGzip
 from otaseal.errors import InputError
 from support import images
 from support.images import build_image
@@ -55,9 +56,9 @@ def test_sketch_md5_is_that_of_the_flash(built_for: str) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"123456789", bytes(range(256)) * 3])
 def test_crc_is_the_one_computed_bit_by_bit(data: bytes) -> None:
-    assert esp8266.crc32_mpeg2(data) == images.crc(data)
-    assert esp8266.crc32_mpeg2(data[:5], data[5:]) == images.crc(data)
-    assert not data or esp8266.crc32_mpeg2(data) != zlib.crc32(data)
+    assert crc.crc32_mpeg2(data) == images.crc(data)
+    assert crc.crc32_mpeg2(data[:5], data[5:]) == images.crc(data)
+    assert not data or crc.crc32_mpeg2(data) != zlib.crc32(data)
 
 
 @pytest.mark.parametrize("core", images.CORES)
@@ -87,20 +88,20 @@ def test_every_core_is_known_by_its_commit_or_by_the_place_of_its_words(core: st
     raw = build_image(core=core)
     image = esp8266.parse(raw)
     assert image.core is not None
-    assert (image.core_release, image.core) == (core, esp8266.core_by_name(core))
+    assert (image.core_release, image.core) == (core, esp8266_cores.core_by_name(core))
     assert image.crc_ok is (None if core < "2.7" else True)
     assert (image.boot_checksum_ok, image.app_checksum_ok) == (True, True)
 
 
 def test_a_core_from_git_is_taken_for_the_strictest_that_it_can_be() -> None:
-    newer, older = esp8266.core_by_name("3.0+git.0badcafe"), esp8266.core_by_name("2.7+git.0badcafe")
+    newer, older = esp8266_cores.core_by_name("3.0+git.0badcafe"), esp8266_cores.core_by_name("2.7+git.0badcafe")
     assert newer is not None
     assert older is not None
     assert newer.signed_gzip is SignedGzip.STARTS
     assert older.signed_gzip is SignedGzip.UNKNOWN
-    assert [esp8266.core_by_name(name) for name in (None, "", "0x0badcafe", "3.0+git.xyz", "2.6+git.0badcafe")] == [
-        None
-    ] * 5
+    assert [
+        esp8266_cores.core_by_name(name) for name in (None, "", "0x0badcafe", "3.0+git.xyz", "2.6+git.0badcafe")
+    ] == [None] * 5
 
 
 def test_unknown_flash_codes_have_no_name() -> None:
@@ -135,7 +136,7 @@ def test_an_image_cut_anywhere_is_refused() -> None:
         with pytest.raises(InputError):
             esp8266.parse(raw[:end])
     with pytest.raises(InputError, match="larger than"):
-        esp8266.parse(raw + bytes(esp8266.MAX_IMAGE_SIZE))
+        esp8266.parse(raw + bytes(limits.MAX_IMAGE_SIZE))
 
 
 def test_parsing_copies_nothing() -> None:

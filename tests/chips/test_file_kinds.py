@@ -55,9 +55,7 @@ def tarred() -> bytes:
 OTHERS = {
     "an empty file": b"",
     "an ELF file": b"\x7fELF\x01\x01\x01" + bytes(600),
-    "an ESP32 application": other.esp32_image(),
-    "an ESP32-C3 application": other.esp32_image(other.ESP32_C3),
-    "an ESP32-S3 application": other.esp32_image(other.ESP32_S3, described=False),
+    "an ESP32-S3 application without a description": other.esp32_image(other.ESP32_S3, described=False),
     "an ESP32 boot loader": other.esp32_image(application=False),
     "an ESP32 partition table": other.partition_table(),
     "an ESP32 factory image: boot loader, partition table and application in one": other.esp32_factory_image(),

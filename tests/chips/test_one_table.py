@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from otaseal import chips
-from otaseal.chips import esp8266, families
+from otaseal.chips import esp8266_cores, families
 
 PACKAGE = Path(chips.__file__).parent.parent
 TABLES = {PACKAGE / "simulator" / "core.py", *PACKAGE.glob("chips/*.py")}
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path not in TABLES]
-SERIES = {name.rpartition(".")[0] for name in esp8266.CORES if "." in name}
+SERIES = {name.rpartition(".")[0] for name in esp8266_cores.CORES if "." in name}
 # Not a part of an object identifier, and not a version of PlatformIO's platform.
 RELEASE = re.compile(rf"(?<![\w.])(?<!espressif8266 )(?:{'|'.join(map(re.escape, SERIES))})(?:\.\d)?(?![\w.])")
 # The version of OpenAPI, and the head of an HTTP message.
@@ -38,7 +38,7 @@ def cores_named_in(source: str) -> list[str]:
     for node in strings(tree):
         if isinstance(node.value, str) and (RELEASE.search(node.value) or node.value == "head"):
             found.append(node.value)
-        elif type(node.value) is int and node.value in esp8266.RELEASES:
+        elif type(node.value) is int and node.value in esp8266_cores.RELEASES:
             found.append(hex(node.value))
     compared = (child for node in ast.walk(tree) if isinstance(node, ast.Compare) for child in ast.walk(node))
     found += [node.value for node in compared if isinstance(node, ast.Constant) and node.value in FAMILIES]
@@ -59,7 +59,7 @@ def test_what_would_be_found() -> None:
 
 
 def test_each_series_and_release_is_one_row() -> None:
-    names = [name for name in esp8266.CORES if "." in name]
-    assert len(set(names)) == len(names) == len(esp8266.RELEASES)
-    assert {name.rpartition(".")[0] for name in esp8266.SHOWN_CORES if "." in name} == {"2.7", "3.0", "3.1"}
-    assert (esp8266.NEWEST.name, esp8266.OLDEST_SIGNED) == ("3.1.2", "2.6.0")
+    names = [name for name in esp8266_cores.CORES if "." in name]
+    assert len(set(names)) == len(names) == len(esp8266_cores.RELEASES)
+    assert {name.rpartition(".")[0] for name in esp8266_cores.SHOWN_CORES if "." in name} == {"2.7", "3.0", "3.1"}
+    assert (esp8266_cores.NEWEST.name, esp8266_cores.OLDEST_SIGNED) == ("3.1.2", "2.6.0")

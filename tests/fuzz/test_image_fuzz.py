@@ -10,7 +10,7 @@ from functools import cache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, inspection, signed_image
 from otaseal.image.firmware import Firmware, check_payload, is_signed

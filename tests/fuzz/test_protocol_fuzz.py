@@ -7,7 +7,7 @@ from functools import cache
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, device_id, known_images, parse_request, route

@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, inspection, signed_image
 from support.images import CORES, Signer, build_image

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.chips import esp8266
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, inspection, manifest, signed_image
 from otaseal.image.firmware import Firmware, is_signed
@@ -58,7 +58,7 @@ def test_stock_devices_of_every_core_take_it_and_start(
     signed = sign(payload, rsa_key)
     attached = manifest.find(signed_image.parse(signed).payload)
     assert attached == replace(manifest.make(CLAIM), flash_mode=MODES[mode])
-    for chip in esp8266.FlashMode:
+    for chip in FlashMode:
         device = StockDevice(core, public_pem(rsa_key.public_key()), chip)
         with_it, without = (judge_on(device, data) for data in (signed, sign(payload, rsa_key, None)))
         assert replace(with_it, flash=b"") == replace(without, flash=b"")

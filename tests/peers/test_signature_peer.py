@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.simulator.verdict import StockDevice, judge_on

@@ -12,7 +12,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from otaseal.chips import esp8266
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol import decisions

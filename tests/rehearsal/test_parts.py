@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.chips import esp8266
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image.firmware import Firmware, read
 from otaseal.image.signing_header import embedded_key
@@ -80,7 +81,7 @@ def test_a_twin_is_offered_what_the_server_has_already(rsa_key: rsa.RSAPrivateKe
     published = (candidate.release,)
 
     def status(runs: bytes) -> bytes:
-        md5 = esp8266.parse(runs).sketch_md5s()[esp8266.FlashMode.DIO]
+        md5 = esp8266.parse(runs).sketch_md5s()[FlashMode.DIO]
         claims = {"version": "1.0", "sketch-md5": md5, "mode": "sketch"}
         headers = tuple((f"x-ESP8266-{name}".encode(), value.encode()) for name, value in claims.items())
         answers = CandidateServer(candidate, runs, published)

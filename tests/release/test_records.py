@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.release import records

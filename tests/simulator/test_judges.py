@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.chips import esp8266
-from otaseal.chips.esp8266 import SignedGzip
+from otaseal.chips import esp8266_cores
+from otaseal.chips.esp8266_cores import SignedGzip
 from otaseal.simulator import core, eboot, updater
 from otaseal.simulator.certstore import CertStore
 from otaseal.simulator.flash import LAYOUTS
@@ -73,9 +73,9 @@ def same(one: str, other: str) -> bool:
 
 def test_both_tables_of_cores_say_the_same() -> None:
     """Written down twice, so that the device owes nothing to what it judges: here they are held against each other."""
-    assert set(core.CORES) == set(esp8266.CORES)
+    assert set(core.CORES) == set(esp8266_cores.CORES)
     for name, row in core.CORES.items():
-        other = esp8266.CORES[name]
+        other = esp8266_cores.CORES[name]
         assert (row.commit, row.verifies, row.digest_info) == (other.commit, other.verifies, other.digest_info)
         assert row.gzip == (other.signed_gzip is not SignedGzip.REFUSED)
         assert row.trailer_copied == (other.signed_gzip is not SignedGzip.STARTS)

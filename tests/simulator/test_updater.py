@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal.chips.esp8266 import FlashMode, parse
+from otaseal.chips.boot_image import FlashMode
+from otaseal.chips.esp8266 import parse
 from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload
 from otaseal.simulator.eboot import restart

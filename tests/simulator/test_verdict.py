@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.simulator.error_numbers import UpdateError

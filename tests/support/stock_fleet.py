@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.certs import certstore
 from otaseal.certs.pem import Source
 from otaseal.chips import esp8266
-from otaseal.chips.esp8266 import FlashMode
+from otaseal.chips.boot_image import FlashMode
 from otaseal.image import gzip_payload, signed_image
 from otaseal.keys.public import load_public_key, public_pem
 from otaseal.pki.chain import Stack

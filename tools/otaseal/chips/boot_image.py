@@ -1,18 +1,20 @@
 """The format that boot ROMs of Espressif load: a header, segments, padding, and a checksum byte that ends a line of 16.
 
-An ESP8266 image is two such parts (F30b). Parsing works on views and copies nothing.
+An ESP8266 image is two such parts (F30b), an ESP32's application one with a longer header (F47). Parsing works on views
+and copies nothing.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 
 from ..errors import InputError
-from .file_kinds import FIRMWARE
+from .limits import FIRMWARE, REBUILD
 
-__all__ = ["MAGIC", "Part", "Segment", "parse_part", "xor"]
+__all__ = ["MAGIC", "FlashMode", "Part", "Segment", "parse_part", "xor"]
 
 MAGIC = 0xE9
 MAX_SEGMENTS = 16  # what the boot ROM loads
@@ -21,6 +23,15 @@ CHECKSUM_SEED = 0xEF
 _HEADER = struct.Struct("<BBBBI")  # magic, segments, flash mode, flash size and frequency, entry address
 _SEGMENT = struct.Struct("<II")  # load address, length
 _LINE = 16
+
+
+class FlashMode(IntEnum):
+    """How the chip reads its flash: byte 2 of the header (F7)."""
+
+    QIO = 0
+    QOUT = 1
+    DIO = 2
+    DOUT = 3
 
 
 @dataclass(frozen=True)
@@ -54,18 +65,19 @@ class Part:
         return value
 
 
-def parse_part(view: memoryview, what: str) -> Part:
-    """Return the part at the beginning of `view`; raises InputError, which calls it `what`."""
-    if len(view) < _HEADER.size:
+def parse_part(view: memoryview, what: str, header_size: int = _HEADER.size) -> Part:
+    """Return the part at the beginning of `view`; raises InputError, which calls it `what`.
+
+    `header_size` are the bytes before the first segment.
+    """
+    if len(view) < header_size:
         raise _cut_short(what)
     magic, count, mode, config, entry = _HEADER.unpack_from(view)
     if magic != MAGIC:
         raise InputError(f"{what} begins with 0x{magic:02x}, not 0xe9", FIRMWARE)
     if count > MAX_SEGMENTS:
-        raise InputError(
-            f"{what} claims {count} segments, more than {MAX_SEGMENTS}", "the image is damaged: rebuild it"
-        )
-    position, segments = _HEADER.size, []
+        raise InputError(f"{what} claims {count} segments, more than {MAX_SEGMENTS}", REBUILD)
+    position, segments = header_size, []
     for _ in range(count):
         if len(view) - position < _SEGMENT.size:
             raise _cut_short(what)
@@ -82,7 +94,7 @@ def parse_part(view: memoryview, what: str) -> Part:
 
 
 def _cut_short(what: str) -> InputError:
-    return InputError(f"{what} is cut short", "the image is damaged: rebuild it")
+    return InputError(f"{what} is cut short", REBUILD)
 
 
 def xor(data: memoryview) -> int:

@@ -1,58 +1,30 @@
-"""The ESP8266: its image, and the releases of its core for Arduino: all that is known of this family of chips.
+"""The ESP8266's image: a boot block at 0 and an application at 0x1000 (F30b).
 
-An image is a boot block at 0 and an application at 0x1000 (F30b). Whatever follows the application (a manifest, a
-signature) is the tail. Parsing works on views and copies nothing. Signatures and gzip are not known here.
-
-A release is a row of one table, read in `Updater.cpp`, `eboot.c`, `elf2bin.py` and the linker scripts of each (F3, F8,
-F8b, F30c, F30e). A core from git is known by where its image keeps the length and CRC words: they were brought in with
-2.7, and moved for 3.0 five months after the updater had learned to take the signature off before the copy.
+Whatever follows the application (a manifest, a signature) is the tail. Parsing works on views and copies nothing.
+Signatures and gzip are not known here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum, IntEnum
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
+from typing import Any
 
 from ..errors import InputError
-from . import file_kinds
-from .boot_image import MAGIC, Part, parse_part, xor
-from .file_kinds import FIRMWARE
+from . import esp32, file_kinds
+from .boot_image import FlashMode, Part, parse_part, xor
+from .crc import crc32_mpeg2
+from .esp8266_cores import FIRST_WITH_CRC, PLACES, RELEASES, Core, from_git, signed_gzip_refusal
+from .limits import FIRMWARE, check_size
 
-__all__ = [
-    "APP_OFFSET",
-    "CORES",
-    "FIRST_WITH_CRC",
-    "MAGIC",
-    "MAX_IMAGE_SIZE",
-    "NEWEST",
-    "OLDEST_SIGNED",
-    "RELEASES",
-    "SECTOR",
-    "SHOWN_CORES",
-    "Core",
-    "Esp8266Image",
-    "FlashMode",
-    "Places",
-    "SignedGzip",
-    "check_size",
-    "core_by_name",
-    "crc32_mpeg2",
-    "parse",
-    "sectors",
-    "signed_gzip_refusal",
-]
+__all__ = ["APP_OFFSET", "FLASH_SIZES", "SECTOR", "Esp8266Image", "parse", "sectors"]
 
 APP_OFFSET = 0x1000
 SECTOR = 4096
 FLASH_MODE_OFFSET = 2
-MAX_IMAGE_SIZE = 16 * 1024 * 1024  # the largest flash that a header can name
 
 _WORDS = struct.Struct("<II")  # image length, CRC
 _WORD = struct.Struct("<I")
@@ -68,124 +40,10 @@ FLASH_SIZES: Mapping[int, int] = {
 }
 """Header code to bytes; the core takes any other code for 0."""
 
+_SUMS = {True: "ok", False: "WRONG", None: f"none (cores before {FIRST_WITH_CRC} write none)"}
+
 FLASH_FREQUENCIES: Mapping[int, int] = {0: 40, 1: 26, 2: 20, 15: 80}
 """Header code to MHz."""
-
-_BIT_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-class FlashMode(IntEnum):
-    """How the chip reads its flash: byte 2 of the header (F7)."""
-
-    QIO = 0
-    QOUT = 1
-    DIO = 2
-    DOUT = 3
-
-
-class SignedGzip(Enum):
-    """What devices with a core do with a signed gzip (F8b)."""
-
-    REFUSED = "refused"  # neither updater nor eboot knows gzip
-    BRICKS = "bricks"  # eboot reads the trailer as the size of the content
-    UNKNOWN = "unknown"  # from git, between the release that bricks and the one that starts
-    STARTS = "starts"
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where an image keeps its length word, the CRC behind it, and the first word of the core's commit: file offsets.
-
-    `words` is None before 2.7, whose `elf2bin` writes none.
-    """
-
-    words: int | None
-    commit: int
-
-
-@dataclass(frozen=True)
-class Core:
-    """A release by its `name` ("3.1.2", or "3.0+git.f946290e" for one from git) and the first 32 bits of its `commit`.
-
-    `verifies`: the updater can verify at all (since 2.5.0). `digest_info`: the signature is over the digest in its
-    DigestInfo, not over the bare one (since 2.6.0, F3). What else tells them apart, the virtual device knows.
-    """
-
-    name: str
-    commit: int
-    places: Places
-    signed_gzip: SignedGzip
-    verifies: bool = True
-    digest_info: bool = True
-
-
-_BEFORE_2_7, _SINCE_2_7, _SINCE_3_0 = Places(None, 0x1010), Places(0x0FF8, 0x1010), Places(0x1010, 0x1018)
-_2_4 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, verifies=False)
-_2_5 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED, digest_info=False)
-_2_6 = Core("", 0, _BEFORE_2_7, SignedGzip.REFUSED)
-_2_7 = Core("", 0, _SINCE_2_7, SignedGzip.BRICKS)
-_3_0 = Core("", 0, _SINCE_3_0, SignedGzip.STARTS)
-_HEAD = replace(_3_0, name="head")
-
-_SERIES: tuple[tuple[Core, Mapping[str, int]], ...] = (
-    (_2_4, {"2.3.0": 0x09826C6D, "2.4.0": 0x4CEABEA9, "2.4.1": 0x614F7C32, "2.4.2": 0xBB28D4A3}),
-    (_2_5, {"2.5.0": 0x951AEFFA, "2.5.1": 0xAC02AFF5, "2.5.2": 0x8B899C12}),
-    (_2_6, {"2.6.0": 0x643EC203, "2.6.1": 0x482516E3, "2.6.2": 0xBC204A9B, "2.6.3": 0x3D128E5C}),
-    (_2_7, {"2.7.0": 0x9C56ED1F, "2.7.1": 0xA5432625, "2.7.2": 0x39C79D9B, "2.7.3": 0x5D3AF165, "2.7.4": 0x2843A5AC}),
-    (_3_0, {"3.0.0": 0xEFB0341A, "3.0.1": 0xCBF44FB3, "3.0.2": 0xCF6FF4C4}),
-    (_3_0, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
-)
-
-RELEASES: Mapping[int, Core] = MappingProxyType(
-    {commit: replace(row, name=name, commit=commit) for row, names in _SERIES for name, commit in names.items()}
-)
-"""By the first 32 bits of the commit."""
-
-NEWEST = list(RELEASES.values())[-1]
-CORES: Mapping[str, Core] = MappingProxyType({core.name: core for core in (*RELEASES.values(), _HEAD)})
-"""By name; "head" is the core's development branch as of 2026."""
-SHOWN_CORES = (*(list(names)[-1] for row, names in _SERIES if row.places.words is not None), _HEAD.name)
-"""The newest release of each series since 2.7 and the development branch: what devices in the field have."""
-FIRST_WITH_CRC = "2.7"
-"""The series that brought the length and CRC words."""
-OLDEST_SIGNED = next(core.name for core in RELEASES.values() if core.verifies and core.digest_info)
-"""The first release whose devices take the signatures that are made here (F3)."""
-
-_FROM_GIT = re.compile(r"(2\.7|3\.0)\+git\.([0-9a-f]{8})")
-_GZIP_REFUSALS = {
-    SignedGzip.REFUSED: "core {core} takes no gzip: compressed updates came with core 2.7.0",
-    SignedGzip.BRICKS: "a signed gzip for core {core} leaves devices unable to start",
-    SignedGzip.UNKNOWN: "core {core}, from git, is older than 3.0, and need not start from a signed gzip",
-}
-
-
-def _from_git(commit: int, places: Places) -> Core:
-    """Return what is known of a core that is not a release, by the place of its words, else the strictest."""
-    if places == _SINCE_3_0:
-        return replace(_3_0, name=f"3.0+git.{commit:08x}", commit=commit)
-    return replace(_2_7, name=f"2.7+git.{commit:08x}", commit=commit, signed_gzip=SignedGzip.UNKNOWN)
-
-
-def core_by_name(name: str | None) -> Core | None:
-    """Return the core of this name, as in a release's record; None for no name and for one that tells nothing."""
-    found = _FROM_GIT.fullmatch(name or "")
-    if found:
-        return _from_git(int(found[2], 16), _SINCE_3_0 if found[1] == "3.0" else _SINCE_2_7)
-    return CORES.get(name or "")
-
-
-def signed_gzip_refusal(core: Core | None) -> InputError | None:
-    """Return why devices with `core` need not start from a signed gzip, None where they do (F8b).
-
-    `core` None is one that its image does not tell.
-    """
-    if core is not None and core.signed_gzip is SignedGzip.STARTS:
-        return None
-    reason = "the firmware does not say which core it was built with, and cores before 3.0 do not start from a signed"
-    reason = f"{reason} gzip" if core is None else _GZIP_REFUSALS[core.signed_gzip].format(core=core.name)
-    return InputError(
-        reason, "build without board_build.gzip_fw and custom_otaseal_compress, or update the core to 3.0.0 or newer"
-    )
 
 
 @dataclass(frozen=True)
@@ -197,6 +55,9 @@ class Esp8266Image:
     app: Part
     tail: memoryview
     data: memoryview = field(repr=False, compare=False)
+
+    chip = "esp8266"
+    filesystem = None
 
     @property
     def flash_mode(self) -> FlashMode | None:
@@ -252,14 +113,14 @@ class Esp8266Image:
 
         A release is known by its commit; any other core by where a length word names this image's size.
         """
-        found = {places: self._word(places.commit) for places in (_SINCE_3_0, _SINCE_2_7, _BEFORE_2_7)}
+        found = {places: self._word(places.commit) for places in PLACES}
         commits = {places: commit for places, commit in found.items() if commit is not None}
         for places, commit in commits.items():
             if commit in RELEASES and RELEASES[commit].places == places:
                 return RELEASES[commit]
         for places, commit in commits.items():
             if places.words is not None and self._word(places.words) == self.sketch_size:
-                return _from_git(commit, places)
+                return from_git(commit, places)
         return None
 
     @property
@@ -288,10 +149,72 @@ class Esp8266Image:
         after = self.data[offset + _WORDS.size : length]
         return bool(crc == crc32_mpeg2(self.data[:offset], bytes(_WORDS.size), after))
 
+    def faults(self) -> tuple[str, ...]:
+        """Return each checksum that does not hold; eboot asks for none of the application's."""
+        checks = (
+            (self.crc_ok, "the image's own CRC does not fit its content"),
+            (self.boot_checksum_ok, "the boot block's checksum is wrong: the boot ROM starts nothing else"),
+            (self.app_checksum_ok, "the application's checksum is wrong"),
+        )
+        return tuple(fault for good, fault in checks if good is False)
+
+    def damage(self) -> str | None:
+        """Return that the core's own CRC does not fit: without a known core the checksums prove nothing (F30c)."""
+        return self.faults()[0] if self.crc_ok is False else None
+
+    def sketch_digests(self) -> tuple[str, ...]:
+        """Return the sketch MD5 for each of the four flash modes, in order."""
+        return tuple(self.sketch_md5s().values())
+
+    def gzip_refusal(self, *, library: bool) -> InputError | None:
+        """Return why devices with its core need not start from a signed gzip (F8b); `library` says nothing of that."""
+        return signed_gzip_refusal(self.core)
+
+    def update_refusal(self) -> InputError | None:
+        """Return why no device can be updated to this: nobody can tell whose flash it fits."""
+        if self.flash_mode is None or self.flash_size is None:
+            return InputError("the image's header names no flash mode or size", "build it for a board that has them")
+        return None
+
     @property
     def core_release(self) -> str | None:
         """The name of `core`: a release, or "3.0+git.<commit>" for one from git that is not older; None without one."""
         return None if self.core is None else self.core.name
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `otaseal inspect --json` says of it."""
+        mode = self.flash_mode
+        return {
+            "chip": self.chip,
+            "core_release": self.core_release,
+            "flash_mode": None if mode is None else mode.name,
+            "flash_size": self.flash_size,
+            "flash_frequency_mhz": self.flash_frequency,
+            "entry": self.app.entry,
+            "segments": [{"address": segment.address, "size": len(segment.data)} for segment in self.app.segments],
+            "boot_checksum_ok": self.boot_checksum_ok,
+            "app_checksum_ok": self.app_checksum_ok,
+            "crc_ok": self.crc_ok,
+            "sketch_size": self.sketch_size,
+            "sketch_md5": {mode.name: digest for mode, digest in self.sketch_md5s().items()},
+            "bytes_behind": len(self.tail),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the same for a person, one fact a line."""
+        mode = "unknown" if self.flash_mode is None else self.flash_mode.name
+        size = "unknown size" if self.flash_size is None else f"{self.flash_size // 1024} KiB"
+        frequency = "unknown frequency" if self.flash_frequency is None else f"{self.flash_frequency} MHz"
+        sums = [("boot", self.boot_checksum_ok), ("application", self.app_checksum_ok), ("CRC", self.crc_ok)]
+        release = self.core_release or "unknown"
+        git = self.core is not None and self.core.commit not in RELEASES
+        return [
+            f"{'core release':<14}{release}{', from git: no release has this commit' if git else ''}",
+            f"{'flash':<14}{mode}, {size}, {frequency}",
+            f"{'checksums':<14}" + ", ".join(f"{name} {_SUMS[good]}" for name, good in sums),
+            f"{'sketch size':<14}{self.sketch_size} bytes",
+            *(f"{'sketch md5':<14}{digest} ({mode.name})" for mode, digest in self.sketch_md5s().items()),
+        ]
 
 
 def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
@@ -303,7 +226,7 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     view = memoryview(data).toreadonly()
     check_size(len(view))
     try:
-        if file_kinds.is_esp32_application(view):
+        if esp32.has_description(view):
             raise InputError("boot block is another chip's", FIRMWARE)
         boot = parse_part(view[:APP_OFFSET], "boot block")
         app = parse_part(view[APP_OFFSET:], "application")
@@ -314,24 +237,6 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Esp8266Image:
     return Esp8266Image(boot, view[boot.size : APP_OFFSET], app, view[end:], view)
 
 
-def check_size(size: int, what: str = "image") -> None:
-    """Raise InputError, which calls it `what`, for more bytes than any flash can hold."""
-    if size > MAX_IMAGE_SIZE:
-        raise InputError(f"{what} of {size} bytes is larger than {MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it")
-
-
 def sectors(size: int) -> int:
     """Return `size` rounded up to whole flash sectors, in which updates are staged (F10)."""
     return -(-size // SECTOR) * SECTOR
-
-
-def crc32_mpeg2(*chunks: bytes | memoryview) -> int:
-    """Return the CRC of all `chunks` in a row: polynomial 0x04c11db7, start 0xffffffff, not reflected (F30c).
-
-    It is zlib's CRC seen in a mirror: every byte reversed on the way in, the result reversed on the way out.
-    """
-    crc = 0
-    for chunk in chunks:
-        crc = zlib.crc32(bytes(chunk).translate(_BIT_REVERSED), crc)
-    mirrored = (crc ^ 0xFFFFFFFF).to_bytes(4, "little").translate(_BIT_REVERSED)
-    return int.from_bytes(mirrored, "big")

@@ -1,36 +1,50 @@
-"""Families of chips, by what their cores call themselves in an update request (F28): a table, one row a family."""
+"""Families of chips: a table, one row a family, and what its core says in an update request (F28, F48, F57)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["AGENTS", "FOREIGN", "PREFIXES", "Family"]
+from .esp32 import CHIPS
+
+__all__ = ["AGENTS", "FAMILIES", "FAMILY_OF", "PREFIXES", "Family"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family by `name`: the `prefixes` of its headers and the user `agents`, in lower case.
+    """A family by `name`: its `chips`, the `prefixes` of its headers and the user `agents`, in lower case.
 
-    `served`: firmware and certificates are made for it.
+    `published`: releases and certificates are made for it. `own_room`: only the device knows whether an update has
+    room, for it is a file in its filesystem (F55); else it is told by sizes in the request (F10).
     """
 
     name: str
+    chips: tuple[str, ...]
     prefixes: tuple[str, ...]
     agents: tuple[str, ...]
-    served: bool = False
+    published: bool = False
+    own_room: bool = False
 
 
-# Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
+_ESP32_CHIPS = tuple(name.lower().replace("-", "") for name in CHIPS.values())
 _ROWS = (
-    Family("esp8266", ("x-esp8266-",), ("esp8266-http-update",), served=True),
-    Family("pico", ("x-pico-", "x--"), ("pico-http-update", "-http-update")),
-    Family("esp32", ("x-esp32-",), ("esp32-http-update",)),
+    Family("esp8266", ("esp8266",), ("x-esp8266-",), ("esp8266-http-update",), published=True),
+    # Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
+    Family(
+        "pico",
+        ("rp2040", "rp2350", "rp2350-riscv"),
+        ("x-pico-", "x--"),
+        ("pico-http-update", "-http-update"),
+        published=True,
+        own_room=True,
+    ),
+    Family("esp32", _ESP32_CHIPS, ("x-esp32-",), ("esp32-http-update",)),
 )
 
+FAMILIES: Mapping[str, Family] = {row.name: row for row in _ROWS}
+FAMILY_OF: Mapping[str, Family] = {chip: row for row in _ROWS for chip in row.chips}
+"""By the chip's name, as PlatformIO's boards have it in `build.mcu`."""
 PREFIXES: Mapping[str, str] = {prefix: row.name for row in _ROWS for prefix in row.prefixes}
 """What the name of a header begins with, to the family."""
 AGENTS: Mapping[str, str] = {agent: row.name for row in _ROWS for agent in row.agents}
 """User agent to the family."""
-FOREIGN = frozenset(row.name for row in _ROWS if not row.served)
-"""The families that nothing is made for."""

@@ -1,7 +1,7 @@
-"""What a file is that is not firmware of the ESP8266, by its first bytes: a table, most telling row first.
+"""What a file is that is not firmware to be signed, by its first bytes: a table, most telling row first.
 
-So that a wrong file is called by its name, and not "damaged". Nothing is judged here: an image of the ESP8266 is in
-no row, unless Arduino's boot loader would not start it. The parser of images asks, so that this imports nothing of it.
+So that a wrong file is called by its name, and not "damaged". Nothing is judged here: an image that one of the chips'
+modules takes is in no row, unless Arduino's boot loader would not start it.
 """
 
 from __future__ import annotations
@@ -12,34 +12,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import InputError, counted
+from . import esp32, pico
+from .esp32 import CHIPS
+from .limits import FIRMWARE
 
-__all__ = ["FileKind", "behind", "is_esp32_application", "recognize"]
+__all__ = ["FileKind", "behind", "recognize"]
 
 SECTOR = 4096
 IMAGE_MAGIC = 0xE9
 _WORD = struct.Struct("<I")
 
-CHIPS = {
-    0: "ESP32",
-    2: "ESP32-S2",
-    5: "ESP32-C3",
-    9: "ESP32-S3",
-    12: "ESP32-C2",
-    13: "ESP32-C6",
-    16: "ESP32-H2",
-    18: "ESP32-P4",
-    20: "ESP32-C61",
-    23: "ESP32-C5",
-    25: "ESP32-H21",
-    28: "ESP32-H4",
-}
-"""The id in the image header of ESP-IDF, at offset 12."""
-
 PARTITION_TABLE_AT, APPLICATION_AT = 0x8000, 0x10000
 PARTITION_MAGIC = b"\xaa\x50"
 _ESP32_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
-_DESCRIPTION_AT, _DESCRIPTION_MAGIC = 0x20, 0xABCD5432  # esp_app_desc_t
 _ESP32_FIRST_ADDRESS = 0x3C000000
 _ESP32_MAPPED = ((0x3C000000, 0x3E000000), (0x3F000000, 0x3F800000), (0x400C2000, 0x40C00000), (0x42000000, 0x48000000))
 
@@ -61,8 +47,7 @@ UF2_FAMILIES = {
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,60})-----")
 _TEXT_SIZE = 512
 
-FIRMWARE = "give the firmware.bin that the build made"
-OTHER_CHIP = "the file is not damaged: otaseal signs for the ESP8266 so far"
+OTHER_CHIP = "the file is not damaged: give the firmware.bin that the build made beside it"
 FILESYSTEM = "filesystems are not updated over the air: pio run -t uploadfs writes one by cable"
 MERGED = (
     "give firmware.bin alone: a device copies what it is sent over its boot loader, whatever follows the application"
@@ -79,7 +64,7 @@ class FileKind:
 
     def error(self, subject: str = "this is") -> InputError:
         """Return the error for such a file where firmware is wanted; `subject` begins the sentence."""
-        return InputError(f"{subject} {self.title}, and no firmware of the ESP8266", self.hint)
+        return InputError(f"{subject} {self.title}, and no firmware that devices are updated to", self.hint)
 
 
 def recognize(data: bytes | memoryview) -> FileKind | None:
@@ -108,12 +93,6 @@ def behind(tail: bytes | memoryview, offset: int) -> FileKind:
     return FileKind("surplus", f"firmware with {counted(len(view), 'byte')} too many, behind 0x{offset:x}", MERGED)
 
 
-def is_esp32_application(data: bytes | memoryview) -> bool:
-    """Tell whether this is an application of ESP-IDF, by the description that stands in its first segment."""
-    has_magic = len(data) >= _DESCRIPTION_AT + _WORD.size and data[0] == IMAGE_MAGIC
-    return has_magic and _WORD.unpack_from(data, _DESCRIPTION_AT)[0] == _DESCRIPTION_MAGIC
-
-
 def _empty(view: memoryview) -> str:
     return "" if len(view) else "an empty file"
 
@@ -124,16 +103,17 @@ def _starts(magic: bytes, title: str, offset: int = 0) -> Callable[[memoryview],
 
 def _esp32(view: memoryview) -> str:
     """Recognize the header of ESP-IDF: 24 bytes, of which the last is 0 or 1, and segments that add up."""
-    if len(view) < _ESP32_HEADER.size or view[0] != IMAGE_MAGIC:
+    if len(view) < _ESP32_HEADER.size or view[0] != IMAGE_MAGIC or esp32.is_image(view):
         return ""
     _, count, _, _, _, _, _, chip, _, _, _, reserved, hashed = _ESP32_HEADER.unpack_from(view)
     addresses = list(_segments(view, _ESP32_HEADER.size, count))
     fits = len(addresses) == count and 0 < count <= 16 and min(addresses) >= _ESP32_FIRST_ADDRESS
-    described = is_esp32_application(view)
-    if chip not in CHIPS or not (described or (fits and hashed in (0, 1) and not any(reserved))):
+    if esp32.has_description(view):
+        return f"an application for a chip of Espressif's with the id {chip}, which this otaseal does not know"
+    if chip not in CHIPS or not (fits and hashed in (0, 1) and not any(reserved)):
         return ""
     mapped = any(first <= address < last for address in addresses for first, last in _ESP32_MAPPED)
-    return f"an {CHIPS[chip]} {'application' if described or mapped else 'boot loader'}"
+    return f"an {CHIPS[chip]} {'application without a description' if mapped else 'boot loader'}"
 
 
 def _segments(view: memoryview, position: int, count: int) -> Iterator[int]:
@@ -145,6 +125,11 @@ def _segments(view: memoryview, position: int, count: int) -> Iterator[int]:
         if position > len(view):
             return
         yield address
+
+
+def _pico(view: memoryview) -> str:
+    chip = pico.is_other_image(view)
+    return "" if chip is None else f"an {chip.upper()} image without arduino-pico's boot stub, which copies updates"
 
 
 def _esp32_factory(view: memoryview) -> str:
@@ -235,14 +220,19 @@ _ROWS: tuple[tuple[str, Callable[[memoryview], str], str], ...] = (
         _starts(b"\x7fELF", "an ELF file"),
         "give the firmware.bin beside it: the ELF is for linkers and debuggers",
     ),
+    ("uf2", _uf2, OTHER_CHIP),
     ("esp32-factory", _esp32_factory, OTHER_CHIP),
-    ("esp32", _esp32, OTHER_CHIP),
+    ("esp32", _esp32, "give the firmware.bin of a build with arduino-esp32 2.0 or newer"),
+    (
+        "pico-other",
+        _pico,
+        "build it with arduino-pico, 4.1.0 or newer for the RP2350: MicroPython and plain SDKs have none",
+    ),
     ("esp32-partitions", _starts(PARTITION_MAGIC, "an ESP32 partition table"), OTHER_CHIP),
     ("littlefs", _littlefs, FILESYSTEM),
     ("spiffs", _spiffs, FILESYSTEM),
     ("esp8266-sdk", _starts(b"\xea\x04", "an application for the boot loader of Espressif's ESP8266 SDK"), FIRMWARE),
     ("esp8266-other", _other_esp8266, "otaseal signs firmware of the Arduino core, which eboot starts"),
-    ("uf2", _uf2, OTHER_CHIP),
     ("zip", _starts(b"PK\3\4", "a ZIP archive"), "unpack it, and give the firmware.bin in it"),
     ("archive", _starts(b"!<arch>\n", "an ar archive, such as certs.ar"), "otaseal certs check looks at certs.ar"),
     ("archive", _starts(b"ustar", "a tar archive", 257), "unpack it, and give the firmware.bin in it"),

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .. import files
-from ..chips.esp8266 import FlashMode
+from ..chips.boot_image import FlashMode
 from ..client import credentials
 from ..errors import ConfigError, SystemFaultError
 from ..project import project, source_version

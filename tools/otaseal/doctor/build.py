@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import files
 from ..chips import esp8266
+from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, VerificationError
 from ..image import inspection
 from ..image.firmware import Firmware
@@ -85,9 +86,10 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     parsed = built.image
     mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
-    yield ok(f"{len(built.raw)} bytes, core {parsed.core_release or 'unknown'}, {mode}, flash of {size}")
-    if parsed.crc_ok is False:
-        yield problem("the image's own CRC does not fit its content", "build again: it was changed afterwards")
+    built_for = f"core {parsed.core_release or 'unknown'}, {mode}, flash of {size}"
+    yield ok(f"{len(built.raw)} bytes, {built_for if isinstance(parsed, Esp8266Image) else parsed.chip}")
+    for fault in parsed.faults():
+        yield problem(fault, "build again: it was changed afterwards")
     newer = _newer_source(project, path.stat().st_mtime)
     if newer is not None:
         yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")
@@ -113,6 +115,9 @@ def signed(subject: Subject) -> Iterator[Outcome]:
     seen = inspection.inspect(data, {"project": key})
     if seen.signed_by is None:
         raise VerificationError("the signed image was not signed with the project's key", "build again")
+    if not seen.outcomes:
+        yield ok(f"{len(data)} bytes, signed by the project's key")
+        return
     taking = [core for core, outcome in seen.outcomes.items() if outcome.accepted and outcome.boots]
     yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(taking) or 'none'}")
     if not taking:

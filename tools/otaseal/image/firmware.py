@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import NEWEST, Esp8266Image
+from ..chips import file_kinds, images
+from ..chips.esp8266_cores import NEWEST
+from ..chips.images import Image
+from ..chips.limits import check_size
 from ..errors import InputError, VerificationError
 from . import gzip_payload, manifest, signed_image, signing_header
 from .gzip_payload import GzipMember
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Firmware", "check_payload", "is_signed", "read"]
 
 GZIP_HOLDS = "the gzip holds"
-FIRST_BYTES = frozenset((bytes([esp8266.MAGIC]), gzip_payload.MAGIC[:1]))  # the updater takes no other (F9)
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Firmware:
         return self.raw[: self.image.sketch_size]
 
     @cached_property
-    def image(self) -> Esp8266Image:
+    def image(self) -> Image:
         """The image in `raw`."""
-        return esp8266.parse(self.raw, "this is" if self.member is None else GZIP_HOLDS)
+        return images.parse(self.raw, "this is" if self.member is None else GZIP_HOLDS)
 
     @cached_property
     def manifest(self) -> Manifest | None:
@@ -133,8 +134,8 @@ def check_payload(unsigned: Firmware) -> None:
     whose size is not a multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
     """
     payload = unsigned.payload
-    esp8266.check_size(len(payload))
-    if payload[:1] not in FIRST_BYTES:
+    check_size(len(payload))
+    if payload[:1] != gzip_payload.MAGIC[:1] and not images.begins_as_image(payload):
         kind = file_kinds.recognize(payload)
         if kind is not None:
             raise kind.error()

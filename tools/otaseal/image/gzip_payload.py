@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE, check_size
+from ..chips.limits import MAX_IMAGE_SIZE, check_size
 from ..errors import InputError, SystemFaultError, counted
 
 __all__ = [
@@ -226,7 +226,7 @@ def _inflate(deflate: bytes) -> tuple[bytes, bytes]:
     except zlib.error as error:
         raise _malformed(f"compressed data that is damaged ({error})") from error
     if len(content) > MAX_IMAGE_SIZE:
-        raise InputError(f"gzip holds more than {MAX_IMAGE_SIZE} bytes", "no ESP8266 flash can hold its content")
+        raise InputError(f"gzip holds more than {MAX_IMAGE_SIZE} bytes", "no chip's flash can hold its content")
     if not stream.eof:
         raise _malformed("compressed data that is cut short")
     return content, stream.unused_data

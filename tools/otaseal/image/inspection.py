@@ -11,9 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import FIRST_WITH_CRC, NEWEST, RELEASES, SHOWN_CORES, Esp8266Image, FlashMode
+from ..chips import file_kinds, images
+from ..chips.boot_image import FlashMode
+from ..chips.esp8266 import Esp8266Image
+from ..chips.esp8266_cores import NEWEST, SHOWN_CORES
 from ..chips.file_kinds import FileKind
+from ..chips.images import Image
+from ..chips.limits import REBUILD
 from ..errors import InputError
 from ..keys.public import public_pem
 from ..simulator.updater import AssumedKey
@@ -31,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Inspection", "inspect"]
 
 MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
-SUMS = {True: "ok", False: "WRONG", None: f"none (cores before {FIRST_WITH_CRC} write none)"}
-DAMAGED = "the image is damaged: build it again"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Inspection:
     size: int
     sha256: str
     payload_size: int
-    image: Esp8266Image | None
+    image: Image | None
     member: GzipMember | None
     manifest: Manifest | None
     identity: Manifest | None
@@ -71,7 +73,7 @@ class Inspection:
             "size": self.size,
             "sha256": self.sha256,
             "payload_size": self.payload_size,
-            "image": None if self.image is None else _image_dict(self.image),
+            "image": None if self.image is None else self.image.as_dict(),
             "gzip": None if self.member is None else _gzip_dict(self.member, self.payload_size),
             "manifest": None if self.manifest is None else self.manifest.as_dict(),
             "identity": None if self.identity is None else self.identity.as_dict(),
@@ -88,7 +90,7 @@ class Inspection:
         if self.problem:
             lines.append(f"{'problem':<14}{self.problem}")
         if self.image is not None:
-            lines += _image_lines(self.image)
+            lines += self.image.lines()
         if self.member is not None:
             padded = "a multiple of 4" if self.payload_size % 4 == 0 else "no multiple of 4"
             lines.append(f"{'gzip':<14}{self.payload_size} bytes ({padded}), holds {self.member.isize}")
@@ -117,11 +119,12 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     """
     if len(data) > signed_image.MAX_IMAGE_SIZE:
         raise InputError(
-            f"{len(data)} bytes are more than {signed_image.MAX_IMAGE_SIZE}", "no ESP8266 flash can hold it"
+            f"{len(data)} bytes are more than {signed_image.MAX_IMAGE_SIZE}", "no chip's flash can hold it"
         )
     firmware, found = _read(data)
     signed = firmware.trailer if firmware.signed else None
-    known = found.kind in ("raw", "gzip") and found.other is None
+    is_esp8266 = found.parsed is None or isinstance(found.parsed, Esp8266Image)
+    judged = found.kind in ("raw", "gzip") and found.other is None and is_esp8266
     signed_by = _fitting(firmware, public_keys) if signed else None
     device = device_for(found.parsed, NEWEST.name, _device_key(signed, public_keys, signed_by))
     return Inspection(
@@ -137,9 +140,9 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         signature=None if signed is None else signed.signature,
         tried=tuple(public_keys),
         signed_by=signed_by,
-        outcomes={core: judge_on(replace(device, core=core), data) for core in _cores(found.parsed) if known},
+        outcomes={core: judge_on(replace(device, core=core), data) for core in _cores(found.parsed) if judged},
         flash_modes={
-            mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode if known
+            mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode if judged
         },
         problem=found.problem,
         hint=found.hint,
@@ -156,7 +159,7 @@ class _Content:
     kind: str
     title: str
     other: FileKind | None = None
-    parsed: Esp8266Image | None = None
+    parsed: Image | None = None
     member: GzipMember | None = None
     manifest: Manifest | None = None
     identity: Manifest | None = None
@@ -189,7 +192,7 @@ def _content(firmware: Firmware) -> _Content:
     payload = firmware.payload
     if gzip_payload.is_gzip(payload):
         return _gzip_content(firmware)
-    if payload[:1] == bytes([esp8266.MAGIC]):
+    if images.begins_as_image(payload):
         found = _Content("raw", "raw")
         _look_at(found, firmware, "this is")
         found.whole = found.parsed is not None
@@ -233,13 +236,8 @@ def _look_at(found: _Content, firmware: Firmware, subject: str) -> None:
     surplus = manifest.surplus(parsed)
     if surplus is not None:
         found.blame(f"{subject} {surplus.title}", surplus.hint)
-    for good, problem in (
-        (parsed.crc_ok, "the image's own CRC does not fit its content"),
-        (parsed.boot_checksum_ok, "the boot block's checksum is wrong: the boot ROM starts nothing else"),
-        (parsed.app_checksum_ok, "the application's checksum is wrong"),
-    ):
-        if good is False:
-            found.blame(problem, DAMAGED)
+    for fault in parsed.faults():
+        found.blame(fault, REBUILD)
     try:
         found.manifest = firmware.manifest
     except InputError as error:
@@ -251,7 +249,7 @@ def _fitting(firmware: Firmware, public_keys: Mapping[str, RSAPublicKey]) -> str
     return next((name for name, tried in public_keys.items() if tried is key), None)
 
 
-def _cores(parsed: Esp8266Image | None) -> tuple[str, ...]:
+def _cores(parsed: Image | None) -> tuple[str, ...]:
     """Return the cores to be asked: those that are shown always, and the one that the image was built with."""
     own = None if parsed is None else parsed.core_release
     return SHOWN_CORES if own is None or own in SHOWN_CORES else (own, *SHOWN_CORES)
@@ -271,24 +269,6 @@ def _device_key(
     return public_pem(public_keys[signed_by or next(iter(public_keys))])
 
 
-def _image_dict(parsed: Esp8266Image) -> dict[str, Any]:
-    mode = parsed.flash_mode
-    return {
-        "core_release": parsed.core_release,
-        "flash_mode": None if mode is None else mode.name,
-        "flash_size": parsed.flash_size,
-        "flash_frequency_mhz": parsed.flash_frequency,
-        "entry": parsed.app.entry,
-        "segments": [{"address": segment.address, "size": len(segment.data)} for segment in parsed.app.segments],
-        "boot_checksum_ok": parsed.boot_checksum_ok,
-        "app_checksum_ok": parsed.app_checksum_ok,
-        "crc_ok": parsed.crc_ok,
-        "sketch_size": parsed.sketch_size,
-        "sketch_md5": {mode.name: digest for mode, digest in parsed.sketch_md5s().items()},
-        "bytes_behind": len(parsed.tail),
-    }
-
-
 def _gzip_dict(member: GzipMember, size: int) -> dict[str, Any]:
     return {
         "isize": member.isize,
@@ -297,22 +277,6 @@ def _gzip_dict(member: GzipMember, size: int) -> dict[str, Any]:
         "extra_size": None if member.extra is None else len(member.extra),
         "name": None if member.name is None else member.name.decode("latin-1"),
     }
-
-
-def _image_lines(parsed: Esp8266Image) -> list[str]:
-    mode = "unknown" if parsed.flash_mode is None else parsed.flash_mode.name
-    size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
-    frequency = "unknown frequency" if parsed.flash_frequency is None else f"{parsed.flash_frequency} MHz"
-    sums = [("boot", parsed.boot_checksum_ok), ("application", parsed.app_checksum_ok), ("CRC", parsed.crc_ok)]
-    release = parsed.core_release or "unknown"
-    git = parsed.core is not None and parsed.core.commit not in RELEASES
-    return [
-        f"{'core release':<14}{release}{', from git: no release has this commit' if git else ''}",
-        f"{'flash':<14}{mode}, {size}, {frequency}",
-        f"{'checksums':<14}" + ", ".join(f"{name} {SUMS[good]}" for name, good in sums),
-        f"{'sketch size':<14}{parsed.sketch_size} bytes",
-        *(f"{'sketch md5':<14}{digest} ({mode.name})" for mode, digest in parsed.sketch_md5s().items()),
-    ]
 
 
 def _outcome_dict(outcome: Verdict) -> dict[str, Any]:

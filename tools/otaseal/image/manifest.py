@@ -20,8 +20,8 @@ from enum import IntEnum
 from typing import Any
 
 from ..chips import file_kinds
-from ..chips.esp8266 import Esp8266Image
 from ..chips.file_kinds import FileKind
+from ..chips.images import Image
 from ..errors import InputError, VerificationError
 from . import gzip_payload
 from .gzip_payload import GzipMember
@@ -233,7 +233,7 @@ def _member(payload: bytes, member: GzipMember | None) -> GzipMember | None:
     return gzip_payload.parse(payload) if member is None and gzip_payload.is_gzip(payload) else member
 
 
-def surplus(parsed: Esp8266Image) -> FileKind | None:
+def surplus(parsed: Image) -> FileKind | None:
     """Return what an image is that has more behind its application than a manifest, None for one that has not."""
     tail = parsed.tail
     if bytes(tail[-SIZE : -SIZE + len(MAGIC)]) == MAGIC:

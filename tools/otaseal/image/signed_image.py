@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE, check_size
+from ..chips.limits import MAX_IMAGE_SIZE, check_size
 from ..errors import InputError, KeyRefusedError, VerificationError
 
 if TYPE_CHECKING:

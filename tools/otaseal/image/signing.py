@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..chips import esp8266, file_kinds
-from ..chips.esp8266 import NEWEST, OLDEST_SIGNED, Esp8266Image, signed_gzip_refusal
+from ..chips.esp8266 import Esp8266Image
+from ..chips.esp8266_cores import NEWEST, OLDEST_SIGNED
+from ..chips.images import Image
 from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint, public_pem
 from ..keys.signer import Signer
@@ -63,8 +65,9 @@ def sign_firmware(
     parsed = firmware.image
     _refuse_merged(parsed)
     _refuse_damaged(parsed)
+    _refuse_stranding(parsed)
     if firmware.member is not None:
-        _refuse_gzip(parsed)
+        _refuse_gzip(firmware)
     if embeds_key:
         check_embedded_key(firmware, signer.public_key, next_key)
     made = None if claim is None else manifest.make(claim, parsed.flash_mode)
@@ -84,7 +87,7 @@ def compress(firmware: Firmware, method: str) -> Firmware:
     """
     if gzip_payload.is_gzip(firmware.payload):
         raise InputError("the firmware is a gzip already", "compress either here or with board_build.gzip_fw, not both")
-    _refuse_gzip(firmware.image)
+    _refuse_gzip(firmware)
     return Firmware(gzip_payload.compress(firmware.raw, method), signed=False)
 
 
@@ -108,6 +111,8 @@ def check_runs(signed: Firmware, key: RSAPublicKey) -> None:
     """Raise as `verify_firmware` unless a stock device with `key` starts `signed`, whose signature was verified."""
     _judge_as_device(signed.data, signed, key)
     _refuse_merged(signed.image)
+    _refuse_stranding(signed.image)
+    _refuse_damaged(signed.image)
 
 
 def missing_space(size: int, firmware: Firmware, fs_start: int) -> int:
@@ -173,7 +178,7 @@ def belongs_to(signed: Firmware, firmware: Firmware) -> bool:
         return False
 
 
-def device_for(image: Esp8266Image | None, core: str, key: bytes | AssumedKey | None) -> StockDevice:
+def device_for(image: Image | None, core: str, key: bytes | AssumedKey | None) -> StockDevice:
     """Return the virtual device with that core and key whose flash is what `image` was built for, where it says so."""
     from ..simulator.verdict import StockDevice
 
@@ -189,6 +194,8 @@ def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> No
     """Ask the virtual device: the release, flash mode and flash size that the image was built for."""
     from ..simulator.verdict import judge_on
 
+    if not isinstance(firmware.image, Esp8266Image):
+        return
     core = firmware.image.core or NEWEST
     carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
@@ -201,20 +208,27 @@ def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> No
         )
 
 
-def _refuse_merged(parsed: Esp8266Image) -> None:
+def _refuse_merged(parsed: Image) -> None:
     """Refuse an image with more behind its application: a device would copy that, too, as far as it fits."""
     kind = manifest.surplus(parsed)
     if kind is not None:
         raise InputError(f"this is {kind.title}", kind.hint)
 
 
-def _refuse_damaged(parsed: Esp8266Image) -> None:
-    if parsed.crc_ok is False:
-        raise InputError("the image's own CRC does not fit its content", "build it again: it was changed afterwards")
+def _refuse_damaged(parsed: Image) -> None:
+    damage = parsed.damage()
+    if damage is not None:
+        raise InputError(damage, "build it again: it was changed afterwards")
 
 
-def _refuse_gzip(parsed: Esp8266Image) -> None:
+def _refuse_stranding(parsed: Image) -> None:
+    refusal = parsed.update_refusal()
+    if refusal is not None:
+        raise refusal
+
+
+def _refuse_gzip(firmware: Firmware) -> None:
     """Refuse an image whose core does not start from a signed gzip, or does not say so (F8b)."""
-    refusal = signed_gzip_refusal(parsed.core)
+    refusal = firmware.image.gzip_refusal(library=firmware.identity is not None)
     if refusal is not None:
         raise refusal

@@ -6,7 +6,7 @@ none. Nothing else is judged here: an archive was admitted when it was published
 
 from __future__ import annotations
 
-from ..chips.families import FOREIGN
+from ..chips.families import FAMILIES
 from ..release.archive_record import ArchiveRecord
 from .decisions import Decision, text_answer
 from .request import UpdateRequest
@@ -18,9 +18,9 @@ def decide(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -
     """Return the answer for the channel's archive; `missing` names what there is not ("product", "archive")."""
     if record is None:
         return text_answer(404, "missing", f"there is no such {missing}")
-    if request.family in FOREIGN:
-        reason = f"the certificates are for the ESP8266, the device is of the {request.family} family"
-        return text_answer(403, "platform", reason)
+    family = FAMILIES.get(request.family)
+    if family is not None and not family.published:
+        return text_answer(403, "platform", f"there are no certificates yet for devices of the {family.name} family")
     if request.certs == record.archive:
         return text_answer(304, "current", "the device has these certificates")
     headers = (

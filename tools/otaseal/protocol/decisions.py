@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..chips.esp8266 import MAX_IMAGE_SIZE, FlashMode, core_by_name, sectors, signed_gzip_refusal
-from ..chips.families import FOREIGN
+from ..chips.boot_image import FlashMode
+from ..chips.esp8266 import sectors
+from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
+from ..chips.families import FAMILIES, FAMILY_OF
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..release.records import Form, Release
 from .request import UpdateRequest, device_id, parse_request, route
 
@@ -86,7 +89,12 @@ class Decision:
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
     """Return every sketch MD5 that a device with one of `releases` can report, and what it tells (F30b)."""
-    return {release.sketch_md5[mode]: Running(release, mode) for release in releases for mode in FlashMode}
+    modes = tuple(FlashMode)
+    return {
+        digest: Running(release, mode)
+        for release in releases
+        for mode, digest in zip(modes, release.sketch_md5, strict=False)
+    }
 
 
 def decide(request: UpdateRequest, release: Release | None, state: State) -> Decision:
@@ -133,6 +141,11 @@ class _Case:
         return self.request.version == self.wanted.version and self.running is None
 
     @property
+    def other_family(self) -> bool:
+        """The device is of another family of chips; which chip of it, no core says: product and board go by that."""
+        return self.request.family in FAMILIES and self.request.family != FAMILY_OF[self.wanted.chip].name
+
+    @property
     def chip_too_small(self) -> bool:
         return (self.request.chip_size or MAX_IMAGE_SIZE) < (self.wanted.flash_size or 0)
 
@@ -160,6 +173,8 @@ def _objection(form: Form, case: _Case) -> str | None:
     """Return the code of the row that refuses `form` to this device, None if it would accept it and start from it."""
     if case.request.family == "plain":
         return None
+    if FAMILY_OF[case.wanted.chip].own_room:  # a device with the library has a core that starts from a gzip
+        return "gzip_core" if form.kind == "gzip" and case.request.counter is None else None
     image_mode, chip = case.wanted.flash_mode, case.running
     if form.kind == "gzip":
         if (
@@ -202,10 +217,10 @@ _TABLE = (
         lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
     ),
     _Row(
-        lambda c: c.request.family in FOREIGN,
+        lambda c: c.other_family,
         403,
         "platform",
-        lambda c: f"the release is for the ESP8266, the device is of the {c.request.family} family",
+        lambda c: f"the release is for the chip {c.wanted.chip}, the device is of the {c.request.family} family",
     ),
     _Row(
         lambda c: c.request.mode == "version" and not (c.state.held and c.own_version is None),

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from ..chips import esp8266
+from ..chips import images
 from ..errors import InputError
 from ..protocol import decisions
 from ..release.records import Release
@@ -48,13 +48,13 @@ class CandidateServer:
         release = self.candidate.release
         if self.known and self.old != self.candidate.twin:
             return self.known
-        digests = tuple(esp8266.parse(self.old).sketch_md5s().values())
+        digests = images.parse(self.old).sketch_digests()
         return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
 
     def _unadmitted(self, asked: decisions.UpdateRequest) -> bytes:
         body = self.candidate.forms[0].data
         try:
-            current = asked.sketch_md5 in self.candidate.forms[0].image.sketch_md5s().values()
+            current = asked.sketch_md5 in self.candidate.forms[0].image.sketch_digests()
         except InputError:
             current = False
         if current:

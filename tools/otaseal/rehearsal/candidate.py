@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware
 from ..release import records
@@ -45,7 +46,7 @@ class Candidate:
         image without a filler.
         """
         image = self.forms[0].image
-        if not image.filler:
+        if not isinstance(image, Esp8266Image) or not image.filler:
             raise InputError(
                 "the image has no filler to tell a twin by", "name what devices run now with --from OLD.bin"
             )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from ..chips.esp8266 import MAGIC as RAW_MAGIC
+from ..chips.boot_image import MAGIC as RAW_MAGIC
 from ..errors import InputError
 from ..image import manifest, signed_image
 from ..keys.public import load_public_key, public_pem

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..chips import file_kinds
+from ..chips import file_kinds, pico
+from ..chips.families import FAMILY_OF
 from ..errors import InputError, VerificationError
 from ..image import manifest, signing
 from ..image.firmware import Firmware, is_signed
@@ -62,8 +63,8 @@ def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Re
     new = records.describe(files, origin, policy.keys)
     for firmware in files:
         signing.check_runs(firmware, _key(new, policy))
-    if new.flash_mode is None or new.flash_size is None:
-        raise InputError("the image's header names no flash mode or size", "build it for a board that has them")
+    if not FAMILY_OF[new.chip].published:
+        raise InputError(f"firmware of the chip '{new.chip}' is not published yet", "sign it, and deliver it by cable")
     if current is not None:
         _check_layout(new, current, policy)
         _check_counter(new, current)
@@ -153,10 +154,12 @@ def _check_layout(new: Release, current: Release, policy: Policy) -> None:
     if policy.allow_new_layout:
         return
     for what, ours, theirs in (
+        ("chip", new.chip, current.chip),
         ("board", new.board or current.board, current.board or new.board),
         ("board id", *_board_ids(new, current)),
         ("flash mode", _shown(new.flash_mode), _shown(current.flash_mode)),
         ("flash size", _shown(new.flash_size), _shown(current.flash_size)),
+        ("filesystem", _filesystem(new), _filesystem(current)),
     ):
         if ours != theirs:
             raise InputError(
@@ -194,7 +197,18 @@ def _check_age(new: Release, current: Release, policy: Policy) -> None:
 
 
 def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
-    """Refuse what does not fit beside the running sketch: the current one now, the new one at the next update (F10)."""
+    """Refuse what does not fit beside the running sketch: the current one now, the new one at the next update (F10).
+
+    Or what never fits the filesystem in which a device stages it (F55).
+    """
+    if new.filesystem is not None:
+        smallest = min(form.size for form in new.forms)
+        if pico.staging_size(smallest) > new.filesystem[1]:
+            raise VerificationError(
+                f"{smallest} bytes do not fit a filesystem of {new.filesystem[1]}, where the device keeps an update",
+                "make the firmware smaller, deploy a gzip, or give board_build.filesystem_size more",
+            )
+        return
     if policy.fs_start is None:
         return
     running = max(new.sketch_size, current.sketch_size if current else 0)
@@ -215,6 +229,10 @@ def _board_ids(new: Release, current: Release) -> tuple[str, str]:
     ]
     known = [board for board in ids if board not in (None, manifest.ANY_BOARD.hex())]
     return (known[0], known[1]) if len(known) == 2 else ("any", "any")
+
+
+def _filesystem(release: Release) -> str:
+    return "none" if release.filesystem is None else f"{release.filesystem[1]} bytes at {release.filesystem[0]}"
 
 
 def _shown(value: object) -> str:

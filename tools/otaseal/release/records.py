@@ -18,7 +18,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..chips import esp8266
-from ..chips.esp8266 import MAX_IMAGE_SIZE, SECTOR, FlashMode, sectors
+from ..chips.boot_image import FlashMode
+from ..chips.esp8266 import SECTOR, sectors
+from ..chips.families import FAMILY_OF
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import InputError, LaterFormatError, VerificationError
 from ..image import manifest, signing_header
 from ..image.firmware import Firmware
@@ -41,7 +44,8 @@ __all__ = [
     "serialise",
 ]
 
-FORMAT = 2
+FORMAT = 3
+"""Of a record with a chip; what is for the ESP8266 is written as it was before there were others, in format 2."""
 OLDEST_FORMAT = 1
 MAX_RECORD_SIZE = 16 * 1024
 """Bytes of one record: several times what the longest allowed values make."""
@@ -98,10 +102,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Release:
-    """A release, complete. `sketch_md5` is what a device that runs it reports, by flash mode 0 to 3 (F30, F30b).
+    """A release, complete. `sketch_md5` is what a device that runs it reports: of an ESP8266 by flash mode 0 to 3.
 
     `flash_mode` and `flash_size` (bytes) are the image header's, None where it names none; `core_release` as in
-    `esp8266.Esp8266Image`; `key_fingerprint` as `keys.public.fingerprint` makes it.
+    `esp8266.Esp8266Image`; `key_fingerprint` as `keys.public.fingerprint` makes it. `filesystem` are offset in
+    flash and bytes of the one in which an update is staged, None for chips that stage it elsewhere.
 
     Of the manifest: `security_counter`, and `board_id` in hex; None without one. `embedded_keys` are the fingerprints
     of the public keys in the firmware, None where the record is older than that field (format 1); `library` tells
@@ -125,6 +130,8 @@ class Release:
     board_id: str | None = None
     embedded_keys: tuple[str, ...] | None = None
     library: bool = False
+    chip: str = "esp8266"
+    filesystem: tuple[int, int] | None = None
 
     def form(self, kind: str) -> Form | None:
         """Return the form of this kind, "raw" or "gzip", None if the release has none."""
@@ -161,13 +168,15 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
         flash_mode=parsed.flash_mode,
         flash_size=parsed.flash_size,
         sketch_size=parsed.sketch_size,
-        sketch_md5=tuple(parsed.sketch_md5(mode) for mode in FlashMode),
+        sketch_md5=parsed.sketch_digests(),
         key_fingerprint=described[0].fingerprint,
         forms=forms,
         security_counter=None if attached is None else attached.counter,
         board_id=None if attached is None else attached.board.hex(),
         embedded_keys=firmware.embedded_keys,
         library=own is not None,
+        chip=parsed.chip,
+        filesystem=None if parsed.filesystem is None else (parsed.filesystem.start, parsed.filesystem.size),
     )
     _check_values(asdict(release), _RELEASE)
     return release
@@ -189,11 +198,11 @@ def parse(data: bytes) -> Release:
         raise LaterFormatError("the release record")
     if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
         raise _damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
-    _check_values(values, _RELEASE if written == FORMAT else _RELEASE_1)
+    _check_values(values, _FORMATS[written])
     values["forms"] = tuple(_parse_form(form) for form in values["forms"])
     values["flash_mode"] = None if values["flash_mode"] is None else FlashMode(values["flash_mode"])
-    for name in {"sketch_md5", "embedded_keys"} & set(values):
-        values[name] = tuple(values[name])
+    for name in {"sketch_md5", "embedded_keys", "filesystem"} & set(values):
+        values[name] = None if values[name] is None else tuple(values[name])
     release = Release(**values)
     if serialise(release) != data:  # a key given twice, another order or spelling: not written by us
         raise _damaged("not the one way to write it")
@@ -208,13 +217,12 @@ def from_json(value: object) -> Release:
 def serialise(release: Release) -> bytes:
     """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes.
 
-    One that was read from a record of format 1 is written as it was: records never change.
+    Each is written in the oldest format that has its fields: records never change.
     """
+    written = OLDEST_FORMAT if release.embedded_keys is None else 2
+    written = written if release.chip == Release.chip else FORMAT
     values = asdict(release)
-    if release.embedded_keys is None:
-        values = {"format": OLDEST_FORMAT, **{name: values[name] for name in _RELEASE_1}}
-    else:
-        values = {"format": FORMAT, **values}
+    values = {"format": written, **{name: values[name] for name in _FORMATS[written]}}
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -261,10 +269,11 @@ def _describe_file(firmware: Firmware, keys: Sequence[RSAPublicKey]) -> _Describ
         image_size=len(firmware.raw),
         min_start=0 if firmware.member is None else _min_start(firmware.payload, firmware.member.deflate),
     )
-    digests, attached, fingerprint = firmware.image.sketch_md5s(), firmware.manifest, public.fingerprint(key)
+    sketch = firmware.image.sketch_digests() or firmware.sketch
+    attached, fingerprint = firmware.manifest, public.fingerprint(key)
     # Signed at another time, a build is still the same.
     timeless = None if attached is None else replace(attached, build_time=0)
-    return _Described(form, fingerprint, (digests, fingerprint, timeless))
+    return _Described(form, fingerprint, (sketch, fingerprint, timeless))
 
 
 def _min_start(payload: bytes, deflate: bytes) -> int:
@@ -292,6 +301,10 @@ def _size(value: Any) -> bool:
     return type(value) is int and 0 < value <= MAX_IMAGE_SIZE
 
 
+def _is_place(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_IMAGE_SIZE
+
+
 def _is_time(value: Any) -> bool:
     if not _text(_CREATED)(value):
         return False
@@ -312,7 +325,7 @@ _FORM: Mapping[str, Callable[[Any], bool]] = {
     "size": _size,
     "md5": _text(_MD5),
     "image_size": _size,
-    "min_start": lambda value: type(value) is int and 0 <= value <= MAX_IMAGE_SIZE,
+    "min_start": _is_place,
 }
 
 _RELEASE: Mapping[str, Callable[[Any], bool]] = {
@@ -326,17 +339,22 @@ _RELEASE: Mapping[str, Callable[[Any], bool]] = {
     "flash_mode": lambda value: value is None or (not isinstance(value, bool) and value in tuple(FlashMode)),
     "flash_size": lambda value: value is None or (_size(value) and value in esp8266.FLASH_SIZES.values()),
     "sketch_size": _size,
-    "sketch_md5": _is_list([len(FlashMode)], _text(_MD5)),
+    "sketch_md5": _is_list([0, 1, len(FlashMode)], _text(_MD5)),
     "key_fingerprint": _text(_FINGERPRINT),
     "forms": _is_list([1, 2], lambda form: isinstance(form, dict)),
     "security_counter": lambda value: value is None or (type(value) is int and 0 <= value <= manifest.MAX_WORD),
     "board_id": lambda value: value is None or _text(_BOARD_ID)(value),
     "embedded_keys": _is_list(range(signing_header.MAX_KEYS + 1), _text(_FINGERPRINT)),
     "library": lambda value: isinstance(value, bool),
+    "chip": lambda value: value in FAMILY_OF,
+    "filesystem": lambda value: value is None or _is_list([2], _is_place)(value),
 }
 
-_SINCE_2 = {"security_counter", "board_id", "embedded_keys", "library"}
-_RELEASE_1 = {name: check for name, check in _RELEASE.items() if name not in _SINCE_2}
+_SINCE_3, _SINCE_2 = {"chip", "filesystem"}, {"security_counter", "board_id", "embedded_keys", "library"}
+_RELEASE_2 = {name: check for name, check in _RELEASE.items() if name not in _SINCE_3}
+_RELEASE_2["sketch_md5"] = _is_list([len(FlashMode)], _text(_MD5))
+_RELEASE_1 = {name: check for name, check in _RELEASE_2.items() if name not in _SINCE_2}
+_FORMATS = {1: _RELEASE_1, 2: _RELEASE_2, 3: _RELEASE}
 
 
 def _check_values(values: Mapping[str, Any], table: Mapping[str, Callable[[Any], bool]]) -> None:

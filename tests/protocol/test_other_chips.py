@@ -1,0 +1,72 @@
+"""What devices of other chips are answered: by their version, for arduino-pico says no MD5 and no sizes (F57)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from otaseal.protocol.decisions import LOOP_LIMIT, Decision, State, decide, known_images
+from otaseal.protocol.request import UpdateRequest
+from otaseal.release.records import Origin, Release
+from support import images
+from support.by_bytes import describe
+from support.images import Signer
+from support.pico_images import build_image
+from support.rsa_keys import make_rsa
+
+SIGNER = Signer(make_rsa(2048))
+PICO = UpdateRequest("GET", "pico", version="1.2.2", mac="28:CD:C1:00:11:22")
+WITH_LIBRARY = replace(PICO, counter=3)
+
+
+def release(version: str = "1.2.3", kinds: str = "raw gzip", raw: bytes | None = None) -> Release:
+    from otaseal.image import gzip_payload, signed_image
+
+    raw = build_image("rp2350") if raw is None else raw
+    payloads = [raw if kind == "raw" else gzip_payload.compress(raw) for kind in kinds.split()]
+    files = [signed_image.sign(payload, SIGNER) for payload in payloads]
+    return describe(files, Origin("blink", version, "2026-02-01T12:00:00Z"), [SIGNER.public_key])
+
+
+NEW = release()
+
+
+def answer(request: UpdateRequest, wanted: Release = NEW, **state: object) -> Decision:
+    return decide(request, wanted, State(known_images([wanted, release("1.2.2")]), **state))  # type: ignore[arg-type]
+
+
+def test_a_pico_is_updated_and_told_that_it_is_current_by_its_version() -> None:
+    found = answer(PICO)
+    assert (found.status, found.code) == (200, "update")
+    assert "1.2.2 to 1.2.3" in found.reason
+    assert (answer(replace(PICO, version="1.2.3")).status, answer(replace(PICO, version=None)).status) == (304, 200)
+
+
+@pytest.mark.parametrize(("request_", "kind"), [(PICO, "raw"), (WITH_LIBRARY, "gzip")])
+def test_a_gzip_goes_to_devices_with_the_library_only(request_: UpdateRequest, kind: str) -> None:
+    form = answer(request_).form
+    assert form is not None
+    assert form.kind == kind
+
+
+def test_a_release_that_is_gzip_only_is_not_sent_to_a_core_that_may_be_too_old() -> None:
+    packed = release(kinds="gzip")
+    assert (answer(PICO, packed).status, answer(PICO, packed).code) == (403, "gzip_core")
+    assert answer(WITH_LIBRARY, packed).status == 200
+
+
+def test_no_family_gets_the_release_of_another() -> None:
+    esp8266 = release(raw=images.build_image())
+    for family, wanted in (("pico", esp8266), ("esp32", esp8266), ("esp8266", NEW), ("esp32", NEW)):
+        found = answer(replace(PICO, family=family), wanted)
+        assert (found.status, found.code) == (403, "platform"), (family, wanted.chip)
+        assert wanted.chip in found.reason
+    assert answer(UpdateRequest("GET")).status == 200, "a client that is no device is given what the build made"
+
+
+def test_a_rollout_and_the_loop_breaker_count_for_it_too() -> None:
+    assert answer(PICO, held=True).code == "held"
+    assert answer(PICO, deliveries=LOOP_LIMIT).code == "loop"
+    assert answer(replace(PICO, mode="filesystem")).code == "filesystem"
+    assert answer(replace(PICO, mode="version")).code == "version"
