@@ -1,4 +1,4 @@
-"""What a project says outside of a build: what `pio project config` prints, with PlatformIO at hand and without."""
+"""What a project says outside of a build: what `pio project config` prints, read without PlatformIO."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from otaseal.errors import ConfigError, InputError
-from otaseal.project import files, platformio_config, project
-from otaseal.project.config import Environment
+from otaseal.project import config, project
 
 MAIN = """
 [platformio]
@@ -126,35 +125,37 @@ def steady(values: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name != "custom_otaseal_version"}
 
 
-def test_both_readings_are_those_of_pio(folder: Path, variables: dict[str, str]) -> None:
+DIRECTORIES = ("workspace_dir", "build_dir", "data_dir", "src_dir", "include_dir", "lib_dir")
+
+
+def test_it_is_read_as_pio_reads_it(folder: Path, variables: dict[str, str]) -> None:
     expected = project_config(folder)
-    reading = files.read(folder, variables)
-    assert reading.environments == ("main", "old", "elsewhere", "last")
-    assert reading.default_environments == ("elsewhere", "main")
-    assert {f"env:{one}" for one in reading.environments} == {one for one in expected if one.startswith("env:")}
-    for name in reading.environments:
-        ours = Environment(reading, name)
-        wanted = steady(expected[f"env:{name}"])
-        assert steady({one: ours.get(one) or "" for one in ours.names}) == wanted
-        asked = platformio_config.ask(folder, name, variables)
-        assert asked is not None
-        assert steady({one: asked.get(one) or "" for one in asked.names}) == wanted
-        for directory in platformio_config.DIRECTORIES:
-            assert ours.platformio(directory) == asked.platformio(directory)
-    for name, value in expected["platformio"].items():
-        assert reading.get("platformio", name) == value
-    assert reading.get("platformio", "data_dir") == f"{folder.resolve()}/code/files"
-    assert reading.unset == {"NOT_SET_ANYWHERE"}
+    ours = config.read(folder, variables)
+    assert ours.environments == ("main", "old", "elsewhere", "last")
+    assert ours.default_environments == ("elsewhere", "main")
+    assert {f"env:{name}" for name in ours.environments} == {name for name in expected if name.startswith("env:")}
+    for section in (f"env:{name}" for name in ours.environments):
+        assert steady({name: ours.get(section, name) or "" for name in ours.names(section)}) == steady(
+            expected[section]
+        )
+    for name, value in {**platformio_directories(folder), **expected["platformio"]}.items():
+        assert ours.get("platformio", name) == value
+    assert ours.get("platformio", "data_dir") == f"{folder.resolve()}/code/files"
+    assert ours.unset == {"NOT_SET_ANYWHERE"}
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_project_is_the_same_with_platformio_and_without(
-    folder: Path, variables: dict[str, str], installed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not installed:
-        monkeypatch.setattr(platformio_config, "interpreter", lambda: None)
+def platformio_directories(folder: Path) -> dict[str, str]:
+    """Return what PlatformIO's own reader has for the directories, their defaults included."""
+    code = "import json, sys; from platformio.project.config import ProjectConfig; config = ProjectConfig()\n"
+    code += "print(json.dumps({name: config.get('platformio', name) for name in sys.argv[1:]}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *DIRECTORIES], cwd=folder, capture_output=True, check=True, timeout=120
+    )
+    return {name: str(path) for name, path in json.loads(done.stdout).items()}
+
+
+def test_a_project_is_its_first_default_environment(folder: Path, variables: dict[str, str]) -> None:
     found = project.load(folder, None, variables)
-    assert found.read_by_platformio is installed
     assert (found.environment, found.board, found.filesystem) == ("elsewhere", "d1_mini", "littlefs")
     assert found.settings.signing_key == "file:/srv/place/keys/blink.key"
     assert found.settings.passphrase_file == "blink-Blink 2"
@@ -164,7 +165,7 @@ def test_a_project_is_the_same_with_platformio_and_without(
     assert found.build == found.workspace / "build" / "elsewhere"
     assert found.data == folder.resolve() / "code" / "files"
     assert found.sources[0] == folder.resolve() / "code"
-    assert found.config.get("extra_scripts") == "pre:a/one.py\npost:b/two.py\npost:outside.py"
+    assert found.get("extra_scripts") == "pre:a/one.py\npost:b/two.py\npost:outside.py"
     assert found.unset == ()  # of what otaseal looks at
     with pytest.raises(ConfigError) as caught:
         project.load(folder, "nowhere", variables)
@@ -183,21 +184,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", REFUSED)
-def test_what_pio_refuses_is_refused(why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_pio_refuses_is_refused(why: str, tmp_path: Path) -> None:
     (tmp_path / "platformio.ini").write_text(REFUSED[why])
-    with pytest.raises(InputError, match=r"^platformio\.ini cannot be read"):
-        project.load(tmp_path, "a", os.environ)
     with pytest.raises(subprocess.CalledProcessError):
         project_config(tmp_path)
-    monkeypatch.setattr(platformio_config, "interpreter", lambda: None)
     with pytest.raises(InputError, match=r"^platformio\.ini cannot be read"):
         _ = project.load(tmp_path, "a", os.environ).board
 
 
-def test_an_environment_that_extends_itself_is_not_shown_to_platformio(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(platformio_config, "interpreter", lambda: pytest.fail("it was asked"))
+def test_an_environment_that_extends_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "platformio.ini").write_text("[a]\nextends = b\n[b]\nextends = a\n[env:a]\nboard = a\n")
     with pytest.raises(InputError, match=r"'extends' of \[.\] leads back to it"):
         project.load(tmp_path, "a", os.environ)
@@ -211,17 +206,3 @@ def test_a_variable_that_only_a_build_knows_is_no_folder(tmp_path: Path) -> None
     assert found.data == tmp_path.resolve() / "data_a"
     with pytest.raises(InputError, match=r"'\$\{BOARD\}' cannot be expanded outside of a build"):
         _ = found.build
-
-
-def test_a_python_without_platformio_is_no_obstacle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = folder / "python"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setattr(platformio_config, "interpreter", lambda: str(broken))
-    assert not project.load(folder, "main", {**os.environ, "PLACE": "/p"}).read_by_platformio
-
-
-def test_no_module_of_the_project_is_run(folder: Path, variables: dict[str, str]) -> None:
-    for name in ("json", "os", "platformio"):
-        (folder / f"{name}.py").write_text("raise SystemExit(9)\n")
-    assert project.load(folder, None, variables).read_by_platformio

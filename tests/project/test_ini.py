@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.errors import InputError
-from otaseal.project import files, ini
+from otaseal.project import ini
 from otaseal.project.ini import ProjectIni, lines_to_add
 
 SCRIPTS = ["pre:otaseal/extra_scripts/verify_updates.py", "post:otaseal/extra_scripts/ship.py"]
@@ -28,7 +28,7 @@ def platformio_reads(text: str, folder: Path, environment: str, option: str) -> 
 
 
 def parse(data: bytes) -> ProjectIni:
-    return ini.parse(data, files.surroundings(Path(), {}))
+    return ini.parse(data, Path(), {})
 
 
 def edit(text: str, environment: str = "nodemcuv2") -> ProjectIni:
@@ -194,8 +194,8 @@ def test_any_bytes_are_a_project_or_refused(data: bytes) -> None:
 
 
 def test_what_a_variable_adds_today_is_not_in_the_file() -> None:
-    around = files.surroundings(Path(), {"PLATFORMIO_EXTRA_SCRIPTS": SCRIPTS[0], "KEY": "file:/a/key"})
+    variables = {"PLATFORMIO_EXTRA_SCRIPTS": SCRIPTS[0], "KEY": "file:/a/key"}
     text = HEAD + "custom_otaseal_signing_key = ${sysenv.KEY}\n"
-    found = ini.parse(text.encode(), around)
+    found = ini.parse(text.encode(), Path(), variables)
     assert found.missing_scripts("nodemcuv2", SCRIPTS) == SCRIPTS
     assert found.get("nodemcuv2", "custom_otaseal_signing_key") == "file:/a/key"

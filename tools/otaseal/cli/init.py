@@ -18,9 +18,9 @@ from ..keys import passphrase
 from ..pki import Role
 from ..pki.authority import load_private_key
 from ..pki.profile import subject_alternative_names
-from ..project import files as project_files
 from ..project import ini as project_ini
 from ..project import setup
+from ..project.config import MAX_SIZE
 from ..project.ini import ProjectIni
 from ..project.setup import Plan
 from . import common, init_commands, init_lines, questions, stores
@@ -91,9 +91,7 @@ def _init(arguments: argparse.Namespace) -> int:
             f"'{project}' is not a PlatformIO project",
             "make one with 'pio project init --board <board>', or name its folder with --project",
         )
-    ini = project_ini.parse(
-        files.read_bounded(file, project_ini.MAX_SIZE, "project"), project_files.surroundings(project, os.environ)
-    )
+    ini = project_ini.parse(files.read_bounded(file, MAX_SIZE, "project"), project, os.environ)
     environments = questions.environments(ini, arguments.env)
     plan = questions.plan(arguments, project, ini, environments)
     setup.validate(plan)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
-from ..project import platformio_config
+from ..project import pio
 from ..project.ini import ProjectIni
 from ..project.setup import SERVER as SERVER_CERTIFICATE
 from ..project.setup import Plan
@@ -51,15 +51,15 @@ def following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[
         "".join(f" -e {shlex.quote(environment)}" for environment in environments) if len(ini.environments) > 1 else ""
     )
     option = f" -e {shlex.quote(environments[0])}" if chosen else ""
-    pio = _pio()
+    program = _pio()
     steps = [] if plan.project == Path.cwd() else [Step("go to the project", (f"cd {shlex.quote(str(plan.project))}",))]
     steps += [
-        Step("build, and sign firmware.bin.signed", (f"{pio} run{chosen}",)),
-        Step("once, by cable: write firmware and CA certificates", (f"{pio} run{chosen} -t uploadall",)),
+        Step("build, and sign firmware.bin.signed", (f"{program} run{chosen}",)),
+        Step("once, by cable: write firmware and CA certificates", (f"{program} run{chosen} -t uploadall",)),
     ]
     if ini.get(environments[0], SERVER) in (None, "", OPERATORS):
         steps += _serving(questions.named_key(ini, environments, plan.project), plan)
-    return [*steps, Step("publish the firmware on it", (f"{pio} run{option} -t deploy",))]
+    return [*steps, Step("publish the firmware on it", (f"{program} run{option} -t deploy",))]
 
 
 def _serving(named: Path | str | None, plan: Plan) -> list[Step]:
@@ -106,7 +106,7 @@ def _pio() -> str:
     """Return how PlatformIO is called here."""
     if shutil.which("pio"):
         return "pio"
-    found = platformio_config.program()
+    found = pio.program()
     if found is not None:
         return shlex.quote(str(found))
     return f"{shlex.quote(sys.executable)} -m platformio" if importlib.util.find_spec("platformio") else "pio"

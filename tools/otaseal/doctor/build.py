@@ -36,10 +36,9 @@ def options(subject: Subject) -> Iterator[Outcome]:
     """Resolve every option: a misspelt one is an error by name."""
     project = subject.project
     chosen = f"[env:{project.environment}] of {project.folder / 'platformio.ini'}"
-    given = [option for option in OPTIONS.values() if project.config.get(option.ini_name)]
+    given = [option for option in OPTIONS.values() if project.get(option.ini_name)]
     _ = project.settings  # raises ConfigError by name
-    reader = "" if project.read_by_platformio else "; read without PlatformIO"
-    yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known{reader}")
+    yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known")
     for name in project.unset:
         yield warning(
             f"platformio.ini refers to the environment variable '{name}', which is not set here and so counts as empty",
@@ -50,7 +49,7 @@ def options(subject: Subject) -> Iterator[Outcome]:
 def hooks(subject: Subject) -> Iterator[Outcome]:
     """Look which of the four scripts are attached."""
     project = subject.project
-    attached = project.config.get("extra_scripts") or ""
+    attached = project.get("extra_scripts") or ""
     missing = [hook for hook in HOOKS if not _is_attached(hook, attached)]
     if len(missing) == len(HOOKS):
         yield problem(

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import from_checkout
-from ..project import platformio_config
+from ..project import pio
 from .report import Outcome, Subject, advice, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]
@@ -53,7 +53,7 @@ def packages(subject: Subject) -> Iterator[Outcome]:
 
 def platformio(subject: Subject) -> Iterator[Outcome]:
     """Look for PlatformIO, and ask the Python that runs it whether it can sign."""
-    program = platformio_config.program()
+    program = pio.program()
     version = _version("platformio")
     if program is None:
         if version is None:
@@ -61,7 +61,7 @@ def platformio(subject: Subject) -> Iterator[Outcome]:
         else:
             yield ok(f"PlatformIO {version}, as a package of this Python")
         return
-    interpreter = platformio_config.interpreter()
+    interpreter = pio.interpreter()
     if interpreter is None or Path(interpreter).resolve() == Path(sys.executable).resolve():
         yield ok(f"PlatformIO {version or 'of unknown version'}: {program}")
     elif _can_sign(interpreter):

@@ -1,26 +1,34 @@
 """What the files of a PlatformIO project say, read by PlatformIO's rules and without PlatformIO.
 
-Inheritance (`extends`, `[env]`), references (`${section.option}`, `${sysenv.X}`, `${this.x}`, `${PROJECT_DIR}`), the
-defaults of PlatformIO's own options, the variables `PLATFORMIO_*` that replace options, and Python's `%(name)s` give
-what `pio project config` gives. What PlatformIO refuses is refused here. Pure: the caller brings the files, and says
-where they lie.
+platformio.ini and what it reads with `extra_configs` are found in PlatformIO's places and order. Inheritance
+(`extends`, `[env]`), references (`${section.option}`, `${sysenv.X}`, `${this.x}`, `${PROJECT_DIR}`), the defaults of
+PlatformIO's own options, the variables `PLATFORMIO_*` that replace options, and Python's `%(name)s` give what
+`pio project config` gives. What PlatformIO refuses is refused here.
 """
 
 from __future__ import annotations
 
 import configparser
+import glob
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from .. import files
 from ..errors import InputError
 from . import options
 from .options import FOLDER, KnownOption
 
-__all__ = ["INI_NAME", "Environment", "ProjectContext", "Reading", "entries", "unreadable"]
+__all__ = ["INI_NAME", "MAX_SIZE", "ProjectConfig", "entries", "read", "unreadable"]
 
 INI_NAME = "platformio.ini"
+MAX_SIZE = 1024 * 1024
+"""Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
+MAX_FILES = 1000
+"""More files than any project has: large ones have some two hundred."""
 MAX_DEPTH = 60
 """References behind each other, on the way to one value; PlatformIO ends where Python does."""
 
@@ -30,30 +38,17 @@ _COMMENT = re.compile(r"\s+;.*$")
 _TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
-@dataclass(frozen=True)
-class ProjectContext:
-    """What a project's files refer to: their own absolute `folder` and its `name`, variables, Unix seconds.
-
-    `absolute` makes a directory out of text: `~` is the user's home, and what is relative starts at the project.
-    """
-
-    folder: str
-    name: str
-    variables: Mapping[str, str] = field(repr=False)
-    time: int
-    absolute: Callable[[str], str] = field(repr=False)
-
-
-class Reading:
-    """A project's files in one: platformio.ini, and with `add` those that it reads with extra_configs.
+class ProjectConfig:
+    """The configuration of the project in `folder`: empty until files are added; `variables` are the environment's.
 
     Every method raises InputError for what PlatformIO refuses, too.
     """
 
-    def __init__(self, around: ProjectContext) -> None:
-        self.around = around
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self.folder, self.variables = folder.resolve(), variables
         self.unset: set[str] = set()
         """Names of variables that were referred to so far, and that are not set: PlatformIO reads nothing for them."""
+        self._time = int(time.time())
         self._parser = configparser.ConfigParser(inline_comment_prefixes=("#", ";"))
 
     def add(self, name: str, text: str) -> None:
@@ -78,18 +73,16 @@ class Reading:
 
         The entries of a list stand on lines of their own.
         """
-        found = self._get(section, option, 0)
-        return None if found is None else found.strip()
+        value = self._get(section, option, 0)
+        return None if value is None else value.strip()
 
     def names(self, section: str) -> tuple[str, ...]:
         """Return the options that a section has, its own, inherited, or from a variable."""
-        found = [name for layer in self.sections(section) for name in self._parser.options(layer)]
-        found += [
-            option.name
-            for option in options.in_scope(section)
-            if option.variable and option.variable in self.around.variables
+        names = [name for layer in self.sections(section) for name in self._parser.options(layer)]
+        names += [
+            option.name for option in options.in_scope(section) if option.variable and option.variable in self.variables
         ]
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(names))
 
     def check_inheritance(self) -> None:
         """Raise InputError for a section that extends itself in the end: PlatformIO would look for ever."""
@@ -103,12 +96,12 @@ class Reading:
         if section.startswith("env:"):
             queue.insert(0, ("env", ()))
         while queue:
-            name, behind = queue.pop()
-            if name in behind:
+            name, children = queue.pop()
+            if name in children:
                 raise unreadable(INI_NAME, f"'extends' of [{name}] leads back to it")
             if self._parser.has_section(name):
                 yield name
-                queue.extend((parent, (*behind, name)) for parent in entries(self._raw(name, "extends") or ""))
+                queue.extend((parent, (*children, name)) for parent in entries(self._raw(name, "extends") or ""))
 
     def _raw(self, section: str, option: str) -> str | None:
         try:
@@ -120,98 +113,101 @@ class Reading:
         if depth > MAX_DEPTH:
             raise unreadable(INI_NAME, f"'{option}' of [{section}] refers to itself")
         known = options.find(section, option)
-        text = self._set(section, known.names if known else (option,))
+        text = self._inherited(section, known.names if known else (option,))
         if known is not None:
-            given = next(
-                (found for variable in known.variables if (found := self.around.variables.get(variable))), None
-            )
-            if given:
-                text = "\n".join(filter(None, (text, given))) if known.multiple else given
+            replacement = next((value for name in known.variables if (value := self.variables.get(name))), None)
+            if replacement:
+                text = "\n".join(filter(None, (text, replacement))) if known.multiple else replacement
             if text is None:
-                text = self.around.name if known.default == FOLDER else known.default
+                text = self.folder.name if known.default == FOLDER else known.default
         elif text is None:
             text = self._raw(section, option)  # by whatever case a reference writes it in, and of this section alone
         if text is None:
             return None
-        return self._shaped(self._expand(section, option, text, depth), known)
+        return self._normalised(self._expand(section, option, text, depth), known)
 
-    def _set(self, section: str, names: tuple[str, ...]) -> str | None:
+    def _inherited(self, section: str, names: tuple[str, ...]) -> str | None:
         """Return the text that the files have for an option, by whichever of its names comes first."""
-        for origin in self.sections(section):
-            found = next((name for name in self._parser.options(origin) if name in names), None)
-            if found is not None:
-                return self._raw(origin, found)
+        for layer in self.sections(section):
+            name = next((name for name in self._parser.options(layer) if name in names), None)
+            if name is not None:
+                return self._raw(layer, name)
         return None
 
-    def _shaped(self, text: str, known: KnownOption | None) -> str:
+    def _normalised(self, text: str, known: KnownOption | None) -> str:
         if known is not None and known.multiple:
             return "\n".join(entries(text))
         if known is not None and known.boolean:
             return str(text.strip().lower() in _TRUE)
         if known is not None and known.directory and text and not ("${" in text and "}" in text):
-            return self.around.absolute(text)
+            return os.path.abspath(files.resolve_path(text, self.folder))  # noqa: PTH100 - links stay, as in a build
         return text
 
     def _expand(self, section: str, option: str, text: str, depth: int) -> str:
-        def value(found: re.Match[str]) -> str:
-            where, name = found[1], found[2]
+        def value(reference: re.Match[str]) -> str:
+            where, name = reference[1], reference[2]
             if where is None:
                 return self._built_in(name)
             if where == "sysenv":
-                if name not in self.around.variables:
+                if name not in self.variables:
                     self.unset.add(name)
-                return self.around.variables.get(name, "")
+                return self.variables.get(name, "")
             if where == "this":
                 if name == "__env__" and section.startswith("env:"):
                     return section.removeprefix("env:")
                 where = section
-            there = self._get(where, name, depth + 1)
-            return self._unset(where, name, f"'{option}' of [{section}]") if there is None else there
+            target = self._get(where, name, depth + 1)
+            if target is not None:
+                return target
+            known = options.find(where, name)
+            if known is None:
+                reason = f"'{option}' of [{section}] refers to '{name}' of [{where}], which is not set"
+                raise unreadable(INI_NAME, reason)
+            return "" if known.multiple else "None"  # what PlatformIO puts there
 
         return _REFERENCE.sub(value, _OLD_HASH.sub("${PROJECT_HASH}", text))
 
     def _built_in(self, name: str) -> str:
-        folder = self.around.folder
-        digest = hashlib.sha1(folder.encode(), usedforsecurity=False).hexdigest()
+        digest = hashlib.sha1(str(self.folder).encode(), usedforsecurity=False).hexdigest()
         known = {
-            "PROJECT_DIR": folder,
-            "PROJECT_HASH": f"{self.around.name}-{digest[:10]}",
-            "UNIX_TIME": str(self.around.time),
+            "PROJECT_DIR": str(self.folder),
+            "PROJECT_HASH": f"{self.folder.name}-{digest[:10]}",
+            "UNIX_TIME": str(self._time),
         }
         return known.get(name, f"${{{name}}}")  # another one is SCons's
 
-    def _unset(self, section: str, option: str, by: str) -> str:
-        known = options.find(section, option)
-        if known is None:
-            raise unreadable(INI_NAME, f"{by} refers to '{option}' of [{section}], which is not set")
-        return "" if known.multiple else "None"  # what PlatformIO puts there
+
+def read(folder: Path, variables: Mapping[str, str]) -> ProjectConfig:
+    """Return the project in `folder`; raises InputError where there is none, or PlatformIO could not read it."""
+    if not (folder / INI_NAME).is_file():
+        raise InputError(f"'{folder}' is not a PlatformIO project", "name the folder of platformio.ini with --project")
+    config = ProjectConfig(folder, variables)
+    _add(config, folder, INI_NAME, set())
+    config.check_inheritance()
+    return config
 
 
-@dataclass(frozen=True)
-class Environment:
-    """What the files say for one environment; raises as `Reading` does."""
-
-    reading: Reading
-    name: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The options that are set."""
-        return self.reading.names(f"env:{self.name}")
-
-    def get(self, option: str) -> str | None:
-        """Return an option of the environment, None if it is unset."""
-        return self.reading.get(f"env:{self.name}", option)
-
-    def platformio(self, option: str) -> str | None:
-        """Return an option of the section [platformio], or its default."""
-        return self.reading.get("platformio", option)
+def _add(config: ProjectConfig, folder: Path, name: str, done: set[str]) -> None:
+    """Add the file `name`, and those that it makes PlatformIO read then, in that order."""
+    if name in done:
+        return
+    done.add(name)
+    if len(done) > MAX_FILES:
+        raise unreadable(INI_NAME, f"extra_configs names more than {MAX_FILES} files")
+    try:
+        config.add(name, files.read_bounded(folder / name, MAX_SIZE, "project").decode())
+    except UnicodeDecodeError as error:
+        raise unreadable(name, "it is not UTF-8") from error
+    for pattern in entries(config.get("platformio", "extra_configs") or ""):
+        for path in glob.glob(str(files.resolve_path(pattern, Path())), root_dir=folder, recursive=True):  # noqa: PTH207 - no hidden ones
+            if (folder / path).is_file():
+                _add(config, folder, path, done)
 
 
 def entries(value: str) -> list[str]:
     """Return the entries of a list as PlatformIO splits it: at the ends of lines, or at commas if it is one line."""
-    found = [part.strip() for part in value.split("\n" if "\n" in value else ", ")]
-    return [_COMMENT.sub("", part).strip() for part in found if part and not part.startswith((";", "#"))]
+    parts = [part.strip() for part in value.split("\n" if "\n" in value else ", ")]
+    return [_COMMENT.sub("", part).strip() for part in parts if part and not part.startswith((";", "#"))]
 
 
 def unreadable(name: str, reason: str) -> InputError:

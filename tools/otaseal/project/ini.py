@@ -9,16 +9,15 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from ..errors import InputError
-from .config import INI_NAME, ProjectContext, Reading, entries, unreadable
+from .config import INI_NAME, ProjectConfig, entries, unreadable
 
-__all__ = ["MAX_SIZE", "ProjectIni", "lines_to_add", "parse", "split_script"]
+__all__ = ["ProjectIni", "lines_to_add", "parse", "split_script"]
 
-MAX_SIZE = 1024 * 1024
-"""Bytes of a platformio.ini: the largest in the wild have some ten thousand."""
 SCRIPTS = "extra_scripts"
 
 _HEADER = re.compile(r"\[(.+)\]")
@@ -28,18 +27,19 @@ _INLINE_COMMENT = re.compile(r"\s[#;]")
 
 @dataclass(frozen=True)
 class ProjectIni:
-    """The text of a platformio.ini, and what it refers to; `parse` makes it."""
+    """The text of the platformio.ini in `folder`, and the environment's variables; `parse` makes it."""
 
     text: str
-    around: ProjectContext
+    folder: Path
+    variables: Mapping[str, str] = field(repr=False)
 
     @cached_property
-    def _reading(self) -> Reading:
+    def _config(self) -> ProjectConfig:
         # What PLATFORMIO_EXTRA_SCRIPTS and its kin add today is not what the file says
-        said = {name: value for name, value in self.around.variables.items() if not name.startswith("PLATFORMIO_")}
-        found = Reading(replace(self.around, variables=said))
-        found.add(INI_NAME, self.text)
-        return found
+        variables = {name: value for name, value in self.variables.items() if not name.startswith("PLATFORMIO_")}
+        config = ProjectConfig(self.folder, variables)
+        config.add(INI_NAME, self.text)
+        return config
 
     @cached_property
     def _plain(self) -> configparser.RawConfigParser:
@@ -51,11 +51,11 @@ class ProjectIni:
     @property
     def environments(self) -> tuple[str, ...]:
         """The names of the sections `[env:...]`, in their order."""
-        return self._reading.environments
+        return self._config.environments
 
     def get(self, environment: str, option: str) -> str | None:
-        """Return what `option` is in an environment, as `Reading.get` does."""
-        return self._reading.get(f"env:{environment}", option)
+        """Return what `option` is in an environment, as `ProjectConfig.get` does."""
+        return self._config.get(f"env:{environment}", option)
 
     def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
         """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
@@ -80,7 +80,7 @@ class ProjectIni:
         if not wanted and not missing:
             return self
         self._refuse_unsafe(environment, [*wanted, *missing.values()])
-        edited = ProjectIni(self._edited(f"env:{environment}", wanted, missing, comment), self.around)
+        edited = replace(self, text=self._edited(f"env:{environment}", wanted, missing, comment))
         self._compare(edited, environment, wanted, missing)
         return edited
 
@@ -96,26 +96,26 @@ class ProjectIni:
     def _edited(self, section: str, scripts: Sequence[str], options: Mapping[str, str], comment: str) -> str:
         lines = re.findall(r"[^\n]*\n|[^\n]+\Z", self.text)
         end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-        places = _scan(lines)
+        spans = _scan(lines)
         added = [f"{name} = {value}" for name, value in options.items()]
-        into = places.get((section, SCRIPTS))
-        if scripts and into is None:
+        existing = spans.get((section, SCRIPTS))
+        if scripts and existing is None:
             origin = next(
-                (layer for layer in self._reading.sections(section) if self._plain.has_option(layer, SCRIPTS)), None
+                (layer for layer in self._config.sections(section) if self._plain.has_option(layer, SCRIPTS)), None
             )
             inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
             added = [f"{SCRIPTS} =", *(f"  {script}" for script in (*inherited, *scripts)), *added]
         if scripts and comment:
             added.insert(0, comment)
-        last = max(place.end for (where, _), place in places.items() if where == section)
+        last = max(span.end for (where, _), span in spans.items() if where == section)
         _insert(lines, last, added, end)  # the later line first, so that the other's number still holds
-        if scripts and into is not None:
-            first = lines[into.start]
-            if into.last == into.start and ", " in _cut(first):  # PlatformIO splits at commas if it is one line
+        if scripts and existing is not None:
+            first = lines[existing.start]
+            if existing.last == existing.start and ", " in _cut(first):  # PlatformIO splits at commas if it is one line
                 at = len(_cut(first).rstrip())
-                lines[into.start] = first[:at] + "".join(f", {script}" for script in scripts) + first[at:]
+                lines[existing.start] = first[:at] + "".join(f", {script}" for script in scripts) + first[at:]
             else:
-                _insert(lines, into.last, [into.indent + script for script in scripts], end)
+                _insert(lines, existing.last, [existing.indent + script for script in scripts], end)
         return "".join(lines)
 
     def _compare(
@@ -135,14 +135,14 @@ class ProjectIni:
             raise _refusal("lines added to it would not say what was meant")
 
     def _values(self) -> dict[tuple[str, str], str]:
-        found = {(section_name, ""): "" for section_name in self._plain.sections()}
+        values = {(section_name, ""): "" for section_name in self._plain.sections()}
         for section in self._plain.sections():
-            found |= {(section, name): value.strip() for name, value in self._plain.items(section)}
-        return found
+            values |= {(section, name): value.strip() for name, value in self._plain.items(section)}
+        return values
 
 
 @dataclass
-class _Place:
+class _Span:
     """Where an option, or a section's header, stands: lines from `start`, its last value, and comments up to `end`."""
 
     start: int
@@ -151,14 +151,14 @@ class _Place:
     indent: str = "  "
 
 
-def parse(data: bytes, around: ProjectContext) -> ProjectIni:
+def parse(data: bytes, folder: Path, variables: Mapping[str, str]) -> ProjectIni:
     """Return the platformio.ini in `data`; raises InputError when PlatformIO could not read it either."""
     try:
-        found = ProjectIni(data.decode(), around)
+        ini = ProjectIni(data.decode(), folder, variables)
     except UnicodeDecodeError as error:
         raise unreadable(INI_NAME, "it is not UTF-8") from error
-    found.environments  # noqa: B018 - parsed here, so that nothing later raises
-    return found
+    ini.environments  # noqa: B018 - parsed here, so that nothing later raises
+    return ini
 
 
 def lines_to_add(scripts: Sequence[str], options: Mapping[str, str]) -> list[str]:
@@ -191,28 +191,28 @@ def _hook(entry: str) -> str:
 
 def _cut(line: str) -> str:
     """Return `line` without its comment and its end."""
-    found = _INLINE_COMMENT.search(line)
-    return (line[: found.start()] if found else line).rstrip("\r\n")
+    comment = _INLINE_COMMENT.search(line)
+    return (line[: comment.start()] if comment else line).rstrip("\r\n")
 
 
 def _value(line: str) -> str:
     return "" if line.strip().startswith(("#", ";")) else _cut(line).strip()
 
 
-def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Place]:
+def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Span]:
     """Return where each section's header (option "") and each option stands, read as configparser reads."""
-    places: dict[tuple[str, str], _Place] = {}
-    section, place, level, in_option = "", _Place(0, 0, 0), 0, False
+    spans: dict[tuple[str, str], _Span] = {}
+    section, span, level, in_option = "", _Span(0, 0, 0), 0, False
     for number, line in enumerate(lines):
         value = _value(line)
         indent = len(line) - len(line.lstrip())
         if not value:
-            if line.strip() and indent > level and place.end == number - 1:
-                place.end = number  # a comment among the lines of a value belongs to it
+            if line.strip() and indent > level and span.end == number - 1:
+                span.end = number  # a comment among the lines of a value belongs to it
             continue
         if in_option and indent > level:
-            place.last = place.end = number
-            place.indent = line[:indent]
+            span.last = span.end = number
+            span.indent = line[:indent]
             continue
         header, option = _HEADER.match(value), _OPTION.match(value)
         level, in_option = indent, header is None
@@ -221,8 +221,8 @@ def _scan(lines: Sequence[str]) -> dict[tuple[str, str], _Place]:
             section = header[1]
         elif option:
             name = option[1].lower()
-        place = places[section, name] = _Place(number, number, number, line[:indent] + "  ")
-    return places
+        span = spans[section, name] = _Span(number, number, number, line[:indent] + "  ")
+    return spans
 
 
 def _insert(lines: list[str], after: int, added: Sequence[str], end: str) -> None:

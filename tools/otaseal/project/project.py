@@ -1,7 +1,6 @@
 """A PlatformIO project seen from outside of a build: its environment, its settings, and where its files lie.
 
-Read by PlatformIO itself where it is installed, else by the same rules, so that no build has to run. Where a build says
-more, as the linker script does, the build's own hooks know it. The caller passes the environment variables in.
+No build has to run. Where a build says more, as the linker script does, the build's own hooks know it.
 """
 
 from __future__ import annotations
@@ -12,16 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from .. import files
 from ..errors import ConfigError, InputError
 from ..settings import Settings, resolve
-from . import files as project_files
-from . import platformio_config
-from .config import INI_NAME, Environment
+from .config import INI_NAME, ProjectConfig, read
 
-__all__ = ["FILESYSTEM", "Configuration", "Project", "default_environments", "load"]
+__all__ = ["FILESYSTEM", "Project", "default_environments", "load"]
 
 FILESYSTEM = "board_build.filesystem"
 FIRMWARE = "firmware.bin"
@@ -30,35 +26,26 @@ DEFAULT_FILESYSTEM = "spiffs"
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
-class Configuration(Protocol):
-    """What a project's files say for one environment; a list has its entries on lines of their own."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The options that are set."""
-
-    def get(self, option: str) -> str | None:
-        """Return an option, None if it is unset."""
-
-    def platformio(self, option: str) -> str | None:
-        """Return a directory of the section [platformio], as `data_dir`, or its default."""
-
-
 @dataclass(frozen=True)
 class Project:
-    """The project in `folder` and one of its environments; `load` makes it."""
+    """A project and one of its environments; `load` makes it."""
 
-    folder: Path
+    config: ProjectConfig = field(repr=False)
     environment: str
-    config: Configuration = field(repr=False)
-    variables: Mapping[str, str] = field(repr=False)
-    unset: tuple[str, ...] = ()
-    """Environment variables that the options for otaseal refer to, and that are not set: they count as empty."""
 
     @property
-    def read_by_platformio(self) -> bool:
-        """Whether PlatformIO itself has read the files."""
-        return isinstance(self.config, platformio_config.Answer)
+    def folder(self) -> Path:
+        """The folder of platformio.ini, absolute."""
+        return self.config.folder
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment's variables."""
+        return self.config.variables
+
+    def get(self, option: str) -> str | None:
+        """Return an option of the environment, None if it is unset; a list has its entries on lines of their own."""
+        return self.config.get(f"env:{self.environment}", option)
 
     @cached_property
     def settings(self) -> Settings:
@@ -67,18 +54,27 @@ class Project:
 
     def with_flags(self, **flags: str | None) -> Settings:
         """Return the options with those of a command line before them; raises as `settings`."""
-        names = [name for name in self.config.names if name.startswith("custom_otaseal")]
-        return resolve({name: self.config.get(name) or "" for name in names}, self.variables, flags)
+        names = [name for name in self.config.names(f"env:{self.environment}") if name.startswith("custom_otaseal")]
+        return resolve({name: self.get(name) or "" for name in names}, self.variables, flags)
+
+    @cached_property
+    def unset(self) -> tuple[str, ...]:
+        """Environment variables that the options for otaseal refer to, and that are not set: they count as empty."""
+        for name in self.config.names(f"env:{self.environment}"):
+            if name.startswith(("custom_otaseal", "board", "extra_scripts")):
+                with suppress(InputError):  # if it is one, whoever reads the option meets it
+                    self.get(name)
+        return tuple(sorted(self.config.unset))
 
     @property
     def board(self) -> str:
         """PlatformIO's name of the board, empty where the environment has none."""
-        return self.config.get("board") or ""
+        return self.get("board") or ""
 
     @property
     def filesystem(self) -> str:
         """What the build makes of the data folder: `littlefs`, or the platform's default `spiffs` (F15)."""
-        return self.config.get(FILESYSTEM) or DEFAULT_FILESYSTEM
+        return self.get(FILESYSTEM) or DEFAULT_FILESYSTEM
 
     @property
     def workspace(self) -> Path:
@@ -116,7 +112,7 @@ class Project:
 
     def _directory(self, option: str) -> Path:
         """Return a directory, with those variables of a build in it that are known without one."""
-        text = self.config.platformio(option) or ""
+        text = self.config.get("platformio", option) or ""
         known = {"PIOENV": self.environment, "PROJECT_DIR": str(self.folder)}
 
         def value(found: re.Match[str]) -> str:
@@ -132,14 +128,9 @@ class Project:
 
 
 def default_environments(folder: Path, variables: Mapping[str, str]) -> tuple[Project, ...]:
-    """Return the project in `folder` as a plain `pio run` builds it, once for each environment; raises as `load`.
-
-    PlatformIO is not asked: this is for telling environments apart.
-    """
-    reading = project_files.read(folder, variables)
-    reading.check_inheritance()
-    names = reading.default_environments
-    return tuple(Project(folder.resolve(), name, Environment(reading, name), variables) for name in names)
+    """Return the project in `folder` as a plain `pio run` builds it, once for each environment; raises as `load`."""
+    config = read(folder, variables)
+    return tuple(Project(config, name) for name in config.default_environments)
 
 
 def load(folder: Path, environment: str | None, variables: Mapping[str, str]) -> Project:
@@ -148,18 +139,11 @@ def load(folder: Path, environment: str | None, variables: Mapping[str, str]) ->
     Raises InputError where there is no project, or its platformio.ini cannot be read; ConfigError for an environment
     that it has not.
     """
-    reading = project_files.read(folder, variables)
-    if not reading.environments:
+    config = read(folder, variables)
+    if not config.environments:
         raise InputError(f"'{folder / INI_NAME}' has no [env:...]", "begin with 'pio project init'")
-    reading.check_inheritance()
-    answer = platformio_config.ask(folder, environment, variables)
-    known = reading.environments if answer is None else answer.environments
-    chosen = environment or (reading.default_environments[0] if answer is None else answer.name)
-    if chosen is None or chosen not in known:
-        raise ConfigError(f"platformio.ini has no environment '{chosen}'", f"it has: {', '.join(known)}")
-    said = Environment(reading, chosen)
-    for name in said.names:
-        if name.startswith(("custom_otaseal", "board", "extra_scripts")):
-            with suppress(InputError):  # if it is one, whoever reads the option meets it
-                said.get(name)
-    return Project(folder.resolve(), chosen, answer or said, variables, tuple(sorted(reading.unset)))
+    chosen = environment or config.default_environments[0]
+    if chosen not in config.environments:
+        known = ", ".join(config.environments)
+        raise ConfigError(f"platformio.ini has no environment '{chosen}'", f"it has: {known}")
+    return Project(config, chosen)

@@ -61,7 +61,7 @@ def trust_of(image: Path, data: Path, options: Settings, project: Path, now: dat
 
 def layout_of(project: Project, named: str | None) -> Layout | None:
     """Return the layout that was `named`, else that of the project's linker script, None where nothing names one."""
-    script = named or project.config.get(LDSCRIPT)
+    script = named or project.get(LDSCRIPT)
     return None if script is None else read_script(project.path(script)) or layout(Path(script).name)
 
 
