@@ -14,8 +14,8 @@ __all__ = ["AGENTS", "FAMILIES", "FAMILY_OF", "PREFIXES", "Family"]
 class Family:
     """A family by `name`: its `chips`, the `prefixes` of its headers and the user `agents`, in lower case.
 
-    `published`: releases and certificates are made for it. `own_room`: only the device knows whether an update has
-    room, for it is a file in its filesystem (F55); else it is told by sizes in the request (F10).
+    `published`: releases and certificates are made for it. `own_room`: the core tells neither sizes nor the MD5 of its
+    sketch, and only the device knows whether an update, a file in its filesystem, has room (F55, F57).
     """
 
     name: str

@@ -48,10 +48,10 @@ _MODES_BELOW = {
 
 @dataclass(frozen=True)
 class Running:
-    """What a device runs, told by its sketch MD5: the release, and the flash mode of the chip (F7, F30b)."""
+    """What a device runs: the release, and the flash mode of the chip where its sketch MD5 tells it (F7, F30b)."""
 
     release: Release
-    flash_mode: FlashMode
+    flash_mode: FlashMode | None
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,17 @@ class Decision:
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
-    """Return every sketch MD5 that a device with one of `releases` can report, and what it tells (F30b)."""
-    modes = tuple(FlashMode)
+    """Return all that a device with one of `releases` can report as `UpdateRequest.runs`, and what it tells (F30b)."""
     return {
-        digest: Running(release, mode)
+        name: Running(release, mode)
         for release in releases
-        for mode, digest in zip(modes, release.sketch_md5, strict=False)
+        for mode, name in zip(_modes(release), release.runs, strict=True)
     }
+
+
+def _modes(release: Release) -> tuple[FlashMode | None, ...]:
+    """Return the flash mode that each name of `Release.runs` tells."""
+    return tuple(FlashMode) if len(release.runs) == len(FlashMode) else (None,) * len(release.runs)
 
 
 def decide(request: UpdateRequest, release: Release | None, state: State) -> Decision:
@@ -125,7 +129,7 @@ class _Case:
 
     @cached_property
     def running(self) -> Running | None:
-        return self.state.known.get(self.request.sketch_md5 or "")
+        return self.state.known.get(self.request.runs or "")
 
     @property
     def own_version(self) -> str | None:
@@ -133,7 +137,12 @@ class _Case:
 
     @property
     def runs_wanted(self) -> bool:
-        return self.request.sketch_md5 in self.wanted.sketch_md5
+        return self.request.runs in self.wanted.runs
+
+    @property
+    def told_by(self) -> str:
+        """What told which release the device runs."""
+        return "sketch MD5" if self.request.sketch_md5 else "version"
 
     @property
     def says_wanted(self) -> bool:
@@ -183,7 +192,8 @@ def _objection(form: Form, case: _Case) -> str | None:
             or case.request.free_space is None
         ):
             return "gzip_core"
-        if image_mode not in _MODES_BELOW[chip.flash_mode]:  # nothing is rewritten in a gzip (F7)
+        # Nothing is rewritten in a gzip (F7).
+        if chip.flash_mode is None or image_mode not in _MODES_BELOW[chip.flash_mode]:
             return "flash_mode"
     elif image_mode is None or (chip is not None and image_mode != chip.flash_mode):
         return "flash_mode"
@@ -228,7 +238,7 @@ _TABLE = (
         "version",
         lambda c: f"the device asks which version there is, and has {c.own_version or 'none that it names'}",
     ),
-    _Row(lambda c: c.runs_wanted, 304, "current", lambda c: f"the device runs {c.wanted.version}, by its sketch MD5"),
+    _Row(lambda c: c.runs_wanted, 304, "current", lambda c: f"the device runs {c.wanted.version}, by its {c.told_by}"),
     _Row(lambda c: c.says_wanted, 304, "current", lambda c: f"the device says it runs {c.wanted.version}"),
     _Row(lambda c: c.state.held, 304, "held", lambda c: f"the rollout of {c.wanted.version} has not reached it"),
     _Row(
@@ -301,6 +311,7 @@ def _delivery(case: _Case) -> Decision:
         ("Accept-Ranges", "bytes"),
     )
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
+    mode = "" if case.wanted.flash_mode is None else mode
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
     return Decision(200, form, headers, b"", "update", reason, blob=form.blob)
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..chips.families import AGENTS, PREFIXES
+from ..chips.families import AGENTS, FAMILIES, PREFIXES
 from ..errors import InputError
 from ..names import NAME
+from ..release.records import running_version
 
 __all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "parse_request", "route"]
 
@@ -61,6 +62,14 @@ class UpdateRequest:
     counter: int | None = None
     error: int | None = None
     certs: str | None = None
+
+    @property
+    def runs(self) -> str | None:
+        """What tells which release runs, as in `Release.runs`; None where the client says nothing of it."""
+        family = FAMILIES.get(self.family)
+        if self.sketch_md5 is None and self.version is not None and family is not None and family.own_room:
+            return running_version(self.version)
+        return self.sketch_md5
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ __all__ = [
     "from_json",
     "manifest_of",
     "parse",
+    "running_version",
     "serialise",
 ]
 
@@ -133,9 +134,19 @@ class Release:
     chip: str = "esp8266"
     filesystem: tuple[int, int] | None = None
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """What tells that a device runs this: its sketch MD5s, or its version where the core says no MD5 (F57)."""
+        return self.sketch_md5 or (running_version(self.version),)
+
     def form(self, kind: str) -> Form | None:
         """Return the form of this kind, "raw" or "gzip", None if the release has none."""
         return next((form for form in self.forms if form.kind == kind), None)
+
+
+def running_version(version: str) -> str:
+    """Return what stands for a sketch MD5 where a device says its version only."""
+    return f"version:{version}"
 
 
 def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublicKey]) -> Release:

@@ -77,7 +77,7 @@ class Effect:
 
 def effect(new: Release, current: Release | None, fleet: Iterable[Group]) -> Effect:
     """Return what pointing a channel at `new` does to the devices of its `fleet`; `current` is what it points at."""
-    others = [group for group in fleet if group.release is None or group.release.sketch_md5 != new.sketch_md5]
+    others = [group for group in fleet if group.release is None or group.release.runs != new.runs]
     known = [(group.release, group.count) for group in others if group.release is not None]
     before, after = (0 if current is None else current.security_counter or 0), new.security_counter or 0
     return Effect(

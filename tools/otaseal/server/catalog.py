@@ -215,14 +215,14 @@ class Catalog:
                 f"the store of '{product}' is damaged: {error.message}", "put the key back that was there"
             ) from error
 
-    def choose(self, product: str | None, channel: str | None, device: str | None, sketch_md5: str | None) -> Choice:
-        """Return the release for a device: by its URL, its place in the rollout, and the `sketch_md5` that it runs."""
+    def choose(self, product: str | None, channel: str | None, device: str | None, runs: str | None) -> Choice:
+        """Return the release for a device: by its URL, its place in the rollout, and what it `runs`."""
         choices = self._choices_of(product, channel)
         if isinstance(choices, Choice):
             return choices
         state, current = choices.state, choices.current
         assert current.release is not None
-        if self._is_included(state, device) or (sketch_md5 is not None and sketch_md5 in current.release.sketch_md5):
+        if self._is_included(state, device) or (runs is not None and runs in current.release.runs):
             return current
         if state.previous is None:
             choices.held = choices.held or replace(current, held=True, decisions={})

@@ -89,7 +89,7 @@ def _needed(store: Store, product: str, releases: Iterable[Release], seen: Seen)
     needed = {version for channel in channels if channel for version in channel.versions}
     md5s, offered = seen
     for release in releases:
-        if not md5s.isdisjoint(release.sketch_md5) or _is_recent(_record(store, product, release.version)):
+        if not md5s.isdisjoint(release.runs) or _is_recent(_record(store, product, release.version)):
             needed.add(release.version)
     return needed | offered
 

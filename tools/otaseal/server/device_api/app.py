@@ -139,7 +139,7 @@ class DeviceApp:
 
     def _answer(self, cached: _CachedRequest, head: Head, device: str | None) -> Answer:
         """Return the last answer where nothing has changed, which is what nearly every poll gets."""
-        choice = self.catalog.choose(cached.route.product, cached.route.channel, device, cached.request.sketch_md5)
+        choice = self.catalog.choose(cached.route.product, cached.route.channel, device, cached.request.runs)
         if cached.choice is not choice or cached.device != device:
             cached.choice, cached.device, cached.sighting = choice, device, _sighting(cached.request, device, choice)
             cached.forget()
@@ -201,8 +201,8 @@ class DeviceApp:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
-        mode = choice.release.flash_mode
-        expected = "" if mode is None else choice.release.sketch_md5[mode]
+        mode, names = choice.release.flash_mode, choice.release.runs
+        expected = names[0] if len(names) == 1 else "" if mode is None else names[mode]
         self.devices.offer(choice.product, device, choice.release.version, expected, time.time())
 
     def _report(self, error: SystemFaultError) -> None:
@@ -305,7 +305,7 @@ def _parse(head: Head) -> _CachedRequest:
 def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sighting | None:
     if device is None or choice.product is None or choice.release is None:
         return None
-    claimed = request.sketch_md5 or "", request.version or "", request.mac or ""
+    claimed = request.runs or "", request.version or "", request.mac or ""
     report = request.counter, request.error, request.certs or ""
     return Sighting(choice.product, choice.channel or "", device, *claimed, *report)
 
