@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / folder) for folder 
 from otaseal.image.firmware import Firmware
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys import signers
-from otaseal.rehearsal import hostile, play, setup
+from otaseal.rehearsal import hostile, scenario, setup
 from otaseal.rehearsal.candidate import Candidate
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import layout
@@ -33,7 +33,7 @@ from support.images import Signer, build_image
 TARGETS = {"rehearsal": 2.0, "hostile table": 15.0}
 
 
-def scene(kilobytes: int) -> play.Scene:
+def prepare(kilobytes: int) -> scenario.Scenario:
     """Return an update of that size, between two builds that differ in everything."""
     key = signers.new_signing_key()
     embedded = embedded_key(key.public_key())
@@ -41,7 +41,7 @@ def scene(kilobytes: int) -> play.Scene:
     signed = sign_firmware(raw, Signer(key), embeds_key=True)
     origin = Origin("blink", "1.0.0", "2026-01-31T12:00:00Z", "nodemcuv2")
     candidate = Candidate((Firmware(signed),), origin, (key.public_key(),))
-    return setup.prepare(setup.Materials(candidate, layout=layout("4m1m")), setup.Choices())
+    return setup.prepare(setup.Inputs(candidate, layout=layout("4m1m")), setup.DeviceOptions())
 
 
 def measured(runs: int, work: Callable[[], object]) -> list[float]:
@@ -54,13 +54,13 @@ def measured(runs: int, work: Callable[[], object]) -> list[float]:
     return spent
 
 
-def rehearse(prepared: play.Scene) -> None:
+def rehearse(prepared: scenario.Scenario) -> None:
     """Play it; a rehearsal that fails measures nothing."""
-    report = play.perform(prepared)
+    report = scenario.play(prepared)
     assert report.good, report.failed
 
 
-def attack(prepared: play.Scene) -> None:
+def attack(prepared: scenario.Scenario) -> None:
     """Play the table; a row that is not as it has to be measures nothing."""
     rows = hostile.hostile(prepared)
     assert all(one.ok for one in rows), rows
@@ -72,8 +72,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--kilobytes", type=int, default=262)
     arguments = parser.parse_args()
-    prepared = scene(arguments.kilobytes)
-    works: dict[str, Callable[[play.Scene], None]] = {"rehearsal": rehearse, "hostile table": attack}
+    prepared = prepare(arguments.kilobytes)
+    works: dict[str, Callable[[scenario.Scenario], None]] = {"rehearsal": rehearse, "hostile table": attack}
     print(f"processor seconds, image of {len(prepared.candidate.forms[0])} bytes, {arguments.runs} runs")
     for name, work in works.items():
         work(prepared)  # what is imported on first use is paid for here

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.device import Device
 from otaseal.simulator.flash import layout
-from otaseal.simulator.report import Result
+from otaseal.simulator.report import Outcome, Result
 from support.manual import ENVIRONMENT, PRODUCT, Workplace, sections
 from support.pio import PLATFORM, core_dir
 from support.serving import SECONDS, serve

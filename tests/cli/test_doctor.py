@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -234,9 +234,9 @@ def test_a_server_that_forgets_its_sessions_is_a_warning(
     class Forgetful(Loopback):
         """A server whose connections meet a process each, which share nothing."""
 
-        def _serve(self, connection: socket.socket) -> None:
+        def finish_request(self, request: Any, client_address: Any) -> None:
             self.context = server_context(credentials)
-            super()._serve(connection)
+            super().finish_request(request, client_address)
 
     with Forgetful(lambda _: b"", server_context(credentials)) as forgetful:
         bench.configure(custom_otaseal_server=f"https://localhost:{forgetful.port}")

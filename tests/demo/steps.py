@@ -25,9 +25,9 @@ from otaseal.errors import OtasealError, describe
 from otaseal.pki.certificate import parse_certificates
 from otaseal.rehearsal.loopback import HOST, Loopback, response
 from otaseal.server.tls import Credentials, server_context
-from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.device import Device
 from otaseal.simulator.flash import layout
-from otaseal.simulator.report import Result
+from otaseal.simulator.report import Outcome, Result
 from support import openssl
 from support.filesystem import read_file
 from support.pio import RUN_SECONDS, PioError, Project, core_dir

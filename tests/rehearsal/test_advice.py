@@ -15,8 +15,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import simulator as virtual
-from otaseal.rehearsal.advice import ROWS, fix, row_of
+from otaseal.rehearsal.advice import FIXES, FIXES_BY_FACT, fix
 from otaseal.simulator.device import Device
+from otaseal.simulator.error_numbers import TlsError
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.library import LibraryError
 from otaseal.simulator.report import Step
@@ -183,30 +184,36 @@ def test_a_chain_has_the_fix_for_its_cause(
     ],
 )
 def test_a_manifest_has_the_fix_for_its_number(error: LibraryError, expected: str) -> None:
-    assert expected in fix(Step("manifest", "", False, error, "", "F11"))
+    assert expected in fix(Step("manifest", "", False, error, fact="F11"))
 
 
-def test_every_row_can_be_reached() -> None:
-    for row in ROWS:
-        step = Step(
-            row.steps[0] if row.steps else "no such step",
-            *("", False, row.error or 0, ""),
-            row.facts[0] if row.facts else "",
-            row.causes[0] if row.causes else "",
-        )
-        assert row_of(step) is row, row
-        assert fix(replace(step, ok=True)) == ""
+def test_every_fix_can_be_reached() -> None:
+    for name, fixes in FIXES.items():
+        for key, expected in fixes.items():
+            assert key == "" or expected != fixes.get("") or key in FIXES_BY_FACT, "the same without this entry"
+            if isinstance(key, int):
+                assert fix(Step(name, "", False, int(key))) == expected
+            else:
+                assert {fix(Step(name, "", False, cause=key)), fix(Step(name, "", False, fact=key))} >= {expected}
+    for fact, expected in FIXES_BY_FACT.items():
+        assert fix(Step("no such step", "", False, fact=fact)) == expected
+    assert fix(Step("manifest", "", True, LibraryError.KIND)) == ""
+
+
+def test_an_error_of_tls_is_not_taken_for_the_library_s_of_the_same_number() -> None:
+    assert "pki check" in fix(Step("certificate-chain", "", False, TlsError.X509_NOT_PRIMITIVE, fact="F21"))
 
 
 def test_there_is_a_fix_for_every_fact_cause_and_step_of_the_device() -> None:
     source = "".join(path.read_text() for path in Path(virtual.__file__).parent.glob("*.py"))
-    steps = set(re.findall(r'(?:Step|refused|_refuse)\("([a-z-]+)"', source))
+    steps = set(re.findall(r'(?:Step|refused|refuse|passed|_connection)\("([a-z-]+)"', source))
     facts = set(re.findall(r'"(F\d+[a-e]?)"', source))
     causes = set(re.findall(r'"F29", "([a-z0-9-]+)"', source))
     assert {"F7", "F21"} <= facts
-    assert {"handshake", "signature", "manifest"} <= steps
+    assert {"handshake", "heap", "signature", "manifest"} <= steps
     assert {"no-connection", "md5-header"} <= causes
     for step in steps - {"result", "fragment-length", "manifest", "signature", "first-byte"}:
-        assert row_of(Step(step, "", False)) is not None, step
-    assert facts - {one for row in ROWS for one in row.facts} <= {"F5", "F11", "F12", "F14", "F21", "F28", "F29"}
-    assert causes <= {one for row in ROWS for one in row.causes}
+        assert "" in FIXES[step], step
+    known = {str(key) for fixes in FIXES.values() for key in fixes} | set(FIXES_BY_FACT)
+    assert facts - known <= {"F5", "F11", "F12", "F14", "F21", "F28", "F29"}
+    assert causes <= known

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.image.firmware import Firmware
 from otaseal.image.signing_header import embedded_key
-from otaseal.rehearsal import hostile, play, setup
+from otaseal.rehearsal import hostile, scenario, setup
 from otaseal.rehearsal.candidate import Candidate
-from otaseal.rehearsal.hostile import LIBRARY, Case
+from otaseal.rehearsal.hostile import LIBRARY, Attack
 from otaseal.rehearsal.text import table_lines
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import layout
@@ -28,7 +28,7 @@ ORIGIN = Origin("blink", "1.0", "2026-01-31T12:00:00Z", "nodemcuv2")
 
 def with_library(
     folder: Path, key: rsa.RSAPrivateKey, counter: int, *, packed: bool = False, built: int = 1_700_000_000
-) -> play.Scene:
+) -> scenario.Scenario:
     """Return the update of a device whose firmware carries the library's record with that security counter."""
     made = manifest.make(manifest.Claim("blink", "nodemcuv2", "1.0", counter, built), MODES["dio"])
     record = manifest.IDENTITY_MAGIC + manifest.serialise(made)[len(manifest.MAGIC) :]
@@ -38,7 +38,7 @@ def with_library(
     forms = tuple(Firmware(signed_image.sign(manifest.attach(one, made), Signer(key))) for one in payloads)
     (folder / "old.bin").write_bytes(old)
     candidate = Candidate(forms, ORIGIN, (key.public_key(),))
-    return setup.prepare(setup.Materials(candidate, layout=LAYOUT), setup.Choices(old=folder / "old.bin"))
+    return setup.prepare(setup.Inputs(candidate, layout=LAYOUT), setup.DeviceOptions(old=folder / "old.bin"))
 
 
 @pytest.mark.parametrize("counter", [0, 3])
@@ -63,29 +63,29 @@ def test_what_the_library_takes_is_counted_as_the_library_s(tmp_path: Path, rsa_
 def test_a_device_with_the_library_takes_what_is_its_own(
     tmp_path: Path, rsa_key: rsa.RSAPrivateKey, packed: bool
 ) -> None:
-    report = play.perform(with_library(tmp_path, rsa_key, 3, packed=packed))
+    report = scenario.play(with_library(tmp_path, rsa_key, 3, packed=packed))
     assert report.good, report.failed
-    steps = {line.name: line for act in report.acts for line in act.lines}
+    steps = {step.name: step for phase in report.phases for step in phase.steps}
     assert "counter 3" in steps["manifest"].checked
 
 
 def test_a_row_that_is_not_as_it_has_to_be_is_seen(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    stage = hostile._stage(with_library(tmp_path, rsa_key, 3))
-    sound = Case("sound", lambda one: one.served(one.signed), ("signature",), (12,), stock_accepts=True)
-    row = hostile._judge(sound, sound.play(stage), stage)
+    target = hostile._target(with_library(tmp_path, rsa_key, 3))
+    sound = Attack("sound", lambda one: one.served(one.signed), ("signature",), (12,), stock_accepts=True)
+    row = hostile._judge(sound, sound.play(target), target)
     assert (row.verdict, row.ok) == ("NOT REFUSED", False), "the library excuses no stock device"
     for wrong in (("first-byte", (12,)), ("signature", (9,))):
-        case = Case("unsigned", lambda one: one.served(one.raw), (wrong[0],), wrong[1])
-        row = hostile._judge(case, case.play(stage), stage)
+        attack = Attack("unsigned", lambda one: one.served(one.raw), (wrong[0],), wrong[1])
+        row = hostile._judge(attack, attack.play(target), target)
         assert (row.verdict, row.ok, row.error) == ("WRONG ERROR", False, 12)
     assert "NOT as they have to be" in table_lines([row])[-1]
 
 
 def test_the_library_takes_its_build_for_the_time_and_says_so(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    scene = with_library(tmp_path, rsa_key, 3)
-    materials = setup.Materials(scene.candidate, layout=LAYOUT)
-    chosen = setup.Choices(old=tmp_path / "old.bin", unset_clock=True)
-    notes = setup.prepare(materials, chosen).notes
+    prepared = with_library(tmp_path, rsa_key, 3)
+    inputs = setup.Inputs(prepared.candidate, layout=LAYOUT)
+    chosen = setup.DeviceOptions(old=tmp_path / "old.bin", unset_clock=True)
+    notes = setup.prepare(inputs, chosen).notes
     assert "the chosen clock: the OtaSeal library takes no time before its build's, 2023-11-14 22:13" in notes
     late = replace(chosen, unset_clock=False, clock=datetime(2031, 1, 1, tzinfo=timezone.utc))
-    assert not [one for one in setup.prepare(materials, late).notes if "takes no time before" in one]
+    assert not [one for one in setup.prepare(inputs, late).notes if "takes no time before" in one]

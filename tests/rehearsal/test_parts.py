@@ -18,11 +18,10 @@ from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image.firmware import Firmware, read
 from otaseal.image.signing_header import embedded_key
-from otaseal.rehearsal.answers import CandidateServer
-from otaseal.rehearsal.candidate import Candidate
+from otaseal.rehearsal.candidate import Candidate, CandidateServer
+from otaseal.rehearsal.flash_map import CELLS, bars, flash_maps, svg
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
-from otaseal.rehearsal.picture import CELLS, bars, flash_maps, svg
-from otaseal.rehearsal.throwaway import StandIn
+from otaseal.rehearsal.temporary_pki import TemporaryAuthority
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import LAYOUTS, layout
 from support.by_bytes import sign_firmware
@@ -106,11 +105,11 @@ def test_the_loopback_answers_and_ends() -> None:
     def answer(request: Request) -> bytes:
         return response(200, (("Content-Length", "2"),), request.path[-2:].encode())
 
-    authority = StandIn.create(NOW)
+    authority = TemporaryAuthority.create(NOW)
     client = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(authority.root))
     client.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE  # it is valid in 2030
-    with Loopback(answer, authority.context(["localhost"])) as server:
+    with Loopback(answer, authority.context("localhost")) as server:
         port = server.port
         with (
             socket.create_connection((HOST, port), 5) as raw,

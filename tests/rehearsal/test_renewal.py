@@ -69,7 +69,7 @@ def play(server: Running, channel: str, data: bytes, firmware: bytes | None = No
 
 
 def steps(report: Report) -> Sequence[tuple[str, str]]:
-    return [(line.name, line.checked) for act in report.acts for line in act.lines]
+    return [(step.name, step.checked) for phase in report.phases for step in phase.steps]
 
 
 def test_a_device_takes_the_successor_beside_the_present_authority(server: Running) -> None:
@@ -79,14 +79,14 @@ def test_a_device_takes_the_successor_beside_the_present_authority(server: Runni
     assert first.good, first.failed
     assert (first.record, first.lacking) == ("partly", ("what devices trust now: the new certificates stood for it",))
     assert ("result", "/certs.ar renewed, 2 certificates") in steps(first)
-    assert [one.title.partition(":")[0] for one in first.acts] == [
+    assert [one.title.partition(":")[0] for one in first.phases] == [
         "the update server admits the archive",
         "a device takes the certificates, as it meets the live server",
         "poll 2",
         "with the new certificates alone, it asks for firmware",
     ]
-    assert first.acts[2].lines[-1].checked.startswith("status 304")
-    assert first.acts[3].lines[-1].checked == "304: nothing newer"
+    assert first.phases[2].steps[-1].checked.startswith("status 304")
+    assert first.phases[3].steps[-1].checked == "304: nothing newer"
     assert "not rehearsed" in "\n".join(summary(first))
     archives.deploy_archive(operator(server), archive, PRODUCT, "both", first.record)
     alone = signed(roots(server.world, Slot.SERVER), server.world.key, BUILT + 1)
@@ -115,7 +115,7 @@ def test_certificates_that_would_lock_devices_out_are_refused(server: Running) -
 def test_a_key_that_the_server_has_and_the_devices_have_not(server: Running, other_rsa_key: rsa.RSAPrivateKey) -> None:
     publish(server, "1.2", release(server.world.key, "1.2"), channel="keys")
     report = play(server, "keys", signed(roots(server.world, Slot.SERVER), other_rsa_key))
-    assert report.acts[0].ok, "the server would take it"
+    assert report.phases[0].ok, "the server would take it"
     assert report.failed is not None
     assert (report.failed.name, report.failed.error) == ("manifest", 30)
     assert report.failed.fix.startswith("sign with the key whose public half the running firmware carries")
@@ -126,7 +126,7 @@ def test_what_the_server_would_not_take_is_not_played(server: Running) -> None:
     archive = roots(server.world, Slot.SERVER)
     archives.deploy_archive(operator(server), signed(archive, server.world.key), PRODUCT, "older")
     report = play(server, "older", signed(archive, server.world.key, BUILT - 1))
-    assert len(report.acts) == 1
+    assert len(report.phases) == 1
     assert report.failed is not None
     assert "build time" in report.failed.reason
     assert "sign the certificates again" in report.failed.fix
@@ -136,7 +136,7 @@ def test_without_the_library_nothing_asks_for_certificates(server: Running) -> N
     publish(server, "1.4", release(server.world.key, "1.4", library=False), channel="stock")
     archive = signed(roots(server.world, Slot.SERVER), server.world.key)
     report = play(server, "stock", archive)
-    assert (report.good, report.record, len(report.acts)) == (True, "partly", 1)
+    assert (report.good, report.record, len(report.phases)) == (True, "partly", 1)
     assert "no firmware with the OtaSeal library is known here" in report.lacking[0]
     own = play(server, "stock", archive, release(server.world.key, "2.0"))
     assert own.good, own.failed

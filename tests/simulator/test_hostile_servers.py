@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.simulator.connection import Endpoint
-from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.device import Device
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.probe import probe_fragment_length
-from otaseal.simulator.report import Result
+from otaseal.simulator.report import Outcome, Result
 from support import peers
 from support.answers import HEAD, answering, body, listening
 from support.chips import public_pem, sign

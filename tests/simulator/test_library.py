@@ -15,11 +15,11 @@ from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, manifest
 from otaseal.image.manifest import Claim, Kind, Manifest
 from otaseal.simulator import library
-from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.device import Device
 from otaseal.simulator.filesystem import read_file
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.library import LibraryError, Memory
-from otaseal.simulator.report import Result
+from otaseal.simulator.report import Outcome, Result
 from support import cas
 from support.answers import answering, body
 from support.chips import make_filesystem, public_pem, sign

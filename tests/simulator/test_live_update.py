@@ -18,10 +18,10 @@ from otaseal.client import archives
 from otaseal.image import manifest
 from otaseal.image.manifest import Claim
 from otaseal.release import signed_archive
-from otaseal.simulator.device import Device, Outcome
+from otaseal.simulator.device import Device
 from otaseal.simulator.filesystem import read_file
 from otaseal.simulator.flash import LAYOUTS
-from otaseal.simulator.report import Result
+from otaseal.simulator.report import Outcome, Result
 from otaseal.simulator.tls import ClientCertificate
 from support.chips import chip, make_filesystem, public_pem, sign
 from support.images import Signer, build_image

@@ -103,7 +103,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     signed = files.read_bounded(arguments.archive, MAX_SIGNED_ARCHIVE, "signed archive")
     with remote.interruptible(lambda: archives.standing(connected, signed, product, channel)):
-        note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product, channel))
+        note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product=product, channel=channel))
         done = archives.deploy_archive(connected, signed, product, channel, note)
     if arguments.json:
         common.print_json(asdict(done))

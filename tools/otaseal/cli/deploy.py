@@ -150,14 +150,14 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admit
     if arguments.no_rehearse:
         return "skipped"
     from .. import rehearsal
-    from ..rehearsal import Materials
+    from ..rehearsal import Inputs
     from ..rehearsal.candidate import Candidate
     from ..simulator import flash
 
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
     candidate = Candidate(admitted.files, admitted.origin)
-    materials = Materials(candidate, arguments.filesystem, None, connected.ca, layout)
-    return remote.rehearsed(rehearsal.before_publishing(connected, materials, admitted), arguments.json)
+    inputs = Inputs(candidate, arguments.filesystem, authority=connected.ca, layout=layout)
+    return remote.rehearsed(rehearsal.before_publishing(connected, inputs, admitted), arguments.json)
 
 
 def progress_bar() -> client.Progress | None:

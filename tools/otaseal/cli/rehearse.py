@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from ..errors import ConfigError, SystemFaultError
 from ..project import project, source_version
 from ..project.project import Project
 from ..rehearsal import hostile as attacks
-from ..rehearsal import play, setup, sources
+from ..rehearsal import scenario, setup, sources
 from ..rehearsal.candidate import Candidate
-from ..rehearsal.picture import svg
-from ..rehearsal.setup import Choices, Materials, Remote
+from ..rehearsal.flash_map import svg
+from ..rehearsal.setup import DeviceOptions, Inputs, Remote
 from ..rehearsal.text import report_lines, table_lines
 from ..release.records import Origin, manifest_of
 from ..simulator.core import CORES
@@ -78,12 +77,12 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     )
     authority = None if examined.settings.server_ca is None else examined.path(examined.settings.server_ca)
     layout = sources.layout_of(examined, arguments.layout)
-    materials = Materials(candidate, image, archive, authority, layout)
-    scene = setup.prepare(materials, _choices(arguments), _remote(arguments, examined))
-    report = play.perform(scene)
-    rows = attacks.hostile(scene) if arguments.hostile else ()
+    inputs = Inputs(candidate, image, archive, authority=authority, layout=layout)
+    prepared = setup.prepare(inputs, _device_options(arguments), _remote(arguments, examined))
+    report = scenario.play(prepared)
+    rows = attacks.hostile(prepared) if arguments.hostile else ()
     if arguments.svg is not None:
-        title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {scene.device.layout.name}"
+        title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {prepared.device.layout.name}"
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
     if arguments.json:
         table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
@@ -113,7 +112,7 @@ def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
     return Candidate(tuple(forms), made)
 
 
-def _choices(arguments: argparse.Namespace) -> Choices:
+def _device_options(arguments: argparse.Namespace) -> DeviceOptions:
     if arguments.offline:
         _refuse_unused(arguments)
     if not 1 <= arguments.repeat <= MAX_POLLS:
@@ -124,10 +123,16 @@ def _choices(arguments: argparse.Namespace) -> Choices:
     elif arguments.device_key is not None:
         raise ConfigError("--device-key is given without --device-cert", "give both")
     mode = None if arguments.flash_mode is None else int(FlashMode[arguments.flash_mode.upper()])
-    chosen = Choices(arguments.core, mode, None, arguments.old, client_files, arguments.url, arguments.repeat)
-    if arguments.clock == EPOCH:
-        return replace(chosen, unset_clock=True)
-    return chosen if arguments.clock is None else replace(chosen, clock=_clock(arguments.clock))
+    return DeviceOptions(
+        core=arguments.core,
+        flash_mode=mode,
+        clock=None if arguments.clock in (None, EPOCH) else _clock(arguments.clock),
+        old=arguments.old,
+        client=client_files,
+        url=arguments.url,
+        polls=arguments.repeat,
+        unset_clock=arguments.clock == EPOCH,
+    )
 
 
 def _refuse_unused(arguments: argparse.Namespace) -> None:

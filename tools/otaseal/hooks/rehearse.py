@@ -17,7 +17,7 @@ from . import build
 if TYPE_CHECKING:
     from ..client.client import Admitted, Client
     from ..image.firmware import Firmware
-    from ..rehearsal import Materials, Report
+    from ..rehearsal import Inputs, Report
     from ..release.records import Origin
     from ..simulator.flash import Layout
 
@@ -32,8 +32,8 @@ def before_deploy(env: build.Env, options: Settings, connected: Client, admitted
         return SKIPPED
     from .. import rehearsal
 
-    made = materials(env, options, admitted.files, admitted.origin)
-    return _passed(rehearsal.before_publishing(connected, made, admitted))
+    inputs = rehearsal_inputs(env, options, admitted.files, admitted.origin)
+    return _passed(rehearsal.before_publishing(connected, inputs, admitted))
 
 
 def before_deploycerts(env: build.Env, options: Settings, connected: Client, signed: bytes, product: str) -> str:
@@ -45,8 +45,8 @@ def before_deploycerts(env: build.Env, options: Settings, connected: Client, sig
 
     firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
     built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware") if firmware.is_file() else None
-    wanted = rehearsal.Renewal(signed, product, options.channel, built, _layout(env))
-    return _passed(rehearsal.before_renewing(connected, wanted))
+    renewal = rehearsal.Renewal(signed, product=product, channel=options.channel, firmware=built, layout=_layout(env))
+    return _passed(rehearsal.before_renewing(connected, renewal))
 
 
 def _passed(report: Report) -> str:
@@ -65,7 +65,7 @@ def live_report(
     env: build.Env, options: Settings, connected: Client | None, signed: Sequence[Firmware], origin: Origin
 ) -> Report:
     """Return the rehearsal at the live server where the project names one; without it, on the loopback alone."""
-    from ..rehearsal import play, setup
+    from ..rehearsal import scenario, setup
 
     remote = None
     if connected is not None and connected.is_known:
@@ -73,23 +73,23 @@ def live_report(
             remote = setup.remote_state(connected, origin.product, options.channel)
         except SystemFaultError as error:
             build.warn(f"rehearsed without the live server: {error.message}")
-    scene = setup.prepare(materials(env, options, signed, origin), setup.Choices(), remote)
-    return play.perform(scene)
+    inputs = rehearsal_inputs(env, options, signed, origin)
+    return scenario.play(setup.prepare(inputs, setup.DeviceOptions(), remote))
 
 
-def materials(env: build.Env, options: Settings, signed: Sequence[Firmware], origin: Origin) -> Materials:
+def rehearsal_inputs(env: build.Env, options: Settings, signed: Sequence[Firmware], origin: Origin) -> Inputs:
     """Return what this build has to rehearse with."""
     from datetime import datetime, timezone
 
     from ..rehearsal import sources
     from ..rehearsal.candidate import Candidate
-    from ..rehearsal.setup import Materials
+    from ..rehearsal.setup import Inputs
 
     project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
     image = build.path(env, "$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin")
     filesystem, archive = sources.trust_of(image, data, options, project, datetime.now(timezone.utc))
     authority = None if options.server_ca is None else files.resolve_path(options.server_ca, project)
-    return Materials(Candidate(tuple(signed), origin), filesystem, archive, authority, _layout(env))
+    return Inputs(Candidate(tuple(signed), origin), filesystem, archive, authority=authority, layout=_layout(env))
 
 
 def _layout(env: build.Env) -> Layout | None:

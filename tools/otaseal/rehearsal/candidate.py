@@ -1,24 +1,28 @@
-"""The release that is rehearsed: its signed files, the record that the server would make, and what it is built from.
+"""The release that is rehearsed: its signed files, the record that the server would make, and the server's answers.
 
 A file that no server would admit can be rehearsed all the same, to see what a device would make of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..chips import images
 from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware
+from ..protocol import decisions
 from ..release import records
 from ..release.records import Origin, Release
+from .loopback import Request, response
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Candidate"]
+__all__ = ["Candidate", "CandidateServer"]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,51 @@ class Candidate:
         """The record that the server makes of them; raises InputError, VerificationError."""
         return self.admitted or records.describe(self.forms, self.origin, self.keys)
 
-    def body(self, blob: str) -> bytes:
-        """Return the form whose SHA-256 is `blob`."""
-        import hashlib
 
-        return next(form.data for form in self.forms if hashlib.sha256(form.data).hexdigest() == blob)
+@dataclass(frozen=True)
+class CandidateServer:
+    """Answers as the update server will once it has `candidate`: its own decisions, and the bytes it would store.
+
+    `old` is the image that the device runs, `known` the server's releases. A candidate that no server would admit is
+    sent with the headers that a device needs, so that the device's own verdict can be seen.
+    """
+
+    candidate: Candidate
+    old: bytes = field(repr=False)
+    known: tuple[Release, ...] = ()
+
+    def __call__(self, request: Request) -> bytes:
+        """Return the response to `request`."""
+        try:
+            parsed = decisions.parse_request(request.method, request.headers)
+        except InputError as error:
+            return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
+        if self.candidate.refusal is not None:
+            return self._unadmitted(parsed.sketch_md5)
+        release = self.candidate.release
+        state = decisions.State(decisions.known_images((release, *self._known)))
+        decision = decisions.decide(parsed, release, state)
+        body = decision.body if decision.form is None else self._blob(decision.form.blob)
+        return response(decision.status, decision.headers, body)
+
+    def _blob(self, digest: str) -> bytes:
+        return next(form.data for form in self.candidate.forms if hashlib.sha256(form.data).hexdigest() == digest)
+
+    @cached_property
+    def _known(self) -> tuple[Release, ...]:
+        """The server's releases; a twin, or any image where it knows none, counts as one built as this is."""
+        release = self.candidate.release
+        if self.known and self.old != self.candidate.twin:
+            return self.known
+        digests = images.parse(self.old).sketch_digests()
+        return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
+
+    def _unadmitted(self, sketch_md5: str | None) -> bytes:
+        form = self.candidate.forms[0]
+        try:
+            if sketch_md5 in form.image.sketch_digests():
+                return response(304)
+        except InputError:
+            pass  # no image: what the device says of it is what is asked for
+        md5 = hashlib.md5(form.data, usedforsecurity=False).hexdigest()
+        return response(200, (("Content-Length", str(len(form.data))), ("x-MD5", md5)), form.data)

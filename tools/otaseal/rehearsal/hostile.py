@@ -1,8 +1,9 @@
 """What must never work, tried in one run: tampered images, strangers' keys, servers that pose or are broken.
 
-Each case is a fault of its own against the virtual device, with authorities and keys that live for this run only. It is
-refused with the device's own error, or the run has failed. Two cases a stock device accepts, for its signature covers
-neither board nor age (F11): they are shown as what they are, and a device with the OtaSeal library must refuse them.
+Each attack is a fault of its own against the virtual device, with authorities and keys that live for this run only. It
+is refused with the device's own error, or the run has failed. Two attacks a stock device accepts, for its signature
+covers neither board nor age (F11): they are shown as what they are, and a device with the OtaSeal library must refuse
+them.
 
 Where a fault needs a valid signature, the device has a throw-away public key in the place of the project's own.
 """
@@ -18,55 +19,75 @@ from ..chips.boot_image import MAGIC as RAW_MAGIC
 from ..errors import InputError
 from ..image import manifest, signed_image
 from ..keys.public import load_public_key, public_pem
-from ..simulator.device import Device, Outcome
+from ..keys.signers import RsaSigner
+from ..simulator.device import Device
 from ..simulator.firmware import read
-from ..simulator.report import Result
-from .loopback import HOST, Loopback, Request, response
-from .play import DEFAULT_HOST, Scene, stand_in
-from .throwaway import StandIn, ThrowAwayKey, context_of
+from ..simulator.report import Outcome, Result
+from .loopback import HOST, Loopback, response
+from .scenario import DEFAULT_HOST, Scenario, with_temporary_authority
+from .temporary_pki import TemporaryAuthority
 
-__all__ = ["CASES", "LIBRARY", "STOCK", "Case", "Row", "hostile"]
+__all__ = ["ATTACKS", "LIBRARY", "STOCK", "Attack", "Row", "hostile"]
 
 PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"
 YEARS_AGO = timedelta(days=800)
 LOWER_SIZES = 0xF0
-STEPS_OF_TLS = ("handshake", "certificate-chain")
+TLS_STEPS = ("handshake", "certificate-chain")
+PORTAL = b"<html><body>Please accept the terms of this network.</body></html>" * 40
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a case is made of: the device of the scene, its twin that trusts `key`, and the authority both trust."""
+class Target:
+    """What is attacked: the device of the scenario, its twin that trusts `key`, and the authority both trust.
+
+    `signed` is the candidate as it is given out, `raw` its image.
+    """
 
     device: Device = field(repr=False)
     rekeyed: Device = field(repr=False)
-    authority: StandIn
-    key: ThrowAwayKey
+    authority: TemporaryAuthority
+    key: RsaSigner
     signed: bytes = field(repr=False)
     raw: bytes = field(repr=False)
-    host: str = DEFAULT_HOST
 
     def served(self, body: bytes, device: Device | None = None) -> Outcome:
         """Return what the device makes of a sound server that gives out `body`."""
-        return self.against(lambda _: _firmware(body), self.authority.context([self.host]), device)
+        return self.answered(_firmware(body), device)
+
+    def answered(self, answer: bytes, device: Device | None = None) -> Outcome:
+        """Return what the device makes of a server with sound TLS and this answer."""
+        return self.against(self.authority.context(DEFAULT_HOST), answer, device)
 
     def against(
-        self, answer: Callable[[Request], bytes], context: ssl.SSLContext | None, device: Device | None = None
+        self, context: ssl.SSLContext | None, answer: bytes | None = None, device: Device | None = None
     ) -> Outcome:
-        """Return what the device makes of a server with this answer and this TLS; None is plain HTTP."""
-        with Loopback(answer, context) as server:
-            return (device or self.device).poll(f"https://{self.host}:{server.port}{PATH}", host=HOST)
+        """Return what the device makes of a server with this TLS, None for plain HTTP; it gives out the candidate."""
+        given = _firmware(self.signed) if answer is None else answer
+        with Loopback(lambda _: given, context) as server:
+            return (device or self.device).poll(f"https://{DEFAULT_HOST}:{server.port}{PATH}", host=HOST)
+
+    def sign(self, raw: bytes, board: str | None = None, counter: int | None = None) -> bytes:
+        """Return `raw` as the product's build would sign it with the throw-away key, with this board and counter."""
+        own = read(self.device.running).identity
+        claims = manifest.make(manifest.Claim("rehearsal", board or "", "0", counter or 0))
+        if own is not None:
+            claims = replace(manifest.parse(own, manifest.IDENTITY_MAGIC), flash_mode=manifest.ANY_FLASH_MODE)
+            claims = claims if counter is None else replace(claims, counter=counter)
+        if board is not None:
+            claims = replace(claims, board=manifest.name_id(board))
+        return signed_image.sign(manifest.attach(raw, claims), self.key)
 
 
 @dataclass(frozen=True)
-class Case:
+class Attack:
     """One fault: what plays it, the `steps` at which the device may refuse it, and the `errors` it may report.
 
     `stock_accepts`: a device without the library takes it (F11). `library_accepts`: one with it does, and may.
     """
 
     name: str
-    play: Callable[[Stage], Outcome]
+    play: Callable[[Target], Outcome]
     steps: tuple[str, ...]
     errors: tuple[int, ...]
     stock_accepts: bool = False
@@ -75,14 +96,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a case; `verdict` is "refused", STOCK, LIBRARY, "NOT REFUSED" or "WRONG ERROR"."""
+    """What became of an attack; `verdict` is "refused", STOCK, LIBRARY, "NOT REFUSED" or "WRONG ERROR"."""
 
     name: str
     verdict: str
-    step: str
-    error: int
-    reason: str
-    fact: str
+    step: str = ""
+    error: int = 0
+    reason: str = ""
+    fact: str = ""
 
     @property
     def ok(self) -> bool:
@@ -90,168 +111,149 @@ class Row:
         return self.verdict in ("refused", STOCK, LIBRARY)
 
 
-def hostile(scene: Scene) -> tuple[Row, ...]:
-    """Play every case against the device of `scene`; raises InputError where it has no public key to be trusted."""
-    stage = _stage(scene)
-    return tuple(_judge(case, case.play(stage), stage) for case in CASES)
+def hostile(scenario: Scenario) -> tuple[Row, ...]:
+    """Play every attack against the device of `scenario`; raises InputError where it has no public key to trust."""
+    target = _target(scenario)
+    return tuple(_judge(attack, attack.play(target), target) for attack in ATTACKS)
 
 
-def _stage(scene: Scene) -> Stage:
-    firmware = read(scene.device.running)
+def _target(scenario: Scenario) -> Target:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    firmware = read(scenario.device.running)
     if not firmware.keys:
         raise InputError(
             "the device's firmware carries no public key: it takes updates from anybody",
             "attach pre:.../verify_updates.py and build again",
         )
     own = load_public_key(firmware.keys[0], "the firmware's key")
-    key = ThrowAwayKey.like(own)
-    authority, device = stand_in(scene.device)
+    key = RsaSigner(rsa.generate_private_key(public_exponent=65537, key_size=own.key_size))
+    authority, device = with_temporary_authority(scenario.device)
     rekeyed = replace(device, keys=(public_pem(key.public_key),))
-    forms = [form.data for form in scene.candidate.forms]
+    forms = [form.data for form in scenario.candidate.forms]
     signed = next((form for form in forms if form[0] == RAW_MAGIC), forms[0])
-    return Stage(device, rekeyed, authority, key, signed, scene.candidate.raw)
+    return Target(device, rekeyed, authority, key, signed=signed, raw=scenario.candidate.raw)
 
 
-def _judge(case: Case, outcome: Outcome, stage: Stage) -> Row:
+def _judge(attack: Attack, outcome: Outcome, target: Target) -> Row:
     failed = outcome.failed
     if failed is None:
-        if case.stock_accepts and stage.device.identity is None:
-            return Row(case.name, STOCK, "", 0, "a valid signature covers neither board nor age", "F11")
-        if case.library_accepts and stage.device.identity is not None:
-            return Row(case.name, LIBRARY, "", 0, "the build's time is the floor of its clock", "F25")
-        return Row(case.name, "NOT REFUSED", "", 0, "the device took it", "")
-    number = outcome.tls_error if failed.name in STEPS_OF_TLS and outcome.tls_error else failed.error
-    right = not case.errors or bool({number, outcome.error, failed.error} & set(case.errors))
-    expected = right and failed.name in case.steps and outcome.result is Result.REFUSED
-    verdict = "refused" if expected else "WRONG ERROR"
-    return Row(case.name, verdict, failed.name, number, failed.reason, failed.fact)
+        if attack.stock_accepts and target.device.identity is None:
+            return Row(attack.name, STOCK, reason="a valid signature covers neither board nor age", fact="F11")
+        if attack.library_accepts and target.device.identity is not None:
+            return Row(attack.name, LIBRARY, reason="the build's time is the floor of its clock", fact="F25")
+        return Row(attack.name, "NOT REFUSED", reason="the device took it")
+    number = outcome.tls_error if failed.name in TLS_STEPS and outcome.tls_error else failed.error
+    right = not attack.errors or bool({number, outcome.error, failed.error} & set(attack.errors))
+    expected = right and failed.name in attack.steps and outcome.result is Result.REFUSED
+    return Row(
+        attack.name, "refused" if expected else "WRONG ERROR", failed.name, number, failed.reason, fact=failed.fact
+    )
 
 
 def _firmware(body: bytes) -> bytes:
     return response(200, (("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))), body)
 
 
-def _tampered(stage: Stage) -> Outcome:
-    at = len(stage.raw) // 2
-    return stage.served(stage.signed[:at] + bytes([stage.signed[at] ^ 1]) + stage.signed[at + 1 :])
+def _tampered(target: Target) -> Outcome:
+    at = len(target.raw) // 2
+    return target.served(target.signed[:at] + bytes([target.signed[at] ^ 1]) + target.signed[at + 1 :])
 
 
-def _unsigned(stage: Stage) -> Outcome:
-    return stage.served(stage.raw)
+def _other_mode(target: Target) -> Outcome:
+    mode = (target.device.flash[2] + 1) % 4
+    return target.served(target.sign(target.raw[:2] + bytes([mode]) + target.raw[3:]), target.rekeyed)
 
 
-def _wrong_key(stage: Stage) -> Outcome:
-    return stage.served(signed_image.sign(stage.raw, stage.key))
+def _larger_flash(target: Target) -> Outcome:
+    largest = bytes([target.raw[3] & ~LOWER_SIZES | 0x90])
+    return target.served(target.sign(target.raw[:3] + largest + target.raw[4:]), target.rekeyed)
 
 
-def _other_mode(stage: Stage) -> Outcome:
-    mode = (stage.device.flash[2] + 1) % 4
-    return stage.served(_signed(stage, stage.raw[:2] + bytes([mode]) + stage.raw[3:]), stage.rekeyed)
-
-
-def _larger_flash(stage: Stage) -> Outcome:
-    largest = bytes([stage.raw[3] & ~LOWER_SIZES | 0x90])
-    return stage.served(_signed(stage, stage.raw[:3] + largest + stage.raw[4:]), stage.rekeyed)
-
-
-def _other_board(stage: Stage) -> Outcome:
-    return stage.served(_signed(stage, stage.raw, board="another_board"), stage.rekeyed)
-
-
-def _downgrade(stage: Stage) -> Outcome:
-    own = read(stage.device.running).identity
+def _downgrade(target: Target) -> Outcome:
+    own = read(target.device.running).identity
     counter = 0 if own is None else int.from_bytes(own[12:16], "little")
     if own is None or counter:
-        return stage.served(_signed(stage, stage.raw, counter=max(0, counter - 1)), stage.rekeyed)
+        return target.served(target.sign(target.raw, counter=max(0, counter - 1)), target.rekeyed)
     raised = own[:12] + (1).to_bytes(4, "little") + own[16:]  # a device with counter 0 has none below it
-    device = replace(stage.rekeyed, flash=stage.rekeyed.flash.replace(own, raised))
-    return stage.served(_signed(stage, stage.raw, counter=0), device)
+    device = replace(target.rekeyed, flash=target.rekeyed.flash.replace(own, raised))
+    return target.served(target.sign(target.raw, counter=0), device)
 
 
-def _signed(stage: Stage, raw: bytes, board: str | None = None, counter: int | None = None) -> bytes:
-    """Return `raw` as the product's build would sign it with the throw-away key, one field of the manifest changed."""
-    own = read(stage.device.running).identity
-    made = manifest.make(manifest.Claim("rehearsal", board or "", "0", counter or 0))
-    if own is not None:
-        theirs = manifest.parse(own, manifest.IDENTITY_MAGIC)
-        made = replace(theirs, flash_mode=manifest.ANY_FLASH_MODE)
-        made = made if counter is None else replace(made, counter=counter)
-    if board is not None:
-        made = replace(made, board=manifest.name_id(board))
-    return signed_image.sign(manifest.attach(raw, made), stage.key)
+def _expired(target: Target) -> Outcome:
+    return target.against(target.authority.context(DEFAULT_HOST, target.authority.now - YEARS_AGO))
 
 
-def _wrong_name(stage: Stage) -> Outcome:
-    return stage.against(lambda _: _firmware(stage.signed), stage.authority.context(["somebody-else.example"]))
-
-
-def _expired(stage: Stage) -> Outcome:
-    issued = stage.authority.issue([stage.host], stage.authority.now - YEARS_AGO)
-    return stage.against(lambda _: _firmware(stage.signed), context_of(issued))
-
-
-def _clock_at_1970(stage: Stage) -> Outcome:
-    return stage.served(stage.signed, replace(stage.device, clock=None))
-
-
-def _tls_1_3_only(stage: Stage) -> Outcome:
-    context = stage.authority.context([stage.host])
+def _tls_1_3_only(target: Target) -> Outcome:
+    context = target.authority.context(DEFAULT_HOST)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return stage.against(lambda _: _firmware(stage.signed), context)
+    return target.against(context)
 
 
-def _foreign_archive(stage: Stage) -> Outcome:
-    stranger = StandIn.create(stage.authority.now)
-    return stage.served(stage.signed, replace(stage.device, anchors=(stranger.root,)))
+def _foreign_archive(target: Target) -> Outcome:
+    stranger = TemporaryAuthority.create(target.authority.now)
+    return target.served(target.signed, replace(target.device, anchors=(stranger.root,)))
 
 
-def _plain_http(stage: Stage) -> Outcome:
-    return stage.against(lambda _: _firmware(stage.signed), None)
+def _chunked(target: Target) -> Outcome:
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(target.signed), target.signed)
+    return target.answered(response(200, (("Transfer-Encoding", "chunked"),), body))
 
 
-def _chunked(stage: Stage) -> Outcome:
-    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(stage.signed), stage.signed)
-    return _answered(stage, response(200, (("Transfer-Encoding", "chunked"),), body))
+def _redirect(target: Target) -> Outcome:
+    return target.answered(response(302, (("Location", "https://evil.example/"), ("Content-Length", "0"))))
 
 
-def _truncated(stage: Stage) -> Outcome:
-    return _answered(stage, _firmware(stage.signed)[: -len(stage.signed) // 2])
+def _faulty_md5(target: Target) -> Outcome:
+    headers = (("Content-Length", str(len(target.signed))), ("x-MD5", "0" * 31))
+    return target.answered(response(200, headers, target.signed))
 
 
-def _portal(stage: Stage) -> Outcome:
-    return _answered(stage, _firmware(b"<html><body>Please accept the terms of this network.</body></html>" * 40))
-
-
-def _redirect(stage: Stage) -> Outcome:
-    return _answered(stage, response(302, (("Location", "https://evil.example/"), ("Content-Length", "0"))))
-
-
-def _faulty_md5(stage: Stage) -> Outcome:
-    headers = (("Content-Length", str(len(stage.signed))), ("x-MD5", "0" * 31))
-    return _answered(stage, response(200, headers, stage.signed))
-
-
-def _answered(stage: Stage, answer: bytes) -> Outcome:
-    return stage.against(lambda _: answer, stage.authority.context([stage.host]))
-
-
-CASES: Sequence[Case] = (
-    Case("tampered image", _tampered, ("signature",), (12,)),
-    Case("unsigned image", _unsigned, ("signature", "manifest"), (12,)),
-    Case("signed with a stranger's key", _wrong_key, ("signature", "manifest"), (12,)),
-    Case("image for another flash mode", _other_mode, ("signature", "manifest"), (12,)),
-    Case("image for a larger flash", _larger_flash, ("first-byte", "image"), (-107, 9)),
-    Case("other board", _other_board, ("manifest",), (), stock_accepts=True),
-    Case("downgrade", _downgrade, ("manifest",), (), stock_accepts=True),
-    Case("certificate for another name", _wrong_name, STEPS_OF_TLS, (56,)),
-    Case("expired server certificate", _expired, STEPS_OF_TLS, (54,)),
-    Case("clock at 1970", _clock_at_1970, STEPS_OF_TLS, (54,), library_accepts=True),
-    Case("archive of another project", _foreign_archive, STEPS_OF_TLS, (62,)),
-    Case("TLS 1.3 only", _tls_1_3_only, ("handshake",), (256 + 70,)),
-    Case("plain HTTP", _plain_http, ("handshake",), (3,)),
-    Case("chunked answer", _chunked, ("answer",), (-101,)),
-    Case("truncated body", _truncated, ("write",), (6,)),
-    Case("x-MD5 that is none", _faulty_md5, ("answer",), (-105,)),
-    Case("page of a captive portal", _portal, ("first-byte", "answer"), (-106,)),
-    Case("redirect", _redirect, ("answer",), (-104,)),
+_VERIFIED = ("signature", "manifest")
+ATTACKS: Sequence[Attack] = (
+    Attack("tampered image", _tampered, ("signature",), (12,)),
+    Attack("unsigned image", lambda target: target.served(target.raw), _VERIFIED, (12,)),
+    Attack(
+        "signed with a stranger's key",
+        lambda target: target.served(signed_image.sign(target.raw, target.key)),
+        _VERIFIED,
+        (12,),
+    ),
+    Attack("image for another flash mode", _other_mode, _VERIFIED, (12,)),
+    Attack("image for a larger flash", _larger_flash, ("first-byte", "image"), (-107, 9)),
+    Attack(
+        "other board",
+        lambda target: target.served(target.sign(target.raw, board="another_board"), target.rekeyed),
+        ("manifest",),
+        (),
+        stock_accepts=True,
+    ),
+    Attack("downgrade", _downgrade, ("manifest",), (), stock_accepts=True),
+    Attack(
+        "certificate for another name",
+        lambda target: target.against(target.authority.context("somebody-else.example")),
+        TLS_STEPS,
+        (56,),
+    ),
+    Attack("expired server certificate", _expired, TLS_STEPS, (54,)),
+    Attack(
+        "clock at 1970",
+        lambda target: target.served(target.signed, replace(target.device, clock=None)),
+        TLS_STEPS,
+        (54,),
+        library_accepts=True,
+    ),
+    Attack("archive of another project", _foreign_archive, TLS_STEPS, (62,)),
+    Attack("TLS 1.3 only", _tls_1_3_only, ("handshake",), (256 + 70,)),
+    Attack("plain HTTP", lambda target: target.against(None), ("handshake",), (3,)),
+    Attack("chunked answer", _chunked, ("answer",), (-101,)),
+    Attack(
+        "truncated body",
+        lambda target: target.answered(_firmware(target.signed)[: -len(target.signed) // 2]),
+        ("write",),
+        (6,),
+    ),
+    Attack("x-MD5 that is none", _faulty_md5, ("answer",), (-105,)),
+    Attack("page of a captive portal", lambda target: target.served(PORTAL), ("first-byte", "answer"), (-106,)),
+    Attack("redirect", _redirect, ("answer",), (-104,)),
 )

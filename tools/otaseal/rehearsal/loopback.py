@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
+from dataclasses import dataclass
 
-__all__ = ["Loopback", "Request", "parse_head", "response"]
+__all__ = ["HOST", "Loopback", "Request", "parse_head", "response"]
 
 HOST = "127.0.0.1"
 SECONDS = 10.0
 """How long one connection may take; a device on the same machine takes milliseconds."""
+POLL_SECONDS = 0.01
+"""How often the listening thread looks whether it is to end."""
 MAX_HEAD = 16 * 1024
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _REASONS = {200: "OK", 304: "Not Modified", 302: "Found", 403: "Forbidden", 404: "Not Found", 500: "Server Error"}
@@ -34,71 +36,46 @@ class Request:
     headers: tuple[tuple[bytes, bytes], ...]
 
 
-Answer = Callable[[Request], bytes]
-"""Takes a request, returns every byte of the response."""
-
-
-@dataclass
-class Loopback:
+class Loopback(socketserver.ThreadingTCPServer):
     """`with Loopback(answer, context) as server: ...`; `port` is where it listens, `asked` what it was asked.
 
-    Without a `context` it speaks plain HTTP, and understands no handshake.
+    `answer` takes a request, and returns every byte of the response. Without a `context` it speaks plain HTTP, and
+    understands no handshake.
     """
 
-    answer: Answer
-    context: ssl.SSLContext | None
-    asked: list[Request] = field(default_factory=list)
-    _listening: socket.socket = field(init=False, repr=False)
-    _threads: list[threading.Thread] = field(default_factory=list, repr=False)
-    _ending: bool = field(default=False, init=False, repr=False)
+    def __init__(self, answer: Callable[[Request], bytes], context: ssl.SSLContext | None) -> None:
+        super().__init__((HOST, 0), _Connection)
+        self.answer, self.context = answer, context
+        self.asked: list[Request] = []
+        self.port = int(self.server_address[1])
 
     def __enter__(self) -> Loopback:
-        self._listening = socket.create_server((HOST, 0))
-        self._start(self._accept)
+        threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._ending = True
-        with contextlib.suppress(OSError):  # a connection of our own wakes the thread that accepts
-            socket.create_connection((HOST, self.port), SECONDS).close()
-        for thread in self._threads:
-            thread.join(SECONDS)
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
 
-    @property
-    def port(self) -> int:
-        """The port that the system chose."""
-        return int(self._listening.getsockname()[1])
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+class _Connection(socketserver.BaseRequestHandler):
+    server: Loopback
+    request: socket.socket
 
-    def _accept(self) -> None:
-        with self._listening:
-            while True:
-                connection, _ = self._listening.accept()
-                if self._ending:
-                    connection.close()
-                    return
-                self._start(self._serve, connection)
-
-    def _serve(self, connection: socket.socket) -> None:
+    def handle(self) -> None:
         # What a client breaks off, or refuses, is the client's own verdict: it says so itself.
-        with contextlib.suppress(OSError, ValueError), connection:
-            connection.settimeout(SECONDS)
-            if self.context is None:
-                connection.recv(MAX_HEAD)
-                connection.sendall(BAD_REQUEST)  # what a web server says to the first bytes of a handshake
+        with contextlib.suppress(OSError, ValueError):
+            self.request.settimeout(SECONDS)
+            if self.server.context is None:
+                self.request.recv(MAX_HEAD)
+                self.request.sendall(BAD_REQUEST)  # what a web server says to the first bytes of a handshake
                 return
-            with self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=True) as encrypted:
-                self._talk(encrypted)
+            with self.server.context.wrap_socket(self.request, server_side=True) as encrypted:
+                self._respond(encrypted)
                 with contextlib.suppress(OSError):
                     encrypted.unwrap()
 
-    def _talk(self, connection: socket.socket) -> None:
+    def _respond(self, connection: socket.socket) -> None:
         data = bytearray()
         while b"\r\n\r\n" not in data:
             piece = connection.recv(4096)
@@ -106,8 +83,8 @@ class Loopback:
                 return
             data += piece
         request = parse_head(bytes(data))
-        self.asked.append(request)
-        connection.sendall(self.answer(request))
+        self.server.asked.append(request)
+        connection.sendall(self.server.answer(request))
 
 
 def response(status: int, headers: tuple[tuple[str, str], ...] = (), body: bytes = b"") -> bytes:

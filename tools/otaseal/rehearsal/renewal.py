@@ -7,10 +7,11 @@ library does before it keeps it, and asks for firmware with nothing else to trus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
@@ -24,20 +25,21 @@ from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
 from ..release.archive_record import ArchiveRecord
 from ..simulator.certstore import CertStore
-from ..simulator.device import Device, Outcome
+from ..simulator.device import Device
 from ..simulator.filesystem import mount
 from ..simulator.firmware import read
 from ..simulator.flash import Layout
-from ..simulator.report import Result
+from ..simulator.report import Outcome, Result, Step
+from .advice import explained
 from .loopback import parse_head, response
-from .play import NOBODY, meeting
-from .report import Act, Line, Report, lines
+from .report import Phase, Report
+from .scenario import NO_MAC, poll_live
 from .setup import LITTLEFS, Remote, flash_layout, remote_state, with_trust
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Renewal", "rehearse"]
+__all__ = ["Renewal", "before_renewing"]
 
 NO_LIBRARY = (
     "the devices: no firmware with the OtaSeal library is known here, and none without it asks for certificates"
@@ -65,54 +67,51 @@ class Renewal:
     layout: Layout | None = None
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """What the server will say once the archive is published: its own decision on what a device asks."""
+def before_renewing(client: Client, renewal: Renewal) -> Report:
+    """Rehearse certificates that are about to be published; the server is looked at and not changed.
 
-    signed: bytes = field(repr=False)
-    record: ArchiveRecord
-
-    def __call__(self, request: bytes) -> bytes:
-        asked = parse_head(request)
-        decision = archive.decide(decisions.parse_request(asked.method, asked.headers), self.record, "archive")
-        return response(decision.status, decision.headers, decision.body if decision.blob is None else self.signed)
-
-
-def rehearse(client: Client, renewal: Renewal) -> Report:
-    """Return what becomes of the archive; raises what the client raises, InputError for files that cannot be used."""
+    Raises what the client raises, InputError for files that cannot be used.
+    """
     now = datetime.now(timezone.utc)
     remote = remote_state(client, renewal.product, renewal.channel)
     current = _current(client, renewal, remote.keys)
-    admitted, record = _admission(renewal, remote, current, now)
+    admission, record = _admission(renewal, remote, current, now)
     if record is None:
-        return Report((admitted,), (), OPEN)
+        return Report((admission,), unchecked=OPEN)
     device, notes, lacking = _device(renewal, remote, current, now)
     if device is None:
-        return Report((admitted,), (), OPEN, tuple(lacking))
-    acts = [admitted]
+        return Report((admission,), unchecked=OPEN, lacking=tuple(lacking))
+    phases = [admission]
     if remote.url is None:
         lacking.append(NO_ADDRESS)
     elif remote.wants_certificates:
         lacking.append(WANTS_CERTIFICATE)
     else:
-        acts += _acts(device, remote.url, _Answers(renewal.signed, record))
-    return Report(tuple(acts), (), (*notes, *OPEN), tuple(lacking))
+        phases += _polls(device, remote.url, partial(_answer, renewal.signed, record))
+    return Report(tuple(phases), unchecked=(*notes, *OPEN), lacking=tuple(lacking))
+
+
+def _answer(signed: bytes, record: ArchiveRecord, request: bytes) -> bytes:
+    """Return what the server will say once the archive is published: its own decision on what a device asks."""
+    parsed = parse_head(request)
+    decision = archive.decide(decisions.parse_request(parsed.method, parsed.headers), record, "archive")
+    return response(decision.status, decision.headers, decision.body if decision.blob is None else signed)
 
 
 def _current(client: Client, renewal: Renewal, keys: Sequence[RSAPublicKey]) -> bytes | None:
     """Return the signed archive that the channel gives out, None for one that no key of the product has signed."""
     path = f"/v1/products/{quote(renewal.product, safe='')}?{urlencode({'channel': renewal.channel})}"
-    found = archives.current_archive(client, client.get(path), renewal.product, renewal.channel)
-    if found is not None:
+    current = archives.current_archive(client, client.get(path), renewal.product, renewal.channel)
+    if current is not None:
         with suppress(OtasealError):
-            signed_archive.read(found, keys)
-            return found
+            signed_archive.read(current, keys)
+            return current
     return None
 
 
 def _admission(
     renewal: Renewal, remote: Remote, current: bytes | None, now: datetime
-) -> tuple[Act, ArchiveRecord | None]:
+) -> tuple[Phase, ArchiveRecord | None]:
     """Judge the archive as the server will, but for the chain that it shows: the device looks at that itself."""
     title, size = "the update server admits the archive", f"{len(renewal.signed)} bytes"
     before: ArchiveRecord | None = None
@@ -122,8 +121,8 @@ def _admission(
     try:
         record = signed_archive.admit(renewal.signed, renewal.product, remote.keys, before, None, now)
     except OtasealError as error:
-        return Act(title, (Line("admission", size, False, reason=error.message, fix=error.hint),)), None
-    return Act(title, (Line("admission", f"{size}: {counted(record.certificates, 'certificate')}"),)), record
+        return Phase(title, (Step("admission", size, False, reason=error.message, fix=error.hint),)), None
+    return Phase(title, (Step("admission", f"{size}: {counted(record.certificates, 'certificate')}"),)), record
 
 
 def _device(
@@ -132,16 +131,15 @@ def _device(
     """Return a device of the channel, or None; what was assumed for it, and what is not rehearsed."""
     if find_spec("littlefs") is None:
         return None, (), [NO_MOUNT]
-    candidates = _known_firmware(renewal, remote)
-    firmware, note = next(
-        (candidate for candidate in candidates if read(candidate[0]).identity is not None), (None, "")
-    )
+    known = [(remote.current, ()), (renewal.firmware, (OWN_BUILD,))]  # the likeliest first
+    images = ((read_firmware(data).sketch, note) for data, note in known if data is not None)
+    firmware, note = next((image for image in images if read(image[0]).identity is not None), (None, ()))
     if firmware is None:
         return None, (), [NO_LIBRARY]
     layout, notes = flash_layout(firmware, None, renewal.layout)
-    device = replace(Device.provision(firmware, layout), clock=now, mac=NOBODY)
+    device = replace(Device.provision(firmware, layout), clock=now, mac=NO_MAC)
     device, lacking = _trusting(device, renewal, remote, current)
-    return device, (*notes, *([note] if note else [])), lacking
+    return device, (*notes, *note), lacking
 
 
 def _trusting(device: Device, renewal: Renewal, remote: Remote, current: bytes | None) -> tuple[Device, list[str]]:
@@ -154,27 +152,21 @@ def _trusting(device: Device, renewal: Renewal, remote: Remote, current: bytes |
     return replace(device, flash=mount(device.flash, device.layout).flash, anchors=anchors), [SAME_TRUST]
 
 
-def _known_firmware(renewal: Renewal, remote: Remote) -> list[tuple[bytes, str]]:
-    """Return the images that a device of the channel may run, the likeliest first, each with what it assumes."""
-    given_out = [] if remote.current is None else [(read_firmware(remote.current).sketch, "")]
-    return [*given_out, *([] if renewal.firmware is None else [(read_firmware(renewal.firmware).sketch, OWN_BUILD)])]
-
-
-def _acts(device: Device, firmware_url: str, answers: _Answers) -> list[Act]:
+def _polls(device: Device, firmware_url: str, answer: Callable[[bytes], bytes]) -> list[Phase]:
     url = firmware_url.removesuffix(FIRMWARE_FILE) + ARCHIVE_FILE
-    taken = device.renew_certificates(url, answer=answers)
-    acts = [Act(f"a device takes the certificates, as it meets the live server: {url}", lines(taken.steps))]
-    if not taken.ok:
-        return acts
-    renewed = replace(taken.device, anchors=None)  # from now on by the filesystem alone
-    again = renewed.renew_certificates(url, answer=answers)
-    acts.append(Act("poll 2: it is told that it has them", (*lines(again.steps), *_loop(again))))
-    act, _ = meeting(renewed, firmware_url, lambda _: True)
-    return [*acts, replace(act, title=f"with the new certificates alone, it asks for firmware: {firmware_url}")]
+    first = device.renew_certificates(url, answer=answer)
+    phases = [Phase(f"a device takes the certificates, as it meets the live server: {url}", explained(first.steps))]
+    if not first.ok:
+        return phases
+    renewed = replace(first.device, anchors=None)  # from now on by the filesystem alone
+    again = renewed.renew_certificates(url, answer=answer)
+    phases.append(Phase("poll 2: it is told that it has them", (*explained(again.steps), *_loop(again))))
+    firmware, _ = poll_live(renewed, firmware_url)
+    return [*phases, replace(firmware, title=f"with the new certificates alone, it asks for firmware: {firmware_url}")]
 
 
-def _loop(again: Outcome) -> tuple[Line, ...]:
+def _loop(again: Outcome) -> tuple[Step, ...]:
     if again.result is not Result.UPDATED:
         return ()
     reason = "the device is given the same archive again, and would renew it for ever"
-    return (Line("loop", "poll 2", False, reason=reason, fix="report this: the server compares the wrong digest"),)
+    return (Step("loop", "poll 2", False, reason=reason, fix="report this: the server compares the wrong digest"),)

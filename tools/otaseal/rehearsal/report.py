@@ -1,42 +1,28 @@
-"""What a rehearsal says: acts of steps, what the fix of a failed one is, and what was not looked at. Values only."""
+"""What a rehearsal says: phases of steps, and what was not looked at. Values only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import OtasealError, VerificationError
 from ..simulator.report import Step
-from .advice import fix
-from .picture import FlashMap
+from .flash_map import FlashMap
 
-__all__ = ["Act", "Line", "Report", "lines"]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One step: what was checked; and where it failed, the device's own `error` number, why, by which fact, the fix."""
-
-    name: str
-    checked: str
-    ok: bool = True
-    error: int = 0
-    reason: str = ""
-    fact: str = ""
-    fix: str = ""
+__all__ = ["Phase", "Report", "refusal"]
 
 
 @dataclass(frozen=True)
-class Act:
+class Phase:
     """A part of the rehearsal with its steps; it holds when all of them do."""
 
     title: str
-    lines: tuple[Line, ...]
+    steps: tuple[Step, ...]
 
     @property
     def ok(self) -> bool:
         """Whether every step held."""
-        return all(line.ok for line in self.lines)
+        return all(step.ok for step in self.steps)
 
 
 @dataclass(frozen=True)
@@ -46,9 +32,9 @@ class Report:
     `maps` is the flash before, during and after.
     """
 
-    acts: tuple[Act, ...]
-    maps: tuple[FlashMap, ...]
-    unchecked: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    maps: tuple[FlashMap, ...] = ()
+    unchecked: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
 
     @property
@@ -59,12 +45,12 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether a device would take the update, and no other step failed."""
-        return all(act.ok for act in self.acts)
+        return self.failed is None
 
     @property
-    def failed(self) -> Line | None:
+    def failed(self) -> Step | None:
         """The first step that failed, None where none did."""
-        return next((line for act in self.acts for line in act.lines if not line.ok), None)
+        return next((step for phase in self.phases for step in phase.steps if not step.ok), None)
 
     @property
     def record(self) -> str:
@@ -76,14 +62,21 @@ class Report:
         return {
             "good": self.good,
             "partly": self.partly,
-            "acts": [{"title": act.title, "ok": act.ok, "steps": [asdict(x) for x in act.lines]} for act in self.acts],
-            "flash": [asdict(picture) for picture in self.maps],
+            "acts": [{"title": p.title, "ok": p.ok, "steps": [_step(step) for step in p.steps]} for p in self.phases],
+            "flash": [asdict(flash_map) for flash_map in self.maps],
             "unchecked": [*self.lacking, *self.unchecked],
         }
 
 
-def lines(steps: Sequence[Step]) -> tuple[Line, ...]:
-    """Return the device's steps with the fix of the one that failed."""
-    return tuple(
-        Line(step.name, step.checked, step.ok, step.error, step.reason, step.fact, fix(step)) for step in steps
+def refusal(report: Report) -> OtasealError:
+    """Return the error for a rehearsal that failed, which keeps a release from being published."""
+    failed = report.failed
+    assert failed is not None
+    reason = failed.reason or failed.checked
+    return VerificationError(
+        f"the rehearsal fails at '{failed.name}': {reason}", failed.fix or "otaseal rehearse shows every step"
     )
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in asdict(step).items() if name != "cause"}

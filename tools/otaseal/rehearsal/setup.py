@@ -1,12 +1,13 @@
-"""From a project's files and its server to a scene that can be played: what runs now, what trusts whom, who answers.
+"""From a project's files and its server to a scenario: what runs now, what trusts whom, who answers.
 
 What a build knows better than platformio.ini, as the flash layout, is passed in. What is missing is named in the
-scene's notes, so that a rehearsal never looks more complete than it was.
+scenario's notes, so that a rehearsal never looks more complete than it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -29,13 +30,14 @@ from ..simulator.filesystem import mount, write_file
 from ..simulator.firmware import read
 from ..simulator.flash import LAYOUTS, Layout
 from ..simulator.tls import ClientCertificate
+from ..simulator.trust import ARCHIVE
 from .candidate import Candidate
-from .play import ARCHIVE, Scene
+from .scenario import Scenario
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Choices", "Materials", "Remote", "flash_layout", "prepare", "remote_state", "with_trust"]
+__all__ = ["DeviceOptions", "Inputs", "Remote", "flash_layout", "prepare", "remote_state", "with_trust"]
 
 NO_TRUST = "what devices trust, and so the live server's chain: there is neither a filesystem image nor an archive"
 MAX_FILESYSTEM = 16 * 1024 * 1024
@@ -46,7 +48,7 @@ DEFAULT_LAYOUTS = {512: "512k32", 1024: "1m64", 2048: "2m256", 4096: "4m2m", 819
 
 
 @dataclass(frozen=True)
-class Materials:
+class Inputs:
     """The files: the image of the `filesystem`, else the bytes of its `archive`, else the `authority` of operators.
 
     `layout` is the build's own, None where only the sizes can tell.
@@ -60,12 +62,11 @@ class Materials:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What a person chose: `core`, `flash_mode` (0 to 3) and `clock` of the device; None: as the firmware and now.
+class DeviceOptions:
+    """Options of the rehearsal: `core`, `flash_mode` (0 to 3) and `clock` of the device; None: as the firmware and now.
 
-    With `unset_clock` the device's clock stands at 1970, as before it has asked anybody.
-
-    `old` is the image that devices run now, `client` the device's certificate and key, `url` where devices ask.
+    With `unset_clock` the device's clock stands at 1970, as before it has asked anybody. `old` is the image that
+    devices run now, `client` the device's certificate and key, `url` where devices ask.
     """
 
     core: str | None = None
@@ -102,62 +103,61 @@ def remote_state(client: Client, product: str, channel: str, state: Mapping[str,
     port = state.get("device_port")
     return Remote(
         url=f"https://{host}:{port}/{product}/{channel}/firmware.bin.signed" if port else None,
-        keys=_keys(state["keys"]),
+        keys=tuple(
+            public.load_public_key(pem.encode(), f"the server's key '{name}'") for name, pem in state["keys"].items()
+        ),
         known=known,
         current=None if current is None else client.firmware(product, current["version"]),
         wants_certificates=bool(state.get("device_certificates")),
     )
 
 
-def prepare(materials: Materials, choices: Choices, remote: Remote | None = None) -> Scene:
-    """Return the scene of these files and choices; with `remote`, at the live server.
+def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None) -> Scenario:
+    """Return the scenario of these files and options; with `remote`, at the live server.
 
-    Raises InputError and ConfigError for files and choices that cannot be rehearsed.
+    Raises InputError and ConfigError for files and options that cannot be rehearsed.
     """
-    candidate, notes = materials.candidate, []
-    if remote is not None and remote.keys:
-        candidate = replace(candidate, keys=remote.keys)
-    old, said = _running(candidate, choices, remote)
-    notes += said
-    layout, said = flash_layout(old, materials.filesystem, materials.layout)
-    notes += said
-    if not candidate.keys:
-        candidate = replace(candidate, keys=_keys_in(old))
-    clock = None if choices.unset_clock else choices.clock or datetime.now(timezone.utc)
-    device = Device.provision(old, layout, core=choices.core, flash_mode=choices.flash_mode)
-    device = replace(device, clock=clock)
-    if choices.client is not None:
-        device = replace(device, client=_certificate(choices.client))
-    device, lacking = with_trust(device, materials.filesystem, materials.archive, materials.authority)
-    url = choices.url or (None if remote is None else remote.url)
-    if url is not None and remote is not None and remote.wants_certificates and device.client is None:
+    candidate, remote = inputs.candidate, remote or Remote()
+    old, notes = _running(candidate, options, remote)
+    layout, assumed = flash_layout(old, inputs.filesystem, inputs.layout)
+    candidate = replace(candidate, keys=remote.keys or candidate.keys or _keys_in(old))
+    clock = None if options.unset_clock else options.clock or datetime.now(timezone.utc)
+    device = Device.provision(old, layout, core=options.core, flash_mode=options.flash_mode)
+    device = replace(device, clock=clock, client=None if options.client is None else _certificate(*options.client))
+    device, lacking = with_trust(device, inputs.filesystem, inputs.archive, inputs.authority)
+    url = options.url or remote.url
+    if url is not None and remote.wants_certificates and device.client is None:
         url = None
         lacking.append("the live server's TLS: it asks devices for a certificate, and --device-cert gives none")
     if NO_TRUST in lacking:
         url = None
-    notes += _clock_notes(choices, device, url)
-    known = () if remote is None else remote.known
-    return Scene(candidate, device, url, known, choices.polls, tuple(notes), tuple(lacking))
+    return Scenario(
+        candidate,
+        device,
+        url,
+        known=remote.known,
+        polls=options.polls,
+        notes=(*notes, *assumed, *_clock_notes(options, device, url)),
+        lacking=tuple(lacking),
+    )
 
 
-def _clock_notes(choices: Choices, device: Device, url: str | None) -> list[str]:
+def _clock_notes(options: DeviceOptions, device: Device, url: str | None) -> list[str]:
     """Return where the clock that was chosen is not the one that decides, or decides nothing."""
-    if device.time != device.clock and (choices.clock is not None or choices.unset_clock):
+    if device.time != device.clock and (options.clock is not None or options.unset_clock):
         return [f"the chosen clock: the OtaSeal library takes no time before its build's, {device.time:%Y-%m-%d %H:%M}"]
-    if choices.clock is not None and url is None:
+    if options.clock is not None and url is None:
         return ["the chosen clock: only a live server's certificates depend on it, and none is met"]
     return []
 
 
-def _running(candidate: Candidate, choices: Choices, remote: Remote | None) -> tuple[bytes, list[str]]:
+def _running(candidate: Candidate, options: DeviceOptions, remote: Remote) -> tuple[bytes, list[str]]:
     """Return the image that the device runs before the update: named, given out now, or a twin of the new one."""
-    if choices.old is not None:
-        return read_firmware(files.read_bounded(choices.old, MAX_IMAGE_SIZE, "old firmware")).sketch, []
-    new = candidate.raw
-    if remote is not None and remote.current is not None:
-        current = read_firmware(remote.current).sketch
-        if current != new:
-            return current, []
+    if options.old is not None:
+        return read_firmware(files.read_bounded(options.old, MAX_IMAGE_SIZE, "old firmware")).sketch, []
+    current = None if remote.current is None else read_firmware(remote.current).sketch
+    if current is not None and current != candidate.raw:
+        return current, []
     return candidate.twin, ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
 
 
@@ -200,42 +200,33 @@ def with_trust(
             )
         flash = device.flash[: layout.fs_start] + content + device.flash[layout.fs_start + len(content) :]
         return replace(device, flash=flash), []
-    missing = f"the filesystem: '{LITTLEFS}' is not installed" if not can_mount else ""
+    lacking = [] if can_mount else [f"the filesystem: '{LITTLEFS}' is not installed"]
     if archive is not None:
         if can_mount and device.layout.fs_size:
-            flash = mount(device.flash, device.layout).flash
-            made = write_file(flash, device.layout, ARCHIVE, archive)
-            if made is not None:
+            written = write_file(mount(device.flash, device.layout).flash, device.layout, ARCHIVE, archive)
+            if written is not None:
                 note = "the filesystem image, which is not built yet: the certificates were put into an empty one"
-                return replace(device, flash=made), [note]
+                return replace(device, flash=written), [note]
         anchors = tuple(entry.member for entry in CertStore.load(archive).entries)
-        return replace(device, anchors=anchors), [missing or "the filesystem: the layout has none"]
+        return replace(device, anchors=anchors), lacking or ["the filesystem: the layout has none"]
     if authority is not None:
-        found = parse_certificates(files.read_bounded(authority, MAX_AUTHORITY, "authority"))
+        certificates = parse_certificates(files.read_bounded(authority, MAX_AUTHORITY, "authority"))
         note = f"the filesystem: the authority '{authority.name}' stood for what devices trust"
-        return replace(device, anchors=tuple(certificate.der for certificate in found)), [
-            note,
-            *([missing] if missing else []),
-        ]
+        return replace(device, anchors=tuple(certificate.der for certificate in certificates)), [note, *lacking]
     return replace(device, anchors=()), [NO_TRUST]
 
 
 def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
     """Return the keys that the device itself would verify with; what no device can use is left to the device to say."""
-    found = []
+    keys = []
     for pem in read(firmware).keys:
-        try:
-            found.append(public.load_public_key(pem, "the firmware's key"))
-        except OtasealError:
-            continue
-    return tuple(found)
+        with suppress(OtasealError):
+            keys.append(public.load_public_key(pem, "the firmware's key"))
+    return tuple(keys)
 
 
-def _keys(listed: Mapping[str, Any]) -> tuple[RSAPublicKey, ...]:
-    found = ((name, pem.encode()) for name, pem in listed.items())
-    return tuple(public.load_public_key(pem, f"the server's key '{name}'") for name, pem in found)
-
-
-def _certificate(paths: tuple[Path, Path]) -> ClientCertificate:
-    chain = files.read_bounded(paths[0], MAX_AUTHORITY, "device certificate")
-    return ClientCertificate(chain, files.read_bounded(paths[1], MAX_AUTHORITY, "device key"))
+def _certificate(chain: Path, key: Path) -> ClientCertificate:
+    return ClientCertificate(
+        chain=files.read_bounded(chain, MAX_AUTHORITY, "device certificate"),
+        key=files.read_bounded(key, MAX_AUTHORITY, "device key"),
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import counted, one_line
+from ..simulator.report import Step
+from .flash_map import bars
 from .hostile import LIBRARY, STOCK, Row
-from .picture import bars
-from .report import Line, Report
+from .report import Report
 
 __all__ = ["report_lines", "summary", "table_lines"]
 
@@ -17,12 +18,12 @@ CASE = 30
 
 
 def report_lines(report: Report, colours: bool = False) -> list[str]:
-    """Return every step of every act, the flash map, what was not checked, and the verdict."""
+    """Return every step of every phase, the flash map, what was not checked, and the verdict."""
     shown = []
-    for act in report.acts:
-        shown.append(_painted(act.title, BOLD, colours))
-        for line in act.lines:
-            shown += _step(line, colours)
+    for phase in report.phases:
+        shown.append(_painted(phase.title, BOLD, colours))
+        for step in phase.steps:
+            shown += _step(step, colours)
     shown += ["", *bars(report.maps, colours), ""]
     shown += [f"not checked: {one_line(note)}" for note in (*report.lacking, *report.unchecked)]
     return [*shown, "", _verdict(report, colours)]
@@ -30,9 +31,9 @@ def report_lines(report: Report, colours: bool = False) -> list[str]:
 
 def summary(report: Report) -> list[str]:
     """Return a line about a rehearsal that went well, and one about each thing that this one could not tell."""
-    count = sum(len(act.lines) for act in report.acts)
-    said = [f"not rehearsed: {one_line(note)}" for note in report.lacking]
-    return [f"rehearsed on a virtual ESP8266: {counted(count, 'step')}, all good", *said]
+    count = sum(len(phase.steps) for phase in report.phases)
+    omissions = [f"not rehearsed: {one_line(note)}" for note in report.lacking]
+    return [f"rehearsed on a virtual ESP8266: {counted(count, 'step')}, all good", *omissions]
 
 
 def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
@@ -45,26 +46,27 @@ def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
         where = f"{row.step or '-':<18}"
         shown.append(f"{row.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(row.reason)}".rstrip())
     bad = sum(not row.ok for row in rows)
-    said = [f"{sum(row.verdict == 'refused' for row in rows)} of {len(rows)} refused as they have to be"]
+    totals = [f"{sum(row.verdict == 'refused' for row in rows)} of {len(rows)} refused as they have to be"]
     for verdict, meaning in (
         (STOCK, "taken by a stock device, which the OtaSeal library refuses"),
         (LIBRARY, "taken by the OtaSeal library, whose clock begins with its build"),
     ):
         count = sum(row.verdict == verdict for row in rows)
-        said += [f"{count} {meaning}"] if count else []
-    shown += ["", ", ".join(said)]
+        totals += [f"{count} {meaning}"] if count else []
+    shown += ["", ", ".join(totals)]
     if bad:
         shown.append(_painted(f"{bad} NOT as they have to be", RED, colours))
     return shown
 
 
-def _step(line: Line, colours: bool) -> list[str]:
-    if line.ok:
-        return [f"  {_painted('ok', GREEN, colours)}      {line.name:<{NAME}} {one_line(line.checked)}"]
-    number = f"device error {line.error}: " if line.error else ""
-    shown = [f"  {_painted('FAILED', RED, colours)}  {line.name:<{NAME}} {one_line(line.checked)}"]
-    shown.append(f"          {'':<{NAME}} {number}{one_line(line.reason)}")
-    return [*shown, *([f"          {'':<{NAME}} fix: {one_line(line.fix)}"] if line.fix else [])]
+def _step(step: Step, colours: bool) -> list[str]:
+    checked = f"{step.name:<{NAME}} {one_line(step.checked)}"
+    if step.ok:
+        return [f"  {_painted('ok', GREEN, colours)}      {checked}"]
+    number = f"device error {step.error}: " if step.error else ""
+    indent = " " * (NAME + 11)
+    shown = [f"  {_painted('FAILED', RED, colours)}  {checked}", f"{indent}{number}{one_line(step.reason)}"]
+    return [*shown, *([f"{indent}fix: {one_line(step.fix)}"] if step.fix else [])]
 
 
 def _verdict(report: Report, colours: bool) -> str:

@@ -45,6 +45,11 @@ class Entry:
         return "anchor" if self.decoded.anchor.is_ca else "pin"
 
     @property
+    def is_usable(self) -> bool:
+        """Whether the device can trust it without going down over it."""
+        return self.verdict in ("anchor", "pin")
+
+    @property
     def _is_named(self) -> bool:
         """Tell whether the decoder got through the subject: half a name hashes to what no certificate asks for."""
         subject = self.decoded.subject

@@ -1,4 +1,4 @@
-"""The socket under the device: bytes with an end to every wait, and what a closed connection looks like."""
+"""The TCP connection under the device: bytes with an end to every wait, and what a closed one looks like."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-__all__ = ["Endpoint", "Wire", "dial"]
+__all__ = ["Endpoint", "Socket", "dial"]
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Endpoint:
     address: str
 
 
-class Wire:
-    """A connection; each read waits `timeout` seconds at most, and everything together ten times that."""
+class Socket:
+    """A TCP connection; each read waits `timeout` seconds at most, and everything together ten times that."""
 
     def __init__(self, connection: socket.socket, timeout: float) -> None:
         self._connection, self._timeout = connection, timeout
@@ -57,10 +57,10 @@ class Wire:
         self._connection.close()
 
 
-def dial(endpoint: Endpoint, timeout: float) -> Wire | str:
+def dial(endpoint: Endpoint, timeout: float) -> Socket | str:
     """Return a connection, or why there is none, in words."""
     try:
         connection = socket.create_connection((endpoint.address, endpoint.port), timeout)
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
-    return Wire(connection, timeout)
+    return Socket(connection, timeout)

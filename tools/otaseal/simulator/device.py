@@ -1,55 +1,132 @@
-"""The whole device, ready to be polled: one poll of a server, step by step, to the flash that comes of it.
+"""The whole device, ready to be polled: flash, core, clock, buffers, and what it was provisioned with.
 
-A `Device` is a value: an outcome holds the next one. Only polling reaches outside, to the server.
+A value, and all of it plain data: an outcome holds the next one. What the device runs is read out of its flash: the
+core's release, the public keys, the library's identity. Only polling reaches outside, to the server.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from ..errors import ConfigError
+from . import flash as chip
+from . import library
+from .core import DEFAULT_CORE, core_rules
+from .firmware import Firmware, read
+from .flash import MODE_BYTE, Layout
 from .http_client import parse_url
-from .poll import Answer, Play
-from .report import Result, Step
-from .state import State
+from .library import Memory, Record
+from .poll import FirmwarePoll
+from .report import Outcome
+from .rotation import ArchivePoll, Responder
+from .tls import ClientCertificate, Session
 
-__all__ = ["Device", "Outcome"]
+__all__ = ["Device"]
 
+LIBRARY_PROBE = 512
 TIMEOUT = 8.0
 """Seconds that the HTTP updater waits for more, as long as the core's default is."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a poll ended, its steps, and the device afterwards.
+class Device:
+    """A chip with all that a poll depends on. Sizes in bytes.
 
-    `error` is what the updater's `getLastError()` says (0: none), `tls_error` BearSSL's, `library_error` the OtaSeal
-    library's where the firmware carries it. `status` is the HTTP status or 0, `request` the very bytes sent.
+    `clock` None is 1970: it was never set. `anchors` (DER) are compiled in, and then no archive is read. `keys` stand
+    for those found in the firmware. `probe` asks for records of that size first, as `probeMaxFragmentLength` does, and
+    takes buffers of it where the server agrees. `resumes` keeps the TLS session until the next restart.
     """
 
-    result: Result
-    steps: tuple[Step, ...]
-    device: Device
-    error: int = 0
-    tls_error: int = 0
-    library_error: int = 0
-    status: int = 0
-    request: bytes = b""
+    flash: bytes = field(repr=False)
+    layout: Layout
+    core: str = DEFAULT_CORE
+    clock: datetime | None = None
+    free_heap: int = 40_000
+    receive_buffer: int = 16384
+    send_buffer: int = 512
+    probe: int | None = None
+    client: ClientCertificate | None = field(default=None, repr=False)
+    version: str = ""
+    mac: str = "5C:CF:7F:00:00:01"
+    resumes: bool = False
+    session: Session | None = field(default=None, repr=False)
+    auto_format: bool = True
+    anchors: tuple[bytes, ...] | None = field(default=None, repr=False)
+    keys: tuple[bytes, ...] | None = field(default=None, repr=False)
+    flash_size: int | None = None
+    memory: Memory = field(default_factory=Memory)
+
+    @classmethod
+    def provision(
+        cls,
+        firmware: bytes,
+        layout: Layout,
+        filesystem: bytes | None = None,
+        *,
+        flash_mode: int | None = None,
+        core: str | None = None,
+    ) -> Device:
+        """Return a chip that was erased and written over the wire: `firmware` at 0, `filesystem` in its partition.
+
+        `flash_mode` 0 to 3 is written into byte 2, as esptool does. The core is read out of the firmware where it says
+        so; a firmware with the library keeps its session and does not format. Raises ConfigError for what does not fit.
+        """
+        if len(firmware) > layout.fs_start or len(firmware) < chip.APPLICATION + 16:
+            raise ConfigError(f"firmware of {len(firmware)} bytes does not fit in layout '{layout.name}'", "check both")
+        if filesystem is not None and len(filesystem) > layout.fs_size:
+            reason = f"filesystem image of {len(filesystem)} bytes is larger than the partition of {layout.fs_size}"
+            raise ConfigError(reason, "build it for this layout: pio run -t buildfs")
+        if flash_mode is not None:
+            firmware = firmware[:MODE_BYTE] + bytes([flash_mode]) + firmware[MODE_BYTE + 1 :]
+        contents = read(firmware)
+        release = core or contents.core or DEFAULT_CORE
+        core_rules(release)
+        has_library = contents.identity is not None
+        flash = firmware.ljust(layout.fs_start, b"\xff") + (filesystem or b"")
+        return cls(
+            flash.ljust(layout.flash_size, b"\xff"),
+            layout,
+            release,
+            version=library.read_record(contents.identity).version if contents.identity else "",
+            resumes=has_library,
+            auto_format=not has_library,
+            probe=LIBRARY_PROBE if has_library else None,
+        )
 
     @property
-    def ok(self) -> bool:
-        """Whether the device is where it should be: updated, or up to date."""
-        return self.result in (Result.UPDATED, Result.UP_TO_DATE)
+    def firmware(self) -> Firmware:
+        """What the running image says of itself."""
+        return read(self.flash[: self.layout.fs_start])
 
     @property
-    def failed(self) -> Step | None:
-        """The first step that is not good."""
-        return next((step for step in self.steps if not step.ok), None)
+    def running(self) -> bytes:
+        """The running image by its own size."""
+        return self.flash[: chip.sketch_size(self.flash)]
 
+    @property
+    def identity(self) -> Record | None:
+        """The library's record, None in a sketch without it."""
+        identity = self.firmware.identity
+        return library.read_record(identity) if identity else None
 
-@dataclass(frozen=True)
-class Device(State):
-    """A chip that can be polled; see `State` for what it holds, and `State.provision` for how it begins."""
+    @property
+    def verifying_keys(self) -> tuple[bytes, ...]:
+        """The public keys (PEM) that updates are verified by, in the firmware's order; empty: nothing is verified."""
+        return self.firmware.keys if self.keys is None else self.keys
+
+    @property
+    def real_size(self) -> int:
+        """Bytes of flash by the chip's own id."""
+        return self.layout.flash_size if self.flash_size is None else self.flash_size
+
+    @property
+    def time(self) -> datetime | None:
+        """The time that certificates are judged by: with the library not before its build (F25)."""
+        own = self.identity
+        if own is None:
+            return self.clock
+        return own.built if self.clock is None else max(self.clock, own.built)
 
     def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
         """Return what comes of one update from `url`; `host` is dialled instead of the name in it.
@@ -57,10 +134,10 @@ class Device(State):
         Raises ConfigError for a URL that is none, SystemFaultError where littlefs-python is missing, InputError for a
         client certificate that cannot be read.
         """
-        return _outcome(Play(self, parse_url(url), timeout, host).update())
+        return FirmwarePoll(self, parse_url(url), timeout, host).run()
 
     def renew_certificates(
-        self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Answer | None = None
+        self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Responder | None = None
     ) -> Outcome:
         """Return what comes of asking `url` (".../certs.ar.signed") for another archive, as the library does.
 
@@ -68,17 +145,7 @@ class Device(State):
         `answer` makes of the request takes the place of what it says. Raises as `poll`, and ConfigError for a device
         without the library.
         """
-        return _outcome(Play(self, parse_url(url), timeout, host).renew(answer))
-
-
-def _outcome(play: Play) -> Outcome:
-    return Outcome(
-        play.result,
-        tuple(play.steps),
-        cast(Device, play.state),
-        play.error,
-        play.tls_error,
-        play.library_error,
-        play.status,
-        play.request,
-    )
+        own = self.identity
+        if own is None:
+            raise ConfigError("the firmware of this device does not carry the OtaSeal library", "renew by uploadfs")
+        return ArchivePoll(self, parse_url(url), timeout, host, own=own, answer=answer).run()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["OUT_OF_MEMORY", "RECEIVED_ALERT", "HttpError", "TlsError", "UpdateError", "describe_tls"]
+__all__ = ["OUT_OF_MEMORY", "RECEIVED_ALERT", "HttpError", "TlsError", "UpdateError", "describe_alert"]
 
 RECEIVED_ALERT = 256
 """BearSSL's number for a fatal alert that the server sent: 256 and the alert's own."""
@@ -134,10 +134,7 @@ _ALERTS = {
 }
 
 
-def describe_tls(error: int) -> str:
-    """Return the name of a BearSSL number, or of the alert in it, in words."""
-    if error >= RECEIVED_ALERT:
-        alert = error - RECEIVED_ALERT
-        return f"the server sent alert {alert}, {_ALERTS.get(alert, 'of its own')}"
-    known = {member.value: member.name.lower().replace("_", " ") for member in TlsError}
-    return known.get(error, f"error {error}")
+def describe_alert(error: int) -> str:
+    """Return the alert in a BearSSL number from RECEIVED_ALERT on, in words."""
+    alert = error - RECEIVED_ALERT
+    return f"the server sent alert {alert}, {_ALERTS.get(alert, 'of its own')}"

@@ -20,6 +20,7 @@ __all__ = [
     "CHIP_SIZES",
     "LAYOUTS",
     "MODES",
+    "MODE_BYTE",
     "SECTOR",
     "Layout",
     "configured_size",
@@ -35,6 +36,7 @@ __all__ = [
 
 SECTOR = 4096
 APPLICATION = 0x1000  # where the application's header lies, behind the boot loader's sector
+MODE_BYTE = 2  # of a header: the flash mode
 ERASED = b"\xff"
 MAPPED_AT = 0x4020_0000  # where flash appears in the address space of the linker scripts
 MODES = ("QIO", "QOUT", "DIO", "DOUT")

@@ -10,12 +10,12 @@ import base64
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .error_numbers import HttpError, TlsError
+from .error_numbers import HttpError
 from .report import Fault
 from .tls import Connection
 from .tls_suites import TlsStop
 
-__all__ = ["Body", "RecordedConnection", "Response", "Url", "parse_url", "read_response", "request_bytes"]
+__all__ = ["Body", "Response", "Url", "parse_url", "read_response", "request_bytes"]
 
 USER_AGENT = "ESP8266-http-Update"
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,14 +43,14 @@ class Url:
 class Response:
     """Status, announced size (-1: none), x-MD5 ("": none); `fault` where the client gives up instead.
 
-    `said` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads.
+    `server_reason` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads.
     """
 
     status: int
     size: int
     md5: str
     fault: Fault | None = None
-    said: str = ""
+    server_reason: str = ""
 
 
 def parse_url(text: str) -> Url:
@@ -78,29 +78,18 @@ def request_bytes(url: Url, headers: dict[str, str]) -> bytes:
     return ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-class RecordedConnection:
-    """A connection on which an answer comes that was written beforehand, and nothing after it."""
-
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-
-    def read(self) -> bytes:
-        """Return the whole answer, once."""
-        if not self._answer:
-            raise TlsStop(TlsError.OK, "the connection ends")
-        answer, self._answer = self._answer, b""
-        return answer
-
-
 class Body:
-    """What the server sends, read as a stream; `wire_error` is BearSSL's number where TLS itself failed."""
+    """What the server sends, read as a stream; `tls_error` is BearSSL's number where TLS itself failed.
 
-    def __init__(self, connection: Connection | RecordedConnection) -> None:
+    Without a `connection` it is `data`, and nothing after it.
+    """
+
+    def __init__(self, connection: Connection | None, data: bytes = b"") -> None:
         self._connection = connection
-        self._data = bytearray()
-        self.ended = False
-        self.wire_error = 0
-        self.reason = ""
+        self._data = bytearray(data)
+        self.ended = connection is None
+        self.tls_error = 0
+        self.reason = "" if connection else "the connection ends"
 
     def line(self) -> bytes | None:
         """Return the next line without its end, what there is of one at the end, None where there is nothing."""
@@ -114,9 +103,7 @@ class Body:
 
     def take(self, count: int) -> bytes:
         """Return `count` bytes, or fewer where no more come."""
-        while len(self._data) < count and not self.ended:
-            self._fill()
-        taken = bytes(self._data[:count])
+        taken = self.peek(count)
         del self._data[:count]
         return taken
 
@@ -127,15 +114,16 @@ class Body:
         return bytes(self._data[:count])
 
     def _fill(self) -> None:
+        assert self._connection is not None
         try:
             self._data += self._connection.read()
         except TlsStop as stop:
-            self.ended, self.wire_error, self.reason = True, stop.error, stop.reason
+            self.ended, self.tls_error, self.reason = True, stop.error, stop.reason
 
 
 def read_response(body: Body) -> Response:
     """Read the headers as `handleHeaderResponse` does."""
-    status, size, md5, encoding, said = 0, -1, "", "", ""
+    status, size, md5, encoding, reason = 0, -1, "", "", ""
     for _ in range(MAX_HEADERS):
         line = body.line()
         if line is None:
@@ -150,9 +138,9 @@ def read_response(body: Body) -> Response:
             size = _number(raw.strip()) if key == "content-length" else size
             encoding = value if key == "transfer-encoding" else encoding
             md5 = f"{md5},{value}".lstrip(",") if key == "x-md5" else md5
-            said = value if key == "x-otaseal-reason" else said
+            reason = value if key == "x-otaseal-reason" else reason
         elif not line.strip():
-            return Response(status, size, md5, _fault(status, encoding), said)
+            return Response(status, size, md5, _fault(status, encoding), reason)
     return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29", "no-answer"))
 
 

@@ -6,18 +6,20 @@ Everything it says is a claim (F28). The judgement here ends where the updater's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from . import flash as chip
 from .core import Core
 from .error_numbers import HttpError
-from .flash import Layout
 from .http_client import Response
 from .report import Fault
 from .updater import GZIP_MAGIC, IMAGE_MAGIC
 
-__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "Claims", "judge_answer", "judge_first_bytes"]
+if TYPE_CHECKING:
+    from .device import Device
+
+__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "claims", "judge_answer", "judge_first_bytes"]
 
 OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4
@@ -32,31 +34,21 @@ _STATUS: Mapping[int, tuple[HttpError, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class Claims:
-    """What a request says: read off the flash, but for the MAC address ("5C:CF:7F:00:00:01") and the version."""
-
-    mac: str
-    flash: bytes
-    layout: Layout
-    flash_size: int
-    version: str = ""
-
-    def headers(self) -> dict[str, str]:
-        """Return the headers, in the order in which they are sent."""
-        first, rest = self.mac[:2], self.mac[2:]
-        found = {
-            "x-ESP8266-Chip-ID": str(int(self.mac.replace(":", "")[6:] or "0", 16)),
-            "x-ESP8266-STA-MAC": self.mac,
-            "x-ESP8266-AP-MAC": f"{int(first, 16) | 2:02X}{rest}" if self.mac else "",
-            "x-ESP8266-free-space": str(chip.free_space(self.flash, self.layout)),
-            "x-ESP8266-sketch-size": str(chip.sketch_size(self.flash)),
-            "x-ESP8266-sketch-md5": chip.sketch_md5(self.flash),
-            "x-ESP8266-chip-size": str(self.flash_size),
-            "x-ESP8266-sdk-version": SDK_VERSION,
-            "x-ESP8266-mode": "sketch",
-        }
-        return found | ({"x-ESP8266-version": self.version} if self.version else {})
+def claims(device: Device) -> dict[str, str]:
+    """Return what a request says about the device, as headers in the order in which they are sent."""
+    mac = device.mac
+    headers = {
+        "x-ESP8266-Chip-ID": str(int(mac.replace(":", "")[6:] or "0", 16)),
+        "x-ESP8266-STA-MAC": mac,
+        "x-ESP8266-AP-MAC": f"{int(mac[:2], 16) | 2:02X}{mac[2:]}" if mac else "",
+        "x-ESP8266-free-space": str(chip.free_space(device.flash, device.layout)),
+        "x-ESP8266-sketch-size": str(chip.sketch_size(device.flash)),
+        "x-ESP8266-sketch-md5": chip.sketch_md5(device.flash),
+        "x-ESP8266-chip-size": str(device.real_size),
+        "x-ESP8266-sdk-version": SDK_VERSION,
+        "x-ESP8266-mode": "sketch",
+    }
+    return headers | ({"x-ESP8266-version": device.version} if device.version else {})
 
 
 def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault] | None:
@@ -67,7 +59,7 @@ def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault]
         if status == UNAUTHORIZED and not core.unauthorized:
             error = HttpError.SERVER_WRONG_HTTP_CODE
         redirected = f"{reason}: a device follows no redirection" if 300 <= status < 400 else reason
-        return "answer", Fault(error, redirected, "F29", response.said or _cause(status))
+        return "answer", Fault(error, redirected, "F29", response.server_reason or _cause(status))
     if size <= 0:
         reason = "the answer has no Content-Length above 0 (a chunked one has none)"
         return "answer", Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29", "no-length")

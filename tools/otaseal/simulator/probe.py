@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .connection import Endpoint, dial
+from .connection import Endpoint, Socket, dial
 from .tls_messages import FRAGMENT_LENGTHS, SERVER_HELLO, SIGNATURES, Vector, message, vector
 from .tls_suites import SUITES, TlsStop
 
@@ -29,20 +29,20 @@ def probe_fragment_length(endpoint: Endpoint, size: int, timeout: float) -> bool
     """Return whether the server confirms records of `size` bytes; False, too, where nobody answers or no TLS 1.2."""
     if size not in FRAGMENT_LENGTHS:
         return False
-    wire = dial(endpoint, timeout)
-    if isinstance(wire, str):
+    connection = dial(endpoint, timeout)
+    if not isinstance(connection, Socket):
         return False
     try:
-        if not wire.send(probe_hello(size)):
+        if not connection.send(probe_hello(size)):
             return False
-        head = wire.take(5)
+        head = connection.take(5)
         length = int.from_bytes(head[3:5], "big")
         if head[:3] != b"\x16\3\3" or length < SMALLEST:
             return False
-        return _confirms(wire.take(length))
+        return _confirms(connection.take(length))
     finally:
-        wire.send(GOODBYE)
-        wire.close()
+        connection.send(GOODBYE)
+        connection.close()
 
 
 def _confirms(record: bytes) -> bool:

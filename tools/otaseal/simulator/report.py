@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-__all__ = ["Fault", "Result", "Step"]
+if TYPE_CHECKING:
+    from .device import Device
+
+__all__ = ["Fault", "Outcome", "Result", "Step"]
 
 
 class Result(Enum):
@@ -33,17 +37,49 @@ class Fault:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that the device looks at: `checked` says what was there, `error` is the device's own number."""
+    """One thing that is looked at: `checked` says what was there, `error` is the device's own number.
+
+    `fix` is what to do about a step that failed, where somebody who knows more than the device has said so.
+    """
 
     name: str
     checked: str
-    ok: bool
+    ok: bool = True
     error: int = 0
     reason: str = ""
     fact: str = ""
     cause: str = ""
+    fix: str = ""
 
     @classmethod
     def refused(cls, name: str, checked: str, fault: Fault) -> Step:
         """Return the step at which `fault` ends the update."""
-        return cls(name, checked, False, fault.error, fault.reason, fault.fact, fault.cause)
+        return cls(name, checked, False, fault.error, reason=fault.reason, fact=fault.fact, cause=fault.cause)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a poll ended, its steps, and the device afterwards.
+
+    `error` is what the updater's `getLastError()` says (0: none), `tls_error` BearSSL's, `library_error` the OtaSeal
+    library's where the firmware carries it. `status` is the HTTP status or 0, `request` the very bytes sent.
+    """
+
+    result: Result
+    steps: tuple[Step, ...]
+    device: Device
+    error: int = 0
+    tls_error: int = 0
+    library_error: int = 0
+    status: int = 0
+    request: bytes = b""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the device is where it should be: updated, or up to date."""
+        return self.result in (Result.UPDATED, Result.UP_TO_DATE)
+
+    @property
+    def failed(self) -> Step | None:
+        """The first step that is not good."""
+        return next((step for step in self.steps if not step.ok), None)

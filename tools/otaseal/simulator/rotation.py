@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from ..errors import counted
 from . import library
 from .certstore import CertStore
+from .connection import Socket, dial
 from .filesystem import write_file
-from .flash import Layout
+from .http_client import Body, Response, Url, read_response
+from .http_update import NOT_FOUND, NOT_MODIFIED, OK
 from .library import LibraryError, Record
+from .poll import Poll
 from .public_key import RsaKey, load_public_key, opens_to
-from .report import Fault
+from .report import Fault, Result
+from .tls import Connection, Failure, handshake
 from .trust import ARCHIVE, INDEX
 
-__all__ = ["VerifiedArchive", "judge_archive", "judge_size", "store"]
+if TYPE_CHECKING:
+    from .device import Device
+
+__all__ = ["ArchivePoll", "Responder"]
 
 WORD = 4
 MANIFEST = 64
@@ -22,6 +32,9 @@ MAX_SIGNATURE = 512
 MAX_ARCHIVE, MAX_MEMBER = 256 * 1024, 8 * 1024
 SMALLEST = 8 + 60 + MANIFEST + WORD + 256
 LARGEST = MAX_ARCHIVE + MANIFEST + WORD + MAX_SIGNATURE
+
+Responder = Callable[[bytes], bytes]
+"""Takes the bytes of a request, and returns those of the response."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +46,77 @@ class VerifiedArchive:
     built: int
 
 
-def judge_size(size: int) -> Fault | None:
-    """Return why a body of that size is not even downloaded."""
-    if size <= 0:
+class ArchivePoll(Poll):
+    """A poll for another certificate archive; `answer`, if given, makes the response that is taken for the server's."""
+
+    def __init__(
+        self, device: Device, url: Url, timeout: float, host: str | None, *, own: Record, answer: Responder | None
+    ) -> None:
+        super().__init__(device, url, timeout, host)
+        self._identity, self._answer = own, answer
+
+    def exchange(self, connection: Connection) -> None:
+        """Ask for the archive, hold it against this very server, and put it into use."""
+        body, response = self.ask(connection, {})
+        if self._answer is not None and response.status in (OK, NOT_MODIFIED, NOT_FOUND):
+            self.passed("answer", f"status {response.status}, in whose place the new one is played")
+            body = Body(None, self._answer(self.request))
+            response = read_response(body)
+            self.status = response.status
+        checked = f"status {response.status}, {response.size} bytes"
+        if response.status in (NOT_MODIFIED, NOT_FOUND):
+            self.passed("answer", checked, "F29")
+            self.result = Result.UP_TO_DATE
+            return
+        fault = _judge_response(response)
+        data = b"" if fault else body.take(response.size)
+        self.hang_up()
+        if fault is None and len(data) < response.size:
+            fault = Fault(LibraryError.TRUNCATED, f"{len(data)} of {response.size} bytes arrive", "F29")
+        if fault is not None:
+            self.refuse("answer", checked, fault)
+        self.passed("answer", checked, "F29")
+        self._install(data)
+
+    def _install(self, data: bytes) -> None:
+        device = self.device
+        verified = judge_archive(data, device.verifying_keys, self._identity, device.memory.certificates)
+        if isinstance(verified, Fault):
+            self.refuse("manifest", f"{len(data)} bytes", verified)
+        self.passed("manifest", f"{len(verified.archive)} bytes of archive, built {verified.built}", "F14")
+        self._try(verified.store)
+        flash = write_file(device.flash, device.layout, ARCHIVE, verified.archive)
+        flash = None if flash is None else write_file(flash, device.layout, INDEX, verified.store.index)
+        if flash is None:
+            fault = Fault(LibraryError.ARCHIVE_WRITE, "no room in the filesystem", "F19")
+            self.refuse("write", f"{ARCHIVE}, {len(verified.archive)} bytes", fault)
+        memory = replace(device.memory, certificates=verified.built)
+        self.device = replace(device, flash=flash, memory=memory, session=None)
+        self.passed("result", f"{ARCHIVE} renewed, {counted(verified.store.count, 'certificate')}", "F16")
+        self.result = Result.UPDATED
+
+    def _try(self, store: CertStore) -> None:
+        """Connect once more with nothing but `store` to trust: it must not lock the device out."""
+        settings = replace(self.tls_settings(store), session=None)
+        connected = dial(self.endpoint, self.timeout)
+        connection = handshake(connected, settings) if isinstance(connected, Socket) else connected
+        if not isinstance(connection, Connection):
+            why = connection.reason if isinstance(connection, Failure) else connection
+            reason = f"with it the server would not be trusted any more: {why}"
+            fault = Fault(LibraryError.ARCHIVE_LOCKOUT, reason, "F17", "lockout")
+            self.refuse("certificate-chain", "the new archive", fault)
+        connection.close()
+        self.passed("certificate-chain", "the new archive, against this server", "F17")
+
+
+def _judge_response(response: Response) -> Fault | None:
+    """Return why a body is not even downloaded."""
+    if response.status != OK:
+        return Fault(LibraryError.HTTP, f"status {response.status}", "F29")
+    if response.size <= 0:
         return Fault(LibraryError.NO_LENGTH, "the answer has no Content-Length above 0", "F29")
-    if not SMALLEST <= size <= LARGEST:
-        reason = f"{size} bytes are not within {SMALLEST} to {LARGEST}"
+    if not SMALLEST <= response.size <= LARGEST:
+        reason = f"{response.size} bytes are not within {SMALLEST} to {LARGEST}"
         return Fault(LibraryError.ARCHIVE_SIZE, reason, "F19")
     return None
 
@@ -63,19 +141,11 @@ def judge_archive(data: bytes, keys: tuple[bytes, ...], own: Record, newest: int
     return _usable(payload[:-MANIFEST], offered)
 
 
-def store(flash: bytes, layout: Layout, taken: VerifiedArchive) -> bytes | None:
-    """Return the chip with the archive in use, None where there is no room."""
-    written = write_file(flash, layout, ARCHIVE, taken.archive)
-    return None if written is None else write_file(written, layout, INDEX, taken.store.index)
-
-
 def _usable(archive: bytes, offered: Record) -> VerifiedArchive | Fault:
-    found = CertStore.load(archive)
-    bad = next(
-        (entry for entry in found.entries if entry.verdict not in ("anchor", "pin") or entry.length > MAX_MEMBER), None
-    )
-    names = [entry.decoded.name_hash for entry in found.entries]
-    if not found.count or bad is not None or len(set(names)) != len(names):
+    store = CertStore.load(archive)
+    bad = next((entry for entry in store.entries if not entry.is_usable or entry.length > MAX_MEMBER), None)
+    names = {entry.decoded.name_hash for entry in store.entries}
+    if not store.count or bad is not None or len(names) != store.count:
         reason = f"a member is '{bad.verdict}'" if bad else "it is empty, or one subject stands twice"
         return Fault(LibraryError.ARCHIVE_STRUCTURE, f"the certificate store cannot live with it: {reason}", "F18b")
-    return VerifiedArchive(archive, found, offered.build_time)
+    return VerifiedArchive(archive, store, offered.build_time)

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import InputError
 from . import tls_messages as messages
 from .anchors import Trust
-from .connection import Wire
+from .connection import Socket
 from .error_numbers import TlsError
 from .public_key import PublicKey, RsaKey, signature_holds
 from .tls_messages import Hello, KeyExchange, Request, message, vector
@@ -122,12 +122,12 @@ class Connection:
         self.records.close()
 
 
-def handshake(wire: Wire, settings: TlsSettings) -> Connection | Failure:
-    """Return a connection over `wire`, or why the device has none.
+def handshake(connection: Socket, settings: TlsSettings) -> Connection | Failure:
+    """Return a TLS connection over `connection`, or why the device has none.
 
     Raises InputError where the device's own certificate or key cannot be read.
     """
-    records = Records(wire, settings.receive_buffer, settings.fragment)
+    records = Records(connection, settings.receive_buffer, settings.fragment)
     client = _Client(records, settings)
     try:
         return client.run()
@@ -136,7 +136,7 @@ def handshake(wire: Wire, settings: TlsSettings) -> Connection | Failure:
         failure = Failure(client.step, stop.error, stop.reason, fact, client.crash, client.chain)
     if failure.error and failure.error < 256:
         records.send(ALERT, bytes([2, _ALERTS.get(failure.error, 40)]))
-    wire.close()
+    connection.close()
     return failure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .connection import Wire
+from .connection import Socket
 from .error_numbers import RECEIVED_ALERT, TlsError
 from .tls_messages import TLS_1_2, Vector
 from .tls_suites import Protection, TlsStop
@@ -24,8 +24,8 @@ class Records:
     `version` is that of the records that come in, 0 before the first.
     """
 
-    def __init__(self, wire: Wire, receive_buffer: int, fragment: int) -> None:
-        self._wire = wire
+    def __init__(self, connection: Socket, receive_buffer: int, fragment: int) -> None:
+        self._connection = connection
         self._room = receive_buffer + IN_OVERHEAD - HEADER
         self._fragment = fragment
         self._out: Protection | None = None
@@ -57,7 +57,7 @@ class Records:
             # The hello goes out as version 1.0, for servers of old: nothing is agreed on yet.
             version = TLS_1_2 if self.version else 0x0301
             out += bytes([kind]) + version.to_bytes(2, "big") + len(piece).to_bytes(2, "big") + piece
-        return self._wire.send(out)
+        return self._connection.send(out)
 
     def send_handshake(self, data: bytes) -> None:
         """Send a handshake message, which is part of what Finished covers."""
@@ -115,17 +115,17 @@ class Records:
         """Say goodbye and close."""
         if not self.closed:
             self.send(ALERT, b"\1\0")
-        self._wire.close()
+        self._connection.close()
 
     def _record(self) -> tuple[int, bytes]:
-        head = self._wire.take(HEADER)
+        head = self._connection.take(HEADER)
         if len(head) < HEADER:
-            self.closed = not self._wire.timed_out
-            raise TlsStop(TlsError.OK, "nothing more comes" if self._wire.timed_out else "the connection ends")
+            self.closed = not self._connection.timed_out
+            raise TlsStop(TlsError.OK, "nothing more comes" if self._connection.timed_out else "the connection ends")
         reader = Vector(head)
         kind, version, size = reader.number(1), reader.number(2), reader.number(2)
         self._check(kind, version, size, head)
-        data = self._wire.take(size)
+        data = self._connection.take(size)
         if len(data) < size:
             raise TlsStop(TlsError.OK, "the connection ends within a record")
         if self._in is not None:

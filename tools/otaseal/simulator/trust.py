@@ -1,4 +1,4 @@
-"""Getting ready to connect: the filesystem is mounted, `certs.ar` indexed, and the heap has to hold the buffers."""
+"""Getting ready to connect: the filesystem is mounted, and `certs.ar` indexed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from dataclasses import dataclass
 
 from .anchors import Trust
 from .certstore import CertStore
-from .error_numbers import OUT_OF_MEMORY
-from .filesystem import Filesystem, mount, read_file, write_file
+from .filesystem import mount, read_file, write_file
 from .flash import Layout
 from .report import Fault, Step
-from .tls import TlsSettings
 
-__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "TrustState", "check_heap", "load_store"]
+__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "TrustState", "load_store"]
 
 ARCHIVE, INDEX = "/certs.ar", "/certs.idx"
 CLIENT_CHAIN, CLIENT_KEY = "/client.crt", "/client.key"
-CONTEXTS = 5_200
-"""Bytes that a connection takes beside its buffers, so that it is about 22 KB with those of the core (F27)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,6 @@ class TrustState:
     trust: Trust
     archive_hash: str
     steps: tuple[Step, ...]
-    formatted: bool
 
 
 def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) -> TrustState:
@@ -37,48 +32,32 @@ def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) ->
 
     An archive that yields nothing is a step that failed, and the device goes on and finds nobody to trust.
     """
-    found = mount(flash, layout, auto_format=auto_format)
-    steps = [_mounting(found, layout)]
-    archive = read_file(found.flash, layout, ARCHIVE) if found.mounted else None
-    if archive is None:
-        fault = Fault(
-            0, f"there is no {ARCHIVE} in the filesystem: nobody is trusted", "F15" if found.formatted else "F16"
-        )
-        steps.append(Step.refused("certificates", ARCHIVE, fault))
-        return TrustState(found.flash, CertStore(()), "", tuple(steps), found.formatted)
-    store = CertStore.load(archive, heap)
-    indexed = write_file(found.flash, layout, INDEX, store.index)
-    digest = hashlib.sha256(archive).hexdigest()
-    if indexed is None:
-        fault = Fault(0, f"no room for {INDEX}, {len(store.index)} bytes", "F19")
-        steps.append(Step.refused("certificates", ARCHIVE, fault))
-        return TrustState(found.flash, CertStore(()), digest, tuple(steps), False)
-    steps.append(_counting(store, len(archive)))
-    return TrustState(indexed, store, digest, tuple(steps), False)
-
-
-def check_heap(settings: TlsSettings, free: int) -> Step:
-    """Return whether both buffers and BearSSL's contexts fit in the heap (F27)."""
-    needed = settings.memory + CONTEXTS
-    checked = f"{needed} bytes for a connection ({settings.receive_buffer} in, {settings.send_buffer} out), {free} free"
-    if needed <= free:
-        return Step("heap", checked, True, fact="F27")
-    reason = "the buffers do not fit in the heap: negotiate shorter records"
-    return Step.refused("heap", checked, Fault(OUT_OF_MEMORY, reason, "F27"))
-
-
-def _mounting(found: Filesystem, layout: Layout) -> Step:
+    mounted = mount(flash, layout, auto_format=auto_format)
     checked = f"LittleFS of {layout.fs_size} bytes at 0x{layout.fs_start:x}, blocks of {layout.block}"
-    if found.reason:
-        return Step.refused("filesystem", checked, Fault(0, found.reason, found.fact))
-    return Step("filesystem", checked, True, fact="F15b")
+    if mounted.reason:
+        step = Step.refused("filesystem", checked, Fault(0, mounted.reason, mounted.fact))
+    else:
+        step = Step("filesystem", checked, fact="F15b")
+    flash, store, digest = mounted.flash, CertStore(()), ""
+    archive = read_file(flash, layout, ARCHIVE) if mounted.mounted else None
+    if archive is None:
+        reason = f"there is no {ARCHIVE} in the filesystem: nobody is trusted"
+        indexed = Step.refused("certificates", ARCHIVE, Fault(0, reason, "F15" if mounted.formatted else "F16"))
+    else:
+        digest, loaded = hashlib.sha256(archive).hexdigest(), CertStore.load(archive, heap)
+        written = write_file(flash, layout, INDEX, loaded.index)
+        if written is None:
+            fault = Fault(0, f"no room for {INDEX}, {len(loaded.index)} bytes", "F19")
+            indexed = Step.refused("certificates", ARCHIVE, fault)
+        else:
+            flash, store, indexed = written, loaded, _counting(loaded, len(archive))
+    return TrustState(flash, store, digest, (step, indexed))
 
 
 def _counting(store: CertStore, size: int) -> Step:
-    verdicts = [entry.verdict for entry in store.entries]
-    usable = sum(verdict in ("anchor", "pin") for verdict in verdicts)
+    usable = sum(entry.is_usable for entry in store.entries)
     checked = f"{ARCHIVE}: {size} bytes, {store.count} counted, {usable} usable"
     if usable:
-        return Step("certificates", checked, True, fact="F16")
+        return Step("certificates", checked, fact="F16")
     reason = "the device counts what it cannot use" if store.count else "nothing in it can be read"
     return Step.refused("certificates", checked, Fault(0, reason, "F16"))

@@ -13,7 +13,7 @@ from functools import lru_cache
 from . import flash as chip
 from .core import Core, core_rules
 from .error_numbers import HttpError, UpdateError
-from .flash import Layout
+from .flash import MODE_BYTE, Layout
 from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
 from .report import Fault
 
@@ -21,7 +21,6 @@ __all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "AssumedKey", "Command", "Setup", "Stage
 
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
-MODE_BYTE = 2
 WORD = 4
 HASH_PIECE = 128
 MD5_DIGITS = 32

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from ..chips.esp8266 import sectors
@@ -16,30 +17,31 @@ __all__ = ["FlashMap", "Region", "bars", "flash_maps", "svg"]
 
 CELLS = 64
 LEGEND_COLUMNS = 3
-SIGNS = {"old": "#", "new": "N", "staged": "+", "free": ".", "filesystem": "=", "system": ":"}
-TITLES = {
-    "old": "the firmware that runs",
-    "new": "the new firmware",
-    "staged": "the update, staged",
-    "free": "free",
-    "filesystem": "filesystem",
-    "system": "settings of core and SDK",
-}
-COLOURS = {
-    "old": "#4a6fa5",
-    "new": "#2e8b57",
-    "staged": "#e0a030",
-    "free": "#f0f0f0",
-    "filesystem": "#8e6fb0",
-    "system": "#9a9a9a",
-}
-TERMINAL = {"old": "44", "new": "42", "staged": "43", "free": "100", "filesystem": "45", "system": "47"}
 WIDTH, LEFT, ROW, BAR = 960, 90, 92, 40  # pixels of the SVG
+
+
+class _Kind(NamedTuple):
+    """How a kind of region is drawn: its character, its colour on a terminal (SGR) and in SVG, and its legend."""
+
+    sign: str
+    terminal: str
+    colour: str
+    legend: str
+
+
+KINDS = {
+    "old": _Kind("#", "44", "#4a6fa5", "the firmware that runs"),
+    "new": _Kind("N", "42", "#2e8b57", "the new firmware"),
+    "staged": _Kind("+", "43", "#e0a030", "the update, staged"),
+    "free": _Kind(".", "100", "#f0f0f0", "free"),
+    "filesystem": _Kind("=", "45", "#8e6fb0", "filesystem"),
+    "system": _Kind(":", "47", "#9a9a9a", "settings of core and SDK"),
+}
 
 
 @dataclass(frozen=True)
 class Region:
-    """Bytes `start` to `end` of flash; `kind` is a key of TITLES."""
+    """Bytes `start` to `end` of flash; `kind` is a key of KINDS."""
 
     kind: str
     start: int
@@ -56,26 +58,25 @@ class FlashMap:
 
 def flash_maps(layout: Layout, old: int, staged: int, new: int) -> tuple[FlashMap, ...]:
     """Return the flash before the update, when it is staged, and after it; sizes in bytes, 0 for what there is not."""
-    maps = [("before", old, "old", 0), ("staged", old, "old", staged), ("after", new, "new", 0)]
-    return tuple(
-        _map(layout, *flash_map) for flash_map in maps if flash_map[1] and (flash_map[0] != "staged" or staged)
-    )
+    maps = []
+    if old:
+        maps.append(_map(layout, "before", old, "old"))
+        maps += [_map(layout, "staged", old, "old", staged)] if staged else []
+    return (*maps, _map(layout, "after", new, "new")) if new else tuple(maps)
 
 
 def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:
     """Return the maps as lines for a terminal, with a scale and the legend of what occurs."""
-    lines: list[str] = []
     if not maps:
-        return lines
+        return []
+    lines = []
     for flash_map in maps:
-        cells = _cells(flash_map.regions)
-        if colours:
-            drawn = "".join(f"\033[{TERMINAL[kind]}m{SIGNS[kind]}" for kind in cells) + "\033[0m"
-        else:
-            drawn = "".join(SIGNS[kind] for kind in cells)
-        lines.append(f"{flash_map.title:<8}|{drawn}|")
+        kinds = [KINDS[name] for name in _cells(flash_map.regions)]
+        drawn = "".join(f"\033[{kind.terminal}m{kind.sign}" if colours else kind.sign for kind in kinds)
+        reset = "\033[0m" if colours else ""
+        lines.append(f"{flash_map.title:<8}|{drawn}{reset}|")
     lines.append(_scale(maps[0].regions))
-    legend = [f"{SIGNS[kind]} {TITLES[kind]}" for kind in _used(maps)]
+    legend = [f"{kind.sign} {kind.legend}" for kind in _used(maps)]
     for start in range(0, len(legend), LEGEND_COLUMNS):
         row = "".join(f"{label:<27}" for label in legend[start : start + LEGEND_COLUMNS])
         lines.append(f"{'':<9}{row}".rstrip())
@@ -98,7 +99,7 @@ def svg(maps: Sequence[FlashMap], title: str) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int) -> FlashMap:
+def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int = 0) -> FlashMap:
     """Return one moment; what is staged ends where the filesystem begins (F10)."""
     used, low = sectors(sketch), layout.fs_start - sectors(staged)
     pieces = [
@@ -123,20 +124,19 @@ def _scale(regions: Sequence[Region]) -> str:
     """Return the line below the bars: where the filesystem begins, and where the flash ends."""
     line = [" "] * (CELLS + 24)
     line[9:17] = f"0x{0:06x}"
-    cells = _cells(regions)
-    for region in regions:
-        if region.kind == "filesystem":
-            at = 9 + cells.index("filesystem")
-            line[at : at + 8] = f"0x{region.start:06x}"
+    start = next((region.start for region in regions if region.kind == "filesystem"), None)
+    if start is not None:
+        at = 9 + _cells(regions).index("filesystem")
+        line[at : at + 8] = f"0x{start:06x}"
     end = 9 + CELLS - 8
-    if "".join(line[end - 1 : end + 8]).strip() == "":
+    if not "".join(line[end - 1 : end + 8]).strip():
         line[end : end + 8] = f"0x{regions[-1].end:06x}"
     return "".join(line).rstrip()
 
 
-def _used(maps: Sequence[FlashMap]) -> list[str]:
-    there = {region.kind for flash_map in maps for region in flash_map.regions}
-    return [kind for kind in TITLES if kind in there]
+def _used(maps: Sequence[FlashMap]) -> list[_Kind]:
+    names = {region.kind for flash_map in maps for region in flash_map.regions}
+    return [kind for name, kind in KINDS.items() if name in names]
 
 
 def _row(flash_map: FlashMap, top: int) -> list[str]:
@@ -146,9 +146,9 @@ def _row(flash_map: FlashMap, top: int) -> list[str]:
     for region in flash_map.regions:
         x, width = LEFT + span * region.start / size, max(1.5, span * (region.end - region.start) / size)
         label = f"{(region.end - region.start) // 1024} KiB"
-        tip = f"{TITLES[region.kind]}: 0x{region.start:06x} to 0x{region.end:06x}, {label}"
+        tip = f"{KINDS[region.kind].legend}: 0x{region.start:06x} to 0x{region.end:06x}, {label}"
         parts.append(
-            f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{COLOURS[region.kind]}" '
+            f'<rect x="{x:.1f}" y="{top}" width="{width:.1f}" height="{BAR}" fill="{KINDS[region.kind].colour}" '
             f'stroke="#333333" stroke-width="0.6"><title>{escape(tip)}</title></rect>'
         )
         if x - last > 62:
@@ -169,8 +169,8 @@ def _legend(maps: Sequence[FlashMap], base: int) -> list[str]:
     parts, x = [], LEFT
     for kind in _used(maps):
         parts.append(
-            f'<rect x="{x}" y="{base - 11}" width="12" height="12" fill="{COLOURS[kind]}" stroke="#333333" '
-            f'stroke-width="0.6"/><text x="{x + 17}" y="{base}" font-size="12">{escape(TITLES[kind])}</text>'
+            f'<rect x="{x}" y="{base - 11}" width="12" height="12" fill="{kind.colour}" stroke="#333333" '
+            f'stroke-width="0.6"/><text x="{x + 17}" y="{base}" font-size="12">{escape(kind.legend)}</text>'
         )
-        x += 32 + round(6.3 * len(TITLES[kind]))
+        x += 32 + round(6.3 * len(kind.legend))
     return parts

@@ -1,0 +1,223 @@
+"""A rehearsal, phase by phase: the server's admission, the live server's TLS, the update, the second poll, the flash.
+
+What runs is the virtual device; what it meets is the live server where there is one, and for a release that is not
+published yet a server of our own on the loopback interface. The two together are what devices will get: the live server
+shows name, chain and TLS, and the loopback gives the very bytes and headers that it will send. What stays open between
+them is named in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+
+from ..errors import InputError
+from ..release.records import Release
+from ..simulator.certstore import CertStore, Entry
+from ..simulator.device import Device
+from ..simulator.filesystem import mount, read_file
+from ..simulator.flash import MODE_BYTE, free_space
+from ..simulator.report import Outcome, Result, Step
+from ..simulator.trust import ARCHIVE
+from .advice import explained
+from .candidate import Candidate, CandidateServer
+from .flash_map import FlashMap, flash_maps
+from .loopback import HOST, Loopback
+from .report import Phase, Report
+from .temporary_pki import TemporaryAuthority
+
+__all__ = ["DEFAULT_HOST", "NO_MAC", "Scenario", "play", "poll_live", "with_temporary_authority"]
+
+DEFAULT_HOST = "localhost"
+NOT_FOUND = 404
+DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
+NO_MAC = ""
+"""A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
+LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
+ALWAYS_OPEN = (
+    "the sketch: that it sets the clock, mounts the filesystem and asks at all",
+    "power cuts while the image is copied, after which the chip may not start, and the radio",
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is rehearsed: a candidate, the device that runs the old firmware, and the devices' URL of the live server.
+
+    `url` None: no live server. `known` are the releases that the server has, `polls` how often the device asks: the
+    second time it must be told that it is up to date. `notes` are added to what is not checked; `lacking` is what other
+    rehearsals can check.
+    """
+
+    candidate: Candidate
+    device: Device
+    url: str | None = None
+    known: tuple[Release, ...] = field(default=(), repr=False)
+    polls: int = 2
+    notes: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+
+def play(scenario: Scenario) -> Report:
+    """Return what happened; a step that fails ends the phases that need it, and nothing raises for what is wrong."""
+    phases = [_admission(scenario.candidate)]
+    if scenario.device.anchors is None:
+        phases.append(_trust(scenario.device))
+    outcome: Outcome | None = None
+    if scenario.url is not None:
+        phase, outcome = poll_live(scenario.device, scenario.url, scenario.candidate)
+        phases.append(phase)
+    if outcome is not None and _installed(outcome, scenario.candidate):
+        phases += _poll_again(scenario, outcome, scenario.url or "")
+    else:
+        phases += _serve(scenario)
+    unchecked = (*scenario.notes, _open_question(scenario), *ALWAYS_OPEN)
+    return Report(tuple(phases), _maps(scenario), unchecked, scenario.lacking)
+
+
+def with_temporary_authority(device: Device) -> tuple[TemporaryAuthority, Device]:
+    """Return a throw-away authority as of the device's own clock, and the device that trusts it and nothing else."""
+    authority = TemporaryAuthority.create(device.clock or datetime.now(timezone.utc))
+    return authority, replace(device, anchors=(authority.root,), session=None)
+
+
+def same_image(running: bytes, built: bytes) -> bool:
+    """Tell whether what runs is what was built; byte 2 holds the chip's flash mode, whatever the image said (F7)."""
+    rest = MODE_BYTE + 1
+    return running[:MODE_BYTE] == built[:MODE_BYTE] and running[rest:] == built[rest:]
+
+
+def _admission(candidate: Candidate) -> Phase:
+    refusal = candidate.refusal
+    files = ", ".join(f"{len(form.data)} bytes" for form in candidate.forms)
+    if refusal is not None:
+        step = Step("admission", files, False, reason=refusal.message, fix=refusal.hint)
+    else:
+        release = candidate.release
+        core = release.core_release or "unknown"
+        step = Step("admission", f"{release.product} {release.version}: {files}, core {core}")
+    return Phase("the update server admits the release", (step,))
+
+
+def _trust(device: Device) -> Phase:
+    """Look at every certificate that the device would find, and not only at the one that the server needs."""
+    mounted = mount(device.flash, device.layout)
+    checked, ok = f"LittleFS at 0x{device.layout.fs_start:06x}", not mounted.reason
+    steps = [Step("filesystem", checked, ok, reason=mounted.reason, fact=mounted.fact)]
+    archive = read_file(device.flash, device.layout, ARCHIVE) if ok else None
+    if archive is None:
+        steps.append(Step("certificates", ARCHIVE, False, reason="it is not in the filesystem", fact="F15"))
+    else:
+        steps += [_member(number, entry) for number, entry in enumerate(CertStore.load(archive).entries)]
+    return Phase("what the device trusts", explained(steps))
+
+
+def _member(number: int, entry: Entry) -> Step:
+    reasons = {
+        "overflow": ("its subject is shorter than 32 bytes: a look-up writes over the heap", "F18"),
+        "crash": ("it is not exactly one certificate: a look-up resets the device", "F18b"),
+        "dead": ("nothing ever finds it, and it counts all the same", "F16"),
+    }
+    reason, fact = reasons.get(entry.verdict, ("", ""))
+    use = {"anchor": "an authority", "pin": "good for itself only"}.get(entry.verdict, "useless")
+    checked = f"member {number}, {entry.length} bytes: {use}"
+    return Step("certificates", checked, not reason, reason=reason, fact=fact)
+
+
+def poll_live(device: Device, url: str, candidate: Candidate | None = None) -> tuple[Phase, Outcome]:
+    """Poll the live server as a device without a name; that it has nothing, or something else, is no fault here.
+
+    `candidate` is what the device is meant to have after an update, None where any firmware will do.
+    """
+    outcome = replace(device, mac=NO_MAC).poll(url)
+    steps, failed = outcome.steps, outcome.failed
+    answer = next((number for number, step in enumerate(steps) if step.name == "answer"), len(steps) - 1)
+    if outcome.status == NOT_FOUND and failed is not None and failed.name == "answer":
+        nothing = Step("answer", "404: nothing is published there yet, which is what deploying changes")
+        steps = (*steps[:answer], nothing)
+    elif outcome.result is Result.UPDATED and candidate is not None and not _installed(outcome, candidate):
+        other = Step("release", "another release than the one that is rehearsed is given out")
+        steps = (*steps[: answer + 1], other)
+    return Phase(f"a device meets the live server: {url}", explained(steps)), outcome
+
+
+def _serve(scenario: Scenario) -> list[Phase]:
+    """Update from the loopback, then ask again, then look at the flash."""
+    authority, device = with_temporary_authority(scenario.device)
+    name = (urlsplit(scenario.url).hostname if scenario.url else None) or DEFAULT_HOST
+    server = CandidateServer(scenario.candidate, device.running, scenario.known)
+    with Loopback(server, authority.context(name)) as loopback:
+        host = f"[{name}]" if ":" in name else name
+        url = f"https://{host}:{loopback.port}/{scenario.candidate.origin.product}/firmware.bin.signed"
+        outcome = device.poll(url, host=HOST)
+        steps = explained(outcome.steps)
+        if outcome.ok and not _installed(outcome, scenario.candidate):
+            reason, fix = "the server says that the device is up to date", "name what devices run now with --from"
+            return [Phase(DOWNLOAD, (*steps, Step("release", "304", False, reason=reason, fix=fix)))]
+        phases = [Phase(DOWNLOAD, steps)]
+        if outcome.ok:
+            phases += _poll_again(scenario, outcome, url, HOST)
+    return phases
+
+
+def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:
+    """Yield what the flash holds, and each further poll, which has to find nothing new (F30)."""
+    yield _compare(scenario, outcome.device)
+    for number in range(2, scenario.polls + 1):
+        again = replace(outcome.device, mac=NO_MAC, session=None).poll(url, host=host)
+        steps = explained(again.steps)
+        if again.result is Result.UPDATED:
+            reason = "the device is given the same release again, and would update for ever"
+            steps = (*steps, Step("loop", f"poll {number}", False, reason=reason, fact="F30", fix=LOOP_FIX))
+        yield Phase(f"poll {number}: it is told that it is up to date", steps)
+
+
+def _compare(scenario: Scenario, after: Device) -> Phase:
+    built = scenario.candidate.raw
+    same, kept = same_image(after.running, built), _keeps_certificates(scenario.device, after)
+    image, filesystem = f"{len(built)} bytes at 0x000000", f"{after.layout.fs_size} bytes"
+    return Phase(
+        "the flash holds what was built",
+        (
+            Step("image", image, same, reason="" if same else "they are not the build's"),
+            Step("filesystem", filesystem, kept, reason="" if kept else "the update changed its archive"),
+        ),
+    )
+
+
+def _keeps_certificates(before: Device, after: Device) -> bool:
+    """Tell whether the archive is still there; the index beside it is written anew at every start (F19)."""
+    partition = slice(before.layout.fs_start, before.layout.fs_end)
+    if before.flash[partition] == after.flash[partition]:
+        return True
+    archive = read_file(before.flash, before.layout, ARCHIVE)
+    return archive is not None and archive == read_file(after.flash, after.layout, ARCHIVE)
+
+
+def _installed(outcome: Outcome, candidate: Candidate) -> bool:
+    """Tell whether the device runs the candidate because of this poll."""
+    if outcome.result is not Result.UPDATED:
+        return False
+    try:
+        return same_image(outcome.device.running, candidate.raw)
+    except InputError:
+        return False
+
+
+def _open_question(scenario: Scenario) -> str:
+    if scenario.url is None:
+        return "the live server's name, chain and TLS: no server was given"
+    return "that the live server sends the candidate's bytes: deploy reads them back and compares"
+
+
+def _maps(scenario: Scenario) -> tuple[FlashMap, ...]:
+    device = scenario.device
+    old = device.layout.fs_start - free_space(device.flash, device.layout)
+    smallest = min(len(form.data) for form in scenario.candidate.forms)
+    try:
+        new = len(scenario.candidate.raw)
+    except InputError:
+        new = 0
+    return flash_maps(device.layout, old, smallest, new)
