@@ -1,8 +1,8 @@
 """Looking at a live server: the chain it sends, and what it answers to a device's hello.
 
-One TLS 1.2 hello as the device sends it, spoken by hand, and the plain-text answers up to the certificates; then the
-connection is dropped. Nothing is verified and no key exchanged: the verdict is `check`'s. So it sees the raw chain, in
-the order sent, and whether TLS 1.2 is offered at all (F21) and short records are agreed to (F27).
+The virtual device says its TLS 1.2 hello and reads what comes in plain text, up to the certificates; then the
+connection is dropped. Nothing is verified and no key exchanged: the verdict is `check`'s. So it sees the raw chain,
+in the order sent, and whether TLS 1.2 is offered at all (F21) and short records are agreed to (F27).
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import time
 from dataclasses import dataclass
 
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
+from ..simulator import tls_messages
+from ..simulator.tls_messages import CERTIFICATE, SERVER_HELLO, TLS_1_2
+from ..simulator.tls_suites import TlsStop
 
 __all__ = ["LiveServer", "look_at", "parse_target"]
 
@@ -21,15 +24,10 @@ TIMEOUT = 10.0  # seconds, for connecting and for each read
 MAX_HANDSHAKE_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 16384 + 2048  # RFC 5246, 6.2.3
 DEFAULT_PORT = 443
-FRAGMENT_SIZES = {1: 512, 2: 1024, 3: 2048, 4: 4096}  # RFC 6066, 4
-# The device's first choices, and its last: with key exchange by ECDHE, ChaCha20 before AES-GCM (F27d)
-SUITES = (0xCCA9, 0xCCA8, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xC023, 0xC027, 0xC009, 0xC013, 0x009C, 0x002F)
-GROUPS = (29, 23, 24, 25)  # X25519, P-256, P-384, P-521
-SIGNATURES = (0x0403, 0x0401, 0x0503, 0x0501, 0x0603, 0x0601, 0x0203, 0x0201)
+FRAGMENT = 512
+"""Bytes of the records that devices ask for."""
 ALERT, HANDSHAKE = 21, 22
 WARNING = b"\x01"
-SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 2, 11, 14
-MAX_FRAGMENT_LENGTH = 1
 
 
 @dataclass(frozen=True)
@@ -79,34 +77,17 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
 
 def client_hello(server_name: str) -> bytes:
     """Return the record with the hello: TLS 1.2, 512-byte records asked for, the name unless it is an address."""
-    extensions = [
-        _extension(MAX_FRAGMENT_LENGTH, bytes([1])),
-        _extension(10, _vector(b"".join(group.to_bytes(2, "big") for group in GROUPS), 2)),
-        _extension(11, _vector(b"\0", 1)),
-        _extension(13, _vector(b"".join(signature.to_bytes(2, "big") for signature in SIGNATURES), 2)),
-    ]
-    if not _is_address(server_name):
-        try:
-            name = server_name.encode("ascii")
-        except UnicodeEncodeError as error:
-            raise ConfigError(f"'{server_name}' is not a host name in ASCII", "write it in punycode") from error
-        extensions.append(_extension(0, _vector(b"\0" + _vector(name, 2), 2)))
-    suites = b"".join(suite.to_bytes(2, "big") for suite in SUITES)
-    body = (
-        b"\x03\x03"
-        + secrets.token_bytes(32)
-        + b"\0"
-        + _vector(suites, 2)
-        + b"\x01\0"
-        + _vector(b"".join(extensions), 2)
-    )
-    return b"\x16\x03\x01" + _vector(b"\x01" + _vector(body, 3), 2)
+    if not server_name.isascii():
+        raise ConfigError(f"'{server_name}' is not a host name in ASCII", "write it in punycode")
+    name = None if _is_address(server_name) else server_name
+    hello = tls_messages.client_hello(secrets.token_bytes(32), b"", name, FRAGMENT)
+    return b"\x16\x03\x01" + tls_messages.vector(hello, 2)
 
 
 def parse_answer(data: bytes) -> LiveServer | None:
     """Return what the handshake messages in `data` say, None while the certificates are not there yet.
 
-    Raises InputError for anything that is no ServerHello followed by a Certificate.
+    Raises InputError for anything that is no ServerHello of TLS 1.2 followed by a Certificate.
     """
     messages = _messages(data)
     if not messages or (len(messages) < 2 and messages[0][0] == SERVER_HELLO):
@@ -115,43 +96,12 @@ def parse_answer(data: bytes) -> LiveServer | None:
         raise InputError(
             "the server sends no certificate", "it may want a pre-shared key; a device needs a certificate"
         )
-    hello = _Reader(messages[0][1])
-    version = int.from_bytes(hello.take(2), "big")
-    hello.take(32)
-    hello.vector(1)
-    suite = int.from_bytes(hello.take(2), "big")
-    hello.take(1)
-    extensions = _Reader(hello.vector(2)) if hello.left else _Reader(b"")
-    fragment = None
-    while extensions.left:
-        kind, value = int.from_bytes(extensions.take(2), "big"), extensions.vector(2)
-        if kind == MAX_FRAGMENT_LENGTH and len(value) == 1:
-            fragment = FRAGMENT_SIZES.get(value[0])
-    listed, chain = _Reader(_Reader(messages[1][1]).vector(3)), []
-    while listed.left:
-        chain.append(listed.vector(3))
-    return LiveServer(tuple(chain), version, suite, fragment)
-
-
-class _Reader:
-    """Bytes taken from the front; raises InputError where there are not enough."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._data) - self._at
-
-    def take(self, count: int) -> bytes:
-        if self.left < count:
-            raise InputError("the server's answer is cut short", "this may be no TLS server")
-        self._at += count
-        return self._data[self._at - count : self._at]
-
-    def vector(self, width: int) -> bytes:
-        return self.take(int.from_bytes(self.take(width), "big"))
+    try:
+        hello = tls_messages.read_server_hello(messages[0][1], TLS_1_2, "any", FRAGMENT)
+        chain = tls_messages.read_certificates(messages[1][1])
+    except TlsStop as stop:
+        raise InputError(f"a device ends the handshake: {stop.reason}", "offer TLS 1.2 as its RFC has it") from stop
+    return LiveServer(chain, TLS_1_2, hello.suite, FRAGMENT if hello.fragment else None)
 
 
 def _messages(data: bytes) -> list[tuple[int, bytes]]:
@@ -227,11 +177,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _vector(data: bytes, width: int) -> bytes:
-    return len(data).to_bytes(width, "big") + data
-
-
-def _extension(kind: int, data: bytes) -> bytes:
-    return kind.to_bytes(2, "big") + _vector(data, 2)

@@ -225,15 +225,7 @@ def _builder(
 def _key_usage(**wanted: bool) -> x509.KeyUsage:
     from cryptography import x509
 
-    every = (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-    )
-    every += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # type: ignore[assignment]
-    return x509.KeyUsage(**{bit: wanted.get(bit, False) for bit in every})
+    return x509.KeyUsage(**{bit: wanted.get(bit, False) for bit in _KEY_USAGE_BITS})
 
 
 def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
