@@ -55,8 +55,11 @@ def tarred() -> bytes:
 OTHERS = {
     "an empty file": b"",
     "an ELF file": b"\x7fELF\x01\x01\x01" + bytes(600),
-    "an ESP32-S3 application without a description": other.esp32_image(other.ESP32_S3, described=False),
+    "an ESP32 application without a description": other.esp32_image(described=False),
     "an ESP32 boot loader": other.esp32_image(application=False),
+    "an ESP32-S3 boot loader": other.esp32_image(9, application=False, at=(0x3FCD5990, 0x403CA700)),
+    "an ESP32-C3 boot loader": other.esp32_image(5, application=False, at=(0x3FCD5990, 0x403CC710)),
+    "an ESP32-C6 boot loader": other.esp32_image(13, application=False, at=(0x4086E610, 0x4086C410)),
     "an ESP32 partition table": other.partition_table(),
     "an ESP32 factory image: boot loader, partition table and application in one": other.esp32_factory_image(),
     "a UF2 file (RP2040)": other.uf2(0xE48BFF56),

@@ -10,14 +10,17 @@ ESP32, ESP32_C3, ESP32_S3 = 0, 5, 9
 _DROM, _IROM, _IRAM = 0x3F400020, 0x400D0020, 0x40080000
 
 
-def esp32_image(chip: int = ESP32, *, application: bool = True, described: bool = True) -> bytes:
+def esp32_image(
+    chip: int = ESP32, *, application: bool = True, described: bool = True, at: tuple[int, int] = (_IRAM, 0x40078000)
+) -> bytes:
     """Return an image in the format of ESP-IDF: header of 24 bytes, segments, checksum, SHA-256.
 
-    `described` puts the description of an application in front, as every application since ESP-IDF 3.3 has it.
+    `described` puts the description of an application in front, as every application since ESP-IDF 3.3 has it; `at` are
+    the addresses of what is loaded to RAM.
     """
     description = struct.pack("<IIII32s32s", 0xABCD5432, 0, 0, 0, b"1.0", b"blink").ljust(256, b"\0")
     code = bytes(range(256)) * 40
-    segments = [(_IRAM, code), (0x40078000, code)]
+    segments = [(address, code) for address in at]
     if application:
         segments = [(_DROM, (description if described else b"") + code), (_IROM, code), *segments]
     out = struct.pack("<BBBBI", 0xE9, len(segments), 2, 0x20, _IRAM)

@@ -33,6 +33,8 @@ CHIPS: Mapping[int, str] = {
     23: "ESP32-C5",
     25: "ESP32-H21",
     28: "ESP32-H4",
+    31: "ESP32-E22",
+    32: "ESP32-S31",
 }
 """The id in the header, at offset 12, to the chip's name."""
 

@@ -27,7 +27,13 @@ PARTITION_MAGIC = b"\xaa\x50"
 _ESP32_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
 _SEGMENT = struct.Struct("<II")
 _ESP32_FIRST_ADDRESS = 0x3C000000
-_ESP32_MAPPED = ((0x3C000000, 0x3E000000), (0x3F000000, 0x3F800000), (0x400C2000, 0x40C00000), (0x42000000, 0x48000000))
+_ESP32_MAPPED = {
+    0: ((0x3F400000, 0x3F800000), (0x400D0000, 0x40400000)),
+    2: ((0x3F000000, 0x3F3F0000), (0x40080000, 0x40B80000)),
+    18: ((0x40000000, 0x4C000000),),
+}
+"""By chip, where flash is mapped to: an application has segments there, a boot loader has none."""
+_LATER_MAPPED = ((0x3C000000, 0x3E000000), (0x42000000, 0x44000000))
 
 SPIFFS_PAGE = 256
 SPIFFS_BLOCKS = (4096, 8192)
@@ -112,7 +118,8 @@ def _esp32(view: memoryview) -> str:
         return f"an application for a chip of Espressif's with the id {chip}, which this otaseal does not know"
     if chip not in CHIPS or not (fits and hashed in (0, 1) and not any(reserved)):
         return ""
-    mapped = any(first <= address < last for address in addresses for first, last in _ESP32_MAPPED)
+    ranges = _ESP32_MAPPED.get(chip, _LATER_MAPPED)
+    mapped = any(first <= address < last for address in addresses for first, last in ranges)
     return f"an {CHIPS[chip]} {'application without a description' if mapped else 'boot loader'}"
 
 
