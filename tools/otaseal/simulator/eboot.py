@@ -7,21 +7,19 @@ application's. There is no second slot, and a power cut is not played (F12).
 
 from __future__ import annotations
 
-import contextlib
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .core import Core, core_rules
 from .flash import APPLICATION, SECTOR
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Command
+from .uzlib import GARBAGE, Inflater
 
 __all__ = ["BootResult", "restart"]
 
 UNALIGNED, BAD_HEADER, BAD_DATA = 1, 5, 6  # eboot's own results
 MAX_SEGMENTS = 16
-GARBAGE = b"\xa5"  # stands for what uzlib makes out of nothing, behind the end of a stream
-_RESERVED_FLAGS, _FEXTRA, _FNAME, _FCOMMENT, _FHCRC = 0xE0, 0x04, 0x08, 0x10, 0x02
 
 
 @dataclass(frozen=True)
@@ -85,36 +83,14 @@ def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
     return _started(after, 0, written)
 
 
-@dataclass
-class _GzipCopier:
+class _GzipCopier(Inflater):
     """uzlib over flash that changes under it: it reads a sector when it needs one, and writes one when it is full."""
 
-    flash: bytearray
-    command: Command
-    produced: int = 0
-    overtook: bool = False
-    pending: bytes = b""
-    next_read: int = field(init=False)
-    stream: zlib._Decompress = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.next_read = self.command.source
-        self.stream = zlib.decompressobj(-zlib.MAX_WBITS)
-
-    def skip_header(self) -> bool:
-        """Skip the gzip's header, and tell whether uzlib takes it (F8): optional fields are skipped unchecked."""
-        head = bytes(self._take() for _ in range(10))
-        if head[:2] != GZIP_MAGIC or head[2] != zlib.DEFLATED or head[3] & _RESERVED_FLAGS:
-            return False
-        if head[3] & _FEXTRA:
-            for _ in range(self._take() | self._take() << 8):
-                self._take()
-        for flag in (_FNAME, _FCOMMENT):
-            while head[3] & flag and self._take():
-                pass
-        for _ in range(2 if head[3] & _FHCRC else 0):
-            self._take()
-        return True
+    def __init__(self, flash: bytearray, command: Command) -> None:
+        super().__init__(self._sector)
+        self.flash, self.command = flash, command
+        self.produced, self.overtook = 0, False
+        self.next_read = command.source
 
     def run(self, left: int, *, erases_first: bool) -> bool:
         """Write `left` bytes in whole sectors from the target on; False where the data stops making sense.
@@ -126,7 +102,7 @@ class _GzipCopier:
         while left > 0 and target < len(self.flash):
             wanted = min(left, SECTOR)
             try:
-                piece = self._inflate(wanted)
+                piece = self.inflate(wanted)
             except (zlib.error, EOFError):
                 if erases_first:
                     self.flash[target : target + SECTOR] = b"\xff" * SECTOR
@@ -144,44 +120,11 @@ class _GzipCopier:
     def has_more(self) -> bool:
         """Tell whether the stream holds a byte behind what was written."""
         try:
-            return bool(self._inflate(1))
+            return bool(self.inflate(1))
         except (zlib.error, EOFError):
             return False
 
-    def _inflate(self, wanted: int) -> bytes:
-        out = b""
-        while len(out) < wanted and not self.stream.eof:
-            if not self.pending:
-                self.pending = self._read()
-            before = self.stream.copy()
-            try:
-                out += self.stream.decompress(self.pending, wanted - len(out))
-            except zlib.error:  # zlib looks ahead, uzlib stops at the last byte that is wanted
-                out += self._up_to_damage(before)
-                if len(out) < wanted:
-                    raise
-                return out[:wanted]
-            self.pending = self.stream.unconsumed_tail
-        return out
-
-    def _up_to_damage(self, stream: zlib._Decompress) -> bytes:
-        """Return what `stream` makes of the pending bytes in front of the one that makes no sense."""
-        out = b""
-        with contextlib.suppress(zlib.error):
-            for byte in self.pending:
-                out += stream.decompress(bytes([byte]))
-        return out
-
-    def _take(self) -> int:
-        if not self.pending:
-            try:
-                self.pending = self._read()
-            except EOFError:
-                return 0
-        first, self.pending = self.pending[0], self.pending[1:]
-        return first
-
-    def _read(self) -> bytes:
+    def _sector(self) -> bytes:
         at = self.next_read
         if at >= len(self.flash):
             raise EOFError

@@ -1,7 +1,8 @@
 """The LittleFS partition as the core mounts it, on the littlefs code that everybody uses (littlefs-python).
 
-The core's own copy knows disk version 2.0, names of 32 bytes and the geometry of its linker script, and nothing else
-(F15b). What does not mount is formatted, unless the sketch switched that off, and the certificates are gone (F15).
+The ESP8266 core's own copy knows disk version 2.0, names of 32 bytes and the geometry of its linker script, and nothing
+else (F15b); arduino-pico's knows 2.1 and names of 255. What does not mount is formatted, unless the sketch switched
+that off, and the certificates are gone (F15).
 """
 
 from __future__ import annotations
@@ -10,17 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SystemFaultError, from_checkout
-from .flash import Layout
+from .flash import DiskFormat, Layout
 
 if TYPE_CHECKING:
     from littlefs import LittleFS
 
-__all__ = ["Filesystem", "mount", "read_file", "write_file"]
+__all__ = ["Filesystem", "mount", "mounted", "read_file", "write_file"]
 
-DISK_VERSION = 0x0002_0000
-NAME_MAX = 32
-UNIT = 64  # bytes of a read, a program and a cache line in the core's configuration
 MAX_FILE = 1 << 20  # of what is read here: certificates, records
+BLOCK_CYCLES = 16  # after so many erases both cores move a block of metadata
 
 
 @dataclass(frozen=True)
@@ -39,19 +38,19 @@ def mount(flash: bytes, layout: Layout, *, auto_format: bool = True) -> Filesyst
     if not layout.fs_size:
         return Filesystem(flash, False, reason=f"layout {layout.name} has no filesystem", fact="F15")
     image = flash[layout.fs_start : layout.fs_end]
-    if _mounted(image, layout) is not None:
+    if mounted(image, layout) is not None:
         return Filesystem(flash, True)
     reason, fact = _why_not(image, layout)
     if not auto_format:
         return Filesystem(flash, False, reason=reason, fact=fact)
-    empty = _make(layout)
+    empty = _make(layout, layout.disk)
     formatted = flash[: layout.fs_start] + bytes(empty.context.buffer) + flash[layout.fs_end :]
     return Filesystem(formatted, True, True, f"{reason}: the core formats it, and all files are gone", fact)
 
 
 def read_file(flash: bytes, layout: Layout, name: str) -> bytes | None:
     """Return a file of the filesystem, None where it is not there or is over 1 MiB; what does not mount has none."""
-    filesystem = _mounted(flash[layout.fs_start : layout.fs_end], layout) if layout.fs_size else None
+    filesystem = mounted(flash[layout.fs_start : layout.fs_end], layout) if layout.fs_size else None
     if filesystem is None:
         return None
     from littlefs import LittleFSError
@@ -66,7 +65,7 @@ def read_file(flash: bytes, layout: Layout, name: str) -> bytes | None:
 
 def write_file(flash: bytes, layout: Layout, name: str, content: bytes) -> bytes | None:
     """Return the chip with that file written, None where it does not mount or has no room."""
-    filesystem = _mounted(flash[layout.fs_start : layout.fs_end], layout) if layout.fs_size else None
+    filesystem = mounted(flash[layout.fs_start : layout.fs_end], layout) if layout.fs_size else None
     if filesystem is None:
         return None
     from littlefs import LittleFSError
@@ -89,23 +88,28 @@ def _library() -> Any:
     return littlefs
 
 
-def _make(layout: Layout, *, mounted: bool = True, version: int = DISK_VERSION, blocks: int | None = None) -> LittleFS:
+def _make(layout: Layout, disk: DiskFormat, *, mounts: bool = True, blocks: int | None = None) -> LittleFS:
     made: LittleFS = _library().LittleFS(
-        mount=mounted,
+        mount=mounts,
         block_size=layout.block,
         block_count=layout.fs_size // layout.block if blocks is None else blocks,
-        read_size=UNIT,
-        prog_size=UNIT,
-        cache_size=UNIT,
-        lookahead_size=UNIT,
-        name_max=NAME_MAX if version == DISK_VERSION else 0,
-        disk_version=version,
+        read_size=disk.unit,
+        prog_size=disk.unit,
+        cache_size=disk.unit,
+        lookahead_size=disk.unit,
+        block_cycles=BLOCK_CYCLES,
+        name_max=disk.name_max,
+        disk_version=disk.version,
     )
     return made
 
 
-def _mounted(image: bytes, layout: Layout, version: int = DISK_VERSION, blocks: int | None = None) -> LittleFS | None:
-    filesystem = _make(layout, mounted=False, version=version, blocks=blocks)
+def mounted(image: bytes, layout: Layout, disk: DiskFormat | None = None, blocks: int | None = None) -> LittleFS | None:
+    """Return the filesystem in `image`, over a copy of it (`context.buffer`), None where it does not mount.
+
+    It is mounted as the layout's core does; `disk` and a number of `blocks` ask for something else, 0 for anything.
+    """
+    filesystem = _make(layout, disk or layout.disk, mounts=False, blocks=blocks)
     filesystem.context.buffer = bytearray(image)
     try:
         filesystem.mount()
@@ -118,14 +122,15 @@ def _why_not(image: bytes, layout: Layout) -> tuple[str, str]:
     """Return what is wrong with an image that the core does not mount, found by allowing more than the core does."""
     if not image.strip(b"\xff"):
         return "the filesystem was never written", "F15"
-    newest = _mounted(image, layout, 0, 0)
+    core = layout.disk
+    newest = mounted(image, layout, DiskFormat(0, 0, core.unit), 0)
     if newest is None:
         return "there is no LittleFS where the filesystem begins (SPIFFS, or another block size)", "F15"
     found = newest.fs_stat()
-    if found.disk_version != DISK_VERSION:
-        version = f"{found.disk_version >> 16}.{found.disk_version & 0xFFFF}"
-        return f"the filesystem has disk version {version}, the core mounts 2.0 only", "F15b"
+    if found.disk_version > core.version:
+        version, newest_known = (f"{word >> 16}.{word & 0xFFFF}" for word in (found.disk_version, core.version))
+        return f"the filesystem has disk version {version}, the core mounts {newest_known} at most", "F15b"
     if found.block_count != layout.fs_size // layout.block:
         wanted = layout.fs_size // layout.block
         return f"the filesystem has {found.block_count} blocks, the partition {wanted}", "F15b"
-    return f"the filesystem allows names of {found.name_max} bytes, the core {NAME_MAX}", "F15b"
+    return f"the filesystem allows names of {found.name_max} bytes, the core {core.name_max}", "F15b"

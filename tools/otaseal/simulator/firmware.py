@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .core import COMMITS, LENGTHS
 from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
 
-__all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "read"]
+__all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "identity_in", "keys_in", "read"]
 
 IDENTITY_MAGIC = b"OtaSealI"
 IDENTITY_SIZE = 64
@@ -47,8 +47,13 @@ def read(image: bytes) -> Firmware:
         return Firmware(None, (), None, 255, 0)
     end = sketch_size(image) or len(image)
     sketch = image[:end]
-    keys = tuple(dict.fromkeys(_PEM.findall(sketch)))
-    return Firmware(_core(sketch), keys, _identity(sketch), flash_mode(sketch), CHIP_SIZES.get(sketch[3] >> 4, 0))
+    flash_size = CHIP_SIZES.get(sketch[3] >> 4, 0)
+    return Firmware(_core(sketch), keys_in(sketch), identity_in(sketch), flash_mode(sketch), flash_size)
+
+
+def keys_in(sketch: bytes) -> tuple[bytes, ...]:
+    """Return the public keys (PEM) that are compiled in, each once."""
+    return tuple(dict.fromkeys(_PEM.findall(sketch)))
 
 
 def _core(sketch: bytes) -> str | None:
@@ -62,7 +67,7 @@ def _word(sketch: bytes, at: int) -> int:
     return int(struct.unpack_from("<I", sketch, at)[0]) if at + 4 <= len(sketch) else 0
 
 
-def _identity(sketch: bytes) -> bytes | None:
+def identity_in(sketch: bytes) -> bytes | None:
     """Return the first record with the magic whose format is known: the magic alone may be a comparison's constant."""
     at = sketch.find(IDENTITY_MAGIC)
     while at >= 0:

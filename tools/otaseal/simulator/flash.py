@@ -22,6 +22,7 @@ __all__ = [
     "MODES",
     "MODE_BYTE",
     "SECTOR",
+    "DiskFormat",
     "Layout",
     "configured_size",
     "flash_mode",
@@ -51,6 +52,15 @@ CHIP_SIZES: Mapping[int, int] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class DiskFormat:
+    """What a core's LittleFS mounts: disk `version` and `name_max`; `unit` is the bytes of a read or a program."""
+
+    version: int = 0x0002_0000
+    name_max: int = 32
+    unit: int = 64
+
+
+@dataclass(frozen=True)
 class Layout:
     """How a flash of `flash_size` bytes is divided; `fs_start` and `fs_end` are offsets in it.
 
@@ -63,6 +73,7 @@ class Layout:
     fs_end: int
     block: int
     page: int = 256
+    disk: DiskFormat = DiskFormat()
 
     @property
     def fs_size(self) -> int:

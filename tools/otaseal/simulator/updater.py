@@ -14,27 +14,24 @@ from . import flash as chip
 from .core import Core, core_rules
 from .error_numbers import HttpError, UpdateError
 from .flash import MODE_BYTE, Layout
-from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
+from .public_key import PublicKey, RsaKey, opens_to
 from .report import Fault
+from .trailer import WORD, AssumedKey, Trailer, no_key_fits, read_trailer
 
-__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "AssumedKey", "Command", "Setup", "Staged", "update"]
+__all__ = [
+    "GZIP_MAGIC",
+    "IMAGE_MAGIC",
+    "AssumedKey",
+    "Command",
+    "Setup",
+    "Staged",
+    "update",
+]
 
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
-WORD = 4
 HASH_PIECE = 128
 MD5_DIGITS = 32
-
-
-@dataclass(frozen=True)
-class AssumedKey:
-    """The key of whoever signed bytes with this SHA-256 `digest`: not at hand, and taken to have signed just them.
-
-    `size` is the length of its signatures in bytes.
-    """
-
-    size: int
-    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -178,31 +175,13 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
     Return the bytes that the signature covers, all of them where it comes to none, and the fault.
     """
     assert setup.key is not None
-    key = setup.key if isinstance(setup.key, AssumedKey) else load_public_key(setup.key)
-    end = staged.address + staged.payload_size
-    if key is None:
-        reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
-        return staged.payload_size, Fault(UpdateError.SIGN, reason, "F2")
-    said, keys = int.from_bytes(staged.flash[end - WORD : end], "little"), [key, *_usable(setup.next_key)]
-    if said not in [known_key.size for known_key in keys]:
-        reason = f"the last word is {said}, the device's key makes {key.size}: unsigned?"
-        return staged.payload_size, Fault(UpdateError.SIGN, reason, "F1")
-    size = staged.payload_size - WORD - said
-    if size < 0:
-        return staged.payload_size, Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1")
-    if isinstance(key, EcKey):
-        return size, Fault(UpdateError.SIGN, "the key in the firmware is on a curve: every update is refused", "F2")
-    payload = staged.flash[staged.address : staged.address + size]
-    signature = staged.flash[staged.address + size : end - WORD]
-    digest = _digest(payload, setup.rules)
-    if digest is not None and any(_holds(signature, known_key, digest, setup.rules) for known_key in keys):
+    trailer = read_trailer(staged.payload, setup.key, setup.next_key)
+    if trailer.fault is not None:
+        return len(trailer.payload), trailer.fault
+    size, digest = len(trailer.payload), _digest(trailer.payload, setup.rules)
+    if digest is not None and any(_holds(trailer.signature, key, digest, setup.rules) for key in trailer.keys):
         return size, None
-    return size, _why_not(signature, payload, data, keys, setup)
-
-
-def _usable(text: bytes | None) -> list[PublicKey]:
-    key = load_public_key(text) if text is not None else None
-    return [key] if key else []
+    return size, _why_not(trailer, data, setup)
 
 
 def _holds(signature: bytes, key: PublicKey | AssumedKey, digest: bytes, rules: Core) -> bool:
@@ -211,8 +190,9 @@ def _holds(signature: bytes, key: PublicKey | AssumedKey, digest: bytes, rules: 
     return isinstance(key, RsaKey) and opens_to(signature, key, digest, "sha256" if rules.digest_info else None)
 
 
-def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey | AssumedKey], setup: Setup) -> Fault:
+def _why_not(trailer: Trailer, data: bytes, setup: Setup) -> Fault:
     """Return the one error there is, with the most telling reason."""
+    signature, payload, keys = trailer.signature, trailer.payload, trailer.keys
 
     def would_hold(content: bytes, rules: Core) -> bool:
         return any(_holds(signature, key, _sha256(content), rules) for key in keys)
@@ -229,9 +209,7 @@ def _why_not(signature: bytes, payload: bytes, data: bytes, keys: list[PublicKey
         if not rules.digest_info:
             form = "takes signatures of the old form only, over the bare digest"
         return Fault(UpdateError.SIGN, f"core {rules.name} {form}", "F3")
-    if any(key.size > 512 for key in keys):
-        return Fault(UpdateError.SIGN, "the key is larger than 4096 bits: every update is refused", "F2")
-    return Fault(UpdateError.SIGN, "the signature does not fit these bytes and the device's key", "F1")
+    return no_key_fits(trailer)
 
 
 def _digest(payload: bytes, rules: Core) -> bytes | None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from . import eboot, updater
 from . import flash as chip
 from .flash import APPLICATION, CHIP_SIZES, MODE_BYTE, MODES, SECTOR, Layout
-from .updater import GZIP_MAGIC, IMAGE_MAGIC, WORD, AssumedKey, Setup
+from .trailer import WORD, AssumedKey
+from .updater import GZIP_MAGIC, IMAGE_MAGIC, Setup
 
 __all__ = ["StockDevice", "Verdict", "judge", "judge_on"]
 

@@ -1,0 +1,213 @@
+"""The restart: the boot stub reads the order, copies the file to the start of the flash, and starts the application.
+
+Done on flash itself, page by page, as ota/ota.c does: a page that is equal is skipped, a gzip is unpacked on the way,
+and the order is erased when all is copied, so that a power cut begins it anew. Nothing asks whether the image fits
+below the filesystem that it is read from. The stub is a part of the image, and copies itself with it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..filesystem import mounted
+from ..flash import Layout
+from ..uzlib import GARBAGE, GZIP_MAGIC, Inflater
+from .chip import APPLICATION, DISK, DIVISION, FLASH, PAGE, Chip, Start, start
+from .order import ORDER, SIZE, Write, read_order
+
+if TYPE_CHECKING:
+    from littlefs import LittleFS
+    from littlefs.lfs import LFSConfig
+
+__all__ = ["BootResult", "restart"]
+
+PROGRAM = 256
+ERASED = b"\xff"
+
+
+@dataclass(frozen=True)
+class BootResult:
+    """The flash after a restart; `started` is what runs now.
+
+    `copied`: an order was carried out to its end, `pages` of the flash were written for it, in that many `operations`
+    (an erased page, or 256 bytes programmed). `reason` says what went wrong; `cut`: the power failed, at a moment after
+    which the chip starts again unless `started.reason` says otherwise.
+    """
+
+    flash: bytes = field(repr=False)
+    started: Start
+    copied: bool = False
+    pages: int = 0
+    operations: int = 0
+    reason: str = ""
+    cut: bool = False
+
+
+def restart(flash: bytes, chip: Chip, power: int | None = None) -> BootResult:
+    """Return the chip after a restart; with `power` it fails during the operation after so many.
+
+    Raises SystemFaultError where littlefs-python is missing.
+    """
+    first = start(flash, chip)
+    if not first.stub:
+        return BootResult(flash, first)
+    stub = _Stub(bytearray(flash), power)
+    try:
+        reason = stub.run()
+    except _PowerCutError as failure:
+        lost = Start("", "the power failed while the boot stub replaced itself")
+        started = lost if failure.address < APPLICATION else first
+        return BootResult(bytes(stub.flash), started, False, stub.pages, stub.operations, cut=True)
+    after = bytes(stub.flash)
+    return BootResult(after, start(after, chip), stub.copied, stub.pages, stub.operations, reason)
+
+
+class _PowerCutError(Exception):
+    """The power failed while the flash was changed at `address`, and what was to be there is garbage."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+
+class _Stub:
+    """The stub at work: it runs in RAM, so that it may replace what it was started from."""
+
+    def __init__(self, flash: bytearray, power: int | None) -> None:
+        self.flash, self.power = flash, power
+        self.pages = self.operations = 0
+        self.copied = False
+        begin, end = struct.unpack_from("<2I", flash, DIVISION)
+        self.begin, self.end = begin - FLASH, end - FLASH
+        self.filesystem: LittleFS | None = None
+
+    def run(self) -> str:
+        """Carry out the order, if there is one; return why it was given up half way, "" where it was not."""
+        self.filesystem = self._mounted()
+        if self.filesystem is None:
+            return ""
+        page, block = self._order()
+        lines = read_order(page)
+        for line in lines:
+            reason = self._copy(line)
+            if reason:
+                return reason
+        if lines:
+            self._erase(self.begin + block * PAGE)
+            self.copied = True
+        return ""
+
+    def _mounted(self) -> LittleFS | None:
+        inside = APPLICATION <= self.begin < self.end <= len(self.flash) and (self.begin | self.end) % PAGE == 0
+        if not inside:
+            return None
+        divided = Layout("", len(self.flash), self.begin, self.end, PAGE, disk=DISK)
+        return mounted(bytes(self.flash[self.begin : self.end]), divided)
+
+    def _order(self) -> tuple[bytes, int]:
+        """Return the order page and the last block that was read for it, which is erased in the end."""
+        from littlefs import LittleFSError, lfs
+
+        assert self.filesystem is not None
+        context, blocks = self.filesystem.context, [0]
+        read = context.read
+
+        def noting(cfg: LFSConfig, block: int, off: int, size: int) -> bytearray:
+            blocks.append(block)
+            return read(cfg, block, off, size)
+
+        context.read = noting  # type: ignore[method-assign]
+        try:
+            file = lfs.file_open(self.filesystem.fs, ORDER, "r")
+            page = lfs.file_read(self.filesystem.fs, file, SIZE)
+            last = blocks[-1]
+            lfs.file_close(self.filesystem.fs, file)
+        except LittleFSError:
+            return b"", 0
+        finally:
+            context.read = read  # type: ignore[method-assign]
+        return page, last
+
+    def _copy(self, line: Write) -> str:
+        """Copy one file; return why the stub gives up, and starts what is there by then."""
+        from littlefs import LittleFSError, lfs
+
+        assert self.filesystem is not None
+        filesystem = self.filesystem.fs
+        try:
+            file = lfs.file_open(filesystem, line.file.decode("latin-1"), "r")
+            packed = lfs.file_read(filesystem, file, 2) == GZIP_MAGIC
+            lfs.file_rewind(filesystem, file)
+            source = _source(lambda size: bytes(lfs.file_read(filesystem, file, size)), packed=packed)
+            if source is None:
+                return "the stub cannot read the gzip's header, and copies nothing"
+            return self._pages(source, line)
+        except LittleFSError:
+            return "the file cannot be read any more"
+
+    def _pages(self, read: Callable[[int], bytes | None], line: Write) -> str:
+        buffer = GARBAGE * PAGE
+        for done in range(0, line.length, PAGE):
+            at = line.address - FLASH + done
+            piece = read(min(PAGE, line.length - done))
+            if piece is None:
+                return f"the data is damaged: the stub finds out after {done} of {line.length} bytes"
+            if not 0 <= at <= len(self.flash) - PAGE:
+                return f"{line.length} bytes are more than the flash has"
+            buffer = piece + buffer[len(piece) :]
+            if self.flash[at : at + PAGE] != buffer:
+                self._write(at, buffer)
+        return ""
+
+    def _write(self, at: int, page: bytes) -> None:
+        self._erase(at)
+        for offset in range(0, PAGE, PROGRAM):
+            self._change(at + offset, page[offset : offset + PROGRAM])
+        self.pages += 1
+
+    def _erase(self, at: int) -> None:
+        self._change(at, ERASED * PAGE)
+
+    def _change(self, at: int, content: bytes) -> None:
+        """Erase or program; the filesystem that is read from changes with the flash below it."""
+        fails = self.operations == self.power
+        content = GARBAGE * len(content) if fails else content
+        self.flash[at : at + len(content)] = content
+        if self.filesystem is not None and self.begin <= at < self.end:
+            inside = at - self.begin
+            self.filesystem.context.buffer[inside : inside + len(content)] = content
+        if fails:
+            raise _PowerCutError(at)
+        self.operations += 1
+
+
+def _source(read: Callable[[int], bytes], *, packed: bool) -> Callable[[int], bytes | None] | None:
+    """Return what gives the next bytes of a file, None where they are not to be had; None for a gzip without header."""
+
+    def raw(size: int) -> bytes | None:
+        piece = read(size)
+        return piece if len(piece) == size else None
+
+    if not packed:
+        return raw
+
+    def refill() -> bytes:
+        piece = read(PAGE)
+        if not piece:
+            raise EOFError
+        return piece
+
+    inflater = Inflater(refill)
+    if not inflater.skip_header():
+        return None
+
+    def unpacked(size: int) -> bytes | None:
+        try:
+            return inflater.inflate(size)
+        except (zlib.error, EOFError):
+            return None
+
+    return unpacked

@@ -1,0 +1,67 @@
+"""What stands behind a payload, as BearSSL's cores read it: the signature, and the length of it (F1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from .error_numbers import UpdateError
+from .public_key import EcKey, PublicKey, load_public_key
+from .report import Fault
+
+__all__ = ["WORD", "AssumedKey", "Trailer", "no_key_fits", "read_trailer"]
+
+WORD = 4
+LARGEST_KEY = 512  # bytes of the modulus that BearSSL verifies with
+
+
+@dataclass(frozen=True)
+class AssumedKey:
+    """The key of whoever signed bytes with this SHA-256 `digest`: not at hand, and taken to have signed just them.
+
+    `size` is the length of its signatures in bytes.
+    """
+
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Trailer:
+    """What was stored, taken apart: payload and signature, and the `keys` that are good; `fault`: it is refused."""
+
+    payload: bytes = field(repr=False)
+    signature: bytes = b""
+    keys: tuple[PublicKey | AssumedKey, ...] = ()
+    fault: Fault | None = None
+
+
+def read_trailer(stored: bytes, key_text: bytes | AssumedKey, next_key: bytes | None) -> Trailer:
+    """Read the length word behind what is `stored`, and the signature in front of it, as every core does (F1)."""
+    key = key_text if isinstance(key_text, AssumedKey) else load_public_key(key_text)
+    if key is None:
+        reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
+        return Trailer(stored, fault=Fault(UpdateError.SIGN, reason, "F2"))
+    said, keys = int.from_bytes(stored[-WORD:], "little"), (key, *_usable(next_key))
+    if said not in [known_key.size for known_key in keys]:
+        reason = f"the last word is {said}, the device's key makes {key.size}: unsigned?"
+        return Trailer(stored, fault=Fault(UpdateError.SIGN, reason, "F1"))
+    size = len(stored) - WORD - said
+    if size < 0:
+        return Trailer(stored, fault=Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1"))
+    found = Trailer(stored[:size], stored[size:-WORD], keys)
+    if isinstance(key, EcKey):
+        reason = "the key in the firmware is on a curve: every update is refused"
+        return replace(found, fault=Fault(UpdateError.SIGN, reason, "F2"))
+    return found
+
+
+def _usable(text: bytes | None) -> list[PublicKey]:
+    key = load_public_key(text) if text is not None else None
+    return [key] if key else []
+
+
+def no_key_fits(trailer: Trailer) -> Fault:
+    """Return the fault of a signature that none of the keys made."""
+    if any(key.size > LARGEST_KEY for key in trailer.keys):
+        return Fault(UpdateError.SIGN, "the key is larger than 4096 bits: every update is refused", "F2")
+    return Fault(UpdateError.SIGN, "the signature does not fit these bytes and the device's key", "F1")
