@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
 from ..errors import ConfigError
 from . import flash as chip
@@ -15,14 +16,14 @@ from . import library
 from .core import DEFAULT_CORE, core_rules
 from .firmware import Firmware, read
 from .flash import MODE_BYTE, Layout
-from .http_client import parse_url
+from .http_client import ESP8266, Dialect, parse_url
 from .library import Memory, Record
 from .poll import FirmwarePoll
 from .report import Outcome
 from .rotation import ArchivePoll, Responder
 from .tls import ClientCertificate, Session
 
-__all__ = ["Device"]
+__all__ = ["LIBRARY_PROBE", "TIMEOUT", "Device"]
 
 LIBRARY_PROBE = 512
 TIMEOUT = 8.0
@@ -37,6 +38,8 @@ class Device:
     for those found in the firmware. `probe` asks for records of that size first, as `probeMaxFragmentLength` does, and
     takes buffers of it where the server agrees. `resumes` keeps the TLS session until the next restart.
     """
+
+    dialect: ClassVar[Dialect] = ESP8266
 
     flash: bytes = field(repr=False)
     layout: Layout

@@ -1,4 +1,4 @@
-"""ESP8266HTTPClient as far as an update uses it: the bytes of a request, and what is made of the headers (F28, F29).
+"""HTTPClient as far as an update uses it: the bytes of a request, and what is made of the headers (F28, F29).
 
 Over a TLS connection that is there already. A line is a line wherever it comes, later ones win, and nothing is checked
 but what the client checks.
@@ -15,13 +15,27 @@ from .report import Fault
 from .tls import Connection
 from .tls_suites import TlsStop
 
-__all__ = ["Body", "Response", "Url", "parse_url", "read_response", "request_bytes"]
+__all__ = ["ESP8266", "Body", "Dialect", "Response", "Url", "parse_url", "read_response", "request_bytes"]
 
-USER_AGENT = "ESP8266-http-Update"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 STATUS_PREFIX = b"HTTP/1."
 MAX_HEADERS = 1 << 16
 ENCODING_LIMIT = 200
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What tells the cores' clients apart: `agent`, and the `encodings` that are known beside none at all.
+
+    `joins`: of a header that comes twice both values are kept, joined by a comma; else the later one wins.
+    """
+
+    agent: str
+    encodings: tuple[str, ...] = ("chunked",)
+    joins: bool = True
+
+
+ESP8266 = Dialect("ESP8266-http-Update")
 
 
 @dataclass(frozen=True)
@@ -68,9 +82,9 @@ def parse_url(text: str) -> Url:
     return Url(name, number, slash + path, authorization)
 
 
-def request_bytes(url: Url, headers: dict[str, str]) -> bytes:
+def request_bytes(url: Url, headers: dict[str, str], dialect: Dialect = ESP8266) -> bytes:
     """Return a GET as every release sends it: HTTP/1.0, then `headers`, then a length of 0."""
-    lines = [f"GET {url.path or '/'} HTTP/1.0", f"Host: {url.host_header}", f"User-Agent: {USER_AGENT}"]
+    lines = [f"GET {url.path or '/'} HTTP/1.0", f"Host: {url.host_header}", f"User-Agent: {dialect.agent}"]
     if url.authorization:
         lines.append(f"Authorization: Basic {url.authorization}")
     lines.append("Connection: close")
@@ -121,7 +135,7 @@ class Body:
             self.ended, self.tls_error, self.reason = True, stop.error, stop.reason
 
 
-def read_response(body: Body) -> Response:
+def read_response(body: Body, dialect: Dialect = ESP8266) -> Response:
     """Read the headers as `handleHeaderResponse` does."""
     status, size, md5, encoding, reason = 0, -1, "", "", ""
     for _ in range(MAX_HEADERS):
@@ -137,15 +151,16 @@ def read_response(body: Body) -> Response:
             key = name.decode("latin-1").lower()
             size = _number(raw.strip()) if key == "content-length" else size
             encoding = value if key == "transfer-encoding" else encoding
-            md5 = f"{md5},{value}".lstrip(",") if key == "x-md5" else md5
+            if key == "x-md5":
+                md5 = f"{md5},{value}".lstrip(",") if dialect.joins else value
             reason = value if key == "x-otaseal-reason" else reason
         elif not line.strip():
-            return Response(status, size, md5, _fault(status, encoding), reason)
+            return Response(status, size, md5, _fault(status, encoding, dialect), reason)
     return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29", "no-answer"))
 
 
-def _fault(status: int, encoding: str) -> Fault | None:
-    if encoding and encoding.lower() != "chunked":
+def _fault(status: int, encoding: str, dialect: Dialect) -> Fault | None:
+    if encoding and encoding.lower() not in dialect.encodings:
         return Fault(
             HttpError.ENCODING, f"Transfer-Encoding '{encoding[:ENCODING_LIMIT]}' is not known", "F29", "encoding"
         )

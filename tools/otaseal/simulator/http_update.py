@@ -6,6 +6,7 @@ Everything it says is a claim (F28). The judgement here ends where the updater's
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from .updater import GZIP_MAGIC, IMAGE_MAGIC
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "claims", "judge_answer", "judge_first_bytes"]
+__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "claims", "judge_answer", "judge_first_bytes", "judge_status"]
 
 OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4
@@ -53,18 +54,27 @@ def claims(device: Device) -> dict[str, str]:
 
 def judge_answer(response: Response, core: Core, room: int) -> tuple[str, Fault] | None:
     """Return the step and the fault for what is not an update of at most `room` bytes; 304 is none either."""
+    fault = judge_status(response)
+    if fault is not None:
+        if response.status == UNAUTHORIZED and not core.unauthorized:
+            fault = replace(fault, error=HttpError.SERVER_WRONG_HTTP_CODE)
+        return "answer", fault
+    if response.size > room:
+        reason = f"{response.size} bytes, and the device has room for {room}"
+        return "space", Fault(HttpError.TOO_LESS_SPACE, reason, "F10")
+    return None
+
+
+def judge_status(response: Response) -> Fault | None:
+    """Return why an answer is no update: by its status, or because it does not say its size."""
     status, size = response.status, response.size
     if status != OK:
         error, reason = _STATUS.get(status, (HttpError.SERVER_WRONG_HTTP_CODE, f"status {status}"))
-        if status == UNAUTHORIZED and not core.unauthorized:
-            error = HttpError.SERVER_WRONG_HTTP_CODE
         redirected = f"{reason}: a device follows no redirection" if 300 <= status < 400 else reason
-        return "answer", Fault(error, redirected, "F29", response.server_reason or _cause(status))
+        return Fault(error, redirected, "F29", response.server_reason or _cause(status))
     if size <= 0:
         reason = "the answer has no Content-Length above 0 (a chunked one has none)"
-        return "answer", Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29", "no-length")
-    if size > room:
-        return "space", Fault(HttpError.TOO_LESS_SPACE, f"{size} bytes, and the device has room for {room}", "F10")
+        return Fault(HttpError.SERVER_NOT_REPORT_SIZE, reason, "F29", "no-length")
     return None
 
 

@@ -103,19 +103,27 @@ class Poll:
         if self.own is not None:
             own = {"X-Otaseal-Counter": str(self.own.counter), "X-Otaseal-Error": str(self.device.memory.error)}
             headers = own | {"X-Otaseal-Certs": self._archive_hash or "0" * 64} | headers
-        self.request = request_bytes(self.url, headers)
+        self.request = request_bytes(self.url, headers, self.device.dialect)
         checked = f"GET {self.url.path or '/'} HTTP/1.0, {len(self.request)} bytes"
         if not connection.send(self.request):
             reason = "the connection ends while the request is sent"
             self.refuse("request", checked, Fault(HttpError.SEND_HEADER_FAILED, reason, "F29"))
         self.passed("request", checked, "F28")
         body = Body(connection)
-        response = read_response(body)
+        response = read_response(body, self.device.dialect)
         self.status = response.status
         if response.fault is not None:
             self.tls_error = body.tls_error
             self.refuse("answer", f"status {response.status}", response.fault)
         return body, response
+
+    def up_to_date(self, response: Response) -> None:
+        """End the poll where there is nothing newer."""
+        if response.status == NOT_MODIFIED:
+            self.passed("answer", "304: nothing newer", "F29")
+            self.result = Result.UP_TO_DATE
+            self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
+            raise PollEnded
 
     def tls_settings(self, trust: Trust) -> TlsSettings:
         """Return how the client is set up; a device that probes does so here."""
@@ -222,11 +230,7 @@ class FirmwarePoll(Poll):
     def exchange(self, connection: Connection) -> None:
         """Ask for firmware, and install it."""
         body, response = self.ask(connection, claims(self.device))
-        if response.status == NOT_MODIFIED:
-            self.passed("answer", "304: nothing newer", "F29")
-            self.result = Result.UP_TO_DATE
-            self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
-            return
+        self.up_to_date(response)
         self._judge_response(response)
         first = body.peek(4)
         fault = judge_first_bytes(first, core_rules(self.device.core), self.device.real_size)

@@ -61,7 +61,7 @@ class ArchivePoll(Poll):
         if self._answer is not None and response.status in (OK, NOT_MODIFIED, NOT_FOUND):
             self.passed("answer", f"status {response.status}, in whose place the new one is played")
             body = Body(None, self._answer(self.request))
-            response = read_response(body)
+            response = read_response(body, self.device.dialect)
             self.status = response.status
         checked = f"status {response.status}, {response.size} bytes"
         if response.status in (NOT_MODIFIED, NOT_FOUND):

@@ -33,14 +33,15 @@ ERASED = b"\xff"
 class BootResult:
     """The flash after a restart; `started` is what runs now.
 
-    `copied`: an order was carried out to its end, `pages` of the flash were written for it, in that many `operations`
-    (an erased page, or 256 bytes programmed). `reason` says what went wrong; `cut`: the power failed, at a moment after
-    which the chip starts again unless `started.reason` says otherwise.
+    `copied`: an order was carried out to its end, for `size` bytes, of which `pages` of the flash were written, in that
+    many `operations` (an erased page, or 256 bytes programmed). `reason` says what went wrong. `cut`: the power failed;
+    the chip starts again unless `started` says otherwise.
     """
 
     flash: bytes = field(repr=False)
     started: Start
     copied: bool = False
+    size: int = 0
     pages: int = 0
     operations: int = 0
     reason: str = ""
@@ -61,9 +62,9 @@ def restart(flash: bytes, chip: Chip, power: int | None = None) -> BootResult:
     except _PowerCutError as failure:
         lost = Start("", "the power failed while the boot stub replaced itself")
         started = lost if failure.address < APPLICATION else first
-        return BootResult(bytes(stub.flash), started, False, stub.pages, stub.operations, cut=True)
+        return BootResult(bytes(stub.flash), started, False, 0, stub.pages, stub.operations, cut=True)
     after = bytes(stub.flash)
-    return BootResult(after, start(after, chip), stub.copied, stub.pages, stub.operations, reason)
+    return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
 
 
 class _PowerCutError(Exception):
@@ -73,32 +74,38 @@ class _PowerCutError(Exception):
         self.address = address
 
 
+class _GivenUpError(Exception):
+    """The stub stops where it is, and starts what is there; the order stays."""
+
+
 class _Stub:
     """The stub at work: it runs in RAM, so that it may replace what it was started from."""
 
     def __init__(self, flash: bytearray, power: int | None) -> None:
         self.flash, self.power = flash, power
-        self.pages = self.operations = 0
+        self.pages = self.operations = self.size = 0
         self.copied = False
         begin, end = struct.unpack_from("<2I", flash, DIVISION)
         self.begin, self.end = begin - FLASH, end - FLASH
         self.filesystem: LittleFS | None = None
 
     def run(self) -> str:
-        """Carry out the order, if there is one; return why it was given up half way, "" where it was not."""
+        """Carry out the order, if there is one; return what went wrong with it, "" for nothing."""
         self.filesystem = self._mounted()
         if self.filesystem is None:
             return ""
         page, block = self._order()
-        lines = read_order(page)
-        for line in lines:
-            reason = self._copy(line)
-            if reason:
-                return reason
-        if lines:
-            self._erase(self.begin + block * PAGE)
+        reason = ""
+        for line in read_order(page):
+            try:
+                reason = self._copy(line)
+            except _GivenUpError as error:
+                return str(error)
+            self.size += line.length
             self.copied = True
-        return ""
+        if self.copied:
+            self._erase(self.begin + block * PAGE)
+        return reason
 
     def _mounted(self) -> LittleFS | None:
         inside = APPLICATION <= self.begin < self.end <= len(self.flash) and (self.begin | self.end) % PAGE == 0
@@ -132,7 +139,7 @@ class _Stub:
         return page, last
 
     def _copy(self, line: Write) -> str:
-        """Copy one file; return why the stub gives up, and starts what is there by then."""
+        """Copy one file, and return what nobody notices about it; raises _GivenUpError where the stub gives up."""
         from littlefs import LittleFSError, lfs
 
         assert self.filesystem is not None
@@ -141,26 +148,25 @@ class _Stub:
             file = lfs.file_open(filesystem, line.file.decode("latin-1"), "r")
             packed = lfs.file_read(filesystem, file, 2) == GZIP_MAGIC
             lfs.file_rewind(filesystem, file)
-            source = _source(lambda size: bytes(lfs.file_read(filesystem, file, size)), packed=packed)
-            if source is None:
-                return "the stub cannot read the gzip's header, and copies nothing"
-            return self._pages(source, line)
-        except LittleFSError:
-            return "the file cannot be read any more"
+            source = _Source(lambda size: bytes(lfs.file_read(filesystem, file, size)), packed=packed)
+            self._pages(source, line)
+            return source.odd()
+        except LittleFSError as error:
+            raise _GivenUpError("the file cannot be read any more") from error
 
-    def _pages(self, read: Callable[[int], bytes | None], line: Write) -> str:
+    def _pages(self, source: _Source, line: Write) -> None:
         buffer = GARBAGE * PAGE
         for done in range(0, line.length, PAGE):
             at = line.address - FLASH + done
-            piece = read(min(PAGE, line.length - done))
+            piece = source.take(min(PAGE, line.length - done))
             if piece is None:
-                return f"the data is damaged: the stub finds out after {done} of {line.length} bytes"
+                reason = f"the data is damaged: the stub finds out after {done} of {line.length} bytes"
+                raise _GivenUpError(reason)
             if not 0 <= at <= len(self.flash) - PAGE:
-                return f"{line.length} bytes are more than the flash has"
+                raise _GivenUpError(f"{line.length} bytes are more than the flash has")
             buffer = piece + buffer[len(piece) :]
             if self.flash[at : at + PAGE] != buffer:
                 self._write(at, buffer)
-        return ""
 
     def _write(self, at: int, page: bytes) -> None:
         self._erase(at)
@@ -184,30 +190,36 @@ class _Stub:
         self.operations += 1
 
 
-def _source(read: Callable[[int], bytes], *, packed: bool) -> Callable[[int], bytes | None] | None:
-    """Return what gives the next bytes of a file, None where they are not to be had; None for a gzip without header."""
+class _Source:
+    """A file as it is copied: its bytes, or what they unpack to."""
 
-    def raw(size: int) -> bytes | None:
-        piece = read(size)
-        return piece if len(piece) == size else None
+    def __init__(self, read: Callable[[int], bytes], *, packed: bool) -> None:
+        self._read = read
+        self._inflater = Inflater(self._refill) if packed else None
+        self._short = False
+        if self._inflater is not None and not self._inflater.skip_header():
+            raise _GivenUpError("the stub cannot read the gzip's header, and copies nothing")
 
-    if not packed:
-        return raw
+    def take(self, size: int) -> bytes | None:
+        """Return the next bytes, None where they are not to be had; a gzip that is over gives fewer, and no error."""
+        if self._inflater is None:
+            piece = self._read(size)
+            return piece if len(piece) == size else None
+        try:
+            piece = self._inflater.inflate(size)
+        except (zlib.error, EOFError):
+            return None
+        self._short |= len(piece) < size
+        return piece
 
-    def refill() -> bytes:
-        piece = read(PAGE)
+    def odd(self) -> str:
+        """Return what is wrong with a gzip whose last four bytes do not say how much it holds."""
+        if self._inflater is not None and (self._short or self.take(1)):
+            return "the last four bytes of the file, its length to the stub, are not that of what the gzip holds"
+        return ""
+
+    def _refill(self) -> bytes:
+        piece = self._read(PAGE)
         if not piece:
             raise EOFError
         return piece
-
-    inflater = Inflater(refill)
-    if not inflater.skip_header():
-        return None
-
-    def unpacked(size: int) -> bytes | None:
-        try:
-            return inflater.inflate(size)
-        except (zlib.error, EOFError):
-            return None
-
-    return unpacked

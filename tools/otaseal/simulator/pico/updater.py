@@ -6,6 +6,7 @@ shows when it is written. The first bytes are not looked at by anybody. What was
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSFile
 
-__all__ = ["Setup", "Staged", "update"]
+__all__ = ["Judge", "Setup", "Staged", "update"]
+
+Judge = Callable[[bytes], "Fault | None"]
+"""Takes a payload that is signed, and returns why it is not taken."""
 
 LENGTH_WORD = 4
 HASH_PIECE = 128
@@ -38,7 +42,7 @@ class Setup:
 
     `key` is the text compiled into the running firmware (PEM), or stands for a key that is not at hand; None where it
     verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. With the library `next_key` is good, too,
-    and `judge` says what it makes of a payload that is signed.
+    `judge` says what it makes of a payload that is signed, and it `clears` away what an update before has left.
     """
 
     release: Release
@@ -46,7 +50,8 @@ class Setup:
     key: bytes | AssumedKey | None = None
     md5: str | None = None
     next_key: bytes | None = None
-    judge: Callable[[bytes], Fault | None] | None = None
+    judge: Judge | None = None
+    clears: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class _Update:
         from littlefs import LittleFSError
 
         try:
+            self._clear()
             file = self._create(FIRMWARE, "w+")
         except LittleFSError:
             return self._ended(Fault(UpdateError.SPACE, "there is no room for a file", "F55"), "space")
@@ -108,6 +114,13 @@ class _Update:
             reason = f"the body ends after {len(data)} of {size} bytes, and the device waits in vain for more"
             return self._ended(Fault(UpdateError.STREAM, reason, "F29"), "write")
         return self._end(file, data[:size])
+
+    def _clear(self) -> None:
+        from littlefs import lfs
+
+        for name in (ORDER, FIRMWARE) if self.setup.clears else ():
+            with contextlib.suppress(FileNotFoundError):
+                lfs.remove(self.filesystem.fs, name)
 
     def _create(self, name: str, mode: str) -> LFSFile:
         """Open a file as the core does: emptied, and known to the directory at once."""
