@@ -59,8 +59,8 @@ def build_image(
     text = code + bytes(-len(code) % 4)
     end = 0
     for _ in range(2):  # once for the sizes, once with the place of the last block
-        stub = _head(chip, 0, 0x2000)
-        stub = (boot_stage() + stub if chip == "rp2040" else stub).ljust(APP - 16, b"\0") + layout
+        stub = boot_stage() + _head(chip, 0, 0) if chip == "rp2040" else _stub_with_blocks(chip)
+        stub = stub.ljust(APP - 16, b"\0") + layout
         app = _head(chip, APP, end)
         table_at = APP + len(app) + 8
         source = table_at + 4 * 12 + len(text)
@@ -74,6 +74,12 @@ def build_image(
         end = len(image)
     assert len(image) == source + data_size
     return image + (b"" if chip == "rp2040" else end_block(end - APP))
+
+
+def _stub_with_blocks(chip: str, last: int = 0x2000) -> bytes:
+    """Return a stub whose two blocks lead to each other, as the boot ROM wants it."""
+    head = _head(chip, 0, last)
+    return head.ljust(last, b"\0") + end_block(last - head.index(struct.pack("<I", 0xFFFFDED3)))
 
 
 def _head(chip: str, at: int, end: int) -> bytes:

@@ -63,18 +63,22 @@ class Start:
     stub: bool = False
 
 
-def layout_in(image: bytes, flash_size: int) -> Layout:
-    """Return how `image` divides a flash of that size; raises InputError for one that does not say so."""
+def layout_in(image: bytes, flash_size: int | None = None) -> Layout:
+    """Return how `image` divides a flash of that size, by default of the size that it was built for.
+
+    Raises InputError for an image that does not say so.
+    """
     if len(image) < APPLICATION:
         raise InputError(f"an image of {len(image)} bytes is none of arduino-pico's", "give firmware.bin of a Pico")
     begin, end, _, _ = struct.unpack_from("<4I", image, DIVISION)
-    if not FLASH + APPLICATION <= begin <= end <= FLASH + flash_size or (begin | end) % PAGE:
+    size = end - FLASH + PAGE if flash_size is None else flash_size  # the last page is the core's EEPROM
+    if not FLASH + APPLICATION <= begin <= end <= FLASH + min(size, MAX_FLASH) or (begin | end) % PAGE:
         raise InputError(
-            f"the image puts its filesystem at 0x{begin:x} to 0x{end:x}, in a flash of {flash_size} bytes",
+            f"the image puts its filesystem at 0x{begin:08x} to 0x{end:08x}, in a flash of {max(size, 0)} bytes",
             "give firmware.bin of arduino-pico, built for this board",
         )
-    size = (end - begin) // 1024
-    return Layout(f"filesystem of {size} KiB", flash_size, begin - FLASH, end - FLASH, PAGE, disk=DISK)
+    name = f"filesystem of {(end - begin) // 1024} KiB"
+    return Layout(name, size, begin - FLASH, end - FLASH, PAGE, disk=DISK)
 
 
 def start(flash: bytes, chip: Chip) -> Start:

@@ -53,9 +53,9 @@ class PicoDevice(Device):
         cls,
         firmware: bytes,
         chip: Chip,
-        flash_size: int,
         filesystem: bytes | None = None,
         *,
+        flash_size: int | None = None,
         core: str = DEFAULT_RELEASE,
     ) -> PicoDevice:
         """Return a board that was written by cable: `firmware` at 0, `filesystem` where that image says.
@@ -75,7 +75,7 @@ class PicoDevice(Device):
         flash = firmware.ljust(layout.fs_start, b"\xff") + (filesystem or b"")
         sealed = identity_in(firmware)
         return cls(
-            flash.ljust(flash_size, b"\xff"),
+            flash.ljust(layout.flash_size, b"\xff"),
             layout,
             core,
             free_heap=FREE_HEAP,

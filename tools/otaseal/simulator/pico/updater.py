@@ -116,10 +116,10 @@ class _Update:
         return self._end(file, data[:size])
 
     def _clear(self) -> None:
-        from littlefs import lfs
+        from littlefs import LittleFSError, lfs
 
         for name in (ORDER, FIRMWARE) if self.setup.clears else ():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(LittleFSError):
                 lfs.remove(self.filesystem.fs, name)
 
     def _create(self, name: str, mode: str) -> LFSFile:
