@@ -19,7 +19,7 @@ from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.image.manifest import Claim
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
-from otaseal.rehearsal.throwaway import StandIn
+from otaseal.rehearsal.temporary_pki import TemporaryAuthority
 from otaseal.simulator.device import Outcome
 from otaseal.simulator.error_numbers import HttpError, UpdateError
 from otaseal.simulator.filesystem import read_file, write_file
@@ -64,20 +64,20 @@ def board(running: bytes, chip: str = "rp2040", **options: Any) -> PicoDevice:
 
 
 @pytest.fixture(scope="module")
-def authority() -> StandIn:
-    return StandIn.create(NOW)
+def authority() -> TemporaryAuthority:
+    return TemporaryAuthority.create(NOW)
 
 
 Serve = Callable[[PicoDevice, bytes], Outcome]
 
 
 @pytest.fixture
-def served(authority: StandIn) -> Serve:
+def served(authority: TemporaryAuthority) -> Serve:
     """Return what gives a board one answer, over the TLS of the update server."""
 
     def serve(device: PicoDevice, answer: bytes) -> Outcome:
         trusting = replace(device, anchors=(authority.root,), session=None)
-        with Loopback(lambda _: answer, authority.context(["localhost"])) as server:
+        with Loopback(lambda _: answer, authority.context("localhost")) as server:
             return trusting.poll(f"https://localhost:{server.port}/firmware.bin.signed", host=HOST)
 
     return serve
@@ -87,7 +87,7 @@ def body(data: bytes, *headers: tuple[str, str]) -> bytes:
     return response(200, (("Content-Length", str(len(data))), *headers), data)
 
 
-def test_a_request_says_what_arduino_pico_says(rsa_key: rsa.RSAPrivateKey, authority: StandIn) -> None:
+def test_a_request_says_what_arduino_pico_says(rsa_key: rsa.RSAPrivateKey, authority: TemporaryAuthority) -> None:
     asked: list[Request] = []
     device = board(image(rsa_key), anchors=(authority.root,), version="1.1", mac="28:CD:C1:00:00:01")
 
@@ -95,7 +95,7 @@ def test_a_request_says_what_arduino_pico_says(rsa_key: rsa.RSAPrivateKey, autho
         asked.append(request)
         return response(304)
 
-    with Loopback(answer, authority.context(["localhost"])) as server:
+    with Loopback(answer, authority.context("localhost")) as server:
         outcome = device.poll(f"https://localhost:{server.port}/x", host=HOST)
         port = server.port
     assert outcome.result is Result.UP_TO_DATE
@@ -215,21 +215,18 @@ def test_what_is_not_seen_by_the_updater(rsa_key: rsa.RSAPrivateKey, served: Ser
 def test_a_success_that_is_none(rsa_key: rsa.RSAPrivateKey, served: Serve) -> None:
     """The image fits, the order does not: the sketch hears of success and restarts into the old firmware."""
     device, data = board(image(rsa_key)), sign(image(rsa_key, 2), rsa_key)
-    flash, filler = device.flash, 0
-    while written := write_file(flash, device.layout, f"filler{filler}", bytes(4000)):
-        flash, filler = written, filler + 1
-    outcomes = []
-    for left in range(1, 12):
-        smaller = device.flash
-        for name in range(filler - left):
-            filled = write_file(smaller, device.layout, f"filler{name}", bytes(4000))
-            assert filled is not None
-            smaller = filled
-        outcome = served(replace(device, flash=smaller), body(data))
-        outcomes.append((outcome.result, outcome.failed and outcome.failed.name, outcome.error))
-    assert outcomes[0] == (Result.REFUSED, "write", UpdateError.SPACE)
-    assert (Result.REFUSED, "order", 0) in outcomes
-    assert outcomes[-1] == (Result.UPDATED, None, 0)
+    blocks, own = PLACE[1] // 4096 - 2, len(data) // 4088 + 1
+
+    def with_free(blocks_left: int) -> Outcome:
+        filler = bytes((blocks - blocks_left) * 4088 - 400)
+        full = write_file(device.flash, device.layout, "filler", filler)
+        assert full is not None
+        return served(replace(device, flash=full), body(data))
+
+    short, exact, enough = (with_free(own + more) for more in (-1, 0, 1))
+    assert (short.failed and short.failed.name, short.error) == ("write", UpdateError.SPACE)
+    assert (exact.result, exact.failed and exact.failed.name, exact.error) == (Result.REFUSED, "order", 0)
+    assert enough.result is Result.UPDATED
 
 
 def test_a_board_is_made_of_what_fits(rsa_key: rsa.RSAPrivateKey) -> None:
