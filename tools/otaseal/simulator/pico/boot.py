@@ -1,8 +1,8 @@
 """The restart: the boot stub reads the order, copies the file to the start of the flash, and starts the application.
 
 Done on flash itself, page by page, as ota/ota.c does: a page that is equal is skipped, a gzip is unpacked on the way,
-and the order is erased when all is copied, so that a power cut begins it anew. Nothing asks whether the image fits
-below the filesystem that it is read from. The stub is a part of the image, and copies itself with it.
+and the order is erased when all is copied, so that a power cut begins it anew (F55b). Nothing asks whether the image
+fits below the filesystem that it is read from. The stub is a part of the image, and copies itself with it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 `Update.begin`, `writeStream` and `end` in their order, with their error numbers, on littlefs itself: that a file fits
 shows when it is written. The first bytes are not looked at by anybody. What was refused stays as a file of 0 bytes.
+Each update is the first one after a restart (F55c).
 """
 
 from __future__ import annotations
