@@ -28,7 +28,7 @@ def authority(product: str = "blink", now: datetime = NOW) -> Authority:
 
 def certs_in(image: bytes) -> list[bytes]:
     """Read the image as the device does, and return the DER certificates of its /certs.ar."""
-    return [member.data for member in ar.parse(read_file(image, "/certs.ar"))]
+    return [member.data for member in ar.device_view(read_file(image, "/certs.ar")).indexed]
 
 
 def test_certificates_are_packed_before_the_image_and_followed_when_they_change(

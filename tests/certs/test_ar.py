@@ -57,8 +57,6 @@ def test_a_device_reads_what_gnu_ar_writes_with_its_times_and_owners(tmp_path: P
     data = gnu_ar(tmp_path, MEMBERS, "qcU")
     view = archive.device_view(data)
     assert [(found.name, found.data) for found in view.indexed] == [(each.name, each.data) for each in MEMBERS]
-    with pytest.raises(InputError, match="carries a time, an owner or a mode"):
-        archive.parse(data)
 
 
 def test_a_device_skips_the_table_of_long_names_and_reads_the_members_that_use_it(tmp_path: Path) -> None:
@@ -71,15 +69,11 @@ def test_a_device_skips_the_table_of_long_names_and_reads_the_members_that_use_i
     view = archive.device_view(data)
     assert view.members[0].skipped
     assert [(found.name, found.data) for found in view.indexed] == [(each.name, each.data) for each in members]
-    with pytest.raises(InputError, match="GNU long-name table"):
-        archive.parse(data)
 
 
 def test_a_thin_archive_is_nothing_to_a_device(tmp_path: Path) -> None:
     data = gnu_ar(tmp_path, MEMBERS, "qcDST")
     assert archive.device_view(data) == archive.DeviceView((), Ending.THIN, 0)
-    with pytest.raises(InputError, match="thin archive"):
-        archive.parse(data)
 
 
 def test_a_bsd_name_is_part_of_what_a_device_takes_for_the_certificate() -> None:
@@ -87,55 +81,6 @@ def test_a_bsd_name_is_part_of_what_a_device_takes_for_the_certificate() -> None
     data = b"!<arch>\n" + b"#1/20           " + with_header({})[24:56] + b"%-10d`\n" % len(body) + body + b"\n"
     (found,) = archive.device_view(data).indexed
     assert (found.name, found.data) == ("our_ca_cert_long.der", body)
-    with pytest.raises(InputError, match="BSD long name"):
-        archive.parse(data)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({0: b"//              "}, "GNU long-name table"),
-        ({0: b"/               "}, "symbol table"),
-        ({0: b"/12             "}, "GNU long name"),
-        ({0: b"#1/20           "}, "BSD long name"),
-        ({0: b"\x1b[2J/           "}, r"member named '\?\[2J/'"),
-        ({0: b"name            "}, "member named 'name'"),
-        ({16: b"1700000000  "}, "carries a time"),
-        ({28: b"1000  "}, "carries a time"),
-        ({40: b"100644  "}, "carries a time"),
-        ({48: b"0         "}, "has the size '0'"),
-        ({48: b"-4        "}, "has the size '-4'"),
-        ({48: b"04        "}, "has the size '04'"),
-        ({48: b" 4        "}, "has the size ' 4'"),
-        ({48: b"4x        "}, "has the size '4x'"),
-        ({48: b"9999999999"}, "has 9999999999 bytes"),
-        ({48: b"60000     "}, "truncated"),
-        ({58: b"xx"}, "no member header at offset 8"),
-    ],
-)
-def test_a_foreign_header_is_refused_by_name(change: dict[int, bytes], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        archive.parse(with_header(change))
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (b"", "does not begin with"),
-        (b"!<arch>\r\n", "does not begin with"),
-        (b"-----BEGIN CERTIFICATE-----\n", "does not begin with"),
-        (archive.serialise(MEMBERS)[:30], "truncated in the header"),
-        (archive.serialise(MEMBERS)[:70], "'isrgro-96bcec06' is truncated: 2 of 4"),
-        (archive.serialise(MEMBERS[1:2])[:-1], "lacks its padding byte"),
-        (archive.serialise(MEMBERS[1:2])[:-1] + b"\0", "lacks its padding byte"),
-        (archive.serialise(MEMBERS) + b"x", "truncated in the header"),
-        (archive.serialise(MEMBERS[:1]) + archive.serialise(MEMBERS[:1])[8:], "two members are named"),
-        (b"!<arch>\n" + bytes(archive.ARCHIVE_LIMIT), "more than"),
-    ],
-)
-def test_a_broken_archive_is_refused_by_name(data: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        archive.parse(data)
 
 
 @pytest.mark.parametrize(
@@ -189,5 +134,4 @@ NAMES = st.from_regex(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,14}", fullmatch=True)
 @given(st.lists(st.builds(Member, NAMES, st.binary(min_size=1, max_size=300)), unique_by=lambda member: member.name))
 def test_members_survive_the_round_trip(members: list[Member]) -> None:
     data = archive.serialise(members)
-    assert archive.parse(data) == tuple(members)
     assert [Member(found.name, found.data) for found in archive.device_view(data).indexed] == members

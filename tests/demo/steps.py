@@ -156,7 +156,7 @@ class Demo:
     def step_read_back(self) -> str:
         """Read the certificates back out of the flash, as the device will."""
         content = read_file(self.device.flash[LAYOUT.fs_start : LAYOUT.fs_end], "/certs.ar")
-        members = {member.data for member in ar.parse(content)}
+        members = {member.data for member in ar.device_view(content).indexed}
         stored = [self.pki / PRODUCT / slot / "certificate.pem" for slot in ("server-ca", "server-ca-next")]
         hold(members == {parse_certificates(path.read_bytes())[0].der for path in stored}, "they are others")
         return "/certs.ar in LittleFS holds both authorities, today's and its successor, byte for byte"

@@ -63,7 +63,7 @@ def test_a_chain_with_an_intermediate_ends_at_the_packed_root(tmp_path: Path) ->
 def test_the_shorter_of_a_renewed_pair_is_not_missed(tmp_path: Path) -> None:
     renewed = cas.root(valid=(NOW - DAY, NOW + 9000 * DAY))
     data = ours(cas.root(), renewed)
-    assert ar.parse(data)[0].data == renewed
+    assert ar.device_view(data).indexed[0].data == renewed
     assert device(tmp_path, data, (cas.leaf(),)).chain == "ok"
 
 

@@ -11,14 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki import Authority, KeyType, Role
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import examine
-from otaseal.pki.live import client_hello, look_at, parse_answer, parse_target
+from otaseal.pki.live import look_at, parse_target
+from otaseal.simulator.tls_messages import client_hello, vector
 from support.chain_maker import NOW, make
 from support.verifiers import Presenter, presenting
 
@@ -84,6 +85,17 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
         assert not thread.is_alive()
 
 
+def after_the_hello(answer: bytes) -> Callable[[socket.socket], None]:
+    """What sends `answer` to whoever says hello, and then closes its side."""
+
+    def send(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+
+    return send
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [
@@ -100,12 +112,7 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     ],
 )
 def test_what_is_no_tls_server(data: bytes, error: type[OtasealError]) -> None:
-    def answer(connection: socket.socket) -> None:
-        connection.recv(4096)
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-
-    with answering(answer) as port, pytest.raises(error):
+    with answering(after_the_hello(data)) as port, pytest.raises(error):
         look_at(HOST, port)
 
 
@@ -124,31 +131,33 @@ def test_a_server_that_is_not_there() -> None:
             look_at(HOST, taken.getsockname()[1])
 
 
-@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x02\x00\x00\x05" + rest))
-def test_any_answer_is_parsed_or_refused(data: bytes) -> None:
-    with contextlib.suppress(InputError):
-        answer = parse_answer(data)
-        assert answer is None or all(one in data for one in answer.chain)
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x16\x03\x03\x00\x09\x02\x00\x00\x05" + rest))
+def test_any_answer_is_read_or_refused(data: bytes) -> None:
+    with answering(after_the_hello(data)) as port, contextlib.suppress(OtasealError):
+        assert all(sent in data for sent in look_at(HOST, port).chain)
 
 
-def test_a_cut_answer_waits_or_refuses(presenter: Presenter) -> None:
-    """Every prefix of a real answer is unfinished, never a wrong result."""
+def test_an_answer_that_ends_early_is_refused(presenter: Presenter) -> None:
+    """No prefix of a real answer gives a wrong result."""
     leaf = make("a server")
     presenter.present([leaf.der], leaf.key)
     whole = b""
     with socket.create_connection((HOST, presenter.port), 10) as connection:
-        connection.sendall(client_hello("update.local"))
+        connection.sendall(b"\x16\x03\x01" + vector(client_hello(bytes(32), b"", "update.local", 512), 2))
         stream = connection.makefile("rb")
-        while parse_answer(whole) is None:
+        handshake = b""
+        while leaf.der not in handshake:
             header = stream.read(5)
+            body = stream.read(int.from_bytes(header[3:], "big"))
             assert header[:1] == b"\x16"
-            whole += stream.read(int.from_bytes(header[3:], "big"))
+            whole, handshake = whole + header + body, handshake + body
         stream.close()
-    full = parse_answer(whole)
-    end = whole.index(leaf.der) + len(leaf.der)
-    assert full is not None
-    assert full.chain == (leaf.der,)
-    assert all(parse_answer(whole[:cut]) is None for cut in range(end))
+    for cut in (*range(0, len(whole), 41), len(whole) - 400):
+        with answering(after_the_hello(whole[:cut])) as port, pytest.raises(VerificationError):
+            look_at(HOST, port)
+    with answering(after_the_hello(whole)) as port:
+        assert look_at(HOST, port).chain == (leaf.der,)
 
 
 @pytest.mark.parametrize(

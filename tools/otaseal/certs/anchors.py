@@ -22,10 +22,11 @@ from ..errors import KeyRefusedError, counted
 from . import x509_extensions, x509_names
 from .ar import printable
 from .pem import Block, children, der_length, refuse_private_key
-from .x509_extensions import BasicConstraints
 from .x509_fields import BIT_STRING, OID, SEQUENCE, Fields, elements, only, read_certificate, strict_objection
 
 _Value = TypeVar("_Value")
+_Warning = tuple[str, str, str, str]
+"""Rule, code, message and hint."""
 
 __all__ = ["DN_MINIMUM", "NOT_STRICT", "SOON", "Anchor", "Finding", "Severity", "examine"]
 
@@ -81,11 +82,6 @@ class Anchor:
     not_after: datetime
 
     @cached_property
-    def dn_hash(self) -> bytes:
-        """SHA-256 over the subject as encoded, by which the device looks an anchor up (F17)."""
-        return hashlib.sha256(self.dn).digest()
-
-    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the certificate in hex, as `openssl x509 -fingerprint -sha256` computes it."""
         return hashlib.sha256(self.der).hexdigest()
@@ -104,66 +100,80 @@ def examine(block: Block, now: datetime) -> tuple[Anchor | None, tuple[Finding, 
     Never raises for what `block` holds.
     """
     try:
-        anchor, fields = _decode(block)
-        findings = tuple(_warnings(anchor, fields, now))
-    except _Refused as refused:
-        return None, (refused.finding,)
-    return anchor, findings
+        _check_encoding(block)
+        fields = read_certificate(block.der)
+        anchor = _anchor(block, fields)
+        warnings = (*_date_warnings(anchor, now), *_scope_warnings(anchor, fields))
+    except _Refused as error:
+        return None, (Finding(error.rule, error.code, Severity.ERROR, block.name, error.message, error.hint),)
+    except ValueError as error:
+        message = f"it is no certificate that can be decoded ({error})"
+        return None, (Finding("F18b", "malformed", Severity.ERROR, block.name, message, "have it issued again"),)
+    return anchor, tuple(
+        Finding(rule, code, Severity.WARNING, block.name, message, hint) for rule, code, message, hint in warnings
+    )
 
 
 class _Refused(Exception):
     """Ends the examination of one certificate, and goes no further than `examine`."""
 
-    def __init__(self, block: Block, rule: str, code: str, text: tuple[str, str]) -> None:
-        self.finding = Finding(rule, code, Severity.ERROR, block.name, *text)
+    def __init__(self, rule: str, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.rule, self.code, self.message, self.hint = rule, code, message, hint
 
 
-def _decode(block: Block) -> tuple[Anchor, Fields]:
-    _check_length(block)
+def _check_encoding(block: Block) -> None:
+    """Raise _Refused unless `block` is exactly one DER element, and no private key."""
     try:
-        fields = read_certificate(block.der)
-        subject = printable(x509_names.written(fields.subject))
-        constraints = _extension(fields, "2.5.29.19", x509_extensions.basic_constraints)
-        key = _key_type(block, fields.public_key)
-    except ValueError as error:
-        message = f"it is no certificate that can be decoded ({error})"
-        raise _Refused(block, "F18b", "malformed", (message, "have it issued again")) from error
+        refuse_private_key(block.name, block.der)
+    except KeyRefusedError as error:
+        raise _Refused("F16", "private-key", "it holds a private key", error.hint) from error
+    size, announced = len(block.der), der_length(block.der)
+    if block.der[:1] != b"\x30" or announced is None:
+        is_pem = b"-----BEGIN" in block.der
+        kind = "PEM text, which the device counts and never finds" if is_pem else "not a certificate"
+        hint = "put DER in an archive: `openssl x509 -in ca.pem -outform DER`, or `otaseal certs pack`"
+        raise _Refused("F16", "not-der", f"it is {kind}", hint)
+    if announced < size:
+        follow = "1 byte follows" if size - announced == 1 else f"{size - announced} bytes follow"
+        message = f"{follow} the certificate: a lookup crashes the device"
+        raise _Refused("F18b", "trailing-bytes", message, "keep one certificate in a DER file, to the byte")
+    if announced > size:
+        message = f"it is truncated: {size} of {announced} bytes are there, and a lookup crashes the device"
+        raise _Refused("F18b", "truncated", message, "copy the file again")
+
+
+def _anchor(block: Block, fields: Fields) -> Anchor:
+    """Return what the device makes of a certificate; raises ValueError and _Refused for what it cannot use."""
+    subject = printable(x509_names.written(fields.subject))
+    key = _key_type(fields.public_key)
     if len(fields.subject) < DN_MINIMUM:
-        hint = "give it a longer name: a lone CN needs at least 19 ASCII characters"
         message = (
             f"the subject '{subject}' is {len(fields.subject)} bytes long, fewer than {DN_MINIMUM}: "
             "it overflows the device's heap"
         )
-        raise _Refused(block, "F18", "short-dn", (message, hint))
-    _check_ca(block, fields, constraints)
-    dates = fields.not_before, fields.not_after
-    return Anchor(block.name, block.der, subject, fields.subject, key, fields.public_key, *dates), fields
-
-
-def _check_length(block: Block) -> None:
-    """Hold a member to exactly one DER element, and to one that is not a key."""
-    try:
-        refuse_private_key(block.name, block.der)
-    except KeyRefusedError as error:
-        raise _Refused(block, "F16", "private-key", ("it holds a private key", error.hint)) from error
-    announced = der_length(block.der)
-    if block.der[:1] != b"\x30" or announced is None:
-        kind = (
-            "PEM text, which the device counts and never finds" if b"-----BEGIN" in block.der else "not a certificate"
+        raise _Refused(
+            "F18", "short-dn", message, "give it a longer name: a lone CN needs at least 19 ASCII characters"
         )
-        hint = "put DER in an archive: `openssl x509 -in ca.pem -outform DER`, or `otaseal certs pack`"
-        raise _Refused(block, "F16", "not-der", (f"it is {kind}", hint))
-    if announced < len(block.der):
-        surplus = len(block.der) - announced
-        follow = "1 byte follows" if surplus == 1 else f"{surplus} bytes follow"
-        message = f"{follow} the certificate: a lookup crashes the device"
-        raise _Refused(block, "F18b", "trailing-bytes", (message, "keep one certificate in a DER file, to the byte"))
-    if announced > len(block.der):
-        message = f"it is truncated: {len(block.der)} of {announced} bytes are there, and a lookup crashes the device"
-        raise _Refused(block, "F18b", "truncated", (message, "copy the file again"))
+    constraints = _extension(fields, "2.5.29.19", x509_extensions.basic_constraints)
+    if constraints is None or not constraints.ca:
+        why = "it says it is not" if constraints else f"a v{fields.version} certificate without basicConstraints"
+        message = f"it is not a CA ({why}): the device takes nothing that it issued (BearSSL error 62)"
+        hint = "give the certificate of the CA, with basicConstraints CA:TRUE"
+        raise _Refused("F18c", "not-ca", message, hint)
+    return Anchor(
+        name=block.name,
+        der=block.der,
+        subject=subject,
+        dn=fields.subject,
+        key=key,
+        public_key=fields.public_key,
+        not_before=fields.not_before,
+        not_after=fields.not_after,
+    )
 
 
-def _key_type(block: Block, spki: bytes) -> str:
+def _key_type(spki: bytes) -> str:
     """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26).
 
     Raises ValueError for what is not a key at all.
@@ -183,22 +193,13 @@ def _key_type(block: Block, spki: bytes) -> str:
             return f"RSA-{key.key_size}"
         why = "is too weak" if key.key_size < RSA_BITS[0] else "is more than the device can load"
         text = f"its RSA key of {key.key_size} bits {why}", f"use RSA of {RSA_BITS[0]} to {RSA_BITS[1]} bits"
-        raise _Refused(block, "F18c", "key-size", text)
+        raise _Refused("F18c", "key-size", *text)
     curve = CURVES.get(key.curve.name) if isinstance(key, ec.EllipticCurvePublicKey) else None
     if curve is not None and oid == _EC_KEY and bits.startswith(_UNCOMPRESSED):
         return curve
     kind = type(key).__name__.removesuffix("PublicKey") if key is not None else "unknown"
     text = f"its key ({kind}) is of a kind that BearSSL does not have", "use RSA-2048 to 4096, P-256, P-384 or P-521"
-    raise _Refused(block, "F19", "key-type", text)
-
-
-def _check_ca(block: Block, fields: Fields, constraints: BasicConstraints | None) -> None:
-    if constraints is None or not constraints.ca:
-        why = "it says it is not" if constraints else f"a v{fields.version} certificate without basicConstraints"
-        message = f"it is not a CA ({why}): the device takes nothing that it issued (BearSSL error 62)"
-        raise _Refused(
-            block, "F18c", "not-ca", (message, "give the certificate of the CA, with basicConstraints CA:TRUE")
-        )
+    raise _Refused("F19", "key-type", *text)
 
 
 def _extension(fields: Fields, oid: str, decode: Callable[[bytes], _Value]) -> _Value | None:
@@ -212,16 +213,7 @@ def _extension(fields: Fields, oid: str, decode: Callable[[bytes], _Value]) -> _
     return None
 
 
-def _warnings(anchor: Anchor, fields: Fields, now: datetime) -> Iterator[Finding]:
-    for rule, code, message, hint in (
-        *_date_warnings(anchor, now),
-        *_scope_warnings(anchor, fields),
-        *_encoding_warnings(anchor),
-    ):
-        yield Finding(rule, code, Severity.WARNING, anchor.name, message, hint)
-
-
-def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[tuple[str, str, str, str]]:
+def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[_Warning]:
     if anchor.not_after < now:
         message = f"it expired on {anchor.not_after:%Y-%m-%d}: devices still accept it, OpenSSL and browsers do not"
         yield "F20", "expired", message, "replace it by its successor"
@@ -230,15 +222,11 @@ def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[tuple[str, str, st
         message = f"it expires on {anchor.not_after:%Y-%m-%d}, in {counted(days, 'day')}"
         yield "F20", "expires-soon", message, "pack its successor beside it now, so that devices know both"
     if anchor.not_before > now:
-        yield (
-            "F20",
-            "not-yet-valid",
-            f"it is valid only from {anchor.not_before:%Y-%m-%d} on",
-            "check this machine's clock",
-        )
+        message = f"it is valid only from {anchor.not_before:%Y-%m-%d} on"
+        yield "F20", "not-yet-valid", message, "check this machine's clock"
 
 
-def _scope_warnings(anchor: Anchor, fields: Fields) -> Iterator[tuple[str, str, str, str]]:
+def _scope_warnings(anchor: Anchor, fields: Fields) -> Iterator[_Warning]:
     if any(extension.oid == "2.5.29.30" for extension in fields.extensions):
         message = "its name constraints are not enforced by the device, which takes it for every name"
         yield "F19", "name-constraints", message, "trust it only if you would without them"
@@ -253,18 +241,11 @@ def _scope_warnings(anchor: Anchor, fields: Fields) -> Iterator[tuple[str, str, 
     if len(anchor.der) > LARGE:
         message = f"it is {len(anchor.der)} bytes long, and a handshake loads it whole, twice, into the heap"
         yield "F19", "large", message, f"prefer a CA certificate below {LARGE} bytes"
-
-
-def _encoding_warnings(anchor: Anchor) -> Iterator[tuple[str, str, str, str]]:
     objection = strict_objection(anchor.der)
     if objection is not None:
         message = (
             f"{objection} cannot be read by decoders that insist on DER, Python's cryptography among them; devices, "
             "mbedTLS and OpenSSL read it"
         )
-        yield (
-            "X.690",
-            NOT_STRICT,
-            message,
-            "nothing to do for devices; a CA that is issued anew, with names in UTF-8, suits all",
-        )
+        hint = "nothing to do for devices; a CA that is issued anew, with names in UTF-8, suits all"
+        yield "X.690", NOT_STRICT, message, hint

@@ -1,54 +1,37 @@
-"""The ar container of `certs.ar`: what we write, what we accept as ours, and what a device makes of any bytes.
+"""The ar container of `certs.ar`: what we write, and what a device makes of any bytes.
 
-`serialise` and `parse` are strict and deterministic: short GNU names, decimal sizes, even padding, and no time, owner
-or mode that depends on the machine; the bytes are those of `ar qcDS`. The invariant: any bytes either parse to members
-that serialise to the same bytes, or raise InputError. `device_view` is another matter: it walks the bytes exactly as
-the core's `CertStore::initCertStore` does (F16), which checks much less, and it never raises. Nothing here knows what a
-certificate is.
+`serialise` is deterministic: short GNU names, decimal sizes, even padding, and no time, owner or mode that depends on
+the machine; the bytes are those of `ar qcDS`. `device_view` reads as the core's `CertStore::initCertStore` does (F16),
+and never raises. Nothing here knows what a certificate is.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
 
-__all__ = [
-    "ARCHIVE_LIMIT",
-    "NAME_LIMIT",
-    "DeviceMember",
-    "DeviceView",
-    "Ending",
-    "Member",
-    "device_view",
-    "parse",
-    "printable",
-    "serialise",
-]
+__all__ = ["ARCHIVE_LIMIT", "DeviceMember", "DeviceView", "Ending", "Member", "device_view", "printable", "serialise"]
 
 ARCHIVE_LIMIT = 8 * 1024 * 1024  # bytes; the largest flash chip the core supports is 16 MiB, code included
 MEMBER_LIMIT = 64 * 1024  # bytes; a device loads a member whole into a heap smaller than this (F19)
-NAME_LIMIT = 15  # characters; the field has 16 and the terminating slash takes one
 
 _MAGIC = b"!<arch>\n"
 _THIN_MAGIC = b"!<thin>\n"
 _HEADER_SIZE = 60
-_TERMINATOR = b"`\n"
 _FIXED = b"0           0     0     644     "  # mtime, uid, gid, mode: as `ar D` writes them
 _SIZE_AT = 48
-_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,14}")
-_OURS = re.compile(rb"([0-9A-Za-z_][0-9A-Za-z._-]{0,14})/ *")
-_DECIMAL = re.compile(rb"([1-9][0-9]*) *")
+_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,14}")  # the field has 16 characters and the final slash takes one
 _SSCANF_D = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; `name` is at most NAME_LIMIT of `0-9 A-Z a-z . _ -`, `data` is not empty."""
+    """One file of an archive; `name` is at most 15 of `0-9 A-Z a-z . _ -`, `data` is not empty."""
 
     name: str
     data: bytes
@@ -60,7 +43,9 @@ def serialise(members: Sequence[Member]) -> bytes:
     Raises InputError for a name that needs more than the short form, a name used twice and a member that is empty or
     larger than MEMBER_LIMIT: a device would stop there, or run out of memory (F16, F18b, F19).
     """
-    _refuse_twice([member.name for member in members])
+    names = [member.name for member in members]
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"two members are named '{duplicate}'", "`ar x` would lose one of them: rename it")
     return _MAGIC + b"".join(_serialise_member(member) for member in members)
 
 
@@ -68,96 +53,16 @@ def _serialise_member(member: Member) -> bytes:
     if not _NAME.fullmatch(member.name):
         raise InputError(
             f"'{printable(member.name)}' cannot be the name of an archive member",
-            f"use at most {NAME_LIMIT} letters, digits, dots, dashes and underscores, so that it fits the header",
+            "use at most 15 letters, digits, dots, dashes and underscores, so that it fits the header",
         )
-    _refuse_size(member.name, len(member.data))
-    name = f"{member.name}/".ljust(16).encode("ascii")
-    size = str(len(member.data)).ljust(10).encode("ascii")
-    return name + _FIXED + size + _TERMINATOR + member.data + b"\n" * (len(member.data) & 1)
-
-
-def parse(data: bytes) -> tuple[Member, ...]:
-    """Return the members of an archive that is exactly as `serialise` writes it.
-
-    Raises InputError, naming the feature, for anything else: another magic, a thin archive, a symbol or long-name
-    table, a BSD name, times or owners that are not zero, an empty, truncated or badly padded member.
-    """
-    if len(data) > ARCHIVE_LIMIT:
-        raise InputError(
-            f"the archive has {len(data)} bytes, more than {ARCHIVE_LIMIT}", "this is not the file you meant"
-        )
-    if data[:8] == _THIN_MAGIC:
-        raise InputError("this is a thin archive, which holds names and no certificates", "make it without `ar T`")
-    if data[:8] != _MAGIC:
-        raise InputError(
-            "this is not an ar archive: it does not begin with '!<arch>'", "pack it with `otaseal certs pack`"
-        )
-    members = tuple(_parse_members(data))
-    _refuse_twice([member.name for member in members])
-    return members
-
-
-def _parse_members(data: bytes) -> Iterator[Member]:
-    at = len(_MAGIC)
-    while at < len(data):
-        header = data[at : at + _HEADER_SIZE]
-        name, size = _parse_header(header, at)
-        at += _HEADER_SIZE
-        body = data[at : at + size]
-        if len(body) < size:
-            raise InputError(
-                f"member '{name}' is truncated: {len(body)} of {size} bytes are there", "copy or pack the archive again"
-            )
-        at += size
-        if size & 1:
-            if data[at : at + 1] != b"\n":
-                raise InputError(f"member '{name}' lacks its padding byte at offset {at}", "pack the archive again")
-            at += 1
-        yield Member(name, body)
-
-
-def _parse_header(header: bytes, at: int) -> tuple[str, int]:
-    again = "pack the archive again with `otaseal certs pack`"
-    if len(header) < _HEADER_SIZE:
-        raise InputError(f"the archive is truncated in the header at offset {at}", again)
-    if header[58:] != _TERMINATOR:
-        raise InputError(f"there is no member header at offset {at}", again)
-    matched = _OURS.fullmatch(header[:16])
-    if matched is None:
-        raise InputError(f"the archive has a {_foreign_name(header[:16])} at offset {at}", again)
-    name = matched[1].decode("ascii")
-    if header[16:_SIZE_AT] != _FIXED:
-        raise InputError(f"member '{name}' carries a time, an owner or a mode", f"{again}, or with `ar D`")
-    size = _DECIMAL.fullmatch(header[_SIZE_AT:58])
-    if size is None:
-        shown = printable(header[_SIZE_AT:58].decode("latin-1").rstrip())
-        raise InputError(f"member '{name}' has the size '{shown}'", "a device stops reading there; pack it again")
-    _refuse_size(name, int(size[1]))
-    return name, int(size[1])
-
-
-def _foreign_name(field: bytes) -> str:
-    """Say what kind of member name this is, if not one of ours."""
-    for prefix, kind in ((b"//", "GNU long-name table"), (b"#1/", "BSD long name"), (b"/ ", "symbol table")):
-        if field.startswith(prefix):
-            return kind
-    if re.match(rb"/[0-9]", field):
-        return "GNU long name"
-    return f"member named '{printable(field.decode('latin-1').rstrip())}'"
-
-
-def _refuse_twice(names: Sequence[str]) -> None:
-    if len(set(names)) < len(names):
-        name = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"two members are named '{name}'", "`ar x` would lose one of them: rename it")
-
-
-def _refuse_size(name: str, size: int) -> None:
+    size = len(member.data)
     if not 0 < size <= MEMBER_LIMIT:
         raise InputError(
-            f"member '{name}' has {size} bytes, which is not 1 to {MEMBER_LIMIT}",
+            f"member '{member.name}' has {size} bytes, which is not 1 to {MEMBER_LIMIT}",
             "a device ends its scan at such a member: leave it out",
         )
+    name = f"{member.name}/".ljust(16).encode("ascii")
+    return name + _FIXED + b"%-10d`\n" % size + member.data + b"\n" * (size & 1)
 
 
 class Ending(enum.Enum):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from ..errors import ConfigError, InputError, counted
+from ..errors import InputError, counted
 from . import ar
 from .anchors import Anchor, Finding, Severity, examine
 from .pem import Block, Source, blocks
@@ -27,29 +27,16 @@ MANY = 10
 PASSED_OVER = "passed-over"
 """The code of the finding for a file that is none of the certificates among which it lies."""
 
-_EXPIRED = ("drop", "keep", "refuse")
-_UNUSABLE = ("auto", "drop", "refuse")
-
 
 @dataclass(frozen=True)
 class Policy:
     """What to do with certificates that have `expired`, and with those that no device can use.
 
-    `unusable="auto"` refuses, except for what comes from a bundle, which is dropped. Raises ConfigError for others.
+    `unusable="auto"` refuses, except for what comes from a bundle, which is dropped.
     """
 
     expired: Literal["drop", "keep", "refuse"] = "drop"
     unusable: Literal["auto", "drop", "refuse"] = "auto"
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("expired", self.expired, _EXPIRED),
-            ("unusable", self.unusable, _UNUSABLE),
-        ):
-            if value not in allowed:
-                raise ConfigError(
-                    f"'{value}' is not a policy for {name} certificates", f"use one of {', '.join(allowed)}"
-                )
 
     def drops(self, block: Block) -> bool:
         """Tell whether `block` is left out, instead of refused, if no device can use it."""
@@ -70,12 +57,10 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Packed:
+class Packed(Report):
     """The bytes of `certs.ar`, its anchors in the order of its members, and what was dropped or deserves a warning."""
 
     archive: bytes
-    anchors: tuple[Anchor, ...]
-    findings: tuple[Finding, ...]
 
 
 def pack(sources: Iterable[Source], now: datetime, policy: Policy | None = None) -> Packed:
@@ -90,7 +75,7 @@ def pack(sources: Iterable[Source], now: datetime, policy: Policy | None = None)
         also = f"; {more} more certificates are refused" if more else ""
         raise InputError(f"'{first.name}' cannot be packed: {first.message}{also}", first.hint)
     members = [ar.Member(anchor.member_name, anchor.der) for anchor in report.anchors]
-    return Packed(ar.serialise(members), report.anchors, report.findings)
+    return Packed(report.anchors, report.findings, ar.serialise(members))
 
 
 def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None) -> Report:
@@ -98,20 +83,23 @@ def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None
 
     Raises as `pack` does for private keys, torn files and an empty result, since there is nothing to report then.
     """
-    policy, sources = policy or Policy(), list(sources)
-    found = [block for source in sources if not source.passed_over for block in blocks(source)]
-    if not found:
+    sources = list(sources)
+    candidates = [block for source in sources if not source.passed_over for block in blocks(source)]
+    if not candidates:
         raise InputError("there is no certificate to pack", "name a file, a folder or a pattern with CA certificates")
-    if len(found) > CERTIFICATE_LIMIT:
-        raise InputError(f"there are {len(found)} certificates, more than {CERTIFICATE_LIMIT}", "pack those you need")
-    sifter = _AnchorSelection(now, policy)
-    sifter.pass_over([source.name for source in sources if source.passed_over])
-    for block in found:
-        sifter.take(block)
-    anchors, findings = sifter.settle()
-    report = Report(anchors, _sorted(findings))
+    if len(candidates) > CERTIFICATE_LIMIT:
+        message = f"there are {len(candidates)} certificates, more than {CERTIFICATE_LIMIT}"
+        raise InputError(message, "pack those you need")
+    selection = _AnchorSelection(now, policy or Policy())
+    for block in candidates:
+        selection.add(block)
+    anchors = selection.anchors()
+    skipped = _passed_over([source.name for source in sources if source.passed_over])
+    ranks = list(Severity)
+    findings = sorted((*skipped, *selection.findings), key=lambda x: (ranks.index(x.severity), x.name, x.code))
+    report = Report(anchors, tuple(findings))
     if not anchors and not report.errors:
-        why = next(finding for finding in report.findings if finding.code != PASSED_OVER)
+        why = next(finding for finding in findings if finding.code != PASSED_OVER)
         raise InputError(f"no certificate is left to pack: {why}", why.hint)
     return report
 
@@ -126,13 +114,18 @@ def check(data: bytes, now: datetime) -> Report:
     findings = list(_container_findings(view))
     anchors: dict[bytes, Anchor] = {}
     for member in view.indexed:
-        anchor, said = examine(Block(member.name, member.data), now)
-        findings += said
+        anchor, judged = examine(Block(member.name, member.data), now)
+        findings += judged
         if anchor is None:
             continue
-        first = anchors.setdefault(anchor.dn_hash, anchor)
-        if first is not anchor:
-            findings.append(_shadowed_in_archive(anchor, first))
+        first = anchors.setdefault(anchor.dn, anchor)
+        if first is anchor:
+            continue
+        if anchor.public_key == first.public_key:
+            message = f"it has subject and key of '{first.name}': a device never reaches it, and misses nothing"
+            findings.append(Finding("F17", "duplicate", Severity.WARNING, anchor.name, message, "leave it out"))
+        else:
+            findings.append(_shadowed(anchor, first))
     return Report(tuple(anchors.values()), tuple(findings))
 
 
@@ -150,78 +143,66 @@ def _container_findings(view: ar.DeviceView) -> Iterator[Finding]:
             yield Finding("F16", "long-names", Severity.WARNING, member.name, message, again)
 
 
-def _shadowed_in_archive(anchor: Anchor, first: Anchor) -> Finding:
-    if anchor.public_key == first.public_key:
-        message = f"it has subject and key of '{first.name}': a device never reaches it, and misses nothing"
-        return Finding("F17", "duplicate", Severity.WARNING, anchor.name, message, "leave it out")
-    return _shadowed(anchor, first, Severity.ERROR)
-
-
-def _shadowed(anchor: Anchor, first: Anchor, severity: Severity) -> Finding:
+def _shadowed(anchor: Anchor, first: Anchor) -> Finding:
     message = f"it has the subject of '{first.name}' and another key: a device only ever finds the first of them"
     hint = "keep the one your server uses, or have the CA issued again under another name"
-    return Finding("F17", "shadowed", severity, anchor.name, message, hint)
+    return Finding("F17", "shadowed", Severity.ERROR, anchor.name, message, hint)
+
+
+def _passed_over(names: Sequence[str]) -> list[Finding]:
+    """Say which files among the certificates are left out: all of them, or many in one."""
+    listed = names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more files"]
+    message = "it holds no certificate, and is passed over"
+    hint = "move it away if it is not to be among them"
+    return [Finding("F16", PASSED_OVER, Severity.DROPPED, name, message, hint) for name in listed]
 
 
 class _AnchorSelection:
-    """Takes certificates one by one and settles which become anchors, whatever their order."""
+    """Takes certificates one by one and selects one anchor a subject, whatever their order."""
 
     def __init__(self, now: datetime, policy: Policy) -> None:
+        self.findings: list[Finding] = []
         self._now = now
         self._policy = policy
-        self._findings: list[Finding] = []
-        self._seen: dict[bytes, str] = {}
-        self._same_subject: dict[bytes, list[tuple[Anchor, Block, tuple[Finding, ...]]]] = {}
+        self._names: dict[bytes, str] = {}
+        self._by_subject: dict[bytes, list[tuple[Anchor, Block, tuple[Finding, ...]]]] = {}
 
-    def pass_over(self, names: Sequence[str]) -> None:
-        """Say which files among the certificates are left out, all of them, or many in one."""
-        text = "it holds no certificate, and is passed over", "move it away if it is not to be among them"
-        shown = names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more files"]
-        for name in shown:
-            self._drop("F16", PASSED_OVER, name, text)
-
-    def take(self, block: Block) -> None:
+    def add(self, block: Block) -> None:
         """Judge one certificate by itself."""
-        if block.der in self._seen:
-            message = f"it is the same certificate as '{self._seen[block.der]}'"
-            self._drop("F17", "duplicate", block.name, (message, "nothing to do; it is packed once"))
+        if block.der in self._names:
+            message = f"it is the same certificate as '{self._names[block.der]}'"
+            self._add_duplicate(block.name, message, "nothing to do; it is packed once")
             return
-        self._seen[block.der] = block.name
-        anchor, said = examine(block, self._now)
+        self._names[block.der] = block.name
+        anchor, findings = examine(block, self._now)
         if anchor is None:
-            dropped = Severity.DROPPED if self._policy.drops(block) else Severity.ERROR
-            self._findings += [replace(finding, severity=dropped) for finding in said]
+            self._add_refused(findings, dropped=self._policy.drops(block))
         elif anchor.not_after < self._now and self._policy.expired != "keep":
-            dropped = Severity.DROPPED if self._policy.expired == "drop" else Severity.ERROR
-            self._findings += [replace(finding, severity=dropped) for finding in said if finding.code == "expired"]
+            expired = tuple(finding for finding in findings if finding.code == "expired")
+            self._add_refused(expired, dropped=self._policy.expired == "drop")
         else:
-            self._same_subject.setdefault(anchor.dn, []).append((anchor, block, said))
+            self._by_subject.setdefault(anchor.dn, []).append((anchor, block, findings))
 
-    def settle(self) -> tuple[tuple[Anchor, ...], list[Finding]]:
-        """Return one anchor a subject, by member name, and all findings: each lookup then has one answer (F17)."""
-        kept = []
-        for rivals in self._same_subject.values():
+    def anchors(self) -> tuple[Anchor, ...]:
+        """Return one anchor a subject, by member name, and add their findings: each lookup has one answer (F17)."""
+        selected = []
+        for rivals in self._by_subject.values():
             rivals.sort(key=lambda rival: (rival[0].not_after, rival[0].fingerprint), reverse=True)
-            (winner, winners_block, said), *losers = rivals
-            kept.append(winner)
-            self._findings += said
-            for anchor, block, _ in losers:
-                self._lose(anchor, winner, self._policy.drops(block) and self._policy.drops(winners_block))
-        return tuple(sorted(kept, key=lambda anchor: anchor.member_name)), self._findings
+            (best, best_block, warnings), *others = rivals
+            selected.append(best)
+            self.findings += warnings
+            for anchor, block, _ in others:
+                if anchor.public_key == best.public_key:
+                    message = f"it has subject and key of '{best.name}', which is valid for longer"
+                    self._add_duplicate(anchor.name, message, "nothing to do; to a device the two are one")
+                else:
+                    dropped = self._policy.drops(block) and self._policy.drops(best_block)
+                    self._add_refused((_shadowed(anchor, best),), dropped=dropped)
+        return tuple(sorted(selected, key=lambda anchor: anchor.member_name))
 
-    def _lose(self, anchor: Anchor, winner: Anchor, may_drop: bool) -> None:
-        if anchor.public_key == winner.public_key:
-            message = f"it has subject and key of '{winner.name}', which is valid for longer"
-            self._drop("F17", "duplicate", anchor.name, (message, "nothing to do; to a device the two are one"))
-        else:
-            self._findings.append(_shadowed(anchor, winner, Severity.DROPPED if may_drop else Severity.ERROR))
+    def _add_duplicate(self, name: str, message: str, hint: str) -> None:
+        self.findings.append(Finding("F17", "duplicate", Severity.DROPPED, name, message, hint))
 
-    def _drop(self, rule: str, code: str, name: str, text: tuple[str, str]) -> None:
-        self._findings.append(Finding(rule, code, Severity.DROPPED, name, *text))
-
-
-_ORDER: Sequence[Severity] = tuple(Severity)
-
-
-def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: (_ORDER.index(finding.severity), finding.name, finding.code)))
+    def _add_refused(self, findings: tuple[Finding, ...], *, dropped: bool) -> None:
+        severity = Severity.DROPPED if dropped else Severity.ERROR
+        self.findings += [replace(finding, severity=severity) for finding in findings]

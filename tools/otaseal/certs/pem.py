@@ -1,9 +1,8 @@
 """Certificate files, PEM, DER or PKCS#7, cut into DER blocks; and private keys, refused wherever they turn up.
 
 Bytes in, bytes out: what a file holds is told by its content, and whether a block is a certificate that a device can
-use is judged in `anchors`. A private key is
-recognised by its text markers and by the structure of its DER (PKCS#1, SEC1, PKCS#8 plain and encrypted, PKCS#12),
-whatever its file or label says. No message ever echoes content.
+use is judged in `anchors`. A private key is recognised by its text markers and by the structure of its DER (PKCS#1,
+SEC1, PKCS#8 plain and encrypted, PKCS#12), whatever its file or label says. No message ever echoes content.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from ..errors import InputError, KeyRefusedError
 
@@ -89,11 +89,7 @@ def certificates(data: bytes) -> list[bytes]:
 
 def is_pkcs7(der: bytes) -> bool:
     """Tell whether `der` is signed data of PKCS#7, as files of certificates are that end in .p7b or .p7c."""
-    if der[:1] != bytes([_SEQUENCE]):
-        return False
-    outer = next(_elements(der, 0), None)
-    first = next(_elements(outer[1], 0), None) if outer else None
-    return first == (_OID, _SIGNED_DATA)
+    return der[:1] == bytes([_SEQUENCE]) and next(_elements(_content(der)), None) == (_OID, _SIGNED_DATA)
 
 
 def _cut(source: Source) -> list[bytes]:
@@ -140,13 +136,9 @@ def _expand(name: str, der: bytes) -> list[bytes]:
 
 def _check_label(name: str, label: bytes) -> None:
     if label not in _LABELS:
-        shown = label.decode("ascii")
-        hint = (
-            "take its certificate alone: `openssl x509 -in FILE -out ca.pem`"
-            if b"CERTIFICATE" in label
-            else "take it out"
-        )
-        raise InputError(f"'{name}' is a block of kind '{shown}', not a certificate", hint)
+        alone = "take its certificate alone: `openssl x509 -in FILE -out ca.pem`"
+        hint = alone if b"CERTIFICATE" in label else "take it out"
+        raise InputError(f"'{name}' is a block of kind '{label.decode()}', not a certificate", hint)
 
 
 def _decode(name: str, body: bytes) -> bytes:
@@ -179,25 +171,15 @@ def _private_key(name: str) -> KeyRefusedError:
 
 def _is_private(der: bytes) -> bool:
     """Tell a private key by its first two elements, which is as much as a torn one may have."""
-    if der[:1] != b"\x30":
+    first_two = list(islice(_elements(_content(der)), 2))
+    if der[:1] != bytes([_SEQUENCE]) or len(first_two) < 2:
         return False
-    first = next(_elements(der, 0), None)
-    inner = list(_first_two(first[1])) if first else []
-    if len(inner) < 2:
-        return False
-    (tag, value), (second, _) = inner
+    (tag, value), (second, _) = first_two
     if tag == _INTEGER and value in (b"\0", b"\1"):  # versions of PKCS#8, PKCS#1 and SEC1
         return second in (_SEQUENCE, _INTEGER, _OCTET_STRING)
     if tag == _INTEGER and value == b"\3":  # PKCS#12
         return second == _SEQUENCE
     return tag == _SEQUENCE and value[:1] == bytes([_OID]) and second == _OCTET_STRING  # encrypted PKCS#8
-
-
-def _first_two(data: bytes) -> Iterator[tuple[int, bytes]]:
-    for index, element in enumerate(_elements(data, 0)):
-        if index == 2:
-            return
-        yield element
 
 
 def children(data: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
@@ -224,8 +206,9 @@ def der_length(data: bytes) -> int | None:
     return start + size
 
 
-def _elements(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and contents of each element from `at` on; the last may be cut short."""
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and contents of each element; the last may be cut short."""
+    at = 0
     while at < len(data):
         try:
             start, size = _header(data, at)
@@ -233,6 +216,11 @@ def _elements(data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
             return
         yield data[at], data[start : start + size]
         at = start + size
+
+
+def _content(data: bytes) -> bytes:
+    """Return the contents of the first element, as far as they are there; empty where there is none."""
+    return next(_elements(data), (0, b""))[1]
 
 
 def _header(data: bytes, at: int) -> tuple[int, int]:

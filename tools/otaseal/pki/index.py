@@ -14,7 +14,7 @@ from ..errors import InputError
 from .certificate import Certificate
 from .profile import Role
 
-__all__ = ["Entry", "entry_of", "parse_index", "renewal_due", "revoked_json", "serialize_index"]
+__all__ = ["Entry", "entry_of", "parse_index", "revoked_json", "serialize_index"]
 
 FORMAT = 1
 MAX_INDEX_BYTES = 64 * 1024 * 1024
@@ -41,7 +41,8 @@ class Entry:
 
     def renewal_due(self, now: datetime) -> bool:
         """Whether two thirds of its life are over."""
-        return _two_thirds(datetime.fromisoformat(self.not_before), datetime.fromisoformat(self.not_after)) <= now
+        start, end = datetime.fromisoformat(self.not_before), datetime.fromisoformat(self.not_after)
+        return start + (end - start) * 2 / 3 <= now
 
     def revoked_at(self, now: datetime) -> Entry:
         """Return this entry, revoked at `now` unless it was before."""
@@ -60,12 +61,6 @@ def entry_of(certificate: Certificate, role: Role, name: str) -> Entry:
         not_before=parsed.not_before.isoformat(timespec="seconds"),
         not_after=parsed.not_after.isoformat(timespec="seconds"),
     )
-
-
-def renewal_due(certificate: bytes, now: datetime) -> bool:
-    """Return whether two thirds of the life of `certificate` (DER) are over at `now`; raises InputError."""
-    parsed = Certificate(certificate).fields
-    return _two_thirds(parsed.not_before, parsed.not_after) <= now
 
 
 def parse_index(data: bytes) -> tuple[Entry, ...]:
@@ -104,7 +99,3 @@ def _check(entry: Entry) -> None:
     times = [entry.not_before, entry.not_after, *([entry.revoked] if entry.revoked is not None else [])]
     if not entry.name or any(datetime.fromisoformat(time).utcoffset() != timedelta(0) for time in times):
         raise ValueError("an entry without a name, or a time that is not in UTC")
-
-
-def _two_thirds(start: datetime, end: datetime) -> datetime:
-    return start + (end - start) * 2 / 3

@@ -1,33 +1,38 @@
-"""Looking at a live server: the chain it sends, and what it answers to a device's hello.
+"""The chain that a live server sends, and what it answers to the hello of the virtual device.
 
-The virtual device says its TLS 1.2 hello and reads what comes in plain text, up to the certificates; then the
-connection is dropped. Nothing is verified and no key exchanged: the verdict is `check`'s. So it sees the raw chain,
-in the order sent, and whether TLS 1.2 is offered at all (F21) and short records are agreed to (F27).
+Nothing is verified and no key exchanged: the connection is dropped after the certificates, and `check` judges them. So
+the raw chain is seen, in the order sent, and whether TLS 1.2 is offered at all (F21) and short records are agreed to
+(F27).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import secrets
-import socket
-import time
 from dataclasses import dataclass
 
-from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
-from ..simulator import tls_messages
-from ..simulator.tls_messages import CERTIFICATE, SERVER_HELLO, TLS_1_2
+from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
+from ..simulator.connection import Endpoint, dial
+from ..simulator.error_numbers import RECEIVED_ALERT
+from ..simulator.tls_messages import (
+    CERTIFICATE,
+    FRAGMENT_LENGTHS,
+    MAX_FRAGMENT,
+    SERVER_HELLO,
+    Vector,
+    client_hello,
+    read_certificates,
+)
+from ..simulator.tls_records import Records
 from ..simulator.tls_suites import TlsStop
 
 __all__ = ["LiveServer", "look_at", "parse_target"]
 
 TIMEOUT = 10.0  # seconds, for connecting and for each read
-MAX_HANDSHAKE_BYTES = 256 * 1024
-MAX_RECORD_BYTES = 16384 + 2048  # RFC 5246, 6.2.3
 DEFAULT_PORT = 443
-FRAGMENT = 512
-"""Bytes of the records that devices ask for."""
-ALERT, HANDSHAKE = 21, 22
-WARNING = b"\x01"
+RECEIVE_BUFFER, FRAGMENT = 16384, 512  # bytes: the device's largest, and the records that it asks for
+_ALERTS = {40: "no cipher suite in common", 70: "no TLS 1.2", 112: "an unknown name"}  # RFC 5246, 7.2; RFC 6066, 3
 
 
 @dataclass(frozen=True)
@@ -64,116 +69,71 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
     Raises SystemFaultError when it cannot be reached, VerificationError when it refuses the hello (no TLS 1.2: every
     ESP8266 is locked out), InputError when it does not speak TLS.
     """
+    name = _sent_name(server_name or host)
+    title = f"{host}:{port}"
+    wire = dial(Endpoint(name=name or host, port=port, address=host), timeout)
+    if isinstance(wire, str):
+        raise _unreachable(title, wire)
+    records = Records(wire, RECEIVE_BUFFER, FRAGMENT)
     try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.sendall(client_hello(server_name or host))
-            return _read_answer(_ServerConnection(connection, f"{host}:{port}", time.monotonic() + timeout))
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise SystemFaultError(
-            f"'{host}:{port}' does not answer: {reason}", "check address, port and firewall"
-        ) from error
+        records.send_handshake(client_hello(secrets.token_bytes(32), b"", name, FRAGMENT))
+        return _read_answer(records)
+    except TlsStop as stop:
+        if wire.timed_out:
+            raise SystemFaultError(
+                f"'{title}' does not answer: timed out", "check address, port and firewall"
+            ) from stop
+        raise _error(title, stop) from stop
+    finally:
+        wire.close()
 
 
-def client_hello(server_name: str) -> bytes:
-    """Return the record with the hello: TLS 1.2, 512-byte records asked for, the name unless it is an address."""
-    if not server_name.isascii():
-        raise ConfigError(f"'{server_name}' is not a host name in ASCII", "write it in punycode")
-    name = None if _is_address(server_name) else server_name
-    hello = tls_messages.client_hello(secrets.token_bytes(32), b"", name, FRAGMENT)
-    return b"\x16\x03\x01" + tls_messages.vector(hello, 2)
-
-
-def parse_answer(data: bytes) -> LiveServer | None:
-    """Return what the handshake messages in `data` say, None while the certificates are not there yet.
-
-    Raises InputError for anything that is no ServerHello of TLS 1.2 followed by a Certificate.
-    """
-    messages = _messages(data)
-    if not messages or (len(messages) < 2 and messages[0][0] == SERVER_HELLO):
+def _sent_name(host: str) -> str | None:
+    """Return the name that the hello carries, None for an address; raises ConfigError unless it is ASCII."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
         return None
-    if [kind for kind, _ in messages[:2]] != [SERVER_HELLO, CERTIFICATE]:
+    if not host.isascii():
+        raise ConfigError(f"'{host}' is not a host name in ASCII", "write it in punycode")
+    return host
+
+
+def _read_answer(records: Records) -> LiveServer:
+    """Read ServerHello and Certificate, whatever version and suite the server chose."""
+    kind, body, _ = records.receive_handshake()
+    following, certificates, _ = records.receive_handshake() if kind == SERVER_HELLO else (kind, b"", b"")
+    if following != CERTIFICATE:
         raise InputError(
             "the server sends no certificate", "it may want a pre-shared key; a device needs a certificate"
         )
-    try:
-        hello = tls_messages.read_server_hello(messages[0][1], TLS_1_2, "any", FRAGMENT)
-        chain = tls_messages.read_certificates(messages[1][1])
-    except TlsStop as stop:
-        raise InputError(f"a device ends the handshake: {stop.reason}", "offer TLS 1.2 as its RFC has it") from stop
-    return LiveServer(chain, TLS_1_2, hello.suite, FRAGMENT if hello.fragment else None)
+    hello = Vector(body)
+    version = hello.number(2)
+    hello.take(32)
+    hello.sub(1)
+    suite = hello.number(2)
+    hello.take(1)
+    extensions = Vector(hello.sub(2)) if hello.left else Vector(b"")
+    fragment = None
+    while extensions.left:
+        extension, value = extensions.number(2), extensions.sub(2)
+        if extension == MAX_FRAGMENT:
+            fragment = next((size for size, code in FRAGMENT_LENGTHS.items() if value == bytes([code])), None)
+    return LiveServer(read_certificates(certificates), version, suite, fragment)
 
 
-def _messages(data: bytes) -> list[tuple[int, bytes]]:
-    """Return the whole handshake messages at the front of `data`: type and body."""
-    found = []
-    at = 0
-    while len(data) - at >= 4:
-        size = int.from_bytes(data[at + 1 : at + 4], "big")
-        if size > MAX_HANDSHAKE_BYTES:
-            raise InputError(f"a handshake message of {size} bytes", "this may be no TLS server")
-        if len(data) - at - 4 < size:
-            break
-        found.append((data[at], data[at + 4 : at + 4 + size]))
-        at += 4 + size
-    return found
+def _unreachable(title: str, reason: str) -> SystemFaultError:
+    return SystemFaultError(f"'{title}' does not answer: {reason}", "check address, port and firewall")
 
 
-@dataclass(frozen=True)
-class _ServerConnection:
-    connection: socket.socket
-    title: str
-    deadline: float  # of time.monotonic: a server that sends a byte at a time does not hold us for ever
-
-    def take(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("timed out")
-            self.connection.settimeout(left)
-            piece = self.connection.recv(count - len(data))
-            if not piece:
-                raise VerificationError(
-                    f"'{self.title}' closes the connection on a device's hello",
-                    "it may offer TLS 1.3 only, or no TLS",
-                )
-            data += piece
-        return data
-
-
-def _read_answer(wire: _ServerConnection) -> LiveServer:
-    handshake = b""
-    while len(handshake) <= MAX_HANDSHAKE_BYTES:
-        header = wire.take(5)
-        size = int.from_bytes(header[3:5], "big")
-        if header[0] not in (ALERT, HANDSHAKE) or header[1] != 3 or size > MAX_RECORD_BYTES:
-            raise InputError(f"'{wire.title}' does not speak TLS", "check the port: this may be plain HTTP")
-        record = wire.take(size)
-        if header[0] == HANDSHAKE:
-            handshake += record
-        elif record[:1] != WARNING:
-            raise _refusal(record, wire.title)
-        answer = parse_answer(handshake)
-        if answer is not None:
-            return answer
-    raise InputError(f"'{wire.title}' sends more than {MAX_HANDSHAKE_BYTES} bytes", "this may be no TLS server")
-
-
-def _refusal(record: bytes, title: str) -> VerificationError:
-    reason = {40: "no cipher suite in common", 70: "no TLS 1.2", 112: "an unknown name"}.get(
-        record[-1] if record else -1
-    )
-    said = reason or f"alert {record[-1] if record else 'without content'}"
-    return VerificationError(
-        f"'{title}' refuses a device's hello: {said}",
-        "offer TLS 1.2 with ECDHE: a server of 1.3 alone locks it out",
-    )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+def _error(title: str, stop: TlsStop) -> OtasealError:
+    if stop.error >= RECEIVED_ALERT:
+        alert = stop.error - RECEIVED_ALERT
+        return VerificationError(
+            f"'{title}' refuses a device's hello: {_ALERTS.get(alert, f'alert {alert}')}",
+            "offer TLS 1.2 with ECDHE: a server of 1.3 alone locks it out",
+        )
+    if not stop.error:
+        return VerificationError(
+            f"'{title}' closes the connection on a device's hello", "it may offer TLS 1.3 only, or no TLS"
+        )
+    return InputError(f"'{title}' does not speak TLS: {stop.reason}", "check the port: this may be plain HTTP")

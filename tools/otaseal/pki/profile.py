@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError
 from ..names import NOT_RESERVED
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def leaf_builder(
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
+    issuer_key: PublicKey = issuer.public_key()  # type: ignore[assignment]  # our roots have no other
     use = ExtendedKeyUsageOID.SERVER_AUTH if role is Role.SERVER else ExtendedKeyUsageOID.CLIENT_AUTH
     encipher = role is Role.SERVER and isinstance(public_key, rsa.RSAPublicKey)
     usage = _key_usage(digital_signature=True, key_encipherment=encipher)
@@ -193,7 +194,7 @@ def leaf_builder(
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_authority_key_identifier(issuer), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
     )
 
 
@@ -226,16 +227,3 @@ def _key_usage(**wanted: bool) -> x509.KeyUsage:
     from cryptography import x509
 
     return x509.KeyUsage(**{bit: wanted.get(bit, False) for bit in _KEY_USAGE_BITS})
-
-
-def _authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    from cryptography import x509
-
-    try:
-        found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound as error:
-        raise InputError(
-            f"the authority '{issuer.subject.rfc4514_string()}' has no subject key identifier",
-            "make a new one: strict clients refuse a chain without key identifiers",
-        ) from error
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)

@@ -19,6 +19,7 @@ __all__ = [
     "FINISHED",
     "FRAGMENT_LENGTHS",
     "HASHES",
+    "MAX_FRAGMENT",
     "SERVER_HELLO",
     "SERVER_HELLO_DONE",
     "SERVER_KEY_EXCHANGE",
