@@ -81,7 +81,7 @@ def test_refusals_leave_neither_archive_nor_image(project: MakeProject) -> None:
     key = made.write("data/www/device.bin", pem)
     fails_with("holds a private key")
     key.unlink()
-    made.write("certs/leaf.pem", good.issue_server(names=["update.local"], now=NOW).certificate_pem)
+    made.write("certs/leaf.pem", good.issue_server(names=["update.local"], now=NOW).chain_pem)
     fails_with("it is not a CA")
     (made.path / "certs" / "leaf.pem").unlink()
     assert not (made.path / "data" / "certs.ar").exists()

@@ -19,8 +19,8 @@ from pathlib import Path
 from otaseal import errors
 from otaseal.keys import passphrase
 try:
-    if sys.argv[1] == "new":
-        secret = passphrase.ask_new("'a key'", None, os.environ)
+    if sys.argv[1] != "old":
+        secret = passphrase.ask_new("'a key'", None, os.environ, optional=sys.argv[1] == "new")
     else:
         secret = passphrase.from_settings(None, Path(), os.environ)("'a key'")
     print("got", secret.hex())
@@ -144,6 +144,13 @@ def test_a_terminal_is_asked_twice_for_a_new_key() -> None:
 )
 def test_what_is_typed_for_a_new_key(answers: tuple[str, ...], outcome: str) -> None:
     assert outcome in ask("new", *answers)
+
+
+def test_where_a_passphrase_is_needed_an_empty_one_is_not_offered() -> None:
+    answered = ask("needed", "geheim", "geheim")
+    assert "New passphrase for 'a key': " in answered
+    assert f"got {b'geheim'.hex()}" in answered
+    assert "refused an empty passphrase locks nothing" in ask("needed", "")
 
 
 def test_an_end_of_file_at_the_prompt_is_no_passphrase() -> None:

@@ -145,7 +145,8 @@ def test_a_key_larger_than_devices_verify_is_refused(
 def test_public_keys_certificates_and_garbage_are_refused(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     pkcs1 = openssl("rsa", "-RSAPublicKey_out", stdin=pem_of(rsa_key))
     for public in (public_pem(rsa_key.public_key()), pkcs1, cas.pem(cas.root())):
-        assert "is a public key or certificate" in refused(tmp_path, public).message
+        kind = "certificate" if b"CERTIFICATE" in public else "public key"
+        assert refused(tmp_path, public).message.endswith(f"is a {kind}")
     for garbage in (b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\n", bytes(1000), pem_of(rsa_key)[:-60]):
         assert "not a PEM private key" in refused(tmp_path, garbage).message
 
@@ -170,6 +171,17 @@ def test_a_key_that_is_not_there_is_brought_and_not_made_anew(tmp_path: Path, rs
     with pytest.raises(InputError, match="is a public key") as caught:
         signers.open_signer("file:k", source(tmp_path))
     assert caught.value.hint == "name the private key that belongs to it"
+
+
+def test_a_public_key_is_called_one_before_its_mode_is_looked_at(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    public = signers.write_key_pair(tmp_path / "signing.key", rsa_key, None)
+    public.chmod(0o644)
+    for name in ("signing.pub", "cert.pem"):
+        (tmp_path / "cert.pem").write_bytes(cas.pem(cas.root()))
+        with pytest.raises(KeyRefusedError, match=r"is a (public key|certificate)$") as caught:
+            signers.open_signer(f"file:{name}", source(tmp_path))
+        beside = f": '{tmp_path / 'signing.key'}'" if name == "signing.pub" else ""
+        assert caught.value.hint == f"name the private key that belongs to it{beside}"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601])

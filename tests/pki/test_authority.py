@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otaseal.errors import ConfigError, InputError, KeyRefusedError, OtasealError
+from otaseal.keys.signers import private_key_pem
 from otaseal.pki import Authority, Issued, KeyType, Role
-from otaseal.pki.authority import load_private_key, private_key_pem
+from otaseal.pki.authority import load_private_key
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.chain import Stack
 from otaseal.pki.check import examine
@@ -132,7 +133,7 @@ def test_the_profile() -> None:
     assert critical == {"basicConstraints", "keyUsage"}
     use = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(use) == [ExtendedKeyUsageOID.SERVER_AUTH]
-    assert issued.chain_pem == issued.certificate_pem, "the root is not sent"
+    assert len(parse_certificates(issued.chain_pem)) == 1, "the root is not sent"
 
 
 def test_two_roots_never_share_a_subject() -> None:
@@ -226,7 +227,7 @@ def test_a_foreign_key_or_certificate_is_refused() -> None:
         Authority.from_pem(by.certificate_pem, private_key_pem(make_key(KeyType.P_256), None))
     device = by.issue_device("esp", now=NOW)
     with pytest.raises(InputError, match="not an authority"):
-        Authority.from_pem(device.certificate_pem, device.private_key_pem)
+        Authority.from_pem(device.chain_pem, device.private_key_pem)
 
 
 def test_secrets_do_not_print_themselves() -> None:

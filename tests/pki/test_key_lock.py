@@ -73,6 +73,12 @@ def test_locked_and_unlocked_it_is_the_same_key(tmp_path: Path, key: Path, otase
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
+def test_a_public_key_is_called_one(key: Path, otaseal: Command) -> None:
+    key.with_suffix(".pub").chmod(0o644)
+    done = otaseal("key", "lock", key.with_suffix(".pub"), "--passphrase-file", "secret").failed(1, "is a public key")
+    assert f"name the private key that belongs to it: '{key}'" in done.err
+
+
 def test_a_signing_key_and_its_authorities_under_one_passphrase(tmp_path: Path, key: Path, otaseal: Command) -> None:
     store = Store.create(tmp_path / "pki", "blink", datetime.now(timezone.utc))
     all_keys = [key, *(store.directory / slot.value / "key.pem" for slot in Slot)]
@@ -145,7 +151,8 @@ def test_a_kill_leaves_the_key_as_it_was(tmp_path: Path, key: Path) -> None:
 
 
 def test_a_person_types_it_twice_and_once(key: Path, tmp_path: Path) -> None:
-    process("key", "lock", key, cwd=tmp_path).failed(2, "there is no terminal to ask for one")
+    refused = process("key", "lock", key, cwd=tmp_path).failed(2, "there is no terminal to ask for one")
+    assert "--no-passphrase" not in refused.err  # which is an option of `key new`
     base = [sys.executable, "-m", "otaseal", "key"]
     with Terminal([*base, "lock", str(key)], {"PYTHONPATH": str(TOOLS)}) as terminal:
         for _ in range(2):

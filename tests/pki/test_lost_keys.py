@@ -186,7 +186,7 @@ def test_a_stolen_authority_is_trusted_until_its_root_leaves_the_device(
     made.renew(Role.SERVER, "main", now=day)
     for later in (day, NOW + 3000 * DAY):
         forged = stolen.issue_server([ADDRESS], now=later, key=KeyType.P_256)
-        thief = Server([parse_certificates(forged.certificate_pem)[0].der], forged.key)
+        thief = Server([parse_certificates(forged.chain_pem)[0].der], forged.key)
         assert connects(device, thief, later), "for as long as the root lives, whatever is rotated"
         assert not connects(provisioned(made, later), thief, later), "by cable: an archive without it"
     assert connects(device, server(made), day)

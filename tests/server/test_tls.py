@@ -12,8 +12,9 @@ import pytest
 
 from otaseal.client.client import Client
 from otaseal.errors import OtasealError
+from otaseal.keys.signers import private_key_pem
 from otaseal.pki import Authority, Role
-from otaseal.pki.authority import load_private_key, private_key_pem
+from otaseal.pki.authority import load_private_key
 from otaseal.pki.live import look_at
 from otaseal.pki.store import Slot
 from support import peers

@@ -101,9 +101,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _lock(arguments: argparse.Namespace) -> int:
     file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
-    secret = passphrase.ask_new(" and ".join(f"'{path}'" for path in arguments.keys), file, os.environ)
-    if not secret:
-        raise ConfigError("an empty passphrase locks nothing", "type one, or leave the keys as they are")
+    names = " and ".join(f"'{path}'" for path in arguments.keys)
+    secret = passphrase.ask_new(names, file, os.environ, optional=False)
     # Of one that is locked already the passphrase has to be the same: init and the authorities know one
     found = [key_lock.read(path, lambda _: secret, os.environ) for path in arguments.keys]
     return _write_all(arguments, [(key_file, key_file.is_locked) for key_file in found], secret, "locked")

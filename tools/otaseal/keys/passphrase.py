@@ -43,10 +43,11 @@ def from_settings(file: str | None, project: Path, environment: Mapping[str, str
     return ask
 
 
-def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> bytes:
+def ask_new(what: str, file: str | None, environment: Mapping[str, str], *, optional: bool = True) -> bytes:
     """Return the passphrase for a new key: from the file, the variable, or typed twice at a prompt.
 
-    An empty one, typed, means none. Raises ConfigError where there is no terminal, or the two differ TRIES times.
+    An empty one, typed, means none where it is `optional`. Raises ConfigError for an empty one where it is not, where
+    there is no terminal, or the two differ TRIES times.
     """
     given = _given(file, Path.cwd(), environment)
     if given is not None:
@@ -54,10 +55,14 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str]) -> byte
     if not _has_terminal():
         raise ConfigError(
             f"no passphrase is given for {what}, and there is no terminal to ask for one",
-            f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase",
+            f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase"
+            if optional
+            else f"set {VARIABLE}, or use --passphrase-file",
         )
     for _ in range(TRIES):
-        first = _prompt(f"New passphrase for {what} (empty for none): ")
+        first = _prompt(f"New passphrase for {what}{' (empty for none)' if optional else ''}: ")
+        if not (first or optional):
+            raise ConfigError("an empty passphrase locks nothing", "type one, or leave the keys as they are")
         if first == _prompt("The same again: "):
             return first
         print("The two differ.", file=sys.stderr)

@@ -8,6 +8,7 @@ already given away: readable by others, on its way onto devices, tracked by git,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,12 @@ from .public import KEY_SIZES, OWN_KEY_HINT, check_rsa, public_pem
 from .secret_scan import Secrets
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
     from .signer import Signer
+
+    PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
 __all__ = [
     "KeySource",
@@ -31,7 +35,9 @@ __all__ = [
     "load_private_key",
     "new_signing_key",
     "open_signer",
+    "private_key_pem",
     "refuse_exposed",
+    "refuse_public",
     "secrets",
     "write_key_pair",
 ]
@@ -100,6 +106,7 @@ def secrets(signer: Signer) -> Secrets:
 def _open_file(uri: str, source: KeySource) -> RsaSigner:
     path = files.resolve_path(key_uri.split(uri)[1], source.project)
     data = key_uri.read(uri, source.project, source.environment)
+    refuse_public(data, f"signing key '{path}'", path)
     refuse_exposed(path, source)
     return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
 
@@ -122,6 +129,20 @@ _OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
     "pkcs11": _open_token,
 }
 assert set(_OPENERS) == set(key_uri.SCHEMES)
+
+
+def refuse_public(data: bytes, what: str, path: Path | None = None) -> None:
+    """Raise KeyRefusedError if `data` is a public key or a certificate in PEM.
+
+    The private key beside `path`, the file that `data` was read from, is named in the hint where there is one.
+    """
+    header = re.match(rb"\s*-----BEGIN (?:RSA )?(PUBLIC KEY|CERTIFICATE)-----", data)
+    if header is None:
+        return
+    siblings = [] if path is None else [path.with_suffix(suffix) for suffix in (".key", ".pem", "")]
+    private = next((file for file in siblings if file != path and file.is_file()), None)
+    hint = "name the private key that belongs to it" + (f": '{private}'" if private else "")
+    raise KeyRefusedError(f"{what} is a {header[1].decode().lower()}", hint)
 
 
 def refuse_exposed(path: Path, source: KeySource, what: str = "signing key") -> None:
@@ -163,17 +184,13 @@ def load_private_key(data: bytes, what: str, passphrase: Callable[[str], bytes])
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    text = data.lstrip()
-    if text.startswith((b"-----BEGIN PUBLIC KEY", b"-----BEGIN RSA PUBLIC KEY", b"-----BEGIN CERTIFICATE")):
-        raise KeyRefusedError(f"{what} is a public key or certificate", "name the private key that belongs to it")
-    secret: bytes | None = None
+    refuse_public(data, what)
     encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY" in data or b"Proc-Type: 4,ENCRYPTED" in data
-    if encrypted:
-        secret = passphrase(what)
+    secret = passphrase(what) if encrypted else None
     try:
         # The primes are not tested again, which takes longer than all else in signing: every signature is verified
         # with the public half before anybody sees it, and a damaged key fails there.
-        key = load_pem_private_key(text, secret, unsafe_skip_rsa_key_validation=True)
+        key = load_pem_private_key(data.lstrip(), secret, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             raise InputError(f"{what} cannot be unlocked", "check the passphrase") from error
@@ -191,22 +208,26 @@ def new_signing_key(bits: int = KEY_SIZES[0]) -> RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
-def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> Path:
-    """Write the private key to `path` (0600, PKCS#8, encrypted if there is a passphrase) and the public one beside it.
-
-    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError if one exists, and changes nothing.
-    """
+def private_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
+    """Return `key` as PKCS#8 PEM, encrypted under `passphrase` unless that is None."""
     from cryptography.hazmat.primitives import serialization
 
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def write_key_pair(path: Path, key: RSAPrivateKey, passphrase: bytes | None) -> Path:
+    """Write the private key to `path` (0600, PKCS#8, encrypted if there is a passphrase) and the public one beside it.
+
+    Returns the public key's path, `path` with the suffix `.pub`. Raises InputError if one exists, and changes nothing.
+    """
     public = path.with_suffix(".pub")
     if public == path:
         raise ConfigError(f"'{path}' is the name of a public key file", "name the private key, such as signing.key")
     files.refuse_existing(public, KEEP_KEYS_HINT)
-    files.write_new(path, pem, files.PRIVATE_MODE)
+    files.write_new(path, private_key_pem(key, passphrase), files.PRIVATE_MODE)
     try:
         files.write_new(public, public_pem(key.public_key()))
     except OtasealError:

@@ -1,15 +1,13 @@
-"""An authority and what it issues, in memory: `Authority.create(...)`, then `issue_server`, `issue_device`,
-...
+"""An authority and the certificates that it issues, in memory.
 
-Three roles, three separate authorities: what one role's authority signs is worth nothing to those who trust
-another (F23). Only `load` touches a disk (see `store`), nothing a clock: every method takes `now`. Private keys do
-not show in a repr.
+Three roles, three separate authorities: what one role's authority signs is worth nothing to those who trust another
+(F23). Only `load` reads files (see `store`), and nothing reads a clock. Private keys do not show in a repr.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +16,11 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..certs import x509_names
 from ..errors import ConfigError, InputError, KeyRefusedError
+from ..keys.signers import private_key_pem
 from .certificate import Certificate, parse_certificate
 from .profile import (
-    OPERATOR_DAYS,
+    LEAF_DAYS,
     ROOT_DAYS,
-    SERVER_DAYS,
     KeyType,
     Role,
     Subject,
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from .profile import PrivateKey
     from .scope import Scope
 
-__all__ = ["Authority", "Issued"]
+__all__ = ["Authority", "Issued", "load_private_key"]
 
 # docs/adr/0004: RSA is what a chip verifies cheapest; what only the server verifies may as well be short on
 # the wire
@@ -55,21 +53,15 @@ DEFAULT_SERVER_KEY = KeyType.RSA_2048
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate with its private key, and the intermediates below its root (ours has none)."""
+    """A certificate with its private key."""
 
     certificate: x509.Certificate
     key: PrivateKey = field(repr=False)
-    intermediates: tuple[x509.Certificate, ...] = ()
-
-    @property
-    def certificate_pem(self) -> bytes:
-        """The certificate alone, PEM."""
-        return _pem(self.certificate)
 
     @property
     def chain_pem(self) -> bytes:
-        """What a server sends: the certificate, then each issuer in order, without the root (F27b)."""
-        return b"".join(_pem(cert) for cert in (self.certificate, *self.intermediates))
+        """What a server sends, PEM: the certificate alone, since the root issues leaves and is not sent (F27b)."""
+        return _pem(self.certificate)
 
     @property
     def private_key_pem(self) -> bytes:
@@ -145,23 +137,17 @@ class Authority:
         Raises ConfigError when this is not a server authority or a name cannot be one.
         """
         self._require(Role.SERVER)
-        from cryptography import x509
-
-        alternatives = subject_alternative_names(names)
-        private = make_key(key) if isinstance(key, KeyType) else key
         subject = Subject(titled(self.product, "update servers"), titled(self.product, "server"))
-        builder = self._leaf(subject, private, Validity.starting(now, SERVER_DAYS), now)
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        return Issued(_sign(builder, self.key), private)
+        return self._issue(subject, subject_alternative_names(names), now, key)
 
     def issue_device(self, device: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256) -> Issued:
         """Return a client certificate whose common name is `device`, valid as long as this authority.
 
-        A device in the field cannot be handed a new certificate: what ends its life is `revoke`. P-256,
-        because an RSA signature takes the chip twelve times as long (F27b).
+        A device in the field cannot be handed a new certificate: what ends its life is `revoke`. P-256, because an RSA
+        signature takes the chip twelve times as long (F27b).
         """
         self._require(Role.DEVICE)
-        return self._issue_client(device, "devices", Validity.starting(now, ROOT_DAYS), (now, key))
+        return self._issue(Subject(titled(self.product, "devices"), check_holder(device)), [], now, key)
 
     def issue_operator(
         self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256, scopes: Iterable[Scope] = ()
@@ -171,31 +157,16 @@ class Authority:
         It is for `scopes`, for everything if there are none.
         """
         self._require(Role.OPERATOR)
-        validity = Validity.starting(now, OPERATOR_DAYS)
-        return self._issue_client(operator, "operators", validity, (now, key), scopes)
+        from cryptography import x509
 
-    def _issue_client(
-        self,
-        holder: str,
-        group: str,
-        validity: Validity,
-        made: tuple[datetime, KeyType | PrivateKey],
-        scopes: Iterable[Scope] = (),
+        subject = Subject(titled(self.product, "operators"), check_holder(operator))
+        return self._issue(subject, [x509.UniformResourceIdentifier(scope.uri) for scope in scopes], now, key)
+
+    def _issue(
+        self, subject: Subject, names: Sequence[x509.GeneralName], now: datetime, key: KeyType | PrivateKey
     ) -> Issued:
         from cryptography import x509
 
-        now, key = made
-        check_holder(holder)
-        private = make_key(key) if isinstance(key, KeyType) else key
-        builder = self._leaf(Subject(titled(self.product, group), holder), private, validity, now)
-        uris = [x509.UniformResourceIdentifier(scope.uri) for scope in scopes]
-        if uris:
-            builder = builder.add_extension(x509.SubjectAlternativeName(uris), critical=False)
-        return Issued(_sign(builder, self.key), private)
-
-    def _leaf(
-        self, subject: Subject, private: PrivateKey, validity: Validity, now: datetime
-    ) -> x509.CertificateBuilder:
         start, end = self.validity.not_before, self.validity.not_after
         if not start <= now <= end:
             raise InputError(
@@ -203,7 +174,12 @@ class Authority:
                 f"to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}",
                 "check the clock; an authority that has run out is replaced by its successor",
             )
-        return leaf_builder(self.certificate, self.role, subject, private.public_key(), validity.within(self.validity))
+        private = make_key(key) if isinstance(key, KeyType) else key
+        validity = Validity.starting(now, LEAF_DAYS[self.role]).within(self.validity)
+        builder = leaf_builder(self.certificate, self.role, subject, private.public_key(), validity)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return Issued(_sign(builder, self.key), private)
 
     def _require(self, role: Role) -> None:
         if self.role is not role:
@@ -211,20 +187,6 @@ class Authority:
                 f"the {self.role.value} authority of '{self.product}' issues no {role.value} certificates",
                 f"use the {role.value} authority: one for both lets a device pose as the server",
             )
-
-
-def private_key_pem(key: PrivateKey, passphrase: bytes | None) -> bytes:
-    """Return `key` as PKCS#8 PEM, encrypted under `passphrase` unless that is None."""
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        Encoding,
-        KeySerializationEncryption,
-        NoEncryption,
-        PrivateFormat,
-    )
-
-    how: KeySerializationEncryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
 
 
 def load_private_key(pem: bytes, passphrase: bytes | None) -> PrivateKey:

@@ -2,8 +2,10 @@
 
 Pure. A path is built from what each stack takes for an issuer and nothing else, so that every other fault on it can be
 named by a rule. The stacks differ: BearSSL takes the certificates strictly in the order sent, mbedTLS looks only
-further down the list, and both go by name and signature; OpenSSL (Python, curl) looks anywhere, by rules of its own
-(`openssl_issuers`). The root never has to be sent.
+further down the list, and both go by name and signature. OpenSSL (Python, curl) looks anywhere, for names that are the
+same as folded text, identifiers that do not contradict and a key of the signature's kind: ossl_x509_likely_issued and
+X509_check_akid in crypto/x509/v3_purp.c, get0_best_issuer_sk in crypto/x509/x509_vfy.c (3.0 to 3.5 agree). The root
+never has to be sent.
 """
 
 from __future__ import annotations
@@ -13,12 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from ..certs.x509_names import mbedtls_form
+from ..certs.x509_names import folded, mbedtls_form
 from ..errors import InputError
-from .certificate import Certificate
-from .openssl_issuers import best_issuer, looks_self_signed
+from .certificate import ECDSA, ED25519, PSS, RSA, Certificate
 
-__all__ = ["Path", "Stack", "build_path"]
+__all__ = ["Path", "Stack", "build_path", "identifiers_match", "looks_self_signed", "names_match"]
 
 
 class Stack(Enum):
@@ -121,12 +122,12 @@ def _build_by_rules(chain: Sequence[Certificate], anchors: Sequence[Certificate]
     path, left = [chain[0]], list(chain[1:])
     while True:
         child, alone = path[-1], looks_self_signed(path[-1])
-        anchor = best_issuer(child, anchors, now)
+        anchor = _best_issuer(child, anchors, now)
         if anchor is not None and not alone:
             return Path(tuple(path), anchor)
         if anchor == child:
             return Path(tuple(path[:-1]) or (child,), anchor, direct=len(path) == 1)
-        issuer = None if alone else best_issuer(child, [cert for cert in left if cert not in path], now)
+        issuer = None if alone else _best_issuer(child, [cert for cert in left if cert not in path], now)
         if issuer is None:
             break
         left.remove(issuer)
@@ -134,6 +135,47 @@ def _build_by_rules(chain: Sequence[Certificate], anchors: Sequence[Certificate]
     if chain[0] in anchors:
         return Path(tuple(path), chain[0], direct=True)
     return Path(tuple(path), None, gap=_no_issuer(path[-1]))
+
+
+def _best_issuer(child: Certificate, candidates: Sequence[Certificate], now: datetime) -> Certificate | None:
+    """Return the first of `candidates` that may have issued `child` and is valid, else the one that ended last."""
+    likely = [cert for cert in candidates if _likely(child, cert)]
+    valid = next((cert for cert in likely if cert.valid_at(now)), None)
+    return valid or max(likely, key=lambda cert: cert.fields.not_after, default=None)
+
+
+def looks_self_signed(certificate: Certificate) -> bool:
+    """Whether it could be its own issuer: such a one is trusted itself, or not at all."""
+    return _likely(certificate, certificate)
+
+
+def names_match(child: Certificate, issuer: Certificate) -> bool:
+    """Whether the issuer that `child` names has the subject of `issuer`."""
+    return folded(child.issuer) == folded(issuer.subject)
+
+
+def identifiers_match(child: Certificate, issuer: Certificate) -> bool:
+    """Whether nothing in the authority key identifier of `child` speaks against `issuer`."""
+    wanted = child.authority_key
+    if wanted is None:
+        return True
+    if wanted.key is not None and issuer.subject_key is not None and wanted.key != issuer.subject_key:
+        return False
+    if wanted.serial is not None and wanted.serial != issuer.fields.serial:
+        return False
+    return wanted.issuer is None or folded(wanted.issuer) == folded(issuer.issuer)
+
+
+def _likely(child: Certificate, issuer: Certificate) -> bool:
+    return names_match(child, issuer) and identifiers_match(child, issuer) and _key_fits(child, issuer)
+
+
+def _key_fits(child: Certificate, issuer: Certificate) -> bool:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    kinds = {RSA: rsa.RSAPublicKey, PSS: rsa.RSAPublicKey, ECDSA: ec.EllipticCurvePublicKey}
+    kind = {**kinds, ED25519: ed25519.Ed25519PublicKey}.get(child.signature_kind)
+    return kind is not None and isinstance(issuer.key, kind)
 
 
 def _no_issuer(certificate: Certificate) -> str:

@@ -7,14 +7,19 @@ so that revoking the holder revokes them all.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .certificate import Certificate
 from .profile import Role
 
-__all__ = ["Entry", "entry_of", "parse_index", "revoked_json", "serialize_index"]
+if TYPE_CHECKING:
+    from .authority import Authority
+
+__all__ = ["Entry", "entry_of", "make_crl", "parse_index", "revoked_json", "serialize_index"]
 
 FORMAT = 1
 MAX_INDEX_BYTES = 64 * 1024 * 1024
@@ -90,6 +95,33 @@ def revoked_json(entries: tuple[Entry, ...]) -> bytes:
         if entry.revoked:
             revoked[entry.role].append(entry.serial)
     return (json.dumps({"format": FORMAT, "revoked": revoked}, indent=1) + "\n").encode()
+
+
+def make_crl(authority: Authority, entries: Iterable[Entry], now: datetime) -> bytes:
+    """Return the X.509 revocation list (PEM) of `authority`, for servers that read one (nginx, OpenSSL), as of `now`.
+
+    It does not expire before its authority: an authority that is offline cannot renew it every week, and a list that
+    has run out locks out every device at once.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    identifier = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    moment = now.replace(microsecond=0)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(moment)
+        .next_update(max(authority.validity.not_after, moment + timedelta(seconds=1)))
+        .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+    )
+    for entry in entries:
+        if entry.revoked and entry.issuer == identifier.digest.hex():
+            revoked = x509.RevokedCertificateBuilder(int(entry.serial, 16), datetime.fromisoformat(entry.revoked))
+            builder = builder.add_revoked_certificate(revoked.build())
+    return builder.sign(authority.key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def _check(entry: Entry) -> None:

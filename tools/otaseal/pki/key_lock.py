@@ -16,7 +16,7 @@ from .. import files
 from ..errors import ConfigError, InputError, KeyRefusedError
 from ..keys import signers
 from ..keys.key_uri import MAX_KEY_FILE_SIZE
-from .authority import load_private_key, private_key_pem
+from .authority import load_private_key
 
 if TYPE_CHECKING:
     from .profile import PrivateKey
@@ -39,7 +39,7 @@ class KeyFile:
 
         Raises SystemFaultError when the disk refuses; the file is then as it was.
         """
-        files.write_atomic(self.path, private_key_pem(self._key, passphrase), files.PRIVATE_MODE)
+        files.write_atomic(self.path, signers.private_key_pem(self._key, passphrase), files.PRIVATE_MODE)
 
 
 def read(text: str, passphrase: Callable[[str], bytes], environment: Mapping[str, str]) -> KeyFile:
@@ -52,6 +52,7 @@ def read(text: str, passphrase: Callable[[str], bytes], environment: Mapping[str
         raise ConfigError(f"'{text}' is in no file", "name the file of a private key")
     path = files.resolve_path(text.removeprefix("file:"), Path())
     data = files.read_bounded(path, MAX_KEY_FILE_SIZE, "private key")
+    signers.refuse_public(data, f"'{path}'", path)
     signers.refuse_exposed(path, signers.KeySource(Path(), environment, passphrase), "private key")
     real = path.resolve()
     if hasattr(os, "geteuid") and real.stat().st_uid != os.geteuid():

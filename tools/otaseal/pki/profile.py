@@ -37,8 +37,6 @@ __all__ = [
 ]
 
 ROOT_DAYS = 25 * 365 + 6  # longer than any device in the field; a root is rotated by shipping two, not by renewal
-SERVER_DAYS = 366  # Mozilla's intermediate profile; browsers and Apple's stack would take 398
-OPERATOR_DAYS = 398
 BACKDATED = timedelta(days=1)  # clocks that run slow, and time zones taken for UTC
 MIN_SUBJECT_BYTES = 32  # F18: the device copies 32 bytes out of the encoded subject, whatever its size
 MAX_NAMES = 100
@@ -62,6 +60,10 @@ class Role(Enum):
     SERVER = "server"
     DEVICE = "device"
     OPERATOR = "operator"
+
+
+# a server's by Mozilla's intermediate profile: browsers and Apple's stack would take 398
+LEAF_DAYS = {Role.SERVER: 366, Role.DEVICE: ROOT_DAYS, Role.OPERATOR: 398}
 
 
 class KeyType(Enum):

@@ -13,9 +13,8 @@ from datetime import datetime
 
 from ..certs.x509_extensions import ANY_USE, SERVER_AUTH
 from .certificate import PSS, Certificate
-from .chain import Path, Stack
+from .chain import Path, Stack, identifiers_match, looks_self_signed, names_match
 from .matching import breaks_name_constraints, matches
-from .openssl_issuers import identifiers_match, looks_self_signed, names_match
 
 __all__ = ["RULES", "Case", "Rule", "key_name"]
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from .. import directories, files
 from ..errors import ConfigError, InputError, SystemFaultError
+from ..keys.signers import private_key_pem
 from ..names import check_name
 from .authority import (
     AUTHORITY_KEYS,
@@ -31,18 +32,16 @@ from .authority import (
     Authority,
     Issued,
     load_private_key,
-    private_key_pem,
 )
 from .certificate import Certificate, parse_certificate, parse_certificates
-from .crl import make_crl
-from .index import MAX_INDEX_BYTES, Entry, entry_of, parse_index, revoked_json, serialize_index
+from .index import MAX_INDEX_BYTES, Entry, entry_of, make_crl, parse_index, revoked_json, serialize_index
 from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
 from .scope import Scope, of_uris
 
 if TYPE_CHECKING:
     from .profile import PrivateKey
 
-__all__ = ["Slot", "Store", "default_directory"]
+__all__ = ["SLOTS", "Slot", "Store", "default_directory"]
 
 CHAIN_FILE, CRL_FILE, INDEX_FILE, REVOKED_FILE = "chain.pem", "crl.pem", "index.json", "revoked.json"
 RETIRED = "server-ca-retired-"
@@ -62,7 +61,7 @@ class Slot(Enum):
         return Role.SERVER if self is Slot.SERVER_NEXT else Role(self.value.removesuffix("-ca"))
 
 
-_SLOTS = {Role.SERVER: Slot.SERVER, Role.DEVICE: Slot.DEVICE, Role.OPERATOR: Slot.OPERATOR}
+SLOTS = {Role.SERVER: Slot.SERVER, Role.DEVICE: Slot.DEVICE, Role.OPERATOR: Slot.OPERATOR}
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Store:
 
     def due(self, now: datetime) -> tuple[Entry, ...]:
         """Return what has to be renewed: two thirds of its life are over, or its authority has been retired."""
-        current = {_key_identifier(self.certificate(slot)) for slot in _SLOTS.values()}
+        current = {_key_identifier(self.certificate(slot)) for slot in SLOTS.values()}
         latest = {(entry.role, entry.name): entry for entry in self.list() if entry.revoked is None}
         return tuple(entry for entry in latest.values() if entry.renewal_due(now) or entry.issuer not in current)
 
@@ -144,9 +143,9 @@ class Store:
             entries = self._recover()
             old = _read_certificate(folder / CHAIN_FILE)
             key = _read_key(folder / KEY_FILE)
-            issued = _issue_again(self.authority(_SLOTS[role]), old, name, now, key)
+            issued = _issue_again(self.authority(SLOTS[role]), old, name, now, key)
             files.write_atomic(folder / CHAIN_FILE, issued.chain_pem)
-            self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
+            self._write_index((*entries, entry_of(parse_certificate(issued.chain_pem), role, name)))
         return folder
 
     def revoke(self, role: Role, name: str, *, now: datetime) -> tuple[Entry, ...]:
@@ -162,7 +161,7 @@ class Store:
             ]
             if not hit:
                 raise InputError(f"nothing is issued to the {role.value} '{name}'", "otaseal pki list shows what is")
-            authority = self.authority(_SLOTS[role])  # before anything changes: the passphrase may be wrong
+            authority = self.authority(SLOTS[role])  # before anything changes: the passphrase may be wrong
             entries = tuple(entry.revoked_at(now) if entry in hit else entry for entry in entries)
             self._write_lists(authority, entries, now)  # before the index: killed in between, `revoke` is called again
             self._write_index(entries)
@@ -218,11 +217,11 @@ class Store:
         with directories.locked(self.directory):
             entries = self._recover()
             files.refuse_existing(folder / CHAIN_FILE, "renew it, or revoke it first")
-            authority = self.authority(_SLOTS[role])
+            authority = self.authority(SLOTS[role])
             directories.make_private_directory(folder)
             issued = issue(authority, self._ensure_key(folder, kind, None))
             files.write_new(folder / CHAIN_FILE, issued.chain_pem)
-            self._write_index((*entries, entry_of(parse_certificate(issued.certificate_pem), role, name)))
+            self._write_index((*entries, entry_of(parse_certificate(issued.chain_pem), role, name)))
         return folder
 
     def _recover(self) -> tuple[Entry, ...]:
@@ -267,7 +266,7 @@ class Store:
     def _write_lists(self, authority: Authority, entries: tuple[Entry, ...], now: datetime) -> None:
         files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
         crl = make_crl(authority, entries, now)
-        files.write_atomic(self.directory / _SLOTS[authority.role].value / CRL_FILE, crl)
+        files.write_atomic(self.directory / SLOTS[authority.role].value / CRL_FILE, crl)
 
     def _rename(self, old: Path, new: Path) -> None:
         try:
