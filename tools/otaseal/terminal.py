@@ -12,12 +12,17 @@ from typing import TextIO
 
 __all__ = ["fit", "wrapped"]
 
-COMMAND = re.compile(r"\s*(otaseal: hint: )?([A-Z_]+=\S+ )*(otaseal|pio|openssl|git|\"?[^\s\"]*python[^\s\"]*\"?) ")
-"""How a line begins that is there to be copied."""
+COMMAND = re.compile(
+    r"(?:^\s*|^otaseal: hint: |(?<=: )|-> )"
+    r"(?:[A-Z_]+=\S+ )*(?:otaseal|pio|openssl|git|\"?[^\s\"]*python[^\s\"]*\"?) (?:(?!, |; ).)*$"
+)
+"""The end of a line that is there to be copied: a command, and no sentence that names one."""
 COLUMNS = re.compile(r"(\S+(?: \S+)*  +)\S")
 """A name with its value in a column behind it."""
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 MIN_WIDTH = 40
+GLUE = "\0"
+"""Holds the words of a command together: printed text has no such character."""
 FEW = 2
 """Words of a line that is long because one of them is."""
 
@@ -26,7 +31,7 @@ def fit(text: str, width: int) -> str:
     """Return `text` with lines of at most `width` columns, broken between words.
 
     What follows a break is indented as the value it belongs to. A word that is longer, such as a path, stays whole, and
-    so does a line that is a command.
+    so does a command.
     """
     return "\n".join(_fit_line(line, width) for line in text.split("\n"))
 
@@ -41,14 +46,15 @@ def wrapped(stream: TextIO) -> TextIO:
 
 
 class _Wrapped:
-    """A text stream that wraps whole lines; prompts and progress bars go through as they are."""
+    """A text stream that wraps whole lines; prompts, progress bars and diffs go through as they are."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         width = shutil.get_terminal_size().columns
-        self._stream.write(text if "\r" in text or width < MIN_WIDTH else fit(text, width))
+        whole = "\r" in text or "\n+++ " in text or width < MIN_WIDTH
+        self._stream.write(text if whole else fit(text, width))
         return len(text)
 
     def __getattr__(self, name: str) -> object:
@@ -57,8 +63,10 @@ class _Wrapped:
 
 def _fit_line(line: str, width: int) -> str:
     plain = COLOUR.sub("", line)
-    if len(plain) <= width or COMMAND.match(plain) or len(plain.split()) <= FEW:
+    if len(plain) <= width or len(plain.split()) <= FEW:
         return line
+    if command := COMMAND.search(plain):
+        plain = plain[: command.start()] + command[0].replace(" ", GLUE)
     own = len(plain) - len(plain.lstrip())
     column = COLUMNS.match(plain, own)
     indent = column.end(1) if column and column.end(1) <= width // 2 else own + 2
@@ -70,6 +78,7 @@ def _fit_line(line: str, width: int) -> str:
         break_on_hyphens=False,
         replace_whitespace=False,
     )
+    lines = [part.replace(GLUE, " ") for part in lines]
     return "\n".join([_coloured(lines[0], line), *lines[1:]])
 
 

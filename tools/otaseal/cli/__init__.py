@@ -15,48 +15,16 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__, terminal
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, as_dict, describe
 from . import common
+from .commands import COMMANDS
 
-__all__ = ["COMMANDS", "main", "parser"]
+__all__ = ["main", "parser"]
 
 INTERRUPTED = 130
-
-
-class Command(NamedTuple):
-    """A row of COMMANDS: the module here that has it, and what `otaseal --help` says it is for."""
-
-    module: str
-    summary: str
-
-
-COMMANDS = {
-    "init": Command("init", "set a PlatformIO project up: keys, certificates, platformio.ini"),
-    "key": Command("key", "make, show, lock and unlock signing keys"),
-    "pki": Command("pki", "authorities, and certificates for servers, devices and operators"),
-    "certs": Command("certs", "CA certificates for devices"),
-    "sign": Command("images", "sign a firmware image as the device verifies it"),
-    "verify": Command("images", "check that a device with a public key would take a signed image and start it"),
-    "inspect": Command(
-        "images", "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it"
-    ),
-    "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
-    "token": Command("serve", "make, list and revoke the tokens of operators"),
-    "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
-    "releases": Command("deploy", "list the releases of a product and what its channels give out"),
-    "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),
-    "rollback": Command("deploy", "give a channel the release before"),
-    "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),
-    "store": Command("store", "make, check, prune, back up and restore a release store"),
-    "rehearse": Command("rehearse", "play an update on a virtual ESP8266 with the real files and the live server"),
-    "doctor": Command("doctor", "examine a project and its update server, and say what to do next"),
-    "config": Command("config", "show the options, or the lines for platformio.ini"),
-    "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),
-}
-"""Every command: one row each, so that `otaseal --help` and a command load no other command's modules."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,29 +95,37 @@ class _Parser(argparse.ArgumentParser):
         """Raise ConfigError with what argparse found wrong."""
         raise ConfigError(message, f"see '{self.prog}{self.command} --help'")
 
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """Return an argument's value; the errors of our own types name the option as argparse's do."""
+        try:
+            return super()._get_value(action, text)
+        except OtasealError as error:
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise ConfigError(f"argument {name}: {error.message}", error.hint) from error
+
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the command line: of `command` alone where that is one, for each costs its imports.
 
     Of the others there is the name and what it is for. "" declares every command whole.
     """
-    made = _Parser(
+    whole = _Parser(
         prog="otaseal",
         description="Signed, encrypted over-the-air updates for the ESP8266 from PlatformIO.",
         epilog="example: otaseal key new ~/.config/otaseal/keys/blink/signing.key",
         formatter_class=common.Help,
     )
-    made.add_argument("--version", action="version", version=f"otaseal {__version__}")
-    subparsers = made.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
+    whole.add_argument("--version", action="version", version=f"otaseal {__version__}")
+    subparsers = whole.add_subparsers(metavar="<command>", required=True, parser_class=_Parser)
     if command in COMMANDS:
-        made.command = f" {command}"
+        whole.command = f" {command}"
         import_module(f".{COMMANDS[command].module}", __name__).register(subparsers)
-        return made
+        return whole
     for module in dict.fromkeys(row.module for row in COMMANDS.values()) if command == "" else ():
         import_module(f".{module}", __name__).register(subparsers)
     for name, row in COMMANDS.items() if command != "" else ():
         subparsers.add_parser(name, help=row.summary)
-    return made
+    return whole
 
 
 def _discard_output() -> None:
@@ -166,5 +142,5 @@ def _report(error: OtasealError, argv: Sequence[str]) -> int:
     except OSError:
         _discard_output()
     as_json = "--json" in argv  # looked for here: wrong options are errors, too
-    print(json.dumps(as_dict(error)) if as_json else describe(error), file=sys.stderr)
+    print(json.dumps(as_dict(error)) if as_json else common.runnable(describe(error)), file=sys.stderr)
     return error.exit_code

@@ -24,16 +24,14 @@ ARCHIVE_START = b"!<"
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `certs pack`, `certs list` and `certs check`."""
-    group = subparsers.add_parser(
-        "certs",
-        help="CA certificates for devices",
-        description="CA certificates for devices.",
-        epilog="example: otaseal certs pack certs/ -o data/certs.ar",
-    )
-    actions = group.add_subparsers(metavar="<action>", required=True)
+    actions = common.group(subparsers, "certs", "otaseal certs pack certs/ -o data/certs.ar")
 
     packing = common.command(
-        actions, "pack", _pack, "pack CA certificates for CertStore", "otaseal certs pack certs/ -o data/certs.ar"
+        actions,
+        "pack",
+        _pack,
+        summary="pack CA certificates for CertStore",
+        example="otaseal certs pack certs/ -o data/certs.ar",
     )
     packing.add_argument("sources", nargs="+", help="files, folders and globs: PEM or DER, single or bundles")
     packing.add_argument(
@@ -42,17 +40,20 @@ def register(subparsers: common.Subparsers) -> None:
     _add_policy(packing)
 
     listing = common.command(
-        actions, "list", _list, "list the certificates that a device finds in an archive", "otaseal certs list certs.ar"
+        actions,
+        "list",
+        _list,
+        summary="list the certificates that a device finds in an archive",
+        example="otaseal certs list certs.ar",
     )
     listing.add_argument("archive", type=common.path, help="a certs.ar, ours or made with ar")
-    listing.add_argument("--json", action="store_true", help="print JSON")
 
     checking = common.command(
         actions,
         "check",
         _check,
-        "check an archive, or certificates, by the device's rules",
-        "otaseal certs check certs/",
+        summary="check an archive, or certificates, by the device's rules",
+        example="otaseal certs check certs/",
     )
     checking.add_argument("sources", nargs="+", help="one certs.ar; or files, folders and globs with certificates")
     _add_policy(checking)
@@ -68,7 +69,6 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "refuse", "drop"),
         help="default: OTASEAL_UNUSABLE_CERTS, else auto: drop from bundles, else refuse",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _pack(arguments: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def _pack(arguments: argparse.Namespace) -> int:
     packed = pack(collect(arguments.sources, Path.cwd()), _now(), rules)
     changed = files.write_if_changed(output, packed.archive)
     if arguments.json:
-        common.print_json({"output": str(output), "changed": changed, **_report_dict(packed)})
+        common.show(arguments, {"output": str(output), "changed": changed, **_report_dict(packed)})
         return 0
     _print_findings(packed.findings)
     state = "written" if changed else "unchanged"
@@ -99,7 +99,7 @@ def _policy(arguments: argparse.Namespace) -> Policy:
 def _list(arguments: argparse.Namespace) -> int:
     report = check(files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive"), _now())
     if arguments.json:
-        common.print_json(_report_dict(report))
+        common.show(arguments, _report_dict(report))
     else:
         for anchor in report.anchors:
             print(f"{anchor.not_after:%Y-%m-%d}  {anchor.key:<10}  {anchor.subject}")
@@ -109,7 +109,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     report = _report(arguments)
     if arguments.json:
-        common.print_json(_report_dict(report))
+        common.show(arguments, _report_dict(report))
     else:
         works = "works as a trust anchor" if len(report.anchors) == 1 else "work as trust anchors"
         print(f"{counted(len(report.anchors), 'CA certificate')} {works}, {counted(len(report.errors), 'error')}")

@@ -31,27 +31,23 @@ def register(actions: common.Subparsers) -> None:
         actions,
         "sign",
         _sign,
-        "sign an archive, so that devices with the OtaSeal library take it over the air",
-        "otaseal certs sign data/certs.ar --product blink --key ~/keys/signing.key",
+        summary="sign an archive, so that devices with the OtaSeal library take it over the air",
+        example="otaseal certs sign data/certs.ar --product blink --key ~/keys/signing.key",
     )
     sign.add_argument("archive", type=common.path, help="a certs.ar, as otaseal certs pack makes it")
     sign.add_argument("--product", help="whose devices may take it; else OTASEAL_PRODUCT")
     sign.add_argument("--security-counter", help="devices with a higher one refuse it; else OTASEAL_SECURITY_COUNTER")
-    sign.add_argument(
-        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
-    )
-    sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
+    common.add_signing_key(sign)
     sign.add_argument(
         "-o", "--output", type=common.path, default=Path(ARCHIVE_FILE), metavar="FILE", help=f"default: {ARCHIVE_FILE}"
     )
-    sign.add_argument("--json", action="store_true", help="print JSON")
 
     deploy = remote.command(
         actions,
         "deploy",
         _deploy,
-        "publish a signed archive, for devices to take it over the air",
-        f"otaseal certs deploy {ARCHIVE_FILE} --server https://update.local:8444 --product blink",
+        summary="publish a signed archive, for devices to take it over the air",
+        example=f"otaseal certs deploy {ARCHIVE_FILE} --server https://update.local:8444 --product blink",
     )
     deploy.add_argument("archive", type=common.path, help=f"{ARCHIVE_FILE}, as otaseal certs sign makes it")
     deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
@@ -74,7 +70,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     files.write_atomic(output, signed)
     key = fingerprint(signer.public_key)
     if arguments.json:
-        common.print_json({"output": str(output), "size": len(signed), "product": given.product, "key": key})
+        common.show(arguments, {"output": str(output), "size": len(signed), "product": given.product, "key": key})
     else:
         print(f"{output}: {len(signed)} bytes, signed for the devices of {given.product} with key {key}, and verified")
     return 0
@@ -106,7 +102,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product=product, channel=channel))
         done = archives.deploy_archive(connected, signed, product, channel, note)
     if arguments.json:
-        common.print_json(asdict(done))
+        common.show(arguments, asdict(done))
     else:
         print("\n".join(done.lines()))
     return 0

@@ -1,4 +1,4 @@
-"""What the subcommands share: declaring themselves, keys from options, JSON on request."""
+"""What the subcommands share: declaring themselves, options, keys, and output as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import argparse
 import json
 import os
 import re
+import shlex
+import shutil
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import files, settings
 from ..errors import ConfigError
+from .commands import COMMANDS
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -24,14 +28,19 @@ __all__ = [
     "Help",
     "Subparsers",
     "absolute",
+    "add_project",
+    "add_signing_key",
     "colours",
     "command",
+    "group",
     "key_uri",
     "load_key",
     "number",
     "options",
     "path",
-    "print_json",
+    "program",
+    "runnable",
+    "show",
     "signer",
     "signing_options",
     "source",
@@ -42,6 +51,7 @@ Subparsers = Any
 """What argparse's add_subparsers returns; its class is private."""
 
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
+_CALL = re.compile(rf"(?<![\w/.-])otaseal (?=(?:{'|'.join(COMMANDS)})\b)")
 
 
 class Help(argparse.HelpFormatter):
@@ -53,20 +63,77 @@ class Help(argparse.HelpFormatter):
 
 
 def command(
-    subparsers: Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+    subparsers: Subparsers,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    example: str,
+    summary: str = "",
+    json_help: str | None = "print JSON",
 ) -> argparse.ArgumentParser:
-    """Declare the subcommand `name` that `run` executes, with a summary and an example in its help."""
-    description = summary[0].upper() + summary[1:] + "."
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=summary, description=description, epilog=f"example: {example}", formatter_class=Help
-    )
+    """Declare the subcommand `name` that `run` executes; without a summary it is one of COMMANDS, and has its own.
+
+    `json_help` is the help of `--json`; None where the command has no such option, or declares it itself.
+    """
+    parser = _declare(subparsers, name, example, summary)
     parser.set_defaults(run=run)
+    if json_help is not None:
+        parser.add_argument("--json", action="store_true", help=json_help)
     return parser
 
 
-def print_json(value: object) -> None:
-    """Print `value` as JSON for programs."""
-    print(json.dumps(value, indent=2, sort_keys=False))
+def group(subparsers: Subparsers, name: str, example: str) -> Subparsers:
+    """Declare one of COMMANDS that has actions, and return what they are declared in."""
+    return _declare(subparsers, name, example).add_subparsers(metavar="<action>", required=True)
+
+
+def _declare(subparsers: Subparsers, name: str, example: str, summary: str = "") -> argparse.ArgumentParser:
+    summary = summary or COMMANDS[name].summary
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example: {example}",
+        formatter_class=Help,
+    )
+    return parser
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that name a project, the one here by default, and one of its environments."""
+    parser.add_argument("--project", type=path, default=Path(), metavar="DIR", help="default: this folder")
+    parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds first")
+
+
+def add_signing_key(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that `signer` takes."""
+    parser.add_argument(
+        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
+    )
+    parser.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
+
+
+def show(arguments: argparse.Namespace, value: object, *lines: str) -> None:
+    """Print `value` as JSON where that was asked for, else the `lines`."""
+    if arguments.json:
+        print(json.dumps(value, indent=2))
+    else:
+        for line in lines:
+            print(line)
+
+
+def program() -> str:
+    """Return how otaseal is called here in a POSIX shell: by its name, if a shell finds that."""
+    if shutil.which("otaseal"):
+        return "otaseal"
+    package = Path(__file__).resolve().parents[2]
+    command = f"{shlex.quote(sys.executable)} -m otaseal"
+    return command if package.name == "site-packages" else f"PYTHONPATH={shlex.quote(str(package))} {command}"
+
+
+def runnable(text: str) -> str:
+    """Return a hint in which each command of otaseal is called as it can be here."""
+    return _CALL.sub(lambda _: f"{program()} ", text)
 
 
 def colours(stream: TextIO) -> bool:

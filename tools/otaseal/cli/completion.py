@@ -18,8 +18,8 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "completion",
         _completion,
-        "print what makes a shell complete otaseal's commands and options",
-        "otaseal completion bash > ~/.local/share/bash-completion/completions/otaseal",
+        example="otaseal completion bash > ~/.local/share/bash-completion/completions/otaseal",
+        json_help=None,
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell that is to run it")
 

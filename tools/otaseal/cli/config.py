@@ -19,15 +19,8 @@ LOADER = "_load.py"
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
-    parser = common.command(
-        subparsers,
-        "config",
-        _config,
-        "show the options, or the lines for platformio.ini",
-        "otaseal config --extra-scripts",
-    )
+    parser = common.command(subparsers, "config", _config, example="otaseal config --extra-scripts")
     parser.add_argument("--extra-scripts", action="store_true", help="print the hook lines for platformio.ini")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def extra_scripts(*preferred: Path) -> list[str]:
@@ -47,21 +40,18 @@ def extra_scripts(*preferred: Path) -> list[str]:
 def _config(arguments: argparse.Namespace) -> int:
     if arguments.extra_scripts:
         lines = extra_scripts()
-        if arguments.json:
-            common.print_json({"extra_scripts": lines})
-        else:
-            print("extra_scripts =", *lines, sep="\n  ")
+        common.show(arguments, {"extra_scripts": lines}, "extra_scripts =", *(f"  {line}" for line in lines))
         return 0
     defaults = {field.name: field.default for field in fields(Settings)}
     rows = [
         {"option": o.ini_name, "environment": o.environment_name, "default": defaults[o.name], "help": o.help}
         for o in OPTIONS.values()
     ]
-    if arguments.json:
-        common.print_json(rows)
-    else:
-        for row in rows:
-            print(f"{row['option']}  (or {row['environment']}; default: {_shown(row['default'])})\n    {row['help']}")
+    shown = (
+        f"{row['option']}  (or {row['environment']}; default: {_shown(row['default'])})\n    {row['help']}"
+        for row in rows
+    )
+    common.show(arguments, rows, *shown)
     return 0
 
 

@@ -34,8 +34,7 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "deploy",
         _deploy,
-        "publish a signed firmware, and confirm it by reading it back",
-        "otaseal deploy firmware.bin.signed --server https://update.local:8444 --product blink --version 1.2.0",
+        example="otaseal deploy firmware.bin.signed --server https://update.local:8444 --product blink --version 1.2.0",
     )
     deploy.add_argument(
         "firmware", type=common.path, nargs="+", help="firmware.bin.signed; or its raw and its gzip form, signed both"
@@ -56,16 +55,14 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "releases",
         _releases,
-        "list the releases of a product and what its channels give out",
-        "otaseal releases --server https://update.local:8444 --product blink",
+        example="otaseal releases --server https://update.local:8444 --product blink",
         channel=None,
     )
     promote = remote.command(
         subparsers,
         "promote",
         _promote,
-        "give a channel the release of another one, or a release by its version",
-        "otaseal promote beta --to stable --percent 10 --server https://update.local:8444 --product blink",
+        example="otaseal promote beta --to stable --percent 10 --server https://update.local:8444 --product blink",
         channel="the same as --to; else OTASEAL_CHANNEL, else stable",
     )
     promote.add_argument("source", nargs="?", help="the channel whose release is taken")
@@ -79,8 +76,7 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "rollback",
         _rollback,
-        "give a channel the release before",
-        "otaseal rollback --channel stable --server https://update.local:8444 --product blink",
+        example="otaseal rollback --channel stable --server https://update.local:8444 --product blink",
     )
     _add_consent(rollback)
 
@@ -96,10 +92,6 @@ def _add_consent(parser: argparse.ArgumentParser) -> None:
 
 def _consent(arguments: argparse.Namespace) -> Consent:
     return Consent(arguments.raise_counter, arguments.strand_devices)
-
-
-def _consent_fields(arguments: argparse.Namespace) -> dict[str, bool]:
-    return dict.fromkeys(_consent(arguments).said(), True)
 
 
 def _limits(parser: argparse.ArgumentParser) -> None:
@@ -138,10 +130,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     with remote.interruptible(lambda: remote.standing(connected, product, channel, version)):
         rehearsed = _rehearsed(arguments, connected, admitted)
         done = connected.publish(admitted, rehearsed, progress_bar())
-    if arguments.json:
-        common.print_json(done.as_dict())
-    else:
-        print("\n".join(done.lines()))
+    common.show(arguments, done.as_dict(), *done.lines())
     return 0
 
 
@@ -177,23 +166,19 @@ def progress_bar() -> client.Progress | None:
 def _releases(arguments: argparse.Namespace) -> int:
     connected, product, _ = remote.connect(arguments)
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
-    if arguments.json:
-        common.print_json(answer)
-        return 0
-    if not answer["releases"]:
-        print(f"product '{product}' has no release yet")
-    for name, state in answer["channels"].items():
-        print(f"channel  {name}: {_state(state)}")
-    for release in answer["releases"]:
-        sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in release["forms"])
-        print(
-            f"release  {release['version']}  {release['created']}  {sizes}"
-            + (f"  security counter {release['security_counter']}" if release.get("security_counter") else "")
-            + ("  (uncommitted changes)" if release["dirty"] else "")
-        )
-    for damage in answer.get("damaged", []):
+    lines = [] if answer["releases"] else [f"product '{product}' has no release yet"]
+    lines += [f"channel  {name}: {_state(state)}" for name, state in answer["channels"].items()]
+    common.show(arguments, answer, *lines, *map(_release_line, answer["releases"]))
+    for damage in () if arguments.json else answer.get("damaged", []):
         print(f"otaseal: warning: {damage}", file=sys.stderr)
     return 0
+
+
+def _release_line(release: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in release["forms"])
+    counter = f"  security counter {release['security_counter']}" if release.get("security_counter") else ""
+    dirty = "  (uncommitted changes)" if release["dirty"] else ""
+    return f"release  {release['version']}  {release['created']}  {sizes}{counter}{dirty}"
 
 
 def _promote(arguments: argparse.Namespace) -> int:
@@ -205,15 +190,16 @@ def _promote(arguments: argparse.Namespace) -> int:
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
     limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
     given = {name: value for name, value in limits.items() if value is not None}
+    consent = _consent(arguments).said()
     if not sources:
-        if said := _consent(arguments).said():
-            what = " and ".join(f"--{option.replace('_', '-')}" for option in said)
+        if consent:
+            what = " and ".join(f"--{option.replace('_', '-')}" for option in consent)
             raise ConfigError(f"{what} is for another release, and none is named", "leave it out, or name the release")
         path, asked = f"{path}/percent", {"percent": arguments.percent, **given}
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
-        path, asked = f"{path}/promote", {**wanted, "percent": percent, **given, **_consent_fields(arguments)}
+        path, asked = f"{path}/promote", {**wanted, "percent": percent, **given, **dict.fromkeys(consent, True)}
     with remote.interruptible(lambda: remote.standing(connected, product, target)):
         answer = connected.post(path, asked)
     return _report(arguments, target, answer)
@@ -229,17 +215,14 @@ def _rollback(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
     with remote.interruptible(lambda: remote.standing(connected, product, channel)):
-        answer = connected.post(path, _consent_fields(arguments))
+        answer = connected.post(path, dict.fromkeys(_consent(arguments).said(), True))
     return _report(arguments, channel, answer)
 
 
 def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any]) -> int:
-    if arguments.json:
-        common.print_json({"name": channel, **answer})
-        return 0
-    print(f"channel  {channel}: {_state(answer['channel'])}, before: {answer['before'] or 'nothing'}")
-    for version, count in answer["devices"].items():
-        print(f"devices  {count} run {version}")
+    line = f"channel  {channel}: {_state(answer['channel'])}, before: {answer['before'] or 'nothing'}"
+    devices = (f"devices  {count} run {version}" for version, count in answer["devices"].items())
+    common.show(arguments, {"name": channel, **answer}, line, *devices)
     return 0
 
 

@@ -41,8 +41,7 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "devices",
         _devices,
-        "list the devices: what each runs, when it asked last, and whether it is stuck",
-        "otaseal devices --channel beta --state stuck --server https://update.local:8444 --product blink",
+        example="otaseal devices --channel beta --state stuck --server https://update.local:8444 --product blink",
         channel="only the devices of this channel; else OTASEAL_CHANNEL, else of all channels",
     )
     parser.add_argument(
@@ -79,7 +78,7 @@ def _devices(arguments: argparse.Namespace) -> int:
     query = {name: value for name, value in chosen.items() if value is not None}
     devices = islice(_seen(connected, path, query), arguments.limit)
     if arguments.json:
-        common.print_json({"product": product, "devices": list(devices)})
+        common.show(arguments, {"product": product, "devices": list(devices)})
     else:
         _show(devices, query)
     return 0
@@ -90,10 +89,7 @@ def _change(arguments: argparse.Namespace, connected: Client, path: str) -> int:
     if _MAC.fullmatch(device):
         device = f"mac:{device.upper()}"
     answer = connected.post(f"{path}/{arguments.action}", {"device": device})
-    if arguments.json:
-        common.print_json(answer)
-    else:
-        print(f"{answer['device']}: {DONE[arguments.action]}")
+    common.show(arguments, answer, f"{answer['device']}: {DONE[arguments.action]}")
     return 0
 
 

@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 from .. import doctor
 from ..doctor import Report, Status, Subject
-from ..errors import one_line
+from ..errors import counted, one_line
 from ..project import project
 from . import common
 
@@ -26,14 +25,11 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "doctor",
         _doctor,
-        "examine a project and its update server, and say what to do next",
-        "otaseal doctor --project ~/blink",
+        example="otaseal doctor --project ~/blink",
     )
-    parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: this folder")
-    parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds first")
+    common.add_project(parser)
     parser.add_argument("--offline", action="store_true", help="leave the server alone")
     parser.add_argument("--token-file", type=common.path, metavar="FILE", help="else as the project says")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -41,7 +37,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     subject = Subject(examined, datetime.now(timezone.utc), not arguments.offline, arguments.token_file)
     report = doctor.examine(subject)
     if arguments.json:
-        common.print_json(report.as_dict())
+        common.show(arguments, report.as_dict())
     else:
         _print(report)
     return 0 if report.good else 1
@@ -54,14 +50,19 @@ def _print(report: Report) -> None:
         previous = check.name
         print(f"{_painted(check.status)} {name:<{NAME_WIDTH}} {one_line(check.message)}")
         if check.hint:
-            print(f"{'':<{8 + NAME_WIDTH}}  -> {one_line(check.hint)}")
-    counts = ", ".join(f"{report.count(status)} {status.value}" for status in Status if report.count(status))
+            print(f"{'':<{8 + NAME_WIDTH}}  -> {common.runnable(one_line(check.hint))}")
+    counts = ", ".join(_counted(status, number) for status in Status if (number := report.count(status)))
     print(f"\n{counts}")
     step = report.next_step
     if step is None:
         print("next: nothing stands in the way of 'pio run -t deploy'")
     else:
-        print(f"next: {step.name}: {one_line(step.hint)}")
+        print(f"next: {step.name}: {common.runnable(one_line(step.hint))}")
+
+
+def _counted(status: Status, number: int) -> str:
+    has_plural = status in (Status.WARNING, Status.PROBLEM)
+    return counted(number, status.value, "" if has_plural else status.value)
 
 
 def _painted(status: Status) -> str:

@@ -16,7 +16,6 @@ from ..image.manifest import Claim
 from ..keys import compromised
 from ..keys.public import fingerprint
 from ..project import project, source_version
-from ..project.config import INI_NAME
 from . import common
 
 __all__ = ["register"]
@@ -35,14 +34,10 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "sign",
         _sign,
-        "sign a firmware image as the device verifies it",
-        "otaseal sign firmware.bin --key ~/keys/signing.key",
+        example="otaseal sign firmware.bin --key ~/keys/signing.key",
     )
     sign.add_argument("firmware", type=common.path, help="the build's firmware.bin, raw or gzip")
-    sign.add_argument(
-        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
-    )
-    sign.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
+    common.add_signing_key(sign)
     sign.add_argument(
         "-o", "--output", type=common.path, metavar="FILE", help="default: the firmware's name and .signed"
     )
@@ -57,33 +52,28 @@ def register(subparsers: common.Subparsers) -> None:
         "--security-counter", metavar="NUMBER", help="for the manifest; else OTASEAL_SECURITY_COUNTER, else 0"
     )
     sign.add_argument("--compress", choices=gzip_payload.METHODS, help="compress the firmware before it is signed")
-    sign.add_argument("--json", action="store_true", help="print JSON")
 
     verify = common.command(
         subparsers,
         "verify",
         _verify,
-        "check that a device with a public key would take a signed image and start it",
-        "otaseal verify firmware.bin.signed --key ~/keys/signing.pub",
+        example="otaseal verify firmware.bin.signed --key ~/keys/signing.pub",
     )
     verify.add_argument("image", type=common.path, help="firmware.bin.signed")
     verify.add_argument("--key", metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
     verify.add_argument("--product", metavar="NAME", help=NAMED)
-    verify.add_argument("--json", action="store_true", help="print JSON")
 
     inspect = common.command(
         subparsers,
         "inspect",
         _inspect,
-        "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it",
-        "otaseal inspect firmware.bin.signed --key ~/keys/signing.pub",
+        example="otaseal inspect firmware.bin.signed --key ~/keys/signing.pub",
     )
     inspect.add_argument("image", type=common.path, help="an image: raw, gzip or signed")
     inspect.add_argument(
         "--key", type=common.path, metavar="FILE", action="append", default=[], help="a public key to try"
     )
     inspect.add_argument("--product", metavar="NAME", help=NAMED)
-    inspect.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _sign(arguments: argparse.Namespace) -> int:
@@ -99,18 +89,15 @@ def _sign(arguments: argparse.Namespace) -> int:
     if arguments.compress:
         image = signing.compress(image, arguments.compress)
     signer = common.signer(arguments.key, arguments.passphrase_file)
-    following = _next_key(arguments.next_public_key)
-    embeds_key = arguments.require_key or following is not None
-    signed = signing.sign_firmware(image, signer, embeds_key=embeds_key, next_key=following, claim=claim)
+    next_key = _next_key(arguments.next_public_key)
+    embeds_key = arguments.require_key or next_key is not None
+    signed = signing.sign_firmware(image, signer, embeds_key=embeds_key, next_key=next_key, claim=claim)
     files.write_atomic(output, signed.data)
     key = signer.public_key
-    if arguments.json:
-        shown = {"output": str(output), "size": len(signed.data), "bits": key.key_size, "key": fingerprint(key)}
-        common.print_json({**shown, "manifest": _manifest(signed)})
-    else:
-        print(
-            f"{output}: {len(signed.data)} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified"
-        )
+    size = len(signed.data)
+    shown = {"output": str(output), "size": size, "bits": key.key_size, "key": fingerprint(key)}
+    line = f"{output}: {size} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified"
+    common.show(arguments, {**shown, "manifest": _manifest(signed)}, line)
     return 0
 
 
@@ -130,10 +117,10 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
     if version is None:
         state = source_version.git_state(Path.cwd(), os.environ)
         version = "" if state is None else source_version.version_from(None, state)
-    made = source_version.source_date(os.environ)
-    if made is None:
-        made = int(arguments.firmware.stat().st_mtime)
-    return Claim(given.product, arguments.board, version, given.security_counter, made)
+    build_time = source_version.source_date(os.environ)
+    if build_time is None:
+        build_time = int(arguments.firmware.stat().st_mtime)
+    return Claim(given.product, arguments.board, version, given.security_counter, build_time)
 
 
 def _manifest(firmware: Firmware) -> dict[str, Any] | None:
@@ -167,37 +154,31 @@ def _verify(arguments: argparse.Namespace) -> int:
     key = common.load_key(common.path(given.removeprefix("file:")))
     signed = Firmware(files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image"))
     payload = signing.verify_firmware(signed, key)
-    if arguments.json:
-        shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
-        common.print_json({**shown, "manifest": _manifest(signed)})
-    else:
-        print(f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}")
-        if signed.manifest is not None:
-            print(f"manifest: {signed.manifest.described(_names(arguments.product))}")
+    lines = [f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}"]
+    if signed.manifest is not None:
+        lines.append(f"manifest: {signed.manifest.described(_names(arguments.product))}")
+    shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
+    common.show(arguments, {**shown, "manifest": _manifest(signed)}, *lines)
     return 0
 
 
 def _names(product: str | None) -> list[str]:
     """Return the products and boards whose names are known here, by which a manifest's ids are told."""
-    found = [common.options(product=product).product or ""]
-    if Path(INI_NAME).is_file():
-        with suppress(OtasealError):  # whatever is wrong with the project is not what is asked here
-            for settings in project.default_environments(Path(), os.environ):
-                found += [settings.settings.product or "", settings.board]
-    return [name for name in found if name]
+    names = [common.options(product=product).product or ""]
+    with suppress(OtasealError):  # no project here, or whatever is wrong with it, is not what is asked
+        for environment in project.default_environments(Path(), os.environ):
+            names += [environment.settings.product or "", environment.board]
+    return [name for name in names if name]
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     data = files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image")
-    found = inspection.inspect(data, {str(path): common.load_key(path) for path in arguments.key})
-    if arguments.json:
-        common.print_json(found.as_dict())
-    else:
-        print("\n".join(found.lines(_names(arguments.product))))
-    if found.signature is not None and arguments.key and found.signed_by is None:
+    report = inspection.inspect(data, {str(path): common.load_key(path) for path in arguments.key})
+    common.show(arguments, report.as_dict(), *report.lines(_names(arguments.product)))
+    if report.signature is not None and arguments.key and report.signed_by is None:
         raise VerificationError(
             f"none of the keys given made the signature of '{arguments.image}'", "devices with these keys refuse it"
         )
-    if found.problem is not None:
-        raise InputError(f"'{arguments.image}': {found.problem}", found.hint)
+    if report.problem is not None:
+        raise InputError(f"'{arguments.image}': {report.problem}", report.hint)
     return 0

@@ -42,8 +42,7 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "init",
         _init,
-        "set a PlatformIO project up: keys, certificates, platformio.ini",
-        "otaseal init --server-name update.local --server-name 192.168.178.123",
+        example="otaseal init --server-name update.local --server-name 192.168.178.123",
     )
     parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: where you are")
     parser.add_argument(
@@ -62,7 +61,6 @@ def register(subparsers: common.Subparsers) -> None:
     choice.add_argument("--passphrase-file", metavar="FILE", help="lock the keys with the first line of FILE")
     choice.add_argument("--no-passphrase", action="store_true", help="do not lock them: the files' mode protects them")
     parser.add_argument("--dry-run", action="store_true", help="only show what would be made")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,9 @@ def _init(arguments: argparse.Namespace) -> int:
         "next": [command.command for command in steps],
     }
     if arguments.json:
-        common.print_json({**report, "changed": {file_change.path.name: file_change.diff() for file_change in changes}})
+        common.show(
+            arguments, {**report, "changed": {file_change.path.name: file_change.diff() for file_change in changes}}
+        )
     else:
         _print(report, changes, steps)
     if refusal is not None:

@@ -70,11 +70,11 @@ def _serving(named: Path | str | None, plan: Plan) -> list[Step]:
         public = key.with_suffix(".pub")
     if plan.signing_key is None and not public.exists():
         public = Path("signing.pub")
-        shown = f"{_otaseal()} key show {shlex.quote(str(named))} --pem > {public}"
+        shown = f"{common.program()} key show {shlex.quote(str(named))} --pem > {public}"
         steps.append(Step("write the public key into a file, which the server checks releases with", (shown,)))
     server = plan.issued(Role.SERVER, SERVER_CERTIFICATE)
     pieces = (
-        f"{_otaseal()} serve",
+        f"{common.program()} serve",
         "--listen 0.0.0.0:8443",
         f"--store {RELEASES}",
         f"--product {plan.product}={_shell(public)}",
@@ -91,15 +91,6 @@ def _shell(path: Path) -> str:
         return shlex.quote(str(path))
     short = common.with_tilde(path)
     return short if shlex.quote(short.removeprefix("~")) == short.removeprefix("~") else shlex.quote(str(path))
-
-
-def _otaseal() -> str:
-    """Return how this program is called here: by its name, if a shell finds that."""
-    if shutil.which("otaseal"):
-        return "otaseal"
-    package = Path(__file__).resolve().parents[2]
-    called = f"{shlex.quote(sys.executable)} -m otaseal"
-    return called if package.name == "site-packages" else f"PYTHONPATH={shlex.quote(str(package))} {called}"
 
 
 def _pio() -> str:

@@ -23,16 +23,14 @@ __all__ = ["register"]
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `key new`, `show`, `lock` and `unlock`."""
-    group = subparsers.add_parser(
-        "key",
-        help="make, show, lock and unlock signing keys",
-        description="Make, show, lock and unlock signing keys.",
-        epilog="example: otaseal key new ~/keys/signing.key",
-    )
-    actions = group.add_subparsers(metavar="<action>", required=True)
+    actions = common.group(subparsers, "key", "otaseal key new ~/keys/signing.key")
 
     new = common.command(
-        actions, "new", _new, "make a signing key and its public half", "otaseal key new ~/keys/signing.key"
+        actions,
+        "new",
+        _new,
+        summary="make a signing key and its public half",
+        example="otaseal key new ~/keys/signing.key",
     )
     new.add_argument(
         "path", type=common.path, help="where the private key goes; the public one lies beside it, ending in .pub"
@@ -41,10 +39,14 @@ def register(subparsers: common.Subparsers) -> None:
     choice = new.add_mutually_exclusive_group()
     choice.add_argument("--passphrase-file", metavar="FILE", help="encrypt with the first line of FILE")
     choice.add_argument("--no-passphrase", action="store_true", help="do not encrypt: the file's mode protects it")
-    new.add_argument("--json", action="store_true", help="print JSON")
 
     show = common.command(
-        actions, "show", _show, "show a key's size and fingerprint", "otaseal key show ~/keys/signing.pub"
+        actions,
+        "show",
+        _show,
+        json_help=None,
+        summary="show a key's size and fingerprint",
+        example="otaseal key show ~/keys/signing.pub",
     )
     show.add_argument(
         "key", help="a public key file, or a signing key: a path, file:<path>, env:<variable> or pkcs11:..."
@@ -58,10 +60,9 @@ def register(subparsers: common.Subparsers) -> None:
         ("lock", _lock, "lock private keys by a passphrase", "lock with"),
         ("unlock", _unlock, "take the passphrase off private keys", "unlock with"),
     ):
-        action = common.command(actions, name, run, summary, f"otaseal key {name} ~/keys/signing.key")
+        action = common.command(actions, name, run, summary=summary, example=f"otaseal key {name} ~/keys/signing.key")
         action.add_argument("keys", metavar="KEY", nargs="+", help="a signing key's file, or an authority's key.pem")
         action.add_argument("--passphrase-file", metavar="FILE", help=f"{use} the first line of FILE")
-        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _new(arguments: argparse.Namespace) -> int:
@@ -78,7 +79,7 @@ def _new(arguments: argparse.Namespace) -> int:
     public_path = signers.write_key_pair(path, private_key, secret)
     key = private_key.public_key()
     if arguments.json:
-        common.print_json({"private_key": str(path), "public_key": str(public_path), **_facts(key)})
+        common.show(arguments, {"private_key": str(path), "public_key": str(public_path), **_facts(key)})
         return 0
     locked = "encrypted" if secret else "NOT encrypted"
     print(f"private key  {path} (mode 0600, {locked}): keep a copy in a safe place, and never in a repository")
@@ -91,7 +92,7 @@ def _new(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     key = _load_any(arguments.key, arguments.passphrase_file)
     if arguments.json:
-        common.print_json({**_facts(key), "pem": public_pem(key).decode()})
+        common.show(arguments, {**_facts(key), "pem": public_pem(key).decode()})
     elif arguments.pem:
         print(public_pem(key).decode(), end="")
     else:
@@ -130,7 +131,7 @@ def _write_all(
             file.write(secret)
     rows = [{"key": str(file.path), "state": "kept" if is_done else done} for file, is_done in found]
     if arguments.json:
-        common.print_json(rows)
+        common.show(arguments, rows)
         return 0
     for row in rows:
         print(f"{row['state']:<10} {row['key']}")

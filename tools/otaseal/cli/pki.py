@@ -26,30 +26,34 @@ SLOTS = {Role.SERVER: Slot.SERVER, Role.DEVICE: Slot.DEVICE, Role.OPERATOR: Slot
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `pki` and its actions."""
-    group = subparsers.add_parser(
-        "pki",
-        help="authorities, and certificates for servers, devices and operators",
-        description="Authorities, and certificates for servers, devices and operators.",
-        epilog="example: otaseal pki server main --name update.local --name 192.168.178.123",
-    )
-    actions = group.add_subparsers(metavar="<action>", required=True)
+    actions = common.group(subparsers, "pki", "otaseal pki server main --name update.local --name 192.168.178.123")
     _register_issuing(actions)
     pki_check.register(actions)
     pki_import.register(actions)
-    listing = common.command(actions, "list", _list, "list what was issued, and where it is", "otaseal pki list")
+    listing = common.command(
+        actions, "list", _list, summary="list what was issued, and where it is", example="otaseal pki list"
+    )
     stores.add_options(listing)
     renew = common.command(
-        actions, "renew", _renew, "renew what is due, or what is named, with the same key", "otaseal pki renew"
+        actions,
+        "renew",
+        _renew,
+        summary="renew what is due, or what is named, with the same key",
+        example="otaseal pki renew",
     )
     renew.add_argument("names", nargs="*", metavar="NAME", help="default: all that is due")
     _add_role(renew)
     revoke = common.command(
-        actions, "revoke", _revoke, "revoke every certificate of a name", "otaseal pki revoke esp-0042"
+        actions, "revoke", _revoke, summary="revoke every certificate of a name", example="otaseal pki revoke esp-0042"
     )
     revoke.add_argument("name", metavar="NAME")
     _add_role(revoke)
     rotate = common.command(
-        actions, "rotate", _rotate, "put the server's next authority in the place of the current", "otaseal pki rotate"
+        actions,
+        "rotate",
+        _rotate,
+        summary="put the server's next authority in the place of the current",
+        example="otaseal pki rotate",
     )
     rotate.add_argument("--yes", action="store_true", help="all devices carry the next authority's certificate")
     stores.add_options(rotate, passphrase=True)
@@ -57,8 +61,8 @@ def register(subparsers: common.Subparsers) -> None:
         actions,
         "export",
         _export,
-        "put the CA certificates that devices need into a folder",
-        "otaseal pki export certs",
+        summary="put the CA certificates that devices need into a folder",
+        example="otaseal pki export certs",
     )
     export.add_argument("folder", type=common.path, metavar="DIR", help="the project's certs")
     stores.add_options(export)
@@ -69,8 +73,8 @@ def _register_issuing(actions: common.Subparsers) -> None:
         actions,
         "server",
         _issue_server,
-        "issue a server certificate",
-        "otaseal pki server main --name update.local --name 192.168.178.123",
+        summary="issue a server certificate",
+        example="otaseal pki server main --name update.local --name 192.168.178.123",
     )
     server.add_argument("names", nargs="+", metavar="NAME", help="what it is called here; a host name without --name")
     server.add_argument("--name", action="append", default=[], metavar="HOST", help="a host name or address it is for")
@@ -82,8 +86,8 @@ def _register_issuing(actions: common.Subparsers) -> None:
             actions,
             role.value,
             _issue_clients,
-            f"issue {role.value} certificates",
-            f"otaseal pki {role.value} {example}",
+            summary=f"issue {role.value} certificates",
+            example=f"otaseal pki {role.value} {example}",
         )
         parser.add_argument("names", nargs="+", metavar="NAME", help="the common name, by which the server knows it")
         parser.set_defaults(role=role)
@@ -133,7 +137,7 @@ def _report_issued(folders: Iterable[Path], arguments: argparse.Namespace) -> in
         {"name": folder.name, "chain": str(folder / "chain.pem"), "key": str(folder / "key.pem")} for folder in folders
     ]
     if arguments.json:
-        common.print_json(rows)
+        common.show(arguments, rows)
         return 0
     for row in rows:
         print(
@@ -165,8 +169,8 @@ def _list(arguments: argparse.Namespace) -> int:
         for slot in Slot
     ]
     if arguments.json:
-        common.print_json(
-            {"store": str(store.directory), "product": store.product, "authorities": roots, "issued": rows}
+        common.show(
+            arguments, {"store": str(store.directory), "product": store.product, "authorities": roots, "issued": rows}
         )
         return 0
     print(f"{store.product}: {store.directory}")
@@ -199,7 +203,7 @@ def _renew(arguments: argparse.Namespace) -> int:
     store = stores.opened(directory, *slots, passphrase_file=arguments.passphrase_file)
     renewed = [store.renew(role, name, now=stores.now()) for role, name in wanted]
     if arguments.json:
-        common.print_json([{"name": issued.name, "chain": str(issued / "chain.pem")} for issued in renewed])
+        common.show(arguments, [{"name": issued.name, "chain": str(issued / "chain.pem")} for issued in renewed])
         return 0
     for folder in renewed:
         print(f"renewed  {folder.name}  {folder / 'chain.pem'}")
@@ -231,7 +235,9 @@ def _revoke(arguments: argparse.Namespace) -> int:
     revoked = store.revoke(role, name, now=stores.now())
     lists = {"crl": str(directory / SLOTS[role].value / CRL_FILE), "revoked": str(directory / REVOKED_FILE)}
     if arguments.json:
-        common.print_json({"name": name, "role": role.value, "serials": [entry.serial for entry in revoked], **lists})
+        common.show(
+            arguments, {"name": name, "role": role.value, "serials": [entry.serial for entry in revoked], **lists}
+        )
         return 0
     print(f"revoked {counted(len(revoked), 'certificate')} of the {role.value} '{name}'")
     print(f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}")
@@ -255,7 +261,9 @@ def _rotate(arguments: argparse.Namespace) -> int:
     ]
     current, successor = (store.certificate(authority).title for authority in (Slot.SERVER, Slot.SERVER_NEXT))
     if arguments.json:
-        common.print_json({"current": current, "successor": successor, "due": [entry.name for entry in store.due(now)]})
+        common.show(
+            arguments, {"current": current, "successor": successor, "due": [entry.name for entry in store.due(now)]}
+        )
         return 0
     print(f"current    {current}\nsuccessor  {successor}\nnext:", *following, sep="\n  ")
     _warn("devices that are not given the new successor by cable (pio run -t uploadfs) do not survive another rotation")
@@ -280,7 +288,7 @@ def _export(arguments: argparse.Namespace) -> int:
     written, removed = setup.export_roots(store, arguments.folder, stores.now())
     if arguments.json:
         rows = {"written": [str(file) for file in written], "removed": [str(file) for file in removed]}
-        common.print_json({"store": str(store.directory), "folder": str(arguments.folder), **rows})
+        common.show(arguments, {"store": str(store.directory), "folder": str(arguments.folder), **rows})
         return 0
     for path in written:
         print(f"written  {path}")

@@ -59,8 +59,8 @@ def register(actions: common.Subparsers) -> None:
         actions,
         "check",
         _check,
-        "tell which TLS stacks accept a server's chain, and what expires",
-        "otaseal pki check update.local:8443 --ca certs",
+        summary="tell which TLS stacks accept a server's chain, and what expires",
+        example="otaseal pki check update.local:8443 --ca certs",
     )
     checking.add_argument(
         "target", nargs="?", help="a chain (PEM, the server's own first), or host:port; default: what the store issued"
@@ -88,7 +88,7 @@ def _check(arguments: argparse.Namespace) -> int:
     ]
     rest = _expiring_elsewhere(arguments, now)
     if arguments.json:
-        common.print_json({"checks": [_as_dict(*result) for result in results], "expiring": rest})
+        common.show(arguments, {"checks": [_as_dict(*result) for result in results], "expiring": rest})
     else:
         for result in results:
             print_report(*result)

@@ -23,8 +23,8 @@ def register(actions: common.Subparsers) -> None:
         actions,
         "import",
         _import,
-        "check a server's existing chain, and put its root into the project's certificates",
-        "otaseal pki import fullchain.pem --ca root.pem",
+        summary="check a server's existing chain, and put its root into the project's certificates",
+        example="otaseal pki import fullchain.pem --ca root.pem",
     )
     parser.add_argument("target", help="a chain (PEM, the server's own first), or host:port of the running server")
     parser.add_argument(
@@ -36,7 +36,6 @@ def register(actions: common.Subparsers) -> None:
     parser.add_argument(
         "--folder", type=common.path, default=common.path("certs"), metavar="DIR", help="default: the project's certs"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -52,7 +51,9 @@ def _import(arguments: argparse.Namespace) -> int:
         raise pki_check.verdict_error(subject, *bad[0], others=len(bad) - 1)
     written = setup.import_roots(subject.chain, subject.anchors, arguments.folder)
     if arguments.json:
-        common.print_json({"target": subject.title, "names": list(subject.names), "written": [str(x) for x in written]})
+        common.show(
+            arguments, {"target": subject.title, "names": list(subject.names), "written": [str(x) for x in written]}
+        )
         return 0
     print(f"devices accept {subject.title} for {', '.join(subject.names)}")
     for path in written:

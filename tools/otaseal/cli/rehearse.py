@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from datetime import datetime, timezone
-from pathlib import Path
 
 from .. import files
 from ..chips.boot_image import FlashMode
@@ -39,14 +38,12 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "rehearse",
         _rehearse,
-        "play an update on a virtual ESP8266 with the real files and the live server",
-        "otaseal rehearse --project ~/blink --clock 2031-01-01",
+        example="otaseal rehearse --project ~/blink --clock 2031-01-01",
     )
     parser.add_argument(
         "firmware", type=common.path, nargs="*", help="signed files; default: what the project's last build made"
     )
-    parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: this folder")
-    parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds first")
+    common.add_project(parser)
     parser.add_argument("--from", dest="old", type=common.path, metavar="OLD.bin", help="what devices run now")
     parser.add_argument(
         "--core",
@@ -66,7 +63,6 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--repeat", type=int, default=POLLS, metavar="N", help=f"polls in all; default: {POLLS}")
     parser.add_argument("--hostile", action="store_true", help="try what must fail, too")
     parser.add_argument("--svg", type=common.path, metavar="FILE", help="draw the flash map into this file")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _rehearse(arguments: argparse.Namespace) -> int:
@@ -79,19 +75,14 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     layout = sources.layout_of(examined, arguments.layout)
     inputs = Inputs(candidate, image, archive, authority=authority, layout=layout)
     prepared = setup.prepare(inputs, _device_options(arguments), _remote(arguments, examined))
-    report = scenario.play(prepared)
+    report, colours = scenario.play(prepared), common.colours(sys.stdout)
     rows = attacks.hostile(prepared) if arguments.hostile else ()
     if arguments.svg is not None:
         title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {prepared.device.layout.name}"
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
-    if arguments.json:
-        table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
-        common.print_json({**report.as_dict(), **table})
-    else:
-        colours = common.colours(sys.stdout)
-        print("\n".join(report_lines(report, colours)))
-        if rows:
-            print("\n".join(["", "what must fail:", *table_lines(rows, colours)]))
+    table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
+    attack_lines = ["", "what must fail:", *table_lines(rows, colours)] if rows else []
+    common.show(arguments, {**report.as_dict(), **table}, *report_lines(report, colours), *attack_lines)
     return 0 if report.good and all(row.ok for row in rows) else 1
 
 

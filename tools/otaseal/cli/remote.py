@@ -35,16 +35,16 @@ def command(
     subparsers: common.Subparsers,
     name: str,
     run: Callable[[argparse.Namespace], int],
-    summary: str,
-    example: str,
     *,
+    example: str,
+    summary: str = "",
     channel: str | None = "else OTASEAL_CHANNEL, else the project's, else stable",
 ) -> argparse.ArgumentParser:
     """Declare a command that talks to an update server, with the options that name it and say who asks.
 
     `channel` is the help of `--channel`; None where no channel is meant.
     """
-    parser = common.command(subparsers, name, run, summary, example)
+    parser = common.command(subparsers, name, run, example=example, summary=summary)
     parser.add_argument("--project", type=common.path, metavar="DIR", help="whose options count; default: this folder")
     parser.add_argument("-e", "--env", metavar="NAME", help="of platformio.ini; default: what 'pio run' builds")
     parser.add_argument("--server", metavar="URL", help="https://host:port of its operators; else OTASEAL_SERVER")
@@ -57,7 +57,6 @@ def command(
     parser.add_argument("--ca", type=common.path, metavar="FILE", help="the authority of the server; else the system's")
     parser.add_argument("--cert", type=common.path, metavar="FILE", help="an operator certificate, instead of a token")
     parser.add_argument("--cert-key", type=common.path, metavar="FILE", help="the private key of --cert")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 

@@ -31,8 +31,8 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "serve",
         _serve,
-        "serve firmware to devices, and take releases from operators",
-        "otaseal serve --store /var/lib/otaseal --cert chain.pem --key key.pem --product blink=signing.pub",
+        example="otaseal serve --store /var/lib/otaseal --cert chain.pem --key key.pem --product blink=signing.pub",
+        json_help="print where it listens as JSON",
     )
     serve.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the releases; made if missing")
     serve.add_argument("--cert", type=common.path, metavar="FILE", required=True, help="the server's chain, PEM")
@@ -60,21 +60,14 @@ def register(subparsers: common.Subparsers) -> None:
         help="processes that answer devices; default: 1, which serves hundreds of polls a second and shares nothing",
     )  # fmt: skip
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
-    serve.add_argument("--json", action="store_true", help="print where it listens as JSON")
 
-    tokens = subparsers.add_parser(
-        "token",
-        help="make, list and revoke the tokens of operators",
-        description="Make, list and revoke the tokens of operators, on the server itself.",
-        epilog="example: otaseal token new ci --store /var/lib/otaseal --product blink",
-    )
-    verbs = tokens.add_subparsers(metavar="<verb>", required=True, parser_class=type(tokens))
+    actions = common.group(subparsers, "token", "otaseal token new ci --store /var/lib/otaseal --product blink")
     new = common.command(
-        verbs,
+        actions,
         "new",
         _token_new,
-        "make a token, which is shown once",
-        "otaseal token new ci --store /var/lib/otaseal --product blink",
+        example="otaseal token new ci --store /var/lib/otaseal --product blink",
+        summary="make a token, which is shown once",
     )
     new.add_argument("name", help="whose it is, for the log")
     new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
@@ -84,15 +77,18 @@ def register(subparsers: common.Subparsers) -> None:
         "--out", type=common.path, metavar="FILE", help="write it to a new file, which only its owner reads"
     )
     listed = common.command(
-        verbs, "list", _token_list, "list the tokens", "otaseal token list --store /var/lib/otaseal"
+        actions, "list", _token_list, example="otaseal token list --store /var/lib/otaseal", summary="list the tokens"
     )
     revoke = common.command(
-        verbs, "revoke", _token_revoke, "end a token at once", "otaseal token revoke 1a2b3c4d --store /var/lib/otaseal"
+        actions,
+        "revoke",
+        _token_revoke,
+        example="otaseal token revoke 1a2b3c4d --store /var/lib/otaseal",
+        summary="end a token at once",
     )
     revoke.add_argument("id", help="as otaseal token list shows it")
     for parser in (new, listed, revoke):
         parser.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the server's store")
-        parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -138,34 +134,28 @@ def _token_new(arguments: argparse.Namespace) -> int:
     token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
     if out is not None:
         files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
-    if arguments.json:
-        common.print_json({**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)})
-        return 0
-    if out is None:
-        print(secret)
-    where = "it is not shown again" if out is None else f"it is in '{out}'"
-    print(f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; {where}", file=sys.stderr)
+    value = {**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)}
+    common.show(arguments, value, *([secret] if out is None else []))
+    if not arguments.json:
+        where = "it is not shown again" if out is None else f"it is in '{out}'"
+        print(f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; {where}", file=sys.stderr)
     return 0
 
 
 def _token_list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
     rows = _tokens(arguments.store).list()
-    if arguments.json:
-        common.print_json([{**_shown(token), "valid": token.valid_at(now)} for token in rows])
-        return 0
-    for token in rows:
-        until = f"until {token.expires}" if token.valid_at(now) else f"expired {token.expires}"
-        print(f"{token.id}  {token.name}  {_scope(token)}  {until}")
+    lines = (
+        f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}"
+        for token in rows
+    )
+    common.show(arguments, [{**_shown(token), "valid": token.valid_at(now)} for token in rows], *lines)
     return 0
 
 
 def _token_revoke(arguments: argparse.Namespace) -> int:
     token = _tokens(arguments.store).revoke(arguments.id)
-    if arguments.json:
-        common.print_json(_shown(token))
-    else:
-        print(f"revoked  {token.id}  {token.name}")
+    common.show(arguments, _shown(token), f"revoked  {token.id}  {token.name}")
     return 0
 
 

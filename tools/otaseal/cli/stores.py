@@ -46,7 +46,6 @@ def add_options(parser: argparse.ArgumentParser, *, passphrase: bool = False) ->
         parser.add_argument(
             "--passphrase-file", metavar="FILE", help="unlock the authority with the first line of FILE"
         )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def now() -> datetime:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import OtasealError
 from . import build, certificates, keys, online, tools
-from .report import Check, Outcome, Report, Status, Subject
+from .report import AT_THE_SERVER, Check, Outcome, Report, Status, Subject, skipped
 
 __all__ = ["Check", "Report", "Status", "Subject", "examine"]
 
@@ -37,12 +37,13 @@ CHECKS: Sequence[tuple[str, Callable[[Subject], Iterator[Outcome]]]] = (
 
 def examine(subject: Subject) -> Report:
     """Return all checks of the project and, unless `subject` says otherwise, of its server."""
-    found: list[Check] = []
+    checks: list[Check] = []
     for name, check in CHECKS:
         try:
-            found += [Check(name, *outcome) for outcome in check(subject)]
+            outcome = online.not_asked(subject, name) if name in AT_THE_SERVER else None
+            checks += [Check(name, *result) for result in ([outcome] if outcome else check(subject))]
         except OtasealError as error:
-            found.append(Check(name, Status.PROBLEM, error.message, error.hint))
+            checks.append(Check(name, Status.PROBLEM, error.message, error.hint))
         except ModuleNotFoundError as error:
-            found.append(Check(name, Status.SKIPPED, f"it needs the package '{error.name}'"))
-    return Report(tuple(found))
+            checks.append(Check(name, *skipped(f"it needs the package '{error.name}'")))
+    return Report(tuple(checks))

@@ -6,13 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import files
 from ..chips import esp8266
 from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, VerificationError
 from ..image import inspection
-from ..image.firmware import Firmware
-from ..image.signed_image import MAX_IMAGE_SIZE
+from ..project.config import entries
 from ..project.ini import split_script
 from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
@@ -76,12 +74,10 @@ def filesystem(subject: Subject) -> Iterator[Outcome]:
 
 def firmware(subject: Subject) -> Iterator[Outcome]:
     """Look at the built image: whole, for which core and flash, and no older than what it is made of."""
-    project = subject.project
-    path = project.firmware
-    if not path.is_file():
-        yield warning(f"'{_shown(project, path)}' is not built yet", f"pio run -e {project.environment}")
+    project, built = subject.project, subject.built
+    if built is None:
+        yield warning(f"'{_shown(project, project.firmware)}' is not built yet", f"pio run -e {project.environment}")
         return
-    built = Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware"), signed=False)
     parsed = built.image
     mode = "unknown flash mode" if parsed.flash_mode is None else parsed.flash_mode.name
     size = "unknown size" if parsed.flash_size is None else f"{parsed.flash_size // 1024} KiB"
@@ -89,40 +85,40 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
     yield ok(f"{len(built.raw)} bytes, {built_for if isinstance(parsed, Esp8266Image) else parsed.chip}")
     for fault in parsed.faults():
         yield problem(fault, "build again: it was changed afterwards")
-    newer = _newer_source(project, path.stat().st_mtime)
+    newer = _newer_source(project, project.firmware.stat().st_mtime)
     if newer is not None:
         yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")
 
 
 def signed(subject: Subject) -> Iterator[Outcome]:
     """Verify the signed image as devices of each core will, and compare it with the firmware beside it."""
-    project = subject.project
-    path = project.firmware.with_name(project.firmware.name + ".signed")
-    if not path.is_file():
-        yield skipped(f"there is no '{_shown(project, path)}'")
+    project, built, signed_image = subject.project, subject.built, subject.signed
+    if signed_image is None:
+        yield skipped(f"there is no '{_shown(project, subject.signed_path)}'")
         return
     from ..image import signing
 
-    data = files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware")
-    built = Firmware(files.read_bounded(project.firmware, MAX_IMAGE_SIZE, "firmware"), signed=False)
-    if not signing.belongs_to(Firmware(data), built):
-        raise InputError(f"'{path.name}' is not the signed form of the firmware beside it", "build again")
+    if built is None or not signing.belongs_to(signed_image, built):
+        raise InputError(
+            f"'{subject.signed_path.name}' is not the signed form of the firmware beside it", "build again"
+        )
+    data = signed_image.data
     key = expected_key(project)
     if key is None or project.settings.next_public_key is not None:
         yield skipped("which key signed it cannot be said without the public one")
         return
-    seen = inspection.inspect(data, {"project": key})
-    if seen.signed_by is None:
+    report = inspection.inspect(data, {"project": key})
+    if report.signed_by is None:
         raise VerificationError("the signed image was not signed with the project's key", "build again")
-    if not seen.outcomes:
+    if not report.outcomes:
         yield ok(f"{len(data)} bytes, signed by the project's key")
         return
-    taking = [core for core, outcome in seen.outcomes.items() if outcome.accepted and outcome.boots]
-    yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(taking) or 'none'}")
-    if not taking:
-        core, outcome = next(iter(seen.outcomes.items()))
+    cores = [core for core, outcome in report.outcomes.items() if outcome.accepted and outcome.boots]
+    yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(cores) or 'none'}")
+    if not cores:
+        core, outcome = next(iter(report.outcomes.items()))
         yield problem(f"core {core} refuses it: {outcome.reason}", "build again")
-    size = seen.image.flash_size if seen.image else None
+    size = report.image.flash_size if report.image else None
     if size is not None and 2 * esp8266.sectors(len(data)) > size:
         yield problem(
             f"two images of {len(data)} bytes have no place in {size // 1024} KiB of flash",
@@ -132,30 +128,25 @@ def signed(subject: Subject) -> Iterator[Outcome]:
 
 def manifest(subject: Subject) -> Iterator[Outcome]:
     """Read the manifest in the signed image: whose it is, and which counter."""
-    project = subject.project
-    path = project.firmware.with_name(project.firmware.name + ".signed")
-    product = project.settings.product
-    if not path.is_file():
+    project, product = subject.project, subject.project.settings.product
+    if subject.signed is None:
         yield skipped("nothing is signed")
         return
-    found = Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware")).manifest
-    if found is None and product is None:
+    attached = subject.signed.manifest
+    if attached is None and product is None:
         yield skipped("custom_otaseal_product is not set, so that the image has none; stock devices need none")
-    elif found is None:
+    elif attached is None:
         yield warning("the signed image has no manifest", f"build again: pio run -e {project.environment}")
-    elif product is not None and not found.is_for(product, project.board):
+    elif product is not None and not attached.is_for(product, project.board):
         yield problem(f"the manifest is not for product '{product}' on '{project.board}'", "build again")
     else:
-        yield ok(f"version '{found.version}', security counter {found.counter}")
+        yield ok(f"version '{attached.version}', security counter {attached.counter}")
 
 
 def _is_attached(hook: str, attached: str) -> bool:
     scope, _, name = hook.partition(":")
-    for entry in attached.replace(", ", "\n").splitlines():
-        where, path = split_script(entry.strip())
-        if where == scope and path.rpartition("/")[2] == name:
-            return True
-    return False
+    scripts = map(split_script, entries(attached))
+    return any(where == scope and path.rpartition("/")[2] == name for where, path in scripts)
 
 
 def _newer_source(project: Project, built: float) -> str | None:

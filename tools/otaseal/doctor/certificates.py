@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
 from .. import files
 from ..certs import certstore, packing
@@ -23,8 +22,7 @@ NOTHING_TO_DO = (NOT_STRICT, certstore.PASSED_OVER)
 
 def trusted(subject: Subject) -> Iterator[Outcome]:
     """Judge the project's certificates one by one, as the device will (F16-F20)."""
-    options = subject.project.settings
-    report = certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
+    report = _judged(subject)
     if report.errors:
         for finding in report.errors[:MAX_SHOWN]:
             yield problem(str(finding), finding.hint)
@@ -65,16 +63,15 @@ def packed(subject: Subject) -> Iterator[Outcome]:
 
 def anchors(subject: Subject) -> tuple[Anchor, ...]:
     """Return what devices trust by the project's certificates; raises what `certstore.judge` raises."""
-    options = subject.project.settings
-    found = certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
-    if not found.anchors:
+    report = _judged(subject)
+    if not report.anchors:
         raise InputError("no certificate is one that devices can use", "see the check 'certificates'")
-    return found.anchors
+    return report.anchors
 
 
-def expires_within(end: datetime, now: datetime, days: int) -> bool:
-    """Tell whether `end` is less than `days` away, or over."""
-    return (end - now).days < days
+def _judged(subject: Subject) -> certstore.Report:
+    options = subject.project.settings
+    return certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
 
 
 def _worth_saying(findings: tuple[Finding, ...]) -> list[Finding]:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import ConfigError, InputError
-from ..image.firmware import Firmware
-from ..image.signed_image import MAX_IMAGE_SIZE
 from ..keys import compromised, key_uri
 from ..keys import signers as signing_keys
 from ..keys.public import FIRST_KEY_HINT, load_public_key, short_fingerprint
@@ -62,14 +60,16 @@ def public_key(subject: Subject) -> Iterator[Outcome]:
 
     key = expected_key(subject.project)
     if key is None:
-        yield skipped("there is no .pub file beside the signing key, and the key is not opened here")
+        unset = subject.project.settings.signing_key is None
+        yield skipped(
+            "no key is set" if unset else "there is no .pub file beside the signing key, and the key is not opened here"
+        )
         return
     shown = f"RSA-{key.key_size} {short_fingerprint(key)}"
-    firmware = subject.project.firmware
-    if not firmware.is_file():
+    if subject.built is None:
         yield ok(f"{shown}; no firmware is built that could carry it")
         return
-    raw = Firmware(files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware"), signed=False).raw
+    raw = subject.built.raw
     if embedded_key(key) in raw:
         yield ok(f"{shown}, compiled into the firmware")
     elif b"-----BEGIN PUBLIC KEY-----" in raw:

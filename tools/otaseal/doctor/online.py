@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,10 +14,10 @@ from ..client.client import Client
 from ..pki.certificate import Certificate
 from ..pki.chain import Stack
 from ..pki.check import examine
-from . import certificates, resumption
+from . import certificates
 from .report import TIMEOUT, Outcome, Subject, advice, ok, problem, skipped, warning
 
-__all__ = ["chain", "published", "reachable", "tls"]
+__all__ = ["chain", "not_asked", "published", "reachable", "resumption", "tls"]
 
 TLS_1_2 = 0x0303
 CHACHA20 = (0xCCA8, 0xCCA9)
@@ -23,12 +26,17 @@ SOON = 30
 """Days before a server's certificate ends in which somebody should renew it."""
 
 
+def not_asked(subject: Subject, check: str) -> Outcome | None:
+    """Return why no check at the server is made, and to the first of them how there can be one; None if they are."""
+    if not subject.server:
+        return skipped("left out with --offline")
+    if subject.project.settings.server is None:
+        return skipped("custom_otaseal_server is not set", SERVER_HINT if check == "server" else "")
+    return None
+
+
 def reachable(subject: Subject) -> Iterator[Outcome]:
     """Ask for the server's health over verified TLS."""
-    reason = _not_asked(subject)
-    if reason:
-        yield skipped(reason, SERVER_HINT if subject.server else "")
-        return
     connected = _client(subject)
     health = connected.get("/healthz")
     yield ok(f"{connected.url} answers, and its certificate holds for this machine")
@@ -38,10 +46,6 @@ def reachable(subject: Subject) -> Iterator[Outcome]:
 
 def tls(subject: Subject) -> Iterator[Outcome]:
     """Say a chip's hello, and look at what it is offered (F21, F27, F27d)."""
-    reason = _not_asked(subject)
-    if reason:
-        yield skipped(reason)
-        return
     server = subject.live
     if server.version != TLS_1_2:
         yield problem(f"it chooses TLS version 0x{server.version:04x}", "offer TLS 1.2: BearSSL knows no later one")
@@ -63,28 +67,53 @@ def tls(subject: Subject) -> Iterator[Outcome]:
 
 def _resumption(subject: Subject) -> Iterator[Outcome]:
     try:
-        found = resumption.look(*subject.address, TIMEOUT)
+        gives_id, resumed = resumption(subject.address)
     except OSError as error:
         yield skipped(f"whether it resumes sessions could not be tried: {error.strerror or error}")
         return
-    if not found.gives_id:
+    if not gives_id:
         yield warning(
             "it gives TLS 1.2 clients no session id: every poll of a device is a full handshake",
             "let otaseal serve end TLS, or a server that keeps sessions by their id: devices know no tickets",
         )
-    elif not found.resumed:
+    elif not resumed:
         yield warning(
             "it forgets the sessions of TLS 1.2 clients: every poll of a device is a full handshake",
             "give the server a session cache that its workers share (nginx: ssl_session_cache shared:name:1m)",
         )
 
 
+def resumption(address: tuple[str, int]) -> tuple[bool, bool]:
+    """Return whether a server gives TLS 1.2 clients a session id, and resumes a session by it; raises OSError.
+
+    Two connections tell, without tickets, which BearSSL does not know. Nothing is verified: other checks do that.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_TICKET
+    session, _ = _connect(context, address, None)
+    if session is None or not session.id:
+        return False, False
+    return True, _connect(context, address, session)[1]
+
+
+def _connect(
+    context: ssl.SSLContext, address: tuple[str, int], session: ssl.SSLSession | None
+) -> tuple[ssl.SSLSession | None, bool]:
+    with (
+        socket.create_connection(address, TIMEOUT) as connection,
+        context.wrap_socket(connection, server_hostname=address[0], session=session) as secured,
+    ):
+        answer = secured.session, bool(secured.session_reused)
+        with contextlib.suppress(OSError):  # OpenSSL forgets the session of a connection that just breaks off
+            secured.unwrap()
+        return answer
+
+
 def chain(subject: Subject) -> Iterator[Outcome]:
     """Judge the server's chain as devices with the project's certificates will, and see when it ends."""
-    reason = _not_asked(subject)
-    if reason:
-        yield skipped(reason)
-        return
     host, _ = subject.address
     sent = subject.live.chain
     report = examine(sent, [anchor.der for anchor in certificates.anchors(subject)], host, subject.now)
@@ -95,16 +124,15 @@ def chain(subject: Subject) -> Iterator[Outcome]:
         return
     end = Certificate(sent[0]).fields.not_after
     yield ok(f"devices with the project's certificates accept it for '{host}', until {end:%Y-%m-%d}")
-    if certificates.expires_within(end, subject.now, SOON):
+    if (end - subject.now).days < SOON:
         yield warning(f"it ends on {end:%Y-%m-%d}", "renew it: otaseal pki renew, and the server takes it by itself")
 
 
 def published(subject: Subject) -> Iterator[Outcome]:
     """Use the credentials: do they hold, does the server know product and key, and what does the channel give out?"""
-    reason = _not_asked(subject)
     options = subject.project.settings
-    if reason or options.product is None:
-        yield skipped(reason or "custom_otaseal_product is not set")
+    if options.product is None:
+        yield skipped("custom_otaseal_product is not set")
         return
     connected = _client(subject)
     if not connected.is_known:
@@ -142,14 +170,6 @@ def _pem_of(subject: Subject) -> str | None:
         return None  # a bridge release carries the key that the server may not need yet
     key = expected_key(subject.project)
     return None if key is None else public_pem(key).decode("ascii").strip()
-
-
-def _not_asked(subject: Subject) -> str | None:
-    if not subject.server:
-        return "left out with --offline"
-    if subject.project.settings.server is None:
-        return "custom_otaseal_server is not set"
-    return None
 
 
 def _client(subject: Subject) -> Client:

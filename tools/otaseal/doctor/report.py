@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from .. import files
+from ..image.firmware import Firmware
+from ..image.signed_image import MAX_IMAGE_SIZE
 from ..pki.live import LiveServer, look_at, parse_target
 from ..project.project import Project
 from ..settings import Settings
@@ -48,23 +51,38 @@ class Status(Enum):
     SKIPPED = "skipped"
 
 
-Outcome = tuple[Status, str, str]
-"""What a check yields: the status, what it saw, and the fix, empty where there is nothing to do."""
+class Outcome(NamedTuple):
+    """What a check yields: the status, what it saw, and the fix, empty where there is nothing to do."""
 
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report; `message` in the style of an error, `hint` empty where all is well."""
-
-    name: str
     status: Status
     message: str
     hint: str = ""
 
 
+ok = partial(Outcome, Status.OK)
+warning = partial(Outcome, Status.WARNING)
+problem = partial(Outcome, Status.PROBLEM)
+advice = partial(Outcome, Status.ADVICE)
+skipped = partial(Outcome, Status.SKIPPED)
+"""Nothing could be said; the hint is what there has to be first, where a project usually has it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report; `message` in the style of an error, `hint` empty where there is nothing to do."""
+
+    name: str
+    status: Status
+    message: str
+    hint: str
+
+
 @dataclass(frozen=True)
 class Subject:
-    """Who is examined, and when (aware); `server` False leaves the network alone, `token_file` replaces the option."""
+    """Who is examined, and when (aware); `server` False leaves the network alone, `token_file` replaces the option.
+
+    The images of the last build are None where there is none; reading them raises InputError and SystemFaultError.
+    """
 
     project: Project
     now: datetime
@@ -75,6 +93,26 @@ class Subject:
     def options(self) -> Settings:
         """The project's options, with the token that replaces its credentials; raises as `Project.settings`."""
         return self.project.with_flags(token_file=None if self.token_file is None else str(self.token_file.absolute()))
+
+    @cached_property
+    def built(self) -> Firmware | None:
+        """The firmware as the last build made it."""
+        path = self.project.firmware
+        if not path.is_file():
+            return None
+        return Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware"), signed=False)
+
+    @property
+    def signed_path(self) -> Path:
+        """Where the build leaves the signed image."""
+        return self.project.firmware.with_name(f"{self.project.firmware.name}.signed")
+
+    @cached_property
+    def signed(self) -> Firmware | None:
+        """The signed image of the last build."""
+        if not self.signed_path.is_file():
+            return None
+        return Firmware(files.read_bounded(self.signed_path, MAX_IMAGE_SIZE, "signed firmware"))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -105,11 +143,11 @@ class Report:
         What is to be built comes before a server that has nothing to publish yet. None where all is done.
         """
         ranks = (Status.PROBLEM, Status.WARNING, Status.SKIPPED)
-        found = [check for status in ranks for check in self.checks if check.status is status and check.hint]
-        unbuilt = next((check for check in found if check.name == BUILT and check.status is Status.WARNING), None)
-        if unbuilt is not None and found[0].name in AT_THE_SERVER:
+        open_checks = [check for status in ranks for check in self.checks if check.status is status and check.hint]
+        unbuilt = next((check for check in open_checks if check.name == BUILT and check.status is Status.WARNING), None)
+        if unbuilt is not None and open_checks[0].name in AT_THE_SERVER:
             return unbuilt
-        return next(iter(found), None)
+        return next(iter(open_checks), None)
 
     def count(self, status: Status) -> int:
         """Return how many checks have this status."""
@@ -126,28 +164,3 @@ class Report:
             ],
             "next": None if step is None else {"check": step.name, "hint": step.hint},
         }
-
-
-def ok(message: str) -> Outcome:
-    """Return that all is well."""
-    return Status.OK, message, ""
-
-
-def warning(message: str, hint: str) -> Outcome:
-    """Return what should be looked at."""
-    return Status.WARNING, message, hint
-
-
-def problem(message: str, hint: str) -> Outcome:
-    """Return what keeps an update from working."""
-    return Status.PROBLEM, message, hint
-
-
-def advice(message: str, hint: str) -> Outcome:
-    """Return what could be better, and may stay."""
-    return Status.ADVICE, message, hint
-
-
-def skipped(message: str, hint: str = "") -> Outcome:
-    """Return why nothing could be said; `hint` is what there has to be first, where a project usually has it."""
-    return Status.SKIPPED, message, hint

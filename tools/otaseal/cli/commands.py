@@ -1,0 +1,39 @@
+"""Every command of `otaseal`: the module that has it, and what it is for. It imports nothing, for `--help` reads it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["COMMANDS", "Command"]
+
+
+class Command(NamedTuple):
+    """The module in this package that registers a command, and what `otaseal --help` says it is for."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "init": Command("init", "set a PlatformIO project up: keys, certificates, platformio.ini"),
+    "key": Command("key", "make, show, lock and unlock signing keys"),
+    "pki": Command("pki", "authorities, and certificates for servers, devices and operators"),
+    "certs": Command("certs", "CA certificates for devices"),
+    "sign": Command("images", "sign a firmware image as the device verifies it"),
+    "verify": Command("images", "check that a device with a public key would take a signed image and start it"),
+    "inspect": Command(
+        "images", "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it"
+    ),
+    "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
+    "token": Command("serve", "make, list and revoke the tokens of operators, on the server itself"),
+    "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
+    "releases": Command("deploy", "list the releases of a product and what its channels give out"),
+    "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),
+    "rollback": Command("deploy", "give a channel the release before"),
+    "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),
+    "store": Command("store", "make, check, prune, back up and restore a release store"),
+    "rehearse": Command("rehearse", "play an update on a virtual ESP8266 with the real files and the live server"),
+    "doctor": Command("doctor", "examine a project and its update server, and say what to do next"),
+    "config": Command("config", "show the options, or the lines for platformio.ini"),
+    "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),
+}
