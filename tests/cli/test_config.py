@@ -92,6 +92,22 @@ def test_wrong_arguments_are_two_lines_and_code_2(arguments: list[str], otaseal:
     assert not done.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("devices", "--limit", "x"), "argument --limit: 'x' is not a valid number of devices"),
+        (("deploy", "a.signed", "--percent", "101"), "argument --percent: '101' is not a percentage"),
+        (("promote", "beta", "--patience", "0"), "argument --patience: '0' is not a valid number of minutes"),
+        (("doctor", "--project", "~nobody-has-this-name/x"), "argument --project: '~nobody-has-this-name/x' names"),
+        (("sign", "~nobody-has-this-name/x"), "argument firmware: '~nobody-has-this-name/x' names"),
+        (("serve", "--product", "x"), "argument --product: 'x' names no product and key"),
+        (("rehearse", "--repeat", "x"), "argument --repeat: invalid int value: 'x'"),
+    ],
+)
+def test_an_error_in_a_value_names_its_option(arguments: tuple[str, ...], message: str, otaseal: Command) -> None:
+    otaseal(*arguments).failed(2, message)
+
+
 def test_a_wrong_variable_is_an_error_too(otaseal: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTASEAL_EXPIRED_CERTS", "sometimes")
     otaseal("certs", "check", ".").failed(2, "OTASEAL_EXPIRED_CERTS is 'sometimes'")

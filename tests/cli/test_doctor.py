@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from otaseal.rehearsal.loopback import Loopback
 from otaseal.server.tls import Credentials, server_context
 from support import peers
 from support.built import ENVIRONMENT, BuiltProject
-from support.command import Command, Result, otaseal
+from support.command import TOOLS, Command, Result, otaseal
 from support.servers import Running, World, publish
 
 __all__ = ["otaseal"]
@@ -66,6 +67,27 @@ def test_people_get_lines_and_one_next_step(bench: BuiltProject, otaseal: Comman
     assert line.startswith("problem  filesystem     board_build.filesystem is not set")
     assert result.out.splitlines()[-1].startswith("next: filesystem: set board_build.filesystem = littlefs")
     assert "left out with --offline" in result.out
+
+
+def test_commands_are_called_as_they_can_be_called_here(
+    bench: BuiltProject, otaseal: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    bench.configure(custom_otaseal_signing_key=None)
+    shown = otaseal("doctor", "--offline").out
+    assert f"-> set it to file:<path>; PYTHONPATH={TOOLS} {sys.executable} -m otaseal key new" in shown
+    assert "public key     no key is set" in shown
+    assert " otaseal key new" not in shown.replace("-m otaseal key new", "")
+    (tmp_path / "empty" / "otaseal").write_text("#!/bin/sh\n")
+    (tmp_path / "empty" / "otaseal").chmod(0o755)
+    assert "-> set it to file:<path>; otaseal key new" in otaseal("doctor", "--offline").out
+
+
+def test_what_is_counted_has_its_plural(bench: BuiltProject, otaseal: Command) -> None:
+    bench.configure(custom_otaseal_signing_key=None, board_build__filesystem="spiffs")
+    counts = otaseal("doctor", "--offline").out.splitlines()[-2]
+    assert re.fullmatch(r"\d+ ok, (\d+ advice, )?(\d+ warnings?, )?2 problems, \d+ skipped", counts), counts
 
 
 def test_a_misspelt_option_is_the_first_thing_to_do(bench: BuiltProject, otaseal: Command) -> None:

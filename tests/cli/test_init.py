@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -193,7 +194,7 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
     (blink / "platformio.ini").write_text(INI + "[env:native]\nplatform = native\n")
     command = [sys.executable, "-m", "otaseal", "init", "--project", str(blink)]
     with Terminal(command, {"PYTHONPATH": str(TOOLS), "HOME": str(home)}) as terminal:
-        terminal.expect("environments (nodemcuv2 native): ")
+        terminal.expect("which of the environments nodemcuv2, native to set up, separated by spaces: ")
         terminal.type("nodemcuv2")
         terminal.expect("product [blink]: ")
         terminal.type("lamp")
@@ -207,6 +208,25 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
     assert (config(home) / "keys/lamp/signing.key").exists()
     assert b"ENCRYPTED" in (config(home) / "pki/lamp/server-ca/key.pem").read_bytes()
     assert (blink / "platformio.ini").read_text().endswith("[env:native]\nplatform = native\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (NAMES, "no passphrase is given for the keys of 'blink', and --json asks no questions"),
+        (("--no-passphrase",), "no name or address of the update server is given"),
+    ],
+)
+def test_who_wants_json_is_asked_nothing_at_a_terminal(
+    arguments: tuple[str, ...], message: str, blink: Path, home: Path, tmp_path: Path
+) -> None:
+    before = tree(tmp_path)
+    command = [sys.executable, "-m", "otaseal", "init", "--json", *arguments, "--project", str(blink)]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS), "HOME": str(home), "OTASEAL_PASSPHRASE": ""}) as terminal:
+        lines = terminal.rest().splitlines()
+        assert terminal.returncode == 2
+    assert [json.loads(line)["error"] for line in lines] == [message]
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize(

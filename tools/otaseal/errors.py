@@ -39,9 +39,6 @@ class OtasealError(Exception):
         self.message = message
         self.hint = hint
 
-    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, ...]]:
-        return type(self), (self.message, self.hint)
-
 
 class ConfigError(OtasealError):
     """An option, argument or environment variable is wrong: the project's settings need a change."""
@@ -75,9 +72,6 @@ class LaterFormatError(InputError):
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} was made by a newer otaseal", "update otaseal; nothing was changed")
         self.what = what
-
-    def __reduce__(self) -> tuple[type[OtasealError], tuple[str, ...]]:
-        return type(self), (self.what,)
 
 
 class SystemFaultError(OtasealError):

@@ -9,8 +9,8 @@ the caller passes what the environment and the file say.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
@@ -35,41 +35,13 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a project asks of otaseal; paths and URIs are still text, relative ones are relative to the project.
-
-    `signing_key` and `passphrase_file` are None when unset, as is `public_key`: then the file that `otaseal key new`
-    wrote beside the signing key is taken, or the signing key itself. `next_public_key` makes a bridge release.
-    """
-
-    signing_key: str | None = None
-    public_key: str | None = None
-    next_public_key: str | None = None
-    passphrase_file: str | None = None
-    ca_certs: tuple[str, ...] = ("certs",)
-    expired_certs: str = "drop"
-    unusable_certs: str = "auto"
-    uploadfs: str = "notify"
-    server: str | None = None
-    server_ca: str | None = None
-    product: str | None = None
-    channel: str = "stable"
-    version: str | None = None
-    security_counter: int = 0
-    compress: str = "no"
-    token_file: str | None = None
-    operator_cert: str | None = None
-    operator_key: str | None = None
-    rehearse: str = "yes"
-
-
-@dataclass(frozen=True)
 class Option:
-    """One option: its Settings field, how its text becomes a value, and a line of help."""
+    """One option: its Settings field, how its text becomes a value, a line of help, and the default."""
 
     name: str
     parse: Callable[[str, str], Any]
     help: str
+    default: Any
 
     @property
     def ini_name(self) -> str:
@@ -112,41 +84,65 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
     return parse
 
 
-OPTIONS: Mapping[str, Option] = {
-    option.name: option
-    for option in (
-        Option(
-            "signing_key", _text, "URI of the private key that signs: file:<path>, env:<variable> or pkcs11:<token>"
-        ),
-        Option("public_key", _text, "public key to compile into the firmware, if not the signing key's own file"),
-        Option("next_public_key", _text, "for a bridge release: the public key that replaces the signing key's own"),
-        Option("passphrase_file", _text, "file whose first line unlocks the signing key"),
-        Option(
-            "ca_certs",
-            _lines,
-            "files, folders and globs with the CA certificates that devices trust, one a line",
-        ),
-        Option(
-            "expired_certs",
-            _choice("drop", "keep", "refuse"),
-            "what to do with a CA certificate that has expired",
-        ),
-        Option("unusable_certs", _choice("auto", "refuse", "drop"), "what to do with one that no device can use"),
-        Option("uploadfs", _choice("notify", "on-change"), "after an upload, when the certificates have changed"),
-        Option("server", _text, "the update server's address for operators, as in https://update.local:8444"),
-        Option("server_ca", _text, "file with the authority of that server, if the system does not trust it"),
-        Option("product", _name, "what the firmware is called on the update server"),
-        Option("channel", _name, "the channel that a deployment goes to"),
-        Option("version", _text, "the version of a deployment; default: git describe"),
-        Option("security_counter", _counter, "devices with the OtaSeal library take no firmware with a lower one"),
-        Option("compress", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"),
-        Option("rehearse", _choice("yes", "no"), "whether a deployment is rehearsed before it is published"),
-        Option("token_file", _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"),
-        Option("operator_cert", _text, "in the place of a token: an operator's certificate, chain.pem"),
-        Option("operator_key", _text, "the private key of that certificate"),
+def _option(default: Any, parse: Callable[[str, str], Any], help: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a project asks of otaseal; paths and URIs are still text, relative ones are relative to the project.
+
+    `signing_key` and `passphrase_file` are None when unset, as is `public_key`: then the file that `otaseal key new`
+    wrote beside the signing key is taken, or the signing key itself. `next_public_key` makes a bridge release.
+    """
+
+    signing_key: str | None = _option(
+        None, _text, "URI of the private key that signs: file:<path>, env:<variable> or pkcs11:<token>"
     )
+    public_key: str | None = _option(
+        None, _text, "public key to compile into the firmware, if not the signing key's own file"
+    )
+    next_public_key: str | None = _option(
+        None, _text, "for a bridge release: the public key that replaces the signing key's own"
+    )
+    passphrase_file: str | None = _option(None, _text, "file whose first line unlocks the signing key")
+    ca_certs: tuple[str, ...] = _option(
+        ("certs",), _lines, "files, folders and globs with the CA certificates that devices trust, one a line"
+    )
+    expired_certs: str = _option(
+        "drop", _choice("drop", "keep", "refuse"), "what to do with a CA certificate that has expired"
+    )
+    unusable_certs: str = _option(
+        "auto", _choice("auto", "refuse", "drop"), "what to do with one that no device can use"
+    )
+    uploadfs: str = _option(
+        "notify", _choice("notify", "on-change"), "after an upload, when the certificates have changed"
+    )
+    server: str | None = _option(
+        None, _text, "the update server's address for operators, as in https://update.local:8444"
+    )
+    server_ca: str | None = _option(
+        None, _text, "file with the authority of that server, if the system does not trust it"
+    )
+    product: str | None = _option(None, _name, "what the firmware is called on the update server")
+    channel: str = _option("stable", _name, "the channel that a deployment goes to")
+    version: str | None = _option(None, _text, "the version of a deployment; default: git describe")
+    security_counter: int = _option(0, _counter, "devices with the OtaSeal library take no firmware with a lower one")
+    compress: str = _option(
+        "no", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"
+    )
+    rehearse: str = _option("yes", _choice("yes", "no"), "whether a deployment is rehearsed before it is published")
+    token_file: str | None = _option(
+        None, _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"
+    )
+    operator_cert: str | None = _option(None, _text, "in the place of a token: an operator's certificate, chain.pem")
+    operator_key: str | None = _option(None, _text, "the private key of that certificate")
+
+
+OPTIONS: Mapping[str, Option] = {
+    item.name: Option(item.name, item.metadata["parse"], item.metadata["help"], item.default)
+    for item in fields(Settings)
 }
-assert set(OPTIONS) == {field.name for field in fields(Settings)}
 
 
 def resolve(
@@ -160,11 +156,14 @@ def resolve(
     for name in ini:
         if name.lower().startswith(INI_PREFIX.rstrip("_")) and name not in {o.ini_name for o in OPTIONS.values()}:
             raise _unknown(name)
-    found = {
-        option.name: given for option in OPTIONS.values() if (given := _given(option, ini, environment, flags or {}))
+    given = {
+        option.name: value for option in OPTIONS.values() if (value := _given(option, ini, environment, flags or {}))
     }
-    _keep_strongest(found, CREDENTIALS, bool(environment.get(CREDENTIAL_VARIABLE, "").strip()))
-    return Settings(**{name: value for name, (_, value) in found.items()})
+    sources = [given[name][0] for name in CREDENTIALS if name in given]
+    if environment.get(CREDENTIAL_VARIABLE, "").strip():
+        sources.append(_Source.ENVIRONMENT)
+    weaker = {name for name in CREDENTIALS if name in given and given[name][0] is not min(sources)}
+    return Settings(**{name: value for name, (_, value) in given.items() if name not in weaker})
 
 
 class _Source(IntEnum):
@@ -190,14 +189,6 @@ def _given(
                 raise ConfigError(f"{name} has {len(text)} characters", f"{MAX_VALUE_LENGTH} are the most")
             return source, option.parse(name, text)
     return None
-
-
-def _keep_strongest(found: dict[str, tuple[_Source, Any]], names: Sequence[str], in_environment: bool) -> None:
-    """Remove those of `names` that a weaker source gives than the strongest which gives any of them."""
-    sources = [found[name][0] for name in names if name in found] + [_Source.ENVIRONMENT] * in_environment
-    for name in names:
-        if name in found and found[name][0] is not min(sources):
-            del found[name]
 
 
 def _unknown(name: str) -> ConfigError:

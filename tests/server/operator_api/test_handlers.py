@@ -91,8 +91,13 @@ def test_a_rollout_reaches_more_and_never_fewer(server: Running) -> None:
 
 def test_the_same_release_again_is_the_same(server: Running) -> None:
     signed = server.world.firmware(1).signed
-    publish(server, "1.0", signed)
-    publish(server, "1.0", signed)
+    assert "1.0: 1 file published, read back" in publish(server, "1.0", signed).lines()[0]
+    again = publish(server, "1.0", signed)
+    assert again.lines()[:2] == [
+        f"blink 1.0: 1 file published already, nothing changed, read back as {again.confirmed} do",
+        "channel 'stable': 1.0, for every device",
+    ]
+    assert "channel 'stable': 1.0 -> 1.0, for 50 % of the devices" in publish(server, "1.0", signed, percent=50).lines()
     with pytest.raises(InputError, match="exists already"):
         publish(server, "1.0", server.world.firmware(2).signed)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from pathlib import Path
 
 from ..errors import SystemFaultError
-from ..settings import OPTIONS, Settings
+from ..settings import OPTIONS
 from . import common
 
 __all__ = ["HOOKS", "LOADER", "extra_scripts", "register"]
@@ -42,9 +41,8 @@ def _config(arguments: argparse.Namespace) -> int:
         lines = extra_scripts()
         common.show(arguments, {"extra_scripts": lines}, "extra_scripts =", *(f"  {line}" for line in lines))
         return 0
-    defaults = {field.name: field.default for field in fields(Settings)}
     rows = [
-        {"option": o.ini_name, "environment": o.environment_name, "default": defaults[o.name], "help": o.help}
+        {"option": o.ini_name, "environment": o.environment_name, "default": o.default, "help": o.help}
         for o in OPTIONS.values()
     ]
     shown = (

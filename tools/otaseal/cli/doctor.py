@@ -21,12 +21,7 @@ NAME_WIDTH = 14
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
-    parser = common.command(
-        subparsers,
-        "doctor",
-        _doctor,
-        example="otaseal doctor --project ~/blink",
-    )
+    parser = common.command(subparsers, "doctor", _doctor, example="otaseal doctor --project ~/blink")
     common.add_project(parser)
     parser.add_argument("--offline", action="store_true", help="leave the server alone")
     parser.add_argument("--token-file", type=common.path, metavar="FILE", help="else as the project says")

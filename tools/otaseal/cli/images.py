@@ -30,12 +30,7 @@ NAMED = "a name to know the manifest's product by; else OTASEAL_PRODUCT, and tho
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the three commands."""
-    sign = common.command(
-        subparsers,
-        "sign",
-        _sign,
-        example="otaseal sign firmware.bin --key ~/keys/signing.key",
-    )
+    sign = common.command(subparsers, "sign", _sign, example="otaseal sign firmware.bin --key ~/keys/signing.key")
     sign.add_argument("firmware", type=common.path, help="the build's firmware.bin, raw or gzip")
     common.add_signing_key(sign)
     sign.add_argument(
@@ -54,20 +49,14 @@ def register(subparsers: common.Subparsers) -> None:
     sign.add_argument("--compress", choices=gzip_payload.METHODS, help="compress the firmware before it is signed")
 
     verify = common.command(
-        subparsers,
-        "verify",
-        _verify,
-        example="otaseal verify firmware.bin.signed --key ~/keys/signing.pub",
+        subparsers, "verify", _verify, example="otaseal verify firmware.bin.signed --key ~/keys/signing.pub"
     )
     verify.add_argument("image", type=common.path, help="firmware.bin.signed")
     verify.add_argument("--key", metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
     verify.add_argument("--product", metavar="NAME", help=NAMED)
 
     inspect = common.command(
-        subparsers,
-        "inspect",
-        _inspect,
-        example="otaseal inspect firmware.bin.signed --key ~/keys/signing.pub",
+        subparsers, "inspect", _inspect, example="otaseal inspect firmware.bin.signed --key ~/keys/signing.pub"
     )
     inspect.add_argument("image", type=common.path, help="an image: raw, gzip or signed")
     inspect.add_argument(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError
+from ..errors import ConfigError, InputError
 from ..keys import passphrase
 from ..pki import Role
 from ..pki.authority import load_private_key
@@ -39,10 +39,7 @@ MAX_IGNORE_SIZE = 1024 * 1024
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
     parser = common.command(
-        subparsers,
-        "init",
-        _init,
-        example="otaseal init --server-name update.local --server-name 192.168.178.123",
+        subparsers, "init", _init, example="otaseal init --server-name update.local --server-name 192.168.178.123"
     )
     parser.add_argument("--project", type=common.path, default=Path(), metavar="DIR", help="default: where you are")
     parser.add_argument(
@@ -71,6 +68,11 @@ class _Change:
     old: str
     new: str
 
+    @property
+    def differs(self) -> bool:
+        """Whether anything changes."""
+        return self.new != self.old
+
     def write(self) -> None:
         mode = stat.S_IMODE(self.path.stat().st_mode) if self.path.exists() else files.PUBLIC_MODE
         files.write_atomic(self.path.resolve(), self.new.encode(errors="surrogateescape"), mode)
@@ -90,64 +92,59 @@ def _init(arguments: argparse.Namespace) -> int:
             "make one with 'pio project init --board <board>', or name its folder with --project",
         )
     ini = project_ini.parse(files.read_bounded(file, MAX_SIZE, "project"), project, os.environ)
-    environments = questions.environments(ini, arguments.env)
+    environments = questions.environments(arguments, ini)
     plan = questions.plan(arguments, project, ini, environments)
     setup.validate(plan)
     scripts = init_lines.scripts(project, ini, environments)
     edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
-    ignored = _ignore(project)
-    done = _make(plan, arguments)
-    elsewhere = edited is not ini and init_lines.lie_elsewhere(scripts)
+    changes = [_ignore(project), _Change(file, ini.text, edited.text)]
+    steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
+    steps += _make(plan, arguments)
+    commands = init_commands.following(ini, environments, plan)
     options = init_lines.options(arguments, plan, ini, environments[0])
-    steps = init_commands.following(ini, environments, plan)
-    ini_change = _Change(file, ini.text, edited.text)
-    changes = [file_change for file_change in (ignored, ini_change) if file_change.new != file_change.old]
-    if not arguments.dry_run:
-        for change in changes:
+    notes = _notes(ini, edited, environments, plan, arguments)
+    if edited is not ini and init_lines.lie_elsewhere(scripts):
+        notes.append(ELSEWHERE)
+    for change in changes:
+        if change.differs and not arguments.dry_run:
             change.write()
+        state = "kept" if not change.differs else "would edit" if arguments.dry_run else "edited"
+        steps.append(_row(change.path.name, str(change.path), state))
     report = {
         "project": str(project),
         "product": plan.product,
         "environments": environments,
-        "steps": ([] if plan.signing_key else [_named_key(ini, environments)])
-        + [{"what": what, "path": str(path), "state": state} for what, path, state in done]
-        + [_of_file(file_change, arguments.dry_run) for file_change in (ignored, ini_change)],
+        "steps": steps,
         "lines_to_add": [] if refusal is None else project_ini.lines_to_add(scripts, options),
-        "notes": _notes(ini, edited, environments, plan, arguments) + ([ELSEWHERE] if elsewhere else []),
-        "next": [command.command for command in steps],
+        "notes": notes,
+        "next": [command.command for command in commands],
+        "changed": {change.path.name: change.diff() for change in changes if change.differs},
     }
     if arguments.json:
-        common.show(
-            arguments, {**report, "changed": {file_change.path.name: file_change.diff() for file_change in changes}}
-        )
+        common.show(arguments, report)
     else:
-        _print(report, changes, steps)
+        _print(report, commands)
     if refusal is not None:
         raise refusal
     return 0
 
 
-def _print(report: Mapping[str, Any], changes: Sequence[_Change], steps: Sequence[init_commands.Step]) -> None:
+def _row(what: str, path: str, state: str) -> dict[str, str]:
+    return {"what": what, "path": path, "state": state}
+
+
+def _print(report: Mapping[str, Any], commands: Sequence[init_commands.Step]) -> None:
     for step in report["steps"]:
         print(f"{step['state']:<10} {step['what']:<21} {step['path']}")
-    for change in changes:
-        print(f"\n{change.diff()}", end="")
+    for diff in report["changed"].values():
+        print(f"\n{diff}", end="")
     for note in report["notes"]:
         print(f"otaseal: note: {note}", file=sys.stderr)
     if report["lines_to_add"]:
         print("\nadd to each environment:", *report["lines_to_add"], sep="\n  ")
     print("\nnext:")
-    for step in steps:
-        print(f"  {step.purpose}:", *step.lines(), sep="\n    ")
-
-
-def _named_key(ini: ProjectIni, environments: Sequence[str]) -> dict[str, str]:
-    return {"what": "signing key", "path": str(ini.get(environments[0], SIGNING_KEY)), "state": "kept"}
-
-
-def _of_file(change: _Change, dry_run: bool) -> dict[str, str]:
-    state = "kept" if change.new == change.old else "would edit" if dry_run else "edited"
-    return {"what": change.path.name, "path": str(change.path), "state": state}
+    for command in commands:
+        print(f"  {command.purpose}:", *command.lines(), sep="\n    ")
 
 
 def _ignore(project: Path) -> _Change:
@@ -156,22 +153,18 @@ def _ignore(project: Path) -> _Change:
     return _Change(path, old, setup.ignore_lines(old))
 
 
-def _make(plan: Plan, arguments: argparse.Namespace) -> list[tuple[str, Path, str]]:
+def _make(plan: Plan, arguments: argparse.Namespace) -> list[dict[str, str]]:
     """Make what is missing; return what each thing is, where, and what became of it."""
-    now = stores.now()
-    missing = [part for part in setup.steps(plan, now, None) if not part.is_done()]
-    if arguments.dry_run:
-        names = {part.what for part in missing}
-        state = {True: "would make", False: "kept"}
-        return [(part.what, part.path, state[part.what in names]) for part in setup.steps(plan, now, None)]
-    secret = _secret(plan, arguments) if any(part.locked for part in missing) else None
-    done = []
+    now, secret = stores.now(), None
+    if not arguments.dry_run and any(step.locked and not step.is_done() for step in setup.steps(plan, now, None)):
+        secret = _secret(plan, arguments)
+    rows = []
     for step in setup.steps(plan, now, secret):
-        kept = step.is_done()
-        if not kept:
+        state = "kept" if step.is_done() else "would make" if arguments.dry_run else "made"
+        if state == "made":
             step.make()
-        done.append((step.what, step.path, "kept" if kept else "made"))
-    return done
+        rows.append(_row(step.what, str(step.path), state))
+    return rows
 
 
 def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
@@ -185,6 +178,11 @@ def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
     if arguments.no_passphrase or all(key.exists() for key in plan.private_keys()):
         return None
     file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
+    if arguments.json and file is None and not os.environ.get(passphrase.VARIABLE):
+        raise ConfigError(
+            f"no passphrase is given for the keys of '{plan.product}', and --json asks no questions",
+            f"set {passphrase.VARIABLE}, use --passphrase-file, or say --no-passphrase",
+        )
     return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
 
 

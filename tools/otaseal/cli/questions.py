@@ -26,37 +26,44 @@ __all__ = ["CA_CERTS", "PRODUCT", "SIGNING_KEY", "environments", "named_key", "p
 CA_CERTS, SIGNING_KEY, PRODUCT = "custom_otaseal_ca_certs", "custom_otaseal_signing_key", "custom_otaseal_product"
 
 
-def environments(ini: ProjectIni, asked: Sequence[str]) -> list[str]:
-    """Return the environments to set up: those asked for, or the only one; raises ConfigError."""
-    known = ini.environments
-    unknown = [name for name in asked if name not in known]
-    if unknown or not known:
-        what = f"platformio.ini has no environment '{unknown[0]}'" if unknown else "platformio.ini has no [env:...]"
-        raise ConfigError(what, f"it has: {', '.join(known)}" if known else "begin with 'pio project init'")
-    if asked or len(known) == 1:
-        return list(dict.fromkeys(asked or known))
-    answer = _ask(f"environments ({' '.join(known)})", "", "platformio.ini has several environments", "--env")
-    return environments(ini, answer.split())
+def environments(arguments: argparse.Namespace, ini: ProjectIni) -> list[str]:
+    """Return the environments to set up: those of `--env`, the only one, or what is answered; raises ConfigError."""
+    known, chosen = ini.environments, arguments.env
+    if not known:
+        raise ConfigError("platformio.ini has no [env:...]", "begin with 'pio project init'")
+    if not chosen and len(known) > 1:
+        question = f"which of the environments {', '.join(known)} to set up, separated by spaces"
+        hint = "--env, once for each"
+        answer = _ask(arguments, question, missing="platformio.ini has several environments", option=hint)
+        chosen = answer.replace(",", " ").split()
+    for name in chosen:
+        if name not in known:
+            raise ConfigError(f"platformio.ini has no environment '{name}'", f"it has: {', '.join(known)}")
+    return list(dict.fromkeys(chosen or known))
 
 
-def _ask(what: str, default: str, missing: str, option: str) -> str:
-    """Return what is typed at the terminal; raises ConfigError where there is none, or nothing is typed."""
+def _ask(arguments: argparse.Namespace, question: str, *, missing: str, option: str, default: str = "") -> str:
+    """Return what is typed at the terminal; raises ConfigError where nobody can be asked, or nothing is typed."""
     answer = ""
-    if _has_terminal():
+    if _can_ask(arguments):
         try:
-            answer = input(f"{what} [{default}]: " if default else f"{what}: ").strip()
+            answer = input(f"{question} [{default}]: " if default else f"{question}: ").strip() or default
         except EOFError:
             print()
-        answer = answer or default
     if not answer:
         raise ConfigError(missing, f"say which with {option}")
     return answer
 
 
+def _can_ask(arguments: argparse.Namespace) -> bool:
+    """Tell whether a person is at the terminal: who wants JSON is a script."""
+    return not arguments.json and sys.stdin is not None and sys.stdin.isatty()
+
+
 def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environments: Sequence[str]) -> Plan:
     """Return what is to exist; raises ConfigError for what nobody can be asked, InputError for a key that is lost."""
     named = named_key(ini, environments, project)
-    product, asked = _product(arguments.product, project, _settled_product(ini, environments, named))
+    product, asked = _product(arguments, project, _settled_product(ini, environments, named))
     key: Path | None = arguments.signing_key or stores.signing_key_path(product)
     if named is not None and all(ini.get(environment, SIGNING_KEY) for environment in environments):
         key = None
@@ -66,15 +73,14 @@ def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environm
     if names or (draft.issued(Role.SERVER, setup.SERVER) / "chain.pem").exists():
         return draft
     hint = "--server-name, as in --server-name update.local --server-name 192.168.178.123"
-    answer = _ask(
-        "update server's host names and addresses", "", "no name or address of the update server is given", hint
-    )
+    question, missing = "update server's host names and addresses", "no name or address of the update server is given"
+    answer = _ask(arguments, question, missing=missing, option=hint)
     return replace(draft, server_names=tuple(answer.replace(",", " ").split()))
 
 
 def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Path | str | None:
     """Return the signing key that the project names already, its path if it is a file; raises InputError if missing."""
-    uri = next((found for environment in environments if (found := ini.get(environment, SIGNING_KEY))), None)
+    uri = next((uri for environment in environments if (uri := ini.get(environment, SIGNING_KEY))), None)
     if uri is None or not uri.startswith("file:"):
         return uri
     path = files.resolve_path(split(uri)[1], project)
@@ -88,7 +94,7 @@ def named_key(ini: ProjectIni, environments: Sequence[str], project: Path) -> Pa
 
 def _settled_product(ini: ProjectIni, environments: Sequence[str], named: Path | str | None) -> str | None:
     """Return the product that the project names already, or whose signing key it names; raises ConfigError."""
-    products = list(dict.fromkeys(found for environment in environments if (found := ini.get(environment, PRODUCT))))
+    products = list(dict.fromkeys(name for environment in environments if (name := ini.get(environment, PRODUCT))))
     if len(products) > 1:
         raise ConfigError(f"the environments have several products: {', '.join(products)}", "set one up: --env NAME")
     if products:
@@ -98,8 +104,9 @@ def _settled_product(ini: ProjectIni, environments: Sequence[str], named: Path |
     return None
 
 
-def _product(asked: str | None, project: Path, settled: str | None) -> tuple[str, str]:
+def _product(arguments: argparse.Namespace, project: Path, settled: str | None) -> tuple[str, str]:
     """Return the product's name, and what was asked for in its place, empty unless it had to be mended."""
+    asked: str = arguments.product or ""
     if settled is not None:
         if asked and mended(asked) != settled:
             raise ConfigError(
@@ -107,20 +114,13 @@ def _product(asked: str | None, project: Path, settled: str | None) -> tuple[str
                 f"leave it out, or change {PRODUCT} in platformio.ini first",
             )
         return settled, ""
-    text = asked or _ask_product(project)
+    suggested = mended(project.name)
+    if not asked and suggested and not _can_ask(arguments):
+        asked = project.name
+    missing = f"the folder's name '{project.name}' cannot be a product's"
+    text = asked or _ask(arguments, "product", missing=missing, option="--product", default=suggested)
     name = mended(text) or check_name(text, "product", ConfigError)
     return name, "" if name == text else text
-
-
-def _ask_product(project: Path) -> str:
-    name = mended(project.name)
-    if name and not _has_terminal():
-        return project.name
-    return _ask("product", name, f"the folder's name '{project.name}' cannot be a product's", "--product")
-
-
-def _has_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _operator(arguments: argparse.Namespace) -> str:

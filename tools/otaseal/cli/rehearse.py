@@ -35,10 +35,7 @@ EPOCH = "1970"
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
     parser = common.command(
-        subparsers,
-        "rehearse",
-        _rehearse,
-        example="otaseal rehearse --project ~/blink --clock 2031-01-01",
+        subparsers, "rehearse", _rehearse, example="otaseal rehearse --project ~/blink --clock 2031-01-01"
     )
     parser.add_argument(
         "firmware", type=common.path, nargs="*", help="signed files; default: what the project's last build made"
@@ -158,8 +155,7 @@ def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:
     if not connected.is_known:
         if arguments.url is None:
             print(
-                "otaseal: note: without credentials the server does not say where devices ask: --url",
-                file=sys.stderr,
+                "otaseal: note: without credentials the server does not say where devices ask: --url", file=sys.stderr
             )
         return None
     try:

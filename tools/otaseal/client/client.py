@@ -78,14 +78,18 @@ class Deployment:
     url: str
     confirmed: str
     warnings: tuple[str, ...] = ()
+    unchanged: bool = False
+    """Whether the channel gave out this very release before, to as many devices."""
 
     def lines(self) -> list[str]:
         """Return for a person what changes, and for whom."""
         release = self.release
         share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
-        published = f"{counted(len(release.forms), 'file')} published"
+        count = counted(len(release.forms), "file")
+        published = f"{count} published already, nothing changed" if self.unchanged else f"{count} published"
         lines = [f"{release.product} {release.version}: {published}, read back as {self.confirmed} do"]
-        lines.append(f"channel '{self.channel}': {self.before or 'nothing'} -> {release.version}, for {share}")
+        change = release.version if self.unchanged else f"{self.before or 'nothing'} -> {release.version}"
+        lines.append(f"channel '{self.channel}': {change}, for {share}")
         lines += [f"  {counted(count, 'device')} seen there: {version}" for version, count in self.devices.items()]
         lines += [f"warning: {warning}" for warning in self.warnings]
         return [*lines, self.url]
@@ -169,8 +173,18 @@ class Client:
         release = from_json(answer["release"])
         _check_record(release, admitted.release)
         url, confirmed = self._confirm(release, options, answer, signed)
-        where = release, options.channel, answer["before"], options.percent
-        return Deployment(*where, answer["devices"], url, confirmed, tuple(answer.get("warnings", ())))
+        before = admitted.state["channels"].get(options.channel)
+        return Deployment(
+            release=release,
+            channel=options.channel,
+            before=answer["before"],
+            percent=options.percent,
+            devices=answer["devices"],
+            url=url,
+            confirmed=confirmed,
+            warnings=tuple(answer.get("warnings", ())),
+            unchanged=before == {**answer["channel"], "generation": before["generation"]} if before else False,
+        )
 
     def check(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
         """Return the `signed` files with their record if the server will take them, by its keys and current release.

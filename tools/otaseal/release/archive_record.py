@@ -6,13 +6,11 @@ replaced without a filesystem update (F14). Pure: where the file lies is the `st
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from ..errors import InputError
-from . import checksummed
+from . import checksummed, fields
 
 __all__ = ["MAX_RECORD_BYTES", "MAX_SIGNED_ARCHIVE", "ArchiveRecord"]
 
@@ -20,9 +18,18 @@ MAX_SIGNED_ARCHIVE = 256 * 1024
 """Bytes of a signed archive, which the device's library bounds, too: all public authorities together have 140 KB."""
 MAX_RECORD_BYTES = 4 * 1024
 MAX_CERTIFICATES = 2000
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
+_HINT = "restore it from a backup"
+_FIELDS: Mapping[str, fields.Check] = {
+    "blob": fields.SHA256,
+    "md5": fields.MD5,
+    "size": fields.number(1, MAX_SIGNED_ARCHIVE),
+    "archive": fields.SHA256,
+    "certificates": fields.number(1, MAX_CERTIFICATES),
+    "counter": fields.number(0, 0xFFFFFFFF),
+    "built": fields.number(0, 0xFFFFFFFF),
+    "key_fingerprint": fields.FINGERPRINT,
+    "generation": fields.number(1, 2**53),
+}
 
 
 @dataclass(frozen=True)
@@ -64,27 +71,3 @@ class ArchiveRecord:
         if set(values) != set(_FIELDS):
             raise InputError("the record of an archive has other fields than it should", _HINT)
         return cls(**values)
-
-
-_HINT = "restore it from a backup"
-
-
-def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _number(least: int, most: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and least <= value <= most
-
-
-_FIELDS: Mapping[str, Callable[[Any], bool]] = {
-    "blob": _text(_SHA256),
-    "md5": _text(_MD5),
-    "size": _number(1, MAX_SIGNED_ARCHIVE),
-    "archive": _text(_SHA256),
-    "certificates": _number(1, MAX_CERTIFICATES),
-    "counter": _number(0, 0xFFFFFFFF),
-    "built": _number(0, 0xFFFFFFFF),
-    "key_fingerprint": _text(_FINGERPRINT),
-    "generation": _number(1, 2**53),
-}

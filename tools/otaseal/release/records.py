@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from ..image.firmware import Firmware
 from ..image.manifest import Manifest
 from ..keys import public
 from ..names import NAME, check_name
+from . import fields
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -54,13 +55,6 @@ KINDS = ("raw", "gzip")
 
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}")
 _BOARD = re.compile(r"[0-9A-Za-z._-]{0,64}")
-_COMMIT = re.compile(r"([0-9a-f]{7,64})?")
-_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_FINGERPRINT = re.compile(r"SHA256:[0-9a-f]{64}")
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BOARD_ID = re.compile(r"[0-9a-f]{16}")
-_CORE = re.compile(r"[0-9A-Za-z._+-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -210,7 +204,9 @@ def parse(data: bytes) -> Release:
     if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
         raise _damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
     _check_values(values, _FORMATS[written])
-    values["forms"] = tuple(_parse_form(form) for form in values["forms"])
+    for form in values["forms"]:
+        _check_values(form, _FORM)
+    values["forms"] = tuple(Form(**form) for form in values["forms"])
     values["flash_mode"] = None if values["flash_mode"] is None else FlashMode(values["flash_mode"])
     for name in {"sketch_md5", "embedded_keys", "filesystem"} & set(values):
         values[name] = None if values[name] is None else tuple(values[name])
@@ -304,20 +300,8 @@ def _min_start(payload: bytes, deflate: bytes) -> int:
     return lead
 
 
-def _text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _size(value: Any) -> bool:
-    return type(value) is int and 0 < value <= MAX_IMAGE_SIZE
-
-
-def _is_place(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_IMAGE_SIZE
-
-
 def _is_time(value: Any) -> bool:
-    if not _text(_CREATED)(value):
+    if not fields.text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")(value):
         return False
     try:
         datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z")
@@ -326,60 +310,52 @@ def _is_time(value: Any) -> bool:
     return True
 
 
-def _is_list(length: Sequence[int], item: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, (list, tuple)) and len(value) in length and all(map(item, value))
-
-
-_FORM: Mapping[str, Callable[[Any], bool]] = {
+_SIZE, _PLACE = fields.number(1, MAX_IMAGE_SIZE), fields.number(0, MAX_IMAGE_SIZE)
+_FORM: Mapping[str, fields.Check] = {
     "kind": lambda value: value in KINDS,
-    "blob": _text(_SHA256),
-    "size": _size,
-    "md5": _text(_MD5),
-    "image_size": _size,
-    "min_start": _is_place,
+    "blob": fields.SHA256,
+    "size": _SIZE,
+    "md5": fields.MD5,
+    "image_size": _SIZE,
+    "min_start": _PLACE,
 }
 
-_RELEASE: Mapping[str, Callable[[Any], bool]] = {
-    "product": _text(NAME),
-    "version": _text(VERSION),
+_RELEASE: Mapping[str, fields.Check] = {
+    "product": fields.text(NAME.pattern),
+    "version": fields.text(VERSION.pattern),
     "created": _is_time,
-    "board": _text(_BOARD),
-    "git_commit": _text(_COMMIT),
+    "board": fields.text(_BOARD.pattern),
+    "git_commit": fields.text(r"([0-9a-f]{7,64})?"),
     "dirty": lambda value: isinstance(value, bool),
-    "core_release": lambda value: value is None or _text(_CORE)(value),
+    "core_release": fields.optional(fields.text(r"[0-9A-Za-z._+-]{1,32}")),
     "flash_mode": lambda value: value is None or (not isinstance(value, bool) and value in tuple(FlashMode)),
-    "flash_size": lambda value: value is None or (_size(value) and value in esp8266.FLASH_SIZES.values()),
-    "sketch_size": _size,
-    "sketch_md5": _is_list([0, 1, len(FlashMode)], _text(_MD5)),
-    "key_fingerprint": _text(_FINGERPRINT),
-    "forms": _is_list([1, 2], lambda form: isinstance(form, dict)),
-    "security_counter": lambda value: value is None or (type(value) is int and 0 <= value <= manifest.MAX_WORD),
-    "board_id": lambda value: value is None or _text(_BOARD_ID)(value),
-    "embedded_keys": _is_list(range(signing_header.MAX_KEYS + 1), _text(_FINGERPRINT)),
+    "flash_size": lambda value: value is None or (_SIZE(value) and value in esp8266.FLASH_SIZES.values()),
+    "sketch_size": _SIZE,
+    "sketch_md5": fields.sequence([0, 1, len(FlashMode)], fields.MD5),
+    "key_fingerprint": fields.FINGERPRINT,
+    "forms": fields.sequence([1, 2], lambda form: isinstance(form, dict)),
+    "security_counter": fields.optional(fields.number(0, manifest.MAX_WORD)),
+    "board_id": fields.optional(fields.text(r"[0-9a-f]{16}")),
+    "embedded_keys": fields.sequence(range(signing_header.MAX_KEYS + 1), fields.FINGERPRINT),
     "library": lambda value: isinstance(value, bool),
     "chip": lambda value: value in FAMILY_OF,
-    "filesystem": lambda value: value is None or _is_list([2], _is_place)(value),
+    "filesystem": fields.optional(fields.sequence([2], _PLACE)),
 }
 
 _SINCE_3, _SINCE_2 = {"chip", "filesystem"}, {"security_counter", "board_id", "embedded_keys", "library"}
 _RELEASE_2 = {name: check for name, check in _RELEASE.items() if name not in _SINCE_3}
-_RELEASE_2["sketch_md5"] = _is_list([len(FlashMode)], _text(_MD5))
+_RELEASE_2["sketch_md5"] = fields.sequence([len(FlashMode)], fields.MD5)
 _RELEASE_1 = {name: check for name, check in _RELEASE_2.items() if name not in _SINCE_2}
 _FORMATS = {1: _RELEASE_1, 2: _RELEASE_2, 3: _RELEASE}
 
 
-def _check_values(values: Mapping[str, Any], table: Mapping[str, Callable[[Any], bool]]) -> None:
+def _check_values(values: Mapping[str, Any], table: Mapping[str, fields.Check]) -> None:
     """Raise InputError unless `values` has exactly the keys of `table`, each with a value that its check takes."""
     for name in (*table, *values):
         if name not in values or name not in table:
             raise _damaged(f"{'an unknown' if name in values else 'no'} field '{name[:80]}'")
         if not table[name](values[name]):
             raise _damaged(f"{name} '{str(values[name])[:80]}'")
-
-
-def _parse_form(values: Mapping[str, Any]) -> Form:
-    _check_values(values, _FORM)
-    return Form(**values)
 
 
 def _damaged(what: str) -> InputError:

@@ -123,8 +123,7 @@ Look = Callable[[float], tuple[float, float | None]]
 def failing(devices: Devices, product: str, channel: str, pointer: Pointer, look: Look) -> Counts | None:
     """Return the counts of a rollout that has to halt, else None."""
     counts = devices.counts(product, channel, pointer.version, *look(60.0 * pointer.patience))
-    verdict = rollout.judge(counts, rollout.Limits(pointer.max_failed / 100))
-    return counts if verdict == rollout.HALT else None
+    return counts if rollout.must_halt(counts, pointer.max_failed) else None
 
 
 def refusal(pointer: Pointer, counts: Counts) -> ConflictError:
