@@ -220,7 +220,7 @@ def operator(server: Running, token: str | None = None) -> Client:
     return Client(server.url, token or server.token, server.world.ca)
 
 
-def publish(server: Running, version: str, *signed: bytes, rehearsal: str = "", **options: object) -> object:
+def publish(server: Running, version: str, *signed: bytes, rehearsal: str = "", **options: object) -> Deployment:
     """Deploy a release as an operator does, with all that is checked on the way."""
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     origin, wanted = Origin(PRODUCT, version, created), Options(**options)  # type: ignore[arg-type]
