@@ -54,15 +54,13 @@ board_build.filesystem = littlefs
 board_build.ldscript = eagle.flash.4m2m.ld
 build_flags = ${more.flags} -D ENV=${this.__env__}
 extra_scripts = ${common.Scripts}
-src_filter = +<a> -<b>
-lib_archive = no
 custom_otaseal_signing_key = file:${common.key}
 custom_otaseal_passphrase_file = ${this.name}-${platformio.name}
 custom_otaseal_server = https://${this.upload_port}:8444
 custom_otaseal_version = ${UNIX_TIME}
 custom_data = ${platformio.data_dir} ${platformio.build_cache_dir} ${PROJECT_DIR} ${PIOENV} $BUILD_DIR
-custom_defaults = ${this.build_type} ${this.lib_archive} ${this.test_build_src} ${this.upload_protocol}
-custom_lists = ${this.lib_deps}/${this.build_src_filter}/${this.check_severity}/${this.framework}
+lib_use = Servo, ArduinoJson ; both
+custom_lists = ${this.lib_deps}/${this.extra_scripts}/${this.framework}
 
 [env:old]
 extends = env:main
@@ -74,10 +72,8 @@ LAST = "[env:last]\nextends = env:elsewhere\ncustom_otaseal_product = ${env:main
 VARIABLES = {
     "CHOSEN": "elsewhere, main",
     "PLACE": "/srv/place",
-    "PLATFORMIO_BUILD_FLAGS": "-D FROM_OUTSIDE",
     "PLATFORMIO_EXTRA_SCRIPTS": "post:outside.py",
     "PLATFORMIO_SRC_DIR": "code",
-    "PLATFORMIO_SRC_FILTER": "+<c>",
     "PLATFORMIO_SETTING_ENABLE_TELEMETRY": "no",
 }
 
@@ -120,9 +116,10 @@ def project_config(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def steady(values: dict[str, str]) -> dict[str, str]:
-    """Return `values` without the time at which they were read."""
+    """Return the options that otaseal reads, without the time at which they were read."""
     assert values.get("custom_otaseal_version", "0").isdigit()
-    return {name: value for name, value in values.items() if name != "custom_otaseal_version"}
+    read = ("custom_", "board", "extends", "extra_scripts", "lib_deps")
+    return {name: text for name, text in values.items() if name.startswith(read) and name != "custom_otaseal_version"}
 
 
 DIRECTORIES = ("workspace_dir", "build_dir", "data_dir", "src_dir", "include_dir", "lib_dir")

@@ -2,8 +2,8 @@
 
 platformio.ini and what it reads with `extra_configs` are found in PlatformIO's places and order. Inheritance
 (`extends`, `[env]`), references (`${section.option}`, `${sysenv.X}`, `${this.x}`, `${PROJECT_DIR}`), the defaults of
-PlatformIO's own options, the variables `PLATFORMIO_*` that replace options, and Python's `%(name)s` give what
-`pio project config` gives. What PlatformIO refuses is refused here.
+`options`, the variables `PLATFORMIO_*` that replace them, and Python's `%(name)s` give what `pio project config` gives,
+for all that otaseal reads. What PlatformIO refuses is refused here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ MAX_DEPTH = 60
 _REFERENCE = re.compile(r"\$\{(?:([^.}()]+)\.)?([^}]+)\}")
 _OLD_HASH = re.compile(r"(?<!\$)\$PROJECT_HASH")
 _COMMENT = re.compile(r"\s+;.*$")
-_TRUE = ("1", "true", "t", "yes", "y", "on")
 
 
 class ProjectConfig:
@@ -80,7 +79,9 @@ class ProjectConfig:
         """Return the options that a section has, its own, inherited, or from a variable."""
         names = [name for layer in self.sections(section) for name in self._parser.options(layer)]
         names += [
-            option.name for option in options.in_scope(section) if option.variable and option.variable in self.variables
+            option.name
+            for option in options.in_scope(section)
+            if not self.variables.keys().isdisjoint(option.variables)
         ]
         return tuple(dict.fromkeys(names))
 
@@ -137,8 +138,6 @@ class ProjectConfig:
     def _normalised(self, text: str, known: KnownOption | None) -> str:
         if known is not None and known.multiple:
             return "\n".join(entries(text))
-        if known is not None and known.boolean:
-            return str(text.strip().lower() in _TRUE)
         if known is not None and known.directory and text and not ("${" in text and "}" in text):
             return os.path.abspath(files.resolve_path(text, self.folder))  # noqa: PTH100 - links stay, as in a build
         return text
