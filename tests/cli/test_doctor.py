@@ -76,12 +76,12 @@ def test_commands_are_called_as_they_can_be_called_here(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     bench.configure(custom_otaseal_signing_key=None)
     shown = otaseal("doctor", "--offline").out
-    assert f"-> set it to file:<path>; PYTHONPATH={TOOLS} {sys.executable} -m otaseal key new" in shown
+    assert f"make one with 'PYTHONPATH={TOOLS} {sys.executable} -m otaseal key new <path>'" in shown
     assert "public key     no key is set" in shown
     assert " otaseal key new" not in shown.replace("-m otaseal key new", "")
     (tmp_path / "empty" / "otaseal").write_text("#!/bin/sh\n")
     (tmp_path / "empty" / "otaseal").chmod(0o755)
-    assert "-> set it to file:<path>; otaseal key new" in otaseal("doctor", "--offline").out
+    assert "make one with 'otaseal key new <path>'" in otaseal("doctor", "--offline").out
 
 
 def test_what_is_counted_has_its_plural(bench: BuiltProject, otaseal: Command) -> None:

@@ -66,6 +66,8 @@ def _fit_line(line: str, width: int) -> str:
     if len(plain) <= width or len(plain.split()) <= FEW:
         return line
     if command := COMMAND.search(plain):
+        if not plain[: command.start()].strip():
+            return line
         plain = plain[: command.start()] + command[0].replace(" ", GLUE)
     own = len(plain) - len(plain.lstrip())
     column = COLUMNS.match(plain, own)
