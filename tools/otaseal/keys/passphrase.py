@@ -53,12 +53,9 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str], *, opti
     if given is not None:
         return given
     if not _has_terminal():
-        raise ConfigError(
-            f"no passphrase is given for {what}, and there is no terminal to ask for one",
-            f"set {VARIABLE}, use --passphrase-file, or say --no-passphrase"
-            if optional
-            else f"set {VARIABLE}, or use --passphrase-file",
-        )
+        ways = [f"set {VARIABLE}", "use --passphrase-file", *(["say --no-passphrase"] if optional else [])]
+        message = f"no passphrase is given for {what}, and there is no terminal to ask for one"
+        raise ConfigError(message, f"{', '.join(ways[:-1])}, or {ways[-1]}")
     for _ in range(TRIES):
         first = _prompt(f"New passphrase for {what}{' (empty for none)' if optional else ''}: ")
         if not (first or optional):

@@ -60,12 +60,12 @@ def load_public_key(data: bytes, what: str) -> RSAPublicKey:
         raise KeyRefusedError(
             f"{what} is not a public key", "it must read BEGIN PUBLIC KEY, or be its DER form"
         ) from error
-    canonical = public_der(check_rsa(key, what))
-    if load is load_der_public_key and canonical != data:
+    checked = check_rsa(key, what)
+    if load is load_der_public_key and public_der(checked) != data:
         raise KeyRefusedError(
             f"{what} is not in SPKI form", "convert it: openssl pkey -pubin -in <it> -out signing.pub"
         )
-    return check_rsa(key, what)
+    return checked
 
 
 def _is_private_der(data: bytes) -> bool:

@@ -13,7 +13,7 @@ import base64
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import KeyRefusedError
@@ -79,20 +79,17 @@ class _Pattern:
 class Secrets:
     """What to look for, ready to search with; empty where no private key is in memory. Cannot print itself."""
 
-    _needles: Mapping[str, tuple[_Pattern, ...]] = field(default_factory=dict, repr=False)
+    _patterns: Mapping[str, tuple[_Pattern, ...]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, keys: Mapping[str, RSAPrivateKey | EllipticCurvePrivateKey]) -> Secrets:
         """Return the secrets of `keys`, which maps what a message calls a key to the key."""
-        needles: dict[str, tuple[_Pattern, ...]] = dict.fromkeys(_VIEWS, ())
-        for owner, key in keys.items():
-            for number, value in _private_numbers(key):
-                for view, make in _VIEWS.items():
-                    needles[view] += tuple(make(owner, number, value)) if len(value) >= SPAN else ()
-        return cls(needles)
+        numbers = [(owner, *number) for owner, key in keys.items() for number in _private_numbers(key)]
+        searched = [number for number in numbers if len(number[2]) >= SPAN]
+        return cls({view: tuple(x for number in searched for x in _patterns(view, *number)) for view in _FILTERS})
 
     def __bool__(self) -> bool:
-        return any(self._needles.values())
+        return any(self._patterns.values())
 
 
 def find(haystack: bytes, secrets: Secrets) -> list[Leak]:
@@ -101,7 +98,7 @@ def find(haystack: bytes, secrets: Secrets) -> list[Leak]:
         return []
     leaks = _search(haystack, secrets)
     for offset, unpacked in _gzip_members(haystack):
-        leaks += [Leak(x.owner, x.number, x.encoding, offset, True) for x in _search(unpacked, secrets)]
+        leaks += [replace(leak, offset=offset, member=True) for leak in _search(unpacked, secrets)]
     return leaks
 
 
@@ -125,23 +122,21 @@ def _private_numbers(key: RSAPrivateKey | EllipticCurvePrivateKey) -> Iterator[t
             yield name, value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 
-def _raw_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
-    start = (len(value) - RAW_BYTES) // 2
-    piece = value[start : start + RAW_BYTES]
-    yield _Pattern(owner, number, "raw bytes, big-endian", piece, _der_header(value) + value[:start])
-    yield _Pattern(owner, number, "raw bytes, little-endian", piece[::-1])
-
-
-def _text_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
-    start = (len(value) - SPAN) // 2
-    for alignment in range(3):  # a group of three bytes begins at one of them, whatever stands before the number
-        piece = value[start + alignment : start + alignment + BASE64_BYTES]
-        yield _Pattern(owner, number, "base64, as in PEM", base64.b64encode(piece))
-
-
-def _hex_needles(owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
-    start = (len(value) - HEX_BYTES) // 2
-    yield _Pattern(owner, number, "hex text", value[start : start + HEX_BYTES].hex().encode())
+def _patterns(view: str, owner: str, number: str, value: bytes) -> Iterator[_Pattern]:
+    """Yield what a number's bytes look like in a view: slices from its middle."""
+    if view == "raw":
+        start = (len(value) - RAW_BYTES) // 2
+        piece = value[start : start + RAW_BYTES]
+        yield _Pattern(owner, number, "raw bytes, big-endian", piece, _der_header(value) + value[:start])
+        yield _Pattern(owner, number, "raw bytes, little-endian", piece[::-1])
+    elif view == "text":
+        start = (len(value) - SPAN) // 2
+        for alignment in range(3):  # a group of three bytes begins at one of them, whatever stands before the number
+            piece = value[start + alignment : start + alignment + BASE64_BYTES]
+            yield _Pattern(owner, number, "base64, as in PEM", base64.b64encode(piece))
+    else:
+        start = (len(value) - HEX_BYTES) // 2
+        yield _Pattern(owner, number, "hex text", value[start : start + HEX_BYTES].hex().encode())
 
 
 def _der_header(value: bytes) -> bytes:
@@ -165,25 +160,21 @@ def _hex(data: bytes) -> bytes:
     return text.replace(b"\\x", b"").replace(b"0x", b"").translate(None, b"\\x")
 
 
-_Make = Callable[[str, str, bytes], Iterator[_Pattern]]
-_VIEWS: Mapping[str, _Make] = {"raw": _raw_needles, "text": _text_needles, "hex": _hex_needles}
 _FILTERS: Mapping[str, Callable[[bytes], bytes]] = {"raw": bytes, "text": _text, "hex": _hex}
 
 
 def _search(data: bytes, secrets: Secrets) -> list[Leak]:
     leaks = []
-    for view, needles in secrets._needles.items():
-        seen = _FILTERS[view](data)
+    for view, needles in secrets._patterns.items():
+        filtered = _FILTERS[view](data)
         for needle in needles:
-            at = seen.find(needle.pattern)
+            at, encoding = filtered.find(needle.pattern), needle.encoding
             if at < 0:
                 continue
-            encoding = needle.encoding
-            if view == "raw":
-                der = needle.before and data.endswith(needle.before, 0, at)
-                encoding = "a DER INTEGER" if der else encoding
-            else:
+            if view != "raw":
                 at = _locate(data, needle.pattern, _FILTERS[view])
+            elif needle.before and data.endswith(needle.before, 0, at):
+                encoding = "a DER INTEGER"
             leaks.append(Leak(needle.owner, needle.number, encoding, at))
     return leaks
 

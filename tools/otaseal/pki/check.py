@@ -1,15 +1,14 @@
-"""A verdict for a chain on each stack, rule by rule with the fix, and what no stack refuses but somebody
-should know.
+"""A verdict for a chain on each stack, rule by rule with the fix, and advice on what no stack refuses.
 
-Pure: DER in, findings out; `now` is passed in. `predict` answers "who accepts this", `examine` adds advice
-and what expires within 90 days. What fetches a chain from a live server is in `live`.
+Pure: DER in, findings out. `predict` answers "who accepts this", `examine` adds advice and what expires within 90 days.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from .advice import ADVICE, Chain
 from .certificate import Certificate
@@ -71,30 +70,22 @@ class Report:
 
 
 def predict(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> dict[Stack, Verdict]:
-    """Return what each stack says to `chain` (DER, as sent, leaf first) under `anchors` (DER) for `name` at
-    `now`.
+    """Return what each stack says to `chain` (DER, as sent, leaf first) under `anchors` (DER) for `name` at `now`.
 
-    `name` is a host name, or an address as text. Raises InputError for what is no certificate, and an empty
-    chain.
+    `name` is a host name, or an address as text. Raises InputError for what is no certificate, and an empty chain.
     """
     return _predict([Certificate(der) for der in chain], [Certificate(der) for der in anchors], name, now)
 
 
 def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: datetime) -> Report:
-    """Return the verdicts of `predict`, each finding once with all who refuse for it, advice, and what
-    expires soon.
-
-    Raises InputError as `predict` does.
-    """
+    """Return the verdicts of `predict`, each finding once with all who refuse for it, advice, and what expires soon."""
     sent, trusted = [Certificate(der) for der in chain], [Certificate(der) for der in anchors]
     verdicts = _predict(sent, trusted, name, now)
     merged: dict[tuple[str, str], Finding] = {}
-    for verdict in verdicts.values():
-        for finding in verdict.findings:
-            before = merged[finding.rule, finding.message].stacks if (finding.rule, finding.message) in merged else ()
-            merged[finding.rule, finding.message] = Finding(
-                finding.rule, finding.fact, finding.message, finding.hint, (*before, verdict.stack)
-            )
+    for finding in (finding for verdict in verdicts.values() for finding in verdict.findings):
+        known = merged.get((finding.rule, finding.message))
+        stacks = (*known.stacks, *finding.stacks) if known else finding.stacks
+        merged[finding.rule, finding.message] = replace(finding, stacks=stacks)
     advice = [
         Finding(rule.id, rule.fact, message, rule.hint, dangerous=rule.dangerous)
         for rule in ADVICE
@@ -115,7 +106,11 @@ def _predict(chain: list[Certificate], anchors: list[Certificate], name: str, no
     verdicts = {}
     for stack in Stack:
         case = Case(stack, build_path(stack, chain, anchors, now), name, now, loaded)
-        hits = ((rule, rule.find(case)) for rule in RULES if stack in rule.stacks)
-        found = [Finding(rule.id, rule.fact, text, rule.hint, (stack,)) for rule, text in hits if text is not None]
-        verdicts[stack] = Verdict(stack, tuple(found))
+        findings = [
+            Finding(rule.id, rule.fact, message, rule.hint, (stack,))
+            for rule in RULES
+            if stack in rule.stacks
+            for message in islice(rule.find(case), 1)
+        ]
+        verdicts[stack] = Verdict(stack, tuple(findings))
     return verdicts

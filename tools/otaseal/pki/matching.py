@@ -42,7 +42,8 @@ def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> 
 
 
 def _matches_bearssl(leaf: Certificate, name: str) -> bool:
-    return any(_same(text, name) or _wildcard(text, name, 1) for text in _texts_or_common_names(leaf))
+    texts = leaf.common_names if leaf.alternatives is None else leaf.alternatives.hosts
+    return any(_same(text, name) or _wildcard(text, name, 1) for text in texts)
 
 
 def _matches_openssl(leaf: Certificate, name: str) -> bool:
@@ -85,10 +86,6 @@ def _wildcard(pattern: str, name: str, dots: int) -> bool:
 def _alternatives(leaf: Certificate) -> tuple[tuple[str, ...], tuple[IpAddress, ...]]:
     found = leaf.alternatives
     return ((), ()) if found is None else (found.hosts, found.addresses)
-
-
-def _texts_or_common_names(leaf: Certificate) -> tuple[str, ...]:
-    return leaf.common_names if leaf.alternatives is None else leaf.alternatives.hosts
 
 
 def _address(name: str) -> IpAddress | None:

@@ -1,15 +1,16 @@
 """The rules by which the stacks refuse a chain, as a table: id, fact, who refuses, what to do.
 
-Pure. A rule looks at one stack's path and returns what is wrong, or None. Each row was found in the stack's
+Pure. A rule looks at one stack's path and yields what is wrong. Each row was found in the stack's
 own source or by asking it (tests/pki asks all of them about every row of a matrix). What is dangerous or dear
 without being refused is in `advice`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from ..certs.x509_extensions import ANY_USE, SERVER_AUTH
 from .certificate import PSS, Certificate
@@ -70,15 +71,20 @@ class Case:
         """The inspected certificates that issue another one."""
         return self.inspected[1:]
 
+    @property
+    def verified(self) -> tuple[Certificate, ...]:
+        """The certificates whose signatures are verified: none where the leaf itself is trusted."""
+        return () if self.path.direct else self.path.sent
+
 
 @dataclass(frozen=True)
 class Rule:
-    """A reason to refuse: `find` returns what is wrong or None, `stacks` are those that care."""
+    """A reason to refuse: `find` yields what is wrong, of which the first is reported; `stacks` are those that care."""
 
     id: str
     fact: str
     stacks: tuple[Stack, ...]
-    find: Callable[[Case], str | None]
+    find: Callable[[Case], Iterator[str]]
     hint: str
 
 
@@ -97,66 +103,61 @@ def key_name(certificate: Certificate) -> tuple[str, int]:
     return "unknown", 0
 
 
-def _untrusted(case: Case) -> str | None:
-    if case.path.anchor is not None or _another_self(case) or _identified_otherwise(case):
-        return None
-    return case.path.gap
+def _untrusted(case: Case) -> Iterator[str]:
+    if case.path.anchor is None and not any((*_looks_self_signed(case), *_identified_otherwise(case))):
+        yield case.path.gap
 
 
-def _another_self(case: Case) -> str | None:
+def _looks_self_signed(case: Case) -> Iterator[str]:
     """OpenSSL: it has its issuer's name, and no identifier says that its issuer's key is not its own."""
     last = case.path.sent[-1]
     if case.stack not in _OPENSSL or case.path.anchor is not None or not looks_self_signed(last):
-        return None
-    if last.signed_by(last):
-        return None
-    return f"'{last.title}' has the name of its issuer, and nothing tells them apart: OpenSSL takes it for self-signed"
+        return
+    if not last.signed_by(last):
+        reason = "nothing tells them apart: OpenSSL takes it for self-signed"
+        yield f"'{last.title}' has the name of its issuer, and {reason}"
 
 
-def _identified_otherwise(case: Case) -> str | None:
+def _identified_otherwise(case: Case) -> Iterator[str]:
     """OpenSSL: the issuer is there, and the authority key identifier speaks against it."""
     last = case.path.sent[-1]
     if case.stack not in _OPENSSL or case.path.anchor is not None:
-        return None
+        return
     for cert in case.loaded:
         if cert != last and names_match(last, cert) and not identifiers_match(last, cert) and last.signed_by(cert):
-            return f"the authority key identifier of '{last.title}' is not that of '{cert.title}', which signed it"
-    return None
+            yield f"the authority key identifier of '{last.title}' is not that of '{cert.title}', which signed it"
 
 
-def _not_signed(case: Case) -> str | None:
+def _not_signed(case: Case) -> Iterator[str]:
     """OpenSSL takes an issuer by name and identifiers, mbedTLS one of those sent by name, and neither looks for another
     when its key did not sign.
     """
-    for child, issuer in zip(case.path.all, case.path.all[1:], strict=False):
+    for child, issuer in pairwise(case.path.all):
         if not child.signed_by(issuer):
-            return f"'{issuer.title}' has the name of the issuer of '{child.title}', and did not sign it"
-    return None
+            yield f"'{issuer.title}' has the name of the issuer of '{child.title}', and did not sign it"
 
 
-def _wrong_name(case: Case) -> str | None:
-    if matches(case.stack, case.path.leaf, case.name):
-        return None
-    return f"'{case.path.leaf.title}' is not for '{case.name}'"
+def _wrong_name(case: Case) -> Iterator[str]:
+    if not matches(case.stack, case.path.leaf, case.name):
+        yield f"'{case.path.leaf.title}' is not for '{case.name}'"
 
 
-def _expired(case: Case) -> str | None:
+def _expired(case: Case) -> Iterator[str]:
     for cert in case.inspected:
         if case.now > cert.fields.not_after:
-            return f"'{cert.title}' expired on {cert.fields.not_after:%Y-%m-%d}"
-    return None
+            yield f"'{cert.title}' expired on {cert.fields.not_after:%Y-%m-%d}"
 
 
-def _not_yet_valid(case: Case) -> str | None:
+def _not_yet_valid(case: Case) -> Iterator[str]:
     for cert in case.inspected:
         if case.now < cert.fields.not_before:
-            return f"'{cert.title}' is valid only from {cert.fields.not_before:%Y-%m-%d %H:%M} UTC"
-    return None
+            yield f"'{cert.title}' is valid only from {cert.fields.not_before:%Y-%m-%d %H:%M} UTC"
 
 
-def _not_a_ca(case: Case) -> str | None:
-    issuers = case.path.all[1:]
-    return next((f"'{cert.title}' issues, and is not a CA" for cert in issuers if not _may_issue(case, cert)), None)
+def _not_a_ca(case: Case) -> Iterator[str]:
+    for cert in case.path.all[1:]:
+        if not _may_issue(case, cert):
+            yield f"'{cert.title}' issues, and is not a CA"
 
 
 def _may_issue(case: Case, issuer: Certificate) -> bool:
@@ -170,33 +171,29 @@ def _may_issue(case: Case, issuer: Certificate) -> bool:
     return issuer.is_ca
 
 
-def _may_not_sign(case: Case) -> str | None:
+def _may_not_sign(case: Case) -> Iterator[str]:
     for cert in case.issuers:
         if cert.usage is not None and "keyCertSign" not in cert.usage:
-            return f"'{cert.title}' issues, and its key usage lacks keyCertSign"
-    return None
+            yield f"'{cert.title}' issues, and its key usage lacks keyCertSign"
 
 
-def _too_long(case: Case) -> str | None:
-    for index, cert in enumerate(case.inspected):
-        found = cert.constraints if index else None
+def _too_long(case: Case) -> Iterator[str]:
+    for index, cert in enumerate(case.issuers, 1):
         below = sum(not lower.self_issued for lower in case.path.sent[1:index])
         if case.stack is Stack.BEARSSL:
             below = index - 1
-        if found is not None and found.path_length is not None and found.path_length < below:
-            return f"'{cert.title}' allows {found.path_length} intermediates below it, and there are {below}"
-    return None
+        most = None if cert.constraints is None else cert.constraints.path_length
+        if most is not None and most < below:
+            yield f"'{cert.title}' allows {most} intermediates below it, and there are {below}"
 
 
-def _critical(case: Case) -> str | None:
-    looked_at = case.loaded if case.stack is Stack.MBEDTLS else case.inspected
-    for cert in looked_at:
+def _critical(case: Case) -> Iterator[str]:
+    for cert in case.loaded if case.stack is Stack.MBEDTLS else case.inspected:
         for extension in cert.extensions:
             known = extension.oid in _MAY_BE_CRITICAL[case.stack]
             if extension.critical and not (known and _understood(case.stack, cert, extension.oid)):
                 title = _TITLES.get(extension.oid, extension.oid)
-                return f"'{cert.title}' has a critical extension that is not understood, {title}"
-    return None
+                yield f"'{cert.title}' has a critical extension that is not understood, {title}"
 
 
 def _understood(stack: Stack, cert: Certificate, oid: str) -> bool:
@@ -208,66 +205,59 @@ def _understood(stack: Stack, cert: Certificate, oid: str) -> bool:
     return stack is not Stack.BEARSSL or all(kind == _CPS for _, kinds in cert.policies for kind in kinds)
 
 
-def _constrained(case: Case) -> str | None:
+def _constrained(case: Case) -> Iterator[str]:
     for cert in case.issuers:
         constraints = cert.name_constraints
         wrong = breaks_name_constraints(case.path.leaf, constraints) if constraints else None
         if wrong is not None:
-            return f"'{cert.title}' may not issue for '{wrong}', by its name constraints"
-    return None
+            yield f"'{cert.title}' may not issue for '{wrong}', by its name constraints"
 
 
-def _no_key_identifiers(case: Case) -> str | None:
-    path = case.inspected
-    for index, cert in enumerate(path):
-        last = index == len(path) - 1
+def _no_key_identifiers(case: Case) -> Iterator[str]:
+    last = case.inspected[-1]
+    for cert in case.inspected:
         if not cert.is_version_3:
             continue  # it cannot have any, and is let through
-        if not last and (cert.authority_key is None or cert.authority_key.key is None):  # issuer and serial do not do
-            return f"'{cert.title}' has no authority key identifier"
+        if cert is not last and (cert.authority_key is None or cert.authority_key.key is None):
+            yield f"'{cert.title}' has no authority key identifier"  # issuer and serial number do not do
         if cert.is_ca and cert.subject_key is None:
-            return f"'{cert.title}' has no subject key identifier"
-    return None
+            yield f"'{cert.title}' has no subject key identifier"
 
 
-def _against_profile(case: Case) -> str | None:
+def _against_profile(case: Case) -> Iterator[str]:
     for cert in case.inspected:
-        usage = cert.usage
-        if cert.is_ca and not any(x.critical for x in cert.extensions if x.oid == "2.5.29.19"):
-            return f"'{cert.title}' is a CA, and its basic constraints are not critical"
-        if cert.is_ca and usage is None:
-            return f"'{cert.title}' is a CA without a key usage"
-        if not cert.is_ca and usage is not None and "keyCertSign" in usage:
-            return f"'{cert.title}' is not a CA, and its key usage has keyCertSign"
-        for extension in cert.extensions:
-            if extension.oid in ("2.5.29.14", "2.5.29.35") and extension.critical:
-                return f"'{cert.title}' has a key identifier that is critical"
-    return None
+        critical = {extension.oid for extension in cert.extensions if extension.critical}
+        if cert.is_ca and "2.5.29.19" not in critical:
+            yield f"'{cert.title}' is a CA, and its basic constraints are not critical"
+        if cert.is_ca and cert.usage is None:
+            yield f"'{cert.title}' is a CA without a key usage"
+        if not cert.is_ca and cert.usage is not None and "keyCertSign" in cert.usage:
+            yield f"'{cert.title}' is not a CA, and its key usage has keyCertSign"
+        if critical & {"2.5.29.14", "2.5.29.35"}:
+            yield f"'{cert.title}' has a key identifier that is critical"
 
 
-def _leaf_cannot_sign(case: Case) -> str | None:
+def _leaf_cannot_sign(case: Case) -> Iterator[str]:
     usage = case.path.leaf.usage
     if usage is None or "digitalSignature" in usage:
-        return None
-    if case.stack in _OPENSSL and usage & {"keyEncipherment", "keyAgreement"}:
-        return None  # by TLS 1.3; in TLS 1.2 the server itself offers no such certificate
-    return f"the key usage of '{case.path.leaf.title}' lacks digitalSignature"
+        return
+    # By TLS 1.3 OpenSSL takes these; in TLS 1.2 the server itself offers no such certificate.
+    if case.stack not in _OPENSSL or not usage & {"keyEncipherment", "keyAgreement"}:
+        yield f"the key usage of '{case.path.leaf.title}' lacks digitalSignature"
 
 
-def _not_for_servers(case: Case) -> str | None:
+def _not_for_servers(case: Case) -> Iterator[str]:
     wanted = {SERVER_AUTH, ANY_USE} if case.stack is Stack.MBEDTLS else {SERVER_AUTH}
     for cert in case.inspected[:1] if case.stack is Stack.MBEDTLS else case.inspected:
         if cert.uses is not None and not wanted & cert.uses:
-            return f"the extended key usage of '{cert.title}' has no serverAuth"
-    return None
+            yield f"the extended key usage of '{cert.title}' has no serverAuth"
 
 
-def _unusable_key(case: Case) -> str | None:
+def _unusable_key(case: Case) -> Iterator[str]:
     for cert in case.path.all:
         kind, bits = key_name(cert)
         if not _key_usable(case.stack, kind, bits, anchor=cert is case.path.anchor and not case.path.direct):
-            return f"'{cert.title}' has a key of a kind or size that is refused: {kind} {bits}"
-    return None
+            yield f"'{cert.title}' has a key of a kind or size that is refused: {kind} {bits}"
 
 
 def _key_usable(stack: Stack, kind: str, bits: int, *, anchor: bool) -> bool:
@@ -278,18 +268,17 @@ def _key_usable(stack: Stack, kind: str, bits: int, *, anchor: bool) -> bool:
     return kind == "P" or (kind == "Ed25519" and stack is not Stack.MBEDTLS)
 
 
-def _weak_signature(case: Case) -> str | None:
+def _weak_signature(case: Case) -> Iterator[str]:
     weak = {"md5"} if case.stack is Stack.BEARSSL else {"md5", "sha1"}
-    signed = () if case.path.direct else case.path.sent
-    found = next((cert for cert in signed if cert.hash_name in weak), None)
-    return f"'{found.title}' is signed over {found.hash_name.upper()}" if found else None
+    for cert in case.verified:
+        if cert.hash_name in weak:
+            yield f"'{cert.title}' is signed over {cert.hash_name.upper()}"
 
 
-def _unknown_padding(case: Case) -> str | None:
-    for cert in () if case.path.direct else case.path.sent:
+def _unknown_padding(case: Case) -> Iterator[str]:
+    for cert in case.verified:
         if cert.signature_kind == PSS:
-            return f"'{cert.title}' is signed with RSA-PSS"
-    return None
+            yield f"'{cert.title}' is signed with RSA-PSS"
 
 
 RULES = (
@@ -298,7 +287,7 @@ RULES = (
         "looks-self-signed",
         "RFC 5280 4.2.1.1",
         _OPENSSL,
-        _another_self,
+        _looks_self_signed,
         "issue it under a name other than its CA's, or with the CA's key identifier in it (AKI)",
     ),
     Rule(
