@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .. import files
 from ..certs import ar
-from ..certs.anchors import Anchor, Finding
-from ..certs.certstore import Packed, Policy, Report, check, judge, pack
+from ..certs.anchors import Finding
+from ..certs.certstore import Policy, Report, check, judge, pack
 from ..certs.packing import policy
 from ..certs.sources import collect
 from ..errors import ConfigError, InputError, counted
@@ -77,13 +77,14 @@ def _pack(arguments: argparse.Namespace) -> int:
     _refuse_to_replace(output)
     packed = pack(collect(arguments.sources, Path.cwd()), _now(), rules)
     changed = files.write_if_changed(output, packed.archive)
-    if arguments.json:
-        common.show(arguments, {"output": str(output), "changed": changed, **_report_dict(packed)})
-        return 0
-    _print_findings(packed.findings)
-    state = "written" if changed else "unchanged"
-    print(f"{output}: {counted(len(packed.anchors), 'CA certificate')}, {len(packed.archive)} bytes, {state}")
-    return 0
+    if not arguments.json:
+        _print_findings(packed.findings)
+    certificates, state = counted(len(packed.anchors), "CA certificate"), "written" if changed else "unchanged"
+    return common.show(
+        arguments,
+        {"output": str(output), "changed": changed, **_as_dict(packed)},
+        f"{output}: {certificates}, {len(packed.archive)} bytes, {state}",
+    )
 
 
 def _refuse_to_replace(output: Path) -> None:
@@ -98,21 +99,16 @@ def _policy(arguments: argparse.Namespace) -> Policy:
 
 def _list(arguments: argparse.Namespace) -> int:
     report = check(files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive"), _now())
-    if arguments.json:
-        common.show(arguments, _report_dict(report))
-    else:
-        for anchor in report.anchors:
-            print(f"{anchor.not_after:%Y-%m-%d}  {anchor.key:<10}  {anchor.subject}")
+    lines = (f"{anchor.not_after:%Y-%m-%d}  {anchor.key:<10}  {anchor.subject}" for anchor in report.anchors)
+    common.show(arguments, _as_dict(report), *lines)
     return _conclude(report, arguments.json)
 
 
 def _check(arguments: argparse.Namespace) -> int:
     report = _report(arguments)
-    if arguments.json:
-        common.show(arguments, _report_dict(report))
-    else:
-        works = "works as a trust anchor" if len(report.anchors) == 1 else "work as trust anchors"
-        print(f"{counted(len(report.anchors), 'CA certificate')} {works}, {counted(len(report.errors), 'error')}")
+    works = "works as a trust anchor" if len(report.anchors) == 1 else "work as trust anchors"
+    certificates, errors = counted(len(report.anchors), "CA certificate"), counted(len(report.errors), "error")
+    common.show(arguments, _as_dict(report), f"{certificates} {works}, {errors}")
     return _conclude(report, arguments.json)
 
 
@@ -146,9 +142,19 @@ def _print_findings(findings: tuple[Finding, ...]) -> None:
         print(f"otaseal: {finding.severity.value}: {finding}; {finding.hint}", file=sys.stderr)
 
 
-def _report_dict(report: Report | Packed) -> dict[str, object]:
+def _as_dict(report: Report) -> dict[str, object]:
     return {
-        "certificates": [_anchor_dict(anchor) for anchor in report.anchors],
+        "certificates": [
+            {
+                "name": anchor.name,
+                "subject": anchor.subject,
+                "key": anchor.key,
+                "not_before": anchor.not_before.isoformat(),
+                "not_after": anchor.not_after.isoformat(),
+                "size": len(anchor.der),
+            }
+            for anchor in report.anchors
+        ],
         "findings": [
             {
                 "rule": finding.rule,
@@ -160,17 +166,6 @@ def _report_dict(report: Report | Packed) -> dict[str, object]:
             }
             for finding in report.findings
         ],
-    }
-
-
-def _anchor_dict(anchor: Anchor) -> dict[str, object]:
-    return {
-        "name": anchor.name,
-        "subject": anchor.subject,
-        "key": anchor.key,
-        "not_before": anchor.not_before.isoformat(),
-        "not_after": anchor.not_after.isoformat(),
-        "size": len(anchor.der),
     }
 
 

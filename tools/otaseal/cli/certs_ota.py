@@ -69,11 +69,11 @@ def _sign(arguments: argparse.Namespace) -> int:
     signed = signed_archive.sign(data, claim, signer, now)
     files.write_atomic(output, signed)
     key = fingerprint(signer.public_key)
-    if arguments.json:
-        common.show(arguments, {"output": str(output), "size": len(signed), "product": given.product, "key": key})
-    else:
-        print(f"{output}: {len(signed)} bytes, signed for the devices of {given.product} with key {key}, and verified")
-    return 0
+    return common.show(
+        arguments,
+        {"output": str(output), "size": len(signed), "product": given.product, "key": key},
+        f"{output}: {len(signed)} bytes, signed for the devices of {given.product} with key {key}, and verified",
+    )
 
 
 def _remove_stale(output: Path, source: Path) -> None:
@@ -101,11 +101,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     with remote.interruptible(lambda: archives.standing(connected, signed, product, channel)):
         note = _rehearsed(arguments, connected, rehearsal.Renewal(signed, product=product, channel=channel))
         done = archives.deploy_archive(connected, signed, product, channel, note)
-    if arguments.json:
-        common.show(arguments, asdict(done))
-    else:
-        print("\n".join(done.lines()))
-    return 0
+    return common.show(arguments, asdict(done), *done.lines())
 
 
 def _rehearsed(arguments: argparse.Namespace, connected: Client, renewal: Renewal) -> str:

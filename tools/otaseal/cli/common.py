@@ -113,13 +113,14 @@ def add_signing_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
 
 
-def show(arguments: argparse.Namespace, value: object, *lines: str) -> None:
-    """Print `value` as JSON where that was asked for, else the `lines`."""
+def show(arguments: argparse.Namespace, value: object, *lines: str) -> int:
+    """Print `value` as JSON where that was asked for, else the `lines`; return 0, the exit status of success."""
     if arguments.json:
         print(json.dumps(value, indent=2))
     else:
         for line in lines:
             print(line)
+    return 0
 
 
 def program() -> str:

@@ -78,26 +78,21 @@ def _new(arguments: argparse.Namespace) -> int:
     private_key = signers.new_signing_key(arguments.bits)
     public_path = signers.write_key_pair(path, private_key, secret)
     key = private_key.public_key()
-    if arguments.json:
-        common.show(arguments, {"private_key": str(path), "public_key": str(public_path), **_facts(key)})
-        return 0
     locked = "encrypted" if secret else "NOT encrypted"
-    print(f"private key  {path} (mode 0600, {locked}): keep a copy in a safe place, and never in a repository")
-    print(f"public key   {public_path}")
-    _print_facts(key)
-    print(f"platformio.ini: custom_otaseal_signing_key = file:{path.absolute()}")
-    return 0
+    return common.show(
+        arguments,
+        {"private_key": str(path), "public_key": str(public_path), **_facts(key)},
+        f"private key  {path} (mode 0600, {locked}): keep a copy in a safe place, and never in a repository",
+        f"public key   {public_path}",
+        _description(key),
+        f"platformio.ini: custom_otaseal_signing_key = file:{path.absolute()}",
+    )
 
 
 def _show(arguments: argparse.Namespace) -> int:
     key = _load_any(arguments.key, arguments.passphrase_file)
-    if arguments.json:
-        common.show(arguments, {**_facts(key), "pem": public_pem(key).decode()})
-    elif arguments.pem:
-        print(public_pem(key).decode(), end="")
-    else:
-        _print_facts(key)
-    return 0
+    pem = public_pem(key).decode()
+    return common.show(arguments, {**_facts(key), "pem": pem}, pem.rstrip() if arguments.pem else _description(key))
 
 
 def _lock(arguments: argparse.Namespace) -> int:
@@ -105,8 +100,8 @@ def _lock(arguments: argparse.Namespace) -> int:
     names = " and ".join(f"'{path}'" for path in arguments.keys)
     secret = passphrase.ask_new(names, file, os.environ, optional=False)
     # Of one that is locked already the passphrase has to be the same: init and the authorities know one
-    found = [key_lock.read(path, lambda _: secret, os.environ) for path in arguments.keys]
-    return _write_all(arguments, [(key_file, key_file.is_locked) for key_file in found], secret, "locked")
+    key_files = [key_lock.read(path, lambda _: secret, os.environ) for path in arguments.keys]
+    return _write_all(arguments, key_files, secret)
 
 
 def _unlock(arguments: argparse.Namespace) -> int:
@@ -118,26 +113,18 @@ def _unlock(arguments: argparse.Namespace) -> int:
             known.append(common.source(file).passphrase(what))
         return known[0]
 
-    found = [key_lock.read(path, ask, os.environ) for path in arguments.keys]
-    return _write_all(arguments, [(key_file, not key_file.is_locked) for key_file in found], None, "unlocked")
+    return _write_all(arguments, [key_lock.read(path, ask, os.environ) for path in arguments.keys], None)
 
 
-def _write_all(
-    arguments: argparse.Namespace, found: list[tuple[KeyFile, bool]], secret: bytes | None, done: str
-) -> int:
-    """Write those that are not done yet, all of which could be read, and say which they were."""
-    for file, is_done in found:
-        if not is_done:
-            file.write(secret)
-    rows = [{"key": str(file.path), "state": "kept" if is_done else done} for file, is_done in found]
-    if arguments.json:
-        common.show(arguments, rows)
-        return 0
-    for row in rows:
-        print(f"{row['state']:<10} {row['key']}")
-    if any(not is_done for _, is_done in found):
-        print("copies and backups that were made before are as they were")
-    return 0
+def _write_all(arguments: argparse.Namespace, key_files: list[KeyFile], secret: bytes | None) -> int:
+    """Write those that are not yet locked, or unlocked without a secret: all could be read. Say which they were."""
+    changed = [key_file for key_file in key_files if key_file.is_locked is (secret is None)]
+    for key_file in changed:
+        key_file.write(secret)
+    state = "unlocked" if secret is None else "locked"
+    rows = [{"key": str(file.path), "state": state if file in changed else "kept"} for file in key_files]
+    note = ["copies and backups that were made before are as they were"] if changed else []
+    return common.show(arguments, rows, *(f"{row['state']:<10} {row['key']}" for row in rows), *note)
 
 
 def _load_any(text: str, passphrase_file: str | None) -> RSAPublicKey:
@@ -152,6 +139,5 @@ def _facts(key: RSAPublicKey) -> dict[str, object]:
     return {"type": "RSA", "bits": key.key_size, "fingerprint": fingerprint(key)}
 
 
-def _print_facts(key: RSAPublicKey) -> None:
-    print(f"type         RSA-{key.key_size}")
-    print(f"fingerprint  {fingerprint(key)}")
+def _description(key: RSAPublicKey) -> str:
+    return f"type         RSA-{key.key_size}\nfingerprint  {fingerprint(key)}"

@@ -10,99 +10,67 @@ from pathlib import Path
 
 from ..errors import ConfigError, InputError, counted
 from ..pki import KeyType, Role
-from ..pki.authority import CERTIFICATE_FILE
+from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.index import Entry
 from ..pki.profile import check_holder
 from ..pki.scope import parse_scope
-from ..pki.store import CRL_FILE, RETIRED, REVOKED_FILE, Slot, Store
+from ..pki.store import CHAIN_FILE, CRL_FILE, RETIRED, REVOKED_FILE, SLOTS, Slot, Store
 from ..project import setup
 from . import common, pki_check, pki_import, stores
 
 __all__ = ["register"]
 
 KEYS = {"rsa": KeyType.RSA_2048, "p256": KeyType.P_256}
-SLOTS = {Role.SERVER: Slot.SERVER, Role.DEVICE: Slot.DEVICE, Role.OPERATOR: Slot.OPERATOR}
+PASSPHRASE_FREE = ("list", "export")
+"""Actions that open no authority's key."""
 
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `pki` and its actions."""
-    actions = common.group(subparsers, "pki", "otaseal pki server main --name update.local --name 192.168.178.123")
-    _register_issuing(actions)
+    issued = "server main --name update.local --name 192.168.178.123"
+    actions = common.group(subparsers, "pki", f"otaseal pki {issued}")
+    parsers = {
+        name: common.command(actions, name, run, summary=summary, example=f"otaseal pki {example}")
+        for name, run, summary, example in (
+            ("server", _issue_server, "issue a server certificate", issued),
+            ("device", _issue_devices, "issue device certificates", "device esp-0042"),
+            ("operator", _issue_operators, "issue operator certificates", "operator alice@example.org"),
+            ("list", _list, "list what was issued, and where it is", "list"),
+            ("renew", _renew, "renew what is due, or what is named, with the same key", "renew"),
+            ("revoke", _revoke, "revoke every certificate of a name", "revoke esp-0042"),
+            ("rotate", _rotate, "put the server's next authority in the place of the current", "rotate"),
+            ("export", _export, "put the CA certificates that devices need into a folder", "export certs"),
+        )
+    }
+    _add_names(parsers)
+    for name in ("renew", "revoke"):
+        parsers[name].add_argument("--role", choices=[x.value for x in Role], help="needed if several have that name")
+    parsers["rotate"].add_argument(
+        "--yes", action="store_true", help="all devices carry the next authority's certificate"
+    )
+    parsers["export"].add_argument("folder", type=common.path, metavar="DIR", help="the project's certs")
+    for name, parser in parsers.items():
+        stores.add_options(parser, passphrase=name not in PASSPHRASE_FREE)
     pki_check.register(actions)
     pki_import.register(actions)
-    listing = common.command(
-        actions, "list", _list, summary="list what was issued, and where it is", example="otaseal pki list"
-    )
-    stores.add_options(listing)
-    renew = common.command(
-        actions,
-        "renew",
-        _renew,
-        summary="renew what is due, or what is named, with the same key",
-        example="otaseal pki renew",
-    )
-    renew.add_argument("names", nargs="*", metavar="NAME", help="default: all that is due")
-    _add_role(renew)
-    revoke = common.command(
-        actions, "revoke", _revoke, summary="revoke every certificate of a name", example="otaseal pki revoke esp-0042"
-    )
-    revoke.add_argument("name", metavar="NAME")
-    _add_role(revoke)
-    rotate = common.command(
-        actions,
-        "rotate",
-        _rotate,
-        summary="put the server's next authority in the place of the current",
-        example="otaseal pki rotate",
-    )
-    rotate.add_argument("--yes", action="store_true", help="all devices carry the next authority's certificate")
-    stores.add_options(rotate, passphrase=True)
-    export = common.command(
-        actions,
-        "export",
-        _export,
-        summary="put the CA certificates that devices need into a folder",
-        example="otaseal pki export certs",
-    )
-    export.add_argument("folder", type=common.path, metavar="DIR", help="the project's certs")
-    stores.add_options(export)
 
 
-def _register_issuing(actions: common.Subparsers) -> None:
-    server = common.command(
-        actions,
-        "server",
-        _issue_server,
-        summary="issue a server certificate",
-        example="otaseal pki server main --name update.local --name 192.168.178.123",
-    )
+def _add_names(parsers: dict[str, argparse.ArgumentParser]) -> None:
+    server = parsers["server"]
     server.add_argument("names", nargs="+", metavar="NAME", help="what it is called here; a host name without --name")
     server.add_argument("--name", action="append", default=[], metavar="HOST", help="a host name or address it is for")
     server.add_argument(
         "--key", choices=tuple(KEYS), default="rsa", help="default: rsa, which is half the work on a chip"
     )
-    for role, example in ((Role.DEVICE, "esp-0042"), (Role.OPERATOR, "alice@example.org")):
-        parser = common.command(
-            actions,
-            role.value,
-            _issue_clients,
-            summary=f"issue {role.value} certificates",
-            example=f"otaseal pki {role.value} {example}",
-        )
-        parser.add_argument("names", nargs="+", metavar="NAME", help="the common name, by which the server knows it")
-        parser.set_defaults(role=role)
-        if role is Role.OPERATOR:
-            parser.add_argument(
-                "--scope", type=parse_scope, action="append", default=[], metavar="PRODUCT[/CHANNEL]",
-                help="what it is for, more than once if need be; default: everything",
-            )  # fmt: skip
-        stores.add_options(parser, passphrase=True)
-    stores.add_options(server, passphrase=True)
-
-
-def _add_role(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--role", choices=[role.value for role in Role], help="needed if several have that name")
-    stores.add_options(parser, passphrase=True)
+    for name in ("device", "operator"):
+        help_text = "the common name, by which the server knows it"
+        parsers[name].add_argument("names", nargs="+", metavar="NAME", help=help_text)
+    parsers["operator"].add_argument(
+        "--scope", type=parse_scope, action="append", default=[], metavar="PRODUCT[/CHANNEL]",
+        help="what it is for, more than once if need be; default: everything",
+    )  # fmt: skip
+    parsers["renew"].add_argument("names", nargs="*", metavar="NAME", help="default: all that is due")
+    parsers["revoke"].add_argument("name", metavar="NAME")
 
 
 def _issue_server(arguments: argparse.Namespace) -> int:
@@ -113,7 +81,7 @@ def _issue_server(arguments: argparse.Namespace) -> int:
     store = stores.opened(stores.choose(arguments), Slot.SERVER, passphrase_file=arguments.passphrase_file)
     key, now = KEYS[arguments.key], stores.now()
     issued = [store.issue_server(name, arguments.name or [name], now=now, key=key) for name in arguments.names]
-    return _report_issued(issued, arguments)
+    return _show_issued(arguments, issued)
 
 
 def _check_title(name: str) -> None:
@@ -123,34 +91,31 @@ def _check_title(name: str) -> None:
         raise ConfigError(error.message, f"call it something else: otaseal pki server main --name '{name}'") from error
 
 
-def _issue_clients(arguments: argparse.Namespace) -> int:
-    role: Role = arguments.role
-    store = stores.opened(stores.choose(arguments), SLOTS[role], passphrase_file=arguments.passphrase_file)
-    now, names = stores.now(), arguments.names
-    if role is Role.DEVICE:
-        return _report_issued([store.issue_device(name, now=now) for name in names], arguments)
-    return _report_issued([store.issue_operator(name, now=now, scopes=arguments.scope) for name in names], arguments)
+def _issue_devices(arguments: argparse.Namespace) -> int:
+    store = stores.opened(stores.choose(arguments), Slot.DEVICE, passphrase_file=arguments.passphrase_file)
+    return _show_issued(arguments, [store.issue_device(name, now=stores.now()) for name in arguments.names])
 
 
-def _report_issued(folders: Iterable[Path], arguments: argparse.Namespace) -> int:
-    rows = [
-        {"name": folder.name, "chain": str(folder / "chain.pem"), "key": str(folder / "key.pem")} for folder in folders
-    ]
-    if arguments.json:
-        common.show(arguments, rows)
-        return 0
-    for row in rows:
-        print(
-            f"{row['name']}", f"  certificate  {row['chain']}", f"  private key  {row['key']} (not encrypted)", sep="\n"
-        )
-    return 0
+def _issue_operators(arguments: argparse.Namespace) -> int:
+    store = stores.opened(stores.choose(arguments), Slot.OPERATOR, passphrase_file=arguments.passphrase_file)
+    now, scopes = stores.now(), arguments.scope
+    return _show_issued(arguments, [store.issue_operator(name, now=now, scopes=scopes) for name in arguments.names])
+
+
+def _show_issued(arguments: argparse.Namespace, folders: Iterable[Path]) -> int:
+    rows = [{"name": x.name, "chain": str(x / CHAIN_FILE), "key": str(x / KEY_FILE)} for x in folders]
+    return common.show(
+        arguments,
+        rows,
+        *(f"{row['name']}\n  certificate  {row['chain']}\n  private key  {row['key']} (not encrypted)" for row in rows),
+    )
 
 
 def _list(arguments: argparse.Namespace) -> int:
     store, now = stores.opened(stores.choose(arguments)), stores.now()
     due = {entry.serial for entry in store.due(now)}
     latest = {(entry.role, entry.name): entry.serial for entry in store.list()}
-    rows: list[dict[str, str]] = [
+    rows = [
         {
             "role": entry.role,
             "name": entry.name,
@@ -160,25 +125,18 @@ def _list(arguments: argparse.Namespace) -> int:
         }
         for entry in store.list()
     ]
+    certificates = {slot.value: store.certificate(slot) for slot in Slot}
     roots = [
-        {
-            "authority": slot.value,
-            "subject": store.certificate(slot).title,
-            "not_after": store.certificate(slot).fields.not_after.isoformat(),
-        }
-        for slot in Slot
+        {"authority": name, "subject": root.title, "not_after": root.fields.not_after.isoformat()}
+        for name, root in certificates.items()
     ]
-    if arguments.json:
-        common.show(
-            arguments, {"store": str(store.directory), "product": store.product, "authorities": roots, "issued": rows}
-        )
-        return 0
-    print(f"{store.product}: {store.directory}")
-    for root in roots:
-        print(f"{root['not_after'][:10]}  {'authority':<12}  {root['authority']:<15}  {root['subject']}")
-    for row in rows:
-        print(f"{row['not_after'][:10]}  {row['state']:<12}  {row['role']:<15}  {row['name']} ({row['serial']})")
-    return 0
+    return common.show(
+        arguments,
+        {"store": str(store.directory), "product": store.product, "authorities": roots, "issued": rows},
+        f"{store.product}: {store.directory}",
+        *(f"{x['not_after'][:10]}  authority     {x['authority']:<15}  {x['subject']}" for x in roots),
+        *(f"{x['not_after'][:10]}  {x['state']:<12}  {x['role']:<15}  {x['name']} ({x['serial']})" for x in rows),
+    )
 
 
 def _state(entry: Entry, due: set[str], now: datetime, latest: str) -> str:
@@ -202,16 +160,11 @@ def _renew(arguments: argparse.Namespace) -> int:
     slots = dict.fromkeys(SLOTS[role] for role, _ in wanted)
     store = stores.opened(directory, *slots, passphrase_file=arguments.passphrase_file)
     renewed = [store.renew(role, name, now=stores.now()) for role, name in wanted]
-    if arguments.json:
-        common.show(arguments, [{"name": issued.name, "chain": str(issued / "chain.pem")} for issued in renewed])
-        return 0
-    for folder in renewed:
-        print(f"renewed  {folder.name}  {folder / 'chain.pem'}")
+    lines = [f"renewed  {folder.name}  {folder / CHAIN_FILE}" for folder in renewed] or ["nothing is due"]
     if any(role is Role.SERVER for role, _ in wanted):
-        print("a web server reads the new certificate when it is reloaded")
-    if not renewed:
-        print("nothing is due")
-    return 0
+        lines.append("a web server reads the new certificate when it is reloaded")
+    rows = [{"name": folder.name, "chain": str(folder / CHAIN_FILE)} for folder in renewed]
+    return common.show(arguments, rows, *lines)
 
 
 def _find(store: Store, name: str, role: str | None) -> tuple[Role, str]:
@@ -234,15 +187,14 @@ def _revoke(arguments: argparse.Namespace) -> int:
     store = stores.opened(directory, SLOTS[role], passphrase_file=arguments.passphrase_file)
     revoked = store.revoke(role, name, now=stores.now())
     lists = {"crl": str(directory / SLOTS[role].value / CRL_FILE), "revoked": str(directory / REVOKED_FILE)}
-    if arguments.json:
-        common.show(
-            arguments, {"name": name, "role": role.value, "serials": [entry.serial for entry in revoked], **lists}
-        )
-        return 0
-    print(f"revoked {counted(len(revoked), 'certificate')} of the {role.value} '{name}'")
-    print(f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}")
+    common.show(
+        arguments,
+        {"name": name, "role": role.value, "serials": [entry.serial for entry in revoked], **lists},
+        f"revoked {counted(len(revoked), 'certificate')} of the {role.value} '{name}'",
+        f"  for nginx and OpenSSL  {lists['crl']}\n  serial numbers         {lists['revoked']}",
+    )
     if role is Role.SERVER:
-        _warn("devices ask no revocation list: if the key is in other hands, rotate the authority")
+        _warn(arguments, "devices ask no revocation list: if the key is in other hands, rotate the authority")
     return 0
 
 
@@ -255,27 +207,24 @@ def _rotate(arguments: argparse.Namespace) -> int:
         _confirm(store)
     now = stores.now()
     store.rotate(now)
-    following = [
-        "otaseal pki export certs     # the new successor, for devices that are written from now on",
-        "otaseal pki renew            # then reload the web server: devices with both roots take it at once",
-    ]
     current, successor = (store.certificate(authority).title for authority in (Slot.SERVER, Slot.SERVER_NEXT))
-    if arguments.json:
-        common.show(
-            arguments, {"current": current, "successor": successor, "due": [entry.name for entry in store.due(now)]}
-        )
-        return 0
-    print(f"current    {current}\nsuccessor  {successor}\nnext:", *following, sep="\n  ")
-    _warn("devices that are not given the new successor by cable (pio run -t uploadfs) do not survive another rotation")
-    return 0
+    common.show(
+        arguments,
+        {"current": current, "successor": successor, "due": [entry.name for entry in store.due(now)]},
+        f"current    {current}\nsuccessor  {successor}\nnext:",
+        "  otaseal pki export certs     # the new successor, for devices that are written from now on",
+        "  otaseal pki renew            # then reload the web server: devices with both roots take it at once",
+    )
+    rest = "(pio run -t uploadfs) do not survive another rotation"
+    return _warn(arguments, f"devices that are not given the new successor by cable {rest}")
 
 
 def _confirm(store: Store) -> None:
     """Have it confirmed that devices carry the successor, unless they have carried it from the first day."""
     if not any(store.directory.glob(f"{RETIRED}*")):
         return
-    made = store.certificate(Slot.SERVER_NEXT).fields.not_before
-    what = f"the next authority dates from a rotation, about {made:%Y-%m-%d}: devices written before do not trust it"
+    created = store.certificate(Slot.SERVER_NEXT).fields.not_before
+    what = f"the next authority dates from a rotation, about {created:%Y-%m-%d}: devices written before do not trust it"
     if not (sys.stdin is not None and sys.stdin.isatty()):
         raise ConfigError(what, "say --yes if every device was written again since then, or may be locked out")
     print(what)
@@ -286,18 +235,17 @@ def _confirm(store: Store) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     store = stores.opened(stores.choose(arguments))
     written, removed = setup.export_roots(store, arguments.folder, stores.now())
-    if arguments.json:
-        rows = {"written": [str(file) for file in written], "removed": [str(file) for file in removed]}
-        common.show(arguments, {"store": str(store.directory), "folder": str(arguments.folder), **rows})
-        return 0
-    for path in written:
-        print(f"written  {path}")
-    for path in removed:
-        print(f"removed  {path}, which no server uses any more")
-    if not written and not removed:
-        print(f"kept     {arguments.folder}")
+    rows = {"written": [str(file) for file in written], "removed": [str(file) for file in removed]}
+    lines = [f"written  {path}" for path in written]
+    lines += [f"removed  {path}, which no server uses any more" for path in removed]
+    return common.show(
+        arguments,
+        {"store": str(store.directory), "folder": str(arguments.folder), **rows},
+        *(lines or [f"kept     {arguments.folder}"]),
+    )
+
+
+def _warn(arguments: argparse.Namespace, message: str) -> int:
+    if not arguments.json:
+        print(f"otaseal: warning: {message}", file=sys.stderr)
     return 0
-
-
-def _warn(message: str) -> None:
-    print(f"otaseal: warning: {message}", file=sys.stderr)

@@ -16,7 +16,7 @@ from ..errors import ConfigError, InputError, OtasealError, VerificationError
 from ..pki import Role
 from ..pki.certificate import Certificate, parse_certificates
 from ..pki.chain import Stack
-from ..pki.check import Report, examine, expiring
+from ..pki.check import Expiry, Report, examine, expiring
 from ..pki.live import LiveServer, look_at, parse_target
 from ..pki.store import CHAIN_FILE, Slot, Store
 from . import common, stores
@@ -87,13 +87,14 @@ def _check(arguments: argparse.Namespace) -> int:
         for name in subject.names
     ]
     rest = _expiring_elsewhere(arguments, now)
-    if arguments.json:
-        common.show(arguments, {"checks": [_as_dict(*result) for result in results], "expiring": rest})
-    else:
+    if not arguments.json:
         for result in results:
             print_report(*result)
-        for line in rest:
-            print(f"expires    {line['not_after'][:10]}  {line['subject']}")
+    common.show(
+        arguments,
+        {"checks": [_as_dict(*result) for result in results], "expiring": rest},
+        *(f"expires    {expiry['not_after'][:10]}  {expiry['subject']}" for expiry in rest),
+    )
     bad = [(subject, name, report) for subject, name, report in results if not report.good]
     if bad:
         raise verdict_error(*bad[0], others=len(bad) - 1)
@@ -116,9 +117,7 @@ def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject
     """
     path = common.path(arguments.target)
     if path.is_file():
-        chain = tuple(
-            certificate.der for certificate in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))
-        )
+        chain = _read_chain(path)
         anchors, trusted = anchors_of(chain)
         return Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
     if path.exists() or (len(path.parts) > 1 and "//" not in arguments.target) or path.suffix in SUFFIXES:
@@ -130,6 +129,10 @@ def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject
     return Subject(f"{host}:{port}", server.chain, anchors, names, trusted, server)
 
 
+def _read_chain(path: Path) -> tuple[bytes, ...]:
+    return tuple(cert.der for cert in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
+
+
 def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[Subject]:
     if arguments.ca:
         raise ConfigError("--ca is given, and nothing to check", "name a chain or a server: otaseal pki check <target>")
@@ -139,9 +142,7 @@ def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[Subjec
     )
     for name in live:
         path = store.folder(Role.SERVER, name) / CHAIN_FILE
-        chain = tuple(
-            certificate.der for certificate in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))
-        )
+        chain = _read_chain(path)
         names = tuple(arguments.name) or _names(chain[0])
         yield Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
     if not live:
@@ -155,7 +156,7 @@ def _expiring_elsewhere(arguments: argparse.Namespace, now: datetime) -> list[di
     store = stores.opened(stores.choose(arguments))
     latest = {(entry.role, entry.name): entry for entry in store.list() if entry.revoked is None}
     paths = [store.folder(Role(role), name) / CHAIN_FILE for role, name in latest if role != Role.SERVER.value]
-    issued = [parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain"))[0].der for path in paths]
+    issued = [_read_chain(path)[0] for path in paths]
     roots = [store.certificate(slot).der for slot in (Slot.DEVICE, Slot.OPERATOR)]
     return _expiries(expiring([*issued, *roots], now))
 
@@ -186,20 +187,16 @@ def _roots_of(store: Store, now: datetime) -> tuple[tuple[bytes, ...], str]:
 
 
 def _read_anchors(paths: Iterable[str]) -> tuple[bytes, ...]:
-    found: list[bytes] = []
+    anchors: list[bytes] = []
     for text in paths:
         path = common.path(text)
         data = files.read_bounded(path, ar.ARCHIVE_LIMIT, "CA certificates") if path.is_file() else b""
         if data.startswith(ARCHIVE_START):
-            found += [member.data for member in ar.device_view(data).indexed]
+            anchors += [member.data for member in ar.device_view(data).indexed]
         else:
-            for source in collect([text], Path.cwd()):
-                found += (
-                    [certificate.der for certificate in parse_certificates(source.data)]
-                    if not source.passed_over
-                    else []
-                )
-    return tuple(dict.fromkeys(found))
+            sources = [source for source in collect([text], Path.cwd()) if not source.passed_over]
+            anchors += [cert.der for source in sources for cert in parse_certificates(source.data)]
+    return tuple(dict.fromkeys(anchors))
 
 
 def _names(leaf: bytes) -> tuple[str, ...]:
@@ -211,8 +208,8 @@ def _names(leaf: bytes) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.replace("*", "any", 1) for name in names))
 
 
-def _expiries(found: Iterable[object]) -> list[dict[str, str]]:
-    return [{"subject": expiry.title, "not_after": expiry.not_after.isoformat()} for expiry in found]  # type: ignore[attr-defined]
+def _expiries(expiries: Iterable[Expiry]) -> list[dict[str, str]]:
+    return [{"subject": expiry.title, "not_after": expiry.not_after.isoformat()} for expiry in expiries]
 
 
 def print_report(subject: Subject, name: str, report: Report) -> None:
@@ -234,7 +231,7 @@ def print_report(subject: Subject, name: str, report: Report) -> None:
 
 def _as_dict(subject: Subject, name: str, report: Report) -> dict[str, object]:
     server = subject.server
-    live = None if server is None else {"version": server.version, "suite": server.suite, "fragment": server.fragment}
+    live = None if server is None else {name: getattr(server, name) for name in ("version", "suite", "fragment")}
     return {
         "target": subject.title,
         "name": name,
