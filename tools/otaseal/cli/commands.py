@@ -32,7 +32,7 @@ COMMANDS = {
     "rollback": Command("deploy", "give a channel the release before"),
     "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),
     "store": Command("store", "make, check, prune, back up and restore a release store"),
-    "rehearse": Command("rehearse", "play an update on a virtual ESP8266 with the real files and the live server"),
+    "rehearse": Command("rehearse", "play an update on a virtual device with the real files and the live server"),
     "doctor": Command("doctor", "examine a project and its update server, and say what to do next"),
     "config": Command("config", "show the options, or the lines for platformio.ini"),
     "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),

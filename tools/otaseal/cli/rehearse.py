@@ -20,7 +20,6 @@ from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
 from ..rehearsal.text import report_lines, table_lines
 from ..release.records import Origin, manifest_of
-from ..simulator.core import CORES
 from . import common
 
 __all__ = ["register"]
@@ -42,12 +41,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     common.add_project(parser)
     parser.add_argument("--from", dest="old", type=common.path, metavar="OLD.bin", help="what devices run now")
-    parser.add_argument(
-        "--core",
-        choices=sorted(name for name, core in CORES.items() if core.verifies),
-        metavar="RELEASE",
-        help="of the device; default: that of the old firmware",
-    )
+    parser.add_argument("--core", metavar="RELEASE", help="of the device; default: that of the old firmware")
     modes = [mode.name.lower() for mode in FlashMode]
     parser.add_argument("--flash-mode", choices=modes, help="of the chip; default: that of the old firmware")
     parser.add_argument("--layout", metavar="NAME", help="of the flash, as in 4m2m; default: the project's")

@@ -74,7 +74,7 @@ def declare_rehearsal(env: build.Env, options: Settings, firmware: Any) -> None:
         [firmware],
         [build.action(env, work, "Rehearsing the update")],
         title="Rehearse",
-        description="Play the update on a virtual ESP8266, with the built files and the live server",
+        description="Play the update on a virtual device, with the built files and the live server",
     )
     if "rehearse" in build.requested():
         env.Depends("rehearse", "buildprog")

@@ -1,7 +1,7 @@
-"""Rehearsals: a virtual ESP8266 plays an update with the real files and the live server, before any device does.
+"""Rehearsals: a virtual device plays an update with the real files and the live server, before any device does.
 
-`sources` and `setup` make a scenario of a project, `scenario` plays it, `renewal` plays new certificates, `hostile`
-tries what must fail, `report`, `text` and `flash_map` say what happened.
+`sources`, `boards` and `setup` make a scenario of a project, `scenario` plays it, `renewal` plays new certificates,
+`hostile` tries what must fail, `report`, `text` and `flash_map` say what happened.
 """
 
 from __future__ import annotations

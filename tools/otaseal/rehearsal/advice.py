@@ -29,7 +29,13 @@ _OPEN = "serve devices without a password (a certificate identifies them), or pu
 _OTHER_CHIP = "publish it as another product, or in another channel: it is not for this chip"
 _NOT_FOUND = "check the path: the server has nothing under this name"
 _FLASH_SIZE = "build for the flash size of the device (board_build.ldscript)"
+_ROOM = (
+    "make the filesystem larger (board_build.filesystem_size, by cable), leave files out of it, or make the firmware "
+    "smaller: the update is a file in it"
+)
 _UNCOMPRESSED = "publish the raw image for this core: custom_otaseal_compress = no"
+
+_REBUILD = "build the firmware again"
 
 FIXES: Mapping[str, Mapping[str | int, str]] = {
     "manifest": {
@@ -87,7 +93,7 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         LibraryError.ARCHIVE_SIZE: "pack only the authorities that the server may ever need",
         "": "look at the server's log: the answer is not the one that devices need",
     },
-    "space": {"": _LAYOUT},
+    "space": {"F55": _ROOM, "": _LAYOUT},
     "first-byte": {
         "no-body": "look at the server: it announces a body and sends none",
         "F9": "publish what the build made, firmware.bin.signed, and not a page",
@@ -95,16 +101,22 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
     },
     "write": {
         "md5": "send the x-MD5 of the file that is served: it is another file's",
+        "F55": _ROOM,
         LibraryError.ARCHIVE_WRITE: "make room in the devices' filesystem, or pack fewer authorities",
         "": "look at the connection and the server: the download did not come to its end",
     },
     "image": {"": _FLASH_SIZE},
     "copy": {
         "F10": "make the firmware smaller, or publish it raw: the gzip and what it becomes overlap in flash",
+        "F55": "build it again, and publish it raw (custom_otaseal_compress = no): what is copied is not whole",
         "": "look at the chip's flash layout: eboot copies whole sectors",
     },
-    "boot": {"": "build the firmware again"},
-    "filesystem": {"": "build and ship the filesystem: pio run -t uploadfs"},
+    "order": {"": _ROOM},
+    "boot": {"F56": "build it for the chip that devices have: another one's is taken, and loses them", "": _REBUILD},
+    "filesystem": {
+        "F55": "keep board_build.filesystem_size as devices have it: another one goes onto them by cable",
+        "": "build and ship the filesystem: pio run -t uploadfs",
+    },
     "certificates": {
         "F17": "leave one of the two certificates with the same subject out",
         "": "pack the certificates (pack_certs.py), and ship them: pio run -t uploadfs",

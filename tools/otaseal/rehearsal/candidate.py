@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..chips import images
 from ..chips.esp8266 import Esp8266Image
+from ..chips.pico import PicoImage
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware
 from ..protocol import decisions
@@ -22,7 +23,11 @@ from .loopback import Request, response
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Candidate", "CandidateServer"]
+__all__ = ["BEFORE", "Candidate", "CandidateServer"]
+
+BEFORE = "-before"
+"""What the version of the release that a device had before is called by, where there is none with a name."""
+LAST_DATA = 64  # from the end of a Pico's image: what start-up code copies to RAM
 
 
 @dataclass(frozen=True)
@@ -46,16 +51,17 @@ class Candidate:
     def twin(self) -> bytes:
         """`raw` with one filler byte before the application changed: another sketch MD5, and nothing else.
 
-        It stands for the older release where none is named: same core, same keys, same size. Raises InputError for an
-        image without a filler.
+        It stands for the older release where none is named: same core, same keys, same size. An image of a Pico has
+        another value in its data. Raises InputError for an image without a filler.
         """
         image = self.forms[0].image
+        if isinstance(image, PicoImage):
+            return _changed(self.raw, len(self.raw) - LAST_DATA)
         if not isinstance(image, Esp8266Image) or not image.filler:
             raise InputError(
                 "the image has no filler to tell a twin by", "name what devices run now with --from OLD.bin"
             )
-        at = image.boot.size + len(image.filler) - 1
-        return self.raw[:at] + bytes([self.raw[at] ^ 0xFF]) + self.raw[at + 1 :]
+        return _changed(self.raw, image.boot.size + len(image.filler) - 1)
 
     @cached_property
     def refusal(self) -> OtasealError | None:
@@ -70,6 +76,10 @@ class Candidate:
     def release(self) -> Release:
         """The record that the server makes of them; raises InputError, VerificationError."""
         return self.admitted or records.describe(self.forms, self.origin, self.keys)
+
+
+def _changed(image: bytes, at: int) -> bytes:
+    return image[:at] + bytes([image[at] ^ 0xFF]) + image[at + 1 :]
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class CandidateServer:
         except InputError as error:
             return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
         if self.candidate.refusal is not None:
-            return self._unadmitted(parsed.sketch_md5)
+            return self._unadmitted(parsed.runs)
         release = self.candidate.release
         state = decisions.State(decisions.known_images((release, *self._known)))
         decision = decisions.decide(parsed, release, state)
@@ -108,14 +118,15 @@ class CandidateServer:
         if self.known and self.old != self.candidate.twin:
             return self.known
         digests = images.parse(self.old).sketch_digests()
-        return (*self.known, replace(release, version=f"{release.version}-before", sketch_md5=digests))
+        return (*self.known, replace(release, version=f"{release.version}{BEFORE}", sketch_md5=digests))
 
-    def _unadmitted(self, sketch_md5: str | None) -> bytes:
+    def _unadmitted(self, runs: str | None) -> bytes:
         form = self.candidate.forms[0]
         try:
-            if sketch_md5 in form.image.sketch_digests():
-                return response(304)
+            digests = form.image.sketch_digests()
         except InputError:
-            pass  # no image: what the device says of it is what is asked for
+            digests = ()  # no image: what the device says of it is what is asked for
+        if runs in (digests or (records.running_version(self.candidate.origin.version),)):
+            return response(304)
         md5 = hashlib.md5(form.data, usedforsecurity=False).hexdigest()
         return response(200, (("Content-Length", str(len(form.data))), ("x-MD5", md5)), form.data)

@@ -56,12 +56,15 @@ class FlashMap:
     regions: tuple[Region, ...]
 
 
-def flash_maps(layout: Layout, old: int, staged: int, new: int) -> tuple[FlashMap, ...]:
-    """Return the flash before the update, when it is staged, and after it; sizes in bytes, 0 for what there is not."""
+def flash_maps(layout: Layout, old: int, staged: int, new: int, *, inside: bool = False) -> tuple[FlashMap, ...]:
+    """Return the flash before the update, when it is staged, and after it; sizes in bytes, 0 for what there is not.
+
+    The update is staged below the filesystem, or `inside` of it.
+    """
     maps = []
     if old:
         maps.append(_map(layout, "before", old, "old"))
-        maps += [_map(layout, "staged", old, "old", staged)] if staged else []
+        maps += [_map(layout, "staged", old, "old", staged, inside=inside)] if staged else []
     return (*maps, _map(layout, "after", new, "new")) if new else tuple(maps)
 
 
@@ -99,14 +102,16 @@ def svg(maps: Sequence[FlashMap], title: str) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int = 0) -> FlashMap:
-    """Return one moment; what is staged ends where the filesystem begins (F10)."""
-    used, low = sectors(sketch), layout.fs_start - sectors(staged)
+def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int = 0, *, inside: bool = False) -> FlashMap:
+    """Return one moment; what is staged ends where the filesystem does, or where it begins (F10)."""
+    used, high = sectors(sketch), layout.fs_end if inside else layout.fs_start
+    low = high - sectors(staged)
     pieces = [
         Region(kind, 0, used),
-        Region("free", used, low),
-        Region("staged", low, layout.fs_start),
-        Region("filesystem", layout.fs_start, layout.fs_end),
+        Region("free", used, min(low, layout.fs_start)),
+        *([] if inside else [Region("staged", low, high)]),
+        Region("filesystem", layout.fs_start, low if inside else layout.fs_end),
+        *([Region("staged", low, high)] if inside else []),
         Region("system", layout.fs_end, layout.flash_size),
     ]
     return FlashMap(title, tuple(region for region in pieces if region.end > region.start))

@@ -15,19 +15,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from ..chips.boot_image import MAGIC as RAW_MAGIC
 from ..errors import InputError
 from ..image import manifest, signed_image
+from ..image.gzip_payload import is_gzip
 from ..keys.public import load_public_key, public_pem
 from ..keys.signers import RsaSigner
 from ..simulator.device import Device
-from ..simulator.firmware import read
+from ..simulator.pico.chip import CHIPS, PAGE
+from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result
 from .loopback import HOST, Loopback, response
 from .scenario import DEFAULT_HOST, Scenario, with_temporary_authority
 from .temporary_pki import TemporaryAuthority
 
-__all__ = ["ATTACKS", "LIBRARY", "STOCK", "Attack", "Row", "hostile"]
+__all__ = ["ATTACKS", "LIBRARY", "PICO_ATTACKS", "STOCK", "Attack", "Row", "hostile"]
 
 PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"
@@ -69,7 +70,7 @@ class Target:
 
     def sign(self, raw: bytes, board: str | None = None, counter: int | None = None) -> bytes:
         """Return `raw` as the product's build would sign it with the throw-away key, with this board and counter."""
-        own = read(self.device.running).identity
+        own = self.device.firmware.identity
         claims = manifest.make(manifest.Claim("rehearsal", board or "", "0", counter or 0))
         if own is not None:
             claims = replace(manifest.parse(own, manifest.IDENTITY_MAGIC), flash_mode=manifest.ANY_FLASH_MODE)
@@ -114,13 +115,14 @@ class Row:
 def hostile(scenario: Scenario) -> tuple[Row, ...]:
     """Play every attack against the device of `scenario`; raises InputError where it has no public key to trust."""
     target = _target(scenario)
-    return tuple(_judge(attack, attack.play(target), target) for attack in ATTACKS)
+    attacks = PICO_ATTACKS if isinstance(scenario.device, PicoDevice) else ATTACKS
+    return tuple(_judge(attack, attack.play(target), target) for attack in attacks)
 
 
 def _target(scenario: Scenario) -> Target:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    firmware = read(scenario.device.running)
+    firmware = scenario.device.firmware
     if not firmware.keys:
         raise InputError(
             "the device's firmware carries no public key: it takes updates from anybody",
@@ -130,13 +132,15 @@ def _target(scenario: Scenario) -> Target:
     key = RsaSigner(rsa.generate_private_key(public_exponent=65537, key_size=own.key_size))
     authority, device = with_temporary_authority(scenario.device)
     rekeyed = replace(device, keys=(public_pem(key.public_key),))
-    forms = [form.data for form in scenario.candidate.forms]
-    signed = next((form for form in forms if form[0] == RAW_MAGIC), forms[0])
+    forms = scenario.candidate.forms
+    signed = next((form.data for form in forms if not is_gzip(form.data)), forms[0].data)
     return Target(device, rekeyed, authority, key, signed=signed, raw=scenario.candidate.raw)
 
 
 def _judge(attack: Attack, outcome: Outcome, target: Target) -> Row:
     failed = outcome.failed
+    if attack.stock_accepts and outcome.result is Result.BRICKED and failed and target.device.identity is None:
+        return Row(attack.name, STOCK, failed.name, reason=failed.reason, fact=failed.fact)
     if failed is None:
         if attack.stock_accepts and target.device.identity is None:
             return Row(attack.name, STOCK, reason="a valid signature covers neither board nor age", fact="F11")
@@ -170,8 +174,16 @@ def _larger_flash(target: Target) -> Outcome:
     return target.served(target.sign(target.raw[:3] + largest + target.raw[4:]), target.rekeyed)
 
 
+def _other_chip(target: Target) -> Outcome:
+    """Give out an image that the device's boot ROM does not know, signed for another board as such a build would be."""
+    assert isinstance(target.device, PicoDevice)
+    other = next(chip.name for name, chip in CHIPS.items() if name != target.device.chip.name)
+    start = bytes(PAGE)  # neither boot stage 2 nor a block: what it is to each of the two chips
+    return target.served(target.sign(start + target.raw[PAGE:], board=f"{other}_board"), target.rekeyed)
+
+
 def _downgrade(target: Target) -> Outcome:
-    own = read(target.device.running).identity
+    own = target.device.firmware.identity
     counter = 0 if own is None else int.from_bytes(own[12:16], "little")
     if own is None or counter:
         return target.served(target.sign(target.raw, counter=max(0, counter - 1)), target.rekeyed)
@@ -257,3 +269,10 @@ ATTACKS: Sequence[Attack] = (
     Attack("page of a captive portal", lambda target: target.served(PORTAL), ("first-byte", "answer"), (-106,)),
     Attack("redirect", _redirect, ("answer",), (-104,)),
 )
+ESP8266_ONLY = ("image for another flash mode", "image for a larger flash", "page of a captive portal")
+PICO_ATTACKS: Sequence[Attack] = (
+    *(attack for attack in ATTACKS if attack.name not in ESP8266_ONLY),
+    Attack("image of another chip", _other_chip, ("manifest",), (), stock_accepts=True),
+    Attack("page of a captive portal", lambda target: target.served(PORTAL), ("signature",), (12,)),
+)
+"""No byte of an image is looked at there, so that the signature has to refuse what the ESP8266 sees at once (F56)."""

@@ -27,14 +27,15 @@ from ..release.archive_record import ArchiveRecord
 from ..simulator.certstore import CertStore
 from ..simulator.device import Device
 from ..simulator.filesystem import mount
-from ..simulator.firmware import read
+from ..simulator.firmware import identity_in
 from ..simulator.flash import Layout
 from ..simulator.report import Outcome, Result, Step
 from .advice import explained
+from .boards import board
 from .loopback import parse_head, response
 from .report import Phase, Report
 from .scenario import NO_MAC, poll_live
-from .setup import LITTLEFS, Remote, flash_layout, remote_state, with_trust
+from .setup import LITTLEFS, Remote, remote_state, with_trust
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -88,7 +89,7 @@ def before_renewing(client: Client, renewal: Renewal) -> Report:
         lacking.append(WANTS_CERTIFICATE)
     else:
         phases += _polls(device, remote.url, partial(_answer, renewal.signed, record))
-    return Report(tuple(phases), unchecked=(*notes, *OPEN), lacking=tuple(lacking))
+    return Report(tuple(phases), unchecked=(*notes, *OPEN), lacking=tuple(lacking), device=device.chip_name)
 
 
 def _answer(signed: bytes, record: ArchiveRecord, request: bytes) -> bytes:
@@ -133,11 +134,11 @@ def _device(
         return None, (), [NO_MOUNT]
     known = [(remote.current, ()), (renewal.firmware, (OWN_BUILD,))]  # the likeliest first
     images = ((read_firmware(data).sketch, note) for data, note in known if data is not None)
-    firmware, note = next((image for image in images if read(image[0]).identity is not None), (None, ()))
+    firmware, note = next((image for image in images if identity_in(image[0]) is not None), (None, ()))
     if firmware is None:
         return None, (), [NO_LIBRARY]
-    layout, notes = flash_layout(firmware, None, renewal.layout)
-    device = replace(Device.provision(firmware, layout), clock=now, mac=NO_MAC)
+    device, notes = board(firmware, None, renewal.layout)
+    device = replace(device, clock=now, mac=NO_MAC)
     device, lacking = _trusting(device, renewal, remote, current)
     return device, (*notes, *note), lacking
 

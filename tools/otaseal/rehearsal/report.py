@@ -29,13 +29,14 @@ class Phase:
 class Report:
     """A whole rehearsal: `unchecked` is what none can tell, `lacking` what this one could not and others can.
 
-    `maps` is the flash before, during and after.
+    `maps` is the flash before, during and after, `device` the chip on which it was played.
     """
 
     phases: tuple[Phase, ...]
     maps: tuple[FlashMap, ...] = ()
     unchecked: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
+    device: str = "ESP8266"
 
     @property
     def partly(self) -> bool:
@@ -61,6 +62,7 @@ class Report:
         """Return it in JSON's own types."""
         return {
             "good": self.good,
+            "device": self.device,
             "partly": self.partly,
             "acts": [{"title": p.title, "ok": p.ok, "steps": [_step(step) for step in p.steps]} for p in self.phases],
             "flash": [asdict(flash_map) for flash_map in self.maps],

@@ -18,7 +18,7 @@ from ..release.records import Release
 from ..simulator.certstore import CertStore, Entry
 from ..simulator.device import Device
 from ..simulator.filesystem import mount, read_file
-from ..simulator.flash import MODE_BYTE, free_space
+from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
 from ..simulator.trust import ARCHIVE
 from .advice import explained
@@ -36,10 +36,11 @@ DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
 NO_MAC = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
 LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
-ALWAYS_OPEN = (
-    "the sketch: that it sets the clock, mounts the filesystem and asks at all",
-    "power cuts while the image is copied, after which the chip may not start, and the radio",
-)
+SKETCH = "the sketch: that it sets the clock, mounts the filesystem and asks at all"
+ALWAYS_OPEN = (SKETCH, "power cuts while the image is copied, after which the chip may not start, and the radio")
+OPEN_ON_PICO = (f"{SKETCH}, and without the OtaSeal library that it says its version", "the radio")
+POWER_CUTS = 32
+"""How many of the moments at which the power can fail are tried."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,15 @@ def play(scenario: Scenario) -> Report:
         phases += _poll_again(scenario, outcome, scenario.url or "")
     else:
         phases += _serve(scenario)
-    unchecked = (*scenario.notes, _open_question(scenario), *ALWAYS_OPEN)
-    return Report(tuple(phases), _maps(scenario), unchecked, scenario.lacking)
+    always = OPEN_ON_PICO if isinstance(scenario.device, PicoDevice) else ALWAYS_OPEN
+    unchecked = (*scenario.notes, _open_question(scenario), *always)
+    return Report(tuple(phases), _maps(scenario), unchecked, scenario.lacking, scenario.device.chip_name)
 
 
 def with_temporary_authority(device: Device) -> tuple[TemporaryAuthority, Device]:
     """Return a throw-away authority as of the device's own clock, and the device that trusts it and nothing else."""
     authority = TemporaryAuthority.create(device.clock or datetime.now(timezone.utc))
     return authority, replace(device, anchors=(authority.root,), session=None)
-
-
-def same_image(running: bytes, built: bytes) -> bool:
-    """Tell whether what runs is what was built; byte 2 holds the chip's flash mode, whatever the image said (F7)."""
-    rest = MODE_BYTE + 1
-    return running[:MODE_BYTE] == built[:MODE_BYTE] and running[rest:] == built[rest:]
 
 
 def _admission(candidate: Candidate) -> Phase:
@@ -96,8 +92,8 @@ def _admission(candidate: Candidate) -> Phase:
         step = Step("admission", files, False, reason=refusal.message, fix=refusal.hint)
     else:
         release = candidate.release
-        core = release.core_release or "unknown"
-        step = Step("admission", f"{release.product} {release.version}: {files}, core {core}")
+        core = f"core {release.core_release or 'unknown'}" if release.chip == "esp8266" else release.chip
+        step = Step("admission", f"{release.product} {release.version}: {files}, {core}")
     return Phase("the update server admits the release", (step,))
 
 
@@ -158,15 +154,28 @@ def _serve(scenario: Scenario) -> list[Phase]:
             return [Phase(DOWNLOAD, (*steps, Step("release", "304", False, reason=reason, fix=fix)))]
         phases = [Phase(DOWNLOAD, steps)]
         if outcome.ok:
+            phases += _cut_power(device, scenario.candidate)
             phases += _poll_again(scenario, outcome, url, HOST)
     return phases
+
+
+def _cut_power(device: Device, candidate: Candidate) -> list[Phase]:
+    """Let the power fail while a Pico copies the image; eboot's order does not survive that anyway (F12, F55b)."""
+    if not isinstance(device, PicoDevice):
+        return []
+    cuts = device.cut_power(candidate.forms[-1].data, POWER_CUTS)
+    reason = f"{len(cuts.lost)} of them lose the chip: the update changes the boot stub, too" if cuts.lost else ""
+    checked = f"{cuts.tried} of {cuts.operations} moments: the stub begins anew"
+    return [
+        Phase("the power fails while the image is copied", (Step("power-cut", checked, reason=reason, fact="F55b"),))
+    ]
 
 
 def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:
     """Yield what the flash holds, and each further poll, which has to find nothing new (F30)."""
     yield _compare(scenario, outcome.device)
     for number in range(2, scenario.polls + 1):
-        again = replace(outcome.device, mac=NO_MAC, session=None).poll(url, host=host)
+        again = _next(outcome.device, scenario.candidate).poll(url, host=host)
         steps = explained(again.steps)
         if again.result is Result.UPDATED:
             reason = "the device is given the same release again, and would update for ever"
@@ -174,9 +183,16 @@ def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None
         yield Phase(f"poll {number}: it is told that it is up to date", steps)
 
 
+def _next(device: Device, candidate: Candidate) -> Device:
+    """Return the device as it asks the next time; of a Pico's new sketch it is taken that it says its version (F57)."""
+    if isinstance(device, PicoDevice) and device.identity is None:
+        device = replace(device, version=candidate.origin.version)
+    return replace(device, mac=NO_MAC, session=None)
+
+
 def _compare(scenario: Scenario, after: Device) -> Phase:
     built = scenario.candidate.raw
-    same, kept = same_image(after.running, built), _keeps_certificates(scenario.device, after)
+    same, kept = after.runs(built), _keeps_certificates(scenario.device, after)
     image, filesystem = f"{len(built)} bytes at 0x000000", f"{after.layout.fs_size} bytes"
     return Phase(
         "the flash holds what was built",
@@ -188,12 +204,11 @@ def _compare(scenario: Scenario, after: Device) -> Phase:
 
 
 def _keeps_certificates(before: Device, after: Device) -> bool:
-    """Tell whether the archive is still there; the index beside it is written anew at every start (F19)."""
+    """Tell whether the archive is as it was; the index beside it is written anew at every start (F19)."""
     partition = slice(before.layout.fs_start, before.layout.fs_end)
     if before.flash[partition] == after.flash[partition]:
         return True
-    archive = read_file(before.flash, before.layout, ARCHIVE)
-    return archive is not None and archive == read_file(after.flash, after.layout, ARCHIVE)
+    return read_file(before.flash, before.layout, ARCHIVE) == read_file(after.flash, after.layout, ARCHIVE)
 
 
 def _installed(outcome: Outcome, candidate: Candidate) -> bool:
@@ -201,7 +216,7 @@ def _installed(outcome: Outcome, candidate: Candidate) -> bool:
     if outcome.result is not Result.UPDATED:
         return False
     try:
-        return same_image(outcome.device.running, candidate.raw)
+        return outcome.device.runs(candidate.raw)
     except InputError:
         return False
 
@@ -214,10 +229,9 @@ def _open_question(scenario: Scenario) -> str:
 
 def _maps(scenario: Scenario) -> tuple[FlashMap, ...]:
     device = scenario.device
-    old = device.layout.fs_start - free_space(device.flash, device.layout)
     smallest = min(len(form.data) for form in scenario.candidate.forms)
     try:
         new = len(scenario.candidate.raw)
     except InputError:
         new = 0
-    return flash_maps(device.layout, old, smallest, new)
+    return flash_maps(device.layout, device.used, smallest, new, inside=isinstance(device, PicoDevice))

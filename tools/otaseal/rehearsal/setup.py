@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from .. import files
 from ..client.client import Client
-from ..errors import ConfigError, InputError, OtasealError
+from ..errors import InputError, OtasealError
 from ..image.firmware import read as read_firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..keys import public
@@ -27,24 +27,24 @@ from ..release.records import Release
 from ..simulator.certstore import CertStore
 from ..simulator.device import Device
 from ..simulator.filesystem import mount, write_file
-from ..simulator.firmware import read
-from ..simulator.flash import LAYOUTS, Layout
+from ..simulator.firmware import keys_in
+from ..simulator.flash import Layout
+from ..simulator.pico.device import PicoDevice
 from ..simulator.tls import ClientCertificate
 from ..simulator.trust import ARCHIVE
-from .candidate import Candidate
+from .boards import board
+from .candidate import BEFORE, Candidate
 from .scenario import Scenario
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["DeviceOptions", "Inputs", "Remote", "flash_layout", "prepare", "remote_state", "with_trust"]
+__all__ = ["DeviceOptions", "Inputs", "Remote", "prepare", "remote_state", "with_trust"]
 
 NO_TRUST = "what devices trust, and so the live server's chain: there is neither a filesystem image nor an archive"
 MAX_FILESYSTEM = 16 * 1024 * 1024
 MAX_AUTHORITY = 256 * 1024
 LITTLEFS = "littlefs-python"
-DEFAULT_LAYOUTS = {512: "512k32", 1024: "1m64", 2048: "2m256", 4096: "4m2m", 8192: "8m6m", 16384: "16m14m"}
-"""KiB of flash to the layout that is assumed where nothing names one: the platform's own choice for most boards."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,16 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class Remote:
-    """What the update server told an operator: the devices' `url`, its keys and releases, and the one given out now."""
+    """What the update server told an operator: the devices' `url`, its keys and releases, and the one given out now.
+
+    `version` is that one's.
+    """
 
     url: str | None = None
     keys: tuple[RSAPublicKey, ...] = field(default=(), repr=False)
     known: tuple[Release, ...] = field(default=(), repr=False)
     current: bytes | None = field(default=None, repr=False)
+    version: str = ""
     wants_certificates: bool = False
 
 
@@ -108,6 +112,7 @@ def remote_state(client: Client, product: str, channel: str, state: Mapping[str,
         ),
         known=known,
         current=None if current is None else client.firmware(product, current["version"]),
+        version="" if current is None else current["version"],
         wants_certificates=bool(state.get("device_certificates")),
     )
 
@@ -118,11 +123,12 @@ def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None
     Raises InputError and ConfigError for files and options that cannot be rehearsed.
     """
     candidate, remote = inputs.candidate, remote or Remote()
-    old, notes = _running(candidate, options, remote)
-    layout, assumed = flash_layout(old, inputs.filesystem, inputs.layout)
+    old, version, notes = _running(candidate, options, remote)
     candidate = replace(candidate, keys=remote.keys or candidate.keys or _keys_in(old))
     clock = None if options.unset_clock else options.clock or datetime.now(timezone.utc)
-    device = Device.provision(old, layout, core=options.core, flash_mode=options.flash_mode)
+    device, assumed = board(old, inputs.filesystem, inputs.layout, options.core, options.flash_mode)
+    if isinstance(device, PicoDevice):  # it is known by what it says (F57), and else by its MD5
+        device = replace(device, version=version or device.version)
     device = replace(device, clock=clock, client=None if options.client is None else _certificate(*options.client))
     device, lacking = with_trust(device, inputs.filesystem, inputs.archive, inputs.authority)
     url = options.url or remote.url
@@ -151,35 +157,18 @@ def _clock_notes(options: DeviceOptions, device: Device, url: str | None) -> lis
     return []
 
 
-def _running(candidate: Candidate, options: DeviceOptions, remote: Remote) -> tuple[bytes, list[str]]:
-    """Return the image that the device runs before the update: named, given out now, or a twin of the new one."""
+def _running(candidate: Candidate, options: DeviceOptions, remote: Remote) -> tuple[bytes, str, list[str]]:
+    """Return the image that the device runs before the update: named, given out now, or a twin of the new one.
+
+    And its version, "" where only the image can tell it.
+    """
     if options.old is not None:
-        return read_firmware(files.read_bounded(options.old, MAX_IMAGE_SIZE, "old firmware")).sketch, []
+        return read_firmware(files.read_bounded(options.old, MAX_IMAGE_SIZE, "old firmware")).sketch, "", []
     current = None if remote.current is None else read_firmware(remote.current).sketch
     if current is not None and current != candidate.raw:
-        return current, []
-    return candidate.twin, ["what devices run now: a twin of this build stood for it; name it with --from OLD.bin"]
-
-
-def flash_layout(firmware: bytes, filesystem: Path | None, named: Layout | None) -> tuple[Layout, list[str]]:
-    """Return the flash layout of a device with this firmware, and what was assumed for it.
-
-    It is the one that was `named`, else the one with a filesystem of the image's size.
-    """
-    if named is not None:
-        return named, []
-    flash_size = read(firmware).flash_size
-    if filesystem is not None:
-        if not filesystem.is_file():
-            raise InputError(f"filesystem image '{filesystem}' is not a file", "pio run -t buildfs makes it")
-        size = filesystem.stat().st_size
-        for layout in LAYOUTS.values():
-            if layout.flash_size == flash_size and layout.fs_size == size:
-                return layout, []
-    name = DEFAULT_LAYOUTS.get(flash_size // 1024)
-    if name is None:
-        raise ConfigError(f"no flash layout fits a chip of {flash_size} bytes", "name it with --layout, as in 4m2m")
-    return LAYOUTS[name], [f"the flash layout: '{name}' was assumed; name it with --layout"]
+        return current, remote.version, []
+    note = "what devices run now: a twin of this build stood for it; name it with --from OLD.bin"
+    return candidate.twin, f"{candidate.origin.version}{BEFORE}", [note]
 
 
 def with_trust(
@@ -219,7 +208,7 @@ def with_trust(
 def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
     """Return the keys that the device itself would verify with; what no device can use is left to the device to say."""
     keys = []
-    for pem in read(firmware).keys:
+    for pem in keys_in(firmware):
         with suppress(OtasealError):
             keys.append(public.load_public_key(pem, "the firmware's key"))
     return tuple(keys)

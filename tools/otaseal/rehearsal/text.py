@@ -33,7 +33,7 @@ def summary(report: Report) -> list[str]:
     """Return a line about a rehearsal that went well, and one about each thing that this one could not tell."""
     count = sum(len(phase.steps) for phase in report.phases)
     omissions = [f"not rehearsed: {one_line(note)}" for note in report.lacking]
-    return [f"rehearsed on a virtual ESP8266: {counted(count, 'step')}, all good", *omissions]
+    return [f"rehearsed on a virtual {report.device}: {counted(count, 'step')}, all good", *omissions]
 
 
 def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:

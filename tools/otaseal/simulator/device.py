@@ -108,6 +108,21 @@ class Device:
         return self.flash[: chip.sketch_size(self.flash)]
 
     @property
+    def chip_name(self) -> str:
+        """What the chip is called."""
+        return "ESP8266"
+
+    @property
+    def used(self) -> int:
+        """Bytes of flash from 0 on that the running image takes, in whole sectors."""
+        return self.layout.fs_start - chip.free_space(self.flash, self.layout)
+
+    def runs(self, built: bytes) -> bool:
+        """Tell whether what runs is what was built; byte 2 is the chip's flash mode, whatever the image said (F7)."""
+        rest, running = MODE_BYTE + 1, self.running
+        return running[:MODE_BYTE] == built[:MODE_BYTE] and running[rest:] == built[rest:]
+
+    @property
     def identity(self) -> Record | None:
         """The library's record, None in a sketch without it."""
         identity = self.firmware.identity

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSConfig
 
-__all__ = ["BootResult", "restart"]
+__all__ = ["BootResult", "PowerCuts", "cut_power", "restart"]
 
 PROGRAM = 256
 ERASED = b"\xff"
@@ -65,6 +65,27 @@ def restart(flash: bytes, chip: Chip, power: int | None = None) -> BootResult:
         return BootResult(bytes(stub.flash), started, False, 0, stub.pages, stub.operations, cut=True)
     after = bytes(stub.flash)
     return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
+
+
+@dataclass(frozen=True)
+class PowerCuts:
+    """What comes of power cuts: `tried` of the `operations` of a restart, and those after which the chip is `lost`."""
+
+    operations: int
+    tried: int
+    lost: tuple[int, ...]
+
+
+def cut_power(flash: bytes, chip: Chip, most: int) -> PowerCuts:
+    """Let the power fail at up to `most` moments of a restart, evenly spread, and restart the chip after each."""
+    whole = restart(flash, chip)
+    moments = range(0, whole.operations, max(1, -(-whole.operations // most)))
+    lost = []
+    for power in moments:
+        cut = restart(flash, chip, power)
+        if not cut.started.cpu or restart(cut.flash, chip).flash[: whole.size] != whole.flash[: whole.size]:
+            lost.append(power)
+    return PowerCuts(whole.operations, len(moments), tuple(lost))
 
 
 class _PowerCutError(Exception):

@@ -22,8 +22,8 @@ from ..public_key import load_public_key
 from ..report import Fault, Outcome, Result
 from ..tls import Connection
 from . import updater
-from .boot import BootResult, restart
-from .chip import CHIPS, Chip, layout_in
+from .boot import BootResult, PowerCuts, cut_power, restart
+from .chip import CHIPS, PAGE, Chip, layout_in
 from .order import FIRMWARE, ORDER
 from .release import DEFAULT_RELEASE, release
 from .updater import Setup, Staged
@@ -93,6 +93,25 @@ class PicoDevice(Device):
         return self.flash[: self.size]
 
     @property
+    def chip_name(self) -> str:
+        """What the chip is called."""
+        return self.chip.name.upper()
+
+    @property
+    def used(self) -> int:
+        """Bytes of flash from 0 on that the running image takes, in whole pages."""
+        return -(-self.size // PAGE) * PAGE
+
+    def runs(self, built: bytes) -> bool:
+        """Tell whether what runs is what was built; a manifest stands behind it."""
+        return self.running.startswith(built)
+
+    def cut_power(self, data: bytes, most: int) -> PowerCuts:
+        """Return what comes of power cuts at up to `most` moments while the update `data` is copied."""
+        staged = updater.update(self.flash, data, _setup(self, None))
+        return cut_power(staged.flash, self.chip, most)
+
+    @property
     def firmware(self) -> Firmware:
         """What the running image says of itself: no core, no flash mode and no flash size on this chip."""
         return Firmware(None, keys_in(self.running), identity_in(self.running), 255, 0)
@@ -124,25 +143,8 @@ class PicoPoll(Poll):
         self.tls_error = body.tls_error if len(data) < response.size else 0
         self._store(data, response)
 
-    def _setup(self, response: Response) -> Setup:
-        device, own, keys = self.device, self.own, self.device.verifying_keys
-
-        def judge(payload: bytes) -> Fault | None:
-            fault = None if own is None else library.judge(library.find(payload), own)
-            return TRIED if fault is None and device.memory.exhausted(payload) else fault
-
-        return Setup(
-            release(device.core),
-            device.layout,
-            key=keys[0] if keys else None,
-            md5=response.md5 or None,
-            next_key=_usable_next(keys) if own is not None else None,
-            judge=None if own is None else judge,
-            clears=own is not None,
-        )
-
     def _store(self, data: bytes, response: Response) -> None:
-        setup = self._setup(response)
+        setup = _setup(self.device, response.md5 or None)
         staged = updater.update(self.device.flash, data, setup, response.size)
         self.device = replace(self.device, flash=staged.flash)
         if staged.fault is not None and staged.step not in ("signature", "manifest"):
@@ -211,6 +213,25 @@ class PicoPoll(Poll):
             self.device = replace(self.device, layout=moved)
             reason = f"the new firmware looks for its filesystem at 0x{moved.fs_start:x}: it is formatted there"
             self.refuse("filesystem", checked, Fault(0, reason, "F55"))
+
+
+def _setup(device: PicoDevice, md5: str | None) -> Setup:
+    """Return how the device judges an update: stock, or with the library."""
+    own, keys = device.identity, device.verifying_keys
+
+    def judge(payload: bytes) -> Fault | None:
+        fault = None if own is None else library.judge(library.find(payload), own)
+        return TRIED if fault is None and device.memory.exhausted(payload) else fault
+
+    return Setup(
+        release(device.core),
+        device.layout,
+        key=keys[0] if keys else None,
+        md5=md5,
+        next_key=_usable_next(keys) if own is not None else None,
+        judge=None if own is None else judge,
+        clears=own is not None,
+    )
 
 
 def _claims(device: PicoDevice) -> dict[str, str]:

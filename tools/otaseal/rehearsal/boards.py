@@ -1,0 +1,71 @@
+"""The virtual device that runs an image: an ESP8266 with a layout of its flash, or a board with arduino-pico.
+
+The image of a Pico says itself where its filesystem is (F58); which core release built it, and which version its sketch
+says, it does not say.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..chips import images
+from ..chips.pico import PicoImage
+from ..errors import ConfigError, InputError
+from ..simulator.core import CORES
+from ..simulator.device import Device
+from ..simulator.firmware import read
+from ..simulator.flash import LAYOUTS, Layout
+from ..simulator.pico.chip import CHIPS
+from ..simulator.pico.device import PicoDevice
+from ..simulator.pico.release import DEFAULT_RELEASE
+
+__all__ = ["board"]
+
+DEFAULT_LAYOUTS = {512: "512k32", 1024: "1m64", 2048: "2m256", 4096: "4m2m", 8192: "8m6m", 16384: "16m14m"}
+"""KiB of flash to the layout that is assumed where nothing names one: the platform's own choice for most boards."""
+CORE_ASSUMED = f"the core that devices run: arduino-pico {DEFAULT_RELEASE} was assumed; name it with --core"
+
+
+def board(
+    firmware: bytes,
+    filesystem: Path | None,
+    layout: Layout | None,
+    core: str | None = None,
+    flash_mode: int | None = None,
+) -> tuple[Device, list[str]]:
+    """Return a device that runs `firmware`, and what was assumed for it.
+
+    Raises ConfigError and InputError for what does not go together.
+    """
+    if images.begins_as_image(firmware) and isinstance(image := images.parse(firmware), PicoImage):
+        if flash_mode is not None or layout is not None:
+            option = "--layout" if flash_mode is None else "--flash-mode"
+            raise ConfigError(f"{option} is given for an image of the {image.chip}", "leave it: the image says it all")
+        chip = CHIPS[image.chip.partition("-")[0]]
+        pico = PicoDevice.provision_board(firmware, chip, core=core or DEFAULT_RELEASE)
+        return pico, [] if core else [CORE_ASSUMED]
+    if core is not None and core in CORES and not CORES[core].verifies:
+        raise ConfigError(f"core {core} verifies nothing", "name one from 2.5.0 on: nothing older can be rehearsed")
+    divided, assumed = _flash_layout(firmware, filesystem, layout)
+    return Device.provision(firmware, divided, core=core, flash_mode=flash_mode), assumed
+
+
+def _flash_layout(firmware: bytes, filesystem: Path | None, named: Layout | None) -> tuple[Layout, list[str]]:
+    """Return the flash layout of a device with this firmware, and what was assumed for it.
+
+    It is the one that was `named`, else the one with a filesystem of the image's size.
+    """
+    if named is not None:
+        return named, []
+    flash_size = read(firmware).flash_size
+    if filesystem is not None:
+        if not filesystem.is_file():
+            raise InputError(f"filesystem image '{filesystem}' is not a file", "pio run -t buildfs makes it")
+        size = filesystem.stat().st_size
+        for layout in LAYOUTS.values():
+            if layout.flash_size == flash_size and layout.fs_size == size:
+                return layout, []
+    name = DEFAULT_LAYOUTS.get(flash_size // 1024)
+    if name is None:
+        raise ConfigError(f"no flash layout fits a chip of {flash_size} bytes", "name it with --layout, as in 4m2m")
+    return LAYOUTS[name], [f"the flash layout: '{name}' was assumed; name it with --layout"]
