@@ -149,6 +149,8 @@ def test_the_device_and_its_clock_can_be_chosen(rehearse: Command, project: Buil
     )
     assert "build with the flash mode that the chips run in" in other_mode["fix"]
     assert rehearse("--core", "2.7.4", "--offline").code == 0
+    rehearse("--core", "2.4.2", "--offline").failed(2, "core 2.4.2 verifies nothing")
+    rehearse("--core", "6.0.0", "--offline").failed(2, "core release '6.0.0' is not known to the virtual device")
     old_core = failed(rehearse("--core", "2.5.2", "--offline", "--json"))
     assert old_core["fact"] == "F3"
 
