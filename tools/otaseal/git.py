@@ -52,7 +52,7 @@ def ask(folder: Path, environment: Mapping[str, str], *arguments: str) -> Answer
     # Neither a monitor of the repository's choice is started, nor its index written
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             command, env=_variables(environment), stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
             errors="replace", check=False, timeout=SECONDS,
         )  # fmt: skip
@@ -62,9 +62,9 @@ def ask(folder: Path, environment: Mapping[str, str], *arguments: str) -> Answer
         raise SystemFaultError(f"git does not answer within {SECONDS} s", f"try: git -C '{folder}' status") from error
     except OSError as error:
         raise SystemFaultError(f"git does not run: {error.strerror}", "check that 'git --version' works") from error
-    if done.returncode not in ANSWERS:
-        raise _failure(done.stderr, folder, marker)
-    return Answer(done.returncode == 0, done.stdout.strip())
+    if completed.returncode not in ANSWERS:
+        raise _failure(completed.stderr, folder, marker)
+    return Answer(completed.returncode == 0, completed.stdout.strip())
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -77,21 +77,22 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "GIT_DISCOVERY_ACROSS_FILESYSTEM": "1"}
 
 
-def _failure(said: str, folder: Path, marker: Path) -> SystemFaultError:
+def _failure(errors: str, folder: Path, marker: Path) -> SystemFaultError:
     """Return what is wrong by what git said, its first line where the cause is none of those that are known."""
-    if owner := _OWNER.search(said):
+    if owner := _OWNER.search(errors):
         where = owner[1] or owner[2]
         return SystemFaultError(
             f"git does not look into '{where}', which belongs to another user",
             f"if you trust it: git config --global --add safe.directory '{where}'",
         )
-    if gone := _GONE.search(said):
+    if missing := _GONE.search(errors):
         return SystemFaultError(
-            f"'{marker}' names the git directory '{gone[1]}', which is not there", "mount it, too, or restore it"
+            f"'{marker}' names the git directory '{missing[1]}', which is not there", "mount it, too, or restore it"
         )
-    if "not a git repository" in said:
+    if "not a git repository" in errors:
         return SystemFaultError(f"git sees no repository in '{marker}'", "repair it, or remove it")
-    first = next((line for line in said.splitlines() if line.startswith(("fatal: ", "error: "))), "it says no more")
+    message = next((line for line in errors.splitlines() if line.startswith(("fatal: ", "error: "))), "it says no more")
     return SystemFaultError(
-        f"git fails: {one_line(first.partition(': ')[2] or first)}", f"repair it: git -C '{folder}' status says more"
+        f"git fails: {one_line(message.partition(': ')[2] or message)}",
+        f"repair it: git -C '{folder}' status says more",
     )

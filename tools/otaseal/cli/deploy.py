@@ -128,9 +128,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
     )
     admitted = connected.check(signed, build, options)
     with remote.interruptible(lambda: remote.standing(connected, product, channel, version)):
-        rehearsed = _rehearsed(arguments, connected, admitted)
-        done = connected.publish(admitted, rehearsed, progress_bar())
-    common.show(arguments, done.as_dict(), *done.lines())
+        rehearsal_result = _rehearsed(arguments, connected, admitted)
+        deployment = connected.publish(admitted, rehearsal_result, progress_bar())
+    common.show(arguments, deployment.as_dict(), *deployment.lines())
     return 0
 
 

@@ -97,7 +97,7 @@ def _pio() -> str:
     """Return how PlatformIO is called here."""
     if shutil.which("pio"):
         return "pio"
-    found = pio.program()
-    if found is not None:
-        return shlex.quote(str(found))
+    path = pio.program()
+    if path is not None:
+        return shlex.quote(str(path))
     return f"{shlex.quote(sys.executable)} -m platformio" if importlib.util.find_spec("platformio") else "pio"

@@ -35,7 +35,7 @@ ELSEWHERE = (
     "; otaseal is installed on this computer only: before others build this, add it as a git submodule, and change the "
     "paths"
 )
-_NAMED_OTASEAL = re.compile(r"(?:.*[/=\s])?otaseal(?:\.git)?(?:[@#\s].*)?")
+_NAMED_OTASEAL = re.compile(r"(?!symlink:)(?:.*[/=\s])?otaseal(?:\.git)?(?:[@#\s].*)?")
 
 
 def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list[str]:
@@ -45,13 +45,17 @@ def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list
     """
     checkout = _checkout(project)
     if checkout is None and all(_has_library(project, ini, environment) for environment in environments):
-        return [f"{scope}:{LIBRARIES}otaseal/extra_scripts/{name}" for scope, _, name in map(_split, config.HOOKS)]
-    found = []
+        return [hook.replace(":", f":{LIBRARIES}otaseal/extra_scripts/") for hook in config.HOOKS]
+    scripts = []
     for entry in config.extra_scripts(*([] if checkout is None else [checkout])):
         scope, _, path = entry.partition(":")
-        inside = Path(path).is_relative_to(project)
-        found.append(f"{scope}:{Path(path).relative_to(project).as_posix() if inside else path}")
-    return found
+        scripts.append(f"{scope}:{_inside(Path(path), project) or path}")
+    return scripts
+
+
+def _inside(path: Path, project: Path) -> str:
+    """Return the path as it is written in the project, from its folder; empty where it lies elsewhere."""
+    return path.relative_to(project).as_posix() if path.is_relative_to(project) else ""
 
 
 def lie_elsewhere(entries: Sequence[str]) -> bool:
@@ -71,48 +75,37 @@ def _checkout(project: Path) -> Path | None:
 def _has_library(project: Path, ini: ProjectIni, environment: str) -> bool:
     """Tell whether PlatformIO has installed otaseal as a library of the environment, or will before it builds."""
     installed = project / ".pio" / "libdeps" / environment / "otaseal" / "extra_scripts" / config.LOADER
-    named = (
-        dependency
-        for dependency in entries(ini.get(environment, "lib_deps") or "")
-        if not dependency.startswith("symlink:")
-    )
-    return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(dependency) for dependency in named)
-
-
-def _split(hook: str) -> tuple[str, str, str]:
-    return hook.partition(":")
+    dependencies = entries(ini.get(environment, "lib_deps") or "")
+    return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(dependency) for dependency in dependencies)
 
 
 def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
     """Return the options that the project needs, whether it has them or not."""
-    found = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
+    needed = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
     if plan.signing_key is not None:
-        found[SIGNING_KEY] = f"file:{common.with_tilde(plan.signing_key)}"
+        needed[SIGNING_KEY] = f"file:{common.with_tilde(plan.signing_key)}"
         if arguments.passphrase_file:
             path = common.path(arguments.passphrase_file).resolve()
             if path.is_file() and not path.is_relative_to(plan.project):
-                found["custom_otaseal_passphrase_file"] = common.with_tilde(path)
-    inside = plan.certs.is_relative_to(plan.project)
-    found[CA_CERTS] = plan.certs.relative_to(plan.project).as_posix() if inside else str(plan.certs)
-    if (
-        source_version.git_state(plan.project, os.environ) is None
-    ):  # else git says the version, and another one for each commit
-        found[VERSION] = FIRST_VERSION
-    return found | _deploying(plan, ini, environment)
+                needed["custom_otaseal_passphrase_file"] = common.with_tilde(path)
+    needed[CA_CERTS] = _inside(plan.certs, plan.project) or str(plan.certs)
+    if source_version.git_state(plan.project, os.environ) is None:
+        needed[VERSION] = FIRST_VERSION  # else git says it, and another one for each commit
+    return needed | _deploying(plan, ini, environment)
 
 
 def _deploying(plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
     if ini.get(environment, SERVER) not in (None, "", OPERATORS):
         return {}
-    found = {
+    needed = {
         SERVER: OPERATORS,
         "custom_otaseal_server_ca": common.with_tilde(plan.store / Slot.SERVER.value / CERTIFICATE_FILE),
     }
     if not ini.get(environment, "custom_otaseal_token_file"):
         folder = plan.issued(Role.OPERATOR, plan.operator)
-        found["custom_otaseal_operator_cert"] = common.with_tilde(folder / CHAIN_FILE)
-        found["custom_otaseal_operator_key"] = common.with_tilde(folder / KEY_FILE)
-    return found
+        needed["custom_otaseal_operator_cert"] = common.with_tilde(folder / CHAIN_FILE)
+        needed["custom_otaseal_operator_key"] = common.with_tilde(folder / KEY_FILE)
+    return needed
 
 
 def edit(

@@ -80,18 +80,18 @@ def _rehearse(arguments: argparse.Namespace) -> int:
 def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
     """Return what is rehearsed: the files that are named, else what the project built."""
     forms = sources.read_forms(arguments.firmware) or sources.built_forms(examined.firmware)
-    options, said = examined.settings, manifest_of(forms[0])
-    if said is not None and options.product is None:
+    options, attached = examined.settings, manifest_of(forms[0])
+    if attached is not None and options.product is None:
         raise ConfigError(
             "the manifest is for a product, and none is named", "set custom_otaseal_product, or OTASEAL_PRODUCT"
         )
     state = source_version.git_state(examined.folder, os.environ)
     try:
-        version = source_version.version_from(options.version, state, said)
+        version = source_version.version_from(options.version, state, attached)
     except (ConfigError, SystemFaultError):
         version = NO_VERSION
-    made = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)
-    return Candidate(tuple(forms), made)
+    origin = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)
+    return Candidate(tuple(forms), origin)
 
 
 def _device_options(arguments: argparse.Namespace) -> DeviceOptions:
@@ -132,12 +132,12 @@ def _refuse_unused(arguments: argparse.Namespace) -> None:
 
 def _clock(text: str) -> datetime:
     try:
-        found = datetime.fromisoformat(text)
+        date = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(
             f"--clock '{text}' is not a date", "write it as in 2031-01-01 or 2031-01-01T12:00:00"
         ) from error
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
 
 
 def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:

@@ -82,27 +82,27 @@ def folder(arguments: argparse.Namespace) -> Path | None:
 
 def options(arguments: argparse.Namespace) -> Settings:
     """Return the options of the command line before those of the environment and of the project; raises ConfigError."""
-    place = folder(arguments)
+    project_folder = folder(arguments)
     files = {"token_file": "token_file", "server_ca": "ca", "operator_cert": "cert", "operator_key": "cert_key"}
     flags = {
         "server": arguments.server,
         "product": arguments.product,
         "channel": getattr(arguments, "channel", None),
         "version": getattr(arguments, "version", None),
-        **{option: common.absolute(getattr(arguments, name), place) for option, name in files.items()},
+        **{option: common.absolute(getattr(arguments, name), project_folder) for option, name in files.items()},
     }
-    if place is not None:
-        chosen = arguments.env or _environment(place, flags)
-        return project.load(place, chosen, os.environ).with_flags(**flags)
+    if project_folder is not None:
+        chosen = arguments.env or _environment(project_folder, flags)
+        return project.load(project_folder, chosen, os.environ).with_flags(**flags)
     if arguments.env is not None:
         raise ConfigError(f"--env '{arguments.env}' is given, and no project", "name its folder with --project")
     return common.options(**flags)
 
 
-def _environment(place: Path, flags: dict[str, str | None]) -> str | None:
+def _environment(project_folder: Path, flags: dict[str, str | None]) -> str | None:
     """Return the environment whose options count; raises ConfigError where it matters which, and nobody says."""
     found: dict[tuple[str, str, str], str] = {}
-    for settings in project.default_environments(place, os.environ):
+    for settings in project.default_environments(project_folder, os.environ):
         given = settings.with_flags(**flags)
         if given.server is not None and given.product is not None:
             found.setdefault((given.server, given.product, given.channel), settings.environment)
@@ -134,10 +134,10 @@ def interruptible(ask: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         try:
-            said = ask()
+            sentence = ask()
         except OtasealError as error:
-            said = f"it is unknown what the server has: {error.message}"
-        print(f"\notaseal: interrupted: {one_line(said)}", file=sys.stderr)
+            sentence = f"it is unknown what the server has: {error.message}"
+        print(f"\notaseal: interrupted: {one_line(sentence)}", file=sys.stderr)
         raise
 
 

@@ -100,13 +100,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _prune(arguments: argparse.Namespace) -> int:
     store, dry = Store.open(arguments.store), bool(arguments.dry_run)
-    done = store_prune.prune(store, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
+    pruned = store_prune.prune(store, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
     common.show(
         arguments,
-        {"dry_run": dry, **asdict(done)},
-        *(f"{'would remove' if dry else 'removed'}  {product} {version}" for product, version in done.releases),
-        f"{counted(len(done.releases), 'release')} and {counted(len(done.blobs), 'file')} of {done.size} bytes "
-        f"{'would go' if dry else 'are gone'}, {counted(done.kept, 'release')} {'would be kept' if dry else 'kept'}",
+        {"dry_run": dry, **asdict(pruned)},
+        *(f"{'would remove' if dry else 'removed'}  {product} {version}" for product, version in pruned.releases),
+        f"{counted(len(pruned.releases), 'release')} and {counted(len(pruned.blobs), 'file')} of {pruned.size} bytes "
+        f"{'would go' if dry else 'are gone'}, {counted(pruned.kept, 'release')} {'would be kept' if dry else 'kept'}",
     )
     return 0
 

@@ -84,11 +84,11 @@ def choose(arguments: argparse.Namespace) -> Path:
         return chosen
     stores = available()
     if arguments.product is not None:
-        found = stores.get(arguments.product) or store_path(names.mended(arguments.product))
-        if found not in stores.values():
+        named = stores.get(arguments.product) or store_path(names.mended(arguments.product))
+        if named not in stores.values():
             known = f"there are: {', '.join(stores)}" if stores else NO_STORE_HINT
             raise InputError(f"there is no store of the product '{arguments.product}'", known)
-        return found
+        return named
     if not stores:
         raise InputError(f"there is no store in '{config_home() / 'otaseal' / 'pki'}'", NO_STORE_HINT)
     here = [product for product in stores if len(stores) > 1 and _is_of_project(product)] or list(stores)
@@ -132,7 +132,7 @@ def _is_of_project(product: str) -> bool:
 
 
 def _organization(certificate: Certificate) -> str:
-    found = x509_names.values_of(certificate.subject, x509_names.ORGANIZATION)
-    if not found:
+    organizations = x509_names.values_of(certificate.subject, x509_names.ORGANIZATION)
+    if not organizations:
         raise InputError(f"'{certificate.title}' is not an authority that otaseal made", NO_STORE_HINT)
-    return found[0]
+    return organizations[0]

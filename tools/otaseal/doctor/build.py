@@ -151,15 +151,15 @@ def _is_attached(hook: str, attached: str) -> bool:
 
 def _newer_source(project: Project, built: float) -> str | None:
     """Return a source file that is younger than the build, None if there is none among the first MAX_SOURCES."""
-    seen = 0
+    count = 0
     for folder in project.sources:
         for directory, folders, names in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
-                seen += 1
+                count += 1
                 path = Path(directory, name)
-                if seen > MAX_SOURCES or (path.is_file() and path.stat().st_mtime > built):
-                    return None if seen > MAX_SOURCES else _shown(project, path)
+                if count > MAX_SOURCES or (path.is_file() and path.stat().st_mtime > built):
+                    return None if count > MAX_SOURCES else _shown(project, path)
     return None
 
 

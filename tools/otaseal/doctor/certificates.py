@@ -46,13 +46,13 @@ def packed(subject: Subject) -> Iterator[Outcome]:
     if not path.is_file():
         yield warning(f"'{path.name}' is not packed yet", f"it is packed and shipped by: {command}")
         return
-    there = files.read_bounded(path, ARCHIVE_LIMIT, "certificate archive")
-    errors = certstore.check(there, subject.now).errors
+    archive = files.read_bounded(path, ARCHIVE_LIMIT, "certificate archive")
+    errors = certstore.check(archive, subject.now).errors
     if errors:
         yield problem(f"'{path.name}' does not work on a device: {errors[0]}", f"pack and ship it again: {command}")
-    elif there != wanted.archive:
+    elif archive != wanted.archive:
         yield warning(f"'{path.name}' is not what the certificates make now", f"pack and ship it again: {command}")
-    elif not shipped.is_current(project.workspace / "otaseal" / "shipped.json", project.environment, there):
+    elif not shipped.is_current(project.workspace / "otaseal" / "shipped.json", project.environment, archive):
         yield advice(
             f"'{path.name}' is up to date, and was never shipped from this machine",
             f"if devices do not have it yet, ship it by cable: {command}",

@@ -35,17 +35,17 @@ def python(subject: Subject) -> Iterator[Outcome]:
 
 def packages(subject: Subject) -> Iterator[Outcome]:
     """Look for the packages that some part needs."""
-    found, missing = [], []
+    present, missing = [], []
     for name, purpose, extra in PACKAGES:
         version = _version(name)
         if version is not None:
-            found.append(f"{name} {version}")
+            present.append(f"{name} {version}")
         elif extra is None:
             hint = f'"{sys.executable}" -m pip install {name}'
             yield problem(f"the package '{name}' is missing: {purpose}", hint)
         else:
             missing.append((name, purpose, extra))
-    yield ok(", ".join(found) or "none of those that are looked for")
+    yield ok(", ".join(present) or "none of those that are looked for")
     for name, purpose, extra in missing:
         hint = from_checkout(extra, f'"{sys.executable}"')
         yield advice(f"the package '{name}' is missing: {purpose}", hint)
@@ -82,9 +82,9 @@ def _version(package: str) -> str | None:
 
 def _can_sign(interpreter: str) -> bool:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             [interpreter, "-c", "import cryptography"], capture_output=True, check=False, timeout=SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return completed.returncode == 0

@@ -59,8 +59,8 @@ class ProjectIni:
 
     def missing_scripts(self, environment: str, scripts: Sequence[str]) -> list[str]:
         """Return those of `scripts` (`pre:.../name.py`) whose hook is not attached yet, from wherever it comes."""
-        there = {_hook(script) for script in entries(self.get(environment, SCRIPTS) or "")}
-        return [script for script in scripts if _hook(script) not in there]
+        attached = {_hook(script) for script in entries(self.get(environment, SCRIPTS) or "")}
+        return [script for script in scripts if _hook(script) not in attached]
 
     def missing_options(self, environment: str, options: Mapping[str, str]) -> dict[str, str]:
         """Return those of `options` that are not set, to whatever value."""

@@ -115,11 +115,11 @@ class Project:
         text = self.config.get("platformio", option) or ""
         known = {"PIOENV": self.environment, "PROJECT_DIR": str(self.folder)}
 
-        def value(found: re.Match[str]) -> str:
-            name = found[1] or found[2]
+        def value(variable: re.Match[str]) -> str:
+            name = variable[1] or variable[2]
             if name not in known:
                 raise InputError(
-                    f"{option} of platformio.ini is '{text}': '{found[0]}' cannot be expanded outside of a build",
+                    f"{option} of platformio.ini is '{text}': '{variable[0]}' cannot be expanded outside of a build",
                     "write the folder out, or run the target: pio run -t rehearse",
                 )
             return known[name]

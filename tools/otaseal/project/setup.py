@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .. import files
@@ -93,7 +94,7 @@ def validate(plan: Plan) -> None:
     """Refuse what could not be finished before anything is made; raises ConfigError, KeyRefusedError."""
     check_name(plan.product, "product", ConfigError)
     check_holder(plan.operator)
-    if not _exists(plan.issued(Role.SERVER, SERVER)):
+    if not (plan.issued(Role.SERVER, SERVER) / CHAIN_FILE).exists():
         subject_alternative_names(_names(plan) if plan.server_names else [])
     for path in (plan.store, *([plan.signing_key] if plan.signing_key else [])):
         refuse_inside(path, plan.project)
@@ -115,41 +116,19 @@ def refuse_inside(path: Path, project: Path) -> None:
 def steps(plan: Plan, now: datetime, secret: bytes | None) -> Iterator[Step]:
     """Yield the steps in their order; `secret` locks what is new and unlocks what is there."""
     store = Store(plan.store, plan.product, secret)
-    signing = plan.signing_key
-    if signing is not None:
-        public = signing.with_suffix(".pub")
-        yield Step(
-            "signing key", signing, lambda: signing.exists() and public.exists(), lambda: _sign(signing, secret), True
-        )
-    yield Step(
-        "authorities",
-        plan.store,
-        lambda: _is_whole(store),
-        lambda: Store.create(plan.store, plan.product, now, secret),
-        True,
-    )
-    server = plan.issued(Role.SERVER, SERVER)
-    yield Step(
-        "server certificate",
-        server,
-        lambda: _exists(server),
-        lambda: store.issue_server(SERVER, _names(plan), now=now),
-        True,
-    )
-    operator = plan.issued(Role.OPERATOR, plan.operator)
-    yield Step(
-        "operator certificate",
-        operator,
-        lambda: _exists(operator),
-        lambda: store.issue_operator(plan.operator, now=now),
-        True,
-    )
-    yield Step(
-        "CA certificates",
-        plan.certs,
-        lambda: _is_whole(store) and not any(_roots(store, plan.certs, now)),
-        lambda: export_roots(store, plan.certs, now),
-    )
+    if plan.signing_key is not None:
+        pair = (plan.signing_key, plan.signing_key.with_suffix(".pub"))
+        yield Step("signing key", pair[0], partial(_all_exist, *pair), partial(_sign, pair[0], secret), locked=True)
+    create = partial(Store.create, plan.store, plan.product, now, secret)
+    authorities = partial(_all_exist, *(plan.store / slot.value / CERTIFICATE_FILE for slot in Slot))
+    yield Step("authorities", plan.store, authorities, create, locked=True)
+    server, operator = plan.issued(Role.SERVER, SERVER), plan.issued(Role.OPERATOR, plan.operator)
+    issue = partial(store.issue_server, SERVER, _names(plan), now=now)
+    yield Step("server certificate", server, partial(_all_exist, server / CHAIN_FILE), issue, locked=True)
+    issue = partial(store.issue_operator, plan.operator, now=now)
+    yield Step("operator certificate", operator, partial(_all_exist, operator / CHAIN_FILE), issue, locked=True)
+    export = partial(export_roots, store, plan.certs, now)
+    yield Step("CA certificates", plan.certs, lambda: authorities() and not any(_roots(store, plan.certs, now)), export)
 
 
 def export_roots(store: Store, folder: Path, now: datetime) -> tuple[list[Path], list[Path]]:
@@ -189,18 +168,14 @@ def import_roots(chain: Sequence[bytes], anchors: Sequence[bytes], folder: Path)
 
 def ignore_lines(text: str) -> str:
     """Return the .gitignore `text` with the lines that are missing at its end."""
-    there = {line.strip() for line in text.splitlines()}
-    missing = [line for line, same in IGNORED.items() if not same & there]
+    present = {line.strip() for line in text.splitlines()}
+    missing = [line for line, same in IGNORED.items() if not same & present]
     gap = "" if not text or text.endswith("\n") or not missing else "\n"
     return text + gap + "".join(f"{line}\n" for line in missing)
 
 
-def _is_whole(store: Store) -> bool:
-    return all((store.directory / slot.value / CERTIFICATE_FILE).exists() for slot in Slot)
-
-
-def _exists(folder: Path) -> bool:
-    return (folder / CHAIN_FILE).exists()
+def _all_exist(*paths: Path) -> bool:
+    return all(path.exists() for path in paths)
 
 
 def _sign(path: Path, secret: bytes | None) -> None:

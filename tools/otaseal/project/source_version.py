@@ -63,7 +63,7 @@ def source_date(environment: Mapping[str, str]) -> int | None:
     return int(text)
 
 
-def version_from(given: str | None, state: GitState | None, said: Manifest | None = None) -> str:
+def version_from(given: str | None, state: GitState | None, attached: Manifest | None = None) -> str:
     """Return the version of a release: the one `given`, else what its manifest has `said`, else git's.
 
     A manifest has the first characters of a long version only: git's is taken where it begins so. Raises ConfigError
@@ -73,8 +73,8 @@ def version_from(given: str | None, state: GitState | None, said: Manifest | Non
         return given
     # A tag may hold what no file name and header can, as release/1.2 does
     described = "" if state is None else re.sub(r"[^0-9A-Za-z._+-]", "-", state.description)
-    if said is not None and said.version not in ("", described[:MAX_VERSION]):
-        return said.version
+    if attached is not None and attached.version not in ("", described[:MAX_VERSION]):
+        return attached.version
     if state is not None and state.fault is not None:
         raise SystemFaultError(
             f"the release has no version: {state.fault.message}", f"{state.fault.hint}; or {NO_VERSION_HINT}"

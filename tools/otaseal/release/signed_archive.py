@@ -58,8 +58,8 @@ def sign(archive: bytes, claim: Claim, signer: Signer, now: datetime) -> bytes:
     than MAX_SIGNED_ARCHIVE with its signature; KeyRefusedError for a key that devices cannot use (F2).
     """
     _check_archive(archive, now)
-    said = replace(manifest.make(claim), kind=Kind.CERTIFICATES)
-    signed = signed_image.sign(archive + manifest.serialise(said), signer)
+    attached = replace(manifest.make(claim), kind=Kind.CERTIFICATES)
+    signed = signed_image.sign(archive + manifest.serialise(attached), signer)
     if len(signed) > MAX_SIGNED_ARCHIVE:
         raise _too_large(len(signed))
     return signed
@@ -70,13 +70,13 @@ def read(data: bytes, keys: Sequence[RSAPublicKey]) -> SignedArchive:
 
     Raises InputError for what is none, VerificationError when none of the keys made the signature.
     """
-    payload, said = _parse(data)
+    payload, attached = _parse(data)
     for key in keys:
         try:
             signed_image.verify(data, key)
         except VerificationError:
             continue
-        return SignedArchive(payload[: -manifest.SIZE], said, public.fingerprint(key))
+        return SignedArchive(payload[: -manifest.SIZE], attached, public.fingerprint(key))
     raise VerificationError(
         f"none of the product's {len(keys)} public keys made this signature",
         "sign with one of its keys, or register the new public key first",
@@ -97,23 +97,23 @@ def admit(
     `now` (aware). Raises as `read` does, and InputError for an archive of another product, with errors, older than the
     current one, or that would lock devices out.
     """
-    found = read(data, keys)
-    said = found.manifest
-    if not said.is_for(product):
+    verified = read(data, keys)
+    attached = verified.manifest
+    if not attached.is_for(product):
         raise InputError(f"the archive is signed for another product than '{product}'", "sign it for this one")
-    anchors = _check_archive(found.archive, now)
-    _check_age(said, current)
+    anchors = _check_archive(verified.archive, now)
+    _check_age(attached, current)
     if presented is not None:
         _check_server(anchors, presented, now)
     return ArchiveRecord(
         blob=hashlib.sha256(data).hexdigest(),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         size=len(data),
-        archive=hashlib.sha256(found.archive).hexdigest(),
+        archive=hashlib.sha256(verified.archive).hexdigest(),
         certificates=len(anchors),
-        counter=said.counter,
-        built=said.build_time,
-        key_fingerprint=found.key_fingerprint,
+        counter=attached.counter,
+        built=attached.build_time,
+        key_fingerprint=verified.key_fingerprint,
     )
 
 
@@ -131,12 +131,12 @@ def _parse(data: bytes) -> tuple[bytes, Manifest]:
         raise _too_large(len(data))
     payload = signed_image.parse(data).payload
     try:
-        said = manifest.parse(payload[-manifest.SIZE :])
+        attached = manifest.parse(payload[-manifest.SIZE :])
     except InputError as error:
         raise InputError(f"no signed archive: {error.message}", _HINT) from error
-    if said.kind is not Kind.CERTIFICATES:
+    if attached.kind is not Kind.CERTIFICATES:
         raise InputError("the manifest is that of a firmware", _HINT)
-    return payload, said
+    return payload, attached
 
 
 def _check_archive(archive: bytes, now: datetime) -> list[bytes]:
@@ -156,12 +156,12 @@ def _check_archive(archive: bytes, now: datetime) -> list[bytes]:
     return [anchor.der for anchor in report.anchors]
 
 
-def _check_age(said: Manifest, current: ArchiveRecord | None) -> None:
+def _check_age(attached: Manifest, current: ArchiveRecord | None) -> None:
     if current is None:
         return
     for what, new, old in (
-        ("security counter", said.counter, current.counter),
-        ("build time", said.build_time, current.built),
+        ("security counter", attached.counter, current.counter),
+        ("build time", attached.build_time, current.built),
     ):
         if new < old:
             raise InputError(

@@ -91,31 +91,31 @@ def effect(new: Release, current: Release | None, fleet: Iterable[Group]) -> Eff
 
 def check(new: Release, current: Release | None, fleet: Iterable[Group], consent: Consent) -> Effect:
     """Return the effect of `new` where `consent` covers it; else raise InputError with how many, and the way out."""
-    found = effect(new, current, fleet)
-    if found.by_key and not consent.strand_devices:
+    change = effect(new, current, fleet)
+    if change.by_key and not consent.strand_devices:
         raise InputError(
             f"the key {new.key_fingerprint[:23]}, which signed '{new.version}', is missing in the firmware of "
-            f"{counted(found.by_key, 'device')} seen",
+            f"{counted(change.by_key, 'device')} seen",
             "first give them a bridge release: signed with the key that they have, and carrying the new one "
             "(custom_otaseal_next_public_key); or leave them behind with --strand-devices",
         )
-    if found.by_counter and not consent.strand_devices:
+    if change.by_counter and not consent.strand_devices:
         raise InputError(
             f"'{new.version}', whose security counter is "
             f"{'missing' if new.security_counter is None else new.security_counter}, is refused by "
-            f"{counted(found.by_counter, 'device')} seen with the OtaSeal library",
+            f"{counted(change.by_counter, 'device')} seen with the OtaSeal library",
             "build its source anew with their counter (custom_otaseal_security_counter) and a new version, and deploy "
             "that; or leave them behind with --strand-devices",
         )
-    if found.raised is not None and not consent.raise_counter:
-        before, after = found.raised
+    if change.raised is not None and not consent.raise_counter:
+        before, after = change.raised
         raise InputError(
             f"the security counter rises from {before} to {after}: devices with the OtaSeal library that take "
             f"'{new.version}' never go back to anything below it",
             f"if that is meant, say so with otaseal deploy --raise-counter (or promote); else set "
             f"custom_otaseal_security_counter = {before}",
         )
-    return found
+    return change
 
 
 def _lacks_key(running: Release, new: Release) -> bool:
