@@ -49,7 +49,7 @@ def test_gnu_ar_lists_and_extracts_what_we_write(tmp_path: Path) -> None:
 def test_a_device_reads_what_we_write() -> None:
     view = archive.device_view(archive.serialise(MEMBERS))
     assert view.ending is Ending.COMPLETE
-    assert view.count == len(MEMBERS)
+    assert len(view.indexed) == len(MEMBERS)
     assert [Member(found.name, found.data) for found in view.indexed] == list(MEMBERS)
 
 
@@ -119,12 +119,12 @@ def test_what_a_device_could_not_read_is_not_written(members: list[Member], said
 )
 def test_where_a_device_stops(change: dict[int, bytes], ending: Ending, count: int) -> None:
     view = archive.device_view(with_header(change))
-    assert (view.ending, view.count) == (ending, count)
+    assert (view.ending, len(view.indexed)) == (ending, count)
 
 
 def test_a_device_does_not_mind_a_missing_last_padding_byte() -> None:
     view = archive.device_view(archive.serialise(MEMBERS)[:-1])
-    assert (view.ending, view.count) == (Ending.COMPLETE, 3)
+    assert (view.ending, len(view.indexed)) == (Ending.COMPLETE, 3)
 
 
 NAMES = st.from_regex(r"[0-9A-Za-z_][0-9A-Za-z._-]{0,14}", fullmatch=True)

@@ -283,12 +283,6 @@ def test_there_is_no_public_key_path_without_a_file(tmp_path: Path) -> None:
     assert key_uri.public_key_path("env:KEY", tmp_path) is None
 
 
-@pytest.mark.parametrize("bits", [0, 512, 1024, 2047, 2056, 8192])
-def test_new_keys_have_one_of_three_sizes(bits: int) -> None:
-    with pytest.raises(ConfigError, match=f"{bits} bits"):
-        signers.new_signing_key(bits)
-
-
 def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
     """Its parts are not tested when it is loaded; what it signs is."""
     ours, theirs = rsa_key.private_numbers(), other_rsa_key.private_numbers()

@@ -28,8 +28,6 @@ _Value = TypeVar("_Value")
 _Warning = tuple[str, str, str, str]
 """Rule, code, message and hint."""
 
-__all__ = ["DN_MINIMUM", "NOT_STRICT", "SOON", "Anchor", "Finding", "Severity", "examine"]
-
 DN_MINIMUM = 32  # bytes of the encoded subject: the core copies a SHA-256 over it (F18)
 RSA_BITS = (2048, 4096)
 CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}  # F18c
@@ -146,7 +144,7 @@ def _check_encoding(block: Block) -> None:
 def _anchor(block: Block, fields: Fields) -> Anchor:
     """Return what the device makes of a certificate; raises ValueError and _Refused for what it cannot use."""
     subject = printable(x509_names.written(fields.subject))
-    key = _key_type(fields.public_key)
+    key = _key_type(fields)
     if len(fields.subject) < DN_MINIMUM:
         message = (
             f"the subject '{subject}' is {len(fields.subject)} bytes long, fewer than {DN_MINIMUM}: "
@@ -173,21 +171,16 @@ def _anchor(block: Block, fields: Fields) -> Anchor:
     )
 
 
-def _key_type(spki: bytes) -> str:
+def _key_type(fields: Fields) -> str:
     """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26).
 
     Raises ValueError for what is not a key at all.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    (_, algorithm, _), (_, bits, _) = elements(only(children(spki), SEQUENCE), SEQUENCE, BIT_STRING)
+    (_, algorithm, _), (_, bits, _) = elements(only(children(fields.public_key), SEQUENCE), SEQUENCE, BIT_STRING)
     oid = only(children(algorithm)[:1], OID)
-    try:
-        key = load_der_public_key(spki)
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
+    key = fields.load_key()
     if isinstance(key, rsa.RSAPublicKey) and oid == _RSA_KEY and bits.startswith(_WHOLE_BYTES):
         if RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
             return f"RSA-{key.key_size}"
@@ -204,13 +197,10 @@ def _key_type(spki: bytes) -> str:
 
 def _extension(fields: Fields, oid: str, decode: Callable[[bytes], _Value]) -> _Value | None:
     """Return the value of an extension, None where there is none or, as the device skips it, none that can be read."""
-    for extension in fields.extensions:
-        if extension.oid == oid:
-            try:
-                return decode(extension.value)
-            except ValueError:
-                return None
-    return None
+    try:
+        return fields.extension(oid, decode)
+    except ValueError:
+        return None
 
 
 def _date_warnings(anchor: Anchor, now: datetime) -> Iterator[_Warning]:

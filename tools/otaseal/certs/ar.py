@@ -14,8 +14,6 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 
-__all__ = ["ARCHIVE_LIMIT", "DeviceMember", "DeviceView", "Ending", "Member", "device_view", "printable", "serialise"]
-
 ARCHIVE_LIMIT = 8 * 1024 * 1024  # bytes; the largest flash chip the core supports is 16 MiB, code included
 MEMBER_LIMIT = 64 * 1024  # bytes; a device loads a member whole into a heap smaller than this (F19)
 
@@ -31,10 +29,14 @@ _INT32_MAX = 2**31 - 1
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive; `name` is at most 15 of `0-9 A-Z a-z . _ -`, `data` is not empty."""
+    """One file of an archive. In those that we write, `name` is at most 15 of `0-9 A-Z a-z . _ -`, `data` not empty.
+
+    A device gives a member that is `skipped` no line in its index.
+    """
 
     name: str
     data: bytes
+    skipped: bool = False
 
 
 def serialise(members: Sequence[Member]) -> bytes:
@@ -78,32 +80,17 @@ class Ending(enum.Enum):
 
 
 @dataclass(frozen=True)
-class DeviceMember:
-    """A member as a device meets it: `offset` and `data` in bytes; `skipped` ones get no line in the index."""
-
-    name: str
-    offset: int
-    data: bytes
-    skipped: bool
-
-
-@dataclass(frozen=True)
 class DeviceView:
     """What `initCertStore` makes of an archive: the members it reads, and why and where it stops."""
 
-    members: tuple[DeviceMember, ...]
+    members: tuple[Member, ...]
     ending: Ending
     stopped_at: int
 
     @property
-    def indexed(self) -> tuple[DeviceMember, ...]:
-        """The members that get a line in `certs.idx`, in order: a lookup takes the first that matches (F17)."""
+    def indexed(self) -> tuple[Member, ...]:
+        """The members that `initCertStore` counts and indexes, in order: a lookup takes the first (F16, F17)."""
         return tuple(member for member in self.members if not member.skipped)
-
-    @property
-    def count(self) -> int:
-        """The number that `initCertStore` returns: it counts members, useful or not (F16)."""
-        return len(self.indexed)
 
 
 def device_view(data: bytes) -> DeviceView:
@@ -114,7 +101,7 @@ def device_view(data: bytes) -> DeviceView:
     """
     if data[:8] != _MAGIC:
         return DeviceView((), Ending.THIN if data[:8] == _THIN_MAGIC else Ending.NOT_AN_ARCHIVE, 0)
-    members: list[DeviceMember] = []
+    members: list[Member] = []
     at, table = len(_MAGIC), b""
     while True:
         header = data[at : at + _HEADER_SIZE]
@@ -130,7 +117,7 @@ def device_view(data: bytes) -> DeviceView:
         skipped = header.startswith(b"//")
         if skipped:
             table = body
-        members.append(DeviceMember(_display_name(header[:16], body, table), start, body, skipped))
+        members.append(Member(_display_name(header[:16], body, table), body, skipped))
         at = start + size
         at += at & 1  # the device pads by the absolute offset, and does not mind if the byte is missing
 

@@ -20,8 +20,6 @@ from . import ar
 from .anchors import Anchor, Finding, Severity, examine
 from .pem import Block, Source, blocks
 
-__all__ = ["CERTIFICATE_LIMIT", "PASSED_OVER", "Packed", "Policy", "Report", "check", "judge", "pack"]
-
 CERTIFICATE_LIMIT = 2000
 MANY = 10
 PASSED_OVER = "passed-over"
@@ -132,10 +130,10 @@ def check(data: bytes, now: datetime) -> Report:
 def _container_findings(view: ar.DeviceView) -> Iterator[Finding]:
     again = "pack it again with `otaseal certs pack`"
     if view.ending is not ar.Ending.COMPLETE:
-        read = counted(view.count, "certificate")
+        read = counted(len(view.indexed), "certificate")
         message = f"{view.ending.value} (offset {view.stopped_at}); the device has read {read} by then"
         yield Finding("F16", "unreadable", Severity.ERROR, "archive", message, again)
-    elif view.count == 0:
+    elif len(view.indexed) == 0:
         yield Finding("F16", "empty", Severity.ERROR, "archive", "it holds no certificate", again)
     for member in view.members:
         if member.skipped:

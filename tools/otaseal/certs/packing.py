@@ -16,8 +16,6 @@ from .certstore import Packed, Policy, pack
 from .pem import refuse_private_key
 from .sources import FILE_COUNT_LIMIT, FILE_LIMIT, collect
 
-__all__ = ["ARCHIVE_NAME", "pack_project", "policy"]
-
 ARCHIVE_NAME = "certs.ar"
 """What the core's examples and the tutorial give to `initCertStore`."""
 

@@ -16,19 +16,6 @@ from itertools import islice
 
 from ..errors import InputError, KeyRefusedError
 
-__all__ = [
-    "BEGIN",
-    "BUNDLE",
-    "Block",
-    "Source",
-    "blocks",
-    "certificates",
-    "children",
-    "der_length",
-    "is_pkcs7",
-    "refuse_private_key",
-]
-
 BUNDLE = 10  # certificates in one file: fewer are a chain or a project's own, which nobody means to lose one of
 BLOCK_LIMIT = 2000  # blocks in one file; the largest public bundles have some hundreds
 
@@ -68,10 +55,9 @@ def blocks(source: Source) -> tuple[Block, ...]:
     something else than certificates.
     """
     refuse_private_key(source.name, source.data)
-    found = _cut(source)
-    bundled = len(found) >= BUNDLE
-    names = [source.name] if len(found) == 1 else [f"{source.name} #{n}" for n in range(1, len(found) + 1)]
-    return tuple(Block(name, der, bundled) for name, der in zip(names, found, strict=True))
+    ders = _cut(source)
+    names = [source.name] if len(ders) == 1 else [f"{source.name} #{n}" for n in range(1, len(ders) + 1)]
+    return tuple(Block(name, der, bundled=len(ders) >= BUNDLE) for name, der in zip(names, ders, strict=True))
 
 
 def certificates(data: bytes) -> list[bytes]:
@@ -81,10 +67,10 @@ def certificates(data: bytes) -> list[bytes]:
     """
     if _is_der(data):
         return _expand("the file", data)
-    found = [body for label, body in _BLOCK.findall(data) if label in _LABELS]
-    if not found:
+    bodies = [body for label, body in _BLOCK.findall(data) if label in _LABELS]
+    if not bodies:
         raise InputError("no certificate can be read from this PEM", "it has to say BEGIN CERTIFICATE")
-    return [der for body in found for der in _expand("the file", _decode("the file", body))]
+    return [der for body in bodies for der in _expand("the file", _decode("the file", body))]
 
 
 def is_pkcs7(der: bytes) -> bool:
@@ -100,11 +86,11 @@ def _cut(source: Source) -> list[bytes]:
     count = source.data.count(BEGIN)
     if count > BLOCK_LIMIT:
         raise InputError(f"'{source.name}' holds {count} blocks, more than {BLOCK_LIMIT}", "split the file")
-    found = _BLOCK.findall(source.data)
-    if len(found) != count:
+    labelled = _BLOCK.findall(source.data)
+    if len(labelled) != count:
         raise InputError(f"'{source.name}' has a BEGIN line without its END line", "copy the file again: it is torn")
     cut = []
-    for number, (label, body) in enumerate(found, 1):
+    for number, (label, body) in enumerate(labelled, 1):
         name = source.name if count == 1 else f"{source.name} #{number}"
         _check_label(name, label)
         cut += _expand(name, _decode(name, body))
@@ -124,14 +110,14 @@ def _expand(name: str, der: bytes) -> list[bytes]:
         signed = children(children(children(outer)[1][1])[0][1])
         # Version, a set of digests and the content come before the certificates, which are optional.
         listed = [content for tag, content, _ in signed[3:4] if tag == _CONTEXT_0]
-        found = [whole for content in listed for tag, _, whole in children(content) if tag == _SEQUENCE]
+        certificates = [whole for content in listed for tag, _, whole in children(content) if tag == _SEQUENCE]
     except (ValueError, IndexError) as error:
         raise InputError(f"'{name}' is PKCS#7 that cannot be read", "make it again: openssl crl2pkcs7 -nocrl") from (
             error
         )
-    if rest or not found:
+    if rest or not certificates:
         raise InputError(f"'{name}' is PKCS#7 without a certificate", "export it again, with the certificates")
-    return found
+    return certificates
 
 
 def _check_label(name: str, label: bytes) -> None:
@@ -187,14 +173,14 @@ def children(data: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
 
     Raises ValueError where they do not fill `data` to the byte.
     """
-    found, at = [], 0
+    elements, at = [], 0
     while at < len(data):
         start, size = _header(data, at)
         if start + size > len(data):
             raise ValueError("an element is longer than what holds it")
-        found.append((data[at], data[start : start + size], data[at : start + size]))
+        elements.append((data[at], data[start : start + size], data[at : start + size]))
         at = start + size
-    return tuple(found)
+    return tuple(elements)
 
 
 def der_length(data: bytes) -> int | None:

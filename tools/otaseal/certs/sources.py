@@ -19,8 +19,6 @@ from ..files import read_bounded, resolve_path
 from .pem import Source, is_pkcs7, refuse_private_key
 from .x509_fields import read_certificate
 
-__all__ = ["FILE_COUNT_LIMIT", "FILE_LIMIT", "SUFFIXES", "collect"]
-
 SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".der", ".ca-bundle", ".p7b", ".p7c")
 FILE_LIMIT = 4 * 1024 * 1024  # bytes; the largest public bundle has about 300 KB
 FILE_COUNT_LIMIT = 2000
@@ -37,20 +35,20 @@ def collect(patterns: Sequence[str], root: Path) -> list[Source]:
     directory of nobody, InputError for a pattern that leads to no certificate and beyond the limits, KeyRefusedError
     for a private key or a file named like one, SystemFaultError for a file that cannot be read.
     """
-    found: dict[Path, tuple[Path, Source]] = {}
+    sources: dict[Path, tuple[Path, Source]] = {}
     for pattern in patterns:
         matched = False
         for path, named in _paths(pattern, root):
-            known = found.get(path.resolve())
+            known = sources.get(path.resolve())
             if known is None or (named and known[1].passed_over):
-                known = found[path.resolve()] = path, _read(path, root, named=named)
+                known = sources[path.resolve()] = path, _read(path, root, named=named)
             matched |= not known[1].passed_over
-            if sum(not source.passed_over for _, source in found.values()) > FILE_COUNT_LIMIT:
+            if sum(not source.passed_over for _, source in sources.values()) > FILE_COUNT_LIMIT:
                 raise InputError(f"'{pattern}' leads to more than {FILE_COUNT_LIMIT} files", "name a smaller folder")
         if not matched:
             hint = f"the path is relative to '{root}'; certificates are PEM, DER or PKCS#7"
             raise InputError(f"no certificate file matches '{pattern}'", hint)
-    return [source for _, source in sorted(found.values(), key=lambda entry: entry[0].as_posix())]
+    return [source for _, source in sorted(sources.values(), key=lambda entry: entry[0].as_posix())]
 
 
 def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:
@@ -59,11 +57,11 @@ def _paths(pattern: str, root: Path) -> Iterator[tuple[Path, bool]]:
     if not pattern.strip():
         raise InputError(f"'{pattern}' is not a path to certificates", "name a file, a folder or a pattern")
     if (root / literal).exists():
-        found = [root / literal]
+        paths = [root / literal]
     else:  # not Path.glob, which takes no absolute pattern and finds hidden files
-        found = [root / name for name in glob.glob(str(literal), root_dir=root, recursive=True)]  # noqa: PTH207
+        paths = [root / name for name in glob.glob(str(literal), root_dir=root, recursive=True)]  # noqa: PTH207
     anything = pattern.endswith("*")  # such a pattern names no suffix: it takes files as a folder does
-    for path in sorted(found):
+    for path in sorted(paths):
         if not path.is_dir():
             named = not anything or path == root / literal
             if named or path.is_file():

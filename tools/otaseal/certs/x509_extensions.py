@@ -10,35 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from .pem import children
-from .x509_fields import (
-    BIT_STRING,
-    BOOLEAN,
-    INTEGER,
-    OCTET_STRING,
-    OID,
-    SEQUENCE,
-    boolean,
-    object_identifier,
-    only,
-)
-
-__all__ = [
-    "ANY_USE",
-    "SERVER_AUTH",
-    "AlternativeNames",
-    "AuthorityKeyIdentifier",
-    "BasicConstraints",
-    "NameConstraints",
-    "Subtree",
-    "alternative_names",
-    "authority_key_identifier",
-    "basic_constraints",
-    "extended_key_usage",
-    "key_usage",
-    "name_constraints",
-    "policies",
-    "subject_key_identifier",
-]
+from .x509_fields import BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, SEQUENCE, boolean, object_identifier, only
 
 SERVER_AUTH, ANY_USE = "1.3.6.1.5.5.7.3.1", "2.5.29.37.0"
 KEY_USAGES = (
@@ -163,8 +135,8 @@ def _policy(parts: tuple[tuple[int, bytes, bytes], ...]) -> tuple[str, tuple[str
 
 def _subtrees(content: bytes) -> tuple[Subtree, ...]:
     bases = (base for element in children(content) for base in children(only([element], SEQUENCE))[:1])
-    found = (_subtree(tag, base) for tag, base, _ in bases)
-    return tuple(subtree for subtree in found if subtree is not None)
+    subtrees = (_subtree(tag, base) for tag, base, _ in bases)
+    return tuple(subtree for subtree in subtrees if subtree is not None)
 
 
 def _subtree(tag: int, base: bytes) -> Subtree | None:

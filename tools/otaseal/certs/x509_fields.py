@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING, TypeVar
 
 from .pem import children
 
-__all__ = [
-    "Element",
-    "Extension",
-    "Fields",
-    "boolean",
-    "elements",
-    "object_identifier",
-    "only",
-    "read_certificate",
-    "strict_objection",
-]
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+_Value = TypeVar("_Value")
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x01, 0x02, 0x03, 0x04, 0x06, 0x30
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
@@ -50,7 +44,10 @@ class Extension:
 
 @dataclass(frozen=True)
 class Fields:
-    """What a certificate says. Names, key, algorithm and what is signed are whole encodings; `version` is 1 to 3."""
+    """What a certificate says. Names, key and what is signed are whole encodings; `version` is 1 to 3.
+
+    `algorithm` is the object identifier of the signature's, in dots.
+    """
 
     version: int
     serial: int
@@ -61,8 +58,22 @@ class Fields:
     public_key: bytes
     extensions: tuple[Extension, ...]
     signed: bytes
-    algorithm: bytes
+    algorithm: str
     signature: bytes
+
+    def extension(self, oid: str, decode: Callable[[bytes], _Value]) -> _Value | None:
+        """Return the value of the extension `oid` as `decode` reads it, None where there is none."""
+        return next((decode(extension.value) for extension in self.extensions if extension.oid == oid), None)
+
+    def load_key(self) -> PublicKeyTypes | None:
+        """Return the public key, None where `cryptography` does not know its kind or form."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+        try:
+            return load_der_public_key(self.public_key)
+        except (ValueError, UnsupportedAlgorithm):
+            return None
 
 
 def read_certificate(der: bytes) -> Fields:
@@ -71,7 +82,6 @@ def read_certificate(der: bytes) -> Fields:
     parts = list(children(signed[1]))
     version = _version(parts.pop(0)[1]) if parts and parts[0][0] == VERSION else 1
     serial, inner, issuer, validity, subject, key = _tagged(parts[:6], INTEGER, *[SEQUENCE] * 5)
-    object_identifier(only(children(algorithm[1])[:1], OID))
     if inner[2] != algorithm[2]:
         raise ValueError("it names two signature algorithms")
     if signature[1][:1] != b"\0":  # the count of unused bits: BearSSL takes no other (F18b)
@@ -79,17 +89,17 @@ def read_certificate(der: bytes) -> Fields:
     if len(dates := children(validity[1])) != 2:
         raise ValueError("it is not valid from one date to another")
     return Fields(
-        version,
-        int.from_bytes(serial[1], "big", signed=True),
-        issuer[2],
-        _time(dates[0]),
-        _time(dates[1]),
-        subject[2],
-        key[2],
-        tuple(_extensions(parts[6:])),
-        signed[2],
-        algorithm[2],
-        signature[1][1:],
+        version=version,
+        serial=int.from_bytes(serial[1], "big", signed=True),
+        issuer=issuer[2],
+        not_before=_time(dates[0]),
+        not_after=_time(dates[1]),
+        subject=subject[2],
+        public_key=key[2],
+        extensions=tuple(_extensions(parts[6:])),
+        signed=signed[2],
+        algorithm=object_identifier(only(children(algorithm[1])[:1], OID)),
+        signature=signature[1][1:],
     )
 
 
@@ -120,9 +130,9 @@ def elements(content: bytes, *tags: int) -> tuple[Element, ...]:
     return _tagged(children(content), *tags)
 
 
-def only(found: Sequence[Element], tag: int) -> bytes:
-    """Return the content of the one element found, which has this `tag`; raises ValueError."""
-    return _tagged(found, tag)[0][1]
+def only(candidates: Sequence[Element], tag: int) -> bytes:
+    """Return the content of the only element, which has this `tag`; raises ValueError."""
+    return _tagged(candidates, tag)[0][1]
 
 
 def boolean(content: bytes) -> bool:
@@ -146,10 +156,10 @@ def object_identifier(content: bytes) -> str:
     return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
 
 
-def _tagged(found: Sequence[Element], *tags: int) -> tuple[Element, ...]:
-    if tuple(tag for tag, _, _ in found) != tags:
+def _tagged(parts: Sequence[Element], *tags: int) -> tuple[Element, ...]:
+    if tuple(tag for tag, _, _ in parts) != tags:
         raise ValueError("it is not built as a certificate is")
-    return tuple(found)
+    return tuple(parts)
 
 
 def _version(content: bytes) -> int:
@@ -159,8 +169,8 @@ def _version(content: bytes) -> int:
     return value[0] + 1
 
 
-def _time(found: Element) -> datetime:
-    tag, content, _ = found
+def _time(element: Element) -> datetime:
+    tag, content, _ = element
     match = _TIMES[tag].fullmatch(content) if tag in _TIMES else None
     if match is None:
         raise ValueError("a date of it is none")
@@ -174,10 +184,10 @@ def _extensions(parts: list[Element]) -> list[Extension]:
     while parts and parts[0][0] in UNIQUE_IDS:
         parts.pop(0)
     listed = children(only(children(only(parts, EXTENSIONS)), SEQUENCE)) if parts else ()
-    found = [_extension(children(only([element], SEQUENCE))) for element in listed]
-    if len({extension.oid for extension in found}) < len(found):
+    extensions = [_extension(children(only([element], SEQUENCE))) for element in listed]
+    if len({extension.oid for extension in extensions}) < len(extensions):
         raise ValueError("it has an extension twice")
-    return found
+    return extensions
 
 
 def _extension(parts: Sequence[Element]) -> Extension:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from .pem import children
 from .x509_fields import OID, SEQUENCE, object_identifier, only
 
-__all__ = ["COMMON_NAME", "ORGANIZATION", "folded", "mbedtls_form", "values_of", "written"]
-
 SET = 0x31
 UTF8, NUMERIC, PRINTABLE, T61, IA5, VISIBLE, UNIVERSAL, BMP = 0x0C, 0x12, 0x13, 0x14, 0x16, 0x1A, 0x1C, 0x1E
 _CODECS = {UTF8: "utf-8", BMP: "utf-16-be", UNIVERSAL: "utf-32-be"} | dict.fromkeys(
@@ -49,8 +47,8 @@ def written(name: bytes) -> str:
 
 def values_of(name: bytes, oid: str) -> tuple[str, ...]:
     """Return the values of the attributes `oid` (in dots) that are text; raises ValueError for what is not a name."""
-    found = (attribute.text for part in _parts(name) for attribute in part if attribute.oid == oid)
-    return tuple(text for text in found if text is not None)
+    attributes = (attribute for part in _parts(name) for attribute in part if attribute.oid == oid)
+    return tuple(attribute.text for attribute in attributes if attribute.text is not None)
 
 
 def folded(name: bytes) -> object:

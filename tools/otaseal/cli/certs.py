@@ -16,8 +16,6 @@ from ..certs.sources import collect
 from ..errors import ConfigError, InputError, counted
 from . import certs_ota, common
 
-__all__ = ["register"]
-
 ARCHIVE_START = b"!<"
 """Of every kind of ar archive; which kind, and whether a device reads it, `certs check` tells."""
 
@@ -26,49 +24,31 @@ def register(subparsers: common.Subparsers) -> None:
     """Declare `certs pack`, `certs list` and `certs check`."""
     actions = common.group(subparsers, "certs", "otaseal certs pack certs/ -o data/certs.ar")
 
-    packing = common.command(
-        actions,
-        "pack",
-        _pack,
-        summary="pack CA certificates for CertStore",
-        example="otaseal certs pack certs/ -o data/certs.ar",
-    )
-    packing.add_argument("sources", nargs="+", help="files, folders and globs: PEM or DER, single or bundles")
-    packing.add_argument(
+    parsers = {
+        name: common.command(actions, name, run, summary=summary, example=f"otaseal certs {name} {example}")
+        for name, run, summary, example in (
+            ("pack", _pack, "pack CA certificates for CertStore", "certs/ -o data/certs.ar"),
+            ("list", _list, "list the certificates that a device finds in an archive", "certs.ar"),
+            ("check", _check, "check an archive, or certificates, by the device's rules", "certs/"),
+        )
+    }
+    several = "files, folders and globs"
+    parsers["pack"].add_argument("sources", nargs="+", help=f"{several}: PEM or DER, single or bundles")
+    parsers["pack"].add_argument(
         "-o", "--output", type=common.path, required=True, metavar="FILE", help="usually data/certs.ar"
     )
-    _add_policy(packing)
-
-    listing = common.command(
-        actions,
-        "list",
-        _list,
-        summary="list the certificates that a device finds in an archive",
-        example="otaseal certs list certs.ar",
-    )
-    listing.add_argument("archive", type=common.path, help="a certs.ar, ours or made with ar")
-
-    checking = common.command(
-        actions,
-        "check",
-        _check,
-        summary="check an archive, or certificates, by the device's rules",
-        example="otaseal certs check certs/",
-    )
-    checking.add_argument("sources", nargs="+", help="one certs.ar; or files, folders and globs with certificates")
-    _add_policy(checking)
+    parsers["list"].add_argument("archive", type=common.path, help="a certs.ar, ours or made with ar")
+    parsers["check"].add_argument("sources", nargs="+", help=f"one certs.ar; or {several} with certificates")
+    for name in ("pack", "check"):
+        parsers[name].add_argument(
+            "--expired", choices=("drop", "keep", "refuse"), help="default: OTASEAL_EXPIRED_CERTS, else drop"
+        )
+        parsers[name].add_argument(
+            "--unusable",
+            choices=("auto", "refuse", "drop"),
+            help="default: OTASEAL_UNUSABLE_CERTS, else auto: drop from bundles, else refuse",
+        )
     certs_ota.register(actions)
-
-
-def _add_policy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--expired", choices=("drop", "keep", "refuse"), help="default: OTASEAL_EXPIRED_CERTS, else drop"
-    )
-    parser.add_argument(
-        "--unusable",
-        choices=("auto", "refuse", "drop"),
-        help="default: OTASEAL_UNUSABLE_CERTS, else auto: drop from bundles, else refuse",
-    )
 
 
 def _pack(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..certs import ar
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError
 from ..image.manifest import Claim
 from ..keys.public import fingerprint
 from ..protocol.request import ARCHIVE_FILE
@@ -21,8 +21,6 @@ from . import common, remote
 if TYPE_CHECKING:
     from ..client.client import Client
     from ..rehearsal import Renewal
-
-__all__ = ["register"]
 
 
 def register(actions: common.Subparsers) -> None:
@@ -59,7 +57,9 @@ def _sign(arguments: argparse.Namespace) -> int:
     given = common.options(product=arguments.product, security_counter=arguments.security_counter)
     if given.product is None:
         raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
-    _remove_stale(output, arguments.archive)
+    common.remove_stale(
+        output, arguments.archive, ar.ARCHIVE_LIMIT, kind="signed archive", is_kind=signed_archive.looks_signed
+    )
     data = files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive")
     signer = common.signer(arguments.key, arguments.passphrase_file)
     now = datetime.now(timezone.utc)
@@ -74,20 +74,6 @@ def _sign(arguments: argparse.Namespace) -> int:
         {"output": str(output), "size": len(signed), "product": given.product, "key": key},
         f"{output}: {len(signed)} bytes, signed for the devices of {given.product} with key {key}, and verified",
     )
-
-
-def _remove_stale(output: Path, source: Path) -> None:
-    """Remove an older result, so that a failure leaves none that looks like the new one; nothing else is touched."""
-    if not output.exists():
-        return
-    if source.exists() and output.samefile(source):
-        raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
-    there = files.read_bounded(output, ar.ARCHIVE_LIMIT, "output")
-    if not signed_archive.looks_signed(there):
-        raise InputError(
-            f"'{output}' exists and is not a signed archive", "name another file with --output, or remove it"
-        )
-    files.remove(output)
 
 
 def _deploy(arguments: argparse.Namespace) -> int:

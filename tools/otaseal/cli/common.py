@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import files, settings
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from .commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "options",
     "path",
     "program",
+    "remove_stale",
     "runnable",
     "show",
     "signer",
@@ -121,6 +122,20 @@ def show(arguments: argparse.Namespace, value: object, *lines: str) -> int:
         for line in lines:
             print(line)
     return 0
+
+
+def remove_stale(output: Path, source: Path, limit: int, *, kind: str, is_kind: Callable[[bytes], bool]) -> None:
+    """Remove an older `output`, so that a failure leaves none that looks like the new one (F4).
+
+    Raises ConfigError if it is the `source` itself, InputError if it is not of its `kind`, or larger than `limit`.
+    """
+    if not output.exists():
+        return
+    if source.exists() and output.samefile(source):
+        raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
+    if not is_kind(files.read_bounded(output, limit, "output")):
+        raise InputError(f"'{output}' exists and is not a {kind}", "name another file with --output, or remove it")
+    files.remove(output)
 
 
 def program() -> str:

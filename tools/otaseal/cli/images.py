@@ -68,11 +68,9 @@ def register(subparsers: common.Subparsers) -> None:
 def _sign(arguments: argparse.Namespace) -> int:
     suffix = GZIP_SUFFIX + SUFFIX if arguments.compress else SUFFIX
     output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
-    if output.exists() and arguments.firmware.exists() and output.samefile(arguments.firmware):
-        raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     common.signing_options(arguments.key, arguments.passphrase_file)  # what cannot be meant takes nothing away
     claim = _claim(arguments)
-    _remove_stale(output)
+    common.remove_stale(output, arguments.firmware, signed_image.MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)
     built = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
     image = Firmware(built, signed=False)
     if arguments.compress:
@@ -123,17 +121,6 @@ def _next_key(flag: str | None) -> RSAPublicKey | None:
     key = common.load_key(common.path(given.removeprefix("file:")))
     compromised.refuse(key, f"next public key '{given}'")
     return key
-
-
-def _remove_stale(output: Path) -> None:
-    """Remove an older signed image, so that a failure leaves none that looks like the result (F4)."""
-    if not output.exists():
-        return
-    if not is_signed(files.read_bounded(output, signed_image.MAX_IMAGE_SIZE, "output")):
-        raise InputError(
-            f"'{output}' exists and is not a signed image", "name another file with --output, or remove it"
-        )
-    files.remove(output)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

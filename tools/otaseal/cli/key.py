@@ -18,8 +18,6 @@ from . import common
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["register"]
-
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare `key new`, `show`, `lock` and `unlock`."""

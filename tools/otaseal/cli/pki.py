@@ -18,8 +18,6 @@ from ..pki.store import CHAIN_FILE, CRL_FILE, RETIRED, REVOKED_FILE, SLOTS, Slot
 from ..project import setup
 from . import common, pki_check, pki_import, stores
 
-__all__ = ["register"]
-
 KEYS = {"rsa": KeyType.RSA_2048, "p256": KeyType.P_256}
 PASSPHRASE_FREE = ("list", "export")
 """Actions that open no authority's key."""

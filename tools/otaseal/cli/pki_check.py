@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +20,6 @@ from ..pki.check import Expiry, Report, examine, expiring
 from ..pki.live import LiveServer, look_at, parse_target
 from ..pki.store import CHAIN_FILE, Slot, Store
 from . import common, stores
-
-__all__ = ["Subject", "from_target", "print_report", "register", "root_in_chain", "verdict_error"]
 
 CHAIN_LIMIT = 4 * 1024 * 1024
 """Bytes of a file with a chain: the largest public bundles have some 300,000."""
@@ -76,17 +74,16 @@ def register(actions: common.Subparsers) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     now = stores.now()
-    subjects = (
-        [from_target(arguments, lambda chain: _anchors(arguments, now, chain))]
-        if arguments.target
-        else list(_from_store(arguments, now))
-    )
+    rest: list[dict[str, str]] = []
+    if arguments.target:
+        subjects = [from_target(arguments, lambda chain: _anchors(arguments, now, chain))]
+    else:
+        subjects, rest = _from_store(arguments, now)
     results = [
         (subject, name, examine(subject.chain, subject.anchors, name, now))
         for subject in subjects
         for name in subject.names
     ]
-    rest = _expiring_elsewhere(arguments, now)
     if not arguments.json:
         for result in results:
             print_report(*result)
@@ -119,46 +116,46 @@ def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject
     if path.is_file():
         chain = _read_chain(path)
         anchors, trusted = anchors_of(chain)
-        return Subject(str(path), chain, anchors, tuple(arguments.name) or _names(chain[0]), trusted)
+        return Subject(
+            title=str(path),
+            chain=chain,
+            anchors=anchors,
+            names=tuple(arguments.name) or _names(chain[0]),
+            trusted=trusted,
+        )
     if path.exists() or (len(path.parts) > 1 and "//" not in arguments.target) or path.suffix in SUFFIXES:
         raise InputError(f"chain '{path}' is not a file", "name a file with certificates, or a server as host:port")
     host, port = parse_target(arguments.target)
     names = tuple(arguments.name) or (host,)
     server = look_at(host, port, names[0])
     anchors, trusted = anchors_of(server.chain)
-    return Subject(f"{host}:{port}", server.chain, anchors, names, trusted, server)
+    return Subject(
+        title=f"{host}:{port}", chain=server.chain, anchors=anchors, names=names, trusted=trusted, server=server
+    )
 
 
 def _read_chain(path: Path) -> tuple[bytes, ...]:
     return tuple(cert.der for cert in parse_certificates(files.read_bounded(path, CHAIN_LIMIT, "chain")))
 
 
-def _from_store(arguments: argparse.Namespace, now: datetime) -> Iterator[Subject]:
+def _from_store(arguments: argparse.Namespace, now: datetime) -> tuple[list[Subject], list[dict[str, str]]]:
+    """Return what the store issued to servers, and what runs out in it beside their chains."""
     if arguments.ca:
         raise ConfigError("--ca is given, and nothing to check", "name a chain or a server: otaseal pki check <target>")
     store = stores.opened(stores.choose(arguments))
-    live = dict.fromkeys(
-        entry.name for entry in store.list() if entry.role == Role.SERVER.value and entry.revoked is None
-    )
-    for name in live:
-        path = store.folder(Role.SERVER, name) / CHAIN_FILE
+    holders = dict.fromkeys((entry.role, entry.name) for entry in store.list() if entry.revoked is None)
+    paths = {holder: store.folder(Role(holder[0]), holder[1]) / CHAIN_FILE for holder in holders}
+    anchors, trusted = _roots_of(store, now)
+    subjects = []
+    for path in (path for (role, _), path in paths.items() if role == Role.SERVER.value):
         chain = _read_chain(path)
         names = tuple(arguments.name) or _names(chain[0])
-        yield Subject(str(path), chain, store.roots_to_pack(now), names, f"the roots of '{store.product}'")
-    if not live:
+        subjects.append(Subject(title=str(path), chain=chain, anchors=anchors, names=names, trusted=trusted))
+    if not subjects:
         raise InputError(f"'{store.directory}' has issued no server certificate", "otaseal pki server issues one")
-
-
-def _expiring_elsewhere(arguments: argparse.Namespace, now: datetime) -> list[dict[str, str]]:
-    """Return what runs out in the store beside the servers' chains, if it is the store that is checked."""
-    if arguments.target:
-        return []
-    store = stores.opened(stores.choose(arguments))
-    latest = {(entry.role, entry.name): entry for entry in store.list() if entry.revoked is None}
-    paths = [store.folder(Role(role), name) / CHAIN_FILE for role, name in latest if role != Role.SERVER.value]
-    issued = [_read_chain(path)[0] for path in paths]
+    others = [_read_chain(path)[0] for (role, _), path in paths.items() if role != Role.SERVER.value]
     roots = [store.certificate(slot).der for slot in (Slot.DEVICE, Slot.OPERATOR)]
-    return _expiries(expiring([*issued, *roots], now))
+    return subjects, _expiries(expiring([*others, *roots], now))
 
 
 def _anchors(arguments: argparse.Namespace, now: datetime, chain: Sequence[bytes]) -> tuple[tuple[bytes, ...], str]:

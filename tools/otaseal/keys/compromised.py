@@ -15,8 +15,6 @@ from .public import NEW_KEY_HINT, fingerprint
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["KNOWN_KEYS", "refuse"]
-
 _CORE = "the esp8266/Arduino examples"
 _MCUBOOT = "the mcu-tools/mcuboot repository"
 _BLOG = "the buermarc/iot-blog-posts tutorials"

@@ -14,8 +14,6 @@ from .. import files
 from ..errors import ConfigError, InputError
 from .public import OWN_KEY_HINT
 
-__all__ = ["SCHEMES", "identity", "public_key_path", "read", "split"]
-
 SCHEMES = ("file", "env", "pkcs11")
 MAX_KEY_FILE_SIZE = 64 * 1024
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from .. import files
 from ..errors import ConfigError, InputError
 
-__all__ = ["VARIABLE", "ask_new", "from_settings"]
-
 VARIABLE = "OTASEAL_PASSPHRASE"
 MAX_FILE_SIZE = 4096
 MAX_PASSPHRASE_SIZE = 1023

@@ -24,8 +24,6 @@ from .public import check_rsa
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["KeyUri", "TokenSigner", "open_signer", "parse"]
-
 EXAMPLE = "pkcs11:token=<label>;object=<label>?module-path=/usr/lib/softhsm/libsofthsm2.so"
 TOKEN_ATTRIBUTES = ("token", "serial", "manufacturer", "model")
 PATH_ATTRIBUTES = (*TOKEN_ATTRIBUTES, "object", "id", "type")
@@ -36,7 +34,7 @@ MAX_URI_LENGTH = 2048
 
 @dataclass(frozen=True)
 class KeyUri:
-    """A key's place: what its token and the key itself are called, the module that reaches it, a PIN's file or None.
+    """A parsed URI: what the token and the key are called, the module that reaches them, and the PIN's file or None.
 
     `token` maps attributes of RFC 7512 to what they have to be, as text; `label` and `id` are None where any will do.
     """
@@ -124,8 +122,11 @@ def open_signer(rest: str, project: Path, passphrase: Callable[[str], bytes]) ->
         session = token.open()  # a process logs in once, for all of its sessions (PKCS#11 v2.40, C_Login)
     except (pkcs11.PKCS11Error, RuntimeError) as error:
         raise _translated(error, uri.token_name) from error
+    template = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY}
+    template |= {} if uri.label is None else {pkcs11.Attribute.LABEL: uri.label}
+    template |= {} if uri.id is None else {pkcs11.Attribute.ID: uri.id}
     try:
-        key = _only(session.get_objects(_template(uri, pkcs11)), uri.key_name, "name its id as well")
+        key = _only(session.get_objects(template), uri.key_name, "name its id as well")
         signer = TokenSigner(_public_key(key, uri.key_name, pkcs11), key, uri.key_name)
     except pkcs11.PKCS11Error as error:
         session.close()
@@ -144,15 +145,15 @@ def _parts(text: str, separators: str) -> list[str]:
 
 
 def _attributes(parts: Iterable[str], known: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for part in parts:
         name, equals, value = part.partition("=")
         if name not in known or not equals:
             raise ConfigError(f"the pkcs11: URI says '{name}'", f"what it may say there: {', '.join(known)}")
-        if name in found or not value:
+        if name in attributes or not value:
             raise ConfigError(f"the pkcs11: URI says '{name}' twice or says nothing for it", f"write {EXAMPLE}")
-        found[name] = value
-    return found
+        attributes[name] = value
+    return attributes
 
 
 def _pin_file(text: str, project: Path) -> Path:
@@ -191,23 +192,14 @@ def _tokens(uri: KeyUri, module: Any) -> Iterable[Any]:
             yield token
 
 
-def _template(uri: KeyUri, pkcs11: Any) -> dict[Any, Any]:
-    template = {pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY}
-    if uri.label is not None:
-        template[pkcs11.Attribute.LABEL] = uri.label
-    if uri.id is not None:
-        template[pkcs11.Attribute.ID] = uri.id
-    return template
-
-
-def _only(found: Iterable[Any], name: str, hint: str) -> Any:
-    """Return the one thing in `found`; which of several is meant is not guessed."""
-    things = list(found)
-    if not things:
+def _only(candidates: Iterable[Any], name: str, hint: str) -> Any:
+    """Return the only candidate; which of several is meant is not guessed."""
+    listed = list(candidates)
+    if not listed:
         raise ConfigError(f"there is no {name}", "list what there is: pkcs11-tool --module <module-path> -O --login")
-    if len(things) > 1:
-        raise ConfigError(f"there are {len(things)} of {name}", hint)
-    return things[0]
+    if len(listed) > 1:
+        raise ConfigError(f"there are {len(listed)} of {name}", hint)
+    return listed[0]
 
 
 def _public_key(key: Any, name: str, pkcs11: Any) -> RSAPublicKey:

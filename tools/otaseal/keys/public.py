@@ -6,24 +6,13 @@ Whatever else a person may name by mistake is refused by name: PKCS#1, EC, a cer
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import KeyRefusedError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-__all__ = [
-    "FIRST_KEY_HINT",
-    "KEY_SIZES",
-    "NEW_KEY_HINT",
-    "OWN_KEY_HINT",
-    "check_rsa",
-    "fingerprint",
-    "load_public_key",
-    "public_der",
-    "public_pem",
-]
 
 MIN_RSA_BITS = 2048
 """The device itself would take RSA-512 (F2): this bound is ours."""
@@ -42,16 +31,21 @@ def load_public_key(data: bytes, what: str) -> RSAPublicKey:
     Raises KeyRefusedError by name for PKCS#1, a private key (F4), a certificate, EC and sizes that do not work.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+    from cryptography.hazmat.primitives.serialization import (
+        load_der_private_key,
+        load_der_public_key,
+        load_pem_public_key,
+    )
+    from cryptography.x509 import load_der_x509_certificate
 
-    if b"PRIVATE KEY-----" in data or _is_private_der(data):
+    if b"PRIVATE KEY-----" in data or _is_loaded(lambda der: load_der_private_key(der, None), data):
         raise KeyRefusedError(f"{what} is a private key", "name the .pub file: a private key must never be in firmware")
     if b"-----BEGIN RSA PUBLIC KEY" in data:
         raise KeyRefusedError(
             f"{what} is in PKCS#1 form, which makes a device refuse every update",
             "convert it: openssl rsa -RSAPublicKey_in -in <it> -pubout -out signing.pub",
         )
-    if b"-----BEGIN CERTIFICATE" in data or _is_certificate_der(data):
+    if b"-----BEGIN CERTIFICATE" in data or _is_loaded(load_der_x509_certificate, data):
         raise KeyRefusedError(f"{what} is a certificate", "take its key: openssl x509 -in <it> -pubkey -noout")
     load = load_pem_public_key if data.lstrip().startswith(b"-----") else load_der_public_key
     try:
@@ -68,25 +62,14 @@ def load_public_key(data: bytes, what: str) -> RSAPublicKey:
     return checked
 
 
-def _is_private_der(data: bytes) -> bool:
+def _is_loaded(load: Callable[[bytes], object], data: bytes) -> bool:
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
 
     try:
-        load_der_private_key(data, None)
+        load(data)
     except TypeError:
-        return True  # encrypted, and therefore private
+        return True  # encrypted, and therefore a private key
     except (ValueError, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _is_certificate_der(data: bytes) -> bool:
-    from cryptography.x509 import load_der_x509_certificate
-
-    try:
-        load_der_x509_certificate(data)
-    except ValueError:
         return False
     return True
 

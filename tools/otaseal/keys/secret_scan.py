@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["Leak", "Secrets", "find", "refuse"]
-
 RAW_BYTES, HEX_BYTES, BASE64_BYTES = 24, 16, 18
 SPAN = 26
 """Bytes of a number that the slices come from; a shorter number is none of a real key, and is not looked for."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Signer"]
-
 
 class Signer(Protocol):
     """Anything that signs with one RSA key: a file, an environment variable, a token."""

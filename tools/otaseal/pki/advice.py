@@ -13,8 +13,6 @@ from .certificate import Certificate
 from .profile import MIN_SUBJECT_BYTES
 from .rules import key_name
 
-__all__ = ["ADVICE", "Advice", "Chain"]
-
 LONGEST_DAYS = 398  # what browsers and Apple's stack take at most, the first and the last day included
 
 

@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from .profile import PrivateKey
     from .scope import Scope
 
-__all__ = ["Authority", "Issued", "load_private_key"]
-
 # docs/adr/0004: RSA is what a chip verifies cheapest; what only the server verifies may as well be short on
 # the wire
 AUTHORITY_KEYS = {Role.SERVER: KeyType.RSA_2048, Role.DEVICE: KeyType.P_256, Role.OPERATOR: KeyType.P_256}
@@ -82,8 +80,7 @@ class Authority:
     def create(cls, *, role: Role, product: str, now: datetime, key: KeyType | PrivateKey | None = None) -> Authority:
         """Return a new authority; `key` is a kind of key, or the key itself, or None for the role's default.
 
-        The subject carries four random bytes: current and next root must not share one, or the device finds
-        only the first (F17).
+        The subject ends with four random bytes: of two roots that share one, the device finds only the first (F17).
         """
         chosen = AUTHORITY_KEYS[role] if key is None else key
         private = make_key(chosen) if isinstance(chosen, KeyType) else chosen

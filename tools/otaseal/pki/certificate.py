@@ -7,21 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ..certs import pem, x509_extensions, x509_names
-from ..certs.x509_fields import Extension, object_identifier, only, read_certificate
+from ..certs.x509_fields import read_certificate
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-
-    Value = TypeVar("Value")
-
-__all__ = ["Certificate", "parse_certificate", "parse_certificates"]
 
 MAX_CERTIFICATES = 500  # the largest trust stores hold about 150
 MAX_CERTIFICATE_BYTES = 64 * 1024
@@ -47,7 +41,9 @@ SIGNATURES = {
 class Certificate:
     """One certificate: its DER, its fields, and what the rules ask of it. Equal if the bytes are.
 
-    An extension that is not there is None. `key` is None where it is of a kind or form that nobody here knows.
+    An extension that is not there is None. `key` is None where it is of a kind or form that nobody here knows. What
+    signed it, `signature_kind`, is "RSA", "RSA-PSS", "ECDSA", "Ed25519", or empty for another; `hash_name` is such as
+    "sha256", empty where the algorithm's identifier does not name the hash.
     """
 
     def __init__(self, der: bytes) -> None:
@@ -58,46 +54,34 @@ class Certificate:
         try:
             self.fields = read_certificate(self.der)
             self.subject, self.issuer = self.fields.subject, self.fields.issuer
+            self.extensions, extension = self.fields.extensions, self.fields.extension
             self.title = x509_names.written(self.subject) or "an empty subject"
             self.issuer_title = x509_names.written(self.issuer) or "an empty subject"
-            self.constraints = self._value("2.5.29.19", x509_extensions.basic_constraints)
-            self.usage = self._value("2.5.29.15", x509_extensions.key_usage)
-            self.uses = self._value("2.5.29.37", x509_extensions.extended_key_usage)
-            self.subject_key = self._value("2.5.29.14", x509_extensions.subject_key_identifier)
-            self.authority_key = self._value("2.5.29.35", x509_extensions.authority_key_identifier)
-            self.alternatives = self._value("2.5.29.17", x509_extensions.alternative_names)
-            self.name_constraints = self._value("2.5.29.30", x509_extensions.name_constraints)
-            self.policies = self._value("2.5.29.32", x509_extensions.policies)
+            self.common_names = x509_names.values_of(self.subject, x509_names.COMMON_NAME)
+            self.constraints = extension("2.5.29.19", x509_extensions.basic_constraints)
+            self.usage = extension("2.5.29.15", x509_extensions.key_usage)
+            self.uses = extension("2.5.29.37", x509_extensions.extended_key_usage)
+            self.subject_key = extension("2.5.29.14", x509_extensions.subject_key_identifier)
+            self.authority_key = extension("2.5.29.35", x509_extensions.authority_key_identifier)
+            self.alternatives = extension("2.5.29.17", x509_extensions.alternative_names)
+            self.name_constraints = extension("2.5.29.30", x509_extensions.name_constraints)
+            self.policies = extension("2.5.29.32", x509_extensions.policies)
             if self.authority_key is not None and self.authority_key.issuer is not None:
                 x509_names.written(self.authority_key.issuer)
         except ValueError as error:
             raise InputError(
                 f"this is not one whole X.509 certificate in DER ({error})", "convert it with openssl x509"
             ) from error
-        self.key = self._load_key()
+        self.signature_kind, self.hash_name = SIGNATURES.get(self.fields.algorithm, ("", ""))
+        self.self_issued = self.subject == self.issuer
+        self.is_ca = self.constraints is not None and self.constraints.ca
+        self.key = self.fields.load_key()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Certificate) and self.der == other.der
 
     def __hash__(self) -> int:
         return hash(self.der)
-
-    def _value(self, oid: str, decode: Callable[[bytes], Value]) -> Value | None:
-        return next((decode(extension.value) for extension in self.extensions if extension.oid == oid), None)
-
-    def _load_key(self) -> PublicKeyTypes | None:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-        try:
-            return load_der_public_key(self.fields.public_key)
-        except (ValueError, UnsupportedAlgorithm):
-            return None
-
-    @property
-    def extensions(self) -> tuple[Extension, ...]:
-        """All extensions, in their order."""
-        return self.fields.extensions
 
     @cached_property
     def x509(self) -> x509.Certificate:
@@ -110,40 +94,10 @@ class Certificate:
             raise InputError(f"'{self.title}' is not in strict DER", "have it issued again") from error
 
     @property
-    def common_names(self) -> tuple[str, ...]:
-        """The common names in the subject, in their order."""
-        return x509_names.values_of(self.subject, x509_names.COMMON_NAME)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The host names and the addresses, as text, in the subjectAltName."""
-        found = self.alternatives or x509_extensions.AlternativeNames()
-        return (*found.hosts, *map(str, found.addresses))
-
-    @cached_property
-    def _signature(self) -> tuple[str, str]:
-        parts = pem.children(self.fields.algorithm)
-        return SIGNATURES.get(object_identifier(only(pem.children(parts[0][1])[:1], 0x06)), ("", ""))
-
-    @property
-    def signature_kind(self) -> str:
-        """What kind of key signed it: "RSA", "RSA-PSS", "ECDSA", "Ed25519", or empty for another."""
-        return self._signature[0]
-
-    @property
-    def hash_name(self) -> str:
-        """What the signature is over, such as "sha256"; empty if unknown, or not a part of the algorithm's name."""
-        return self._signature[1]
-
-    @property
-    def self_issued(self) -> bool:
-        """Whether subject and issuer are the same."""
-        return self.subject == self.issuer
-
-    @property
-    def is_ca(self) -> bool:
-        """Whether the basic constraints say so."""
-        return self.constraints is not None and self.constraints.ca
+        alternatives = self.alternatives or x509_extensions.AlternativeNames()
+        return (*alternatives.hosts, *map(str, alternatives.addresses))
 
     @property
     def may_issue(self) -> bool:
@@ -198,10 +152,10 @@ class Certificate:
 
 def parse_certificate(data: bytes) -> Certificate:
     """Return the one certificate in `data`, DER or PEM; raises InputError."""
-    found = parse_certificates(data)
-    if len(found) != 1:
-        raise InputError(f"{len(found)} certificates where one belongs", "split the file")
-    return found[0]
+    certificates = parse_certificates(data)
+    if len(certificates) != 1:
+        raise InputError(f"{len(certificates)} certificates where one belongs", "split the file")
+    return certificates[0]
 
 
 def parse_certificates(data: bytes) -> tuple[Certificate, ...]:

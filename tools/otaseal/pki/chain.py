@@ -19,8 +19,6 @@ from ..certs.x509_names import folded, mbedtls_form
 from ..errors import InputError
 from .certificate import ECDSA, ED25519, PSS, RSA, Certificate
 
-__all__ = ["Path", "Stack", "build_path", "identifiers_match", "looks_self_signed", "names_match"]
-
 
 class Stack(Enum):
     """Who verifies: the device, or what people have beside it."""
@@ -33,8 +31,7 @@ class Stack(Enum):
 
 @dataclass(frozen=True)
 class Path:
-    """What a stack verifies: the certificates sent, leaf first, and the anchor above the last (None: no
-    trust).
+    """What a stack verifies: the certificates sent, leaf first, and the anchor above the last (None: no trust).
 
     `direct`: the leaf itself is the anchor. `gap` says where the search ended when there is no anchor.
     """
@@ -109,8 +106,8 @@ def _named(child: Certificate, candidates: Sequence[Certificate]) -> list[Certif
     return [cert for cert in candidates if mbedtls_form(cert.subject) == wanted]
 
 
-def _first_valid(found: Sequence[Certificate], now: datetime) -> Certificate | None:
-    return next((cert for cert in found if cert.valid_at(now)), found[0] if found else None)
+def _first_valid(candidates: Sequence[Certificate], now: datetime) -> Certificate | None:
+    return next((cert for cert in candidates if cert.valid_at(now)), candidates[0] if candidates else None)
 
 
 def _build_by_rules(chain: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime) -> Path:

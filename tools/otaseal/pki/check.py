@@ -15,8 +15,6 @@ from .certificate import Certificate
 from .chain import Stack, build_path
 from .rules import RULES, Case
 
-__all__ = ["Expiry", "Finding", "Report", "Verdict", "examine", "expiring", "predict"]
-
 EXPIRY_WARNING = timedelta(days=90)
 
 

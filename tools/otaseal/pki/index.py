@@ -19,8 +19,6 @@ from .profile import Role
 if TYPE_CHECKING:
     from .authority import Authority
 
-__all__ = ["Entry", "entry_of", "make_crl", "parse_index", "revoked_json", "serialize_index"]
-
 FORMAT = 1
 MAX_INDEX_BYTES = 64 * 1024 * 1024
 

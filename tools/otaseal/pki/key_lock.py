@@ -21,8 +21,6 @@ from .authority import load_private_key
 if TYPE_CHECKING:
     from .profile import PrivateKey
 
-__all__ = ["KeyFile", "read"]
-
 ENCRYPTED = b"ENCRYPTED"
 
 

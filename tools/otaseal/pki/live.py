@@ -27,8 +27,6 @@ from ..simulator.tls_messages import (
 from ..simulator.tls_records import Records
 from ..simulator.tls_suites import TlsStop
 
-__all__ = ["LiveServer", "look_at", "parse_target"]
-
 TIMEOUT = 10.0  # seconds, for connecting and for each read
 DEFAULT_PORT = 443
 RECEIVE_BUFFER, FRAGMENT = 16384, 512  # bytes: the device's largest, and the records that it asks for

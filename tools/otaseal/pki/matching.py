@@ -9,11 +9,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 
-from ..certs.x509_extensions import IpAddress, NameConstraints, Subtree
+from ..certs.x509_extensions import AlternativeNames, IpAddress, NameConstraints, Subtree
 from .certificate import Certificate
 from .chain import Stack
-
-__all__ = ["breaks_name_constraints", "matches"]
 
 
 def matches(stack: Stack, leaf: Certificate, name: str) -> bool:
@@ -22,12 +20,9 @@ def matches(stack: Stack, leaf: Certificate, name: str) -> bool:
 
 
 def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> str | None:
-    """Return the first of the leaf's names that `constraints` do not allow, None if all are (RFC 5280,
-    4.2.1.10).
-
-    Only host names and addresses are looked at.
-    """
-    texts, addresses = _alternatives(leaf)
+    """Return the leaf's first host name or address that `constraints` do not allow, else None (RFC 5280, 4.2.1.10)."""
+    names = leaf.alternatives or AlternativeNames()
+    texts, addresses = names.hosts, names.addresses
     if not texts:
         texts = tuple(name for name in leaf.common_names if _address(name) is None)
     for values, is_text in ((texts, True), (addresses, False)):
@@ -47,7 +42,8 @@ def _matches_bearssl(leaf: Certificate, name: str) -> bool:
 
 
 def _matches_openssl(leaf: Certificate, name: str) -> bool:
-    texts, addresses = _alternatives(leaf)
+    names = leaf.alternatives or AlternativeNames()
+    texts, addresses = names.hosts, names.addresses
     address = _address(name)
     if address is not None:
         return address in addresses
@@ -55,7 +51,8 @@ def _matches_openssl(leaf: Certificate, name: str) -> bool:
 
 
 def _matches_curl(leaf: Certificate, name: str) -> bool:
-    texts, addresses = _alternatives(leaf)
+    names = leaf.alternatives or AlternativeNames()
+    texts, addresses = names.hosts, names.addresses
     address = _address(name)
     if not texts and not addresses:
         last = leaf.common_names[-1:]
@@ -81,11 +78,6 @@ def _wildcard(pattern: str, name: str, dots: int) -> bool:
     """Whether `*.rest` covers `name`; `dots`: how many the pattern needs, because `*.local` is too wide for some."""
     _, dot, rest = name.partition(".")
     return pattern.startswith("*.") and pattern.count(".") >= dots and bool(dot) and _same(pattern[2:], rest)
-
-
-def _alternatives(leaf: Certificate) -> tuple[tuple[str, ...], tuple[IpAddress, ...]]:
-    found = leaf.alternatives
-    return ((), ()) if found is None else (found.hosts, found.addresses)
 
 
 def _address(name: str) -> IpAddress | None:

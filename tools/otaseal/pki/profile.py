@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
-__all__ = [
-    "KeyType",
-    "Role",
-    "Subject",
-    "Validity",
-    "leaf_builder",
-    "root_builder",
-    "subject_alternative_names",
-    "titled",
-]
-
 ROOT_DAYS = 25 * 365 + 6  # longer than any device in the field; a root is rotated by shipping two, not by renewal
 BACKDATED = timedelta(days=1)  # clocks that run slow, and time zones taken for UTC
 MIN_SUBJECT_BYTES = 32  # F18: the device copies 32 bytes out of the encoded subject, whatever its size
@@ -138,14 +127,13 @@ def check_holder(holder: str) -> str:
 def subject_alternative_names(names: list[str]) -> list[x509.GeneralName]:
     """Return a dNSName for each name, and an iPAddress in addition for each that is an address (F22).
 
-    Raises ConfigError for no name at all, more than 100, or one that is neither an address nor a host name in
-    ASCII.
+    Raises ConfigError for no name at all, more than 100, or one that is neither an address nor a host name in ASCII.
     """
     from cryptography import x509
 
     if not 0 < len(names) <= MAX_NAMES:
         raise ConfigError(f"a server certificate for {len(names)} names", f"give 1 to {MAX_NAMES} names or addresses")
-    found: list[x509.GeneralName] = []
+    alternatives: list[x509.GeneralName] = []
     for name in dict.fromkeys(names):
         try:
             address = ipaddress.ip_address(name)
@@ -155,10 +143,10 @@ def subject_alternative_names(names: list[str]) -> list[x509.GeneralName]:
                     f"'{name}' is neither an address nor a host name",
                     "no scheme, port or path; punycode for umlauts",
                 ) from None
-            found.append(x509.DNSName(name))
+            alternatives.append(x509.DNSName(name))
         else:
-            found += [x509.DNSName(str(address)), x509.IPAddress(address)]
-    return list(dict.fromkeys(found))
+            alternatives += [x509.DNSName(str(address)), x509.IPAddress(address)]
+    return list(dict.fromkeys(alternatives))
 
 
 def root_builder(subject: Subject, public_key: PublicKey, validity: Validity) -> x509.CertificateBuilder:

@@ -17,8 +17,6 @@ from .certificate import PSS, Certificate
 from .chain import Path, Stack, identifiers_match, looks_self_signed, names_match
 from .matching import breaks_name_constraints, matches
 
-__all__ = ["RULES", "Case", "Rule", "key_name"]
-
 _STRICT = (Stack.OPENSSL,)
 _OPENSSL = (Stack.OPENSSL, Stack.CURL)
 _NOT_BEARSSL = (Stack.MBEDTLS, *_OPENSSL)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from ..errors import ConfigError, InputError
 from ..names import check_name
 
-__all__ = ["ANY", "Scope", "of_uris", "parse_scope"]
-
 ANY = "*"
 SCHEME = "otaseal:"
 MAX_SCOPES = 32
@@ -59,10 +57,10 @@ def of_uris(uris: Iterable[str]) -> tuple[Scope, ...]:
 
     Raises InputError when one of them cannot be read: what it was meant to keep out is not known.
     """
-    found = [uri for uri in uris if uri.lower().startswith(SCHEME)]
+    ours = [uri for uri in uris if uri.lower().startswith(SCHEME)]
     try:
-        if len(found) > MAX_SCOPES:
-            raise ConfigError(f"{len(found)} scopes", f"{MAX_SCOPES} are the most")
-        return tuple(parse_scope(uri[len(SCHEME) :]) for uri in found) or (Scope(),)
+        if len(ours) > MAX_SCOPES:
+            raise ConfigError(f"{len(ours)} scopes", f"{MAX_SCOPES} are the most")
+        return tuple(parse_scope(uri[len(SCHEME) :]) for uri in ours) or (Scope(),)
     except ConfigError as error:
         raise InputError(f"the certificate's scope cannot be read: {error.message}", "issue it again") from error

@@ -41,8 +41,6 @@ from .scope import Scope, of_uris
 if TYPE_CHECKING:
     from .profile import PrivateKey
 
-__all__ = ["SLOTS", "Slot", "Store", "default_directory"]
-
 CHAIN_FILE, CRL_FILE, INDEX_FILE, REVOKED_FILE = "chain.pem", "crl.pem", "index.json", "revoked.json"
 RETIRED = "server-ca-retired-"
 
@@ -156,17 +154,17 @@ class Store:
         """
         with directories.locked(self.directory):
             entries = self._recover()
-            hit = [
-                entry for entry in entries if (entry.role, entry.name) == (role.value, name) and entry.revoked is None
-            ]
-            if not hit:
+            valid = [entry for entry in entries if (entry.role, entry.name, entry.revoked) == (role.value, name, None)]
+            if not valid:
                 raise InputError(f"nothing is issued to the {role.value} '{name}'", "otaseal pki list shows what is")
             authority = self.authority(SLOTS[role])  # before anything changes: the passphrase may be wrong
-            entries = tuple(entry.revoked_at(now) if entry in hit else entry for entry in entries)
-            self._write_lists(authority, entries, now)  # before the index: killed in between, `revoke` is called again
+            entries = tuple(entry.revoked_at(now) if entry in valid else entry for entry in entries)
+            # The lists before the index: killed in between, `revoke` is called again.
+            files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
+            files.write_atomic(self.directory / SLOTS[role].value / CRL_FILE, make_crl(authority, entries, now))
             self._write_index(entries)
             self._set_aside_revoked(entries)
-        return tuple(entry.revoked_at(now) for entry in hit)
+        return tuple(entry.revoked_at(now) for entry in valid)
 
     def rotate(self, now: datetime) -> None:
         """Make the server's next authority the current one, retire the old one, and make a new successor.
@@ -181,7 +179,7 @@ class Store:
                 self._ensure_authority(Slot.SERVER_NEXT, now)
                 return
             serial = f"{self.certificate(Slot.SERVER).fields.serial:x}"[:16]
-            self._rename(self.directory / Slot.SERVER.value, self.directory / (RETIRED + serial))
+            _rename(self.directory / Slot.SERVER.value, self.directory / (RETIRED + serial))
             self._finish_rotation()
             self._ensure_authority(Slot.SERVER_NEXT, now)
 
@@ -200,8 +198,8 @@ class Store:
             return
         directories.make_private_directory(folder)
         key = self._ensure_key(folder, AUTHORITY_KEYS[slot.role], self.passphrase)
-        made = Authority.create(role=slot.role, product=self.product, now=now, key=key)
-        files.write_new(folder / CERTIFICATE_FILE, made.certificate_pem)
+        authority = Authority.create(role=slot.role, product=self.product, now=now, key=key)
+        files.write_new(folder / CERTIFICATE_FILE, authority.certificate_pem)
 
     def _ensure_key(self, folder: Path, kind: KeyType, passphrase: bytes | None) -> PrivateKey:
         """Make the key, or take the one that stands there without a certificate: its maker was interrupted."""
@@ -231,12 +229,12 @@ class Store:
         path = self.directory / INDEX_FILE
         entries = parse_index(files.read_bounded(path, MAX_INDEX_BYTES, "index")) if path.exists() else ()
         known = {entry.serial for entry in entries}
-        found = [
+        issued = [
             entry_of(_read_certificate(chain), role, chain.parent.name)
             for role in Role
             for chain in sorted((self.directory / "issued" / role.value).glob(f"*/{CHAIN_FILE}"))
         ]
-        missing = tuple(entry for entry in found if entry.serial not in known)
+        missing = tuple(entry for entry in issued if entry.serial not in known)
         if missing:
             entries = (*entries, *missing)
             self._write_index(entries)
@@ -246,9 +244,9 @@ class Store:
         return entries
 
     def _finish_rotation(self) -> None:
-        current, following = self.directory / Slot.SERVER.value, self.directory / Slot.SERVER_NEXT.value
-        if not current.exists() and (following / CERTIFICATE_FILE).exists() and any(self.directory.glob(RETIRED + "*")):
-            self._rename(following, current)
+        current, successor = self.directory / Slot.SERVER.value, self.directory / Slot.SERVER_NEXT.value
+        if not current.exists() and (successor / CERTIFICATE_FILE).exists() and any(self.directory.glob(RETIRED + "*")):
+            _rename(successor, current)
 
     def _set_aside_revoked(self, entries: tuple[Entry, ...]) -> None:
         revoked = {(entry.role, entry.name): entry for entry in entries if entry.revoked}
@@ -258,21 +256,17 @@ class Store:
             if (role, name) not in live and (folder / CHAIN_FILE).exists():
                 aside = self.directory / "revoked" / role / f"{name}-{entry.serial[:16]}"
                 directories.make_private_directory(aside.parent)
-                self._rename(folder, aside)
+                _rename(folder, aside)
 
     def _write_index(self, entries: tuple[Entry, ...]) -> None:
         files.write_atomic(self.directory / INDEX_FILE, serialize_index(entries), files.PRIVATE_MODE)
 
-    def _write_lists(self, authority: Authority, entries: tuple[Entry, ...], now: datetime) -> None:
-        files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
-        crl = make_crl(authority, entries, now)
-        files.write_atomic(self.directory / SLOTS[authority.role].value / CRL_FILE, crl)
 
-    def _rename(self, old: Path, new: Path) -> None:
-        try:
-            old.rename(new)
-        except OSError as error:
-            raise SystemFaultError(f"'{old}' cannot be renamed: {error.strerror}", "check the permissions") from error
+def _rename(old: Path, new: Path) -> None:
+    try:
+        old.rename(new)
+    except OSError as error:
+        raise SystemFaultError(f"'{old}' cannot be renamed: {error.strerror}", "check the permissions") from error
 
 
 def default_directory(config: Path, product: str) -> Path:
