@@ -17,7 +17,7 @@ from otaseal.simulator.http_client import Body, Response, parse_url, read_respon
 from otaseal.simulator.http_update import judge_answer, judge_first_bytes
 from otaseal.simulator.probe import probe_hello
 from otaseal.simulator.public_key import load_public_key
-from otaseal.simulator.tls_suites import TlsStop
+from otaseal.simulator.tls_suites import TlsClosed
 from otaseal.simulator.updater import Setup
 from otaseal.simulator.verdict import judge
 from support.images import build_image
@@ -33,7 +33,7 @@ class Pieces:
 
     def read(self) -> bytes:
         if not self.left:
-            raise TlsStop(0, "the connection ends")
+            raise TlsClosed(0, "the connection ends")
         return self.left.pop(0)
 
 
@@ -72,13 +72,13 @@ def test_an_answer_means_the_same_however_it_is_cut(lines: list[bytes], rest: by
 @given(st.binary(max_size=120), st.sampled_from([512, 16384]))
 def test_messages_are_read_or_stop_the_handshake(data: bytes, fragment: int) -> None:
     readers = (
-        lambda: tls_messages.read_server_hello(data, 0x0303, "localhost", fragment),
+        lambda: tls_messages.ServerHello.parse(data, 0x0303, "localhost", fragment),
         lambda: tls_messages.read_certificates(data),
-        lambda: tls_messages.read_key_exchange(data, "ECDSA"),
-        lambda: tls_messages.read_request(data),
+        lambda: tls_messages.ServerKeyExchange.parse(data, "ECDSA"),
+        lambda: tls_messages.read_certificate_request(data),
     )
     for reader in readers:
-        with suppress(TlsStop):
+        with suppress(TlsClosed):
             reader()
 
 

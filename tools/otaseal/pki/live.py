@@ -13,19 +13,12 @@ import secrets
 from dataclasses import dataclass
 
 from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
+from ..simulator import tls_messages as messages
 from ..simulator.connection import Endpoint, dial
 from ..simulator.error_numbers import RECEIVED_ALERT
-from ..simulator.tls_messages import (
-    CERTIFICATE,
-    FRAGMENT_LENGTHS,
-    MAX_FRAGMENT,
-    SERVER_HELLO,
-    Vector,
-    client_hello,
-    read_certificates,
-)
+from ..simulator.tls_messages import Reader, handshake_hello, read_certificates
 from ..simulator.tls_records import Records
-from ..simulator.tls_suites import TlsStop
+from ..simulator.tls_suites import TlsClosed
 
 TIMEOUT = 10.0  # seconds, for connecting and for each read
 DEFAULT_PORT = 443
@@ -69,21 +62,21 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
     """
     name = _sent_name(server_name or host)
     title = f"{host}:{port}"
-    wire = dial(Endpoint(name=name or host, port=port, address=host), timeout)
-    if isinstance(wire, str):
-        raise _unreachable(title, wire)
-    records = Records(wire, RECEIVE_BUFFER, FRAGMENT)
+    connection = dial(Endpoint(name=name or host, port=port, address=host), timeout)
+    if isinstance(connection, str):
+        raise _unreachable(title, connection)
+    records = Records(connection, RECEIVE_BUFFER, FRAGMENT)
     try:
-        records.send_handshake(client_hello(secrets.token_bytes(32), b"", name, FRAGMENT))
+        records.send_handshake(handshake_hello(secrets.token_bytes(32), b"", name, FRAGMENT))
         return _read_answer(records)
-    except TlsStop as stop:
-        if wire.timed_out:
+    except TlsClosed as closed:
+        if connection.timed_out:
             raise SystemFaultError(
                 f"'{title}' does not answer: timed out", "check address, port and firewall"
-            ) from stop
-        raise _error(title, stop) from stop
+            ) from closed
+        raise _error(title, stop) from closed
     finally:
-        wire.close()
+        connection.close()
 
 
 def _sent_name(host: str) -> str | None:
@@ -98,40 +91,40 @@ def _sent_name(host: str) -> str | None:
 
 def _read_answer(records: Records) -> LiveServer:
     """Read ServerHello and Certificate, whatever version and suite the server chose."""
-    kind, body, _ = records.receive_handshake()
-    following, certificates, _ = records.receive_handshake() if kind == SERVER_HELLO else (kind, b"", b"")
-    if following != CERTIFICATE:
+    first = records.receive_handshake()
+    second = records.receive_handshake() if first[0] == messages.SERVER_HELLO else first
+    if second[0] != messages.CERTIFICATE:
         raise InputError(
             "the server sends no certificate", "it may want a pre-shared key; a device needs a certificate"
         )
-    hello = Vector(body)
+    hello = Reader(first[4:])
     version = hello.number(2)
     hello.take(32)
-    hello.sub(1)
+    hello.vector(1)
     suite = hello.number(2)
     hello.take(1)
-    extensions = Vector(hello.sub(2)) if hello.left else Vector(b"")
+    extensions = Reader(hello.vector(2) if hello.left else b"")
     fragment = None
     while extensions.left:
-        extension, value = extensions.number(2), extensions.sub(2)
-        if extension == MAX_FRAGMENT:
-            fragment = next((size for size, code in FRAGMENT_LENGTHS.items() if value == bytes([code])), None)
-    return LiveServer(read_certificates(certificates), version, suite, fragment)
+        extension, value = extensions.number(2), extensions.vector(2)
+        if extension == messages.MAX_FRAGMENT_LENGTH:
+            fragment = next((size for size, code in messages.FRAGMENT_LENGTHS.items() if value == bytes([code])), None)
+    return LiveServer(read_certificates(second[4:]), version, suite, fragment)
 
 
 def _unreachable(title: str, reason: str) -> SystemFaultError:
     return SystemFaultError(f"'{title}' does not answer: {reason}", "check address, port and firewall")
 
 
-def _error(title: str, stop: TlsStop) -> OtasealError:
-    if stop.error >= RECEIVED_ALERT:
-        alert = stop.error - RECEIVED_ALERT
+def _error(title: str, closed: TlsClosed) -> OtasealError:
+    if closed.error >= RECEIVED_ALERT:
+        alert = closed.error - RECEIVED_ALERT
         return VerificationError(
             f"'{title}' refuses a device's hello: {_ALERTS.get(alert, f'alert {alert}')}",
             "offer TLS 1.2 with ECDHE: a server of 1.3 alone locks it out",
         )
-    if not stop.error:
+    if not closed.error:
         return VerificationError(
             f"'{title}' closes the connection on a device's hello", "it may offer TLS 1.3 only, or no TLS"
         )
-    return InputError(f"'{title}' does not speak TLS: {stop.reason}", "check the port: this may be plain HTTP")
+    return InputError(f"'{title}' does not speak TLS: {closed.reason}", "check the port: this may be plain HTTP")

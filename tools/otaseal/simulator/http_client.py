@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from .error_numbers import HttpError
 from .report import Fault
 from .tls import Connection
-from .tls_suites import TlsStop
+from .tls_suites import TlsClosed
 
 __all__ = ["ESP8266", "Body", "Dialect", "Response", "Url", "parse_url", "read_response", "request_bytes"]
 
@@ -131,8 +131,8 @@ class Body:
         assert self._connection is not None
         try:
             self._data += self._connection.read()
-        except TlsStop as stop:
-            self.ended, self.tls_error, self.reason = True, stop.error, stop.reason
+        except TlsClosed as closed:
+            self.ended, self.tls_error, self.reason = True, closed.error, closed.reason
 
 
 def read_response(body: Body, dialect: Dialect = ESP8266) -> Response:

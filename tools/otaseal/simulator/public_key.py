@@ -12,9 +12,13 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .der import DerError, Reader, fail
 from .error_numbers import TlsError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve
 
 __all__ = [
     "CURVES",
@@ -149,6 +153,14 @@ def opens_to(signature: bytes, key: RsaKey, digest: bytes, name: str | None) -> 
     )
 
 
+def curve_of(number: int) -> EllipticCurve:
+    """Return the curve of a TLS number: 23, 24 or 25."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    curves: dict[int, EllipticCurve] = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
+    return curves[number]
+
+
 def _ecdsa_holds(signature: bytes, key: EcKey, data: bytes, name: str) -> bool:
     """Return whether an ECDSA signature (DER) is over `data`, hashed by `name`; BearSSL takes no compressed point."""
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -157,9 +169,8 @@ def _ecdsa_holds(signature: bytes, key: EcKey, data: bytes, name: str) -> bool:
 
     if not key.point.startswith(b"\x04"):
         return False
-    curves: dict[int, ec.EllipticCurve] = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
     try:
-        public = ec.EllipticCurvePublicKey.from_encoded_point(curves[key.curve], key.point)
+        public = ec.EllipticCurvePublicKey.from_encoded_point(curve_of(key.curve), key.point)
         public.verify(signature, data, ec.ECDSA(getattr(hashes, name.upper())()))
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False

@@ -10,20 +10,28 @@ import hashlib
 import re
 import secrets
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from . import tls_messages as messages
 from .anchors import Trust
 from .connection import Socket
-from .error_numbers import TlsError
-from .public_key import PublicKey, RsaKey, signature_holds
-from .tls_messages import Hello, KeyExchange, Request, message, vector
+from .error_numbers import RECEIVED_ALERT, TlsError
+from .public_key import PublicKey, RsaKey, curve_of, signature_holds
+from .tls_messages import ServerHello, ServerKeyExchange, message, vector
 from .tls_records import ALERT, APPLICATION, CHANGE_CIPHER_SPEC, IN_OVERHEAD, OUT_OVERHEAD, Records
-from .tls_suites import SUITES, Suite, TlsStop, derive, prf, protection
-from .x509 import KEY_EXCHANGE, SIGN, Validation, validate
+from .tls_suites import SUITES, Suite, TlsClosed, prf, protections
+from .x509 import KEY_EXCHANGE, SIGN, validate
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
 __all__ = ["ClientCertificate", "Connection", "Failure", "Session", "TlsSettings", "handshake"]
 
@@ -31,6 +39,8 @@ X25519 = 29
 MASTER_SIZE, FINISHED_SIZE = 48, 12
 CLIENT_HASHES = (4, 5, 6, 3, 2)  # in the order in which BearSSL prefers them
 RSA_SIGN, ECDSA_SIGN = 1, 64  # kinds of client certificates
+RSA, ECDSA = 1, 3  # signature algorithms
+FATAL = 2
 _ALERTS = {54: 45, 62: 48, 56: 42}  # BearSSL tells the server little; these only end the connection in good manners
 
 
@@ -69,10 +79,8 @@ class TlsSettings:
     @property
     def fragment(self) -> int:
         """The record length that fits in both buffers and is asked for, 16384 for none (F27c)."""
-        return max(size for size in (512, 1024, 2048, 4096, 16384) if size <= self.receive_buffer and self._sends(size))
-
-    def _sends(self, size: int) -> bool:
-        return size <= self.send_buffer or size == 512
+        sizes = (size for size in (1024, 2048, 4096, 16384) if size <= min(self.receive_buffer, self.send_buffer))
+        return max(sizes, default=512)
 
     @property
     def memory(self) -> int:
@@ -92,251 +100,242 @@ class Failure:
     chain: tuple[bytes, ...] = ()
 
 
-@dataclass
 class Connection:
-    """An open connection. `chain` is what the server sent, () where a session was resumed."""
+    """A connection, and the handshake that opens it.
 
-    records: Records
+    `chain` is what the server sent, () where a session was `resumed`. `session` is what can be kept of it,
+    `fragment_agreed` whether the server will send short records, `client_asked` whether it wanted a certificate of the
+    device, `client_sent` whether there was one.
+    """
+
     suite: Suite
     session: Session
-    chain: tuple[bytes, ...]
-    resumed: bool
     fragment_agreed: bool
-    client_asked: bool
-    client_sent: bool
-    _data: bytearray = field(default_factory=bytearray)
+
+    def __init__(self, records: Records, settings: TlsSettings) -> None:
+        self.records, self.settings = records, settings
+        self.chain: tuple[bytes, ...] = ()
+        self.resumed = self.client_asked = self.client_sent = False
+        self.step, self.crash = "handshake", False
+        self._key: PublicKey | None = None
+        self._randoms = bytes(4) + secrets.token_bytes(28)
 
     def send(self, data: bytes) -> bool:
         """Send `data`, and tell whether it went out."""
         return self.records.send(APPLICATION, data)
 
     def read(self) -> bytes:
-        """Return the next piece of what the server sends; raises TlsStop at the end, error 0 for an orderly one."""
+        """Return the next piece of what the server sends; raises TlsClosed at the end, error 0 for an orderly one."""
         kind, data = self.records.receive()
         if kind != APPLICATION:
-            raise TlsStop(TlsError.UNEXPECTED, f"a record of type {kind} among the data")
+            raise TlsClosed(TlsError.UNEXPECTED, f"a record of type {kind} among the data")
         return data
 
     def close(self) -> None:
         """Close the connection."""
         self.records.close()
 
-
-def handshake(connection: Socket, settings: TlsSettings) -> Connection | Failure:
-    """Return a TLS connection over `connection`, or why the device has none.
-
-    Raises InputError where the device's own certificate or key cannot be read.
-    """
-    records = Records(connection, settings.receive_buffer, settings.fragment)
-    client = _Client(records, settings)
-    try:
-        return client.run()
-    except TlsStop as stop:
-        fact = "F21" if stop.error == 256 + 70 else stop.fact
-        failure = Failure(client.step, stop.error, stop.reason, fact, client.crash, client.chain)
-    if failure.error and failure.error < 256:
-        records.send(ALERT, bytes([2, _ALERTS.get(failure.error, 40)]))
-    connection.close()
-    return failure
-
-
-class _Client:
-    def __init__(self, records: Records, settings: TlsSettings) -> None:
-        self.records, self.settings = records, settings
-        self.step, self.crash = "handshake", False
-        self.chain: tuple[bytes, ...] = ()
-        self.random = bytes(4) + secrets.token_bytes(28)
-        self.key: PublicKey | None = None
-
-    def run(self) -> Connection:
-        settings, session = self.settings, self.settings.session
-        known = session.id if session else b""
-        self.records.send_handshake(messages.client_hello(self.random, known, settings.name, settings.fragment))
+    def handshake(self) -> None:
+        """Shake hands; raises TlsClosed where BearSSL closes, with `step` and `crash` telling where."""
+        name, fragment, kept = self.settings.name, self.settings.fragment, self.settings.session
+        offered = kept.id if kept else b""
+        self.records.send_handshake(messages.handshake_hello(self._randoms, offered, name, fragment))
         body = self._expect(messages.SERVER_HELLO)
-        hello = messages.read_server_hello(body, self.records.version, settings.name, settings.fragment)
+        hello = ServerHello.parse(body, self.records.version, name, fragment)
         suite = SUITES[hello.suite]
         if suite is None:
-            raise TlsStop(TlsError.OK, f"suite 0x{hello.suite:04x} is not played here", "F26")
-        if session is not None and known and hello.session == known:
-            return self._resume(hello, suite, session)
-        return self._full(hello, suite)
+            raise TlsClosed(TlsError.OK, f"suite 0x{hello.suite:04x} is not played here", "F26")
+        self.suite, self.fragment_agreed = suite, hello.fragment
+        self._randoms += hello.random
+        if kept is not None and offered and hello.session == offered:
+            if hello.suite != kept.suite:
+                raise TlsClosed(TlsError.RESUME_MISMATCH, "the server resumes with another suite")
+            self.resumed, self.session = True, kept
+            self._receive_finished()
+            self._send_finished()
+        else:
+            self.session = Session(hello.session, hello.suite, self._exchange_keys())
+            self._send_finished()
+            self._receive_finished()
 
-    def _full(self, hello: Hello, suite: Suite) -> Connection:
+    def _exchange_keys(self) -> bytes:
+        """Take the server's certificates and key, send ours, and return the master secret."""
         self.chain = messages.read_certificates(self._expect(messages.CERTIFICATE))
-        self._judge(suite)
-        exchange = None
-        if suite.exchange == "ECDHE":
-            exchange = messages.read_key_exchange(self._expect(messages.SERVER_KEY_EXCHANGE), suite.signer)
-            self._check_exchange(exchange, hello)
+        key = self._judge_chain()
+        if self.suite.exchange == "ECDHE":
+            exchange = ServerKeyExchange.parse(self._expect(messages.SERVER_KEY_EXCHANGE), self.suite.signer)
+            if len(exchange.signature) > 512:
+                raise TlsClosed(TlsError.LIMIT_EXCEEDED, "a signature over 4096 bits", "F26")
+            if not signature_holds(exchange.signature, key, self._randoms + exchange.signed, exchange.hash_name):
+                raise TlsClosed(TlsError.BAD_SIGNATURE, "the server does not own the key of its certificate")
         kind, body = self._next()
-        request = None
-        if kind == messages.CERTIFICATE_REQUEST:
-            request = messages.read_request(body)
+        request = messages.read_certificate_request(body) if kind == messages.CERTIFICATE_REQUEST else None
+        if request is not None:
             kind, body = self._next()
         if kind != messages.SERVER_HELLO_DONE:
-            raise TlsStop(TlsError.UNEXPECTED, f"handshake message {kind} out of turn")
+            raise TlsClosed(TlsError.UNEXPECTED, f"handshake message {kind} out of turn")
         if body:
-            raise TlsStop(TlsError.BAD_HELLO_DONE, "ServerHelloDone is not empty")
-        signer = self._send_certificate(request) if request is not None else None
-        secret, sent = self._exchange_keys(exchange)
-        self.records.send_handshake(message(messages.CLIENT_KEY_EXCHANGE, sent))
-        seed = self.random + hello.random
-        master = prf(suite.prf_hash, secret, b"master secret", seed, MASTER_SIZE)
-        if signer is not None:
-            self.records.send_handshake(message(messages.CERTIFICATE_VERIFY, signer.sign(self.records.transcript)))
+            raise TlsClosed(TlsError.BAD_HELLO_DONE, "ServerHelloDone is not empty")
+        sign = None if request is None else self._send_certificate(*request)
+        if isinstance(key, RsaKey) and self.suite.exchange == "RSA":
+            secret, sent = _encrypted_secret(key)
+        else:
+            secret, sent = _diffie_hellman(exchange.group, exchange.point)
+        self._send(messages.CLIENT_KEY_EXCHANGE, sent)
+        if sign is not None:
+            self._send(messages.CERTIFICATE_VERIFY, sign(self.records.transcript))
         if request is not None:
             self.step = "client-certificate"  # whoever asked for it refuses it now
-        self._finish(suite, master, hello)
-        self._await_finish(suite, master, hello)
-        kept = Session(hello.session, hello.suite, master)
-        sent_one = signer is not None
-        return Connection(self.records, suite, kept, self.chain, False, hello.fragment, request is not None, sent_one)
+        return prf(self.suite.prf_hash, secret, b"master secret", self._randoms, MASTER_SIZE)
 
-    def _resume(self, hello: Hello, suite: Suite, session: Session) -> Connection:
-        if hello.suite != session.suite:
-            raise TlsStop(TlsError.RESUME_MISMATCH, "the server resumes with another suite")
-        self._await_finish(suite, session.master, hello)
-        self._finish(suite, session.master, hello)
-        return Connection(self.records, suite, session, (), True, hello.fragment, False, False)
-
-    def _judge(self, suite: Suite) -> None:
-        self.step = "certificate-chain"
-        found: Validation = validate(self.chain, self.settings.trust, self.settings.name, self.settings.now)
-        if found.crash:
-            self.crash = True
-            raise TlsStop(TlsError.OK, found.crash, found.fact)
-        if found.error:
-            raise TlsStop(found.error, found.reason, found.fact)
-        wanted = KEY_EXCHANGE if suite.exchange == "RSA" else SIGN
-        fits = isinstance(found.key, RsaKey) is (suite.signer == "RSA")
-        if not fits or not found.usages & wanted:
+    def _judge_chain(self) -> PublicKey:
+        """Return the server's key; raises TlsClosed where its chain is not trusted, or not for this suite."""
+        settings, self.step = self.settings, "certificate-chain"
+        validation = validate(self.chain, settings.trust, settings.name, settings.now)
+        self.crash = bool(validation.crash)
+        if not validation.ok or validation.key is None:
+            raise TlsClosed(validation.error, validation.crash or validation.reason, validation.fact)
+        wanted = KEY_EXCHANGE if self.suite.exchange == "RSA" else SIGN
+        fits = isinstance(validation.key, RsaKey) is (self.suite.signer == "RSA")
+        if not fits or not validation.usages & wanted:
             reason = "the key usage of the server's certificate lacks digitalSignature"
-            raise TlsStop(TlsError.WRONG_KEY_USAGE, reason, "F27b")
-        self.key, self.step = found.key, "handshake"
+            raise TlsClosed(TlsError.WRONG_KEY_USAGE, reason, "F27b")
+        self.step = "handshake"
+        return validation.key
 
-    def _check_exchange(self, exchange: KeyExchange, hello: Hello) -> None:
-        assert self.key is not None
-        if len(exchange.signature) > 512:
-            raise TlsStop(TlsError.LIMIT_EXCEEDED, "a signature over 4096 bits", "F26")
-        signed = self.random + hello.random + exchange.signed
-        if not signature_holds(exchange.signature, self.key, signed, exchange.hash_name):
-            raise TlsStop(TlsError.BAD_SIGNATURE, "the server does not own the key of its certificate")
+    def _send_certificate(self, kinds: bytes, algorithms: bytes) -> Callable[[bytes], bytes] | None:
+        """Send the device's chain if it is of the kind that is wanted, and return what signs for it, else None."""
+        chain: tuple[bytes, ...] = ()
+        sign = None
+        if self.settings.client is not None:
+            own, key = _load(self.settings.client)
+            hash_number = _common_hash(key, kinds, algorithms)
+            if hash_number is not None:
+                chain, sign = own, partial(_sign, key, hash_number)
+        self._send(messages.CERTIFICATE, vector(b"".join(vector(der, 3) for der in chain), 3))
+        self.client_asked, self.client_sent = True, sign is not None
+        return sign
 
-    def _exchange_keys(self, exchange: KeyExchange | None) -> tuple[bytes, bytes]:
-        """Return the premaster secret, and the ClientKeyExchange that tells it."""
-        if exchange is not None:
-            secret, point = _agree(exchange)
-            return secret, vector(point, 1)
-        assert isinstance(self.key, RsaKey)
-        secret = messages.TLS_1_2.to_bytes(2, "big") + secrets.token_bytes(46)
-        filling = bytes(1 + secrets.randbelow(255) for _ in range(self.key.size - 51))
-        block = int.from_bytes(b"\0\2" + filling + b"\0" + secret, "big")
-        sent = pow(block, self.key.exponent, self.key.modulus).to_bytes(self.key.size, "big")
-        return secret, vector(sent, 2)
-
-    def _send_certificate(self, request: Request) -> _Signer | None:
-        signer = _Signer.choose(self.settings.client, request) if self.settings.client else None
-        listed = b"".join(vector(der, 3) for der in signer.chain) if signer else b""
-        self.records.send_handshake(message(messages.CERTIFICATE, vector(listed, 3)))
-        return signer
-
-    def _finish(self, suite: Suite, master: bytes, hello: Hello) -> None:
-        keys, _ = derive(suite, master, self.random, hello.random)
-        proof = self._proof(suite, master, b"client finished")
+    def _send_finished(self) -> None:
+        proof = self._proof(b"client finished")
         self.records.send(CHANGE_CIPHER_SPEC, b"\1")
-        self.records.protect_out(protection(suite, keys))
-        self.records.send_handshake(message(messages.FINISHED, proof))
+        self.records.protect_out(protections(self.suite, self.session.master, self._randoms)[0])
+        self._send(messages.FINISHED, proof)
 
-    def _await_finish(self, suite: Suite, master: bytes, hello: Hello) -> None:
-        self.records.receive_change()
-        _, keys = derive(suite, master, self.random, hello.random)
-        self.records.protect_in(protection(suite, keys))
-        expected = self._proof(suite, master, b"server finished")
-        if self._expect(messages.FINISHED) != expected:
-            raise TlsStop(TlsError.BAD_FINISHED, "the server's Finished is wrong")
+    def _receive_finished(self) -> None:
+        self.records.receive_change_cipher_spec()
+        self.records.protect_in(protections(self.suite, self.session.master, self._randoms)[1])
+        proof = self._proof(b"server finished")
+        if self._expect(messages.FINISHED) != proof:
+            raise TlsClosed(TlsError.BAD_FINISHED, "the server's Finished is wrong")
 
-    def _proof(self, suite: Suite, master: bytes, label: bytes) -> bytes:
-        digest = hashlib.new(suite.prf_hash, self.records.transcript).digest()
-        return prf(suite.prf_hash, master, label, digest, FINISHED_SIZE)
+    def _proof(self, label: bytes) -> bytes:
+        digest = hashlib.new(self.suite.prf_hash, self.records.transcript).digest()
+        return prf(self.suite.prf_hash, self.session.master, label, digest, FINISHED_SIZE)
+
+    def _send(self, kind: int, body: bytes) -> None:
+        self.records.send_handshake(message(kind, body))
 
     def _next(self) -> tuple[int, bytes]:
-        kind, body, whole = self.records.receive_handshake()
+        """Return the next handshake message: kind and body."""
+        whole = self.records.receive_handshake()
         self.records.transcript += whole
-        return kind, body
+        return whole[0], whole[4:]
 
-    def _expect(self, kind: int) -> bytes:
-        found, body = self._next()
-        if found != kind:
-            raise TlsStop(TlsError.UNEXPECTED, f"handshake message {found} where {kind} has to come")
+    def _expect(self, wanted: int) -> bytes:
+        kind, body = self._next()
+        if kind != wanted:
+            raise TlsClosed(TlsError.UNEXPECTED, f"handshake message {kind} where {wanted} has to come")
         return body
 
 
-def _agree(exchange: KeyExchange) -> tuple[bytes, bytes]:
-    """Return the shared secret and our point."""
+def _encrypted_secret(key: RsaKey) -> tuple[bytes, bytes]:
+    """Return a premaster secret, and the ClientKeyExchange that tells it."""
+    secret = messages.TLS_1_2.to_bytes(2, "big") + secrets.token_bytes(46)
+    padding = bytes(1 + secrets.randbelow(255) for _ in range(key.size - 51))
+    block = int.from_bytes(b"\0\2" + padding + b"\0" + secret, "big")
+    return secret, vector(pow(block, key.exponent, key.modulus).to_bytes(key.size, "big"), 2)
+
+
+def handshake(socket: Socket, settings: TlsSettings) -> Connection | Failure:
+    """Return a connection over `socket`, or why the device has none.
+
+    Raises InputError where the device's own certificate or key cannot be read.
+    """
+    records = Records(socket, settings.receive_buffer, settings.fragment)
+    connection = Connection(records, settings)
+    try:
+        connection.handshake()
+    except TlsClosed as closed:
+        error = closed.error
+        if error and error < RECEIVED_ALERT:
+            records.send(ALERT, bytes([FATAL, _ALERTS.get(error, 40)]))
+        socket.close()
+        fact = "F21" if error == RECEIVED_ALERT + 70 else closed.fact
+        return Failure(connection.step, error, closed.reason, fact, connection.crash, connection.chain)
+    return connection
+
+
+def _diffie_hellman(group: int, theirs: bytes) -> tuple[bytes, bytes]:
+    """Return the premaster secret, and the ClientKeyExchange; raises TlsClosed for what is no point of that group."""
     from cryptography.hazmat.primitives.asymmetric import ec, x25519
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
-        if exchange.group == X25519:
+        if group == X25519:
             own = x25519.X25519PrivateKey.generate()
-            secret = own.exchange(x25519.X25519PublicKey.from_public_bytes(exchange.point))
-            return secret, own.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        curves: dict[int, ec.EllipticCurve] = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
-        curve = curves[exchange.group]
-        theirs = ec.EllipticCurvePublicKey.from_encoded_point(curve, exchange.point)
+            secret = own.exchange(x25519.X25519PublicKey.from_public_bytes(theirs))
+            return secret, vector(own.public_key().public_bytes_raw(), 1)
+        public = ec.EllipticCurvePublicKey.from_encoded_point(curve_of(group), theirs)
     except ValueError as error:
-        raise TlsStop(TlsError.INVALID_ALGORITHM, "the server's point is not on its curve", "F26") from error
-    mine = ec.generate_private_key(curve)
-    point = mine.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return mine.exchange(ec.ECDH(), theirs), point
+        raise TlsClosed(TlsError.INVALID_ALGORITHM, "the server's point is not on its curve", "F26") from error
+    private = ec.generate_private_key(curve_of(group))
+    point = private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return private.exchange(ec.ECDH(), public), vector(point, 1)
 
 
-@dataclass(frozen=True)
-class _Signer:
-    """The device's certificate, if the server wants one of its kind: chain (DER), key, and the hash agreed on."""
+def _load(client: ClientCertificate) -> tuple[tuple[bytes, ...], PrivateKey]:
+    """Return the chain (DER) and the key of the device; raises InputError where they cannot be read."""
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    chain: tuple[bytes, ...]
-    key: Any
-    hash_number: int
-    kind: int
+    try:
+        chain, key = _chain(client.chain), load_pem_private_key(client.key, None)
+        if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
+            raise ValueError("a kind of key that BearSSL does not know")
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            "the device's certificate or key cannot be read", "give chain and key in PEM, the key without passphrase"
+        ) from error
+    return chain, key
 
-    @classmethod
-    def choose(cls, client: ClientCertificate, request: Request) -> _Signer | None:
-        from cryptography.hazmat.primitives.asymmetric import rsa
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        try:
-            key = load_pem_private_key(client.key, None)
-            chain = _chain(client.chain)
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                "the device's certificate or key cannot be read",
-                "give chain and key in PEM, the key without passphrase",
-            ) from error
-        is_rsa = isinstance(key, rsa.RSAPrivateKey)
-        kind, algorithm = (RSA_SIGN, 1) if is_rsa else (ECDSA_SIGN, 3)
-        pairs = set(zip(request.algorithms[0::2], request.algorithms[1::2], strict=False))
-        usable = (name for name in CLIENT_HASHES if (name, algorithm) in pairs and kind in request.kinds)
-        chosen = next(usable, None)
-        return None if chosen is None else cls(chain, key, chosen, algorithm)
+def _common_hash(key: PrivateKey, kinds: bytes, algorithms: bytes) -> int | None:
+    """Return the hash by which the server takes a signature of `key`, None where it takes no such key."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    def sign(self, transcript: bytes) -> bytes:
-        """Return the content of a CertificateVerify."""
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, padding
+    kind, algorithm = (RSA_SIGN, RSA) if isinstance(key, RSAPrivateKey) else (ECDSA_SIGN, ECDSA)
+    pairs = set(zip(algorithms[0::2], algorithms[1::2], strict=False))
+    usable = (number for number in CLIENT_HASHES if (number, algorithm) in pairs and kind in kinds)
+    return next(usable, None)
 
-        algorithm = getattr(hashes, messages.HASHES[self.hash_number].upper())()
-        if self.kind == 1:
-            signature = self.key.sign(transcript, padding.PKCS1v15(), algorithm)
-        else:
-            signature = self.key.sign(transcript, ec.ECDSA(algorithm))
-        return bytes([self.hash_number, self.kind]) + vector(signature, 2)
+
+def _sign(key: PrivateKey, hash_number: int, transcript: bytes) -> bytes:
+    """Return the content of a CertificateVerify."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+    algorithm = getattr(hashes, messages.HASHES[hash_number].upper())()
+    if isinstance(key, rsa.RSAPrivateKey):
+        return bytes([hash_number, RSA]) + vector(key.sign(transcript, padding.PKCS1v15(), algorithm), 2)
+    return bytes([hash_number, ECDSA]) + vector(key.sign(transcript, ec.ECDSA(algorithm)), 2)
 
 
 def _chain(text: bytes) -> tuple[bytes, ...]:
     """Return the certificates in PEM, undecoded, as the device sends them; raises ValueError where there is none."""
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    found = re.findall(f"{begin}.*?{end}", text.decode("ascii", "replace"), re.DOTALL)
-    if not found:
+    certificates = re.findall(f"{begin}.*?{end}", text.decode("ascii", "replace"), re.DOTALL)
+    if not certificates:
         raise ValueError("no certificate")
-    return tuple(ssl.PEM_cert_to_DER_cert(pem) for pem in found)
+    return tuple(ssl.PEM_cert_to_DER_cert(pem) for pem in certificates)

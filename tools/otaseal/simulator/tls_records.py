@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .connection import Socket
 from .error_numbers import RECEIVED_ALERT, TlsError
-from .tls_messages import TLS_1_2, Vector
-from .tls_suites import Protection, TlsStop
+from .tls_messages import TLS_1_2, Reader
+from .tls_suites import Protection, TlsClosed
 
 __all__ = ["ALERT", "APPLICATION", "CHANGE_CIPHER_SPEC", "HANDSHAKE", "IN_OVERHEAD", "OUT_OVERHEAD", "Records"]
 
@@ -63,10 +63,10 @@ class Records:
         """Send a handshake message, which is part of what Finished covers."""
         self.transcript += data
         if not self.send(HANDSHAKE, data):
-            raise TlsStop(TlsError.OK, "the server closes the connection during the handshake")
+            raise TlsClosed(TlsError.OK, "the server closes the connection during the handshake")
 
     def receive(self) -> tuple[int, bytes]:
-        """Return the next record but for warnings: its kind and content. Raises TlsStop where BearSSL stops."""
+        """Return the next record but for warnings: its kind and content. Raises TlsClosed where BearSSL closes."""
         for _ in range(MAX_HANDSHAKE):
             kind, data = self._record()
             if kind == ALERT:
@@ -74,7 +74,7 @@ class Records:
                     self._alert(byte)
             elif data:  # an empty record has no kind
                 return kind, data
-        raise TlsStop(TlsError.OK, "the server sends nothing but warnings")
+        raise TlsClosed(TlsError.OK, "the server sends nothing but warnings")
 
     def _alert(self, byte: int) -> None:
         """Take one byte of an alert: a level, which is a warning's or fatal, then a number, in whatever records."""
@@ -83,36 +83,36 @@ class Records:
             return
         level, self._alert_level = self._alert_level, 0
         if level == FATAL or byte == NO_RENEGOTIATION:
-            raise TlsStop(RECEIVED_ALERT + byte, "the server refuses with a fatal alert")
+            raise TlsClosed(RECEIVED_ALERT + byte, "the server refuses with a fatal alert")
         if byte == CLOSE_NOTIFY:
             self.closed = True
-            raise TlsStop(TlsError.OK, "the server closes the connection")
+            raise TlsClosed(TlsError.OK, "the server closes the connection")
 
-    def receive_handshake(self) -> tuple[int, bytes, bytes]:
-        """Return the next handshake message: kind, body, and the whole of it; the transcript is the caller's."""
+    def receive_handshake(self) -> bytes:
+        """Return the next handshake message; the transcript is the caller's."""
         while True:
             if len(self._handshake) >= 4:
                 size = int.from_bytes(self._handshake[1:4], "big")
                 if size > MAX_HANDSHAKE:
-                    raise TlsStop(TlsError.BAD_HANDSHAKE, f"a handshake message of {size} bytes")
+                    raise TlsClosed(TlsError.BAD_HANDSHAKE, f"a handshake message of {size} bytes")
                 if len(self._handshake) >= 4 + size:
                     whole, self._handshake = self._handshake[: 4 + size], self._handshake[4 + size :]
-                    return whole[0], whole[4:], whole
+                    return whole
             kind, data = self.receive()
             if kind != HANDSHAKE:
-                raise TlsStop(TlsError.UNEXPECTED, f"a record of type {kind} in the handshake")
+                raise TlsClosed(TlsError.UNEXPECTED, f"a record of type {kind} in the handshake")
             self._handshake += data
 
-    def receive_change(self) -> None:
+    def receive_change_cipher_spec(self) -> None:
         """Read the ChangeCipherSpec."""
         kind, data = self.receive()
         if kind != CHANGE_CIPHER_SPEC or self._handshake:
-            raise TlsStop(TlsError.UNEXPECTED, f"a record of type {kind} where the keys should change")
+            raise TlsClosed(TlsError.UNEXPECTED, f"a record of type {kind} where the keys should change")
         if data != b"\1":
-            raise TlsStop(TlsError.BAD_CCS, "a malformed ChangeCipherSpec")
+            raise TlsClosed(TlsError.BAD_CCS, "a malformed ChangeCipherSpec")
 
     def close(self) -> None:
-        """Say goodbye and close."""
+        """Send close_notify and close."""
         if not self.closed:
             self.send(ALERT, b"\1\0")
         self._connection.close()
@@ -121,13 +121,13 @@ class Records:
         head = self._connection.take(HEADER)
         if len(head) < HEADER:
             self.closed = not self._connection.timed_out
-            raise TlsStop(TlsError.OK, "nothing more comes" if self._connection.timed_out else "the connection ends")
-        reader = Vector(head)
+            raise TlsClosed(TlsError.OK, "nothing more comes" if self._connection.timed_out else "the connection ends")
+        reader = Reader(head)
         kind, version, size = reader.number(1), reader.number(2), reader.number(2)
         self._check(kind, version, size, head)
         data = self._connection.take(size)
         if len(data) < size:
-            raise TlsStop(TlsError.OK, "the connection ends within a record")
+            raise TlsClosed(TlsError.OK, "the connection ends within a record")
         if self._in is not None:
             data = self._in.open(_header(self._received, kind), data)
             self._received += 1
@@ -138,17 +138,17 @@ class Records:
     def _check(self, kind: int, version: int, size: int, head: bytes) -> None:
         if version >> 8 != 3:
             shown = "'HTTP': plain HTTP" if head.startswith(b"HTTP") else head.hex()
-            raise TlsStop(TlsError.UNSUPPORTED_VERSION, f"the server does not speak TLS, it begins with {shown}")
+            raise TlsClosed(TlsError.UNSUPPORTED_VERSION, f"the server does not speak TLS, it begins with {shown}")
         if self.version and version != self.version:
-            raise TlsStop(TlsError.BAD_VERSION, f"a record of version 0x{version:04x}")
+            raise TlsClosed(TlsError.BAD_VERSION, f"a record of version 0x{version:04x}")
         self.version = version
         if self._in is None and size > MAX_PLAIN:
-            raise TlsStop(TlsError.BAD_LENGTH, f"a record of {size} bytes")
+            raise TlsClosed(TlsError.BAD_LENGTH, f"a record of {size} bytes")
         if size > self._room:
             reason = f"a record of {size} bytes, the device's buffer has {self._room}"
-            raise TlsStop(TlsError.TOO_LARGE, reason, "F27")
+            raise TlsClosed(TlsError.TOO_LARGE, reason, "F27")
         if size and kind not in (CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION):
-            raise TlsStop(TlsError.UNEXPECTED, f"a record of type {kind}")
+            raise TlsClosed(TlsError.UNEXPECTED, f"a record of type {kind}")
 
 
 def _header(number: int, kind: int) -> bytes:
