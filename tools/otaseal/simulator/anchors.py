@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from .der import BOOLEAN, CONTEXT, END, INTEGER, DerError, Reader, check, fail
+from .der import BOOLEAN, CONTEXT, END, INTEGER, OCTET_STRING, DerError, Reader, check, fail
 from .error_numbers import TlsError
 from .public_key import PublicKey, looks_like_der, read_key
 
-__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "AnchorLookup", "Decoded", "Trust", "decode", "skip_head"]
+__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "Decoded", "DeviceCrash", "Trust", "decode", "skip_head"]
 
 BASIC_CONSTRAINTS = bytes.fromhex("551d13")
-OCTET_STRING = 0x04
 NO_LIMIT = 0xFFFFFF  # BearSSL's decoder is told no length
 
 
@@ -30,20 +30,19 @@ class Anchor:
     is_ca: bool
 
 
-@dataclass(frozen=True)
-class AnchorLookup:
-    """What a look-up arrives at: an anchor, or why the device goes down over it (`crash`, by `fact`)."""
+class DeviceCrash(Exception):
+    """The device goes down over an anchor: `reason` in words, and the fact behind it."""
 
-    anchor: Anchor | None
-    crash: str = ""
-    fact: str = ""
+    def __init__(self, reason: str, fact: str) -> None:
+        super().__init__(reason)
+        self.reason, self.fact = reason, fact
 
 
 class Trust(Protocol):
     """Whoever is asked for anchors by the SHA-256 of a name as encoded."""
 
-    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
-        """Return what is there under this name, in the order in which the device tries it."""
+    def find(self, name_hash: bytes) -> Sequence[Anchor]:
+        """Return what is there under this name, in the order in which the device tries it; may raise DeviceCrash."""
 
 
 @dataclass(frozen=True)
@@ -63,51 +62,40 @@ class AnchorList:
     """Anchors compiled in, all of them tried; certificates that the core cannot decode are left out."""
 
     def __init__(self, certificates: Sequence[bytes]) -> None:
-        decoded = [decode(der) for der in certificates if looks_like_der(der)]
-        self._anchors = [
-            (certificate.name_hash, certificate.anchor) for certificate in decoded if certificate.anchor is not None
-        ]
+        self._decoded = [decode(der) for der in certificates if looks_like_der(der)]
 
-    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
+    def find(self, name_hash: bytes) -> Sequence[Anchor]:
         """Return every anchor of that name."""
-        return [AnchorLookup(anchor) for subject_hash, anchor in self._anchors if subject_hash == name_hash]
+        return [one.anchor for one in self._decoded if one.anchor is not None and one.name_hash == name_hash]
 
 
 def decode(der: bytes) -> Decoded:
     """Return what BearSSL's decoder (`br_x509_decoder`) makes of `der`, which may be anything."""
-    subject: list[bytes] = []
-    reader = Reader(der, 0, NO_LIMIT)
-    try:
-        key, is_ca = _decode(reader, subject)
-    except DerError:
-        return Decoded(b"".join(subject), None)
-    trailing = reader.at < len(der)
-    return Decoded(b"".join(subject), None if trailing else Anchor(key, is_ca))
-
-
-def _decode(reader: Reader, subject: list[bytes]) -> tuple[PublicKey, bool]:
-    outer = reader.sequence()
-    signed = outer.sequence()
-    skip_head(signed)
-    signed.sequence()  # issuer
-    validity = signed.sequence()
-    validity.date()
-    validity.date()
-    validity.close()
-    start = signed.at
-    try:
-        signed.sequence()
-        _within(signed)
-    finally:
-        subject.append(signed.data[start : signed.at])
-    key = read_key(signed.sequence())
-    is_ca = _is_ca(signed)
-    signed.close()
-    outer.sequence().oid()
-    outer.bits()
-    outer.close()
-    _within(outer)
-    return key, is_ca
+    reader, subject, anchor = Reader(der, 0, NO_LIMIT), b"", None
+    with suppress(DerError):
+        outer = reader.sequence()
+        signed = outer.sequence()
+        skip_head(signed)
+        signed.sequence()  # issuer
+        validity = signed.sequence()
+        validity.date()
+        validity.date()
+        validity.close()
+        start = signed.at
+        try:
+            signed.sequence()
+            _within(signed)
+        finally:
+            subject = der[start : signed.at]
+        key = read_key(signed.sequence())
+        is_ca = _is_ca(signed)
+        signed.close()
+        outer.sequence().oid()
+        outer.bits()
+        outer.close()
+        _within(outer)
+        anchor = Anchor(key, is_ca) if reader.at >= len(der) else None
+    return Decoded(subject, anchor)
 
 
 def _within(reader: Reader) -> None:

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .anchors import AnchorLookup, Decoded, decode
+from .anchors import Anchor, Decoded, DeviceCrash, decode
+from .der import DerError, Reader
 from .public_key import looks_like_der
 
 __all__ = ["DEFAULT_HEAP", "CertStore", "Entry"]
@@ -34,15 +35,25 @@ class Entry:
     member: bytes
 
     @property
+    def crash(self) -> tuple[str, str] | None:
+        """Why the device goes down when it looks this member up, and the fact behind it; None where it does not."""
+        if not looks_like_der(self.member):
+            return "is not exactly one certificate: the device resets in the handshake", "F18b"
+        if self.decoded.anchor is None:
+            return "cannot be decoded: the device uses an anchor that nobody filled in", "F18b"
+        size = len(self.decoded.subject)
+        if size < HASH_SIZE:
+            return f"has a subject of {size} bytes: the device writes {HASH_SIZE} over it", "F18"
+        return None
+
+    @property
     def verdict(self) -> str:
         """Return "anchor", "pin" (good for itself only), "overflow", "crash", or "dead": nothing ever finds it."""
         if not self._is_named:
             return "dead"
-        if self.decoded.anchor is None or not looks_like_der(self.member):
-            return "crash"
-        if len(self.decoded.subject) < HASH_SIZE:
-            return "overflow"
-        return "anchor" if self.decoded.anchor.is_ca else "pin"
+        if self.crash is not None:
+            return "overflow" if self.crash[1] == "F18" else "crash"
+        return "anchor" if self.decoded.anchor is not None and self.decoded.anchor.is_ca else "pin"
 
     @property
     def is_usable(self) -> bool:
@@ -52,10 +63,12 @@ class Entry:
     @property
     def _is_named(self) -> bool:
         """Tell whether the decoder got through the subject: half a name hashes to what no certificate asks for."""
-        subject = self.decoded.subject
-        size = int.from_bytes(subject[2 : 2 + (subject[1] & 0x7F)], "big") if subject[1:2] > b"\x80" else 0
-        head = 2 + (subject[1] & 0x7F if subject[1:2] > b"\x80" else 0)
-        return len(subject) >= 2 and len(subject) == head + (size or subject[1] & 0x7F if head == 2 else size)
+        subject = Reader.whole(self.decoded.subject)
+        try:
+            subject.sequence()
+        except DerError:
+            return False
+        return not subject.left
 
 
 @dataclass(frozen=True)
@@ -92,30 +105,18 @@ class CertStore:
             at += length + (at + length & 1)
         return cls(tuple(entries))
 
-    def find(self, name_hash: bytes) -> Sequence[AnchorLookup]:
-        """Return what the device comes to when it looks up a name: the first entry of it, or nothing."""
+    def find(self, name_hash: bytes) -> Sequence[Anchor]:
+        """Return what the device comes to when it looks up a name: the first entry of it, or nothing.
+
+        Raises DeviceCrash where that is no anchor.
+        """
         for index, entry in enumerate(self.entries):
             if entry.decoded.name_hash == name_hash:
-                return (_found(index, entry),)
+                if entry.crash is not None:
+                    reason, fact = entry.crash
+                    raise DeviceCrash(f"member {index} of certs.ar {reason}", fact)
+                return () if entry.decoded.anchor is None else (entry.decoded.anchor,)
         return ()
-
-
-def _found(index: int, entry: Entry) -> AnchorLookup:
-    member = f"member {index} of certs.ar"
-    if not looks_like_der(entry.member):
-        return AnchorLookup(
-            None, f"{member} is not exactly one certificate: the device resets in the handshake", "F18b"
-        )
-    if entry.decoded.anchor is None:
-        return AnchorLookup(
-            None, f"{member} cannot be decoded: the device uses an anchor that nobody filled in", "F18b"
-        )
-    size = len(entry.decoded.subject)
-    if size < HASH_SIZE:
-        return AnchorLookup(
-            None, f"{member} has a subject of {size} bytes: the device writes {HASH_SIZE} over it", "F18"
-        )
-    return AnchorLookup(entry.decoded.anchor)
 
 
 def _size(field: bytes) -> int:

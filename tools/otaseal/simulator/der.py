@@ -6,6 +6,7 @@ BearSSL's number and never leaves this package.
 
 from __future__ import annotations
 
+import calendar
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -13,24 +14,24 @@ from .error_numbers import TlsError
 
 __all__ = ["BOOLEAN", "CONTEXT", "END", "INTEGER", "SEQUENCE", "DerError", "Reader", "check", "fail"]
 
-BOOLEAN, INTEGER, BIT_STRING, OID, SEQUENCE = 0x01, 0x02, 0x03, 0x06, 0x10
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET = 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x11
+UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 CONTEXT = 0x20  # a context tag of number n is CONTEXT + n
 END = -1
 MAX_OID = 255
-_DATES = {0x17: 2, 0x18: 4}  # UTCTime, GeneralizedTime, to digits of the year
 
 
 class DerError(Exception):
-    """BearSSL stops here with `error`, a number of `codes.TlsError`."""
+    """BearSSL stops here with `error`; `reason` and `fact` where more is known than its name."""
 
-    def __init__(self, error: TlsError) -> None:
+    def __init__(self, error: TlsError, reason: str = "", fact: str = "") -> None:
         super().__init__(error.name)
-        self.error = error
+        self.error, self.reason, self.fact = error, reason, fact
 
 
-def fail(error: TlsError) -> NoReturn:
+def fail(error: TlsError, reason: str = "", fact: str = "") -> NoReturn:
     """Stop as BearSSL does."""
-    raise DerError(error)
+    raise DerError(error, reason, fact)
 
 
 @dataclass
@@ -162,17 +163,18 @@ class Reader:
             fail(TlsError.X509_LIMIT_EXCEEDED)
         return value
 
-    def date(self) -> tuple[int, int]:
-        """Read a time: days since the year 0, and seconds of the day."""
+    def date(self) -> tuple[int, int, int, int]:
+        """Read a time: year, month, day, and seconds of the day (up to 86400: BearSSL takes a leap second anywhere)."""
         tag, constructed = self.tag()
-        if tag not in _DATES:
+        if tag not in (UTC_TIME, GENERALIZED_TIME):
             fail(TlsError.X509_BAD_TIME)
         if constructed:
             fail(TlsError.X509_NOT_PRIMITIVE)
         inner = self.open()
         year = inner._digits(0, 99)
-        year = year * 100 + inner._digits(0, 99) if _DATES[tag] == 4 else year + (2000 if year < 50 else 1900)
-        days = _days_before(year, month := inner._digits(1, 12)) + inner._digits(1, _days_in(year, month)) - 1
+        year = year * 100 + inner._digits(0, 99) if tag == GENERALIZED_TIME else year + (2000 if year < 50 else 1900)
+        month = inner._digits(1, 12)
+        day = inner._digits(1, calendar.monthrange(year, month)[1])
         seconds = inner._digits(0, 23) * 3600 + inner._digits(0, 59) * 60 + inner._digits(0, 60)
         following = inner.byte()
         if following == 0x2E:
@@ -182,36 +184,23 @@ class Reader:
         if following != 0x5A:
             fail(TlsError.X509_BAD_TIME)
         inner.close()
-        return days, seconds
+        return year, month, day, seconds
 
     def _digits(self, low: int, high: int) -> int:
         value = 0
         for _ in range(2):
             digit = self.byte() - 0x30
+            value = value * 10 + digit
             if not 0 <= digit <= 9:
                 fail(TlsError.X509_BAD_TIME)
-            value = value * 10 + digit
         if not low <= value <= high:
             fail(TlsError.X509_BAD_TIME)
         return value
 
 
-def check(found: tuple[int, bool], wanted: int, *, constructed: bool) -> None:
+def check(tag: tuple[int, bool], wanted: int, *, constructed: bool) -> None:
     """Expect a tag that was read to be `wanted`."""
-    if found[0] != wanted:
+    if tag[0] != wanted:
         fail(TlsError.X509_UNEXPECTED)
-    if found[1] is not constructed:
+    if tag[1] is not constructed:
         fail(TlsError.X509_NOT_CONSTRUCTED if constructed else TlsError.X509_NOT_PRIMITIVE)
-
-
-def _leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-
-
-def _days_in(year: int, month: int) -> int:
-    return 29 if month == 2 and _leap(year) else (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
-
-
-def _days_before(year: int, month: int) -> int:
-    whole = year * 365 + (year + 3) // 4 - (year + 99) // 100 + (year + 399) // 400
-    return whole + sum(_days_in(year, earlier) for earlier in range(1, month))

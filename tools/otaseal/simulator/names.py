@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from .der import CONTEXT, Reader, check, fail
+from .der import CONTEXT, SET, Reader, check, fail
 from .error_numbers import TlsError
 
 __all__ = ["alternative_matches", "common_name_matches"]
 
 COMMON_NAME = bytes.fromhex("550403")
-SET = 0x11
 UTF8, BMP = 12, 30
 LATIN = (18, 19, 20, 22)  # NumericString, PrintableString, TeletexString, IA5String
 DNS_NAME, OTHER_NAME = CONTEXT + 2, CONTEXT
@@ -17,7 +16,7 @@ MAX_NAME = 255
 
 def common_name_matches(name: Reader, server: str | None) -> bool:
     """Read a distinguished name to its end, and tell whether a common name in it is `server`'s."""
-    found = False
+    matches = False
     while name.left:
         relative = name.expect(SET, constructed=True)
         if not relative.left:
@@ -27,13 +26,13 @@ def common_name_matches(name: Reader, server: str | None) -> bool:
             is_common_name = attribute.oid() == COMMON_NAME
             text = _string(attribute)
             attribute.close()
-            found |= is_common_name and text is not None and _matches(text, server)
-    return found
+            matches |= is_common_name and text is not None and _matches(text, server)
+    return matches
 
 
 def alternative_matches(value: Reader, server: str | None) -> bool:
     """Read a subjectAltName, and tell whether a dNSName in it is `server`'s; addresses are not looked at (F22)."""
-    names, found = value.sequence(), False
+    names, matches = value.sequence(), False
     while names.left:
         tag, constructed = names.tag()
         if tag == OTHER_NAME:
@@ -50,9 +49,9 @@ def alternative_matches(value: Reader, server: str | None) -> bool:
         content = names.open().rest()
         if tag == DNS_NAME:
             text = _utf8(content)
-            found |= text is not None and _matches(text, server)
+            matches |= text is not None and _matches(text, server)
     value.close()
-    return found
+    return matches
 
 
 def _string(reader: Reader) -> bytes | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from .anchors import BASIC_CONSTRAINTS, Trust, each_extension, skip_head
-from .der import BOOLEAN, END, INTEGER, DerError, Reader, check, fail
+from .anchors import BASIC_CONSTRAINTS, DeviceCrash, Trust, each_extension, skip_head
+from .der import BIT_STRING, BOOLEAN, END, INTEGER, DerError, Reader, check, fail
 from .error_numbers import TlsError
 from .names import alternative_matches, common_name_matches
 from .public_key import PublicKey, RsaKey, read_key, signature_holds
@@ -23,7 +23,6 @@ __all__ = ["KEY_EXCHANGE", "SIGN", "Validation", "validate"]
 KEY_EXCHANGE, SIGN = 0x10, 0x20
 MIN_RSA_BYTES = 128
 MAX_SIGNATURE = 512
-DAYS_TO_YEAR_1 = 365  # BearSSL counts days from the year 0, Python from 1 January of the year 1, which is its day 1
 
 KEY_USAGE, ALT_NAME, POLICIES = (bytes.fromhex(f"551d{last}") for last in ("0f", "11", "20"))
 CPS_POINTER = bytes.fromhex("2b06010505070201")
@@ -66,15 +65,13 @@ _WORDS: dict[TlsError, tuple[str, str]] = {
 class Validation:
     """BearSSL's number, 0 for a good chain, or why the device goes down over it (`crash`).
 
-    `certificate` is the index in the chain at which it ended. `key` is the leaf's and `usages` what it may do
-    (KEY_EXCHANGE, SIGN), if the chain is good.
+    `key` is the leaf's and `usages` what it may do (KEY_EXCHANGE, SIGN), if the chain is good.
     """
 
     error: int
     reason: str = ""
     fact: str = ""
     crash: str = ""
-    certificate: int = 0
     key: PublicKey | None = None
     usages: int = 0
 
@@ -90,32 +87,24 @@ def validate(chain: Sequence[bytes], trust: Trust, name: str | None, now: dateti
     `name` None: any, as when a sketch connects to an IPAddress (F23). `now` None: the clock was never set, and it is
     1970 (F25); otherwise it has a time zone.
     """
-    engine = _Engine(trust, name, _days_and_seconds(now))
+    engine = _Engine(trust, name, _moment(now))
     for index, der in enumerate(chain):
         try:
-            engine.take(der, index)
-        except _Done as done:
-            key, usages = (engine.leaf_key, engine.usages) if not done.crash else (None, 0)
-            return Validation(0, done.reason, done.fact, done.crash, index, key, usages)
+            if engine.take(der, index):
+                return Validation(0, key=engine.leaf_key, usages=engine.usages)
+        except DeviceCrash as crash:
+            return Validation(0, crash.reason, crash.fact, crash=crash.reason)
         except DerError as error:
-            return _refusal(error, engine, index)
+            return _refusal(error, index)
     code = TlsError.X509_NOT_TRUSTED if chain else TlsError.X509_EMPTY_CHAIN
-    return Validation(code, *_WORDS[code], certificate=max(len(chain) - 1, 0))
-
-
-class _Done(Exception):
-    """The chain is good, or the device is down: either way nothing more is looked at."""
-
-    def __init__(self, reason: str = "", fact: str = "", crash: str = "") -> None:
-        super().__init__(crash)
-        self.reason, self.fact, self.crash = reason, fact, crash
+    return Validation(code, *_WORDS[code])
 
 
 @dataclass
 class _Engine:
     trust: Trust
     name: str | None
-    now: tuple[int, int]
+    now: tuple[int, int, int, int]
     issuer: bytes = b""  # hash of the issuer's name in the certificate before
     signature: bytes = b""
     signed: bytes = b""
@@ -123,10 +112,12 @@ class _Engine:
     by_rsa: bool = False
     leaf_key: PublicKey | None = None
     usages: int = KEY_EXCHANGE | SIGN
-    why: tuple[str, str] | None = field(default=None)
 
-    def take(self, der: bytes, index: int) -> None:
-        """Read one certificate; raises DerError where it is refused, _Done where the chain has come to an anchor."""
+    def take(self, der: bytes, index: int) -> bool:
+        """Read one certificate, and tell whether the chain has come to an anchor.
+
+        Raises DerError where it is refused, DeviceCrash where the device goes down.
+        """
         if not der:
             fail(TlsError.X509_TRUNCATED)
         whole = Reader.whole(der)
@@ -134,12 +125,12 @@ class _Engine:
         start = outer.at
         subject = self._signed_part(outer.sequence(), index)
         signed = der[start : outer.at]
-        if index == 0:
-            self._ask(subject, direct=True)
-        self._signature(outer, signed)
+        if index == 0 and self._is_pinned(subject):
+            return True
+        self._read_signature(outer, signed)
         outer.close()
         whole.close()
-        self._ask(self.issuer, direct=False)
+        return self._is_issued_by_anchor()
 
     def _signed_part(self, part: Reader, index: int) -> bytes:
         """Read all that is signed, and return the hash of the subject."""
@@ -150,7 +141,7 @@ class _Engine:
         if index == 0:
             start = part.at
             matches = common_name_matches(part.sequence(), self.name)
-            subject = hashlib.sha256(part.data[start : part.at]).digest()
+            subject = _hash_since(part, start)
         else:
             subject = _hash_of_name(part)
             if subject != self.issuer:
@@ -166,8 +157,7 @@ class _Engine:
         seen, matches = self._extensions(part, index, matches)
         part.close()
         if index == 0 and not matches and self.name is not None:
-            self.why = (f"the certificate is not for '{self.name}'", "F22")
-            fail(TlsError.X509_BAD_SERVER_NAME)
+            fail(TlsError.X509_BAD_SERVER_NAME, f"the certificate is not for '{self.name}'", "F22")
         if index and not seen:
             fail(TlsError.X509_NOT_CA)
         return subject
@@ -175,13 +165,12 @@ class _Engine:
     def _dates(self, validity: Reader) -> None:
         begin = validity.date()
         if self.now < begin:
-            unset = " (its clock was never set)" if self.now[0] == _days_and_seconds(None)[0] else ""
-            self.why = (f"not yet valid: the device has {_date(self.now)}{unset}, it begins on {_date(begin)}", "F25")
-            fail(TlsError.X509_EXPIRED)
+            unset = " (its clock was never set)" if self.now[:3] == _moment(None)[:3] else ""
+            reason = f"not yet valid: the device has {_date(self.now)}{unset}, it begins on {_date(begin)}"
+            fail(TlsError.X509_EXPIRED, reason, "F25")
         end = validity.date()
         if self.now > end:
-            self.why = (f"expired: it ends on {_date(end)}, the device has {_date(self.now)}", "F20")
-            fail(TlsError.X509_EXPIRED)
+            fail(TlsError.X509_EXPIRED, f"expired: it ends on {_date(end)}, the device has {_date(self.now)}", "F20")
         validity.close()
 
     def _extensions(self, part: Reader, index: int, matches: bool) -> tuple[bool, bool]:
@@ -202,7 +191,7 @@ class _Engine:
         return seen, matches
 
     def _key_usage(self, value: Reader, index: int) -> None:
-        bits = value.expect(0x03, constructed=False)
+        bits = value.expect(BIT_STRING, constructed=False)
         ignored = bits.byte()
         if ignored > 7:
             fail(TlsError.X509_UNEXPECTED)
@@ -217,7 +206,7 @@ class _Engine:
         elif not first & 0x04:
             fail(TlsError.X509_FORBIDDEN_KEY_USAGE)
 
-    def _signature(self, outer: Reader, signed: bytes) -> None:
+    def _read_signature(self, outer: Reader, signed: bytes) -> None:
         algorithm = outer.sequence().oid()
         if algorithm not in SIGNATURES:
             fail(TlsError.X509_UNSUPPORTED)
@@ -232,24 +221,28 @@ class _Engine:
         if not signature_holds(self.signature, key, self.signed, self.algorithm):
             fail(TlsError.X509_BAD_SIGNATURE)
 
-    def _ask(self, name_hash: bytes, *, direct: bool) -> None:
-        """Look a name up: the leaf's own may be trusted directly, an issuer's must be a CA and have signed."""
-        for found in self.trust.find(name_hash):
-            if found.anchor is None:
-                raise _Done(found.crash, found.fact, found.crash)
-            key = found.anchor.key
-            if direct and not found.anchor.is_ca and key == self.leaf_key:
-                raise _Done("the server's own certificate is trusted", "F18c")
-            if direct or not found.anchor.is_ca or isinstance(key, RsaKey) is not self.by_rsa:
-                continue
-            if signature_holds(self.signature, key, self.signed, self.algorithm):
-                raise _Done
+    def _is_pinned(self, subject: bytes) -> bool:
+        """Look the leaf's own name up: with its key, and no CA, it is trusted directly (F18c)."""
+        return any(not anchor.is_ca and anchor.key == self.leaf_key for anchor in self.trust.find(subject))
+
+    def _is_issued_by_anchor(self) -> bool:
+        """Look the issuer's name up, which has to be a CA's whose key made the signature."""
+        return any(
+            anchor.is_ca
+            and isinstance(anchor.key, RsaKey) is self.by_rsa
+            and signature_holds(self.signature, anchor.key, self.signed, self.algorithm)
+            for anchor in self.trust.find(self.issuer)
+        )
+
+
+def _hash_since(part: Reader, start: int) -> bytes:
+    return hashlib.sha256(part.data[start : part.at]).digest()
 
 
 def _hash_of_name(part: Reader) -> bytes:
     start = part.at
     part.sequence()
-    return hashlib.sha256(part.data[start : part.at]).digest()
+    return _hash_since(part, start)
 
 
 def _basic_constraints(value: Reader, index: int) -> None:
@@ -283,17 +276,19 @@ def _policies(value: Reader) -> None:
     value.close()
 
 
-def _refusal(error: DerError, engine: _Engine, index: int) -> Validation:
-    reason, fact = engine.why or _WORDS.get(error.error, ("it does not parse: " + error.error.name.lower(), "F16"))
+def _refusal(error: DerError, index: int) -> Validation:
+    unparsed = ("it does not parse: " + error.error.name.lower(), "F16")
+    reason, fact = (error.reason, error.fact) if error.reason else _WORDS.get(error.error, unparsed)
     which = "the server's certificate" if index == 0 else f"certificate {index + 1} of the chain"
-    return Validation(error.error, f"{which}: {reason}", fact, certificate=index)
+    return Validation(error.error, f"{which}: {reason}", fact)
 
 
-def _days_and_seconds(now: datetime | None) -> tuple[int, int]:
-    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) if now is None else now.astimezone(timezone.utc)
-    return moment.toordinal() + DAYS_TO_YEAR_1, moment.hour * 3600 + moment.minute * 60 + moment.second
+def _moment(now: datetime | None) -> tuple[int, int, int, int]:
+    """Return year, month, day and second of the day, as certificates have it."""
+    utc = datetime(1970, 1, 1, tzinfo=timezone.utc) if now is None else now.astimezone(timezone.utc)
+    return utc.year, utc.month, utc.day, utc.hour * 3600 + utc.minute * 60 + utc.second
 
 
-def _date(moment: tuple[int, int]) -> str:
-    day = datetime.fromordinal(max(moment[0] - DAYS_TO_YEAR_1, 1))
-    return f"{day:%Y-%m-%d} {moment[1] // 3600:02d}:{moment[1] // 60 % 60:02d} UTC"
+def _date(moment: tuple[int, int, int, int]) -> str:
+    year, month, day, second = moment
+    return f"{year:04d}-{month:02d}-{day:02d} {second // 3600:02d}:{second // 60 % 60:02d} UTC"
