@@ -20,8 +20,7 @@ from otaseal.image.firmware import Firmware, read
 from otaseal.image.signing_header import embedded_key
 from otaseal.rehearsal.candidate import Candidate, CandidateServer
 from otaseal.rehearsal.flash_map import CELLS, bars, flash_maps, svg
-from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
-from otaseal.rehearsal.temporary_pki import TemporaryAuthority
+from otaseal.rehearsal.loopback import HOST, Loopback, Request, TemporaryAuthority, response
 from otaseal.release.records import Origin
 from otaseal.simulator.flash import LAYOUTS, layout
 from support.by_bytes import sign_firmware

@@ -74,7 +74,7 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
             raise SystemFaultError(
                 f"'{title}' does not answer: timed out", "check address, port and firewall"
             ) from closed
-        raise _error(title, stop) from closed
+        raise _error(title, closed) from closed
     finally:
         connection.close()
 

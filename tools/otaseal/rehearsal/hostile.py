@@ -24,9 +24,8 @@ from ..simulator.device import Device
 from ..simulator.pico.chip import CHIPS, PAGE
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result
-from .loopback import HOST, Loopback, response
+from .loopback import HOST, Loopback, TemporaryAuthority, response
 from .scenario import DEFAULT_HOST, Scenario, with_temporary_authority
-from .temporary_pki import TemporaryAuthority
 
 __all__ = ["ATTACKS", "LIBRARY", "PICO_ATTACKS", "STOCK", "Attack", "Row", "hostile"]
 
@@ -64,8 +63,8 @@ class Target:
         self, context: ssl.SSLContext | None, answer: bytes | None = None, device: Device | None = None
     ) -> Outcome:
         """Return what the device makes of a server with this TLS, None for plain HTTP; it gives out the candidate."""
-        given = _firmware(self.signed) if answer is None else answer
-        with Loopback(lambda _: given, context) as server:
+        content = _firmware(self.signed) if answer is None else answer
+        with Loopback(lambda _: content, context) as server:
             return (device or self.device).poll(f"https://{DEFAULT_HOST}:{server.port}{PATH}", host=HOST)
 
     def sign(self, raw: bytes, board: str | None = None, counter: int | None = None) -> bytes:

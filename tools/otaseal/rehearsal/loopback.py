@@ -1,8 +1,10 @@
-"""A small HTTPS server on the loopback interface for the length of a rehearsal, with whatever faults it is given.
+"""A small HTTPS server on the loopback interface for the length of a rehearsal, and the authority that vouches for it.
 
 One thread a connection, one request a connection, an end to everything. What it answers is the caller's: the update
 server's own decisions for a release that is not published yet, or what a hostile server would say. TLS is that of the
-update server (`server.tls`), so that suites, groups and record sizes are the same.
+update server (`server.tls`), so that suites, groups and record sizes are the same. What the authority issues is worth
+nothing to any device but the virtual one; its keys stay in memory, but for the moment in which the TLS library reads
+them from a folder of this user's.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ import contextlib
 import socket
 import socketserver
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
 
-__all__ = ["HOST", "Loopback", "Request", "parse_head", "response"]
+from .. import files
+from ..pki.authority import Authority
+from ..pki.profile import KeyType, Role
+from ..server.tls import Credentials, server_context
+
+__all__ = ["HOST", "Loopback", "Request", "TemporaryAuthority", "parse_head", "response"]
 
 HOST = "127.0.0.1"
 SECONDS = 10.0
@@ -24,6 +34,8 @@ POLL_SECONDS = 0.01
 """How often the listening thread looks whether it is to end."""
 MAX_HEAD = 16 * 1024
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+AUTHORITY_AGE = timedelta(days=3 * 365)
+"""So that it can have issued certificates that have run out."""
 _REASONS = {200: "OK", 304: "Not Modified", 302: "Found", 403: "Forbidden", 404: "Not Found", 500: "Server Error"}
 
 
@@ -99,3 +111,32 @@ def parse_head(data: bytes) -> Request:
     method, path, _ = first.decode("latin-1").split(" ", 2)
     pairs = (line.partition(b":") for line in lines)
     return Request(method, path, tuple((name.strip(), value.strip()) for name, _, value in pairs))
+
+
+@dataclass(frozen=True)
+class TemporaryAuthority:
+    """A server authority for one rehearsal, at the time `now` that its clocks show."""
+
+    now: datetime
+    authority: Authority = field(repr=False)
+
+    @classmethod
+    def create(cls, now: datetime) -> TemporaryAuthority:
+        """Return a new one; P-256, because it is made for every rehearsal and the keys of RSA take their time."""
+        return cls(
+            now, Authority.create(role=Role.SERVER, product="rehearsal", now=now - AUTHORITY_AGE, key=KeyType.P_256)
+        )
+
+    @property
+    def root(self) -> bytes:
+        """The root certificate, DER: what the virtual device is told to trust."""
+        return self.authority.certificate_der
+
+    def context(self, name: str, issued_at: datetime | None = None) -> ssl.SSLContext:
+        """Return the update server's own TLS, with a certificate for `name`, issued now where `issued_at` is None."""
+        issued = self.authority.issue_server([name], now=issued_at or self.now, key=KeyType.P_256)
+        with tempfile.TemporaryDirectory(prefix="otaseal-") as folder:
+            chain, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
+            files.write_new(chain, issued.chain_pem)
+            files.write_new(key, issued.private_key_pem, files.PRIVATE_MODE)
+            return server_context(Credentials(chain, key))

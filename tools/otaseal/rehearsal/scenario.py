@@ -15,18 +15,16 @@ from urllib.parse import urlsplit
 
 from ..errors import InputError
 from ..release.records import Release
-from ..simulator.certstore import CertStore, Entry
+from ..simulator.certstore import ARCHIVE, Entry, load_store
 from ..simulator.device import Device
-from ..simulator.filesystem import mount, read_file
+from ..simulator.filesystem import read_file
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
-from ..simulator.trust import ARCHIVE
 from .advice import explained
 from .candidate import Candidate, CandidateServer
 from .flash_map import FlashMap, flash_maps
-from .loopback import HOST, Loopback
+from .loopback import HOST, Loopback, TemporaryAuthority
 from .report import Phase, Report
-from .temporary_pki import TemporaryAuthority
 
 __all__ = ["DEFAULT_HOST", "NO_MAC", "Scenario", "play", "poll_live", "with_temporary_authority"]
 
@@ -99,27 +97,20 @@ def _admission(candidate: Candidate) -> Phase:
 
 def _trust(device: Device) -> Phase:
     """Look at every certificate that the device would find, and not only at the one that the server needs."""
-    mounted = mount(device.flash, device.layout)
-    checked, ok = f"LittleFS at 0x{device.layout.fs_start:06x}", not mounted.reason
-    steps = [Step("filesystem", checked, ok, reason=mounted.reason, fact=mounted.fact)]
-    archive = read_file(device.flash, device.layout, ARCHIVE) if ok else None
-    if archive is None:
-        steps.append(Step("certificates", ARCHIVE, False, reason="it is not in the filesystem", fact="F15"))
-    else:
-        steps += [_member(number, entry) for number, entry in enumerate(CertStore.load(archive).entries)]
-    return Phase("what the device trusts", explained(steps))
+    loaded = load_store(device.flash, device.layout, device.free_heap, auto_format=True)
+    members = [_member(number, entry) for number, entry in enumerate(loaded.store.entries)]
+    return Phase("what the device trusts", explained([loaded.steps[0], *(members or loaded.steps[1:])]))
 
 
 def _member(number: int, entry: Entry) -> Step:
-    reasons = {
-        "overflow": ("its subject is shorter than 32 bytes: a look-up writes over the heap", "F18"),
-        "crash": ("it is not exactly one certificate: a look-up resets the device", "F18b"),
-        "dead": ("nothing ever finds it, and it counts all the same", "F16"),
-    }
-    reason, fact = reasons.get(entry.verdict, ("", ""))
     use = {"anchor": "an authority", "pin": "good for itself only"}.get(entry.verdict, "useless")
     checked = f"member {number}, {entry.length} bytes: {use}"
-    return Step("certificates", checked, not reason, reason=reason, fact=fact)
+    if entry.verdict == "dead":
+        return Step(
+            "certificates", checked, False, reason="nothing ever finds it, and it counts all the same", fact="F16"
+        )
+    reason, fact = entry.crash or ("", "")
+    return Step("certificates", checked, not reason, reason=reason and f"it {reason}", fact=fact)
 
 
 def poll_live(device: Device, url: str, candidate: Candidate | None = None) -> tuple[Phase, Outcome]:

@@ -24,14 +24,13 @@ from ..keys import public
 from ..pki.certificate import parse_certificates
 from ..release import records
 from ..release.records import Release
-from ..simulator.certstore import CertStore
+from ..simulator.certstore import ARCHIVE, CertStore
 from ..simulator.device import Device
 from ..simulator.filesystem import mount, write_file
 from ..simulator.firmware import keys_in
 from ..simulator.flash import Layout
 from ..simulator.pico.device import PicoDevice
 from ..simulator.tls import ClientCertificate
-from ..simulator.trust import ARCHIVE
 from .boards import board
 from .candidate import BEFORE, Candidate
 from .scenario import Scenario

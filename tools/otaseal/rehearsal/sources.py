@@ -31,12 +31,12 @@ SIGNED = (".signed", ".gz.signed")
 def built_forms(built: Path) -> tuple[Firmware, ...]:
     """Return the signed files beside the `built` one: raw, and gzip where one is published; InputError for none."""
     paths = [built.with_name(built.name + suffix) for suffix in SIGNED]
-    found = read_forms([path for path in paths if path.is_file()])
-    if not found:
+    forms = read_forms([path for path in paths if path.is_file()])
+    if not forms:
         raise InputError(
             f"there is no '{paths[0].name}' in '{built.parent}'", "build it: pio run, with sign_firmware.py attached"
         )
-    return found
+    return forms
 
 
 Trust = tuple[Path | None, bytes | None]

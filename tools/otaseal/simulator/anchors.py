@@ -66,7 +66,11 @@ class AnchorList:
 
     def find(self, name_hash: bytes) -> Sequence[Anchor]:
         """Return every anchor of that name."""
-        return [one.anchor for one in self._decoded if one.anchor is not None and one.name_hash == name_hash]
+        return [
+            certificate.anchor
+            for certificate in self._decoded
+            if certificate.anchor and certificate.name_hash == name_hash
+        ]
 
 
 def decode(der: bytes) -> Decoded:

@@ -6,6 +6,7 @@ trusts that the member is exactly one certificate (F18, F18b). Nothing is refuse
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from collections.abc import Sequence
@@ -13,10 +14,15 @@ from dataclasses import dataclass
 
 from .anchors import Anchor, Decoded, DeviceCrash, decode
 from .der import DerError, Reader
+from .filesystem import mount, read_file, write_file
+from .flash import Layout
 from .public_key import looks_like_der
+from .report import Fault, Step
 
-__all__ = ["DEFAULT_HEAP", "CertStore", "Entry"]
+__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "CertStore", "Entry", "LoadedStore", "load_store"]
 
+ARCHIVE, INDEX = "/certs.ar", "/certs.idx"
+CLIENT_CHAIN, CLIENT_KEY = "/client.crt", "/client.key"
 MAGIC = b"!<arch>\n"
 HEADER = 60
 SIZE_FIELD = slice(48, 58)
@@ -117,6 +123,52 @@ class CertStore:
                     raise DeviceCrash(f"member {index} of certs.ar {reason}", fact)
                 return () if entry.decoded.anchor is None else (entry.decoded.anchor,)
         return ()
+
+
+@dataclass(frozen=True)
+class LoadedStore:
+    """The chip after the start of a sketch, what it indexed, the SHA-256 (hex) of the archive, "" without one."""
+
+    flash: bytes
+    store: CertStore
+    archive_hash: str
+    steps: tuple[Step, ...]
+
+
+def load_store(flash: bytes, layout: Layout, heap: int, *, auto_format: bool) -> LoadedStore:
+    """Mount, read and index as `LittleFS.begin()` and `initCertStore()` do; raises SystemFaultError without littlefs.
+
+    An archive that yields nothing is a step that failed, and the device goes on and finds nobody to trust.
+    """
+    mounted = mount(flash, layout, auto_format=auto_format)
+    checked = f"LittleFS of {layout.fs_size} bytes at 0x{layout.fs_start:x}, blocks of {layout.block}"
+    if mounted.reason:
+        step = Step.refused("filesystem", checked, Fault(0, mounted.reason, mounted.fact))
+    else:
+        step = Step("filesystem", checked, fact="F15b")
+    flash, store, digest = mounted.flash, CertStore(()), ""
+    archive = read_file(flash, layout, ARCHIVE) if mounted.mounted else None
+    if archive is None:
+        reason = f"there is no {ARCHIVE} in the filesystem: nobody is trusted"
+        indexed = Step.refused("certificates", ARCHIVE, Fault(0, reason, "F15" if mounted.formatted else "F16"))
+    else:
+        digest, loaded = hashlib.sha256(archive).hexdigest(), CertStore.load(archive, heap)
+        written = write_file(flash, layout, INDEX, loaded.index)
+        if written is None:
+            fault = Fault(0, f"no room for {INDEX}, {len(loaded.index)} bytes", "F19")
+            indexed = Step.refused("certificates", ARCHIVE, fault)
+        else:
+            flash, store, indexed = written, loaded, _counting(loaded, len(archive))
+    return LoadedStore(flash, store, digest, (step, indexed))
+
+
+def _counting(store: CertStore, size: int) -> Step:
+    usable = sum(entry.is_usable for entry in store.entries)
+    checked = f"{ARCHIVE}: {size} bytes, {store.count} counted, {usable} usable"
+    if usable:
+        return Step("certificates", checked, fact="F16")
+    reason = "the device counts what it cannot use" if store.count else "nothing in it can be read"
+    return Step.refused("certificates", checked, Fault(0, reason, "F16"))
 
 
 def _size(field: bytes) -> int:

@@ -87,9 +87,9 @@ def core_rules(name: str) -> Core:
 
     Raises ConfigError for one that is not in the table.
     """
-    found = _FROM_GIT.fullmatch(name)
-    if found:
-        series = _3_1 if found[1] == "3.0" else _2_7
+    match = _FROM_GIT.fullmatch(name)
+    if match:
+        series = _3_1 if match[1] == "3.0" else _2_7
         return replace(series, name=name)
     if name not in CORES:
         raise ConfigError(f"core release '{name}' is not known to the virtual device", f"use one of {', '.join(CORES)}")

@@ -146,10 +146,10 @@ class Reader:
         if value >= 0x80:
             fail(TlsError.X509_OVERFLOW)
         while inner.left:
-            following = inner.byte()
+            byte = inner.byte()
             if value >= 0xFFFFFF:
                 fail(TlsError.X509_OVERFLOW)
-            value = (value << 8) + following
+            value = (value << 8) + byte
         return value
 
     def big_integer(self, limit: int) -> bytes:
@@ -176,12 +176,12 @@ class Reader:
         month = inner._digits(1, 12)
         day = inner._digits(1, calendar.monthrange(year, month)[1])
         seconds = inner._digits(0, 23) * 3600 + inner._digits(0, 59) * 60 + inner._digits(0, 60)
-        following = inner.byte()
-        if following == 0x2E:
-            following = inner.byte()
-            while 0x30 <= following <= 0x39:
-                following = inner.byte()
-        if following != 0x5A:
+        last = inner.byte()
+        if last == 0x2E:
+            last = inner.byte()
+            while 0x30 <= last <= 0x39:
+                last = inner.byte()
+        if last != 0x5A:
             fail(TlsError.X509_BAD_TIME)
         inner.close()
         return year, month, day, seconds

@@ -57,7 +57,6 @@ class Device:
     auto_format: bool = True
     anchors: tuple[bytes, ...] | None = field(default=None, repr=False)
     keys: tuple[bytes, ...] | None = field(default=None, repr=False)
-    flash_size: int | None = None
     memory: Memory = field(default_factory=Memory)
 
     @classmethod
@@ -132,11 +131,6 @@ class Device:
     def verifying_keys(self) -> tuple[bytes, ...]:
         """The public keys (PEM) that updates are verified by, in the firmware's order; empty: nothing is verified."""
         return self.firmware.keys if self.keys is None else self.keys
-
-    @property
-    def real_size(self) -> int:
-        """Bytes of flash by the chip's own id."""
-        return self.layout.flash_size if self.flash_size is None else self.flash_size
 
     @property
     def time(self) -> datetime | None:

@@ -49,16 +49,16 @@ def restart(flash: bytes, command: Command | None, core: str) -> BootResult:
     """Return the chip after a restart with eboot's `command`; raises ConfigError for an unknown core."""
     rules = core_rules(core)
     if command is None:
-        return _started(flash, 0, 0)
+        return _started(flash)
     if command.source % SECTOR:
-        return _started(flash, UNALIGNED, 0, ("eboot copies whole sectors only", "F12"))
+        return _started(flash, result=UNALIGNED, reason="eboot copies whole sectors only", fact="F12")
     if rules.gzip and flash[command.source : command.source + 2] == GZIP_MAGIC:
         return _copy_gzip(flash, command, rules)
     copied = bytearray(flash)
     for offset in range(0, command.size, SECTOR):
         at = command.source + offset
         copied[offset : offset + SECTOR] = copied[at : at + SECTOR]
-    return _started(bytes(copied), 0, command.size)
+    return _started(bytes(copied), written=command.size)
 
 
 def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
@@ -66,21 +66,24 @@ def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
     last = copier.flash[command.source + command.size - 4 : command.source + command.size]
     left = int.from_bytes(last, "little", signed=True)
     if not copier.skip_header():
-        return _started(flash, BAD_HEADER, 0, ("eboot cannot read the gzip's header, and copies nothing", "F8b"))
-    said = f"eboot takes {left} for the uncompressed size"
+        return _started(flash, result=BAD_HEADER, reason="eboot cannot read the gzip's header, and copies nothing")
+    size = f"eboot takes {left} for the uncompressed size"
     if left <= 0:
-        return _started(flash, 0, 0, (f"{said}, and copies nothing", "F8b"))
+        return _started(flash, reason=f"{size}, and copies nothing")
     whole = copier.run(left, erases_first=rules.erases_first)
     after, written = bytes(copier.flash), copier.produced
     if copier.overtook:
         reason = "the growing copy overwrites the gzip it is read from"
-        return BootResult(after, BAD_DATA if not whole else 0, written, False, False, reason, "F10")
+        result = 0 if whole else BAD_DATA
+        return BootResult(after, result, written, starts=False, intact=False, reason=reason, fact="F10")
     if not whole:
-        return _started(after, BAD_DATA, written, ("the compressed data is damaged: eboot finds out half way", "F8b"))
+        reason = "the compressed data is damaged: eboot finds out half way"
+        return _started(after, result=BAD_DATA, written=written, reason=reason)
     if left != written or copier.has_more():
         trailer = " from the trailer" if rules.trailer_copied else ""
-        return _started(after, 0, min(left, written), (f"{said}{trailer}, and the gzip holds something else", "F8b"))
-    return _started(after, 0, written)
+        reason = f"{size}{trailer}, and the gzip holds something else"
+        return _started(after, written=min(left, written), reason=reason)
+    return _started(after, written=written)
 
 
 class _GzipCopier(Inflater):
@@ -132,15 +135,15 @@ class _GzipCopier(Inflater):
         return bytes(self.flash[at : at + SECTOR])
 
 
-def _started(flash: bytes, result: int, written: int, said: tuple[str, str] = ("", "")) -> BootResult:
+def _started(flash: bytes, *, result: int = 0, written: int = 0, reason: str = "", fact: str = "F8b") -> BootResult:
     fault = _rom_fault(flash) or _application_fault(flash, written)
     if fault:
-        reason = f"{said[0]}; {fault}" if said[0] else fault
-        return BootResult(flash, result, written, False, False, reason, said[1] or "F8b")
+        reason = f"{reason}; {fault}" if reason else fault
+        return BootResult(flash, result, written, starts=False, intact=False, reason=reason, fact=fact)
     intact = _application_intact(flash)
-    if written > APPLICATION and not intact and not said[0]:
-        said = "the application's own checksum does not hold, and eboot starts it all the same", "F8b"
-    return BootResult(flash, result, written, True, intact, *said)
+    if written > APPLICATION and not intact and not reason:
+        reason = "the application's own checksum does not hold, and eboot starts it all the same"
+    return BootResult(flash, result, written, starts=True, intact=intact, reason=reason, fact=fact if reason else "")
 
 
 def _rom_fault(flash: bytes) -> str:

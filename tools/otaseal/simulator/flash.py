@@ -140,14 +140,14 @@ def parse_layout(script: str, name: str) -> Layout:
     Raises ConfigError for a script that does not say where the filesystem lies, or says what no chip has.
     """
     match = _SIZE.match(_SPLIT.sub(r"\1", name))
-    found = {key: int(value, 16) for key, value in _SYMBOL.findall(script[:MAX_LINKER_SCRIPT])}
-    if match is None or set(found) != {"start", "end", "page", "block"}:
+    symbols = {key: int(value, 16) for key, value in _SYMBOL.findall(script[:MAX_LINKER_SCRIPT])}
+    if match is None or set(symbols) != {"start", "end", "page", "block"}:
         raise ConfigError(f"linker script '{name}' describes no flash", "give one that sets _FS_start to _FS_block")
     size = int(match[1]) * (MIB if match[2] == "m" else KIB)
-    made = Layout(name, size, found["start"] - MAPPED_AT, found["end"] - MAPPED_AT, found["block"], found["page"])
-    if size not in CHIP_SIZES.values() or not APPLICATION <= made.fs_start <= made.fs_end <= size:
+    start, end = symbols["start"] - MAPPED_AT, symbols["end"] - MAPPED_AT
+    if size not in CHIP_SIZES.values() or not APPLICATION <= start <= end <= size:
         raise ConfigError(f"linker script '{name}' has a filesystem outside of its flash", "check its addresses")
-    return made
+    return Layout(name, size, fs_start=start, fs_end=end, block=symbols["block"], page=symbols["page"])
 
 
 def round_up(size: int) -> int:

@@ -45,7 +45,7 @@ def claims(device: Device) -> dict[str, str]:
         "x-ESP8266-free-space": str(chip.free_space(device.flash, device.layout)),
         "x-ESP8266-sketch-size": str(chip.sketch_size(device.flash)),
         "x-ESP8266-sketch-md5": chip.sketch_md5(device.flash),
-        "x-ESP8266-chip-size": str(device.real_size),
+        "x-ESP8266-chip-size": str(device.layout.flash_size),
         "x-ESP8266-sdk-version": SDK_VERSION,
         "x-ESP8266-mode": "sketch",
     }

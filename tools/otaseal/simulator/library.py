@@ -150,7 +150,9 @@ def judge(offered: Record | None, own: Record, kind: int = FIRMWARE) -> Fault | 
     return None
 
 
-_NUMBERS = {
+_NUMBERS: dict[int, LibraryError] = {
+    0: LibraryError.NONE,
+    HttpError.BIN_FOR_WRONG_FLASH: LibraryError.FLASH,
     HttpError.TOO_LESS_SPACE: LibraryError.SPACE,
     UpdateError.SPACE: LibraryError.SPACE,
     HttpError.SERVER_NOT_REPORT_SIZE: LibraryError.NO_LENGTH,
@@ -163,7 +165,7 @@ _NUMBERS = {
     UpdateError.SIGN: LibraryError.SIGNATURE,
     UpdateError.OOM: LibraryError.MEMORY,
 }
-_TLS_NUMBERS = {
+_TLS_NUMBERS: dict[int, LibraryError] = {
     0: LibraryError.CONNECT,
     TlsError.X509_BAD_SERVER_NAME: LibraryError.SERVER_NAME,
     TlsError.X509_EXPIRED: LibraryError.CERTIFICATE_TIME,
@@ -176,9 +178,4 @@ def classify(error: int, tls_error: int) -> LibraryError:
     """Return the library's number for the core's: HTTP client's, HTTP updater's or updater's, and BearSSL's."""
     if HttpError.TOO_LESS_SPACE < error < 0:
         return _TLS_NUMBERS.get(tls_error, LibraryError.TLS)
-    if error == 0:
-        return LibraryError.NONE
-    found = next((mine for theirs, mine in _NUMBERS.items() if theirs == error), None)
-    if found is not None:
-        return found
-    return LibraryError.FLASH if error > 0 or error == HttpError.BIN_FOR_WRONG_FLASH else LibraryError.HTTP
+    return _NUMBERS.get(error, LibraryError.FLASH if error > 0 else LibraryError.HTTP)

@@ -85,5 +85,5 @@ def _matches(text: bytes, server: str | None) -> bool:
     """Compare without regard to ASCII case; `*.` at the front covers exactly one part of the server's name."""
     if server is None:
         return False
-    wanted, found = server.encode().lower(), text.lower()
-    return found == wanted or (found[:2] == b"*." and found[2:] == wanted.partition(b".")[2])
+    wanted, name = server.encode().lower(), text.lower()
+    return name == wanted or (name[:2] == b"*." and name[2:] == wanted.partition(b".")[2])

@@ -13,6 +13,7 @@ from ..errors import counted
 from . import flash as chip
 from . import library, updater
 from .anchors import AnchorList, Trust
+from .certstore import CLIENT_CHAIN, CLIENT_KEY, load_store
 from .connection import Endpoint, Socket, dial
 from .core import core_rules
 from .eboot import restart
@@ -24,7 +25,6 @@ from .library import LibraryError, Record
 from .probe import probe_fragment_length
 from .report import Fault, Outcome, Result, Step
 from .tls import ClientCertificate, Connection, Failure, TlsSettings, handshake
-from .trust import CLIENT_CHAIN, CLIENT_KEY, load_store
 from .updater import Setup, Staged
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Poll:
         if self.own is not None and failed:
             self.library_error = LibraryError.FILE_SYSTEM if failed == "filesystem" else LibraryError.NO_CERTIFICATES
             raise PollEnded
-        return loaded.trust
+        return loaded.store
 
     def _check_heap(self, settings: TlsSettings) -> None:
         """Refuse where the buffers and BearSSL's contexts do not fit in the heap (F27)."""
@@ -233,7 +233,7 @@ class FirmwarePoll(Poll):
         self.up_to_date(response)
         self._judge_response(response)
         first = body.peek(4)
-        fault = judge_first_bytes(first, core_rules(self.device.core), self.device.real_size)
+        fault = judge_first_bytes(first, core_rules(self.device.core), self.device.layout.flash_size)
         if fault is not None:
             self.refuse("first-byte", first.hex(), fault)
         data = body.take(response.size)
@@ -262,7 +262,6 @@ class FirmwarePoll(Poll):
             device.layout,
             key=keys[0] if keys else None,
             md5=response.md5 or None,
-            flash_size=device.flash_size,
             next_key=keys[1] if self.own is not None and len(keys) > 1 else None,
         )
 

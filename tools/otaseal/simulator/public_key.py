@@ -186,15 +186,15 @@ def signature_holds(signature: bytes, key: PublicKey, data: bytes, name: str) ->
 
 
 def _tails(digest: bytes, name: str | None) -> tuple[bytes, ...]:
+    """Return what may stand at the end of an opened signature: the bare digest, or DigestInfo with and without NULL."""
     if name is None:
         return (digest,)
-    oid = _DIGEST_OIDS[name]
-    identifiers = (b"\x06" + bytes([len(oid)]) + oid + b"\x05\0", b"\x06" + bytes([len(oid)]) + oid)
-    inner = [
-        b"\x30" + bytes([len(identifier)]) + identifier + b"\x04" + bytes([len(digest)]) + digest
-        for identifier in identifiers
-    ]
-    return tuple(b"\x30" + bytes([len(encoded)]) + encoded for encoded in inner)
+    oid = _der(0x06, _DIGEST_OIDS[name])
+    return tuple(_der(0x30, _der(0x30, oid + null) + _der(0x04, digest)) for null in (b"\x05\0", b""))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    return bytes([tag, len(content)]) + content
 
 
 @lru_cache(maxsize=8)
@@ -207,7 +207,7 @@ def _opened(signature: bytes, key: RsaKey) -> bytes | None:
 
 def _first_pem(text: bytes) -> bytes | None:
     """Return the first key that BearSSL's decoder finds, None where there is none, or anything in `text` is damaged."""
-    found: list[bytes] = []
+    keys: list[bytes] = []
     lines = iter((text + b"\n").split(b"\n")[:-1])
     for line in lines:
         if not line.upper().startswith(_BEGIN):  # indented: no banner
@@ -217,8 +217,8 @@ def _first_pem(text: bytes) -> bytes | None:
             return None
         # A line that ends in CR keeps its dashes: they are trimmed from the end only.
         if line[len(_BEGIN) :].upper().rstrip(b"-") in _LABELS:
-            found.append(der)
-    return found[0] if found else None
+            keys.append(der)
+    return keys[0] if keys else None
 
 
 def _pem_body(lines: Iterator[bytes]) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import counted
 from . import library
-from .certstore import CertStore
+from .certstore import ARCHIVE, INDEX, CertStore
 from .connection import Socket, dial
 from .filesystem import write_file
 from .http_client import Body, Response, Url, read_response
@@ -19,7 +19,6 @@ from .poll import Poll
 from .public_key import RsaKey, load_public_key, opens_to
 from .report import Fault, Result
 from .tls import Connection, Failure, handshake
-from .trust import ARCHIVE, INDEX
 
 if TYPE_CHECKING:
     from .device import Device

@@ -19,10 +19,7 @@ WARNING, FATAL = 1, 2
 
 
 class Records:
-    """Both directions of one connection. `largest` is the longest record of data that came in, in bytes.
-
-    `version` is that of the records that come in, 0 before the first.
-    """
+    """Both directions of one connection. `version` is that of the records that come in, 0 before the first."""
 
     def __init__(self, connection: Socket, receive_buffer: int, fragment: int) -> None:
         self._connection = connection
@@ -35,7 +32,6 @@ class Records:
         self._alert_level = 0
         self._handshake = b""
         self.transcript = b""
-        self.largest = 0
         self.closed = False
 
     def protect_out(self, protection: Protection) -> None:
@@ -131,8 +127,6 @@ class Records:
         if self._in is not None:
             data = self._in.open(_header(self._received, kind), data)
             self._received += 1
-        if kind == APPLICATION:
-            self.largest = max(self.largest, len(data))
         return kind, data
 
     def _check(self, kind: int, version: int, size: int, head: bytes) -> None:

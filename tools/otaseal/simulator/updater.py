@@ -39,26 +39,20 @@ class Setup:
     """What an update depends on beside the flash.
 
     `key` is the text compiled into the running firmware (PEM), or stands for a key that is not at hand; None where it
-    verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. `flash_size` is the chip's real size, the
-    layout's where None. With the library `next_key` is good, too.
+    verifies nothing, and then `md5`, 32 hex digits, counts if it was sent. With the library `next_key` is
+    good, too.
     """
 
     core: str
     layout: Layout
     key: bytes | AssumedKey | None = None
     md5: str | None = None
-    flash_size: int | None = None
     next_key: bytes | None = None
 
     @property
     def rules(self) -> Core:
         """The row of this core; raises ConfigError for an unknown one."""
         return core_rules(self.core)
-
-    @property
-    def chip_size(self) -> int:
-        """Bytes of the chip, as its own id says."""
-        return self.layout.flash_size if self.flash_size is None else self.flash_size
 
 
 @dataclass(frozen=True)
@@ -121,9 +115,9 @@ def _begin(flash: bytes, size: int, setup: Setup) -> int | Fault:
     divided = setup.layout
     if size == 0:
         return Fault(UpdateError.SIZE, "the update is empty", "F29")
-    if setup.chip_size < chip.configured_size(flash):
+    if setup.layout.flash_size < chip.configured_size(flash):
         reason = f"the running image is for {chip.configured_size(flash)} bytes of flash, the chip has"
-        return Fault(UpdateError.FLASH_CONFIG, f"{reason} {setup.chip_size}", "F10")
+        return Fault(UpdateError.FLASH_CONFIG, f"{reason} {setup.layout.flash_size}", "F10")
     start = max(divided.fs_start - chip.round_up(size), 0)
     used = chip.round_up(chip.sketch_size(flash))
     if start < used:
@@ -240,7 +234,7 @@ def _verify_end(staged: Staged, setup: Setup) -> Fault | None:
     if head[0] != IMAGE_MAGIC:
         return Fault(UpdateError.MAGIC_BYTE, f"the update begins with {head[:2].hex()}: no image and no gzip", "F9")
     wanted = chip.configured_size(head)
-    if wanted > setup.chip_size:
-        reason = f"the image is for {wanted} bytes of flash, the chip has {setup.chip_size}"
+    if wanted > setup.layout.flash_size:
+        reason = f"the image is for {wanted} bytes of flash, the chip has {setup.layout.flash_size}"
         return Fault(UpdateError.NEW_FLASH_CONFIG, reason, "F10")
     return None

@@ -102,12 +102,12 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
 
 def _accepted(before: bytes, data: bytes, setup: Setup, after: bytes) -> tuple[str, str]:
     """Return what is to be said of an update that went well, and the fact behind it."""
-    ran, runs = chip.flash_mode(before), chip.flash_mode(after)
-    if data[:1] == GZIP_MAGIC[:1] and runs != ran:
-        mode = f"flash mode {after[MODE_BYTE]} is written, the chip now runs in {_mode(ran)}"
+    old, new = chip.flash_mode(before), chip.flash_mode(after)
+    if data[:1] == GZIP_MAGIC[:1] and new != old:
+        mode = f"flash mode {after[MODE_BYTE]} is written, the chip now runs in {_mode(old)}"
         return f"{mode}: nothing in a gzip is rewritten", "F7"
     if data[:1] != GZIP_MAGIC[:1] and data[MODE_BYTE] != after[MODE_BYTE]:
-        byte = f"byte 2 ({data[MODE_BYTE]}) is replaced by the chip's flash mode {_mode(runs)}"
+        byte = f"byte 2 ({data[MODE_BYTE]}) is replaced by the chip's flash mode {_mode(new)}"
         return f"{byte} before anything is checked", "F7"
     if setup.key is None or not setup.rules.verifies:
         return "nothing is verified: any image is accepted", "F5"
