@@ -1,7 +1,4 @@
-"""The release that is rehearsed: its signed files, the record that the server would make, and the server's answers.
-
-A file that no server would admit can be rehearsed all the same, to see what a device would make of it.
-"""
+"""The release that is rehearsed: its signed files, the record that the server would make, and the server's answers."""
 
 from __future__ import annotations
 
@@ -87,7 +84,7 @@ class CandidateServer:
     """Answers as the update server will once it has `candidate`: its own decisions, and the bytes it would store.
 
     `old` is the image that the device runs, `known` the server's releases. A candidate that no server would admit is
-    sent with the headers that a device needs, so that the device's own verdict can be seen.
+    sent all the same, so that the device's own verdict can be seen.
     """
 
     candidate: Candidate

@@ -1,6 +1,6 @@
-"""The flash map before, during and after an update: bars for a terminal, and an SVG for those who would rather look.
+"""The flash map before, during and after an update: bars for a terminal, or an SVG. Pure: sizes in, text out.
 
-Pure: sizes in, text out. A region that is smaller than a cell of the bar still gets one, so that nothing is invisible.
+A region smaller than a cell of the bar still gets one, so that it is visible.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""What must never work, tried in one run: tampered images, strangers' keys, servers that pose or are broken.
+"""Attacks that a device must refuse: tampered images, foreign keys, impostor and broken servers.
 
-Each attack is a fault of its own against the virtual device, with authorities and keys that live for this run only. It
-is refused with the device's own error, or the run has failed. Two attacks a stock device accepts, for its signature
-covers neither board nor age (F11): they are shown as what they are, and a device with the OtaSeal library must refuse
-them.
-
-Where a fault needs a valid signature, the device has a throw-away public key in the place of the project's own.
+Each attack has one fault, and runs against the virtual device with an authority and a key made for the run. A stock
+device accepts two of them, because its signature covers neither board nor age (F11); a device with the OtaSeal library
+must refuse those, too. Where an attack needs a valid signature, the device trusts the run's key instead of the
+project's.
 """
 
 from __future__ import annotations

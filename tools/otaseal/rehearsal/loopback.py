@@ -1,10 +1,8 @@
-"""A small HTTPS server on the loopback interface for the length of a rehearsal, and the authority that vouches for it.
+"""An HTTPS server on the loopback interface for one rehearsal, and the authority that issues its certificate.
 
-One thread a connection, one request a connection, an end to everything. What it answers is the caller's: the update
-server's own decisions for a release that is not published yet, or what a hostile server would say. TLS is that of the
-update server (`server.tls`), so that suites, groups and record sizes are the same. What the authority issues is worth
-nothing to any device but the virtual one; its keys stay in memory, but for the moment in which the TLS library reads
-them from a folder of this user's.
+One thread per connection and one request per connection, each with a timeout. The caller supplies the answers. TLS is
+that of the update server (`server.tls`), so suites, groups and record sizes are the same. Keys stay in memory, except
+while the TLS library reads them from a private temporary folder.
 """
 
 from __future__ import annotations

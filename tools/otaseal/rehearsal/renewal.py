@@ -1,8 +1,8 @@
-"""A rehearsal of new certificates: a device of the channel takes the archive that is about to be published.
+"""Rehearse a certificate archive before it is published, on a device of the channel.
 
-It runs what the channel gives out, meets the live server with the certificates that it has, and is given the new
-archive in the place of the server's answer, by the server's own rules. It holds it against the live server, as the
-library does before it keeps it, and asks for firmware with nothing else to trust. The server is not changed.
+The device runs what the channel gives out, connects to the live server with its present certificates, and receives the
+new archive in place of the server's answer. It tries the archive against the live server, as the library does before it
+keeps one, then asks for firmware trusting nothing else. The server is not changed.
 """
 
 from __future__ import annotations

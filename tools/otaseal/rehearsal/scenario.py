@@ -1,9 +1,8 @@
-"""A rehearsal, phase by phase: the server's admission, the live server's TLS, the update, the second poll, the flash.
+"""Run a rehearsal in phases: admission, the live server's TLS, the update, further polls, the content of the flash.
 
-What runs is the virtual device; what it meets is the live server where there is one, and for a release that is not
-published yet a server of our own on the loopback interface. The two together are what devices will get: the live server
-shows name, chain and TLS, and the loopback gives the very bytes and headers that it will send. What stays open between
-them is named in the report.
+The virtual device polls the live server where there is one, which shows name, chain and TLS. A release that is not
+published yet comes from a server on the loopback interface, with the bytes and headers that devices will get. The
+report lists what the two together leave open.
 """
 
 from __future__ import annotations
@@ -43,11 +42,10 @@ POWER_CUTS = 32
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is rehearsed: a candidate, the device that runs the old firmware, and the devices' URL of the live server.
+    """What is rehearsed: a candidate, the device with the old firmware, and the devices' URL of a live server.
 
-    `url` None: no live server. `known` are the releases that the server has, `polls` how often the device asks: the
-    second time it must be told that it is up to date. `notes` are added to what is not checked; `lacking` is what other
-    rehearsals can check.
+    `known` are the server's releases, `polls` how often the device asks: from the second time on it must be told that
+    it is up to date. `notes` are added to what is not checked; `lacking` is what another rehearsal could check.
     """
 
     candidate: Candidate
@@ -114,7 +112,7 @@ def _member(number: int, entry: Entry) -> Step:
 
 
 def poll_live(device: Device, url: str, candidate: Candidate | None = None) -> tuple[Phase, Outcome]:
-    """Poll the live server as a device without a name; that it has nothing, or something else, is no fault here.
+    """Poll the live server as a device without a MAC; a server with no release, or another one, has not failed.
 
     `candidate` is what the device is meant to have after an update, None where any firmware will do.
     """

@@ -1,7 +1,7 @@
-"""From a project's files and its server to a scenario: what runs now, what trusts whom, who answers.
+"""Build a scenario from a project's files and its server: the running firmware, the device's trust, the live server.
 
-What a build knows better than platformio.ini, as the flash layout, is passed in. What is missing is named in the
-scenario's notes, so that a rehearsal never looks more complete than it was.
+What the build knows better than platformio.ini, such as the flash layout, is passed in. Whatever is missing or assumed
+is noted in the scenario.
 """
 
 from __future__ import annotations

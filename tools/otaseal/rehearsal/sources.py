@@ -1,7 +1,7 @@
-"""What a rehearsal takes out of a project: signed files, the filesystem or its certificates, the layout of the flash.
+"""The files of a project that a rehearsal needs: signed images, filesystem or certificates, flash layout.
 
-Built files are taken as they are; the image of the filesystem only while it is younger than the archive that belongs
-into it, and where there is neither the certificates are packed in memory, as the next `uploadfs` would do.
+The filesystem image is used unless the archive that belongs in it is newer; without either, the certificates are packed
+in memory, as the next `uploadfs` would do.
 """
 
 from __future__ import annotations

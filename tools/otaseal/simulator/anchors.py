@@ -1,7 +1,7 @@
-"""Trust anchors: what the device keeps of a CA certificate, a hashed name and a key, and who it can be asked for.
+"""Trust anchors: the hashed subject and the key that a device keeps of a CA certificate, and how it looks them up.
 
-The fixed list that a sketch compiles in (`setTrustAnchors`) is here; the archive on the filesystem is in `certstore`.
-Dates, usage and constraints of an anchor are never looked at (F20).
+The list that a sketch compiles in (`setTrustAnchors`) is here, the archive in the filesystem in `certstore`. Dates,
+usage and constraints of an anchor are never checked (F20).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`certs.ar` as the device's CertStore reads it: what gets indexed, what a look-up finds, and over what it goes down.
+"""`certs.ar` as the device's CertStore reads it: what it indexes, what a look-up returns, and what crashes the device.
 
-The scan takes any member for a certificate and counts it (F16); a look-up takes the first of a name (F17), and then
-trusts that the member is exactly one certificate (F18, F18b). Nothing is refused here that the device takes.
+Every member counts as a certificate (F16). A look-up takes the first member with the name (F17) and assumes that it is
+exactly one certificate (F18, F18b).
 """
 
 from __future__ import annotations

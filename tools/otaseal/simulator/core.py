@@ -1,4 +1,4 @@
-"""What tells the core's releases apart, as a table: one row a series, one column a difference, the commits of each.
+"""The differences between releases of the ESP8266 core, as a table: a row per series, a column per difference.
 
 Read in `Updater.cpp`, `Esp.cpp`, `ESP8266httpUpdate.cpp`, `elf2bin.py` and `eboot.c` of each release.
 """

@@ -1,7 +1,6 @@
-"""DER as BearSSL reads it (src/x509/asn1.t0): strictly forward, one limit a level, one error number a mistake.
+"""A DER reader with BearSSL's rules and error numbers (src/x509/asn1.t0), as far as certificates need it.
 
-Only what its X.509 code needs. A `Reader` stands in an element; `fail` and every read raise `DerError`, which carries
-BearSSL's number and never leaves this package.
+It reads strictly forward. Each read raises `DerError`, which does not leave this package.
 """
 
 from __future__ import annotations

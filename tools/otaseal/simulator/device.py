@@ -1,14 +1,14 @@
-"""The whole device, ready to be polled: flash, core, clock, buffers, and what it was provisioned with.
+"""The virtual device: flash, core, clock, buffers and credentials, as one immutable value.
 
-A value, and all of it plain data: an outcome holds the next one. What the device runs is read out of its flash: the
-core's release, the public keys, the library's identity. Only polling reaches outside, to the server.
+What it runs is read from its flash: the core's release, the public keys, the library's identity. Polling returns an
+outcome with the next device, and is all that uses the network.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from ..errors import ConfigError
 from . import flash as chip
@@ -23,7 +23,9 @@ from .report import Outcome
 from .rotation import ArchivePoll, Responder
 from .tls import ClientCertificate, Session
 
-__all__ = ["LIBRARY_PROBE", "TIMEOUT", "Device"]
+__all__ = ["TIMEOUT", "Device", "write_chip"]
+
+D = TypeVar("D", bound="Device")
 
 LIBRARY_PROBE = 512
 TIMEOUT = 8.0
@@ -76,25 +78,19 @@ class Device:
         """
         if len(firmware) > layout.fs_start or len(firmware) < chip.APPLICATION + 16:
             raise ConfigError(f"firmware of {len(firmware)} bytes does not fit in layout '{layout.name}'", "check both")
-        if filesystem is not None and len(filesystem) > layout.fs_size:
-            reason = f"filesystem image of {len(filesystem)} bytes is larger than the partition of {layout.fs_size}"
-            raise ConfigError(reason, "build it for this layout: pio run -t buildfs")
         if flash_mode is not None:
             firmware = firmware[:MODE_BYTE] + bytes([flash_mode]) + firmware[MODE_BYTE + 1 :]
         contents = read(firmware)
         release = core or contents.core or DEFAULT_CORE
         core_rules(release)
-        has_library = contents.identity is not None
-        flash = firmware.ljust(layout.fs_start, b"\xff") + (filesystem or b"")
-        return cls(
-            flash.ljust(layout.flash_size, b"\xff"),
-            layout,
-            release,
-            version=library.read_record(contents.identity).version if contents.identity else "",
-            resumes=has_library,
-            auto_format=not has_library,
-            probe=LIBRARY_PROBE if has_library else None,
-        )
+        return cls(write_chip(firmware, layout, filesystem), layout, release).with_library(contents.identity)
+
+    def with_library(self: D, identity: bytes | None) -> D:
+        """Return the device as the OtaSeal library of this record sets it up, None: as it is without the library."""
+        if identity is None:
+            return self
+        version = library.read_record(identity).version
+        return replace(self, version=version, resumes=True, auto_format=False, probe=LIBRARY_PROBE)
 
     @property
     def firmware(self) -> Firmware:
@@ -161,3 +157,11 @@ class Device:
         if own is None:
             raise ConfigError("the firmware of this device does not carry the OtaSeal library", "renew by uploadfs")
         return ArchivePoll(self, parse_url(url), timeout, host, own=own, answer=answer).run()
+
+
+def write_chip(firmware: bytes, layout: Layout, filesystem: bytes | None) -> bytes:
+    """Return a flash that was erased and written by cable; raises ConfigError for a filesystem that does not fit."""
+    if filesystem is not None and len(filesystem) > layout.fs_size:
+        reason = f"filesystem image of {len(filesystem)} bytes is larger than the partition of {layout.fs_size}"
+        raise ConfigError(reason, "build it for this layout: pio run -t buildfs")
+    return (firmware.ljust(layout.fs_start, b"\xff") + (filesystem or b"")).ljust(layout.flash_size, b"\xff")

@@ -1,8 +1,8 @@
-"""The restart: eboot copies what was staged, raw or gzip, and the chip starts, or does not.
+"""The restart: eboot copies the staged image, raw or gzip, and the chip starts or fails to.
 
-Done on flash itself, sector by sector, as bootloaders/eboot/eboot.c does: what the growing copy overwrites before it is
-read is gone. eboot checks neither CRC nor structure (F8b); the boot ROM checks eboot's own checksum, and nobody the
-application's. There is no second slot, and a power cut is not played (F12).
+The copy works on the flash itself, sector by sector, as bootloaders/eboot/eboot.c does, so it can overwrite what it has
+not read yet. eboot checks neither CRC nor structure (F8b); the boot ROM checks eboot's checksum, and nothing checks the
+application's. There is no second slot; power cuts are not simulated (F12).
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ MAX_SEGMENTS = 16
 class BootResult:
     """The flash after the restart, into which `written` bytes were copied.
 
-    `result` is eboot's own: 0, or why it stopped. `starts`: the boot ROM and eboot can start what lies there. `intact`:
-    the application's own checksum holds, which nobody on the chip asks. `reason` and `fact` say what happened where it
-    is not simply good.
+    `result` is eboot's code, 0 for success. `starts`: boot ROM and eboot can start what is in flash. `intact`: the
+    application's own checksum holds. `reason` and `fact` are empty unless something is wrong.
     """
 
     flash: bytes

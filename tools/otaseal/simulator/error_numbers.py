@@ -1,7 +1,4 @@
-"""The numbers that a device reports, by the names they have in its sources.
-
-`Update.getError()` of the updater, `HTTPClient`'s own, `ESPhttpUpdate`'s, and BearSSL's. Nothing else lives here.
-"""
+"""The error numbers that a device reports, by their names in the sources of the core and of BearSSL."""
 
 from __future__ import annotations
 

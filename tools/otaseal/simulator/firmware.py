@@ -1,7 +1,4 @@
-"""What can be read out of a firmware image: the core that built it, the keys compiled in, the library's record.
-
-A device knows nothing else about itself. The image is the bytes that lie at 0 in its flash.
-"""
+"""What a firmware image tells about itself: the core's release, the embedded keys, the library's record."""
 
 from __future__ import annotations
 

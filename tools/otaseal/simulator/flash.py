@@ -1,7 +1,7 @@
-"""The chip's flash: how it is divided, and what the core reads off it: sketch size, free space, MD5, flash mode.
+"""The flash: its layout, and what the core reads from it (sketch size, free space, MD5, flash mode).
 
-Flash is `bytes` of the whole chip; nothing here changes one in place. A layout is what the linker script of a board
-says (tools/sdk/ld/eagle.flash.*.ld): the firmware runs from 0, the filesystem has a fixed place near the end.
+Flash is the `bytes` of the whole chip, never changed in place. A layout is that of a linker script
+(tools/sdk/ld/eagle.flash.*.ld): the firmware starts at 0, the filesystem has a fixed place near the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""HTTPClient as far as an update uses it: the bytes of a request, and what is made of the headers (F28, F29).
+"""The core's HTTPClient, as far as an update uses it: the request's bytes, and the response's headers (F28, F29).
 
-Over a TLS connection that is there already. A line is a line wherever it comes, later ones win, and nothing is checked
-but what the client checks.
+Headers are read as leniently as the client reads them: the last one of a name wins, the order does not matter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""ESP8266httpUpdate: what a device says of itself when it asks, and what it makes of status, size and first bytes.
-
-Everything it says is a claim (F28). The judgement here ends where the updater's begins.
-"""
+"""ESP8266httpUpdate: the headers of its request (F28), and its checks of status, size and first bytes."""
 
 from __future__ import annotations
 

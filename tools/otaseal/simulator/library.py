@@ -1,7 +1,7 @@
-"""What the OtaSeal library adds to a stock device: the manifest's judgement, attempts, and its own error numbers.
+"""What the OtaSeal library adds to a stock device: checks of the manifest, a count of attempts, its error numbers.
 
-The firmware carries the library where it carries an identity record (`firmware`). All of it is read here from bytes:
-64 of them, little-endian, at the end of a raw payload or first in a gzip's extra field. The signature was verified.
+Firmware has the library if it has an identity record (`firmware`). A manifest is 64 bytes, little-endian, at the end of
+a raw payload or first in the extra field of a gzip; its signature was verified before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ from enum import IntEnum
 from .error_numbers import OUT_OF_MEMORY, HttpError, TlsError, UpdateError
 from .report import Fault
 
-__all__ = ["CERTIFICATES", "FIRMWARE", "LibraryError", "Memory", "Record", "classify", "find", "judge", "read_record"]
+__all__ = [
+    "CERTIFICATES",
+    "EXHAUSTED",
+    "FIRMWARE",
+    "LibraryError",
+    "Memory",
+    "Record",
+    "classify",
+    "find",
+    "judge",
+    "judge_update",
+    "read_record",
+]
 
 MAGIC = b"OtaSealM"
 SIZE = 64
@@ -63,6 +75,9 @@ class LibraryError(IntEnum):
     ARCHIVE_OLDER = 42
     ARCHIVE_LOCKOUT = 43
     ARCHIVE_WRITE = 44
+
+
+EXHAUSTED = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,12 @@ def judge(offered: Record | None, own: Record, kind: int = FIRMWARE) -> Fault | 
         reason = f"its security counter is {offered.counter}, the device has {own.counter}: a downgrade"
         return Fault(LibraryError.COUNTER, reason, "F11")
     return None
+
+
+def judge_update(payload: bytes, own: Record, memory: Memory) -> Fault | None:
+    """Return why a device of identity `own` does not take firmware that is signed, or was tried too often."""
+    fault = judge(find(payload), own)
+    return EXHAUSTED if fault is None and memory.exhausted(payload) else fault
 
 
 _NUMBERS: dict[int, LibraryError] = {

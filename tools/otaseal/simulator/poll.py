@@ -1,7 +1,4 @@
-"""One poll, played: the order in which a device does things, and what is left of it afterwards.
-
-The judging is elsewhere; here it is called in the device's order, and each judgement becomes a step.
-"""
+"""One poll of a server, in the order of the device; each check becomes a step of the outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from .error_numbers import OUT_OF_MEMORY, RECEIVED_ALERT, HttpError, UpdateError
 from .filesystem import read_file
 from .http_client import Body, Response, Url, read_response, request_bytes
 from .http_update import NOT_MODIFIED, claims, judge_answer, judge_first_bytes
-from .library import LibraryError, Record
+from .library import LibraryError
 from .probe import probe_fragment_length
 from .report import Fault, Outcome, Result, Step
 from .tls import ClientCertificate, Connection, Failure, TlsSettings, handshake
@@ -30,7 +27,7 @@ from .updater import Setup, Staged
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["FirmwarePoll", "Poll", "PollEnded"]
+__all__ = ["FirmwarePoll", "Poll", "PollEnded", "UpdatePoll"]
 
 CONTEXTS = 5_200
 """Bytes that a connection takes beside its buffers, so that it is about 22 KB with those of the core (F27)."""
@@ -116,14 +113,6 @@ class Poll:
             self.tls_error = body.tls_error
             self.refuse("answer", f"status {response.status}", response.fault)
         return body, response
-
-    def up_to_date(self, response: Response) -> None:
-        """End the poll where there is nothing newer."""
-        if response.status == NOT_MODIFIED:
-            self.passed("answer", "304: nothing newer", "F29")
-            self.result = Result.UP_TO_DATE
-            self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
-            raise PollEnded
 
     def tls_settings(self, trust: Trust) -> TlsSettings:
         """Return how the client is set up; a device that probes does so here."""
@@ -224,24 +213,71 @@ class Poll:
         self.device = replace(device, session=connection.session if device.resumes else None)
 
 
-class FirmwarePoll(Poll):
-    """A poll for firmware, as ESPhttpUpdate does it; with the library, as the library does."""
+class UpdatePoll(Poll):
+    """A poll for firmware: what the cores have in common, and the library's part where the firmware carries it."""
 
     def exchange(self, connection: Connection) -> None:
         """Ask for firmware, and install it."""
-        body, response = self.ask(connection, claims(self.device))
-        self.up_to_date(response)
-        self._judge_response(response)
-        first = body.peek(4)
-        fault = judge_first_bytes(first, core_rules(self.device.core), self.device.layout.flash_size)
-        if fault is not None:
-            self.refuse("first-byte", first.hex(), fault)
+        body, response = self.ask(connection, self.claims())
+        if response.status == NOT_MODIFIED:
+            self.passed("answer", "304: nothing newer", "F29")
+            self.result = Result.UP_TO_DATE
+            self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
+            return
+        self.judge_response(response)
+        self.judge_beginning(body)
         data = body.take(response.size)
         self.hang_up()
         self.tls_error = body.tls_error if len(data) < response.size else 0
-        self._write(data, response)
+        self.install(data, response)
 
-    def _judge_response(self, response: Response) -> None:
+    def claims(self) -> dict[str, str]:
+        """Return what the core says of the device, as headers."""
+        raise NotImplementedError
+
+    def judge_response(self, response: Response) -> None:
+        """Refuse what is not an update, by its headers."""
+        raise NotImplementedError
+
+    def judge_beginning(self, body: Body) -> None:
+        """Refuse what is not an update, by the first bytes of the body."""
+
+    def install(self, data: bytes, response: Response) -> None:
+        """Write what was sent, judge it, and restart."""
+        raise NotImplementedError
+
+    def refuse_exhausted(self, response: Response) -> None:
+        """With the library, refuse a release that was tried often enough, by the MD5 that is announced."""
+        if self.own is not None and self.device.memory.exhausted_transfer(response.md5):
+            self.error = HttpError.CONNECTION_LOST
+            self.refuse("manifest", f"x-MD5 {response.md5}", library.EXHAUSTED)
+
+    def note_attempt(self, payload: bytes, response: Response) -> None:
+        """Have the library count a try at `payload`, which is shorter than the body where a signature was found."""
+        if self.own is not None and len(payload) < response.size:
+            self.device = replace(self.device, memory=self.device.memory.noted(payload, response.md5))
+
+    def judge_manifest(self, payload: bytes, fault: Fault | None) -> None:
+        """Add the library's step: what `payload` says of itself, and the `fault`, if there is one."""
+        if self.own is None:
+            return
+        offered = library.find(payload)
+        checked = f"counter {offered.counter}, version {offered.version}" if offered else "none"
+        if fault is not None:
+            self.error = UpdateError.SIGN
+            self.refuse("manifest", checked, fault)
+        self.passed("manifest", checked, "F11")
+
+
+class FirmwarePoll(UpdatePoll):
+    """A poll for firmware, as ESPhttpUpdate does it."""
+
+    def claims(self) -> dict[str, str]:
+        """Return what the device says of itself (F28)."""
+        return claims(self.device)
+
+    def judge_response(self, response: Response) -> None:
+        """Refuse by status, size and room, and what was tried often enough."""
         device, rules = self.device, core_rules(self.device.core)
         room = chip.free_space(device.flash, device.layout)
         checked = f"status {response.status}, {response.size} bytes"
@@ -250,10 +286,36 @@ class FirmwarePoll(Poll):
             self.refuse(refused[0], checked, refused[1])
         self.passed("answer", checked, "F29")
         self.passed("space", f"{response.size} of {room} bytes", "F10")
-        if self.own is not None and rules.stoppable and device.memory.exhausted_transfer(response.md5):
-            self.error = HttpError.CONNECTION_LOST
-            fault = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
-            self.refuse("manifest", f"x-MD5 {response.md5}", fault)
+        if rules.stoppable:
+            self.refuse_exhausted(response)
+
+    def judge_beginning(self, body: Body) -> None:
+        """Refuse by the first four bytes."""
+        first = body.peek(4)
+        fault = judge_first_bytes(first, core_rules(self.device.core), self.device.layout.flash_size)
+        if fault is not None:
+            self.refuse("first-byte", first.hex(), fault)
+
+    def install(self, data: bytes, response: Response) -> None:
+        """Do what the updater does, and eboot."""
+        setup = self._setup(response)
+        staged = updater.update(self.device.flash, data, setup, response.size)
+        self.device = replace(self.device, flash=staged.flash)
+        fault, payload = staged.fault, staged.payload
+        if fault is not None and staged.step not in ("signature", "image"):
+            self.refuse(staged.step, f"{len(data)} of {response.size} bytes", fault)
+        self.passed("write", f"{len(data)} bytes at 0x{staged.address:x}")
+        own, memory = self.own, self.device.memory
+        manifest_fault = None if own is None else library.judge_update(payload, own, memory)
+        self.note_attempt(payload, response)
+        verified = "no key in the firmware: nothing is verified" if setup.key is None else "by the key in the firmware"
+        if fault is not None and staged.step == "signature":
+            self.refuse("signature", verified, fault)
+        self.passed("signature", f"{len(payload)} bytes in flash, {verified}", "F1")
+        self.judge_manifest(payload, manifest_fault)
+        if fault is not None:
+            self.refuse("image", "what lies in flash", fault)
+        self._restart(staged)
 
     def _setup(self, response: Response) -> Setup:
         device, keys = self.device, self.device.verifying_keys
@@ -264,42 +326,6 @@ class FirmwarePoll(Poll):
             md5=response.md5 or None,
             next_key=keys[1] if self.own is not None and len(keys) > 1 else None,
         )
-
-    def _write(self, data: bytes, response: Response) -> None:
-        setup = self._setup(response)
-        staged = updater.update(self.device.flash, data, setup, response.size)
-        self.device = replace(self.device, flash=staged.flash)
-        fault = staged.fault
-        if fault is not None and staged.step not in ("signature", "image"):
-            self.refuse(staged.step, f"{len(data)} of {response.size} bytes", fault)
-        self.passed("write", f"{len(data)} bytes at 0x{staged.address:x}")
-        verified = "no key in the firmware: nothing is verified" if setup.key is None else "by the key in the firmware"
-        if fault is not None and staged.step == "signature":
-            self._note_attempt(staged, response)
-            self.refuse("signature", verified, fault)
-        self.passed("signature", f"{staged.payload_size} bytes in flash, {verified}", "F1")
-        if self.own is not None:
-            self._judge_manifest(staged, response, self.own)
-        if fault is not None:
-            self.refuse("image", "what lies in flash", fault)
-        self._restart(staged)
-
-    def _note_attempt(self, staged: Staged, response: Response) -> None:
-        if self.own is not None and staged.payload_size < response.size:
-            memory = self.device.memory.noted(staged.payload, response.md5)
-            self.device = replace(self.device, memory=memory)
-
-    def _judge_manifest(self, staged: Staged, response: Response, own: Record) -> None:
-        offered = library.find(staged.payload)
-        fault = library.judge(offered, own)
-        if fault is None and self.device.memory.exhausted(staged.payload):
-            fault = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
-        self._note_attempt(staged, response)
-        checked = f"counter {offered.counter}, version {offered.version}" if offered else "none"
-        if fault is not None:
-            self.error = UpdateError.SIGN
-            self.refuse("manifest", checked, fault)
-        self.passed("manifest", checked, "F11")
 
     def _restart(self, staged: Staged) -> None:
         assert staged.command is not None

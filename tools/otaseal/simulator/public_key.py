@@ -1,7 +1,7 @@
-"""Public keys and RSA signatures as the device has them: BearSSL's decoder, its limits, and arithmetic of our own.
+"""Public keys with BearSSL's decoder rules and limits, and the verification of signatures.
 
-An RSA key is two integers. Signatures are opened by `pow` and compared byte for byte, so that what is right here owes
-nothing to the library that signed. Curves are left to `cryptography`.
+RSA is computed here with `pow` and compared byte for byte, independent of the library that signed; `cryptography`
+verifies ECDSA.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a poll is told in: steps with what was checked, the device's own number, the reason, and the fact behind it."""
+"""The result of a poll: its steps, and for a failed one the device's error number, the reason, and the device fact."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A TLS 1.2 client as the device is one: BearSSL's hello, its order of checks, its numbers; the keys are real.
+"""A TLS 1.2 client that behaves as BearSSL in the core: its hello, its order of checks, its error numbers.
 
-The server's chain is judged by `x509` before a key is exchanged, so a server that is refused sees the device leave when
-a device would. A session that was kept is offered by its id; BearSSL knows no tickets.
+Python's `ssl` cannot be this client: it neither asks for a record length nor shows the chain before the key exchange,
+where BearSSL judges it (`x509`). Sessions are resumed by id; BearSSL has no tickets.
 """
 
 from __future__ import annotations

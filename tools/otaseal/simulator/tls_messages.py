@@ -1,7 +1,6 @@
-"""Handshake messages as the device writes and reads them: its hello, and what the server answers.
+"""Handshake messages: what the device writes, and its checks of what the server answers, with BearSSL's numbers.
 
-Reading fails with BearSSL's number. The bytes of the hello are the core's: same suites, same extensions, same order
-(BearSSL src/ssl/ssl_hs_client.t0), so that a server sees what it would see.
+The hello has the bytes of the core's: suites, extensions and their order (BearSSL src/ssl/ssl_hs_client.t0).
 """
 
 from __future__ import annotations

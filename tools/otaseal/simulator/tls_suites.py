@@ -1,7 +1,7 @@
-"""The cipher suites of the device's hello, and TLS 1.2's arithmetic: PRF, key block, record protection.
+"""The cipher suites of the device's hello, and TLS 1.2's PRF, key block and record protection.
 
-The order is the core's (WiFiClientSecureBearSSL.cpp). Suites with static ECDH or 3DES stand in the hello because the
-device sends them; a server that picks one of those is not played.
+The order is the core's (WiFiClientSecureBearSSL.cpp). The device offers static ECDH and 3DES, too; a server that picks
+one of those is not simulated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands behind a payload, as BearSSL's cores read it: the signature, and the length of it (F1)."""
+"""The end of a signed payload, as BearSSL's cores read it: the signature and its length (F1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The updater: `Update.begin`, `writeStream` and `end`, over flash, in their order and with their error numbers.
+"""The updater: `Update.begin`, `writeStream` and `end`, in their order and with their error numbers.
 
-What is judged is what lies in flash after the writing, never the file: that is where byte 2 has changed (F7) and where
-a word is not read (F8). Nothing is wished for here: a key of 512 bits is as good as it is on the device (F2).
+It judges what lies in flash after writing, where byte 2 has changed (F7) and a last word may not be read (F8). It is as
+lenient as the device: a key of 512 bits is accepted (F2).
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""One verdict for one file: the updater and the restart in a row, without a server around them.
-
-What a file is worth, and not where it fits: a `StockDevice` has room for it, and a boot loader and an application of a
-few bytes that run before.
-"""
+"""The verdict on one file without a server: updater and restart, on a device that has room for it."""
 
 from __future__ import annotations
 
@@ -26,9 +22,8 @@ EMPTY_CHECKSUM = 0xEF
 class Verdict:
     """`accepted` by the updater, whose number is `error`; `boots` the new image after the restart, or `bricks`.
 
-    Accepted, not booting and not bricking: the old firmware goes on running. `intact`: what runs is undamaged, by its
-    own checksum, which nobody on the chip asks. `fact` is the number of the device fact behind `reason`. `flash` is the
-    chip at the end.
+    Neither of the two: the old firmware goes on running. `intact`: the checksum of what runs holds, which nothing on
+    the chip checks. `fact` is the device fact behind `reason`, `flash` the chip at the end.
     """
 
     error: int

@@ -1,8 +1,7 @@
-"""What BearSSL's `x509_minimal` says of a server's chain, as the core sets it up: certificate by certificate, in order.
+"""The verdict of BearSSL's `x509_minimal` on a server's chain, with its settings in the core.
 
-A port of its behaviour, not of its code: each certificate is read once from front to back, and the first thing that is
-wrong ends it with one number. There is no path building: a chain is in order or it is refused. The anchors come from a
-`Trust`; they are asked for by name, the leaf's own first, then each issuer's.
+Each certificate is read once from front to back, and the first error ends it. There is no path building: a chain is in
+order or it is refused. Anchors are looked up by name, for the leaf itself first, then for each issuer.
 """
 
 from __future__ import annotations

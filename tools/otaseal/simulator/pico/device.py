@@ -11,16 +11,13 @@ from typing import ClassVar
 
 from ...errors import ConfigError, InputError
 from .. import library
-from ..device import LIBRARY_PROBE, TIMEOUT, Device
-from ..error_numbers import HttpError, UpdateError
+from ..device import TIMEOUT, Device, write_chip
 from ..firmware import Firmware, identity_in, keys_in
 from ..http_client import Dialect, Response, parse_url
 from ..http_update import judge_status
-from ..library import LibraryError
-from ..poll import Poll
+from ..poll import UpdatePoll
 from ..public_key import load_public_key
 from ..report import Fault, Outcome, Result
-from ..tls import Connection
 from . import updater
 from .boot import BootResult, PowerCuts, cut_power, restart
 from .chip import CHIPS, PAGE, Chip, layout_in
@@ -32,7 +29,6 @@ __all__ = ["PicoDevice"]
 
 FREE_HEAP = 160_000
 NO_ACCESS_POINT = "00:00:00:00:00:00"
-TRIED = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
 
 
 @dataclass(frozen=True)
@@ -69,23 +65,9 @@ class PicoDevice(Device):
                 f"firmware of {len(firmware)} bytes reaches into the filesystem, which begins at {layout.fs_start}",
                 "choose a smaller board_build.filesystem_size, or make the firmware smaller",
             )
-        if filesystem is not None and len(filesystem) > layout.fs_size:
-            reason = f"filesystem image of {len(filesystem)} bytes is larger than the partition of {layout.fs_size}"
-            raise ConfigError(reason, "build it for this board: pio run -t buildfs")
-        flash = firmware.ljust(layout.fs_start, b"\xff") + (filesystem or b"")
-        sealed = identity_in(firmware)
-        return cls(
-            flash.ljust(layout.flash_size, b"\xff"),
-            layout,
-            core,
-            free_heap=FREE_HEAP,
-            version=library.read_record(sealed).version if sealed else "",
-            resumes=sealed is not None,
-            auto_format=sealed is None,
-            probe=LIBRARY_PROBE if sealed else None,
-            chip=chip,
-            size=len(firmware),
-        )
+        flash = write_chip(firmware, layout, filesystem)
+        device = cls(flash, layout, core, free_heap=FREE_HEAP, chip=chip, size=len(firmware))
+        return device.with_library(identity_in(firmware))
 
     @property
     def running(self) -> bytes:
@@ -121,54 +103,48 @@ class PicoDevice(Device):
         return PicoPoll(self, parse_url(url), timeout, host).run()
 
 
-class PicoPoll(Poll):
-    """A poll for firmware, as HTTPUpdate does it; with the library, as the library does."""
+class PicoPoll(UpdatePoll):
+    """A poll for firmware, as HTTPUpdate does it."""
 
     device: PicoDevice
 
-    def exchange(self, connection: Connection) -> None:
-        """Ask for firmware, and install it."""
-        body, response = self.ask(connection, _claims(self.device))
-        self.up_to_date(response)
+    def claims(self) -> dict[str, str]:
+        """Return what HTTPUpdate says of the device: neither sizes nor what runs (F57)."""
+        device = self.device
+        headers = {
+            "x-Pico-Chip-ID": device.board_id,
+            "x-Pico-STA-MAC": device.mac.lower(),
+            "x-Pico-AP-MAC": NO_ACCESS_POINT,
+            "x-Pico-Mode": "sketch",
+        }
+        return headers | ({"x-Pico-Version": device.version} if device.version else {})
+
+    def judge_response(self, response: Response) -> None:
+        """Refuse by status and size, and what was tried often enough."""
         checked = f"status {response.status}, {response.size} bytes"
         fault = judge_status(response)
         if fault is not None:
             self.refuse("answer", checked, fault)
         self.passed("answer", checked, "F29")
-        if self.own is not None and self.device.memory.exhausted_transfer(response.md5):
-            self.error = HttpError.CONNECTION_LOST
-            self.refuse("manifest", f"x-MD5 {response.md5}", TRIED)
-        data = body.take(response.size)
-        self.hang_up()
-        self.tls_error = body.tls_error if len(data) < response.size else 0
-        self._store(data, response)
+        self.refuse_exhausted(response)
 
-    def _store(self, data: bytes, response: Response) -> None:
+    def install(self, data: bytes, response: Response) -> None:
+        """Do what the updater does, and the boot stub."""
         setup = _setup(self.device, response.md5 or None)
         staged = updater.update(self.device.flash, data, setup, response.size)
         self.device = replace(self.device, flash=staged.flash)
-        if staged.fault is not None and staged.step not in ("signature", "manifest"):
-            self.refuse(staged.step, f"{len(data)} of {response.size} bytes", staged.fault)
+        fault, payload = staged.fault, staged.payload
+        if fault is not None and staged.step not in ("signature", "manifest"):
+            self.refuse(staged.step, f"{len(data)} of {response.size} bytes", fault)
         self.passed("space", f"{response.size} of {setup.layout.fs_size} bytes", "F55")
         self.passed("write", f"{len(data)} bytes, {FIRMWARE} in the filesystem", "F55")
-        if self.own is not None and len(staged.payload) < response.size:
-            memory = self.device.memory.noted(staged.payload, response.md5)
-            self.device = replace(self.device, memory=memory)
+        self.note_attempt(payload, response)
         verified = "no key in the firmware: nothing is verified" if setup.key is None else "by the key in the firmware"
-        if staged.step == "signature" and staged.fault is not None:
-            self.refuse("signature", verified, staged.fault)
-        self.passed("signature", f"{len(staged.payload)} bytes, {verified}", "F1")
-        if self.own is not None:
-            self._judge_manifest(staged)
+        if fault is not None and staged.step == "signature":
+            self.refuse("signature", verified, fault)
+        self.passed("signature", f"{len(payload)} bytes, {verified}", "F1")
+        self.judge_manifest(payload, fault)
         self._restart(staged, setup)
-
-    def _judge_manifest(self, staged: Staged) -> None:
-        offered = library.find(staged.payload)
-        checked = f"counter {offered.counter}, version {offered.version}" if offered else "none"
-        if staged.fault is not None:
-            self.error = UpdateError.SIGN
-            self.refuse("manifest", checked, staged.fault)
-        self.passed("manifest", checked, "F11")
 
     def _restart(self, staged: Staged, setup: Setup) -> None:
         if not staged.ordered:
@@ -218,35 +194,18 @@ class PicoPoll(Poll):
 def _setup(device: PicoDevice, md5: str | None) -> Setup:
     """Return how the device judges an update: stock, or with the library."""
     own, keys = device.identity, device.verifying_keys
-
-    def judge(payload: bytes) -> Fault | None:
-        fault = None if own is None else library.judge(library.find(payload), own)
-        return TRIED if fault is None and device.memory.exhausted(payload) else fault
-
     return Setup(
         release(device.core),
         device.layout,
         key=keys[0] if keys else None,
         md5=md5,
         next_key=_usable_next(keys) if own is not None else None,
-        judge=None if own is None else judge,
+        judge=None if own is None else lambda payload: library.judge_update(payload, own, device.memory),
         clears=own is not None,
     )
 
 
-def _claims(device: PicoDevice) -> dict[str, str]:
-    """Return what HTTPUpdate says of itself: neither sizes nor what runs (F57)."""
-    headers = {
-        "x-Pico-Chip-ID": device.board_id,
-        "x-Pico-STA-MAC": device.mac.lower(),
-        "x-Pico-AP-MAC": NO_ACCESS_POINT,
-        "x-Pico-Mode": "sketch",
-    }
-    return headers | ({"x-Pico-Version": device.version} if device.version else {})
-
-
 def _usable_next(keys: tuple[bytes, ...]) -> bytes | None:
     """Return the library's second key where it can be used: its size has to be that of the first (port_pico.cpp)."""
-    found = [load_public_key(text) for text in keys[:2]]
-    both = len(found) == 2 and found[0] is not None and found[1] is not None and found[0].size == found[1].size
-    return keys[1] if both else None
+    sizes = [key and key.size for key in map(load_public_key, keys[:2])]
+    return keys[1] if len(sizes) == 2 and sizes[0] == sizes[1] is not None else None
