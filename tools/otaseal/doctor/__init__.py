@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import OtasealError
 from . import build, certificates, keys, online, tools
-from .report import AT_THE_SERVER, Check, Outcome, Report, Status, Subject, skipped
+from .report import AT_THE_SERVER, Check, CheckResult, Report, Status, Subject, skipped
 
 __all__ = ["Check", "Report", "Status", "Subject", "examine"]
 
-CHECKS: Sequence[tuple[str, Callable[[Subject], Iterator[Outcome]]]] = (
+CHECKS: Sequence[tuple[str, Callable[[Subject], Iterator[CheckResult]]]] = (
     ("options", build.options),
     ("hooks", build.hooks),
     ("python", tools.python),

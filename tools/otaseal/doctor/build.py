@@ -15,7 +15,7 @@ from ..project.ini import split_script
 from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
-from .report import Outcome, Subject, advice, ok, problem, skipped, warning
+from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["filesystem", "firmware", "hooks", "manifest", "options", "signed"]
 
@@ -30,7 +30,7 @@ NEEDED = ("pre:verify_updates.py", "post:sign_firmware.py")
 """Without the others a project may well be as somebody wants it: each works alone."""
 
 
-def options(subject: Subject) -> Iterator[Outcome]:
+def options(subject: Subject) -> Iterator[CheckResult]:
     """Resolve every option: a misspelt one is an error by name."""
     project = subject.project
     chosen = f"[env:{project.environment}] of {project.folder / 'platformio.ini'}"
@@ -44,7 +44,7 @@ def options(subject: Subject) -> Iterator[Outcome]:
         )
 
 
-def hooks(subject: Subject) -> Iterator[Outcome]:
+def hooks(subject: Subject) -> Iterator[CheckResult]:
     """Look which of the four scripts are attached."""
     project = subject.project
     attached = project.get("extra_scripts") or ""
@@ -60,7 +60,7 @@ def hooks(subject: Subject) -> Iterator[Outcome]:
         yield say(f"'{hook}' is not attached: {HOOKS[hook]}", "otaseal config --extra-scripts prints the line")
 
 
-def filesystem(subject: Subject) -> Iterator[Outcome]:
+def filesystem(subject: Subject) -> Iterator[CheckResult]:
     """Compare the filesystem option with what certificates need (F15)."""
     project = subject.project
     if project.filesystem == "littlefs":
@@ -72,7 +72,7 @@ def filesystem(subject: Subject) -> Iterator[Outcome]:
         yield problem(f"{FILESYSTEM} is {shown}", f"set {FILESYSTEM} = littlefs, then -t uploadfs by cable")
 
 
-def firmware(subject: Subject) -> Iterator[Outcome]:
+def firmware(subject: Subject) -> Iterator[CheckResult]:
     """Look at the built image: whole, for which core and flash, and no older than what it is made of."""
     project, built = subject.project, subject.built
     if built is None:
@@ -90,7 +90,7 @@ def firmware(subject: Subject) -> Iterator[Outcome]:
         yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")
 
 
-def signed(subject: Subject) -> Iterator[Outcome]:
+def signed(subject: Subject) -> Iterator[CheckResult]:
     """Verify the signed image as devices of each core will, and compare it with the firmware beside it."""
     project, built, signed_image = subject.project, subject.built, subject.signed
     if signed_image is None:
@@ -126,7 +126,7 @@ def signed(subject: Subject) -> Iterator[Outcome]:
         )
 
 
-def manifest(subject: Subject) -> Iterator[Outcome]:
+def manifest(subject: Subject) -> Iterator[CheckResult]:
     """Read the manifest in the signed image: whose it is, and which counter."""
     project, product = subject.project, subject.project.settings.product
     if subject.signed is None:

@@ -11,7 +11,7 @@ from ..certs.ar import ARCHIVE_LIMIT
 from ..certs.sources import collect
 from ..errors import InputError, counted
 from ..project import shipped
-from .report import Outcome, Subject, advice, ok, problem, skipped, warning
+from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["anchors", "packed", "trusted"]
 
@@ -20,7 +20,7 @@ NOTHING_TO_DO = (NOT_STRICT, certstore.PASSED_OVER)
 """What is worth a line and no step."""
 
 
-def trusted(subject: Subject) -> Iterator[Outcome]:
+def trusted(subject: Subject) -> Iterator[CheckResult]:
     """Judge the project's certificates one by one, as the device will (F16-F20)."""
     report = _judged(subject)
     if report.errors:
@@ -34,7 +34,7 @@ def trusted(subject: Subject) -> Iterator[Outcome]:
         yield ok(str(finding)) if finding.code in NOTHING_TO_DO else warning(str(finding), finding.hint)
 
 
-def packed(subject: Subject) -> Iterator[Outcome]:
+def packed(subject: Subject) -> Iterator[CheckResult]:
     """Compare `data/certs.ar` with what the certificates make, and with what was last shipped."""
     project = subject.project
     path = project.data / packing.ARCHIVE_NAME

@@ -12,7 +12,7 @@ from ..keys import compromised, key_uri
 from ..keys import signers as signing_keys
 from ..keys.public import FIRST_KEY_HINT, load_public_key, short_fingerprint
 from ..project.project import Project
-from .report import Outcome, Subject, advice, ok, skipped, warning
+from .report import CheckResult, Subject, advice, ok, skipped, warning
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -26,7 +26,7 @@ class _LockedError(ConfigError):
     """The key wants a passphrase, which nobody is asked for here."""
 
 
-def signing_key(subject: Subject) -> Iterator[Outcome]:
+def signing_key(subject: Subject) -> Iterator[CheckResult]:
     """Judge the key as a build would: where it is, who can read it, whether git has it, how strong it is."""
     uri = subject.project.settings.signing_key
     if uri is None:
@@ -54,7 +54,7 @@ def signing_key(subject: Subject) -> Iterator[Outcome]:
         yield ok(f"RSA-{key.key_size} {short_fingerprint(key)} {where}")
 
 
-def public_key(subject: Subject) -> Iterator[Outcome]:
+def public_key(subject: Subject) -> Iterator[CheckResult]:
     """Find the public key that belongs into the firmware, and look for it in the firmware that was built."""
     from ..image.signing_header import embedded_key
 

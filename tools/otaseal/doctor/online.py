@@ -15,7 +15,7 @@ from ..pki.certificate import Certificate
 from ..pki.chain import Stack
 from ..pki.check import examine
 from . import certificates
-from .report import TIMEOUT, Outcome, Subject, advice, ok, problem, skipped, warning
+from .report import TIMEOUT, CheckResult, Subject, advice, ok, problem, skipped, warning
 
 __all__ = ["chain", "not_asked", "published", "reachable", "resumption", "tls"]
 
@@ -26,7 +26,7 @@ SOON = 30
 """Days before a server's certificate ends in which somebody should renew it."""
 
 
-def not_asked(subject: Subject, check: str) -> Outcome | None:
+def not_asked(subject: Subject, check: str) -> CheckResult | None:
     """Return why no check at the server is made, and to the first of them how there can be one; None if they are."""
     if not subject.server:
         return skipped("left out with --offline")
@@ -35,7 +35,7 @@ def not_asked(subject: Subject, check: str) -> Outcome | None:
     return None
 
 
-def reachable(subject: Subject) -> Iterator[Outcome]:
+def reachable(subject: Subject) -> Iterator[CheckResult]:
     """Ask for the server's health over verified TLS."""
     connected = _client(subject)
     health = connected.get("/healthz")
@@ -44,7 +44,7 @@ def reachable(subject: Subject) -> Iterator[Outcome]:
         yield warning(f"the server reports: {reported}", "look at its log, and run otaseal store check there")
 
 
-def tls(subject: Subject) -> Iterator[Outcome]:
+def tls(subject: Subject) -> Iterator[CheckResult]:
     """Say a chip's hello, and look at what it is offered (F21, F27, F27d)."""
     server = subject.live
     if server.version != TLS_1_2:
@@ -65,7 +65,7 @@ def tls(subject: Subject) -> Iterator[Outcome]:
     yield from _resumption(subject)
 
 
-def _resumption(subject: Subject) -> Iterator[Outcome]:
+def _resumption(subject: Subject) -> Iterator[CheckResult]:
     try:
         gives_id, resumed = resumption(subject.address)
     except OSError as error:
@@ -112,7 +112,7 @@ def _connect(
         return answer
 
 
-def chain(subject: Subject) -> Iterator[Outcome]:
+def chain(subject: Subject) -> Iterator[CheckResult]:
     """Judge the server's chain as devices with the project's certificates will, and see when it ends."""
     host, _ = subject.address
     sent = subject.live.chain
@@ -128,7 +128,7 @@ def chain(subject: Subject) -> Iterator[Outcome]:
         yield warning(f"it ends on {end:%Y-%m-%d}", "renew it: otaseal pki renew, and the server takes it by itself")
 
 
-def published(subject: Subject) -> Iterator[Outcome]:
+def published(subject: Subject) -> Iterator[CheckResult]:
     """Use the credentials: do they hold, does the server know product and key, and what does the channel give out?"""
     options = subject.project.settings
     if options.product is None:

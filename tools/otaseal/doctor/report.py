@@ -21,7 +21,7 @@ __all__ = [
     "BUILT",
     "TIMEOUT",
     "Check",
-    "Outcome",
+    "CheckResult",
     "Report",
     "Status",
     "Subject",
@@ -51,7 +51,7 @@ class Status(Enum):
     SKIPPED = "skipped"
 
 
-class Outcome(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check yields: the status, what it saw, and the fix, empty where there is nothing to do."""
 
     status: Status
@@ -59,11 +59,11 @@ class Outcome(NamedTuple):
     hint: str = ""
 
 
-ok = partial(Outcome, Status.OK)
-warning = partial(Outcome, Status.WARNING)
-problem = partial(Outcome, Status.PROBLEM)
-advice = partial(Outcome, Status.ADVICE)
-skipped = partial(Outcome, Status.SKIPPED)
+ok = partial(CheckResult, Status.OK)
+warning = partial(CheckResult, Status.WARNING)
+problem = partial(CheckResult, Status.PROBLEM)
+advice = partial(CheckResult, Status.ADVICE)
+skipped = partial(CheckResult, Status.SKIPPED)
 """Nothing could be said; the hint is what there has to be first, where a project usually has it."""
 
 

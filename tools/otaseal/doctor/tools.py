@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import from_checkout
 from ..project import pio
-from .report import Outcome, Subject, advice, ok, problem, warning
+from .report import CheckResult, Subject, advice, ok, problem, warning
 
 __all__ = ["packages", "platformio", "python"]
 
@@ -24,7 +24,7 @@ PACKAGES = (
 )
 
 
-def python(subject: Subject) -> Iterator[Outcome]:
+def python(subject: Subject) -> Iterator[CheckResult]:
     """Look at the Python that runs this."""
     shown = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < OLDEST_PYTHON:
@@ -33,7 +33,7 @@ def python(subject: Subject) -> Iterator[Outcome]:
         yield ok(f"Python {shown}")
 
 
-def packages(subject: Subject) -> Iterator[Outcome]:
+def packages(subject: Subject) -> Iterator[CheckResult]:
     """Look for the packages that some part needs."""
     present, missing = [], []
     for name, purpose, extra in PACKAGES:
@@ -51,7 +51,7 @@ def packages(subject: Subject) -> Iterator[Outcome]:
         yield advice(f"the package '{name}' is missing: {purpose}", hint)
 
 
-def platformio(subject: Subject) -> Iterator[Outcome]:
+def platformio(subject: Subject) -> Iterator[CheckResult]:
     """Look for PlatformIO, and ask the Python that runs it whether it can sign."""
     program = pio.program()
     version = _version("platformio")
