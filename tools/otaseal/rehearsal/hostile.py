@@ -29,10 +29,12 @@ __all__ = ["ATTACKS", "LIBRARY", "PICO_ATTACKS", "STOCK", "Attack", "Row", "host
 
 PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"
-YEARS_AGO = timedelta(days=800)
+YEARS = timedelta(days=800)
 LOWER_SIZES = 0xF0
 TLS_STEPS = ("handshake", "certificate-chain")
+STRANGER = "somebody-else.example"
 PORTAL = b"<html><body>Please accept the terms of this network.</body></html>" * 40
+REDIRECT = response(302, (("Location", "https://evil.example/"), ("Content-Length", "0")))
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,14 @@ def _other_chip(target: Target) -> Outcome:
     return target.served(target.sign(start + target.raw[PAGE:], board=f"{other}_board"), target.rekeyed)
 
 
+def _other_board(target: Target) -> Outcome:
+    return target.served(target.sign(target.raw, board="another_board"), target.rekeyed)
+
+
+def _clock_at_1970(target: Target) -> Outcome:
+    return target.served(target.signed, replace(target.device, clock=None))
+
+
 def _downgrade(target: Target) -> Outcome:
     own = target.device.firmware.identity
     counter = 0 if own is None else int.from_bytes(own[12:16], "little")
@@ -189,19 +199,10 @@ def _downgrade(target: Target) -> Outcome:
     return target.served(target.sign(target.raw, counter=0), device)
 
 
-def _expired(target: Target) -> Outcome:
-    return target.against(target.authority.context(DEFAULT_HOST, target.authority.now - YEARS_AGO))
-
-
 def _tls_1_3_only(target: Target) -> Outcome:
     context = target.authority.context(DEFAULT_HOST)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return target.against(context)
-
-
-def _foreign_archive(target: Target) -> Outcome:
-    stranger = TemporaryAuthority.create(target.authority.now)
-    return target.served(target.signed, replace(target.device, anchors=(stranger.root,)))
 
 
 def _chunked(target: Target) -> Outcome:
@@ -209,67 +210,46 @@ def _chunked(target: Target) -> Outcome:
     return target.answered(response(200, (("Transfer-Encoding", "chunked"),), body))
 
 
-def _redirect(target: Target) -> Outcome:
-    return target.answered(response(302, (("Location", "https://evil.example/"), ("Content-Length", "0"))))
-
-
 def _faulty_md5(target: Target) -> Outcome:
     headers = (("Content-Length", str(len(target.signed))), ("x-MD5", "0" * 31))
     return target.answered(response(200, headers, target.signed))
 
 
-_VERIFIED = ("signature", "manifest")
+def _foreign_archive(target: Target) -> Outcome:
+    stranger = TemporaryAuthority.create(target.authority.now)
+    return target.served(target.signed, replace(target.device, anchors=(stranger.root,)))
+
+
+SIGNATURE, MANIFEST, ANSWER = ("signature", "manifest"), ("manifest",), ("answer",)
 ATTACKS: Sequence[Attack] = (
     Attack("tampered image", _tampered, ("signature",), (12,)),
-    Attack("unsigned image", lambda target: target.served(target.raw), _VERIFIED, (12,)),
-    Attack(
-        "signed with a stranger's key",
-        lambda target: target.served(signed_image.sign(target.raw, target.key)),
-        _VERIFIED,
-        (12,),
-    ),
-    Attack("image for another flash mode", _other_mode, _VERIFIED, (12,)),
+    Attack("unsigned image", lambda t: t.served(t.raw), SIGNATURE, (12,)),
+    Attack("signed with a stranger's key", lambda t: t.served(signed_image.sign(t.raw, t.key)), SIGNATURE, (12,)),
+    Attack("image for another flash mode", _other_mode, SIGNATURE, (12,)),
     Attack("image for a larger flash", _larger_flash, ("first-byte", "image"), (-107, 9)),
+    Attack("other board", _other_board, MANIFEST, (), stock_accepts=True),
+    Attack("downgrade", _downgrade, MANIFEST, (), stock_accepts=True),
+    Attack("certificate for another name", lambda t: t.against(t.authority.context(STRANGER)), TLS_STEPS, (56,)),
     Attack(
-        "other board",
-        lambda target: target.served(target.sign(target.raw, board="another_board"), target.rekeyed),
-        ("manifest",),
-        (),
-        stock_accepts=True,
-    ),
-    Attack("downgrade", _downgrade, ("manifest",), (), stock_accepts=True),
-    Attack(
-        "certificate for another name",
-        lambda target: target.against(target.authority.context("somebody-else.example")),
-        TLS_STEPS,
-        (56,),
-    ),
-    Attack("expired server certificate", _expired, TLS_STEPS, (54,)),
-    Attack(
-        "clock at 1970",
-        lambda target: target.served(target.signed, replace(target.device, clock=None)),
+        "expired server certificate",
+        lambda t: t.against(t.authority.context(DEFAULT_HOST, YEARS)),
         TLS_STEPS,
         (54,),
-        library_accepts=True,
     ),
+    Attack("clock at 1970", _clock_at_1970, TLS_STEPS, (54,), library_accepts=True),
     Attack("archive of another project", _foreign_archive, TLS_STEPS, (62,)),
     Attack("TLS 1.3 only", _tls_1_3_only, ("handshake",), (256 + 70,)),
-    Attack("plain HTTP", lambda target: target.against(None), ("handshake",), (3,)),
-    Attack("chunked answer", _chunked, ("answer",), (-101,)),
-    Attack(
-        "truncated body",
-        lambda target: target.answered(_firmware(target.signed)[: -len(target.signed) // 2]),
-        ("write",),
-        (6,),
-    ),
-    Attack("x-MD5 that is none", _faulty_md5, ("answer",), (-105,)),
-    Attack("page of a captive portal", lambda target: target.served(PORTAL), ("first-byte", "answer"), (-106,)),
-    Attack("redirect", _redirect, ("answer",), (-104,)),
+    Attack("plain HTTP", lambda t: t.against(None), ("handshake",), (3,)),
+    Attack("chunked answer", _chunked, ANSWER, (-101,)),
+    Attack("truncated body", lambda t: t.answered(_firmware(t.signed)[: -len(t.signed) // 2]), ("write",), (6,)),
+    Attack("x-MD5 that is none", _faulty_md5, ANSWER, (-105,)),
+    Attack("page of a captive portal", lambda t: t.served(PORTAL), ("first-byte", "answer"), (-106,)),
+    Attack("redirect", lambda t: t.answered(REDIRECT), ANSWER, (-104,)),
 )
 ESP8266_ONLY = ("image for another flash mode", "image for a larger flash", "page of a captive portal")
 PICO_ATTACKS: Sequence[Attack] = (
     *(attack for attack in ATTACKS if attack.name not in ESP8266_ONLY),
-    Attack("image of another chip", _other_chip, ("manifest",), (), stock_accepts=True),
-    Attack("page of a captive portal", lambda target: target.served(PORTAL), ("signature",), (12,)),
+    Attack("image of another chip", _other_chip, MANIFEST, (), stock_accepts=True),
+    Attack("page of a captive portal", lambda t: t.served(PORTAL), ("signature",), (12,)),
 )
 """No byte of an image is looked at there, so that the signature has to refuse what the ESP8266 sees at once (F56)."""

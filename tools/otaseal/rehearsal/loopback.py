@@ -130,9 +130,9 @@ class TemporaryAuthority:
         """The root certificate, DER: what the virtual device is told to trust."""
         return self.authority.certificate_der
 
-    def context(self, name: str, issued_at: datetime | None = None) -> ssl.SSLContext:
-        """Return the update server's own TLS, with a certificate for `name`, issued now where `issued_at` is None."""
-        issued = self.authority.issue_server([name], now=issued_at or self.now, key=KeyType.P_256)
+    def context(self, name: str, age: timedelta = timedelta()) -> ssl.SSLContext:
+        """Return the update server's own TLS, with a certificate for `name` that was issued `age` ago."""
+        issued = self.authority.issue_server([name], now=self.now - age, key=KeyType.P_256)
         with tempfile.TemporaryDirectory(prefix="otaseal-") as folder:
             chain, key = Path(folder, "chain.pem"), Path(folder, "key.pem")
             files.write_new(chain, issued.chain_pem)

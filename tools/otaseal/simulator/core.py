@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from ..errors import ConfigError
 
@@ -68,15 +67,11 @@ _SERIES = (
     (_3_1, {"3.1.0": 0x8AE300D4, "3.1.1": 0x0E5D358C, "3.1.2": 0x210897EF}),
 )
 _ROWS = tuple(replace(row, name=name, commit=commit) for row, commits in _SERIES for name, commit in commits.items())
-CORES: Mapping[str, Core] = MappingProxyType({row.name: row for row in (*_ROWS, _HEAD)})
+CORES: Mapping[str, Core] = {row.name: row for row in (*_ROWS, _HEAD)}
 """By name."""
-COMMITS: Mapping[tuple[int, int], str] = MappingProxyType(
-    {(row.commit_at, row.commit): row.name for row in _ROWS if row.verifies}
-)
+COMMITS: Mapping[tuple[int, int], str] = {(row.commit_at, row.commit): row.name for row in _ROWS if row.verifies}
 """Where an image has which word, to the release that it was built with."""
-LENGTHS: Mapping[int, str] = MappingProxyType(
-    {row.length_at: row.name for row in CORES.values() if row.length_at is not None}
-)
+LENGTHS: Mapping[int, str] = {row.length_at: row.name for row in CORES.values() if row.length_at is not None}
 """Where an image holds its own length, to the core that one from git is played by: the last that holds it there."""
 DEFAULT_CORE = _ROWS[-1].name
 _FROM_GIT = re.compile(r"(2\.7|3\.0)\+git\.[0-9a-f]{8}")

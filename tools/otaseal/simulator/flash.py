@@ -11,7 +11,6 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from ..errors import ConfigError
 
@@ -45,9 +44,7 @@ UNKNOWN_MODE = 0xFF
 MAX_LINKER_SCRIPT = 1 << 20  # characters
 KIB, MIB = 1024, 1024 * 1024
 
-CHIP_SIZES: Mapping[int, int] = MappingProxyType(
-    {0: 512 * KIB, 1: 256 * KIB, 2: MIB, 3: 2 * MIB, 4: 4 * MIB, 8: 8 * MIB, 9: 16 * MIB}
-)
+CHIP_SIZES: Mapping[int, int] = {0: 512 * KIB, 1: 256 * KIB, 2: MIB, 3: 2 * MIB, 4: 4 * MIB, 8: 8 * MIB, 9: 16 * MIB}
 """The upper half of header byte 3, to bytes; the core takes any other code for 0."""
 
 
@@ -81,43 +78,39 @@ class Layout:
         return self.fs_end - self.fs_start
 
 
-def _layouts() -> dict[str, Layout]:
-    # name: flash in KiB, first and last sector of the filesystem, bytes of its block
-    table = {
-        "512k": (512, 0x7B, 0x7B, 0),
-        "512k32": (512, 0x73, 0x7B, 0x1000),
-        "512k64": (512, 0x6B, 0x7B, 0x1000),
-        "512k128": (512, 0x5B, 0x7B, 0x1000),
-        "1m": (1024, 0xFB, 0xFB, 0),
-        "1m64": (1024, 0xEB, 0xFB, 0x1000),
-        "1m128": (1024, 0xDB, 0xFB, 0x1000),
-        "1m144": (1024, 0xD7, 0xFB, 0x1000),
-        "1m160": (1024, 0xD3, 0xFB, 0x1000),
-        "1m192": (1024, 0xCB, 0xFB, 0x1000),
-        "1m256": (1024, 0xBB, 0xFB, 0x1000),
-        "1m512": (1024, 0x7B, 0xFB, 0x2000),
-        "2m": (2048, 0x1FB, 0x1FB, 0),
-        "2m64": (2048, 0x1F0, 0x1FB, 0x1000),
-        "2m128": (2048, 0x1E0, 0x1FB, 0x1000),
-        "2m256": (2048, 0x1C0, 0x1FB, 0x1000),
-        "2m512": (2048, 0x180, 0x1FA, 0x2000),
-        "2m1m": (2048, 0x100, 0x1FA, 0x2000),
-        "4m": (4096, 0x3FB, 0x3FB, 0),
-        "4m1m": (4096, 0x300, 0x3FA, 0x2000),
-        "4m2m": (4096, 0x200, 0x3FA, 0x2000),
-        "4m3m": (4096, 0x100, 0x3FA, 0x2000),
-        "8m6m": (8192, 0x200, 0x7FA, 0x2000),
-        "8m7m": (8192, 0x100, 0x7FA, 0x2000),
-        "16m14m": (16384, 0x200, 0xFFA, 0x2000),
-        "16m15m": (16384, 0x100, 0xFFA, 0x2000),
-    }
-    return {
-        name: Layout(name, size * KIB, start * SECTOR, end * SECTOR, block)
-        for name, (size, start, end, block) in table.items()
-    }
-
-
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(_layouts())
+# name: flash in KiB, first and last sector of the filesystem, bytes of its block
+_TABLE = {
+    "512k": (512, 0x7B, 0x7B, 0),
+    "512k32": (512, 0x73, 0x7B, 0x1000),
+    "512k64": (512, 0x6B, 0x7B, 0x1000),
+    "512k128": (512, 0x5B, 0x7B, 0x1000),
+    "1m": (1024, 0xFB, 0xFB, 0),
+    "1m64": (1024, 0xEB, 0xFB, 0x1000),
+    "1m128": (1024, 0xDB, 0xFB, 0x1000),
+    "1m144": (1024, 0xD7, 0xFB, 0x1000),
+    "1m160": (1024, 0xD3, 0xFB, 0x1000),
+    "1m192": (1024, 0xCB, 0xFB, 0x1000),
+    "1m256": (1024, 0xBB, 0xFB, 0x1000),
+    "1m512": (1024, 0x7B, 0xFB, 0x2000),
+    "2m": (2048, 0x1FB, 0x1FB, 0),
+    "2m64": (2048, 0x1F0, 0x1FB, 0x1000),
+    "2m128": (2048, 0x1E0, 0x1FB, 0x1000),
+    "2m256": (2048, 0x1C0, 0x1FB, 0x1000),
+    "2m512": (2048, 0x180, 0x1FA, 0x2000),
+    "2m1m": (2048, 0x100, 0x1FA, 0x2000),
+    "4m": (4096, 0x3FB, 0x3FB, 0),
+    "4m1m": (4096, 0x300, 0x3FA, 0x2000),
+    "4m2m": (4096, 0x200, 0x3FA, 0x2000),
+    "4m3m": (4096, 0x100, 0x3FA, 0x2000),
+    "8m6m": (8192, 0x200, 0x7FA, 0x2000),
+    "8m7m": (8192, 0x100, 0x7FA, 0x2000),
+    "16m14m": (16384, 0x200, 0xFFA, 0x2000),
+    "16m15m": (16384, 0x100, 0xFFA, 0x2000),
+}
+LAYOUTS: Mapping[str, Layout] = {
+    name: Layout(name, size * KIB, start * SECTOR, end * SECTOR, block)
+    for name, (size, start, end, block) in _TABLE.items()
+}
 """The layouts that the core ships, the same in 2.7.4, 3.0.2, 3.1.2 and newer, by name ("4m2m")."""
 
 _SYMBOL = re.compile(r"PROVIDE\s*\(\s*_FS_(start|end|page|block)\s*=\s*(0[xX][0-9a-fA-F]{1,8})\s*\)")

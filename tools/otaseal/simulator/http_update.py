@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from . import flash as chip
@@ -23,13 +22,11 @@ OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4
 SDK_VERSION = "2.2.2-dev(38a443e)"
 
-_STATUS: Mapping[int, tuple[HttpError, str]] = MappingProxyType(
-    {
-        NOT_FOUND: (HttpError.SERVER_FILE_NOT_FOUND, "404: the server has nothing under this name"),
-        FORBIDDEN: (HttpError.SERVER_FORBIDDEN, "403: the server does not serve this device"),
-        UNAUTHORIZED: (HttpError.SERVER_UNAUTHORIZED, "401: the server wants a password or a certificate"),
-    }
-)
+_STATUS: Mapping[int, tuple[HttpError, str]] = {
+    NOT_FOUND: (HttpError.SERVER_FILE_NOT_FOUND, "404: the server has nothing under this name"),
+    FORBIDDEN: (HttpError.SERVER_FORBIDDEN, "403: the server does not serve this device"),
+    UNAUTHORIZED: (HttpError.SERVER_UNAUTHORIZED, "401: the server wants a password or a certificate"),
+}
 
 
 def claims(device: Device) -> dict[str, str]:

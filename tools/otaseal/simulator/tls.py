@@ -7,9 +7,7 @@ where BearSSL judges it (`x509`). Sessions are resumed by id; BearSSL has no tic
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -298,10 +296,12 @@ def _load(client: ClientCertificate) -> tuple[tuple[bytes, ...], PrivateKey]:
     """Return the chain (DER) and the key of the device; raises InputError where they cannot be read."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificates
 
     try:
-        chain, key = _chain(client.chain), load_pem_private_key(client.key, None)
+        chain = tuple(each.public_bytes(Encoding.DER) for each in load_pem_x509_certificates(client.chain))
+        key = load_pem_private_key(client.key, None)
         if not isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey):
             raise ValueError("a kind of key that BearSSL does not know")
     except (ValueError, TypeError) as error:
@@ -330,12 +330,3 @@ def _sign(key: PrivateKey, hash_number: int, transcript: bytes) -> bytes:
     if isinstance(key, rsa.RSAPrivateKey):
         return bytes([hash_number, RSA]) + vector(key.sign(transcript, padding.PKCS1v15(), algorithm), 2)
     return bytes([hash_number, ECDSA]) + vector(key.sign(transcript, ec.ECDSA(algorithm)), 2)
-
-
-def _chain(text: bytes) -> tuple[bytes, ...]:
-    """Return the certificates in PEM, undecoded, as the device sends them; raises ValueError where there is none."""
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    certificates = re.findall(f"{begin}.*?{end}", text.decode("ascii", "replace"), re.DOTALL)
-    if not certificates:
-        raise ValueError("no certificate")
-    return tuple(ssl.PEM_cert_to_DER_cert(pem) for pem in certificates)

@@ -12,7 +12,6 @@ import io
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from .error_numbers import TlsError
@@ -94,9 +93,7 @@ _NAMES: dict[int, str | None] = {
     0x0035: "RSA-WITH-AES-256-CBC-SHA",
     **dict.fromkeys((0xC008, 0xC012, 0xC003, 0xC00D, 0x000A)),
 }
-SUITES: Mapping[int, Suite | None] = MappingProxyType(
-    {number: Suite.parse(name) if name else None for number, name in _NAMES.items()}
-)
+SUITES: Mapping[int, Suite | None] = {number: Suite.parse(name) if name else None for number, name in _NAMES.items()}
 """Every suite that the device offers, in its order; None for one that is not played here."""
 
 

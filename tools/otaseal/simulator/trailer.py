@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .error_numbers import UpdateError
-from .public_key import EcKey, PublicKey, load_public_key
+from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
 from .report import Fault
 
-__all__ = ["WORD", "AssumedKey", "Trailer", "no_key_fits", "read_trailer"]
+__all__ = ["WORD", "AssumedKey", "Trailer", "holds", "no_key_fits", "read_trailer"]
 
 WORD = 4
 LARGEST_KEY = 512  # bytes of the modulus that BearSSL verifies with
@@ -41,23 +41,30 @@ def read_trailer(stored: bytes, key_text: bytes | AssumedKey, next_key: bytes | 
     if key is None:
         reason = "the key in the firmware cannot be used: nothing that is sent can be verified"
         return Trailer(stored, fault=Fault(UpdateError.SIGN, reason, "F2"))
-    said, keys = int.from_bytes(stored[-WORD:], "little"), (key, *_usable(next_key))
-    if said not in [known_key.size for known_key in keys]:
-        reason = f"the last word is {said}, the device's key makes {key.size}: unsigned?"
+    length, keys = int.from_bytes(stored[-WORD:], "little"), (key, *_usable(next_key))
+    if length not in [known_key.size for known_key in keys]:
+        reason = f"the last word is {length}, the device's key makes {key.size}: unsigned?"
         return Trailer(stored, fault=Fault(UpdateError.SIGN, reason, "F1"))
-    size = len(stored) - WORD - said
+    size = len(stored) - WORD - length
     if size < 0:
         return Trailer(stored, fault=Fault(UpdateError.SIGN, "the file is shorter than its signature", "F1"))
-    found = Trailer(stored[:size], stored[size:-WORD], keys)
+    trailer = Trailer(stored[:size], stored[size:-WORD], keys)
     if isinstance(key, EcKey):
         reason = "the key in the firmware is on a curve: every update is refused"
-        return replace(found, fault=Fault(UpdateError.SIGN, reason, "F2"))
-    return found
+        return replace(trailer, fault=Fault(UpdateError.SIGN, reason, "F2"))
+    return trailer
 
 
 def _usable(text: bytes | None) -> list[PublicKey]:
     key = load_public_key(text) if text is not None else None
     return [key] if key else []
+
+
+def holds(signature: bytes, key: PublicKey | AssumedKey, digest: bytes, *, digest_info: bool = True) -> bool:
+    """Tell whether `key` made `signature` over a SHA-256 `digest`, in its DigestInfo or bare (F3)."""
+    if isinstance(key, AssumedKey):
+        return digest_info and digest == key.digest
+    return isinstance(key, RsaKey) and opens_to(signature, key, digest, "sha256" if digest_info else None)
 
 
 def no_key_fits(trailer: Trailer) -> Fault:

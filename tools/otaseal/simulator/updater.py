@@ -14,19 +14,10 @@ from . import flash as chip
 from .core import Core, core_rules
 from .error_numbers import HttpError, UpdateError
 from .flash import MODE_BYTE, Layout
-from .public_key import PublicKey, RsaKey, opens_to
 from .report import Fault
-from .trailer import WORD, AssumedKey, Trailer, no_key_fits, read_trailer
+from .trailer import WORD, AssumedKey, Trailer, holds, no_key_fits, read_trailer
 
-__all__ = [
-    "GZIP_MAGIC",
-    "IMAGE_MAGIC",
-    "AssumedKey",
-    "Command",
-    "Setup",
-    "Staged",
-    "update",
-]
+__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "AssumedKey", "Command", "Setup", "Staged", "update"]
 
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
@@ -132,8 +123,8 @@ def _first_byte(data: bytes, setup: Setup) -> Fault | None:
         return None
     if data[:1] == GZIP_MAGIC[:1]:
         return Fault(UpdateError.MAGIC_BYTE, f"core {setup.core} takes no gzip", "F9")
-    found = f"0x{data[0]:02x}" if data else "missing"
-    return Fault(UpdateError.MAGIC_BYTE, f"the first byte is {found}, not 0xe9 or 0x1f", "F9")
+    first = f"0x{data[0]:02x}" if data else "missing"
+    return Fault(UpdateError.MAGIC_BYTE, f"the first byte is {first}, not 0xe9 or 0x1f", "F9")
 
 
 def _as_written(flash: bytes, data: bytes, setup: Setup) -> bytes:
@@ -159,8 +150,8 @@ def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
     fault = _verify_end(staged, setup)
     if fault:
         return replace(staged, fault=fault, step="image")
-    told = size if setup.rules.trailer_copied else staged.payload_size
-    return replace(staged, command=Command(staged.address, told))
+    copied = size if setup.rules.trailer_copied else staged.payload_size
+    return replace(staged, command=Command(source=staged.address, size=copied))
 
 
 def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | None]:
@@ -173,15 +164,10 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
     if trailer.fault is not None:
         return len(trailer.payload), trailer.fault
     size, digest = len(trailer.payload), _digest(trailer.payload, setup.rules)
-    if digest is not None and any(_holds(trailer.signature, key, digest, setup.rules) for key in trailer.keys):
+    form = setup.rules.digest_info
+    if digest is not None and any(holds(trailer.signature, key, digest, digest_info=form) for key in trailer.keys):
         return size, None
     return size, _why_not(trailer, data, setup)
-
-
-def _holds(signature: bytes, key: PublicKey | AssumedKey, digest: bytes, rules: Core) -> bool:
-    if isinstance(key, AssumedKey):
-        return rules.digest_info and digest == key.digest
-    return isinstance(key, RsaKey) and opens_to(signature, key, digest, "sha256" if rules.digest_info else None)
 
 
 def _why_not(trailer: Trailer, data: bytes, setup: Setup) -> Fault:
@@ -189,7 +175,7 @@ def _why_not(trailer: Trailer, data: bytes, setup: Setup) -> Fault:
     signature, payload, keys = trailer.signature, trailer.payload, trailer.keys
 
     def would_hold(content: bytes, rules: Core) -> bool:
-        return any(_holds(signature, key, _sha256(content), rules) for key in keys)
+        return any(holds(signature, key, _sha256(content), digest_info=rules.digest_info) for key in keys)
 
     rules, sent = setup.rules, data[: len(payload)]
     other = replace(rules, digest_info=not rules.digest_info)

@@ -27,13 +27,17 @@ class Verdict:
     """
 
     error: int
-    accepted: bool
     boots: bool
     bricks: bool
     intact: bool
     reason: str
     fact: str
     flash: bytes = field(repr=False)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the updater takes it."""
+        return not self.error
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,6 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
     if staged.fault:
         return Verdict(
             error=int(staged.error),
-            accepted=False,
             boots=False,
             bricks=False,
             intact=True,
@@ -85,7 +88,6 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
         reason = f"{reason or 'nothing but the boot loader is copied'}: the old firmware goes on running"
     return Verdict(
         error=0,
-        accepted=True,
         boots=after.starts_new,
         bricks=not after.starts,
         intact=after.intact,

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from ..error_numbers import HttpError, UpdateError
 from ..filesystem import mount, mounted
 from ..flash import Layout
-from ..public_key import RsaKey, opens_to
 from ..report import Fault
-from ..trailer import AssumedKey, Trailer, no_key_fits, read_trailer
+from ..trailer import AssumedKey, Trailer, holds, no_key_fits, read_trailer
 from ..updater import MD5_DIGITS
 from .chip import PAGE
 from .order import FIRMWARE, ORDER, make_order
@@ -204,9 +203,5 @@ def _refusal(trailer: Trailer) -> Fault | None:
     if trailer.fault is not None:
         return trailer.fault
     digest = hashlib.sha256(trailer.payload).digest()
-    for key in trailer.keys:
-        if isinstance(key, AssumedKey) and digest == key.digest:
-            return None
-        if isinstance(key, RsaKey) and opens_to(trailer.signature, key, digest, "sha256"):
-            return None
-    return no_key_fits(trailer)
+    good = any(holds(trailer.signature, key, digest) for key in trailer.keys)
+    return None if good else no_key_fits(trailer)
