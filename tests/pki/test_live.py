@@ -19,7 +19,7 @@ from otaseal.pki import Authority, KeyType, Role
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import examine
 from otaseal.pki.live import look_at, parse_target
-from otaseal.simulator.tls_messages import client_hello, vector
+from otaseal.simulator.tls_messages import handshake_hello, vector
 from support.chain_maker import NOW, make
 from support.verifiers import Presenter, presenting
 
@@ -144,7 +144,7 @@ def test_an_answer_that_ends_early_is_refused(presenter: Presenter) -> None:
     presenter.present([leaf.der], leaf.key)
     whole = b""
     with socket.create_connection((HOST, presenter.port), 10) as connection:
-        connection.sendall(b"\x16\x03\x01" + vector(client_hello(bytes(32), b"", "update.local", 512), 2))
+        connection.sendall(b"\x16\x03\x01" + vector(handshake_hello(bytes(32), b"", "update.local", 512), 2))
         stream = connection.makefile("rb")
         handshake = b""
         while leaf.der not in handshake:

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from otaseal.rehearsal.temporary_pki import TemporaryAuthority
 
 from otaseal.certs import certstore
 from otaseal.certs.pem import Source
 from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.image.manifest import Claim
-from otaseal.rehearsal.loopback import HOST, Loopback, Request, response
+from otaseal.rehearsal.loopback import HOST, Loopback, Request, TemporaryAuthority, response
 from otaseal.simulator.device import Outcome
 from otaseal.simulator.error_numbers import HttpError, UpdateError
 from otaseal.simulator.filesystem import read_file, write_file

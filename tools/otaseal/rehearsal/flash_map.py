@@ -50,7 +50,7 @@ class Region:
 
 @dataclass(frozen=True)
 class FlashMap:
-    """What lies where at one moment; the regions follow each other without a gap, from 0 to the end of the flash."""
+    """The flash at one moment, in regions without a gap from 0 to its end."""
 
     title: str
     regions: tuple[Region, ...]
@@ -103,7 +103,7 @@ def svg(maps: Sequence[FlashMap], title: str) -> str:
 
 
 def _map(layout: Layout, title: str, sketch: int, kind: str, staged: int = 0, *, inside: bool = False) -> FlashMap:
-    """Return one moment; what is staged ends where the filesystem does, or where it begins (F10)."""
+    """Return the map of one moment; the staged update ends where the filesystem does, or where it begins (F10)."""
     used, high = sectors(sketch), layout.fs_end if inside else layout.fs_start
     low = high - sectors(staged)
     pieces = [

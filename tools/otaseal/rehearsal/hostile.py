@@ -96,7 +96,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of an attack; `verdict` is "refused", STOCK, LIBRARY, "NOT REFUSED" or "WRONG ERROR"."""
+    """The result of an attack; `verdict` is "refused", STOCK, LIBRARY, "NOT REFUSED" or "WRONG ERROR"."""
 
     name: str
     verdict: str
@@ -107,7 +107,7 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        """Whether this is how it has to be."""
+        """Whether the verdict is an expected one."""
         return self.verdict in ("refused", STOCK, LIBRARY)
 
 

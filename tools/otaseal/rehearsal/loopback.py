@@ -39,7 +39,7 @@ _REASONS = {200: "OK", 304: "Not Modified", 302: "Found", 403: "Forbidden", 404:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked: header names and values as bytes, as they stood on the wire."""
+    """A client's request; header names and values are the bytes received."""
 
     method: str
     path: str
@@ -120,7 +120,7 @@ class TemporaryAuthority:
 
     @classmethod
     def create(cls, now: datetime) -> TemporaryAuthority:
-        """Return a new one; P-256, because it is made for every rehearsal and the keys of RSA take their time."""
+        """Return a new one; P-256, because RSA keys take too long to make for each rehearsal."""
         return cls(
             now, Authority.create(role=Role.SERVER, product="rehearsal", now=now - AUTHORITY_AGE, key=KeyType.P_256)
         )

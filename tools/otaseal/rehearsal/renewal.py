@@ -93,7 +93,7 @@ def before_renewing(client: Client, renewal: Renewal) -> Report:
 
 
 def _answer(signed: bytes, record: ArchiveRecord, request: bytes) -> bytes:
-    """Return what the server will say once the archive is published: its own decision on what a device asks."""
+    """Return the server's response to `request` once the archive is published, by its own decision."""
     parsed = parse_head(request)
     decision = archive.decide(decisions.parse_request(parsed.method, parsed.headers), record, "archive")
     return response(decision.status, decision.headers, decision.body if decision.blob is None else signed)
@@ -113,7 +113,7 @@ def _current(client: Client, renewal: Renewal, keys: Sequence[RSAPublicKey]) -> 
 def _admission(
     renewal: Renewal, remote: Remote, current: bytes | None, now: datetime
 ) -> tuple[Phase, ArchiveRecord | None]:
-    """Judge the archive as the server will, but for the chain that it shows: the device looks at that itself."""
+    """Admit the archive as the server will, except for its own chain, which the device checks later."""
     title, size = "the update server admits the archive", f"{len(renewal.signed)} bytes"
     before: ArchiveRecord | None = None
     if current is not None:
@@ -144,7 +144,7 @@ def _device(
 
 
 def _trusting(device: Device, renewal: Renewal, remote: Remote, current: bytes | None) -> tuple[Device, list[str]]:
-    """Return the device with the archive that the channel gives out, else with what the new one has, compiled in."""
+    """Return the device with the channel's archive, or without one, trusting the new archive's certificates."""
     if current is not None:
         held, _ = with_trust(device, None, signed_archive.read(current, remote.keys).archive, None)
         return held, []

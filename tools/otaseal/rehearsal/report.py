@@ -14,14 +14,14 @@ __all__ = ["Phase", "Report", "refusal"]
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the rehearsal with its steps; it holds when all of them do."""
+    """A part of the rehearsal, with its steps."""
 
     title: str
     steps: tuple[Step, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every step held."""
+        """Whether no step failed."""
         return all(step.ok for step in self.steps)
 
 
@@ -55,7 +55,7 @@ class Report:
 
     @property
     def record(self) -> str:
-        """What the update server's audit log keeps of it."""
+        """The word for it in the update server's audit log: "passed" or "partly"."""
         return "partly" if self.partly else "passed"
 
     def as_dict(self) -> dict[str, Any]:

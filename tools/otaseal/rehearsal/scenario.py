@@ -58,7 +58,7 @@ class Scenario:
 
 
 def play(scenario: Scenario) -> Report:
-    """Return what happened; a step that fails ends the phases that need it, and nothing raises for what is wrong."""
+    """Run the rehearsal; a failed step ends the phases that depend on it, and is reported, not raised."""
     phases = [_admission(scenario.candidate)]
     if scenario.device.anchors is None:
         phases.append(_trust(scenario.device))
@@ -94,7 +94,7 @@ def _admission(candidate: Candidate) -> Phase:
 
 
 def _trust(device: Device) -> Phase:
-    """Look at every certificate that the device would find, and not only at the one that the server needs."""
+    """Judge every certificate in the device's filesystem, not only the one that the server needs."""
     loaded = load_store(device.flash, device.layout, device.free_heap, auto_format=True)
     members = [_member(number, entry) for number, entry in enumerate(loaded.store.entries)]
     return Phase("what the device trusts", explained([loaded.steps[0], *(members or loaded.steps[1:])]))

@@ -148,7 +148,7 @@ def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None
 
 
 def _clock_notes(options: DeviceOptions, device: Device, url: str | None) -> list[str]:
-    """Return where the clock that was chosen is not the one that decides, or decides nothing."""
+    """Return a note where the clock option is overruled by the library, or has no effect."""
     if device.time != device.clock and (options.clock is not None or options.unset_clock):
         return [f"the chosen clock: the OtaSeal library takes no time before its build's, {device.time:%Y-%m-%d %H:%M}"]
     if options.clock is not None and url is None:
@@ -205,7 +205,7 @@ def with_trust(
 
 
 def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:
-    """Return the keys that the device itself would verify with; what no device can use is left to the device to say."""
+    """Return the keys that the device verifies with, without those that no device can use."""
     keys = []
     for pem in keys_in(firmware):
         with suppress(OtasealError):

@@ -24,14 +24,14 @@ NO_LIMIT = 0xFFFFFF  # BearSSL's decoder is told no length
 
 @dataclass(frozen=True)
 class Anchor:
-    """A key that is trusted, and whether it is a CA's: another one is good for itself only (F18c)."""
+    """A trusted key, and whether it is a CA's; otherwise only the certificate itself is trusted (F18c)."""
 
     key: PublicKey
     is_ca: bool
 
 
 class DeviceCrash(Exception):
-    """The device goes down over an anchor: `reason` in words, and the fact behind it."""
+    """A look-up of an anchor crashes the device: why, and by which device fact."""
 
     def __init__(self, reason: str, fact: str) -> None:
         super().__init__(reason)
@@ -39,15 +39,15 @@ class DeviceCrash(Exception):
 
 
 class Trust(Protocol):
-    """Whoever is asked for anchors by the SHA-256 of a name as encoded."""
+    """A source of anchors, looked up by the SHA-256 of an encoded name."""
 
     def find(self, name_hash: bytes) -> Sequence[Anchor]:
-        """Return what is there under this name, in the order in which the device tries it; may raise DeviceCrash."""
+        """Return the anchors of this name, in the order in which the device tries them; may raise DeviceCrash."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the decoder made of a certificate: the bytes of its subject as far as it got, and the anchor if it ended."""
+    """A decoded certificate: its subject, as far as it could be read, and its anchor, None after an error."""
 
     subject: bytes
     anchor: Anchor | None
@@ -103,7 +103,7 @@ def decode(der: bytes) -> Decoded:
 
 
 def _within(reader: Reader) -> None:
-    """Stop where what was skipped lies behind the data there is."""
+    """Raise DerError where skipped content lies behind the end of the data."""
     if reader.at > len(reader.data):
         fail(TlsError.X509_TRUNCATED)
 

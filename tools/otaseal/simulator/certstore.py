@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def crash(self) -> tuple[str, str] | None:
-        """Why the device goes down when it looks this member up, and the fact behind it; None where it does not."""
+        """Why a look-up of this member crashes the device, and by which fact; None where it does not."""
         if not looks_like_der(self.member):
             return "is not exactly one certificate: the device resets in the handshake", "F18b"
         if self.decoded.anchor is None:
@@ -63,12 +63,12 @@ class Entry:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the device can trust it without going down over it."""
+        """Whether the device can trust it."""
         return self.verdict in ("anchor", "pin")
 
     @property
     def _is_named(self) -> bool:
-        """Tell whether the decoder got through the subject: half a name hashes to what no certificate asks for."""
+        """Tell whether the decoder read the whole subject; no certificate asks for the hash of a partial one."""
         subject = Reader.whole(self.decoded.subject)
         try:
             subject.sequence()
@@ -112,9 +112,9 @@ class CertStore:
         return cls(tuple(entries))
 
     def find(self, name_hash: bytes) -> Sequence[Anchor]:
-        """Return what the device comes to when it looks up a name: the first entry of it, or nothing.
+        """Return the anchor of the first entry with this name, or nothing.
 
-        Raises DeviceCrash where that is no anchor.
+        Raises DeviceCrash where that entry is not an anchor.
         """
         for index, entry in enumerate(self.entries):
             if entry.decoded.name_hash == name_hash:

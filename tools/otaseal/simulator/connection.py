@@ -58,7 +58,7 @@ class Socket:
 
 
 def dial(endpoint: Endpoint, timeout: float) -> Socket | str:
-    """Return a connection, or why there is none, in words."""
+    """Return a connection, or the reason why there is none."""
     try:
         connection = socket.create_connection((endpoint.address, endpoint.port), timeout)
     except OSError as error:

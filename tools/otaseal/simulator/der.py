@@ -21,7 +21,7 @@ MAX_OID = 255
 
 
 class DerError(Exception):
-    """BearSSL stops here with `error`; `reason` and `fact` where more is known than its name."""
+    """BearSSL refuses the data with `error`; `reason` and `fact` may say more."""
 
     def __init__(self, error: TlsError, reason: str = "", fact: str = "") -> None:
         super().__init__(error.name)
@@ -29,13 +29,13 @@ class DerError(Exception):
 
 
 def fail(error: TlsError, reason: str = "", fact: str = "") -> NoReturn:
-    """Stop as BearSSL does."""
+    """Raise DerError."""
     raise DerError(error, reason, fact)
 
 
 @dataclass
 class Reader:
-    """The rest of one element: `data` from `at` up to `end`, which may lie behind all the data there is."""
+    """The rest of one element: `data` from `at` to `end`, which may lie behind the end of the data."""
 
     data: bytes
     at: int

@@ -40,7 +40,7 @@ class BootResult:
 
     @property
     def starts_new(self) -> bool:
-        """Whether what starts is what was copied: the first sector alone is the boot loader, not the application."""
+        """Whether the copied application starts; the first sector alone is the boot loader."""
         return self.starts and self.written > APPLICATION
 
 
@@ -199,7 +199,7 @@ def _application_intact(flash: bytes) -> bool:
 
 
 def _folded(data: bytes) -> int:
-    """XOR all bytes: halves of one big integer over each other."""
+    """Return the XOR of all bytes, by folding one big integer in halves."""
     value, size = int.from_bytes(data, "little"), len(data)
     while size > 1:
         size = (size + 1) // 2

@@ -24,7 +24,7 @@ BLOCK_CYCLES = 16  # after so many erases both cores move a block of metadata
 
 @dataclass(frozen=True)
 class Filesystem:
-    """What a mount came to. `reason` and `fact` tell why it did not, "" where it did; `formatted`: all is gone."""
+    """The result of a mount: `reason` and `fact` of a failed one, else ""; `formatted`: all files are lost."""
 
     flash: bytes
     mounted: bool

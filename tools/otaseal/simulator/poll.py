@@ -34,7 +34,7 @@ CONTEXTS = 5_200
 
 
 class PollEnded(Exception):
-    """Nothing more happens in this poll."""
+    """The poll has ended early."""
 
 
 class Poll:
@@ -52,7 +52,7 @@ class Poll:
         self._connection: Connection | None = None
 
     def run(self) -> Outcome:
-        """Connect, ask, and take what comes."""
+        """Run the poll to its end."""
         with suppress(PollEnded):
             self.exchange(self._connect())
         self.hang_up()
@@ -115,7 +115,7 @@ class Poll:
         return body, response
 
     def tls_settings(self, trust: Trust) -> TlsSettings:
-        """Return how the client is set up; a device that probes does so here."""
+        """Return the TLS client's settings, after a probe for short records where the device makes one."""
         device = self.device
         receive, send = device.receive_buffer, device.send_buffer
         if device.probe is not None:
@@ -297,7 +297,7 @@ class FirmwarePoll(UpdatePoll):
             self.refuse("first-byte", first.hex(), fault)
 
     def install(self, data: bytes, response: Response) -> None:
-        """Do what the updater does, and eboot."""
+        """Run the updater, then eboot."""
         setup = self._setup(response)
         staged = updater.update(self.device.flash, data, setup, response.size)
         self.device = replace(self.device, flash=staged.flash)
@@ -343,7 +343,7 @@ class FirmwarePoll(UpdatePoll):
             self._start()
 
     def _start(self) -> None:
-        """Take from the new firmware what it says of itself."""
+        """Read core and version from the new firmware."""
         device = self.device
         core, identity = device.firmware.core or device.core, device.identity
         self.device = replace(device, core=core, version=identity.version if identity else device.version)

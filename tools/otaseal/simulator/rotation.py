@@ -46,7 +46,7 @@ class VerifiedArchive:
 
 
 class ArchivePoll(Poll):
-    """A poll for another certificate archive; `answer`, if given, makes the response that is taken for the server's."""
+    """A poll for another certificate archive; `answer`, if given, replaces the server's response."""
 
     def __init__(
         self, device: Device, url: Url, timeout: float, host: str | None, *, own: Record, answer: Responder | None
@@ -55,7 +55,7 @@ class ArchivePoll(Poll):
         self._identity, self._answer = own, answer
 
     def exchange(self, connection: Connection) -> None:
-        """Ask for the archive, hold it against this very server, and put it into use."""
+        """Ask for the archive, try it against this server, and put it into use."""
         body, response = self.ask(connection, {})
         if self._answer is not None and response.status in (OK, NOT_MODIFIED, NOT_FOUND):
             self.passed("answer", f"status {response.status}, in whose place the new one is played")
@@ -95,7 +95,7 @@ class ArchivePoll(Poll):
         self.result = Result.UPDATED
 
     def _try(self, store: CertStore) -> None:
-        """Connect once more with nothing but `store` to trust: it must not lock the device out."""
+        """Connect once more, trusting only `store`, which must not lock the device out."""
         settings = replace(self.tls_settings(store), session=None)
         connected = dial(self.endpoint, self.timeout)
         connection = handshake(connected, settings) if isinstance(connected, Socket) else connected
@@ -109,7 +109,7 @@ class ArchivePoll(Poll):
 
 
 def _judge_response(response: Response) -> Fault | None:
-    """Return why a body is not even downloaded."""
+    """Return why the body is not downloaded."""
     if response.status != OK:
         return Fault(LibraryError.HTTP, f"status {response.status}", "F29")
     if response.size <= 0:

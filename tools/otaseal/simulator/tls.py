@@ -39,7 +39,7 @@ CLIENT_HASHES = (4, 5, 6, 3, 2)  # in the order in which BearSSL prefers them
 RSA_SIGN, ECDSA_SIGN = 1, 64  # kinds of client certificates
 RSA, ECDSA = 1, 3  # signature algorithms
 FATAL = 2
-_ALERTS = {54: 45, 62: 48, 56: 42}  # BearSSL tells the server little; these only end the connection in good manners
+_ALERTS = {54: 45, 62: 48, 56: 42}  # the alerts that tell the server why; BearSSL sends few
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,6 @@ class Connection:
     def _next(self) -> tuple[int, bytes]:
         """Return the next handshake message: kind and body."""
         whole = self.records.receive_handshake()
-        self.records.transcript += whole
         return whole[0], whole[4:]
 
     def _expect(self, wanted: int) -> bytes:
@@ -270,7 +269,7 @@ def handshake(socket: Socket, settings: TlsSettings) -> Connection | Failure:
             records.send(ALERT, bytes([FATAL, _ALERTS.get(error, 40)]))
         socket.close()
         fact = "F21" if error == RECEIVED_ALERT + 70 else closed.fact
-        return Failure(connection.step, error, closed.reason, fact, connection.crash, connection.chain)
+        return Failure(connection.step, error, closed.reason, fact=fact, crash=connection.crash, chain=connection.chain)
     return connection
 
 

@@ -24,7 +24,7 @@ SIGNATURES = bytes.fromhex("0403030305030603020304010301050106010201")
 
 
 class Reader:
-    """A message read from the front; what is not there is BAD_PARAM."""
+    """A message read from the front; a truncated one is BAD_PARAM."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -100,7 +100,7 @@ def handshake_hello(random: bytes, session: bytes, name: str | None, fragment: i
 
 @dataclass(frozen=True)
 class ServerHello:
-    """What a ServerHello settled: `fragment` is whether the length asked for was confirmed (F27)."""
+    """A ServerHello; `fragment` is whether the record length asked for was confirmed (F27)."""
 
     random: bytes
     session: bytes

@@ -85,7 +85,7 @@ class Records:
             raise TlsClosed(TlsError.OK, "the server closes the connection")
 
     def receive_handshake(self) -> bytes:
-        """Return the next handshake message; the transcript is the caller's."""
+        """Return the next handshake message, which is part of what Finished covers."""
         while True:
             if len(self._handshake) >= 4:
                 size = int.from_bytes(self._handshake[1:4], "big")
@@ -93,6 +93,7 @@ class Records:
                     raise TlsClosed(TlsError.BAD_HANDSHAKE, f"a handshake message of {size} bytes")
                 if len(self._handshake) >= 4 + size:
                     whole, self._handshake = self._handshake[: 4 + size], self._handshake[4 + size :]
+                    self.transcript += whole
                     return whole
             kind, data = self.receive()
             if kind != HANDSHAKE:

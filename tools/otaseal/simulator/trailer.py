@@ -27,7 +27,7 @@ class AssumedKey:
 
 @dataclass(frozen=True)
 class Trailer:
-    """What was stored, taken apart: payload and signature, and the `keys` that are good; `fault`: it is refused."""
+    """A stored file's payload and signature, and the `keys` that may verify it; `fault` where it is refused."""
 
     payload: bytes = field(repr=False)
     signature: bytes = b""

@@ -48,7 +48,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Command:
-    """What is left for eboot in RTC memory: copy `size` bytes from `source` to the start of the flash."""
+    """eboot's command in RTC memory: copy `size` bytes from `source` to the start of the flash."""
 
     source: int
     size: int
@@ -155,7 +155,7 @@ def _end(staged: Staged, data: bytes, setup: Setup) -> Staged:
 
 
 def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | None]:
-    """Do what `end` does with a verifier: length word, hash over flash, signature (F1).
+    """Verify as `end` does: length word, hash over flash, signature (F1).
 
     Return the bytes that the signature covers, all of them where it comes to none, and the fault.
     """
@@ -171,7 +171,7 @@ def _verify(staged: Staged, data: bytes, setup: Setup) -> tuple[int, Fault | Non
 
 
 def _why_not(trailer: Trailer, data: bytes, setup: Setup) -> Fault:
-    """Return the one error there is, with the most telling reason."""
+    """Return the signature error, with the most likely reason."""
     signature, payload, keys = trailer.signature, trailer.payload, trailer.keys
 
     def would_hold(content: bytes, rules: Core) -> bool:
@@ -213,7 +213,7 @@ def _sha256(content: bytes) -> bytes:
 
 
 def _verify_end(staged: Staged, setup: Setup) -> Fault | None:
-    """Do what `_verifyEnd` does with the first four bytes in flash, after the signature."""
+    """Check the first four bytes in flash, as `_verifyEnd` does after the signature."""
     head = staged.flash[staged.address : staged.address + 4]
     if head[:2] == GZIP_MAGIC and setup.rules.gzip:
         return None

@@ -98,7 +98,7 @@ def judge(flash: bytes, data: bytes, setup: Setup) -> Verdict:
 
 
 def _accepted(before: bytes, data: bytes, setup: Setup, after: bytes) -> tuple[str, str]:
-    """Return what is to be said of an update that went well, and the fact behind it."""
+    """Return a remark on an accepted update, and the fact behind it."""
     old, new = chip.flash_mode(before), chip.flash_mode(after)
     if data[:1] == GZIP_MAGIC[:1] and new != old:
         mode = f"flash mode {after[MODE_BYTE]} is written, the chip now runs in {_mode(old)}"

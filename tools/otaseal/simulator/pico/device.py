@@ -129,7 +129,7 @@ class PicoPoll(UpdatePoll):
         self.refuse_exhausted(response)
 
     def install(self, data: bytes, response: Response) -> None:
-        """Do what the updater does, and the boot stub."""
+        """Run the updater, then the boot stub."""
         setup = _setup(self.device, response.md5 or None)
         staged = updater.update(self.device.flash, data, setup, response.size)
         self.device = replace(self.device, flash=staged.flash)
