@@ -74,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     prepared = prepare(arguments.kilobytes)
     works: dict[str, Callable[[scenario.Scenario], None]] = {"rehearsal": rehearse, "hostile table": attack}
-    print(f"processor seconds, image of {len(prepared.candidate.forms[0])} bytes, {arguments.runs} runs")
+    print(f"processor seconds, image of {len(prepared.candidate.forms[0].data)} bytes, {arguments.runs} runs")
     for name, work in works.items():
         work(prepared)  # what is imported on first use is paid for here
         spent = measured(arguments.runs, lambda work=work: work(prepared))  # type: ignore[misc]
