@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.simulator.connection import Endpoint
 from otaseal.simulator.device import Device
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.probe import probe_fragment_length
@@ -126,7 +125,7 @@ def test_f27_openssl_agrees_to_short_records(world: World, device: Device) -> No
         try:
             assert process.stdout is not None
             port = next(int(line.rsplit(b":", 1)[1]) for line in process.stdout if line.startswith(b"ACCEPT"))
-            assert probe_fragment_length(Endpoint("localhost", port, "127.0.0.1"), 512, SECONDS)
+            assert probe_fragment_length("127.0.0.1", port, size=512, timeout=SECONDS)
             outcome = ask(small, port)
         finally:
             process.kill()

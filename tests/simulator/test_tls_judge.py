@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from otaseal.simulator.anchors import AnchorList
-from otaseal.simulator.connection import Endpoint, dial
+from otaseal.simulator.connection import dial
 from otaseal.simulator.tls import Failure, TlsSettings, handshake
 from support.chain_maker import NOW
 from support.chain_rows import ADDRESS, HOST, ROWS, Row
@@ -55,11 +55,11 @@ def shown(presenter: Presenter, row: Row) -> list[bytes]:
 
 def device_says(question: Question) -> str:
     """Return what the virtual device says, in the words of tls_client.c."""
-    wire = dial(Endpoint(question.name, question.port, "127.0.0.1"), SECONDS)
-    assert not isinstance(wire, str), wire
+    connection = dial("127.0.0.1", question.port, SECONDS)
+    assert not isinstance(connection, str), connection
     name = None if question.name == ANY else question.name
     trust = AnchorList(question.anchors)
-    found = handshake(wire, TlsSettings(trust, name, question.now, receive_buffer=BUFFER, send_buffer=BUFFER))
+    found = handshake(connection, TlsSettings(trust, name, question.now, receive_buffer=BUFFER, send_buffer=BUFFER))
     if isinstance(found, Failure):
         return f"error {found.error}"
     found.close()

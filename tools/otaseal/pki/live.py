@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from ..simulator import tls_messages as messages
-from ..simulator.connection import Endpoint, dial
+from ..simulator.connection import dial
 from ..simulator.error_numbers import RECEIVED_ALERT
 from ..simulator.tls_messages import Reader, handshake_hello, read_certificates
 from ..simulator.tls_records import Records
@@ -62,7 +62,7 @@ def look_at(host: str, port: int, server_name: str | None = None, timeout: float
     """
     name = _sent_name(server_name or host)
     title = f"{host}:{port}"
-    connection = dial(Endpoint(name=name or host, port=port, address=host), timeout)
+    connection = dial(host, port, timeout)
     if isinstance(connection, str):
         raise _unreachable(title, connection)
     records = Records(connection, RECEIVE_BUFFER, FRAGMENT)

@@ -1,21 +1,11 @@
-"""The TCP connection under the device: bytes with an end to every wait, and what a closed one looks like."""
+"""The TCP connection under TLS: every read ends, by bytes, by the end of the connection, or by a timeout."""
 
 from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
 
-__all__ = ["Endpoint", "Socket", "dial"]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the device connects to: the `name` that it knows, the `address` really dialled, and the port."""
-
-    name: str
-    port: int
-    address: str
+__all__ = ["Socket", "dial"]
 
 
 class Socket:
@@ -57,10 +47,10 @@ class Socket:
         self._connection.close()
 
 
-def dial(endpoint: Endpoint, timeout: float) -> Socket | str:
+def dial(address: str, port: int, timeout: float) -> Socket | str:
     """Return a connection, or the reason why there is none."""
     try:
-        connection = socket.create_connection((endpoint.address, endpoint.port), timeout)
+        connection = socket.create_connection((address, port), timeout)
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
     return Socket(connection, timeout)

@@ -11,7 +11,7 @@ from . import flash as chip
 from . import library, updater
 from .anchors import AnchorList, Trust
 from .certstore import CLIENT_CHAIN, CLIENT_KEY, load_store
-from .connection import Endpoint, Socket, dial
+from .connection import Socket, dial
 from .core import core_rules
 from .eboot import restart
 from .error_numbers import OUT_OF_MEMORY, RECEIVED_ALERT, HttpError, UpdateError, describe_alert
@@ -42,7 +42,7 @@ class Poll:
 
     def __init__(self, device: Device, url: Url, timeout: float, host: str | None) -> None:
         self.device, self.url, self.timeout = device, url, timeout
-        self.endpoint = Endpoint(name=url.host, port=url.port, address=host or url.host)
+        self.address = host or url.host
         self.own = device.identity
         self.steps: list[Step] = []
         self.result = Result.REFUSED
@@ -114,19 +114,23 @@ class Poll:
             self.refuse("answer", f"status {response.status}", response.fault)
         return body, response
 
+    def dial(self) -> Socket | str:
+        """Return a TCP connection to the server, or the reason why there is none."""
+        return dial(self.address, self.url.port, self.timeout)
+
     def tls_settings(self, trust: Trust) -> TlsSettings:
         """Return the TLS client's settings, after a probe for short records where the device makes one."""
         device = self.device
         receive, send = device.receive_buffer, device.send_buffer
         if device.probe is not None:
-            agreed = probe_fragment_length(self.endpoint, device.probe, self.timeout)
+            agreed = probe_fragment_length(self.address, self.url.port, size=device.probe, timeout=self.timeout)
             receive, send = (device.probe, device.probe) if agreed else (16384, 512)
             reason = "" if agreed else "the server does not agree: records of 16 KB need their buffer"
             checked = f"records of {device.probe} bytes asked for"
             self.steps.append(Step("fragment-length", checked, reason=reason, fact="F27"))
         return TlsSettings(
             trust,
-            name=self.endpoint.name,
+            name=self.url.host,
             now=device.time,
             receive_buffer=receive,
             send_buffer=send,
@@ -137,8 +141,8 @@ class Poll:
     def _connect(self) -> Connection:
         settings = self.tls_settings(self._trust())
         self._check_heap(settings)
-        connected = dial(self.endpoint, self.timeout)
-        where = f"{self.endpoint.name}:{self.endpoint.port}"
+        connected = self.dial()
+        where = f"{self.url.host}:{self.url.port}"
         if not isinstance(connected, Socket):
             fault = Fault(HttpError.CONNECTION_FAILED, f"no connection: {connected}", "F29", "no-connection")
             self.refuse("handshake", where, fault)
@@ -203,7 +207,7 @@ class Poll:
         how = "resumed" if connection.resumed else counted(len(connection.chain), "certificate")
         self.passed("handshake", f"{where}: TLS 1.2, {connection.suite.name}, {how}", "F21")
         if connection.chain:
-            self.passed("certificate-chain", f"for '{self.endpoint.name}'", "F22")
+            self.passed("certificate-chain", f"for '{self.url.host}'", "F22")
         if connection.client_asked:
             shown = "shown" if connection.client_sent else "not shown: the device has none of that kind"
             self.passed("client-certificate", shown, "F28")

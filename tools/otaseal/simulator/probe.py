@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import tls_messages as messages
-from .connection import Endpoint, Socket, dial
+from .connection import Socket, dial
 from .tls_messages import FRAGMENT_LENGTHS, MAX_FRAGMENT_LENGTH, Reader, vector
 from .tls_suites import TlsClosed
 
@@ -21,11 +21,11 @@ def probe_hello(size: int) -> bytes:
     return b"\x16\3\3" + vector(messages.client_hello(RANDOM, b"", asked), 2)
 
 
-def probe_fragment_length(endpoint: Endpoint, size: int, timeout: float) -> bool:
+def probe_fragment_length(address: str, port: int, size: int, timeout: float) -> bool:
     """Return whether the server confirms records of `size` bytes; False, too, where nobody answers or no TLS 1.2."""
     if size not in FRAGMENT_LENGTHS:
         return False
-    connection = dial(endpoint, timeout)
+    connection = dial(address, port, timeout)
     if not isinstance(connection, Socket):
         return False
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import counted
 from . import library
 from .certstore import ARCHIVE, INDEX, CertStore
-from .connection import Socket, dial
+from .connection import Socket
 from .filesystem import write_file
 from .http_client import Body, Response, Url, read_response
 from .http_update import NOT_FOUND, NOT_MODIFIED, OK
@@ -97,7 +97,7 @@ class ArchivePoll(Poll):
     def _try(self, store: CertStore) -> None:
         """Connect once more, trusting only `store`, which must not lock the device out."""
         settings = replace(self.tls_settings(store), session=None)
-        connected = dial(self.endpoint, self.timeout)
+        connected = self.dial()
         connection = handshake(connected, settings) if isinstance(connected, Socket) else connected
         if not isinstance(connection, Connection):
             why = connection.reason if isinstance(connection, Failure) else connection
