@@ -92,16 +92,16 @@ def test_authorities_and_releases_are_made_for_a_name_only(tmp_path: Path) -> No
     ],
 )
 def test_what_a_text_is_mended_to(text: str, name: str) -> None:
-    assert names.mended(text) == name
+    assert names.normalised(text) == name
 
 
 @given(st.text(max_size=100))
 def test_what_was_mended_is_a_name_or_nothing(text: str) -> None:
-    name = names.mended(text)
+    name = names.normalised(text)
     assert not name or names.NAME.fullmatch(name)
 
 
 @given(st.from_regex(names.NAME, fullmatch=True))
 def test_what_is_a_name_needs_no_mending_but_at_its_end(name: str) -> None:
     assume(names.NAME.fullmatch(name.rstrip("-._")))
-    assert names.mended(name) == name.rstrip("-._")
+    assert names.normalised(name) == name.rstrip("-._")

@@ -215,7 +215,7 @@ def test_no_name_is_that_of_a_device(device: str) -> None:
         for spelled in (name, name.upper()):
             with pytest.raises(ConfigError, match="cannot be a holder's name"):
                 check_holder(spelled)
-        assert names.NAME.fullmatch(names.mended(name))
+        assert names.NAME.fullmatch(names.normalised(name))
     assert names.NAME.fullmatch(f"{device}-2")
     assert check_holder(f"{device}-2")
 

@@ -1,4 +1,4 @@
-"""The directory of a PKI: readable by its owner alone, held by one command at a time, swept of what a kill left.
+"""The directory of a PKI: readable by its owner only, locked by one command at a time, cleaned after a killed one.
 
 How single files get onto the disk is known in `files`; where one is replaced, a temporary one stands beside it for a
 moment, and who holds the lock next removes it.
@@ -38,7 +38,7 @@ def make_private_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold `directory` alone: who else wants to write there waits. The lock ends with the process, however it ends."""
+    """Hold an exclusive lock on `directory`; other writers wait. It ends with the process."""
     try:
         descriptor = _lock(directory / LOCK_FILE)
     except OSError as error:
@@ -50,7 +50,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def sweep(directory: Path) -> None:
-    """Remove what a killed replacement left in `directory` and below; only for who holds the lock."""
+    """Remove temporary files that a killed process left in `directory` and below; the caller holds the lock."""
     for path in directory.rglob(".*.tmp"):
         files.remove(path)
 

@@ -30,7 +30,7 @@ INSTALLABLE = frozenset(("cryptography", "zopfli"))
 
 
 class OtasealError(Exception):
-    """The base of all: `message` says what is wrong, `hint` what to do about it."""
+    """The base class: `message` says what is wrong, `hint` what to do about it."""
 
     exit_code = 1
 
@@ -63,11 +63,11 @@ class NotFoundError(InputError):
 
 
 class ConflictError(InputError):
-    """Somebody else was first: the state is no longer the one that the caller saw, or the name is taken."""
+    """The state has changed since the caller read it, or the name is taken."""
 
 
 class LaterFormatError(InputError):
-    """A file is written as a later otaseal writes it: not damaged, and nothing that this one may touch."""
+    """A file has the format of a later otaseal: it is not damaged, and this version must not change it."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} was made by a newer otaseal", "update otaseal; nothing was changed")
@@ -95,7 +95,7 @@ def from_checkout(extra: str, python: str = "python3") -> str:
 
 
 def as_dict(error: OtasealError) -> dict[str, str]:
-    """Return what programs read of an error, from the command as from the server: these fields and no others."""
+    """Return an error as JSON has it, on the command line and from the server."""
     return {"error": error.message, "hint": error.hint}
 
 
@@ -105,5 +105,5 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def one_line(text: str) -> str:
-    """Escape what would break the line or steer the terminal: quoted values are anyone's, and often not ours."""
+    """Escape line breaks and control characters: quoted values may come from anybody."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

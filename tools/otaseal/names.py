@@ -11,7 +11,7 @@ import unicodedata
 
 from .errors import InputError, OtasealError
 
-__all__ = ["NAME", "NOT_RESERVED", "check_name", "mended"]
+__all__ = ["NAME", "NOT_RESERVED", "check_name", "normalised"]
 
 MAX_LENGTH = 64
 NOT_RESERVED = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))"
@@ -24,7 +24,7 @@ def check_name(name: str, what: str, error: type[OtasealError] = InputError) -> 
     """Return `name`, of a product or a channel as `what` says, if it follows the rule; else raise `error`."""
     if NAME.fullmatch(name):
         return name
-    near = mended(name)
+    near = normalised(name)
     raise error(
         f"{what} '{name[:80]}' is not a valid name",
         f"use 1 to {MAX_LENGTH} of a-z, 0-9, '.', '_' and '-', a letter or digit first, no dot last, and no device of"
@@ -32,10 +32,10 @@ def check_name(name: str, what: str, error: type[OtasealError] = InputError) -> 
     )
 
 
-def mended(text: str) -> str:
-    """Return the name that is nearest to `text`: small letters without accents, '-' for what no name has.
+def normalised(text: str) -> str:
+    """Return the valid name nearest to `text`: lower case without accents, '-' for other characters.
 
-    Empty where nothing of it can stand in a name.
+    Empty if no character of it can stand in a name.
     """
     plain = unicodedata.normalize("NFKD", text.casefold())
     letters = "".join(character for character in plain if not unicodedata.combining(character))

@@ -1,4 +1,4 @@
-"""What people read on a terminal: lines that end at its edge.
+"""Lines wrapped to the width of a terminal.
 
 Only what goes to a terminal is wrapped: a file, a pipe or a log gets each line whole.
 """
@@ -37,7 +37,7 @@ def fit(text: str, width: int) -> str:
 
 
 def wrapped(stream: TextIO) -> TextIO:
-    """Return what writes to `stream` as `fit` says; the same stream where it is no terminal."""
+    """Return a stream that wraps lines with `fit`; `stream` itself if it is not a terminal."""
     try:
         terminal = stream.isatty()
     except (AttributeError, ValueError):  # no stream, or one that is closed

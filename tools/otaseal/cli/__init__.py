@@ -105,9 +105,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line: of `command` alone where that is one, for each costs its imports.
+    """Return the parser of the command line, with `command` alone if that is one: each costs its imports.
 
-    Of the others there is the name and what it is for. "" declares every command whole.
+    Otherwise it has names and summaries only, for `--help`; "" declares every command in full.
     """
     whole = _Parser(
         prog="otaseal",

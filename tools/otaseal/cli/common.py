@@ -179,7 +179,7 @@ def with_tilde(path: Path) -> str:
 
 
 def number(least: int, most: int, what: str) -> Callable[[str], int]:
-    """Return what reads an argument as a whole number from `least` to `most`; it raises ConfigError for `what`."""
+    """Return an argument type for whole numbers from `least` to `most`; `what` ends its ConfigError's message."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from ..image.firmware import Firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project import source_version
 from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
-from ..release.records import Origin, manifest_of
+from ..release.records import manifest_of
 from ..release.stranding import Consent
 from . import common, remote
 
@@ -91,7 +90,7 @@ def _add_consent(parser: argparse.ArgumentParser) -> None:
 
 
 def _consent(arguments: argparse.Namespace) -> Consent:
-    return Consent(arguments.raise_counter, arguments.strand_devices)
+    return Consent(raise_counter=arguments.raise_counter, strand_devices=arguments.strand_devices)
 
 
 def _limits(parser: argparse.ArgumentParser) -> None:
@@ -114,20 +113,17 @@ def _deploy(arguments: argparse.Namespace) -> int:
     version = source_version.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
     if state is not None and state.fault is not None:
         print(f"otaseal: note: the release names no commit: {state.fault.message}", file=sys.stderr)
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    build = Origin(
-        product, version, created, arguments.board, state.commit if state else "", state.dirty if state else False
-    )
+    origin = source_version.origin(product, version, arguments.board, state)
     options = client.Options(
-        channel,
-        arguments.percent,
-        arguments.allow_downgrade,
+        channel=channel,
+        percent=arguments.percent,
+        allow_downgrade=arguments.allow_downgrade,
         consent=_consent(arguments),
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     )
-    admitted = connected.check(signed, build, options)
-    with remote.interruptible(lambda: remote.standing(connected, product, channel, version)):
+    admitted = connected.check(signed, origin, options)
+    with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
         deployment = connected.publish(admitted, rehearsal_result, progress_bar())
     common.show(arguments, deployment.as_dict(), *deployment.lines())
@@ -190,7 +186,7 @@ def _promote(arguments: argparse.Namespace) -> int:
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
     limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
     given = {name: value for name, value in limits.items() if value is not None}
-    consent = _consent(arguments).said()
+    consent = _consent(arguments).given()
     if not sources:
         if consent:
             what = " and ".join(f"--{option.replace('_', '-')}" for option in consent)
@@ -200,7 +196,7 @@ def _promote(arguments: argparse.Namespace) -> int:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent
         path, asked = f"{path}/promote", {**wanted, "percent": percent, **given, **dict.fromkeys(consent, True)}
-    with remote.interruptible(lambda: remote.standing(connected, product, target)):
+    with remote.interruptible(lambda: remote.published_state(connected, product, target)):
         answer = connected.post(path, asked)
     return _report(arguments, target, answer)
 
@@ -214,8 +210,8 @@ def _target(arguments: argparse.Namespace, channel: str) -> str:
 def _rollback(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/rollback"
-    with remote.interruptible(lambda: remote.standing(connected, product, channel)):
-        answer = connected.post(path, dict.fromkeys(_consent(arguments).said(), True))
+    with remote.interruptible(lambda: remote.published_state(connected, product, channel)):
+        answer = connected.post(path, dict.fromkeys(_consent(arguments).given(), True))
     return _report(arguments, channel, answer)
 
 

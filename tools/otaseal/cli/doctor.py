@@ -29,7 +29,9 @@ def register(subparsers: common.Subparsers) -> None:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     examined = project.load(arguments.project, arguments.env, os.environ)
-    subject = Subject(examined, datetime.now(timezone.utc), not arguments.offline, arguments.token_file)
+    subject = Subject(
+        examined, datetime.now(timezone.utc), server=not arguments.offline, token_file=arguments.token_file
+    )
     report = doctor.examine(subject)
     if arguments.json:
         common.show(arguments, report.as_dict())

@@ -107,7 +107,8 @@ def _claim(arguments: argparse.Namespace) -> Claim | None:
     build_time = source_version.source_date(os.environ)
     if build_time is None:
         build_time = int(arguments.firmware.stat().st_mtime)
-    return Claim(given.product, arguments.board, version, given.security_counter, build_time)
+    counter = given.security_counter
+    return Claim(given.product, board=arguments.board, version=version, counter=counter, build_time=build_time)
 
 
 def _manifest(firmware: Firmware) -> dict[str, Any] | None:

@@ -97,13 +97,13 @@ def _init(arguments: argparse.Namespace) -> int:
     setup.validate(plan)
     scripts = init_lines.scripts(project, ini, environments)
     edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
-    changes = [_ignore(project), _Change(file, ini.text, edited.text)]
+    changes = [_ignore(project), _Change(file, old=ini.text, new=edited.text)]
     steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
     steps += _make(plan, arguments)
-    commands = init_commands.following(ini, environments, plan)
+    commands = init_commands.next_commands(ini, environments, plan)
     options = init_lines.options(arguments, plan, ini, environments[0])
     notes = _notes(ini, edited, environments, plan, arguments)
-    if edited is not ini and init_lines.lie_elsewhere(scripts):
+    if edited is not ini and init_lines.are_outside(scripts):
         notes.append(ELSEWHERE)
     for change in changes:
         if change.differs and not arguments.dry_run:
@@ -150,7 +150,7 @@ def _print(report: Mapping[str, Any], commands: Sequence[init_commands.Step]) ->
 def _ignore(project: Path) -> _Change:
     path = project / ".gitignore"
     old = files.read_bounded(path, MAX_IGNORE_SIZE, "list").decode(errors="surrogateescape") if path.exists() else ""
-    return _Change(path, old, setup.ignore_lines(old))
+    return _Change(path, old=old, new=setup.ignore_lines(old))
 
 
 def _make(plan: Plan, arguments: argparse.Namespace) -> list[dict[str, str]]:

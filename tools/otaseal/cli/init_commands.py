@@ -20,7 +20,7 @@ from ..project.setup import Plan
 from . import common, questions
 from .init_lines import OPERATORS, SERVER
 
-__all__ = ["Step", "following"]
+__all__ = ["Step", "next_commands"]
 
 RELEASES = "~/otaseal-releases"
 MAX_LINE = 100
@@ -45,7 +45,7 @@ class Step:
         return " \\\n  ".join(self.pieces).split("\n")
 
 
-def following(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[Step]:
+def next_commands(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[Step]:
     """Return the steps from a project that is set up to one whose first release is published, for `environments`."""
     chosen = (
         "".join(f" -e {shlex.quote(environment)}" for environment in environments) if len(ini.environments) > 1 else ""

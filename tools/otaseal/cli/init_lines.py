@@ -22,7 +22,7 @@ from ..project.setup import Plan
 from . import common, config
 from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
-__all__ = ["FILESYSTEM", "OPERATORS", "SERVER", "VERSION", "edit", "lie_elsewhere", "options", "scripts"]
+__all__ = ["FILESYSTEM", "OPERATORS", "SERVER", "VERSION", "are_outside", "edit", "options", "scripts"]
 
 FILESYSTEM = "board_build.filesystem"
 SERVER = "custom_otaseal_server"
@@ -58,7 +58,7 @@ def _inside(path: Path, project: Path) -> str:
     return path.relative_to(project).as_posix() if path.is_relative_to(project) else ""
 
 
-def lie_elsewhere(entries: Sequence[str]) -> bool:
+def are_outside(entries: Sequence[str]) -> bool:
     """Tell whether the hooks lie where nobody else has them."""
     return any(Path(script.partition(":")[2]).is_absolute() for script in entries)
 
@@ -112,7 +112,7 @@ def edit(
     ini: ProjectIni, environments: Sequence[str], scripts: Sequence[str], arguments: argparse.Namespace, plan: Plan
 ) -> tuple[ProjectIni, OtasealError | None]:
     """Return the edited file; or the file as it is, and why a person has to edit it."""
-    edited, comment = ini, ELSEWHERE if lie_elsewhere(scripts) else ""
+    edited, comment = ini, ELSEWHERE if are_outside(scripts) else ""
     try:
         for environment in environments:
             edited = edited.with_lines(environment, scripts, options(arguments, plan, ini, environment), comment)

@@ -13,7 +13,7 @@ from .. import files
 from ..errors import ConfigError, InputError
 from ..keys.key_uri import split
 from ..keys.public import OWN_KEY_HINT
-from ..names import check_name, mended
+from ..names import check_name, normalised
 from ..pki import Role
 from ..pki.profile import check_holder
 from ..project import setup
@@ -68,8 +68,17 @@ def plan(arguments: argparse.Namespace, project: Path, ini: ProjectIni, environm
     if named is not None and all(ini.get(environment, SIGNING_KEY) for environment in environments):
         key = None
     store = arguments.store or stores.store_path(product)
-    certs, names = _certs(ini, environments[0], project), tuple(arguments.server_name)
-    draft = Plan(project, product, key, store, certs, names, _operator(arguments), asked)
+    names = tuple(arguments.server_name)
+    draft = Plan(
+        project=project,
+        product=product,
+        signing_key=key,
+        store=store,
+        certs=_certs(ini, environments[0], project),
+        server_names=names,
+        operator=_operator(arguments),
+        asked_product=asked,
+    )
     if names or (draft.issued(Role.SERVER, setup.SERVER) / "chain.pem").exists():
         return draft
     hint = "--server-name, as in --server-name update.local --server-name 192.168.178.123"
@@ -100,7 +109,7 @@ def _settled_product(ini: ProjectIni, environments: Sequence[str], named: Path |
     if products:
         return check_name(products[0], PRODUCT, ConfigError)
     if isinstance(named, Path) and named.parent == stores.signing_key_path(named.parent.name).parent:
-        return mended(named.parent.name) or None
+        return normalised(named.parent.name) or None
     return None
 
 
@@ -108,18 +117,18 @@ def _product(arguments: argparse.Namespace, project: Path, settled: str | None) 
     """Return the product's name, and what was asked for in its place, empty unless it had to be mended."""
     asked: str = arguments.product or ""
     if settled is not None:
-        if asked and mended(asked) != settled:
+        if asked and normalised(asked) != settled:
             raise ConfigError(
                 f"--product '{asked}' is another product than the project's, '{settled}'",
                 f"leave it out, or change {PRODUCT} in platformio.ini first",
             )
         return settled, ""
-    suggested = mended(project.name)
+    suggested = normalised(project.name)
     if not asked and suggested and not _can_ask(arguments):
         asked = project.name
     missing = f"the folder's name '{project.name}' cannot be a product's"
     text = asked or _ask(arguments, "product", missing=missing, option="--product", default=suggested)
-    name = mended(text) or check_name(text, "product", ConfigError)
+    name = normalised(text) or check_name(text, "product", ConfigError)
     return name, "" if name == text else text
 
 

@@ -19,7 +19,7 @@ from ..rehearsal.candidate import Candidate
 from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
 from ..rehearsal.text import report_lines, table_lines
-from ..release.records import Origin, manifest_of
+from ..release.records import manifest_of
 from . import common
 
 __all__ = ["register"]
@@ -90,8 +90,7 @@ def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:
         version = source_version.version_from(options.version, state, attached)
     except (ConfigError, SystemFaultError):
         version = NO_VERSION
-    origin = Origin(options.product or NO_PRODUCT, version, _now().strftime("%Y-%m-%dT%H:%M:%SZ"), examined.board)
-    return Candidate(tuple(forms), origin)
+    return Candidate(tuple(forms), source_version.origin(options.product or NO_PRODUCT, version, examined.board, state))
 
 
 def _device_options(arguments: argparse.Namespace) -> DeviceOptions:

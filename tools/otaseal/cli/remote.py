@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..client.client import Client
     from ..rehearsal import Report
 
-__all__ = ["command", "connect", "folder", "interruptible", "named_channel", "options", "rehearsed", "standing"]
+__all__ = ["command", "connect", "folder", "interruptible", "named_channel", "options", "published_state", "rehearsed"]
 
 SETTLE_SECONDS = 2.0
 """What a release may take to be published once the server has all of it."""
@@ -141,7 +141,7 @@ def interruptible(ask: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def standing(connected: Client, product: str, channel: str, version: str | None = None) -> str:
+def published_state(connected: Client, product: str, channel: str, version: str | None = None) -> str:
     """Return whether the release `version` is published, and what a channel gives out; raises as `Client.get`."""
     path, published = f"/v1/products/{quote(product, safe='')}/releases", ""
     answer = connected.get(path)

@@ -73,7 +73,7 @@ def available() -> dict[str, Path]:
 def store_path(product: str) -> Path:
     """Return where a product's authorities are, or will be; a directory named before names had a rule counts, too."""
     stores = available()
-    older = (path for name, path in stores.items() if names.mended(name) == product)
+    older = (path for name, path in stores.items() if names.normalised(name) == product)
     return stores.get(product) or next(older, default_directory(config_home(), product))
 
 
@@ -84,7 +84,7 @@ def choose(arguments: argparse.Namespace) -> Path:
         return chosen
     stores = available()
     if arguments.product is not None:
-        named = stores.get(arguments.product) or store_path(names.mended(arguments.product))
+        named = stores.get(arguments.product) or store_path(names.normalised(arguments.product))
         if named not in stores.values():
             known = f"there are: {', '.join(stores)}" if stores else NO_STORE_HINT
             raise InputError(f"there is no store of the product '{arguments.product}'", known)

@@ -163,7 +163,7 @@ class Client:
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
             **({"rehearsal": rehearsal} if rehearsal else {}),
-            **dict.fromkeys(options.consent.said(), 1),
+            **dict.fromkeys(options.consent.given(), 1),
         }
         limits = {"max_failed": options.max_failed, "patience": options.patience}
         query |= {name: value for name, value in limits.items() if value is not None}

@@ -92,10 +92,7 @@ def connect(env: build.Env, options: Settings) -> tuple[Client, str]:
 
 def _origin(env: build.Env, options: Settings, product: str) -> Origin:
     """Return where this build comes from; raises ConfigError for a version that nothing gives."""
-    from datetime import datetime, timezone
-
     from ..project import source_version
-    from ..release.records import Origin
 
     claim.warn_of_git(env)
     state = claim.git_state(env)
@@ -103,9 +100,7 @@ def _origin(env: build.Env, options: Settings, product: str) -> Origin:
         version = REHEARSAL
     else:
         version = source_version.version_from(options.version, state)
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    commit, dirty = (state.commit, state.dirty) if state else ("", False)
-    return Origin(product, version, created, env.subst("$BOARD"), commit, dirty)
+    return source_version.origin(product, version, env.subst("$BOARD"), state)
 
 
 def _signed_firmware(firmware: Path, options: Settings) -> list[Firmware]:

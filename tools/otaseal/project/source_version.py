@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from .. import git
 from ..errors import ConfigError, SystemFaultError
 from ..image.manifest import MAX_VERSION, Manifest
+from ..release.records import Origin
 
-__all__ = ["GitState", "git_state", "source_date", "version_from"]
+__all__ = ["GitState", "git_state", "origin", "source_date", "version_from"]
 
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 MAX_TIME = 0xFFFF_FFFF
@@ -63,8 +65,15 @@ def source_date(environment: Mapping[str, str]) -> int | None:
     return int(text)
 
 
+def origin(product: str, version: str, board: str, state: GitState | None) -> Origin:
+    """Return where a release comes from that is made now; `board` may be empty, `state` is git's."""
+    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    commit, dirty = (state.commit, state.dirty) if state else ("", False)
+    return Origin(product, version, created, board=board, git_commit=commit, dirty=dirty)
+
+
 def version_from(given: str | None, state: GitState | None, attached: Manifest | None = None) -> str:
-    """Return the version of a release: the one `given`, else what its manifest has `said`, else git's.
+    """Return the version of a release: the one `given`, else its manifest's, else git's.
 
     A manifest has the first characters of a long version only: git's is taken where it begins so. Raises ConfigError
     when there is none, SystemFaultError when git cannot tell it.

@@ -137,8 +137,8 @@ class Channel:
         if set(fields) - set(_LIMITS) != _FIELDS:
             raise _damaged("its fields are not those of a channel")
         try:
-            limits = {name: fields.get(name, value) for name, value in _LIMITS.items()}
-            pointer = Pointer(fields["version"], fields["percent"], fields["salt"], fields["halted"], **limits)
+            pointed = {name: fields[name] for name in ("version", "percent", "salt", "halted")}
+            pointer = Pointer(**pointed, **{name: fields.get(name, value) for name, value in _LIMITS.items()})
             channel = cls(pointer, fields["generation"], tuple(fields["history"]))
         except TypeError as error:
             raise _damaged("a value is of the wrong type") from error

@@ -1,4 +1,4 @@
-"""JSON files that are replaced, with a checksum over all they say: a bit that turns over makes no other value.
+"""JSON files with a checksum over their content, so that a flipped bit never reads as another value.
 
 Pure. Format 1, which had no checksum, is read still; what a later otaseal wrote is refused as that, and not as damage.
 """

@@ -32,8 +32,8 @@ class Consent:
     raise_counter: bool = False
     strand_devices: bool = False
 
-    def said(self) -> tuple[str, ...]:
-        """Return the names of what was said: a server need not know the others."""
+    def given(self) -> tuple[str, ...]:
+        """Return the names of the fields that are set: a server need not know the others."""
         return tuple(name for name, given in asdict(self).items() if given)
 
 
@@ -59,7 +59,7 @@ class Effect:
         return self.by_key + self.by_counter
 
     def warnings(self) -> list[str]:
-        """Return for a person what cannot be told."""
+        """Return in words what is unknown about the effect."""
         if not (self.unknown and self.new_key):
             return []
         devices = counted(self.unknown, "device")
