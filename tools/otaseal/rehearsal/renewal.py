@@ -7,13 +7,10 @@ keeps one, then asks for firmware trusting nothing else. The server is not chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from ..client import archives
@@ -29,16 +26,13 @@ from ..simulator.device import Device
 from ..simulator.filesystem import mount
 from ..simulator.firmware import identity_in
 from ..simulator.flash import Layout
-from ..simulator.report import Outcome, Result, Step
+from ..simulator.report import Result, Step
 from .advice import explained
 from .boards import board
 from .loopback import parse_head, response
 from .report import Phase, Report
 from .scenario import NO_MAC, poll_live
-from .setup import LITTLEFS, Remote, remote_state, with_trust
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from .setup import LITTLEFS, remote_state, with_trust
 
 __all__ = ["Renewal", "before_renewing"]
 
@@ -51,6 +45,7 @@ NO_ADDRESS = "the live server: it does not say where devices ask"
 OWN_BUILD = "what devices run now: the project's last build stood for it"
 SAME_TRUST = "what devices trust now: the new certificates stood for it"
 OPEN = ("devices that have other firmware or other certificates than this one", "power cuts and the radio")
+LOOP_FIX = "report this: the server compares the wrong digest"
 FIRMWARE_FILE = "firmware.bin.signed"
 
 
@@ -73,101 +68,105 @@ def before_renewing(client: Client, renewal: Renewal) -> Report:
 
     Raises what the client raises, InputError for files that cannot be used.
     """
-    now = datetime.now(timezone.utc)
-    remote = remote_state(client, renewal.product, renewal.channel)
-    current = _current(client, renewal, remote.keys)
-    admission, record = _admission(renewal, remote, current, now)
-    if record is None:
-        return Report((admission,), unchecked=OPEN)
-    device, notes, lacking = _device(renewal, remote, current, now)
-    if device is None:
-        return Report((admission,), unchecked=OPEN, lacking=tuple(lacking))
-    phases = [admission]
-    if remote.url is None:
-        lacking.append(NO_ADDRESS)
-    elif remote.wants_certificates:
-        lacking.append(WANTS_CERTIFICATE)
-    else:
-        phases += _polls(device, remote.url, partial(_answer, renewal.signed, record))
-    return Report(tuple(phases), unchecked=(*notes, *OPEN), lacking=tuple(lacking), device=device.chip_name)
+    return _Rehearsal(client, renewal).run()
 
 
-def _answer(signed: bytes, record: ArchiveRecord, request: bytes) -> bytes:
-    """Return the server's response to `request` once the archive is published, by its own decision."""
-    parsed = parse_head(request)
-    decision = archive.decide(decisions.parse_request(parsed.method, parsed.headers), record, "archive")
-    return response(decision.status, decision.headers, decision.body if decision.blob is None else signed)
+class _Rehearsal:
+    """One rehearsal; `phases`, `assumed` and `lacking` grow into its report."""
 
+    def __init__(self, client: Client, renewal: Renewal) -> None:
+        self.renewal, self.now = renewal, datetime.now(timezone.utc)
+        self.remote = remote_state(client, renewal.product, renewal.channel)
+        self.current = self._current(client)
+        self.phases: list[Phase] = []
+        self.assumed: list[str] = []
+        self.lacking: list[str] = []
 
-def _current(client: Client, renewal: Renewal, keys: Sequence[RSAPublicKey]) -> bytes | None:
-    """Return the signed archive that the channel gives out, None for one that no key of the product has signed."""
-    path = f"/v1/products/{quote(renewal.product, safe='')}?{urlencode({'channel': renewal.channel})}"
-    current = archives.current_archive(client, client.get(path), renewal.product, renewal.channel)
-    if current is not None:
-        with suppress(OtasealError):
-            signed_archive.read(current, keys)
-            return current
-    return None
+    def run(self) -> Report:
+        """Admit the archive, and have a device take it."""
+        record = self._admit()
+        device = None if record is None else self._device()
+        if record is not None and device is not None:
+            if self.remote.url is None:
+                self.lacking.append(NO_ADDRESS)
+            elif self.remote.wants_certificates:
+                self.lacking.append(WANTS_CERTIFICATE)
+            else:
+                self._poll(device, self.remote.url, record)
+        report = Report(tuple(self.phases), unchecked=(*self.assumed, *OPEN), lacking=tuple(self.lacking))
+        return report if device is None else replace(report, device=device.chip_name)
 
+    def _current(self, client: Client) -> bytes | None:
+        """Return the signed archive that the channel gives out, None for one that no key of the product has signed."""
+        product, channel = self.renewal.product, self.renewal.channel
+        path = f"/v1/products/{quote(product, safe='')}?{urlencode({'channel': channel})}"
+        current = archives.current_archive(client, client.get(path), product, channel)
+        if current is not None:
+            with suppress(OtasealError):
+                signed_archive.read(current, self.remote.keys)
+                return current
+        return None
 
-def _admission(
-    renewal: Renewal, remote: Remote, current: bytes | None, now: datetime
-) -> tuple[Phase, ArchiveRecord | None]:
-    """Admit the archive as the server will, except for its own chain, which the device checks later."""
-    title, size = "the update server admits the archive", f"{len(renewal.signed)} bytes"
-    before: ArchiveRecord | None = None
-    if current is not None:
-        with suppress(OtasealError):  # what is out there already is not judged here
-            before = signed_archive.admit(current, renewal.product, remote.keys, None, None, now)
-    try:
-        record = signed_archive.admit(renewal.signed, renewal.product, remote.keys, before, None, now)
-    except OtasealError as error:
-        return Phase(title, (Step("admission", size, False, reason=error.message, fix=error.hint),)), None
-    return Phase(title, (Step("admission", f"{size}: {counted(record.certificates, 'certificate')}"),)), record
+    def _admit(self) -> ArchiveRecord | None:
+        """Admit the archive as the server will, except for its own chain, which the device checks later."""
+        signed, product, keys = self.renewal.signed, self.renewal.product, self.remote.keys
+        before: ArchiveRecord | None = None
+        if self.current is not None:
+            with suppress(OtasealError):  # what is out there already is not judged here
+                before = signed_archive.admit(self.current, product, keys, None, None, self.now)
+        record, size = None, f"{len(signed)} bytes"
+        try:
+            record = signed_archive.admit(signed, product, keys, before, None, self.now)
+            step = Step("admission", f"{size}: {counted(record.certificates, 'certificate')}")
+        except OtasealError as error:
+            step = Step("admission", size, False, reason=error.message, fix=error.hint)
+        self.phases.append(Phase("the update server admits the archive", (step,)))
+        return record
 
+    def _device(self) -> Device | None:
+        """Return a device of the channel, None where the rehearsal can have none."""
+        if find_spec("littlefs") is None:
+            self.lacking.append(NO_MOUNT)
+            return None
+        known = [(self.remote.current, []), (self.renewal.firmware, [OWN_BUILD])]  # the likeliest first
+        images = ((read_firmware(data).sketch, note) for data, note in known if data is not None)
+        firmware, note = next((image for image in images if identity_in(image[0]) is not None), (None, []))
+        if firmware is None:
+            self.lacking.append(NO_LIBRARY)
+            return None
+        device, notes = board(firmware, None, self.renewal.layout)
+        self.assumed += [*notes, *note]
+        device = replace(device, clock=self.now, mac=NO_MAC)
+        archive = signed_archive.read(self.current or self.renewal.signed, self.remote.keys).archive
+        if self.current is not None:
+            return with_trust(device, None, archive, None)[0]
+        self.lacking.append(SAME_TRUST)
+        anchors = tuple(entry.member for entry in CertStore.load(archive).entries)
+        return replace(device, flash=mount(device.flash, device.layout).flash, anchors=anchors)
 
-def _device(
-    renewal: Renewal, remote: Remote, current: bytes | None, now: datetime
-) -> tuple[Device | None, Sequence[str], list[str]]:
-    """Return a device of the channel, or None; what was assumed for it, and what is not rehearsed."""
-    if find_spec("littlefs") is None:
-        return None, (), [NO_MOUNT]
-    known = [(remote.current, ()), (renewal.firmware, (OWN_BUILD,))]  # the likeliest first
-    images = ((read_firmware(data).sketch, note) for data, note in known if data is not None)
-    firmware, note = next((image for image in images if identity_in(image[0]) is not None), (None, ()))
-    if firmware is None:
-        return None, (), [NO_LIBRARY]
-    device, notes = board(firmware, None, renewal.layout)
-    device = replace(device, clock=now, mac=NO_MAC)
-    device, lacking = _trusting(device, renewal, remote, current)
-    return device, (*notes, *note), lacking
+    def _poll(self, device: Device, firmware_url: str, record: ArchiveRecord) -> None:
+        """Take the archive, ask for it again, then ask for firmware with nothing else to trust."""
 
+        def answer(request: bytes) -> bytes:
+            """Return the server's response once the archive is published, by its own decision."""
+            parsed = parse_head(request)
+            decision = archive.decide(decisions.parse_request(parsed.method, parsed.headers), record, "archive")
+            body = decision.body if decision.blob is None else self.renewal.signed
+            return response(decision.status, decision.headers, body)
 
-def _trusting(device: Device, renewal: Renewal, remote: Remote, current: bytes | None) -> tuple[Device, list[str]]:
-    """Return the device with the channel's archive, or without one, trusting the new archive's certificates."""
-    if current is not None:
-        held, _ = with_trust(device, None, signed_archive.read(current, remote.keys).archive, None)
-        return held, []
-    new = signed_archive.read(renewal.signed, remote.keys).archive
-    anchors = tuple(entry.member for entry in CertStore.load(new).entries)
-    return replace(device, flash=mount(device.flash, device.layout).flash, anchors=anchors), [SAME_TRUST]
-
-
-def _polls(device: Device, firmware_url: str, answer: Callable[[bytes], bytes]) -> list[Phase]:
-    url = firmware_url.removesuffix(FIRMWARE_FILE) + ARCHIVE_FILE
-    first = device.renew_certificates(url, answer=answer)
-    phases = [Phase(f"a device takes the certificates, as it meets the live server: {url}", explained(first.steps))]
-    if not first.ok:
-        return phases
-    renewed = replace(first.device, anchors=None)  # from now on by the filesystem alone
-    again = renewed.renew_certificates(url, answer=answer)
-    phases.append(Phase("poll 2: it is told that it has them", (*explained(again.steps), *_loop(again))))
-    firmware, _ = poll_live(renewed, firmware_url)
-    return [*phases, replace(firmware, title=f"with the new certificates alone, it asks for firmware: {firmware_url}")]
-
-
-def _loop(again: Outcome) -> tuple[Step, ...]:
-    if again.result is not Result.UPDATED:
-        return ()
-    reason = "the device is given the same archive again, and would renew it for ever"
-    return (Step("loop", "poll 2", False, reason=reason, fix="report this: the server compares the wrong digest"),)
+        url = firmware_url.removesuffix(FIRMWARE_FILE) + ARCHIVE_FILE
+        first = device.renew_certificates(url, answer=answer)
+        title = f"a device takes the certificates, as it meets the live server: {url}"
+        self.phases.append(Phase(title, explained(first.steps)))
+        if not first.ok:
+            return
+        renewed = replace(first.device, anchors=None)  # from now on by the filesystem alone
+        again = renewed.renew_certificates(url, answer=answer)
+        steps = explained(again.steps)
+        if again.result is Result.UPDATED:
+            reason = "the device is given the same archive again, and would renew it for ever"
+            steps = (*steps, Step("loop", "poll 2", False, reason=reason, fix=LOOP_FIX))
+        self.phases.append(Phase("poll 2: it is told that it has them", steps))
+        firmware, _ = poll_live(renewed, firmware_url)
+        title = f"with the new certificates alone, it asks for firmware: {firmware_url}"
+        self.phases.append(replace(firmware, title=title))

@@ -58,7 +58,7 @@ def read_file(flash: bytes, layout: Layout, name: str) -> bytes | None:
     try:
         with filesystem.open(name, "rb") as file:
             content: bytes = file.read(MAX_FILE + 1)
-    except (LittleFSError, FileNotFoundError, OSError):
+    except (LittleFSError, OSError):
         return None
     return content if len(content) <= MAX_FILE else None
 
