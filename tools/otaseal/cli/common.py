@@ -228,8 +228,9 @@ def source(passphrase_file: str | None) -> KeySource:
     return signers.KeySource(here, os.environ, from_settings(passphrase_file, here, os.environ))
 
 
-def load_key(file: Path) -> RSAPublicKey:
-    """Return the public key in `file`; raises InputError and KeyRefusedError by name."""
+def load_key(uri: str | Path) -> RSAPublicKey:
+    """Return the public key in a file, `file:` before it or not; raises InputError and KeyRefusedError by name."""
     from ..keys.public import load_public_key
 
+    file = path(str(uri).removeprefix("file:"))
     return load_public_key(files.read_bounded(file, MAX_PUBLIC_KEY_SIZE, "public key"), f"public key '{file}'")

@@ -119,7 +119,7 @@ def _next_key(flag: str | None) -> RSAPublicKey | None:
     given = common.options(next_public_key=flag).next_public_key
     if given is None:
         return None
-    key = common.load_key(common.path(given.removeprefix("file:")))
+    key = common.load_key(given)
     compromised.refuse(key, f"next public key '{given}'")
     return key
 
@@ -128,7 +128,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     given = common.options(public_key=arguments.key).public_key
     if given is None:
         raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
-    key = common.load_key(common.path(given.removeprefix("file:")))
+    key = common.load_key(given)
     signed = Firmware(files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image"))
     payload = signing.verify_firmware(signed, key)
     lines = [f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}"]

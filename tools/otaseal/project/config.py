@@ -85,6 +85,13 @@ class ProjectConfig:
         ]
         return tuple(dict.fromkeys(names))
 
+    def raw(self) -> dict[tuple[str, str], str]:
+        """Return what the files say, nothing expanded, by section and option; option "" is the section itself."""
+        texts = {(section, ""): "" for section in self._parser.sections()}
+        for section in self._parser.sections():
+            texts |= {(section, name): text.strip() for name, text in self._parser.items(section, raw=True)}
+        return texts
+
     def check_inheritance(self) -> None:
         """Raise InputError for a section that extends itself in the end: PlatformIO would look for ever."""
         for section in self._parser.sections():

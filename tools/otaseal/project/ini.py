@@ -6,7 +6,6 @@ it says exactly what was meant, and nothing else has changed, the edit is refuse
 
 from __future__ import annotations
 
-import configparser
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,13 +39,6 @@ class ProjectIni:
         config = ProjectConfig(self.folder, variables)
         config.add(INI_NAME, self.text)
         return config
-
-    @cached_property
-    def _plain(self) -> configparser.RawConfigParser:
-        """The file as it stands, nothing expanded."""
-        parser = configparser.RawConfigParser(inline_comment_prefixes=("#", ";"))
-        parser.read_string(self.text)
-        return parser
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -87,7 +79,7 @@ class ProjectIni:
     def _refuse_unsafe(self, environment: str, values: Sequence[str]) -> None:
         if environment not in self.environments:
             raise _refusal(f"it has no section [env:{environment}]")
-        if self._plain.has_option("platformio", "extra_configs"):
+        if ("platformio", "extra_configs") in self._config.raw():
             raise _refusal("it reads more files with extra_configs")
         for value in values:
             if "%" in value or "${" in value or "$" in value.replace("$PROJECT_LIBDEPS_DIR/$PIOENV/", ""):
@@ -100,9 +92,8 @@ class ProjectIni:
         added = [f"{name} = {value}" for name, value in options.items()]
         existing = spans.get((section, SCRIPTS))
         if scripts and existing is None:
-            origin = next(
-                (layer for layer in self._config.sections(section) if self._plain.has_option(layer, SCRIPTS)), None
-            )
+            raw = self._config.raw()
+            origin = next((layer for layer in self._config.sections(section) if (layer, SCRIPTS) in raw), None)
             inherited = [] if origin is None else [f"${{{origin}.{SCRIPTS}}}"]
             added = [f"{SCRIPTS} =", *(f"  {script}" for script in (*inherited, *scripts)), *added]
         if scripts and comment:
@@ -124,21 +115,15 @@ class ProjectIni:
         """Raise InputError unless `edited` says what this file says, and the additions, and nothing else."""
         section = f"env:{environment}"
         try:
-            before, after = self._values(), edited._values()
+            before, after = self._config.raw(), edited._config.raw()
             old, new = (entries(ini.get(environment, SCRIPTS) or "") for ini in (self, edited))
-        except (configparser.Error, InputError) as error:
+        except InputError as error:
             raise _refusal("the result could not be read") from error
         expected = {**before, **{(section, name): value for name, value in options.items()}}
         after.pop((section, SCRIPTS), None)
         expected.pop((section, SCRIPTS), None)
         if after != expected or new != [*old, *scripts]:
             raise _refusal("lines added to it would not say what was meant")
-
-    def _values(self) -> dict[tuple[str, str], str]:
-        values = {(section_name, ""): "" for section_name in self._plain.sections()}
-        for section in self._plain.sections():
-            values |= {(section, name): value.strip() for name, value in self._plain.items(section)}
-        return values
 
 
 @dataclass
