@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from ..errors import SystemFaultError
+from ..project.ini import HOOKS
 from ..settings import OPTIONS
 from . import common
 
-__all__ = ["HOOKS", "LOADER", "extra_scripts", "register"]
+__all__ = ["LOADER", "extra_scripts", "register"]
 
-HOOKS = ("pre:verify_updates.py", "post:sign_firmware.py", "post:pack_certs.py", "post:ship.py")
 LOADER = "_load.py"
 """What lies beside the hooks in every installation."""
 

@@ -17,7 +17,7 @@ from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
 from ..project import setup, source_version
 from ..project.config import entries
-from ..project.ini import ProjectIni
+from ..project.ini import HOOKS, ProjectIni
 from ..project.setup import Plan
 from . import common, config
 from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
@@ -45,7 +45,7 @@ def scripts(project: Path, ini: ProjectIni, environments: Sequence[str]) -> list
     """
     checkout = _checkout(project)
     if checkout is None and all(_has_library(project, ini, environment) for environment in environments):
-        return [hook.replace(":", f":{LIBRARIES}otaseal/extra_scripts/") for hook in config.HOOKS]
+        return [hook.replace(":", f":{LIBRARIES}otaseal/extra_scripts/") for hook in HOOKS]
     scripts = []
     for entry in config.extra_scripts(*([] if checkout is None else [checkout])):
         scope, _, path = entry.partition(":")

@@ -11,7 +11,7 @@ from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, VerificationError
 from ..image import inspection
 from ..project.config import entries
-from ..project.ini import split_script
+from ..project.ini import HOOKS, split_script
 from ..project.project import FILESYSTEM, Project
 from ..settings import OPTIONS
 from .keys import expected_key
@@ -20,12 +20,6 @@ from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 __all__ = ["filesystem", "firmware", "hooks", "manifest", "options", "signed"]
 
 MAX_SOURCES = 20_000
-HOOKS = {
-    "pre:verify_updates.py": "the device would take updates from anybody",
-    "post:sign_firmware.py": "nothing is signed",
-    "post:pack_certs.py": "no certificate gets onto the device",
-    "post:ship.py": "there is no uploadall and no deploy",
-}
 NEEDED = ("pre:verify_updates.py", "post:sign_firmware.py")
 """Without the others a project may well be as somebody wants it: each works alone."""
 

@@ -15,9 +15,16 @@ from pathlib import Path
 from ..errors import InputError
 from .config import INI_NAME, ProjectConfig, entries, unreadable
 
-__all__ = ["ProjectIni", "lines_to_add", "parse", "split_script"]
+__all__ = ["HOOKS", "ProjectIni", "lines_to_add", "parse", "split_script"]
 
 SCRIPTS = "extra_scripts"
+HOOKS: Mapping[str, str] = {
+    "pre:verify_updates.py": "the device would take updates from anybody",
+    "post:sign_firmware.py": "nothing is signed",
+    "post:pack_certs.py": "no certificate gets onto the device",
+    "post:ship.py": "there is no uploadall and no deploy",
+}
+"""The hooks of otaseal, in their order, and what a project lacks without each."""
 
 _HEADER = re.compile(r"\[(.+)\]")
 _OPTION = re.compile(r"(.*?)\s*[=:]")
