@@ -64,6 +64,21 @@ def test_who_wants_json_is_asked_nothing_at_a_terminal(
     assert tree(tmp_path) == before
 
 
+def test_who_wants_json_is_not_asked_for_the_passphrase_of_keys_that_are_there(
+    blink: Path, home: Path, otaseal: Command, tmp_path: Path
+) -> None:
+    (home / "secret").write_text("correct horse\n")
+    otaseal("init", *NAMES, "--passphrase-file", "~/secret").succeeded()
+    (config(home) / "pki/blink/operator-ca/certificate.pem").unlink()
+    before = tree(tmp_path)
+    command = [sys.executable, "-m", "otaseal", "init", "--json", "--project", str(blink)]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS), "HOME": str(home), "OTASEAL_PASSPHRASE": ""}) as terminal:
+        lines = terminal.rest().splitlines()
+        assert terminal.returncode == 2
+    assert "--json asks no questions" in json.loads(lines[0])["error"]
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -169,13 +169,10 @@ def _make(plan: Plan, arguments: argparse.Namespace) -> list[dict[str, str]]:
 
 def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
     """Return the one passphrase of a product's keys: that of those that are locked already, or a new one."""
-    for key in plan.private_keys():
-        if key.exists():
-            secret = stores.locked_by(key, arguments.passphrase_file)
-            if secret is not None:
-                load_private_key(key.read_bytes(), secret)  # here, before something new is locked by a typing error
-                return secret
-    if arguments.no_passphrase or all(key.exists() for key in plan.private_keys()):
+    keys = plan.private_keys()
+    locked = next((key for key in keys if key.exists() and stores.is_locked(key)), None)
+    new = not arguments.no_passphrase and not all(key.exists() for key in keys)
+    if locked is None and not new:
         return None
     file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
     if arguments.json and file is None and not os.environ.get(passphrase.VARIABLE):
@@ -183,7 +180,11 @@ def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
             f"no passphrase is given for the keys of '{plan.product}', and --json asks no questions",
             f"set {passphrase.VARIABLE}, use --passphrase-file, or say --no-passphrase",
         )
-    return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
+    if locked is None:
+        return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
+    secret = stores.locked_by(locked, arguments.passphrase_file)
+    load_private_key(locked.read_bytes(), secret)  # here, before something new is locked by a typing error
+    return secret
 
 
 def _notes(

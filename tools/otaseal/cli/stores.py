@@ -25,6 +25,7 @@ __all__ = [
     "available",
     "choose",
     "config_home",
+    "is_locked",
     "locked_by",
     "now",
     "opened",
@@ -113,9 +114,14 @@ def opened(directory: Path, *slots: Slot, passphrase_file: str | None = None) ->
     return store
 
 
+def is_locked(key: Path) -> bool:
+    """Tell whether a passphrase locks the private key in a file; raises InputError and SystemFaultError."""
+    return ENCRYPTED in files.read_bounded(key, MAX_FILE_BYTES, "private key")
+
+
 def locked_by(key: Path, passphrase_file: str | None) -> bytes | None:
     """Return the passphrase of the file `key`, None if it is not locked; raises what `passphrase` raises."""
-    if ENCRYPTED not in files.read_bounded(key, MAX_FILE_BYTES, "private key"):
+    if not is_locked(key):
         return None
     file = common.options(passphrase_file=passphrase_file).passphrase_file
     ask: Callable[[str], bytes] = from_settings(file, Path.cwd(), os.environ)
