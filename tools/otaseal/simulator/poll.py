@@ -228,8 +228,7 @@ class UpdatePoll(Poll):
             self.result = Result.UP_TO_DATE
             self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
             return
-        self.judge_response(response)
-        self.judge_beginning(body)
+        self.judge_response(response, body)
         data = body.take(response.size)
         self.hang_up()
         self.tls_error = body.tls_error if len(data) < response.size else 0
@@ -239,12 +238,9 @@ class UpdatePoll(Poll):
         """Return what the core says of the device, as headers."""
         raise NotImplementedError
 
-    def judge_response(self, response: Response) -> None:
-        """Refuse what is not an update, by its headers."""
+    def judge_response(self, response: Response, body: Body) -> None:
+        """Refuse what is not an update, by its headers or the first bytes of its body."""
         raise NotImplementedError
-
-    def judge_beginning(self, body: Body) -> None:
-        """Refuse what is not an update, by the first bytes of the body."""
 
     def install(self, data: bytes, response: Response) -> None:
         """Write what was sent, judge it, and restart."""
@@ -260,6 +256,13 @@ class UpdatePoll(Poll):
         """Have the library count a try at `payload`, which is shorter than the body where a signature was found."""
         if self.own is not None and len(payload) < response.size:
             self.device = replace(self.device, memory=self.device.memory.noted(payload, response.md5))
+
+    def judge_signature(self, written: str, key: object, fault: Fault | None) -> None:
+        """Add the step of the signature over what was `written`, and the `fault`; `key` None: nothing is verified."""
+        verified = "no key in the firmware: nothing is verified" if key is None else "by the key in the firmware"
+        if fault is not None:
+            self.refuse("signature", verified, fault)
+        self.passed("signature", f"{written}, {verified}", "F1")
 
     def judge_manifest(self, payload: bytes, fault: Fault | None) -> None:
         """Add the library's step: what `payload` says of itself, and the `fault`, if there is one."""
@@ -280,8 +283,8 @@ class FirmwarePoll(UpdatePoll):
         """Return what the device says of itself (F28)."""
         return claims(self.device)
 
-    def judge_response(self, response: Response) -> None:
-        """Refuse by status, size and room, and what was tried often enough."""
+    def judge_response(self, response: Response, body: Body) -> None:
+        """Refuse by status, size and room, what was tried often enough, and by the first four bytes."""
         device, rules = self.device, core_rules(self.device.core)
         room = chip.free_space(device.flash, device.layout)
         checked = f"status {response.status}, {response.size} bytes"
@@ -292,11 +295,8 @@ class FirmwarePoll(UpdatePoll):
         self.passed("space", f"{response.size} of {room} bytes", "F10")
         if rules.stoppable:
             self.refuse_exhausted(response)
-
-    def judge_beginning(self, body: Body) -> None:
-        """Refuse by the first four bytes."""
         first = body.peek(4)
-        fault = judge_first_bytes(first, core_rules(self.device.core), self.device.layout.flash_size)
+        fault = judge_first_bytes(first, rules, device.layout.flash_size)
         if fault is not None:
             self.refuse("first-byte", first.hex(), fault)
 
@@ -312,10 +312,7 @@ class FirmwarePoll(UpdatePoll):
         own, memory = self.own, self.device.memory
         manifest_fault = None if own is None else library.judge_update(payload, own, memory)
         self.note_attempt(payload, response)
-        verified = "no key in the firmware: nothing is verified" if setup.key is None else "by the key in the firmware"
-        if fault is not None and staged.step == "signature":
-            self.refuse("signature", verified, fault)
-        self.passed("signature", f"{len(payload)} bytes in flash, {verified}", "F1")
+        self.judge_signature(f"{len(payload)} bytes in flash", setup.key, fault if staged.step == "signature" else None)
         self.judge_manifest(payload, manifest_fault)
         if fault is not None:
             self.refuse("image", "what lies in flash", fault)

@@ -13,7 +13,7 @@ from ...errors import ConfigError, InputError
 from .. import library
 from ..device import TIMEOUT, Device, write_chip
 from ..firmware import Firmware, identity_in, keys_in
-from ..http_client import Dialect, Response, parse_url
+from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import judge_status
 from ..poll import UpdatePoll
 from ..public_key import load_public_key
@@ -119,7 +119,7 @@ class PicoPoll(UpdatePoll):
         }
         return headers | ({"x-Pico-Version": device.version} if device.version else {})
 
-    def judge_response(self, response: Response) -> None:
+    def judge_response(self, response: Response, body: Body) -> None:
         """Refuse by status and size, and what was tried often enough."""
         checked = f"status {response.status}, {response.size} bytes"
         fault = judge_status(response)
@@ -139,10 +139,7 @@ class PicoPoll(UpdatePoll):
         self.passed("space", f"{response.size} of {setup.layout.fs_size} bytes", "F55")
         self.passed("write", f"{len(data)} bytes, {FIRMWARE} in the filesystem", "F55")
         self.note_attempt(payload, response)
-        verified = "no key in the firmware: nothing is verified" if setup.key is None else "by the key in the firmware"
-        if fault is not None and staged.step == "signature":
-            self.refuse("signature", verified, fault)
-        self.passed("signature", f"{len(payload)} bytes, {verified}", "F1")
+        self.judge_signature(f"{len(payload)} bytes", setup.key, fault if staged.step == "signature" else None)
         self.judge_manifest(payload, fault)
         self._restart(staged, setup)
 
