@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -108,3 +109,11 @@ def test_a_file_for_another_key_is_refused_by_the_board(rehearse: Command, proje
 )
 def test_an_option_of_the_esp8266_is_refused(rehearse: Command, option: str, value: str, message: str) -> None:
     rehearse("--offline", option, value).failed(2, message)
+
+
+def test_doctor_asks_the_virtual_board(otaseal: Command, project: PicoProject) -> None:
+    result = otaseal("doctor", "--project", project.folder)
+    assert "signed by the project's key, taken by core 5.4.4, 6.0.0" in result.out
+    raw = (project.folder / BUILD / "firmware.bin").read_bytes()
+    project.write(f"{BUILD}/firmware.bin.signed", sign(gzip.compress(raw, mtime=0), project.key))
+    assert "taken by core 6.0.0" in otaseal("doctor", "--project", project.folder).out

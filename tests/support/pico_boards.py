@@ -8,7 +8,7 @@ from typing import Any
 
 from littlefs import LittleFS
 
-from otaseal.simulator.pico.chip import CHIPS, Chip, layout_in
+from otaseal.simulator.pico.chip import layout_in
 from otaseal.simulator.pico.release import release
 from otaseal.simulator.pico.updater import Setup, Staged, update
 from support.chips import public_pem, sign
@@ -17,11 +17,6 @@ from support.rsa_keys import make_rsa
 
 SMALL = (0x60000, 0x40000)  # a filesystem of 256 KiB
 BLOCK = 4096
-
-
-def chip_of(name: str) -> Chip:
-    """Return the chip of an image's name, in which the CPU is told, too."""
-    return CHIPS[name.partition("-")[0]]
 
 
 @cache

@@ -12,11 +12,11 @@ import pytest
 from otaseal.errors import InputError
 from otaseal.simulator.filesystem import read_file, write_file
 from otaseal.simulator.pico.boot import restart
-from otaseal.simulator.pico.chip import CHIPS, layout_in, start
+from otaseal.simulator.pico.chip import CHIPS, chip_of, layout_in, start
 from otaseal.simulator.pico.order import FIRMWARE, ORDER, make_order
 from otaseal.simulator.pico.updater import update
 from support import peers
-from support.pico_boards import SMALL, chip_of, firmware, flash_with, setup_of, signed, staged
+from support.pico_boards import SMALL, firmware, flash_with, setup_of, signed, staged
 from support.pico_images import CHIPS as IMAGES
 
 RP2040 = CHIPS["rp2040"]

@@ -23,13 +23,13 @@ from otaseal.simulator.device import Outcome
 from otaseal.simulator.error_numbers import HttpError, UpdateError
 from otaseal.simulator.filesystem import read_file, write_file
 from otaseal.simulator.library import LibraryError
-from otaseal.simulator.pico.chip import CHIPS, layout_in
+from otaseal.simulator.pico.chip import CHIPS, chip_of, layout_in
 from otaseal.simulator.pico.device import PicoDevice
 from otaseal.simulator.pico.order import ORDER
 from otaseal.simulator.report import Result
 from support.chips import public_pem, sign
 from support.images import Signer
-from support.pico_boards import chip_of, firmware, flash_with
+from support.pico_boards import firmware, flash_with
 from support.pico_images import CHIPS as IMAGES
 from support.pico_images import build_image
 from support.servers import Running, StartServer, World, publish, start

@@ -18,8 +18,10 @@ from ..chips.esp8266_cores import NEWEST, SHOWN_CORES
 from ..chips.file_kinds import FileKind
 from ..chips.images import Image
 from ..chips.limits import REBUILD
+from ..chips.pico import PicoImage
 from ..errors import InputError
 from ..keys.public import public_pem
+from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
 from ..simulator.updater import AssumedKey
 from ..simulator.verdict import Verdict, judge_on
 from . import gzip_payload, manifest, signed_image
@@ -123,10 +125,10 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         )
     firmware, found = _read(data)
     signed = firmware.trailer if firmware.signed else None
-    is_esp8266 = found.parsed is None or isinstance(found.parsed, Esp8266Image)
-    judged = found.kind in ("raw", "gzip") and found.other is None and is_esp8266
     signed_by = _fitting(firmware, public_keys) if signed else None
-    device = device_for(found.parsed, NEWEST.name, _device_key(signed, public_keys, signed_by))
+    key = _device_key(signed, public_keys, signed_by)
+    judged = found.kind in ("raw", "gzip") and found.other is None
+    outcomes, flash_modes = _judged(found.parsed, key, data) if judged else ({}, {})
     return Inspection(
         kind=f"signed {found.kind}" if signed else found.kind,
         title=f"signed {found.title}" if signed else found.title,
@@ -140,10 +142,8 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
         signature=None if signed is None else signed.signature,
         tried=tuple(public_keys),
         signed_by=signed_by,
-        outcomes={core: judge_on(replace(device, core=core), data) for core in _cores(found.parsed) if judged},
-        flash_modes={
-            mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode if judged
-        },
+        outcomes=outcomes,
+        flash_modes=flash_modes,
         problem=found.problem,
         hint=found.hint,
     )
@@ -247,6 +247,19 @@ def _look_at(found: _Content, firmware: Firmware, subject: str) -> None:
 def _fitting(firmware: Firmware, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
     key = firmware.signed_by(tuple(public_keys.values()))
     return next((name for name, tried in public_keys.items() if tried is key), None)
+
+
+def _judged(
+    parsed: Image | None, key: bytes | AssumedKey | None, data: bytes
+) -> tuple[dict[str, Verdict], dict[FlashMode, bool]]:
+    """Return the verdicts of stock devices by their core, and by the flash mode that they run in, if they have one."""
+    if isinstance(parsed, PicoImage):
+        return {core: judge_board(core, parsed.chip, key, data) for core in SHOWN_RELEASES}, {}
+    if parsed is not None and not isinstance(parsed, Esp8266Image):
+        return {}, {}
+    device = device_for(parsed, NEWEST.name, key)
+    modes = {mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode}
+    return {core: judge_on(replace(device, core=core), data) for core in _cores(parsed)}, modes
 
 
 def _cores(parsed: Image | None) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from ..chips import esp8266, file_kinds
 from ..chips.esp8266 import Esp8266Image
 from ..chips.esp8266_cores import NEWEST, OLDEST_SIGNED
 from ..chips.images import Image
+from ..chips.pico import PicoImage
 from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint, public_pem
 from ..keys.signer import Signer
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..simulator.updater import AssumedKey
-    from ..simulator.verdict import StockDevice
+    from ..simulator.verdict import StockDevice, Verdict
 
 __all__ = [
     "MAX_IMAGE_SIZE",
@@ -191,21 +192,32 @@ def device_for(image: Image | None, core: str, key: bytes | AssumedKey | None) -
 
 
 def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
-    """Ask the virtual device: the release, flash mode and flash size that the image was built for."""
+    """Ask the virtual device: the core, the chip and its flash that the image was built for, as far as it says so."""
+    from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
+
+    if isinstance(firmware.image, PicoImage):
+        name = SHOWN_RELEASES[-1]
+        verdict = judge_board(name, firmware.image.chip, public_pem(key), signed)
+    elif isinstance(firmware.image, Esp8266Image):
+        name, verdict = _judge_esp8266(signed, firmware, firmware.image, key)
+    else:
+        return
+    if not (verdict.accepted and verdict.boots):
+        raise VerificationError(
+            f"a device with core {name} would not run this update: {verdict.reason}",
+            HINTS.get(verdict.fact, INSPECT),
+        )
+
+
+def _judge_esp8266(signed: bytes, firmware: Firmware, image: Esp8266Image, key: RSAPublicKey) -> tuple[str, Verdict]:
+    """Return the core that the image was built with, and the verdict of a device with it."""
     from ..simulator.verdict import judge_on
 
-    if not isinstance(firmware.image, Esp8266Image):
-        return
-    core = firmware.image.core or NEWEST
+    core = image.core or NEWEST
     carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
     verifies = public_pem(key) if core.digest_info or carries_key else None
-    verdict = judge_on(device_for(firmware.image, core.name, verifies), signed)
-    if not (verdict.accepted and verdict.boots):
-        raise VerificationError(
-            f"a device with core {core.name} would not run this update: {verdict.reason}",
-            HINTS.get(verdict.fact, INSPECT),
-        )
+    return core.name, judge_on(device_for(image, core.name, verifies), signed)
 
 
 def _refuse_merged(parsed: Image) -> None:

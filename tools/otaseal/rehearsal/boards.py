@@ -15,7 +15,7 @@ from ..simulator.core import CORES
 from ..simulator.device import Device
 from ..simulator.firmware import read
 from ..simulator.flash import LAYOUTS, Layout
-from ..simulator.pico.chip import CHIPS
+from ..simulator.pico.chip import chip_of
 from ..simulator.pico.device import PicoDevice
 from ..simulator.pico.release import DEFAULT_RELEASE
 
@@ -41,8 +41,7 @@ def board(
         if flash_mode is not None or layout is not None:
             option = "--layout" if flash_mode is None else "--flash-mode"
             raise ConfigError(f"{option} is given for an image of the {image.chip}", "leave it: the image says it all")
-        chip = CHIPS[image.chip.partition("-")[0]]
-        pico = PicoDevice.provision_board(firmware, chip, core=core or DEFAULT_RELEASE)
+        pico = PicoDevice.provision_board(firmware, chip_of(image.chip), core=core or DEFAULT_RELEASE)
         return pico, [] if core else [CORE_ASSUMED]
     if core is not None and core in CORES and not CORES[core].verifies:
         raise ConfigError(f"core {core} verifies nothing", "name one from 2.5.0 on: nothing older can be rehearsed")

@@ -8,7 +8,7 @@ from .error_numbers import UpdateError
 from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
 from .report import Fault
 
-__all__ = ["WORD", "AssumedKey", "Trailer", "holds", "no_key_fits", "read_trailer"]
+__all__ = ["WORD", "AssumedKey", "Trailer", "holds", "no_key_fits", "read_trailer", "taken_by"]
 
 WORD = 4
 LARGEST_KEY = 512  # bytes of the modulus that BearSSL verifies with
@@ -72,3 +72,12 @@ def no_key_fits(trailer: Trailer) -> Fault:
     if any(key.size > LARGEST_KEY for key in trailer.keys):
         return Fault(UpdateError.SIGN, "the key is larger than 4096 bits: every update is refused", "F2")
     return Fault(UpdateError.SIGN, "the signature does not fit these bytes and the device's key", "F1")
+
+
+def taken_by(key: bytes | AssumedKey | None) -> tuple[str, str]:
+    """Return what is to be said of an update that a device with this key takes, and the fact behind it."""
+    if key is None:
+        return "nothing is verified: any image is accepted", "F5"
+    if isinstance(key, AssumedKey):
+        return "if it has the key that made the signature, which covers neither version nor board", "F11"
+    return "the signature holds; it covers neither version nor board", "F11"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from . import eboot, updater
 from . import flash as chip
 from .flash import APPLICATION, CHIP_SIZES, MODE_BYTE, MODES, SECTOR, Layout
-from .trailer import WORD, AssumedKey
+from .trailer import WORD, AssumedKey, taken_by
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Setup
 
 __all__ = ["StockDevice", "Verdict", "judge", "judge_on"]
@@ -106,11 +106,7 @@ def _accepted(before: bytes, data: bytes, setup: Setup, after: bytes) -> tuple[s
     if data[:1] != GZIP_MAGIC[:1] and data[MODE_BYTE] != after[MODE_BYTE]:
         byte = f"byte 2 ({data[MODE_BYTE]}) is replaced by the chip's flash mode {_mode(new)}"
         return f"{byte} before anything is checked", "F7"
-    if setup.key is None or not setup.rules.verifies:
-        return "nothing is verified: any image is accepted", "F5"
-    if isinstance(setup.key, AssumedKey):
-        return "if it has the key that made the signature, which covers neither version nor board", "F11"
-    return "the signature holds; it covers neither version nor board", "F11"
+    return taken_by(setup.key if setup.rules.verifies else None)
 
 
 def _mode(number: int) -> str:

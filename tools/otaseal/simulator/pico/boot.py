@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from ..filesystem import mounted
 from ..flash import Layout
 from ..uzlib import GARBAGE, GZIP_MAGIC, Inflater
-from .chip import APPLICATION, DISK, DIVISION, FLASH, PAGE, Chip, Start, start
-from .order import ORDER, SIZE, Write, read_order
+from .chip import APPLICATION, DISK, DIVISION, FLASH, MAX_FLASH, PAGE, Chip, Start, start
+from .order import ORDER, SIZE, Write, make_order, read_order
 
 if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSConfig
 
-__all__ = ["BootResult", "PowerCuts", "cut_power", "restart"]
+__all__ = ["BootResult", "PowerCuts", "cut_power", "restart", "start_from"]
 
+Read = Callable[[int], bytes]
+"""Returns the next bytes of a file, fewer at its end."""
 PROGRAM = 256
 ERASED = b"\xff"
 
@@ -63,6 +67,19 @@ def restart(flash: bytes, chip: Chip, power: int | None = None) -> BootResult:
         lost = Start("", "the power failed while the boot stub replaced itself")
         started = lost if failure.address < APPLICATION else first
         return BootResult(bytes(stub.flash), started, False, 0, stub.pages, stub.operations, cut=True)
+    after = bytes(stub.flash)
+    return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
+
+
+def start_from(stored: bytes, chip: Chip) -> BootResult:
+    """Return what comes of `stored`, a file as it is ordered to be copied, on a chip of which nothing else is known.
+
+    It has the room of the largest flash, and no filesystem that the copy could reach.
+    """
+    lines = read_order(make_order(stored))
+    size = min(MAX_FLASH, max((line.length for line in lines), default=0) + 2 * PAGE)
+    stub = _Stub(bytearray(ERASED * max(size, APPLICATION)), None)
+    reason = stub.carry_out(lines, lambda _: nullcontext(BytesIO(stored).read))
     after = bytes(stub.flash)
     return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
 
@@ -116,16 +133,25 @@ class _Stub:
         if self.filesystem is None:
             return ""
         page, block = self._order()
+        reason = self.carry_out(read_order(page), self._open)
+        if self.copied:
+            self._erase(self.begin + block * PAGE)
+        return reason
+
+    def carry_out(self, lines: Sequence[Write], opened: Callable[[str], AbstractContextManager[Read]]) -> str:
+        """Copy line by line, with what opens a file by its name; return what went wrong, "" for nothing."""
         reason = ""
-        for line in read_order(page):
+        for line in lines:
             try:
-                reason = self._copy(line)
+                with opened(line.file.decode("latin-1")) as read:
+                    source = _Source(read)
+                    self._pages(source, line)
+                    reason = source.odd()
             except _GivenUpError as error:
+                self.copied = False
                 return str(error)
             self.size += line.length
             self.copied = True
-        if self.copied:
-            self._erase(self.begin + block * PAGE)
         return reason
 
     def _mounted(self) -> LittleFS | None:
@@ -159,19 +185,17 @@ class _Stub:
             context.read = read  # type: ignore[method-assign]
         return page, last
 
-    def _copy(self, line: Write) -> str:
-        """Copy one file, and return what nobody notices about it; raises _GivenUpError where the stub gives up."""
+    @contextmanager
+    def _open(self, name: str) -> Iterator[Read]:
+        """Open a file of the filesystem, and give what reads on in it."""
         from littlefs import LittleFSError, lfs
 
         assert self.filesystem is not None
         filesystem = self.filesystem.fs
         try:
-            file = lfs.file_open(filesystem, line.file.decode("latin-1"), "r")
-            packed = lfs.file_read(filesystem, file, 2) == GZIP_MAGIC
-            lfs.file_rewind(filesystem, file)
-            source = _Source(lambda size: bytes(lfs.file_read(filesystem, file, size)), packed=packed)
-            self._pages(source, line)
-            return source.odd()
+            file = lfs.file_open(filesystem, name, "r")
+            yield lambda size: bytes(lfs.file_read(filesystem, file, size))
+            lfs.file_close(filesystem, file)
         except LittleFSError as error:
             raise _GivenUpError("the file cannot be read any more") from error
 
@@ -214,12 +238,16 @@ class _Stub:
 class _Source:
     """A file as it is copied: its bytes, or what they unpack to."""
 
-    def __init__(self, read: Callable[[int], bytes], *, packed: bool) -> None:
-        self._read = read
-        self._inflater = Inflater(self._refill) if packed else None
+    def __init__(self, read: Read) -> None:
+        self._rest, self._head = read, read(len(GZIP_MAGIC))
+        self._inflater = Inflater(self._refill) if self._head == GZIP_MAGIC else None
         self._short = False
         if self._inflater is not None and not self._inflater.skip_header():
             raise _GivenUpError("the stub cannot read the gzip's header, and copies nothing")
+
+    def _read(self, size: int) -> bytes:
+        head, self._head = self._head[:size], self._head[size:]
+        return head + self._rest(size - len(head))
 
     def take(self, size: int) -> bytes | None:
         """Return the next bytes, None where they are not to be had; a gzip that is over gives fewer, and no error."""

@@ -15,7 +15,20 @@ from types import MappingProxyType
 from ...errors import InputError
 from ..flash import DiskFormat, Layout
 
-__all__ = ["APPLICATION", "CHIPS", "DISK", "DIVISION", "FLASH", "PAGE", "Chip", "Start", "layout_in", "start"]
+__all__ = [
+    "APPLICATION",
+    "CHIPS",
+    "DISK",
+    "DIVISION",
+    "FLASH",
+    "MAX_FLASH",
+    "PAGE",
+    "Chip",
+    "Start",
+    "chip_of",
+    "layout_in",
+    "start",
+]
 
 FLASH = 0x1000_0000
 """Where the flash appears in the address space."""
@@ -49,6 +62,11 @@ CHIPS: Mapping[str, Chip] = MappingProxyType(
     {"rp2040": Chip("rp2040", 264 * 1024, False), "rp2350": Chip("rp2350", 520 * 1024, True)}
 )
 """By name."""
+
+
+def chip_of(name: str) -> Chip:
+    """Return the chip by the name of an image's, in which the CPU can stand, too ("rp2350-riscv")."""
+    return CHIPS[name.partition("-")[0]]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..error_numbers import HttpError, UpdateError
 from ..filesystem import mount, mounted
 from ..flash import Layout
 from ..report import Fault
-from ..trailer import AssumedKey, Trailer, holds, no_key_fits, read_trailer
+from ..trailer import AssumedKey, holds, no_key_fits, read_trailer
 from ..updater import MD5_DIGITS
 from .chip import PAGE
 from .order import FIRMWARE, ORDER, make_order
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSFile
 
-__all__ = ["Judge", "Setup", "Staged", "update"]
+__all__ = ["Judge", "Setup", "Staged", "check_signature", "update"]
 
 Judge = Callable[[bytes], "Fault | None"]
 """Takes a payload that is signed, and returns why it is not taken."""
@@ -152,8 +152,7 @@ class _Update:
         """Do what `end` does: verify what lies in the file, cut the signature off, leave the order."""
         setup, payload = self.setup, sent
         if setup.key is not None:
-            trailer = read_trailer(self._read_back(file, sent), setup.key, setup.next_key)
-            payload, fault = trailer.payload, _refusal(trailer)
+            payload, fault = check_signature(self._read_back(file, sent), setup.key, setup.next_key)
             if fault is not None:
                 return replace(self._ended(fault, "signature"), payload=payload)
             fault = None if setup.judge is None else setup.judge(payload)
@@ -198,10 +197,13 @@ class _Update:
         return Staged(self.flash[: divided.fs_start] + changed + self.flash[divided.fs_end :], fault, step)
 
 
-def _refusal(trailer: Trailer) -> Fault | None:
-    """Return why a signature is not taken (F1)."""
+def check_signature(
+    stored: bytes, key: bytes | AssumedKey, next_key: bytes | None = None
+) -> tuple[bytes, Fault | None]:
+    """Return the payload of what is `stored`, all of it where there is none, and why it is not taken (F1)."""
+    trailer = read_trailer(stored, key, next_key)
     if trailer.fault is not None:
-        return trailer.fault
+        return trailer.payload, trailer.fault
     digest = hashlib.sha256(trailer.payload).digest()
-    good = any(holds(trailer.signature, key, digest) for key in trailer.keys)
-    return None if good else no_key_fits(trailer)
+    good = any(holds(trailer.signature, tried, digest) for tried in trailer.keys)
+    return trailer.payload, None if good else no_key_fits(trailer)
