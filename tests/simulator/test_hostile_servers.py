@@ -11,12 +11,15 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
+from otaseal.errors import InputError
 from otaseal.simulator.device import Device
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.probe import probe_fragment_length
 from otaseal.simulator.report import Outcome, Result
+from otaseal.simulator.tls import ClientCertificate
 from support import peers
 from support.answers import HEAD, answering, body, listening
 from support.chips import public_pem, sign
@@ -176,8 +179,6 @@ def test_every_kind_of_suite_carries_an_update(suite: str, world: World, device:
 
 def make_chain(kind: str, folder: Path) -> tuple[Path, bytes]:
     """Return a chain with its key in PEM, and the anchor above it in DER."""
-    from cryptography.hazmat.primitives import serialization
-
     from support import cas
 
     name, ec = "Workshop of Blinking Things CA", cas.key("P-256")
@@ -216,3 +217,15 @@ def test_a_server_without_the_key_of_its_certificate_is_error_27(device: Device,
     with listening(serve) as port:
         outcome = ask(replace(device, anchors=(anchor,)), port)
     assert outcome.tls_error == 27
+
+
+def test_a_device_s_own_key_of_a_kind_that_bearssl_does_not_know_is_refused(device: Device, world: World) -> None:
+    key = ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    client = ClientCertificate(chain=world.chain.read_bytes(), key=key)
+    with (
+        answering(world, b"", verify_mode=ssl.CERT_REQUIRED) as port,
+        pytest.raises(InputError, match="cannot be read"),
+    ):
+        ask(replace(device, client=client), port)

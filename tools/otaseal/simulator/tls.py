@@ -263,6 +263,9 @@ def handshake(socket: Socket, settings: TlsSettings) -> Connection | Failure:
     connection = Connection(records, settings)
     try:
         connection.handshake()
+    except InputError:
+        socket.close()
+        raise
     except TlsClosed as closed:
         error = closed.error
         if error and error < RECEIVED_ALERT:
