@@ -18,7 +18,7 @@ from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultErr
 from otaseal.pki import Authority, KeyType, Role
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.check import examine
-from otaseal.pki.live import look_at, parse_target
+from otaseal.pki.live import parse_target, probe
 from otaseal.simulator.tls_messages import handshake_hello, vector
 from support.chain_maker import NOW, make
 from support.verifiers import Presenter, presenting
@@ -38,14 +38,14 @@ def test_the_chain_is_seen_as_it_is_sent(presenter: Presenter) -> None:
     leaf = make("a server", middle)
     for chain in ([leaf], [leaf, middle], [leaf, root, middle]):
         presenter.present([one.der for one in chain], leaf.key)
-        assert look_at(HOST, presenter.port).chain == tuple(one.der for one in chain)
+        assert probe(HOST, presenter.port).chain == tuple(one.der for one in chain)
 
 
 def test_what_the_device_would_get(presenter: Presenter) -> None:
     by = Authority.create(role=Role.SERVER, product="blink", now=NOW, key=KeyType.P_256)
     issued = by.issue_server([HOST, "update.local"], now=NOW, key=KeyType.P_256)
     presenter.present([one.der for one in parse_certificates(issued.chain_pem)], issued.key)
-    seen = look_at(HOST, presenter.port, "update.local")
+    seen = probe(HOST, presenter.port, "update.local")
     assert (seen.version, seen.fragment) == (0x0303, 512)
     assert seen.suite in (0xCCA9, 0xC02B, 0xC02C)
     assert examine(seen.chain, [by.certificate_der], HOST, NOW).good
@@ -60,7 +60,7 @@ def test_a_server_of_tls_1_3_alone_is_named(tmp_path: Path) -> None:
         server.present([leaf.der], leaf.key)
         server.context.minimum_version = ssl.TLSVersion.TLSv1_3
         with pytest.raises(VerificationError, match=r"no TLS 1\.2"):
-            look_at(HOST, server.port)
+            probe(HOST, server.port)
 
 
 @contextlib.contextmanager
@@ -113,14 +113,14 @@ def after_the_hello(answer: bytes) -> Callable[[socket.socket], None]:
 )
 def test_what_is_no_tls_server(data: bytes, error: type[OtasealError]) -> None:
     with answering(after_the_hello(data)) as port, pytest.raises(error):
-        look_at(HOST, port)
+        probe(HOST, port)
 
 
 def test_a_silent_server_costs_the_time_out_only() -> None:
     released = threading.Event()
     with answering(lambda connection: bool(connection.recv(4096)) and released.wait(60)) as port:  # type: ignore[arg-type,return-value]
         with pytest.raises(SystemFaultError, match="timed out"):
-            look_at(HOST, port, timeout=0.1)
+            probe(HOST, port, timeout=0.1)
         released.set()
 
 
@@ -128,14 +128,14 @@ def test_a_server_that_is_not_there() -> None:
     with socket.socket() as taken:  # so that nobody else listens there
         taken.bind((HOST, 0))
         with pytest.raises(SystemFaultError, match="does not answer"):
-            look_at(HOST, taken.getsockname()[1])
+            probe(HOST, taken.getsockname()[1])
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda rest: b"\x16\x03\x03\x00\x09\x02\x00\x00\x05" + rest))
 def test_any_answer_is_read_or_refused(data: bytes) -> None:
     with answering(after_the_hello(data)) as port, contextlib.suppress(OtasealError):
-        assert all(sent in data for sent in look_at(HOST, port).chain)
+        assert all(sent in data for sent in probe(HOST, port).chain)
 
 
 def test_an_answer_that_ends_early_is_refused(presenter: Presenter) -> None:
@@ -155,9 +155,9 @@ def test_an_answer_that_ends_early_is_refused(presenter: Presenter) -> None:
         stream.close()
     for cut in (*range(0, len(whole), 41), len(whole) - 400):
         with answering(after_the_hello(whole[:cut])) as port, pytest.raises(VerificationError):
-            look_at(HOST, port)
+            probe(HOST, port)
     with answering(after_the_hello(whole)) as port:
-        assert look_at(HOST, port).chain == (leaf.der,)
+        assert probe(HOST, port).chain == (leaf.der,)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from otaseal.errors import OtasealError
 from otaseal.keys.signers import private_key_pem
 from otaseal.pki import Authority, Role
 from otaseal.pki.authority import load_private_key
-from otaseal.pki.live import look_at
+from otaseal.pki.live import probe
 from otaseal.pki.store import Slot
 from support import peers
 from support.command import process
@@ -58,7 +58,7 @@ def test_versions_suites_and_groups(bare: Running) -> None:
 
 
 def test_short_records_are_agreed_to(released: Running) -> None:
-    seen = look_at("127.0.0.1", released.port, "localhost")
+    seen = probe("127.0.0.1", released.port, "localhost")
     assert (seen.version, seen.fragment) == (0x0303, 512)
     assert seen.suite in CHACHA
     root = ssl.PEM_cert_to_DER_cert(released.world.ca.read_text())
@@ -94,10 +94,10 @@ def test_a_renewed_certificate_is_taken_without_a_restart(
     chain = tmp_path / "chain.pem"
     chain.write_bytes(world.chain.read_bytes())
     server = start_server(chain=chain)
-    before = look_at("127.0.0.1", server.port, "localhost").chain
+    before = probe("127.0.0.1", server.port, "localhost").chain
 
     def shown() -> tuple[bytes, ...]:
-        return look_at("127.0.0.1", server.port, "localhost").chain
+        return probe("127.0.0.1", server.port, "localhost").chain
 
     with (
         socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw,

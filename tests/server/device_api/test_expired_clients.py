@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from otaseal.pki.authority import Authority
-from otaseal.pki.profile import Role, Subject, Validity, leaf_builder, root_builder
+from otaseal.pki.profile import Role, Validity, leaf_builder, root_builder, subject_name
 from otaseal.server.tls import ClientCertificate
 from support.servers import SECONDS, Running, StartServer, World, get, talk, until
 
@@ -39,7 +39,7 @@ def write(folder: Path, builder: x509.CertificateBuilder, key: ec.EllipticCurveP
 def client(folder: Path, authority: Authority, name: str, validity: Validity) -> Path:
     """Write key and chain of a client whose certificate is valid just then."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = Subject(f"blink {authority.role.value}s", name)
+    subject = subject_name(f"blink {authority.role.value}s", name)
     builder = leaf_builder(authority.certificate, authority.role, subject, key.public_key(), validity)
     return write(folder, builder, key, authority.key)
 
@@ -123,7 +123,7 @@ def test_an_expired_authority_ends_the_sessions_of_its_clients(
     end = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=LIFE)
     soon, later = (Validity(end - timedelta(days=2), end + timedelta(days=more)) for more in (0, 30))
     key = ec.generate_private_key(ec.SECP256R1())
-    root = root_builder(Subject("blink", "blink device CA 00000000"), key.public_key(), soon)
+    root = root_builder(subject_name("blink", "blink device CA 00000000"), key.public_key(), soon)
     authority = Authority(Role.DEVICE, "blink", root.sign(key, hashes.SHA256()), key)
     (tmp_path / "ca.pem").write_bytes(authority.certificate_pem)
     server = start_server("--device-ca", tmp_path / "ca.pem", "--no-revocations")

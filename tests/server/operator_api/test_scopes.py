@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from otaseal.client.client import Client, Options
 from otaseal.errors import InputError
-from otaseal.pki.profile import Role, Subject, Validity, leaf_builder
+from otaseal.pki.profile import Role, Validity, leaf_builder, subject_name
 from otaseal.pki.scope import Scope
 from otaseal.pki.store import Slot
 from otaseal.release.records import Origin
@@ -98,7 +98,7 @@ def issue_with(world: World, folder: Path, uris: Sequence[str]) -> Path:
     """Write key and chain of an operator whose certificate holds what our own command would not issue."""
     authority = world.pki.authority(Slot.OPERATOR)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = Subject("blink operators", "odd-scopes")
+    subject = subject_name("blink operators", "odd-scopes")
     builder = leaf_builder(authority.certificate, Role.OPERATOR, subject, key.public_key(), Validity.starting(NOW, 30))
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(one) for one in uris])
     signed = builder.add_extension(names, critical=False).sign(authority.key, hashes.SHA256())

@@ -93,10 +93,7 @@ class Anchor:
 
 
 def examine(block: Block, now: datetime) -> tuple[Anchor | None, tuple[Finding, ...]]:
-    """Judge one certificate at the time `now` (aware): the anchor and its warnings, or None and the error.
-
-    Never raises for what `block` holds.
-    """
+    """Return the anchor of a certificate at `now` (aware) and its warnings, or None and the error; never raises."""
     try:
         _check_encoding(block)
         fields = read_certificate(block.der)
@@ -172,9 +169,8 @@ def _anchor(block: Block, fields: Fields) -> Anchor:
 
 
 def _key_type(fields: Fields) -> str:
-    """Return `RSA-2048` or `P-256` and their like; refuse what BearSSL cannot verify with (F18c, F19, F26).
-
-    Raises ValueError for what is not a key at all.
+    """Return the likes of `RSA-2048` and `P-256`; raises _Refused for what BearSSL cannot use (F18c, F19, F26), and
+    ValueError for what is no key.
     """
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 

@@ -28,10 +28,7 @@ PASSED_OVER = "passed-over"
 
 @dataclass(frozen=True)
 class Policy:
-    """What to do with certificates that have `expired`, and with those that no device can use.
-
-    `unusable="auto"` refuses, except for what comes from a bundle, which is dropped.
-    """
+    """What to do with certificates that have `expired`, and `unusable` ones: "auto" drops only those of bundles."""
 
     expired: Literal["drop", "keep", "refuse"] = "drop"
     unusable: Literal["auto", "drop", "refuse"] = "auto"
@@ -77,9 +74,8 @@ def pack(sources: Iterable[Source], now: datetime, policy: Policy | None = None)
 
 
 def judge(sources: Iterable[Source], now: datetime, policy: Policy | None = None) -> Report:
-    """Return what `pack` would pack and everything it would say, errors included.
-
-    Raises as `pack` does for private keys, torn files and an empty result, since there is nothing to report then.
+    """Return what `pack` would pack and report, errors included; raises as it does for private keys, torn files and an
+    empty result.
     """
     sources = list(sources)
     candidates = [block for source in sources if not source.passed_over for block in blocks(source)]

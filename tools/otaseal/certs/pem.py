@@ -1,8 +1,8 @@
 """Certificate files, PEM, DER or PKCS#7, cut into DER blocks; and private keys, refused wherever they turn up.
 
-Bytes in, bytes out: what a file holds is told by its content, and whether a block is a certificate that a device can
-use is judged in `anchors`. A private key is recognised by its text markers and by the structure of its DER (PKCS#1,
-SEC1, PKCS#8 plain and encrypted, PKCS#12), whatever its file or label says. No message ever echoes content.
+Pure. Whether a block is a certificate that a device can use is judged in `anchors`. A private key is recognised by its
+text markers and by the structure of its DER (PKCS#1, SEC1, PKCS#8 plain and encrypted, PKCS#12), whatever its file or
+label says. No message echoes content.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def _cut(source: Source) -> list[bytes]:
     cut = []
     for number, (label, body) in enumerate(labelled, 1):
         name = source.name if count == 1 else f"{source.name} #{number}"
-        _check_label(name, label)
+        if label not in _LABELS:
+            alone = "take its certificate alone: `openssl x509 -in FILE -out ca.pem`"
+            hint = alone if b"CERTIFICATE" in label else "take it out"
+            raise InputError(f"'{name}' is a block of kind '{label.decode()}', not a certificate", hint)
         cut += _expand(name, _decode(name, body))
     return cut
 
@@ -118,13 +121,6 @@ def _expand(name: str, der: bytes) -> list[bytes]:
     if rest or not certificates:
         raise InputError(f"'{name}' is PKCS#7 without a certificate", "export it again, with the certificates")
     return certificates
-
-
-def _check_label(name: str, label: bytes) -> None:
-    if label not in _LABELS:
-        alone = "take its certificate alone: `openssl x509 -in FILE -out ca.pem`"
-        hint = alone if b"CERTIFICATE" in label else "take it out"
-        raise InputError(f"'{name}' is a block of kind '{label.decode()}', not a certificate", hint)
 
 
 def _decode(name: str, body: bytes) -> bytes:
@@ -169,10 +165,7 @@ def _is_private(der: bytes) -> bool:
 
 
 def children(data: bytes) -> tuple[tuple[int, bytes, bytes], ...]:
-    """Return the DER elements that `data` consists of: tag, contents, and the whole encoding of each.
-
-    Raises ValueError where they do not fill `data` to the byte.
-    """
+    """Return tag, contents and whole encoding of each DER element; raises ValueError unless they fill `data`."""
     elements, at = [], 0
     while at < len(data):
         start, size = _header(data, at)

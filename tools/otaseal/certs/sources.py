@@ -82,8 +82,12 @@ def _folder(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, root: Path, *, named: bool) -> Source:
-    _refuse_key_file(path, root)
-    name = _shown(path, root)
+    name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    if path.suffix.lower() in _KEY_SUFFIXES:
+        raise KeyRefusedError(
+            f"'{name}' is named like a private key",
+            "keep keys elsewhere: what lies among the certificates is shipped to every device",
+        )
     must_be = named or path.suffix.lower() in SUFFIXES
     data = read_bounded(path, FILE_LIMIT, "certificate file") if must_be else _beginning(path, name)
     refuse_private_key(name, data)
@@ -107,16 +111,3 @@ def _holds_certificates(data: bytes) -> bool:
     except ValueError:
         return is_pkcs7(data)
     return True
-
-
-def _refuse_key_file(path: Path, root: Path) -> None:
-    if path.suffix.lower() in _KEY_SUFFIXES:
-        raise KeyRefusedError(
-            f"'{_shown(path, root)}' is named like a private key",
-            "keep keys elsewhere: what lies among the certificates is shipped to every device",
-        )
-
-
-def _shown(path: Path, root: Path) -> str:
-    """Return the path as people wrote it down: relative to the project where it lies inside."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()

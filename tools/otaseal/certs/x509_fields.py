@@ -80,7 +80,9 @@ def read_certificate(der: bytes) -> Fields:
     """Return the fields of `der`, exactly one certificate; raises ValueError with what is wrong in its structure."""
     signed, algorithm, signature = elements(only(children(der), SEQUENCE), SEQUENCE, SEQUENCE, BIT_STRING)
     parts = list(children(signed[1]))
-    version = _version(parts.pop(0)[1]) if parts and parts[0][0] == VERSION else 1
+    version = only(children(parts.pop(0)[1]), INTEGER) if parts and parts[0][0] == VERSION else b"\0"
+    if version not in (b"\0", b"\1", b"\2"):
+        raise ValueError("its version is none of 1 to 3")
     serial, inner, issuer, validity, subject, key = _tagged(parts[:6], INTEGER, *[SEQUENCE] * 5)
     if inner[2] != algorithm[2]:
         raise ValueError("it names two signature algorithms")
@@ -89,7 +91,7 @@ def read_certificate(der: bytes) -> Fields:
     if len(dates := children(validity[1])) != 2:
         raise ValueError("it is not valid from one date to another")
     return Fields(
-        version=version,
+        version=version[0] + 1,
         serial=int.from_bytes(serial[1], "big", signed=True),
         issuer=issuer[2],
         not_before=_time(dates[0]),
@@ -160,13 +162,6 @@ def _tagged(parts: Sequence[Element], *tags: int) -> tuple[Element, ...]:
     if tuple(tag for tag, _, _ in parts) != tags:
         raise ValueError("it is not built as a certificate is")
     return tuple(parts)
-
-
-def _version(content: bytes) -> int:
-    value = only(children(content), INTEGER)
-    if value not in (b"\0", b"\1", b"\2"):
-        raise ValueError("its version is none of 1 to 3")
-    return value[0] + 1
 
 
 def _time(element: Element) -> datetime:

@@ -75,18 +75,15 @@ def _issue_server(arguments: argparse.Namespace) -> int:
     if arguments.name and len(arguments.names) > 1:
         raise ConfigError(f"--name is given for {len(arguments.names)} certificates", "issue them one by one")
     for name in arguments.names:
-        _check_title(name)
+        try:
+            check_holder(name)
+        except ConfigError as error:
+            hint = f"call it something else: otaseal pki server main --name '{name}'"
+            raise ConfigError(error.message, hint) from error
     store = stores.opened(stores.choose(arguments), Slot.SERVER, passphrase_file=arguments.passphrase_file)
     key, now = KEYS[arguments.key], stores.now()
     issued = [store.issue_server(name, arguments.name or [name], now=now, key=key) for name in arguments.names]
     return _show_issued(arguments, issued)
-
-
-def _check_title(name: str) -> None:
-    try:
-        check_holder(name)
-    except ConfigError as error:
-        raise ConfigError(error.message, f"call it something else: otaseal pki server main --name '{name}'") from error
 
 
 def _issue_devices(arguments: argparse.Namespace) -> int:

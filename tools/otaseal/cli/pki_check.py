@@ -17,7 +17,7 @@ from ..pki import Role
 from ..pki.certificate import Certificate, parse_certificates
 from ..pki.chain import Stack
 from ..pki.check import Expiry, Report, examine, expiring
-from ..pki.live import LiveServer, look_at, parse_target
+from ..pki.live import LiveServer, parse_target, probe
 from ..pki.store import CHAIN_FILE, Slot, Store
 from . import common, stores
 
@@ -127,7 +127,7 @@ def from_target(arguments: argparse.Namespace, anchors_of: AnchorsOf) -> Subject
         raise InputError(f"chain '{path}' is not a file", "name a file with certificates, or a server as host:port")
     host, port = parse_target(arguments.target)
     names = tuple(arguments.name) or (host,)
-    server = look_at(host, port, names[0])
+    server = probe(host, port, names[0])
     anchors, trusted = anchors_of(server.chain)
     return Subject(
         title=f"{host}:{port}", chain=server.chain, anchors=anchors, names=names, trusted=trusted, server=server

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from .. import files
 from ..image.firmware import Firmware
 from ..image.signed_image import MAX_IMAGE_SIZE
-from ..pki.live import LiveServer, look_at, parse_target
+from ..pki.live import LiveServer, parse_target, probe
 from ..project.project import Project
 from ..settings import Settings
 
@@ -121,8 +121,8 @@ class Subject:
 
     @cached_property
     def live(self) -> LiveServer:
-        """What that server shows a chip, asked once; raises as `look_at`."""
-        return look_at(*self.address, timeout=TIMEOUT)
+        """What that server shows a chip, asked once; raises as `probe`."""
+        return probe(*self.address, timeout=TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -96,12 +96,16 @@ def parse(rest: str, project: Path) -> KeyUri:
         raise ConfigError("the pkcs11: URI names no token or no key in it", f"write {EXAMPLE}")
     if "module-path" not in query:
         raise ConfigError("the pkcs11: URI names no module", f"write {EXAMPLE}")
+    pin_source = unquote(query.get("pin-source", ""))
+    if pin_source.startswith("|"):
+        raise ConfigError("pin-source names a program to run", "name a file: pin-source=file:<path>")
+    pin_path = pin_source.removeprefix("file:").removeprefix("//")
     return KeyUri(
         token={name: unquote(path[name]) for name in TOKEN_ATTRIBUTES if name in path},
         label=unquote(path["object"]) if "object" in path else None,
         id=unquote_to_bytes(path["id"]) if "id" in path else None,
         module=files.resolve_path(unquote(query["module-path"]), project),
-        pin_file=_pin_file(unquote(query["pin-source"]), project) if "pin-source" in query else None,
+        pin_file=files.resolve_path(pin_path, project) if pin_path else None,
     )
 
 
@@ -154,12 +158,6 @@ def _attributes(parts: Iterable[str], known: tuple[str, ...]) -> dict[str, str]:
             raise ConfigError(f"the pkcs11: URI says '{name}' twice or says nothing for it", f"write {EXAMPLE}")
         attributes[name] = value
     return attributes
-
-
-def _pin_file(text: str, project: Path) -> Path:
-    if text.startswith("|"):
-        raise ConfigError("pin-source names a program to run", "name a file: pin-source=file:<path>")
-    return files.resolve_path(text.removeprefix("file:").removeprefix("//"), project)
 
 
 def _import() -> Any:

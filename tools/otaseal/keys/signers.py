@@ -118,10 +118,7 @@ assert set(_OPENERS) == set(key_uri.SCHEMES)
 
 
 def refuse_public(data: bytes, what: str, path: Path | None = None) -> None:
-    """Raise KeyRefusedError if `data` is a public key or a certificate in PEM.
-
-    The private key beside `path`, the file that `data` was read from, is named in the hint where there is one.
-    """
+    """Raise KeyRefusedError if `data`, read from `path`, is a public key or a certificate in PEM."""
     header = re.match(rb"\s*-----BEGIN (?:RSA )?(PUBLIC KEY|CERTIFICATE)-----", data)
     if header is None:
         return

@@ -23,13 +23,13 @@ from .profile import (
     ROOT_DAYS,
     KeyType,
     Role,
-    Subject,
     Validity,
     check_holder,
     leaf_builder,
     make_key,
     root_builder,
     subject_alternative_names,
+    subject_name,
     titled,
 )
 
@@ -84,7 +84,7 @@ class Authority:
         """
         chosen = AUTHORITY_KEYS[role] if key is None else key
         private = make_key(chosen) if isinstance(chosen, KeyType) else chosen
-        subject = Subject(product, titled(product, f"{role.value} CA {secrets.token_hex(RANDOM_BYTES)}"))
+        subject = subject_name(product, titled(product, f"{role.value} CA {secrets.token_hex(RANDOM_BYTES)}"))
         builder = root_builder(subject, private.public_key(), Validity.starting(now, ROOT_DAYS))
         return cls(role, product, _sign(builder, private), private)
 
@@ -134,7 +134,7 @@ class Authority:
         Raises ConfigError when this is not a server authority or a name cannot be one.
         """
         self._require(Role.SERVER)
-        subject = Subject(titled(self.product, "update servers"), titled(self.product, "server"))
+        subject = subject_name(titled(self.product, "update servers"), titled(self.product, "server"))
         return self._issue(subject, subject_alternative_names(names), now, key)
 
     def issue_device(self, device: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256) -> Issued:
@@ -144,23 +144,20 @@ class Authority:
         signature takes the chip twelve times as long (F27b).
         """
         self._require(Role.DEVICE)
-        return self._issue(Subject(titled(self.product, "devices"), check_holder(device)), [], now, key)
+        return self._issue(subject_name(titled(self.product, "devices"), check_holder(device)), [], now, key)
 
     def issue_operator(
         self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256, scopes: Iterable[Scope] = ()
     ) -> Issued:
-        """Return a client certificate whose common name is `operator`, valid for at most 398 days.
-
-        It is for `scopes`, for everything if there are none.
-        """
+        """Return a client certificate named `operator` for `scopes` or for everything, valid for at most 398 days."""
         self._require(Role.OPERATOR)
         from cryptography import x509
 
-        subject = Subject(titled(self.product, "operators"), check_holder(operator))
+        subject = subject_name(titled(self.product, "operators"), check_holder(operator))
         return self._issue(subject, [x509.UniformResourceIdentifier(scope.uri) for scope in scopes], now, key)
 
     def _issue(
-        self, subject: Subject, names: Sequence[x509.GeneralName], now: datetime, key: KeyType | PrivateKey
+        self, subject: x509.Name, names: Sequence[x509.GeneralName], now: datetime, key: KeyType | PrivateKey
     ) -> Issued:
         from cryptography import x509
 

@@ -53,10 +53,7 @@ class Path:
 
 
 def build_path(stack: Stack, chain: Sequence[Certificate], anchors: Sequence[Certificate], now: datetime) -> Path:
-    """Return the path that `stack` builds from `chain` (as sent, leaf first) to one of `anchors`.
-
-    Raises InputError for an empty chain.
-    """
+    """Return the path of `stack` from `chain` (as sent, leaf first) to an anchor; raises InputError if it is empty."""
     if not chain:
         raise InputError("a chain without a certificate", "the server's own certificate comes first")
     return _BUILDERS[stack](chain, anchors, now)

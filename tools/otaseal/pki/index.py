@@ -38,6 +38,15 @@ class Entry:
     not_after: str
     revoked: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no number, no role, no name, or no time in UTC."""
+        int(self.serial, 16)
+        bytes.fromhex(self.issuer)
+        Role(self.role)
+        times = [self.not_before, self.not_after, *([self.revoked] if self.revoked is not None else [])]
+        if not self.name or any(datetime.fromisoformat(time).utcoffset() != timedelta(0) for time in times):
+            raise ValueError("an entry without a name, or a time that is not in UTC")
+
     def valid_at(self, now: datetime) -> bool:
         """Whether it is neither expired nor revoked at `now` (aware)."""
         return self.revoked is None and now <= datetime.fromisoformat(self.not_after)
@@ -73,8 +82,6 @@ def parse_index(data: bytes) -> tuple[Entry, ...]:
         if document["format"] != FORMAT:
             raise InputError(f"an index of format '{document['format']}'", "a newer otaseal wrote it: use that")
         entries = tuple(Entry(**values) for values in document["certificates"])
-        for entry in entries:
-            _check(entry)
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         raise InputError("the index of certificates is damaged", "restore it from a backup") from error
     return entries
@@ -120,12 +127,3 @@ def make_crl(authority: Authority, entries: Iterable[Entry], now: datetime) -> b
             revoked = x509.RevokedCertificateBuilder(int(entry.serial, 16), datetime.fromisoformat(entry.revoked))
             builder = builder.add_revoked_certificate(revoked.build())
     return builder.sign(authority.key, SHA256()).public_bytes(Encoding.PEM)
-
-
-def _check(entry: Entry) -> None:
-    int(entry.serial, 16)
-    bytes.fromhex(entry.issuer)
-    Role(entry.role)
-    times = [entry.not_before, entry.not_after, *([entry.revoked] if entry.revoked is not None else [])]
-    if not entry.name or any(datetime.fromisoformat(time).utcoffset() != timedelta(0) for time in times):
-        raise ValueError("an entry without a name, or a time that is not in UTC")

@@ -1,7 +1,6 @@
 """A private key's file locked by a passphrase, or unlocked: the same key, written anew in the same place as a whole.
 
-For signing keys and for those of authorities. Refused is what is refused everywhere: a file that others can read, or
-that git tracks, where a lock would come too late.
+For signing keys and those of authorities. A file that others can read or that git tracks is refused: it is too late.
 """
 
 from __future__ import annotations
@@ -33,10 +32,7 @@ class KeyFile:
     _key: PrivateKey = field(repr=False)
 
     def write(self, passphrase: bytes | None) -> None:
-        """Put the key in the place of its file (0600, PKCS#8), locked unless `passphrase` is None; all or nothing.
-
-        Raises SystemFaultError when the disk refuses; the file is then as it was.
-        """
+        """Replace the file (0600, PKCS#8, locked unless `passphrase` is None), or raise SystemFaultError."""
         files.write_atomic(self.path, signers.private_key_pem(self._key, passphrase), files.PRIVATE_MODE)
 
 

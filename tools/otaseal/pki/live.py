@@ -54,7 +54,7 @@ def parse_target(text: str) -> tuple[str, int]:
     return host, number
 
 
-def look_at(host: str, port: int, server_name: str | None = None, timeout: float = TIMEOUT) -> LiveServer:
+def probe(host: str, port: int, server_name: str | None = None, timeout: float = TIMEOUT) -> LiveServer:
     """Return what the server at `host`:`port` answers to a device's hello; `server_name` defaults to `host`.
 
     Raises SystemFaultError when it cannot be reached, VerificationError when it refuses the hello (no TLS 1.2: every

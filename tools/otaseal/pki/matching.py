@@ -1,6 +1,6 @@
-"""Whether a certificate is for a name: four stacks, three opinions (F22), all of them here.
+"""Whether a certificate is for a name, by the rules of each stack (F22).
 
-Pure. BearSSL and mbedTLS compare the name, an address too, as text with each dNSName; OpenSSL and curl look
+BearSSL and mbedTLS compare the name, an address too, as text with each dNSName; OpenSSL and curl look
 for an address among the iPAddress entries only. Who falls back to the common name, and when, differs again.
 """
 

@@ -1,9 +1,7 @@
 """What our certificates say: the one X.509 profile that BearSSL, mbedTLS, OpenSSL strict and curl all accept.
 
-Pure: values in, an unsigned certificate builder out; no key is made, nothing is read, no clock is looked at.
-Every rule names the fact it comes from. Names are subject alternative names; an address stands there twice,
-as iPAddress and as the text of a dNSName, because half of the stacks look only at the one and half only at
-the other (F22).
+Every rule names the fact it comes from. Names are subject alternative names; an address stands there twice, as
+iPAddress and as the text of a dNSName, because each half of the stacks looks only at one of them (F22).
 """
 
 from __future__ import annotations
@@ -82,31 +80,20 @@ class Validity:
         return Validity(max(self.not_before, outer.not_before), min(self.not_after, outer.not_after))
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A distinguished name of two parts, whose encoding is never short (F18)."""
+def subject_name(organization: str, common_name: str) -> x509.Name:
+    """Return the distinguished name; raises ConfigError when it encodes to fewer than 32 bytes (F18)."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
 
-    organization: str
-    common_name: str
-
-    def encoded(self) -> x509.Name:
-        """Return the X.509 name; raises ConfigError when it encodes to fewer than 32 bytes."""
-        from cryptography import x509
-        from cryptography.x509.oid import NameOID
-
-        name = x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, self.organization),
-                x509.NameAttribute(NameOID.COMMON_NAME, self.common_name),
-            ]
+    attributes = {NameOID.ORGANIZATION_NAME: organization, NameOID.COMMON_NAME: common_name}
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes.items()])
+    size = len(name.public_bytes())
+    if size < MIN_SUBJECT_BYTES:
+        raise ConfigError(
+            f"the subject '{name.rfc4514_string()}' encodes to {size} bytes",
+            f"use a longer name: devices look an authority up by {MIN_SUBJECT_BYTES} bytes of it",
         )
-        size = len(name.public_bytes())
-        if size < MIN_SUBJECT_BYTES:
-            raise ConfigError(
-                f"the subject '{name.rfc4514_string()}' encodes to {size} bytes",
-                f"use a longer name: devices look an authority up by {MIN_SUBJECT_BYTES} bytes of it",
-            )
-        return name
+    return name
 
 
 def titled(product: str, rest: str) -> str:
@@ -149,13 +136,12 @@ def subject_alternative_names(names: list[str]) -> list[x509.GeneralName]:
     return list(dict.fromkeys(alternatives))
 
 
-def root_builder(subject: Subject, public_key: PublicKey, validity: Validity) -> x509.CertificateBuilder:
+def root_builder(subject: x509.Name, public_key: PublicKey, validity: Validity) -> x509.CertificateBuilder:
     """Return the builder of a root, which issues leaves itself: a chain of one is the cheapest (F27d)."""
     from cryptography import x509
 
-    name = subject.encoded()
     return (
-        _builder(name, name, public_key, validity)
+        _builder(subject, subject, public_key, validity)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
@@ -163,7 +149,7 @@ def root_builder(subject: Subject, public_key: PublicKey, validity: Validity) ->
 
 
 def leaf_builder(
-    issuer: x509.Certificate, role: Role, subject: Subject, public_key: PublicKey, validity: Validity
+    issuer: x509.Certificate, role: Role, subject: x509.Name, public_key: PublicKey, validity: Validity
 ) -> x509.CertificateBuilder:
     """Return the builder of a leaf under `issuer`, for `role`, without its subject alternative names.
 
@@ -179,7 +165,7 @@ def leaf_builder(
     encipher = role is Role.SERVER and isinstance(public_key, rsa.RSAPublicKey)
     usage = _key_usage(digital_signature=True, key_encipherment=encipher)
     return (
-        _builder(subject.encoded(), issuer.subject, public_key, validity)
+        _builder(subject, issuer.subject, public_key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)

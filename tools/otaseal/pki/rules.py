@@ -1,8 +1,7 @@
 """The rules by which the stacks refuse a chain, as a table: id, fact, who refuses, what to do.
 
-Pure. A rule looks at one stack's path and yields what is wrong. Each row was found in the stack's
-own source or by asking it (tests/pki asks all of them about every row of a matrix). What is dangerous or dear
-without being refused is in `advice`.
+Each row was found in the stack's own source or by asking it (tests/pki asks all of them about every row of a matrix).
+What is dangerous or costly without being refused is in `advice`.
 """
 
 from __future__ import annotations
@@ -127,9 +126,7 @@ def _identified_otherwise(case: Case) -> Iterator[str]:
 
 
 def _not_signed(case: Case) -> Iterator[str]:
-    """OpenSSL takes an issuer by name and identifiers, mbedTLS one of those sent by name, and neither looks for another
-    when its key did not sign.
-    """
+    """OpenSSL chooses an issuer by name and identifiers, mbedTLS by name, and neither tries another one afterwards."""
     for child, issuer in pairwise(case.path.all):
         if not child.signed_by(issuer):
             yield f"'{issuer.title}' has the name of the issuer of '{child.title}', and did not sign it"

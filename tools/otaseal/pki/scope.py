@@ -30,9 +30,7 @@ class Scope:
                 check_name(text, f"a scope's {what}", ConfigError)
 
     def covers(self, product: str | None, channel: str | None) -> bool:
-        """Whether it is for this product and channel; channel None asks for the product as a whole, product None for
-        the server as a whole.
-        """
+        """Whether it is for this channel (None: for all) of this product (None: for the server as a whole)."""
         if product is None:
             return self.product == ANY
         return self.product in (ANY, product) and (channel is None or self.channel in (ANY, channel))

@@ -109,10 +109,7 @@ class Store:
         return self._issue(Role.DEVICE, name, KeyType.P_256, lambda by, pair: by.issue_device(name, now=now, key=pair))
 
     def issue_operator(self, name: str, *, now: datetime, scopes: Sequence[Scope] = ()) -> Path:
-        """Issue a client certificate for a person and return its folder; raises as `issue_server`.
-
-        It is for `scopes`, for everything if there are none; renewing it does not change that.
-        """
+        """Issue a client certificate for `scopes`, else everything, and return its folder; raises as `issue_server`."""
         return self._issue(
             Role.OPERATOR,
             name,
@@ -132,9 +129,9 @@ class Store:
         return tuple(entry for entry in latest.values() if entry.renewal_due(now) or entry.issuer not in current)
 
     def renew(self, role: Role, name: str, *, now: datetime) -> Path:
-        """Put a new certificate for the same names and key in the place of the old one, and return its folder.
+        """Replace a certificate by one of the current authority for the same names and key, and return its folder.
 
-        The current authority signs. Raises InputError when there is none of that name.
+        Raises InputError when there is none of that name.
         """
         folder = self.folder(role, name)
         with directories.locked(self.directory):
