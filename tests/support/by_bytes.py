@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from otaseal.image import signing
 from otaseal.image.firmware import Firmware
-from otaseal.keys.signer import Signer
+from otaseal.keys.signers import Signer
 from otaseal.release import admission, records
 from otaseal.release.admission import Policy
 from otaseal.release.records import Origin, Release

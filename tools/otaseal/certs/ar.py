@@ -107,7 +107,8 @@ def device_view(data: bytes) -> DeviceView:
         header = data[at : at + _HEADER_SIZE]
         if len(header) < _HEADER_SIZE:
             return DeviceView(tuple(members), Ending.PARTIAL_HEADER if header else Ending.COMPLETE, at)
-        size = _sscanf_d(header[_SIZE_AT:58])
+        number = _SSCANF_D.match(header[_SIZE_AT:58])
+        size = None if number is None else min(int(number[1]), _INT32_MAX)
         start = at + _HEADER_SIZE
         if size is None or size <= 0:  # a negative size asks malloc for nearly 4 GiB: the scan ends there too
             return DeviceView(tuple(members), Ending.ZERO_SIZE if size == 0 else Ending.BAD_SIZE, at)
@@ -120,12 +121,6 @@ def device_view(data: bytes) -> DeviceView:
         members.append(Member(_display_name(header[:16], body, table), body, skipped))
         at = start + size
         at += at & 1  # the device pads by the absolute offset, and does not mind if the byte is missing
-
-
-def _sscanf_d(field: bytes) -> int | None:
-    """Return what C's `%d` reads into an int32_t, or None where it reads nothing."""
-    matched = _SSCANF_D.match(field)
-    return None if matched is None else min(int(matched[1]), _INT32_MAX)
 
 
 def _display_name(field: bytes, body: bytes, table: bytes) -> str:
@@ -141,6 +136,4 @@ def _display_name(field: bytes, body: bytes, table: bytes) -> str:
 
 def printable(text: str) -> str:
     """Return `text` with what could steer a terminal replaced: names inside files come from strangers."""
-    if text.isprintable():
-        return text
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -54,7 +54,9 @@ def register(subparsers: common.Subparsers) -> None:
 def _pack(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     rules = _policy(arguments)
-    _refuse_to_replace(output)
+    # With sources and output mixed up, what would be written over is a certificate.
+    if output.exists() and not files.read_bounded(output, ar.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
+        raise InputError(f"'{output}' exists and is not an archive", "name another file with --output, or remove it")
     packed = pack(collect(arguments.sources, Path.cwd()), _now(), rules)
     changed = files.write_if_changed(output, packed.archive)
     if not arguments.json:
@@ -65,12 +67,6 @@ def _pack(arguments: argparse.Namespace) -> int:
         {"output": str(output), "changed": changed, **_as_dict(packed)},
         f"{output}: {certificates}, {len(packed.archive)} bytes, {state}",
     )
-
-
-def _refuse_to_replace(output: Path) -> None:
-    """Refuse to write over what is not an archive: with sources and output mixed up, that is a certificate."""
-    if output.exists() and not files.read_bounded(output, ar.ARCHIVE_LIMIT, "output").startswith(ARCHIVE_START):
-        raise InputError(f"'{output}' exists and is not an archive", "name another file with --output, or remove it")
 
 
 def _policy(arguments: argparse.Namespace) -> Policy:

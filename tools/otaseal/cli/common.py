@@ -21,8 +21,7 @@ from .commands import COMMANDS
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from ..keys.signer import Signer
-    from ..keys.signers import KeySource
+    from ..keys.signers import KeySource, Signer
 
 __all__ = [
     "Help",

@@ -23,13 +23,18 @@ def register(subparsers: common.Subparsers) -> None:
     """Declare `key new`, `show`, `lock` and `unlock`."""
     actions = common.group(subparsers, "key", "otaseal key new ~/keys/signing.key")
 
-    new = common.command(
-        actions,
-        "new",
-        _new,
-        summary="make a signing key and its public half",
-        example="otaseal key new ~/keys/signing.key",
-    )
+    parsers = {
+        name: common.command(
+            actions, name, run, summary=summary, example=f"otaseal key {name} {example}", json_help=json_help
+        )
+        for name, run, summary, example, json_help in (
+            ("new", _new, "make a signing key and its public half", "~/keys/signing.key", "print JSON"),
+            ("show", _show, "show a key's size and fingerprint", "~/keys/signing.pub", None),
+            ("lock", _lock, "lock private keys by a passphrase", "~/keys/signing.key", "print JSON"),
+            ("unlock", _unlock, "take the passphrase off private keys", "~/keys/signing.key", "print JSON"),
+        )
+    }
+    new, show = parsers["new"], parsers["show"]
     new.add_argument(
         "path", type=common.path, help="where the private key goes; the public one lies beside it, ending in .pub"
     )
@@ -37,30 +42,17 @@ def register(subparsers: common.Subparsers) -> None:
     choice = new.add_mutually_exclusive_group()
     choice.add_argument("--passphrase-file", metavar="FILE", help="encrypt with the first line of FILE")
     choice.add_argument("--no-passphrase", action="store_true", help="do not encrypt: the file's mode protects it")
-
-    show = common.command(
-        actions,
-        "show",
-        _show,
-        json_help=None,
-        summary="show a key's size and fingerprint",
-        example="otaseal key show ~/keys/signing.pub",
-    )
     show.add_argument(
         "key", help="a public key file, or a signing key: a path, file:<path>, env:<variable> or pkcs11:..."
     )
-    show.add_argument("--passphrase-file", metavar="FILE", help="unlock with the first line of FILE")
+    for name in ("lock", "unlock"):
+        keys = "a signing key's file, or an authority's key.pem"
+        parsers[name].add_argument("keys", metavar="KEY", nargs="+", help=keys)
+    for name, use in (("show", "unlock"), ("lock", "lock"), ("unlock", "unlock")):
+        parsers[name].add_argument("--passphrase-file", metavar="FILE", help=f"{use} with the first line of FILE")
     form = show.add_mutually_exclusive_group()
     form.add_argument("--pem", action="store_true", help="print the public key itself")
     form.add_argument("--json", action="store_true", help="print JSON")
-
-    for name, run, summary, use in (
-        ("lock", _lock, "lock private keys by a passphrase", "lock with"),
-        ("unlock", _unlock, "take the passphrase off private keys", "unlock with"),
-    ):
-        action = common.command(actions, name, run, summary=summary, example=f"otaseal key {name} ~/keys/signing.key")
-        action.add_argument("keys", metavar="KEY", nargs="+", help="a signing key's file, or an authority's key.pem")
-        action.add_argument("--passphrase-file", metavar="FILE", help=f"{use} the first line of FILE")
 
 
 def _new(arguments: argparse.Namespace) -> int:

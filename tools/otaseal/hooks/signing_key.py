@@ -17,7 +17,7 @@ from ..errors import ConfigError, KeyRefusedError, OtasealError
 from ..image import gzip_payload
 from ..keys import key_uri, passphrase, secret_scan, signers
 from ..keys.secret_scan import Secrets
-from ..keys.signer import Signer
+from ..keys.signers import Signer
 from ..settings import Settings
 from . import build
 

@@ -17,7 +17,7 @@ from ..errors import InputError, KeyRefusedError, VerificationError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from ..keys.signer import Signer
+    from ..keys.signers import Signer
 
 __all__ = [
     "MAX_IMAGE_SIZE",

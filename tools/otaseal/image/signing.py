@@ -16,7 +16,6 @@ from ..chips.images import Image
 from ..chips.pico import PicoImage
 from ..errors import InputError, KeyRefusedError, VerificationError
 from ..keys.public import fingerprint, public_pem
-from ..keys.signer import Signer
 from . import gzip_payload, manifest, signed_image
 from .firmware import Firmware, check_payload
 from .manifest import Claim
@@ -26,6 +25,7 @@ from .signing_header import embedded_key
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    from ..keys.signers import Signer
     from ..simulator.updater import AssumedKey
     from ..simulator.verdict import StockDevice, Verdict
 

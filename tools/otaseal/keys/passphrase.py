@@ -77,21 +77,18 @@ def _given(file: str | None, project: Path, environment: Mapping[str, str]) -> b
     if file is not None:
         return read_file(files.resolve_path(file, project))
     value = environment.get(VARIABLE, "")
-    return _encode(value) if value else None
+    return _bounded(value) if value else None
 
 
 def _prompt(text: str) -> bytes:
     try:
-        return _encode(getpass.getpass(text))
+        return _bounded(getpass.getpass(text))
     except (EOFError, UnicodeDecodeError) as error:
         raise ConfigError("no passphrase could be read from the terminal", "type it, or use a file") from error
 
 
-def _encode(text: str) -> bytes:
-    return _bounded(text.encode(errors="surrogateescape"))
-
-
-def _bounded(secret: bytes) -> bytes:
+def _bounded(passphrase: bytes | str) -> bytes:
+    secret = passphrase.encode(errors="surrogateescape") if isinstance(passphrase, str) else passphrase
     if len(secret) > MAX_PASSPHRASE_SIZE:
         raise InputError(f"a passphrase of {len(secret)} bytes", f"{MAX_PASSPHRASE_SIZE} are the most that a key takes")
     return secret

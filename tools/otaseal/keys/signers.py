@@ -1,9 +1,9 @@
 """Signing keys: where they are, whether they may be used, and public keys as a device wants them.
 
-A signing key is a URI, and a table maps its scheme to an opener: `file:` (PEM on disk), `env:` (PEM in an environment
-variable, for CI) and `pkcs11:` (a token). Secrets come in through a callback and never leave: nothing here prints,
-prompts or reads the environment by itself. Refused by name is every key that would lock devices out (F2) or that is
-already given away: readable by others, on its way onto devices, tracked by git, or known to the public.
+A signing key is a URI: `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI) or `pkcs11:` (a token).
+Secrets come in through a callback and never leave: nothing here prints, prompts or reads the environment by itself.
+Refused by name is every key that would lock devices out (F2) or that is already given away: readable by others, on its
+way onto devices, tracked by git, or known to the public.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .. import files, git
 from ..errors import ConfigError, InputError, KeyRefusedError, OtasealError, SystemFaultError
@@ -23,8 +23,6 @@ from .secret_scan import Secrets
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-
-    from .signer import Signer
 
     PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
@@ -45,27 +43,34 @@ class KeySource:
     forbidden: tuple[Path, ...] = ()
 
 
+class Signer(Protocol):
+    """Anything that signs with one RSA key: a file, an environment variable, a token."""
+
+    @property
+    def public_key(self) -> RSAPublicKey:
+        """The public half of the key."""
+
+    def sign(self, payload: bytes) -> bytes:
+        """Return the RSASSA-PKCS1-v1_5 signature with SHA-256 over `payload`, as long as the modulus."""
+
+
 @dataclass(frozen=True)
 class RsaSigner:
     """A private key in memory that signs as the device verifies: RSASSA-PKCS1-v1_5 with SHA-256 (F1, RFC 8017 8.2)."""
 
-    _key: RSAPrivateKey = field(repr=False)
+    private_key: RSAPrivateKey = field(repr=False)
 
     @property
     def public_key(self) -> RSAPublicKey:
         """The public half, which firmware carries."""
-        return self._key.public_key()
+        return self.private_key.public_key()
 
     def sign(self, payload: bytes) -> bytes:
         """Return the signature over `payload`, as long as the modulus: 256 to 512 bytes."""
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import padding
 
-        return self._key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
-
-    def secrets(self) -> Secrets:
-        """Return the key's own numbers as something to search files for."""
-        return Secrets.of({"signing key": self._key})
+        return self.private_key.sign(payload, padding.PKCS1v15(), hashes.SHA256())
 
 
 def open_signer(uri: str, source: KeySource) -> Signer:
@@ -74,7 +79,20 @@ def open_signer(uri: str, source: KeySource) -> Signer:
     Raises ConfigError for a URI that names nothing usable, KeyRefusedError for a key that must not be used, InputError
     when it cannot be read or unlocked, SystemFaultError when a token or its package fails.
     """
-    signer = _OPENERS[key_uri.split(uri)[0]](uri, source)
+    scheme, rest = key_uri.split(uri)
+    if scheme == "pkcs11":
+        from . import pkcs11
+
+        signer: Signer = pkcs11.open_signer(rest, source.project, source.passphrase)
+    else:
+        data = key_uri.read(uri, source.project, source.environment)
+        what = f"signing key in environment variable '{rest}'"
+        if scheme == "file":
+            path = files.resolve_path(rest, source.project)
+            what = f"signing key '{path}'"
+            refuse_public(data, what, path)
+            refuse_exposed(path, source)
+        signer = RsaSigner(load_private_key(data, what, source.passphrase))
     compromised.refuse(signer.public_key, f"the signing key '{uri}'")
     return signer
 
@@ -86,35 +104,7 @@ def in_token(uri: str) -> bool:
 
 def secrets(signer: Signer) -> Secrets:
     """Return what the leak check looks for; nothing for a key in a token, for it is not in this machine's memory."""
-    return signer.secrets() if isinstance(signer, RsaSigner) else Secrets()
-
-
-def _open_file(uri: str, source: KeySource) -> RsaSigner:
-    path = files.resolve_path(key_uri.split(uri)[1], source.project)
-    data = key_uri.read(uri, source.project, source.environment)
-    refuse_public(data, f"signing key '{path}'", path)
-    refuse_exposed(path, source)
-    return RsaSigner(load_private_key(data, f"signing key '{path}'", source.passphrase))
-
-
-def _open_environment(uri: str, source: KeySource) -> RsaSigner:
-    data = key_uri.read(uri, source.project, source.environment)
-    what = f"signing key in environment variable '{key_uri.split(uri)[1]}'"
-    return RsaSigner(load_private_key(data, what, source.passphrase))
-
-
-def _open_token(uri: str, source: KeySource) -> Signer:
-    from . import pkcs11
-
-    return pkcs11.open_signer(key_uri.split(uri)[1], source.project, source.passphrase)
-
-
-_OPENERS: Mapping[str, Callable[[str, KeySource], Signer]] = {
-    "file": _open_file,
-    "env": _open_environment,
-    "pkcs11": _open_token,
-}
-assert set(_OPENERS) == set(key_uri.SCHEMES)
+    return Secrets.of({"signing key": signer.private_key}) if isinstance(signer, RsaSigner) else Secrets()
 
 
 def refuse_public(data: bytes, what: str, path: Path | None = None) -> None:

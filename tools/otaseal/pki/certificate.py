@@ -132,22 +132,17 @@ class Certificate:
         if isinstance(key, rsa.RSAPublicKey) and kind == RSA and hashed is not None:
             key.verify(signature, signed, padding.PKCS1v15(), hashed)
         elif isinstance(key, rsa.RSAPublicKey) and kind == PSS:
-            self._verify_pss(key)
+            # The parameters are read by `cryptography`; nobody who is strict about them minds the rest.
+            parameters, pss_hash = self.x509.signature_algorithm_parameters, self.x509.signature_hash_algorithm
+            if not isinstance(parameters, padding.PSS) or pss_hash is None:
+                raise TypeError("a signature with unknown parameters")
+            key.verify(signature, signed, parameters, pss_hash)
         elif isinstance(key, ec.EllipticCurvePublicKey) and kind == ECDSA and hashed is not None:
             key.verify(signature, signed, ec.ECDSA(hashed))
         elif isinstance(key, ed25519.Ed25519PublicKey) and kind == ED25519:
             key.verify(signature, signed)
         else:
             raise TypeError("another kind of key than the signature's")
-
-    def _verify_pss(self, key: object) -> None:
-        """Verify with the parameters that `cryptography` reads; nobody who is strict about them minds the rest."""
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-        how, hashed = self.x509.signature_algorithm_parameters, self.x509.signature_hash_algorithm
-        if not isinstance(key, rsa.RSAPublicKey) or not isinstance(how, padding.PSS) or hashed is None:
-            raise TypeError("a signature whose parameters nobody knows")
-        key.verify(self.fields.signature, self.fields.signed, how, hashed)
 
 
 def parse_certificate(data: bytes) -> Certificate:

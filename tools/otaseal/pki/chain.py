@@ -161,15 +161,12 @@ def identifiers_match(child: Certificate, issuer: Certificate) -> bool:
 
 
 def _likely(child: Certificate, issuer: Certificate) -> bool:
-    return names_match(child, issuer) and identifiers_match(child, issuer) and _key_fits(child, issuer)
-
-
-def _key_fits(child: Certificate, issuer: Certificate) -> bool:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     kinds = {RSA: rsa.RSAPublicKey, PSS: rsa.RSAPublicKey, ECDSA: ec.EllipticCurvePublicKey}
     kind = {**kinds, ED25519: ed25519.Ed25519PublicKey}.get(child.signature_kind)
-    return kind is not None and isinstance(issuer.key, kind)
+    fits = kind is not None and isinstance(issuer.key, kind)
+    return fits and names_match(child, issuer) and identifiers_match(child, issuer)
 
 
 def _no_issuer(certificate: Certificate) -> str:

@@ -92,10 +92,10 @@ def examine(chain: Sequence[bytes], anchors: Sequence[bytes], name: str, now: da
     return Report(verdicts, (*merged.values(), *advice), expiring([*chain, *anchors], now))
 
 
-def expiring(certificates: Sequence[bytes], now: datetime, within: timedelta = EXPIRY_WARNING) -> tuple[Expiry, ...]:
-    """Return those of `certificates` (DER) that run out `within` that time, or have; the first to go comes first."""
-    seen = {cert: cert.fields.not_after for cert in (Certificate(der) for der in certificates)}
-    soon = [Expiry(cert.title, end) for cert, end in seen.items() if end - now <= within]
+def expiring(certificates: Sequence[bytes], now: datetime) -> tuple[Expiry, ...]:
+    """Return those of `certificates` (DER) that run out within 90 days, or have; the first to go comes first."""
+    expiries = [Expiry(cert.title, cert.fields.not_after) for cert in dict.fromkeys(map(Certificate, certificates))]
+    soon = [expiry for expiry in expiries if expiry.not_after - now <= EXPIRY_WARNING]
     return tuple(sorted(soon, key=lambda expiry: expiry.not_after))
 
 

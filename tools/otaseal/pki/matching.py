@@ -7,7 +7,7 @@ for an address among the iPAddress entries only. Who falls back to the common na
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from ..certs.x509_extensions import AlternativeNames, IpAddress, NameConstraints, Subtree
 from .certificate import Certificate
@@ -16,7 +16,15 @@ from .chain import Stack
 
 def matches(stack: Stack, leaf: Certificate, name: str) -> bool:
     """Return whether `stack` takes `leaf` as the certificate of `name`, a host name or an address as text."""
-    return _MATCHERS[stack](leaf, name)
+    names, address = leaf.alternatives or AlternativeNames(), _address(name)
+    if stack in (Stack.BEARSSL, Stack.MBEDTLS):
+        return _covers(leaf.common_names if leaf.alternatives is None else names.hosts, name, dots=1)
+    if stack is Stack.CURL and not names.hosts and not names.addresses:
+        last = leaf.common_names[-1:]
+        return _covers(last, name, dots=2) if address is None else any(_same(text, name) for text in last)
+    if address is not None:
+        return address in names.addresses
+    return _covers(names.hosts or (leaf.common_names if stack is Stack.OPENSSL else ()), name, dots=2)
 
 
 def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> str | None:
@@ -25,59 +33,29 @@ def breaks_name_constraints(leaf: Certificate, constraints: NameConstraints) -> 
     texts, addresses = names.hosts, names.addresses
     if not texts:
         texts = tuple(name for name in leaf.common_names if _address(name) is None)
-    for values, is_text in ((texts, True), (addresses, False)):
-        allowed = [subtree for subtree in constraints.permitted if isinstance(subtree, str) is is_text]
-        refused = [subtree for subtree in constraints.excluded if isinstance(subtree, str) is is_text]
-        for value in values:
-            if (allowed and not any(_within(value, subtree) for subtree in allowed)) or any(
-                _within(value, subtree) for subtree in refused
-            ):
-                return str(value)
+    for value in (*texts, *addresses):
+        permitted, excluded = (
+            [subtree for subtree in subtrees if isinstance(subtree, str) is isinstance(value, str)]
+            for subtrees in (constraints.permitted, constraints.excluded)
+        )
+        outside = permitted and not any(_within(value, subtree) for subtree in permitted)
+        if outside or any(_within(value, subtree) for subtree in excluded):
+            return str(value)
     return None
-
-
-def _matches_bearssl(leaf: Certificate, name: str) -> bool:
-    texts = leaf.common_names if leaf.alternatives is None else leaf.alternatives.hosts
-    return any(_same(text, name) or _wildcard(text, name, 1) for text in texts)
-
-
-def _matches_openssl(leaf: Certificate, name: str) -> bool:
-    names = leaf.alternatives or AlternativeNames()
-    texts, addresses = names.hosts, names.addresses
-    address = _address(name)
-    if address is not None:
-        return address in addresses
-    return any(_same(text, name) or _wildcard(text, name, 2) for text in texts or leaf.common_names)
-
-
-def _matches_curl(leaf: Certificate, name: str) -> bool:
-    names = leaf.alternatives or AlternativeNames()
-    texts, addresses = names.hosts, names.addresses
-    address = _address(name)
-    if not texts and not addresses:
-        last = leaf.common_names[-1:]
-        return any(_same(text, name) or (address is None and _wildcard(text, name, 2)) for text in last)
-    if address is not None:
-        return address in addresses
-    return any(_same(text, name) or _wildcard(text, name, 2) for text in texts)
-
-
-_MATCHERS: dict[Stack, Callable[[Certificate, str], bool]] = {
-    Stack.BEARSSL: _matches_bearssl,
-    Stack.MBEDTLS: _matches_bearssl,
-    Stack.OPENSSL: _matches_openssl,
-    Stack.CURL: _matches_curl,
-}
 
 
 def _same(pattern: str, name: str) -> bool:
     return pattern.lower() == name.lower()
 
 
-def _wildcard(pattern: str, name: str, dots: int) -> bool:
-    """Whether `*.rest` covers `name`; `dots`: how many the pattern needs, because `*.local` is too wide for some."""
+def _covers(patterns: Iterable[str], name: str, dots: int) -> bool:
+    """Whether one of `patterns` is `name`, or its `*.rest` with `dots` at least: `*.local` is too wide for some."""
     _, dot, rest = name.partition(".")
-    return pattern.startswith("*.") and pattern.count(".") >= dots and bool(dot) and _same(pattern[2:], rest)
+    return any(
+        _same(pattern, name)
+        or (pattern.startswith("*.") and pattern.count(".") >= dots and bool(dot) and _same(pattern[2:], rest))
+        for pattern in patterns
+    )
 
 
 def _address(name: str) -> IpAddress | None:

@@ -25,7 +25,7 @@ from .archive_record import MAX_SIGNED_ARCHIVE, ArchiveRecord
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from ..keys.signer import Signer
+    from ..keys.signers import Signer
 
 __all__ = ["PresentedChain", "SignedArchive", "admit", "looks_signed", "read", "sign"]
 
