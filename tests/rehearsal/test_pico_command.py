@@ -117,3 +117,21 @@ def test_doctor_asks_the_virtual_board(otaseal: Command, project: PicoProject) -
     raw = (project.folder / BUILD / "firmware.bin").read_bytes()
     project.write(f"{BUILD}/firmware.bin.signed", sign(gzip.compress(raw, mtime=0), project.key))
     assert "taken by core 6.0.0" in otaseal("doctor", "--project", project.folder).out
+
+
+def test_deploy_rehearses_each_release_from_the_one_before(
+    otaseal: Command, project: PicoProject, server: Running
+) -> None:
+    """The board that runs what is given out says its version, which is all that the server knows it by."""
+    channel = project.lines["custom_otaseal_channel"]
+    token = project.lines["custom_otaseal_token_file"]
+    for seed, version in ((1, "2.0.0"), (2, "2.1.0")):
+        project.leave(seed)
+        signed, filesystem = (project.folder / BUILD / name for name in ("firmware.bin.signed", "littlefs.bin"))
+        result = otaseal(
+            *("deploy", signed, "--server", server.url, "--ca", server.world.ca, "--product", "blink"),
+            *("--channel", channel, "--version", version, "--token-file", token, "--filesystem", filesystem),
+        ).succeeded()
+        assert "rehearsed on a virtual RP2350" in result.out
+    known = operator(server).get(f"/v1/products/blink?channel={channel}")
+    assert known["current"]["version"] == "2.1.0"

@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.certs import certstore
 from otaseal.certs.pem import Source
+from otaseal.client import archives
 from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.image.manifest import Claim
 from otaseal.rehearsal.loopback import HOST, Loopback, Request, TemporaryAuthority, response
+from otaseal.release import signed_archive
 from otaseal.simulator.device import Outcome
 from otaseal.simulator.error_numbers import HttpError, UpdateError
 from otaseal.simulator.filesystem import read_file, write_file
@@ -32,7 +34,7 @@ from support.images import Signer
 from support.pico_boards import firmware, flash_with
 from support.pico_images import CHIPS as IMAGES
 from support.pico_images import build_image
-from support.servers import Running, StartServer, World, publish, start
+from support.servers import Running, StartServer, World, operator, publish, start
 
 NOW = datetime.now(timezone.utc)
 PLACE = (0x60000, 0x40000)
@@ -261,7 +263,7 @@ def test_the_real_server_s_release_is_taken_once(start_server: StartServer, worl
     old, new = image(world.key, 1, counter=0), image(world.key, 2, counter=0)
     publish(server, "1.2", sealed(new, world.key, 0))
     root = ssl.PEM_cert_to_DER_cert(world.ca.read_text())
-    archive = certstore.pack([Source("root", root)], NOW, certstore.Policy()).archive
+    archive = certstore.pack([Source("root", root)], NOW).archive
     made = flash_with(old, {"/certs.ar": archive})[PLACE[0] : sum(PLACE)]
     device = replace(PicoDevice.provision_board(old, CHIPS["rp2040"], made), clock=NOW)
     url = f"https://localhost:{server.port}/blink/firmware.bin.signed"
@@ -271,3 +273,26 @@ def test_the_real_server_s_release_is_taken_once(start_server: StartServer, worl
     assert outcome.device.running.startswith(new)
     assert read_file(outcome.device.flash, outcome.device.layout, "/certs.ar") == archive
     assert outcome.device.poll(url, host="127.0.0.1").result is Result.UP_TO_DATE
+
+
+def test_certificates_come_over_the_air_into_the_same_filesystem(start_server: StartServer, world: World) -> None:
+    """With the library: signed, published and fetched as on an ESP8266, and asked for as a Pico."""
+    server = start_server()
+    running = image(world.key, 1, counter=0)
+    root = ssl.PEM_cert_to_DER_cert(world.ca.read_text())
+    archive = certstore.pack([Source("root", root)], NOW).archive
+    made = flash_with(running, {"/certs.ar": archive})[PLACE[0] : sum(PLACE)]
+    device = replace(PicoDevice.provision_board(running, CHIPS["rp2040"], made), clock=NOW)
+    url = f"https://localhost:{server.port}/blink/certs.ar.signed"
+    nothing = device.renew_certificates(url, host="127.0.0.1")
+    assert nothing.result is Result.UP_TO_DATE, "none was published"
+    assert b"User-Agent: Pico-HTTP-Update\r\n" in nothing.request
+    successor = ssl.PEM_cert_to_DER_cert((world.pki.directory / "server-ca-next" / "certificate.pem").read_text())
+    both = certstore.pack([Source("root", root), Source("next", successor)], NOW).archive
+    claim = Claim("blink", build_time=int(NOW.timestamp()))
+    signed = signed_archive.sign(both, claim, Signer(world.key), NOW)
+    archives.deploy_archive(operator(server), signed, "blink", "stable")
+    outcome = device.renew_certificates(url, host="127.0.0.1")
+    assert outcome.result is Result.UPDATED, outcome.failed
+    assert read_file(outcome.device.flash, outcome.device.layout, "/certs.ar") == both
+    assert outcome.device.renew_certificates(url, host="127.0.0.1").result is Result.UP_TO_DATE
