@@ -44,7 +44,7 @@ _UNCOMPRESSED = _WHOLE_BYTES + b"\4"  # the point's format
 
 
 class Severity(enum.Enum):
-    """What a finding does: an error stops, a dropped certificate is left out, a warning is only said."""
+    """What a finding does: an error stops, a dropped certificate is left out, a warning is only reported."""
 
     ERROR = "error"
     DROPPED = "dropped"

@@ -1,11 +1,11 @@
-"""Certificates in, `certs.ar` out; and an archive in, what a device would do with it out.
+"""Packs certificates into `certs.ar`, and checks an archive as a device would read it.
 
-What one certificate is worth is decided in `anchors`; here live the rules of the set: a subject is looked up by hash
-and the first match wins (F17), what has expired is dropped (F20), one without certificates is refused. The
-same set gives the same bytes in any order. Bytes and a time come in, values go out; nothing reads a file or a clock.
+Single certificates are judged in `anchors`; here are the rules of the set: a subject is looked up by hash and the first
+match wins (F17), what has expired is dropped (F20), one without certificates is refused. The same set gives the same
+bytes in any order. Nothing reads a file or a clock.
 
 A project's own certificate that breaks a rule is an error. Of a public bundle (`pem.BUNDLE` certificates or more in one
-file) what breaks a rule is left out and said. A private key is always an error, and nothing is packed.
+file) what breaks a rule is left out and reported. A private key is always an error, and nothing is packed.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _shadowed(anchor: Anchor, first: Anchor) -> Finding:
 
 
 def _passed_over(names: Sequence[str]) -> list[Finding]:
-    """Say which files among the certificates are left out: all of them, or many in one."""
+    """Report which files among the certificates are left out: all of them, or many in one."""
     listed = names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more files"]
     message = "it holds no certificate, and is passed over"
     hint = "move it away if it is not to be among them"

@@ -1,9 +1,9 @@
-"""Which files hold the CA certificates, and their bytes: files, folders and patterns, in an order of their own.
+"""Finds and reads the files with CA certificates, named by files, folders and patterns, sorted by path.
 
-A folder counts with everything below it, hidden files and folders excepted. What is there is told by its content: PEM,
-DER or PKCS#7 is taken whatever its name is, and a file that is named like a certificate has to be one. Other files are
-passed over, by name, after a look for private keys, because what lies here is meant to be shipped. A pattern that
-matches nothing is an error, so that a certificate never goes missing unsaid.
+A folder counts with everything below it, hidden files and folders excepted. Content decides: PEM, DER or PKCS#7 is
+taken whatever its name is, and a file that is named like a certificate has to be one. Other files are passed over, by
+name, after a search for private keys, because what lies here is meant to be shipped. A pattern that matches nothing is
+an error, so that no certificate goes missing silently.
 """
 
 from __future__ import annotations

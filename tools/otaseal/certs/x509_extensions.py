@@ -1,7 +1,7 @@
 """The extensions that the stacks look at, decoded from their values as liberally as the stacks do.
 
 Each function takes an extension's value as encoded and raises ValueError where no stack could make sense of it. What a
-value means to whom is decided by those who ask.
+stack makes of a value is decided by the rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Distinguished names: as people read them, and when one name is another to each stack.
+"""Distinguished names: as people read them, and in the form in which each stack compares them.
 
 A name comes as encoded (a whole SEQUENCE) and is never encoded anew. To BearSSL names are equal if their bytes are
 (F17); OpenSSL and mbedTLS compare them as text, each in its own way.

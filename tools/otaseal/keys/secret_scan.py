@@ -1,10 +1,10 @@
-"""Leak check: are a private key's own numbers in these bytes, however they are written? Bytes in, findings out. Pure.
+"""Leak check: finds a private key's numbers in bytes, in any usual encoding. Pure.
 
-Searched are the numbers, never words: TLS firmware contains `PRIVATE KEY` and no key. Of each number a slice from its
+It searches for numbers, never words: TLS firmware contains `PRIVATE KEY` and no key. Of each number a slice from its
 middle is looked for (18 to 24 bytes, which never come up by chance) in three views of the bytes: as they are; with all
 but the base64 alphabet taken out; with all but hex digits taken out. That makes line lengths, line ends, quotes,
-commas, `0x` and UTF-16 irrelevant. Gzip members anywhere in the bytes are unpacked and searched too. Not found is what
-was encrypted, packed in another way, or written in decimal. A finding says where and what, never the number.
+commas, `0x` and UTF-16 irrelevant. Gzip members anywhere in the bytes are unpacked and searched too. It does not find
+what was encrypted, packed in another way, or written in decimal. A finding says where and what, never the number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GZIP = b"\x1f\x8b\x08"
 _DIGITS = b"0123456789"
 _BASE64 = _DIGITS + b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/-_"
 _MARKS = b"\\\"'"
-"""What stays until the letters and the plus signs that belong to it are gone."""
+"""Kept until written line ends and joined strings, of which they are a part, are removed."""
 _NO_TEXT = bytes(set(range(256)) - set(_BASE64 + _MARKS))
 _NO_HEX = bytes(set(range(256)) - set(_DIGITS + b"ABCDEFabcdefXx\\"))
 _LINE_END = re.compile(rb"\\+[nr]")
@@ -70,7 +70,7 @@ class _Pattern:
     encoding: str
     pattern: bytes = field(repr=False)
     before: bytes = field(default=b"", repr=False)
-    """What stands before the slice where the number is a DER INTEGER."""
+    """The bytes before the slice if the number is a DER INTEGER."""
 
 
 @dataclass(frozen=True)

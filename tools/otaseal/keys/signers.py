@@ -1,9 +1,9 @@
-"""Signing keys: where they are, whether they may be used, and public keys as a device wants them.
+"""Opens signing keys, and refuses those that must not be used.
 
 A signing key is a URI: `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI) or `pkcs11:` (a token).
 Secrets come in through a callback and never leave: nothing here prints, prompts or reads the environment by itself.
-Refused by name is every key that would lock devices out (F2) or that is already given away: readable by others, on its
-way onto devices, tracked by git, or known to the public.
+It refuses every key that would lock devices out (F2) or that is already given away: readable by others, on its way
+onto devices, tracked by git, or known to the public.
 """
 
 from __future__ import annotations

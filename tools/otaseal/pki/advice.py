@@ -1,4 +1,4 @@
-"""What no stack refuses, and what still costs or crashes devices: the second table of `check`.
+"""Faults that no stack refuses but that cost or crash devices: the second table of `check`.
 
 Pure. `dangerous` rows make a chain bad although all accept it.
 """

@@ -1,6 +1,6 @@
-"""Certificates as the stacks see them: parsed once, bounded, and each with what the rules ask of it.
+"""Certificates with the values that the rules need, each parsed once and within bounds.
 
-Pure. They are read as liberally as the stacks read them (`x509_fields`); what stricter decoders mind is advice.
+Pure. They are read as liberally as the stacks read them (`x509_fields`); what stricter decoders refuse is advice.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SIGNATURES = {
 
 
 class Certificate:
-    """One certificate: its DER, its fields, and what the rules ask of it. Equal if the bytes are.
+    """One certificate: its DER, its fields, and values of its extensions. Equal if the bytes are.
 
     An extension that is not there is None. `key` is None where it is of a kind or form that nobody here knows. What
     signed it, `signature_kind`, is "RSA", "RSA-PSS", "ECDSA", "Ed25519", or empty for another; `hash_name` is such as

@@ -1,6 +1,7 @@
 """A private key's file locked by a passphrase, or unlocked: the same key, written anew in the same place as a whole.
 
-For signing keys and those of authorities. A file that others can read or that git tracks is refused: it is too late.
+For signing keys and those of authorities. A file that others can read or that git tracks is refused: a lock would come
+too late.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a certificate is for a name, by the rules of each stack (F22).
 
-BearSSL and mbedTLS compare the name, an address too, as text with each dNSName; OpenSSL and curl look
-for an address among the iPAddress entries only. Who falls back to the common name, and when, differs again.
+BearSSL and mbedTLS compare the name, an address too, as text with each dNSName; OpenSSL and curl look for an address
+among the iPAddress entries only. They fall back to the common name under different conditions.
 """
 
 from __future__ import annotations

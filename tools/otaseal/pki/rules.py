@@ -60,7 +60,7 @@ class Case:
 
     @property
     def inspected(self) -> tuple[Certificate, ...]:
-        """What is looked at as a certificate: to BearSSL an anchor is only a name and a key (F20)."""
+        """The certificates whose contents are checked: to BearSSL an anchor is only a name and a key (F20)."""
         return self.path.sent if self.stack is Stack.BEARSSL else self.path.all
 
     @property

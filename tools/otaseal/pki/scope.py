@@ -30,7 +30,7 @@ class Scope:
                 check_name(text, f"a scope's {what}", ConfigError)
 
     def covers(self, product: str | None, channel: str | None) -> bool:
-        """Whether it is for this channel (None: for all) of this product (None: for the server as a whole)."""
+        """Whether it is for this product (None: for the whole server) and this channel of it (None: whichever)."""
         if product is None:
             return self.product == ANY
         return self.product in (ANY, product) and (channel is None or self.channel in (ANY, channel))

@@ -1,4 +1,4 @@
-"""A product's authorities and certificates in a directory, outside the project: made, found again, renewed, revoked.
+"""A product's authorities and certificates in a directory outside the project: issued, renewed and revoked.
 
     server-ca/  server-ca-next/  device-ca/  operator-ca/     key.pem (0600) and certificate.pem; crl.pem once revoked
     server-ca-retired-<serial>/                               after a rotation
