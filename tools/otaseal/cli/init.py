@@ -17,6 +17,7 @@ from ..errors import ConfigError, InputError
 from ..keys import passphrase
 from ..pki import Role
 from ..pki.authority import load_private_key
+from ..pki.certificate import parse_certificates
 from ..pki.profile import subject_alternative_names
 from ..project import ini as project_ini
 from ..project import setup
@@ -203,16 +204,10 @@ def _notes(
             notes.append(f"{FILESYSTEM} of '{environment}' is '{filesystem}', and the device's example mounts littlefs")
     chain = plan.issued(Role.SERVER, setup.SERVER) / "chain.pem"
     if arguments.server_name and chain.exists():
-        covered = _names_in(chain)
+        covered = set(parse_certificates(chain.read_bytes())[0].names)
         notes += [
             f"the server certificate is not for '{name}': otaseal pki server NAME --name {name} issues another"
             for name in arguments.server_name
             if not {str(entry.value) for entry in subject_alternative_names([name])} <= covered
         ]
     return notes
-
-
-def _names_in(chain: Path) -> set[str]:
-    from ..pki.certificate import parse_certificates
-
-    return set(parse_certificates(chain.read_bytes())[0].names)

@@ -60,7 +60,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     examined = project.load(arguments.project, arguments.env, os.environ)
     candidate = _candidate(arguments, examined)
     image, archive = sources.trust_of(
-        examined.filesystem_image, examined.data, examined.settings, examined.folder, _now()
+        examined.filesystem_image, examined.data, examined.settings, examined.folder, datetime.now(timezone.utc)
     )
     authority = None if examined.settings.server_ca is None else examined.path(examined.settings.server_ca)
     layout = sources.layout_of(examined, arguments.layout)
@@ -155,7 +155,3 @@ def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:
         return setup.remote_state(connected, options.product, options.channel)
     except SystemFaultError as error:
         raise SystemFaultError(error.message, f"{error.hint}; --offline rehearses without it") from error
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .. import files
 from ..certs import certstore, packing
-from ..certs.anchors import NOT_STRICT, Anchor, Finding, Severity
+from ..certs.anchors import NOT_STRICT, Anchor, Severity
 from ..certs.ar import ARCHIVE_LIMIT
 from ..certs.sources import collect
 from ..errors import InputError, counted
@@ -30,7 +30,8 @@ def trusted(subject: Subject) -> Iterator[CheckResult]:
     first = min(report.anchors, key=lambda anchor: anchor.not_after)
     many = len(report.anchors)
     yield ok(f"{many} that devices can use; the first to expire: {first.not_after:%Y-%m-%d} {first.subject}")
-    for finding in _worth_saying(report.findings)[:MAX_SHOWN]:
+    shown = [finding for finding in report.findings if finding.severity in (Severity.WARNING, Severity.DROPPED)]
+    for finding in shown[:MAX_SHOWN]:
         yield ok(str(finding)) if finding.code in NOTHING_TO_DO else warning(str(finding), finding.hint)
 
 
@@ -72,7 +73,3 @@ def anchors(subject: Subject) -> tuple[Anchor, ...]:
 def _judged(subject: Subject) -> certstore.Report:
     options = subject.project.settings
     return certstore.judge(collect(options.ca_certs, subject.project.folder), subject.now, packing.policy(options))
-
-
-def _worth_saying(findings: tuple[Finding, ...]) -> list[Finding]:
-    return [finding for finding in findings if finding.severity in (Severity.WARNING, Severity.DROPPED)]
