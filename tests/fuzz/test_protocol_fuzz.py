@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, signed_image
-from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, device_id, known_images, parse_request, route
+from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, known_images
+from otaseal.protocol.request import device_id, parse_request, route
 from otaseal.release.records import Origin, Release
 from support.by_bytes import describe
 from support.images import Signer, build_image

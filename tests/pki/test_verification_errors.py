@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from otaseal.client.client import Client
-from otaseal.client.verification_errors import verification_fix
+from otaseal.client.tls import verification_fix
 from otaseal.errors import OtasealError, SystemFaultError, VerificationError
 from support import peers
 from support.answers import listening

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from otaseal.chips.families import FAMILIES
-from otaseal.protocol.archive import decide
+from otaseal.protocol.decisions import decide_archive
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.archive_record import ArchiveRecord
 
@@ -26,19 +26,19 @@ REQUEST = UpdateRequest("GET", "esp8266", mac="5C:CF:7F:F0:04:CB")
 
 @pytest.mark.parametrize("missing", ["product", "archive"])
 def test_what_is_not_there_is_404_by_its_name(missing: str) -> None:
-    decision = decide(REQUEST, None, missing)
+    decision = decide_archive(REQUEST, None, missing)
     assert (decision.status, decision.blob) == (404, None)
     assert decision.body.decode().strip() == f"there is no such {missing}"
 
 
 def test_the_archive_that_a_device_has_is_304_without_a_body() -> None:
-    decision = decide(replace(REQUEST, certs=RECORD.archive), RECORD, "archive")
+    decision = decide_archive(replace(REQUEST, certs=RECORD.archive), RECORD, "archive")
     assert (decision.status, decision.blob) == (304, None)
 
 
 @pytest.mark.parametrize(("certs", "known"), [(None, "unknown certificates"), ("c" * 64, f"certificates {'c' * 16}")])
 def test_another_archive_is_200_with_the_whole_signed_file(certs: str | None, known: str) -> None:
-    decision = decide(replace(REQUEST, certs=certs), RECORD, "archive")
+    decision = decide_archive(replace(REQUEST, certs=certs), RECORD, "archive")
     assert (decision.status, decision.blob) == (200, RECORD.blob)
     assert decision.reason == f"{known} to {'a' * 16}, 2 of them"
     headers = dict(decision.headers)
@@ -50,7 +50,7 @@ def test_another_archive_is_200_with_the_whole_signed_file(certs: str | None, kn
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_family_gets_certificates_once_it_is_published(family: str) -> None:
-    decision = decide(replace(REQUEST, family=family), RECORD, "archive")
+    decision = decide_archive(replace(REQUEST, family=family), RECORD, "archive")
     expected = 200 if FAMILIES[family].published else 403
     assert decision.status == expected
     assert (decision.blob is None) == (expected == 403)

@@ -16,8 +16,9 @@ from otaseal.server.catalog import Catalog
 from otaseal.server.operator_api.rollout_options import Look, PatienceClock
 from otaseal.server.process.maintenance import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
-from otaseal.store.devices import Devices, Sighting
+from otaseal.store.device_rows import Sighting
 from otaseal.store.files import DEVICES_FILE, Store
+from support.devices import Devices
 from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk
 

@@ -77,7 +77,7 @@ class NaiveStore(Store):
 
     def publish(self, release: Release, blobs: object, by: str = "") -> None:
         given = BLOBS[release]
-        record = self._release_path(release.product, release.version)
+        record = self.release_path(release.product, release.version)
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_bytes(serialise(release))
         for data in given:
@@ -85,11 +85,10 @@ class NaiveStore(Store):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
-    def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> Channel:
+    def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> None:
         path = self._channel_path(product, channel)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(after.to_json())
-        return after
 
     def publish_archive(
         self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, by: str = ""

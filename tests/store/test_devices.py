@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from otaseal.errors import SystemFaultError
 from otaseal.protocol.decisions import LOOP_LIMIT
 from otaseal.release.rollout import Counts
-from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES
-from otaseal.store.devices import MAX_JOURNAL_BYTES, Device, Devices, Selection, Sighting
+from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Selection, Sighting
+from otaseal.store.devices import MAX_JOURNAL_BYTES
 from support import peers
+from support.devices import Devices
 
 # The children do nothing but what is tested, whatever threads the test runner has.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

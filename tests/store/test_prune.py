@@ -16,10 +16,11 @@ from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Release
 from otaseal.store.check import audit_lines, check, sweep
-from otaseal.store.devices import Devices, Sighting
+from otaseal.store.device_rows import Sighting
 from otaseal.store.files import DEVICES_FILE, Store
 from otaseal.store.prune import Pruned, prune
 from support.command import Command, otaseal  # noqa: F401
+from support.devices import Devices
 from support.kills import ACKNOWLEDGED, KILLED, killed_before
 from support.releases import make_archive, make_release, view
 

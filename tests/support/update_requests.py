@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otaseal.protocol.decisions import (
+from otaseal.protocol.request import (
     UpdateRequest,
     parse_request,
 )

@@ -60,6 +60,19 @@ def read_bounded(path: Path, limit: int, what: str) -> bytes:
     return data
 
 
+Stamp = tuple[int, int, int]
+"""By which a change of a file or directory shows: time of its last change (ns), inode, size."""
+
+
+def stamp(path: Path | str) -> Stamp | None:
+    """Return the stamp of a file or directory, None where it does not exist or cannot be read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - asked for every request, and Path's costs twice that
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 def open_to_others(path: Path) -> str | None:
     """Return the mode ("0644") of a file that others than its owner may read or write, None if none may.
 

@@ -19,8 +19,9 @@ from otaseal.server.device_api import recorder
 from otaseal.server.device_api.recorder import Ledger, Recorder
 from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, offered_session
 from otaseal.server.telemetry import CounterBoard, Telemetry
-from otaseal.store.devices import Devices, Sighting
+from otaseal.store.device_rows import Sighting
 from otaseal.store.files import DEVICES_FILE
+from support.devices import Devices
 from support.servers import SECONDS, StartServer, answered_soon, as_device, devices_seen, publish, talk, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from otaseal.errors import LaterFormatError, SystemFaultError
-from otaseal.store.device_file import Place
-from otaseal.store.devices import Devices, Sighting
+from otaseal.store.device_file import DeviceFile
+from otaseal.store.device_rows import Sighting
 from otaseal.store.files import DEVICES_FILE
 from support.command import process
+from support.devices import Devices
 from support.servers import MAC, Running, World, as_device, get, operator, publish, start, talk, until
 
 URL = "/blink/firmware.bin.signed"
@@ -191,20 +192,20 @@ def test_a_disk_that_fills_up_stops_no_poll(world: World, small_disk: Path) -> N
 
 def test_a_list_that_is_damaged_while_it_is_used_is_set_aside_with_what_was_seen_since(tmp_path: Path) -> None:
     file, said = tmp_path / DEVICES_FILE, []
-    with Place(file) as place, Devices(place) as devices:
-        place.settle(said.append)
+    with DeviceFile(file) as home, Devices(home) as devices:
+        home.use_home(said.append)
         for number in range(2000):
             devices.see(Sighting("blink", "stable", f"mac:{number}"), 1.0)
         with Devices(file) as other:
             other._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         overwrite_pages(file)
-        with Devices(place, patience=1.0) as second, pytest.raises(SystemFaultError):
+        with Devices(home, timeout=1.0) as second, pytest.raises(SystemFaultError):
             second.list("blink", limit=5000)
-        assert "malformed" in place.why()
+        assert "malformed" in home.reason()
         devices.see(Sighting("blink", "stable", "mac:later"), 2.0)
-        assert place.turn() == 1
-        place.settle(said.append)
-        assert (place.turn(), place.why()) == (2, "")
+        assert home.generation == 1
+        home.use_home(said.append)
+        assert (home.generation, home.reason()) == (2, "")
         assert [one.device for one in devices.list("blink")] == ["mac:later"]
         assert devices.path == file
     assert len(damaged_files(tmp_path)) == 1
@@ -217,7 +218,7 @@ def test_a_file_that_is_never_ours_to_touch_stays(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(file)) as later:
         later.execute("PRAGMA user_version = 9")
     before = file.read_bytes()
-    with Place(file) as place, pytest.raises(LaterFormatError):
-        place.settle(print)
+    with DeviceFile(file) as home, pytest.raises(LaterFormatError):
+        home.use_home(print)
     assert file.read_bytes() == before
     assert damaged_files(tmp_path) == []

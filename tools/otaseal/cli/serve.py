@@ -13,9 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from .. import files
+from ..pki.scope import ANY
 from ..server.log import Log
-from ..server.operator_api.tokens import ANY, Token, TokenFile
+from ..server.operator_api.tokens import Token, TokenFile
 from ..server.process import run
+from ..server.process.options import ServerOptions
 from ..store.files import Store
 from . import common
 
@@ -93,7 +95,7 @@ def register(subparsers: common.Subparsers) -> None:
 
 def _serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
-    options = run.ServerOptions(
+    options = ServerOptions(
         store=arguments.store,
         chain=arguments.cert,
         key=arguments.key,

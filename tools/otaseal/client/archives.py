@@ -7,22 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import quote
 
 from ..errors import VerificationError, counted
 from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
-from .client import Client, public_keys_of
-
-__all__ = ["ArchiveDeployment", "current_archive", "deploy_archive", "standing"]
+from .client import Client, device_path, product_path, public_keys_of
 
 
 @dataclass(frozen=True)
 class ArchiveDeployment:
     """What was published: `archive` is the SHA-256 that devices report, `size` the bytes of the signed file.
 
-    `url` is where it was read back; None where devices need a certificate of theirs, and the server's record was
-    compared instead.
+    It was read back from `url`; None where only the server's record was compared: devices need a certificate.
     """
 
     channel: str
@@ -45,12 +41,12 @@ def current_archive(client: Client, state: Mapping[str, Any], product: str, chan
     """
     if not state.get("device_port") or state.get("device_certificates"):
         return None
-    return client.as_device(state["device_port"]).fetch(_path(product, channel))
+    return client.as_device(state["device_port"]).fetch(device_path(product, channel, ARCHIVE_FILE))
 
 
 def standing(client: Client, signed: bytes, product: str, channel: str) -> str:
     """Return whether a channel gives out this very archive; raises as `deploy_archive`."""
-    answer = client.get(f"/v1/products/{quote(product, safe='')}/channels/{quote(channel, safe='')}/certs")
+    answer = client.get(product_path(product, "channels", channel, "certs"))
     same = answer["certs"]["blob"] == hashlib.sha256(signed).hexdigest()
     return f"the archive is {'' if same else 'not '}published in channel '{channel}'"
 
@@ -58,22 +54,16 @@ def standing(client: Client, signed: bytes, product: str, channel: str) -> str:
 def deploy_archive(client: Client, signed: bytes, product: str, channel: str, rehearsal: str = "") -> ArchiveDeployment:
     """Check a signed certificate archive as the server will, publish it in a channel, and read it back.
 
-    `rehearsal` is what the audit log keeps of the one before: "passed", "partly", "skipped", "" for not said. Whether
-    devices with these certificates would still accept the server is checked there, too. Raises InputError and
-    VerificationError for what is refused, here or there, SystemFaultError when the server cannot be reached.
+    `rehearsal` is as in `Client.publish`. The server also checks that devices with these certificates would accept it.
+    Raises InputError and VerificationError for what is refused, SystemFaultError when the server cannot be reached.
     """
-    base = f"/v1/products/{quote(product, safe='')}"
-    keys = public_keys_of(client.get(base))
+    keys = public_keys_of(client.get(product_path(product)))
     signed_archive.admit(signed, product, keys, None, None, datetime.now(timezone.utc))
-    path = f"{base}/channels/{quote(channel, safe='')}/certs{f'?rehearsal={rehearsal}' if rehearsal else ''}"
-    answer: Mapping[str, Any] = client.put(path, signed)
+    path = product_path(product, "channels", channel, "certs")
+    answer: Mapping[str, Any] = client.put(f"{path}?rehearsal={rehearsal}" if rehearsal else path, signed)
     record, url = answer["certs"], None
     if record["blob"] != hashlib.sha256(signed).hexdigest():
         raise VerificationError("the server has another archive than was sent", "another deployment came between")
     if answer["device_port"] and not answer["device_certificates"]:
-        url = client.as_device(answer["device_port"]).read_back(_path(product, channel), [signed])
+        url = client.as_device(answer["device_port"]).read_back(device_path(product, channel, ARCHIVE_FILE), [signed])
     return ArchiveDeployment(channel, record["archive"], record["certificates"], record["size"], url)
-
-
-def _path(product: str, channel: str) -> str:
-    return f"/{quote(product, safe='')}/{quote(channel, safe='')}/{ARCHIVE_FILE}"

@@ -1,7 +1,7 @@
-"""The operator's side of the update server: publish, confirm by reading back, promote, roll back, look.
+"""The client of the update server for operators: publish a release, read it back, and ask or change what it has.
 
-Standard library only, because a build uses it. TLS is always verified, there is no option against that; redirects are
-not followed. Nothing here prints: progress is told to a callback.
+Standard library only, because a build uses it. TLS is always verified, without an option against that; redirects are
+not followed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,31 +19,32 @@ from urllib.parse import quote, urlencode, urlsplit
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError, counted
 from ..image.firmware import Firmware
 from ..keys import public
+from ..protocol.request import FILE_NAME
 from ..release import stranding
 from ..release.admission import Policy, admit
 from ..release.records import Origin, Release, from_json
 from ..release.stranding import Consent
-from .verification_errors import CLOCK, refusal, verification_fix
+from .tls import client_context, handshake_fault
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-__all__ = ["Admitted", "Client", "Deployment", "Options", "public_keys_of"]
 
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
 
 Progress = Callable[[int, int], None]
-"""Called with bytes sent and all there are."""
+"""Called with the bytes sent so far and in all."""
+Reply = tuple[int, Mapping[str, str], bytes]
+"""Status, headers by their names in lower case, body."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a release is published: to which channel, to how many per cent, and whether older than the current may be.
+    """How a release is published: in which channel, to which share of its devices (per cent), what it may do to them.
 
-    `consent` says what of a lockout is meant.
-    `max_failed` per cent may fail, and have `patience` minutes to come back, before it halts; None: as the server says.
+    The rollout halts when more than `max_failed` per cent of the devices that took it are not back with it after
+    `patience` minutes; None: the server's default.
     """
 
     channel: str = "stable"
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Admitted:
-    """Files that the server will take, and all that was learned on the way: their record, and the server's `state`."""
+    """Files that the server will accept, with their record and the server's `state` that they were checked against."""
 
     files: tuple[Firmware, ...]
     release: Release
@@ -131,7 +131,7 @@ class Client:
                 f"'{self.url}' is not a server", "write https://host:port, as in https://update.local:8444"
             )
         try:
-            parts.port  # noqa: B018  # urllib looks at the port when it is asked for
+            parts.port  # noqa: B018 - urllib parses it only then
         except ValueError as error:
             raise ConfigError(f"'{self.url}' has no port that can be", "write https://host:port") from error
 
@@ -146,14 +146,12 @@ class Client:
         return urlsplit(self.url).hostname or ""
 
     def publish(self, admitted: Admitted, rehearsal: str = "", progress: Progress | None = None) -> Deployment:
-        """Publish what `check` admitted, and read it back; return what it changed.
+        """Publish what `check` admitted, read it back, and return what changed.
 
-        `rehearsal` is what the audit log keeps of the rehearsal before: "passed", "partly", "skipped", "" for not said.
-        Raises InputError and VerificationError by name for what the server refuses; VerificationError too when what
-        comes back is not what was sent; SystemFaultError when the server cannot be reached.
+        `rehearsal` is its outcome, for the audit log: "passed", "partly", "skipped", or "". Raises InputError for what
+        the server refuses, VerificationError when it gives out something else, SystemFaultError without an answer.
         """
         origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
-        product = quote(origin.product, safe="")
         query = {
             "channel": options.channel,
             "percent": options.percent,
@@ -167,9 +165,9 @@ class Client:
         }
         limits = {"max_failed": options.max_failed, "patience": options.patience}
         query |= {name: value for name, value in limits.items() if value is not None}
-        path = f"/v1/products/{product}/releases/{quote(origin.version, safe='')}?{urlencode(query)}"
+        path = f"{product_path(origin.product, 'releases', origin.version)}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
-        answer = self._json("PUT", path, b"".join(signed), headers, progress)
+        answer = self._json(self._request("PUT", path, b"".join(signed), headers, progress))
         release = from_json(answer["release"])
         _check_record(release, admitted.release)
         url, confirmed = self._confirm(release, options, answer, signed)
@@ -187,27 +185,26 @@ class Client:
         )
 
     def check(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
-        """Return the `signed` files with their record if the server will take them, by its keys and current release.
+        """Return the `signed` files with their record if the server will accept them.
 
-        Raises InputError and VerificationError by name for what is refused, SystemFaultError when the server cannot be
-        reached.
+        Raises InputError and VerificationError for what would be refused, SystemFaultError without an answer.
         """
         state = self.state(origin.product, options.channel)
-        release = self._admit(signed, origin, options, state)
+        release = _admit(signed, origin, options, state)
         return Admitted(tuple(signed), release, origin, options, state)
 
     def state(self, product: str, channel: str) -> Mapping[str, Any]:
         """Return what a release for the channel is checked against: keys, current release, fleet; raises as `check`."""
-        found: Mapping[str, Any] = self.get(f"/v1/products/{quote(product, safe='')}?{urlencode({'channel': channel})}")
-        return found
+        state: Mapping[str, Any] = self.get(f"{product_path(product)}?{urlencode({'channel': channel})}")
+        return state
 
     def firmware(self, product: str, version: str) -> bytes:
         """Return the signed file of a release, raw where it has that form; raises as `publish`."""
-        path = f"/v1/products/{quote(product, safe='')}/releases/{quote(version, safe='')}/firmware"
-        found = self.fetch(path)
-        if found is None:
+        path = product_path(product, "releases", version, "firmware")
+        data = self.fetch(path)
+        if data is None:
             raise SystemFaultError(f"'{self.url}{path}' answers 404", "look at the server's log")
-        return found
+        return data
 
     def fetch(self, path: str) -> bytes | None:
         """Return what the server has at `path`, None where it has nothing (404); raises as `publish`."""
@@ -218,24 +215,16 @@ class Client:
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET; raises as `publish`."""
-        return self._json("GET", path)
+        return self._json(self._request("GET", path))
 
     def post(self, path: str, value: Mapping[str, Any]) -> Any:
         """Return the JSON answer to a POST of `value`; raises as `publish`."""
-        return self._json("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        return self._json(self._request("POST", path, json.dumps(value).encode(), headers))
 
-    def _admit(self, signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
-        keys = public_keys_of(state)
-        current = None if state["current"] is None else from_json(state["current"])
-        policy = Policy(origin.product, keys, allow_downgrade=options.allow_downgrade)
-        new = admit(signed, origin, policy, current)
-        # Of a server without this answer, the fleet is not known here; it checks for itself.
-        fleet = [
-            stranding.Group(None if group["release"] is None else from_json(group["release"]), group["count"])
-            for group in state.get("fleet", [])
-        ]
-        stranding.check(new, current, fleet, options.consent)
-        return new
+    def put(self, path: str, body: bytes) -> Any:
+        """Return the JSON answer to a PUT of `body`; raises as `publish`."""
+        return self._json(self._request("PUT", path, body))
 
     def _confirm(
         self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]
@@ -244,11 +233,11 @@ class Client:
 
         Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
         """
-        product, version = quote(release.product, safe=""), quote(release.version, safe="")
         if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
-            client, path = self.as_device(answer["device_port"]), f"/{product}/{options.channel}/firmware.bin.signed"
-            return client.read_back(path, signed), "devices"
-        return self.read_back(f"/v1/products/{product}/releases/{version}/firmware", signed), "operators"
+            path = device_path(release.product, options.channel, FILE_NAME)
+            return self.as_device(answer["device_port"]).read_back(path, signed), "devices"
+        path = product_path(release.product, "releases", release.version, "firmware")
+        return self.read_back(path, signed), "operators"
 
     def as_device(self, port: int) -> Client:
         """Return a client of the devices' port, which shows no token."""
@@ -268,19 +257,8 @@ class Client:
             raise VerificationError(f"'{self.url}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
         return self.url + path
 
-    def put(self, path: str, body: bytes) -> Any:
-        """Return the JSON answer to a PUT of `body`; raises as `publish`."""
-        return self._json("PUT", path, body)
-
-    def _json(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        progress: Progress | None = None,
-    ) -> Any:
-        status, _, data = self._request(method, path, body, headers, progress)
+    def _json(self, reply: Reply) -> Any:
+        status, _, data = reply
         try:
             value = json.loads(data) if data else {}
         except (ValueError, RecursionError) as error:
@@ -298,15 +276,17 @@ class Client:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         progress: Progress | None = None,
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    ) -> Reply:
         parts = urlsplit(self.url)
         connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=self._context()
+            parts.hostname or "", parts.port or 443, timeout=TIMEOUT, context=client_context(self.ca, self.certificate)
         )
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
-            for name, value in {**(headers or {}), **self._authorization()}.items():
+            for name, value in (headers or {}).items():
                 connection.putheader(name, value)
+            if self.token is not None:
+                connection.putheader("Authorization", f"Bearer {self.token}")
             if body is not None:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders()
@@ -314,7 +294,7 @@ class Client:
             response = connection.getresponse()
             data = response.read(MAX_ANSWER + 1)
         except ssl.SSLError as error:
-            raise _tls_fault(self.url, error) from error
+            raise handshake_fault(self.url, error) from error
         except ConnectionResetError as error:
             raise self._closed() from error
         except (OSError, http.client.HTTPException) as error:
@@ -331,34 +311,34 @@ class Client:
         return response.status, {name.lower(): value for name, value in response.getheaders()}, data
 
     def _closed(self) -> SystemFaultError:
-        """Return what is likely where a server leaves without a word, as it does when the alert is lost on the way."""
+        """Return the likely reason why a server closes without an answer, as it does when its alert is lost."""
         hint = "look at its log; a server that wants a client's certificate and gets none may end like this"
         if self.certificate is not None:
             hint = f"see whether '{self.certificate[0]}' has expired, or another authority issued it than --operator-ca"
         return SystemFaultError(f"'{self.url}' closes the connection without an answer", hint)
 
-    def _authorization(self) -> dict[str, str]:
-        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
-    def _context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cafile=None if self.ca is None else str(self.ca))
-        except OSError as error:
-            raise InputError(
-                f"'{self.ca}' is not an authority's certificate: {_reason(error)}",
-                "give the PEM file of the server's root",
-            ) from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certificate is not None:
-            chain, key = self.certificate
-            try:
-                context.load_cert_chain(chain, key, _no_passphrase)
-            except OSError as error:
-                raise InputError(
-                    f"'{chain}' and '{key}' are no certificate and its key: {_reason(error)}",
-                    "give chain.pem and key.pem of one folder, as otaseal pki operator makes them",
-                ) from error
-        return context
+def product_path(product: str, *names: str) -> str:
+    """Return the path of a product, or of what has these names in it, on the operators' port."""
+    return "/".join(("/v1/products", *(quote(name, safe="") for name in (product, *names))))
+
+
+def device_path(product: str, channel: str, file: str) -> str:
+    """Return the path of a channel's file on the devices' port."""
+    return f"/{quote(product, safe='')}/{quote(channel, safe='')}/{file}"
+
+
+def _admit(signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
+    current = None if state["current"] is None else from_json(state["current"])
+    policy = Policy(origin.product, public_keys_of(state), allow_downgrade=options.allow_downgrade)
+    new = admit(signed, origin, policy, current)
+    # An older server does not say what its devices run, and checks that by itself.
+    groups = [
+        stranding.Group(None if group["release"] is None else from_json(group["release"]), group["count"])
+        for group in state.get("fleet", [])
+    ]
+    stranding.check(new, current, groups, options.consent)
+    return new
 
 
 def _check_record(stored: Release, admitted: Release) -> None:
@@ -366,33 +346,13 @@ def _check_record(stored: Release, admitted: Release) -> None:
 
     A record from before there were manifests in it (format 1) has no counter.
     """
-    counters = admitted.security_counter, stored.security_counter
-    same = stored.embedded_keys is None or counters[0] == counters[1]
-    if not same or any(getattr(stored, what) != getattr(admitted, what) for what in ("product", "version", "forms")):
+    same_counter = stored.embedded_keys is None or stored.security_counter == admitted.security_counter
+    fields = ("product", "version", "forms")
+    if not same_counter or any(getattr(stored, name) != getattr(admitted, name) for name in fields):
         raise VerificationError(
             f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
             "look at the server's log; another deployment may have come between",
         )
-
-
-def _tls_fault(url: str, error: ssl.SSLError) -> VerificationError | SystemFaultError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        clock = f"; this machine's clock says {datetime.now():%Y-%m-%d %H:%M}" if error.verify_code in CLOCK else ""
-        message = f"the certificate of '{url}' does not hold: {error.verify_message}{clock}"
-        return VerificationError(message, verification_fix(error.verify_code))
-    refused = refusal(error.reason or "")
-    if refused is not None:
-        return VerificationError(f"'{url}' ends the handshake: {refused[0]}", refused[1])
-    return SystemFaultError(f"TLS with '{url}' fails: {error.reason or error}", "otaseal pki check HOST:PORT says more")
-
-
-def _reason(error: OSError) -> str:
-    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or type(error).__name__
-
-
-def _no_passphrase() -> bytes:
-    # OpenSSL would ask by itself, and a build has nobody to answer.
-    raise InputError("the operator's key is locked by a passphrase", "give one without, with mode 0600")
 
 
 def public_keys_of(state: Mapping[str, Any]) -> list[RSAPublicKey]:

@@ -15,8 +15,6 @@ from ..errors import ConfigError, InputError, KeyRefusedError
 from ..settings import CREDENTIAL_VARIABLE, Settings
 from .client import Client
 
-__all__ = ["connect", "load_token"]
-
 MAX_TOKEN_BYTES = 1024
 _TOKEN = re.compile(r"[!-~]{8,256}")
 

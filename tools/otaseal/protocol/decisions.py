@@ -1,8 +1,9 @@
-"""What a device asks and what it is answered: an update request in, a decision out, by a table (F28-F30).
+"""How an update request is answered, for firmware by a table (F28-F30): a request in, a decision out.
 
-The answer is the first row of the table that applies. A 200 carries only what this chip, as far as it can be told,
-would accept and start from: core and flash mode are known where the sketch MD5 is that of a known release.
-`sdk-version` is no help, for core 2.7.4 and 3.x send the same one. Nothing is stored, counted or sent here.
+The answer is the first row of the table that applies. A 200 carries only what this chip, as far as can be told, would
+accept and start from: core and flash mode are known where the sketch MD5 is that of a known release. `sdk-version` is
+no help: core 2.7.4 and 3.x send the same one. For certificates the statuses are those of firmware; an archive was
+checked when it was published, and the device checks it again.
 """
 
 from __future__ import annotations
@@ -16,21 +17,9 @@ from ..chips.esp8266 import sectors
 from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
 from ..chips.families import FAMILIES, FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
+from ..release.archive_record import ArchiveRecord
 from ..release.records import Form, Release
-from .request import UpdateRequest, device_id, parse_request, route
-
-__all__ = [
-    "Decision",
-    "Running",
-    "State",
-    "UpdateRequest",
-    "decide",
-    "device_id",
-    "known_images",
-    "parse_request",
-    "route",
-    "text_answer",
-]
+from .request import UpdateRequest
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -56,11 +45,10 @@ class Running:
 
 @dataclass(frozen=True)
 class State:
-    """What the server knows beside the request.
+    """What the server knows beside the request: `known_images()` of the product, and of this device and release:
 
-    `known` is `known_images()` of the product's releases. `deliveries` counts how often this release was delivered in
-    full to this device since its sketch MD5 last changed. `held` is set while a rollout has not reached this device,
-    `missing` names what the URL asked for in vain ("product", "channel" or "release") when there is no release.
+    `deliveries` in full since its sketch MD5 last changed; `held` while the rollout has not reached it; `missing` is
+    what the URL names and does not exist ("product", "channel" or "release").
     """
 
     known: Mapping[str, Running] = field(default_factory=dict)
@@ -71,20 +59,19 @@ class State:
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer: `blob` (SHA-256) is what to send (None: send `body`), `headers` all that belong to it, in order;
-    `form` is the form of the release whose blob that is.
+    """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
 
     `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
     """
 
     status: int
-    form: Form | None
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    headers: Headers
     code: str
     reason: str
-    alarm: bool = False
+    body: bytes = b""
+    form: Form | None = None
     blob: str | None = None
+    alarm: bool = False
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
@@ -282,7 +269,7 @@ def _answer(row: _Row, case: _Case) -> Decision:
     reason = row.reason(case)
     if row.code == "version":
         version = case.own_version if case.state.held and case.own_version else case.wanted.version
-        headers: Headers = (("X-Version", _header_value(version)),)
+        headers: Headers = (("X-Version", version.encode("ascii", "replace").decode()),)
         return replace(text_answer(row.status, row.code, version, headers), reason=reason)
     allow: Headers = (("Allow", "GET, HEAD"),) if row.code == "method" else ()
     return replace(text_answer(row.status, row.code, reason, allow), alarm=row.alarm)
@@ -292,33 +279,47 @@ def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> D
     """Return an answer without firmware: the sentence is its body, but for 304, which has none by definition."""
     shown: Headers = (("X-Otaseal-Reason", code), ("Cache-Control", "no-store"), *headers)
     if status == 304:
-        return Decision(status, None, shown, b"", code, reason)
+        return Decision(status, shown, code, reason)
     body = (reason + "\n").encode()
     kind: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
-    return Decision(status, None, (*shown, *kind), body, code, reason)
+    return Decision(status, (*shown, *kind), code, reason, body)
 
 
 def _delivery(case: _Case) -> Decision:
     form = case.form
     assert form is not None
-    headers = (
-        ("Content-Type", "application/octet-stream"),
-        ("Content-Length", str(form.size)),
-        ("x-MD5", form.md5),
-        ("ETag", f'"{form.blob}"'),
-        ("X-Otaseal-Version", case.wanted.version),
-        ("Cache-Control", "no-store"),
-        ("Accept-Ranges", "bytes"),
-    )
+    headers = _file_headers(form, ("X-Otaseal-Version", case.wanted.version))
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
     mode = "" if case.wanted.flash_mode is None else mode
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
-    return Decision(200, form, headers, b"", "update", reason, blob=form.blob)
+    return Decision(200, headers, "update", reason, form=form, blob=form.blob)
+
+
+def decide_archive(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -> Decision:
+    """Return the answer to a request for certificates; `missing` names what does not exist ("product", "archive")."""
+    if record is None:
+        return text_answer(404, "missing", f"there is no such {missing}")
+    family = FAMILIES.get(request.family)
+    if family is not None and not family.published:
+        return text_answer(403, "platform", f"there are no certificates yet for devices of the {family.name} family")
+    if request.certs == record.archive:
+        return text_answer(304, "current", "the device has these certificates")
+    before = "unknown certificates" if request.certs is None else f"certificates {request.certs[:16]}"
+    reason = f"{before} to {record.archive[:16]}, {record.certificates} of them"
+    return Decision(200, _file_headers(record), "certs", reason, blob=record.blob)
+
+
+def _file_headers(file: Form | ArchiveRecord, *more: tuple[str, str]) -> Headers:
+    return (
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(file.size)),
+        ("x-MD5", file.md5),
+        ("ETag", f'"{file.blob}"'),
+        *more,
+        ("Cache-Control", "no-store"),
+        ("Accept-Ranges", "bytes"),
+    )
 
 
 def _mode(mode: FlashMode | None) -> str:
     return "unknown" if mode is None else mode.name
-
-
-def _header_value(text: str) -> str:
-    return text.encode("ascii", "replace").decode()

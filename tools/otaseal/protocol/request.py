@@ -1,8 +1,8 @@
-"""What a device says about itself in an update request: claims, read from the headers that its core sends (F28).
+"""Update requests: what a device claims about itself in the headers that its core sends (F28).
 
-`ESP8266httpUpdate`, arduino-pico's and arduino-esp32's `HTTPUpdate` differ in prefix and in what they tell; sketches of
-their own send less. Whatever is there has to be well formed, and nothing has to be there. Only a client certificate is
-an identity.
+`ESP8266httpUpdate`, arduino-pico's and arduino-esp32's `HTTPUpdate` differ in prefix and in what they send; sketches
+that make requests of their own send less. Every header is optional, and has to be well formed if it is there. Only a
+client certificate is an identity.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from ..chips.families import AGENTS, FAMILIES, PREFIXES
 from ..errors import InputError
 from ..names import NAME
 from ..release.records import running_version
-
-__all__ = ["ARCHIVE_FILE", "FILE_NAME", "Route", "UpdateRequest", "device_id", "parse_request", "route"]
 
 MAX_PATH = 256
 MAX_HEADERS = 64
@@ -84,11 +82,13 @@ class Route:
 @lru_cache(maxsize=CACHED_ROUTES)
 def route(path: str) -> Route:
     """Return what a decoded URL path names; raises InputError (answer 404)."""
-    parts = path.split("/") if len(path) <= MAX_PATH else []
+    if len(path) > MAX_PATH:
+        raise InputError(f"a path of {len(path)} characters", f"{MAX_PATH} are the most")
+    parts = path.split("/")
     names = parts[1:-1]
     known = parts[:1] == [""] and parts[-1] in (FILE_NAME, ARCHIVE_FILE)
     if not known or len(names) > 2 or not all(map(NAME.fullmatch, names)):
-        raise InputError(f"no firmware at '{path[:MAX_PATH]}'", f"ask for /<product>/<channel>/{FILE_NAME}")
+        raise InputError(f"no firmware at '{path}'", f"ask for /<product>/<channel>/{FILE_NAME}")
     return Route(parts[-1], *names)
 
 
@@ -103,12 +103,12 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
     for count, (name, value) in enumerate(headers, 1):
         if count > MAX_HEADERS:
             raise InputError(f"more than {MAX_HEADERS} headers", "send what ESP8266httpUpdate sends, and no more")
-        said = _read(name, value) if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__(name, value)
-        if said is None:
+        header = _read(name, value) if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__(name, value)
+        if header is None:
             continue
-        says_agent, key, family, claim, claimed = said
-        if says_agent is not None:
-            agent = says_agent
+        named_agent, key, family, claim, claimed = header
+        if named_agent is not None:
+            agent = named_agent
             continue
         if key in seen:
             shown = name.lower().decode("latin-1")[:MAX_VALUE]
@@ -131,7 +131,7 @@ def device_id(request: UpdateRequest, certificate_name: str | None) -> str | Non
 
 
 class _HeaderClaims(NamedTuple):
-    """What one header says: the family by its agent, else whose header `key` it is and what it claims."""
+    """What one header says: the `agent`'s family, else its `key` (prefix and name), `family` and claim."""
 
     agent: str | None = None
     key: tuple[str, str] | None = None
@@ -142,7 +142,7 @@ class _HeaderClaims(NamedTuple):
 
 @lru_cache(maxsize=CACHED_HEADERS)
 def _read(raw_name: bytes, raw_value: bytes) -> _HeaderClaims | None:
-    """Return what a header says to us, None for nothing; a fleet says the same things all day."""
+    """Return what a header claims, None for nothing; cached, because a fleet sends the same headers all day."""
     name = raw_name.lower().decode("latin-1")
     if name == "user-agent":
         agent = AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))

@@ -13,6 +13,7 @@ from ..chips.pico import PicoImage
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware
 from ..protocol import decisions
+from ..protocol.request import parse_request
 from ..release import records
 from ..release.records import Origin, Release
 from .loopback import Request, response
@@ -94,7 +95,7 @@ class CandidateServer:
     def __call__(self, request: Request) -> bytes:
         """Return the response to `request`."""
         try:
-            parsed = decisions.parse_request(request.method, request.headers)
+            parsed = parse_request(request.method, request.headers)
         except InputError as error:
             return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
         if self.candidate.refusal is not None:

@@ -17,8 +17,8 @@ from ..client import archives
 from ..client.client import Client
 from ..errors import OtasealError, counted
 from ..image.firmware import read as read_firmware
-from ..protocol import archive, decisions
-from ..protocol.request import ARCHIVE_FILE
+from ..protocol.decisions import decide_archive
+from ..protocol.request import ARCHIVE_FILE, parse_request
 from ..release import signed_archive
 from ..release.archive_record import ArchiveRecord
 from ..simulator.certstore import CertStore
@@ -150,7 +150,7 @@ class _Rehearsal:
         def answer(request: bytes) -> bytes:
             """Return the server's response once the archive is published, by its own decision."""
             parsed = parse_head(request)
-            decision = archive.decide(decisions.parse_request(parsed.method, parsed.headers), record, "archive")
+            decision = decide_archive(parse_request(parsed.method, parsed.headers), record, "archive")
             body = decision.body if decision.blob is None else self.renewal.signed
             return response(decision.status, decision.headers, body)
 

@@ -30,8 +30,6 @@ from ..store.files import AUDIT, PRODUCTS, Store
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["DEFAULT_CHANNEL", "Catalog", "Choice"]
-
 DEFAULT_CHANNEL = "stable"
 MAX_CACHED_BYTES = 128 * 1024 * 1024
 SETTLED_NANOSECONDS = 1_000_000_000

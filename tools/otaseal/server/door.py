@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 
 from .sessions import SessionTable, offered_session
 
-__all__ = ["Door", "Mailboxes"]
-
 MAX_HELLO = 16 * 1024
 """Bytes that are handed over with a connection; a device's hello has some hundred."""
 MAX_LEFT = 1000

@@ -10,24 +10,6 @@ import ipaddress
 from collections import Counter
 from functools import lru_cache
 
-__all__ = [
-    "DRAIN_SECONDS",
-    "HANDSHAKE_SECONDS",
-    "HEAD_SECONDS",
-    "IDLE_SECONDS",
-    "LINGER_BYTES",
-    "LINGER_SECONDS",
-    "MAX_AHEAD",
-    "MAX_CONNECTIONS",
-    "MAX_HEAD_BYTES",
-    "STALL_BYTES",
-    "STALL_SECONDS",
-    "Addresses",
-    "origin",
-    "raise_open_files",
-    "room",
-]
-
 MAX_CONNECTIONS = 10_000
 """Open connections of a listener in one process, where the system gives it so many files."""
 SHARES = 4

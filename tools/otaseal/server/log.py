@@ -19,8 +19,6 @@ from datetime import datetime, timezone
 
 from .telemetry import Event
 
-__all__ = ["MAX_WAITING", "Log"]
-
 MAX_WAITING = 10_000
 """Events that wait to be written, at a kilobyte or two each."""
 PIECE = 4096

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import mmap
 
-__all__ = ["HELLO_BYTES", "SessionTable", "offered_session"]
-
 SLOTS = 1 << 20
 """Words of the table: with 40,000 sessions alive, as many as two of OpenSSL's caches hold, one in 26 is overwritten."""
 WORD = 8

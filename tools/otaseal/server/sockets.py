@@ -8,8 +8,6 @@ from typing import Any
 
 from ..errors import ConfigError, SystemFaultError
 
-__all__ = ["BACKLOG", "KERNEL_BUFFER", "bind", "unacknowledged"]
-
 KERNEL_BUFFER = 64 * 1024
 """Bytes of a connection's send buffer, which the kernel doubles; by itself it grows to megabytes, for a chip whose
 window is a few kilobytes."""

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-__all__ = ["CounterBoard", "Event", "Labelled", "Telemetry", "as_line", "labelled"]
-
 Labelled = tuple[str, tuple[tuple[str, str], ...]]
 Counters = Counter[Labelled]
 

@@ -19,16 +19,6 @@ from typing import Any
 from .. import files
 from ..errors import InputError, SystemFaultError
 
-__all__ = [
-    "CIPHERS",
-    "ClientCertificate",
-    "Credentials",
-    "Inspect",
-    "Revocations",
-    "client_certificate",
-    "server_context",
-]
-
 CIPHERS = ":".join(
     f"ECDHE-{key}-{suite}"
     for suite in ("CHACHA20-POLY1305", "AES128-GCM-SHA256", "AES256-GCM-SHA384")

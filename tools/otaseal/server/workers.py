@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from ..errors import ConfigError, OtasealError, SystemFaultError
 from .telemetry import Telemetry
 
-__all__ = ["MAX_WORKERS", "Control", "Supervisor", "check_count"]
-
 MAX_WORKERS = 64
 START_SECONDS = 30.0
 MAX_RESTARTS = 5

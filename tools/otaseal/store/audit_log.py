@@ -1,15 +1,17 @@
-"""An audit log: one JSON object a line, appended and flushed, whole lines only.
+"""The audit log: one JSON object a line, appended and flushed; what its lines say of releases and channels.
 
-Who appends holds the lock of what the log is about, and flushes the directory. A kill may leave half a line, which was
-never acknowledged: the next writer removes it, and readers do not see it.
+Who appends holds the store's lock, and flushes the directory. A kill may leave half a line, which was never
+acknowledged: the next writer removes it, and readers do not see it. `check` compares a store with its log.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
@@ -17,15 +19,20 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError, SystemFaultError
-
-__all__ = ["MAX_LINE", "append", "lines"]
+from ..release.archive_record import ArchiveRecord
+from ..release.channels import Channel
 
 MAX_LINE = 16 * 1024
 
+Event = dict[str, object]
+Named = tuple[str, str]
+"""A product, and the name of a channel or a version in it."""
 
-def append(path: Path, event: dict[str, object]) -> None:
+
+def append(path: Path, event: Event) -> None:
     """Append `event` with the time (UTC); raises InputError when it is too long, SystemFaultError for the disk."""
-    line = json.dumps({"at": _now(), **event}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    line = json.dumps({"at": now, **event}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
     if len(line) > MAX_LINE:
         raise InputError(f"an audit line has {len(line)} bytes", f"it has at most {MAX_LINE}")
     try:
@@ -57,16 +64,95 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
         raise SystemFaultError(f"'{path.name}' cannot be read: {error.strerror}", "check the disk") from error
 
 
+@dataclass(frozen=True)
+class LastEvents:
+    """The last line of each channel and archive, and the record's SHA-256 of each release (None: not logged then)."""
+
+    releases: dict[Named, str | None] = field(default_factory=dict)
+    channels: dict[Named, Event] = field(default_factory=dict)
+    archives: dict[Named, Event] = field(default_factory=dict)
+
+
+def pointer_event(event: str, product: str, channel: str, after: Channel) -> Event:
+    """Return the line's fields for a channel that now is `after`."""
+    return {
+        "event": event,
+        "product": product,
+        "channel": channel,
+        "generation": after.generation,
+        "version": after.pointer.version,
+        "percent": after.pointer.percent,
+        "halted": after.pointer.halted,
+    }
+
+
+def publish_event(product: str, version: str, record: bytes) -> Event:
+    """Return the line's fields for a release with that record, whose SHA-256 the line keeps."""
+    digest = hashlib.sha256(record).hexdigest()
+    return {"event": "publish", "product": product, "version": version, "record": digest}
+
+
+def archive_event(product: str, channel: str, after: ArchiveRecord) -> Event:
+    """Return the line's fields for a channel that now gives out the archive `after`."""
+    return {
+        "event": "certs",
+        "product": product,
+        "channel": channel,
+        "certs_generation": after.generation,
+        "archive": after.archive,
+        "certificates": after.certificates,
+    }
+
+
+def last_events(numbered: Iterable[tuple[int, dict[str, Any] | None]]) -> LastEvents:
+    """Return the last events among `lines`; damaged ones are passed over."""
+    last = LastEvents()
+    for _, line in numbered:
+        if line is None:
+            continue
+        product, event = str(line.get("product")), line.get("event")
+        if event == "prune":
+            last.releases.pop((product, str(line.get("version"))), None)
+        elif event == "publish":
+            last.releases[product, str(line.get("version"))] = line.get("record")
+        elif "generation" in line:
+            last.channels[product, str(line.get("channel"))] = line
+        elif "certs_generation" in line:
+            last.archives[product, str(line.get("channel"))] = line
+    return last
+
+
+def contradiction(logged: Event | None, stored: Event | None) -> str:
+    """Return how a pointer, as the event `stored`, contradicts its last line, "" where it does not.
+
+    None where there is none. A pointer that is a generation ahead was replaced by a process that was killed before it
+    wrote the line: that is no contradiction.
+    """
+    if logged is None:
+        return ""
+    name = "generation" if "generation" in logged else "certs_generation"
+    if stored is None:
+        return f"is gone, and the audit log knows its generation {logged[name]}"
+    ours, theirs = stored[name], logged[name]
+    if is_ahead(ours, theirs):
+        return ""
+    if ours != theirs:
+        return f"is of generation {ours}, and the audit log knows {theirs}: an older file was put there"
+    differs = [key for key in stored if key != "event" and logged.get(key) != stored[key]]
+    return f"is not what the audit log has of generation {theirs}: {', '.join(differs)}" if differs else ""
+
+
+def is_ahead(ours: object, theirs: object) -> bool:
+    """Return whether a pointer's generation is later than its line's, or one of them is not a number."""
+    return not isinstance(ours, int) or not isinstance(theirs, int) or ours > theirs
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _end_of_last_line(log: FileIO) -> int:

@@ -24,15 +24,13 @@ from typing import IO
 
 from .. import files
 from ..directories import PRIVATE_DIRECTORY_MODE, locked
-from ..errors import CorruptStoreError, InputError, NotFoundError, SystemFaultError
+from ..errors import InputError, NotFoundError, SystemFaultError
 from ..names import NAME
 from ..release.archive_record import MAX_RECORD_BYTES
 from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.records import MAX_RECORD_SIZE, VERSION
 from .check import check, survey
 from .files import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
-
-__all__ = ["backup", "restore"]
 
 MANIFEST, TOKENS = "manifest.json", "tokens.json"
 FORMAT = 1
@@ -90,10 +88,10 @@ def restore(path: Path, directory: Path) -> Store:
         directory.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".restoring", dir=directory.parent))
         try:
-            made = Store(staging / "store")
-            made.directory.mkdir(PRIVATE_DIRECTORY_MODE)
-            _unpack(path, made)
-            os.replace(made.directory, directory)  # noqa: PTH105 - over an empty directory too, as rename(2) does
+            copy = staging / "store"
+            copy.mkdir(PRIVATE_DIRECTORY_MODE)
+            _unpack(path, copy)
+            os.replace(copy, directory)  # noqa: PTH105 - over an empty directory too, as rename(2) does
             files.sync_directory(directory.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -104,18 +102,16 @@ def restore(path: Path, directory: Path) -> Store:
 
 def _snapshot(store: Store) -> tuple[dict[str, bytes], list[str]]:
     """Return the content of all that can change, by name, and the blobs needed; for who holds the lock."""
-    found = survey(store)
-    if found.problems:
-        raise CorruptStoreError(f"the store is not whole: {found.problems[0]}", "see otaseal store check")
-    names = [MARKER, AUDIT, TOKENS, *sorted(path.relative_to(store.directory).as_posix() for path in found.files)]
-    present = [name for name in names if (store.directory / name).is_file()]
-    return {
-        name: files.read_bounded(store.directory / name, MAX_SMALL_BYTES, "file of the store") for name in present
-    }, sorted(found.blobs)
+    contents = survey(store)
+    contents.require_whole()
+    names = [MARKER, AUDIT, TOKENS, *sorted(path.relative_to(store.directory).as_posix() for path in contents.files)]
+    paths = {name: path for name in names if (path := store.directory / name).is_file()}
+    small = {name: files.read_bounded(path, MAX_SMALL_BYTES, "file of the store") for name, path in paths.items()}
+    return small, sorted(contents.blobs)
 
 
-def _unpack(path: Path, made: Store) -> None:
-    """Write the backup's files into a new directory and check them there; raises InputError."""
+def _unpack(path: Path, directory: Path) -> None:
+    """Write the backup's files into the new `directory` and check them there; raises InputError."""
     try:
         with tarfile.open(path, "r:") as tar:
             manifest = _manifest(_member(tar, MANIFEST, MAX_MANIFEST_BYTES))
@@ -124,26 +120,25 @@ def _unpack(path: Path, made: Store) -> None:
                 data = _member(tar, name, size)
                 if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
                     raise InputError(f"'{name}' in the backup '{path}' is damaged", _HINT)
-                files.write_new(made.directory / name, data)
+                files.write_new(directory / name, data)
             if tar.next() is not None:
                 raise InputError(f"the backup '{path}' has more files than it says", _HINT)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f"'{path}' is not a complete backup: {error}", _HINT) from error
     for folder in (BLOBS, PRODUCTS):
-        (made.directory / folder).mkdir(parents=True, exist_ok=True)
-    for folder_path, _, _ in os.walk(made.directory):
+        (directory / folder).mkdir(parents=True, exist_ok=True)
+    for folder_path, _, _ in os.walk(directory):
         files.sync_directory(Path(folder_path))
-    report = check(Store.open(made.directory))
+    report = check(Store.open(directory))
     if report.problems or report.orphans:
         raise InputError(f"the backup '{path}' is not whole: {(*report.problems, *report.orphans)[0]}", _HINT)
 
 
 def _refuse_larger(manifest: Manifest, path: Path) -> None:
     """Raise InputError, before anything is written, for more bytes than the backup has itself."""
-    declared = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values())
-    there = path.stat().st_size
-    if declared > there:
-        raise InputError(f"the backup '{path}' has {there} bytes, and its files would have {declared}", _HINT)
+    declared, size = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values()), path.stat().st_size
+    if declared > size:
+        raise InputError(f"the backup '{path}' has {size} bytes, and its files would have {declared}", _HINT)
 
 
 def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes:
@@ -152,8 +147,8 @@ def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes:
     # A sparse file is a few bytes here, and could be any number of them on the disk.
     plain = member is not None and member.isreg() and not member.issparse()
     if member is None or not plain or member.name != name or member.size > limit:
-        found = "nothing" if member is None else f"'{member.name}'"
-        raise InputError(f"the backup has {found} where '{name}' has to be", _HINT)
+        actual = "nothing" if member is None else f"'{member.name}'"
+        raise InputError(f"the backup has {actual} where '{name}' has to be", _HINT)
     file = tar.extractfile(member)
     assert file is not None  # a regular file
     return file.read()

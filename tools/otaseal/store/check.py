@@ -16,23 +16,22 @@ from typing import Any
 
 from .. import files
 from ..directories import locked
-from ..errors import OtasealError
+from ..errors import CorruptStoreError, OtasealError
 from ..keys.public import load_public_key
 from ..release.records import serialise
 from . import audit_log
-from .audit_events import (
+from .audit_log import (
     Event,
     LastEvents,
     Named,
     archive_event,
     contradiction,
-    last_said,
+    is_ahead,
+    last_events,
     pointer_event,
     publish_event,
 )
 from .files import AUDIT, PRODUCTS, Store
-
-__all__ = ["Report", "Survey", "audit_lines", "check", "survey", "sweep", "tidy"]
 
 TEMPORARY = ".*.tmp"
 SWEPT = ("blobs", PRODUCTS)
@@ -70,6 +69,11 @@ class Survey:
     files: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
+    def require_whole(self) -> None:
+        """Raise CorruptStoreError where anything is damaged."""
+        if self.problems:
+            raise CorruptStoreError(f"the store is not whole: {self.problems[0]}", "see otaseal store check")
+
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
         """Note what goes wrong here as damage."""
@@ -81,13 +85,13 @@ class Survey:
 
 def survey(store: Store) -> Survey:
     """Read every record, pointer and key of the store, and no blob; for who holds the lock."""
-    found = Survey()
+    contents = Survey()
     for product in store.products():
-        _survey_product(store, product, found)
+        _survey_product(store, product, contents)
     lines = list(audit_lines(store))
-    found.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
-    found.problems += _contradictions(found, last_said(lines))
-    return found
+    contents.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
+    contents.problems += _contradictions(contents, last_events(lines))
+    return contents
 
 
 def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
@@ -96,21 +100,21 @@ def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
     `stopped` is asked before each blob whether anybody still wants to know.
     """
     with locked(store.directory):
-        found = survey(store)
-        there = {path for folder in SWEPT for path in _files(store.directory / folder)}
-    temporaries = {path for path in there if path.match(TEMPORARY)}
-    needed = {store.blob_path(digest): digest for digest in found.blobs}
+        contents = survey(store)
+        present = {path for folder in SWEPT for path in _files(store.directory / folder)}
+    temporaries = {path for path in present if path.match(TEMPORARY)}
+    needed = {store.blob_path(digest): digest for digest in contents.blobs}
     for _, digest in sorted(needed.items()):
         if stopped():
             break
-        with found.noting():
+        with contents.noting():
             store.read_blob(digest)
     return Report(
-        len(found.releases),
-        len(found.channels),
+        len(contents.releases),
+        len(contents.channels),
         len(needed),
-        tuple(found.problems),
-        _shown(store, there - temporaries - found.files - set(needed)),
+        tuple(contents.problems),
+        _shown(store, present - temporaries - contents.files - set(needed)),
         _shown(store, temporaries),
     )
 
@@ -132,9 +136,9 @@ def tidy(store: Store) -> Survey:
             for path in _files(store.directory / folder):
                 if path.match(TEMPORARY):
                     files.remove(path)
-        found = survey(store)
-        _complete_audit(store, found)
-    return found
+        contents = survey(store)
+        _complete_audit(store, contents)
+    return contents
 
 
 def audit_lines(store: Store) -> Iterator[tuple[int, dict[str, Any] | None]]:
@@ -142,76 +146,72 @@ def audit_lines(store: Store) -> Iterator[tuple[int, dict[str, Any] | None]]:
     return audit_log.lines(store.directory / AUDIT)
 
 
-def _survey_product(store: Store, product: str, found: Survey) -> None:
+def _survey_product(store: Store, product: str, contents: Survey) -> None:
     folder = store.directory / PRODUCTS / product
     for version in store.releases(product):
-        found.files.add(folder / "releases" / f"{version}.json")
-        with found.noting():
+        contents.files.add(store.release_path(product, version))
+        with contents.noting():
             release = store.release(product, version)
-            found.blobs |= {form.blob for form in release.forms}
-            found.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
+            contents.blobs |= {form.blob for form in release.forms}
+            contents.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
     for name in store.channels(product):
-        found.files.add(folder / "channels" / f"{name}.json")
-        found.channels[product, name] = None
-        with found.noting():
+        contents.files.add(folder / "channels" / f"{name}.json")
+        contents.channels[product, name] = None
+        with contents.noting():
             channel = store.current(product, name)
-            found.channels[product, name] = pointer_event("point", product, name, channel) if channel else None
+            contents.channels[product, name] = pointer_event("point", product, name, channel) if channel else None
             for version in sorted(channel.versions if channel else ()):
-                if (product, version) not in found.releases:
-                    found.problems.append(
+                if (product, version) not in contents.releases:
+                    contents.problems.append(
                         f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
                     )
     for name in store.archives(product):
-        found.files.add(folder / "certs" / f"{name}.json")
-        found.archives[product, name] = None
-        with found.noting():
+        contents.files.add(folder / "certs" / f"{name}.json")
+        contents.archives[product, name] = None
+        with contents.noting():
             record = store.archive(product, name)
-            found.archives[product, name] = archive_event(product, name, record) if record else None
-            found.blobs |= {record.blob} if record else set()
-    with found.noting():
+            contents.archives[product, name] = archive_event(product, name, record) if record else None
+            contents.blobs |= {record.blob} if record else set()
+    with contents.noting():
         for name, pem in store.keys(product).items():
-            found.files.add(folder / "keys" / f"{name}.pub")
+            contents.files.add(folder / "keys" / f"{name}.pub")
             load_public_key(pem, f"public key '{name}' of '{product}'")
 
 
-def _contradictions(found: Survey, said: LastEvents) -> Iterator[str]:
-    """Yield how what there is contradicts what the audit log said last of it."""
-    for title, there, lines in (
-        ("channel '{1}' of '{0}'", found.channels, said.channels),
-        ("the certificates of channel '{1}' of '{0}'", found.archives, said.archives),
+def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:
+    """Yield how what is stored contradicts the last events of the audit log."""
+    for title, stored, lines in (
+        ("channel '{1}' of '{0}'", contents.channels, logged.channels),
+        ("the certificates of channel '{1}' of '{0}'", contents.archives, logged.archives),
     ):
         for named, line in sorted(lines.items()):
-            fields = there.get(named)
-            if fields is None and named in there:
-                continue  # damaged, and said to be
+            fields = stored.get(named)
+            if fields is None and named in stored:
+                continue  # damaged, and reported above
             if why := contradiction(line, fields):
                 yield f"{title.format(*named)} {why}"
-    for (product, version), digest in sorted(said.releases.items()):
-        if digest is not None and found.releases.get((product, version), digest) != digest:
+    for (product, version), digest in sorted(logged.releases.items()):
+        if digest is not None and contents.releases.get((product, version), digest) != digest:
             yield f"the record of release '{version}' of '{product}' is not the one that was published"
 
 
-def _complete_audit(store: Store, found: Survey) -> None:
+def _complete_audit(store: Store, contents: Survey) -> None:
     """Write the lines of releases and pointers that the log does not know: who made them was killed, or refused."""
-    said = last_said(audit_lines(store))
-    for product, version in sorted(found.releases.keys() - said.releases.keys()):
+    logged = last_events(audit_lines(store))
+    for product, version in sorted(contents.releases.keys() - logged.releases.keys()):
         record = serialise(store.release(product, version))
         store.append(publish_event(product, version, record) | {"recovered": True})
-    _complete_lines(store, "generation", found.channels, said.channels)
-    _complete_lines(store, "certs_generation", found.archives, said.archives)
+    _complete_lines(store, "generation", contents.channels, logged.channels)
+    _complete_lines(store, "certs_generation", contents.archives, logged.archives)
 
 
 def _complete_lines(
-    store: Store, counted: str, there: Mapping[Named, Event | None], said: Mapping[Named, Event]
+    store: Store, counted: str, stored: Mapping[Named, Event | None], logged: Mapping[Named, Event]
 ) -> None:
     """Write a line for each pointer that is ahead of its last one; an older one is damage, and no news."""
-    for named, fields in sorted(there.items()):
-        if fields is not None and (named not in said or _is_ahead(fields[counted], said[named].get(counted))):
+    for named, fields in sorted(stored.items()):
+        if fields is not None and (named not in logged or is_ahead(fields[counted], logged[named].get(counted))):
             store.append(fields | {"recovered": True})
-
-
-def _is_ahead(ours: object, theirs: object) -> bool:
-    return not isinstance(ours, int) or not isinstance(theirs, int) or ours > theirs
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,23 +12,6 @@ from typing import Any, NamedTuple
 
 from ..protocol.decisions import LOOP_LIMIT
 
-__all__ = [
-    "LAST_SEEN_RESOLUTION",
-    "LATE_SECONDS",
-    "MAX_CLAIM",
-    "STATES",
-    "Device",
-    "Selection",
-    "Sighting",
-    "bounded",
-    "conditions",
-    "device_key",
-    "is_recent",
-    "offered_to",
-    "says_nothing_new",
-    "seen",
-]
-
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
 LATE_SECONDS = 5.0

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..directories import locked
 from ..errors import LaterFormatError, SystemFaultError
@@ -33,16 +33,8 @@ from .device_rows import (
     seen,
 )
 
-__all__ = [
-    "MAX_DEVICES",
-    "DamagedFileError",
-    "Device",
-    "DeviceFileLocation",
-    "Devices",
-    "Rows",
-    "Selection",
-    "Sighting",
-]
+if TYPE_CHECKING:
+    from .device_file import DeviceFile
 
 MAX_DEVICES = 100_000
 EVICTED_AT_ONCE = 100
@@ -57,19 +49,6 @@ DAMAGED_HINT = "move the file away: it only says which devices were seen, and is
 
 class DamagedFileError(SystemFaultError):
     """The file is not a list of devices, or one that is damaged."""
-
-
-class DeviceFileLocation(Protocol):
-    """Which file is meant, now: `turn` is another number whenever that has changed."""
-
-    def turn(self) -> int:
-        """Return a number that stays the same as long as the file does."""
-
-    def path(self, turn: int) -> Path:
-        """Return the file of that turn."""
-
-    def leave(self, turn: int, why: str) -> None:
-        """Be told that the file of that turn cannot be used."""
 
 
 COLUMNS = ", ".join(Device._fields)
@@ -106,18 +85,16 @@ ALL = Selection()
 class Devices:
     """The devices in one file; use in a `with` statement, or `close` it. Safe in threads."""
 
-    def __init__(
-        self, where: Path | DeviceFileLocation, limit: int = MAX_DEVICES, patience: float = BUSY_TIMEOUT
-    ) -> None:
-        """Open the file, making it if it is missing; `patience` is how many seconds a call waits while others write.
+    def __init__(self, file: Path | DeviceFile, limit: int = MAX_DEVICES, timeout: float = BUSY_TIMEOUT) -> None:
+        """Open the file, making it if it is missing; a call waits for `timeout` seconds at most while others write.
 
         Raises DamagedFileError when it is none of ours, LaterFormatError, SystemFaultError when it cannot be used.
         """
         self.limit = limit
-        self._patience = patience
-        self._where = None if isinstance(where, Path) else where
-        self._turn = 0 if self._where is None else self._where.turn()
-        self.path = where if isinstance(where, Path) else where.path(self._turn)
+        self._timeout = timeout
+        self._file = None if isinstance(file, Path) else file
+        self._generation = 0 if self._file is None else self._file.generation
+        self.path = file if isinstance(file, Path) else file.path(self._generation)
         self._lock = threading.RLock()
         self._room = 0  # devices that may be added before they are counted again
         self._open()
@@ -126,7 +103,7 @@ class Devices:
         # SQLite waits for nobody where it makes a journal or takes it away.
         with locked(self.path.parent), self._faults():
             self._database = sqlite3.connect(
-                self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
+                self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
             )
             try:
                 self._prepare()
@@ -148,45 +125,24 @@ class Devices:
             stack.enter_context(self._lock)
             self._database.close()
 
-    def see(self, sighting: Sighting, now: float) -> Device:
-        """Note that a device asked, and return what is known of it now; raises SystemFaultError."""
-        found, news = self.look(sighting, now)
-        if news:
-            with self.batch() as rows:
-                found = rows.see(sighting, now)
-        return found
-
-    def look(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
-        """Return what `see` would, without writing anything, and whether there is something to write."""
+    def preview(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
+        """Return what `Rows.see` would, without writing anything, and whether there is something to write."""
         claim = bounded(sighting)
-        with self._at_hand():
+        with self._current_file():
             known = self._row(claim.product, claim.device)
         if known is not None and says_nothing_new(known, claim, now):
             return known, False
         return seen(known, claim, now), True
 
-    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
-        """Note that a device, which was seen, is answered with a release, to come back with a sketch of that MD5."""
-        with self.batch() as rows:
-            rows.offer(product, device, version, expected_md5, now)
-
-    def deliver(self, product: str, device: str, version: str, now: float) -> int:
-        """Note that a release went out in full; return how often since the device's own MD5 last changed.
-
-        0 when that device is unknown or has been offered another release since.
-        """
-        with self.batch() as rows:
-            return rows.deliver(product, device, version, now)
-
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
-        with self._at_hand():
+        with self._current_file():
             return self._row(product, device)
 
     def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
         """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
         where, values = conditions(selection)
-        with self._at_hand():
+        with self._current_file():
             rows = self._database.execute(
                 f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
                 (product, after, *values, limit),
@@ -195,13 +151,13 @@ class Devices:
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
-        with self._at_hand():
+        with self._current_file():
             rows = self._database.execute(NEEDS, (product,)).fetchall()
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, str, int], ...]:
         """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none."""
-        with self._at_hand():
+        with self._current_file():
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
@@ -210,7 +166,7 @@ class Devices:
         So does one that lies after `now`: the clock has been set back since then.
         """
         late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
-        with self._at_hand():
+        with self._current_file():
             row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
         return Counts(*(value or 0 for value in row))
 
@@ -241,10 +197,10 @@ class Devices:
 
     def check(self) -> None:
         """Read every page of the file; raises DamagedFileError."""
-        with self._at_hand():
-            (found,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise DamagedFileError(f"the devices in '{self.path}' are damaged: {found}", DAMAGED_HINT)
+        with self._current_file():
+            (result,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        if result != "ok":
+            raise DamagedFileError(f"the devices in '{self.path}' are damaged: {result}", DAMAGED_HINT)
 
     def take(self, rows: Iterable[Device]) -> None:
         """Add devices as another file has them; of one that is known, what was seen last stays."""
@@ -253,7 +209,7 @@ class Devices:
 
     def read_all(self) -> Iterator[Device]:
         """Yield every device, for `take`."""
-        with self._at_hand():
+        with self._current_file():
             rows = self._database.execute(SELECT).fetchall()
         yield from (Device(*row) for row in rows)
 
@@ -264,40 +220,40 @@ class Devices:
         return None if row is None else Device(*row)
 
     def _make_room(self) -> None:
-        """Let go of the least wanted when there are too many; counting them all is too dear for every new device."""
+        """Evict devices when there are too many; counting them all is too slow to do for every new one."""
         (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
         if count >= self.limit:
-            gone = self._database.execute(EVICT, (count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10),))
-            count -= gone.rowcount
+            surplus = count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10)
+            count -= self._database.execute(EVICT, (surplus,)).rowcount
         self._room = (self.limit - count) // PROCESSES - 1
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Rows]:
-        """Make one transaction of all that is noted within; raises as they do, and then nothing of it was noted."""
+        """Make one transaction of all changes within; when one raises, none is made."""
         with self._transaction():
             rows = Rows(self)
             yield rows
-            rows.settle()
+            rows.write()
 
     @contextlib.contextmanager
-    def _at_hand(self) -> Iterator[None]:
-        """Hold the file that is meant now."""
+    def _current_file(self) -> Iterator[None]:
+        """Lock the connection, reopened where another file is in use by now."""
         with self._lock:
-            if self._where is not None and self._where.turn() != self._turn:
+            if self._file is not None and self._file.generation != self._generation:
                 self._database.close()
-                self._turn = self._where.turn()
-                self.path, self._room = self._where.path(self._turn), 0
+                self._generation = self._file.generation
+                self.path, self._room = self._file.path(self._generation), 0
                 try:
                     self._open()
                 except SystemFaultError:
-                    self._turn = -1  # to be tried again
+                    self._generation = -1  # to be tried again
                     raise
             with self._faults():
                 yield
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._at_hand():
+        with self._current_file():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -316,8 +272,8 @@ class Devices:
             message = f"the devices in '{self.path}' cannot be used: {error}"
             # Python 3.10 has no numbers for it. What is not operational is a file that is damaged, or is none.
             busy = isinstance(error, sqlite3.ProgrammingError) or "locked" in str(error)
-            if self._where is not None and not busy:
-                self._where.leave(self._turn, message)
+            if self._file is not None and not busy:
+                self._file.move_to_memory(self._generation, message)
             if type(error) is sqlite3.DatabaseError:
                 raise DamagedFileError(message, DAMAGED_HINT) from error
             raise SystemFaultError(message, "check the disk's space and the permissions") from error
@@ -332,7 +288,7 @@ class Rows:
         self._changed: dict[tuple[str, str], Device] = {}
 
     def see(self, sighting: Sighting, now: float) -> Device:
-        """See `Devices.see`."""
+        """Record a request of a device, and return its row."""
         claim = bounded(sighting)
         known = self._get(key := (claim.product, claim.device))
         if known is not None and says_nothing_new(known, claim, now):
@@ -342,13 +298,16 @@ class Rows:
         return self._put(key, seen(known, claim, now))
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
-        """See `Devices.offer`."""
+        """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
         known = self._get(key := device_key(product, device))
         if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
             self._put(key, offered_to(known, version, expected_md5, now))
 
     def deliver(self, product: str, device: str, version: str, now: float) -> int:
-        """See `Devices.deliver`."""
+        """Record a delivery in full; return how many there were since the device's own MD5 last changed.
+
+        0 when the device is unknown or has been offered another release since.
+        """
         known = self._get(key := device_key(product, device))
         if known is None or known.offered != version:
             return 0
@@ -367,8 +326,8 @@ class Rows:
         if known is not None:
             self._put(key, known._replace(deliveries=0, delivered_at=None, failed_at=None))
 
-    def settle(self) -> None:
-        """Write what has changed so far."""
+    def write(self) -> None:
+        """Write the rows that have changed."""
         if self._changed:
             self._devices._database.executemany(SAVE, self._changed.values())
             self._changed.clear()
@@ -385,6 +344,6 @@ class Rows:
     def _make_room(self) -> None:
         self._devices._room -= 1
         if self._devices._room < 0:
-            self.settle()  # and what is evicted is not known any more
+            self.write()  # and what is evicted is not known any more
             self._rows.clear()
             self._devices._make_room()

@@ -41,9 +41,7 @@ from ..release.archive_record import ArchiveRecord
 from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from ..release.records import MAX_RECORD_SIZE, VERSION, Release, check_version, parse, serialise
 from . import audit_log
-from .audit_events import archive_event, pointer_event, publish_event
-
-__all__ = ["DEVICES_FILE", "MAX_BLOB_BYTES", "Store"]
+from .audit_log import archive_event, pointer_event, publish_event
 
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """The largest flash chip that an ESP8266 can use; no image and no filesystem is larger."""
@@ -74,8 +72,7 @@ class Store:
         Raises InputError when there is a store or anything else already, SystemFaultError when the disk refuses.
         """
         store = cls(directory)
-        made_here = {"blobs", PRODUCTS, LOCK}
-        if directory.exists() and not set(store._listed(directory)) <= made_here:
+        if directory.exists() and not set(store._listed(directory)) <= {"blobs", PRODUCTS, LOCK}:
             raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
         store._make_directory(directory)
         with locked(directory):
@@ -117,14 +114,12 @@ class Store:
         Raises InputError for names that cannot be, CorruptStoreError for a damaged pointer file, LaterFormatError.
         """
         path, what = self._channel_path(product, channel), f"channel '{channel}' of '{product}'"
-        data = self._read(path, what, MAX_CHANNEL_BYTES)
-        return None if data is None else _parsed(data, what, Channel.from_json, _pointer_hint(path))
+        return self._load(path, what, MAX_CHANNEL_BYTES, Channel.from_json)
 
     def archive(self, product: str, channel: str) -> ArchiveRecord | None:
         """Return which certificate archive a channel gives out, None when it never had one; raises as `current`."""
         path, what = self._archive_path(product, channel), f"the certificates of channel '{channel}' of '{product}'"
-        data = self._read(path, what, MAX_ARCHIVE_RECORD)
-        return None if data is None else _parsed(data, what, ArchiveRecord.from_json, _pointer_hint(path))
+        return self._load(path, what, MAX_ARCHIVE_RECORD, ArchiveRecord.from_json)
 
     def archives(self, product: str) -> tuple[str, ...]:
         """Return the channels of a product that give out a certificate archive, sorted."""
@@ -136,10 +131,9 @@ class Store:
         Raises NotFoundError, CorruptStoreError, LaterFormatError, InputError for impossible names.
         """
         what = f"release '{version}' of '{product}'"
-        data = self._read(self._release_path(product, version), what, MAX_RECORD_SIZE)
-        if data is None:
+        release = self._load(self.release_path(product, version), what, MAX_RECORD_SIZE, parse, _RECORD_HINT)
+        if release is None:
             raise NotFoundError(f"there is no {what}", "otaseal releases lists what there is")
-        release = _parsed(data, what, parse, _RECORD_HINT)
         if (release.product, release.version) != (product, version):
             raise CorruptStoreError(f"the record of {what} is that of another", _RECORD_HINT)
         return release
@@ -152,12 +146,15 @@ class Store:
         """Return the public keys (PEM) that a product's releases may be signed with, by name."""
         folder = self._product(product) / "keys"
         names = self._names(folder, VERSION, ".pub")
-        return {
-            name: files.read_bounded(folder / f"{name}.pub", MAX_KEY_BYTES, "public key") for name in names[:MAX_KEYS]
-        }
+        paths = {name: folder / f"{name}.pub" for name in names[:MAX_KEYS]}
+        return {name: files.read_bounded(path, MAX_KEY_BYTES, "public key") for name, path in paths.items()}
+
+    def release_path(self, product: str, version: str) -> Path:
+        """Return the file of a release's record, whether it exists or not; raises InputError."""
+        return self._product(product) / "releases" / f"{check_version(version)}.json"
 
     def blob_path(self, digest: str) -> Path:
-        """Return where the blob with this SHA-256 has its place, whether it is there or not; raises InputError."""
+        """Return the file of the blob with this SHA-256, whether it exists or not; raises InputError."""
         if not _SHA256.fullmatch(digest):
             raise InputError(f"'{digest}' is no SHA-256", "use 64 hexadecimal digits in lower case")
         return self.directory / BLOBS / digest[:2] / digest
@@ -171,13 +168,9 @@ class Store:
             raise CorruptStoreError(f"blob '{digest}' is damaged", _BLOB_HINT)
         return data
 
-    def last_change(self) -> tuple[int, int]:
-        """Return size and time (ns) of the audit log, where every change of the store shows."""
-        try:
-            status = (self.directory / AUDIT).stat()
-        except OSError:
-            return 0, 0
-        return status.st_size, status.st_mtime_ns
+    def last_change(self) -> files.Stamp | None:
+        """Return the stamp of the audit log, where every change of the store shows."""
+        return files.stamp(self.directory / AUDIT)
 
     # What changes it: durable on return -----------------------------------------------------------------------------
 
@@ -195,20 +188,18 @@ class Store:
             self.append({"event": "key", "product": product, "key": name})
 
     def publish(self, release: Release, blobs: Iterable[bytes], by: str = "", rehearsal: str = "") -> None:
-        """Store a release: its blobs, then its record. Publishing the same again is the same as once.
+        """Store a release: its blobs, as far as the store has them not, then its record. Idempotent.
 
-        `blobs` may leave out what the store has; `by` names the operator in the audit log, which also keeps what became
-        of the `rehearsal` that came before. Raises CorruptStoreError
-        when a form's blob is in neither, ConflictError when there is another release of that version,
-        SystemFaultError when the disk refuses.
+        The audit log keeps the operator `by` and the outcome of the `rehearsal`. Raises CorruptStoreError for a missing
+        blob, ConflictError when there is another release of that version, SystemFaultError when the disk refuses.
         """
-        path, what = self._release_path(release.product, release.version), f"release '{release.version}'"
+        path, what = self.release_path(release.product, release.version), f"release '{release.version}'"
         content = serialise(release)
         with locked(self.directory):
             self._refuse_other(path, content, what)
-            given = {self._put_blob(data) for data in blobs}
+            written = {self._put_blob(data) for data in blobs}
             for form in release.forms:
-                if form.blob not in given:
+                if form.blob not in written:
                     self.read_blob(form.blob)
                     self._sync_upwards(self.blob_path(form.blob))
             self._write_immutable(path, content, what)
@@ -226,7 +217,8 @@ class Store:
                 self._check_blobs(release)
             before = self._expected(product, channel, expected)
             after = Channel(pointer) if before is None else before.advanced(pointer)
-            return self._replace(product, channel, after, "point", by)
+            self._replace(product, channel, after, "point", by)
+        return after
 
     def rollback(self, product: str, channel: str, *, expected: int, by: str = "") -> Channel:
         """Point a channel back at the last version that all its devices had; raises as `point`, InputError if none."""
@@ -236,15 +228,16 @@ class Store:
                 raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists what there is")
             after = before.rolled_back()
             self._check_blobs(self.release(product, after.pointer.version))
-            return self._replace(product, channel, after, "rollback", by)
+            self._replace(product, channel, after, "rollback", by)
+        return after
 
     def publish_archive(
-        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, **noted: str
+        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, **logged: str
     ) -> ArchiveRecord:
         """Give out the signed archive `data` in a channel; `expected` is the generation before, 0 for the first.
 
-        `noted` goes into the audit log: `by` names the operator, `rehearsal` says what became of the one before.
-        Raises ConflictError when the channel has another generation by now, SystemFaultError when the disk refuses.
+        `logged` goes into the audit log: the operator `by`, and the outcome of the `rehearsal`. Raises ConflictError
+        when the channel has another generation by now, SystemFaultError when the disk refuses.
         """
         path = self._archive_path(product, channel)
         with locked(self.directory):
@@ -253,18 +246,14 @@ class Store:
             after = record.after(before)
             if self._put_blob(data) != record.blob:
                 raise InputError(f"the archive is not the one with the SHA-256 '{record.blob}'", "send it again")
-            self._make_directory(path.parent)
-            files.write_atomic(path, after.to_json())
-            self._sync_upwards(path)
-            self.append(archive_event(product, channel, after) | {"by": ""} | noted)
+            self._replace_file(path, after.to_json())
+            self.append(archive_event(product, channel, after) | {"by": ""} | logged)
         return after
 
     def record_event(self, event: dict[str, object]) -> None:
         """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
         with locked(self.directory):
             self.append(event)
-
-    # How ------------------------------------------------------------------------------------------------------------
 
     def _put_blob(self, data: bytes) -> str:
         if len(data) > MAX_BLOB_BYTES:
@@ -291,13 +280,14 @@ class Store:
         _refuse_generation(product, channel, 0 if before is None else before.generation, expected)
         return before
 
-    def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> Channel:
-        path = self._channel_path(product, channel)
-        self._make_directory(path.parent)
-        files.write_atomic(path, after.to_json())
-        self._sync_upwards(path)
+    def _replace(self, product: str, channel: str, after: Channel, event: str, by: str) -> None:
+        self._replace_file(self._channel_path(product, channel), after.to_json())
         self.append(pointer_event(event, product, channel, after) | {"by": by})
-        return after
+
+    def _replace_file(self, path: Path, data: bytes) -> None:
+        self._make_directory(path.parent)
+        files.write_atomic(path, data)
+        self._sync_upwards(path)
 
     def _write_immutable(self, path: Path, content: bytes, what: str) -> None:
         self._refuse_other(path, content, what)
@@ -307,14 +297,13 @@ class Store:
         self._sync_upwards(path)
 
     def _refuse_other(self, path: Path, content: bytes, what: str) -> None:
-        there = self._read(path, what, MAX_KEY_BYTES)
-        if there is not None and there != content:
+        if self._read(path, what, MAX_KEY_BYTES) not in (None, content):
             raise ConflictError(f"{what} exists already, with other content", "a version never changes: use a new one")
 
     def append(self, event: dict[str, object]) -> None:
         """Append one line for who holds the lock; half a line, which a kill left, was never acknowledged and goes."""
         audit_log.append(self.directory / AUDIT, event)
-        self._sync(self.directory)
+        sync(self.directory)
 
     def _make_directory(self, path: Path) -> None:
         """Make `path` with its parents, each flushed into the one above: a file in it is lost with its directory."""
@@ -324,22 +313,29 @@ class Store:
         try:
             # Firmware has Wi-Fi passwords in it: what lies in a store is for who serves it.
             path.mkdir(PRIVATE_DIRECTORY_MODE if path == self.directory else 0o777, exist_ok=True)
-            self._sync(path.parent)
+            sync(path.parent)
         except OSError as error:
             raise SystemFaultError(f"'{path}' cannot be made: {error.strerror}", "check its parent") from error
 
     def _sync_upwards(self, path: Path) -> None:
         """Flush every directory from `path` up to the store's: who made them may have been killed before doing so."""
         for parent in path.parents:
-            self._sync(parent)
+            sync(parent)
             if parent == self.directory:
                 return
 
-    def _sync(self, directory: Path) -> None:
+    def _load(
+        self, path: Path, what: str, limit: int, parse: Callable[[bytes], T], hint: str | None = None
+    ) -> T | None:
+        """Return the value in a file of the store, None where there is none; messages call it `what`."""
+        data = self._read(path, what, limit)
         try:
-            files.sync_directory(directory)
-        except OSError as error:
-            raise SystemFaultError(f"'{directory}' cannot be flushed: {error.strerror}", "check the disk") from error
+            return None if data is None else parse(data)
+        except LaterFormatError as error:
+            raise LaterFormatError(f"{what}: {error.what}") from error
+        except InputError as error:
+            pointer = f"restore '{path}' from a backup; or remove it and deploy again, and what it goes back to is lost"
+            raise CorruptStoreError(f"{what}: {error.message}", hint or pointer) from error
 
     def _read(self, path: Path, what: str, limit: int) -> bytes | None:
         try:
@@ -362,9 +358,6 @@ class Store:
     def _archive_path(self, product: str, channel: str) -> Path:
         return self._product(product) / "certs" / f"{check_name(channel, 'channel')}.json"
 
-    def _release_path(self, product: str, version: str) -> Path:
-        return self._product(product) / "releases" / f"{check_version(version)}.json"
-
     def _names(self, folder: Path, pattern: re.Pattern[str], suffix: str) -> tuple[str, ...]:
         """Return the names of the store's own files in `folder`; anything else is `check`'s to report."""
         names = [name.removesuffix(suffix) for name in self._listed(folder) if name.endswith(suffix)]
@@ -379,18 +372,12 @@ class Store:
             raise SystemFaultError(f"'{folder}' cannot be read: {error.strerror}", "check its permissions") from error
 
 
-def _parsed(data: bytes, what: str, parse: Callable[[bytes], T], hint: str) -> T:
-    """Return what a file of the store says; `what` names it to people."""
+def sync(directory: Path) -> None:
+    """Flush a directory of the store; raises SystemFaultError."""
     try:
-        return parse(data)
-    except LaterFormatError as error:
-        raise LaterFormatError(f"{what}: {error.what}") from error
-    except InputError as error:
-        raise CorruptStoreError(f"{what}: {error.message}", hint) from error
-
-
-def _pointer_hint(path: Path) -> str:
-    return f"restore '{path}' from a backup; or remove it and deploy again, and what it goes back to is lost"
+        files.sync_directory(directory)
+    except OSError as error:
+        raise SystemFaultError(f"'{directory}' cannot be flushed: {error.strerror}", "check the disk") from error
 
 
 def _refuse_generation(product: str, channel: str, generation: int, expected: int) -> None:

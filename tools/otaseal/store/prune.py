@@ -1,11 +1,8 @@
 """Removing releases that nobody needs any more, and the files that only they needed.
 
-Kept is what a channel gives out or can go back to, what a device that was seen runs or was offered, the latest releases
-of each product, and what was published a moment ago and no channel points at yet. A store that is not whole is left as
-it is: what a damaged file needs is not known.
-
-Each release has its line in the audit log before its record goes, and its files go after all records: a kill at any
-moment leaves a store that is whole, and doing the same again finishes.
+Kept are releases that a channel gives out or can go back to, that a device seen runs or was offered, the latest of each
+product, and those published a moment ago. A damaged store is left as it is: what a damaged file needs is not known. A
+release's audit line is written before its record goes, and blobs go last: a kill at any moment leaves a whole store.
 """
 
 from __future__ import annotations
@@ -17,14 +14,12 @@ from pathlib import Path
 
 from .. import files
 from ..directories import locked
-from ..errors import CorruptStoreError, InputError, SystemFaultError
+from ..errors import InputError
 from ..release.records import Release
-from .audit_events import Named
+from .audit_log import Named
 from .check import Survey, survey
 from .devices import Devices
-from .files import BLOBS, DEVICES_FILE, PRODUCTS, Store
-
-__all__ = ["KEEP", "Pruned", "prune"]
+from .files import BLOBS, DEVICES_FILE, Store, sync
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""
@@ -56,18 +51,17 @@ def prune(store: Store, keep: int = KEEP, *, by: str = "", dry_run: bool = False
         raise InputError(f"'{keep}' releases cannot be kept", "keep one of each product at least")
     seen = _seen(store)  # before the lock, which the list of devices is opened under, too
     with locked(store.directory):
-        found = survey(store)
-        if found.problems:
-            raise CorruptStoreError(f"the store is not whole: {found.problems[0]}", "see otaseal store check")
-        plan = _plan(store, found, seen, keep)
+        contents = survey(store)
+        contents.require_whole()
+        plan = _plan(store, contents, seen, keep)
         if not dry_run:
             _remove(store, plan, by)
     return plan
 
 
-def _plan(store: Store, found: Survey, seen: Mapping[str, Seen], keep: int) -> Pruned:
+def _plan(store: Store, contents: Survey, seen: Mapping[str, Seen], keep: int) -> Pruned:
     gone: list[Named] = []
-    blobs = set(_archive_blobs(store, found))
+    blobs = set(_archive_blobs(store, contents))
     for product in store.products():
         releases = [store.release(product, version) for version in store.releases(product)]
         needed = _needed(store, product, releases, seen.get(product, NOBODY))
@@ -80,7 +74,7 @@ def _plan(store: Store, found: Survey, seen: Mapping[str, Seen], keep: int) -> P
                 gone.append((product, release.version))
     unneeded = [path for path in sorted((store.directory / BLOBS).glob("??/*")) if path.name not in blobs]
     size = sum(path.stat().st_size for path in unneeded)
-    return Pruned(tuple(gone), tuple(path.name for path in unneeded), size, len(found.releases) - len(gone))
+    return Pruned(tuple(gone), tuple(path.name for path in unneeded), size, len(contents.releases) - len(gone))
 
 
 def _needed(store: Store, product: str, releases: Iterable[Release], seen: Seen) -> set[str]:
@@ -89,7 +83,7 @@ def _needed(store: Store, product: str, releases: Iterable[Release], seen: Seen)
     needed = {version for channel in channels if channel for version in channel.versions}
     md5s, offered = seen
     for release in releases:
-        if not md5s.isdisjoint(release.runs) or _is_recent(_record(store, product, release.version)):
+        if not md5s.isdisjoint(release.runs) or _is_recent(store.release_path(product, release.version)):
             needed.add(release.version)
     return needed | offered
 
@@ -103,8 +97,8 @@ def _seen(store: Store) -> dict[str, Seen]:
         return {product: devices.needs(product) for product in store.products()}
 
 
-def _archive_blobs(store: Store, found: Survey) -> Iterable[str]:
-    for product, channel in found.archives:
+def _archive_blobs(store: Store, contents: Survey) -> Iterable[str]:
+    for product, channel in contents.archives:
         record = store.archive(product, channel)
         if record is not None:
             yield record.blob
@@ -113,13 +107,9 @@ def _archive_blobs(store: Store, found: Survey) -> Iterable[str]:
 def _remove(store: Store, plan: Pruned, by: str) -> None:
     for product, version in plan.releases:
         store.append({"event": "prune", "product": product, "version": version, "by": by})
-        _unlink(_record(store, product, version))
+        _unlink(store.release_path(product, version))
     for digest in plan.blobs:
         _unlink(store.blob_path(digest))
-
-
-def _record(store: Store, product: str, version: str) -> Path:
-    return store.directory / PRODUCTS / product / "releases" / f"{version}.json"
 
 
 def _is_recent(path: Path) -> bool:
@@ -129,7 +119,4 @@ def _is_recent(path: Path) -> bool:
 def _unlink(path: Path) -> None:
     """Remove a file, durably, before the next step is taken."""
     files.remove(path)
-    try:
-        files.sync_directory(path.parent)
-    except OSError as error:
-        raise SystemFaultError(f"'{path.parent}' cannot be flushed: {error.strerror}", "check the disk") from error
+    sync(path.parent)

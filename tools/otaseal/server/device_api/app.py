@@ -16,18 +16,15 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from ...errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
-from ...protocol import archive, decisions
-from ...protocol.request import ARCHIVE_FILE, Route, UpdateRequest, route
-from ...store.devices import Sighting
+from ...protocol import decisions
+from ...protocol.request import ARCHIVE_FILE, MAX_PATH, Route, UpdateRequest, device_id, parse_request, route
+from ...store.device_rows import Sighting
 from ..catalog import Catalog, Choice
 from ..telemetry import Event, Labelled, Telemetry, labelled
 from ..tls import ClientCertificate
 from .recorder import Recorder
 from .request_parser import Head
 
-__all__ = ["Answer", "DeviceApp", "DeviceRequest", "NotInMemoryError", "plain"]
-
-MAX_PATH = 256
 MAX_REASON = 512
 REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Requests of which it is remembered what they claim, and how long one may be: devices say the same thing all day."""
@@ -115,9 +112,7 @@ class DeviceApp:
         if cached.refusal is not None:
             return cached.refusal
         try:
-            device = decisions.device_id(
-                cached.request, None if request.certificate is None else request.certificate.name
-            )
+            device = device_id(cached.request, None if request.certificate is None else request.certificate.name)
             if cached.route.file == ARCHIVE_FILE:
                 return self._archive(cached, head, device)
             return self._answer(cached, head, device)
@@ -180,7 +175,7 @@ class DeviceApp:
     def _archive(self, cached: _CachedRequest, head: Head, device: str | None) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
         record, missing = self.catalog.archive(cached.route.product, cached.route.channel)
-        decision = archive.decide(cached.request, record, missing)
+        decision = decisions.decide_archive(cached.request, record, missing)
         body = decision.body if decision.blob is None else self._body(decision.blob)
         answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
         if decision.blob is None or not cached.ranged:
@@ -290,13 +285,11 @@ def _parse(head: Head) -> _CachedRequest:
         refusal = plain(413, "body", "an update request has no body", (("Connection", "close"),))
     else:
         try:
-            if len(head.path) > MAX_PATH:
-                raise InputError(f"a path of {len(head.path)} characters", f"{MAX_PATH} are the most")
             target = route(head.path)
         except InputError as error:
             refusal = plain(404, "path", error.message)
         try:
-            request = decisions.parse_request(head.method, head.headers)
+            request = parse_request(head.method, head.headers)
         except InputError as error:
             refusal = refusal or plain(400, "request", error.message)
     return _CachedRequest(request, target, refusal, ranged=b"range" in names)

@@ -23,8 +23,6 @@ from .request_parser import NO_HEAD, Head, RequestQueue
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
 from .tls_transport import TlsTransport
 
-__all__ = ["DeviceConnection"]
-
 Phase = enum.Enum("Phase", ("HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
 HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..door import Door
     from .connection import DeviceConnection
 
-__all__ = ["Connections", "DeviceListener", "ListenerContext"]
-
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
 MAX_LENT = 16

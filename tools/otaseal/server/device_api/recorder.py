@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ...errors import SystemFaultError
-from ...store.device_rows import is_recent
-from ...store.devices import Device, DeviceFileLocation, Devices, Rows, Sighting
-
-__all__ = ["Ledger", "Recorder"]
+from ...store.device_file import DeviceFile
+from ...store.device_rows import Device, Sighting, is_recent
+from ...store.devices import Devices, Rows
 
 SLOTS = 1 << 16
 GATHER_SECONDS = 0.1
@@ -132,14 +131,12 @@ class _CachedRow(NamedTuple):
 class Recorder:
     """The devices in the file `path`, for the event loop of one worker; use in a `with` statement, or `close` it."""
 
-    def __init__(
-        self, path: Path | DeviceFileLocation, report: Report, ledger: Ledger | None = None, worker: int = 0
-    ) -> None:
+    def __init__(self, path: Path | DeviceFile, report: Report, ledger: Ledger | None = None, worker: int = 0) -> None:
         """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
         self._ledger = ledger or Ledger()
         self._worker = worker
         self._report = report
-        self._reader = Devices(path, patience=READ_SECONDS)
+        self._reader = Devices(path, timeout=READ_SECONDS)
         self._writer = Devices(path)
         self._rows: dict[tuple[str, str], _CachedRow] = {}
         self._queue: queue.SimpleQueue[_Note | threading.Event | None] = queue.SimpleQueue()
@@ -217,7 +214,7 @@ class Recorder:
 
     def _look(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
         changes = self._ledger.changes(slot)
-        known, news = self._reader.look(sighting, now)
+        known, news = self._reader.preview(sighting, now)
         if not news:
             self._rows.pop(key := (sighting.product, sighting.device), None)
             self._rows[key] = _CachedRow(changes, sighting, known)

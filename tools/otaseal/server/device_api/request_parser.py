@@ -14,8 +14,6 @@ from urllib.parse import unquote
 
 from ..limits import MAX_HEAD_BYTES
 
-__all__ = ["MAX_WAITING", "NO_HEAD", "Head", "RequestParser", "RequestQueue"]
-
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""

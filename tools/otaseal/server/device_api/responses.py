@@ -18,8 +18,6 @@ from .app import Answer, DeviceApp, DeviceRequest
 from .listener import ListenerContext
 from .tls_transport import RECORD, TlsTransport
 
-__all__ = ["ACKNOWLEDGEMENT_SECONDS", "Delivery", "start_response"]
-
 FIRST_LOOK, LAST_LOOK = 0.02, 0.2  # seconds between looks for the acknowledgement of a delivery
 ACKNOWLEDGEMENT_SECONDS = 60.0
 

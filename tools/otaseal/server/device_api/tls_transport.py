@@ -15,8 +15,6 @@ from collections.abc import Callable
 
 from ..sockets import KERNEL_BUFFER, unacknowledged
 
-__all__ = ["RECORD", "TlsTransport"]
-
 RECORD = 16 * 1024
 """Bytes encrypted at once: OpenSSL's buffer for them never shrinks while the connection lasts."""
 READ = 4 * 1024

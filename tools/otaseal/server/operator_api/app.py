@@ -19,8 +19,6 @@ from .responses import Handler, by_method, guarded, unknown
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["HANDLERS", "make_app"]
-
 HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
     "health": service.health,
     "describe": service.describe,

@@ -13,8 +13,6 @@ from ...release.archive_record import ArchiveRecord
 from ...release.signed_archive import PresentedChain
 from ..catalog import Catalog
 
-__all__ = ["MAX_NAMES", "Archives", "names_in"]
-
 MAX_CHAIN_BYTES = 256 * 1024
 MAX_NAMES = 8
 

@@ -24,8 +24,6 @@ from .uploads import Refused
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["FAILURES", "FAILURE_SECONDS", "HOLD_SECONDS", "Access", "FailureCounter"]
-
 FAILURES = 10  # wrong credentials from one address within FAILURE_SECONDS, then each further one is held back
 FAILURE_SECONDS = 60.0
 MAX_ADDRESSES = 4096

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-__all__ = ["OperatorConnection", "RequestHeads"]
-
 SHUTDOWN_SECONDS = 30.0
 """How long a client has to answer the end of TLS."""
 WRITE_BUFFER = 32 * 1024

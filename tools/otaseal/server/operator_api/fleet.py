@@ -10,12 +10,11 @@ from ...release import stranding
 from ...release.channels import Channel, Pointer
 from ...release.records import Release
 from ...release.stranding import Consent, Effect, Group
-from ...store.devices import Device, Devices, Selection
+from ...store.device_rows import Device, Selection
+from ...store.devices import Devices
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import Look, failing, refusal
-
-__all__ = ["DeviceReader", "Fleet"]
 
 MAX_VERSIONS = 100
 """Versions that are counted by name: what a device says that it runs is a claim."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
     from uvicorn import Config, Server
 
-__all__ = ["make_listener"]
-
 PAUSE_SECONDS = 0.5
 """How long nothing is accepted when the process has no file left."""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from .schemas import IN_PATH, QUERY, Schema, pattern, reference, schemas
 
-__all__ = ["ENDPOINTS", "Endpoint", "description"]
-
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"

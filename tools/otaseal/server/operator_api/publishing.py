@@ -15,8 +15,6 @@ from ..catalog import Catalog
 from .fleet import Fleet
 from .rollout_options import RolloutOptions
 
-__all__ = ["PublishRequest", "Published", "publish"]
-
 
 @dataclass(frozen=True)
 class PublishRequest:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["Handler", "by_method", "guarded", "unknown"]
-
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (
     (LaterFormatError, 503),
     (NotFoundError, 404),

@@ -16,8 +16,6 @@ from ...release.channels import MAX_PATIENCE, Channel, Pointer
 from ...release.rollout import Counts
 from ...store.devices import Devices
 
-__all__ = ["NAMES", "Look", "PatienceClock", "RolloutOptions", "failing", "refusal"]
-
 JUMP_SECONDS = 5.0
 """Between two looks, what the wall clock may differ from the steady one: a clock that is adjusted does by less."""
 START_SECONDS = 3600.0

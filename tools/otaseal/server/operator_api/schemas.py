@@ -17,10 +17,7 @@ from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
 from ...release.records import VERSION, Form, Release
 from ...release.stranding import Consent, Group
-from ...store.device_rows import MAX_CLAIM, STATES
-from ...store.devices import Device
-
-__all__ = ["IN_PATH", "MAX_DEVICE", "MAX_DEVICES", "QUERY", "REHEARSALS", "Schema", "pattern", "reference", "schemas"]
+from ...store.device_rows import MAX_CLAIM, STATES, Device
 
 MAX_DEVICES = 500
 """Devices that one answer lists."""

@@ -19,9 +19,7 @@ from pathlib import Path
 from ... import files
 from ...directories import locked
 from ...errors import ConfigError, InputError
-from ...pki.scope import ANY, Scope
-
-__all__ = ["ANY", "FILE_NAME", "Token", "TokenFile", "digest"]
+from ...pki.scope import Scope
 
 FILE_NAME = "tokens.json"
 FORMAT = 1

@@ -20,8 +20,6 @@ from ...release.admission import Policy
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["Refused", "UploadQueue", "drain", "read_files", "read_json"]
-
 MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
 MAX_JSON = 64 * 1024
 UPLOADS_AT_ONCE = 16

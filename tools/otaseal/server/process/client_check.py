@@ -10,8 +10,6 @@ from ..telemetry import Telemetry
 from ..tls import ClientCertificate, Inspect, Revocations, client_certificate
 from .options import ServerOptions
 
-__all__ = ["client_check", "revocations"]
-
 
 def revocations(options: ServerOptions, role: str) -> Revocations | None:
     """Return the list that clients of a role, "device" or "operator", are held against; None without an authority.

@@ -17,8 +17,6 @@ from .maintenance import Maintenance
 if TYPE_CHECKING:
     from uvicorn import Server
 
-__all__ = ["run"]
-
 
 class EventHandler(logging.Handler):
     """Makes what libraries log an event of ours: they would write it to a standard error that may be full."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConflictError, OtasealError
 from ...release.channels import Pointer
-from ...store.device_file import Place
+from ...store.device_file import DeviceFile
 from ...store.devices import Devices
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
@@ -20,8 +20,6 @@ from .store_check import StoreCheck
 
 if TYPE_CHECKING:
     import ssl
-
-__all__ = ["Maintenance", "halt_failing"]
 
 POST_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
@@ -45,7 +43,7 @@ class Maintenance:
     contexts: tuple[ssl.SSLContext, ...]
     devices: Devices | None = None
     store_check: StoreCheck | None = None
-    device_file: Place | None = None
+    device_file: DeviceFile | None = None
     clock: PatienceClock = field(init=False, repr=False)
     _certificate_error: str = field(default="", repr=False)
 
@@ -115,11 +113,11 @@ class Maintenance:
                 self.telemetry.alarm("certificate", message=error.message)
 
 
-async def keep_device_file(device_file: Place, telemetry: Telemetry) -> None:
+async def keep_device_file(device_file: DeviceFile, telemetry: Telemetry) -> None:
     """Report when the devices are in memory, and bring them back to the store's file when that works; never returns."""
     tries = 0
     while True:
-        why = device_file.why()
+        why = device_file.reason()
         telemetry.set_problems("devices", [f"{why}; until that works again, they are kept in memory"] if why else [])
         tries = tries + 1 if why else 0
         if tries >= DEVICE_FILE_TRIES:
@@ -128,9 +126,9 @@ async def keep_device_file(device_file: Place, telemetry: Telemetry) -> None:
         await asyncio.sleep(DEVICE_FILE_SECONDS)
 
 
-def _settle(device_file: Place, telemetry: Telemetry) -> None:
+def _settle(device_file: DeviceFile, telemetry: Telemetry) -> None:
     try:
-        device_file.settle(lambda message: telemetry.alarm("devices", message=message))
+        device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
     except OtasealError as error:
         telemetry.alarm("devices", message=error.message)
 

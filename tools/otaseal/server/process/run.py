@@ -16,7 +16,7 @@ from ... import files
 from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from ...keys.public import load_public_key
 from ...names import check_name
-from ...store.device_file import Place
+from ...store.device_file import DeviceFile
 from ...store.files import DEVICES_FILE, Store
 from ..catalog import Catalog
 from ..limits import raise_open_files
@@ -35,8 +35,6 @@ from .worker import SharedState, Worker
 if TYPE_CHECKING:
     import socket
 
-
-__all__ = ["ServerOptions", "open_store", "parse_product", "self_test", "serve"]
 
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
@@ -64,8 +62,8 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         sockets = stack.enter_context(bind(options.listen)), stack.enter_context(bind(options.operator_listen))
         store = open_store(options.store, keys)  # a store is made only for a server that starts
         store_check = check_at_start(store)
-        device_file = stack.enter_context(Place(store.directory / DEVICES_FILE))
-        device_file.settle(lambda message: telemetry.alarm("devices", message=message))
+        device_file = stack.enter_context(DeviceFile(store.directory / DEVICES_FILE))
+        device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device; workers inherit it
         _report(store, findings, telemetry)

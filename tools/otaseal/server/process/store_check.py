@@ -16,8 +16,6 @@ from ...store.check import check, survey, tidy
 from ...store.files import Store
 from ..telemetry import Telemetry
 
-__all__ = ["StoreCheck", "check_at_start"]
-
 INTERVAL_SECONDS = 60.0
 """How long after it was found damaged, and changed since, a store is checked again."""
 INTERVALS = 24 * 60

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...store.device_file import Place
+from ...store.device_file import DeviceFile
 from ...store.devices import Devices
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
-__all__ = ["SharedState", "Worker"]
-
 
 @dataclass(frozen=True)
 class SharedState:
@@ -80,7 +78,7 @@ class Worker:
     device_socket: socket.socket
     operator_socket: socket.socket
     store_check: StoreCheck
-    device_file: Place
+    device_file: DeviceFile
     catalog: Catalog
 
     def run_alone(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:

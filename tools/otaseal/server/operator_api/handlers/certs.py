@@ -13,8 +13,6 @@ from .parameters import rehearsal
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["certs", "publish_certs"]
-
 
 async def certs(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return which certificate archive a channel gives out."""

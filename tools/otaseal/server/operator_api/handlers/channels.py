@@ -18,8 +18,6 @@ from .parameters import CONSENT, consent
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["percent", "promote", "rollback"]
-
 
 async def promote(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Point a channel at what another one points at, or at a version: `{"from": ...}` or `{"version": ...}`."""

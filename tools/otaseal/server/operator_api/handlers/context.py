@@ -19,8 +19,6 @@ from ..uploads import UploadQueue
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["DeviceEndpoint", "OperatorContext", "no_channel"]
-
 
 @dataclass(frozen=True)
 class DeviceEndpoint:

@@ -17,8 +17,6 @@ from .parameters import device_name, page_size
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["forget_device", "list_devices", "retry_device"]
-
 
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""

@@ -11,8 +11,6 @@ from ....errors import ConfigError
 from ....release.stranding import Consent
 from ..schemas import MAX_DEVICE, MAX_DEVICES, REHEARSALS
 
-__all__ = ["CONSENT", "consent", "device_name", "flag", "page_size", "rehearsal"]
-
 CONSENT = tuple(field.name for field in fields(Consent))
 """The fields of a Consent."""
 

@@ -15,8 +15,6 @@ from .releases import as_json
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["product", "products"]
-
 
 async def products(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the products' names."""

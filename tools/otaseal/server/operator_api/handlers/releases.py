@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["as_json", "firmware", "publish", "releases"]
-
 
 async def releases(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return a product's releases, the latest first, and its channels."""

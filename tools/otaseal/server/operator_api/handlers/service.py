@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["describe", "health", "metrics"]
-
 
 async def health(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return that the server answers and its store can be read, and what is wrong with a part of it."""

@@ -1,12 +1,16 @@
-"""What to do about a server's certificate that OpenSSL does not accept, and about its refusal of ours: cause to fix.
+"""TLS with an update server: the client's context, and what an operator can do about a handshake that fails.
 
-Pure: a table of OpenSSL's numbers (X509_V_ERR_... of openssl/x509_vfy.h), and one of the alerts by which a server ends
-a handshake, as Python's `ssl` names them. Fixes are those of a person at the client's side; `pki check` says more.
+One table by OpenSSL's numbers (X509_V_ERR_... of openssl/x509_vfy.h), and one by the alert with which the server ends a
+handshake.
 """
 
 from __future__ import annotations
 
-__all__ = ["CLOCK", "refusal", "verification_fix"]
+import ssl
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import InputError, SystemFaultError, VerificationError
 
 NOT_YET_VALID, EXPIRED = 9, 10
 CLOCK = (NOT_YET_VALID, EXPIRED)
@@ -40,7 +44,7 @@ _FIXES: tuple[tuple[str, str], ...] = (
 _BY_CODE = {int(code): fix for codes, fix in _FIXES for code in codes.split()}
 
 _OTHER_AUTHORITY = "show a certificate of the authority that the server was given with --operator-ca"
-_REFUSALS = {
+REFUSALS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
         "it wants a client's certificate",
         "give --cert and --cert-key, or the port for operators",
@@ -59,6 +63,7 @@ _REFUSALS = {
     "UNSUPPORTED_PROTOCOL": ("there is no version of TLS in common", "let it offer TLS 1.2"),
     "WRONG_VERSION_NUMBER": ("it does not speak TLS", "give the port for operators of otaseal serve"),
 }
+"""By `ssl.SSLError.reason`: what the server objects to, and what to do about it."""
 
 
 def verification_fix(code: int) -> str:
@@ -66,9 +71,47 @@ def verification_fix(code: int) -> str:
     return _BY_CODE.get(code, _MORE)
 
 
-def refusal(reason: str) -> tuple[str, str] | None:
-    """Return why a server ended a handshake and what to do about it; `reason` is `ssl.SSLError.reason`.
+def client_context(ca: Path | None, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
+    """Return the context that verifies a server by the authorities in `ca`, and shows `certificate` (chain, key).
 
-    None where it says neither.
+    Raises InputError for files that hold no such thing.
     """
-    return _REFUSALS.get(reason)
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except OSError as error:
+        raise InputError(
+            f"'{ca}' is not an authority's certificate: {_reason(error)}",
+            "give the PEM file of the server's root",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate is not None:
+        chain, key = certificate
+        try:
+            context.load_cert_chain(chain, key, _no_passphrase)
+        except OSError as error:
+            raise InputError(
+                f"'{chain}' and '{key}' are no certificate and its key: {_reason(error)}",
+                "give chain.pem and key.pem of one folder, as otaseal pki operator makes them",
+            ) from error
+    return context
+
+
+def handshake_fault(url: str, error: ssl.SSLError) -> VerificationError | SystemFaultError:
+    """Return the error to raise for a handshake with `url` that failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        clock = f"; this machine's clock says {datetime.now():%Y-%m-%d %H:%M}" if error.verify_code in CLOCK else ""
+        message = f"the certificate of '{url}' does not hold: {error.verify_message}{clock}"
+        return VerificationError(message, verification_fix(error.verify_code))
+    if error.reason in REFUSALS:
+        reason, hint = REFUSALS[error.reason]
+        return VerificationError(f"'{url}' ends the handshake: {reason}", hint)
+    return SystemFaultError(f"TLS with '{url}' fails: {error.reason or error}", "otaseal pki check HOST:PORT says more")
+
+
+def _reason(error: OSError) -> str:
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or type(error).__name__
+
+
+def _no_passphrase() -> bytes:
+    # OpenSSL would ask by itself, and a build has nobody to answer.
+    raise InputError("the operator's key is locked by a passphrase", "give one without, with mode 0600")
