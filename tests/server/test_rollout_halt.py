@@ -13,7 +13,7 @@ from otaseal.errors import InputError
 from otaseal.release.channels import PATIENCE, Pointer
 from otaseal.release.rollout import includes
 from otaseal.server.catalog import Catalog
-from otaseal.server.operator_api.rollout_options import Look, PatienceClock
+from otaseal.server.operator_api.rollout_options import UptimeClock
 from otaseal.server.process.maintenance import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store.device_rows import Sighting
@@ -21,11 +21,6 @@ from otaseal.store.files import DEVICES_FILE, Store
 from support.devices import Devices
 from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk
-
-
-def at(now: float) -> Look:
-    """Return the look of a server that has listened for ever."""
-    return lambda patience: (now, patience)
 
 
 @dataclass
@@ -36,12 +31,20 @@ class Clocks:
     steady: float = 50.0
     set_by: list[float] = field(default_factory=list)
 
-    def clock(self) -> PatienceClock:
-        return PatienceClock(self.set_by.append, lambda: self.wall, lambda: self.steady)
+    def clock(self) -> UptimeClock:
+        return UptimeClock(self.set_by.append, lambda: self.wall, lambda: self.steady)
 
     def pass_by(self, seconds: float) -> None:
         self.wall += seconds
         self.steady += seconds
+
+
+def at(now: float) -> UptimeClock:
+    """Return the clock of a server that has listened for long."""
+    clocks = Clocks(now - 1e6)
+    clock = clocks.clock()
+    clocks.pass_by(1e6)
+    return clock
 
 
 @pytest.mark.parametrize("healthy", [True, False])
@@ -132,7 +135,7 @@ def test_a_clock_that_is_set_halts_no_rollout(tmp_path: Path, jump: float, after
         store = rolling_out(tmp_path, devices, clocks.wall)
 
         def look() -> bool:
-            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock.look)
+            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock)
             return _halted(store)
 
         clocks.pass_by(after)
@@ -161,15 +164,15 @@ def test_a_server_that_starts_listens_before_silence_is_failure(tmp_path: Path) 
         clock = clocks.clock()
         for seconds, halted in ((0.0, False), (60.0 * MINUTES - 1, False), (1.0, True)):
             clocks.pass_by(seconds)
-            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock.look)
+            halt_failing(Catalog(store), devices, Telemetry(lambda _: None), clock)
             assert _halted(store) is halted
     assert not clocks.set_by
     for days, seconds in ((30, 3600.0), (1 / 24 / 60, 60.0)):
         late, clock = days * 86400.0, clocks.clock()
         clocks.pass_by(seconds - 1)
-        assert clock.look(late) == (clocks.wall, None)
+        assert clock.read(late) == (clocks.wall, None)
         clocks.pass_by(1.0)
-        assert clock.look(late) == (clocks.wall, late)
+        assert clock.read(late) == (clocks.wall, late)
 
 
 def rolling_out(folder: Path, devices: Devices, now: float) -> Store:

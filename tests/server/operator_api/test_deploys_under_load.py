@@ -62,7 +62,7 @@ def naively(store: Store, made: Release, data: bytes, wait: Callable[[], None]) 
     store._channel_path("blink", "stable").write_bytes(before.advanced(Pointer(made.version)).to_json())
     store.record_event({"event": "point"})  # by which the server looks at once
     wait()
-    store._release_path("blink", made.version).write_bytes(serialise(made))
+    store.release_path("blink", made.version).write_bytes(serialise(made))
     path = store.blob_path(hashlib.sha256(data).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb", buffering=0) as file:

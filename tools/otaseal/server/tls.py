@@ -1,23 +1,24 @@
-"""TLS as the chips need it: the context of a listener, a certificate that can be renewed under it, who the client is.
+"""TLS as the chips need it: the context of a listener, the server's certificate, and the check of a client's.
 
 What is here is the standard library's `ssl`, tuned by facts: TLS 1.2 is always offered (F21), ChaCha20 comes before
 AES-GCM and X25519 before P-256 (F27d), a session can be resumed by its id. Records of 512 bytes are OpenSSL's own doing
-(F27). Nothing of HTTP is known here.
+(F27).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError, SystemFaultError
+from ..errors import InputError, OtasealError, SystemFaultError
+from .telemetry import Telemetry
 
 CIPHERS = ":".join(
     f"ECDHE-{key}-{suite}"
@@ -31,8 +32,7 @@ MAX_REVOKED_BYTES = 16 * 1024 * 1024
 
 
 def server_context(credentials: Credentials, client_ca: Path | None = None, *, required: bool = True) -> ssl.SSLContext:
-    """Return the context of a listener; with `client_ca` clients need a certificate from it, or, not `required`, may
-    show one.
+    """Return the context of a listener, whose clients may show a certificate from `client_ca`, or, `required`, have to.
 
     Raises InputError for files that are no chain with its key, SystemFaultError when they cannot be read.
     """
@@ -51,28 +51,25 @@ def server_context(credentials: Credentials, client_ca: Path | None = None, *, r
     if client_ca is not None:
         _load_ca(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    credentials.load(context)
+    credentials.load([context])
     return context
 
 
 @dataclass
 class Credentials:
-    """The files of the server's chain (PEM, leaf first, without the root) and its key, and what was last read of them.
-
-    `stamps` is what the files looked like then: a renewed certificate shows by it.
-    """
+    """The files of the server's chain (PEM, leaf first, without the root) and its key, and their stamps when read."""
 
     chain: Path
     key: Path
-    stamps: tuple[object, ...] = field(default=(), repr=False)
+    _stamps: tuple[object, ...] = field(default=(), repr=False)
 
-    def load(self, context: ssl.SSLContext) -> None:
-        """Load chain and key into `context`; raises InputError, SystemFaultError, and then changes nothing."""
-        stamps = (_stamp(self.chain), _stamp(self.key))
+    def load(self, contexts: Iterable[ssl.SSLContext]) -> None:
+        """Load chain and key into `contexts`; raises InputError, SystemFaultError, and then changes none of them."""
+        stamps = self._current_stamps()
         # A trial first: a chain that does not fit the key would be in the running context before the call fails.
-        for target in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *contexts):
             try:
-                target.load_cert_chain(self.chain, self.key, password=_no_passphrase)
+                context.load_cert_chain(self.chain, self.key, password=_no_passphrase)
             except ssl.SSLError as error:
                 raise InputError(
                     f"'{self.chain}' and '{self.key}' are no certificate and its key: {error.reason or error}",
@@ -82,24 +79,24 @@ class Credentials:
                 raise SystemFaultError(
                     f"'{self.chain}' or '{self.key}' cannot be read: {error.strerror}", "check path and permissions"
                 ) from error
-        self.stamps = stamps
+        self._stamps = stamps
 
-    def renew(self, context: ssl.SSLContext) -> bool:
-        """Load the files again if they have changed, and return whether they had; connections that are open stay.
-
-        Raises as `load`; then the certificate in use stays in use, and the next call tries again.
-        """
-        if (_stamp(self.chain), _stamp(self.key)) == self.stamps:
+    def renew(self, contexts: Iterable[ssl.SSLContext]) -> bool:
+        """Load files that have changed, and return whether they had; raises as `load`, which the next call repeats."""
+        if self._current_stamps() == self._stamps:
             return False
-        self.load(context)
+        self.load(contexts)
         return True
+
+    def _current_stamps(self) -> tuple[object, ...]:
+        return files.stamp(self.chain), files.stamp(self.key)
 
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What the handshake proved of a client: common name, serial number and the URIs that its certificate is for.
+    """A verified client certificate: common name, serial number, the URIs that it is for, dates in seconds since 1970.
 
-    It is valid from `not_before` to `not_after`, in seconds since 1970, and so is the authority that issued it.
+    The dates are those of the authority that issued it where these are narrower.
     """
 
     name: str
@@ -109,7 +106,7 @@ class ClientCertificate:
     not_after: float = float("inf")
 
     def check_dates(self, now: float) -> None:
-        """Raise InputError unless it is valid at `now`: of a session that is resumed OpenSSL checks no date."""
+        """Raise InputError unless it is valid at `now`: OpenSSL checks no date of a session that is resumed."""
         if not self.not_before <= now <= self.not_after:
             what = "is not valid yet" if now < self.not_before else "has expired"
             raise InputError(f"the certificate of '{self.name}' {what}", "renew it, or check the clock")
@@ -119,12 +116,65 @@ Inspect = Callable[[Any], ClientCertificate | None]
 """Takes an `SSLObject` whose handshake is over, returns the client's certificate; raises OtasealError to refuse it."""
 
 
-def client_certificate(connection: Any) -> ClientCertificate | None:
-    """Return the verified certificate behind an `SSLObject` (asyncio's `ssl_object`), None if there is none.
+@dataclass
+class ClientCheck:
+    """An `Inspect` that refuses certificates by their dates, and by a list of revocations, read when that changes.
 
-    Raises InputError for one whose dates cannot be read.
+    `path` is a PKI store's revoked.json (None: nothing is revoked), of which the entries of `role` count.
     """
-    fields = connection.getpeercert() if connection is not None else None
+
+    path: Path | None
+    role: str
+    telemetry: Telemetry
+    _revoked: frozenset[int] = frozenset()
+    _stamp: object = field(default=None, repr=False)
+
+    def __call__(self, connection: Any) -> ClientCertificate | None:
+        """Return the client's certificate, None if it has none; raises OtasealError to refuse it."""
+        certificate = client_certificate(connection)
+        if certificate is None:
+            return None
+        serial = f"{certificate.serial:x}"
+        try:
+            certificate.check_dates(time.time())
+        except InputError as error:
+            self.telemetry.event("expired", name=certificate.name, serial=serial, message=error.message)
+            raise
+        try:
+            self.load()
+        except OtasealError as error:
+            self.telemetry.alarm("revocations", message=error.message)
+            raise
+        if certificate.serial in self._revoked:
+            self.telemetry.event("revoked", name=certificate.name, serial=serial)
+            raise InputError(f"the certificate of '{certificate.name}' is revoked", "issue it a new one")
+        return certificate
+
+    def load(self) -> None:
+        """Read the list if it has changed; raises InputError when it is damaged or missing."""
+        if self.path is None:
+            return
+        stamp = files.stamp(self.path)
+        if stamp is None:
+            raise InputError(
+                f"there is no list '{self.path}' of revoked certificates",
+                "name it with --revoked (otaseal pki list writes it anew in its store), or say --no-revocations",
+            )
+        if stamp == self._stamp:
+            return
+        data = files.read_bounded(self.path, MAX_REVOKED_BYTES, "revocations")
+        try:
+            self._revoked = frozenset(int(serial, 16) for serial in json.loads(data)["revoked"][self.role])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(
+                f"the list '{self.path}' of revoked certificates is damaged", "otaseal pki revoke writes it again"
+            ) from error
+        self._stamp = stamp
+
+
+def client_certificate(connection: Any) -> ClientCertificate | None:
+    """Return the verified certificate behind an `SSLObject`, None if there is none; raises InputError for its dates."""
+    fields = connection.getpeercert()
     if not fields:
         return None
     names = [value for part in fields.get("subject", ()) for kind, value in part if kind == "commonName"]
@@ -153,54 +203,12 @@ def _dates(fields: Any) -> tuple[float, float]:
         raise InputError("the dates of a certificate cannot be read", "issue it anew") from error
 
 
-@dataclass
-class Revocations:
-    """The serial numbers of one role in a store's revoked.json; the file is read again when it changes.
-
-    Without a `path` nothing is revoked.
-    """
-
-    path: Path | None
-    role: str
-    serials: frozenset[int] = frozenset()
-    stamp: object = field(default=None, repr=False)
-
-    def holds(self, certificate: ClientCertificate) -> bool:
-        """Tell whether `certificate` is revoked; raises as `load`: who cannot be checked must not be let in."""
-        self.load()
-        return certificate.serial in self.serials
-
-    def load(self) -> None:
-        """Read the list if it has changed; raises InputError when it is damaged or not there."""
-        if self.path is None:
-            return
-        stamp = _stamp(self.path)
-        if stamp is None:
-            raise InputError(
-                f"there is no list '{self.path}' of revoked certificates",
-                "name it with --revoked (otaseal pki list writes it anew in its store), or say --no-revocations",
-            )
-        if stamp != self.stamp:
-            self.serials = _parse_revoked(files.read_bounded(self.path, MAX_REVOKED_BYTES, "revocations"), self)
-            self.stamp = stamp
-
-
-def _parse_revoked(data: bytes, where: Revocations) -> frozenset[int]:
-    try:
-        return frozenset(int(serial, 16) for serial in json.loads(data)["revoked"][where.role])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(
-            f"the list '{where.path}' of revoked certificates is damaged", "otaseal pki revoke writes it again"
-        ) from error
-
-
 def _load_ca(context: ssl.SSLContext, client_ca: Path) -> None:
     try:
         context.load_verify_locations(client_ca)
     except ssl.SSLError as error:
-        raise InputError(f"'{client_ca}' holds no CA certificate in PEM", "give the authority's certificate.pem") from (
-            error
-        )
+        hint = "give the authority's certificate.pem"
+        raise InputError(f"'{client_ca}' holds no CA certificate in PEM", hint) from error
     except OSError as error:
         raise SystemFaultError(f"'{client_ca}' cannot be read: {error.strerror}", "check path and permissions") from (
             error
@@ -210,10 +218,3 @@ def _load_ca(context: ssl.SSLContext, client_ca: Path) -> None:
 def _no_passphrase() -> bytes:
     # OpenSSL would ask at the terminal, and a service that starts by itself has none.
     raise InputError("the server's key is locked by a passphrase", "give serve a key without one, with mode 0600")
-
-
-def _stamp(path: Path) -> object:
-    with contextlib.suppress(OSError):
-        status = path.stat()
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    return None

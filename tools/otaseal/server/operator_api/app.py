@@ -1,43 +1,62 @@
-"""The operators' side: publish, promote, roll back, set a percentage, look. JSON over HTTPS, on a listener of its own.
+"""The operators' API: publish, promote, roll back, set a percentage, look. JSON over HTTPS, on a listener of its own.
 
-Who asks shows a token or a certificate from the operator authority; without either nothing is told but /healthz and
-what there is to ask (`openapi`, from which the routes are made). Only public keys are here: a release is taken when one
-of its product's keys signed it and `admission` lets it in.
+Credentials are a token or a certificate from the operator authority; only /healthz and the description are for anybody.
+Parameters that are not in the table of endpoints are refused before a handler runs: a misspelt option must not be a
+default. A POST has to say that its body is JSON: no web page can make a browser with an operator's certificate do that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .handlers import certs, channels, devices, products, releases, service
+from ...errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    LaterFormatError,
+    NotFoundError,
+    OtasealError,
+    SystemFaultError,
+)
+from ..telemetry import Telemetry
+from . import uploads
+from .auth import FAILURE_SECONDS, HOLD_SECONDS
+from .handlers import certs, channels, devices, releases, service
 from .handlers.context import OperatorContext
-from .openapi import ENDPOINTS
-from .responses import Handler, by_method, guarded, unknown
+from .openapi import ENDPOINTS, JSON, Endpoint
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
-    "health": service.health,
-    "describe": service.describe,
-    "metrics": service.metrics,
-    "products": products.products,
-    "product": products.product,
-    "releases": releases.releases,
-    "publish": releases.publish,
-    "firmware": releases.firmware,
-    "promote": channels.promote,
-    "rollback": channels.rollback,
-    "percent": channels.percent,
-    "certs": certs.certs,
-    "publish_certs": certs.publish_certs,
-    "list_devices": devices.list_devices,
-    "forget_device": devices.forget_device,
-    "retry_device": devices.retry_device,
+    handler.__name__: handler
+    for handler in (
+        *(service.health, service.describe, service.metrics, service.products, service.product),
+        *(releases.releases, releases.publish, releases.firmware),
+        *(channels.promote, channels.rollback, channels.percent),
+        *(certs.certs, certs.publish_certs),
+        *(devices.list_devices, devices.forget_device, devices.retry_device),
+    )
 }
-"""By the handler's name in ENDPOINTS."""
+STATUS: tuple[tuple[type[OtasealError], int], ...] = (
+    (LaterFormatError, 503),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (ConfigError, 400),
+    (InputError, 422),
+    (SystemFaultError, 503),
+)
+"""By the class of an error, the first that fits."""
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+Handler = Callable[["Request"], Awaitable[Any]]
 
 
 def make_app(context: OperatorContext) -> Starlette:
@@ -48,11 +67,92 @@ def make_app(context: OperatorContext) -> Starlette:
     # One route a path: the first that fits a path is what a 405 lists the methods of.
     paths: dict[str, dict[str, Handler]] = {}
     for endpoint in ENDPOINTS:
-        run = guarded(partial(HANDLERS[endpoint.handler], context), endpoint, context.telemetry)
+        run = _guarded(partial(HANDLERS[endpoint.handler], context), endpoint, context.telemetry)
         methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
         paths.setdefault(endpoint.path, {}).update(dict.fromkeys(methods, run))
-    routes = [Route(path, by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
-    refuse = unknown(context.telemetry)
+    routes = [Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
+    refuse = partial(_no_route, context.telemetry)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
     app.router.redirect_slashes = False  # to an address that the client's Host header names
     return app
+
+
+def _guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
+    """Return a handler that answers with the value of `run` as JSON, or with its error."""
+
+    async def handle(request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import Response
+
+        try:
+            _check(request, endpoint)
+            value = await run(request)
+            response = value if isinstance(value, Response) else _json(value, 200)
+        except OtasealError as error:
+            response = await _refusal(request, error, telemetry)
+        except (ClientDisconnect, asyncio.TimeoutError):
+            response = _json({"error": "the upload stopped", "hint": "try again"}, 408)
+        except Exception:
+            telemetry.alarm("fault", message=traceback.format_exc())
+            response = _json({"error": "the server has a fault", "hint": "its log says which"}, 500)
+        return _counted(response, telemetry)
+
+    return handle
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def handle(request: Request) -> Any:
+        return await handlers[request.method](request)
+
+    return handle
+
+
+async def _no_route(telemetry: Telemetry, request: Request, error: Any) -> Response:
+    """Answer a request for a path or with a method that does not exist."""
+    message = "no such path" if error.status_code == 404 else f"no method '{request.method[:32]}' here"
+    body = {"error": message, "hint": "GET /openapi.json lists what there is"}
+    return _counted(_json(body, error.status_code, error.headers or {}), telemetry)
+
+
+def _check(request: Request, endpoint: Endpoint) -> None:
+    given = [name for name, _ in request.query_params.multi_items()]
+    for name in given:
+        if name not in endpoint.query:
+            raise ConfigError(
+                f"'{name[:32]}' is not a parameter here", f"there are: {', '.join(endpoint.query) or 'none'}"
+            )
+        if given.count(name) > 1:
+            raise ConfigError(f"'{name}' is given twice", "give it once")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != JSON:
+        raise uploads.Refused(415, f"a body of type '{kind[:64]}'", f"send JSON, with Content-Type: {JSON}")
+
+
+async def _refusal(request: Request, error: OtasealError, telemetry: Telemetry) -> Response:
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    if isinstance(error, uploads.Refused):
+        status = error.status
+    headers = {}
+    if status >= 500:
+        telemetry.alarm("fault", message=error.message)
+    await uploads.drain(request)
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if status == 429:
+        headers["retry-after"] = str(int(FAILURE_SECONDS))
+        await asyncio.sleep(HOLD_SECONDS)
+    return _json({"error": error.message, "hint": error.hint}, status, headers)
+
+
+def _counted(response: Response, telemetry: Telemetry) -> Response:
+    if response.status_code >= 400:
+        response.headers["connection"] = "close"
+    telemetry.count("otaseal_operator_requests_total", status=str(response.status_code))
+    return response
+
+
+def _json(value: object, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    from starlette.responses import Response
+
+    # In ASCII: a refusal may quote half of a surrogate pair, which has no UTF-8.
+    return Response(json.dumps(value).encode(), status, {**HEADERS, **(headers or {})}, JSON)

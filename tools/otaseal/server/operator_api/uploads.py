@@ -1,4 +1,4 @@
-"""What operators send: the files of a release, and JSON; bounded in size and time before anything is kept.
+"""Request bodies of operators: the files of a release, and JSON; bounded in size and time before anything is kept.
 
 A body is read to its end even when it is refused, within bounds: a connection that is closed before would take the
 answer with it.
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING, Any
 
+from ...errors import OtasealError
 from ...release.admission import Policy
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits 
 _PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
 
 
-class Refused(Exception):
-    """A request refused for the caller's rights or its size: status, message and hint of the answer."""
+class Refused(OtasealError):
+    """A request refused for the caller's rights or its size, with the HTTP status of the answer."""
 
     def __init__(self, status: int, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.status, self.message, self.hint = status, message, hint
+        super().__init__(message, hint)
+        self.status = status
 
 
 async def read_files(request: Request) -> list[bytes]:
@@ -86,24 +87,24 @@ async def drain(request: Request) -> None:
 
 
 class UploadQueue:
-    """The order in which uploads are read: one at a time of each operator, so that nobody holds up the others."""
+    """The uploads that are read: one at a time of each operator, so that nobody holds up the others."""
 
     def __init__(self) -> None:
         self._all = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._own: dict[str, asyncio.Lock] = {}
-        self._asking: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
 
     @contextlib.asynccontextmanager
     async def turn(self, who: str) -> AsyncIterator[None]:
         """Return a context manager that waits until an upload of the operator `who` may be read."""
-        self._asking[who] += 1
+        self._waiting[who] += 1
         try:
             async with self._own.setdefault(who, asyncio.Lock()), self._all:
                 yield
         finally:
-            self._asking[who] -= 1
-            if not self._asking[who]:
-                del self._asking[who], self._own[who]
+            self._waiting[who] -= 1
+            if not self._waiting[who]:
+                del self._waiting[who], self._own[who]
 
 
 async def _read(request: Request, limit: int) -> bytes:

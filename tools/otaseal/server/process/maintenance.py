@@ -1,22 +1,24 @@
-"""What a worker does beside answering: renewed certificates, rollouts that go wrong, counters for the other workers."""
+"""What a worker does beside answering: renewed certificates, rollouts to be halted, the store's check, its counters."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...errors import ConflictError, OtasealError
-from ...release.channels import Pointer
+from ...errors import ConflictError, OtasealError, SystemFaultError
+from ...store.check import check, survey, tidy
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
+from ...store.files import Store
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
-from ..operator_api.rollout_options import Look, PatienceClock, failing
+from ..operator_api.rollout_options import UptimeClock, failing
 from ..telemetry import Telemetry
 from ..tls import Credentials
-from .store_check import StoreCheck
 
 if TYPE_CHECKING:
     import ssl
@@ -27,14 +29,67 @@ ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
 DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
 """How often it is asked where the devices are, and after how many times in memory the store's own file is tried."""
+CHECK_SECONDS = 60.0
+"""How long after a store was found damaged, and changed since, it is checked again."""
+CHECKS_A_DAY = 24 * 60
+"""After so many of these periods it is checked in any case."""
+
+
+@dataclass
+class StoreCheck:
+    """The check of every record, pointer and blob of a store, in a thread; `unwritable` says why it was not tidied.
+
+    A start reads what is small only. Damage is reported, in the log and at /healthz, and has no other effect.
+    """
+
+    store: Store
+    problems: tuple[str, ...] = ()
+    unwritable: str = ""
+    _stopped: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def tidy(self) -> None:
+        """Remove what a kill left in the store, where it can be written, and find damage in what is small."""
+        reason = ""
+        try:
+            self.problems = tuple(tidy(self.store).problems)
+            if not os.access(self.store.directory, os.W_OK):
+                reason = f"'{self.store.directory}' cannot be written: it is served as it is"
+        except SystemFaultError as error:
+            self.problems = tuple(survey(self.store).problems)
+            reason = f"{error.message}: the store is served as it is"
+        self.unwritable = reason
+
+    def report(self, telemetry: Telemetry) -> None:
+        """Report what is known."""
+        telemetry.set_problems("store", self.problems)
+        telemetry.set_problems("disk", [self.unwritable] if self.unwritable else [])
+
+    async def run(self, telemetry: Telemetry) -> None:
+        """Check everything now and once a day, and a damaged store whenever somebody has changed it; never returns."""
+        try:
+            while True:
+                await asyncio.to_thread(self._check)
+                self.report(telemetry)
+                before = self.store.last_change()
+                for _ in range(CHECKS_A_DAY):
+                    await asyncio.sleep(CHECK_SECONDS)
+                    if self.unwritable or (self.problems and self.store.last_change() != before):
+                        break
+        finally:
+            self._stopped.set()
+
+    def _check(self) -> None:
+        try:
+            if self.unwritable:
+                self.tidy()
+            self.problems = check(self.store, self._stopped.is_set).problems
+        except OtasealError as error:
+            self.problems = (error.message,)
 
 
 @dataclass
 class Maintenance:
-    """The periodic tasks of a worker; the first one, which has `devices`, has those of the whole server, too.
-
-    Those are to halt rollouts by these devices, to check the store, and to keep the `device_file`.
-    """
+    """The periodic tasks of a worker; those with `devices`, `store_check` and `device_file` are the first one's."""
 
     catalog: Catalog
     recorder: Recorder
@@ -44,11 +99,11 @@ class Maintenance:
     devices: Devices | None = None
     store_check: StoreCheck | None = None
     device_file: DeviceFile | None = None
-    clock: PatienceClock = field(init=False, repr=False)
+    clock: UptimeClock = field(init=False, repr=False)
     _certificate_error: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        self.clock = PatienceClock(
+        self.clock = UptimeClock(
             lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
         )
 
@@ -87,7 +142,7 @@ class Maintenance:
     def _judge_rollouts(self, devices: Devices) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            halt_failing(self.catalog, devices, self.telemetry, self.clock.look)
+            halt_failing(self.catalog, devices, self.telemetry, self.clock)
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
 
@@ -97,17 +152,12 @@ class Maintenance:
         self.renew()
 
     def renew(self) -> None:
-        """Take a certificate that was renewed into use; a bad one is named once, and the old one stays."""
+        """Use a certificate that was renewed; a bad one is reported once, and the old one stays in use."""
         try:
-            before = self.credentials.stamps
-            for context in self.contexts:
-                # Each context asks by what was there before this round, lest the first hide the change.
-                self.credentials.stamps = before
-                if self.credentials.renew(context) and context is self.contexts[-1]:
-                    self.telemetry.event("renewed", chain=str(self.credentials.chain))
+            if self.credentials.renew(self.contexts):
+                self.telemetry.event("renewed", chain=str(self.credentials.chain))
             self._certificate_error = ""
         except OtasealError as error:
-            self.credentials.stamps = before
             if error.message != self._certificate_error:
                 self._certificate_error = error.message
                 self.telemetry.alarm("certificate", message=error.message)
@@ -117,23 +167,24 @@ async def keep_device_file(device_file: DeviceFile, telemetry: Telemetry) -> Non
     """Report when the devices are in memory, and bring them back to the store's file when that works; never returns."""
     tries = 0
     while True:
-        why = device_file.reason()
-        telemetry.set_problems("devices", [f"{why}; until that works again, they are kept in memory"] if why else [])
-        tries = tries + 1 if why else 0
+        reason = device_file.reason()
+        problems = [f"{reason}; until that works again, they are kept in memory"] if reason else []
+        telemetry.set_problems("devices", problems)
+        tries = tries + 1 if reason else 0
         if tries >= DEVICE_FILE_TRIES:
             tries = 0
-            await asyncio.to_thread(_settle, device_file, telemetry)
+            await asyncio.to_thread(_use_home, device_file, telemetry)
         await asyncio.sleep(DEVICE_FILE_SECONDS)
 
 
-def _settle(device_file: DeviceFile, telemetry: Telemetry) -> None:
+def _use_home(device_file: DeviceFile, telemetry: Telemetry) -> None:
     try:
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
     except OtasealError as error:
         telemetry.alarm("devices", message=error.message)
 
 
-def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look: Look) -> None:
+def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock: UptimeClock) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
     problems: list[str] = []
     for product in catalog.store.products():
@@ -141,12 +192,12 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, look:
             if state.pointer.halted:
                 continue
             version = state.pointer.version
-            counts = failing(devices, product, name, state.pointer, look)
+            counts = failing(devices, product, name, state.pointer, clock)
             if counts is None:
                 continue
-            pointer: Pointer = replace(state.pointer, halted=True)
             try:
-                catalog.store.point(product, name, pointer, expected=state.generation, by="server")
+                halted = replace(state.pointer, halted=True)
+                catalog.store.point(product, name, halted, expected=state.generation, by="server")
                 telemetry.alarm("halted", product=product, channel=name, version=version, failed=counts.failed)
             except ConflictError:
                 pass  # somebody changed it just now, and it is judged anew

@@ -21,7 +21,7 @@ from ...store.files import DEVICES_FILE, Store
 from ..catalog import Catalog
 from ..limits import raise_open_files
 from ..log import Log
-from ..operator_api.archives import names_in
+from ..operator_api.handlers.certs import presented_chain
 from ..operator_api.tokens import TokenFile
 from ..sockets import bind
 from ..telemetry import Telemetry
@@ -152,7 +152,7 @@ def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
     from ...pki.certificate import parse_certificates
     from ...pki.check import examine
 
-    chain = parse_certificates(files.read_bounded(options.chain, MAX_CA_BYTES, "chain"))
+    presented = presented_chain(options.chain, options.names)
     beside = options.chain.resolve().parents[3:4]
     trusted = options.trusted or next((folder / "server-ca" / "certificate.pem" for folder in beside), None)
     if options.trusted is None and (trusted is None or not trusted.is_file()):
@@ -162,8 +162,8 @@ def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
         certificate.der for certificate in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))
     ]
     lines: list[dict[str, Any]] = []
-    for name in options.names or names_in(chain[0].der):
-        report = examine([certificate.der for certificate in chain], anchors, name, now)
+    for name in presented.names:
+        report = examine(presented.chain, anchors, name, now)
         refusing = sorted(stack.value for stack, verdict in report.verdicts.items() if not verdict.accepted)
         lines.append(
             {

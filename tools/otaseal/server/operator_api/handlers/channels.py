@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError, ConflictError
 from ....names import check_name
 from ....release.channels import Channel, Pointer
 from ....release.records import check_version
+from ....release.stranding import Consent
 from ..rollout_options import NAMES, RolloutOptions
 from ..uploads import read_json
 from .context import OperatorContext, no_channel
-from .parameters import CONSENT, consent
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+CONSENT = tuple(field.name for field in fields(Consent))
 
 
 async def promote(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -29,11 +32,11 @@ async def promote(context: OperatorContext, request: Request) -> dict[str, Any]:
         version = _proven_version(context, product, check_name(str(body["from"]), "channel"))
     else:
         version = check_version(str(body["version"]))
-    options, agreed, release = RolloutOptions.parse(body), consent(body), context.catalog.release(product, version)
+    options, agreed, release = RolloutOptions.parse(body), _consent(body), context.catalog.release(product, version)
 
     def change(before: Channel | None) -> Pointer:
         pointer = options.pointer(version, before)
-        context.devices.check_rollout(product, channel, pointer)
+        context.fleet.check_rollout(product, channel, pointer)
         context.fleet.allow(release, channel, before, agreed, who)
         return pointer
 
@@ -50,7 +53,7 @@ async def percent(context: OperatorContext, request: Request) -> dict[str, Any]:
         if before is None:
             raise no_channel(product, channel)
         pointer = options.pointer(before.pointer.version, before)
-        context.devices.check_rollout(product, channel, pointer)
+        context.fleet.check_rollout(product, channel, pointer)
         return pointer
 
     return await _point(context, product, channel, who, change, "percent")
@@ -59,7 +62,7 @@ async def percent(context: OperatorContext, request: Request) -> dict[str, Any]:
 async def rollback(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Point a channel back at the last version that all its devices had."""
     product, channel, who = context.channel(request)
-    agreed = consent(await read_json(request, CONSENT))
+    agreed = _consent(await read_json(request, CONSENT))
 
     def back(before: Channel) -> Channel:
         if before.previous is not None:
@@ -83,7 +86,6 @@ async def _point(
     event: str,
 ) -> dict[str, Any]:
     """Point a channel at what `change` makes of its state, and return the effect."""
-    context.require_product(product)
     store = context.catalog.store
     async with context.publishing:
         before = context.catalog.channel(product, channel)
@@ -93,6 +95,14 @@ async def _point(
     earlier = None if before is None else before.pointer.version
     context.log(event, product, channel, who, version=pointer.version, before=earlier, percent=pointer.percent)
     return await context.effect(product, channel, earlier)
+
+
+def _consent(body: Mapping[str, Any]) -> Consent:
+    """Return what the operator agrees to: the fields of CONSENT, each true or false; raises ConfigError."""
+    for name in CONSENT:
+        if type(body.get(name, False)) is not bool:
+            raise ConfigError(f"{name} is '{str(body[name])[:32]}'", "use true or false")
+    return Consent(**{name: body[name] for name in CONSENT if name in body})
 
 
 def _proven_version(context: OperatorContext, product: str, channel: str) -> str:

@@ -1,19 +1,19 @@
-"""What all handlers work with, and what they have in common: whose product and channel, and what a change means."""
+"""What all handlers work with: the request's product and channel, who asks, and what a change means."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....errors import NotFoundError
 from ....names import check_name
 from ....release.channels import Channel
-from ...catalog import Catalog
+from ...catalog import DEFAULT_CHANNEL, Catalog
 from ...telemetry import Telemetry
-from ..archives import Archives
 from ..auth import Access
-from ..fleet import DeviceReader, Fleet
+from ..fleet import Fleet
 from ..uploads import UploadQueue
 
 if TYPE_CHECKING:
@@ -30,42 +30,37 @@ class DeviceEndpoint:
 
 @dataclass
 class OperatorContext:
-    """The catalog, the devices seen, who may do what, and where changes wait for each other."""
+    """The catalog and its devices, who may do what, and locks around changes.
+
+    `chain` is the file of the server's own chain (PEM), `names` are those by which devices call the server, empty for
+    those in its certificate.
+    """
 
     catalog: Catalog
-    devices: DeviceReader
+    fleet: Fleet
     access: Access
     telemetry: Telemetry
     endpoint: DeviceEndpoint
-    archives: Archives
+    chain: Path
+    names: tuple[str, ...] = ()
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     """Held while a channel is changed."""
     uploads: UploadQueue = field(default_factory=UploadQueue, repr=False)
 
-    @property
-    def fleet(self) -> Fleet:
-        """The devices seen, by the releases they run."""
-        return Fleet(self.catalog, self.devices)
-
     def product(self, request: Request) -> str:
-        """Return the product in the path, for who may read it; raises InputError, Refused."""
+        """Return the product in the path, for who may read it; raises InputError, Refused, NotFoundError."""
         product = check_name(request.path_params["product"], "product")
         self.access.authorise(request, product, None)
+        self._require(product)
         return product
 
     def channel(self, request: Request) -> tuple[str, str, str]:
-        """Return product and channel in the path, and who asks and may change them; raises InputError, Refused."""
+        """Return product and channel of a request, and who asks and may change them; raises as `product`."""
         product = check_name(request.path_params["product"], "product")
-        channel = check_name(request.path_params["channel"], "channel")
-        return product, channel, self.access.authorise(request, product, channel)
-
-    def require_product(self, product: str) -> None:
-        """Raise NotFoundError unless the server has the product."""
-        if product not in self.catalog.store.products():
-            raise NotFoundError(
-                f"the server has no product '{product}'",
-                f"give the server its public key first: otaseal serve --product {product}=signing.pub",
-            )
+        channel = channel_of(request)
+        who = self.access.authorise(request, product, channel)
+        self._require(product)
+        return product, channel, who
 
     def channel_state(self, product: str, channel: str) -> Channel:
         """Return the state of a channel; raises NotFoundError."""
@@ -90,10 +85,7 @@ class OperatorContext:
         }
 
     async def effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
-        """Return what a change means for whom, as JSON: the channel's state, and its devices by running version.
-
-        `before` is the version that the channel gave out.
-        """
+        """Return the effect of a change as JSON: the channel's state, its devices by version, the version `before`."""
         devices = await asyncio.to_thread(self.fleet.versions, product, channel)
         state = self.channels(product)[channel]
         return {"before": before, "channel": state, "devices": devices, **asdict(self.endpoint)}
@@ -101,6 +93,19 @@ class OperatorContext:
     def log(self, event: str, product: str, channel: str, who: str, **values: object) -> None:
         """Write an event of a change."""
         self.telemetry.event(event, product=product, channel=channel, by=who, **values)
+
+    def _require(self, product: str) -> None:
+        if product not in self.catalog.store.products():
+            raise NotFoundError(
+                f"the server has no product '{product}'",
+                f"give the server its public key first: otaseal serve --product {product}=signing.pub",
+            )
+
+
+def channel_of(request: Request) -> str:
+    """Return the channel in the path, in the query, or the default one; raises InputError."""
+    name = request.path_params.get("channel") or request.query_params.get("channel", DEFAULT_CHANNEL)
+    return check_name(name, "channel")
 
 
 def no_channel(product: str, channel: str) -> NotFoundError:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ....names import check_name
+from ....errors import ConfigError, ConflictError
+from ....image.firmware import Firmware
 from ....release import records
+from ....release.admission import Policy, admit
+from ....release.channels import Channel
 from ....release.records import Origin, Release, check_version
-from ....release.stranding import Consent
-from ...catalog import DEFAULT_CHANNEL
-from ..publishing import PublishRequest
-from ..publishing import publish as publish_release
+from ....release.stranding import Consent, Effect
+from ...catalog import Catalog
+from ..fleet import Fleet
 from ..rollout_options import RolloutOptions
+from ..schemas import REHEARSALS
 from ..uploads import read_files
 from .context import OperatorContext
-from .parameters import flag, rehearsal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -26,27 +30,38 @@ if TYPE_CHECKING:
 async def releases(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return a product's releases, the latest first, and its channels."""
     product = context.product(request)
-    context.require_product(product)
-    return await asyncio.to_thread(_list, context, product)
+    return await asyncio.to_thread(_listed, context, product)
 
 
 async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Take the signed files of a release, check them, store them, and point a channel at them."""
-    product = check_name(request.path_params["product"], "product")
-    version = check_version(request.path_params["version"])
-    channel = check_name(request.query_params.get("channel", DEFAULT_CHANNEL), "channel")
-    who = context.access.authorise(request, product, channel)
-    wanted = _wanted(request, product, version, channel)
+    product, channel, who = context.channel(request)
+    version, query = check_version(request.path_params["version"]), request.query_params
+    publication = _Publication(
+        origin=Origin(
+            product=product,
+            version=version,
+            created=query.get("created", ""),
+            board=query.get("board", ""),
+            git_commit=query.get("commit", ""),
+            dirty=_flag(query, "dirty"),
+        ),
+        channel=channel,
+        consent=Consent(raise_counter=_flag(query, "raise_counter"), strand_devices=_flag(query, "strand_devices")),
+        options=RolloutOptions.parse(query),
+        allow_downgrade=_flag(query, "downgrade"),
+        rehearsal=rehearsal(request),
+        who=who,
+    )
     async with context.uploads.turn(who):
         parts = await read_files(request)
         async with context.publishing:
-            context.require_product(product)
-            published = await asyncio.to_thread(publish_release, context.fleet, parts, wanted, who)
-    percent = 100 if wanted.options.percent is None else wanted.options.percent
-    details = {"percent": percent, "downgrade": wanted.allow_downgrade, "rehearsal": wanted.rehearsal or None}
-    context.log("publish", product, channel, who, version=version, before=published.before, **details)
-    effect = await context.effect(product, channel, published.before)
-    return {"release": as_json(published.release), **effect, "warnings": published.effect.warnings()}
+            release, before, effect = await asyncio.to_thread(_publish, context.fleet, parts, publication)
+    percent = 100 if publication.options.percent is None else publication.options.percent
+    details = {"percent": percent, "downgrade": publication.allow_downgrade, "rehearsal": publication.rehearsal or None}
+    context.log("publish", product, channel, who, version=version, before=before, **details)
+    change = await context.effect(product, channel, before)
+    return {"release": as_json(release), **change, "warnings": effect.warnings()}
 
 
 async def firmware(context: OperatorContext, request: Request) -> Response:
@@ -65,7 +80,63 @@ def as_json(release: Release) -> Any:
     return json.loads(records.serialise(release))
 
 
-def _list(context: OperatorContext, product: str) -> dict[str, Any]:
+def rehearsal(request: Request) -> str:
+    """Return the outcome of the rehearsal before an upload, "" where the query has none; raises ConfigError."""
+    value = request.query_params.get("rehearsal", "")
+    if "rehearsal" in request.query_params and value not in REHEARSALS:
+        raise ConfigError(f"rehearsal '{value[:32]}' is unknown", f"say one of {', '.join(REHEARSALS)}")
+    return value
+
+
+@dataclass(frozen=True)
+class _Publication:
+    """What the operator `who` asks for: a release in a channel, for whom, and which of its effects are intended."""
+
+    origin: Origin
+    channel: str
+    options: RolloutOptions
+    allow_downgrade: bool
+    consent: Consent
+    rehearsal: str
+    who: str
+
+
+def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tuple[Release, str | None, Effect]:
+    """Check and store a release, and point its channel at it; return it, the channel's version before, the effect.
+
+    Raises what `admit`, `stranding.check` and the store raise; then nothing of it is stored.
+    """
+    catalog, origin, product = fleet.catalog, wanted.origin, wanted.origin.product
+    state = catalog.channel(product, wanted.channel)
+    current = None if state is None else _current(catalog, product, state, wanted)
+    pointer = wanted.options.published(origin.version, state)
+    fleet.check_rollout(product, wanted.channel, pointer)
+    policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
+    release = admit([Firmware(part) for part in parts], origin, policy, current)
+    if origin.version in catalog.store.releases(product):
+        before = catalog.release(product, origin.version)
+        if before.forms == release.forms:
+            release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
+    effect = fleet.allow(release, wanted.channel, state, wanted.consent, wanted.who)
+    catalog.store.publish(release, list(parts), by=wanted.who, rehearsal=wanted.rehearsal)
+    expected = 0 if state is None else state.generation
+    catalog.store.point(product, wanted.channel, pointer, expected=expected, by=wanted.who)
+    return release, None if current is None else current.version, effect
+
+
+def _current(catalog: Catalog, product: str, state: Channel, wanted: _Publication) -> Release | None:
+    """Return the release that a channel gives out; None where it is damaged and a downgrade is allowed."""
+    current = catalog.sound(product, state.pointer.version)
+    if current is None and not wanted.allow_downgrade:
+        raise ConflictError(
+            f"release '{state.pointer.version}', which channel '{wanted.channel}' gives out, is damaged: nothing can be"
+            " compared with it",
+            "restore it from a backup, go back with otaseal rollback, or deploy with --allow-downgrade",
+        )
+    return current
+
+
+def _listed(context: OperatorContext, product: str) -> dict[str, Any]:
     return {
         "product": product,
         "releases": [as_json(release) for release in context.catalog.releases(product)],
@@ -74,20 +145,8 @@ def _list(context: OperatorContext, product: str) -> dict[str, Any]:
     }
 
 
-def _wanted(request: Request, product: str, version: str, channel: str) -> PublishRequest:
-    query = request.query_params
-    return PublishRequest(
-        origin=Origin(
-            product=product,
-            version=version,
-            created=query.get("created", ""),
-            board=query.get("board", ""),
-            git_commit=query.get("commit", ""),
-            dirty=flag(query, "dirty"),
-        ),
-        channel=channel,
-        consent=Consent(raise_counter=flag(query, "raise_counter"), strand_devices=flag(query, "strand_devices")),
-        options=RolloutOptions.parse(query),
-        allow_downgrade=flag(query, "downgrade"),
-        rehearsal=rehearsal(query.get("rehearsal")),
-    )
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "0")
+    if text not in ("0", "1"):
+        raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")
+    return text == "1"

@@ -1,11 +1,15 @@
-"""Endpoints of the server as a whole: its health, its interface, its counters."""
+"""Endpoints of the server and its products: health, description, counters, and what a release is checked against."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ....keys.public import public_pem
 from .. import openapi
-from .context import OperatorContext
+from .context import OperatorContext, channel_of
+from .releases import as_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -21,7 +25,7 @@ async def health(context: OperatorContext, request: Request) -> dict[str, Any]:
 
 
 async def describe(context: OperatorContext, request: Request) -> dict[str, Any]:
-    """Return the interface as OpenAPI."""
+    """Return the API as OpenAPI."""
     return openapi.description()
 
 
@@ -32,3 +36,27 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
     context.access.authorise(request, None, None)
     gauges = {"otaseal_products": len(context.catalog.store.products())}
     return PlainTextResponse(context.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
+
+
+async def products(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return the products' names."""
+    context.access.authorise(request, None, None)
+    return {"products": list(context.catalog.store.products())}
+
+
+async def product(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return the keys, the channels, and the current release and devices of one channel."""
+    name, channel = context.product(request), channel_of(request)
+    current = context.catalog.current(name, channel)
+    groups = await asyncio.to_thread(context.fleet.groups, name, channel)
+    return {
+        "product": name,
+        "keys": {key: public_pem(value).decode() for key, value in context.catalog.keys(name).items()},
+        "channels": context.channels(name),
+        "current": None if current is None else as_json(current),
+        "fleet": [
+            {"release": None if group.release is None else as_json(group.release), "count": group.count}
+            for group in groups
+        ],
+        **asdict(context.endpoint),
+    }
