@@ -118,6 +118,27 @@ def test_a_damaged_list_lets_nobody_in(world: World, start_server: StartServer, 
     server.logs("revocations alarm=True")
 
 
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [("--cert", 3), ("--key", 3), ("--device-ca", 3), ("--operator-ca", 3), ("--product", 1), ("--trusted", 1)],
+)
+def test_the_first_file_that_is_missing_is_named_as_it_was_given(
+    world: World, tmp_path: Path, missing: str, code: int
+) -> None:
+    """And not the list of revocations, which lies beside none of them either."""
+    ca = tmp_path / "etc" / "ca.pem"
+    ca.parent.mkdir()
+    shutil.copy(world.pki.directory / "device-ca" / "certificate.pem", ca)
+    given = {"--cert": world.chain, "--key": world.chain.with_name("key.pem"), "--device-ca": ca, "--operator-ca": ca}
+    given |= {"--product": world.folder / "signing.pub", "--trusted": ca}
+    start: list[object] = ["serve", "--store", "made"]
+    for number, option in enumerate(given):
+        path = given[option] if number < list(given).index(missing) else f"no/{option.strip('-')}.pem"
+        start += [option, f"blink={path}" if option == "--product" else path]
+    process(*start, cwd=tmp_path).failed(code, f"'no/{missing.strip('-')}.pem'")
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize("role", ["device", "operator"])
 def test_an_authority_without_its_list_is_an_error(
     world: World, start_server: StartServer, tmp_path: Path, role: str

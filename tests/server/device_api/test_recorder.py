@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otaseal.server.device_api import recorder
-from otaseal.server.device_api.recorder import Ledger, Recorder
+from otaseal.server.device_api.recorder import PendingDeliveries, Recorder
 from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, offered_session
-from otaseal.server.telemetry import CounterBoard, Telemetry
+from otaseal.server.telemetry import SharedCounters, Telemetry
 from otaseal.store.device_rows import Sighting
 from otaseal.store.files import DEVICES_FILE
 from support.devices import Devices
@@ -54,7 +54,7 @@ def notes(tmp_path: Path, said: list[str]) -> Iterator[Recorder]:
 
 
 def apart(count: int) -> list[str]:
-    """Return so many devices of which no two share a slot of the Ledger, which they may by chance."""
+    """Return so many devices of which no two share a slot of the PendingDeliveries, which they may by chance."""
     slots = {recorder._slot("blink", name): name for name in (f"mac:{number}" for number in range(2 * count))}
     return list(slots.values())[:count]
 
@@ -101,7 +101,7 @@ def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Record
             assert notes.poll(sighting("mac:A"), "2", 1.0) == count
 
 
-def _deliver(path: Path, ledger: Ledger, line: Connection) -> None:
+def _deliver(path: Path, ledger: PendingDeliveries, line: Connection) -> None:
     with Recorder(path, print, ledger, 1) as mine:
         while line.recv() == "deliver":
             mine.deliver("blink", "mac:A", "2", 1.0)
@@ -111,7 +111,7 @@ def _deliver(path: Path, ledger: Ledger, line: Connection) -> None:
 @pytest.mark.proof
 @pytest.mark.usefixtures("patient")
 def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
-    ledger = Ledger(2)
+    ledger = PendingDeliveries(2)
     ours, theirs = multiprocessing.Pipe()
     other = multiprocessing.get_context("fork").Process(target=_deliver, args=(tmp_path / "d", ledger, theirs))
     other.start()
@@ -133,7 +133,7 @@ def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("patient")
 def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_writes(tmp_path: Path) -> None:
-    ledger = Ledger(2)
+    ledger = PendingDeliveries(2)
     with Recorder(tmp_path / "d", print, ledger, 0) as first, Recorder(tmp_path / "d", print, ledger, 1) as second:
         for number in range(20):
             name = f"mac:{number}"
@@ -148,7 +148,7 @@ def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_w
 
 
 def test_a_worker_that_died_leaves_no_count_behind() -> None:
-    ledger, slot = Ledger(2), 7
+    ledger, slot = PendingDeliveries(2), 7
     for worker in (0, 0, 1):
         ledger.give(worker, slot)
     assert ledger.pending(slot) == 3
@@ -270,7 +270,7 @@ def test_the_table_names_the_worker_or_nobody(noted: list[tuple[bytes, int]]) ->
     assert table.owner(b"short") is None
 
 
-def _count(board: CounterBoard, times: int) -> None:
+def _count(board: SharedCounters, times: int) -> None:
     mine = Telemetry(lambda _: None, board, 1)
     for _ in range(times):
         mine.count("otaseal_device_requests_total", status="200", code="update")
@@ -278,7 +278,7 @@ def _count(board: CounterBoard, times: int) -> None:
 
 
 def test_counters_of_workers_are_summed_and_survive_them() -> None:
-    board, each = CounterBoard(2), 2000
+    board, each = SharedCounters(2), 2000
     mine = Telemetry(lambda _: None, board, 0)
     context = multiprocessing.get_context("fork")
     for generation in (1, 2):

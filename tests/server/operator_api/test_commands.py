@@ -89,7 +89,7 @@ def test_a_server_that_cannot_start_leaves_no_store(world: World, tmp_path: Path
     (tmp_path / "mine.key").write_text("-----BEGIN PRIVATE KEY-----\n")
     tls = ("--cert", str(chain), "--key", str(key))
     cases = {
-        ("--cert", "nope", "--key", str(key)): "'nope' or",
+        ("--cert", "nope", "--key", str(key)): "'nope' cannot be read",
         ("--cert", str(chain), "--key", str(world.folder / "signing.pub")): "are no certificate and its key",
         (*tls, "--product", "blink=mine.key"): "public key 'mine.key' is a private key",
         (*tls, "--trusted", "nope"): "authority 'nope' is not a file",

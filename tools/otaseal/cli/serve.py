@@ -17,7 +17,7 @@ from ..pki.scope import ANY
 from ..server.log import Log
 from ..server.operator_api.tokens import Token, TokenFile
 from ..server.process import run
-from ..server.process.options import ServerOptions
+from ..server.process.worker import ServerOptions
 from ..store.files import Store
 from . import common
 

@@ -35,10 +35,7 @@ class ArchiveDeployment:
 
 
 def current_archive(client: Client, state: Mapping[str, Any], product: str, channel: str) -> bytes | None:
-    """Return the signed archive that devices of a channel are given now; raises what the client raises.
-
-    `state` is what the server says of the product. None: there is none, or it is for devices with a certificate only.
-    """
+    """Return the signed archive that devices get; None without one, or where devices need a certificate."""
     if not state.get("device_port") or state.get("device_certificates"):
         return None
     return client.as_device(state["device_port"]).fetch(device_path(product, channel, ARCHIVE_FILE))

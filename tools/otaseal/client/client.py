@@ -114,10 +114,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Client:
-    """An operator of the server at `url` (https, the operators' port), who shows a token or a certificate.
-
-    `ca` is the file with the authorities that the server is verified against; None: those of the system.
-    """
+    """An operator of the server at `url` (https, the operators' port); `ca` has its authorities, None: the system's."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -185,10 +182,7 @@ class Client:
         )
 
     def check(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
-        """Return the `signed` files with their record if the server will accept them.
-
-        Raises InputError and VerificationError for what would be refused, SystemFaultError without an answer.
-        """
+        """Return the `signed` files with their record if the server will accept them; raises as `publish`."""
         state = self.state(origin.product, options.channel)
         release = _admit(signed, origin, options, state)
         return Admitted(tuple(signed), release, origin, options, state)
@@ -342,10 +336,7 @@ def _admit(signed: Sequence[Firmware], origin: Origin, options: Options, state: 
 
 
 def _check_record(stored: Release, admitted: Release) -> None:
-    """Refuse a server's record of something else; one of an earlier deployment of these files may name another commit.
-
-    A record from before there were manifests in it (format 1) has no counter.
-    """
+    """Raise VerificationError for a record of something else; one of format 1 has no counter."""
     same_counter = stored.embedded_keys is None or stored.security_counter == admitted.security_counter
     fields = ("product", "version", "forms")
     if not same_counter or any(getattr(stored, name) != getattr(admitted, name) for name in fields):

@@ -20,11 +20,7 @@ _TOKEN = re.compile(r"[!-~]{8,256}")
 
 
 def connect(options: Settings, base: Path, environment: Mapping[str, str]) -> Client:
-    """Return the client of the server that `options` name; relative paths start at `base`.
-
-    Without any credential it asks as a stranger. Raises ConfigError for what is not set or is half of a pair,
-    InputError for what cannot be a token.
-    """
+    """Return the client of the server that `options` name; paths start at `base`. Raises ConfigError, InputError."""
     if options.server is None:
         raise ConfigError(
             "no update server is named",
@@ -40,11 +36,7 @@ def connect(options: Settings, base: Path, environment: Mapping[str, str]) -> Cl
 
 
 def load_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
-    """Return the token in `file` (its first line), else in OTASEAL_TOKEN, None where there is neither.
-
-    Raises InputError for what cannot be a token, KeyRefusedError for a file that others can read; the value is in no
-    message.
-    """
+    """Return the token in `file` (first line), else in OTASEAL_TOKEN, else None; raises InputError, KeyRefusedError."""
     if file is not None:
         _refuse_open(file, "token file")
         text = files.read_bounded(file, MAX_TOKEN_BYTES, "token file").decode("ascii", "replace")

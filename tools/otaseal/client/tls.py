@@ -72,10 +72,7 @@ def verification_fix(code: int) -> str:
 
 
 def client_context(ca: Path | None, certificate: tuple[Path, Path] | None) -> ssl.SSLContext:
-    """Return the context that verifies a server by the authorities in `ca`, and shows `certificate` (chain, key).
-
-    Raises InputError for files that hold no such thing.
-    """
+    """Return a context that verifies servers by `ca` and shows `certificate` (chain, key); raises InputError."""
     try:
         context = ssl.create_default_context(cafile=None if ca is None else str(ca))
     except OSError as error:

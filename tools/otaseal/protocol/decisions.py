@@ -147,10 +147,7 @@ class _Case:
 
     @cached_property
     def objections(self) -> list[tuple[str | None, Form]]:
-        """The forms in order of preference, each with what speaks against it: None for nothing.
-
-        A gzip is smaller; a client that is not a device is given what the build made.
-        """
+        """The forms in order of preference (gzip for a device: smaller), each with what speaks against it, or None."""
         first = "raw" if self.request.family == "plain" else "gzip"
         forms = sorted(self.wanted.forms, key=lambda form: form.kind != first)
         return [(_objection(form, self), form) for form in forms]

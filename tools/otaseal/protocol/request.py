@@ -7,8 +7,9 @@ client certificate is an identity.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -26,9 +27,6 @@ MAX_VALUE = 128
 FILE_NAME = "firmware.bin.signed"
 ARCHIVE_FILE = "certs.ar.signed"
 
-_ERROR = re.compile(r"-?[0-9]{1,5}")
-_NUMBER = re.compile(r"[0-9]{1,10}")
-_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 _LIBRARY = "x-otaseal-"
 _MODES = {
     "sketch": "sketch",
@@ -41,8 +39,8 @@ _MODES = {
 class UpdateRequest:
     """What a client claims about itself; None where it says nothing. Sizes in bytes, digests in lower-case hex.
 
-    `family` is one of `chips.families` or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem"
-    or "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
+    `family` is one of `chips.families` or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem" or
+    "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
     `counter`, the number of the last `error` of an update (0 for none), and the SHA-256 of the `certs.ar` they use.
     """
 
@@ -153,9 +151,14 @@ def _read(raw_name: bytes, raw_value: bytes) -> _HeaderClaims | None:
     short = name.removeprefix(prefix)
     text = _text(name, raw_value)
     table = _LIBRARY_CLAIMS if prefix == _LIBRARY else _CLAIMS
-    claim, read = table.get(short, (None, None)) if text else (None, None)
-    value = None if read is None else read(name, text)
-    return _HeaderClaims(key=(prefix, short), family=PREFIXES.get(prefix), claim=claim, value=value)
+    claim = table.get(short) if text else None
+    header = _HeaderClaims(key=(prefix, short), family=PREFIXES.get(prefix))
+    if claim is None:
+        return header
+    with contextlib.suppress(ValueError):
+        if claim.pattern.fullmatch(text):
+            return header._replace(claim=claim.field, value=claim.value(text))
+    raise _not_a(name, text, claim.kind)
 
 
 def _text(name: str, value: bytes) -> str:
@@ -167,61 +170,48 @@ def _text(name: str, value: bytes) -> str:
     return text
 
 
-def _number(name: str, text: str) -> int:
-    if not _NUMBER.fullmatch(text) or int(text) > 0xFFFFFFFF:
-        raise _not_a(name, text, "a 32-bit number")
+def _not_a(name: str, text: str, kind: str) -> InputError:
+    return InputError(f"header '{name}' is '{text}', not {kind}", "send what ESP8266httpUpdate sends")
+
+
+def _32_bits(text: str) -> int:
+    if int(text) > 0xFFFFFFFF:
+        raise ValueError(text)
     return int(text)
 
 
-def _address(name: str, text: str) -> str:
-    mac = text.upper().replace("-", ":")
-    if not _MAC.fullmatch(mac):
-        raise _not_a(name, text, "a MAC address")
-    return mac
+class _Claim(NamedTuple):
+    """How a header is read: the field of UpdateRequest, the value of a text that matches, the pattern, what it is."""
+
+    field: str
+    value: Callable[[str], object] = str
+    pattern: re.Pattern[str] = re.compile(".*")
+    kind: str = "printable text"
 
 
-def _hex(digits: int) -> Callable[[str, str], str]:
-    pattern = re.compile(rf"[0-9a-f]{{{digits}}}")
-
-    def read(name: str, text: str) -> str:
-        if not pattern.fullmatch(text.lower()):
-            raise _not_a(name, text, f"{digits} hex digits")
-        return text.lower()
-
-    return read
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.ASCII | re.IGNORECASE)
 
 
-def _error(name: str, text: str) -> int:
-    if not _ERROR.fullmatch(text):
-        raise _not_a(name, text, "an error number")
-    return int(text)
-
-
-def _mode_name(name: str, text: str) -> str:
-    if text.lower() not in _MODES:
-        raise _not_a(name, text, "an update mode")
-    return _MODES[text.lower()]
-
-
-def _not_a(name: str, text: str, what: str) -> InputError:
-    return InputError(f"header '{name}' is '{text}', not {what}", "send what ESP8266httpUpdate sends")
-
-
-_CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
-    "mode": ("mode", _mode_name),
-    "version": ("version", lambda name, text: text),
-    "sta-mac": ("mac", _address),
-    "sketch-md5": ("sketch_md5", _hex(32)),
-    "sketch-sha256": ("sketch_sha256", _hex(64)),
-    "sketch-size": ("sketch_size", _number),
-    "free-space": ("free_space", _number),
-    "chip-size": ("chip_size", _number),
-    "sdk-version": ("sdk_version", lambda name, text: text),
+_NUMBER = _32_bits, _pattern("[0-9]{1,10}"), "a 32-bit number"
+_MD5 = str.lower, _pattern("[0-9a-f]{32}"), "32 hex digits"
+_SHA256 = str.lower, _pattern("[0-9a-f]{64}"), "64 hex digits"
+_CLAIMS = {
+    "mode": _Claim("mode", lambda text: _MODES[text.lower()], _pattern("|".join(_MODES)), "an update mode"),
+    "version": _Claim("version"),
+    "sta-mac": _Claim(
+        "mac", lambda text: text.upper().replace("-", ":"), _pattern("[0-9A-F]{2}([:-][0-9A-F]{2}){5}"), "a MAC address"
+    ),
+    "sketch-md5": _Claim("sketch_md5", *_MD5),
+    "sketch-sha256": _Claim("sketch_sha256", *_SHA256),
+    "sketch-size": _Claim("sketch_size", *_NUMBER),
+    "free-space": _Claim("free_space", *_NUMBER),
+    "chip-size": _Claim("chip_size", *_NUMBER),
+    "sdk-version": _Claim("sdk_version"),
 }
-"""Header without its prefix to the claim and how it is read; chip-id and ap-mac tell nothing that is needed."""
-
-_LIBRARY_CLAIMS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
-    "counter": ("counter", _number),
-    "error": ("error", _error),
-    "certs": ("certs", _hex(64)),
+"""By the header's name without its prefix; chip-id and ap-mac are not needed."""
+_LIBRARY_CLAIMS = {
+    "counter": _Claim("counter", *_NUMBER),
+    "error": _Claim("error", int, _pattern("-?[0-9]{1,5}"), "an error number"),
+    "certs": _Claim("certs", *_SHA256),
 }

@@ -1,15 +1,13 @@
-"""What the store holds, in memory and ready to answer with: releases, channels, known images, firmware.
+"""A cache of the store: releases, channels, known images and firmware, and which release a device is given.
 
-Releases and blobs never change, so that each is read, and hashed, once. What does change is looked at for every request
-by one stamp, that of the audit log: whoever changes the store, in whatever process, writes there before it is
-acknowledged. Damage stays where it is: what cannot be read is noted, and only who needs it is refused. Whose turn it is
-in a rollout is decided here, from the pure rules in `rollout`.
+Releases and blobs never change: each is read, and hashed, once. For what does change every request looks at one stamp,
+that of the audit log: whoever changes the store, in whatever process, writes there before that is acknowledged. What is
+damaged is noted, and only a request that needs it is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 import time
@@ -18,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from .. import files
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
@@ -36,16 +35,12 @@ SETTLED_NANOSECONDS = 1_000_000_000
 TRUSTED_SECONDS = 0.1
 """How long the audit log is believed: what hands change, or a process that died before its line, shows after that."""
 
-Stamp = tuple[int, int, int]
-"""By which a change of a file or directory shows: when it was written, which it is, its size."""
-
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """The release that a URL and the channel's rollout lead one device to, and what of it is missing if None.
+    """The release that a URL and the channel's rollout lead one device to; without one, what is `missing`.
 
-    `known` is `Catalog.known` of the product. One object stands for one state of the store: as long as it is the same,
-    the same request is answered in the same way.
+    One object stands for one state of the store: as long as it is the same, so is the answer to the same request.
     """
 
     product: str | None = None
@@ -55,12 +50,12 @@ class Choice:
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
     decisions: dict[object, protocol.Decision] = field(default_factory=dict, repr=False)
-    """What was decided, for who asks; it changes with the choice only."""
+    """Decisions by what they depend on beside this choice."""
 
 
 @dataclass(eq=False)
 class _ChannelChoices:
-    """The state of a channel, and the choices there are in it; the later ones are made when they are needed."""
+    """The state of a channel, and the choices in it; the later ones are made when they are needed."""
 
     state: Channel
     current: Choice
@@ -70,19 +65,16 @@ class _ChannelChoices:
 
 @dataclass(frozen=True)
 class _KnownImages:
-    """The images of a product: those of `versions`, when its directory had that stamp."""
+    """The images of a product's `versions`, when its directory had that stamp."""
 
-    stamp: Stamp | None
+    stamp: files.Stamp | None
     versions: frozenset[str]
     images: Mapping[str, protocol.Running]
 
 
 @dataclass
 class Catalog:
-    """A store, read through a cache that follows its changes.
-
-    Every method raises CorruptStoreError for what is damaged, LaterFormatError for what a later otaseal wrote.
-    """
+    """A cached store; methods raise CorruptStoreError for damage, LaterFormatError for what a later otaseal wrote."""
 
     store: Store
     damage: dict[str, str] = field(default_factory=dict)
@@ -93,19 +85,19 @@ class Catalog:
     _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
     _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
-    _log_stamp: Stamp | None = field(default=None, repr=False)
+    _log_stamp: files.Stamp | None = field(default=None, repr=False)
     _trusted_until: float = 0.0
     _generation: int = 0
     _cached: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _audit: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._audit = str(self.store.directory / AUDIT)
+        self._directory = str(self.store.directory)  # text, because paths are slow, and some are made for every request
+        self._audit = f"{self._directory}/{AUDIT}"
 
     def products(self) -> tuple[str, ...]:
         """Return the products' names, sorted."""
-        stamp = self._stamp(PRODUCTS)
+        stamp = files.stamp(f"{self._directory}/{PRODUCTS}")
         before = self._products
         if before is None or before[0] != stamp:
             before = (stamp, self.store.products())
@@ -138,36 +130,24 @@ class Catalog:
 
     def known(self, product: str) -> Mapping[str, protocol.Running]:
         """Return every sketch MD5 that a device of the product can report (F30b)."""
-        stamp = self._stamp(f"products/{product}/releases")
-        before = self._known.get(product)
-        if before is None or before.stamp != stamp:
-            before = self._read_images(product, stamp, before)
-            self._known[product] = before
-        return before.images
-
-    def _read_images(self, product: str, stamp: Stamp | None, before: _KnownImages | None) -> _KnownImages:
-        """Return the images of a product: only releases that are not in `before` are read, unless one is gone."""
+        stamp = files.stamp(f"{self._directory}/products/{product}/releases")
+        cached = self._known.get(product)
+        if cached is not None and cached.stamp == stamp:
+            return cached.images
         versions = frozenset(self.store.releases(product))
-        if before is None or not before.versions <= versions:
-            for version in (before.versions if before else frozenset()) - versions:
+        if cached is None or cached.versions != versions:
+            for version in cached.versions - versions if cached else ():
                 self._releases.pop((product, version), None)
-            before = _KnownImages(None, frozenset(), {})
-        new = list(filter(None, (self.sound(product, version) for version in sorted(versions - before.versions))))
-        stamp = stamp if _settled(stamp) else None  # another one may come within the same tick of the clock
-        if not new:
-            return replace(before, stamp=stamp)
-        images = dict(before.images)
-        for md5, running in protocol.known_images(new).items():
-            known = images.get(md5)
-            if known is None or running.release.created < known.release.created:
-                images[md5] = running
-        return _KnownImages(stamp, before.versions | {release.version for release in new}, images)
+            releases = self.releases(product)  # the earliest one last: of two with one image, that counts
+            read = frozenset(release.version for release in releases)
+            if cached is None or cached.versions != read:
+                cached = _KnownImages(None, read, protocol.known_images(releases))
+        # Without its stamp while another change may come within the same tick of the clock.
+        self._known[product] = replace(cached, stamp=stamp if _settled(stamp) else None)
+        return cached.images
 
     def warm(self) -> None:
-        """Read what devices ask for next, before they do: all releases, and what the channels give out.
-
-        For a thread beside the one that answers, or before there is one. What is damaged is noted.
-        """
+        """Read all releases, and the firmware that channels give out, before devices ask; for a thread of its own."""
         for product in self.store.products():
             with contextlib.suppress(OtasealError):
                 self.known(product)
@@ -178,7 +158,7 @@ class Catalog:
 
     def channel(self, product: str, channel: str) -> Channel | None:
         """Return the state of a channel, None when nothing was published there."""
-        stamp = self._stamp(f"products/{product}/channels/{channel}.json")
+        stamp = files.stamp(f"{self._directory}/products/{product}/channels/{channel}.json")
         before = self._channels.get((product, channel))
         if before is None or before[0] != stamp:
             with self._recording_damage(f"{product}/{channel}"):
@@ -298,7 +278,7 @@ class Catalog:
 
     def _generation_now(self) -> int:
         """Return a number that changes whenever the store may have changed."""
-        log, now = _stamp(self._audit), time.monotonic()
+        log, now = files.stamp(self._audit), time.monotonic()
         if log != self._log_stamp or now >= self._trusted_until:
             self._log_stamp, self._trusted_until = log, now + TRUSTED_SECONDS
             self._generation += 1
@@ -317,18 +297,7 @@ class Catalog:
             return True
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
 
-    def _stamp(self, name: str) -> Stamp | None:
-        return _stamp(f"{self.store.directory}/{name}")
 
-
-def _stamp(path: str) -> Stamp | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - for every request, and Path costs as much again
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
-
-
-def _settled(stamp: Stamp | None) -> bool:
+def _settled(stamp: files.Stamp | None) -> bool:
     """Return whether another change of a directory would show in its stamp: one tick of the clock may hold two."""
     return stamp is not None and time.time_ns() - stamp[0] > SETTLED_NANOSECONDS

@@ -35,11 +35,7 @@ DRAIN_SECONDS = 300
 
 
 def raise_open_files() -> int | None:
-    """Raise the soft limit of open files as far as the hard one and OPEN_FILES go, and return what it is now.
-
-    A shell's usual 1024 is for programs that call select, and a thousand silent clients would fill it. None where there
-    is no such limit, as on Windows.
-    """
+    """Raise the soft limit of open files as far as needed and allowed, and return it; None where there is none."""
     try:
         import resource
     except ModuleNotFoundError:

@@ -25,10 +25,7 @@ _HANDSHAKE, _CLIENT_HELLO, _TLS = 22, 1, 3
 
 
 def offered_session(hello: bytes) -> bytes | None:
-    """Return the session id in the first HELLO_BYTES of a connection; None when there is none of our length.
-
-    Anything odd (no TLS, a hello in pieces) is None too: whoever asks leaves it to the handshake to judge.
-    """
+    """Return the session id in the first HELLO_BYTES of a connection; None for anything but 32 bytes in a hello."""
     if len(hello) < HELLO_BYTES or hello[0] != _HANDSHAKE or hello[1] != _TLS or hello[5] != _CLIENT_HELLO:
         return None
     # A record that ends before the id has another record's header where the id would be.

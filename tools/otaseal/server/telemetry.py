@@ -1,7 +1,6 @@
-"""What the server says about itself: events for a log, counters for Prometheus. Neither ever holds a secret.
+"""Telemetry: events for a log, counters for Prometheus. Neither ever holds a secret.
 
-An event is a flat mapping; who runs the server decides how it is written. A counter's labels come from tables of ours,
-never from a request: what a client chooses must not grow the memory.
+A counter's labels come from our own tables, never from a request: what a client chooses must not grow the memory.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ HELP = {
 }
 
 
-class CounterBoard:
-    """The counters of every worker, where all of them can read; made before the fork.
+class SharedCounters:
+    """The counters of every worker, in shared memory made before the fork.
 
-    Each worker writes its own part whole, with its CRC: who reads while that is being written reads again.
+    Each worker writes its own part whole, with its CRC: one that is read while it is written is read again.
     """
 
     def __init__(self, workers: int) -> None:
@@ -73,30 +72,31 @@ class CounterBoard:
 
 
 class Event(dict[str, object]):
-    """What happened: its name under "event", and values. Nobody changes it, so that it is put into words once."""
+    """What happened: its name under "event", and values. It is not changed once it is made."""
 
     __slots__ = ("_line",)
     _line: str
 
     def as_line(self) -> str:
-        """Return one line for people; see `as_line`."""
+        """Return one line for people: its name, then `key=value`; what would break the line is escaped."""
         try:
             return self._line
         except AttributeError:
-            self._line = as_line(self)
+            values = [f"{key}={_quoted(str(value))}" for key, value in self.items() if key != "event"]
+            self._line = " ".join([str(self["event"]), *values])
             return self._line
 
 
 @dataclass
 class Telemetry:
-    """Counters since the start, and where events go; on a `board` they are those of all workers together.
+    """Counters since the start, and where events go; those of all workers are on the `board`.
 
-    `take` returns False for an event that is lost. `always` is in every event, at its end. `problems` are what calls
-    for a person as long as it lasts, by kind.
+    `take` returns False for an event that is lost. Every event ends with the fields `always`. `problems` are those that
+    call for a person as long as they last, by kind.
     """
 
     take: Callable[[Event], object]
-    board: CounterBoard | None = None
+    board: SharedCounters | None = None
     worker: int = 0
     always: Mapping[str, object] = field(default_factory=dict)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -171,12 +171,6 @@ def _without_token(value: object) -> object:
 def labelled(name: str, /, **labels: str) -> Labelled:
     """Return the key of the counter `name` with these labels."""
     return name, tuple(sorted(labels.items()))
-
-
-def as_line(event: Mapping[str, object]) -> str:
-    """Return an event as one line for people: its name, then `key=value`; what would break the line is escaped."""
-    rest = [f"{key}={_quoted(str(value))}" for key, value in event.items() if key != "event"]
-    return " ".join([str(event["event"]), *rest])
 
 
 @lru_cache(MAX_REMEMBERED)

@@ -8,6 +8,7 @@ AES-GCM and X25519 before P-256 (F27d), a session can be resumed by its id. Reco
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -48,10 +49,10 @@ def server_context(credentials: Credentials, client_ca: Path | None = None, *, r
     set_groups = getattr(context, "set_groups", None)
     if set_groups is not None:
         set_groups(":".join(GROUPS))
+    credentials.load([context])
     if client_ca is not None:
         _load_ca(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-    credentials.load([context])
     return context
 
 
@@ -76,8 +77,9 @@ class Credentials:
                     "give chain.pem and key.pem of one folder, as otaseal pki server makes them",
                 ) from error
             except OSError as error:
+                unreadable = self.key if os.access(self.chain, os.R_OK) else self.chain
                 raise SystemFaultError(
-                    f"'{self.chain}' or '{self.key}' cannot be read: {error.strerror}", "check path and permissions"
+                    f"'{unreadable}' cannot be read: {error.strerror}", "check path and permissions"
                 ) from error
         self._stamps = stamps
 
@@ -94,10 +96,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """A verified client certificate: common name, serial number, the URIs that it is for, dates in seconds since 1970.
-
-    The dates are those of the authority that issued it where these are narrower.
-    """
+    """A verified client certificate; its dates, in seconds since 1970, are within those of its issuer."""
 
     name: str
     serial: int
@@ -118,10 +117,7 @@ Inspect = Callable[[Any], ClientCertificate | None]
 
 @dataclass
 class ClientCheck:
-    """An `Inspect` that refuses certificates by their dates, and by a list of revocations, read when that changes.
-
-    `path` is a PKI store's revoked.json (None: nothing is revoked), of which the entries of `role` count.
-    """
+    """An `Inspect` that refuses certificates by their dates, and by `role`'s entries in a PKI store's revoked.json."""
 
     path: Path | None
     role: str

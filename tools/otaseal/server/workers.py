@@ -72,10 +72,7 @@ class Control:
 
 @dataclass
 class Supervisor:
-    """Keeps `count` processes running, each of which runs `work(number, control)` until that returns.
-
-    `gone` is called here with the number of a worker that has died, before its successor starts.
-    """
+    """Keeps `count` processes running `work(number, control)`; `gone` is called with the number of one that died."""
 
     count: int
     work: Callable[[int, Control], None]
@@ -88,10 +85,7 @@ class Supervisor:
     _stopping: bool = False
 
     def run(self, ready: Callable[[], None], held: Iterable[socket.socket]) -> None:
-        """Run until SIGTERM or SIGINT, then close the `held` sockets and wait for the workers.
-
-        `ready` is called when all of them take connections. Raises SystemFaultError when workers die too often.
-        """
+        """Run until SIGTERM or SIGINT, then close the `held` sockets; raises SystemFaultError for too many deaths."""
         watched = {getattr(signal, name) for name in _SIGNALS}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         # Where its default is to be ignored, a blocked signal need not be kept.

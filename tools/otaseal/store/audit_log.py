@@ -26,7 +26,7 @@ MAX_LINE = 16 * 1024
 
 Event = dict[str, object]
 Named = tuple[str, str]
-"""A product, and the name of a channel or a version in it."""
+"""A product, and a version of it."""
 
 
 def append(path: Path, event: Event) -> None:
@@ -64,13 +64,16 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
         raise SystemFaultError(f"'{path.name}' cannot be read: {error.strerror}", "check the disk") from error
 
 
+KINDS = ("generation", "certs_generation")
+"""Kinds of pointers, by the field that has their generation: a channel's release, and its certificate archive."""
+
+
 @dataclass(frozen=True)
 class LastEvents:
-    """The last line of each channel and archive, and the record's SHA-256 of each release (None: not logged then)."""
+    """The last line of each pointer, by kind, product and channel; of each release its record's SHA-256, if logged."""
 
     releases: dict[Named, str | None] = field(default_factory=dict)
-    channels: dict[Named, Event] = field(default_factory=dict)
-    archives: dict[Named, Event] = field(default_factory=dict)
+    pointers: dict[tuple[str, str, str], Event] = field(default_factory=dict)
 
 
 def pointer_event(event: str, product: str, channel: str, after: Channel) -> Event:
@@ -115,36 +118,35 @@ def last_events(numbered: Iterable[tuple[int, dict[str, Any] | None]]) -> LastEv
             last.releases.pop((product, str(line.get("version"))), None)
         elif event == "publish":
             last.releases[product, str(line.get("version"))] = line.get("record")
-        elif "generation" in line:
-            last.channels[product, str(line.get("channel"))] = line
-        elif "certs_generation" in line:
-            last.archives[product, str(line.get("channel"))] = line
+        elif (kind := next((name for name in KINDS if name in line), None)) is not None:
+            last.pointers[kind, product, str(line.get("channel"))] = line
     return last
 
 
-def contradiction(logged: Event | None, stored: Event | None) -> str:
-    """Return how a pointer, as the event `stored`, contradicts its last line, "" where it does not.
+def contradiction(logged: Event, stored: Event | None) -> str:
+    """Return how a pointer, as the event `stored` (None: none), contradicts its last line, "" where it does not.
 
-    None where there is none. A pointer that is a generation ahead was replaced by a process that was killed before it
-    wrote the line: that is no contradiction.
+    A pointer that is a generation ahead was replaced by a process that was killed before it wrote the line.
     """
-    if logged is None:
-        return ""
-    name = "generation" if "generation" in logged else "certs_generation"
     if stored is None:
-        return f"is gone, and the audit log knows its generation {logged[name]}"
-    ours, theirs = stored[name], logged[name]
-    if is_ahead(ours, theirs):
+        return f"is gone, and the audit log knows its generation {_generation(logged)}"
+    if is_ahead(stored, logged):
         return ""
+    ours, theirs = _generation(stored), _generation(logged)
     if ours != theirs:
         return f"is of generation {ours}, and the audit log knows {theirs}: an older file was put there"
     differs = [key for key in stored if key != "event" and logged.get(key) != stored[key]]
     return f"is not what the audit log has of generation {theirs}: {', '.join(differs)}" if differs else ""
 
 
-def is_ahead(ours: object, theirs: object) -> bool:
+def is_ahead(stored: Event, logged: Event) -> bool:
     """Return whether a pointer's generation is later than its line's, or one of them is not a number."""
+    ours, theirs = _generation(stored), _generation(logged)
     return not isinstance(ours, int) or not isinstance(theirs, int) or ours > theirs
+
+
+def _generation(event: Event) -> object:
+    return next((event[name] for name in KINDS if name in event), None)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -56,10 +56,7 @@ Manifest = dict[str, tuple[int, str]]
 
 
 def backup(store: Store, path: Path) -> None:
-    """Write a snapshot of the store to the new file `path`: equal stores give equal bytes.
-
-    Raises InputError when `path` exists, CorruptStoreError when the store is not whole, SystemFaultError.
-    """
+    """Write a snapshot of the store to the new file `path`; raises InputError when it exists, CorruptStoreError."""
     files.refuse_existing(path, "give the backup a new name")
     with locked(store.directory):
         small, blobs = _snapshot(store)

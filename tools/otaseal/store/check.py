@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..keys.public import load_public_key
 from ..release.records import serialise
 from . import audit_log
 from .audit_log import (
+    KINDS,
     Event,
     LastEvents,
     Named,
@@ -58,13 +59,12 @@ class Report:
 class Survey:
     """What a store consists of by its records and pointers: its own files, the blobs they need, what is damaged.
 
-    Of releases the SHA-256 of the record; of channels and archives what an audit line would say of them, None for those
-    that cannot be read.
+    Of releases the SHA-256 of the record; of pointers, by kind, product and channel, the event that an audit line would
+    have, None for damaged ones.
     """
 
     releases: dict[Named, str] = field(default_factory=dict)
-    channels: dict[Named, Event | None] = field(default_factory=dict)
-    archives: dict[Named, Event | None] = field(default_factory=dict)
+    pointers: dict[tuple[str, str, str], Event | None] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
     files: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
@@ -95,10 +95,7 @@ def survey(store: Store) -> Survey:
 
 
 def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
-    """Read every file of the store and hash every blob; raises SystemFaultError when a directory cannot be read.
-
-    `stopped` is asked before each blob whether anybody still wants to know.
-    """
+    """Read every file and hash every blob, until `stopped`; raises SystemFaultError when a directory cannot be read."""
     with locked(store.directory):
         contents = survey(store)
         present = {path for folder in SWEPT for path in _files(store.directory / folder)}
@@ -111,7 +108,7 @@ def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
             store.read_blob(digest)
     return Report(
         len(contents.releases),
-        len(contents.channels),
+        sum(kind == KINDS[0] for kind, _, _ in contents.pointers),
         len(needed),
         tuple(contents.problems),
         _shown(store, present - temporaries - contents.files - set(needed)),
@@ -127,10 +124,7 @@ def sweep(store: Store) -> Report:
 
 
 def tidy(store: Store) -> Survey:
-    """Remove what a kill left, complete the audit log, and return what records and pointers say; reads no blob.
-
-    Raises SystemFaultError where the store cannot be written.
-    """
+    """Remove what a kill left, complete the audit log, and survey; raises SystemFaultError for a read-only store."""
     with locked(store.directory):  # where no writer is at work, so that every temporary file is a dead one's
         for folder in SWEPT:
             for path in _files(store.directory / folder):
@@ -156,22 +150,22 @@ def _survey_product(store: Store, product: str, contents: Survey) -> None:
             contents.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
     for name in store.channels(product):
         contents.files.add(folder / "channels" / f"{name}.json")
-        contents.channels[product, name] = None
+        contents.pointers[KINDS[0], product, name] = None
         with contents.noting():
-            channel = store.current(product, name)
-            contents.channels[product, name] = pointer_event("point", product, name, channel) if channel else None
-            for version in sorted(channel.versions if channel else ()):
-                if (product, version) not in contents.releases:
-                    contents.problems.append(
-                        f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
-                    )
+            if channel := store.current(product, name):
+                contents.pointers[KINDS[0], product, name] = pointer_event("point", product, name, channel)
+                contents.problems += [
+                    f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
+                    for version in sorted(channel.versions)
+                    if (product, version) not in contents.releases
+                ]
     for name in store.archives(product):
         contents.files.add(folder / "certs" / f"{name}.json")
-        contents.archives[product, name] = None
+        contents.pointers[KINDS[1], product, name] = None
         with contents.noting():
-            record = store.archive(product, name)
-            contents.archives[product, name] = archive_event(product, name, record) if record else None
-            contents.blobs |= {record.blob} if record else set()
+            if record := store.archive(product, name):
+                contents.pointers[KINDS[1], product, name] = archive_event(product, name, record)
+                contents.blobs.add(record.blob)
     with contents.noting():
         for name, pem in store.keys(product).items():
             contents.files.add(folder / "keys" / f"{name}.pub")
@@ -180,38 +174,34 @@ def _survey_product(store: Store, product: str, contents: Survey) -> None:
 
 def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:
     """Yield how what is stored contradicts the last events of the audit log."""
-    for title, stored, lines in (
-        ("channel '{1}' of '{0}'", contents.channels, logged.channels),
-        ("the certificates of channel '{1}' of '{0}'", contents.archives, logged.archives),
-    ):
-        for named, line in sorted(lines.items()):
-            fields = stored.get(named)
-            if fields is None and named in stored:
-                continue  # damaged, and reported above
-            if why := contradiction(line, fields):
-                yield f"{title.format(*named)} {why}"
+    for kind, product, name in sorted(logged.pointers, key=_order):
+        pointer = kind, product, name
+        stored = contents.pointers.get(pointer)
+        if stored is None and pointer in contents.pointers:
+            continue  # damaged, and reported above
+        if reason := contradiction(logged.pointers[pointer], stored):
+            title = "channel" if kind == KINDS[0] else "the certificates of channel"
+            yield f"{title} '{name}' of '{product}' {reason}"
     for (product, version), digest in sorted(logged.releases.items()):
         if digest is not None and contents.releases.get((product, version), digest) != digest:
             yield f"the record of release '{version}' of '{product}' is not the one that was published"
 
 
 def _complete_audit(store: Store, contents: Survey) -> None:
-    """Write the lines of releases and pointers that the log does not know: who made them was killed, or refused."""
+    """Write the lines that are missing of releases, and of pointers ahead of their last one: a writer was killed."""
     logged = last_events(audit_lines(store))
     for product, version in sorted(contents.releases.keys() - logged.releases.keys()):
         record = serialise(store.release(product, version))
         store.append(publish_event(product, version, record) | {"recovered": True})
-    _complete_lines(store, "generation", contents.channels, logged.channels)
-    _complete_lines(store, "certs_generation", contents.archives, logged.archives)
+    for pointer in sorted(contents.pointers, key=_order):
+        stored, line = contents.pointers[pointer], logged.pointers.get(pointer)
+        if stored is not None and (line is None or is_ahead(stored, line)):
+            store.append(stored | {"recovered": True})
 
 
-def _complete_lines(
-    store: Store, counted: str, stored: Mapping[Named, Event | None], logged: Mapping[Named, Event]
-) -> None:
-    """Write a line for each pointer that is ahead of its last one; an older one is damage, and no news."""
-    for named, fields in sorted(stored.items()):
-        if fields is not None and (named not in logged or is_ahead(fields[counted], logged[named].get(counted))):
-            store.append(fields | {"recovered": True})
+def _order(pointer: tuple[str, str, str]) -> tuple[int, str, str]:
+    kind, product, name = pointer
+    return KINDS.index(kind), product, name
 
 
 def _files(folder: Path) -> Iterator[Path]:

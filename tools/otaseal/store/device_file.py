@@ -77,10 +77,7 @@ class DeviceFile:
             self._shared[0] = generation + 1
 
     def use_home(self, report: Callable[[str], None]) -> None:
-        """Use `home` if that can be, with what is in memory added; a damaged one is renamed, and `report` is called.
-
-        Raises LaterFormatError for one that a newer otaseal made.
-        """
+        """Use `home` if that can be, and rename a damaged one, which is reported; raises LaterFormatError."""
         try:
             try:
                 self._return_home()

@@ -29,10 +29,7 @@ RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
 @dataclass(frozen=True)
 class Sighting:
-    """One request: `device` is `protocol.device_id`, `md5` of the running sketch; "" or None for what was not said.
-
-    `counter`, `error` and `certs` are what devices with our library say (see `UpdateRequest`).
-    """
+    """One request: `device` is its `device_id`, `md5` that of the running sketch; "" or None for what was not said."""
 
     product: str
     channel: str

@@ -161,10 +161,7 @@ class Devices:
             return tuple(self._database.execute(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
-        """Return how a rollout goes; a delivery unanswered for `patience` seconds counts as failed, if that is given.
-
-        So does one that lies after `now`: the clock has been set back since then.
-        """
+        """Return how a rollout goes; a delivery unanswered for `patience` seconds, or dated after `now`, has failed."""
         late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
         with self._current_file():
             row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
@@ -304,10 +301,7 @@ class Rows:
             self._put(key, offered_to(known, version, expected_md5, now))
 
     def deliver(self, product: str, device: str, version: str, now: float) -> int:
-        """Record a delivery in full; return how many there were since the device's own MD5 last changed.
-
-        0 when the device is unknown or has been offered another release since.
-        """
+        """Record a delivery in full; return how many there were since the MD5 changed, 0 for a release not offered."""
         known = self._get(key := device_key(product, device))
         if known is None or known.offered != version:
             return 0

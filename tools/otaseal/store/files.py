@@ -67,10 +67,7 @@ class Store:
 
     @classmethod
     def create(cls, directory: Path) -> Store:
-        """Make an empty store in `directory`, which is missing, empty, or where an earlier call was killed.
-
-        Raises InputError when there is a store or anything else already, SystemFaultError when the disk refuses.
-        """
+        """Make an empty store in `directory`, which is missing, empty, or left by a kill; raises InputError."""
         store = cls(directory)
         if directory.exists() and not set(store._listed(directory)) <= {"blobs", PRODUCTS, LOCK}:
             raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
@@ -83,10 +80,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path) -> Store:
-        """Return the store in `directory`.
-
-        Raises NotFoundError when there is none, LaterFormatError, CorruptStoreError when its marker is damaged.
-        """
+        """Return the store in `directory`; raises NotFoundError, LaterFormatError, CorruptStoreError."""
         marker = directory / MARKER
         if not marker.is_file():
             raise NotFoundError(f"there is no release store in '{directory}'", "otaseal store create makes one")
@@ -109,10 +103,7 @@ class Store:
         return self._names(self._product(product) / "channels", NAME, ".json")
 
     def current(self, product: str, channel: str) -> Channel | None:
-        """Return what a channel points at, None when nothing was ever published there; reads one small file.
-
-        Raises InputError for names that cannot be, CorruptStoreError for a damaged pointer file, LaterFormatError.
-        """
+        """Return what a channel points at, None for nothing; raises InputError, CorruptStoreError, LaterFormatError."""
         path, what = self._channel_path(product, channel), f"channel '{channel}' of '{product}'"
         return self._load(path, what, MAX_CHANNEL_BYTES, Channel.from_json)
 
@@ -126,10 +117,7 @@ class Store:
         return self._names(self._product(product) / "certs", NAME, ".json")
 
     def release(self, product: str, version: str) -> Release:
-        """Return the record of a release.
-
-        Raises NotFoundError, CorruptStoreError, LaterFormatError, InputError for impossible names.
-        """
+        """Return the record of a release; raises NotFoundError, CorruptStoreError, LaterFormatError, InputError."""
         what = f"release '{version}' of '{product}'"
         release = self._load(self.release_path(product, version), what, MAX_RECORD_SIZE, parse, _RECORD_HINT)
         if release is None:
@@ -175,10 +163,7 @@ class Store:
     # What changes it: durable on return -----------------------------------------------------------------------------
 
     def add_key(self, product: str, name: str, pem: bytes) -> None:
-        """Accept releases of `product` signed with the public key `pem`, and make the product if it is new.
-
-        Raises InputError and KeyRefusedError for what is not a public key, ConflictError when another has that name.
-        """
+        """Accept releases of a product, made if it is new, signed with `pem`; raises InputError, ConflictError."""
         path = self._product(product) / "keys" / f"{check_version(name)}.pub"
         load_public_key(pem, f"public key '{name}'")
         with locked(self.directory):
@@ -207,10 +192,7 @@ class Store:
             self.append(event | {"by": by} | ({"rehearsal": rehearsal} if rehearsal else {}))
 
     def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
-        """Point a channel at a release and return its new state; `expected` is its generation, 0 for a new channel.
-
-        Raises ConflictError when it has another generation by now, NotFoundError when there is no such release.
-        """
+        """Point a channel, of generation `expected` (0: new), at a release; raises ConflictError, NotFoundError."""
         with locked(self.directory):
             release = self.release(product, pointer.version)
             if not pointer.halted:  # what is damaged has to be halted all the same
@@ -234,11 +216,7 @@ class Store:
     def publish_archive(
         self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, **logged: str
     ) -> ArchiveRecord:
-        """Give out the signed archive `data` in a channel; `expected` is the generation before, 0 for the first.
-
-        `logged` goes into the audit log: the operator `by`, and the outcome of the `rehearsal`. Raises ConflictError
-        when the channel has another generation by now, SystemFaultError when the disk refuses.
-        """
+        """Give out an archive in a channel; `logged` goes into the audit log; raises ConflictError as `point`."""
         path = self._archive_path(product, channel)
         with locked(self.directory):
             before = self.archive(product, channel)

@@ -42,10 +42,9 @@ class Pruned:
 
 
 def prune(store: Store, keep: int = KEEP, *, by: str = "", dry_run: bool = False) -> Pruned:
-    """Remove what nobody needs, or only say what that is; `keep` of the latest releases of each product stay.
+    """Remove what nobody needs, or, `dry_run`, only return it; `keep` of the latest releases of each product stay.
 
-    Raises InputError for less than one, CorruptStoreError for a store that is not whole, LaterFormatError and
-    SystemFaultError where the devices seen cannot be read, or the disk refuses.
+    Raises InputError for less than one, CorruptStoreError, LaterFormatError, SystemFaultError.
     """
     if keep < 1:
         raise InputError(f"'{keep}' releases cannot be kept", "keep one of each product at least")
@@ -61,8 +60,10 @@ def prune(store: Store, keep: int = KEEP, *, by: str = "", dry_run: bool = False
 
 def _plan(store: Store, contents: Survey, seen: Mapping[str, Seen], keep: int) -> Pruned:
     gone: list[Named] = []
-    blobs = set(_archive_blobs(store, contents))
+    blobs: set[str] = set()
     for product in store.products():
+        records = [store.archive(product, channel) for channel in store.archives(product)]
+        blobs |= {record.blob for record in records if record}
         releases = [store.release(product, version) for version in store.releases(product)]
         needed = _needed(store, product, releases, seen.get(product, NOBODY))
         latest = sorted(releases, key=lambda recent: (recent.created, recent.version), reverse=True)
@@ -95,13 +96,6 @@ def _seen(store: Store) -> dict[str, Seen]:
         return {}
     with Devices(file) as devices:
         return {product: devices.needs(product) for product in store.products()}
-
-
-def _archive_blobs(store: Store, contents: Survey) -> Iterable[str]:
-    for product, channel in contents.archives:
-        record = store.archive(product, channel)
-        if record is not None:
-            yield record.blob
 
 
 def _remove(store: Store, plan: Pruned, by: str) -> None:

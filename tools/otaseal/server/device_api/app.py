@@ -1,7 +1,6 @@
-"""The devices' side: update requests are answered with firmware, 304 or a reason, and deliveries written down.
+"""The devices' API: the answer to a request, and the record of what became of it. Nothing here waits for anything.
 
-What is answered is decided in `protocol`; how requests come in and bodies go out is `connection`'s. Content-Length is
-always there (F29). Nothing here waits: a call for the answer, and one when it is known what became of it.
+`protocol` decides what is answered; `connection` reads requests and sends bodies. Content-Length is always there (F29).
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class NotInMemoryError(Exception):
 
 @dataclass(eq=False)
 class _CachedRequest:
-    """What a head claims, or the `refusal` that it gets from everybody; and the last answer to it, with its reasons."""
+    """What a head claims, or the `refusal` that it always gets; the last answer to it, and what that depended on."""
 
     request: UpdateRequest
     route: Route
@@ -103,10 +102,7 @@ class DeviceApp:
     telemetry: Telemetry
 
     def answer(self, request: DeviceRequest) -> Answer:
-        """Return the answer to a request; a fault of the store is 503 and an alarm, never other bytes.
-
-        Raises NotInMemoryError: `load` it beside the event loop, and ask again.
-        """
+        """Return the answer to a request, 503 for a fault; raises NotInMemoryError: `load` its blob in a thread."""
         head = request.head
         cached = (_parse if head.size <= REMEMBERED_BYTES else _parse.__wrapped__)(head)
         if cached.refusal is not None:
@@ -188,8 +184,8 @@ class DeviceApp:
             return 0
         try:
             return self.devices.poll(sighting, choice.release.version, time.time())
-        except SystemFaultError as error:
-            self._report(error)
+        except SystemFaultError as error:  # devices get their updates all the same
+            self.telemetry.alarm("devices", message=error.message)
             return 0
 
     def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
@@ -199,10 +195,6 @@ class DeviceApp:
         mode, names = choice.release.flash_mode, choice.release.runs
         expected = names[0] if len(names) == 1 else "" if mode is None else names[mode]
         self.devices.offer(choice.product, device, choice.release.version, expected, time.time())
-
-    def _report(self, error: SystemFaultError) -> None:
-        """Raise an alarm that the file of devices has a fault; devices get their updates all the same."""
-        self.telemetry.alarm("devices", message=error.message)
 
     def account(self, request: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> None:
         """Count and log an answer: `sent` bytes of its body, and whether all of them `arrived`."""
@@ -278,10 +270,10 @@ def _ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -
 @lru_cache(REMEMBERED)
 def _parse(head: Head) -> _CachedRequest:
     """Return what a head claims: the same object for the same head, as long as it is remembered."""
-    request, target, refusal, names = UpdateRequest(head.method), Route(""), None, {name for name, _ in head.headers}
+    request, target, refusal = UpdateRequest(head.method), Route(""), None
     if head.method not in ("GET", "HEAD"):
         refusal = plain(405, "method", f"method '{head.method}'", (("Allow", "GET, HEAD"),))
-    elif b"transfer-encoding" in names or (b"content-length" in names and _has_body(head)):
+    elif head.has_body:
         refusal = plain(413, "body", "an update request has no body", (("Connection", "close"),))
     else:
         try:
@@ -292,7 +284,8 @@ def _parse(head: Head) -> _CachedRequest:
             request = parse_request(head.method, head.headers)
         except InputError as error:
             refusal = refusal or plain(400, "request", error.message)
-    return _CachedRequest(request, target, refusal, ranged=b"range" in names)
+    ranged = any(name == b"range" for name, _ in head.headers)
+    return _CachedRequest(request, target, refusal, ranged=ranged)
 
 
 def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sighting | None:
@@ -306,10 +299,6 @@ def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sig
 @lru_cache(REMEMBERED)
 def _counter(status: int, code: str) -> Labelled:
     return labelled("otaseal_device_requests_total", status=str(status), code=code)
-
-
-def _has_body(head: Head) -> bool:
-    return any(name == b"content-length" and value.strip() != b"0" for name, value in head.headers)
 
 
 def _decision(request: UpdateRequest, choice: Choice, deliveries: int) -> decisions.Decision:

@@ -15,13 +15,12 @@ from typing import cast
 
 from ...errors import OtasealError
 from .. import limits
-from ..sockets import KERNEL_BUFFER
 from ..tls import ClientCertificate
 from .app import Answer, DeviceRequest, NotInMemoryError, plain
 from .listener import ListenerContext
-from .request_parser import NO_HEAD, Head, RequestQueue
+from .request_parser import NO_HEAD, Head, RequestParser
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
-from .tls_transport import TlsTransport
+from .tls_transport import KERNEL_BUFFER, TlsTransport
 
 Phase = enum.Enum("Phase", ("HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
 HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
@@ -45,7 +44,7 @@ class DeviceConnection(asyncio.Protocol):
     def __init__(self, listener: ListenerContext, hello: bytes = b"") -> None:
         self._listener, self._hello = listener, hello
         self._tls: TlsTransport | None = None
-        self._requests = RequestQueue()
+        self._requests = RequestParser()
         self._certificate: ClientCertificate | None = None
         self._delivery: Delivery | None = None
         self._phase = HANDSHAKE

@@ -1,6 +1,6 @@
 """The devices' listener and its open connections: how many, how long, and how they end.
 
-One look a second at all of them costs less than a timer for each request. At the end of the server connections at rest
+Checking all of them once a second costs less than a timer for each request. At the end of the server idle connections
 are closed, and those with an answer on its way get their time.
 """
 
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
-from ..sockets import BACKLOG
 from ..tls import Inspect
 from .app import DeviceApp
 
 if TYPE_CHECKING:
-    from ..door import Door
+    from ..handover import HandOverListener
     from .connection import DeviceConnection
 
+BACKLOG = 2048
 SWEEP_SECONDS = 1.0
 TICK_SECONDS = 0.1
 MAX_LENT = 16
@@ -87,10 +87,7 @@ HandOver = Callable[[bytes, asyncio.Transport], bool]
 
 @dataclass(frozen=True)
 class ListenerContext:
-    """What the connections of a listener have in common; `inspect` is called once for each.
-
-    `hand_over` is asked of each connection that did not come from another process.
-    """
+    """What the connections of a listener share; `inspect` is called for each, `hand_over` for those accepted here."""
 
     app: DeviceApp
     tls: ssl.SSLContext
@@ -108,7 +105,7 @@ class DeviceListener:
         self.listening, self.protocol, self.connections = listening, protocol, connections
         self.should_exit = self.force_exit = False
 
-    async def open(self) -> asyncio.AbstractServer | Door:
+    async def open(self) -> asyncio.AbstractServer | HandOverListener:
         """Begin to take connections, and return what ends that."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)

@@ -44,12 +44,12 @@ Report = Callable[[str], None]
 T = TypeVar("T")
 
 
-class Ledger:
-    """What workers tell each other of devices; made before the fork, and each worker changes its own part only.
+class PendingDeliveries:
+    """Deliveries that are counted and not yet written, and how often rows were written, by slot; shared by all workers.
 
-    How many deliveries are counted and not yet written, and how often rows were written, both by slot. Devices share a
-    slot by chance: one in SLOTS, for as long as it takes to write, and then a third attempt may be put off by one poll.
-    A worker's turn is odd while what it has written is in the file and still among the deliveries that are not.
+    Made before the fork; each worker changes its own part only. Devices share a slot by chance: one in SLOTS, for as
+    long as a write takes, and then a third attempt may be put off by one poll. A worker's turn is odd while what it has
+    written is in the file and still among the pending.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -131,9 +131,11 @@ class _CachedRow(NamedTuple):
 class Recorder:
     """The devices in the file `path`, for the event loop of one worker; use in a `with` statement, or `close` it."""
 
-    def __init__(self, path: Path | DeviceFile, report: Report, ledger: Ledger | None = None, worker: int = 0) -> None:
+    def __init__(
+        self, path: Path | DeviceFile, report: Report, pending: PendingDeliveries | None = None, worker: int = 0
+    ) -> None:
         """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
-        self._ledger = ledger or Ledger()
+        self._pending = pending or PendingDeliveries()
         self._worker = worker
         self._report = report
         self._reader = Devices(path, timeout=READ_SECONDS)
@@ -155,16 +157,13 @@ class Recorder:
         self.close()
 
     def poll(self, sighting: Sighting, version: str, now: float) -> int:
-        """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError.
-
-        Costs least with the same object for the same words.
-        """
+        """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError."""
         slot = _slot(sighting.product, sighting.device)
         # In this order: a delivery that is no more pending shows among the changes.
-        pending = self._ledger.pending(slot)
+        pending = self._pending.pending(slot)
         known = None if pending else self._unchanged(sighting, slot, now)
         if known is None:
-            (known, news), pending = self._ledger.beside(slot, lambda: self._look(sighting, slot, now))
+            (known, news), pending = self._pending.beside(slot, lambda: self._look(sighting, slot, now))
             if news:
                 self._note(_Note(slot, Rows.see, (sighting, now)))
         return pending + (known.deliveries if known.offered == version else 0)
@@ -206,14 +205,14 @@ class Recorder:
     def _unchanged(self, sighting: Sighting, slot: int, now: float) -> Device | None:
         """Return a device's row, if it says nothing that it did not say before and nobody has changed the row."""
         cached = self._rows.get((sighting.product, sighting.device))
-        if cached is None or cached.changes != self._ledger.changes(slot):
+        if cached is None or cached.changes != self._pending.changes(slot):
             return None
         if cached.sighting is not sighting and cached.sighting != sighting:
             return None
         return cached.row if is_recent(cached.row, now) else None
 
     def _look(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
-        changes = self._ledger.changes(slot)
+        changes = self._pending.changes(slot)
         known, news = self._reader.preview(sighting, now)
         if not news:
             self._rows.pop(key := (sighting.product, sighting.device), None)
@@ -234,7 +233,7 @@ class Recorder:
             self._full = False
         self._noted += 1
         if note.delivers:
-            self._ledger.give(self._worker, note.slot)
+            self._pending.give(self._worker, note.slot)
         self._queue.put(note)
         return True
 
@@ -277,7 +276,7 @@ class Recorder:
         with contextlib.ExitStack() as writing, self._writer.batch() as rows:
             for note in notes:
                 note.write(rows, *note.arguments)
-            writing.enter_context(self._ledger.writing(self._worker, notes))
+            writing.enter_context(self._pending.writing(self._worker, notes))
         self._written += len(notes)
 
     def _next(self) -> tuple[list[_Note], list[threading.Event], bool]:
@@ -303,7 +302,7 @@ class Recorder:
         """Let other workers write their deliveries first: that a device came back tells something only after them."""
         end = time.monotonic() + ORDER_SECONDS
         for note in notes:
-            while self._ledger.pending(note.slot, besides=self._worker) and time.monotonic() < end:
+            while self._pending.pending(note.slot, besides=self._worker) and time.monotonic() < end:
                 time.sleep(GATHER_SECONDS / 8)
 
 

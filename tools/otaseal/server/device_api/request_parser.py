@@ -1,7 +1,7 @@
-"""The heads of HTTP/1 requests out of bytes that come in any pieces; bodies are seen, and dropped.
+"""The heads of HTTP/1 requests in bytes that come in any pieces; bodies are seen, and dropped.
 
-The grammar is llhttp's (through httptools); what it leaves open is decided here: how long a head may be, that HTTP/1.1
-names one host (RFC 9112, 3.2), how many requests may wait at once. Nothing of TLS, sockets or firmware.
+The grammar is llhttp's (through httptools); added are how long a head may be, that HTTP/1.1 names one host (RFC 9112,
+3.2), and how many requests may wait.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ MAX_REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A request as far as its head: the path decoded, header names in lower case, in order.
+    """A request's head, of `size` bytes: the path decoded, header names in lower case, in order.
 
-    `has_body`: bytes follow that are no request. `keeps`: the client lets the connection stand for another one. `size`:
-    what came until it was complete, in bytes. Of a head that is remembered there is one object only, which others may
-    use as a key.
+    `has_body`: bytes follow that are no request. `keeps`: the client keeps the connection open. A head that is
+    remembered is one object, and can be a key.
     """
 
     method: str
@@ -44,17 +43,31 @@ NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
 
 
 class RequestParser:
-    """Parses what a client sends; once it `stopped` nothing more is: after a last request, or because of the `refusal`.
+    """The requests of one connection: those sent ahead wait, up to MAX_WAITING of them.
 
-    `within` tells whether a head has begun and is not over, `unread` whether the client says more than is read. `close`
-    it at the end: parser and callbacks refer to each other.
+    Once it `stopped` no more is parsed: after a last request, or because of the `refusal`. `within`: a head has begun
+    and is not over. `unread`: the client sends more than is read. `close` it at the end: it and its parser refer to
+    each other.
     """
 
-    __slots__ = ("_between", "_fed", "_found", "_headers", "_parser", "_url", "refusal", "stopped", "unread", "within")
+    __slots__ = (
+        "_between",
+        "_fed",
+        "_headers",
+        "_heads",
+        "_parser",
+        "_url",
+        "_waiting",
+        "refusal",
+        "stopped",
+        "unread",
+        "within",
+    )
 
     def __init__(self) -> None:
-        self._parser: Any = None  # made when it is needed: most heads came before
-        self._found: list[Head] = []
+        self._parser: Any = None  # made when it is needed: most heads are remembered
+        self._waiting: deque[Head] = deque()
+        self._heads: list[Head] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
         self._fed = 0
@@ -77,12 +90,32 @@ class RequestParser:
             return [known]
         return self._parse(data, between)
 
+    def add(self, data: bytes) -> bool:
+        """Parse `data`, and return whether a head begins in it that is not complete."""
+        within = self.within
+        self._waiting.extend(self.feed(data))
+        return self.within and not within
+
+    def take(self) -> Head | None:
+        """Return the next head: NO_HEAD once for the `refusal` after all others, None when there is none yet."""
+        if self._waiting:
+            return self._waiting.popleft()
+        return None if self.refusal is None else NO_HEAD
+
+    def expects_more(self) -> bool:
+        """Return whether another request is to be answered, or may come."""
+        return bool(self._waiting or self.refusal or not self.stopped)
+
+    def clear(self) -> None:
+        """Drop the requests that wait."""
+        self._waiting.clear()
+
     def _parse(self, data: bytes, between: bool) -> list[Head]:
         import httptools
 
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-        self._found = []
+        self._heads = []
         self._fed += len(data)  # bytes of a head that goes on, or before one
         try:
             self._parser.feed_data(data)
@@ -92,15 +125,15 @@ class RequestParser:
             self.unread = True
             if not self.stopped:  # what comes after a last request is nothing to us
                 self._refuse(self.refusal or f"no HTTP request: {error}")
-        if self._found:
+        if self._heads:
             self._fed = len(data)
         elif self._fed > MAX_HEAD_BYTES:
             self._refuse(TOO_LONG)
         # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
-        self._between = between and len(self._found) == 1 and not (self.within or self.unread or self.refusal)
+        self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
         if self._between and len(data) <= REMEMBERED_BYTES:
-            _remember(data, self._found[0])
-        return self._found
+            _remember(data, self._heads[0])
+        return self._heads
 
     def on_message_begin(self) -> None:
         """Start a head (called by httptools)."""
@@ -117,7 +150,7 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """End a head (called by httptools)."""
         self.within = False
-        if self.stopped or len(self._found) >= MAX_WAITING:
+        if self.stopped or len(self._heads) >= MAX_WAITING:
             self.stopped = self.unread = True
             return
         try:
@@ -125,7 +158,7 @@ class RequestParser:
         except ValueError as error:
             self.refusal = str(error)
             raise  # through the parser, which stops
-        self._found.append(head)
+        self._heads.append(head)
         self.stopped, self.unread = not head.keeps, head.has_body
 
     def _head(self) -> Head:
@@ -157,36 +190,6 @@ class RequestParser:
 
     def _refuse(self, refusal: str) -> None:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False
-
-
-class RequestQueue(RequestParser):
-    """The requests of one connection, one after the other: those sent ahead wait, up to MAX_WAITING of them."""
-
-    __slots__ = ("_waiting",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: deque[Head] = deque()
-
-    def add(self, data: bytes) -> bool:
-        """Parse `data`, and return whether a head begins in it that is not complete."""
-        within = self.within
-        self._waiting.extend(self.feed(data))
-        return self.within and not within
-
-    def take(self) -> Head | None:
-        """Return the next head: NO_HEAD once for the `refusal` after all others, None when there is none yet."""
-        if self._waiting:
-            return self._waiting.popleft()
-        return None if self.refusal is None else NO_HEAD
-
-    def expects_more(self) -> bool:
-        """Tell whether another request is to be answered, or may come."""
-        return bool(self._waiting or self.refusal or not self.stopped)
-
-    def clear(self) -> None:
-        """Drop the requests that wait."""
-        self._waiting.clear()
 
 
 _remembered: OrderedDict[bytes, Head] = OrderedDict()

@@ -13,10 +13,9 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from ..sockets import KERNEL_BUFFER
 from .app import Answer, DeviceApp, DeviceRequest
 from .listener import ListenerContext
-from .tls_transport import RECORD, TlsTransport
+from .tls_transport import KERNEL_BUFFER, RECORD, TlsTransport
 
 FIRST_LOOK, LAST_LOOK = 0.02, 0.2  # seconds between looks for the acknowledgement of a delivery
 ACKNOWLEDGEMENT_SECONDS = 60.0
@@ -40,10 +39,7 @@ class Delivery:
     _pause: float = FIRST_LOOK
 
     def send(self, tls: TlsTransport) -> bool | None:
-        """Hand on what there is room for; return whether the client has all of it, None while that is open.
-
-        Raises ssl.SSLError.
-        """
+        """Send what there is room for; return whether the client has all of it, None while open; raises SSLError."""
         while self.position < len(self.body):
             if tls.paused or tls.transport.is_closing():
                 return None
@@ -68,10 +64,7 @@ class Delivery:
         app.account(self.request, self.answer, len(self.body), arrived)
 
     def _acknowledged(self, tls: TlsTransport) -> bool | None:
-        """Return whether the client has acknowledged all of it, False when it has had its time, None before.
-
-        What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
-        """
+        """Return whether the client has acknowledged all of it: False after a timeout, None before."""
         now = time.monotonic()
         self.waits_until = self.waits_until or now + ACKNOWLEDGEMENT_SECONDS
         if not tls.unacknowledged():
@@ -82,10 +75,7 @@ class Delivery:
 def start_response(
     listener: ListenerContext, tls: TlsTransport, request: DeviceRequest, answer: Answer, *, keeps: bool
 ) -> Delivery | None:
-    """Encrypt what fits into one record, which is all of it but for firmware, and return what is left to be delivered.
-
-    None when nothing is. Without `keeps` it is the connection's last answer. Raises ssl.SSLError.
-    """
+    """Encrypt what fits into one record; return what is left to be delivered, None for nothing. Raises ssl.SSLError."""
     body = b"" if request.head.method == "HEAD" else answer.body
     head = _response_head(answer, request.head.version, keeps=keeps)
     room = max(RECORD - len(head), 0)

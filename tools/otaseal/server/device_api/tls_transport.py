@@ -11,10 +11,21 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from array import array
 from collections.abc import Callable
+from typing import Any
 
-from ..sockets import KERNEL_BUFFER, unacknowledged
+_fcntl: Any
+_termios: Any
+try:
+    import fcntl as _fcntl
+    import termios as _termios
+except ModuleNotFoundError:  # Windows
+    _fcntl = _termios = None
 
+KERNEL_BUFFER = 64 * 1024
+"""Bytes of a connection's send buffer, which the kernel doubles; by itself it grows to megabytes, for a chip whose
+window is a few kilobytes."""
 RECORD = 16 * 1024
 """Bytes encrypted at once: OpenSSL's buffer for them never shrinks while the connection lasts."""
 READ = 4 * 1024
@@ -26,10 +37,10 @@ WHOLE = 4 * KERNEL_BUFFER
 class TlsTransport:
     """One connection over the plain `transport`; TLS begins with `begin`.
 
-    `receive` takes what came from the network. `write` encrypts, at most RECORD bytes at once, into memory; `flush`
-    sends what is there. `address` is the client's, None where it has gone already. `room` is what may lie in the kernel
-    at once, in bytes; `paused` is set while asyncio asks to write nothing. `handshake`, `read` and `write` raise
-    ssl.SSLError when the other side breaks the protocol.
+    `receive` takes bytes from the network. `write` encrypts, at most RECORD bytes at once, into memory; `flush` sends.
+    `address` is the client's, None where it has gone. `room` is how many bytes may lie in the kernel; `paused` is set
+    while asyncio asks to write nothing. `handshake`, `read` and `write` raise ssl.SSLError for a breach of the
+    protocol.
     """
 
     __slots__ = (
@@ -123,8 +134,14 @@ class TlsTransport:
             pass
 
     def unacknowledged(self) -> int:
-        """Return the bytes handed on that the other side's system has not acknowledged."""
-        return self.transport.get_write_buffer_size() + unacknowledged(self.transport.get_extra_info("socket"))
+        """Return the bytes handed on that the peer has not acknowledged, as far as the system says."""
+        waiting = self.transport.get_write_buffer_size()
+        if _fcntl is None:
+            return waiting
+        in_kernel = array("i", (0,))
+        with contextlib.suppress(OSError):
+            _fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), _termios.TIOCOUTQ, in_kernel)
+        return waiting + in_kernel[0]
 
     def free(self) -> int:
         """Return how many bytes may be handed on at once."""

@@ -32,9 +32,7 @@ HOLD_SECONDS = 1.0
 
 @dataclass
 class FailureCounter:
-    """Counts failures to authenticate by address. Nobody is locked out: a neighbour behind the same address may be
-    guessing, or have an old token.
-    """
+    """Counts failures to authenticate by address, and locks nobody out: a neighbour may share the address."""
 
     clock: Callable[[], float] = time.monotonic
     _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
@@ -60,10 +58,7 @@ class Access:
     failures: FailureCounter = field(default_factory=FailureCounter)
 
     def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
-        """Return who asks, as `kind:name` for the log; raises Refused unless a certificate or a token allows it.
-
-        `product` None asks for the server as a whole, `channel` None for the product as a whole.
-        """
+        """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
         certificate: ClientCertificate | None = request.scope["state"]["certificate"]
         if certificate is not None:
             kind, name, scopes = "certificate", certificate.name, _scopes(certificate)

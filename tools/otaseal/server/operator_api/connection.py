@@ -114,10 +114,9 @@ class OperatorConnection(asyncio.Protocol):
 
 
 class RequestHeads:
-    """Where the heads of requests begin and end in what a client sends, and whether one is too large.
+    """Finds the heads of requests in what a client sends, and whether one is too large; `begun` counts them.
 
-    `awaited`: a head has begun, or the first one has not. `begun` counts them. `close` it at the end: parser and
-    callbacks refer to each other.
+    `awaited`: a head has begun, or the first one has not. `close` it at the end: it and its parser refer to each other.
     """
 
     def __init__(self) -> None:

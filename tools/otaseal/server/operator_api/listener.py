@@ -29,10 +29,7 @@ MakeProtocol = Callable[[Callable[[], None]], asyncio.Protocol]
 
 
 def make_listener(app: ASGIApp, listening: socket.socket, context: ssl.SSLContext, inspect: Inspect) -> Server:
-    """Return a server for `app` on one socket: it serves until `should_exit`, and `force_exit` ends it at once.
-
-    `context` is its TLS; `inspect` is called once for each connection, and may refuse it.
-    """
+    """Return a server for `app` on one socket and TLS `context`; `inspect` is called once for each connection."""
     from uvicorn import Server
 
     class Listener(Server):

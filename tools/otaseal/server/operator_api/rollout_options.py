@@ -42,10 +42,7 @@ class RolloutOptions:
         )
 
     def pointer(self, version: str, before: Channel | None) -> Pointer:
-        """Return the pointer to `version` in a channel that was `before`.
-
-        The same version keeps its salt, so that a larger share includes the devices of the smaller one, and its limits.
-        """
+        """Return the pointer to `version` in the channel `before`; the same version keeps its salt and its limits."""
         same = before.pointer if before is not None and before.pointer.version == version else Pointer(version)
         return Pointer(
             version,
@@ -56,10 +53,7 @@ class RolloutOptions:
         )
 
     def published(self, version: str, before: Channel | None) -> Pointer:
-        """Return the pointer to what is published: a repeated upload must not let a halted rollout go on.
-
-        Raises ConflictError.
-        """
+        """Return the pointer to what is published; raises ConflictError for a release whose rollout was halted."""
         if before is not None and before.pointer.halted and before.pointer.version == version:
             raise ConflictError(
                 f"the rollout of '{version}' was halted: devices did not come back with it",

@@ -117,74 +117,63 @@ def _by_name(values: Schema) -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Return all schemas by name, for the components of an OpenAPI document."""
-    return {**_of_service(), **_of_releases(), **_of_channels(), **_of_certs(), **_of_devices()}
-
-
-def _of_service() -> dict[str, Schema]:
-    problems = {**_array(_TEXT), "description": "what calls for a person"}
+    release, archive, channel = reference("Release"), reference("ArchiveRecord"), reference("Channel")
+    consent, texts = _fields(Consent), _array(_TEXT)
+    effect = {"before": _MAYBE, "channel": channel, "devices": _by_name({"type": "integer"}), **_DEVICE_ENDPOINT}
+    promotion = {"from": IN_PATH["channel"], "version": IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
     return {
         "Error": _object({"error": _TEXT, "hint": _TEXT}),
         "Health": _object(
-            {"status": {"type": "string", "enum": ["ok", "problems"]}, "problems": problems}, ("status",)
+            {
+                "status": {"type": "string", "enum": ["ok", "problems"]},
+                "problems": {**texts, "description": "what calls for a person"},
+            },
+            ("status",),
         ),
         "Description": {"type": "object", "required": ["openapi", "info", "paths"]},
-    }
-
-
-def _of_releases() -> dict[str, Schema]:
-    product = {
-        "product": _TEXT,
-        "keys": _by_name(_TEXT),
-        "channels": _by_name(reference("Channel")),
-        "current": {"anyOf": [reference("Release"), {"type": "null"}]},
-        "fleet": _array(reference("Group")),
-        **_DEVICE_ENDPOINT,
-    }
-    releases = {
-        "product": _TEXT,
-        "releases": _array(reference("Release")),
-        "channels": _by_name(reference("Channel")),
-        "damaged": _array(_TEXT),
-    }
-    return {
-        "Products": _object({"products": _array(_TEXT)}),
-        "Product": _object(product),
+        "Products": _object({"products": texts}),
+        "Product": _object(
+            {
+                "product": _TEXT,
+                "keys": _by_name(_TEXT),
+                "channels": _by_name(channel),
+                "current": {"anyOf": [release, {"type": "null"}]},
+                "fleet": _array(reference("Group")),
+                **_DEVICE_ENDPOINT,
+            }
+        ),
         "Group": _object(_fields(Group)),
-        "Releases": _object(releases),
+        "Releases": _object(
+            {"product": _TEXT, "releases": _array(release), "channels": _by_name(channel), "damaged": texts}
+        ),
         "Form": _object(_fields(Form)),
         "Release": _object({"format": {"type": "integer"}, **_fields(Release)}, _of_every_format()),
-    }
-
-
-def _of_channels() -> dict[str, Schema]:
-    consent = _fields(Consent)
-    channel = {"version": _TEXT, "percent": _PERCENT, "halted": {"type": "boolean"}, "previous": _MAYBE, **_LIMITS}
-    promotion = {"from": IN_PATH["channel"], "version": IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
-    devices = _by_name({"type": "integer"})
-    effect = {"before": _MAYBE, "channel": reference("Channel"), "devices": devices, **_DEVICE_ENDPOINT}
-    return {
-        "Channel": _object({**channel, "generation": {"type": "integer", "minimum": 1}}),
+        "Channel": _object(
+            {
+                "version": _TEXT,
+                "percent": _PERCENT,
+                "halted": {"type": "boolean"},
+                "previous": _MAYBE,
+                **_LIMITS,
+                "generation": {"type": "integer", "minimum": 1},
+            }
+        ),
         "Effect": _object(effect),
-        "Published": _object({"release": reference("Release"), **effect, "warnings": _array(_TEXT)}),
+        "Published": _object({"release": release, **effect, "warnings": texts}),
         "Consent": _object(consent, ()),
         "Promotion": {**_object(promotion, ()), "oneOf": [{"required": ["from"]}, {"required": ["version"]}]},
         "Percentage": _object({"percent": _PERCENT, **_LIMITS}, ("percent",)),
-    }
-
-
-def _of_certs() -> dict[str, Schema]:
-    return {
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
-        "Certs": _object({"certs": reference("ArchiveRecord")}),
-        "PublishedCerts": _object({"certs": reference("ArchiveRecord"), **_DEVICE_ENDPOINT}),
-    }
-
-
-def _of_devices() -> dict[str, Schema]:
-    next_name = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
-    return {
+        "Certs": _object({"certs": archive}),
+        "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),
         "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE}),
-        "Devices": _object({"product": _TEXT, "devices": _array(reference("Device")), "next": next_name}),
+        "Devices": _object(
+            {
+                "product": _TEXT,
+                "devices": _array(reference("Device")),
+                "next": {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"},
+            }
+        ),
         "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
         "ChangedDevice": _object({"product": _TEXT, "channel": _TEXT, "device": _TEXT}),
     }

@@ -1,12 +1,10 @@
-"""Tokens of operators: 256 random bits, shown once, kept as a hash, for a product and a channel, until a day.
+"""Tokens of operators: 256 random bits, shown once, for a product and a channel, until a day.
 
-The file `tokens.json` in the server's store holds no secret: a SHA-256 of 256 random bits tells nothing, and needs no
-salt or stretching. What a token allows is its `scope`; who is asked for one is known in `access`.
+The file `tokens.json` in the server's store holds their SHA-256, which needs no salt or stretching for random bits.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -33,10 +31,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Token:
-    """One token: what it may touch, until when (ISO 8601, UTC), and the SHA-256 of its secret in hexadecimal.
-
-    `product` and `channel` are names, or `*` for any.
-    """
+    """One token: its product and channel (or `*`), its end (ISO 8601, UTC), and its secret's SHA-256 in hexadecimal."""
 
     id: str
     name: str
@@ -46,7 +41,7 @@ class Token:
     sha256: str = field(repr=False)
 
     def valid_at(self, now: datetime) -> bool:
-        """Whether it has not expired at `now` (aware)."""
+        """Return whether it has not expired at `now` (aware)."""
         return now < datetime.fromisoformat(self.expires)
 
     @property
@@ -63,17 +58,12 @@ class TokenFile:
     _tokens: tuple[Token, ...] = field(default=(), repr=False)
     _stamp: object = field(default=None, repr=False)
 
-    @property
-    def path(self) -> Path:
-        """The token file."""
-        return self.directory / FILE_NAME
+    def __post_init__(self) -> None:
+        self.path = self.directory / FILE_NAME
 
     def list(self) -> tuple[Token, ...]:
         """Return all tokens, expired ones too; raises InputError when the file is damaged."""
-        stamp = None
-        with contextlib.suppress(FileNotFoundError):
-            status = self.path.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        stamp = files.stamp(self.path)
         if stamp != self._stamp:
             data = files.read_bounded(self.path, MAX_FILE_BYTES, "token file") if stamp else b""
             self._tokens = _parse(data) if stamp else ()
@@ -81,10 +71,7 @@ class TokenFile:
         return self._tokens
 
     def issue(self, name: str, product: str, channel: str, days: int, now: datetime) -> tuple[Token, str]:
-        """Make a token that lasts `days`, and return it with its secret, which is kept nowhere.
-
-        Raises ConfigError for names or days that cannot be, InputError when the file is damaged or full.
-        """
+        """Make a token for `days`, and return it with its secret, which is not kept; raises ConfigError, InputError."""
         if not _NAME.fullmatch(name):
             raise ConfigError(f"a token's name cannot be '{name}'", "use letters, digits, '.', '_' and '-'")
         Scope(product, channel)

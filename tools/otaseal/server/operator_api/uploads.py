@@ -41,10 +41,7 @@ class Refused(OtasealError):
 
 
 async def read_files(request: Request) -> list[bytes]:
-    """Return the files in the body, whose sizes stand in X-Otaseal-Parts; without it, the body is one file.
-
-    The bounds are checked before reading. Raises Refused, and TimeoutError for an upload that takes too long.
-    """
+    """Return the files in the body, by the sizes in X-Otaseal-Parts; raises Refused, TimeoutError when it is slow."""
     length = request.headers.get("content-length")
     parts = request.headers.get("x-otaseal-parts", length or "")
     if length is None or not length.isascii() or not length.isdigit():

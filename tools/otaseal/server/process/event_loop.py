@@ -39,10 +39,7 @@ def run(
     ready: Callable[[], None],
     control: Control | None = None,
 ) -> None:
-    """Serve until a signal, or the supervisor by `control`, ends it; `ready` is called once.
-
-    uvloop is used where it is installed: it costs less per request.
-    """
+    """Serve until a signal, or the supervisor by `control`, ends it; `ready` is called once."""
     serving = _serve(listeners, maintenance, ready, control)
     try:
         import uvloop

@@ -37,10 +37,7 @@ CHECKS_A_DAY = 24 * 60
 
 @dataclass
 class StoreCheck:
-    """The check of every record, pointer and blob of a store, in a thread; `unwritable` says why it was not tidied.
-
-    A start reads what is small only. Damage is reported, in the log and at /healthz, and has no other effect.
-    """
+    """The check of a whole store in a thread, which only reports damage; `unwritable`: why it was not tidied."""
 
     store: Store
     problems: tuple[str, ...] = ()

@@ -1,16 +1,17 @@
-"""How the server starts: what it is given is looked at, and then one process serves, or a supervisor and its workers.
+"""How the server starts: options are checked, and then one process serves, or a supervisor and its workers.
 
-It says what a device will think of its certificate before the first one asks.
+What a device will make of the server's certificate is reported before the first one asks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import files
 from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
@@ -19,22 +20,17 @@ from ...names import check_name
 from ...store.device_file import DeviceFile
 from ...store.files import DEVICES_FILE, Store
 from ..catalog import Catalog
+from ..device_api.listener import BACKLOG
+from ..device_api.tls_transport import KERNEL_BUFFER
 from ..limits import raise_open_files
 from ..log import Log
 from ..operator_api.handlers.certs import presented_chain
 from ..operator_api.tokens import TokenFile
-from ..sockets import bind
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
 from ..workers import Supervisor, check_count
-from .client_check import revocations
-from .options import ServerOptions
-from .store_check import check_at_start
-from .worker import SharedState, Worker
-
-if TYPE_CHECKING:
-    import socket
-
+from .maintenance import StoreCheck
+from .worker import ServerOptions, SharedState, Worker
 
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
@@ -42,32 +38,43 @@ MARKER = "store.json"
 
 
 def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is called once with both addresses when connections are taken.
-
-    Raises ConfigError, InputError and SystemFaultError for what keeps it from starting.
-    """
+    """Serve until SIGTERM or SIGINT; `ready` gets both addresses. Raises ConfigError, InputError, SystemFaultError."""
     _require_packages()
     telemetry = Telemetry(log.write)
     check_count(options.workers)
-    _check_revocations(options)
+    _check_options(options)
     raise_open_files()
-    keys = _read_keys(options.products)
     credentials = Credentials(options.chain, options.key)
     contexts = (
         server_context(credentials, options.device_ca),
         server_context(credentials, options.operator_ca, required=False),
     )
+    keys = _read_keys(options.products)
     findings = self_test(options, datetime.now(timezone.utc))
+    for role in ("device", "operator"):
+        if (check := options.client_check(role, telemetry)) is not None:
+            check.load()
     with contextlib.ExitStack() as stack:
-        sockets = stack.enter_context(bind(options.listen)), stack.enter_context(bind(options.operator_listen))
+        sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
         store = open_store(options.store, keys)  # a store is made only for a server that starts
-        store_check = check_at_start(store)
+        store_check = StoreCheck(store)
+        store_check.tidy()
         device_file = stack.enter_context(DeviceFile(store.directory / DEVICES_FILE))
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device; workers inherit it
         _report(store, findings, telemetry)
-        worker = Worker(options, log, credentials, contexts, *sockets, store_check, device_file, catalog)
+        worker = Worker(
+            options=options,
+            log=log,
+            credentials=credentials,
+            contexts=contexts,
+            device_socket=sockets[0],
+            operator_socket=sockets[1],
+            store_check=store_check,
+            device_file=device_file,
+            catalog=catalog,
+        )
         _run(worker, telemetry, lambda: ready(*map(_address, sockets)))
 
 
@@ -80,7 +87,7 @@ def _run(worker: Worker, telemetry: Telemetry, ready: Callable[[], None]) -> Non
     shared = SharedState.create(count, sockets[0].family)
     telemetry.board, telemetry.worker = shared.counters, count
     supervisor = Supervisor(
-        count, lambda number, control: worker.run(shared, number, control), telemetry, shared.forget
+        count, lambda number, control: worker.run(shared, number, control), telemetry, shared.deliveries.clear
     )
     supervisor.run(ready, sockets)
 
@@ -109,8 +116,8 @@ def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemet
         telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
 
 
-def _check_revocations(options: ServerOptions) -> None:
-    """Raise ConfigError for options that contradict each other, InputError for a list that is not there or damaged."""
+def _check_options(options: ServerOptions) -> None:
+    """Raise ConfigError for options that contradict each other."""
     given = [f"--revoked '{options.revoked}'"] if options.revoked is not None else []
     given += ["--no-revocations"] if options.no_revocations else []
     if len(given) > 1:
@@ -120,8 +127,6 @@ def _check_revocations(options: ServerOptions) -> None:
             f"{given[0]} is given, and no authority whose certificates it is about",
             "give --device-ca or --operator-ca, too",
         )
-    for role in ("device", "operator"):
-        revocations(options, role)
 
 
 def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:
@@ -146,8 +151,7 @@ def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, byt
 def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
     """Return the verdict of the TLS stacks on the server's certificate, one mapping for each name that devices use.
 
-    The names are those of the options, else those in the certificate. Without the authority that devices trust there is
-    no verdict; it is that of the options, else that of the PKI store in which the chain lies.
+    It needs the authority that devices trust: that of the options, else that of the PKI store in which the chain lies.
     """
     from ...pki.certificate import parse_certificates
     from ...pki.check import examine
@@ -175,6 +179,24 @@ def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def _bind(address: str) -> socket.socket:
+    """Return a listening socket for `host:port` or `[v6]:port`; raises ConfigError, SystemFaultError."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"'{address}' is not an address to listen on", "write host:port, as in 127.0.0.1:8443")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)  # accepted connections inherit it
+        return listening
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SystemFaultError(
+            f"cannot listen on '{address}': {reason}", "choose a free port, and an own address"
+        ) from (error)
 
 
 def _address(listening: socket.socket) -> str:

@@ -18,7 +18,7 @@ from ...store.devices import Devices
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
-from ..device_api.listener import Connections, DeviceListener, ListenerContext
+from ..device_api.listener import BACKLOG, Connections, DeviceListener, ListenerContext
 from ..device_api.recorder import PendingDeliveries, Recorder
 from ..handover import HandOverListener, HandOverSockets
 from ..limits import room
@@ -30,7 +30,6 @@ from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.listener import make_listener
 from ..operator_api.tokens import TokenFile
 from ..sessions import SessionTable
-from ..sockets import BACKLOG
 from ..telemetry import SharedCounters, Telemetry
 from ..tls import ClientCertificate, ClientCheck, Credentials, Inspect
 from ..workers import Control
@@ -63,10 +62,7 @@ class ServerOptions:
     workers: int = 1
 
     def client_check(self, role: str, telemetry: Telemetry) -> ClientCheck | None:
-        """Return the check of clients in a role, "device" or "operator"; None where no certificate is asked for.
-
-        The revocations are those of `revoked`, else those of the PKI store that the authority lies in.
-        """
+        """Return the check of clients in a role, "device" or "operator"; None where no certificate is asked for."""
         authority = self.device_ca if role == "device" else self.operator_ca
         if authority is None:
             return None
@@ -107,12 +103,15 @@ class Worker:
 
     def run_alone(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Serve devices and operators, as the server's only process, until a signal ends it."""
-        with self.log.running(), Recorder(self.device_file, _reporter(telemetry)) as recorder:
-            with Devices(self.device_file) as devices:
-                maintenance = self._maintenance(recorder, telemetry, devices)
-                context = self._device_context(maintenance)
-                listener = DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
-                event_loop.run((listener, self._operator_listener(maintenance, devices)), maintenance, ready)
+        with (
+            self.log.running(),
+            Recorder(self.device_file, _reporter(telemetry)) as recorder,
+            Devices(self.device_file) as devices,
+        ):
+            maintenance = self._maintenance(recorder, telemetry, devices)
+            context = self._device_context(maintenance)
+            listener = DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
+            event_loop.run((listener, self._operator_listener(maintenance, devices)), maintenance, ready)
 
     def run(self, shared: SharedState, number: int, control: Control) -> None:
         """Serve as worker `number` until the supervisor ends it; worker 0 is the operators', too."""

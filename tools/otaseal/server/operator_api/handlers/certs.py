@@ -65,10 +65,7 @@ def _publish(
 
 
 def presented_chain(chain: Path, names: tuple[str, ...]) -> PresentedChain:
-    """Return the certificates in the file `chain`, and the names by which devices call the server.
-
-    Those are `names`, else the first MAX_NAMES DNS names in its certificate, an address given as text among them (F22).
-    """
+    """Return the certificates in the file `chain`, and the `names` by which devices call it, else those in it (F22)."""
     from ....pki.certificate import parse_certificates
 
     certificates = parse_certificates(files.read_bounded(chain, MAX_CHAIN_BYTES, "chain"))

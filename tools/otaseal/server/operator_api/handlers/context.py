@@ -71,16 +71,10 @@ class OperatorContext:
 
     def channels(self, product: str) -> dict[str, Any]:
         """Return the product's channels as JSON, by name."""
+        shown = ("version", "percent", "halted", "max_failed", "patience")
         return {
-            name: {
-                "version": state.pointer.version,
-                "percent": state.pointer.percent,
-                "halted": state.pointer.halted,
-                "max_failed": state.pointer.max_failed,
-                "patience": state.pointer.patience,
-                "previous": state.previous,
-                "generation": state.generation,
-            }
+            name: {field: getattr(state.pointer, field) for field in shown}
+            | {"previous": state.previous, "generation": state.generation}
             for name, state in self.catalog.channels(product).items()
         }
 

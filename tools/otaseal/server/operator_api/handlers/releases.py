@@ -102,10 +102,7 @@ class _Publication:
 
 
 def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tuple[Release, str | None, Effect]:
-    """Check and store a release, and point its channel at it; return it, the channel's version before, the effect.
-
-    Raises what `admit`, `stranding.check` and the store raise; then nothing of it is stored.
-    """
+    """Check and store a release, point its channel at it; return it, the channel's version before, the effect."""
     catalog, origin, product = fleet.catalog, wanted.origin, wanted.origin.product
     state = catalog.channel(product, wanted.channel)
     current = None if state is None else _current(catalog, product, state, wanted)

@@ -1,8 +1,8 @@
-"""The door of a worker: it takes connections from the socket that all workers share, and leads each to whom it is for.
+"""Connections that workers hand to each other: each is served by the worker that knows its TLS session.
 
-A connection that asks for a session of another worker is handed to that worker (SCM_RIGHTS), together with what it has
-said so far, so that it is resumed wherever the device comes from and whatever else comes from there. What decides is
-the first that is received of it: anything odd, a hello in pieces, and any trouble mean that it is served here.
+A connection that asks for a session of another worker is passed to it (SCM_RIGHTS) with the bytes received so far, so
+that it is resumed. Only the first bytes decide: anything odd, a hello in pieces, and any fault mean that it is served
+here.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .sessions import SessionTable, offered_session
 MAX_HELLO = 16 * 1024
 """Bytes that are handed over with a connection; a device's hello has some hundred."""
 MAX_LEFT = 1000
-"""Connections that are taken from the mailbox at the end: more than it holds."""
+"""Connections that are received from other workers at the end: more than the socket holds."""
 
 AT_ONCE = 8
-"""Connections that are taken from the mailbox for one look at it."""
+"""Connections that are received from other workers at once."""
 _DESCRIPTOR = struct.Struct("i")  # `send_fds` and `recv_fds` cost a tenth of what a resumed poll does
 
 Factory = Callable[..., asyncio.BaseProtocol]
 """Makes the protocol of a connection; of one that was handed over with what it has said."""
 
 
-class Mailboxes:
-    """One pair of sockets a worker, made before the fork: any process puts connections in, the worker takes them out.
+class HandOverSockets:
+    """A pair of sockets for each worker, made before the fork, which any process sends connections through.
 
-    They outlive a worker: what was handed to one that dies waits for its successor.
+    They outlive a worker: what was sent to one that dies waits for its successor.
     """
 
     def __init__(self, workers: int, family: int) -> None:
@@ -63,7 +63,7 @@ class Mailboxes:
             return None
         if not rights:  # the process has no descriptor left, and the kernel dropped what it could not give
             return None
-        # Asking the kernel what this is would be three more calls; only the door's own sockets are ever handed over.
+        # Asking the kernel what this is would be three more calls; only accepted connections are ever handed over.
         (descriptor,) = _DESCRIPTOR.unpack(rights[0][2])
         connection = socket.socket(self._family, socket.SOCK_STREAM, socket.IPPROTO_TCP, descriptor)
         connection.setblocking(False)
@@ -71,48 +71,45 @@ class Mailboxes:
 
 
 @dataclass
-class Door:
-    """Worker `me`'s way in: connections from `listening`, and those that other workers hand over.
-
-    `handed` is called for each connection that went to another worker.
-    """
+class HandOverListener:
+    """Accepts connections of worker `me`, also those passed to it; `on_hand_over` is called for each it passes on."""
 
     listening: socket.socket
     me: int
     sessions: SessionTable
-    mailboxes: Mailboxes
-    handed: Callable[[], None]
+    sockets: HandOverSockets
+    on_hand_over: Callable[[], None]
     _serving: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
-    async def open(self, factory: Factory, backlog: int) -> Door:
+    async def open(self, factory: Factory, backlog: int) -> HandOverListener:
         """Begin to take connections, each with a protocol that `factory` makes."""
         self._loop, self._factory = asyncio.get_running_loop(), factory
         self._server = await self._loop.create_server(factory, sock=self.listening, backlog=backlog)
-        self._loop.add_reader(self.mailboxes.outlet(self.me), self._receive)
+        self._loop.add_reader(self.sockets.outlet(self.me), self._receive)
         return self
 
     def close(self) -> None:
         """Take no more; what is on its way from other workers is sent away."""
         self._server.close()
-        self._loop.remove_reader(self.mailboxes.outlet(self.me))
+        self._loop.remove_reader(self.sockets.outlet(self.me))
         for _ in range(MAX_LEFT):
             if (taken := self._take()) is None:
                 break
             taken[0].close()
 
-    def leads_elsewhere(self, hello: bytes, transport: asyncio.BaseTransport) -> bool:
-        """Return whether a connection that begins with `hello` is now another worker's; it is to be let go of then."""
+    def hand_over(self, hello: bytes, transport: asyncio.BaseTransport) -> bool:
+        """Return whether a connection that begins with `hello` was passed to another worker; then it is closed here."""
         owner = self.sessions.owner(offered_session(hello))
         if owner is None or owner == self.me or len(hello) > MAX_HELLO:
             return False
-        if not self.mailboxes.put(owner, transport.get_extra_info("socket").fileno(), hello):
+        if not self.sockets.put(owner, transport.get_extra_info("socket").fileno(), hello):
             return False
-        self.handed()
+        self.on_hand_over()
         return True
 
     def _take(self) -> tuple[socket.socket, bytes] | None:
         try:
-            return self.mailboxes.take(self.me)
+            return self.sockets.take(self.me)
         except OSError:
             return None
 
