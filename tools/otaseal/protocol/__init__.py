@@ -1,1 +1,1 @@
-"""What a device says and what it is answered, as values."""
+"""Update requests of devices, and the decision on each, as values."""

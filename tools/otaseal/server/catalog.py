@@ -79,10 +79,11 @@ class Catalog:
     store: Store
     damage: dict[str, str] = field(default_factory=dict)
     """What could not be read when it was last tried, and why."""
+    bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
+    """The blobs in memory, by SHA-256; `body` reads others."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
     _known: dict[str, _KnownImages] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
-    _bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
     _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
     _log_stamp: files.Stamp | None = field(default=None, repr=False)
@@ -219,24 +220,20 @@ class Catalog:
         with self._recording_damage(f"{product}/{name} certs"):
             return self.store.archive(product, name), "archive"
 
-    def holds(self, blob: str) -> bool:
-        """Tell whether the bytes with this SHA-256 are in memory; else `body` reads and hashes a file."""
-        return blob in self._bodies
-
     def body(self, blob: str) -> bytes:
         """Return the bytes with this SHA-256, hashed when they were read."""
-        data = self._bodies.get(blob)
+        data = self.bodies.get(blob)
         if data is None:
             with self._recording_damage(blob):
                 data = self.store.read_blob(blob)
         with self._lock:
-            if blob not in self._bodies:
-                self._bodies[blob] = data
+            if blob not in self.bodies:
+                self.bodies[blob] = data
                 self._cached += len(data)
-                while self._cached > MAX_CACHED_BYTES and len(self._bodies) > 1:
-                    self._cached -= len(self._bodies.popitem(last=False)[1])
+                while self._cached > MAX_CACHED_BYTES and len(self.bodies) > 1:
+                    self._cached -= len(self.bodies.popitem(last=False)[1])
             else:
-                self._bodies.move_to_end(blob)
+                self.bodies.move_to_end(blob)
         return data
 
     def _choices_of(self, product: str | None, channel: str | None) -> _ChannelChoices | Choice:

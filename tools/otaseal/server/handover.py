@@ -26,7 +26,7 @@ AT_ONCE = 8
 _DESCRIPTOR = struct.Struct("i")  # `send_fds` and `recv_fds` cost a tenth of what a resumed poll does
 
 Factory = Callable[..., asyncio.BaseProtocol]
-"""Makes the protocol of a connection; of one that was handed over with what it has said."""
+"""Makes the protocol of a connection; takes the bytes that were received of one that was handed over."""
 
 
 class HandOverSockets:
@@ -47,7 +47,7 @@ class HandOverSockets:
         return self._pairs[worker][0]
 
     def put(self, worker: int, descriptor: int, hello: bytes) -> bool:
-        """Hand a connection to a worker, with what it has said; False when that is not possible now."""
+        """Hand a connection to a worker, with the bytes received of it; False when that is not possible now."""
         try:
             right = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))
             self._pairs[worker][1].sendmsg([hello], [right])
@@ -56,7 +56,7 @@ class HandOverSockets:
         return True
 
     def take(self, worker: int) -> tuple[socket.socket, bytes] | None:
-        """Return a connection that was handed to `worker` and what it has said, None when there is none."""
+        """Return a connection that was handed to `worker` and the bytes received of it, None when there is none."""
         try:
             hello, rights, _, _ = self.outlet(worker).recvmsg(MAX_HELLO, socket.CMSG_SPACE(_DESCRIPTOR.size))
         except (BlockingIOError, InterruptedError):

@@ -1,8 +1,8 @@
-"""The log: lines on a descriptor that may be full, gone or never read, and nothing waits for any of that.
+"""The log: lines on a descriptor that may be full, gone or never read, which nothing waits for.
 
-Who has something to say leaves it in a queue of bounded length; one thread writes, and tries again what could not be
-written. What finds no room is counted, and said before anything else as soon as lines get through again. A process that
-forks runs no thread: it writes itself, and only where the descriptor takes it at once.
+Events go into a bounded queue; one thread writes, and retries what failed. Events without room are counted, and their
+number is written as soon as lines get through again. A process that forks runs no thread: it writes directly, and only
+what the descriptor takes at once.
 """
 
 from __future__ import annotations

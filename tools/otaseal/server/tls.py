@@ -107,8 +107,8 @@ class ClientCertificate:
     def check_dates(self, now: float) -> None:
         """Raise InputError unless it is valid at `now`: OpenSSL checks no date of a session that is resumed."""
         if not self.not_before <= now <= self.not_after:
-            what = "is not valid yet" if now < self.not_before else "has expired"
-            raise InputError(f"the certificate of '{self.name}' {what}", "renew it, or check the clock")
+            state = "is not valid yet" if now < self.not_before else "has expired"
+            raise InputError(f"the certificate of '{self.name}' {state}", "renew it, or check the clock")
 
 
 Inspect = Callable[[Any], ClientCertificate | None]
@@ -127,7 +127,7 @@ class ClientCheck:
 
     def __call__(self, connection: Any) -> ClientCertificate | None:
         """Return the client's certificate, None if it has none; raises OtasealError to refuse it."""
-        certificate = client_certificate(connection)
+        certificate = _client_certificate(connection)
         if certificate is None:
             return None
         serial = f"{certificate.serial:x}"
@@ -168,7 +168,7 @@ class ClientCheck:
         self._stamp = stamp
 
 
-def client_certificate(connection: Any) -> ClientCertificate | None:
+def _client_certificate(connection: Any) -> ClientCertificate | None:
     """Return the verified certificate behind an `SSLObject`, None if there is none; raises InputError for its dates."""
     fields = connection.getpeercert()
     if not fields:

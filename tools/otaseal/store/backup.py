@@ -112,7 +112,9 @@ def _unpack(path: Path, directory: Path) -> None:
     try:
         with tarfile.open(path, "r:") as tar:
             manifest = _manifest(_member(tar, MANIFEST, MAX_MANIFEST_BYTES))
-            _refuse_larger(manifest, path)
+            declared, size = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values()), path.stat().st_size
+            if declared > size:  # nothing is written for it
+                raise InputError(f"the backup '{path}' has {size} bytes, and its files would have {declared}", _HINT)
             for name, (size, digest) in manifest.items():
                 data = _member(tar, name, size)
                 if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
@@ -129,13 +131,6 @@ def _unpack(path: Path, directory: Path) -> None:
     report = check(Store.open(directory))
     if report.problems or report.orphans:
         raise InputError(f"the backup '{path}' is not whole: {(*report.problems, *report.orphans)[0]}", _HINT)
-
-
-def _refuse_larger(manifest: Manifest, path: Path) -> None:
-    """Raise InputError, before anything is written, for more bytes than the backup has itself."""
-    declared, size = sum(tarfile.BLOCKSIZE + size for size, _ in manifest.values()), path.stat().st_size
-    if declared > size:
-        raise InputError(f"the backup '{path}' has {size} bytes, and its files would have {declared}", _HINT)
 
 
 def _member(tar: tarfile.TarFile, name: str, limit: int) -> bytes:

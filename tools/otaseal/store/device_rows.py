@@ -1,7 +1,4 @@
-"""What is known of a device, and what becomes of that when it says something; values in, values out.
-
-Everything a device says is a claim of bounded length.
-"""
+"""The row of a device, and how requests change it. What a device says is a claim, of bounded length."""
 
 from __future__ import annotations
 
@@ -98,7 +95,7 @@ class Selection:
     known: frozenset[str] = frozenset()
 
 
-_SAID = attrgetter(*(field.name for field in fields(Sighting)))
+_CLAIMS = attrgetter(*(field.name for field in fields(Sighting)))
 
 
 def is_recent(known: Device, now: float) -> bool:
@@ -107,13 +104,13 @@ def is_recent(known: Device, now: float) -> bool:
 
 
 def bounded(sighting: Sighting) -> Sighting:
-    """Return what is kept of what a device says; mostly the same."""
-    said: tuple[Any, ...] = _SAID(sighting)
-    texts = [value for value in said if isinstance(value, str)]
+    """Return a sighting with its texts cut to MAX_CLAIM characters."""
+    claims: tuple[Any, ...] = _CLAIMS(sighting)
+    texts = [value for value in claims if isinstance(value, str)]
     if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
         return sighting
-    kept: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in said]
-    return Sighting(*kept)
+    bounded_claims: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in claims]
+    return Sighting(*bounded_claims)
 
 
 def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
@@ -124,18 +121,18 @@ def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
         return False
     # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
     settled = known.confirmed_at is not None and known.failed_at is None
-    if _SAID(known) == _SAID(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
+    if _CLAIMS(known) == _CLAIMS(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
         return True
     return seen(known, claim, now) == known._replace(last_seen=now)
 
 
 def seen(known: Device | None, claim: Sighting, now: float) -> Device:
-    """Return what is known of a device after it said `claim`; without an MD5 it says nothing about updates."""
-    said = vars(claim)
+    """Return the row of a device after it said `claim`; without an MD5 that is no news of an update."""
+    claims = vars(claim)
     if known is None:
-        return Device(**said, first_seen=now, last_seen=now)
+        return Device(**claims, first_seen=now, last_seen=now)
     if not claim.md5:
-        return known._replace(**{**said, "md5": known.md5}, last_seen=now)
+        return known._replace(**{**claims, "md5": known.md5}, last_seen=now)
     news: dict[str, Any] = {}
     if known.expected_md5 and claim.md5 == known.expected_md5:
         news = {"deliveries": 0, "failed_at": None, "confirmed_at": known.confirmed_at or now}
@@ -143,11 +140,11 @@ def seen(known: Device | None, claim: Sighting, now: float) -> Device:
         news = {"deliveries": 0, "confirmed_at": None}
     elif known.deliveries:
         news = {"failed_at": known.failed_at or now}
-    return known._replace(**said, **news, last_seen=now)
+    return known._replace(**claims, **news, last_seen=now)
 
 
 def offered_to(known: Device, version: str, expected_md5: str, now: float) -> Device:
-    """Return what is known of a device that is answered with a release."""
+    """Return the row of a device that is answered with a release."""
     answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
     return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
 
@@ -157,7 +154,7 @@ def _bounded_text(text: str) -> str:
 
 
 def device_key(product: str, device: str) -> tuple[str, str]:
-    """Return by what a device is found."""
+    """Return the primary key of a device."""
     return _bounded_text(product), _bounded_text(device)
 
 

@@ -13,9 +13,9 @@ import contextlib
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..directories import locked
 from ..errors import LaterFormatError, SystemFaultError
@@ -142,29 +142,25 @@ class Devices:
     def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
         """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
         where, values = conditions(selection)
-        with self._current_file():
-            rows = self._database.execute(
-                f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
-                (product, after, *values, limit),
-            )
-            return tuple(Device(*row) for row in rows)
+        rows = self._query(
+            f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
+            (product, after, *values, limit),
+        )
+        return tuple(Device(*row) for row in rows)
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
-        with self._current_file():
-            rows = self._database.execute(NEEDS, (product,)).fetchall()
+        rows = self._query(NEEDS, (product,))
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
     def running(self, product: str, channel: str) -> tuple[tuple[str, str, int], ...]:
         """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none."""
-        with self._current_file():
-            return tuple(self._database.execute(RUNNING, (product, channel)))
+        return tuple(self._query(RUNNING, (product, channel)))
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
         """Return how a rollout goes; a delivery unanswered for `patience` seconds, or dated after `now`, has failed."""
         late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
-        with self._current_file():
-            row = self._database.execute(COUNTS, (version, *late, product, channel)).fetchone()
+        (row,) = self._query(COUNTS, (version, *late, product, channel))
         return Counts(*(value or 0 for value in row))
 
     def _prepare(self) -> None:
@@ -194,8 +190,7 @@ class Devices:
 
     def check(self) -> None:
         """Read every page of the file; raises DamagedFileError."""
-        with self._current_file():
-            (result,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+        ((result,),) = self._query("PRAGMA quick_check(1)")
         if result != "ok":
             raise DamagedFileError(f"the devices in '{self.path}' are damaged: {result}", DAMAGED_HINT)
 
@@ -206,9 +201,11 @@ class Devices:
 
     def read_all(self) -> Iterator[Device]:
         """Yield every device, for `take`."""
+        yield from (Device(*row) for row in self._query(SELECT))
+
+    def _query(self, statement: str, values: tuple[object, ...] = ()) -> Sequence[Any]:
         with self._current_file():
-            rows = self._database.execute(SELECT).fetchall()
-        yield from (Device(*row) for row in rows)
+            return self._database.execute(statement, values).fetchall()
 
     def _row(self, product: str, device: str) -> Device | None:
         row = self._database.execute(

@@ -124,7 +124,7 @@ class DeviceApp:
         return None
 
     def _body(self, blob: str) -> bytes:
-        if not self.catalog.holds(blob):
+        if blob not in self.catalog.bodies:
             raise NotInMemoryError(blob)
         return self.catalog.body(blob)
 

@@ -27,7 +27,7 @@ HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that 
 
 
 class DeviceConnection(asyncio.Protocol):
-    """The protocol of one accepted, plain TCP connection; `hello` is what it has said to the process it comes from."""
+    """The protocol of one accepted, plain TCP connection; `hello` are the bytes that another process received."""
 
     __slots__ = (
         "_certificate",
@@ -138,7 +138,7 @@ class DeviceConnection(asyncio.Protocol):
         if self._phase in (ANSWER, CLOSING) and tls.progressed(limits.STALL_BYTES):
             self._wait(limits.STALL_SECONDS)
         elif self._phase is REQUEST and not self._requests.within:
-            self._close(tls)  # at rest, and told so
+            self._close(tls)  # idle
             self._leave(tls)
         else:
             tls.transport.abort()
@@ -231,9 +231,9 @@ class DeviceConnection(asyncio.Protocol):
             self._end_delivery(arrived=arrived)
         elif delivery.waits_until and delivery.timer is None:
             self._deadline = delivery.waits_until + ACKNOWLEDGEMENT_SECONDS
-            delivery.timer = asyncio.get_running_loop().call_later(delivery.pause(), self._look_again)
+            delivery.timer = asyncio.get_running_loop().call_later(delivery.pause(), self._check_again)
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         if self._delivery is not None:
             self._delivery.timer = None
             self._go_on()

@@ -82,7 +82,7 @@ class Connections:
 
 
 HandOver = Callable[[bytes, asyncio.Transport], bool]
-"""Takes what a connection says first; True when it is another process's from now on."""
+"""Takes the first bytes of a connection; True when another process serves it from now on."""
 
 
 @dataclass(frozen=True)

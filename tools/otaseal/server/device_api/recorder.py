@@ -1,4 +1,4 @@
-"""What devices say and are given, written down without making any device wait for a disk.
+"""Records what devices claim and are given, without making any device wait for a disk.
 
 A request reads one row at most and never waits for a writer; what is new goes to a thread that writes it in batches, in
 the order in which it happened. A delivery counts from the moment it is noted, in every worker: until it is written it
@@ -112,7 +112,7 @@ class PendingDeliveries:
 
 
 class _Note(NamedTuple):
-    """One thing to write down: `write` is a method of `Rows`; a delivery stands in the ledger until it is."""
+    """One change to write: `write` is a method of `Rows`; a delivery is pending until it is written."""
 
     slot: int
     write: Callable[..., object]
@@ -121,7 +121,7 @@ class _Note(NamedTuple):
 
 
 class _CachedRow(NamedTuple):
-    """A row as it was read, the ledger's changes before that, and the sighting that did not change it."""
+    """A row as it was read, the number of changes before that, and the sighting that did not change it."""
 
     changes: int
     sighting: Sighting
@@ -163,13 +163,13 @@ class Recorder:
         pending = self._pending.pending(slot)
         known = None if pending else self._unchanged(sighting, slot, now)
         if known is None:
-            (known, news), pending = self._pending.beside(slot, lambda: self._look(sighting, slot, now))
-            if news:
+            (known, changed), pending = self._pending.beside(slot, lambda: self._read_row(sighting, slot, now))
+            if changed:
                 self._note(_Note(slot, Rows.see, (sighting, now)))
         return pending + (known.deliveries if known.offered == version else 0)
 
     def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
-        """Note that a device is answered with a release; see `Devices.offer`."""
+        """Note that a device is answered with a release; see `Rows.offer`."""
         arguments = product, device, version, expected_md5, now
         self._note(_Note(_slot(product, device), Rows.offer, arguments))
 
@@ -203,7 +203,7 @@ class Recorder:
         self._reader.close()
 
     def _unchanged(self, sighting: Sighting, slot: int, now: float) -> Device | None:
-        """Return a device's row, if it says nothing that it did not say before and nobody has changed the row."""
+        """Return a device's cached row, if it repeats its claims and nobody has changed the row."""
         cached = self._rows.get((sighting.product, sighting.device))
         if cached is None or cached.changes != self._pending.changes(slot):
             return None
@@ -211,15 +211,15 @@ class Recorder:
             return None
         return cached.row if is_recent(cached.row, now) else None
 
-    def _look(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
+    def _read_row(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
         changes = self._pending.changes(slot)
-        known, news = self._reader.preview(sighting, now)
-        if not news:
+        known, changed = self._reader.preview(sighting, now)
+        if not changed:
             self._rows.pop(key := (sighting.product, sighting.device), None)
             self._rows[key] = _CachedRow(changes, sighting, known)
             if len(self._rows) > MAX_CACHED:
                 del self._rows[next(iter(self._rows))]  # the one that was read the longest ago
-        return known, news
+        return known, changed
 
     def _note(self, note: _Note) -> bool:
         waiting = self._noted - self._written
@@ -255,15 +255,15 @@ class Recorder:
 
     def _persist(self, notes: list[_Note]) -> bool:
         """Write what there is, and go on trying; return False when that has to end before it is done."""
-        complained, end = False, None
+        reported, end = False, None
         while notes:
             try:
                 self._await_others(notes)
                 self._write(notes)
                 break
             except SystemFaultError as error:
-                if not complained:
-                    complained = True
+                if not reported:
+                    reported = True
                     self._report(error.message)
                 if self._closing:
                     end = end or time.monotonic() + CLOSE_SECONDS
@@ -299,7 +299,7 @@ class Recorder:
         return notes, waiting, item is not None
 
     def _await_others(self, notes: list[_Note]) -> None:
-        """Let other workers write their deliveries first: that a device came back tells something only after them."""
+        """Let other workers write their deliveries first: only after them does it count that a device came back."""
         end = time.monotonic() + ORDER_SECONDS
         for note in notes:
             while self._pending.pending(note.slot, besides=self._worker) and time.monotonic() < end:

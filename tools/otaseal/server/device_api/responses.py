@@ -17,7 +17,7 @@ from .app import Answer, DeviceApp, DeviceRequest
 from .listener import ListenerContext
 from .tls_transport import KERNEL_BUFFER, RECORD, TlsTransport
 
-FIRST_LOOK, LAST_LOOK = 0.02, 0.2  # seconds between looks for the acknowledgement of a delivery
+FIRST_PAUSE, LAST_PAUSE = 0.02, 0.2  # seconds between checks for the acknowledgement of a delivery
 ACKNOWLEDGEMENT_SECONDS = 60.0
 
 
@@ -31,12 +31,12 @@ class Delivery:
     keeps: bool
     position: int = 0
     ended: bool = False
-    """Whether the client was told that nothing comes after it."""
+    """Whether the end of TLS was sent after it."""
     waits_until: float = 0.0
     """When to give up on the acknowledgement, by the monotonic clock; 0 until all was handed on."""
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
-    """The next look for the acknowledgement."""
-    _pause: float = FIRST_LOOK
+    """Of the next check for the acknowledgement."""
+    _pause: float = FIRST_PAUSE
 
     def send(self, tls: TlsTransport) -> bool | None:
         """Send what there is room for; return whether the client has all of it, None while open; raises SSLError."""
@@ -50,11 +50,16 @@ class Delivery:
         if not self.answer.counts and tls.room == KERNEL_BUFFER:
             return True
         tls.flush()
-        return self._acknowledged(tls)
+        # What lies in a buffer when a device loses its network was not delivered, and must not count as a loop.
+        now = time.monotonic()
+        self.waits_until = self.waits_until or now + ACKNOWLEDGEMENT_SECONDS
+        if not tls.unacknowledged():
+            return True
+        return False if now > self.waits_until else None
 
     def pause(self) -> float:
-        """Return the seconds until the next look, each time more of them."""
-        pause, self._pause = self._pause, min(2 * self._pause, LAST_LOOK)
+        """Return the seconds until the next check, each time more of them."""
+        pause, self._pause = self._pause, min(2 * self._pause, LAST_PAUSE)
         return pause
 
     def finish(self, app: DeviceApp, *, arrived: bool) -> None:
@@ -62,14 +67,6 @@ class Delivery:
         if self.timer is not None:
             self.timer.cancel()
         app.account(self.request, self.answer, len(self.body), arrived)
-
-    def _acknowledged(self, tls: TlsTransport) -> bool | None:
-        """Return whether the client has acknowledged all of it: False after a timeout, None before."""
-        now = time.monotonic()
-        self.waits_until = self.waits_until or now + ACKNOWLEDGEMENT_SECONDS
-        if not tls.unacknowledged():
-            return True
-        return False if now > self.waits_until else None
 
 
 def start_response(

@@ -57,7 +57,7 @@ def _config(app: ASGIApp) -> Config:
     from uvicorn import Config
 
     return Config(
-        _telling(app),
+        _notifying(app),
         http="httptools",
         ws="none",
         lifespan="off",
@@ -71,8 +71,8 @@ def _config(app: ASGIApp) -> Config:
     )
 
 
-def _telling(app: ASGIApp) -> ASGIApp:
-    """Return an `app` that tells the connection of a request when it is answered."""
+def _notifying(app: ASGIApp) -> ASGIApp:
+    """Return an `app` that notifies the connection of a request when it is answered."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -131,6 +131,6 @@ class Acceptor:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
         except BaseException as error:
-            leave.close()  # the protocol is never told
+            leave.close()  # the protocol is never called
             if not isinstance(error, OSError):
                 raise

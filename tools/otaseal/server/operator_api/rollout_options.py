@@ -1,4 +1,4 @@
-"""The options of a rollout: to whom a release goes, and when it halts by itself, which needs a clock to tell."""
+"""The options of a rollout: to whom a release goes, and when it halts by itself, by the clock."""
 
 from __future__ import annotations
 
