@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 
+from otaseal.chips.limits import MAX_IMAGE_SIZE
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload
 from otaseal.image.gzip_payload import GzipMember
@@ -109,7 +110,7 @@ GOOD = gzip_payload.serialise(member())
         (GOOD[:3] + b"\x04" + GOOD[4:10] + b"\xff\xff" + GOOD[10:], "extra field that is cut short"),
         (GOOD[:3] + b"\x08" + GOOD[4:10] + b"n" * 20, "without an end"),
         (GOOD[:3] + b"\x02" + GOOD[4:10] + b"\0\0" + GOOD[10:], "whose CRC does not fit"),
-        (bytes(gzip_payload.MAX_IMAGE_SIZE + 1), "larger than"),
+        (bytes(MAX_IMAGE_SIZE + 1), "larger than"),
     ],
 )
 def test_what_eboot_would_mistake_is_refused_by_name(data: bytes, message: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.chips.boot_image import FlashMode
+from otaseal.chips.limits import MAX_IMAGE_SIZE
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, inspection, signed_image
 from support.images import CORES, Signer, build_image
@@ -112,7 +113,7 @@ def test_what_is_no_image(keys: dict[str, rsa.RSAPublicKey]) -> None:
         assert found.lines()
         assert json.dumps(found.as_dict())
     with pytest.raises(InputError, match="are more than"):
-        inspection.inspect(bytes(signed_image.MAX_IMAGE_SIZE + 1), keys)
+        inspection.inspect(bytes(MAX_IMAGE_SIZE + 1), keys)
 
 
 def test_an_image_for_another_flash_mode_is_judged_by_its_own(rsa_key: rsa.RSAPrivateKey) -> None:

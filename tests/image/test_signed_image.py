@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal.chips.limits import MAX_IMAGE_SIZE
 from otaseal.errors import InputError, KeyRefusedError, VerificationError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.image.firmware import Firmware, check_payload, is_signed
@@ -60,7 +61,7 @@ def test_sign_refuses_key_sizes(rsa_keys: Callable[..., rsa.RSAPrivateKey], bits
         (gzip_payload.compress(build_image())[:-4] + bytes(4), "names a size of 0"),
         (gzip_payload.compress(b"\xe9" + bytes(5000)), "application begins with 0x00"),
         (b"\x1f" + bytes(4999), "boot block begins with 0x1f"),
-        (b"\xe9" + bytes(signed_image.MAX_IMAGE_SIZE), "larger than"),
+        (b"\xe9" + bytes(MAX_IMAGE_SIZE), "larger than"),
     ],
 )
 def test_sign_refuses_what_no_device_should_get(rsa_key: rsa.RSAPrivateKey, payload: bytes, message: str) -> None:
@@ -124,7 +125,7 @@ def test_parse_refuses_length_words(word: int) -> None:
         (b"\0\1\0", "no signature trailer"),
         (bytes(255) + struct.pack("<I", 256), "cut short"),
         (bytes(256) + struct.pack("<I", 256), "empty payload"),
-        (bytes(signed_image.MAX_IMAGE_SIZE - 3) + struct.pack("<I", 256), "larger than"),
+        (bytes(MAX_IMAGE_SIZE - 3) + struct.pack("<I", 256), "larger than"),
     ],
 )
 def test_parse_refuses_by_name(data: bytes, message: str) -> None:

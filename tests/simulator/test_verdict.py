@@ -13,7 +13,7 @@ from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import ConfigError
 from otaseal.image import gzip_payload, signed_image
 from otaseal.simulator.error_numbers import UpdateError
-from otaseal.simulator.updater import AssumedKey
+from otaseal.simulator.trailer import AssumedKey
 from otaseal.simulator.verdict import StockDevice, Verdict, judge_on
 from support.broken_images import damaged_behind
 from support.chips import public_pem

@@ -14,8 +14,6 @@ from functools import cached_property
 from ..errors import InputError
 from .limits import FIRMWARE, REBUILD
 
-__all__ = ["MAGIC", "FlashMode", "Part", "Segment", "parse_part", "xor"]
-
 MAGIC = 0xE9
 MAX_SEGMENTS = 16  # what the boot ROM loads
 CHECKSUM_SEED = 0xEF

@@ -18,8 +18,6 @@ from ..errors import InputError
 from .boot_image import MAGIC, FlashMode, Part, parse_part
 from .limits import FIRMWARE, REBUILD, check_size
 
-__all__ = ["CHIPS", "DESCRIPTION_AT", "Esp32Image", "has_description", "is_image", "parse"]
-
 CHIPS: Mapping[int, str] = {
     0: "ESP32",
     2: "ESP32-S2",

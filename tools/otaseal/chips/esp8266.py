@@ -20,8 +20,6 @@ from .crc import crc32_mpeg2
 from .esp8266_cores import FIRST_WITH_CRC, PLACES, RELEASES, Core, from_git, signed_gzip_refusal
 from .limits import FIRMWARE, check_size
 
-__all__ = ["APP_OFFSET", "FLASH_SIZES", "SECTOR", "Esp8266Image", "parse", "sectors"]
-
 APP_OFFSET = 0x1000
 SECTOR = 4096
 FLASH_MODE_OFFSET = 2

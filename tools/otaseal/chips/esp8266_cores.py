@@ -15,22 +15,6 @@ from types import MappingProxyType
 
 from ..errors import InputError
 
-__all__ = [
-    "CORES",
-    "FIRST_WITH_CRC",
-    "NEWEST",
-    "OLDEST_SIGNED",
-    "PLACES",
-    "RELEASES",
-    "SHOWN_CORES",
-    "Core",
-    "Places",
-    "SignedGzip",
-    "core_by_name",
-    "from_git",
-    "signed_gzip_refusal",
-]
-
 
 class SignedGzip(Enum):
     """What devices with a core do with a signed gzip (F8b)."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from .esp32 import CHIPS
 
-__all__ = ["AGENTS", "FAMILIES", "FAMILY_OF", "PREFIXES", "Family"]
-
 
 @dataclass(frozen=True)
 class Family:

@@ -16,8 +16,6 @@ from . import esp32, pico
 from .esp32 import CHIPS
 from .limits import FIRMWARE
 
-__all__ = ["FileKind", "behind", "recognize"]
-
 SECTOR = 4096
 IMAGE_MAGIC = 0xE9
 _WORD = struct.Struct("<I")

@@ -10,8 +10,6 @@ from .esp32 import Esp32Image
 from .esp8266 import Esp8266Image
 from .pico import PicoImage
 
-__all__ = ["Image", "begins_as_image", "parse"]
-
 Image: TypeAlias = Esp8266Image | Esp32Image | PicoImage
 """What every one of them has.
 

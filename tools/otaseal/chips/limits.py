@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ..errors import InputError
 
-__all__ = ["FIRMWARE", "MAX_IMAGE_SIZE", "REBUILD", "check_size"]
-
 MAX_IMAGE_SIZE = 16 * 1024 * 1024
 """The largest flash that an ESP8266's header can name, and all of it that an RP2040 maps."""
 FIRMWARE = "give the firmware.bin that the build made"

@@ -16,17 +16,6 @@ from ..errors import InputError
 from .crc import crc32_mpeg2
 from .limits import REBUILD, check_size
 
-__all__ = [
-    "APP_OFFSET",
-    "FLASH_BASE",
-    "Filesystem",
-    "PicoImage",
-    "is_image",
-    "is_other_image",
-    "parse",
-    "staging_size",
-]
-
 APP_OFFSET = 0x3000
 FLASH_BASE, FLASH_END = 0x1000_0000, 0x1100_0000
 LAYOUT_AT = APP_OFFSET - 16

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..client import client
 from ..client.client import Admitted, Client
 from ..errors import ConfigError
 from ..image.firmware import Firmware
-from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project import source_version
 from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
 from ..release.records import manifest_of

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
-from ..image import gzip_payload, inspection, signed_image, signing
+from ..image import gzip_payload, inspection, signing
 from ..image.firmware import Firmware, is_signed
 from ..image.manifest import Claim
 from ..keys import compromised
@@ -70,8 +71,8 @@ def _sign(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
     common.signing_options(arguments.key, arguments.passphrase_file)  # what cannot be meant takes nothing away
     claim = _claim(arguments)
-    common.remove_stale(output, arguments.firmware, signed_image.MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)
-    built = files.read_bounded(arguments.firmware, signed_image.MAX_IMAGE_SIZE, "firmware")
+    common.remove_stale(output, arguments.firmware, MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)
+    built = files.read_bounded(arguments.firmware, MAX_IMAGE_SIZE, "firmware")
     image = Firmware(built, signed=False)
     if arguments.compress:
         image = signing.compress(image, arguments.compress)
@@ -129,7 +130,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if given is None:
         raise ConfigError("no public key is given", "use --key <path>, or set OTASEAL_PUBLIC_KEY")
     key = common.load_key(given)
-    signed = Firmware(files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image"))
+    signed = Firmware(files.read_bounded(arguments.image, MAX_IMAGE_SIZE, "image"))
     payload = signing.verify_firmware(signed, key)
     lines = [f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}"]
     if signed.manifest is not None:
@@ -149,7 +150,7 @@ def _names(product: str | None) -> list[str]:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    data = files.read_bounded(arguments.image, signed_image.MAX_IMAGE_SIZE, "image")
+    data = files.read_bounded(arguments.image, MAX_IMAGE_SIZE, "image")
     report = inspection.inspect(data, {str(path): common.load_key(path) for path in arguments.key})
     common.show(arguments, report.as_dict(), *report.lines(_names(arguments.product)))
     if report.signature is not None and arguments.key and report.signed_by is None:

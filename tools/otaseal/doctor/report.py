@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..image.firmware import Firmware
-from ..image.signed_image import MAX_IMAGE_SIZE
 from ..pki.live import LiveServer, parse_target, probe
 from ..project.project import Project
 from ..settings import Settings

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError
 from ..settings import Settings
 from . import build, claim, rehearse
@@ -118,8 +119,8 @@ def _one_signed(firmware: Path, suffix: str) -> Firmware:
         raise InputError(
             f"there is no '{path.name}'", "attach sign_firmware.py, which makes it: post:.../sign_firmware.py"
         )
-    signed = Firmware(files.read_bounded(path, signing.MAX_IMAGE_SIZE, "signed firmware"))
-    built = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
+    signed = Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "signed firmware"))
+    built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware")
     if not signing.belongs_to(signed, Firmware(built, signed=False)):
         raise InputError(f"'{path.name}' is not the signed form of '{firmware.name}'", "build again without 'nobuild'")
     return signed

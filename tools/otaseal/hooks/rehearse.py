@@ -41,7 +41,7 @@ def before_deploycerts(env: build.Env, options: Settings, connected: Client, sig
     if options.rehearse == "no":
         return SKIPPED
     from .. import rehearsal
-    from ..image.signed_image import MAX_IMAGE_SIZE
+    from ..chips.limits import MAX_IMAGE_SIZE
 
     firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
     built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware") if firmware.is_file() else None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__, files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError
 from ..image.manifest import Claim
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
@@ -61,7 +62,7 @@ def attach(env: build.Env, options: Settings) -> None:
         from . import signing_key
 
         files.remove(packed_path)
-        built = files.read_bounded(Path(firmware.get_abspath()), signing.MAX_IMAGE_SIZE, "firmware")
+        built = files.read_bounded(Path(firmware.get_abspath()), MAX_IMAGE_SIZE, "firmware")
         image = Firmware(built, signed=False)
         _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import InputError
 from . import build
 
@@ -47,8 +48,8 @@ def _signed_form(firmware: Path) -> Path:
     signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
     if not signed.is_file():
         raise InputError(f"there is no '{signed.name}'", "upload without 'nobuild'")
-    made = Firmware(files.read_bounded(signed, signing.MAX_IMAGE_SIZE, "signed firmware"))
-    built = files.read_bounded(firmware, signing.MAX_IMAGE_SIZE, "firmware")
+    made = Firmware(files.read_bounded(signed, MAX_IMAGE_SIZE, "signed firmware"))
+    built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware")
     if not signing.belongs_to(made, Firmware(built, signed=False)):
         raise InputError(f"'{signed.name}' is not the signed form of '{firmware.name}'", "upload without 'nobuild'")
     return signed

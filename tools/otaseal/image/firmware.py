@@ -24,8 +24,6 @@ from .signed_image import SignedImage
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Firmware", "check_payload", "is_signed", "read"]
-
 GZIP_HOLDS = "the gzip holds"
 
 

@@ -15,17 +15,6 @@ from functools import cached_property
 from ..chips.limits import MAX_IMAGE_SIZE, check_size
 from ..errors import InputError, SystemFaultError, counted
 
-__all__ = [
-    "MAGIC",
-    "METHODS",
-    "GzipMember",
-    "compress",
-    "is_gzip",
-    "pad4",
-    "parse",
-    "serialise",
-]
-
 MAGIC = b"\x1f\x8b"
 ALIGNMENT = 4
 ZOPFLI_ITERATIONS = 15  # its own command line's default; more of them gain next to nothing

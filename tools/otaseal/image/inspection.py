@@ -17,14 +17,14 @@ from ..chips.esp8266 import Esp8266Image
 from ..chips.esp8266_cores import NEWEST, SHOWN_CORES
 from ..chips.file_kinds import FileKind
 from ..chips.images import Image
-from ..chips.limits import REBUILD
+from ..chips.limits import MAX_IMAGE_SIZE, REBUILD
 from ..chips.pico import PicoImage
 from ..errors import InputError
 from ..keys.public import public_pem
 from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
-from ..simulator.updater import AssumedKey
+from ..simulator.trailer import AssumedKey
 from ..simulator.verdict import Verdict, judge_on
-from . import gzip_payload, manifest, signed_image
+from . import gzip_payload, manifest
 from .firmware import GZIP_HOLDS, Firmware, check_payload
 from .gzip_payload import GzipMember
 from .manifest import Manifest
@@ -33,8 +33,6 @@ from .signing import device_for
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-__all__ = ["Inspection", "inspect"]
 
 MODE_REWRITE = "a chip writes its own mode into a raw image before it verifies"
 
@@ -119,10 +117,8 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
 
     Raises InputError when `data` is over MAX_IMAGE_SIZE.
     """
-    if len(data) > signed_image.MAX_IMAGE_SIZE:
-        raise InputError(
-            f"{len(data)} bytes are more than {signed_image.MAX_IMAGE_SIZE}", "no chip's flash can hold it"
-        )
+    if len(data) > MAX_IMAGE_SIZE:
+        raise InputError(f"{len(data)} bytes are more than {MAX_IMAGE_SIZE}", "no chip's flash can hold it")
     firmware, found = _read(data)
     signed = firmware.trailer if firmware.signed else None
     signed_by = _fitting(firmware, public_keys) if signed else None

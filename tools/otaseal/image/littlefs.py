@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 
-__all__ = ["read_file"]
-
 DISK_VERSION = (2, 0)
 LIMITS = {"names": 32, "files": 0x7FFF_FFFF, "attributes": 1022}
 """Largest sizes in bytes that the core is built with, in the superblock's order."""

@@ -26,28 +26,6 @@ from ..errors import InputError, VerificationError
 from . import gzip_payload
 from .gzip_payload import GzipMember
 
-__all__ = [
-    "ANY_BOARD",
-    "ANY_FLASH_MODE",
-    "IDENTITY_MAGIC",
-    "MAGIC",
-    "MAX_VERSION",
-    "SIZE",
-    "Claim",
-    "Kind",
-    "Manifest",
-    "attach",
-    "check_identity",
-    "check_release",
-    "find",
-    "identity",
-    "make",
-    "name_id",
-    "named",
-    "parse",
-    "serialise",
-]
-
 MAGIC = b"OtaSealM"
 IDENTITY_MAGIC = b"OtaSealI"
 FORMAT = 1

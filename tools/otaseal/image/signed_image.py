@@ -11,25 +11,13 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..chips.limits import MAX_IMAGE_SIZE, check_size
+from ..chips.limits import check_size
 from ..errors import InputError, KeyRefusedError, VerificationError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..keys.signers import Signer
-
-__all__ = [
-    "MAX_IMAGE_SIZE",
-    "SignedImage",
-    "check_key",
-    "check_signature",
-    "parse",
-    "serialise",
-    "sign",
-    "signature_size",
-    "verify",
-]
 
 MIN_KEY_BITS, MAX_KEY_BITS = 2048, 4096
 MIN_SIGNATURE_SIZE, MAX_SIGNATURE_SIZE = MIN_KEY_BITS // 8, MAX_KEY_BITS // 8

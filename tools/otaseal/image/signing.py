@@ -19,27 +19,14 @@ from ..keys.public import fingerprint, public_pem
 from . import gzip_payload, manifest, signed_image
 from .firmware import Firmware, check_payload
 from .manifest import Claim
-from .signed_image import MAX_IMAGE_SIZE
 from .signing_header import embedded_key
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..keys.signers import Signer
-    from ..simulator.updater import AssumedKey
+    from ..simulator.trailer import AssumedKey
     from ..simulator.verdict import StockDevice, Verdict
-
-__all__ = [
-    "MAX_IMAGE_SIZE",
-    "belongs_to",
-    "check_embedded_key",
-    "check_next_key",
-    "compress",
-    "device_for",
-    "missing_space",
-    "sign_firmware",
-    "verify_firmware",
-]
 
 HINTS = {"F3": f"build it with core {OLDEST_SIGNED} or newer"}
 INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"

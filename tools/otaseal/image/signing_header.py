@@ -16,8 +16,6 @@ from ..keys.public import fingerprint, load_public_key, public_pem
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["embedded_key", "embedded_keys", "render"]
-
 BYTES_A_LINE = 16
 MAX_KEYS = 16
 """Public keys looked at in one image: a device holds one or two."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 
-__all__ = ["read_file"]
-
 MAGIC = 0x0529
 INDEX_ID = 0x8000
 """Bit of an object's number that marks a page as part of its index."""

@@ -9,8 +9,6 @@ from ..simulator.error_numbers import TlsError
 from ..simulator.library import LibraryError
 from ..simulator.report import Step
 
-__all__ = ["FIXES", "FIXES_BY_FACT", "explained", "fix"]
-
 _LAYOUT = "choose a layout with a smaller filesystem (board_build.ldscript), compress, or make the firmware smaller"
 _MODE = (
     "build with the flash mode that the chips run in (board_build.flash_mode), or publish a gzip; with --flash-mode, "

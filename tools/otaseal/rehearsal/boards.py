@@ -19,8 +19,6 @@ from ..simulator.pico.chip import chip_of
 from ..simulator.pico.device import PicoDevice
 from ..simulator.pico.release import DEFAULT_RELEASE
 
-__all__ = ["board"]
-
 DEFAULT_LAYOUTS = {512: "512k32", 1024: "1m64", 2048: "2m256", 4096: "4m2m", 8192: "8m6m", 16384: "16m14m"}
 """KiB of flash to the layout that is assumed where nothing names one: the platform's own choice for most boards."""
 CORE_ASSUMED = f"the core that devices run: arduino-pico {DEFAULT_RELEASE} was assumed; name it with --core"

@@ -21,8 +21,6 @@ from .loopback import Request, response
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["BEFORE", "Candidate", "CandidateServer"]
-
 BEFORE = "-before"
 """What the version of the release that a device had before is called by, where there is none with a name."""
 LAST_DATA = 64  # from the end of a Pico's image: what start-up code copies to RAM

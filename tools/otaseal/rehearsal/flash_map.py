@@ -13,8 +13,6 @@ from xml.sax.saxutils import escape
 from ..chips.esp8266 import sectors
 from ..simulator.flash import Layout
 
-__all__ = ["FlashMap", "Region", "bars", "flash_maps", "svg"]
-
 CELLS = 64
 LEGEND_COLUMNS = 3
 WIDTH, LEFT, ROW, BAR = 960, 90, 92, 40  # pixels of the SVG

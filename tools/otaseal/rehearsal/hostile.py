@@ -25,8 +25,6 @@ from ..simulator.report import Outcome, Result
 from .loopback import HOST, Loopback, TemporaryAuthority, response
 from .scenario import DEFAULT_HOST, Scenario, with_temporary_authority
 
-__all__ = ["ATTACKS", "LIBRARY", "PICO_ATTACKS", "STOCK", "Attack", "Row", "hostile"]
-
 PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"
 YEARS = timedelta(days=800)

@@ -23,8 +23,6 @@ from ..pki.authority import Authority
 from ..pki.profile import KeyType, Role
 from ..server.tls import Credentials, server_context
 
-__all__ = ["HOST", "Loopback", "Request", "TemporaryAuthority", "parse_head", "response"]
-
 HOST = "127.0.0.1"
 SECONDS = 10.0
 """How long one connection may take; a device on the same machine takes milliseconds."""

@@ -34,8 +34,6 @@ from .report import Phase, Report
 from .scenario import NO_MAC, poll_live
 from .setup import LITTLEFS, remote_state, with_trust
 
-__all__ = ["Renewal", "before_renewing"]
-
 NO_LIBRARY = (
     "the devices: no firmware with the OtaSeal library is known here, and none without it asks for certificates"
 )

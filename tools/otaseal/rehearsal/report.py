@@ -9,8 +9,6 @@ from ..errors import OtasealError, VerificationError
 from ..simulator.report import Step
 from .flash_map import FlashMap
 
-__all__ = ["Phase", "Report", "refusal"]
-
 
 @dataclass(frozen=True)
 class Phase:

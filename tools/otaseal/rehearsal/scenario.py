@@ -25,8 +25,6 @@ from .flash_map import FlashMap, flash_maps
 from .loopback import HOST, Loopback, TemporaryAuthority
 from .report import Phase, Report
 
-__all__ = ["DEFAULT_HOST", "NO_MAC", "Scenario", "play", "poll_live", "with_temporary_authority"]
-
 DEFAULT_HOST = "localhost"
 NOT_FOUND = 404
 DOWNLOAD = "a device downloads the candidate from this machine, and restarts"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from .. import files
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..client.client import Client
 from ..errors import InputError, OtasealError
 from ..image.firmware import read as read_firmware
-from ..image.signed_image import MAX_IMAGE_SIZE
 from ..keys import public
 from ..pki.certificate import parse_certificates
 from ..release import records
@@ -37,8 +37,6 @@ from .scenario import Scenario
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-__all__ = ["DeviceOptions", "Inputs", "Remote", "prepare", "remote_state", "with_trust"]
 
 NO_TRUST = "what devices trust, and so the live server's chain: there is neither a filesystem image nor an archive"
 MAX_FILESYSTEM = 16 * 1024 * 1024

@@ -14,14 +14,12 @@ from pathlib import Path
 from .. import files
 from ..certs import packing
 from ..certs.ar import ARCHIVE_LIMIT
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware, read
-from ..image.signed_image import MAX_IMAGE_SIZE
 from ..project.project import Project
 from ..settings import Settings
 from ..simulator.flash import Layout, layout, parse_layout
-
-__all__ = ["built_forms", "layout_of", "read_script", "trust_of"]
 
 LDSCRIPT = "board_build.ldscript"
 MAX_SCRIPT = 1024 * 1024

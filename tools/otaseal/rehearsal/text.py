@@ -10,8 +10,6 @@ from .flash_map import bars
 from .hostile import LIBRARY, STOCK, Row
 from .report import Report
 
-__all__ = ["report_lines", "summary", "table_lines"]
-
 GREEN, RED, YELLOW, BOLD = "32", "31;1", "33", "1"
 NAME = 18
 CASE = 30

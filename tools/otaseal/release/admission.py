@@ -25,8 +25,6 @@ from .records import Origin, Release
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["Policy", "admit", "version_order"]
-
 _DESCRIBED = re.compile(r"(.+)-([0-9]+)-g[0-9a-f]{4,40}")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _COMMIT = re.compile(r"(?=[0-9]*[a-f])[0-9a-f]{7,40}")  # all digits: more likely a date

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from ..errors import InputError
 from . import checksummed, fields
 
-__all__ = ["MAX_RECORD_BYTES", "MAX_SIGNED_ARCHIVE", "ArchiveRecord"]
-
 MAX_SIGNED_ARCHIVE = 256 * 1024
 """Bytes of a signed archive, which the device's library bounds, too: all public authorities together have 140 KB."""
 MAX_RECORD_BYTES = 4 * 1024

@@ -13,8 +13,6 @@ from ..errors import InputError
 from . import checksummed
 from .records import check_version
 
-__all__ = ["MAX_CHANNEL_BYTES", "MAX_FAILED", "MAX_PATIENCE", "PATIENCE", "Channel", "Pointer"]
-
 MAX_CHANNEL_BYTES = 8 * 1024
 """Bytes of one pointer file: more than the longest allowed values make."""
 MAX_HISTORY = 32

@@ -12,8 +12,6 @@ from typing import Any
 
 from ..errors import InputError, LaterFormatError
 
-__all__ = ["FORMAT", "dump", "format_of", "load"]
-
 FORMAT = 2
 _UNCHECKED = 1
 """The format of before: the same fields, and no checksum."""

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
-__all__ = ["FINGERPRINT", "MD5", "SHA256", "Check", "number", "optional", "sequence", "text"]
-
 Check = Callable[[Any], bool]
 
 

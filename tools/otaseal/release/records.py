@@ -33,19 +33,6 @@ from . import fields
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = [
-    "Form",
-    "Origin",
-    "Release",
-    "check_version",
-    "describe",
-    "from_json",
-    "manifest_of",
-    "parse",
-    "running_version",
-    "serialise",
-]
-
 FORMAT = 3
 """Of a record with a chip; what is for the ESP8266 is written as it was before there were others, in format 2."""
 OLDEST_FORMAT = 1

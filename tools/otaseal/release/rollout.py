@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-__all__ = ["Counts", "includes", "must_halt"]
-
 MIN_OUTCOMES = 10
 """Devices that took a release and came back, or failed, before a larger group is judged."""
 

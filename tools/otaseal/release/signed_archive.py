@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from ..keys.signers import Signer
 
-__all__ = ["PresentedChain", "SignedArchive", "admit", "looks_signed", "read", "sign"]
-
 MAX_CERTIFICATE = 8 * 1024
 """Bytes of one certificate: the device's library loads it whole into the heap (F19)."""
 _HINT = "give the file that otaseal certs sign makes"

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from ..errors import InputError, counted
 from .records import Release
 
-__all__ = ["Consent", "Effect", "Group", "check", "effect"]
-
 
 @dataclass(frozen=True)
 class Group:

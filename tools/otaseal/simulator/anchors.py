@@ -16,8 +16,6 @@ from .der import BOOLEAN, CONTEXT, END, INTEGER, OCTET_STRING, DerError, Reader,
 from .error_numbers import TlsError
 from .public_key import PublicKey, looks_like_der, read_key
 
-__all__ = ["BASIC_CONSTRAINTS", "Anchor", "AnchorList", "Decoded", "DeviceCrash", "Trust", "decode", "skip_head"]
-
 BASIC_CONSTRAINTS = bytes.fromhex("551d13")
 NO_LIMIT = 0xFFFFFF  # BearSSL's decoder is told no length
 

@@ -19,8 +19,6 @@ from .flash import Layout
 from .public_key import looks_like_der
 from .report import Fault, Step
 
-__all__ = ["ARCHIVE", "CLIENT_CHAIN", "CLIENT_KEY", "INDEX", "CertStore", "Entry", "LoadedStore", "load_store"]
-
 ARCHIVE, INDEX = "/certs.ar", "/certs.idx"
 CLIENT_CHAIN, CLIENT_KEY = "/client.crt", "/client.key"
 MAGIC = b"!<arch>\n"

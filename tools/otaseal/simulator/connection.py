@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import time
 
-__all__ = ["Socket", "dial"]
-
 
 class Socket:
     """A TCP connection; each read waits `timeout` seconds at most, and everything together ten times that."""

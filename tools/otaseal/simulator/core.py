@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 
 from ..errors import ConfigError
 
-__all__ = ["COMMITS", "CORES", "DEFAULT_CORE", "LENGTHS", "Core", "core_rules"]
-
 
 @dataclass(frozen=True)
 class Core:

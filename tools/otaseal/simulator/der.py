@@ -11,8 +11,6 @@ from typing import NoReturn
 
 from .error_numbers import TlsError
 
-__all__ = ["BOOLEAN", "CONTEXT", "END", "INTEGER", "SEQUENCE", "DerError", "Reader", "check", "fail"]
-
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET = 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x11
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 CONTEXT = 0x20  # a context tag of number n is CONTEXT + n

@@ -23,8 +23,6 @@ from .report import Outcome
 from .rotation import ArchivePoll, Responder
 from .tls import ClientCertificate, Session
 
-__all__ = ["TIMEOUT", "Device", "write_chip"]
-
 D = TypeVar("D", bound="Device")
 
 LIBRARY_PROBE = 512

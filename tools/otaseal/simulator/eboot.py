@@ -16,8 +16,6 @@ from .flash import APPLICATION, SECTOR
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Command
 from .uzlib import GARBAGE, Inflater
 
-__all__ = ["BootResult", "restart"]
-
 UNALIGNED, BAD_HEADER, BAD_DATA = 1, 5, 6  # eboot's own results
 MAX_SEGMENTS = 16
 

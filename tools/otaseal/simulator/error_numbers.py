@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["OUT_OF_MEMORY", "RECEIVED_ALERT", "HttpError", "TlsError", "UpdateError", "describe_alert"]
-
 RECEIVED_ALERT = 256
 """BearSSL's number for a fatal alert that the server sent: 256 and the alert's own."""
 OUT_OF_MEMORY = -1000

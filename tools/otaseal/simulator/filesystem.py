@@ -16,8 +16,6 @@ from .flash import DiskFormat, Layout
 if TYPE_CHECKING:
     from littlefs import LittleFS
 
-__all__ = ["Filesystem", "mount", "mounted", "read_file", "write_file"]
-
 MAX_FILE = 1 << 20  # of what is read here: certificates, records
 BLOCK_CYCLES = 16  # after so many erases both cores move a block of metadata
 

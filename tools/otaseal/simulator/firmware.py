@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from .core import COMMITS, LENGTHS
 from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
 
-__all__ = ["IDENTITY_MAGIC", "IDENTITY_SIZE", "Firmware", "identity_in", "keys_in", "read"]
-
 IDENTITY_MAGIC = b"OtaSealI"
 IDENTITY_SIZE = 64
 MIN_IMAGE = APPLICATION + 16

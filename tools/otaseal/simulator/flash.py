@@ -14,26 +14,6 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 
-__all__ = [
-    "APPLICATION",
-    "CHIP_SIZES",
-    "LAYOUTS",
-    "MODES",
-    "MODE_BYTE",
-    "SECTOR",
-    "DiskFormat",
-    "Layout",
-    "configured_size",
-    "flash_mode",
-    "free_space",
-    "layout",
-    "parse_layout",
-    "round_up",
-    "sketch_md5",
-    "sketch_size",
-    "write",
-]
-
 SECTOR = 4096
 APPLICATION = 0x1000  # where the application's header lies, behind the boot loader's sector
 MODE_BYTE = 2  # of a header: the flash mode

@@ -14,8 +14,6 @@ from .report import Fault
 from .tls import Connection
 from .tls_suites import TlsClosed
 
-__all__ = ["ESP8266", "Body", "Dialect", "Response", "Url", "parse_url", "read_response", "request_bytes"]
-
 DEFAULT_PORTS = {"http": 80, "https": 443}
 STATUS_PREFIX = b"HTTP/1."
 MAX_HEADERS = 1 << 16

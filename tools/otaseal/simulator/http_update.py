@@ -16,8 +16,6 @@ from .updater import GZIP_MAGIC, IMAGE_MAGIC
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["NOT_FOUND", "NOT_MODIFIED", "OK", "claims", "judge_answer", "judge_first_bytes", "judge_status"]
-
 OK, NOT_MODIFIED, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 200, 304, 401, 403, 404
 PEEKED = 4
 SDK_VERSION = "2.2.2-dev(38a443e)"

@@ -15,8 +15,6 @@ from enum import IntEnum
 from .error_numbers import OUT_OF_MEMORY, HttpError, TlsError, UpdateError
 from .report import Fault
 
-__all__ = ["LibraryError", "Memory", "Record", "classify", "find", "judge", "judge_update", "read_record"]
-
 MAGIC = b"OtaSealM"
 SIZE = 64
 FORMAT = 1

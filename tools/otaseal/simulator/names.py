@@ -5,8 +5,6 @@ from __future__ import annotations
 from .der import CONTEXT, SET, Reader, check, fail
 from .error_numbers import TlsError
 
-__all__ = ["alternative_matches", "common_name_matches"]
-
 COMMON_NAME = bytes.fromhex("550403")
 UTF8, BMP = 12, 30
 LATIN = (18, 19, 20, 22)  # NumericString, PrintableString, TeletexString, IA5String

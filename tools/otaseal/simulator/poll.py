@@ -27,8 +27,6 @@ from .updater import Setup, Staged
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["FirmwarePoll", "Poll", "PollEnded", "UpdatePoll"]
-
 CONTEXTS = 5_200
 """Bytes that a connection takes beside its buffers, so that it is about 22 KB with those of the core (F27)."""
 

@@ -7,8 +7,6 @@ from .connection import Socket, dial
 from .tls_messages import FRAGMENT_LENGTHS, MAX_FRAGMENT_LENGTH, Reader, vector
 from .tls_suites import TlsClosed
 
-__all__ = ["probe_fragment_length", "probe_hello"]
-
 RANDOM = bytes.fromhex("0102030405060708111213141516171801020304050607081112131415161718")
 MAX_EXTENSION = 32
 GOODBYE = bytes.fromhex("1503030002015a15030300020100")  # user cancelled, close notify

@@ -20,18 +20,6 @@ from .error_numbers import TlsError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve
 
-__all__ = [
-    "CURVES",
-    "EcKey",
-    "PublicKey",
-    "RsaKey",
-    "load_public_key",
-    "looks_like_der",
-    "opens_to",
-    "read_key",
-    "signature_holds",
-]
-
 MAX_KEY_BYTES = 520  # modulus and exponent together (BR_X509_BUFSIZE_KEY)
 MAX_RSA_BYTES = 4096 // 8
 RSA_ENCRYPTION = bytes.fromhex("2a864886f70d010101")

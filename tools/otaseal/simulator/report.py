@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["Fault", "Outcome", "Result", "Step"]
-
 
 class Result(Enum):
     """How a poll ends."""

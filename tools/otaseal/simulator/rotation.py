@@ -23,8 +23,6 @@ from .tls import Connection, Failure, handshake
 if TYPE_CHECKING:
     from .device import Device
 
-__all__ = ["ArchivePoll", "Responder"]
-
 WORD = 4
 MANIFEST = 64
 MAX_SIGNATURE = 512

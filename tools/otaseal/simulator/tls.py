@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
-__all__ = ["ClientCertificate", "Connection", "Failure", "Session", "TlsSettings", "handshake"]
-
 X25519 = 29
 MASTER_SIZE, FINISHED_SIZE = 48, 12
 CLIENT_HASHES = (4, 5, 6, 3, 2)  # in the order in which BearSSL prefers them

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from .error_numbers import TlsError
 from .tls_suites import SUITES, TlsClosed
 
-__all__ = ["Reader", "ServerHello", "ServerKeyExchange", "client_hello", "message", "vector"]
-
 TLS_1_0, TLS_1_2 = 0x0301, 0x0303
 CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_KEY_EXCHANGE, CERTIFICATE_REQUEST = 1, 2, 11, 12, 13
 SERVER_HELLO_DONE, CERTIFICATE_VERIFY, CLIENT_KEY_EXCHANGE, FINISHED = 14, 15, 16, 20

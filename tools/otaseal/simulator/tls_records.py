@@ -7,8 +7,6 @@ from .error_numbers import RECEIVED_ALERT, TlsError
 from .tls_messages import TLS_1_2, Reader
 from .tls_suites import Protection, TlsClosed
 
-__all__ = ["ALERT", "APPLICATION", "CHANGE_CIPHER_SPEC", "HANDSHAKE", "IN_OVERHEAD", "OUT_OVERHEAD", "Records"]
-
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23
 IN_OVERHEAD, OUT_OVERHEAD = 325, 85  # what the core adds to the buffers that a sketch asks for
 MAX_PLAIN = 16384

@@ -16,8 +16,6 @@ from typing import Any
 
 from .error_numbers import TlsError
 
-__all__ = ["SUITES", "Protection", "Suite", "TlsClosed", "prf", "protections"]
-
 
 class TlsClosed(Exception):
     """BearSSL's engine has closed: `error` is its number, 0 where the connection ends without an error of its own."""

@@ -8,8 +8,6 @@ from .error_numbers import UpdateError
 from .public_key import EcKey, PublicKey, RsaKey, load_public_key, opens_to
 from .report import Fault
 
-__all__ = ["WORD", "AssumedKey", "Trailer", "holds", "no_key_fits", "read_trailer", "taken_by"]
-
 WORD = 4
 LARGEST_KEY = 512  # bytes of the modulus that BearSSL verifies with
 

@@ -17,8 +17,6 @@ from .flash import MODE_BYTE, Layout
 from .report import Fault
 from .trailer import WORD, AssumedKey, Trailer, holds, no_key_fits, read_trailer
 
-__all__ = ["GZIP_MAGIC", "IMAGE_MAGIC", "AssumedKey", "Command", "Setup", "Staged", "update"]
-
 IMAGE_MAGIC = 0xE9
 GZIP_MAGIC = b"\x1f\x8b"
 HASH_PIECE = 128

@@ -9,8 +9,6 @@ import contextlib
 import zlib
 from collections.abc import Callable
 
-__all__ = ["GARBAGE", "GZIP_MAGIC", "Inflater"]
-
 GARBAGE = b"\xa5"
 """Stands for what uzlib makes out of nothing, behind the end of a stream."""
 GZIP_MAGIC = b"\x1f\x8b"

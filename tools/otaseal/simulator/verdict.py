@@ -11,8 +11,6 @@ from .flash import APPLICATION, CHIP_SIZES, MODE_BYTE, MODES, SECTOR, Layout
 from .trailer import WORD, AssumedKey, taken_by
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Setup
 
-__all__ = ["StockDevice", "Verdict", "judge", "judge_on"]
-
 MOST_ROOM = max(CHIP_SIZES.values())
 MOST_GROWTH = 1032  # of deflate
 EMPTY_CHECKSUM = 0xEF

@@ -17,8 +17,6 @@ from .error_numbers import TlsError
 from .names import alternative_matches, common_name_matches
 from .public_key import PublicKey, RsaKey, read_key, signature_holds
 
-__all__ = ["KEY_EXCHANGE", "SIGN", "Validation", "validate"]
-
 KEY_EXCHANGE, SIGN = 0x10, 0x20
 MIN_RSA_BYTES = 128
 MAX_SIGNATURE = 512

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSConfig
 
-__all__ = ["BootResult", "PowerCuts", "cut_power", "restart", "start_from"]
-
 Read = Callable[[int], bytes]
 """Returns the next bytes of a file, fewer at its end."""
 PROGRAM = 256

@@ -15,21 +15,6 @@ from types import MappingProxyType
 from ...errors import InputError
 from ..flash import DiskFormat, Layout
 
-__all__ = [
-    "APPLICATION",
-    "CHIPS",
-    "DISK",
-    "DIVISION",
-    "FLASH",
-    "MAX_FLASH",
-    "PAGE",
-    "Chip",
-    "Start",
-    "chip_of",
-    "layout_in",
-    "start",
-]
-
 FLASH = 0x1000_0000
 """Where the flash appears in the address space."""
 RAM = 0x2000_0000

@@ -25,8 +25,6 @@ from .order import FIRMWARE, ORDER
 from .release import DEFAULT_RELEASE, release
 from .updater import Setup, Staged
 
-__all__ = ["PicoDevice"]
-
 FREE_HEAP = 160_000
 NO_ACCESS_POINT = "00:00:00:00:00:00"
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from ..updater import GZIP_MAGIC
 from .chip import FLASH
 
-__all__ = ["FIRMWARE", "ORDER", "SIZE", "Write", "make_order", "read_order"]
-
 FIRMWARE, ORDER = "firmware.bin", "otacommand.bin"
 SIGN = b"Pico OTA"
 WRITE = 1

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from ...errors import ConfigError
 
-__all__ = ["DEFAULT_RELEASE", "Release", "release"]
-
 DEFAULT_RELEASE = "6.0.0"
 OLDEST, CUTS = (4, 5, 0), (5, 5, 0)
 _NAME = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{1,2})")

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from littlefs import LittleFS
     from littlefs.lfs import LFSFile
 
-__all__ = ["Judge", "Setup", "Staged", "check_signature", "update"]
-
 Judge = Callable[[bytes], "Fault | None"]
 """Takes a payload that is signed, and returns why it is not taken."""
 

@@ -13,8 +13,6 @@ from .chip import chip_of
 from .release import DEFAULT_RELEASE, release
 from .updater import check_signature
 
-__all__ = ["SHOWN_RELEASES", "judge_board"]
-
 SHOWN_RELEASES = ("5.4.4", DEFAULT_RELEASE)
 """The last that leaves a signature in the file, and the newest one that was read (F53)."""
 
