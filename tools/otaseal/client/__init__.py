@@ -1,1 +1,1 @@
-"""The operator's side of the update server."""
+"""The client of the update server for operators."""

@@ -1,4 +1,4 @@
-"""The operator's side of certificate archives: check, publish, and read back as a device would."""
+"""The client for certificate archives: check one, publish it, and read it back as a device would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks an update server, and which one: the client that a project's options describe.
+"""The server and the credentials that a project's options name, as a client.
 
 One rule for the hooks, the commands, the rehearsal and the doctor: a token, or an operator's certificate with its key,
 of the strongest source that names either (`settings`).

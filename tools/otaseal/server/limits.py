@@ -1,6 +1,6 @@
-"""The bounds of every connection, and how many there may be: in all, from one address, and by the open files they need.
+"""Limits of connections: their timeouts and sizes, and how many there may be, in all and from one address.
 
-Whoever has one address, however many connections it opens, leaves three quarters of the room to all others.
+One address can have a quarter of a listener's connections at most.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a release store is whole: everything in it read and hashed again, and what a kill left behind removed.
+"""The check of a release store: everything in it is read and hashed, and what a kill left behind removed.
 
 `check` changes nothing. `tidy`, for the start of a server, reads no blob, removes temporary files and writes the audit
 lines of changes whose writer was killed before the last step; `sweep` is both. Damage is reported, never repaired by

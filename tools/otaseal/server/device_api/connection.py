@@ -1,7 +1,7 @@
-"""One device's connection: requests one after the other over TLS, and a bound on all that can be done slowly.
+"""One device's connection: requests one after the other over TLS, with a timeout for each step.
 
-`tls_transport` is the TLS, `request_parser` the grammar, `DeviceApp` the answers, `responses` their way out. A client's
-certificate is looked at when its connection stands, so that a resumed session is no way around a revocation.
+`tls_transport` is the TLS, `request_parser` the grammar, `DeviceApp` decides, `responses` sends. A client's certificate
+is checked after every handshake, so that a resumed session is no way around a revocation.
 """
 
 from __future__ import annotations

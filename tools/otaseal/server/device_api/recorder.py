@@ -1,10 +1,10 @@
 """Records what devices claim and are given, without making any device wait for a disk.
 
-A request reads one row at most and never waits for a writer; what is new goes to a thread that writes it in batches, in
-the order in which it happened. A delivery counts from the moment it is noted, in every worker: until it is written it
-stands in memory that all of them share, so that the loop breaker is exact however long a disk takes. In the same memory
-a worker sees which rows others have written, so that a device that says what it said before costs no look at the file.
-When the queue is full, what devices say is dropped, with an alarm; their updates go on.
+A request reads one row at most and never waits for a writer; changes go to a thread that writes them in batches, in the
+order in which they happened. A delivery counts at once, in every worker: until it is written it is in memory that all
+of them share, so that the loop breaker is exact however long a disk takes. That memory also shows which rows others
+have written, so that a device that repeats its claims costs no read. When the queue is full, claims are dropped, with
+an alarm; updates go on.
 """
 
 from __future__ import annotations

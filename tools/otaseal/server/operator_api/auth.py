@@ -1,7 +1,7 @@
-"""Who an operator is and what they may do: by the certificate of the connection, or by a token.
+"""Authentication and authorisation of operators, by the certificate of the connection or by a token.
 
-Valid credentials always get through. Who shows wrong ones too often from one address is answered later and later is
-not told more: 256 random bits are not found by trying, but trying should show, and cost the one who does it.
+Valid credentials are always accepted. After too many failures from one address each further one is answered with a
+delay: 256 random bits cannot be guessed, but attempts should be seen, and cost time.
 """
 
 from __future__ import annotations

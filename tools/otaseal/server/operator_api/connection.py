@@ -1,8 +1,8 @@
-"""One connection of an operator: the bounds that uvicorn's HTTP lacks, between TLS and uvicorn's own protocol.
+"""One connection of an operator: limits that uvicorn's HTTP lacks, between TLS and uvicorn's own protocol.
 
-Bounded are a request's head, in bytes and seconds, and a reader that stands still. A client's certificate is looked at
-when its connection stands, so that a resumed session is no way around a revocation. Of uvicorn's protocol nothing is
-used but that it is one of asyncio's.
+They are for a request's head, in bytes and seconds, and for a client that stops reading. A client's certificate is
+checked after every handshake, so that a resumed session is no way around a revocation. uvicorn's protocol is used as
+one of asyncio's, and by nothing else.
 """
 
 from __future__ import annotations

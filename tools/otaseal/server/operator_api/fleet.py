@@ -1,4 +1,4 @@
-"""The devices seen, against the releases of the catalog: what they run, whom a change would strand, or has failed."""
+"""The devices seen, and the releases that they run: how many, and which of them a change of a channel would strand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The operators' listener: a uvicorn server whose connections are accepted here, counted before any handshake.
 
-asyncio's own server, which uvicorn would use, tells nobody of a connection whose handshake is not over, and silent ones
-would take all files. What each connection may do slowly is bounded in `connection`.
+asyncio's own server, which uvicorn would use, does not report a connection before its handshake is over, so that silent
+ones could use up all open files. The timeouts of each connection are in `connection`.
 """
 
 from __future__ import annotations
