@@ -68,7 +68,7 @@ class FileKind:
 
     def error(self, subject: str = "this is") -> InputError:
         """Return the error for such a file where firmware is wanted; `subject` begins the sentence."""
-        return InputError(f"{subject} {self.title}, and no firmware that devices are updated to", self.hint)
+        return InputError(f"{subject} {self.title}, not firmware for an update", self.hint)
 
 
 def recognize(data: bytes | memoryview) -> FileKind | None:

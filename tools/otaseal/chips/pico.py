@@ -157,10 +157,10 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> PicoImage:
 def staging_size(size: int) -> int:
     """Return the bytes of a LittleFS, empty but for it, in which a file of `size` bytes and the order to copy it fit.
 
-    A block holds the file's bytes and, on average, two words that lead to those before it; the root directory has two
-    blocks, a file that replaces another one block more at a time, and the order one (F55).
+    A block holds the file's bytes and, on average, two words that lead to those before it. The root directory has two
+    blocks, and the order one (F55).
     """
-    return BLOCK * (math.ceil(size / (BLOCK - 8)) + 4)
+    return BLOCK * (math.ceil(size / (BLOCK - 8)) + 3)
 
 
 def _chip(view: memoryview) -> str | None:

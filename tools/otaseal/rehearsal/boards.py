@@ -42,7 +42,8 @@ def board(
         pico = PicoDevice.provision_board(firmware, chip_of(image.chip), core=core or DEFAULT_RELEASE)
         return pico, [] if core else [CORE_ASSUMED]
     if core is not None and core in CORES and not CORES[core].verifies:
-        raise ConfigError(f"core {core} verifies nothing", "name one from 2.5.0 on: nothing older can be rehearsed")
+        oldest = next(name for name, known in CORES.items() if known.verifies)
+        raise ConfigError(f"core {core} verifies nothing", f"name one from {oldest} on: nothing older can be rehearsed")
     divided, assumed = _flash_layout(firmware, filesystem, layout)
     return Device.provision(firmware, divided, core=core, flash_mode=flash_mode), assumed
 

@@ -86,7 +86,7 @@ def _admission(candidate: Candidate) -> Phase:
         step = Step("admission", files, False, reason=refusal.message, fix=refusal.hint)
     else:
         release = candidate.release
-        core = f"core {release.core_release or 'unknown'}" if release.chip == "esp8266" else release.chip
+        core = f"core {release.core_release or 'unknown'}" if release.flash_mode is not None else release.chip
         step = Step("admission", f"{release.product} {release.version}: {files}, {core}")
     return Phase("the update server admits the release", (step,))
 
