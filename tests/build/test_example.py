@@ -125,9 +125,8 @@ def test_as_shipped_it_signs_and_packs(example: Project, tmp_path: Path, rsa_key
 
 
 def test_with_the_library_it_says_what_it_is(with_library: Project, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
-    change_ini(with_library, "custom_otaseal_security_counter = 0", "custom_otaseal_security_counter = 7")
-    ini = with_library.path / "platformio.ini"
-    ini.write_text(ini.read_text() + "build_src_flags = -Wall -Wextra -Werror\ncustom_otaseal_version = 1.2.3\n")
+    counter, more = "custom_otaseal_security_counter", "build_src_flags = -Wall -Wextra -Werror"
+    change_ini(with_library, f"{counter} = 0\n", f"{counter} = 7\n{more}\ncustom_otaseal_version = 1.2.3\n")
     with_library.run()
     firmware = with_library.build("firmware.bin").read_bytes()
     identity = manifest.identity(firmware)

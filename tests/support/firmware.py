@@ -36,7 +36,7 @@ CORE_SOURCES = [
     *(CORE / "cores" / "esp8266" / f"{name}.cpp" for name in ("WString", "Print", "Stream", "IPAddress")),
     LIBRARIES[0] / "WiFiClient.cpp",
 ]
-PROGRAMS = {"esp8266": ("device", "matrix"), "pico": ("device",)}
+PROGRAMS = ("device", "matrix")
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO=10805", "-DF_CPU=80000000L"]
@@ -76,7 +76,7 @@ def host_sources(chip: str) -> list[Path]:
     common = sorted(HOST.glob("*.cpp"))
     if chip == "esp8266":
         return common
-    return [*(path for path in common if path.stem not in ("updater", "matrix")), *sorted(PICO.glob("*.cpp"))]
+    return [*(path for path in common if path.stem != "updater"), *sorted(PICO.glob("*.cpp"))]
 
 
 def shared_programs(parent: Path, key: rsa.RSAPublicKey, chip: str = "esp8266") -> dict[str, Path]:
@@ -85,7 +85,7 @@ def shared_programs(parent: Path, key: rsa.RSAPublicKey, chip: str = "esp8266") 
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        programs = {name: folder / name for name in PROGRAMS[chip]}
+        programs = {name: folder / name for name in PROGRAMS}
         return programs if all(path.exists() for path in programs.values()) else compile_programs(folder, key, chip)
 
 
@@ -104,10 +104,10 @@ def compile_programs(folder: Path, key: rsa.RSAPublicKey, chip: str = "esp8266",
 
     with ThreadPoolExecutor(2) as pool:
         objects = {made.stem: made for made in pool.map(compile_one, every)}
-    shared = [made for name, made in objects.items() if name not in PROGRAMS[chip]]
-    for name in PROGRAMS[chip]:
+    shared = [made for name, made in objects.items() if name not in PROGRAMS]
+    for name in PROGRAMS:
         run_compiler([compiler, *(options or SANITIZERS), "-o", folder / name, objects[name], *shared, "-lbearssl"])
-    return {name: folder / name for name in PROGRAMS[chip]}
+    return {name: folder / name for name in PROGRAMS}
 
 
 def write_header(folder: Path, key: rsa.RSAPublicKey) -> None:

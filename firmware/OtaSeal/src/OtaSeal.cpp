@@ -42,6 +42,7 @@ bool OtaSeal::begin() {
   _journal.load();
   _floor = _build.time > _journal.record.time ? _build.time : _journal.record.time;
   files::discard(files::CERTIFICATES_NEW);
+  port::discardInstalled();
   _error = openStore();
   if (_error != Error::None) return false;
   openClientIdentity();

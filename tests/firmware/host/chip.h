@@ -12,6 +12,7 @@ struct Chip {
   uint32_t filesystem = 0x200000;  // where it begins
   uint32_t sketchSize = 0x40000;
   uint8_t flashMode = 2;
+  uint32_t stack = 0x20042000;  // of a Pico: the end of its RAM, where the stack begins
   uint32_t freeHeap = 40000, largestBlock = 32000;
   uint32_t milliseconds = 0;
   uint32_t timeAtStart = 0;  // what the clock says without a time server: 1970

@@ -6,7 +6,7 @@
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
- * sketch_size, sketch_md5, mode (of the flash), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
+ * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -73,6 +73,7 @@ void setUp(const std::string &folder) {
   chip.freeHeap = number("heap", 40000);
   chip.largestBlock = number("block", 32000);
   chip.online = number("online", 1);
+  chip.stack = number("stack", chip.stack);
   chip.pace = number("pace", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
@@ -82,9 +83,7 @@ void tearDown(const std::string &folder) {
   std::filesystem::remove_all(folder + "/fs");
   std::filesystem::create_directory(folder + "/fs");
   for (const auto &file : disk.files) writeFile(folder + "/fs" + file.first, file.second);
-  if (chip.stagedSize == 0) return;
-  const auto from = chip.flash.begin() + chip.stagedAt;
-  writeFile(folder + "/staged.bin", std::string(from, from + chip.stagedSize));
+  if (isStaged()) writeFile(folder + "/staged.bin", staged());
 }
 
 }  // namespace

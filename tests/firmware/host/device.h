@@ -2,14 +2,23 @@
 #pragma once
 #include <string>
 
-// An answer without a server, for proofs that are about something else: connections succeed, firmware is up to date, and
-// the certificate archive is this. Only while `used`.
+// An answer without a server, for proofs that are about something else: connections succeed, and this is the firmware, or
+// the certificate archive; the other one is up to date. Only while `used`.
 struct Canned {
   bool used = false;
+  bool firmware = false;
   std::string body;
 };
 
 extern Canned canned;
+
+// An update that waits for the boot loader: whether there is one, its payload, and to forget it.
+bool isStaged();
+std::string staged();
+void forgetStaged();
+
+void restartUpdater();  // what it has in RAM is gone
+
 extern std::string sketchMd5;  // of what runs
 
 std::string readFile(const std::string &path);  // exits if it cannot

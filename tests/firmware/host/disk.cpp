@@ -3,6 +3,8 @@
 
 #include <LittleFS.h>
 
+#include <set>
+
 #include "chip.h"
 
 Disk disk;
@@ -15,34 +17,51 @@ void Disk::step() {
   }
 }
 
+namespace fs {
+
+static std::set<OpenFile *> writers;
+
+// What was never closed is lost, as it is where a program forgets to close; until then it takes room.
+struct OpenFile {
+  OpenFile(const char *name, bool writing) : path(name), writes(writing) {
+    if (writes) writers.insert(this);
+  }
+  ~OpenFile() { writers.erase(this); }
+
+  void commit() const {
+    if (!path.empty()) disk.files[path] = content;
+  }
+
+  std::string path, content;  // no path: was removed
+  size_t position = 0;
+  bool writes = false;
+};
+
+}  // namespace fs
+
 size_t Disk::used() const {
   size_t sum = 0;
   for (const auto &file : files) sum += file.second.size();
+  if (torn) return sum;  // then it is in place already
+  for (const fs::OpenFile *file : fs::writers) sum += file->content.size();
   return sum;
 }
 
 namespace fs {
-
-// What was never closed is lost, as it is where a program forgets to close.
-struct OpenFile {
-  std::string path, content;
-  size_t position = 0;
-  bool writes = false;
-};
 
 size_t File::write(const uint8_t *data, size_t size) {
   if (!_open || !_open->writes) return 0;
   OpenFile &file = *_open;
   for (size_t i = 0; i < size; i++) {
     disk.step();
-    if (disk.used() + (disk.torn ? 0 : file.content.size()) + 1 > disk.room) return i;
+    if (disk.used() + 1 > disk.room) return i;
     if (file.position < file.content.size()) {
       file.content[file.position] = static_cast<char>(data[i]);
     } else {
       file.content.push_back(static_cast<char>(data[i]));
     }
     file.position++;
-    if (disk.torn) disk.files[file.path] = file.content;
+    if (disk.torn) file.commit();
   }
   return size;
 }
@@ -74,14 +93,14 @@ bool File::truncate(uint32_t size) {
   disk.step();
   _open->content.resize(size);
   if (_open->position > size) _open->position = size;
-  if (disk.torn) disk.files[_open->path] = _open->content;
+  if (disk.torn) _open->commit();
   return true;
 }
 
 void File::close() {
   if (_open && _open->writes) {
     disk.step();
-    disk.files[_open->path] = _open->content;
+    _open->commit();
     disk.step();
   }
   _open = Shared<OpenFile>();
@@ -103,9 +122,7 @@ bool FS::begin() {
 File FS::open(const char *path, const char *mode) {
   const bool writes = strcmp(mode, "r") != 0, fresh = *mode == 'w';
   if (!disk.mountable || (!fresh && disk.files.count(path) == 0)) return File();
-  Shared<OpenFile> handle(new OpenFile);
-  handle->path = path;
-  handle->writes = writes;
+  Shared<OpenFile> handle(new OpenFile(path, writes));
   if (!fresh) handle->content = disk.files[path];
   if (writes) {
     disk.step();
@@ -120,6 +137,9 @@ bool FS::exists(const char *path) { return disk.mountable && disk.files.count(pa
 bool FS::remove(const char *path) {
   disk.step();
   const bool removed = disk.files.erase(path) > 0;
+  for (OpenFile *file : writers) {
+    if (file->path == path) file->path.clear();
+  }
   disk.step();
   return removed;
 }

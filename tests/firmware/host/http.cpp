@@ -44,7 +44,7 @@ int HTTPClient::GET() {
   if (!e.client || !e.client->connect(e.host.c_str(), e.port)) return HTTPC_ERROR_CONNECTION_FAILED;
   if (canned.used) {
     e.size = static_cast<int>(canned.body.size());
-    return e.uri.find("/certs.ar.signed") != std::string::npos ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
+    return (e.uri.find("/certs.ar.signed") == std::string::npos) == canned.firmware ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
   }
   const std::string request = "GET " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
                               "\r\nUser-Agent: " + e.agent + "\r\nConnection: close\r\n" + e.headers + "\r\n";
@@ -100,6 +100,9 @@ static bool take(HTTPClient &http, const HTTPUpdateStartCB &started, const HTTPU
     progress(0, size);
     Update.onProgress(progress);
   }
+  const String md5 = http.header("x-MD5");
+  error = HTTP_UE_SERVER_FAULTY_MD5;
+  if (begun && !md5.isEmpty() && !Update.setMD5(md5.c_str())) return false;  // and the updater goes on running
   const bool written = begun && Update.writeStream(*stream) > 0 && Update.end();
   error = Update.getError();
   if (written && progress) progress(size, size);

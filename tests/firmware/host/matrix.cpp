@@ -9,6 +9,9 @@
  *                                           alone given every STEPth value; prints "tried N, accepted M"
  *   matrix cut KEY IDENTITY OLD NEW SIGNED COUNT SEED   cuts the power COUNT times while SIGNED, whose archive is NEW,
  *                                                  replaces OLD; prints how often which one was there afterwards
+ *   matrix install KEY IDENTITY CERTS SIGNED COUNT SEED   cuts the power COUNT times while a device with CERTS installs
+ *                                                  SIGNED; prints how often the boot loader finds nothing, or the whole
+ *                                                  of it, and what must never be
  */
 #include <OtaSeal.h>
 
@@ -48,15 +51,9 @@ otaseal::Build makeBuild(const char *identity, const std::string &key, const std
 
 // Gives the updater an image, as any way of updating does; returns whether it was staged.
 bool stage(Image image) {
-  chip.stagedSize = 0;
+  forgetStaged();
   return Update.begin(image.size()) &&
-         Update.write(reinterpret_cast<uint8_t *>(&image[0]), image.size()) == image.size() && Update.end() &&
-         chip.stagedSize > 0;
-}
-
-Image staged() {
-  const auto from = chip.flash.begin() + chip.stagedAt;
-  return Image(from, from + chip.stagedSize);
+         Update.write(reinterpret_cast<uint8_t *>(&image[0]), image.size()) == image.size() && Update.end() && isStaged();
 }
 
 int verdicts(char **argv) {
@@ -172,6 +169,12 @@ int bytes(char **argv) {
   return 0;
 }
 
+// Whatever is in RAM is gone.
+void restart() {
+  chip.start();
+  restartUpdater();
+}
+
 // One life of the device, until it is up to date or the power fails; false where it could not start.
 bool live(const otaseal::Build &build, bool &cut) {
   OtaSeal device("localhost", 1, "blink", nullptr, build);
@@ -179,7 +182,7 @@ bool live(const otaseal::Build &build, bool &cut) {
   try {
     if (!device.begin()) return false;
     device.pollNow();
-    for (int i = 0; i < 45; i++) {
+    for (int i = 0; i < 45 && !chip.restarted; i++) {
       device.poll();
       delay(1000);
     }
@@ -193,7 +196,7 @@ int cuts(char **argv) {
   const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
   const std::string before = readFile(argv[2]), after = readFile(argv[3]);
   const otaseal::Build build = makeBuild(identity.data(), key, "");
-  canned = {true, readFile(argv[4])};
+  canned = {true, false, readFile(argv[4])};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[6])));
   disk.files = {{"/certs.ar", before}};
   bool cut;
@@ -206,19 +209,57 @@ int cuts(char **argv) {
     disk.files = {{"/certs.ar", before}};
     disk.torn = i % 2 != 0;
     disk.cutAt = 1 + (i / 2 < operations ? i / 2 * operations / (count / 2 + 1) : below(operations));
-    chip.start();
+    restart();
     live(build, cut);
     if (!cut) return 3;
     const std::string &left = disk.files["/certs.ar"];
     (left == before ? old : left == after ? renewed : neither)++;
     disk.dead = false;
     disk.cutAt = 0;
-    chip.start();
+    restart();
     if (!live(build, cut)) unusable++;  // the next start, with whatever lies around
     if (disk.files["/certs.ar"] != after || disk.files.count("/certs.new")) stuck++;
   }
   std::cout << "operations " << operations << ", old " << old << ", new " << renewed << ", neither " << neither
             << ", unusable " << unusable << ", stuck " << stuck << std::endl;
+  return 0;
+}
+
+// Cuts that are spread over all of it, and as many near the end, where an order is given, or is just complete.
+uint64_t cutWithin(uint64_t operations, unsigned long i) {
+  if (i / 2 % 2 == 0) return 1 + below(operations);
+  return operations - below(i / 4 % 2 ? 1000 : 4);
+}
+
+int installs(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]), certificates = readFile(argv[2]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  canned = {true, true, readFile(argv[3])};
+  noise.seed(static_cast<uint32_t>(std::stoul(argv[5])));
+  disk.files = {{"/certs.ar", certificates}};
+  bool cut;
+  if (!live(build, cut) || cut || !isStaged()) return 3;
+  const Image payload = staged();
+  const uint64_t operations = disk.operations;
+  unsigned long none = 0, whole = 0, wrong = 0, lost = 0, stuck = 0;
+  const unsigned long count = std::stoul(argv[4]);
+  for (unsigned long i = 0; i < count; i++) {
+    disk = Disk();
+    disk.files = {{"/certs.ar", certificates}};
+    disk.torn = i % 2 != 0;
+    disk.cutAt = cutWithin(operations, i);
+    restart();
+    live(build, cut);
+    if (!cut) return 3;
+    (!isStaged() ? none : staged() == payload ? whole : wrong)++;
+    disk.dead = false;
+    disk.cutAt = 0;
+    restart();  // the boot loader carries nothing out here: the device finds itself with all that lies around
+    if (!live(build, cut) || !isStaged() || staged() != payload) stuck++;
+    if (disk.files["/certs.ar"] != certificates) lost++;
+  }
+  std::cout << "operations " << operations << ", none " << none << ", whole " << whole << ", wrong " << wrong << ", lost "
+            << lost << ", stuck " << stuck << std::endl;
   return 0;
 }
 
@@ -230,6 +271,7 @@ int main(int argc, char **argv) {
   if (what == "mutate" && argc == 7) return mutations(argv + 2);
   if (what == "bytes" && argc == 6) return bytes(argv + 2);
   if (what == "cut" && argc == 9) return cuts(argv + 2);
+  if (what == "install" && argc == 8) return installs(argv + 2);
   std::cerr << "see the top of matrix.cpp\n";
   return 2;
 }

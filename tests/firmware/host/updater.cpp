@@ -3,11 +3,25 @@
 
 #include "chip.h"
 
+#include "device.h"
+
 UpdaterClass Update;
 
 static uint32_t start;  // where the update is staged
 
+void restartUpdater() { Update = UpdaterClass(); }
+bool isStaged() { return chip.stagedSize > 0; }
+void forgetStaged() { chip.stagedSize = 0; }
+
+std::string staged() {
+  const auto from = chip.flash.begin() + chip.stagedAt;
+  return std::string(from, from + chip.stagedSize);
+}
+
+bool UpdaterClass::setMD5(const char *expected) { return strlen(expected) == 32; }
+
 bool UpdaterClass::begin(size_t size, int, int, uint8_t) {
+  if (_size > 0) return false;  // and says no error
   _error = UPDATE_ERROR_OK;
   _written = 0;
   if (size == 0) return fail(UPDATE_ERROR_SIZE);

@@ -3,6 +3,8 @@
 
 #include <pgmspace.h>
 
+#include "port.h"
+
 #if __has_include(<OtaSealBuild.h>)
 #include <OtaSealBuild.h>
 #endif
@@ -51,6 +53,8 @@ const char version[] PROGMEM = OTASEAL_VERSION;
 const char key[] PROGMEM = OTASEAL_KEY;
 #ifdef OTASEAL_NEXT_KEY
 const char nextKey[] PROGMEM = OTASEAL_NEXT_KEY;
+static_assert(port::KEYS_OF_ANY_SIZE || (sizeof key < sizeof nextKey + 64 && sizeof nextKey < sizeof key + 64),
+              "arduino-pico takes signatures of one length: both keys have to have one size");
 #else
 constexpr const char *nextKey = nullptr;
 #endif

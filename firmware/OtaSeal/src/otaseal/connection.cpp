@@ -152,7 +152,7 @@ struct Download {
   Request &request;
   Gate &gate;
   const Record &record;
-  bool refused = false, stalled = false;
+  bool refused = false, stalled = false, writes = false;
   uint32_t begun = 0, since = 0;  // milliseconds: of the download, and of the last bytes
   size_t done = 0;
 
@@ -167,6 +167,7 @@ struct Download {
       if (refused) return request.client.stop();  // the core then finds no connection, and gives up
     }
     port::beforeWriting();
+    writes = true;
     begun = since = uptime();
   }
 
@@ -201,8 +202,13 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   _gate.watch(&_journal);
   const HTTPUpdateResult outcome = fetcher.handleUpdate(request.http, String(FPSTR(_build.version)), false);
   _gate.watch(nullptr);
-  installed = outcome == HTTP_UPDATE_OK;
-  if (outcome != HTTP_UPDATE_FAILED) return Error::None;
+  installed = outcome == HTTP_UPDATE_OK && port::isStaged(_gate.hash.inspector);
+  if (installed || outcome == HTTP_UPDATE_NO_UPDATES) return Error::None;
+  if (download.writes) {
+    Update.end();  // the core leaves it running where the server announces what is no MD5
+    port::discardFailed();
+  }
+  if (outcome == HTTP_UPDATE_OK) return Error::Space;
   if (download.stalled) return Error::Truncated;
   return download.refused ? Error::Attempts : classify(request.client, fetcher.getLastError(), detail);
 }

@@ -32,7 +32,7 @@ enum class Error : uint8_t {
   NoLength = 24,      // no Content-Length, or a chunked body
   Truncated = 25,     // the body ended too early, stood still for 30 s or took ten minutes
   Space = 26,         // larger than what is free beside the running sketch
-  NotFirmware = 27,   // neither an image nor a gzip
+  NotFirmware = 27,   // neither an image for this chip nor a gzip
   Flash = 28,         // writing or reading flash failed; the detail is the core's updater error
 
   // the judgement, after all bytes are in flash; nothing was installed
@@ -41,7 +41,7 @@ enum class Error : uint8_t {
   Format = 32,      // a manifest that this firmware is too old to understand
   Kind = 33,        // certificates in the place of firmware, or the other way round
   Product = 34,
-  Board = 35,
+  Board = 35,     // or, on a Pico, a filesystem in another place
   Counter = 36,   // a lower security counter than this firmware's own
   Attempts = 37,  // this very release was tried three times
 

@@ -7,11 +7,14 @@
 #include <ESP8266WiFi.h>
 #include <ESP8266httpUpdate.h>
 
+#include "errors.h"
+
 namespace otaseal {
 namespace port {
 
 using HttpUpdater = ESP8266HTTPUpdate;
 constexpr bool CLOCK_NEEDS_NETWORK = false;
+constexpr bool KEYS_OF_ANY_SIZE = true;
 #if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
 constexpr bool STOPS_BEFORE_WRITING = true;
 #else
@@ -24,6 +27,14 @@ inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
 inline void prepare(HttpUpdater &) {}
 inline void beforeWriting() {}
+struct Inspector {
+  void begin() {}
+  void add(const void *, uint32_t) {}
+  Error error() const { return Error::None; }  // the core has looked at its first byte, and at its room
+};
+inline bool isStaged(const Inspector &) { return true; }
+inline void discardFailed() {}
+inline void discardInstalled() {}
 inline void patience(Stream &, uint32_t) {}
 
 }  // namespace port

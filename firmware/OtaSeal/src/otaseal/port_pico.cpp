@@ -2,7 +2,9 @@
 
 #include "port_pico.h"
 
+#include <PicoOTA.h>
 #include <lwip/apps/sntp.h>
+#include <lwip_wrap.h>
 
 #include "files.h"
 #include "staged_trailer.h"
@@ -10,9 +12,13 @@
 namespace otaseal {
 namespace port {
 
+static constexpr char IMAGE[] = "/firmware.bin", ORDER[] = "/otacommand.bin";
+static constexpr uint32_t FLASH = 0x10000000;  // where an image says that flash begins
+
 // The core's NTP.begin() waits up to five seconds for each name, and never asks again for one that it did not get: lwIP
 // itself looks names up in the background, as often as it needs them.
 void startClock(const char *first, const char *second) {
+  LWIPMutex held;
   sntp_stop();
   sntp_setoperatingmode(SNTP_OPMODE_POLL);
   sntp_setservername(0, first);
@@ -23,8 +29,59 @@ void startClock(const char *first, const char *second) {
 // First the order: with one left over from an update that was not restarted into, a reset during this download would have
 // the boot stub copy half of it. Then the old image: a file that is written anew takes its old blocks until it is closed.
 void beforeWriting() {
-  files::discard("/otacommand.bin");
-  files::discard("/firmware.bin");
+  files::discard(ORDER);
+  files::discard(IMAGE);
+}
+
+// Copies into `kept`, which is what stands at `from` in a file, whatever of it is in the piece at `at`.
+static void keep(void *kept, uint32_t from, uint32_t room, const uint8_t *piece, uint32_t at, uint32_t size) {
+  for (uint32_t i = from > at ? from - at : 0; i < size && at + i < from + room; i++) {
+    static_cast<uint8_t *>(kept)[at + i - from] = piece[i];
+  }
+}
+
+void Inspector::add(const void *data, uint32_t size) {
+  const uint8_t *piece = static_cast<const uint8_t *>(data);
+  keep(_first, 0, sizeof _first, piece, _size, size);
+  keep(&_layout, LAYOUT_AT, sizeof _layout, piece, _size, size);
+  for (uint32_t i = size > sizeof _last ? size - sizeof _last : 0; i < size; i++) {
+    _last = _last >> 8 | static_cast<uint32_t>(piece[i]) << 24;
+  }
+  _size += size;
+}
+
+Error Inspector::error() const {
+  Layout own;
+  memcpy(&own, reinterpret_cast<const void *>(XIP_BASE + LAYOUT_AT), sizeof own);
+  const uint32_t room = own.start - FLASH;
+  if (_size > sizeof _last && _first[0] == 0x1f && _first[1] == 0x8b) return _last > room ? Error::Space : Error::None;
+  if (_size < LAYOUT_AT + sizeof own || _layout.stack != own.stack) return Error::NotFirmware;
+  if (_layout.start != own.start || _layout.end != own.end) return Error::Board;
+  return _size > room ? Error::Space : Error::None;
+}
+
+static bool isOrder() {
+  char sign[8];
+  fs::File file = files::open(ORDER);
+  return file && file.size() == sizeof(OTACmdPage) &&
+         file.read(reinterpret_cast<uint8_t *>(sign), sizeof sign) == sizeof sign &&
+         memcmp(sign, "Pico OTA", sizeof sign) == 0;
+}
+
+// In a full filesystem the core can cut off no trailer, or write no order, and says that all went well.
+bool isStaged(const Inspector &inspector) { return isOrder() && files::size(IMAGE) == inspector.size(); }
+
+// The updater closes the file of an update that failed only when it opens that of the next one.
+void discardFailed() {
+  beforeWriting();
+  Update.begin(1);
+  Update.end();
+  files::discard(IMAGE);
+}
+
+// The boot stub erases the order's contents, and leaves both files: new certificates may need the room.
+void discardInstalled() {
+  if (!isOrder()) beforeWriting();
 }
 
 }  // namespace port

@@ -1,5 +1,5 @@
-// The port to earlephilhower/arduino-pico, on boards with Wi-Fi. What is downloaded becomes a file in LittleFS, and so does
-// the order to the boot stub, which copies the one over the firmware because of the other.
+// The port to earlephilhower/arduino-pico, core 5.5.0 and newer, on boards with Wi-Fi. What is downloaded becomes a file
+// in LittleFS, and so does the order to the boot stub, which copies the one over the firmware because of the other.
 #pragma once
 
 #include <Arduino.h>
@@ -8,12 +8,19 @@
 #include <HTTPUpdate.h>
 #include <WiFi.h>
 
+#include "errors.h"
+
+#if ARDUINO_PICO_MAJOR < 5 || (ARDUINO_PICO_MAJOR == 5 && ARDUINO_PICO_MINOR < 5)
+#error "OtaSeal needs arduino-pico 5.5.0 or newer: before, the boot stub copied the signature, too"
+#endif
+
 namespace otaseal {
 namespace port {
 
 using HttpUpdater = HTTPUpdate;
 constexpr bool CLOCK_NEEDS_NETWORK = true;  // before that, nothing of lwIP may be called
 constexpr bool STOPS_BEFORE_WRITING = true;
+constexpr bool KEYS_OF_ANY_SIZE = false;  // nothing but the updater can read the end of the file that it has open
 
 inline uint32_t random() { return rp2040.hwrand32(); }
 inline uint32_t freeHeap() { return static_cast<uint32_t>(rp2040.getFreeHeap()); }
@@ -23,6 +30,34 @@ void startClock(const char *first, const char *second);
 inline void prepare(HttpUpdater &updater) { updater.closeConnectionsOnUpdate(false); }
 void beforeWriting();
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
+
+// The core takes any file, and the boot stub writes it to the beginning of flash, however long it is. So this looks where
+// every image tells the stub where LittleFS lies, and at the word behind: the application's stack, which each chip has
+// elsewhere. Of a gzip only the size can be told.
+class Inspector {
+ public:
+  void begin() { _size = 0; }
+  void add(const void *data, uint32_t size);
+  uint32_t size() const { return _size; }
+  Error error() const;
+
+ private:
+  static constexpr uint32_t LAYOUT_AT = 0x2ff0;  // in flash, and in an image
+  struct Layout {
+    uint32_t start, end;          // of LittleFS
+    uint32_t eeprom, flashSize;   // not looked at
+    uint32_t stack;
+  };
+
+  Layout _layout;
+  uint32_t _last;  // four bytes: those at the end of a gzip are the size of what was packed
+  uint32_t _size = 0;
+  uint8_t _first[2];
+};
+
+bool isStaged(const Inspector &inspector);
+void discardFailed();
+void discardInstalled();
 
 }  // namespace port
 }  // namespace otaseal

@@ -10,11 +10,13 @@ namespace otaseal {
 void CapturingHash::begin() {
   BearSSL::HashSHA256::begin();
   _capture.begin();
+  inspector.begin();
 }
 
 void CapturingHash::add(const void *data, uint32_t size) {
   BearSSL::HashSHA256::add(data, size);
   _capture.add(static_cast<const uint8_t *>(data), size);
+  inspector.add(data, size);
 }
 
 void Gate::install() { Update.installSignature(&hash, this); }
@@ -65,6 +67,7 @@ bool Gate::verify(UpdaterHashClass *digest, const void *signature, uint32_t size
   Manifest found;
   if (digest != &hash) return false;
   _error = verdict(hash, Kind::Firmware, signature, size, found);
+  if (_error == Error::None) _error = hash.inspector.error();
   if (_journal == nullptr) return _error == Error::None;
   const uint8_t *payload = static_cast<const uint8_t *>(hash.hash());
   if (_journal->record.exhausted(payload)) {

@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "persistent_state.h"
 #include "manifest.h"
+#include "port.h"
 
 namespace otaseal {
 
@@ -19,6 +20,8 @@ class CapturingHash final : public BearSSL::HashSHA256 {
   void begin() override;
   void add(const void *data, uint32_t size) override;
   bool manifest(Manifest &found) const { return _capture.manifest(found); }
+
+  port::Inspector inspector;
 
  private:
   Capture _capture;

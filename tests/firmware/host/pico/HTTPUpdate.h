@@ -18,6 +18,7 @@ class HTTPUpdate {
  private:
   HTTPUpdateResult fail(HTTPClient &http, int error);
   HTTPUpdateResult take(HTTPClient &http);
+  bool run(Stream &stream, size_t size, const String &md5);
 
   std::function<void()> _start;
   std::function<void(int, int)> _progress;

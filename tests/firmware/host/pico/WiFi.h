@@ -3,6 +3,12 @@
 #include <ESP8266WiFi.h>
 #include <chip.h>
 
+#define ARDUINO_PICO_MAJOR 6
+#define ARDUINO_PICO_MINOR 0
+
+uintptr_t runningImage();  // its first bytes, where flash begins
+#define XIP_BASE runningImage()
+
 struct RP2040 {
   static uint32_t hwrand32() { return chip.noise(); }
   static int getFreeHeap() { return static_cast<int>(chip.freeHeap); }

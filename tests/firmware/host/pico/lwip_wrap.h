@@ -1,0 +1,7 @@
+// What lwIP's callers hold, since it also runs in interrupts.
+#pragma once
+
+struct LWIPMutex {
+  LWIPMutex();
+  ~LWIPMutex();
+};
