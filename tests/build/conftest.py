@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.pio import Project, core_dir
+from support.hooks import PICO_UPDATING
+from support.pio import PICO_PLATFORM, Project, core_dir
 from support.servers import Running, World, start
 
 
@@ -23,6 +24,19 @@ def project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
 
     def make(*ini: str, name: str = "blink", **options: object) -> Project:
         return Project(tmp_path / name, pio_core).create(ini, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def pico_project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
+    """Return a function that makes a project for a Pico W, or another `board`, with a filesystem of half a megabyte."""
+
+    def make(*ini: str, name: str = "blink", board: str = "rpipicow", **options: object) -> Project:
+        made = Project(tmp_path / name, pio_core, platform=PICO_PLATFORM)
+        lines = ["board_build.filesystem_size = 0.5m", *ini]
+        options.setdefault("sources", {"main.cpp": PICO_UPDATING})
+        return made.create(lines, board=board, **options)  # type: ignore[arg-type]
 
     return make
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.image import manifest, signed_image
 from otaseal.keys.public import public_pem
 from otaseal.settings import OPTIONS
-from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, SELF_UPDATING, opt_in, write_key
+from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, PICO_UPDATING, SELF_UPDATING, opt_in, write_key
 from support.peers import require
-from support.pio import PLATFORM, Project
+from support.pio import PICO_PLATFORM, PLATFORM, Project
 
 pytestmark = pytest.mark.build
 
@@ -46,12 +46,12 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def assert_signed(project: Project, key: rsa.RSAPrivateKey) -> None:
-    signed = project.build("firmware.bin.signed").read_bytes()
+def assert_signed(project: Project, key: rsa.RSAPrivateKey, board: str = "nodemcuv2") -> None:
+    signed = project.build("firmware.bin.signed", board).read_bytes()
     payload = signed_image.verify(signed, key.public_key())
     found = manifest.find(payload)
     behind = b"" if found is None else manifest.serialise(found)
-    assert payload == project.build("firmware.bin").read_bytes() + behind
+    assert payload == project.build("firmware.bin", board).read_bytes() + behind
 
 
 def test_git_submodule(project: MakeProject, tmp_path: Path, release: Path, rsa_key: rsa.RSAPrivateKey) -> None:
@@ -107,12 +107,17 @@ def test_example_file_works_when_it_is_copied_and_uncommented(
     write_key(home / ".config/otaseal/keys/blink/signing.key", rsa_key, b"correct horse")
     write_key(home / ".config/otaseal/keys/blink/next.key", other_rsa_key)
     (home / ".config/otaseal/keys/blink/passphrase").write_text("correct horse\n")
-    made = project(sources=SKETCH)
+    both = f"#ifdef ESP8266\n{SELF_UPDATING}#else\n{PICO_UPDATING}#endif\n"
+    made = project(sources={"main.cpp": both})
     uncommented = "\n".join(line.removeprefix(";") for line in text.splitlines())
-    made.write("platformio.ini", uncommented.replace("= espressif8266", f"= symlink://{PLATFORM}"))
+    places = {"espressif8266": PLATFORM, "https://github.com/maxgerhardt/platform-raspberrypi.git": PICO_PLATFORM}
+    for name, place in places.items():
+        uncommented = uncommented.replace(f"platform = {name}\n", f"platform = symlink://{place}\n")
+    made.write("platformio.ini", uncommented)
     (made.path / "otaseal").symlink_to(ROOT)
     run = made.run(env={"HOME": str(home)})
     assert "otaseal: a bridge release" in run.stdout
     assert made.build("firmware.bin.gz.signed").exists()
-    assert_signed(made, rsa_key)
-    assert public_pem(other_rsa_key.public_key()) in made.build("firmware.bin").read_bytes()
+    for board in ("nodemcuv2", "rpipicow"):
+        assert_signed(made, rsa_key, board)
+        assert public_pem(other_rsa_key.public_key()) in made.build("firmware.bin", board).read_bytes()

@@ -59,6 +59,21 @@ def test_a_sound_project_passes(bench: BuiltProject, otaseal: Command) -> None:
     assert "correct horse" not in result.out
 
 
+def test_a_project_for_a_pico(bench: BuiltProject, otaseal: Command) -> None:
+    pico = ("platform = espressif8266", "platform = https://github.com/maxgerhardt/platform-raspberrypi.git")
+    ini = (bench.folder / "platformio.ini").read_text().replace(*pico)
+    bench.write("platformio.ini", ini.encode())
+    bench.write("src/private.key", b"")
+    found = otaseal("doctor", "--offline", "--json")
+    assert "problem: board_build.filesystem_size is not set" in the(found, "filesystem")
+    assert "set board_build.filesystem_size = 1m" in the(found, "filesystem")
+    assert "src/private.key' lies among the sources" in the(found, "signing key")
+    bench.write("platformio.ini", f"{ini}board_build.filesystem_size = 1m\n".encode())
+    assert the(otaseal("doctor", "--offline", "--json"), "filesystem").startswith(
+        "ok: board_build.filesystem_size = 1m"
+    )
+
+
 def test_people_get_lines_and_one_next_step(bench: BuiltProject, otaseal: Command) -> None:
     bench.configure(board_build__filesystem=None)
     result = otaseal("doctor", "--offline")

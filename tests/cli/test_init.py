@@ -92,6 +92,22 @@ def test_everything_is_made_and_named(blink: Path, home: Path, otaseal: Command)
     assert "pio run -t deploy\n" in last
 
 
+def test_a_pico_gets_a_filesystem_with_room(blink: Path, otaseal: Command) -> None:
+    """Each environment gets what its platform calls it; a size that a project has chosen stays."""
+    pico = "[env:{}]\nplatform = https://github.com/maxgerhardt/platform-raspberrypi.git\nboard = rpipico2w\n"
+    chosen = pico.format("large") + "board_build.filesystem_size = 2m\n"
+    (blink / "platformio.ini").write_text(INI + pico.format("pico") + chosen)
+    otaseal(*OPEN, "-e", "nodemcuv2", "-e", "pico", "-e", "large").succeeded()
+    esp, small, large = (blink / "platformio.ini").read_text().split("[env:")[1:]
+    assert "board_build.filesystem = littlefs" in esp
+    assert "filesystem_size" not in esp
+    assert "board_build.filesystem_size = 1m" in small
+    assert large.count("filesystem_size") == 1
+    for section in (small, large):
+        assert "board_build.filesystem = " not in section
+        assert "/extra_scripts/verify_updates.py" in section
+
+
 def test_openssl_and_the_device_accept_what_was_made(blink: Path, home: Path, otaseal: Command) -> None:
     otaseal(*OPEN).succeeded()
     issued = config(home) / "pki" / "blink" / "issued" / "server" / "main"

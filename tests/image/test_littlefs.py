@@ -97,6 +97,15 @@ def test_what_the_core_does_not_mount_is_refused(filesystem: LittleFS, blocks: i
         littlefs.read_file(bytes(filesystem.context.buffer), "certs.ar", BLOCK, blocks)
 
 
+def test_arduino_pico_mounts_more() -> None:
+    for filesystem in (make(), make(version=0x20001), make(name_max=255)):
+        write(filesystem, "certs.ar", content(3000))
+        image = bytes(filesystem.context.buffer)
+        assert littlefs.read_file(image, "certs.ar", BLOCK, COUNT, littlefs.PICO) == content(3000)
+    with pytest.raises(InputError, match="and the partition 255 of 4096"):
+        littlefs.read_file(image, "certs.ar", BLOCK, COUNT - 1, littlefs.PICO)
+
+
 @pytest.mark.parametrize("image", [b"", b"\xff" * BLOCK * COUNT, bytes(BLOCK * COUNT), b"littlefs" * 1000])
 def test_what_is_no_littlefs_is_refused(image: bytes) -> None:
     with pytest.raises(InputError, match="there is no LittleFS"):

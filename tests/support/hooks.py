@@ -27,6 +27,20 @@ void loop() {
 }
 """
 
+PICO_UPDATING = """\
+#include <Arduino.h>
+#include <HTTPUpdate.h>
+#include <WiFi.h>
+
+void setup() {}
+
+void loop() {
+  WiFiClient client;
+  httpUpdate.update(client, "192.168.178.123", 8080, "/firmware.bin.signed");
+}
+"""
+"""The same for a Pico."""
+
 
 def opt_in(*hooks: str, folder: Path | str = EXTRA_SCRIPTS) -> list[str]:
     """Return the lines that attach `hooks`, with the extra scripts in `folder`."""

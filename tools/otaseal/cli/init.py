@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from ..pki.certificate import parse_certificates
 from ..pki.profile import subject_alternative_names
 from ..project import ini as project_ini
 from ..project import setup
+from ..project.boards import FILESYSTEM, is_pico
 from ..project.config import MAX_SIZE
 from ..project.ini import ProjectIni
 from ..project.setup import Plan
 from . import common, init_commands, init_lines, questions, stores
-from .init_lines import FILESYSTEM, VERSION
+from .init_lines import VERSION
 from .questions import SIGNING_KEY
 
 __all__ = ["register"]
@@ -102,7 +104,11 @@ def _init(arguments: argparse.Namespace) -> int:
     steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
     steps += _make(plan, arguments)
     commands = init_commands.next_commands(ini, environments, plan)
-    options = init_lines.options(arguments, plan, ini, environments[0])
+    options = {
+        name: value
+        for environment in environments
+        for name, value in init_lines.options(arguments, plan, ini, environment).items()
+    }
     notes = _notes(ini, edited, environments, plan, arguments)
     if edited is not ini and init_lines.are_outside(scripts):
         notes.append(ELSEWHERE)
@@ -200,7 +206,7 @@ def _notes(
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
     for environment in environments:
         filesystem = ini.get(environment, FILESYSTEM)
-        if filesystem not in (None, "littlefs"):
+        if filesystem not in (None, "littlefs") and not is_pico(partial(ini.get, environment)):
             notes.append(f"{FILESYSTEM} of '{environment}' is '{filesystem}', and the device's example mounts littlefs")
     chain = plan.issued(Role.SERVER, setup.SERVER) / "chain.pem"
     if arguments.server_name and chain.exists():

@@ -9,22 +9,22 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..errors import InputError, OtasealError
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
-from ..project import setup, source_version
+from ..project import boards, setup, source_version
 from ..project.config import entries
 from ..project.ini import HOOKS, ProjectIni
 from ..project.setup import Plan
 from . import common, config
 from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
-__all__ = ["FILESYSTEM", "OPERATORS", "SERVER", "VERSION", "are_outside", "edit", "options", "scripts"]
+__all__ = ["OPERATORS", "SERVER", "VERSION", "are_outside", "edit", "options", "scripts"]
 
-FILESYSTEM = "board_build.filesystem"
 SERVER = "custom_otaseal_server"
 VERSION = "custom_otaseal_version"
 OPERATORS = f"https://{setup.LOCAL}:8444"
@@ -81,7 +81,7 @@ def _has_library(project: Path, ini: ProjectIni, environment: str) -> bool:
 
 def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
     """Return the options that the project needs, whether it has them or not."""
-    needed = {FILESYSTEM: "littlefs", PRODUCT: plan.product}
+    needed = {**boards.filesystem_options(partial(ini.get, environment)), PRODUCT: plan.product}
     if plan.signing_key is not None:
         needed[SIGNING_KEY] = f"file:{common.with_tilde(plan.signing_key)}"
         if arguments.passphrase_file:

@@ -10,9 +10,10 @@ from ..chips import esp8266
 from ..chips.esp8266 import Esp8266Image
 from ..errors import InputError, VerificationError
 from ..image import inspection
+from ..project.boards import FILESYSTEM, FILESYSTEM_SIZE, PICO_SIZE
 from ..project.config import entries
 from ..project.ini import HOOKS, split_script
-from ..project.project import FILESYSTEM, Project
+from ..project.project import Project
 from ..settings import OPTIONS
 from .keys import expected_key
 from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
@@ -55,9 +56,18 @@ def hooks(subject: Subject) -> Iterator[CheckResult]:
 
 
 def filesystem(subject: Subject) -> Iterator[CheckResult]:
-    """Compare the filesystem option with what certificates need (F15)."""
+    """Compare the filesystem options with what certificates need (F15), and on a Pico updates (F55)."""
     project = subject.project
-    if project.filesystem == "littlefs":
+    if project.is_pico:
+        size = project.get(FILESYSTEM_SIZE)
+        if project.filesystem:
+            yield ok(f"{FILESYSTEM_SIZE} = {size}")
+        else:
+            yield problem(
+                f"{FILESYSTEM_SIZE} is {size or 'not set'}: certificates and updates have no place",
+                f"set {FILESYSTEM_SIZE} = {PICO_SIZE}, then -t uploadall by cable",
+            )
+    elif project.filesystem == "littlefs":
         yield ok(f"{FILESYSTEM} = littlefs")
     else:
         shown = (

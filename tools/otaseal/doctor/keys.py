@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
@@ -12,7 +13,7 @@ from ..keys import compromised, key_uri
 from ..keys import signers as signing_keys
 from ..keys.public import FIRST_KEY_HINT, load_public_key, short_fingerprint
 from ..project.project import Project
-from .report import CheckResult, Subject, advice, ok, skipped, warning
+from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -28,6 +29,11 @@ class _LockedError(ConfigError):
 
 def signing_key(subject: Subject) -> Iterator[CheckResult]:
     """Judge the key as a build would: where it is, who can read it, whether git has it, how strong it is."""
+    for path in _among_the_sources(subject.project):
+        yield problem(
+            f"'{path}' lies among the sources, and arduino-pico's builder takes it for its own",
+            "move a private key out of the project and name it in custom_otaseal_signing_key; remove a public one",
+        )
     uri = subject.project.settings.signing_key
     if uri is None:
         raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {FIRST_KEY_HINT}")
@@ -80,7 +86,8 @@ def public_key(subject: Subject) -> Iterator[CheckResult]:
     else:
         yield warning(
             "the firmware carries no public key: a device that runs it takes updates from anybody",
-            "attach pre:.../verify_updates.py, and use Update, ESP8266httpUpdate or ArduinoOTA in the sketch",
+            "attach pre:.../verify_updates.py, and use Update, ArduinoOTA or "
+            f"{'HTTPUpdate' if subject.project.is_pico else 'ESP8266httpUpdate'} in the sketch",
         )
 
 
@@ -104,6 +111,14 @@ def expected_key(project: Project) -> RSAPublicKey | None:
     key = load_public_key(files.read_bounded(path, MAX_PUBLIC_KEY_SIZE, "public key"), name)
     compromised.refuse(key, name)
     return key
+
+
+def _among_the_sources(project: Project) -> Iterator[Path]:
+    """Yield the keys that the builder for a Pico would sign with and compile in by itself (F70)."""
+    for name in ("private.key", "public.key"):
+        path = project.sources[0] / name
+        if project.is_pico and path.exists():
+            yield path
 
 
 def _refuse_to_ask(what: str) -> bytes:

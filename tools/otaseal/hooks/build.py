@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .. import settings
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
 from ..keys import key_uri
+from . import platforms
 
 if TYPE_CHECKING:
     from ..keys.signers import KeySource
 
 __all__ = [
     "FILESYSTEM_TARGETS",
-    "OLDEST_PLATFORM",
     "PACKED_SUFFIX",
     "SIGNED_SUFFIX",
     "VERIFY_UPDATES",
@@ -51,12 +50,8 @@ PACKED_SUFFIX = ".gz" + SIGNED_SUFFIX
 """Of the compressed form beside the raw one."""
 VERIFY_UPDATES = "OTASEAL_VERIFY_UPDATES"
 """Environment variable of the build (not of the process): set when the firmware carries the public key."""
-_ESPTOOL = re.compile(r"""(?:^|[\s"'/\\])esptool(?:\.py|\.exe)?(?=["'\s]|$)""")
-"""The program in a command line, by its name or its path."""
 ATTACHED = "OTASEAL_ATTACHED"
 """Environment variable of the build: the hooks that are attached to it."""
-OLDEST_PLATFORM = "espressif8266 2.6.0"
-"""The first release of the platform with the variables and nodes that hooks look for."""
 IMAGE = "OTASEAL_IMAGE"
 """Environment variable of the build: the node of the filesystem image."""
 FILESYSTEM_TARGETS = ("buildfs", "uploadfs", "uploadfsota")
@@ -81,6 +76,7 @@ def attaching(scope: str) -> Callable[[Callable[[Env, settings.Settings], None]]
                 return
             env[ATTACHED] = (*attached, script)
             try:
+                platforms.of(env)  # a chip that nothing is made for
                 _refuse_scope(env, script, scope)
                 attach(env, load_settings(env))
             except OtasealError as error:
@@ -193,9 +189,10 @@ def filesystem_image(env: Env) -> Any:
     """
     if IMAGE in env:
         return env[IMAGE]
-    image = env.File(env.subst("$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin"))
+    variable = platforms.of(env).image_name
+    image = env.File(env.subst(f"$BUILD_DIR/${{{variable}}}.bin"))
     if requested().intersection(FILESYSTEM_TARGETS):
-        _refuse_undeclared(env, image, "ESP8266_FS_IMAGE_NAME")
+        _refuse_undeclared(env, image, variable)
     elif "uploadall" in requested() and not image.has_builder():
         # The builder appends the suffix itself.
         built = env.DataToBin(str(image.get_abspath()).removesuffix(".bin"), env.subst("$PROJECT_DATA_DIR"))
@@ -206,19 +203,19 @@ def filesystem_image(env: Env) -> Any:
 
 
 def filesystem(env: Env) -> str:
-    """Return which filesystem the platform makes, "littlefs" or its default, "spiffs" (F15)."""
-    return str(env.BoardConfig().get("build.filesystem", "spiffs")).lower()
+    """Return which filesystem the platform makes: the only one that it has, else "littlefs" or "spiffs" (F15)."""
+    return platforms.of(env).filesystem or str(env.BoardConfig().get("build.filesystem", "spiffs")).lower()
 
 
 def _refuse_undeclared(env: Env, node: Any, variable: str) -> None:
     """Refuse a name that the platform's builder did not use, because `variable` was another when it ran."""
     declared = env.Alias("buildprog")[0].sources
-    if node in declared:
+    if node in declared or env.File(node.get_abspath() + SIGNED_SUFFIX) in declared:  # with `nobuild`, the latter (F70)
         return
     if not declared or not declared[0].name.endswith(".bin") or not env.get(variable):
         raise ConfigError(
             f"platform '{env.PioPlatform().name}' makes nothing that is named by {variable} in this run",
-            f"attach otaseal's scripts in environments for the ESP8266 only, with {OLDEST_PLATFORM} or newer",
+            f"build it with the platform {platforms.of(env).release} or newer",
         )
     raise ConfigError(
         f"this run is about '{declared[0].name}', and by what {variable} is now it would be '{node.name}'",
@@ -245,13 +242,15 @@ def is_test() -> bool:
 
 def is_compressed(env: Env) -> bool:
     """Tell whether `firmware.bin` itself is a gzip, with the image it holds beside it in `firmware.bin.orig` (F9)."""
+    if platforms.of(env) is not platforms.ESP8266:
+        return False
     return str(env.BoardConfig().get("build.gzip_fw", "")).lower() in ("yes", "true", "1", "on")
 
 
 def uploads_over_serial(env: Env) -> bool:
-    """Tell whether this build uploads with esptool; every other command may go over the air, as far as we know."""
+    """Tell whether this build writes the chip by cable; any other command may go over the air, as far as we know."""
     command = env.get("UPLOADCMD")
-    return isinstance(command, str) and _ESPTOOL.search(env.subst(command)) is not None
+    return isinstance(command, str) and platforms.of(env).cable.search(env.subst(command)) is not None
 
 
 def uploads_over_the_air(env: Env) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 from .. import files
 from ..errors import ConfigError, InputError
 from ..image import littlefs, spiffs
-from . import build
+from . import build, platforms
 
-__all__ = ["Partition", "archive_in", "partition", "refuse_overfull", "refuse_without"]
+__all__ = ["Partition", "archive_in", "least_size", "partition", "refuse_overfull", "refuse_without"]
 
 LITTLEFS, SPIFFS = "littlefs", "spiffs"
 INLINE_LIMIT = 1022
@@ -24,30 +24,32 @@ INLINE_LIMIT = 1022
 
 @dataclass(frozen=True)
 class Partition:
-    """The filesystem of a device: its kind, and its sizes in bytes."""
+    """The filesystem of a device: its kind, its sizes in bytes, and the platform that builds for the device."""
 
     kind: str
     size: int
     block: int
     page: int
+    platform: platforms.Platform
 
 
 def partition(env: build.Env) -> Partition:
-    """Return the partition that the build's linker script describes; raises ConfigError where it describes none."""
+    """Return the partition that the platform's builder describes; raises ConfigError where it describes none."""
+    platform = platforms.of(env)
     kind = build.filesystem(env)
     try:
         start, end, block, page = (int(env[name]) for name in ("FS_START", "FS_END", "FS_BLOCK", "FS_PAGE"))
     except KeyError as error:
         raise ConfigError(
             f"the platform does not say how large the filesystem is: it sets no {error}",
-            f"use platform {build.OLDEST_PLATFORM} or newer",
+            f"use platform {platform.release} or newer",
         ) from error
     if kind not in (LITTLEFS, SPIFFS) or end <= start:
         raise ConfigError(
             f"there is no filesystem to put certificates into: {end - start} bytes of '{kind}'",
-            "set board_build.filesystem = littlefs, and a board_build.ldscript with a filesystem",
+            f"set {'' if platform.filesystem else 'board_build.filesystem = littlefs, and '}{platform.room}",
         )
-    return Partition(kind, end - start, block, page)
+    return Partition(kind, end - start, block, page, platform)
 
 
 def archive_in(image: Path, where: Partition) -> bytes | None:
@@ -61,7 +63,8 @@ def archive_in(image: Path, where: Partition) -> bytes | None:
     content = files.read_bounded(image, where.size, "filesystem image").ljust(where.size, b"\xff")
     try:
         if where.kind == LITTLEFS:
-            return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block)
+            core = littlefs.PICO if where.platform is platforms.PICO else littlefs.ESP8266
+            return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block, core)
         return spiffs.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block)
     except InputError as error:
         raise InputError(f"no device could use '{image.name}': {error.message}", error.hint) from error
@@ -82,20 +85,25 @@ def refuse_without(image: Path, archive: bytes, where: Partition) -> None:
     )
 
 
-def refuse_overfull(data: Path, where: Partition) -> None:
-    """Raise InputError, with the sizes, if the files below `data` cannot fit, however well the tool packs them."""
+def least_size(data: Path, where: Partition) -> int:
+    """Return how many bytes the files below `data` need in the filesystem, however well the tool packs them."""
     sizes = [
         path.stat().st_size
         for directory, _, names in os.walk(data, followlinks=True)
         for path in (Path(directory, name) for name in names)
         if path.is_file()
     ]
-    needed = sum(sizes)
     if where.kind == LITTLEFS:  # two blocks for the root, and whole blocks for all but the smallest files
-        needed = where.block * (2 + sum(-(-size // where.block) for size in sizes if size > INLINE_LIMIT))
+        return where.block * (2 + sum(-(-size // where.block) for size in sizes if size > INLINE_LIMIT))
+    return sum(sizes)
+
+
+def refuse_overfull(data: Path, where: Partition) -> None:
+    """Raise InputError, with the sizes, if the files below `data` cannot fit, however well the tool packs them."""
+    needed = least_size(data, where)
     if needed > where.size:
         raise InputError(
             f"the files in '{data.name}' need at least {needed} bytes, and the filesystem has {where.size} "
             f"({where.size // where.block} blocks of {where.block})",
-            "ship fewer certificates or files, or choose a board_build.ldscript with a larger filesystem",
+            f"ship fewer certificates or files, or choose {where.platform.room}",
         )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build, made_image
+from . import build, made_image, platforms
 
 if TYPE_CHECKING:
     from ..certs.certstore import Packed
@@ -127,6 +127,21 @@ class _Run:
         return Secrets() if self.options.signing_key is None else signing_key.unprompted_secrets(self.env, self.options)
 
 
+def _guard_pico(env: build.Env, over_the_air: bool) -> None:
+    """Refuse ways on which a Pico's filesystem is not that of this build (F13, F72)."""
+    if env.get(build.VERIFY_UPDATES):
+        raise ConfigError(
+            "a filesystem upload over the air is verified by nothing on this core: whatever way takes this one, takes "
+            "anybody's",
+            "ship certificates by cable: pio run -t uploadfs with upload_protocol = picotool",
+        )
+    if not over_the_air and env.subst("$UPLOAD_PROTOCOL") == "mbed":
+        raise ConfigError(
+            "with upload_protocol = mbed, 'uploadfs' copies the firmware's .uf2, and no filesystem",
+            "use upload_protocol = picotool",
+        )
+
+
 def _guard_over_the_air(env: build.Env, image: Path) -> None:
     """Refuse a filesystem upload over the air that would destroy what is on the device, or send another file."""
 
@@ -140,7 +155,9 @@ def _guard_over_the_air(env: build.Env, image: Path) -> None:
                 )
             return
         over_the_air = build.uploads_over_the_air(env)
-        if env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
+        if platforms.of(env) is platforms.PICO:
+            _guard_pico(env, over_the_air)
+        elif env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
             way = "" if over_the_air else ", as by an upload command that is not esptool's,"
             raise ConfigError(
                 f"a filesystem upload over the air{way} erases the certificates, and then the device refuses the image",

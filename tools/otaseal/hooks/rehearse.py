@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import files
 from ..errors import SystemFaultError
 from ..settings import Settings
-from . import build
+from . import build, platforms
 
 if TYPE_CHECKING:
     from ..client.client import Admitted, Client
@@ -86,13 +86,16 @@ def rehearsal_inputs(env: build.Env, options: Settings, signed: Sequence[Firmwar
     from ..rehearsal.setup import Inputs
 
     project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
-    image = build.path(env, "$BUILD_DIR/${ESP8266_FS_IMAGE_NAME}.bin")
+    image = build.path(env, "$BUILD_DIR/${" + platforms.of(env).image_name + "}.bin")
     filesystem, archive = sources.trust_of(image, data, options, project, datetime.now(timezone.utc))
     authority = None if options.server_ca is None else files.resolve_path(options.server_ca, project)
     return Inputs(Candidate(tuple(signed), origin), filesystem, archive, authority=authority, layout=_layout(env))
 
 
 def _layout(env: build.Env) -> Layout | None:
+    """Return the layout of the flash, None for a chip whose image says it itself."""
     from ..rehearsal import sources
 
+    if platforms.of(env) is not platforms.ESP8266:
+        return None
     return sources.read_script(Path(str(env.GetActualLDScript())))

@@ -14,11 +14,10 @@ from typing import Any
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy, deploy_certs, made_image, targets
+from . import build, deploy, deploy_certs, made_image, platforms, targets
 
 __all__ = ["attach"]
 
-SERIAL_PROTOCOL = "esptool"
 FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
 
 
@@ -66,15 +65,13 @@ def _declare_uploadall(env: build.Env, firmware: Any) -> None:
     if "uploadall" in build.requested():
         if "nobuild" in build.requested():
             raise ConfigError("'uploadall' cannot work with 'nobuild'", "leave 'nobuild' out")
-        sources.append(build.filesystem_image(env))
+        sources += [build.filesystem_image(env), env.File(env.subst("$PROGPATH"))]
+    # SCons quotes the paths of nodes where that is needed, and quotes around them would undo it.
+    commands = [command.replace("${SOURCES[0]}", _raw_image(env)) for command in platforms.of(env).uploadall]
     actions = [
         build.action(env, _refuse_other_protocols, "Checking the way to the device"),
-        env.VerboseAction(env.AutodetectUploadPort, "Looking for upload port..."),
-        env.VerboseAction(
-            # SCons quotes the paths of nodes where that is needed, and quotes around them would undo it.
-            '"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 ' + _raw_image(env) + " $FS_START ${SOURCES[1]}",
-            "Uploading firmware and filesystem",
-        ),
+        *_before_sending(env),
+        *(env.VerboseAction(command, "Uploading firmware and filesystem") for command in commands),
     ]
     env.AddCustomTarget(
         "uploadall",
@@ -87,16 +84,23 @@ def _declare_uploadall(env: build.Env, firmware: Any) -> None:
         env.Depends("uploadall", "buildprog")
 
 
+def _before_sending(env: build.Env) -> list[Any]:
+    """Return what the platform's own `upload` does before it sends anything: looking for a port, or for a device."""
+    action = env.Alias("upload")[0].builder.action
+    return list(getattr(action, "list", [action]))[:-1]
+
+
 def _raw_image(env: build.Env) -> str:
     return "${SOURCES[0]}.orig" if build.is_compressed(env) else "${SOURCES[0]}"
 
 
 def _refuse_other_protocols(env: build.Env) -> None:
-    if build.uploads_over_the_air(env) or env.subst("$UPLOAD_PROTOCOL") not in ("", SERIAL_PROTOCOL):
+    protocol = platforms.of(env).protocol
+    if build.uploads_over_the_air(env) or env.subst("$UPLOAD_PROTOCOL") not in ("", protocol):
         shown = "espota" if build.uploads_over_the_air(env) else env.subst("$UPLOAD_PROTOCOL")
         raise ConfigError(
-            f"'uploadall' writes over a serial port, and the upload protocol is '{shown}'",
-            "name the serial port: pio run -t uploadall --upload-port <port>, with upload_protocol = esptool",
+            f"'uploadall' writes by cable, and the upload protocol is '{shown}'",
+            f"use upload_protocol = {protocol}, with a serial port: pio run -t uploadall --upload-port <port>",
         )
 
 

@@ -10,7 +10,6 @@ sends (F31). Serial upload keeps getting the raw image. What signing needs is im
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from ..image.manifest import Claim
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
 from ..project import source_version
 from ..settings import Settings
-from . import build, claim, firmware_key, upload_form
+from . import build, claim, firmware_key, own_signing, update_space, upload_form
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from ..image.firmware import Firmware
 
 __all__ = ["attach"]
-
-FLASH_BASE = 0x40200000
-"""Where the chip maps its flash."""
 
 
 @build.attaching("post")
@@ -43,6 +39,7 @@ def attach(env: build.Env, options: Settings) -> None:
     upload_form.choose(env, Path(firmware.get_abspath()))
     if not firmware.has_builder():
         return  # a filesystem run, or `nobuild`
+    own_signing.refuse_private_key(env)
     uri = options.signing_key
     if uri is None:
         raise ConfigError(
@@ -79,7 +76,7 @@ def attach(env: build.Env, options: Settings) -> None:
         files.write_atomic(signed_path, signed)
         if packed is not None:
             files.write_atomic(packed_path, packed)
-        _warn_of_space(env, len(signed if packed is None else min(signed, packed, key=len)), image)
+        update_space.warn(env, len(signed if packed is None else min(signed, packed, key=len)), image)
         key = signer.public_key
         line = f"otaseal: signed {len(built)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
         if packed is not None:
@@ -88,6 +85,7 @@ def attach(env: build.Env, options: Settings) -> None:
 
     stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
     stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(said)}"
+    own_signing.take_over(env.File(str(signed_path)))
     signed = env.Command(
         [env.File(str(path)) for path in ([signed_path] if options.compress == "no" else [signed_path, packed_path])],
         [firmware, env.Value(stamp)],
@@ -140,32 +138,6 @@ def _bridge(key: RSAPublicKey, firmware: Firmware) -> str:
         f"otaseal: a bridge release: devices that run it take updates from the next key {short_fingerprint(key)} "
         "only, and every device must run it before you sign with that key"
     )
-
-
-def _warn_of_space(env: build.Env, size: int, firmware: Firmware) -> None:
-    """Say when a device that runs this firmware has no room for a signed update of `size` bytes (F10)."""
-    from ..image import signing
-
-    filesystem = _filesystem(env)
-    if filesystem is None:
-        return
-    start, end = filesystem
-    missing = signing.missing_space(size, firmware, start)
-    if missing > 0:
-        build.warn(
-            f"devices that run this firmware of {len(firmware.data)} bytes have no room for an update of {size}: "
-            f"the two share {start} bytes below a filesystem of {end - start}, and lack {missing}; choose a "
-            "board_build.ldscript with a smaller filesystem, or make the firmware smaller"
-        )
-
-
-def _filesystem(env: build.Env) -> tuple[int, int] | None:
-    """Return where the filesystem begins and ends in flash, from the linker script; None if that does not say."""
-    script = Path(str(env.GetActualLDScript()))
-    text = script.read_text(encoding="utf-8", errors="replace") if script.is_file() else ""
-    found = [re.search(rf"_FS_{name}\s*=\s*(0x[0-9a-fA-F]+)", text) for name in ("start", "end")]
-    start, end = (int(match[1], 16) - FLASH_BASE if match else None for match in found)
-    return None if start is None or end is None else (start, end)
 
 
 def _keep_serial_raw(env: build.Env) -> None:

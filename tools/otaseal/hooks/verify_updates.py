@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import atexit
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__, files
 from ..errors import ConfigError
 from ..image import build_header
 from ..keys.public import FIRST_KEY_HINT, fingerprint, short_fingerprint
 from ..settings import Settings
-from . import build, claim, firmware_key
+from . import build, claim, firmware_key, own_signing, platforms
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 __all__ = ["attach"]
 
-VERIFIER_LIBRARY = "ESP8266WiFi"
+UNVERIFIED = "a filesystem that is sent to it over the air is verified by nothing"
+"""What of an update arduino-pico's own verifier leaves out (F13)."""
 
 
 @build.attaching("pre")
@@ -39,9 +40,12 @@ def attach(env: build.Env, options: Settings) -> None:
         )
     if build.is_test():
         return
+    own_signing.refuse_private_key(env)
+    own_signing.refuse_public_key(env)
     directory = build.path(env, "$BUILD_DIR") / "otaseal"
     header, own = directory / "Updater_Signing.h", directory / build_header.NAME
     env.Prepend(CPPPATH=[str(directory)])
+    _put_before_libraries(env, header)
     env[build.VERIFY_UPDATES] = True
     said = claim.for_build(env, options)
     _offer_library(env)
@@ -57,7 +61,8 @@ def attach(env: build.Env, options: Settings) -> None:
             claim.warn_of_git(env)
             keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
             files.write_if_changed(own, build_header.render(said, *keys).encode())
-        return f"otaseal: {_taken(key, None if said is None else keys[0])}"
+        line = f"otaseal: {_taken(key, None if said is None else keys[0])}"
+        return line if platforms.of(env) is platforms.ESP8266 else f"{line}; {UNVERIFIED}"
 
     atexit.register(_explain_link_failure, env)
     node = env.Command(
@@ -67,6 +72,24 @@ def attach(env: build.Env, options: Settings) -> None:
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
     env.NoCache(node)
+
+
+def _put_before_libraries(env: build.Env, header: Path) -> None:
+    """Put the header before that of the updater's own library, whose directory comes first in CPPPATH (F71).
+
+    SCons does not see what flags make a compiler read: the sources that include the header are told to depend on it.
+    """
+    patterns = platforms.of(env).updater
+    if patterns:
+        env.Prepend(CCFLAGS=["-I", str(header.parent)])
+
+    def depend(env: build.Env, node: Any) -> Any:
+        objects = env.Object(node)
+        env.Depends(objects, str(header))
+        return objects
+
+    for pattern in patterns:
+        env.AddBuildMiddleware(depend, pattern)
 
 
 def _taken(key: RSAPublicKey, current: RSAPublicKey | None) -> str:
@@ -95,10 +118,11 @@ def _explain_link_failure(env: build.Env) -> None:
 
     program = build.path(env, "$PROGPATH")
     failed = any(str(failure.node) and build.path(env, str(failure.node)) == program for failure in GetBuildFailures())
-    if failed and not any(program.parent.glob(f"lib*/lib{VERIFIER_LIBRARY}.a")):
+    verifier = platforms.of(env).verifier
+    if failed and not any(program.parent.glob(f"lib*/lib{verifier}.a")):
         build.print_error(
             ConfigError(
-                f"the firmware does not link, and the core's verifier lives in {VERIFIER_LIBRARY}, which is not used",
-                f"add #include <{VERIFIER_LIBRARY}.h> to the sketch, or leave out verify_updates.py",
+                f"the firmware does not link, and the core's verifier lives in {verifier}, which is not used",
+                f"add #include <{verifier}.h> to the sketch, or leave out verify_updates.py",
             )
         )

@@ -1,7 +1,7 @@
 """One file out of a LittleFS image, read as the core's own littlefs reads it; a build has no other reader of its own.
 
-Layout: SPEC.md of littlefs-project/littlefs. Checked are what the core checks when it mounts: disk version 2.0, block
-size and count of the partition, and its limits for names, files and attributes (F15b). For images that a tool has just
+Layout: SPEC.md of littlefs-project/littlefs. Checked are what the core checks when it mounts: disk version, block size
+and count of the partition, and its limits for names, files and attributes (F15b, F73). For images that a tool has just
 made: a move that a power cut left half done, which only a device leaves behind, is not followed. Layer 1: bytes in,
 bytes out; any bytes give a file, None, or an InputError.
 """
@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 
-DISK_VERSION = (2, 0)
-LIMITS = {"names": 32, "files": 0x7FFF_FFFF, "attributes": 1022}
-"""Largest sizes in bytes that the core is built with, in the superblock's order."""
+LARGEST_FILE, LARGEST_ATTRIBUTE = 0x7FFF_FFFF, 1022
 BLANK = 0xFFFF_FFFF
 NO_DATA = 0x3FF
 """Length of a tag that deletes: nothing follows it."""
@@ -26,6 +24,25 @@ FAMILY, NAME, STRUCT, SPLICE, TAIL = 0x700, 0x000, 0x200, 0x400, 0x600
 CRC_MASK, CRC = 0x780, 0x500
 FILE, SUPERBLOCK, INLINE, SKIP_LIST, CREATE, HARD_TAIL = 0x001, 0x0FF, 0x201, 0x202, 0x401, 0x601
 MAGIC = b"littlefs"
+
+
+@dataclass(frozen=True)
+class Core:
+    """What a core's littlefs mounts: disk versions from 2.0 to 2.`minor`, with names of at most `names` bytes."""
+
+    title: str
+    minor: int
+    names: int
+    tool: str
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Largest sizes in bytes that the core is built with, in the superblock's order."""
+        return {"names": self.names, "files": LARGEST_FILE, "attributes": LARGEST_ATTRIBUTE}
+
+
+ESP8266 = Core("the ESP8266's core", 0, 32, "the platform's own mklittlefs, or another one before 4.0")
+PICO = Core("arduino-pico", 1, 255, "the platform's own mklittlefs")
 
 
 @dataclass
@@ -45,19 +62,19 @@ class _Directory:
     hard: bool = False
 
 
-def read_file(image: bytes, name: str, block: int, count: int) -> bytes | None:
+def read_file(image: bytes, name: str, block: int, count: int, core: Core = ESP8266) -> bytes | None:
     """Return the file `name` of the root directory, None where there is none.
 
-    The partition has `count` blocks of `block` bytes. Raises InputError where the core would not mount the image, or
-    could not read the file.
+    The partition of a device with `core` has `count` blocks of `block` bytes. Raises InputError where that core would
+    not mount the image, or could not read the file.
     """
     try:
-        return _read(image, name.encode(), block, count)
+        return _read(image, name.encode(), block, count, core)
     except (struct.error, IndexError) as error:
         raise _damaged() from error
 
 
-def _read(image: bytes, name: bytes, block: int, count: int) -> bytes | None:
+def _read(image: bytes, name: bytes, block: int, count: int, core: Core) -> bytes | None:
     pairs = list(_walk(image, block))
     roots = [number for number, pair in enumerate(pairs) if _superblock(pair) is not None]
     if not roots:
@@ -65,7 +82,7 @@ def _read(image: bytes, name: bytes, block: int, count: int) -> bytes | None:
             "there is no LittleFS in it that a device could mount", "check board_build.filesystem, and what makes it"
         )
     for number in roots:
-        _check(_superblock(pairs[number]) or b"", block, count)
+        _check(_superblock(pairs[number]) or b"", block, count, core)
     here = roots[-1]
     while True:
         for entry in pairs[here].entries:
@@ -155,24 +172,25 @@ def _superblock(pair: _Directory) -> bytes | None:
     return first.content if (first.kind, first.name) == (SUPERBLOCK, MAGIC) else None
 
 
-def _check(superblock: bytes, block: int, count: int) -> None:
+def _check(superblock: bytes, block: int, count: int, core: Core) -> None:
     """Refuse what the core does not mount, in the words of what would have to be another."""
     version, size, blocks, *largest = struct.unpack("<6I", superblock)
-    found = version >> 16, version & 0xFFFF
-    if found != DISK_VERSION:
+    major, minor = version >> 16, version & 0xFFFF
+    if major != 2 or minor > core.minor:
+        mounted = f"2.0 to 2.{core.minor}" if core.minor else "2.0"
         raise InputError(
-            f"its LittleFS has disk version {found[0]}.{found[1]}, and the ESP8266's core mounts 2.0 only",
-            "make it with the platform's own mklittlefs, or another one before 4.0",
+            f"its LittleFS has disk version {major}.{minor}, and {core.title} mounts {mounted} only",
+            f"make it with {core.tool}",
         )
     if (size, blocks) != (block, count):
         raise InputError(
             f"its LittleFS has {blocks} blocks of {size} bytes, and the partition {count} of {block}",
-            "give mklittlefs the block size, and the partition's size, of the linker script",
+            "give mklittlefs the block size, and the partition's size, that the platform has for the board",
         )
-    for (what, limit), wanted in zip(LIMITS.items(), largest, strict=True):
+    for (what, limit), wanted in zip(core.limits.items(), largest, strict=True):
         if wanted > limit:
             raise InputError(
-                f"its LittleFS allows {what} of {wanted} bytes, the ESP8266's core {limit}, and does not mount it then",
+                f"its LittleFS allows {what} of {wanted} bytes, {core.title} {limit}, and does not mount it then",
                 "make it with the platform's own mklittlefs, or one that is built with the core's limits",
             )
 

@@ -15,14 +15,12 @@ from pathlib import Path
 from .. import files
 from ..errors import ConfigError, InputError
 from ..settings import Settings, resolve
+from . import boards
 from .config import INI_NAME, ProjectConfig, read
 
-__all__ = ["FILESYSTEM", "Project", "default_environments", "load"]
+__all__ = ["Project", "default_environments", "load"]
 
-FILESYSTEM = "board_build.filesystem"
 FIRMWARE = "firmware.bin"
-DEFAULT_FILESYSTEM = "spiffs"
-"""The platform's own default, in which no certificates of ours lie (F15)."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -73,8 +71,13 @@ class Project:
 
     @property
     def filesystem(self) -> str:
-        """What the build makes of the data folder: `littlefs`, or the platform's default `spiffs` (F15)."""
-        return self.get(FILESYSTEM) or DEFAULT_FILESYSTEM
+        """What the build makes of the data folder, empty where nothing."""
+        return boards.filesystem(self.get)
+
+    @property
+    def is_pico(self) -> bool:
+        """Whether it is built for the RP2040 or the RP2350."""
+        return boards.is_pico(self.get)
 
     @property
     def workspace(self) -> Path:

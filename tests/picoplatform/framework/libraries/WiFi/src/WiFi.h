@@ -1,0 +1,8 @@
+// Wi-Fi.
+#pragma once
+#include <Arduino.h>
+
+class WiFiClient {
+ public:
+  int connect(const char *host, uint16_t port);
+};
