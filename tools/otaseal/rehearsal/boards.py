@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..chips import images
-from ..chips.pico import PicoImage
+from ..chips import pico
 from ..errors import ConfigError, InputError
 from ..simulator.core import CORES
 from ..simulator.device import Device
@@ -35,12 +34,13 @@ def board(
 
     Raises ConfigError and InputError for what does not go together.
     """
-    if images.begins_as_image(firmware) and isinstance(image := images.parse(firmware), PicoImage):
+    if pico.is_image(firmware):
+        image = pico.parse(firmware)
         if flash_mode is not None or layout is not None:
             option = "--layout" if flash_mode is None else "--flash-mode"
             raise ConfigError(f"{option} is given for an image of the {image.chip}", "leave it: the image says it all")
-        pico = PicoDevice.provision_board(firmware, chip_of(image.chip), core=core or DEFAULT_RELEASE)
-        return pico, [] if core else [CORE_ASSUMED]
+        device = PicoDevice.provision_board(firmware, chip_of(image.chip), core=core or DEFAULT_RELEASE)
+        return device, [] if core else [CORE_ASSUMED]
     if core is not None and core in CORES and not CORES[core].verifies:
         oldest = next(name for name, known in CORES.items() if known.verifies)
         raise ConfigError(f"core {core} verifies nothing", f"name one from {oldest} on: nothing older can be rehearsed")
