@@ -20,8 +20,6 @@ try:
 except ImportError:  # Windows: one command at a time is up to its user
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["PRIVATE_DIRECTORY_MODE", "locked", "make_private_directory", "sweep"]
-
 LOCK_FILE = ".lock"
 PRIVATE_DIRECTORY_MODE = 0o700
 

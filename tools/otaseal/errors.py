@@ -6,25 +6,6 @@ stop and quotes the offending value; the hint names the fix. Only `cli` and `hoo
 
 from __future__ import annotations
 
-__all__ = [
-    "INSTALLABLE",
-    "ConfigError",
-    "ConflictError",
-    "CorruptStoreError",
-    "InputError",
-    "KeyRefusedError",
-    "LaterFormatError",
-    "NotFoundError",
-    "OtasealError",
-    "SystemFaultError",
-    "VerificationError",
-    "as_dict",
-    "counted",
-    "describe",
-    "from_checkout",
-    "one_line",
-]
-
 INSTALLABLE = frozenset(("cryptography", "zopfli"))
 """Packages that a build or a command may lack: who prints errors says how to install them, in which Python."""
 

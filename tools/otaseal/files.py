@@ -14,20 +14,6 @@ from pathlib import Path
 
 from .errors import ConfigError, InputError, SystemFaultError
 
-__all__ = [
-    "PRIVATE_MODE",
-    "give_to_owner",
-    "open_to_others",
-    "read_bounded",
-    "refuse_existing",
-    "remove",
-    "resolve_path",
-    "sync_directory",
-    "write_atomic",
-    "write_if_changed",
-    "write_new",
-]
-
 PUBLIC_MODE = 0o644
 PRIVATE_MODE = 0o600
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from .errors import SystemFaultError, one_line
 
-__all__ = ["Answer", "ask"]
-
 SECONDS = 20
 """How long git may take, for what is a matter of milliseconds."""
 MARKER = ".git"

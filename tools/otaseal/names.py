@@ -11,8 +11,6 @@ import unicodedata
 
 from .errors import InputError, OtasealError
 
-__all__ = ["NAME", "NOT_RESERVED", "check_name", "normalised"]
-
 MAX_LENGTH = 64
 NOT_RESERVED = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))"
 """Matches before what is not a device of Windows, which are devices with any suffix, too: `nul`, `nul.json`."""

@@ -17,8 +17,6 @@ from typing import Any
 from .errors import ConfigError
 from .names import check_name
 
-__all__ = ["CREDENTIAL_VARIABLE", "ENVIRONMENT_PREFIX", "INI_PREFIX", "OPTIONS", "Option", "Settings", "resolve"]
-
 INI_PREFIX = "custom_otaseal_"
 ENVIRONMENT_PREFIX = "OTASEAL_"
 

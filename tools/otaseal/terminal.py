@@ -10,8 +10,6 @@ import shutil
 import textwrap
 from typing import TextIO
 
-__all__ = ["fit", "wrapped"]
-
 COMMAND = re.compile(
     r"(?:^\s*|^otaseal: hint: |(?<=: )|-> )"
     r"(?:[A-Z_]+=\S+ )*(?:otaseal|pio|openssl|git|\"?[^\s\"]*python[^\s\"]*\"?) (?:(?!, |; ).)*$"

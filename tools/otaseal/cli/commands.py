@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["COMMANDS", "Command"]
-
 
 class Command(NamedTuple):
     """The module in this package that registers a command, and what `otaseal --help` says it is for."""

@@ -23,30 +23,6 @@ if TYPE_CHECKING:
 
     from ..keys.signers import KeySource, Signer
 
-__all__ = [
-    "Help",
-    "Subparsers",
-    "absolute",
-    "add_project",
-    "add_signing_key",
-    "colours",
-    "command",
-    "group",
-    "key_uri",
-    "load_key",
-    "number",
-    "options",
-    "path",
-    "program",
-    "remove_stale",
-    "runnable",
-    "show",
-    "signer",
-    "signing_options",
-    "source",
-    "with_tilde",
-]
-
 Subparsers = Any
 """What argparse's add_subparsers returns; its class is private."""
 

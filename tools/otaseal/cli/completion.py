@@ -7,8 +7,6 @@ import argparse
 from ..errors import SystemFaultError, from_checkout
 from . import common
 
-__all__ = ["register"]
-
 SHELLS = ("bash", "zsh", "tcsh")
 
 

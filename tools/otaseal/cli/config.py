@@ -10,8 +10,6 @@ from ..project.ini import HOOKS
 from ..settings import OPTIONS
 from . import common
 
-__all__ = ["LOADER", "extra_scripts", "register"]
-
 LOADER = "_load.py"
 """What lies beside the hooks in every installation."""
 

@@ -21,8 +21,6 @@ from ..release.records import manifest_of
 from ..release.stranding import Consent
 from . import common, remote
 
-__all__ = ["progress_bar", "register"]
-
 BAR_WIDTH = 30
 _PERCENT = common.number(0, 100, "is not a percentage")
 

@@ -16,8 +16,6 @@ from ..errors import ConfigError, counted
 from ..store.device_rows import STATES
 from . import common, remote
 
-__all__ = ["register"]
-
 UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 MEANINGS = {
     "seen": "",

@@ -13,8 +13,6 @@ from ..errors import counted, one_line
 from ..project import project
 from . import common
 
-__all__ = ["register"]
-
 COLOURS = {Status.OK: "32", Status.ADVICE: "36", Status.WARNING: "33", Status.PROBLEM: "31;1", Status.SKIPPED: "2"}
 NAME_WIDTH = 14
 

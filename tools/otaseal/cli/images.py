@@ -19,8 +19,6 @@ from ..keys.public import fingerprint
 from ..project import project, source_version
 from . import common
 
-__all__ = ["register"]
-
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 

@@ -30,8 +30,6 @@ from . import common, init_commands, init_lines, questions, stores
 from .init_lines import VERSION
 from .questions import SIGNING_KEY
 
-__all__ = ["register"]
-
 ELSEWHERE = (
     "the hooks lie outside of the project, at a path of this machine; where others build it too,"
     " add otaseal as a git submodule and change the paths"

@@ -20,8 +20,6 @@ from ..project.setup import Plan
 from . import common, questions
 from .init_lines import OPERATORS, SERVER
 
-__all__ = ["Step", "next_commands"]
-
 RELEASES = "~/otaseal-releases"
 MAX_LINE = 100
 

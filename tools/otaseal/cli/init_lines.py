@@ -23,8 +23,6 @@ from ..project.setup import Plan
 from . import common, config
 from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
-__all__ = ["OPERATORS", "SERVER", "VERSION", "are_outside", "edit", "options", "scripts"]
-
 SERVER = "custom_otaseal_server"
 VERSION = "custom_otaseal_version"
 OPERATORS = f"https://{setup.LOCAL}:8444"

@@ -14,8 +14,6 @@ from ..pki.check import Report, examine
 from ..project import setup
 from . import common, pki_check, stores
 
-__all__ = ["register"]
-
 
 def register(actions: common.Subparsers) -> None:
     """Declare `pki import`."""

@@ -21,8 +21,6 @@ from ..project.ini import ProjectIni
 from ..project.setup import Plan
 from . import stores
 
-__all__ = ["CA_CERTS", "PRODUCT", "SIGNING_KEY", "environments", "named_key", "plan"]
-
 CA_CERTS, SIGNING_KEY, PRODUCT = "custom_otaseal_ca_certs", "custom_otaseal_signing_key", "custom_otaseal_product"
 
 

@@ -22,8 +22,6 @@ from ..rehearsal.text import report_lines, table_lines
 from ..release.records import manifest_of
 from . import common
 
-__all__ = ["register"]
-
 NO_VERSION = "rehearsal"
 NO_PRODUCT = "rehearsal"
 POLLS = 2

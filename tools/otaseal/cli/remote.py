@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..client.client import Client
     from ..rehearsal import Report
 
-__all__ = ["command", "connect", "folder", "interruptible", "named_channel", "options", "published_state", "rehearsed"]
-
 SETTLE_SECONDS = 2.0
 """What a release may take to be published once the server has all of it."""
 

@@ -21,8 +21,6 @@ from ..server.process.worker import ServerOptions
 from ..store.files import Store
 from . import common
 
-__all__ = ["register"]
-
 DEFAULT_DAYS = 90
 DEVICES, OPERATORS = "127.0.0.1:8443", "127.0.0.1:8444"
 

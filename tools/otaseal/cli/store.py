@@ -13,8 +13,6 @@ from ..store import prune as store_prune
 from ..store.files import Store
 from . import common
 
-__all__ = ["register"]
-
 STORE_HELP = "the directory of the release store"
 BACKUP_HELP = "the backup, a tar file"
 

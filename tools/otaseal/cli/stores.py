@@ -20,19 +20,6 @@ from . import common
 if TYPE_CHECKING:
     from ..pki.certificate import Certificate
 
-__all__ = [
-    "add_options",
-    "available",
-    "choose",
-    "config_home",
-    "is_locked",
-    "locked_by",
-    "now",
-    "opened",
-    "signing_key_path",
-    "store_path",
-]
-
 MAX_INI_SIZE = 1024 * 1024
 ENCRYPTED = b"ENCRYPTED"
 NO_STORE_HINT = "otaseal init makes one for a project; --store names one that lies elsewhere"

@@ -18,8 +18,6 @@ from ..settings import OPTIONS
 from .keys import expected_key
 from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
-__all__ = ["filesystem", "firmware", "hooks", "manifest", "options", "signed"]
-
 MAX_SOURCES = 20_000
 NEEDED = ("pre:verify_updates.py", "post:sign_firmware.py")
 """Without the others a project may well be as somebody wants it: each works alone."""

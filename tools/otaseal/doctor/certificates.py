@@ -13,8 +13,6 @@ from ..errors import InputError, counted
 from ..project import shipped
 from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
-__all__ = ["anchors", "packed", "trusted"]
-
 MAX_SHOWN = 3
 NOTHING_TO_DO = (NOT_STRICT, certstore.PASSED_OVER)
 """What is worth a line and no step."""

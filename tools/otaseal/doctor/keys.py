@@ -18,8 +18,6 @@ from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["expected_key", "public_key", "signing_key"]
-
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
 
 

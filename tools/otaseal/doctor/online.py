@@ -17,8 +17,6 @@ from ..pki.check import examine
 from . import certificates
 from .report import TIMEOUT, CheckResult, Subject, advice, ok, problem, skipped, warning
 
-__all__ = ["chain", "not_asked", "published", "reachable", "resumption", "tls"]
-
 TLS_1_2 = 0x0303
 CHACHA20 = (0xCCA8, 0xCCA9)
 SERVER_HINT = "otaseal init sets it, and prints the command that starts a server; or serve firmware.bin.signed yourself"

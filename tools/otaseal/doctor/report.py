@@ -16,22 +16,6 @@ from ..pki.live import LiveServer, parse_target, probe
 from ..project.project import Project
 from ..settings import Settings
 
-__all__ = [
-    "AT_THE_SERVER",
-    "BUILT",
-    "TIMEOUT",
-    "Check",
-    "CheckResult",
-    "Report",
-    "Status",
-    "Subject",
-    "advice",
-    "ok",
-    "problem",
-    "skipped",
-    "warning",
-]
-
 BUILT = "firmware"
 AT_THE_SERVER = ("server", "TLS", "server chain", "publishing")
 """Names of checks, which `examine` gives them."""

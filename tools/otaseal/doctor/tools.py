@@ -12,8 +12,6 @@ from ..errors import from_checkout
 from ..project import pio
 from .report import CheckResult, Subject, advice, ok, problem, warning
 
-__all__ = ["packages", "platformio", "python"]
-
 OLDEST_PYTHON = (3, 10)
 SECONDS = 20
 """How long another Python may take to say whether it has a package."""

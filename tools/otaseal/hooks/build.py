@@ -17,30 +17,6 @@ from . import platforms
 if TYPE_CHECKING:
     from ..keys.signers import KeySource
 
-__all__ = [
-    "FILESYSTEM_TARGETS",
-    "PACKED_SUFFIX",
-    "SIGNED_SUFFIX",
-    "VERIFY_UPDATES",
-    "action",
-    "attaching",
-    "filesystem",
-    "filesystem_image",
-    "firmware",
-    "is_compressed",
-    "is_test",
-    "key_identity",
-    "key_source",
-    "load_settings",
-    "makes_filesystem",
-    "path",
-    "print_error",
-    "requested",
-    "uploads_over_serial",
-    "uploads_over_the_air",
-    "warn",
-]
-
 Env = Any
 """An SCons environment with PlatformIO's methods; neither has type annotations."""
 

@@ -18,8 +18,6 @@ from ..release.records import check_version
 from ..settings import Settings
 from . import build
 
-__all__ = ["for_build", "for_file", "git_state", "warn_of_git"]
-
 
 def for_build(env: build.Env, options: Settings) -> Claim | None:
     """Return the claim of this build, None without a product; its time is SOURCE_DATE_EPOCH, else the commit's, else 0.

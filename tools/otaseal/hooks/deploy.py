@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..image.firmware import Firmware
     from ..release.records import Origin
 
-__all__ = ["connect", "declare", "declare_rehearsal"]
-
 REHEARSAL = "rehearsal"
 """What a build without a product is called while it is rehearsed."""
 

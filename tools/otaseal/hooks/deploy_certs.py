@@ -11,8 +11,6 @@ from ..keys.public import FIRST_KEY_HINT
 from ..settings import Settings
 from . import build, deploy, rehearse, signing_key
 
-__all__ = ["declare"]
-
 
 def declare(env: build.Env, options: Settings) -> None:
     """Declare the target; what is missing for it is said when it is asked for."""

@@ -19,8 +19,6 @@ from . import build
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["identity", "load", "load_current", "load_next", "next_identity"]
-
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
 
 

@@ -15,8 +15,6 @@ from ..errors import ConfigError, InputError
 from ..image import littlefs, spiffs
 from . import build, platforms
 
-__all__ = ["Partition", "archive_in", "least_size", "partition", "refuse_overfull", "refuse_without"]
-
 LITTLEFS, SPIFFS = "littlefs", "spiffs"
 INLINE_LIMIT = 1022
 """Bytes of a file that LittleFS may keep without a block of its own, at the most."""

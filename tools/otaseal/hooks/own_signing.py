@@ -12,8 +12,6 @@ from ..errors import ConfigError, KeyRefusedError
 from ..keys.public import FIRST_KEY_HINT
 from . import build, platforms
 
-__all__ = ["refuse_private_key", "refuse_public_key", "take_over"]
-
 
 def refuse_private_key(env: build.Env) -> None:
     """Raise KeyRefusedError for a private key that the platform's builder would sign with."""

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ..certs.certstore import Packed
     from ..keys.secret_scan import Secrets
 
-__all__ = ["attach"]
-
 SHIPPING = frozenset(("uploadfs", "uploadfsota", "uploadall"))
 
 

@@ -12,8 +12,6 @@ from typing import Any
 from ..chips.families import FAMILIES
 from ..errors import ConfigError
 
-__all__ = ["ESP8266", "PICO", "Platform", "of"]
-
 
 @dataclass(frozen=True)
 class Platform:

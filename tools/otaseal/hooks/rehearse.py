@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..release.records import Origin
     from ..simulator.flash import Layout
 
-__all__ = ["SKIPPED", "before_deploy", "before_deploycerts", "live_report"]
-
 SKIPPED = "skipped"
 
 

@@ -16,8 +16,6 @@ from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
 from . import build, deploy, deploy_certs, made_image, platforms, targets
 
-__all__ = ["attach"]
-
 FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
 
 

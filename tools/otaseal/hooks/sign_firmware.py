@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from ..image.firmware import Firmware
 
-__all__ = ["attach"]
-
 
 @build.attaching("post")
 def attach(env: build.Env, options: Settings) -> None:

@@ -21,8 +21,6 @@ from ..keys.signers import Signer
 from ..settings import Settings
 from . import build
 
-__all__ = ["refuse_in_data", "refuse_in_firmware", "refuse_in_image", "signer", "unprompted_secrets"]
-
 MAX_ELF_SIZE = 256 * 1024 * 1024
 """Bytes; a sketch with all its debug information has some ten million."""
 MAX_DATA_SIZE = 16 * 1024 * 1024

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from ..errors import OtasealError
 from . import build
 
-__all__ = ["declare_last"]
-
 
 def declare_last(
     env: build.Env, declarations: Mapping[str, Callable[[build.Env], None]], then: Callable[[frozenset[str]], None]

@@ -15,8 +15,6 @@ from . import build, made_image, platforms
 if TYPE_CHECKING:
     from ..image.firmware import Firmware
 
-__all__ = ["warn"]
-
 FLASH_BASE = 0x40200000
 """Where the ESP8266 maps its flash."""
 

@@ -16,8 +16,6 @@ from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import InputError
 from . import build
 
-__all__ = ["choose"]
-
 
 def choose(env: build.Env, firmware: Path) -> None:
     """Look at the way to the device when an upload of `firmware` begins; scripts may have changed it until then.

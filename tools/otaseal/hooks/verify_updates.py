@@ -24,8 +24,6 @@ from . import build, claim, firmware_key, own_signing, platforms
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-__all__ = ["attach"]
-
 UNVERIFIED = "a filesystem that is sent to it over the air is verified by nothing"
 """What of an update arduino-pico's own verifier leaves out (F13)."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["FILESYSTEM", "FILESYSTEM_SIZE", "PICO_SIZE", "filesystem", "filesystem_options", "is_pico"]
-
 FILESYSTEM, FILESYSTEM_SIZE = "board_build.filesystem", "board_build.filesystem_size"
 DEFAULT_FILESYSTEM = "spiffs"
 """Of the platform for the ESP8266, in which no certificates of ours lie (F15)."""

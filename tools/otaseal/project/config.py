@@ -22,8 +22,6 @@ from ..errors import InputError
 from . import options
 from .options import FOLDER, KnownOption
 
-__all__ = ["INI_NAME", "MAX_SIZE", "ProjectConfig", "entries", "read", "unreadable"]
-
 INI_NAME = "platformio.ini"
 MAX_SIZE = 1024 * 1024
 """Bytes of a platformio.ini: the largest in the wild have some ten thousand."""

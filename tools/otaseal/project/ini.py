@@ -15,8 +15,6 @@ from pathlib import Path
 from ..errors import InputError
 from .config import INI_NAME, ProjectConfig, entries, unreadable
 
-__all__ = ["HOOKS", "ProjectIni", "lines_to_add", "parse", "split_script"]
-
 SCRIPTS = "extra_scripts"
 HOOKS: Mapping[str, str] = {
     "pre:verify_updates.py": "the device would take updates from anybody",

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FOLDER", "KnownOption", "find", "in_scope"]
-
 FOLDER = "<the name of the project's folder>"
 """The default of the project's name."""
 

@@ -13,8 +13,6 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["interpreter", "program"]
-
 _SHEBANG = re.compile(rb"#!\s*(/[^\s]+)\s*$")
 
 

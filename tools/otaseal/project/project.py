@@ -18,8 +18,6 @@ from ..settings import Settings, resolve
 from . import boards
 from .config import INI_NAME, ProjectConfig, read
 
-__all__ = ["Project", "default_environments", "load"]
-
 FIRMWARE = "firmware.bin"
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 

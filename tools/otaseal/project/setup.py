@@ -27,19 +27,6 @@ from ..pki.certificate import Certificate, parse_certificates
 from ..pki.profile import check_holder, subject_alternative_names
 from ..pki.store import CHAIN_FILE, RETIRED, Slot, Store
 
-__all__ = [
-    "LOCAL",
-    "SERVER",
-    "Plan",
-    "Step",
-    "export_roots",
-    "ignore_lines",
-    "import_roots",
-    "refuse_inside",
-    "steps",
-    "validate",
-]
-
 SERVER = "main"
 """What the first server's certificate is called in the store."""
 LOCAL = "localhost"

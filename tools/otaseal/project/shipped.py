@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .. import files
 
-__all__ = ["is_current", "remember"]
-
 MAX_RECORD_SIZE = 1024 * 1024
 
 

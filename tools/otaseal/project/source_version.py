@@ -16,8 +16,6 @@ from ..errors import ConfigError, SystemFaultError
 from ..image.manifest import MAX_VERSION, Manifest
 from ..release.records import Origin
 
-__all__ = ["GitState", "git_state", "origin", "source_date", "version_from"]
-
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 MAX_TIME = 0xFFFF_FFFF
 """Unix seconds: what 32 bits of a manifest hold, until 2106."""
