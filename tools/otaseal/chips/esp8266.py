@@ -111,8 +111,8 @@ class Esp8266Image:
 
         A release is known by its commit; any other core by where a length word names this image's size.
         """
-        found = {places: self._word(places.commit) for places in PLACES}
-        commits = {places: commit for places, commit in found.items() if commit is not None}
+        words = {places: self._word(places.commit) for places in PLACES}
+        commits = {places: commit for places, commit in words.items() if commit is not None}
         for places, commit in commits.items():
             if commit in RELEASES and RELEASES[commit].places == places:
                 return RELEASES[commit]

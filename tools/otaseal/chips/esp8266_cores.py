@@ -103,9 +103,9 @@ def from_git(commit: int, places: Places) -> Core:
 
 def core_by_name(name: str | None) -> Core | None:
     """Return the core of this name, as in a release's record; None for no name and for one that tells nothing."""
-    found = _FROM_GIT.fullmatch(name or "")
-    if found:
-        return from_git(int(found[2], 16), _SINCE_3_0 if found[1] == "3.0" else _SINCE_2_7)
+    match = _FROM_GIT.fullmatch(name or "")
+    if match:
+        return from_git(int(match[2], 16), _SINCE_3_0 if match[1] == "3.0" else _SINCE_2_7)
     return CORES.get(name or "")
 
 

@@ -99,17 +99,17 @@ def options(arguments: argparse.Namespace) -> Settings:
 
 def _environment(project_folder: Path, flags: dict[str, str | None]) -> str | None:
     """Return the environment whose options count; raises ConfigError where it matters which, and nobody says."""
-    found: dict[tuple[str, str, str], str] = {}
+    targets: dict[tuple[str, str, str], str] = {}
     for settings in project.default_environments(project_folder, os.environ):
         given = settings.with_flags(**flags)
         if given.server is not None and given.product is not None:
-            found.setdefault((given.server, given.product, given.channel), settings.environment)
-    if len(found) > 1:
-        names = ", ".join(f"'{name}'" for name in found.values())
+            targets.setdefault((given.server, given.product, given.channel), settings.environment)
+    if len(targets) > 1:
+        names = ", ".join(f"'{name}'" for name in targets.values())
         raise ConfigError(
             f"the environments {names} go to another server, product or channel each", "say which: --env NAME"
         )
-    return next(iter(found.values()), None)
+    return next(iter(targets.values()), None)
 
 
 def rehearsed(report: Report, quiet: bool) -> str:

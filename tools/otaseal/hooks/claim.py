@@ -31,11 +31,11 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     version = options.version
     if version is None:
         version = "" if state is None or state.fault else source_version.version_from(None, state)
-    made = source_version.source_date(os.environ)
-    if made is None:
-        made = 0 if state is None else state.time
+    build_time = source_version.source_date(os.environ)
+    if build_time is None:
+        build_time = 0 if state is None else state.time
     version = check_version(version) if version else ""
-    return Claim(options.product, env.subst("$BOARD"), version, options.security_counter, made)
+    return Claim(options.product, env.subst("$BOARD"), version, options.security_counter, build_time)
 
 
 def for_file(claim: Claim, firmware: Path) -> Claim:

@@ -33,11 +33,11 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
 
         connected, product = connect(env, options)
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
-        made = _origin(env, options, product)
-        admitted = connected.check(signed, made, client.Options(options.channel))
+        origin = _origin(env, options, product)
+        admitted = connected.check(signed, origin, client.Options(options.channel))
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)
-        print(f"otaseal: publishing {product} {made.version}, {size} bytes, to {connected.url}", flush=True)
+        print(f"otaseal: publishing {product} {origin.version}, {size} bytes, to {connected.url}", flush=True)
         done = connected.publish(admitted, rehearsed)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
@@ -61,8 +61,8 @@ def declare_rehearsal(env: build.Env, options: Settings, firmware: Any) -> None:
 
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
         connected = None if options.server is None or options.product is None else connect(env, options)[0]
-        made = _origin(env, options, options.product or REHEARSAL)
-        report = rehearse.live_report(env, options, connected, signed, made)
+        origin = _origin(env, options, options.product or REHEARSAL)
+        report = rehearse.live_report(env, options, connected, signed, origin)
         print("\n".join(text.report_lines(report)), flush=True)
         if not report.good:
             raise rehearsal.refusal(report)

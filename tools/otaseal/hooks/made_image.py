@@ -72,10 +72,10 @@ def refuse_without(image: Path, archive: bytes, where: Partition) -> None:
     """Raise InputError unless a device would find the bytes of `archive` in `image`."""
     from ..certs.packing import ARCHIVE_NAME
 
-    found = archive_in(image, where)
-    if found == archive:
+    stored = archive_in(image, where)
+    if stored == archive:
         return
-    what = "has no" if found is None else "holds another"
+    what = "has no" if stored is None else "holds another"
     raise InputError(
         f"'{image.name}' {what} '{ARCHIVE_NAME}': it must hold the {len(archive)} bytes that the certificates make now",
         "leave 'nobuild' out; if it was, a script changes the data or the image after the certificates are packed, "

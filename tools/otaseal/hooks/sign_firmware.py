@@ -48,7 +48,7 @@ def attach(env: build.Env, options: Settings) -> None:
     _guard_compression(env, options)
     signed_path = Path(firmware.get_abspath() + build.SIGNED_SUFFIX)
     packed_path = Path(firmware.get_abspath() + build.PACKED_SUFFIX)
-    said = claim.for_build(env, options)
+    build_claim = claim.for_build(env, options)
 
     def work(env: build.Env) -> str:
         from ..image import signing
@@ -64,11 +64,11 @@ def attach(env: build.Env, options: Settings) -> None:
         signing_key.refuse_in_firmware(Path(firmware.get_abspath()), built, signers.secrets(signer))
         verifies = bool(env.get(build.VERIFY_UPDATES))
         following = firmware_key.load_next(env, options) if verifies else None
-        made = None
-        if said is not None:
+        file_claim = None
+        if build_claim is not None:
             claim.warn_of_git(env)
-            made = claim.for_file(said, Path(firmware.get_abspath()))
-        sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=made)
+            file_claim = claim.for_file(build_claim, Path(firmware.get_abspath()))
+        sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=file_claim)
         signed = sign(image).data
         packed = None if options.compress == "no" else sign(signing.compress(image, options.compress)).data
         files.write_atomic(signed_path, signed)
@@ -82,7 +82,7 @@ def attach(env: build.Env, options: Settings) -> None:
         return line if following is None else f"{line}\n{_bridge(following, image)}"
 
     stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
-    stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(said)}"
+    stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(build_claim)}"
     own_signing.take_over(env.File(str(signed_path)))
     signed = env.Command(
         [env.File(str(path)) for path in ([signed_path] if options.compress == "no" else [signed_path, packed_path])],
@@ -95,9 +95,13 @@ def attach(env: build.Env, options: Settings) -> None:
     _keep_serial_raw(env)
 
 
-def _stable(said: Claim | None) -> Claim | None:
+def _stable(build_claim: Claim | None) -> Claim | None:
     """Return what the manifest depends on beside the firmware, whose own time it has unless SOURCE_DATE_EPOCH says."""
-    return said if said is None or source_version.source_date(os.environ) is not None else replace(said, build_time=0)
+    return (
+        build_claim
+        if build_claim is None or source_version.source_date(os.environ) is not None
+        else replace(build_claim, build_time=0)
+    )
 
 
 def _guard_compression(env: build.Env, options: Settings) -> None:

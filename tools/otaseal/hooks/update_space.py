@@ -60,6 +60,6 @@ def _in_linker_script(env: build.Env) -> tuple[int, int] | None:
     """Return where the filesystem begins and ends in flash, from the linker script; None if that does not say."""
     script = Path(str(env.GetActualLDScript()))
     text = script.read_text(encoding="utf-8", errors="replace") if script.is_file() else ""
-    found = [re.search(rf"_FS_{name}\s*=\s*(0x[0-9a-fA-F]+)", text) for name in ("start", "end")]
-    start, end = (int(match[1], 16) - FLASH_BASE if match else None for match in found)
+    matches = [re.search(rf"_FS_{name}\s*=\s*(0x[0-9a-fA-F]+)", text) for name in ("start", "end")]
+    start, end = (int(match[1], 16) - FLASH_BASE if match else None for match in matches)
     return None if start is None or end is None else (start, end)

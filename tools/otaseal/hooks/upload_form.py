@@ -46,9 +46,9 @@ def _signed_form(firmware: Path) -> Path:
     signed = firmware.with_name(firmware.name + build.SIGNED_SUFFIX)
     if not signed.is_file():
         raise InputError(f"there is no '{signed.name}'", "upload without 'nobuild'")
-    made = Firmware(files.read_bounded(signed, MAX_IMAGE_SIZE, "signed firmware"))
+    signed_firmware = Firmware(files.read_bounded(signed, MAX_IMAGE_SIZE, "signed firmware"))
     built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware")
-    if not signing.belongs_to(made, Firmware(built, signed=False)):
+    if not signing.belongs_to(signed_firmware, Firmware(built, signed=False)):
         raise InputError(f"'{signed.name}' is not the signed form of '{firmware.name}'", "upload without 'nobuild'")
     return signed
 

@@ -45,7 +45,7 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Prepend(CPPPATH=[str(directory)])
     _put_before_libraries(env, header)
     env[build.VERIFY_UPDATES] = True
-    said = claim.for_build(env, options)
+    build_claim = claim.for_build(env, options)
     _offer_library(env)
 
     def work(env: build.Env) -> str:
@@ -53,19 +53,19 @@ def attach(env: build.Env, options: Settings) -> None:
 
         key = firmware_key.load(env, options)
         files.write_if_changed(header, render(key).encode())
-        if said is None:
+        if build_claim is None:
             files.remove(own)
         else:
             claim.warn_of_git(env)
             keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
-            files.write_if_changed(own, build_header.render(said, *keys).encode())
-        line = f"otaseal: {_taken(key, None if said is None else keys[0])}"
+            files.write_if_changed(own, build_header.render(build_claim, *keys).encode())
+        line = f"otaseal: {_taken(key, None if build_claim is None else keys[0])}"
         return line if platforms.of(env) is platforms.ESP8266 else f"{line}; {UNVERIFIED}"
 
     atexit.register(_explain_link_failure, env)
     node = env.Command(
-        [env.File(str(path)) for path in ([header] if said is None else [header, own])],
-        [env.Value(f"{__version__} {firmware_key.identity(env, options)} {said}")],
+        [env.File(str(path)) for path in ([header] if build_claim is None else [header, own])],
+        [env.Value(f"{__version__} {firmware_key.identity(env, options)} {build_claim}")],
         build.action(env, work, "Generating $TARGET"),
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation

@@ -73,7 +73,7 @@ class GzipMember:
 
     def subfields(self) -> tuple[tuple[bytes, bytes], ...]:
         """Return the subfields of `extra` as (two-byte id, content); raises InputError where they do not add up."""
-        extra, position, found = self.extra or b"", 0, []
+        extra, position, subfields = self.extra or b"", 0, []
         while position < len(extra):
             if len(extra) - position < _SUBFIELD.size:
                 raise _malformed("an extra field that is cut short")
@@ -81,9 +81,9 @@ class GzipMember:
             position += _SUBFIELD.size
             if length > len(extra) - position:
                 raise _malformed("an extra field that is cut short")
-            found.append((identity, extra[position : position + length]))
+            subfields.append((identity, extra[position : position + length]))
             position += length
-        return tuple(found)
+        return tuple(subfields)
 
     def with_subfield(self, identity: bytes, content: bytes) -> GzipMember:
         """Return a copy with one more subfield behind the others; raises InputError when there is no room (64 KiB)."""

@@ -119,29 +119,29 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     """
     if len(data) > MAX_IMAGE_SIZE:
         raise InputError(f"{len(data)} bytes are more than {MAX_IMAGE_SIZE}", "no chip's flash can hold it")
-    firmware, found = _read(data)
+    firmware, content = _read(data)
     signed = firmware.trailer if firmware.signed else None
     signed_by = _fitting(firmware, public_keys) if signed else None
     key = _device_key(signed, public_keys, signed_by)
-    judged = found.kind in ("raw", "gzip") and found.other is None
-    outcomes, flash_modes = _judged(found.parsed, key, data) if judged else ({}, {})
+    judged = content.kind in ("raw", "gzip") and content.other is None
+    outcomes, flash_modes = _judged(content.parsed, key, data) if judged else ({}, {})
     return Inspection(
-        kind=f"signed {found.kind}" if signed else found.kind,
-        title=f"signed {found.title}" if signed else found.title,
+        kind=f"signed {content.kind}" if signed else content.kind,
+        title=f"signed {content.title}" if signed else content.title,
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         payload_size=len(firmware.payload),
-        image=found.parsed,
-        member=found.member,
-        manifest=found.manifest,
-        identity=found.identity,
+        image=content.parsed,
+        member=content.member,
+        manifest=content.manifest,
+        identity=content.identity,
         signature=None if signed is None else signed.signature,
         tried=tuple(public_keys),
         signed_by=signed_by,
         outcomes=outcomes,
         flash_modes=flash_modes,
-        problem=found.problem,
-        hint=found.hint,
+        problem=content.problem,
+        hint=content.hint,
     )
 
 
@@ -173,14 +173,14 @@ def _read(data: bytes) -> tuple[Firmware, _Content]:
     unsigned = Firmware(data, signed=False)
     try:
         signed = Firmware(data)
-        found = _content(signed)
+        content = _content(signed)
     except InputError:
         return unsigned, _content(unsigned)
-    if found.whole:
-        return signed, found
+    if content.whole:
+        return signed, content
     without = _content(unsigned)
     damaged = without.kind in ("raw", "gzip") and without.parsed is None
-    return (signed, found) if damaged else (unsigned, without)
+    return (signed, content) if damaged else (unsigned, without)
 
 
 def _content(firmware: Firmware) -> _Content:
@@ -189,55 +189,55 @@ def _content(firmware: Firmware) -> _Content:
     if gzip_payload.is_gzip(payload):
         return _gzip_content(firmware)
     if images.begins_as_image(payload):
-        found = _Content("raw", "raw")
-        _look_at(found, firmware, "this is")
-        found.whole = found.parsed is not None
+        content = _Content("raw", "raw")
+        _look_at(content, firmware, "this is")
+        content.whole = content.parsed is not None
     else:
-        found = _Content("unknown", "unknown", file_kinds.recognize(payload))
+        content = _Content("unknown", "unknown", file_kinds.recognize(payload))
         try:
             check_payload(Firmware(payload, signed=False))
         except InputError as error:
-            found.blame(error.message, error.hint)
-    if found.other is not None:
-        found.kind, found.title = found.other.name, found.other.title
-    return found
+            content.blame(error.message, error.hint)
+    if content.other is not None:
+        content.kind, content.title = content.other.name, content.other.title
+    return content
 
 
 def _gzip_content(firmware: Firmware) -> _Content:
-    found = _Content("gzip", "gzip")
+    content = _Content("gzip", "gzip")
     try:
-        found.member = firmware.member
+        content.member = firmware.member
         _ = firmware.raw
     except InputError as error:
-        found.blame(error.message, error.hint)
-        return found
-    found.whole = True
-    _look_at(found, firmware, GZIP_HOLDS)
-    if found.other is not None:
-        found.title = f"gzip of {found.other.title}"
-    return found
+        content.blame(error.message, error.hint)
+        return content
+    content.whole = True
+    _look_at(content, firmware, GZIP_HOLDS)
+    if content.other is not None:
+        content.title = f"gzip of {content.other.title}"
+    return content
 
 
-def _look_at(found: _Content, firmware: Firmware, subject: str) -> None:
+def _look_at(content: _Content, firmware: Firmware, subject: str) -> None:
     """Read the image into `found`: what signing refuses is a problem, and so is a wrong checksum."""
     try:
-        found.parsed = firmware.image
-        found.identity = firmware.identity
+        content.parsed = firmware.image
+        content.identity = firmware.identity
     except InputError as error:
-        found.blame(error.message, error.hint)
-    parsed = found.parsed
+        content.blame(error.message, error.hint)
+    parsed = content.parsed
     if parsed is None:
-        found.title, found.other = f"{found.title}, damaged", file_kinds.recognize(firmware.raw)
+        content.title, content.other = f"{content.title}, damaged", file_kinds.recognize(firmware.raw)
         return
     surplus = manifest.surplus(parsed)
     if surplus is not None:
-        found.blame(f"{subject} {surplus.title}", surplus.hint)
+        content.blame(f"{subject} {surplus.title}", surplus.hint)
     for fault in parsed.faults():
-        found.blame(fault, REBUILD)
+        content.blame(fault, REBUILD)
     try:
-        found.manifest = firmware.manifest
+        content.manifest = firmware.manifest
     except InputError as error:
-        found.blame(error.message, error.hint)
+        content.blame(error.message, error.hint)
 
 
 def _fitting(firmware: Firmware, public_keys: Mapping[str, RSAPublicKey]) -> str | None:
@@ -289,8 +289,8 @@ def _gzip_dict(member: GzipMember, size: int) -> dict[str, Any]:
 
 
 def _outcome_dict(outcome: Verdict) -> dict[str, Any]:
-    said = {name: getattr(outcome, name) for name in ("accepted", "boots", "bricks", "error", "reason", "fact")}
-    return {**said, "error": outcome.error or None}
+    fields = {name: getattr(outcome, name) for name in ("accepted", "boots", "bricks", "error", "reason", "fact")}
+    return {**fields, "error": outcome.error or None}
 
 
 def _outcome_line(outcome: Verdict) -> str:

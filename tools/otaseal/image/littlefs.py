@@ -99,13 +99,13 @@ def _walk(image: bytes, block: int) -> Iterator[_Directory]:
     for _ in range(len(image) // block + 1):
         if BLANK in pair:
             return
-        found = _fetch(image, pair, block)
-        if found is None:
+        directory = _fetch(image, pair, block)
+        if directory is None:
             if pair == (0, 1):
                 return
             raise _damaged()
-        yield found
-        pair = found.tail
+        yield directory
+        pair = directory.tail
     raise _damaged()
 
 
@@ -147,24 +147,24 @@ def _log(content: bytes) -> tuple[int, list[tuple[int, int, bytes]]] | None:
 
 
 def _replay(tags: list[tuple[int, int, bytes]]) -> _Directory:
-    made = _Directory()
+    directory = _Directory()
     for kind, number, data in tags:
         family = kind & FAMILY
         if family == SPLICE and kind == CREATE:
-            made.entries.insert(number, _Entry())
+            directory.entries.insert(number, _Entry())
         elif family == SPLICE:
-            del made.entries[number]
+            del directory.entries[number]
         elif family in (NAME, STRUCT):
-            while number >= len(made.entries):  # a rewritten log has no tags that create
-                made.entries.append(_Entry())
-            entry = made.entries[number]
+            while number >= len(directory.entries):  # a rewritten log has no tags that create
+                directory.entries.append(_Entry())
+            entry = directory.entries[number]
             if family == NAME:
                 entry.kind, entry.name = kind, data
             else:
                 entry.form, entry.content = kind, data
         elif family == TAIL:
-            made.tail, made.hard = struct.unpack("<2I", data), kind == HARD_TAIL
-    return made
+            directory.tail, directory.hard = struct.unpack("<2I", data), kind == HARD_TAIL
+    return directory
 
 
 def _superblock(pair: _Directory) -> bytes | None:

@@ -58,10 +58,10 @@ def sign_firmware(
         _refuse_gzip(firmware)
     if embeds_key:
         check_embedded_key(firmware, signer.public_key, next_key)
-    made = None if claim is None else manifest.make(claim, parsed.flash_mode)
-    payload = firmware.payload_with(made)
+    attached = None if claim is None else manifest.make(claim, parsed.flash_mode)
+    payload = firmware.payload_with(attached)
     names = () if claim is None else (claim.product, claim.board)
-    manifest.check_identity(firmware.identity, made or firmware.manifest, names)
+    manifest.check_identity(firmware.identity, attached or firmware.manifest, names)
     signed = signed_image.sign(payload, signer)
     _judge_as_device(signed, firmware, signer.public_key)
     return Firmware(signed)

@@ -32,13 +32,13 @@ def embedded_keys(image: bytes) -> tuple[str, ...]:
 
     Which of them the firmware verifies updates with, the bytes do not say: it is one of these, or it verifies nothing.
     """
-    found = set()
+    fingerprints = set()
     for match in islice(_PEM.finditer(image), MAX_KEYS):
         try:
-            found.add(fingerprint(load_public_key(match[0], "a key in the image")))
+            fingerprints.add(fingerprint(load_public_key(match[0], "a key in the image")))
         except KeyRefusedError:
             continue  # of another kind, and no device verifies updates with it (F2)
-    return tuple(sorted(found))
+    return tuple(sorted(fingerprints))
 
 
 def render(key: RSAPublicKey) -> str:

@@ -77,8 +77,8 @@ def _read(filesystem: _Image, name: bytes) -> bytes | None:
     for number in filesystem.pages(FREE):
         page = filesystem.read(number)
         object_id, span, flags = HEADER.unpack_from(page)
-        found = page[NAME_AT : NAME_AT + NAME_SIZE].partition(b"\0")[0]
-        if span == 0 and flags & (UNLINKED | DELETED | FINAL) == UNLINKED | DELETED and found == name:
+        stored_name = page[NAME_AT : NAME_AT + NAME_SIZE].partition(b"\0")[0]
+        if span == 0 and flags & (UNLINKED | DELETED | FINAL) == UNLINKED | DELETED and stored_name == name:
             return _content(filesystem, object_id, page)
     return None
 

@@ -87,7 +87,7 @@ def _library() -> Any:
 
 
 def _make(layout: Layout, disk: DiskFormat, *, mounts: bool = True, blocks: int | None = None) -> LittleFS:
-    made: LittleFS = _library().LittleFS(
+    filesystem: LittleFS = _library().LittleFS(
         mount=mounts,
         block_size=layout.block,
         block_count=layout.fs_size // layout.block if blocks is None else blocks,
@@ -99,7 +99,7 @@ def _make(layout: Layout, disk: DiskFormat, *, mounts: bool = True, blocks: int 
         name_max=disk.name_max,
         disk_version=disk.version,
     )
-    return made
+    return filesystem
 
 
 def mounted(image: bytes, layout: Layout, disk: DiskFormat | None = None, blocks: int | None = None) -> LittleFS | None:
@@ -124,11 +124,11 @@ def _why_not(image: bytes, layout: Layout) -> tuple[str, str]:
     newest = mounted(image, layout, DiskFormat(0, 0, core.unit), 0)
     if newest is None:
         return "there is no LittleFS where the filesystem begins (SPIFFS, or another block size)", "F15"
-    found = newest.fs_stat()
-    if found.disk_version > core.version:
-        version, newest_known = (f"{word >> 16}.{word & 0xFFFF}" for word in (found.disk_version, core.version))
+    stat = newest.fs_stat()
+    if stat.disk_version > core.version:
+        version, newest_known = (f"{word >> 16}.{word & 0xFFFF}" for word in (stat.disk_version, core.version))
         return f"the filesystem has disk version {version}, the core mounts {newest_known} at most", "F15b"
-    if found.block_count != layout.fs_size // layout.block:
+    if stat.block_count != layout.fs_size // layout.block:
         wanted = layout.fs_size // layout.block
-        return f"the filesystem has {found.block_count} blocks, the partition {wanted}", "F15b"
-    return f"the filesystem allows names of {found.name_max} bytes, the core {core.name_max}", "F15b"
+        return f"the filesystem has {stat.block_count} blocks, the partition {wanted}", "F15b"
+    return f"the filesystem allows names of {stat.name_max} bytes, the core {core.name_max}", "F15b"

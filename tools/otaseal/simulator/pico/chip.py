@@ -119,17 +119,17 @@ def _image_types(flash: bytes) -> list[int]:
     marker = BLOCK_BEGIN.to_bytes(4, "little")
     places = (at for at in range(0, PAGE, 4) if flash[at : at + 4] == marker)
     first = next((at for at in places if _block(flash, at) is not None), None)
-    found: list[int] = []
+    image_types: list[int] = []
     at = first
     for _ in range(MOST_BLOCKS):
         block = None if at is None or at < 0 else _block(flash, at)
         if at is None or block is None:
             return []
         kind, link = block
-        found += [] if kind is None else [kind]
+        image_types += [] if kind is None else [kind]
         at += link
         if at == first:
-            return found
+            return image_types
     return []
 
 

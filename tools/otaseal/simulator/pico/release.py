@@ -25,8 +25,8 @@ class Release:
 
 def release(name: str) -> Release:
     """Return the release of that name; raises ConfigError for one before 4.5.0, which has not been read."""
-    found = _NAME.fullmatch(name)
-    number = tuple(int(part) for part in found.groups()) if found else (0,)
+    match = _NAME.fullmatch(name)
+    number = tuple(int(part) for part in match.groups()) if match else (0,)
     if number < OLDEST:
         raise ConfigError(f"arduino-pico '{name}' is not known to the virtual device", "use 4.5.0 or a later release")
     return Release(name, number >= CUTS)

@@ -41,7 +41,7 @@ def judge_board(core: str, image_chip: str, key: bytes | AssumedKey | None, data
 
 
 def _verdict(
-    error: int, said: tuple[str, str], *, boots: bool = False, bricks: bool = False, flash: bytes = b""
+    error: int, explanation: tuple[str, str], *, boots: bool = False, bricks: bool = False, flash: bytes = b""
 ) -> Verdict:
-    reason, fact = said
+    reason, fact = explanation
     return Verdict(error, boots, bricks, intact=not bricks, reason=reason, fact=fact, flash=flash)
