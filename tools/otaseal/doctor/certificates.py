@@ -39,7 +39,7 @@ def packed(subject: Subject) -> Iterator[CheckResult]:
     path = project.data / packing.ARCHIVE_NAME
     command = f"pio run -e {project.environment} -t uploadfs"
     if project.filesystem != "littlefs":
-        yield skipped(f"the filesystem is '{project.filesystem}'")
+        yield skipped(f"the filesystem is '{project.filesystem}'" if project.filesystem else "there is no filesystem")
         return
     wanted = packing.pack_project(project.settings, project.data, project.folder, subject.now)
     if not path.is_file():
