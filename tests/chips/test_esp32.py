@@ -96,7 +96,8 @@ def test_esptool_reads_the_same(chip: int, name: str, tmp_path: Path) -> None:
     assert f"App version: {image.description.version}" in said
     assert re.search(r"Checksum: 0x[0-9a-f]+ \(valid\)", said)
     assert re.search(rf"Validation hash: {(image.stored_hash or b'').hex()} \(valid\)", said)
-    assert len(re.findall(r"0x[0-9a-f]{5,} 0x[0-9a-f]{8} 0x", said)) == len(image.part.segments)
+    rows = re.findall(r"^ +\d+  0x([0-9a-f]+)  0x([0-9a-f]+)  0x", said, re.M)
+    assert rows == [(f"{len(part.data):05x}", f"{part.address:08x}") for part in image.part.segments]
 
 
 def test_what_esptool_merges_is_no_application(tmp_path: Path) -> None:

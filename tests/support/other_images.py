@@ -7,7 +7,10 @@ import struct
 from functools import reduce
 
 ESP32, ESP32_C3, ESP32_S3 = 0, 5, 9
-_DROM, _IROM, _IRAM = 0x3F400020, 0x400D0020, 0x40080000
+_IRAM = 0x40080000
+_MAPPED = {ESP32: (0x3F400020, 0x400D0020), 13: (0x42800020, 0x42000020)}
+_LATER_MAPPED = (0x3C000020, 0x42000020)
+"""Where flash is mapped to, data and code: of the ESP32, the ESP32-C6, and those like the ESP32-C3 and -S3."""
 
 
 def esp32_image(
@@ -22,7 +25,8 @@ def esp32_image(
     code = bytes(range(256)) * 40
     segments = [(address, code) for address in at]
     if application:
-        segments = [(_DROM, (description if described else b"") + code), (_IROM, code), *segments]
+        data, text = _MAPPED.get(chip, _LATER_MAPPED)
+        segments = [(data, (description if described else b"") + code), (text, code), *segments]
     out = struct.pack("<BBBBI", 0xE9, len(segments), 2, 0x20, _IRAM)
     out += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip, 0, 0, 0xFFFF, b"", 1)
     checksum = 0xEF
