@@ -156,7 +156,6 @@ def test_foreign_product_and_board() -> None:
 def test_another_flash_layout(options: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         admit(signed(), current(**options))
-    admit(signed(), current(**options), allow_new_layout=True)
 
 
 def test_a_header_without_flash_mode(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -129,7 +129,7 @@ def _guard_pico(env: build.Env, over_the_air: bool) -> None:
     """Refuse ways on which a Pico's filesystem is not that of this build (F13, F72)."""
     if env.get(build.VERIFY_UPDATES):
         raise ConfigError(
-            "a filesystem upload over the air is verified by nothing on this core: whatever way takes this one, takes "
+            "a filesystem upload over the air is verified by nothing on this core: a device that takes yours takes "
             "anybody's",
             "ship certificates by cable: pio run -t uploadfs with upload_protocol = picotool",
         )

@@ -36,8 +36,8 @@ class Policy:
     """What a product accepts.
 
     `keys` are its public keys; `boards` the boards it is built for (none: any); `max_size` bytes a file may have;
-    `fs_start` the filesystem's offset in flash (None: space is not judged). The two `allow_` fields lift one refusal
-    each, for this once.
+    `fs_start` the filesystem's offset in flash (None: space is not judged). `allow_downgrade` lets an older version
+    follow, for this once.
     """
 
     product: str
@@ -46,7 +46,6 @@ class Policy:
     max_size: int = 4 * 1024 * 1024
     fs_start: int | None = None
     allow_downgrade: bool = False
-    allow_new_layout: bool = False
 
 
 def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Release | None) -> Release:
@@ -64,7 +63,7 @@ def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Re
     if not FAMILY_OF[new.chip].published:
         raise InputError(f"firmware of the chip '{new.chip}' is not published yet", "sign it, and deliver it by cable")
     if current is not None:
-        _check_layout(new, current, policy)
+        _check_layout(new, current)
         _check_counter(new, current)
         _check_age(new, current, policy)
     _check_space(new, current, policy)
@@ -148,9 +147,7 @@ def _key(new: Release, policy: Policy) -> RSAPublicKey:
     return next(key for key in policy.keys if public.fingerprint(key) == new.key_fingerprint)
 
 
-def _check_layout(new: Release, current: Release, policy: Policy) -> None:
-    if policy.allow_new_layout:
-        return
+def _check_layout(new: Release, current: Release) -> None:
     for what, ours, theirs in (
         ("chip", new.chip, current.chip),
         ("board", new.board or current.board, current.board or new.board),
