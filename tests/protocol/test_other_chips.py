@@ -1,4 +1,4 @@
-"""What devices of other chips are answered: by their version, for arduino-pico says no MD5 and no sizes (F57)."""
+"""What devices of other chips are answered: a Pico by its version (F57), an ESP32 by MD5 and slot (F90, F92)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from otaseal.protocol.decisions import LOOP_LIMIT, Decision, State, decide, known_images
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.records import Origin, Release
-from support import images
+from support import images, other_images
 from support.by_bytes import describe
 from support.images import Signer
 from support.pico_images import build_image
@@ -70,3 +70,44 @@ def test_a_rollout_and_the_loop_breaker_count_for_it_too() -> None:
     assert answer(PICO, deliveries=LOOP_LIMIT).code == "loop"
     assert answer(replace(PICO, mode="filesystem")).code == "filesystem"
     assert answer(replace(PICO, mode="version")).code == "version"
+
+
+ESP32 = release(raw=other_images.esp32_image(), kinds="raw")
+ESP32_OLD = release("1.2.2", raw=other_images.esp32_image(constants=b"older"), kinds="raw")
+ESP32_S3 = release("1.2.3", raw=other_images.esp32_image(other_images.ESP32_S3), kinds="raw")
+AN_ESP32 = UpdateRequest("GET", "esp32", mac="24:0A:C4:00:11:22", free_space=0x140000, chip_size=2**22)
+
+
+def answer_esp32(wanted: Release = ESP32, **claims: object) -> tuple[int, str]:
+    request = replace(AN_ESP32, **claims)  # type: ignore[arg-type]
+    found = decide(request, wanted, State(known_images([ESP32, ESP32_OLD, ESP32_S3])))
+    assert (found.form is not None) == (found.status == 200)
+    return found.status, found.code
+
+
+def test_an_esp32_is_told_that_it_is_current_by_its_md5_or_where_it_says_none_by_its_version() -> None:
+    assert answer_esp32(sketch_md5=ESP32.sketch_md5[0]) == (304, "current")
+    assert answer_esp32(sketch_md5=ESP32.sketch_md5[0], version="1.2.2") == (304, "current")
+    assert answer_esp32(version="1.2.3") == (304, "current")
+    assert answer_esp32(sketch_md5=ESP32_OLD.sketch_md5[0], version="1.2.3") == (200, "update"), "a stale version"
+    assert answer_esp32(sketch_md5="0" * 32) == (200, "update")
+    assert answer_esp32() == (200, "update")
+
+
+def test_an_esp32_has_the_room_of_its_other_slot() -> None:
+    size = ESP32.forms[0].size
+    for free, expected in ((size, (200, "update")), (size - 1, (403, "space")), (0, (403, "space"))):
+        # What runs takes no room from the other slot.
+        assert answer_esp32(sketch_md5=ESP32_OLD.sketch_md5[0], sketch_size=size, free_space=free) == expected
+    assert answer_esp32(free_space=None) == (200, "update")
+
+
+def test_an_esp32_is_sent_no_image_for_another_chip_of_its_family() -> None:
+    assert answer_esp32(ESP32_S3, sketch_md5=ESP32_OLD.sketch_md5[0]) == (403, "platform")
+    assert answer_esp32(sketch_md5=ESP32_S3.sketch_md5[0], mode="version") == (403, "platform")
+    assert answer_esp32(ESP32_S3, version="1.2.2") == (200, "update"), "no header says which chip it is"
+
+
+def test_an_esp32_goes_by_no_flash_mode_and_no_size_in_the_header() -> None:
+    large = release("1.2.4", raw=other_images.esp32_image(flash=(0, 0x4F)), kinds="raw")
+    assert answer_esp32(large, sketch_md5=ESP32_OLD.sketch_md5[0], chip_size=2**21) == (200, "update")

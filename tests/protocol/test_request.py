@@ -57,6 +57,9 @@ ESP32_EXPECTED = UpdateRequest(
         (OLD_PICO, PICO_EXPECTED),
         (PICO.replace(b"Version: 4", b"Version: "), replace(PICO_EXPECTED, version=None)),
         (ESP32, ESP32_EXPECTED),
+        (ESP32.replace(b"x-ESP32-STA", b"x-ESP32-BASE-MAC: 24:0A:C4:00:11:20\r\nx-ESP32-STA"), ESP32_EXPECTED),
+        # A chip without Wi-Fi has no address but its own.
+        (ESP32.replace(b"x-ESP32-STA-MAC", b"x-ESP32-BASE-MAC"), ESP32_EXPECTED),
         (CURL, UpdateRequest("GET")),
         (CURL.replace(b"GET", b"HEAD"), UpdateRequest("HEAD")),
         (CURL.replace(b"curl/8.5.0", b"ESP8266-http-Update"), UpdateRequest("GET", "esp8266")),

@@ -1,15 +1,18 @@
-"""Releases of the RP2040 and the RP2350: their records, what is admitted after what, and what is not published yet."""
+"""Releases of other chips than the ESP8266: their records, and what is admitted after what."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cache
 from typing import Any
 
 import pytest
 
+from otaseal.chips.esp32 import CHIPS as CHIPS_OF_ESP32
 from otaseal.errors import InputError, VerificationError
-from otaseal.image import gzip_payload, signed_image
+from otaseal.image import gzip_payload, manifest, signed_image
+from otaseal.image.manifest import Claim
 from otaseal.release import records
 from otaseal.release.admission import Policy
 from otaseal.release.records import Origin, Release
@@ -102,7 +105,63 @@ def test_firmware_that_no_update_could_follow_is_refused() -> None:
         admit(signed(filesystem=(0x1FF000, 0)))
 
 
-def test_the_esp32_is_not_published_yet() -> None:
+@cache
+def esp32(chip: int = other_images.ESP32, *, version: str = "1.2.3", counter: int = 0, **options: Any) -> bytes:
+    """Return signed firmware with the OtaSeal library for a chip of the ESP32 family."""
+    claim = Claim("blink", "rpipicow", version, counter)
+    own = manifest.serialise(manifest.make(claim), manifest.IDENTITY_MAGIC)
+    raw = other_images.esp32_image(chip, constants=own, **options)
+    return signed_image.sign(raw + manifest.serialise(manifest.make(claim)), Signer(make_rsa(2048)))
+
+
+def current_esp32(chip: int = other_images.ESP32, **options: Any) -> Release:
+    origin = Origin("blink", "1.2.2", "2026-01-31T12:00:00Z", "rpipicow")
+    return by_bytes.describe([esp32(chip, version="1.2.2", **options)], origin, [make_rsa(2048).public_key()])
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3", "esp32p4"])
+def test_the_record_of_an_esp32_has_the_one_digest_that_its_core_says(chip: str) -> None:
+    number = {name.lower().replace("-", ""): number for number, name in CHIPS_OF_ESP32.items()}[chip]
+    data = esp32(number)
+    release = admit(data, current=current_esp32(number))
+    running = data[: -4 - 256 - manifest.SIZE]
+    assert (release.chip, release.sketch_size) == (chip, len(running))
+    assert release.sketch_md5 == (hashlib.md5(running, usedforsecurity=False).hexdigest(),)
+    assert (release.flash_mode, release.flash_size, release.core_release, release.filesystem) == (None,) * 4
+    written = records.serialise(release)
+    assert json.loads(written)["format"] == 3
+    assert records.parse(written) == release
+
+
+def test_an_esp32_without_the_library_is_refused_for_its_core_verifies_nothing() -> None:
     data = signed_image.sign(other_images.esp32_image(), Signer(make_rsa(2048)))
-    with pytest.raises(InputError, match="firmware of the chip 'esp32' is not published yet"):
+    with pytest.raises(InputError, match="for the chip 'esp32' has no OtaSeal library, and its core verifies no") as no:
         admit(data)
+    assert "use the library in the sketch" in str(no.value.hint)
+
+
+def test_an_esp32_takes_no_gzip() -> None:
+    packed = gzip_payload.compress(other_images.esp32_image(other_images.ESP32_C3))
+    with pytest.raises(InputError, match="the ESP32-C3 takes no gzip"):
+        admit(signed_image.sign(packed, Signer(make_rsa(2048))))
+
+
+def test_flash_mode_and_flash_size_play_no_part_on_an_esp32() -> None:
+    assert admit(esp32(flash=(0, 0x4F)), current=current_esp32())
+    assert admit(esp32(), current=current_esp32(), fs_start=4096), "a slot has nothing to do with a filesystem"
+
+
+def test_a_release_for_another_chip_of_the_family_does_not_follow() -> None:
+    with pytest.raises(InputError, match=r"for chip 'esp32s3', release 1\.2\.2 is for 'esp32'"):
+        admit(esp32(other_images.ESP32_S3), current=current_esp32())
+    with pytest.raises(InputError, match="security counter 1 is below 2"):
+        admit(esp32(counter=1), current=current_esp32(counter=2))
+
+
+def test_a_changed_esp32_image_is_refused_though_its_signature_holds() -> None:
+    raw = bytearray(other_images.esp32_image())
+    for place, what in ((0x300, "checksum is wrong"), (-1, "SHA-256 at the end")):
+        changed = bytearray(raw)
+        changed[place] ^= 1
+        with pytest.raises(InputError, match=what):
+            admit(signed_image.sign(bytes(changed), Signer(make_rsa(2048))))

@@ -14,20 +14,28 @@ _LATER_MAPPED = (0x3C000020, 0x42000020)
 
 
 def esp32_image(
-    chip: int = ESP32, *, application: bool = True, described: bool = True, at: tuple[int, int] = (_IRAM, 0x40078000)
+    chip: int = ESP32,
+    *,
+    application: bool = True,
+    described: bool = True,
+    at: tuple[int, int] = (_IRAM, 0x40078000),
+    constants: bytes = b"",
+    flash: tuple[int, int] = (2, 0x20),
 ) -> bytes:
     """Return an image in the format of ESP-IDF: header of 24 bytes, segments, checksum, SHA-256.
 
     `described` puts the description of an application in front, as every application since ESP-IDF 3.3 has it; `at` are
-    the addresses of what is loaded to RAM.
+    the addresses of what is loaded to RAM, `constants` what the code reads, and `flash` the header's mode and its size
+    and speed.
     """
     description = struct.pack("<IIII32s32s", 0xABCD5432, 0, 0, 0, b"1.0", b"blink").ljust(256, b"\0")
     code = bytes(range(256)) * 40
     segments = [(address, code) for address in at]
     if application:
         data, text = _MAPPED.get(chip, _LATER_MAPPED)
-        segments = [(data, (description if described else b"") + code), (text, code), *segments]
-    out = struct.pack("<BBBBI", 0xE9, len(segments), 2, 0x20, _IRAM)
+        read_only = (description if described else b"") + code + constants + bytes(-len(constants) % 4)
+        segments = [(data, read_only), (text, code), *segments]
+    out = struct.pack("<BBBBI", 0xE9, len(segments), *flash, _IRAM)
     out += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip, 0, 0, 0xFFFF, b"", 1)
     checksum = 0xEF
     for address, data in segments:

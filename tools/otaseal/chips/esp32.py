@@ -77,6 +77,9 @@ class Esp32Image:
 
     core_release = None
     filesystem = None
+    flash_mode = None
+    flash_size = None
+    """No device goes by mode and size in an application's header: the boot loader's count (F91)."""
 
     @property
     def title(self) -> str:
@@ -92,16 +95,6 @@ class Esp32Image:
     def sketch_size(self) -> int:
         """The bytes that the boot loader reads, hash included: also what `ESP.getSketchSize()` says."""
         return self.part.size + (0 if self.stored_hash is None else _HASH_SIZE)
-
-    @property
-    def flash_mode(self) -> FlashMode | None:
-        """The flash mode in the header, None if it names none; a device goes by its boot loader's."""
-        return _MODES.get(self.part.flash_mode)
-
-    @property
-    def flash_size(self) -> int | None:
-        """Flash size in bytes, None if the header's code is unknown."""
-        return _FLASH_SIZES.get(self.part.flash_config >> 4)
 
     @cached_property
     def hash_ok(self) -> bool | None:
@@ -140,12 +133,13 @@ class Esp32Image:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `otaseal inspect --json` says of it."""
+        mode = _MODES.get(self.part.flash_mode)
         return {
             "chip": self.chip,
             "minimum_revision": self.minimum_revision,
             "maximum_revision": None if self.maximum_revision == _ANY_REVISION else self.maximum_revision,
-            "flash_mode": None if self.flash_mode is None else self.flash_mode.name,
-            "flash_size": self.flash_size,
+            "flash_mode": None if mode is None else mode.name,
+            "flash_size": _FLASH_SIZES.get(self.part.flash_config >> 4),
             "entry": self.part.entry,
             "segments": [{"address": segment.address, "size": len(segment.data)} for segment in self.part.segments],
             "checksum_ok": self.part.computed_checksum == self.part.checksum,

@@ -12,31 +12,32 @@ from .esp32 import CHIPS
 class Family:
     """A family by `name`: its `chips`, the `prefixes` of its headers and the user `agents`, in lower case.
 
-    `published`: releases and certificates are made for it. `own_room`: the core tells neither sizes nor the MD5 of its
-    sketch, and only the device knows whether an update, a file in its filesystem, has room (F55, F57).
+    `own_room`: the core tells neither sizes nor the MD5 of its sketch, and only the device knows whether an update, a
+    file in its filesystem, has room (F55, F57). `slots`: an update goes into the flash's other slot, whose size the
+    core tells as free space (F92). `unverified`: the core verifies no update, the OtaSeal library alone does (F46).
     """
 
     name: str
     chips: tuple[str, ...]
     prefixes: tuple[str, ...]
     agents: tuple[str, ...]
-    published: bool = False
     own_room: bool = False
+    slots: bool = False
+    unverified: bool = False
 
 
 _ESP32_CHIPS = tuple(name.lower().replace("-", "") for name in CHIPS.values())
 _ROWS = (
-    Family("esp8266", ("esp8266",), ("x-esp8266-",), ("esp8266-http-update",), published=True),
+    Family("esp8266", ("esp8266",), ("x-esp8266-",), ("esp8266-http-update",)),
     # Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
     Family(
         "pico",
         ("rp2040", "rp2350", "rp2350-riscv"),
         ("x-pico-", "x--"),
         ("pico-http-update", "-http-update"),
-        published=True,
         own_room=True,
     ),
-    Family("esp32", _ESP32_CHIPS, ("x-esp32-",), ("esp32-http-update",)),
+    Family("esp32", _ESP32_CHIPS, ("x-esp32-",), ("esp32-http-update",), slots=True, unverified=True),
 )
 
 FAMILIES: Mapping[str, Family] = {row.name: row for row in _ROWS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import InputError
 
 MAX_IMAGE_SIZE = 16 * 1024 * 1024
-"""The largest flash that an ESP8266's header can name, and all of it that an RP2040 maps."""
+"""The largest flash that an ESP8266's header can name, all of it that an RP2040 maps, and an ESP32's largest slot."""
 FIRMWARE = "give the firmware.bin that the build made"
 REBUILD = "the image is damaged: build it again"
 

@@ -188,6 +188,8 @@ def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> No
     elif isinstance(firmware.image, Esp8266Image):
         name, verdict = _judge_esp8266(signed, firmware, firmware.image, key)
     else:
+        if firmware.member is not None:
+            _refuse_gzip(firmware)
         return
     if not (verdict.accepted and verdict.boots):
         raise VerificationError(

@@ -137,9 +137,13 @@ class _Case:
         return self.request.version == self.wanted.version and self.running is None
 
     @property
-    def other_family(self) -> bool:
-        """The device is of another family of chips; which chip of it, no core says: product and board go by that."""
-        return self.request.family in FAMILIES and self.request.family != FAMILY_OF[self.wanted.chip].name
+    def other_chip(self) -> str | None:
+        """What the device is, where that is another family of chips or, by the firmware whose MD5 it says, chip."""
+        if self.request.family in FAMILIES and self.request.family != FAMILY_OF[self.wanted.chip].name:
+            return f"is of the {self.request.family} family"
+        if self.running is None or self.request.sketch_md5 is None or self.running.release.chip == self.wanted.chip:
+            return None
+        return f"runs firmware for the {self.running.release.chip}"
 
     @property
     def chip_too_small(self) -> bool:
@@ -166,22 +170,20 @@ def _objection(form: Form, case: _Case) -> str | None:
     """Return the code of the row that refuses `form` to this device, None if it would accept it and start from it."""
     if case.request.family == "plain":
         return None
-    if FAMILY_OF[case.wanted.chip].own_room:  # a device with the library has a core that starts from a gzip
+    family, free = FAMILY_OF[case.wanted.chip], case.request.free_space
+    if family.own_room:  # a device with the library has a core that starts from a gzip
         return "gzip_core" if form.kind == "gzip" and case.request.counter is None else None
+    if family.slots:
+        return "space" if free is not None and form.size > free else None
     image_mode, chip = case.wanted.flash_mode, case.running
     if form.kind == "gzip":
-        if (
-            chip is None
-            or signed_gzip_refusal(core_by_name(chip.release.core_release)) is not None
-            or case.request.free_space is None
-        ):
+        if chip is None or signed_gzip_refusal(core_by_name(chip.release.core_release)) is not None or free is None:
             return "gzip_core"
         # Nothing is rewritten in a gzip (F7).
         if chip.flash_mode is None or image_mode not in _MODES_BELOW[chip.flash_mode]:
             return "flash_mode"
     elif image_mode is None or (chip is not None and image_mode != chip.flash_mode):
         return "flash_mode"
-    free = case.request.free_space
     if free is None:
         return None
     if free > MAX_IMAGE_SIZE:  # an unsigned difference below zero: the sketch reaches into the filesystem
@@ -211,10 +213,10 @@ _TABLE = (
         lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
     ),
     _Row(
-        lambda c: c.other_family,
+        lambda c: c.other_chip is not None,
         403,
         "platform",
-        lambda c: f"the release is for the chip {c.wanted.chip}, the device is of the {c.request.family} family",
+        lambda c: f"the release is for the chip {c.wanted.chip}, the device {c.other_chip}",
     ),
     _Row(
         lambda c: c.request.mode == "version" and not (c.state.held and c.own_version is None),
@@ -296,9 +298,6 @@ def decide_archive(request: UpdateRequest, record: ArchiveRecord | None, missing
     """Return the answer to a request for certificates; `missing` names what does not exist ("product", "archive")."""
     if record is None:
         return text_answer(404, "missing", f"there is no such {missing}")
-    family = FAMILIES.get(request.family)
-    if family is not None and not family.published:
-        return text_answer(403, "platform", f"there are no certificates yet for devices of the {family.name} family")
     if request.certs == record.archive:
         return text_answer(304, "current", "the device has these certificates")
     before = "unknown certificates" if request.certs is None else f"certificates {request.certs[:16]}"

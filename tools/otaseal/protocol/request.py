@@ -116,6 +116,9 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
             families.add(family)
         if claim is not None:
             claims[claim] = claimed
+    base = claims.pop(_BASE_MAC, None)
+    if base is not None:
+        claims.setdefault("mac", base)
     if len(families) > 1:
         raise InputError(f"headers of {' and '.join(sorted(families))} devices at once", "send those of one device")
     return UpdateRequest(method=method, family=families.pop() if families else agent, **claims)
@@ -196,12 +199,18 @@ def _pattern(text: str) -> re.Pattern[str]:
 _NUMBER = _32_bits, _pattern("[0-9]{1,10}"), "a 32-bit number"
 _MD5 = str.lower, _pattern("[0-9a-f]{32}"), "32 hex digits"
 _SHA256 = str.lower, _pattern("[0-9a-f]{64}"), "64 hex digits"
+_MAC = (
+    lambda text: text.upper().replace("-", ":"),
+    _pattern("[0-9A-F]{2}([:-][0-9A-F]{2}){5}"),
+    "a MAC address",
+)
+_BASE_MAC = "base_mac"
+"""Claim of a chip's own address: it names a device that has no station, as an ESP32 without Wi-Fi (F90)."""
 _CLAIMS = {
     "mode": _Claim("mode", lambda text: _MODES[text.lower()], _pattern("|".join(_MODES)), "an update mode"),
     "version": _Claim("version"),
-    "sta-mac": _Claim(
-        "mac", lambda text: text.upper().replace("-", ":"), _pattern("[0-9A-F]{2}([:-][0-9A-F]{2}){5}"), "a MAC address"
-    ),
+    "sta-mac": _Claim("mac", *_MAC),
+    "base-mac": _Claim(_BASE_MAC, *_MAC),
     "sketch-md5": _Claim("sketch_md5", *_MD5),
     "sketch-sha256": _Claim("sketch_sha256", *_SHA256),
     "sketch-size": _Claim("sketch_size", *_NUMBER),

@@ -60,8 +60,12 @@ def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Re
     new = records.describe(files, origin, policy.keys)
     for firmware in files:
         signing.check_runs(firmware, _key(new, policy))
-    if not FAMILY_OF[new.chip].published:
-        raise InputError(f"firmware of the chip '{new.chip}' is not published yet", "sign it, and deliver it by cable")
+    if FAMILY_OF[new.chip].unverified and not new.library:
+        raise InputError(
+            f"the firmware for the chip '{new.chip}' has no OtaSeal library, and its core verifies no update",
+            "use the library in the sketch and build it again: a device with this firmware would take an update from "
+            "anybody",
+        )
     if current is not None:
         _check_layout(new, current)
         _check_counter(new, current)
@@ -204,7 +208,7 @@ def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
                 "make the firmware smaller, deploy a gzip, or give board_build.filesystem_size more",
             )
         return
-    if policy.fs_start is None:
+    if policy.fs_start is None or FAMILY_OF[new.chip].slots:
         return
     running = max(new.sketch_size, current.sketch_size if current else 0)
     if not any(form.fits(running, policy.fs_start) for form in new.forms):
