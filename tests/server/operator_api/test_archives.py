@@ -80,6 +80,9 @@ def test_devices_get_what_was_signed_and_only_when_they_have_another(server: Run
     own = hashlib.sha256(archive.read_bytes()).hexdigest()
     assert fetch(server, f"X-Otaseal-Certs: {own}").status == 304
     assert fetch(server, f"X-Otaseal-Certs: {own[::-1]}").status == 200
+    for family in ("ESP8266", "Pico", "ESP32"):
+        asks = (f"x-{family}-STA-MAC: 24:0A:C4:00:11:22", f"X-Otaseal-Certs: {own[::-1]}")
+        assert fetch(server, *asks).body == reply.body
     assert fetch(server, path="/certs.ar.signed").body == reply.body
     assert fetch(server, path="/blink/beta/certs.ar.signed").status == 404
     assert fetch(server, "X-Otaseal-Certs: no hash").status == 400
