@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.chips import esp32, families, images
+from otaseal.chips import esp32, families, file_kinds, images
 from otaseal.chips.esp32 import Esp32Image
 from otaseal.errors import InputError
 from support import other_images, peers
@@ -98,6 +98,52 @@ def test_esptool_reads_the_same(chip: int, name: str, tmp_path: Path) -> None:
     assert re.search(rf"Validation hash: {(image.stored_hash or b'').hex()} \(valid\)", said)
     rows = re.findall(r"^ +\d+  0x([0-9a-f]+)  0x([0-9a-f]+)  0x", said, re.M)
     assert rows == [(f"{len(part.data):05x}", f"{part.address:08x}") for part in image.part.segments]
+
+
+@pytest.mark.parametrize("boot_at", [0, 0x1000, 0x2000])
+@pytest.mark.parametrize("table_at", [0x8000, 0x9000, 0xD000])
+def test_a_factory_image_is_one_wherever_its_table_is_and_if_it_begins_with_the_boot_loader(
+    boot_at: int, table_at: int
+) -> None:
+    whole = other_images.esp32_factory_image(boot_at, table_at)
+    name = "an ESP32 factory image: boot loader, partition table and application in one"
+    for data in (whole, whole[boot_at:]):
+        with pytest.raises(InputError, match=name):
+            images.parse(data)
+    with pytest.raises(InputError, match="boot loader, partition table in one"):
+        images.parse(whole[:0x10000])
+
+
+@pytest.mark.parametrize("chip", esp32.CHIPS)
+def test_a_segment_of_padding_is_not_loaded_and_no_damage(chip: int) -> None:
+    data = other_images.esp32_image(chip, padding=0xFFE8)
+    assert parsed(data).damage() is None
+    assert parsed(data).sketch_size == len(data)
+    name = f"an {esp32.CHIPS[chip]} application without a description"
+    with pytest.raises(InputError, match=name):
+        images.parse(other_images.esp32_image(chip, described=False, padding=0xFFE8))
+
+
+@pytest.mark.parametrize("chip", [4, 6, 77])
+def test_an_image_for_a_chip_to_come_is_called_so(chip: int) -> None:
+    data = bytearray(other_images.esp32_image(application=False))
+    data[12] = chip
+    with pytest.raises(InputError, match=f"an image for a chip of Espressif's with the id {chip}, which"):
+        images.parse(bytes(data))
+    data[0x200] ^= 1
+    with pytest.raises(InputError, match=r"is cut short|claims"):
+        images.parse(bytes(data))
+
+
+def test_the_first_bytes_of_a_partition_table_in_an_application_are_no_factory_image() -> None:
+    table = other_images.partition_table()
+    for at in (0x8000, 0x9000):
+        fill = bytes(at - 0x20 - 256 - 256 * 40)
+        for behind in (table[:32], table[:2]):
+            data = other_images.esp32_image(constants=fill + behind)
+            assert data[at : at + 2] == table[:2]
+            assert parsed(data).faults() == ()
+            assert file_kinds.recognize(data) is None
 
 
 def test_what_esptool_merges_is_no_application(tmp_path: Path) -> None:

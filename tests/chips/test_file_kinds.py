@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otaseal.chips import esp8266, file_kinds
+from otaseal.chips.esp32 import CHIPS
 from otaseal.errors import InputError
 from otaseal.image import inspection, manifest
 from otaseal.keys import signers
@@ -36,6 +37,10 @@ def lfs() -> bytes:
     with filesystem.open("certs.ar", "wb") as file:
         file.write(b"!<arch>\n")
     return bytes(filesystem.context.buffer)
+
+
+def boot_loader() -> bytes:
+    return RAW[: esp8266.parse(RAW).boot.size]
 
 
 def zipped() -> bytes:
@@ -67,6 +72,7 @@ OTHERS = {
     "a LittleFS filesystem": lfs(),
     "a SPIFFS filesystem": other.spiffs(),
     "an ESP8266 image without the Arduino core": other.sdk_image(),
+    "an ESP8266 boot loader": boot_loader(),
     "a ZIP archive": zipped(),
     "a tar archive": tarred(),
     "an xz archive": b"\xfd7zXZ\0" + bytes(90),
@@ -192,7 +198,7 @@ def test_what_esptool_merges_is_a_merged_image(tmp_path: Path, rsa_key: rsa.RSAP
 @pytest.mark.parametrize("chip", [other.ESP32, other.ESP32_C3, other.ESP32_S3])
 def test_esptool_sees_the_same_chips(chip: int, tmp_path: Path) -> None:
     (tmp_path / "image.bin").write_bytes(other.esp32_image(chip))
-    name = file_kinds.CHIPS[chip]
+    name = CHIPS[chip]
     said = esptool("image-info", tmp_path / "image.bin")
     assert f"Detected image type: {name}\n" in said
     assert "Checksum" in said

@@ -21,12 +21,13 @@ def esp32_image(
     at: tuple[int, int] = (_IRAM, 0x40078000),
     constants: bytes = b"",
     flash: tuple[int, int] = (2, 0x20),
+    padding: int = 0,
 ) -> bytes:
     """Return an image in the format of ESP-IDF: header of 24 bytes, segments, checksum, SHA-256.
 
     `described` puts the description of an application in front, as every application since ESP-IDF 3.3 has it; `at` are
     the addresses of what is loaded to RAM, `constants` what the code reads, and `flash` the header's mode and its size
-    and speed.
+    and speed. `padding` are the bytes of a segment that is not loaded, before what has to begin a page of flash.
     """
     description = struct.pack("<IIII32s32s", 0xABCD5432, 0, 0, 0, b"1.0", b"blink").ljust(256, b"\0")
     code = bytes(range(256)) * 40
@@ -34,7 +35,9 @@ def esp32_image(
     if application:
         data, text = _MAPPED.get(chip, _LATER_MAPPED)
         read_only = (description if described else b"") + code + constants + bytes(-len(constants) % 4)
-        segments = [(data, read_only), (text, code), *segments]
+        moved = [(0, bytes(padding))] if padding else []
+        mapped = [(data, read_only), *moved] if described else [*moved, (data, read_only)]
+        segments = [*mapped, (text, code), *segments]
     out = struct.pack("<BBBBI", 0xE9, len(segments), *flash, _IRAM)
     out += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip, 0, 0, 0xFFFF, b"", 1)
     checksum = 0xEF
@@ -51,10 +54,10 @@ def partition_table() -> bytes:
     return b"".join(struct.pack("<2sBBII16sI", b"\xaa\x50", *row, 0) for row in rows).ljust(0xC00, b"\xff")
 
 
-def esp32_factory_image(boot_at: int = 0x1000) -> bytes:
+def esp32_factory_image(boot_at: int = 0x1000, table_at: int = 0x8000) -> bytes:
     """Return boot loader, partition table and application as `merge-bin` lays them out."""
-    out = b"\xff" * boot_at + esp32_image(application=False)
-    return out.ljust(0x8000, b"\xff").ljust(0x8000) + partition_table().ljust(0x8000, b"\xff") + esp32_image()
+    out = (b"\xff" * boot_at + esp32_image(application=False)).ljust(table_at, b"\xff")
+    return (out + partition_table()).ljust(0x10000, b"\xff") + esp32_image()
 
 
 def spiffs(blocks: int = 16, *, block: int = 8192, counted: bool = False) -> bytes:

@@ -7,6 +7,7 @@ and copies nothing.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -89,6 +90,28 @@ def parse_part(view: memoryview, what: str, header_size: int = _HEADER.size) -> 
     if last >= len(view):
         raise _cut_short(what)
     return Part(mode, config, entry, tuple(segments), last + 1, view[last])
+
+
+def whole_part(view: memoryview, header_size: int = _HEADER.size) -> Part | None:
+    """Return the part at the beginning of `view` if it is complete and its checksum holds, else None."""
+    try:
+        part = parse_part(view, "image", header_size)
+    except InputError:
+        return None
+    return part if part.computed_checksum == part.checksum else None
+
+
+def segment_addresses(view: memoryview, first: int, count: int) -> Iterator[int]:
+    """Yield the addresses of up to `count` segments, of which the first header is at `first`, while they are whole."""
+    position = first
+    for _ in range(count):
+        if position + _SEGMENT.size > len(view):
+            return
+        address, length = _SEGMENT.unpack_from(view, position)
+        position += _SEGMENT.size + length
+        if position > len(view):
+            return
+        yield address
 
 
 def _cut_short(what: str) -> InputError:

@@ -8,30 +8,21 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import InputError, counted
-from . import esp32, pico
-from .esp32 import CHIPS
+from . import esp32_files, pico
+from .boot_image import segment_addresses, whole_part
+from .esp32_files import PARTITION_MAGIC
 from .limits import FIRMWARE
 
 SECTOR = 4096
 IMAGE_MAGIC = 0xE9
 _WORD = struct.Struct("<I")
 
-PARTITION_TABLE_AT, APPLICATION_AT = 0x8000, 0x10000
-PARTITION_MAGIC = b"\xaa\x50"
-_ESP32_HEADER = struct.Struct("<BBBBIB3sHBHH4sB")
-_SEGMENT = struct.Struct("<II")
-_ESP32_FIRST_ADDRESS = 0x3C000000
-_ESP32_MAPPED = {
-    0: ((0x3F400000, 0x3F800000), (0x400D0000, 0x40400000)),
-    2: ((0x3F000000, 0x3F3F0000), (0x40080000, 0x40B80000)),
-    18: ((0x40000000, 0x4C000000),),
-}
-"""By chip, where flash is mapped to: an application has segments there, a boot loader has none."""
-_LATER_MAPPED = ((0x3C000000, 0x3E000000), (0x42000000, 0x44000000))
+_HEADER_SIZE = 8
+"""Of an image that an ESP8266's boot ROM loads."""
 
 SPIFFS_PAGE = 256
 SPIFFS_BLOCKS = (4096, 8192)
@@ -105,56 +96,21 @@ def _starts(magic: bytes, title: str, offset: int = 0) -> Callable[[memoryview],
     return lambda view: title if view[offset : offset + len(magic)] == magic else ""
 
 
-def _esp32(view: memoryview) -> str:
-    """Recognize the header of ESP-IDF: 24 bytes, of which the last is 0 or 1, and segments that add up."""
-    if len(view) < _ESP32_HEADER.size or view[0] != IMAGE_MAGIC or esp32.is_image(view):
-        return ""
-    _, count, _, _, _, _, _, chip, _, _, _, reserved, hashed = _ESP32_HEADER.unpack_from(view)
-    addresses = list(_segments(view, _ESP32_HEADER.size, count))
-    fits = len(addresses) == count and 0 < count <= 16 and min(addresses) >= _ESP32_FIRST_ADDRESS
-    if esp32.has_description(view):
-        return f"an application for a chip of Espressif's with the id {chip}, which this otaseal does not know"
-    if chip not in CHIPS or not (fits and hashed in (0, 1) and not any(reserved)):
-        return ""
-    ranges = _ESP32_MAPPED.get(chip, _LATER_MAPPED)
-    mapped = any(first <= address < last for address in addresses for first, last in ranges)
-    return f"an {CHIPS[chip]} {'application without a description' if mapped else 'boot loader'}"
-
-
-def _segments(view: memoryview, position: int, count: int) -> Iterator[int]:
-    for _ in range(count):
-        if position + _SEGMENT.size > len(view):
-            return
-        address, length = _SEGMENT.unpack_from(view, position)
-        position += _SEGMENT.size + length
-        if position > len(view):
-            return
-        yield address
-
-
 def _pico(view: memoryview) -> str:
     chip = pico.is_other_image(view)
     return "" if chip is None else f"an {chip.upper()} image without arduino-pico's boot stub, which copies updates"
 
 
-def _esp32_factory(view: memoryview) -> str:
-    table = view[PARTITION_TABLE_AT : PARTITION_TABLE_AT + len(PARTITION_MAGIC)] == PARTITION_MAGIC
-    loader = any(view[at : at + 1] == bytes([IMAGE_MAGIC]) for at in (0, 0x1000, 0x2000))
-    if not (table and loader):
-        return ""
-    with_application = view[APPLICATION_AT : APPLICATION_AT + 1] == bytes([IMAGE_MAGIC])
-    return (
-        f"an ESP32 factory image: boot loader, partition table{' and application' if with_application else ''} in one"
-    )
-
-
 def _other_esp8266(view: memoryview) -> str:
-    """Recognize an image with one part only, whose boot ROM loads it itself, and no application at 0x1000."""
-    if len(view) <= SECTOR or view[0] != IMAGE_MAGIC or not 0 < view[1] <= 16:
+    """Recognize an image with one part only, which the boot ROM loads by itself, and no application at 0x1000."""
+    if len(view) <= SECTOR:
+        part = whole_part(view)
+        return "an ESP8266 boot loader" if part is not None and part.segments and part.size == len(view) else ""
+    if view[0] != IMAGE_MAGIC or not 0 < view[1] <= 16:
         return ""
     if view[SECTOR] == IMAGE_MAGIC or view[EBOOT_FILLER_AT] == EBOOT_FILLER:
         return ""
-    addresses = list(_segments(view, _SEGMENT.size, view[1]))
+    addresses = list(segment_addresses(view, _HEADER_SIZE, view[1]))
     whole = len(addresses) == view[1] and all(0x3FFE8000 <= address < 0x40140000 for address in addresses)
     return "an ESP8266 image without the Arduino core, such as NodeMCU, MicroPython or Espressif's SDK" if whole else ""
 
@@ -226,8 +182,8 @@ _ROWS: tuple[tuple[str, Callable[[memoryview], str], str], ...] = (
         "give the firmware.bin beside it: the ELF is for linkers and debuggers",
     ),
     ("uf2", _uf2, OTHER_CHIP),
-    ("esp32-factory", _esp32_factory, OTHER_CHIP),
-    ("esp32", _esp32, "give the firmware.bin of a build with arduino-esp32 2.0 or newer"),
+    ("esp32-factory", esp32_files.factory_image, OTHER_CHIP),
+    ("esp32", esp32_files.other_image, "give the firmware.bin of a build with arduino-esp32 2.0 or newer"),
     (
         "pico-other",
         _pico,
