@@ -20,7 +20,7 @@ from otaseal.doctor.online import resumption
 from otaseal.keys import public, signers
 from otaseal.rehearsal.loopback import Loopback
 from otaseal.server.tls import Credentials, server_context
-from support import peers
+from support import other_images, peers
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import TOOLS, Command, Result, otaseal
 from support.servers import Running, World, publish
@@ -72,6 +72,33 @@ def test_a_project_for_a_pico(bench: BuiltProject, otaseal: Command) -> None:
     assert the(otaseal("doctor", "--offline", "--json"), "filesystem").startswith(
         "ok: board_build.filesystem_size = 1m"
     )
+
+
+def test_a_project_for_an_esp32(bench: BuiltProject, otaseal: Command) -> None:
+    ini = (bench.folder / "platformio.ini").read_text()
+    official = ini.replace("platform = espressif8266", "platform = espressif32")
+    bench.write("platformio.ini", f"{official}board_build.partitions = huge_app.csv\n".encode())
+    found = the(otaseal("doctor", "--offline", "--json"), "filesystem")
+    assert "problem: 'huge_app.csv' has one slot for firmware, and an update goes into a second one" in found
+    assert "ok: board_build.filesystem = littlefs" in found
+    bench.write("platformio.ini", official.replace("board_build.filesystem = littlefs\n", "").encode())
+    found = the(otaseal("doctor", "--offline", "--json"), "filesystem")
+    assert "problem: board_build.filesystem is not set, and the platform's default is spiffs" in found
+    pioarduino = "https://github.com/pioarduino/platform-espressif32/archive/develop.zip"
+    newer = official.replace("= espressif32", f"= {pioarduino}").replace("board_build.filesystem = littlefs\n", "")
+    bench.write("platformio.ini", newer.encode())
+    found = the(otaseal("doctor", "--offline", "--json"), "filesystem")
+    assert found == "ok: board_build.filesystem = littlefs, the default of the platform -> None"
+    bench.write("platformio.ini", official.replace("framework = arduino", "framework = espidf").encode())
+    found = the(otaseal("doctor", "--offline", "--json"), "options")
+    assert "problem: its framework is 'espidf', and otaseal works with arduino" in found
+
+
+def test_an_esp32_without_the_library_is_a_problem(bench: BuiltProject, otaseal: Command) -> None:
+    """Nothing else verifies there; an image of another family says nothing of it."""
+    assert "OtaSeal library" not in the(otaseal("doctor", "--offline", "--json"), "firmware")
+    bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin", other_images.esp32_image())
+    assert "problem: it has no OtaSeal library" in the(otaseal("doctor", "--offline", "--json"), "firmware")
 
 
 def test_people_get_lines_and_one_next_step(bench: BuiltProject, otaseal: Command) -> None:

@@ -108,6 +108,30 @@ def test_a_pico_gets_a_filesystem_with_room(blink: Path, otaseal: Command) -> No
         assert "/extra_scripts/verify_updates.py" in section
 
 
+def test_an_esp32_gets_littlefs_and_is_told_of_a_missing_slot(blink: Path, otaseal: Command) -> None:
+    """The platforms' defaults differ, so that both get the line; a table with one slot takes no update."""
+    pioarduino = (
+        "https://github.com/pioarduino/platform-espressif32/releases/download/55.03.311/platform-espressif32.zip"
+    )
+    environment = "[env:{}]\nplatform = {}\nboard = {}\nframework = arduino\n"
+    official = environment.format("official", "espressif32", "esp32dev") + "board_build.partitions = huge_app.csv\n"
+    newer = environment.format("newer", pioarduino, "esp32-c3-devkitm-1")
+    camera = environment.format("camera", "espressif32", "esp32cam") + "board_build.filesystem = spiffs\n"
+    (blink / "platformio.ini").write_text(official + newer + camera)
+    done = otaseal(*OPEN, "-e", "official", "-e", "newer", "-e", "camera").succeeded()
+    sections = (blink / "platformio.ini").read_text().split("[env:")[1:]
+    assert ["board_build.filesystem = littlefs" in section for section in sections] == [True, True, False]
+    assert all("/extra_scripts/verify_updates.py" in section for section in sections)
+    notes = [line for line in done.err.splitlines() if "no update over the air" in line]
+    assert [line.split(": ")[2] for line in notes] == [
+        "'official' can take no update over the air",
+        "'camera' can take no update over the air",
+    ]
+    assert "'huge_app.csv' has one slot for firmware" in notes[0]
+    assert "set board_build.partitions to a table with two, as min_spiffs.csv, and write it by cable" in notes[0]
+    assert "board_build.filesystem of 'camera' is 'spiffs', and the device's example mounts littlefs" in done.err
+
+
 def test_openssl_and_the_device_accept_what_was_made(blink: Path, home: Path, otaseal: Command) -> None:
     otaseal(*OPEN).succeeded()
     issued = config(home) / "pki" / "blink" / "issued" / "server" / "main"

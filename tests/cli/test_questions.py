@@ -26,10 +26,11 @@ def test_nobody_to_ask(blink: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home: Path) -> None:
-    (blink / "platformio.ini").write_text(INI + "[env:native]\nplatform = native\n")
+    others = "[env:d1]\nplatform = espressif8266\nboard = d1_mini\n[env:native]\nplatform = native\n"
+    (blink / "platformio.ini").write_text(INI + others)
     command = [sys.executable, "-m", "otaseal", "init", "--project", str(blink)]
     with Terminal(command, {"PYTHONPATH": str(TOOLS), "HOME": str(home)}) as terminal:
-        terminal.expect("which of the environments nodemcuv2, native to set up, separated by spaces: ")
+        terminal.expect("which of the environments nodemcuv2, d1 to set up, separated by spaces: ")
         terminal.type("nodemcuv2")
         terminal.expect("product [blink]: ")
         terminal.type("lamp")
@@ -42,7 +43,7 @@ def test_what_is_needed_is_asked_at_a_terminal(tmp_path: Path, blink: Path, home
         assert terminal.returncode == 0, terminal.screen
     assert (config(home) / "keys/lamp/signing.key").exists()
     assert b"ENCRYPTED" in (config(home) / "pki/lamp/server-ca/key.pem").read_bytes()
-    assert (blink / "platformio.ini").read_text().endswith("[env:native]\nplatform = native\n")
+    assert (blink / "platformio.ini").read_text().endswith(others)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +140,24 @@ def test_a_project_keeps_the_product_that_it_has(blink: Path, otaseal: Command, 
 
 def test_several_environments_have_to_be_chosen_from(blink: Path, otaseal: Command) -> None:
     (blink / "platformio.ini").write_text(INI + "[env:d1]\nboard = d1\n")
-    otaseal(*OPEN).failed(2, "several environments")
+    otaseal(*OPEN).failed(2, "platformio.ini has several environments: nodemcuv2, d1")
     done = otaseal(*OPEN, "--env", "d1", "--env", "nodemcuv2").succeeded()
     assert (blink / "platformio.ini").read_text().count("custom_otaseal_ca_certs") == 2
     assert "pio run -e d1 -e nodemcuv2 -t uploadall" in done.out
+
+
+def test_environments_for_other_chips_are_left_alone(blink: Path, otaseal: Command, tmp_path: Path) -> None:
+    """No lines, and no question, for what nothing of otaseal works in; asked for by name they are refused."""
+    native = "[env:native]\nplatform = native\n"
+    idf = "[env:idf]\nplatform = espressif32\nboard = esp32dev\nframework = espidf\n"
+    (blink / "platformio.ini").write_text(INI + native + idf)
+    before = tree(tmp_path)
+    otaseal(*OPEN, "-e", "native").failed(2, "environment 'native' cannot be set up: its platform is 'native'")
+    otaseal(*OPEN, "-e", "idf").failed(2, "environment 'idf' cannot be set up: its framework is 'espidf'")
+    assert tree(tmp_path) == before
+    otaseal(*OPEN).succeeded()
+    assert (blink / "platformio.ini").read_text().endswith(native + idf)
+    assert "-e nodemcuv2" in otaseal(*OPEN).out
 
 
 def test_a_product_is_known_by_its_rotated_key(blink: Path, home: Path, otaseal: Command) -> None:

@@ -21,8 +21,8 @@ from ..pki.authority import load_private_key
 from ..pki.certificate import parse_certificates
 from ..pki.profile import subject_alternative_names
 from ..project import ini as project_ini
-from ..project import setup
-from ..project.boards import FILESYSTEM, is_pico
+from ..project import partitions, setup
+from ..project.boards import FILESYSTEM, PICO, family
 from ..project.config import MAX_SIZE
 from ..project.ini import ProjectIni
 from ..project.setup import Plan
@@ -203,9 +203,16 @@ def _notes(
     if arguments.signing_key and plan.signing_key is None:
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
     for environment in environments:
-        filesystem = ini.get(environment, FILESYSTEM)
-        if filesystem not in (None, "littlefs") and not is_pico(partial(ini.get, environment)):
+        get = partial(ini.get, environment)
+        filesystem = get(FILESYSTEM)
+        if filesystem not in (None, "littlefs") and family(get) is not PICO:
             notes.append(f"{FILESYSTEM} of '{environment}' is '{filesystem}', and the device's example mounts littlefs")
+        one_slot = partitions.one_slot(get, plan.project)
+        if one_slot:
+            notes.append(
+                f"'{environment}' can take no update over the air: {partitions.NO_ROOM.format(one_slot)};"
+                f" {partitions.ADVICE}"
+            )
     chain = plan.issued(Role.SERVER, setup.SERVER) / "chain.pem"
     if arguments.server_name and chain.exists():
         covered = set(parse_certificates(chain.read_bytes())[0].names)

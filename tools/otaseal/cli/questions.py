@@ -7,6 +7,7 @@ import getpass
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from .. import files
@@ -16,7 +17,7 @@ from ..keys.public import OWN_KEY_HINT
 from ..names import check_name, normalised
 from ..pki import Role
 from ..pki.profile import check_holder
-from ..project import setup
+from ..project import boards, setup
 from ..project.ini import ProjectIni
 from ..project.setup import Plan
 from . import stores
@@ -25,19 +26,27 @@ CA_CERTS, SIGNING_KEY, PRODUCT = "custom_otaseal_ca_certs", "custom_otaseal_sign
 
 
 def environments(arguments: argparse.Namespace, ini: ProjectIni) -> list[str]:
-    """Return the environments to set up: those of `--env`, the only one, or what is answered; raises ConfigError."""
-    known, chosen = ini.environments, arguments.env
+    """Return the environments to set up: those of `--env`, the only one that can be, or what is answered.
+
+    Raises ConfigError, and for one that nothing of otaseal works in, too.
+    """
+    known, chosen = ini.environments, list(arguments.env)
     if not known:
         raise ConfigError("platformio.ini has no [env:...]", "begin with 'pio project init'")
-    if not chosen and len(known) > 1:
-        question = f"which of the environments {', '.join(known)} to set up, separated by spaces"
-        hint = "--env, once for each"
-        answer = _ask(arguments, question, missing="platformio.ini has several environments", option=hint)
+    if not chosen:
+        chosen = [name for name in known if not boards.obstacle(partial(ini.get, name))] or list(known)
+    if len(chosen) > 1 and not arguments.env:
+        question = f"which of the environments {', '.join(chosen)} to set up, separated by spaces"
+        missing = f"platformio.ini has several environments: {', '.join(chosen)}"
+        answer = _ask(arguments, question, missing=missing, option="--env, once for each")
         chosen = answer.replace(",", " ").split()
     for name in chosen:
         if name not in known:
             raise ConfigError(f"platformio.ini has no environment '{name}'", f"it has: {', '.join(known)}")
-    return list(dict.fromkeys(chosen or known))
+        obstacle = boards.obstacle(partial(ini.get, name))
+        if obstacle:
+            raise ConfigError(f"environment '{name}' cannot be set up: {obstacle}", "name another one with --env")
+    return list(dict.fromkeys(chosen))
 
 
 def _ask(arguments: argparse.Namespace, question: str, *, missing: str, option: str, default: str = "") -> str:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ..chips import esp8266
 from ..chips.esp8266 import Esp8266Image
+from ..chips.families import FAMILY_OF
 from ..errors import InputError, VerificationError
 from ..image import inspection
+from ..project import boards, partitions
 from ..project.boards import FILESYSTEM, FILESYSTEM_SIZE, PICO_SIZE
 from ..project.config import entries
 from ..project.ini import HOOKS, split_script
@@ -30,6 +32,9 @@ def options(subject: Subject) -> Iterator[CheckResult]:
     given = [option for option in OPTIONS.values() if project.get(option.ini_name)]
     _ = project.settings  # raises ConfigError by name
     yield ok(f"{chosen}: {len(given)} of {len(OPTIONS)} options set, all known")
+    obstacle = boards.obstacle(project.get)
+    if obstacle:
+        yield problem(obstacle, "name another environment with --env")
     for name in project.unset:
         yield warning(
             f"platformio.ini refers to the environment variable '{name}', which is not set here and so counts as empty",
@@ -54,9 +59,11 @@ def hooks(subject: Subject) -> Iterator[CheckResult]:
 
 
 def filesystem(subject: Subject) -> Iterator[CheckResult]:
-    """Compare the filesystem options with what certificates need (F15), and on a Pico updates (F55)."""
+    """Compare the flash's parts with what certificates need (F15), and updates on an ESP32 (F92) and a Pico (F55)."""
     project = subject.project
-    if project.is_pico:
+    if project.one_slot:
+        yield problem(partitions.NO_ROOM.format(project.one_slot), partitions.ADVICE)
+    if project.family is boards.PICO:
         size = project.get(FILESYSTEM_SIZE)
         if project.filesystem:
             yield ok(f"{FILESYSTEM_SIZE} = {size}")
@@ -66,11 +73,10 @@ def filesystem(subject: Subject) -> Iterator[CheckResult]:
                 f"set {FILESYSTEM_SIZE} = {PICO_SIZE}, then -t uploadall by cable",
             )
     elif project.filesystem == "littlefs":
-        yield ok(f"{FILESYSTEM} = littlefs")
+        yield ok(f"{FILESYSTEM} = littlefs{'' if project.get(FILESYSTEM) else ', the default of the platform'}")
     else:
-        shown = (
-            "not set, and the platform's default is spiffs" if project.filesystem == "spiffs" else project.filesystem
-        )
+        chosen = project.get(FILESYSTEM)
+        shown = chosen or f"not set, and the platform's default is {project.filesystem}"
         yield problem(f"{FILESYSTEM} is {shown}", f"set {FILESYSTEM} = littlefs, then -t uploadfs by cable")
 
 
@@ -87,6 +93,11 @@ def firmware(subject: Subject) -> Iterator[CheckResult]:
     yield ok(f"{len(built.raw)} bytes, {built_for if isinstance(parsed, Esp8266Image) else parsed.chip}")
     for fault in parsed.faults():
         yield problem(fault, "build again: it was changed afterwards")
+    if FAMILY_OF[parsed.chip].unverified and built.identity is None:
+        yield problem(
+            f"it has no OtaSeal library, and nothing else verifies updates on the chip '{parsed.chip}'",
+            "use the library in the sketch: #include <OtaSeal.h>",
+        )
     newer = _newer_source(project, project.firmware.stat().st_mtime)
     if newer is not None:
         yield warning(f"'{newer}' is newer than the firmware", f"build again: pio run -e {project.environment}")

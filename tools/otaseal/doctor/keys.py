@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
+from ..chips.families import Family
 from ..errors import ConfigError, InputError
 from ..keys import compromised, key_uri
 from ..keys import signers as signing_keys
 from ..keys.public import FIRST_KEY_HINT, load_public_key, short_fingerprint
+from ..project import boards
 from ..project.project import Project
 from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
+
+_UPDATERS: Mapping[Family | None, str] = {
+    boards.ESP8266: "Update, ArduinoOTA or ESP8266httpUpdate",
+    boards.PICO: "Update, ArduinoOTA or HTTPUpdate",
+}
+"""What makes the firmware of a family of chips carry the key; on the ESP32 nothing else verifies (F46)."""
 
 
 class _LockedError(ConfigError):
@@ -73,7 +81,7 @@ def public_key(subject: Subject) -> Iterator[CheckResult]:
     if subject.built is None:
         yield ok(f"{shown}; no firmware is built that could carry it")
         return
-    raw = subject.built.raw
+    raw, family = subject.built.raw, subject.project.family
     if embedded_key(key) in raw:
         yield ok(f"{shown}, compiled into the firmware")
     elif b"-----BEGIN PUBLIC KEY-----" in raw:
@@ -84,8 +92,7 @@ def public_key(subject: Subject) -> Iterator[CheckResult]:
     else:
         yield warning(
             "the firmware carries no public key: a device that runs it takes updates from anybody",
-            "attach pre:.../verify_updates.py, and use Update, ArduinoOTA or "
-            f"{'HTTPUpdate' if subject.project.is_pico else 'ESP8266httpUpdate'} in the sketch",
+            f"attach pre:.../verify_updates.py, and use {_UPDATERS.get(family, 'the OtaSeal library')} in the sketch",
         )
 
 
@@ -115,7 +122,7 @@ def _among_the_sources(project: Project) -> Iterator[Path]:
     """Yield the keys that the builder for a Pico would sign with and compile in by itself (F70)."""
     for name in ("private.key", "public.key"):
         path = project.sources[0] / name
-        if project.is_pico and path.exists():
+        if project.family is boards.PICO and path.exists():
             yield path
 
 

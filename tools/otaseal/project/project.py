@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 
 from .. import files
+from ..chips.families import Family
 from ..errors import ConfigError, InputError
 from ..settings import Settings, resolve
-from . import boards
+from . import boards, partitions
 from .config import INI_NAME, ProjectConfig, read
 
 FIRMWARE = "firmware.bin"
@@ -73,9 +74,14 @@ class Project:
         return boards.filesystem(self.get)
 
     @property
-    def is_pico(self) -> bool:
-        """Whether it is built for the RP2040 or the RP2350."""
-        return boards.is_pico(self.get)
+    def family(self) -> Family | None:
+        """The family of chips that it is built for, None for another chip."""
+        return boards.family(self.get)
+
+    @property
+    def one_slot(self) -> str:
+        """The partition table, or the board, that leaves an ESP32 no room for updates; empty where none does."""
+        return partitions.one_slot(self.get, self.folder)
 
     @property
     def workspace(self) -> Path:
