@@ -65,7 +65,7 @@ def test_an_application_that_is_cut_is_called_so(cut: int) -> None:
 
 
 def test_a_chip_that_is_not_known_is_called_by_its_number() -> None:
-    with pytest.raises(InputError, match="a chip of Espressif's with the id 99"):
+    with pytest.raises(InputError, match="a chip of Espressif's, id 99, that"):
         images.parse(other_images.esp32_image(99))
 
 
@@ -128,7 +128,7 @@ def test_a_segment_of_padding_is_not_loaded_and_no_damage(chip: int) -> None:
 def test_an_image_for_a_chip_to_come_is_called_so(chip: int) -> None:
     data = bytearray(other_images.esp32_image(application=False))
     data[12] = chip
-    with pytest.raises(InputError, match=f"an image for a chip of Espressif's with the id {chip}, which"):
+    with pytest.raises(InputError, match=f"an image for a chip of Espressif's, id {chip}, that"):
         images.parse(bytes(data))
     data[0x200] ^= 1
     with pytest.raises(InputError, match=r"is cut short|claims"):

@@ -62,6 +62,27 @@ def test_inspect_says_what_it_is(chip: str, rsa_key: rsa.RSAPrivateKey) -> None:
 
 
 @pytest.mark.parametrize("chip", IMAGES)
+def test_a_damaged_image_is_not_judged_as_if_it_were_for_an_esp8266(chip: str) -> None:
+    seen = inspect(IMAGES[chip][:-3000], {})
+    assert (seen.title, seen.image, seen.outcomes, seen.flash_modes) == ("raw, damaged", None, {}, {})
+    assert "cut short" in str(seen.problem)
+
+
+def test_inspect_refuses_a_gzip_that_no_device_unpacks() -> None:
+    assert str(inspect(gzip_payload.compress(ESP32), {}).problem).startswith("the ESP32 takes no gzip")
+
+
+def test_inspect_says_where_nothing_verifies_the_next_update() -> None:
+    lines = inspect(ESP32, {}).lines()
+    assert lines[-1] == "library       none: nothing in this firmware verifies the next update"
+    with_library = inspect(other_images.esp32_image(constants=IDENTITY), {}).lines()
+    assert [line for line in with_library if line.startswith("library")] == [
+        f"library       OtaSeal, for {manifest.make(CLAIM).described()}"
+    ]
+    assert not [line for line in inspect(IMAGES["rp2040"], {}).lines() if line.startswith("library")]
+
+
+@pytest.mark.parametrize("chip", IMAGES)
 def test_whatever_is_behind_an_image_is_refused(chip: str, rsa_key: rsa.RSAPrivateKey) -> None:
     for behind, name in ((bytes(4096), "filled up"), (b"data" * 9, "36 bytes too many")):
         with pytest.raises(InputError, match=name):

@@ -35,27 +35,50 @@ _MAPPED = {
 _LATER_MAPPED = ((0x3C000000, 0x3E000000), (0x42000000, 0x44000000))
 
 
-def other_image(view: memoryview) -> str:
-    """Return what `view` is, "" unless it has a header of ESP-IDF, and is no application with a description.
-
-    That is 24 bytes, of which the last is 0 or 1, and segments that add up; a checksum, too, if the chip is not known.
-    """
-    if len(view) < _HEADER.size or view[0] != MAGIC or esp32.is_image(view):
+def unknown_chip(view: memoryview) -> str:
+    """Return what `view` is, "" unless it is an image of ESP-IDF for a chip that is not known; its checksum holds."""
+    described = esp32.has_description(view)
+    if not described and not (_loaded(view) and whole_part(view, _HEADER.size)):
         return ""
-    _, count, _, _, _, _, _, chip, _, _, _, reserved, hashed = _HEADER.unpack_from(view)
-    unknown = f"for a chip of Espressif's with the id {chip}, which this otaseal does not know"
-    if esp32.has_description(view):
-        return f"an application {unknown}"
+    what, chip = "application" if described else "image", _chip_id(view)
+    return "" if chip in CHIPS else f"an {what} for a chip of Espressif's, id {chip}, that this otaseal does not know"
+
+
+def boot_loader(view: memoryview) -> str:
+    """Return what `view` is, "" unless it is an image of ESP-IDF and none of its code runs in flash."""
+    return "" if _is_mapped(view) is not False else f"an {CHIPS[_chip_id(view)]} boot loader"
+
+
+def other_application(view: memoryview) -> str:
+    """Return what `view` is, "" unless it is an application of ESP-IDF without a description."""
+    return f"an {CHIPS[_chip_id(view)]} application without a description" if _is_mapped(view) else ""
+
+
+def _chip_id(view: memoryview) -> int:
+    return int(_HEADER.unpack_from(view)[7])
+
+
+def _is_mapped(view: memoryview) -> bool | None:
+    """Tell whether an image for a known chip has segments that stay in flash; None for anything else."""
+    addresses = _loaded(view)
+    if not addresses or _chip_id(view) not in CHIPS:
+        return None
+    ranges = _MAPPED.get(_chip_id(view), _LATER_MAPPED)
+    return any(first <= address < last for address in addresses for first, last in ranges)
+
+
+def _loaded(view: memoryview) -> list[int]:
+    """Return the addresses of the segments behind a header of ESP-IDF, none unless it is one without a description.
+
+    That header has 24 bytes, of which the last is 0 or 1, and its segments add up.
+    """
+    if len(view) < _HEADER.size or view[0] != MAGIC or esp32.has_description(view):
+        return []
+    _, count, *_, reserved, hashed = _HEADER.unpack_from(view)
     addresses = list(segment_addresses(view, _HEADER.size, count))
     loaded = [address for address in addresses if address != _PADDING]
     fits = len(addresses) == count <= 16 and bool(loaded) and min(loaded) >= _FIRST_ADDRESS
-    if not (fits and hashed in (0, 1) and not any(reserved)):
-        return ""
-    if chip not in CHIPS:
-        return f"an image {unknown}" if whole_part(view, _HEADER.size) else ""
-    ranges = _MAPPED.get(chip, _LATER_MAPPED)
-    mapped = any(first <= address < last for address in loaded for first, last in ranges)
-    return f"an {CHIPS[chip]} {'application without a description' if mapped else 'boot loader'}"
+    return loaded if fits and hashed in (0, 1) and not any(reserved) else []
 
 
 def factory_image(view: memoryview) -> str:

@@ -44,9 +44,7 @@ _TEXT_SIZE = 512
 
 OTHER_CHIP = "the file is not damaged: give the firmware.bin that the build made beside it"
 FILESYSTEM = "filesystems are not updated over the air: pio run -t uploadfs writes one by cable"
-MERGED = (
-    "give firmware.bin alone: a device copies what it is sent over its boot loader, whatever follows the application"
-)
+MERGED = "give firmware.bin alone, as the build made it: a device would write what follows the application, too"
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,9 @@ _ROWS: tuple[tuple[str, Callable[[memoryview], str], str], ...] = (
     ),
     ("uf2", _uf2, OTHER_CHIP),
     ("esp32-factory", esp32_files.factory_image, OTHER_CHIP),
-    ("esp32", esp32_files.other_image, "give the firmware.bin of a build with arduino-esp32 2.0 or newer"),
+    ("esp32-unknown", esp32_files.unknown_chip, "use a later otaseal, which may know that chip"),
+    ("esp32-boot", esp32_files.boot_loader, OTHER_CHIP),
+    ("esp32", esp32_files.other_application, "build it with arduino-esp32 2.0 or newer: earlier ones describe none"),
     (
         "pico-other",
         _pico,

@@ -26,6 +26,11 @@ def begins_as_image(data: bytes | memoryview) -> bool:
     return data[:1] == bytes([MAGIC]) or pico.is_image(data)
 
 
+def is_for_later_chip(data: bytes | memoryview) -> bool:
+    """Tell whether the first bytes are those of an image for another chip than the ESP8266, damaged or not."""
+    return pico.is_image(data) or esp32.is_image(data)
+
+
 def parse(data: bytes | memoryview, subject: str = "this is") -> Image:
     """Return the image in `data`, as views into it.
 

@@ -15,6 +15,7 @@ from ..chips import file_kinds, images
 from ..chips.boot_image import FlashMode
 from ..chips.esp8266 import Esp8266Image
 from ..chips.esp8266_cores import NEWEST, SHOWN_CORES
+from ..chips.families import FAMILY_OF
 from ..chips.file_kinds import FileKind
 from ..chips.images import Image
 from ..chips.limits import MAX_IMAGE_SIZE, REBUILD
@@ -98,6 +99,8 @@ class Inspection:
             lines.append(f"{'manifest':<14}{self.manifest.described(names)}")
         if self.identity is not None:
             lines.append(f"{'library':<14}OtaSeal, for {self.identity.described(names)}")
+        elif self.image is not None and FAMILY_OF[self.image.chip].unverified:
+            lines.append(f"{'library':<14}none: nothing in this firmware verifies the next update")
         if self.signature is not None:
             lines.append(f"{'signature':<14}{len(self.signature)} bytes, {self._key_line()}")
         lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]
@@ -123,7 +126,7 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
     signed = firmware.trailer if firmware.signed else None
     signed_by = _fitting(firmware, public_keys) if signed else None
     key = _device_key(signed, public_keys, signed_by)
-    judged = content.kind in ("raw", "gzip") and content.other is None
+    judged = content.kind in ("raw", "gzip") and content.other is None and not content.other_chip
     outcomes, flash_modes = _judged(content.parsed, key, data) if judged else ({}, {})
     return Inspection(
         kind=f"signed {content.kind}" if signed else content.kind,
@@ -149,12 +152,14 @@ def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:
 class _Content:
     """What a payload is, the fields as in `Inspection`; the first problem counts.
 
-    `other`: what is not firmware. `whole`: a complete image, or a sound gzip of anything.
+    `other`: what is not firmware; `other_chip`: a damaged image that begins as one for a later chip than the ESP8266.
+    `whole`: a complete image, or a sound gzip of anything.
     """
 
     kind: str
     title: str
     other: FileKind | None = None
+    other_chip: bool = False
     parsed: Image | None = None
     member: GzipMember | None = None
     manifest: Manifest | None = None
@@ -213,6 +218,9 @@ def _gzip_content(firmware: Firmware) -> _Content:
         return content
     content.whole = True
     _look_at(content, firmware, GZIP_HOLDS)
+    refusal = content.parsed and content.parsed.gzip_refusal(library=content.identity is not None)
+    if refusal:
+        content.blame(refusal.message, refusal.hint)
     if content.other is not None:
         content.title = f"gzip of {content.other.title}"
     return content
@@ -228,6 +236,7 @@ def _look_at(content: _Content, firmware: Firmware, subject: str) -> None:
     parsed = content.parsed
     if parsed is None:
         content.title, content.other = f"{content.title}, damaged", file_kinds.recognize(firmware.raw)
+        content.other_chip = images.is_for_later_chip(firmware.raw)
         return
     surplus = manifest.surplus(parsed)
     if surplus is not None:
