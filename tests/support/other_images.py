@@ -10,6 +10,7 @@ ESP32, ESP32_C3, ESP32_S3 = 0, 5, 9
 _IRAM = 0x40080000
 _MAPPED = {ESP32: (0x3F400020, 0x400D0020), 13: (0x42800020, 0x42000020)}
 _LATER_MAPPED = (0x3C000020, 0x42000020)
+_LATER, _LATER_RAM = (2, 18, 32), (0x4FF40000, 0x4FF50000)  # chips that have flash where others have RAM
 """Where flash is mapped to, data and code: of the ESP32, the ESP32-C6, and those like the ESP32-C3 and -S3."""
 
 
@@ -18,7 +19,7 @@ def esp32_image(
     *,
     application: bool = True,
     described: bool = True,
-    at: tuple[int, int] = (_IRAM, 0x40078000),
+    at: tuple[int, int] | None = None,
     constants: bytes = b"",
     flash: tuple[int, int] = (2, 0x20),
     padding: int = 0,
@@ -31,7 +32,7 @@ def esp32_image(
     """
     description = struct.pack("<IIII32s32s", 0xABCD5432, 0, 0, 0, b"1.0", b"blink").ljust(256, b"\0")
     code = bytes(range(256)) * 40
-    segments = [(address, code) for address in at]
+    segments = [(address, code) for address in at or (_LATER_RAM if chip in _LATER else (_IRAM, 0x40078000))]
     if application:
         data, text = _MAPPED.get(chip, _LATER_MAPPED)
         read_only = (description if described else b"") + code + constants + bytes(-len(constants) % 4)
@@ -42,7 +43,9 @@ def esp32_image(
     out += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip, 0, 0, 0xFFFF, b"", 1)
     checksum = 0xEF
     for address, data in segments:
-        out += struct.pack("<II", address, len(data)) + data
+        begins = len(out) + 8  # where flash is mapped to, it appears at the same place of a page
+        place = address & ~0xFFFF | begins & 0xFFFF if address in (*_MAPPED.get(chip, ()), *_LATER_MAPPED) else address
+        out += struct.pack("<II", place, len(data)) + data
         checksum = reduce(lambda value, byte: value ^ byte, data, checksum)
     out += bytes(15 - len(out) % 16) + bytes([checksum])
     return out + hashlib.sha256(out).digest()

@@ -25,11 +25,13 @@ class Dialect:
     """What tells the cores' clients apart: `agent`, and the `encodings` that are known beside none at all.
 
     `joins`: of a header that comes twice both values are kept, joined by a comma; else the later one wins.
+    `says_length`: a request has a Content-Length of 0.
     """
 
     agent: str
     encodings: tuple[str, ...] = ("chunked",)
     joins: bool = True
+    says_length: bool = True
 
 
 ESP8266 = Dialect("ESP8266-http-Update")
@@ -80,13 +82,14 @@ def parse_url(text: str) -> Url:
 
 
 def request_bytes(url: Url, headers: dict[str, str], dialect: Dialect = ESP8266) -> bytes:
-    """Return a GET as every release sends it: HTTP/1.0, then `headers`, then a length of 0."""
+    """Return a GET as every release sends it: HTTP/1.0, then `headers`, then a length of 0 where the core says one."""
     lines = [f"GET {url.path or '/'} HTTP/1.0", f"Host: {url.host_header}", f"User-Agent: {dialect.agent}"]
     if url.authorization:
         lines.append(f"Authorization: Basic {url.authorization}")
     lines.append("Connection: close")
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    return ("\r\n".join([*lines, "Content-Length: 0"]) + "\r\n\r\n").encode("latin-1", "replace")
+    lines += ["Content-Length: 0"] if dialect.says_length else []
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
 class Body:

@@ -1,0 +1,273 @@
+"""The whole virtual ESP32: an update polled from a server, step by step, to the slot that is started after it.
+
+Connection and certificates are played as on an ESP8266 (`poll`), by BearSSL's rules where the chip has mbedTLS (F89).
+What is asked, how the answer is taken, and what becomes of the flash is the ESP32's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from ...errors import ConfigError
+from .. import library
+from ..device import TIMEOUT, Device
+from ..error_numbers import HttpError
+from ..firmware import Firmware, identity_in, keys_in
+from ..http_client import Body, Dialect, Response, parse_url
+from ..http_update import UNAUTHORIZED, judge_status
+from ..library import LibraryError, Record
+from ..poll import UpdatePoll
+from ..report import Fault, Outcome, Result
+from . import boot, otadata
+from .chip import CHIPS, Chip
+from .image import HASH_SIZE, HEADER, MAGIC, check
+from .nor import Flash, PowerCutError
+from .receive import MD5_DIGITS, Setup, Staged, update
+from .table import TABLE_AT, TABLE_SIZE, Partition, Table, default, parse
+
+FREE_HEAP = 200_000
+NOWHERE = Partition("", 0, 0, 0, 0)
+SDK_VERSION = "v5.5.1"
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True)
+class PowerCuts:
+    """What comes of power cuts during an update: how many were `tried` of its `operations`, and those that lose it."""
+
+    operations: int
+    tried: int
+    lost: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Esp32Device(Device):
+    """A board that can be polled; see `Device` for what it holds, and `provision_board` for how it begins.
+
+    `running_slot` is the partition that runs.
+    """
+
+    dialect: ClassVar[Dialect] = Dialect("ESP32-http-Update", joins=False, says_length=False)
+
+    chip: Chip = CHIPS["esp32"]
+    table: Table = field(default_factory=lambda: Table((), 0))
+    running_slot: Partition = NOWHERE
+
+    @classmethod
+    def provision_board(
+        cls, firmware: bytes, chip: Chip, partitions: bytes | None = None, *, flash_size: int = 4 << 20
+    ) -> Esp32Device:
+        """Return a board that was written by cable: `firmware` in the first place that its table of `partitions` has.
+
+        Without a table it is the core's own for that `flash_size`. Raises InputError for a table that cannot be used,
+        ConfigError for firmware that does not fit or does not start.
+        """
+        written = default(flash_size) if partitions is None else partitions
+        table = parse(written, flash_size)
+        slot = table.factory or next(iter(table.slots), None)
+        if slot is None or len(firmware) > slot.size:
+            raise ConfigError(
+                f"firmware of {len(firmware)} bytes does not fit in the partition table's first slot",
+                "choose board_build.partitions with larger slots, or make the firmware smaller",
+            )
+        flash = Flash(b"\xff" * flash_size)
+        flash.program(TABLE_AT, written[:TABLE_SIZE])
+        flash.program(slot.offset, firmware)
+        if table.otadata is not None and table.factory is None:  # boot_app0.bin
+            otadata.write(flash, table, 0, 1, otadata.State.UNDEFINED)
+        started = boot.start(flash, table, chip)
+        if started.slot is None:
+            raise ConfigError(f"the firmware does not start: {started.refused}", "build it again, for this chip")
+        content = bytes(flash.content)
+        device = cls(content, table.layout, free_heap=FREE_HEAP, chip=chip, table=table, running_slot=started.slot)
+        return device.with_library(identity_in(firmware))
+
+    def with_library(self, identity: bytes | None) -> Esp32Device:
+        """Return the device as the OtaSeal library of this record sets it up: mbedTLS has room for whole records."""
+        if identity is None:
+            return self
+        return replace(self, version=library.read_record(identity).version, auto_format=False)
+
+    @property
+    def running(self) -> bytes:
+        """The image that runs, hash included."""
+        slot = self.flash[self.running_slot.offset : self.running_slot.end]
+        return slot[: check(slot, self.chip).length]
+
+    @property
+    def chip_name(self) -> str:
+        """What the chip is called: "ESP32-S3"."""
+        family, model = self.chip.name[:5].upper(), self.chip.name[5:].upper()
+        return f"{family}-{model}" if model else family
+
+    @property
+    def used(self) -> int:
+        """Bytes of flash that the running image takes, in whole sectors."""
+        return -(-len(self.running) // 4096) * 4096
+
+    @property
+    def room(self) -> int:
+        """What `ESP.getFreeSketchSpace()` says: the size of the next slot (F92)."""
+        place = self.table.next_slot(self.running_slot)
+        return 0 if place is None else place.size
+
+    def runs(self, built: bytes) -> bool:
+        """Tell whether what runs is what was built."""
+        return self.running == built
+
+    @property
+    def firmware(self) -> Firmware:
+        """What the running image says of itself: neither core nor flash mode that any device goes by (F91)."""
+        return Firmware(None, keys_in(self.running), identity_in(self.running), 255, 0)
+
+    def cut_power(self, data: bytes, most: int) -> PowerCuts:
+        """Return what comes of power cuts at up to `most` operations of the update `data` and the start after it."""
+        setup = _setup(self, None)
+        whole = Flash(self.flash)
+        update(whole, data, setup)
+        boot.start(whole, self.table, self.chip)
+        total = whole.operations
+        tried = sorted({total * number // most for number in range(most)}) if total > most else range(total)
+        lost = tuple(moment for moment in tried if not self._survives(data, setup, moment))
+        return PowerCuts(total, len(tried), lost)
+
+    def _survives(self, data: bytes, setup: Setup, moment: int) -> bool:
+        """Tell whether the device starts the old firmware or all of the new one when the power fails at `moment`."""
+        flash = Flash(self.flash, power=moment)
+        try:
+            update(flash, data, setup)
+            boot.start(flash, self.table, self.chip)
+        except PowerCutError:
+            flash = Flash(bytes(flash.content))
+        started = boot.start(flash, self.table, self.chip)
+        if started.slot is None:
+            return False
+        image = flash.read(started.slot.offset, started.application.length)
+        return image == self.running or data.startswith(image)
+
+    def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
+        """Return what comes of one update from `url`; `host` is dialled instead of the name in it. Raises as Device."""
+        return Esp32Poll(self, parse_url(url), timeout, host).run()
+
+
+class Esp32Poll(UpdatePoll):
+    """A poll for firmware: as HTTPUpdate does it, or as the library does."""
+
+    device: Esp32Device
+
+    def claims(self) -> dict[str, str]:
+        """Return what both say of the device (F48); the stock one adds the SHA-256 at the end of its sketch."""
+        return dict(_claims(self.device, stock=self.own is None))
+
+    def judge_response(self, response: Response, body: Body) -> None:
+        """Refuse by status, size and room, and what was tried often enough; stock by the first byte, too."""
+        checked = f"status {response.status}, {response.size} bytes"
+        fault = judge_status(response)
+        if fault is not None and response.status == UNAUTHORIZED and self.own is None:
+            fault = replace(fault, error=HttpError.SERVER_WRONG_HTTP_CODE)
+        if fault is None and self.own is not None and response.md5 and not _is_md5(response.md5):
+            reason = f"x-MD5 has {len(response.md5)} characters, not {MD5_DIGITS} hex digits"
+            fault = Fault(LibraryError.HTTP, reason, "F88", "md5-header")
+        if fault is not None:
+            self.refuse("answer", checked, fault)
+        self.passed("answer", checked, "F29")
+        self.refuse_exhausted(response)
+        if self.own is not None:
+            return
+        room = self.device.room
+        if response.size > room:
+            reason = f"{response.size} bytes, and the next slot has {room}"
+            self.refuse("space", checked, Fault(HttpError.TOO_LESS_SPACE, reason, "F92"))
+        first = body.peek(1)
+        if first != bytes([MAGIC]):
+            reason = f"the first byte is 0x{first.hex()}, not 0xe9" if first else "no byte of a body arrives"
+            fault = Fault(HttpError.BIN_VERIFY_HEADER_FAILED, reason, "F87", "" if first else "no-body")
+            self.refuse("first-byte", first.hex(), fault)
+
+    def install(self, data: bytes, response: Response) -> None:
+        """Run the updater, then the boot loader."""
+        device, setup = self.device, _setup(self.device, response.md5 or None)
+        staged = update(Flash(device.flash), data, setup, response.size)
+        self.device = replace(device, flash=staged.flash)
+        fault, step = staged.fault, staged.step
+        place = f"'{getattr(device.table.next_slot(device.running_slot), 'label', 'none')}'"
+        if fault is not None and step not in ("signature", "manifest", "activation"):
+            self.result = Result.CRASHED if staged.crashed else Result.REFUSED
+            self.refuse(step, f"{len(data)} of {response.size} bytes for the slot {place}", fault)
+        self.passed("space", f"{response.size} of {device.room} bytes", "F92")
+        if self.own is not None:
+            self.note_attempt(staged.payload, response)
+            self.judge_signature(f"{len(staged.payload)} bytes", setup.key, fault if step == "signature" else None)
+            self.judge_manifest(staged.payload, fault if step == "manifest" else None)
+        self.passed("write", f"{len(data)} bytes for the slot {place} at 0x{staged.address:x}", "F87")
+        if fault is not None:
+            self.refuse("activation", f"the slot {place}", fault)
+        self.passed("activation", f"the slot {place}, to be started from now on", "F85")
+        self._restart(staged)
+
+    def judge_manifest(self, payload: bytes, fault: Fault | None) -> None:
+        """Add the library's step, whose number is its own on this chip."""
+        offered = library.find(payload)
+        checked = f"counter {offered.counter}, version {offered.version}" if offered else "none"
+        if fault is not None:
+            self.refuse("manifest", checked, fault)
+        self.passed("manifest", checked, "F11")
+
+    def _restart(self, staged: Staged) -> None:
+        flash = Flash(staged.flash)
+        started = boot.start(flash, self.device.table, self.device.chip)
+        before = self.device.running_slot
+        assert started.slot is not None  # what ran is there still
+        self.device = replace(self.device, flash=bytes(flash.content), running_slot=started.slot, session=None)
+        if started.slot == before:
+            fault = Fault(0, f"the boot loader goes back to '{before.label}': {started.refused}", "F85")
+            self.refuse("boot", f"'{started.slot.label}'", fault)
+        self.passed("boot", f"'{started.slot.label}', {started.application.length} bytes, confirmed", "F85")
+        self.result = Result.UPDATED
+        device, identity = self.device, self.device.identity
+        self.device = replace(device, version=identity.version if identity else device.version)
+        self.passed("result", f"runs sketch {_sketch_md5(self.device)}", "F90")
+
+
+def _claims(device: Esp32Device, *, stock: bool) -> Iterator[tuple[str, str]]:
+    """Yield the headers in the order in which they are sent; what is empty is not sent."""
+    running, mac = device.running, device.mac.upper()
+    yield "Cache-Control", "no-cache"
+    yield "x-ESP32-STA-MAC", mac
+    yield "x-ESP32-AP-MAC", f"{mac[:-2]}{int(mac[-2:], 16) + 1 & 0xFF:02X}" if mac else ""
+    yield "x-ESP32-free-space", str(device.room)
+    yield "x-ESP32-sketch-size", str(len(running))
+    yield "x-ESP32-sketch-md5", _sketch_md5(device)
+    if stock and running[HEADER.size - 1]:
+        yield "x-ESP32-sketch-sha256", running[-HASH_SIZE:].hex().upper()
+    yield "x-ESP32-chip-size", str(device.table.flash_size)
+    yield "x-ESP32-sdk-version", SDK_VERSION
+    yield "x-ESP32-mode", "sketch"
+    if device.version:
+        yield "x-ESP32-version", device.version
+
+
+def _sketch_md5(device: Esp32Device) -> str:
+    return hashlib.md5(device.running, usedforsecurity=False).hexdigest()
+
+
+def _is_md5(text: str) -> bool:
+    return len(text) == MD5_DIGITS and _HEX.issuperset(text)
+
+
+def _setup(device: Esp32Device, md5: str | None) -> Setup:
+    """Return how the device takes an update: stock, or with the library."""
+    own, keys = device.identity, device.verifying_keys
+    setup = Setup(device.table, device.running_slot, device.chip, md5)
+    if own is None:
+        return setup
+    record: Record = own
+    return replace(
+        setup,
+        key=keys[0] if keys else b"",
+        next_key=keys[1] if len(keys) > 1 else None,
+        judge=lambda payload: library.judge_update(payload, record, device.memory),
+    )
