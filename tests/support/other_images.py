@@ -8,10 +8,10 @@ from functools import reduce
 
 ESP32, ESP32_C3, ESP32_S3 = 0, 5, 9
 _IRAM = 0x40080000
-_MAPPED = {ESP32: (0x3F400020, 0x400D0020), 13: (0x42800020, 0x42000020)}
+_MAPPED = {ESP32: (0x3F400020, 0x400D0020), 2: (0x3F000020, 0x40080020), 13: (0x42800020, 0x42000020)}
 _LATER_MAPPED = (0x3C000020, 0x42000020)
 _LATER, _LATER_RAM = (2, 18, 32), (0x4FF40000, 0x4FF50000)  # chips that have flash where others have RAM
-"""Where flash is mapped to, data and code: of the ESP32, the ESP32-C6, and those like the ESP32-C3 and -S3."""
+"""Where flash is mapped to, data and code: of the ESP32, the -S2, the -C6, and those like the -C3 and the -S3."""
 
 
 def esp32_image(
