@@ -17,6 +17,15 @@ from support.terminal import Terminal
 __all__ = ["blink", "home", "otaseal"]
 
 
+def test_an_answer_that_does_not_come_is_not_the_folders_fault(blink: Path, home: Path) -> None:
+    command = [sys.executable, "-m", "otaseal", "init", "--project", str(blink)]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS), "HOME": str(home)}) as terminal:
+        terminal.expect("product [blink]: ")
+        terminal.send(b"\x04")
+        assert "otaseal: error: no product is named" in terminal.rest()
+        assert terminal.returncode == 2
+
+
 def test_nobody_to_ask(blink: Path, tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path / "home")}
     before = tree(tmp_path)

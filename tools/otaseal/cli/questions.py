@@ -133,7 +133,7 @@ def _product(arguments: argparse.Namespace, project: Path, settled: str | None) 
     suggested = normalised(project.name)
     if not asked and suggested and not _can_ask(arguments):
         asked = project.name
-    missing = f"the folder's name '{project.name}' cannot be a product's"
+    missing = "no product is named" if suggested else f"the folder's name '{project.name}' cannot be a product's"
     text = asked or _ask(arguments, "product", missing=missing, option="--product", default=suggested)
     name = normalised(text) or check_name(text, "product", ConfigError)
     return name, "" if name == text else text

@@ -14,7 +14,7 @@ from ..chips.esp8266 import sectors
 from ..simulator.flash import Layout
 
 CELLS = 64
-LEGEND_COLUMNS = 3
+LEGEND_COLUMNS = 2
 WIDTH, LEFT, ROW, BAR = 960, 90, 92, 40  # pixels of the SVG
 
 
