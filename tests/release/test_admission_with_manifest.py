@@ -14,7 +14,7 @@ from otaseal.image.firmware import Firmware
 from otaseal.image.manifest import Kind
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys.public import fingerprint
-from otaseal.release import records
+from otaseal.release import record_json, records
 from otaseal.release.admission import Policy
 from otaseal.release.records import Release
 from support.by_bytes import admit, compress, describe
@@ -34,7 +34,7 @@ def test_the_record_is_that_of_the_firmware(form: str, rsa_key: rsa.RSAPrivateKe
     assert not marked.library
     written = marked.forms[0].image_size - plain.forms[0].image_size
     assert written == (manifest.SIZE if form == "raw" else 0), "what eboot writes: the raw payload with its manifest"
-    assert records.parse(records.serialise(marked)) == marked
+    assert record_json.parse(record_json.serialise(marked)) == marked
 
 
 def test_the_manifest_of_a_signed_file(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, signed_image
-from otaseal.release import records
+from otaseal.release import record_json
 from otaseal.release.records import Origin, Release
 from otaseal.simulator.verdict import judge
 from support.by_bytes import describe
@@ -128,15 +128,15 @@ def test_an_origin_out_of_bounds_is_refused(field: str, value: str, rsa_key: rsa
 
 def test_records_survive_json() -> None:
     for found in (described(), described(mode="qio", size="512K", core="2.7.4")):
-        data = records.serialise(found)
-        assert records.parse(data) == found
-        assert isinstance(records.parse(data).flash_mode, FlashMode)
-        assert len(data) * 4 < records.MAX_RECORD_SIZE
+        data = record_json.serialise(found)
+        assert record_json.parse(data) == found
+        assert isinstance(record_json.parse(data).flash_mode, FlashMode)
+        assert len(data) * 4 < record_json.MAX_RECORD_SIZE
 
 
 def changed(path: str, value: object) -> bytes:
     """Return a good record with one value replaced; the path leads through the first form."""
-    values = json.loads(records.serialise(described()))
+    values = json.loads(record_json.serialise(described()))
     place = values["forms"][0] if path.startswith("forms.") else values
     place[path.removeprefix("forms.")] = value
     return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
@@ -186,41 +186,41 @@ def changed(path: str, value: object) -> bytes:
 )
 def test_a_changed_record_is_refused(path: str, value: object) -> None:
     with pytest.raises(InputError, match="release record has"):
-        records.parse(changed(path, value))
+        record_json.parse(changed(path, value))
 
 
-@pytest.mark.parametrize("name", sorted(json.loads(records.serialise(described()))))
+@pytest.mark.parametrize("name", sorted(json.loads(record_json.serialise(described()))))
 def test_no_field_may_be_missing(name: str) -> None:
-    values = json.loads(records.serialise(described()))
+    values = json.loads(record_json.serialise(described()))
     del values[name]
     with pytest.raises(InputError, match=name):
-        records.parse(json.dumps(values).encode())
+        record_json.parse(json.dumps(values).encode())
 
 
 def test_only_one_spelling_is_a_record() -> None:
-    good = records.serialise(described())
+    good = record_json.serialise(described())
     doubled = good.replace(b'"dirty": false,', b'"dirty": true,\n  "dirty": false,')
     for other in (good + b"\n", good.replace(b" ", b""), doubled, b"\xef\xbb\xbf" + good):
         with pytest.raises(InputError):
-            records.parse(other)
+            record_json.parse(other)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b"[" * 16000, b"9" * 5000, b" " * 20000])
 def test_what_is_no_json_object_is_refused(data: bytes) -> None:
     with pytest.raises(InputError):
-        records.parse(data)
+        record_json.parse(data)
 
 
 @limits(max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, 2000), st.integers(0, 40))
 def test_any_bytes_parse_and_serialise_to_themselves_or_are_refused(noise: bytes, place: int, length: int) -> None:
-    good = records.serialise(described())
+    good = record_json.serialise(described())
     for data in (noise, good[:place] + noise + good[place + length :]):
         try:
-            found = records.parse(data)
+            found = record_json.parse(data)
         except InputError:
             continue
-        assert records.serialise(found) == data
+        assert record_json.serialise(found) == data
 
 
 SECTOR = 4096

@@ -16,7 +16,8 @@ import pytest
 from otaseal.errors import ConflictError, OtasealError, SystemFaultError
 from otaseal.release.archive_record import ArchiveRecord
 from otaseal.release.channels import Channel, Pointer
-from otaseal.release.records import Release, serialise
+from otaseal.release.record_json import serialise
+from otaseal.release.records import Release
 from otaseal.store.backup import backup, restore
 from otaseal.store.check import Report, audit_lines, check, sweep
 from otaseal.store.files import Store

@@ -11,7 +11,7 @@ import pytest
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.archive_record import ArchiveRecord
 from otaseal.release.channels import Channel, Pointer
-from otaseal.release.records import parse, serialise
+from otaseal.release.record_json import parse, serialise
 from otaseal.store.check import audit_lines, check, sweep, tidy
 from otaseal.store.files import Store
 from support.command import Command, otaseal  # noqa: F401
@@ -139,7 +139,7 @@ def test_what_a_later_otaseal_wrote_is_named_as_that_and_left(store: Store, otas
     }
     for path, read in later.items():
         fields = json.loads(path.read_bytes())
-        path.write_bytes(json.dumps({**fields, "format": 4, "new": 1}).encode())
+        path.write_bytes(json.dumps({**fields, "format": 5, "new": 1}).encode())
         before = path.read_bytes()
         with pytest.raises(LaterFormatError, match=r"of 'blink': the .* was made by a newer otaseal") as caught:
             read()
@@ -155,7 +155,7 @@ def test_what_a_later_otaseal_wrote_is_named_as_that_and_left(store: Store, otas
 def test_a_record_survives_as_before() -> None:
     assert parse(serialise(FIRST)) == FIRST
     with pytest.raises(LaterFormatError):
-        parse(serialise(FIRST).replace(b'"format": 1', b'"format": 4'))
+        parse(serialise(FIRST).replace(b'"format": 1', b'"format": 5'))
 
 
 def test_what_was_not_acknowledged_is_written_into_the_log_and_is_no_damage(store: Store) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from otaseal.release.channels import Channel, Pointer
-from otaseal.release.records import Release, serialise
+from otaseal.release.record_json import serialise
+from otaseal.release.records import Release
 from otaseal.store.files import Store
 from support.fleet import in_threads
 from support.releases import make_release

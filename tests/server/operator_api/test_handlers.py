@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -142,7 +143,7 @@ def test_an_upload_that_stops_takes_nothing_away(server: Running) -> None:
 
 def test_the_audit_log_keeps_whether_a_release_was_rehearsed(server: Running) -> None:
     one, two = server.world.firmware(1), server.world.firmware(2)
-    publish(server, "1.0", one.signed, rehearsal="skipped")
+    release = publish(server, "1.0", one.signed, rehearsal="skipped").release
     publish(server, "2.0", two.signed)
     log = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
     assert [line.get("rehearsal") for line in log if line["event"] == "publish"] == ["skipped", None]
@@ -150,6 +151,6 @@ def test_the_audit_log_keeps_whether_a_release_was_rehearsed(server: Running) ->
         publish(server, "3.0", server.world.firmware(3).signed, rehearsal="lovely")
     state = operator(server).get("/v1/products/blink")
     assert (state["device_port"], state["device_certificates"]) == (server.port, False)
-    assert operator(server).firmware("blink", "1.0") == one.signed
+    assert operator(server).firmware(release) == one.signed
     with pytest.raises(SystemFaultError, match="answers 404"):
-        operator(server).firmware("blink", "9.9")
+        operator(server).firmware(replace(release, version="9.9"))

@@ -45,9 +45,9 @@ def test_a_deployment_reads_each_file_once_on_each_side(
     asked: list[tuple[str, str]] = []
     request = Client._request
 
-    def seen(client: Client, method: str, path: str, *others: object) -> object:
+    def seen(client: Client, method: str, path: str, *others: object, **more: object) -> object:
         asked.append((method, path))
-        return request(client, method, path, *others)  # type: ignore[arg-type]
+        return request(client, method, path, *others, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Client, "_request", seen)
     files = [str(tmp_path / form) for form in FORMS[forms]]

@@ -15,9 +15,11 @@ from ..client import client
 from ..client.client import Admitted, Client
 from ..errors import ConfigError
 from ..image.firmware import Firmware
-from ..project import source_version
+from ..project import project, source_version
+from ..release import record_json
+from ..release.boards import known_names
 from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
-from ..release.records import manifest_of
+from ..release.records import Release, manifest_of
 from ..release.stranding import Consent
 from . import common, remote
 
@@ -34,10 +36,15 @@ def register(subparsers: common.Subparsers) -> None:
         example="otaseal deploy firmware.bin.signed --server https://update.local:8444 --product blink --version 1.2.0",
     )
     deploy.add_argument(
-        "firmware", type=common.path, nargs="+", help="firmware.bin.signed; or its raw and its gzip form, signed both"
+        "firmware",
+        type=common.path,
+        nargs="+",
+        help="firmware.bin.signed, or its raw and its gzip form; of several boards those of each",
     )
     deploy.add_argument("--version", help="of the release; else what its manifest says, else git describe")
-    deploy.add_argument("--board", default="", help="the board that it is built for")
+    deploy.add_argument(
+        "--board", action="append", default=[], help="the board that it is built for; of several once for each"
+    )
     deploy.add_argument("--percent", type=_PERCENT, default=100, help="of the devices that are to get it; default: 100")
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
@@ -111,7 +118,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     version = source_version.version_from(remote.options(arguments).version, state, manifest_of(signed[0]))
     if state is not None and state.fault is not None:
         print(f"otaseal: note: the release names no commit: {state.fault.message}", file=sys.stderr)
-    origin = source_version.origin(product, version, arguments.board, state)
+    boards = arguments.board or known_names(signed, _boards(arguments))
+    origin = source_version.origin(product, version, "".join(boards[:1]), state)
     options = client.Options(
         channel=channel,
         percent=arguments.percent,
@@ -120,7 +128,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     )
-    admitted = connected.check(signed, origin, options)
+    admitted = connected.check(signed, origin, options, boards)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
         deployment = connected.publish(admitted, rehearsal_result, progress_bar())
@@ -132,15 +140,32 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admit
     """Rehearse before anything is published, and return what the server keeps of it; raises when it fails."""
     if arguments.no_rehearse:
         return "skipped"
+    if admitted.release.others and (arguments.filesystem or arguments.layout):
+        raise ConfigError(
+            f"--filesystem and --layout are for one board, and the release is for {len(admitted.boards)}",
+            "leave them out; pio run -t deploy rehearses each with its own",
+        )
     from .. import rehearsal
     from ..rehearsal import Inputs
     from ..rehearsal.candidate import Candidate
     from ..simulator import flash
 
     layout = None if arguments.layout is None else flash.layout(arguments.layout)
-    candidate = Candidate(admitted.files, admitted.origin)
-    inputs = Inputs(candidate, arguments.filesystem, authority=connected.ca, layout=layout)
-    return remote.rehearsed(rehearsal.before_publishing(connected, inputs, admitted), arguments.json)
+    outcomes = []
+    for board in admitted.boards:
+        inputs = Inputs(
+            Candidate(board.files, board.origin), arguments.filesystem, authority=connected.ca, layout=layout
+        )
+        report = rehearsal.before_publishing(connected, inputs, board)
+        outcomes.append(remote.rehearsed(report, arguments.json))
+    return rehearsal.outcome(outcomes)
+
+
+def _boards(arguments: argparse.Namespace) -> list[str]:
+    """Return the boards of the project's environments, by which a manifest's id is told."""
+    folder = remote.folder(arguments)
+    environments = () if folder is None else project.default_environments(folder, os.environ)
+    return [environment.board for environment in environments if environment.board]
 
 
 def progress_bar() -> client.Progress | None:
@@ -162,17 +187,25 @@ def _releases(arguments: argparse.Namespace) -> int:
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
     lines = [] if answer["releases"] else [f"product '{product}' has no release yet"]
     lines += [f"channel  {name}: {_state(state)}" for name, state in answer["channels"].items()]
-    common.show(arguments, answer, *lines, *map(_release_line, answer["releases"]))
+    lines += [line for document in answer["releases"] for line in _release_lines(record_json.from_json(document))]
+    common.show(arguments, answer, *lines)
     for damage in () if arguments.json else answer.get("damaged", []):
         print(f"otaseal: warning: {damage}", file=sys.stderr)
     return 0
 
 
-def _release_line(release: dict[str, Any]) -> str:
-    sizes = ", ".join(f"{form['kind']} {form['size']} bytes" for form in release["forms"])
-    counter = f"  security counter {release['security_counter']}" if release.get("security_counter") else ""
-    dirty = "  (uncommitted changes)" if release["dirty"] else ""
-    return f"release  {release['version']}  {release['created']}  {sizes}{counter}{dirty}"
+def _release_lines(release: Release) -> list[str]:
+    counter = f"  security counter {release.security_counter}" if release.security_counter else ""
+    dirty = "  (uncommitted changes)" if release.dirty else ""
+    head = f"release  {release.version}  {release.created}"
+    if not release.others:
+        return [f"{head}  {_sizes(release)}{counter}{dirty}"]
+    boards = [f"  {image.board or image.board_key}  {image.chip}  {_sizes(image)}" for image in release.images]
+    return [f"{head}{counter}{dirty}", *boards]
+
+
+def _sizes(image: Release) -> str:
+    return ", ".join(f"{form.kind} {form.size} bytes" for form in image.forms)
 
 
 def _promote(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from ..rehearsal.candidate import Candidate
 from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
 from ..rehearsal.text import report_lines, table_lines
-from ..release.records import manifest_of
+from ..release.records import board_key, manifest_of
 from . import common
 
 NO_VERSION = "rehearsal"
@@ -150,6 +150,6 @@ def _remote(arguments: argparse.Namespace, examined: Project) -> Remote | None:
             )
         return None
     try:
-        return setup.remote_state(connected, options.product, options.channel)
+        return setup.remote_state(connected, options.product, options.channel, board=board_key(None, examined.board))
     except SystemFaultError as error:
         raise SystemFaultError(error.message, f"{error.hint}; --offline rehearses without it") from error

@@ -11,7 +11,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,7 +22,8 @@ from ..keys import public
 from ..protocol.request import FILE_NAME
 from ..release import stranding
 from ..release.admission import Policy, admit
-from ..release.records import Origin, Release, from_json
+from ..release.record_json import from_json
+from ..release.records import Origin, Release, describe
 from ..release.stranding import Consent
 from .tls import client_context, handshake_fault
 
@@ -65,6 +66,20 @@ class Admitted:
     options: Options
     state: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def boards(self) -> tuple[Admitted, ...]:
+        """What was admitted for each board, by itself."""
+        if not self.release.others:
+            return (self,)
+        return tuple(
+            replace(self, files=self._of(image), release=image, origin=replace(self.origin, board=image.board))
+            for image in self.release.images
+        )
+
+    def _of(self, image: Release) -> tuple[Firmware, ...]:
+        blobs = {form.blob for form in image.forms}
+        return tuple(file for file in self.files if hashlib.sha256(file.data).hexdigest() in blobs)
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -85,7 +100,9 @@ class Deployment:
         """Return for a person what changes, and for whom."""
         release = self.release
         share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
-        count = counted(len(release.forms), "file")
+        count = counted(len(release.files), "file")
+        if release.others:
+            count += " for " + ", ".join(image.board or f"board {image.board_key}" for image in release.images)
         published = f"{count} published already, nothing changed" if self.unchanged else f"{count} published"
         lines = [f"{release.product} {release.version}: {published}, read back as {self.confirmed} do"]
         change = release.version if self.unchanged else f"{self.before or 'nothing'} -> {release.version}"
@@ -108,7 +125,7 @@ class Deployment:
             "warnings": list(self.warnings),
             "security_counter": self.release.security_counter,
             "key": self.release.key_fingerprint,
-            "files": [{"kind": form.kind, "size": form.size, "sha256": form.blob} for form in self.release.forms],
+            "files": [{"kind": form.kind, "size": form.size, "sha256": form.blob} for form in self.release.files],
         }
 
 
@@ -153,7 +170,7 @@ class Client:
             "channel": options.channel,
             "percent": options.percent,
             "created": origin.created,
-            "board": origin.board,
+            "board": ",".join(image.board for image in admitted.release.images),
             "commit": origin.git_commit,
             "dirty": int(origin.dirty),
             "downgrade": int(options.allow_downgrade),
@@ -167,7 +184,8 @@ class Client:
         answer = self._json(self._request("PUT", path, b"".join(signed), headers, progress))
         release = from_json(answer["release"])
         _check_record(release, admitted.release)
-        url, confirmed = self._confirm(release, options, answer, signed)
+        for board in admitted.boards:
+            url, confirmed = self._confirm(board, answer)
         before = admitted.state["channels"].get(options.channel)
         return Deployment(
             release=release,
@@ -181,20 +199,30 @@ class Client:
             unchanged=before == {**answer["channel"], "generation": before["generation"]} if before else False,
         )
 
-    def check(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
-        """Return the `signed` files with their record if the server will accept them; raises as `publish`."""
+    def check(
+        self, signed: Sequence[Firmware], origin: Origin, options: Options, boards: Sequence[str] = ()
+    ) -> Admitted:
+        """Return the `signed` files with their record if the server will accept them; raises as `publish`.
+
+        `boards` are the names of those that they are for, where there are several.
+        """
         state = self.state(origin.product, options.channel)
-        release = _admit(signed, origin, options, state)
+        release = _admit(signed, origin, options, state, boards)
         return Admitted(tuple(signed), release, origin, options, state)
+
+    def describe(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
+        """Return `signed` with their record as `check` does, compared with nothing that the server has."""
+        state = self.state(origin.product, options.channel)
+        return Admitted(tuple(signed), describe(signed, origin, public_keys_of(state)), origin, options, state)
 
     def state(self, product: str, channel: str) -> Mapping[str, Any]:
         """Return what a release for the channel is checked against: keys, current release, fleet; raises as `check`."""
         state: Mapping[str, Any] = self.get(f"{product_path(product)}?{urlencode({'channel': channel})}")
         return state
 
-    def firmware(self, product: str, version: str) -> bytes:
-        """Return the signed file of a release, raw where it has that form; raises as `publish`."""
-        path = product_path(product, "releases", version, "firmware")
+    def firmware(self, release: Release) -> bytes:
+        """Return the signed file of one board's release, raw where it has that form; raises as `publish`."""
+        path = _firmware_path(release)
         data = self.fetch(path)
         if data is None:
             raise SystemFaultError(f"'{self.url}{path}' answers 404", "look at the server's log")
@@ -220,33 +248,32 @@ class Client:
         """Return the JSON answer to a PUT of `body`; raises as `publish`."""
         return self._json(self._request("PUT", path, body))
 
-    def _confirm(
-        self, release: Release, options: Options, answer: Mapping[str, Any], signed: Sequence[bytes]
-    ) -> tuple[str, str]:
-        """Fetch what was published and compare; return the URL and whose answer it was.
+    def _confirm(self, board: Admitted, answer: Mapping[str, Any]) -> tuple[str, str]:
+        """Fetch what was published for a board and compare; return the URL and whose answer it was.
 
         Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
         """
+        release, options, signed = board.release, board.options, [firmware.data for firmware in board.files]
         if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
             path = device_path(release.product, options.channel, FILE_NAME)
-            return self.as_device(answer["device_port"]).read_back(path, signed), "devices"
-        path = product_path(release.product, "releases", release.version, "firmware")
-        return self.read_back(path, signed), "operators"
+            headers = {} if release.board_key is None else {"X-Otaseal-Board": release.board_key}
+            return self.as_device(answer["device_port"]).read_back(path, signed, headers), "devices"
+        return self.read_back(_firmware_path(release), signed), "operators"
 
     def as_device(self, port: int) -> Client:
         """Return a client of the devices' port, which shows no token."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return Client(f"https://{host}:{port}", None, self.ca, self.certificate)
 
-    def read_back(self, path: str, expected: Sequence[bytes]) -> str:
+    def read_back(self, path: str, expected: Sequence[bytes], headers: Mapping[str, str] | None = None) -> str:
         """Return the URL of `path` when it answers with one of `expected`; raises VerificationError otherwise."""
-        status, headers, body = self._request("GET", path)
+        status, answered, body = self._request("GET", path, headers=headers)
         if status != 200 or body not in expected:
             raise VerificationError(
                 f"'{self.url}{path}' answers {status} with {len(body)} bytes that are not what was published",
                 "look at the server's log; another deployment may have come between",
             )
-        md5 = headers.get("x-md5")
+        md5 = answered.get("x-md5")
         if md5 is not None and md5 != hashlib.md5(body, usedforsecurity=False).hexdigest():
             raise VerificationError(f"'{self.url}{path}' sends a wrong x-MD5 '{md5}'", "look at the server's log")
         return self.url + path
@@ -322,10 +349,17 @@ def device_path(product: str, channel: str, file: str) -> str:
     return f"/{quote(product, safe='')}/{quote(channel, safe='')}/{file}"
 
 
-def _admit(signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any]) -> Release:
+def _firmware_path(release: Release) -> str:
+    path = product_path(release.product, "releases", release.version, "firmware")
+    return path if release.board_key is None else f"{path}?{urlencode({'board_id': release.board_key})}"
+
+
+def _admit(
+    signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any], boards: Sequence[str]
+) -> Release:
     current = None if state["current"] is None else from_json(state["current"])
     policy = Policy(origin.product, public_keys_of(state), allow_downgrade=options.allow_downgrade)
-    new = admit(signed, origin, policy, current)
+    new = admit(signed, origin, policy, current, boards)
     # An older server does not say what its devices run, and checks that by itself.
     groups = [
         stranding.Group(None if group["release"] is None else from_json(group["release"]), group["count"])
@@ -338,7 +372,7 @@ def _admit(signed: Sequence[Firmware], origin: Origin, options: Options, state: 
 def _check_record(stored: Release, admitted: Release) -> None:
     """Raise VerificationError for a record of something else; one of format 1 has no counter."""
     same_counter = stored.embedded_keys is None or stored.security_counter == admitted.security_counter
-    fields = ("product", "version", "forms")
+    fields = ("product", "version", "files")
     if not same_counter or any(getattr(stored, name) != getattr(admitted, name) for name in fields):
         raise VerificationError(
             f"the server has recorded '{stored.product} {stored.version}', which is not what was published",

@@ -75,12 +75,34 @@ class Decision:
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
-    """Return all that a device with one of `releases` can report as `UpdateRequest.runs`, and what it tells (F30b)."""
-    return {
-        name: Running(release, mode)
-        for release in releases
-        for mode, name in zip(_modes(release), release.runs, strict=True)
-    }
+    """Return all that a device with one of `releases` can report as `UpdateRequest.runs`, and what it tells (F30b).
+
+    That is the image of one board; where several boards say the same, the release with all of them.
+    """
+    known: dict[str, Running] = {}
+    for release in releases:
+        own: set[str] = set()
+        for image in release.images:
+            for mode, name in zip(_modes(image), image.runs, strict=True):
+                known[name] = Running(release if name in own else image, mode)
+            own.update(image.runs)
+    return known
+
+
+def own_image(request: UpdateRequest, release: Release, known: Mapping[str, Running]) -> Release | None:
+    """Return the image in `release` for the board that asks; None where there is none, or nothing tells which.
+
+    The board is that of the image which the device demonstrably runs, else the one that the OtaSeal library says, else
+    the only one of its family of chips.
+    """
+    running = known.get(request.runs or "")
+    board = None if running is None or running.release.others else running.release.board_key
+    if board is not None or request.board is not None:
+        return release.for_board(board or request.board)
+    if not release.others:
+        return release
+    of_family = [image for image in release.images if FAMILY_OF[image.chip].name == request.family]
+    return of_family[0] if len(of_family) == 1 else None
 
 
 def _modes(release: Release) -> tuple[FlashMode | None, ...]:
@@ -103,16 +125,21 @@ def decide(request: UpdateRequest, release: Release | None, state: State) -> Dec
 
 @dataclass(frozen=True)
 class _Case:
-    """A request with what can be told from it; only rows behind the 404 may ask for `wanted`."""
+    """A request with what can be told from it; only rows behind that of the board may ask for `wanted`."""
 
     request: UpdateRequest
     release: Release | None
     state: State
 
+    @cached_property
+    def own(self) -> Release | None:
+        """The image for this device, of a release with one for each board."""
+        return None if self.release is None else own_image(self.request, self.release, self.state.known)
+
     @property
     def wanted(self) -> Release:
-        assert self.release is not None
-        return self.release
+        assert self.own is not None
+        return self.own
 
     @cached_property
     def running(self) -> Running | None:
@@ -212,6 +239,7 @@ _TABLE = (
         "filesystem",
         lambda c: "filesystems are not updated over the air: the old one is overwritten before it is verified",
     ),
+    _Row(lambda c: c.own is None, 403, "board", lambda c: f"the release is for {_boards(c.release)}; {_asks(c)}"),
     _Row(
         lambda c: c.other_chip is not None,
         403,
@@ -315,6 +343,20 @@ def _file_headers(file: Form | ArchiveRecord, *more: tuple[str, str]) -> Headers
         ("Cache-Control", "no-store"),
         ("Accept-Ranges", "bytes"),
     )
+
+
+def _boards(release: Release | None) -> str:
+    images = () if release is None else release.images
+    return ", ".join(f"{image.board or image.board_key} ({image.chip})" for image in images)
+
+
+def _asks(case: _Case) -> str:
+    """Return who asks, where there is no image for it, or nothing tells which."""
+    if case.running is not None and case.running.release.board_key is not None:
+        return f"the device runs {case.own_version} of the board {case.running.release.board or 'with another id'}"
+    if case.request.board is not None:
+        return f"the device says that its board is {case.request.board}"
+    return "nothing tells which of them this device is: the OtaSeal library would say so"
 
 
 def _mode(mode: FlashMode | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..chips.families import AGENTS, FAMILIES, PREFIXES
 from ..errors import InputError
+from ..image.manifest import ANY_BOARD
 from ..names import NAME
 from ..release.records import running_version
 
@@ -41,7 +42,8 @@ class UpdateRequest:
 
     `family` is one of `chips.families` or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem" or
     "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
-    `counter`, the number of the last `error` of an update (0 for none), and the SHA-256 of the `certs.ar` they use.
+    `counter`, the number of the last `error` of an update (0 for none), the SHA-256 of the `certs.ar` they use, and the
+    id of their `board`, as in the manifest.
     """
 
     method: str
@@ -58,6 +60,7 @@ class UpdateRequest:
     counter: int | None = None
     error: int | None = None
     certs: str | None = None
+    board: str | None = None
 
     @property
     def runs(self) -> str | None:
@@ -183,6 +186,10 @@ def _32_bits(text: str) -> int:
     return int(text)
 
 
+def _named_board(text: str) -> str | None:
+    return None if text == ANY_BOARD.hex() else text.lower()
+
+
 class _Claim(NamedTuple):
     """How a header is read: the field of UpdateRequest, the value of a text that matches, the pattern, what it is."""
 
@@ -206,6 +213,7 @@ _MAC = (
 )
 _BASE_MAC = "base_mac"
 """Claim of a chip's own address: it names a device that has no station, as an ESP32 without Wi-Fi (F90)."""
+_BOARD = _named_board, _pattern("[0-9a-f]{16}"), "16 hex digits"
 _CLAIMS = {
     "mode": _Claim("mode", lambda text: _MODES[text.lower()], _pattern("|".join(_MODES)), "an update mode"),
     "version": _Claim("version"),
@@ -223,4 +231,5 @@ _LIBRARY_CLAIMS = {
     "counter": _Claim("counter", *_NUMBER),
     "error": _Claim("error", int, _pattern("-?[0-9]{1,5}"), "an error number"),
     "certs": _Claim("certs", *_SHA256),
+    "board": _Claim("board", *_BOARD),
 }

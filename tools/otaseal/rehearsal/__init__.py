@@ -10,18 +10,19 @@ from dataclasses import replace
 
 from ..client.client import Admitted, Client
 from .renewal import Renewal, before_renewing
-from .report import Report, refusal
+from .report import Report, outcome, refusal
 from .scenario import play
 from .setup import DeviceOptions, Inputs, prepare, remote_state
 
-__all__ = ["DeviceOptions", "Inputs", "Renewal", "Report", "before_publishing", "before_renewing", "refusal"]
+__all__ = ["DeviceOptions", "Inputs", "Renewal", "Report", "before_publishing", "before_renewing", "outcome", "refusal"]
 
 
 def before_publishing(client: Client, inputs: Inputs, admitted: Admitted) -> Report:
-    """Rehearse what was `admitted` and is about to be published; the server is looked at and not changed.
+    """Rehearse what was `admitted` for one board and is to be published; the server is looked at and not changed.
 
     Raises what the client raises, InputError and ConfigError for files that cannot be rehearsed.
     """
     candidate = replace(inputs.candidate, admitted=admitted.release)
-    remote = remote_state(client, candidate.origin.product, admitted.options.channel, admitted.state)
+    channel = admitted.options.channel
+    remote = remote_state(client, candidate.origin.product, channel, admitted.state, admitted.release.board_key)
     return play(prepare(replace(inputs, candidate=candidate), DeviceOptions(), remote))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +67,11 @@ class Report:
             "flash": [asdict(flash_map) for flash_map in self.maps],
             "unchecked": [*self.lacking, *self.unchecked],
         }
+
+
+def outcome(records: Sequence[str]) -> str:
+    """Return the word for several rehearsals together: that of the one which left out most."""
+    return next(word for word in ("skipped", "partly", "passed") if word in records)
 
 
 def refusal(report: Report) -> OtasealError:

@@ -22,7 +22,7 @@ from ..errors import InputError, OtasealError
 from ..image.firmware import read as read_firmware
 from ..keys import public
 from ..pki.certificate import parse_certificates
-from ..release import records
+from ..release import record_json
 from ..release.records import Release
 from ..simulator.certstore import ARCHIVE, CertStore
 from ..simulator.device import Device
@@ -91,15 +91,21 @@ class Remote:
     wants_certificates: bool = False
 
 
-def remote_state(client: Client, product: str, channel: str, state: Mapping[str, Any] | None = None) -> Remote:
+def remote_state(
+    client: Client,
+    product: str,
+    channel: str,
+    state: Mapping[str, Any] | None = None,
+    board: str | None = None,
+) -> Remote:
     """Ask the server what a device of `product` and `channel` would meet; raises what the client raises.
 
-    `state` is the channel's, where it was asked for before.
+    `state` is the channel's, where it was asked for before; `board` the device's `board_key`.
     """
     state = state or client.state(product, channel)
     listed = client.get(f"/v1/products/{quote(product, safe='')}/releases")
-    known = tuple(records.from_json(document) for document in listed["releases"])
-    current = state["current"]
+    known = tuple(record_json.from_json(document) for document in listed["releases"])
+    current = None if state["current"] is None else record_json.from_json(state["current"]).for_board(board)
     host = f"[{client.host}]" if ":" in client.host else client.host
     port = state.get("device_port")
     return Remote(
@@ -108,8 +114,8 @@ def remote_state(client: Client, product: str, channel: str, state: Mapping[str,
             public.load_public_key(pem.encode(), f"the server's key '{name}'") for name, pem in state["keys"].items()
         ),
         known=known,
-        current=None if current is None else client.firmware(product, current["version"]),
-        version="" if current is None else current["version"],
+        current=None if current is None else client.firmware(current),
+        version="" if current is None else current.version,
         wants_certificates=bool(state.get("device_certificates")),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..chips import file_kinds, pico
@@ -20,6 +20,7 @@ from ..image import manifest, signing
 from ..image.firmware import Firmware, is_signed
 from ..keys import public
 from . import records
+from .boards import by_board
 from .records import Origin, Release
 
 if TYPE_CHECKING:
@@ -35,28 +36,42 @@ _PART = re.compile(r"[0-9]+|[A-Za-z]+")
 class Policy:
     """What a product accepts.
 
-    `keys` are its public keys; `boards` the boards it is built for (none: any); `max_size` bytes a file may have;
-    `fs_start` the filesystem's offset in flash (None: space is not judged). `allow_downgrade` lets an older version
-    follow, for this once.
+    `keys` are its public keys; `max_size` bytes a file may have. `allow_downgrade` lets an older version follow, for
+    this once.
     """
 
     product: str
     keys: Sequence[RSAPublicKey] = field(repr=False)
-    boards: tuple[str, ...] = ()
     max_size: int = 4 * 1024 * 1024
-    fs_start: int | None = None
     allow_downgrade: bool = False
 
 
-def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Release | None) -> Release:
-    """Return the record of the signed `files` (raw, gzip or both) if `policy` takes them after `current`.
+def admit(
+    files: Sequence[Firmware],
+    origin: Origin,
+    policy: Policy,
+    current: Release | None,
+    boards: Sequence[str] = (),
+) -> Release:
+    """Return the record of the signed `files` (of each board raw, gzip or both) if `policy` takes them after `current`.
 
+    `boards` are the names of those that the files are for, where there are several.
     Raises InputError for files or an origin that do not belong here, VerificationError for a signature that does not
     hold or an image that devices would refuse; each names what to do.
     """
     _check_product(origin, policy)
     for firmware in files:
         _check_file(firmware, policy)
+    built = by_board(files, boards or [origin.board])
+    return records.combine(
+        [_admit_board(each.files, replace(origin, board=each.board), policy, current, len(built)) for each in built]
+    )
+
+
+def _admit_board(
+    files: Sequence[Firmware], origin: Origin, policy: Policy, current: Release | None, boards: int
+) -> Release:
+    """Return the record of the image for one of so many `boards`."""
     new = records.describe(files, origin, policy.keys)
     for firmware in files:
         signing.check_runs(firmware, _key(new, policy))
@@ -67,11 +82,26 @@ def admit(files: Sequence[Firmware], origin: Origin, policy: Policy, current: Re
             "anybody",
         )
     if current is not None:
-        _check_layout(new, current)
-        _check_counter(new, current)
+        before = _image_before(new, current, boards)
+        if before is not None:
+            _check_layout(new, before)
+        _check_counter(new, before or current)
         _check_age(new, current, policy)
-    _check_space(new, current, policy)
+    _check_space(new)
     return new
+
+
+def _image_before(new: Release, current: Release, boards: int) -> Release | None:
+    """Return the image that devices of the same board were given before; None for a board that is new."""
+    if boards == 1 and not current.others:
+        return current
+    if new.board_key is None:
+        names = ", ".join(f"'{image.board or image.board_key}'" for image in current.images)
+        raise InputError(
+            f"release {current.version} is for the boards {names}, and this image names none",
+            "sign it with its product and board: custom_otaseal_product, or otaseal sign --product --board",
+        )
+    return current.for_board(new.board_key)
 
 
 def version_order(first: str, second: str) -> int:
@@ -111,11 +141,6 @@ def _check_product(origin: Origin, policy: Policy) -> None:
         raise InputError(
             f"the release is of product '{origin.product}', not '{policy.product}'",
             "deploy it to its own product, or correct custom_otaseal_product",
-        )
-    if policy.boards and origin.board not in policy.boards:
-        raise InputError(
-            f"the build is for board '{origin.board}', the product has {', '.join(policy.boards)}",
-            "deploy the environment that builds for this product's board",
         )
 
 
@@ -195,11 +220,8 @@ def _check_age(new: Release, current: Release, policy: Policy) -> None:
         )
 
 
-def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
-    """Refuse what does not fit beside the running sketch: the current one now, the new one at the next update (F10).
-
-    Or what never fits the filesystem in which a device stages it (F55).
-    """
+def _check_space(new: Release) -> None:
+    """Refuse what never fits the filesystem in which a device stages it (F55)."""
     if new.filesystem is not None:
         smallest = min(form.size for form in new.forms)
         if pico.staging_size(smallest) > new.filesystem[1]:
@@ -207,27 +229,13 @@ def _check_space(new: Release, current: Release | None, policy: Policy) -> None:
                 f"{smallest} bytes do not fit a filesystem of {new.filesystem[1]}, where the device keeps an update",
                 "make the firmware smaller, deploy a gzip, or give board_build.filesystem_size more",
             )
-        return
-    if policy.fs_start is None or FAMILY_OF[new.chip].slots:
-        return
-    running = max(new.sketch_size, current.sketch_size if current else 0)
-    if not any(form.fits(running, policy.fs_start) for form in new.forms):
-        smallest = min(form.size for form in new.forms)
-        raise VerificationError(
-            f"{smallest} bytes do not fit beside a running sketch of {running} below the filesystem at "
-            f"{policy.fs_start}",
-            "make the firmware smaller, deploy a gzip, or choose a layout with a smaller filesystem",
-        )
 
 
 def _board_ids(new: Release, current: Release) -> tuple[str, str]:
     """Return the ids of both boards, the same where one of them has none; a name has an id, too."""
-    ids = [
-        release.board_id or (manifest.name_id(release.board).hex() if release.board else None)
-        for release in (new, current)
-    ]
-    known = [board for board in ids if board not in (None, manifest.ANY_BOARD.hex())]
-    return (known[0], known[1]) if len(known) == 2 else ("any", "any")
+    if new.board_key is None or current.board_key is None:
+        return "any", "any"
+    return new.board_key, current.board_key
 
 
 def _filesystem(release: Release) -> str:

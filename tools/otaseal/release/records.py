@@ -1,47 +1,37 @@
 """The release record: what a server has to know of a signed firmware to answer devices without reading it.
 
-A release is one build of one product under one version, in one or two forms: raw, gzip, or both, so that every core
-release can be given what it takes (F8b). A record is made from the signed bytes themselves, whose signature is verified
-first; it serialises to JSON and back without loss, and JSON with anything missing, unknown or out of bounds is refused.
-Where records and bytes are kept is not known here.
+A release is one product under one version: an image for one board, or one for each of several, in one or two forms:
+raw, gzip, or both, so that every core release can be given what it takes (F8b). A record is made from the signed bytes
+themselves, whose signature is verified first. Where records and bytes are kept is not known here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
+import itertools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from ..chips import esp8266
 from ..chips.boot_image import FlashMode
 from ..chips.esp8266 import SECTOR, sectors
-from ..chips.families import FAMILY_OF
-from ..chips.limits import MAX_IMAGE_SIZE
-from ..errors import InputError, LaterFormatError, VerificationError
-from ..image import manifest, signing_header
+from ..errors import InputError, VerificationError
+from ..image import manifest
 from ..image.firmware import Firmware
 from ..image.manifest import Manifest
 from ..keys import public
-from ..names import NAME, check_name
-from . import fields
+from ..names import check_name
+from .record_fields import BOARD, KINDS, RELEASE, VERSION, check_values
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-FORMAT = 3
-"""Of a record with a chip; what is for the ESP8266 is written as it was before there were others, in format 2."""
-OLDEST_FORMAT = 1
-MAX_RECORD_SIZE = 16 * 1024
-"""Bytes of one record: several times what the longest allowed values make."""
-KINDS = ("raw", "gzip")
-
-VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+~-]{0,63}")
-_BOARD = re.compile(r"[0-9A-Za-z._-]{0,64}")
+MAX_BOARDS = 16
+SHARED = ("product", "version", "created", "git_commit", "dirty")
+_SAME = (*SHARED, "key_fingerprint", "security_counter")
+"""What all images of a release have in common."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,9 @@ class Origin:
 
 @dataclass(frozen=True)
 class Release:
-    """A release, complete. `sketch_md5` is what a device that runs it reports: of an ESP8266 by flash mode 0 to 3.
+    """A release, complete: the image for one board, and the `others`, which have none themselves, sorted by board.
+
+    `sketch_md5` is what a device that runs it reports: of an ESP8266 by flash mode 0 to 3.
 
     `flash_mode` and `flash_size` (bytes) are the image header's, None where it names none; `core_release` as in
     `esp8266.Esp8266Image`; `key_fingerprint` as `keys.public.fingerprint` makes it. `filesystem` are offset in
@@ -114,15 +106,49 @@ class Release:
     library: bool = False
     chip: str = "esp8266"
     filesystem: tuple[int, int] | None = None
+    others: tuple[Release, ...] = ()
 
-    @property
+    @cached_property
+    def images(self) -> tuple[Release, ...]:
+        """The image of each board, as a release for this board alone."""
+        return (replace(self, others=()), *self.others) if self.others else (self,)
+
+    @cached_property
     def runs(self) -> tuple[str, ...]:
         """What tells that a device runs this: its sketch MD5s, or its version where the core says no MD5 (F57)."""
+        if self.others:
+            return tuple(dict.fromkeys(name for image in self.images for name in image.runs))
         return self.sketch_md5 or (running_version(self.version),)
+
+    @property
+    def files(self) -> tuple[Form, ...]:
+        """Every signed file of every board."""
+        return tuple(form for image in self.images for form in image.forms)
+
+    @cached_property
+    def board_key(self) -> str | None:
+        """The board's id in hex, by the manifest or the name; None where neither names one."""
+        return board_key(self.board_id, self.board)
+
+    def for_board(self, key: str | None) -> Release | None:
+        """Return the image of the board with this `board_key`, None if there is none; one without a key fits any.
+
+        Without a `key` the only image.
+        """
+        if key is None:
+            return None if self.others else self
+        return next((image for image in self.images if image.board_key in (key, None)), None)
 
     def form(self, kind: str) -> Form | None:
         """Return the form of this kind, "raw" or "gzip", None if the release has none."""
         return next((form for form in self.forms if form.kind == kind), None)
+
+
+def board_key(board_id: str | None, name: str) -> str | None:
+    """Return the id of a board in hex, by its manifest or its name; None for any board, or one that nothing names."""
+    if board_id is not None and board_id != manifest.ANY_BOARD.hex():
+        return board_id
+    return manifest.name_id(name).hex() if name else None
 
 
 def running_version(version: str) -> str:
@@ -143,7 +169,7 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
         )
     check_name(origin.product, "product")
     check_version(origin.version)
-    if not _BOARD.fullmatch(origin.board):
+    if not BOARD.fullmatch(origin.board):
         raise InputError(f"board '{origin.board}' is not a valid name", "give PlatformIO's name of it, as in nodemcuv2")
     described = [_describe_file(firmware, keys) for firmware in files]
     facts = [description.facts for description in described]
@@ -170,54 +196,39 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
         chip=parsed.chip,
         filesystem=None if parsed.filesystem is None else (parsed.filesystem.start, parsed.filesystem.size),
     )
-    _check_values(asdict(release), _RELEASE)
+    check_values({name: value for name, value in asdict(release).items() if name != "others"}, RELEASE)
     return release
 
 
-def parse(data: bytes) -> Release:
-    """Return the release of a JSON record; raises InputError for anything that `serialise` does not make.
+def combine(images: Sequence[Release]) -> Release:
+    """Return the release of all `images`, one for each board.
 
-    LaterFormatError, which is one, for the record of a later otaseal.
+    Raises InputError where devices could not tell them apart, or where they differ in what has to be the same.
     """
-    if len(data) > MAX_RECORD_SIZE:
-        raise _damaged(f"{len(data)} bytes, more than {MAX_RECORD_SIZE}")
-    try:
-        values = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _damaged("no JSON") from error
-    written = values.pop("format", None) if isinstance(values, dict) else None
-    if type(written) is int and written > FORMAT:
-        raise LaterFormatError("the release record")
-    if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
-        raise _damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
-    _check_values(values, _FORMATS[written])
-    for form in values["forms"]:
-        _check_values(form, _FORM)
-    values["forms"] = tuple(Form(**form) for form in values["forms"])
-    values["flash_mode"] = None if values["flash_mode"] is None else FlashMode(values["flash_mode"])
-    for name in {"sketch_md5", "embedded_keys", "filesystem"} & set(values):
-        values[name] = None if values[name] is None else tuple(values[name])
-    release = Release(**values)
-    if serialise(release) != data:  # a key given twice, another order or spelling: not written by us
-        raise _damaged("not the one way to write it")
-    return release
+    first, *others = sorted(images, key=lambda image: (image.board, image.board_key or ""))
+    if not others:
+        return first
+    for one, other in itertools.combinations((first, *others), 2):
+        if None in (one.board_key, other.board_key) or one.board_key == other.board_key:
+            raise InputError(f"board '{one.board or one.board_key}' has two images", "give one for each board")
+        _check_same(other, one)
+        if set(one.sketch_md5) & set(other.sketch_md5):
+            raise InputError(
+                f"the images for '{one.board}' and '{other.board}' are the same, and devices could not be told apart",
+                "build them with the OtaSeal library, or give one image to both as a release for any board",
+            )
+    return replace(first, others=tuple(others))
 
 
-def from_json(value: object) -> Release:
-    """Return the release of a record that came inside of other JSON; raises as `parse` does."""
-    return parse((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
-
-
-def serialise(release: Release) -> bytes:
-    """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes.
-
-    Each is written in the oldest format that has its fields: records never change.
-    """
-    written = OLDEST_FORMAT if release.embedded_keys is None else 2
-    written = written if release.chip == Release.chip else FORMAT
-    values = asdict(release)
-    values = {"format": written, **{name: values[name] for name in _FORMATS[written]}}
-    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
+def _check_same(image: Release, first: Release) -> None:
+    """Raise InputError where the images of two boards differ in what has to be the same."""
+    for what in _SAME:
+        if getattr(image, what) != getattr(first, what):
+            raise InputError(
+                f"the images of one release differ in {what.replace('_', ' ')}: '{getattr(first, what)}' for "
+                f"'{first.board}', '{getattr(image, what)}' for '{image.board}'",
+                "build all of them from one commit, with the same options",
+            )
 
 
 def manifest_of(signed: Firmware) -> Manifest | None:
@@ -285,65 +296,3 @@ def _min_start(payload: bytes, deflate: bytes) -> int:
             break
         lead = max(lead, written // SECTOR * SECTOR - end)
     return lead
-
-
-def _is_time(value: Any) -> bool:
-    if not fields.text(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")(value):
-        return False
-    try:
-        datetime.strptime(value, "%Y-%m-%dT%H:%M:%S%z")
-    except ValueError:
-        return False
-    return True
-
-
-_SIZE, _PLACE = fields.number(1, MAX_IMAGE_SIZE), fields.number(0, MAX_IMAGE_SIZE)
-_FORM: Mapping[str, fields.Check] = {
-    "kind": lambda value: value in KINDS,
-    "blob": fields.SHA256,
-    "size": _SIZE,
-    "md5": fields.MD5,
-    "image_size": _SIZE,
-    "min_start": _PLACE,
-}
-
-_RELEASE: Mapping[str, fields.Check] = {
-    "product": fields.text(NAME.pattern),
-    "version": fields.text(VERSION.pattern),
-    "created": _is_time,
-    "board": fields.text(_BOARD.pattern),
-    "git_commit": fields.text(r"([0-9a-f]{7,64})?"),
-    "dirty": lambda value: isinstance(value, bool),
-    "core_release": fields.optional(fields.text(r"[0-9A-Za-z._+-]{1,32}")),
-    "flash_mode": lambda value: value is None or (not isinstance(value, bool) and value in tuple(FlashMode)),
-    "flash_size": lambda value: value is None or (_SIZE(value) and value in esp8266.FLASH_SIZES.values()),
-    "sketch_size": _SIZE,
-    "sketch_md5": fields.sequence([0, 1, len(FlashMode)], fields.MD5),
-    "key_fingerprint": fields.FINGERPRINT,
-    "forms": fields.sequence([1, 2], lambda form: isinstance(form, dict)),
-    "security_counter": fields.optional(fields.number(0, manifest.MAX_WORD)),
-    "board_id": fields.optional(fields.text(r"[0-9a-f]{16}")),
-    "embedded_keys": fields.sequence(range(signing_header.MAX_KEYS + 1), fields.FINGERPRINT),
-    "library": lambda value: isinstance(value, bool),
-    "chip": lambda value: value in FAMILY_OF,
-    "filesystem": fields.optional(fields.sequence([2], _PLACE)),
-}
-
-_SINCE_3, _SINCE_2 = {"chip", "filesystem"}, {"security_counter", "board_id", "embedded_keys", "library"}
-_RELEASE_2 = {name: check for name, check in _RELEASE.items() if name not in _SINCE_3}
-_RELEASE_2["sketch_md5"] = fields.sequence([len(FlashMode)], fields.MD5)
-_RELEASE_1 = {name: check for name, check in _RELEASE_2.items() if name not in _SINCE_2}
-_FORMATS = {1: _RELEASE_1, 2: _RELEASE_2, 3: _RELEASE}
-
-
-def _check_values(values: Mapping[str, Any], table: Mapping[str, fields.Check]) -> None:
-    """Raise InputError unless `values` has exactly the keys of `table`, each with a value that its check takes."""
-    for name in (*table, *values):
-        if name not in values or name not in table:
-            raise _damaged(f"{'an unknown' if name in values else 'no'} field '{name[:80]}'")
-        if not table[name](values[name]):
-            raise _damaged(f"{name} '{str(values[name])[:80]}'")
-
-
-def _damaged(what: str) -> InputError:
-    return InputError(f"release record has {what}", "restore it from a backup")

@@ -40,13 +40,15 @@ class Effect:
     """What happens when a channel is pointed at a release.
 
     `by_key` devices do not have the key that signed it; `by_counter`, which do, have the library and a higher counter,
-    or it has no manifest. Both refuse it and everything like it. `unknown` run something that the server never
+    or it has no manifest. Both refuse it and everything like it. `by_board` get nothing more: they run an image for a
+    board for which there is none in it. `unknown` run something that the server never
     published, or in which no key was found. `raised` are the security counters before and after, None where it does
     not go up. `new_key`: the release before was signed with another one.
     """
 
     by_key: int = 0
     by_counter: int = 0
+    by_board: int = 0
     unknown: int = 0
     raised: tuple[int, int] | None = None
     new_key: bool = False
@@ -54,7 +56,7 @@ class Effect:
     @property
     def stranded(self) -> int:
         """How many devices would be left behind."""
-        return self.by_key + self.by_counter
+        return self.by_key + self.by_counter + self.by_board
 
     def warnings(self) -> list[str]:
         """Return in words what is unknown about the effect."""
@@ -75,12 +77,15 @@ class Effect:
 
 def effect(new: Release, current: Release | None, fleet: Iterable[Group]) -> Effect:
     """Return what pointing a channel at `new` does to the devices of its `fleet`; `current` is what it points at."""
-    others = [group for group in fleet if group.release is None or group.release.runs != new.runs]
+    others = [group for group in fleet if group.release is None or not set(group.release.runs) <= set(new.runs)]
     known = [(group.release, group.count) for group in others if group.release is not None]
+    others_board = [group for group in known if _lacks_board(group[0], new)]
+    known = [group for group in known if group not in others_board]
     before, after = (0 if current is None else current.security_counter or 0), new.security_counter or 0
     return Effect(
         by_key=sum(count for running, count in known if _lacks_key(running, new)),
         by_counter=sum(count for running, count in known if not _lacks_key(running, new) and _is_above(running, new)),
+        by_board=sum(count for _, count in others_board),
         unknown=sum(group.count for group in others if group.release is None or not group.release.embedded_keys),
         raised=(before, after) if current is not None and after > before else None,
         new_key=current is not None and current.key_fingerprint != new.key_fingerprint,
@@ -105,6 +110,12 @@ def check(new: Release, current: Release | None, fleet: Iterable[Group], consent
             "build its source anew with their counter (custom_otaseal_security_counter) and a new version, and deploy "
             "that; or leave them behind with --strand-devices",
         )
+    if change.by_board and not consent.strand_devices:
+        raise InputError(
+            f"'{new.version}' has no image for the board of {counted(change.by_board, 'device')} seen",
+            "publish it with an image for each board (custom_otaseal_environments); or leave them behind with "
+            "--strand-devices",
+        )
     if change.raised is not None and not consent.raise_counter:
         before, after = change.raised
         raise InputError(
@@ -119,6 +130,10 @@ def check(new: Release, current: Release | None, fleet: Iterable[Group], consent
 def _lacks_key(running: Release, new: Release) -> bool:
     """Tell whether firmware refuses `new` for its key; without a key in it, or in its record, nothing is known."""
     return bool(running.embedded_keys) and new.key_fingerprint not in (running.embedded_keys or ())
+
+
+def _lacks_board(running: Release, new: Release) -> bool:
+    return running.board_key is not None and not running.others and new.for_board(running.board_key) is None
 
 
 def _is_above(running: Release, new: Release) -> bool:

@@ -154,7 +154,7 @@ class Catalog:
                 self.known(product)
                 wanted = [version for state in self.channels(product).values() for version in state.given_out]
                 for release in filter(None, (self.sound(product, version) for version in wanted)):
-                    for form in release.forms:
+                    for form in release.files:
                         self.body(form.blob)
 
     def channel(self, product: str, channel: str) -> Channel | None:

@@ -28,7 +28,8 @@ from ..errors import InputError, NotFoundError, SystemFaultError
 from ..names import NAME
 from ..release.archive_record import MAX_RECORD_BYTES
 from ..release.channels import MAX_CHANNEL_BYTES
-from ..release.records import MAX_RECORD_SIZE, VERSION
+from ..release.record_fields import VERSION
+from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
 from .files import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
 

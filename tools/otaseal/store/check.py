@@ -18,7 +18,7 @@ from .. import files
 from ..directories import locked
 from ..errors import CorruptStoreError, OtasealError
 from ..keys.public import load_public_key
-from ..release.records import serialise
+from ..release.record_json import serialise
 from . import audit_log
 from .audit_log import (
     KINDS,
@@ -146,7 +146,7 @@ def _survey_product(store: Store, product: str, contents: Survey) -> None:
         contents.files.add(store.release_path(product, version))
         with contents.noting():
             release = store.release(product, version)
-            contents.blobs |= {form.blob for form in release.forms}
+            contents.blobs |= {form.blob for form in release.files}
             contents.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
     for name in store.channels(product):
         contents.files.add(folder / "channels" / f"{name}.json")

@@ -39,7 +39,9 @@ from ..release import checksummed
 from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
-from ..release.records import MAX_RECORD_SIZE, VERSION, Release, check_version, parse, serialise
+from ..release.record_fields import VERSION
+from ..release.record_json import MAX_RECORD_SIZE, parse, serialise
+from ..release.records import Release, check_version
 from . import audit_log
 from .audit_log import archive_event, pointer_event, publish_event
 
@@ -183,7 +185,7 @@ class Store:
         with locked(self.directory):
             self._refuse_other(path, content, what)
             written = {self._put_blob(data) for data in blobs}
-            for form in release.forms:
+            for form in release.files:
                 if form.blob not in written:
                     self.read_blob(form.blob)
                     self._sync_upwards(self.blob_path(form.blob))
@@ -250,7 +252,7 @@ class Store:
         return digest
 
     def _check_blobs(self, release: Release) -> None:
-        for form in release.forms:
+        for form in release.files:
             self.read_blob(form.blob)
 
     def _expected(self, product: str, channel: str, expected: int) -> Channel | None:

@@ -70,7 +70,7 @@ def _plan(store: Store, contents: Survey, seen: Mapping[str, Seen], keep: int) -
         needed |= {recent.version for recent in latest[:keep]}
         for release in releases:
             if release.version in needed:
-                blobs |= {form.blob for form in release.forms}
+                blobs |= {form.blob for form in release.files}
             else:
                 gone.append((product, release.version))
     unneeded = [path for path in sorted((store.directory / BLOBS).glob("??/*")) if path.name not in blobs]

@@ -191,8 +191,10 @@ class DeviceApp:
     def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
+        image = decisions.own_image(request, choice.release, choice.known)
+        assert image is not None  # it is being sent
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
-        mode, names = choice.release.flash_mode, choice.release.runs
+        mode, names = image.flash_mode, image.runs
         expected = names[0] if len(names) == 1 else "" if mode is None else names[mode]
         self.devices.offer(choice.product, device, choice.release.version, expected, time.time())
 

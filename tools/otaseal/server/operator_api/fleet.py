@@ -67,20 +67,18 @@ class Fleet:
         )
 
     def groups(self, product: str, channel: str) -> list[Group]:
-        """Return how many devices of a channel run which release, by their sketch MD5 (F30b)."""
-        counts: Counter[str | None] = Counter()
-        for version, _, count in self._running(product, channel):
-            counts[version] += count
-        return [
-            Group(None if version is None else self.catalog.release(product, version), count)
-            for version, count in counts.items()
-        ]
+        """Return how many devices of a channel run which release, on which board, by their sketch MD5 (F30b)."""
+        counts, releases = Counter[int](), dict[int, Release | None]()
+        for release, _, count in self._running(product, channel):
+            counts[id(release)] += count
+            releases[id(release)] = release
+        return [Group(releases[one], count) for one, count in counts.items()]
 
     def versions(self, product: str, channel: str) -> dict[str, int]:
         """Return how many devices of a channel run which version, by their sketch MD5, else by what they say."""
         counts = Counter[str]()
-        for version, claimed, count in self._running(product, channel):
-            counts[version or claimed or "unknown"] += count
+        for release, claimed, count in self._running(product, channel):
+            counts[(release and release.version) or claimed or "unknown"] += count
         by_version = dict(counts.most_common(MAX_VERSIONS))
         others = counts.total() - sum(by_version.values()) if len(counts) > len(by_version) else 0
         return {**by_version, **({"others": others} if others else {})}
@@ -99,12 +97,12 @@ class Fleet:
             self.catalog.store.record_event({**event, **agreed, "by": who})
         return effect
 
-    def _running(self, product: str, channel: str) -> Iterator[tuple[str | None, str, int]]:
-        """Yield the versions that devices run, by their MD5 and as they say, each with their number."""
+    def _running(self, product: str, channel: str) -> Iterator[tuple[Release | None, str, int]]:
+        """Yield the releases that devices run, by their MD5, and the versions that they say, each with their number."""
         self.recorder.flush(FLUSH_SECONDS)
         known = self.catalog.known(product)
         for md5, claimed, count in self.devices.running(product, channel):
-            yield _version(known, md5), claimed, count
+            yield known[md5].release if md5 in known else None, claimed, count
 
 
 def _version(known: Mapping[str, Running], md5: str) -> str | None:

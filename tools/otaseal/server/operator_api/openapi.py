@@ -48,7 +48,8 @@ ENDPOINTS = (
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
              ("channel", "percent", "max_failed", "patience", "created", "board", "commit", "dirty", "downgrade",
               "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
-    Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release", BYTES),
+    Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release, for one board", BYTES,
+             ("board_id",)),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
     Endpoint("POST", CHANNEL + "/rollback", "rollback", "Point a channel back at what all its devices had", "Effect",
@@ -101,7 +102,7 @@ def _operation(endpoint: Endpoint) -> Schema:
         for name in endpoint.query
     ]
     if endpoint.handler == "publish":
-        sizes = pattern(f"{DIGITS}(,{DIGITS})?", description="the size of each file, if there are two")
+        sizes = pattern(f"{DIGITS}(,{DIGITS})*", description="the size of each file, if there are several")
         parameters.append({"name": "X-Otaseal-Parts", "in": "header", "required": False, "schema": sizes})
     operation: Schema = {
         "operationId": endpoint.handler,

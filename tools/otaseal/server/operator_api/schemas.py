@@ -15,7 +15,8 @@ from typing import Any, Union
 from ...names import NAME
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
-from ...release.records import VERSION, Form, Release
+from ...release.record_fields import VERSION
+from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 
@@ -45,7 +46,8 @@ QUERY: Mapping[str, Schema] = {
     "percent": {**_PERCENT, "default": 100},
     **_LIMITS,
     "created": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", examples=["2030-01-31T12:00:00Z"]),
-    "board": pattern("[0-9A-Za-z._-]{0,64}"),
+    "board": pattern("[0-9A-Za-z._,-]{0,1040}", description="the name of the board, or of each, separated by commas"),
+    "board_id": pattern("[0-9a-f]{16}"),
     "commit": pattern("([0-9a-f]{7,64})?"),
     "dirty": {**_FLAG, "default": "0"},
     "downgrade": {**_FLAG, "default": "0"},
@@ -118,6 +120,7 @@ def _by_name(values: Schema) -> Schema:
 def schemas() -> dict[str, Schema]:
     """Return all schemas by name, for the components of an OpenAPI document."""
     release, archive, channel = reference("Release"), reference("ArchiveRecord"), reference("Channel")
+    image = {name: schema for name, schema in _fields(Release).items() if name != "others"}
     consent, texts = _fields(Consent), _array(_TEXT)
     effect = {"before": _MAYBE, "channel": channel, "devices": _by_name({"type": "integer"}), **_DEVICE_ENDPOINT}
     promotion = {"from": IN_PATH["channel"], "version": IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
@@ -147,7 +150,15 @@ def schemas() -> dict[str, Schema]:
             {"product": _TEXT, "releases": _array(release), "channels": _by_name(channel), "damaged": texts}
         ),
         "Form": _object(_fields(Form)),
-        "Release": _object({"format": {"type": "integer"}, **_fields(Release)}, _of_every_format()),
+        "Release": {"anyOf": [reference("BoardRelease"), reference("BoardsRelease")]},
+        "BoardRelease": _object({"format": {"type": "integer"}, **image}, _of_every_format()),
+        "BoardsRelease": _object(
+            {
+                "format": {"type": "integer"},
+                **{name: image[name] for name in SHARED},
+                "boards": _array(_object({name: schema for name, schema in image.items() if name not in SHARED})),
+            }
+        ),
         "Channel": _object(
             {
                 "version": _TEXT,

@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import OtasealError
 from ...release.admission import Policy
+from ...release.records import MAX_BOARDS
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-MAX_UPLOAD = 2 * Policy.max_size  # raw and gzip
+MAX_UPLOAD = 4 * Policy.max_size
+"""All files of a release: two forms of each board."""
 MAX_JSON = 64 * 1024
-UPLOADS_AT_ONCE = 16
+UPLOADS_AT_ONCE = 8
 """Uploads that are read at the same time, each of which is in memory."""
 UPLOAD_SECONDS = 300.0
 STALL_SECONDS, STALL_BYTES = 10.0, 16 * 1024
 """An upload that is not over has to bring so many bytes in that time."""
 DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
-_PARTS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})?")
+_PARTS = re.compile(rf"[0-9]{{1,9}}(,[0-9]{{1,9}}){{0,{2 * MAX_BOARDS - 1}}}")
 
 
 class Refused(OtasealError):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError, ConflictError
+from ....errors import ConfigError, ConflictError, NotFoundError
 from ....image.firmware import Firmware
-from ....release import records
+from ....release import record_json
 from ....release.admission import Policy, admit
 from ....release.channels import Channel
 from ....release.records import Origin, Release, check_version
@@ -42,10 +42,10 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
             product=product,
             version=version,
             created=query.get("created", ""),
-            board=query.get("board", ""),
             git_commit=query.get("commit", ""),
             dirty=_flag(query, "dirty"),
         ),
+        boards=tuple(query.get("board", "").split(",")),
         channel=channel,
         consent=Consent(raise_counter=_flag(query, "raise_counter"), strand_devices=_flag(query, "strand_devices")),
         options=RolloutOptions.parse(query),
@@ -70,14 +70,18 @@ async def firmware(context: OperatorContext, request: Request) -> Response:
 
     product = context.product(request)
     release = context.catalog.release(product, check_version(request.path_params["version"]))
-    form = release.form("raw") or release.forms[0]
+    image = release.for_board(request.query_params.get("board_id"))
+    if image is None:
+        boards = ", ".join(str(image.board_key) for image in release.images)
+        raise NotFoundError(f"release '{release.version}' has no image for that board", f"give board_id: {boards}")
+    form = image.form("raw") or image.forms[0]
     body = context.catalog.body(form.blob)
     return Response(body, headers={"x-MD5": form.md5}, media_type="application/octet-stream")
 
 
 def as_json(release: Release) -> Any:
     """Return a release as JSON, as its record has it."""
-    return json.loads(records.serialise(release))
+    return json.loads(record_json.serialise(release))
 
 
 def rehearsal(request: Request) -> str:
@@ -93,6 +97,7 @@ class _Publication:
     """What the operator `who` asks for: a release in a channel, for whom, and which of its effects are intended."""
 
     origin: Origin
+    boards: tuple[str, ...]
     channel: str
     options: RolloutOptions
     allow_downgrade: bool
@@ -109,10 +114,10 @@ def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tupl
     pointer = wanted.options.published(origin.version, state)
     fleet.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
-    release = admit([Firmware(part) for part in parts], origin, policy, current)
+    release = admit([Firmware(part) for part in parts], origin, policy, current, wanted.boards)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)
-        if before.forms == release.forms:
+        if before.files == release.files:
             release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
     effect = fleet.allow(release, wanted.channel, state, wanted.consent, wanted.who)
     catalog.store.publish(release, list(parts), by=wanted.who, rehearsal=wanted.rehearsal)
