@@ -18,6 +18,7 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "public_key": (("a.pub", "a.pub"), ("b.pub", "b.pub"), ("my keys/c.pub", "my keys/c.pub")),
     "next_public_key": (("a.pub", "a.pub"), ("b.pub", "b.pub"), ("my keys/c.pub", "my keys/c.pub")),
     "passphrase_file": (("a", "a"), ("b", "b"), ("c", "c")),
+    "environments": (("a b", ("a", "b")), ("a,b", ("a", "b")), ("\na,\n  b c\n", ("a", "b", "c"))),
     "ca_certs": (("a", ("a",)), ("b\nb *.pem", ("b", "b *.pem")), ("\nc/**/*.der\n  d", ("c/**/*.der", "d"))),
     "expired_certs": (("keep", "keep"), ("refuse", "refuse"), ("drop", "drop")),
     "unusable_certs": (("refuse", "refuse"), ("drop", "drop"), ("auto", "auto")),

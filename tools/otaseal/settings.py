@@ -67,6 +67,10 @@ def _lines(name: str, value: str) -> tuple[str, ...]:
     return tuple(stripped for line in value.splitlines() if (stripped := line.strip()))
 
 
+def _words(name: str, value: str) -> tuple[str, ...]:
+    return tuple(re.split(r"[\s,]+", value.strip(" \t\n,")))
+
+
 def _counter(name: str, value: str) -> int:
     if not _NUMBER.fullmatch(value) or int(value) > MAX_COUNTER:
         raise ConfigError(f"{name} is '{value[:32]}'", f"use a whole number from 0 to {MAX_COUNTER}")
@@ -124,6 +128,9 @@ class Settings:
     )
     product: str | None = _option(None, _name, "what the firmware is called on the update server")
     channel: str = _option("stable", _name, "the channel that a deployment goes to")
+    environments: tuple[str, ...] = _option(
+        (), _words, "the environments whose images make one release; deploy in the last of them publishes it"
+    )
     version: str | None = _option(None, _text, "the version of a deployment; default: git describe")
     security_counter: int = _option(0, _counter, "devices with the OtaSeal library take no firmware with a lower one")
     compress: str = _option(

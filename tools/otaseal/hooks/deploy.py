@@ -14,7 +14,7 @@ from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build, claim, rehearse
+from . import build, claim, deploy_boards, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -34,6 +34,8 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
         connected, product = connect(env, options)
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
         origin = _origin(env, options, product)
+        if options.environments:
+            return deploy_boards.deploy(env, options, connected, signed, origin)
         admitted = connected.check(signed, origin, client.Options(options.channel))
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)

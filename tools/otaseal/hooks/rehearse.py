@@ -64,11 +64,13 @@ def live_report(
 ) -> Report:
     """Return the rehearsal at the live server where the project names one; without it, on the loopback alone."""
     from ..rehearsal import scenario, setup
+    from ..release.records import board_key
 
     remote = None
     if connected is not None and connected.is_known:
         try:
-            remote = setup.remote_state(connected, origin.product, options.channel)
+            board = board_key(None, origin.board)
+            remote = setup.remote_state(connected, origin.product, options.channel, board=board)
         except SystemFaultError as error:
             build.warn(f"rehearsed without the live server: {error.message}")
     inputs = rehearsal_inputs(env, options, signed, origin)
