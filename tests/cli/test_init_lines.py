@@ -118,3 +118,42 @@ def test_a_key_without_a_file_of_its_public_half_gets_one_by_a_command(
     done = otaseal(*OPEN).succeeded()
     assert f" key show '{home}/my key' --pem > signing.pub\n" in done.out
     assert "--product blink=signing.pub" in done.out
+
+
+def test_several_boards_make_one_release(blink: Path, otaseal: Command) -> None:
+    """Each environment names all of them, and a later one is named to those that are there."""
+    others = (
+        "[env:d1]\nplatform = espressif8266\nboard = d1_mini\n[env:esp]\nplatform = espressif32\nboard = esp32dev\n"
+    )
+    (blink / "platformio.ini").write_text(INI + others + "[env:native]\nplatform = native\n")
+    done = otaseal(*OPEN, "-e", "nodemcuv2", "-e", "d1").succeeded()
+    written = (blink / "platformio.ini").read_text()
+    assert written.count("custom_otaseal_environments = nodemcuv2, d1\n") == 2
+    assert "pio run -e nodemcuv2 -t uploadall\n" in done.out
+    assert "pio run -e d1 -t uploadall\n" in done.out
+    assert "pio run -e nodemcuv2 -e d1 -t deploy\n" in done.out
+
+    later = otaseal(*OPEN, "-e", "esp").succeeded()
+    assert "custom_otaseal_environments = nodemcuv2, d1, esp\n" in (blink / "platformio.ini").read_text()
+    for name in ("nodemcuv2", "d1"):
+        assert f"custom_otaseal_environments of '{name}' lacks 'esp': add it there" in later.err
+
+
+def test_one_that_was_alone_learns_of_the_others(blink: Path, otaseal: Command) -> None:
+    otaseal(*OPEN).succeeded()
+    alone = (blink / "platformio.ini").read_text()
+    assert "custom_otaseal_environments" not in alone
+    (blink / "platformio.ini").write_text(alone + "[env:d1]\nplatform = espressif8266\nboard = d1_mini\n")
+    done = otaseal(*OPEN, "-e", "d1").succeeded()
+    assert (blink / "platformio.ini").read_text().count("custom_otaseal_environments = nodemcuv2, d1\n") == 2
+    assert "pio run -e d1 -t uploadall\n" in done.out
+    before = (blink / "platformio.ini").read_text()
+    otaseal(*OPEN, "-e", "d1", "-e", "nodemcuv2").succeeded()
+    assert (blink / "platformio.ini").read_text() == before
+
+
+def test_two_environments_for_one_board_make_no_release(blink: Path, otaseal: Command) -> None:
+    (blink / "platformio.ini").write_text(INI + "[env:debug]\nextends = env:nodemcuv2\nbuild_type = debug\n")
+    done = otaseal(*OPEN, "-e", "nodemcuv2", "-e", "debug").succeeded()
+    assert "custom_otaseal_environments" not in (blink / "platformio.ini").read_text()
+    assert "pio run -e nodemcuv2 -t deploy\n" in done.out

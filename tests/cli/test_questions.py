@@ -152,7 +152,9 @@ def test_several_environments_have_to_be_chosen_from(blink: Path, otaseal: Comma
     otaseal(*OPEN).failed(2, "platformio.ini has several environments: nodemcuv2, d1")
     done = otaseal(*OPEN, "--env", "d1", "--env", "nodemcuv2").succeeded()
     assert (blink / "platformio.ini").read_text().count("custom_otaseal_ca_certs") == 2
-    assert "pio run -e d1 -e nodemcuv2 -t uploadall" in done.out
+    assert "pio run -e d1 -e nodemcuv2\n" in done.out
+    assert "pio run -e d1 -t uploadall\n" in done.out
+    assert "pio run -e nodemcuv2 -t uploadall\n" in done.out
 
 
 def test_environments_for_other_chips_are_left_alone(blink: Path, otaseal: Command, tmp_path: Path) -> None:

@@ -102,10 +102,11 @@ def _init(arguments: argparse.Namespace) -> int:
     steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
     steps += _make(plan, arguments)
     commands = init_commands.next_commands(ini, environments, plan)
+    release = init_lines.together(ini, environments, plan.product)
     options = {
         name: value
         for environment in environments
-        for name, value in init_lines.options(arguments, plan, ini, environment).items()
+        for name, value in init_lines.options(arguments, plan, ini, environment, release).items()
     }
     notes = _notes(ini, edited, environments, plan, arguments)
     if edited is not ini and init_lines.are_outside(scripts):
@@ -200,6 +201,10 @@ def _notes(
         notes.append(f"the product is called '{plan.product}': '{plan.asked_product}' is not a valid name for a server")
     if edited.get(environments[0], VERSION) and not ini.get(environments[0], VERSION):
         notes.append(f"git knows no version of this project: {VERSION} has that of the next release; raise it for each")
+    notes += [
+        f"{init_lines.ENVIRONMENTS} of '{name}' lacks '{missing}': add it there, so that one release has all boards"
+        for name, missing in init_lines.left_out(ini, environments, plan.product)
+    ]
     if arguments.signing_key and plan.signing_key is None:
         notes.append(f"--signing-key is not used: platformio.ini names '{ini.get(environments[0], SIGNING_KEY)}'")
     for environment in environments:

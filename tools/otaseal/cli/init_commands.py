@@ -18,7 +18,7 @@ from ..project.ini import ProjectIni
 from ..project.setup import SERVER as SERVER_CERTIFICATE
 from ..project.setup import Plan
 from . import common, questions
-from .init_lines import OPERATORS, SERVER
+from .init_lines import OPERATORS, SERVER, together
 
 RELEASES = "~/otaseal-releases"
 MAX_LINE = 100
@@ -45,19 +45,24 @@ class Step:
 
 def next_commands(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> list[Step]:
     """Return the steps from a project that is set up to one whose first release is published, for `environments`."""
-    chosen = (
-        "".join(f" -e {shlex.quote(environment)}" for environment in environments) if len(ini.environments) > 1 else ""
-    )
-    option = f" -e {shlex.quote(environments[0])}" if chosen else ""
+    several = len(ini.environments) > 1
+    options = [f" -e {shlex.quote(environment)}" if several else "" for environment in environments]
+    released = "".join(options) if together(ini, environments, plan.product) else options[0]
     program = _pio()
     steps = [] if plan.project == Path.cwd() else [Step("go to the project", (f"cd {shlex.quote(str(plan.project))}",))]
     steps += [
-        Step("build, and sign firmware.bin.signed", (f"{program} run{chosen}",)),
-        Step("once, by cable: write firmware and CA certificates", (f"{program} run{chosen} -t uploadall",)),
+        Step("build, and sign firmware.bin.signed", (f"{program} run{''.join(options)}",)),
+        *(
+            Step(
+                f"once, by cable: write firmware and CA certificates{f' for {environment}' if several else ''}",
+                (f"{program} run{option} -t uploadall",),
+            )
+            for environment, option in zip(environments, options, strict=True)
+        ),
     ]
     if ini.get(environments[0], SERVER) in (None, "", OPERATORS):
         steps += _serving(questions.named_key(ini, environments, plan.project), plan)
-    return [*steps, Step("publish the firmware on it", (f"{program} run{option} -t deploy",))]
+    return [*steps, Step("publish the firmware on it", (f"{program} run{released} -t deploy",))]
 
 
 def _serving(named: Path | str | None, plan: Plan) -> list[Step]:

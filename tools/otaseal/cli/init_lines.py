@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .questions import CA_CERTS, PRODUCT, SIGNING_KEY
 
 SERVER = "custom_otaseal_server"
 VERSION = "custom_otaseal_version"
+ENVIRONMENTS = "custom_otaseal_environments"
 OPERATORS = f"https://{setup.LOCAL}:8444"
 """Where `otaseal serve` listens for operators until told otherwise."""
 FIRST_VERSION = "0.1.0"
@@ -77,8 +78,10 @@ def _has_library(project: Path, ini: ProjectIni, environment: str) -> bool:
     return installed.is_file() or any(_NAMED_OTASEAL.fullmatch(dependency) for dependency in dependencies)
 
 
-def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
-    """Return the options that the project needs, whether it has them or not."""
+def options(
+    arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environment: str, release: Sequence[str]
+) -> dict[str, str]:
+    """Return the options that the project needs, whether it has them or not; `release` is what `together` returns."""
     needed = {**boards.filesystem_options(partial(ini.get, environment)), PRODUCT: plan.product}
     if plan.signing_key is not None:
         needed[SIGNING_KEY] = f"file:{common.with_tilde(plan.signing_key)}"
@@ -89,7 +92,29 @@ def options(arguments: argparse.Namespace, plan: Plan, ini: ProjectIni, environm
     needed[CA_CERTS] = _inside(plan.certs, plan.project) or str(plan.certs)
     if source_version.git_state(plan.project, os.environ) is None:
         needed[VERSION] = FIRST_VERSION  # else git says it, and another one for each commit
+    if release:
+        needed[ENVIRONMENTS] = ", ".join(release)
     return needed | _deploying(plan, ini, environment)
+
+
+def together(ini: ProjectIni, environments: Sequence[str], product: str) -> list[str]:
+    """Return the environments whose images make one release: `environments`, and those that have the product already.
+
+    Empty where it is one alone, and where two are for the same board, of which a release has one image.
+    """
+    names = [
+        name
+        for name in ini.environments
+        if name in environments or (ini.get(name, PRODUCT) == product and not boards.obstacle(partial(ini.get, name)))
+    ]
+    return names if 1 < len(names) == len({ini.get(name, "board") for name in names}) else []
+
+
+def left_out(ini: ProjectIni, environments: Sequence[str], product: str) -> Iterator[tuple[str, str]]:
+    """Yield which environment's own list of those that make one release lacks which one of `environments`."""
+    for name in together(ini, environments, product):
+        listed = re.split(r"[,\s]+", ini.get(name, ENVIRONMENTS) or "")
+        yield from ((name, missing) for missing in environments if any(listed) and missing not in listed)
 
 
 def _deploying(plan: Plan, ini: ProjectIni, environment: str) -> dict[str, str]:
@@ -111,9 +136,13 @@ def edit(
 ) -> tuple[ProjectIni, OtasealError | None]:
     """Return the edited file; or the file as it is, and why a person has to edit it."""
     edited, comment = ini, ELSEWHERE if are_outside(scripts) else ""
+    release = together(ini, environments, plan.product)
     try:
         for environment in environments:
-            edited = edited.with_lines(environment, scripts, options(arguments, plan, ini, environment), comment)
+            needed = options(arguments, plan, ini, environment, release)
+            edited = edited.with_lines(environment, scripts, needed, comment)
+        for environment in release:
+            edited = edited.with_lines(environment, [], {ENVIRONMENTS: ", ".join(release)})
     except InputError as error:
         return ini, error
     return edited, None
