@@ -33,6 +33,7 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "token_file": (("a", "a"), ("b", "b"), ("~/my tokens/c", "~/my tokens/c")),
     "operator_cert": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),
     "operator_key": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),
+    "unverified_updates": (("allow", "allow"), ("refuse", "refuse"), ("allow", "allow")),
     "rehearse": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
 }
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.hooks import PICO_UPDATING
-from support.pio import PICO_PLATFORM, Project, core_dir
+from support.hooks import ESP32_SOURCES, PICO_UPDATING
+from support.pio import ESP32_PLATFORM, PICO_PLATFORM, Project, core_dir
 from support.servers import Running, World, start
 
 
@@ -37,6 +37,18 @@ def pico_project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
         lines = ["board_build.filesystem_size = 0.5m", *ini]
         options.setdefault("sources", {"main.cpp": PICO_UPDATING})
         return made.create(lines, board=board, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def esp32_project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
+    """Return a function that makes a project for an ESP32, or another `board`, with LittleFS, that updates itself."""
+
+    def make(*ini: str, name: str = "blink", board: str = "esp32dev", **options: object) -> Project:
+        made = Project(tmp_path / name, pio_core, platform=ESP32_PLATFORM)
+        options.setdefault("sources", ESP32_SOURCES)
+        return made.create(["board_build.filesystem = littlefs", *ini], board=board, **options)  # type: ignore[arg-type]
 
     return make
 

@@ -41,6 +41,44 @@ void loop() {
 """
 """The same for a Pico."""
 
+ESP32_LIBRARY = {
+    "../lib/OtaSeal/OtaSeal.h": "#pragma once\nvoid pollForUpdates();\n",
+    "../lib/OtaSeal/OtaSeal.cpp": """\
+#ifdef ESP32
+#include "OtaSeal.h"
+
+#include <OtaSealBuild.h>
+#include <Update.h>
+
+static const uint8_t identity[] = OTASEAL_IDENTITY;
+static const char *const keys[] = {
+    OTASEAL_KEY,
+#ifdef OTASEAL_NEXT_KEY
+    OTASEAL_NEXT_KEY,
+#endif
+};
+static const void *volatile kept[2];
+
+void pollForUpdates() {
+  kept[0] = identity;
+  kept[1] = keys;
+  if (Update.begin(1)) Update.end();
+}
+#endif
+""",
+}
+"""What the hooks see of the OtaSeal library: where it is compiled, identity, keys, and that it writes updates."""
+
+ESP32_SKETCH = """\
+#include <Arduino.h>
+#include <OtaSeal.h>
+
+void setup() {}
+void loop() { pollForUpdates(); }
+"""
+ESP32_SOURCES = {"main.cpp": ESP32_SKETCH, **ESP32_LIBRARY}
+"""A sketch for an ESP32 that updates itself by the library."""
+
 
 def opt_in(*hooks: str, folder: Path | str = EXTRA_SCRIPTS) -> list[str]:
     """Return the lines that attach `hooks`, with the extra scripts in `folder`."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
 PICO_PLATFORM = PLATFORM.with_name("picoplatform")
+ESP32_PLATFORM = PLATFORM.with_name("esp32platform")
 CCACHE = Path("/usr/lib/ccache")  # where Debian's ccache keeps the compilers' names; without it builds are only slower
 COMPILED = Path(__file__).resolve().parents[2] / "build" / "ccache"
 """What was compiled once is not compiled again: for all processes of a run, and for the runs after it."""

@@ -136,6 +136,9 @@ class Settings:
     compress: str = _option(
         "no", _choice("no", "gzip", "zopfli"), "make firmware.bin.gz.signed beside firmware.bin.signed"
     )
+    unverified_updates: str = _option(
+        "refuse", _choice("refuse", "allow"), "on the ESP32: what to do with firmware that takes updates unverified"
+    )
     rehearse: str = _option("yes", _choice("yes", "no"), "whether a deployment is rehearsed before it is published")
     token_file: str | None = _option(
         None, _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"

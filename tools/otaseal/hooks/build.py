@@ -179,8 +179,11 @@ def filesystem_image(env: Env) -> Any:
 
 
 def filesystem(env: Env) -> str:
-    """Return which filesystem the platform makes: the only one that it has, else "littlefs" or "spiffs" (F15)."""
-    return platforms.of(env).filesystem or str(env.BoardConfig().get("build.filesystem", "spiffs")).lower()
+    """Return which filesystem the platform makes: the only one it has, else as "littlefs" or "spiffs" (F15, F75)."""
+    platform = platforms.of(env)
+    # Without a choice: only pioarduino's builder makes its images itself, without a tool.
+    default = "littlefs" if platform is platforms.ESP32 and "MKFSTOOL" not in env else "spiffs"
+    return platform.filesystem or str(env.BoardConfig().get("build.filesystem", default)).lower()
 
 
 def _refuse_undeclared(env: Env, node: Any, variable: str) -> None:
@@ -253,8 +256,10 @@ def print_error(error: OtasealError) -> None:
 
 
 def _missing(env: Env, package: str) -> SystemFaultError:
-    # Not sys.executable: platforms may run scripts on the packages of another interpreter, and set this one then.
+    # Not sys.executable: platforms may run scripts on the packages of another interpreter, and set this one then (F78).
+    python = Path(env.subst("$PYTHONEXE"))
+    uv = next(python.parent.glob("uv*"), None)  # which makes interpreters without pip
+    install = f'"{python}" -m pip install' if uv is None else f'"{uv}" pip install --python "{python}"'
     return SystemFaultError(
-        f"the Python that runs PlatformIO lacks the package '{package}'",
-        f'install it there: "{env.subst("$PYTHONEXE")}" -m pip install {package}',
+        f"the Python that runs PlatformIO lacks the package '{package}'", f"install it there: {install} {package}"
     )

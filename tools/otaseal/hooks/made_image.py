@@ -1,7 +1,7 @@
 """What a device finds in the filesystem image that was made, and how much room there was for it.
 
-The partition is read from the build's own variables, which the platform fills from the linker script. The tool that
-made the image is not asked: newer ones read what the core does not mount (F15b).
+The partition is read from the build's own variables, which the platform fills from its linker script or table. The tool
+that made the image is not asked: newer ones read what the core does not mount (F15b).
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ INLINE_LIMIT = 1022
 """Bytes of a file that LittleFS may keep without a block of its own, at the most."""
 
 
+_LITTLEFS_CORES = {
+    platforms.ESP8266.name: littlefs.ESP8266,
+    platforms.PICO.name: littlefs.PICO,
+    platforms.ESP32.name: littlefs.ESP32,
+}
+
+
 @dataclass(frozen=True)
 class Partition:
     """The filesystem of a device: its kind, its sizes in bytes, and the platform that builds for the device."""
@@ -36,18 +43,19 @@ def partition(env: build.Env) -> Partition:
     platform = platforms.of(env)
     kind = build.filesystem(env)
     try:
-        start, end, block, page = (int(env[name]) for name in ("FS_START", "FS_END", "FS_BLOCK", "FS_PAGE"))
+        start, block, page = (int(env[name]) for name in ("FS_START", "FS_BLOCK", "FS_PAGE"))
+        size = int(env["FS_SIZE"] if platform is platforms.ESP32 else env["FS_END"] - start)
     except KeyError as error:
         raise ConfigError(
             f"the platform does not say how large the filesystem is: it sets no {error}",
             f"use platform {platform.release} or newer",
         ) from error
-    if kind not in (LITTLEFS, SPIFFS) or end <= start:
+    if kind not in (LITTLEFS, SPIFFS) or size <= 0:
         raise ConfigError(
-            f"there is no filesystem to put certificates into: {end - start} bytes of '{kind}'",
+            f"there is no filesystem to put certificates into: {size} bytes of '{kind}'",
             f"set {'' if platform.filesystem else 'board_build.filesystem = littlefs, and '}{platform.room}",
         )
-    return Partition(kind, end - start, block, page, platform)
+    return Partition(kind, size, block, page, platform)
 
 
 def archive_in(image: Path, where: Partition) -> bytes | None:
@@ -61,9 +69,10 @@ def archive_in(image: Path, where: Partition) -> bytes | None:
     content = files.read_bounded(image, where.size, "filesystem image").ljust(where.size, b"\xff")
     try:
         if where.kind == LITTLEFS:
-            core = littlefs.PICO if where.platform is platforms.PICO else littlefs.ESP8266
+            core = _LITTLEFS_CORES[where.platform.name]
             return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block, core)
-        return spiffs.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block)
+        configured = spiffs.ESP32 if where.platform is platforms.ESP32 else spiffs.ESP8266
+        return spiffs.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block, configured)
     except InputError as error:
         raise InputError(f"no device could use '{image.name}': {error.message}", error.hint) from error
 

@@ -125,13 +125,13 @@ class _Run:
         return Secrets() if self.options.signing_key is None else signing_key.unprompted_secrets(self.env, self.options)
 
 
-def _guard_pico(env: build.Env, over_the_air: bool) -> None:
-    """Refuse ways on which a Pico's filesystem is not that of this build (F13, F72)."""
+def _guard_unverified(env: build.Env, over_the_air: bool) -> None:
+    """Refuse ways on which the filesystem of a Pico or an ESP32 is not that of this build (F13, F72, F77)."""
     if env.get(build.VERIFY_UPDATES):
         raise ConfigError(
             "a filesystem upload over the air is verified by nothing on this core: a device that takes yours takes "
             "anybody's",
-            "ship certificates by cable: pio run -t uploadfs with upload_protocol = picotool",
+            f"ship certificates by cable: pio run -t uploadfs with upload_protocol = {platforms.of(env).protocol}",
         )
     if not over_the_air and env.subst("$UPLOAD_PROTOCOL") == "mbed":
         raise ConfigError(
@@ -153,8 +153,8 @@ def _guard_over_the_air(env: build.Env, image: Path) -> None:
                 )
             return
         over_the_air = build.uploads_over_the_air(env)
-        if platforms.of(env) is platforms.PICO:
-            _guard_pico(env, over_the_air)
+        if platforms.of(env) is not platforms.ESP8266:
+            _guard_unverified(env, over_the_air)
         elif env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
             way = "" if over_the_air else ", as by an upload command that is not esptool's,"
             raise ConfigError(

@@ -1,6 +1,6 @@
 """PlatformIO's platforms that the hooks work on: a table, one row a family of chips, chosen by the chip of the board.
 
-A row has what one builder calls otherwise than the other one, or does otherwise (F70 to F73).
+A row has what one builder calls otherwise than the other one, or does otherwise (F70 to F76).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Platform:
     uploadall: tuple[str, ...]
     """The commands that write both; sources: the firmware as a boot ROM starts it, the filesystem, the ELF."""
     verifier: str
-    """The library with the core's verifier."""
+    """The library with the core's verifier; empty where the OtaSeal library verifies, and no core."""
     updater: tuple[str, ...] = ()
     """Patterns of the sources that include the key's header, where they are libraries with a header of that name."""
     signs: bool = False
@@ -81,7 +81,21 @@ PICO = Platform(
     updater=("*/Updater.cpp", "*/BearSSLHelpers.cpp"),
     signs=True,
 )
-_ROWS = (ESP8266, PICO)
+ESP32 = Platform(
+    name="ESP32",
+    chips=FAMILIES["esp32"].chips,
+    core="esp32",
+    release="espressif32 6.0, or pioarduino's 53.03",
+    image_name="ESP32_FS_IMAGE_NAME",
+    filesystem="",
+    room="board_build.partitions with a larger filesystem",
+    protocol="esptool",
+    cable=_programs("esptool|openocd|dfu-util"),
+    # Boot loader, partition table and boot_app0 are in the flags, the place of the firmware comes before $SOURCE.
+    uploadall=("$UPLOADCMD $FS_START ${SOURCES[1]}",),
+    verifier="",
+)
+_ROWS = (ESP8266, PICO, ESP32)
 
 
 def of(env: Any) -> Platform:

@@ -16,7 +16,9 @@ from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
 from . import build, deploy, deploy_certs, made_image, platforms, targets
 
-FIRMWARE_TARGETS = ("upload", "uploadall", "deploy", "rehearse")
+ERASING = "erase_upload"
+"""A target of pioarduino's: erases all of the flash, the certificates included, and uploads the firmware (F76)."""
+FIRMWARE_TARGETS = ("upload", ERASING, "uploadall", "deploy", "rehearse")
 
 
 @build.attaching("post")
@@ -24,9 +26,10 @@ def attach(env: build.Env, options: Settings) -> None:
     """Declare the targets that the project does not have itself, keep the record of what was shipped, and look at it
     after an upload.
     """
+    uploads = {"upload", ERASING} if _is_platforms(env, ERASING) else {"upload"}
 
     def then(ours: frozenset[str]) -> None:
-        _refuse_two_products(build.requested(), {"upload", *ours})
+        _refuse_two_products(build.requested(), {*uploads, *ours})
         _record_shipping(env, {"uploadfs", "uploadfsota", *ours})
 
     firmware = build.firmware(env)  # its name by now: declarations come after scripts that may set another
@@ -37,8 +40,22 @@ def attach(env: build.Env, options: Settings) -> None:
         "deploycerts": partial(deploy_certs.declare, options=options),
     }
     targets.declare_last(env, declarations, then)
-    if "upload" in build.requested() and not build.is_test():
-        env.AddPostAction("upload", _after_upload(env, options))
+    for target in uploads & build.requested() if not build.is_test() else ():
+        if target == ERASING:
+            env.AddPostAction(target, build.action(env, _forget_shipping, None))
+        env.AddPostAction(target, _after_upload(env, options))
+
+
+def _is_platforms(env: build.Env, target: str) -> bool:
+    """Tell whether the platform's builder has declared `target`, and no script of the project."""
+    declared = env.get("__PIO_TARGETS", {}).get(target)
+    return declared is not None and declared["group"] == "Platform"
+
+
+def _forget_shipping(env: build.Env) -> None:
+    from ..project import shipped
+
+    shipped.forget(_record(env), env["PIOENV"])
 
 
 def _refuse_two_products(wanted: frozenset[str], known: Container[str]) -> None:

@@ -22,7 +22,7 @@ from ..image.manifest import Claim
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
 from ..project import source_version
 from ..settings import Settings
-from . import build, claim, firmware_key, own_signing, update_space, upload_form
+from . import build, claim, firmware_key, own_signing, platforms, update_space, upload_form
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -62,7 +62,8 @@ def attach(env: build.Env, options: Settings) -> None:
         _refuse_other_filesystem(env, image)
         signer = signing_key.signer(env, options)
         signing_key.refuse_in_firmware(Path(firmware.get_abspath()), built, signers.secrets(signer))
-        verifies = bool(env.get(build.VERIFY_UPDATES))
+        # Where nothing but the library verifies, firmware without it was allowed, and carries no key.
+        verifies = bool(env.get(build.VERIFY_UPDATES) and (platforms.of(env).verifier or image.identity))
         following = firmware_key.load_next(env, options) if verifies else None
         file_claim = None
         if build_claim is not None:
@@ -105,6 +106,11 @@ def _stable(build_claim: Claim | None) -> Claim | None:
 
 
 def _guard_compression(env: build.Env, options: Settings) -> None:
+    if options.compress != "no" and platforms.of(env) is platforms.ESP32:
+        raise ConfigError(
+            f"custom_otaseal_compress = {options.compress}, and nothing on an ESP32 unpacks an update",
+            "set custom_otaseal_compress = no in this environment",
+        )
     if options.compress != "no" and build.is_compressed(env):
         raise ConfigError(
             f"custom_otaseal_compress = {options.compress} and board_build.gzip_fw = yes would compress twice",

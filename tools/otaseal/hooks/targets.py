@@ -10,8 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from ..errors import OtasealError
-from . import build
+from . import after_scripts, build
 
 
 def declare_last(
@@ -21,26 +20,18 @@ def declare_last(
 
     `then` is called before them, with the names that are ours. What either raises ends the build.
     """
-    process_delayed_actions = env.ProcessDelayedActions
 
     def declare(env: build.Env) -> None:
         ours = frozenset(name for name in declarations if not _is_taken(env, name))
-        try:
-            then(ours)
-            for name in sorted(ours):
-                declarations[name](env)
-                # What a script made of the name before, in env.Depends("deploy", ...), is a node of its own.
-                env.Depends(name, env.Entry(name).depends)
-        except OtasealError as error:
-            if not env.IsIntegrationDump():
-                build.print_error(error)
-                env.Exit(1)
+        then(ours)
+        for name in sorted(ours):
+            declarations[name](env)
+            # What a script made of the name before, in env.Depends("deploy", ...), is a node of its own.
+            env.Depends(name, env.Entry(name).depends)
         if len(ours) < len(declarations) and not env.IsIntegrationDump():
             _note(sorted(set(declarations) - ours))
-        process_delayed_actions()
 
-    # PlatformIO's own last step: actions that scripts put on our targets by name wait for it
-    env.AddMethod(declare, "ProcessDelayedActions")
+    after_scripts.run(env, declare)
 
 
 def _is_taken(env: build.Env, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Whether devices that run the firmware just built have room for an update of its size, said while it is signed.
 
 The ESP8266 puts an update between its sketch and its filesystem (F10), a Pico into its filesystem (F55), beside the
-certificates and whatever else the data folder has.
+certificates and whatever else the data folder has, an ESP32 into the one of its two slots that does not run (F74).
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import files
 from . import build, made_image, platforms
 
 if TYPE_CHECKING:
     from ..image.firmware import Firmware
 
+MAX_TABLE = 0xC00
+"""Bytes of an ESP32's partition table."""
 FLASH_BASE = 0x40200000
 """Where the ESP8266 maps its flash."""
 
@@ -23,6 +26,8 @@ def warn(env: build.Env, size: int, firmware: Firmware) -> None:
     """Say when a device that runs `firmware` has no room for a signed update of `size` bytes."""
     if platforms.of(env) is platforms.PICO:
         _warn_of_filesystem(env, size)
+    elif platforms.of(env) is platforms.ESP32:
+        _warn_of_slots(env, size)
     else:
         _warn_of_gap(env, size, firmware)
 
@@ -37,6 +42,25 @@ def _warn_of_filesystem(env: build.Env, size: int) -> None:
             f"devices that run this firmware have no room for an update of {size} bytes: beside the files of the data "
             f"folder it needs about {needed} of a filesystem of {partition.size}; choose {platforms.PICO.room}, or "
             "make the firmware smaller"
+        )
+
+
+def _warn_of_slots(env: build.Env, size: int) -> None:
+    from ..chips import esp32_partitions
+
+    table = build.path(env, "$BUILD_DIR/partitions.bin")
+    if not table.is_file():
+        return
+    slots = esp32_partitions.update_slots(esp32_partitions.parse(files.read_bounded(table, MAX_TABLE, "partitions")))
+    if len(slots) < 2:
+        build.warn(
+            f"devices that run this firmware take no update: their partition table has {len(slots)} of the two slots "
+            "that updates need; choose board_build.partitions with app0 and app1, as min_spiffs.csv has them"
+        )
+    elif size > (smallest := min(slots, key=lambda slot: slot.size)).size:
+        build.warn(
+            f"devices that run this firmware have no room for an update of {size} bytes: their slot '{smallest.label}' "
+            f"has {smallest.size}; choose board_build.partitions with larger slots, or make the firmware smaller"
         )
 
 

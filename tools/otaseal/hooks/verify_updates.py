@@ -4,7 +4,8 @@ Where a product is named, `OtaSealBuild.h` beside it tells the OtaSeal library w
 found without being copied or installed.
 
 The generated directory goes to the front of CPPPATH before the platform's builder runs: libraries get clones of this
-environment, and the core's verifier lives half in a library. Nothing of the framework is edited. The firmware of
+environment, and the core's verifier lives half in a library. On the ESP32 no core reads `Updater_Signing.h`: there the
+library verifies, and what is linked beside it is looked at. Nothing of the framework is edited. The firmware of
 `pio test` is left alone: with half of the verifier in ESP8266WiFi, a test that does without Wi-Fi would not link.
 """
 
@@ -19,7 +20,7 @@ from ..errors import ConfigError
 from ..image import build_header
 from ..keys.public import FIRST_KEY_HINT, fingerprint, short_fingerprint
 from ..settings import Settings
-from . import build, claim, firmware_key, own_signing, platforms
+from . import build, claim, firmware_key, linked_updaters, own_signing, platforms
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -40,6 +41,10 @@ def attach(env: build.Env, options: Settings) -> None:
         return
     own_signing.refuse_private_key(env)
     own_signing.refuse_public_key(env)
+    by_library = not platforms.of(env).verifier
+    if by_library:
+        _refuse_without_product(options)
+        linked_updaters.attach(env, options)
     directory = build.path(env, "$BUILD_DIR") / "otaseal"
     header, own = directory / "Updater_Signing.h", directory / build_header.NAME
     env.Prepend(CPPPATH=[str(directory)])
@@ -52,24 +57,34 @@ def attach(env: build.Env, options: Settings) -> None:
         from ..image.signing_header import render
 
         key = firmware_key.load(env, options)
-        files.write_if_changed(header, render(key).encode())
+        if not by_library:
+            files.write_if_changed(header, render(key).encode())
         if build_claim is None:
             files.remove(own)
-        else:
-            claim.warn_of_git(env)
-            keys = firmware_key.load_current(env, options), firmware_key.load_next(env, options)
-            files.write_if_changed(own, build_header.render(build_claim, *keys).encode())
-        line = f"otaseal: {_taken(key, None if build_claim is None else keys[0])}"
-        return line if platforms.of(env) is platforms.ESP8266 else f"{line}; {UNVERIFIED}"
+            return _line(env, key, None)
+        claim.warn_of_git(env)
+        current = firmware_key.load_current(env, options)
+        content = build_header.render(build_claim, current, firmware_key.load_next(env, options))
+        files.write_if_changed(own, content.encode())
+        return _line(env, key, current)
 
     atexit.register(_explain_link_failure, env)
+    headers = [path for path, made in ((header, not by_library), (own, build_claim is not None)) if made]
     node = env.Command(
-        [env.File(str(path)) for path in ([header] if build_claim is None else [header, own])],
+        [env.File(str(path)) for path in headers],
         [env.Value(f"{__version__} {firmware_key.identity(env, options)} {build_claim}")],
         build.action(env, work, "Generating $TARGET"),
     )
     env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
     env.NoCache(node)
+
+
+def _refuse_without_product(options: Settings) -> None:
+    if options.product is None:
+        raise ConfigError(
+            "custom_otaseal_product is not set, and on the ESP32 the OtaSeal library verifies updates, which needs it",
+            "name the product; or leave out verify_updates.py, and the firmware verifies nothing",
+        )
 
 
 def _put_before_libraries(env: build.Env, header: Path) -> None:
@@ -90,15 +105,19 @@ def _put_before_libraries(env: build.Env, header: Path) -> None:
         env.AddBuildMiddleware(depend, pattern)
 
 
-def _taken(key: RSAPublicKey, current: RSAPublicKey | None) -> str:
-    """Return whose updates firmware with the header for `key` takes; `current` signs, and the library holds it, too.
+def _line(env: build.Env, key: RSAPublicKey, current: RSAPublicKey | None) -> str:
+    """Return whose updates the firmware takes that carries `key`; `current` signs, and the library holds it, too.
 
     Whether the sketch uses the library is not known before it is compiled.
     """
+    both = current is not None and fingerprint(current) != fingerprint(key)
     stock = f"this firmware takes only updates signed with {short_fingerprint(key)}"
-    if current is None or fingerprint(current) == fingerprint(key):
-        return stock
-    return f"without the OtaSeal library {stock}; with it, those signed with {short_fingerprint(current)}, too"
+    library = f"those signed with {short_fingerprint(current or key)}"
+    if not platforms.of(env).verifier:
+        second = f", and {library}" if both else ""
+        return f"otaseal: with the OtaSeal library {stock}{second}"
+    line = f"without the OtaSeal library {stock}; with it, {library}, too" if both else stock
+    return f"otaseal: {line}" if platforms.of(env) is platforms.ESP8266 else f"otaseal: {line}; {UNVERIFIED}"
 
 
 def _offer_library(env: build.Env) -> None:
@@ -117,7 +136,7 @@ def _explain_link_failure(env: build.Env) -> None:
     program = build.path(env, "$PROGPATH")
     failed = any(str(failure.node) and build.path(env, str(failure.node)) == program for failure in GetBuildFailures())
     verifier = platforms.of(env).verifier
-    if failed and not any(program.parent.glob(f"lib*/lib{verifier}.a")):
+    if failed and verifier and not any(program.parent.glob(f"lib*/lib{verifier}.a")):
         build.print_error(
             ConfigError(
                 f"the firmware does not link, and the core's verifier lives in {verifier}, which is not used",

@@ -1,9 +1,9 @@
 """One file out of a LittleFS image, read as the core's own littlefs reads it; a build has no other reader of its own.
 
 Layout: SPEC.md of littlefs-project/littlefs. Checked are what the core checks when it mounts: disk version, block size
-and count of the partition, and its limits for names, files and attributes (F15b, F73). For images that a tool has just
-made: a move that a power cut left half done, which only a device leaves behind, is not followed. Layer 1: bytes in,
-bytes out; any bytes give a file, None, or an InputError.
+and count of the partition, and its limits for names, files and attributes (F15b, F73, F75). For images that a tool has
+just made: a move that a power cut left half done, which only a device leaves behind, is not followed. Layer 1: bytes
+in, bytes out; any bytes give a file, None, or an InputError.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Core:
 
 ESP8266 = Core("the ESP8266's core", 0, 32, "the platform's own mklittlefs, or another one before 4.0")
 PICO = Core("arduino-pico", 1, 255, "the platform's own mklittlefs")
+ESP32 = Core("arduino-esp32", 1, 64, "the platform itself")
 
 
 @dataclass

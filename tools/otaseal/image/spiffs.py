@@ -1,8 +1,8 @@
 """One file out of a SPIFFS image, read as the core's own SPIFFS reads it; a build has no other reader of its own.
 
-Layout: spiffs_nucleus.h of pellepl/spiffs, as the core configures it: ids, spans and pages of 16 bits, names of 32
-bytes, no metadata, a magic number without the length in every block. Layer 1: bytes in, bytes out; any bytes give a
-file, None, or an InputError.
+Layout: spiffs_nucleus.h of pellepl/spiffs, as the cores configure it: ids, spans and pages of 16 bits, names of 32
+bytes, a magic number in every block; on the ESP32 four bytes of metadata, and the number of blocks in the magic (F75).
+Layer 1: bytes in, bytes out; any bytes give a file, None, or an InputError.
 """
 
 from __future__ import annotations
@@ -20,9 +20,23 @@ FREE = 0xFFFF
 HEADER = struct.Struct("<HHB")
 """Of each page: object, which part of it, and flags, which are true where the bit is 0."""
 USED, FINAL, INDEX, UNLINKED, DELETED = 0x01, 0x02, 0x04, 0x40, 0x80
-INDEX_FIRST, INDEX_OTHER = 46, 8
-"""Where the table of data pages begins, in the first page of an index and in those that follow."""
+INDEX_OTHER = 8
+"""Where the table of data pages begins, in the pages of an index that follow the first."""
 SIZE_AT, NAME_AT, NAME_SIZE = 8, 13, 32
+
+
+@dataclass(frozen=True)
+class Core:
+    """How a core's SPIFFS is configured: where the table of data pages begins in the first page of an index, and
+    whether the magic in a block has the number of blocks from there on in it.
+    """
+
+    table_at: int
+    counts_blocks: bool
+
+
+ESP8266 = Core(46, counts_blocks=False)
+ESP32 = Core(49, counts_blocks=True)
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ class _Image:
     content: bytes
     page: int
     block: int
+    core: Core
 
     @property
     def lookups(self) -> int:
@@ -49,12 +64,12 @@ class _Image:
         return self.content[number * self.page : (number + 1) * self.page]
 
 
-def read_file(image: bytes, name: str, page: int, block: int) -> bytes | None:
+def read_file(image: bytes, name: str, page: int, block: int, core: Core = ESP8266) -> bytes | None:
     """Return the file `name`, its first slash included, None where there is none; sizes are in bytes.
 
     Raises InputError where the core would not mount the image, or could not read the file.
     """
-    filesystem = _Image(image, page, block)
+    filesystem = _Image(image, page, block, core)
     try:
         _check_magic(filesystem)
         return _read(filesystem, name.encode())
@@ -67,7 +82,9 @@ def _check_magic(filesystem: _Image) -> None:
     blocks = range(0, len(filesystem.content), filesystem.block)
     place = filesystem.lookups * filesystem.page - 4
     marks = [struct.unpack_from("<H", filesystem.content, start + place)[0] for start in blocks]
-    if not marks or sum(mark != MAGIC ^ filesystem.page for mark in marks) > 1:
+    left = range(len(marks), 0, -1) if filesystem.core.counts_blocks else [0] * len(marks)
+    wrong = sum(mark != (MAGIC ^ filesystem.page ^ count & 0xFFFF) for mark, count in zip(marks, left, strict=True))
+    if not marks or wrong > 1:
         raise InputError(
             "there is no SPIFFS in it that a device could mount", "check board_build.filesystem, and what makes it"
         )
@@ -89,7 +106,7 @@ def _content(filesystem: _Image, object_id: int, first: bytes) -> bytes:
     room = filesystem.page - HEADER.size
     if size > len(filesystem.content):
         raise _damaged()
-    table = _table(first, INDEX_FIRST)
+    table = _table(first, filesystem.core.table_at)
     parts, index = [], 0
     for span in range(-(-size // room)):
         while span >= len(table):

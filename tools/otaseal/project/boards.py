@@ -60,7 +60,7 @@ def filesystem(get: Get) -> str:
 
 
 def default_filesystem(get: Get) -> str:
-    """Return what an environment for the ESP8266 or the ESP32 has where it names none (F40)."""
+    """Return what an environment for the ESP8266 or the ESP32 has where it names none (F75)."""
     return "littlefs" if "pioarduino" in (get("platform") or "").lower() else DEFAULT_FILESYSTEM
 
 

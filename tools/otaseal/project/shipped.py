@@ -21,8 +21,15 @@ def is_current(record: Path, environment: str, archive: bytes) -> bool:
 
 def remember(record: Path, environment: str, archive: bytes) -> None:
     """Note that the bytes of `certs.ar` were shipped from the build environment; raises SystemFaultError."""
-    entries = _load(record)
-    entries[environment] = _digest(archive)
+    _write(record, {**_load(record), environment: _digest(archive)})
+
+
+def forget(record: Path, environment: str) -> None:
+    """Note that a device of the build environment was erased, and has no certificates; raises SystemFaultError."""
+    _write(record, {name: digest for name, digest in _load(record).items() if name != environment})
+
+
+def _write(record: Path, entries: dict[str, str]) -> None:
     files.write_atomic(record, (json.dumps(entries, indent=2, sort_keys=True) + "\n").encode())
 
 

@@ -1,0 +1,3 @@
+// The board's pins.
+#pragma once
+#define LED_BUILTIN 2
