@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from otaseal.errors import InputError
+from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.image.manifest import Claim
+from otaseal.image.signing_header import embedded_key
+from otaseal.release.stranding import Consent
 from support import other_images, peers
 from support.images import Signer
+from support.rsa_keys import make_rsa
 from support.servers import PRODUCT, Reply, Running, devices_seen, parse_reply, publish, run, until
 
 FILE = "firmware.bin.signed"
@@ -20,14 +25,16 @@ MAC = "24:0A:C4:00:11:22"
 
 
 @cache
-def image(version: str, chip: int = other_images.ESP32) -> bytes:
-    own = manifest.serialise(manifest.make(Claim(PRODUCT, version=version)), manifest.IDENTITY_MAGIC)
-    return other_images.esp32_image(chip, constants=own + version.encode())
+def image(version: str, chip: int = other_images.ESP32, counter: int = 0, keys: bytes = b"") -> bytes:
+    own = manifest.serialise(manifest.make(Claim(PRODUCT, version=version, counter=counter)), manifest.IDENTITY_MAGIC)
+    return other_images.esp32_image(chip, constants=own + version.encode() + keys)
 
 
-def signed(server: Running, version: str, chip: int = other_images.ESP32) -> bytes:
-    attached = manifest.serialise(manifest.make(Claim(PRODUCT, version=version)))
-    return signed_image.sign(image(version, chip) + attached, Signer(server.world.key))
+def signed(server: Running, version: str, *options: Any, by: RSAPrivateKey | None = None) -> bytes:
+    """Return what `image` makes of these options, signed."""
+    counter = options[1] if len(options) > 1 else 0
+    attached = manifest.serialise(manifest.make(Claim(PRODUCT, version=version, counter=counter)))
+    return signed_image.sign(image(version, *options) + attached, Signer(by or server.world.key))
 
 
 def ask(
@@ -105,6 +112,21 @@ def test_a_rollout_goes_by_what_devices_confirm(server: Running) -> None:
     assert 0 < len(given) < len(macs)
     for mac in given:
         assert ask(server, image("1.1"), mac=mac).status == 304
+
+
+def test_what_would_lock_devices_out_or_never_go_back_is_refused(server: Running) -> None:
+    keys = embedded_key(server.world.key.public_key())
+    publish(server, "1.0", signed(server, "1.0", other_images.ESP32, 0, keys))
+    assert ask(server, image("1.0", other_images.ESP32, 0, keys)).status == 304
+    until(lambda: bool(devices_seen(server)), "the device was lost")
+    raised = signed(server, "1.1", other_images.ESP32, 1, keys)
+    with pytest.raises(InputError, match="the security counter rises from 0 to 1"):
+        publish(server, "1.1", raised)
+    publish(server, "1.1", raised, consent=Consent(raise_counter=True))
+    with pytest.raises(InputError, match="security counter 0 is below 1"):
+        publish(server, "1.2", signed(server, "1.2", other_images.ESP32, 0, keys))
+    with pytest.raises(VerificationError, match="none of the product's 1 public keys"):
+        publish(server, "1.2", signed(server, "1.2", other_images.ESP32, 1, keys, by=make_rsa(3072)))
 
 
 def test_firmware_that_would_not_verify_the_next_update_is_not_published(server: Running) -> None:
