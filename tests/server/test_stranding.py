@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client.client import Client, Options
+from otaseal.client.client import Client
+from otaseal.client.deployment import Options
 from otaseal.errors import InputError, VerificationError
 from otaseal.image import gzip_payload, manifest
 from otaseal.image.manifest import Claim

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client.client import Client, Deployment, Options
+from otaseal.client.client import Client
+from otaseal.client.deployment import Deployment, Options
 from otaseal.image import firmware as images
 from otaseal.image import signed_image
 from otaseal.keys import public

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.client.client import Client, Options
+from otaseal.client.client import Client
 from otaseal.client.credentials import load_token
+from otaseal.client.deployment import Options
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki.profile import Role
 from otaseal.release.records import Origin

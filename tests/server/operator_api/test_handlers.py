@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client.client import Options
+from otaseal.client.deployment import Options
 from otaseal.errors import InputError, SystemFaultError
 from otaseal.image import signed_image
 from otaseal.release.records import Origin

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from otaseal.client.client import Client, Options
+from otaseal.client.client import Client
+from otaseal.client.deployment import Options
 from otaseal.errors import InputError
 from otaseal.pki.profile import Role, Validity, leaf_builder, subject_name
 from otaseal.pki.scope import Scope

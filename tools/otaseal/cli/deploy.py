@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..client import client
-from ..client.client import Admitted, Client
+from ..client.client import Client, Progress
+from ..client.deployment import Admitted, Options
 from ..errors import ConfigError
 from ..image.firmware import Firmware
 from ..project import project, source_version
@@ -120,7 +120,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         print(f"otaseal: note: the release names no commit: {state.fault.message}", file=sys.stderr)
     boards = arguments.board or known_names(signed, _boards(arguments))
     origin = source_version.origin(product, version, "".join(boards[:1]), state)
-    options = client.Options(
+    options = Options(
         channel=channel,
         percent=arguments.percent,
         allow_downgrade=arguments.allow_downgrade,
@@ -168,7 +168,7 @@ def _boards(arguments: argparse.Namespace) -> list[str]:
     return [environment.board for environment in environments if environment.board]
 
 
-def progress_bar() -> client.Progress | None:
+def progress_bar() -> Progress | None:
     """Return what draws the progress of an upload on a terminal; None where nobody would see it."""
     if not sys.stderr.isatty():
         return None

@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import VerificationError, counted
 from ..protocol.request import ARCHIVE_FILE
 from ..release import signed_archive
-from .client import Client, device_path, product_path, public_keys_of
+from .client import Client, device_path, product_path
+from .deployment import public_keys_of
 
 
 @dataclass(frozen=True)

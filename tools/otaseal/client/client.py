@@ -11,24 +11,21 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..errors import ConfigError, InputError, SystemFaultError, VerificationError, counted
+from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
 from ..image.firmware import Firmware
-from ..keys import public
 from ..protocol.request import FILE_NAME
-from ..release import stranding
-from ..release.admission import Policy, admit
 from ..release.record_json import from_json
 from ..release.records import Origin, Release, describe
-from ..release.stranding import Consent
+from .deployment import Admitted, Deployment, Options, admit_against, check_record, public_keys_of
 from .tls import client_context, handshake_fault
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    pass
 
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
@@ -38,95 +35,6 @@ Progress = Callable[[int, int], None]
 """Called with the bytes sent so far and in all."""
 Reply = tuple[int, Mapping[str, str], bytes]
 """Status, headers by their names in lower case, body."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a release is published: in which channel, to which share of its devices (per cent), what it may do to them.
-
-    The rollout halts when more than `max_failed` per cent of the devices that took it are not back with it after
-    `patience` minutes; None: the server's default.
-    """
-
-    channel: str = "stable"
-    percent: int = 100
-    allow_downgrade: bool = False
-    consent: Consent = field(default_factory=Consent)
-    max_failed: int | None = None
-    patience: int | None = None
-
-
-@dataclass(frozen=True)
-class Admitted:
-    """Files that the server will accept, with their record and the server's `state` that they were checked against."""
-
-    files: tuple[Firmware, ...]
-    release: Release
-    origin: Origin
-    options: Options
-    state: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def boards(self) -> tuple[Admitted, ...]:
-        """What was admitted for each board, by itself."""
-        if not self.release.others:
-            return (self,)
-        return tuple(
-            replace(self, files=self._of(image), release=image, origin=replace(self.origin, board=image.board))
-            for image in self.release.images
-        )
-
-    def _of(self, image: Release) -> tuple[Firmware, ...]:
-        blobs = {form.blob for form in image.forms}
-        return tuple(file for file in self.files if hashlib.sha256(file.data).hexdigest() in blobs)
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What was published and confirmed: the record, the channel's versions before and after, devices by version."""
-
-    release: Release
-    channel: str
-    before: str | None
-    percent: int
-    devices: Mapping[str, int]
-    url: str
-    confirmed: str
-    warnings: tuple[str, ...] = ()
-    unchanged: bool = False
-    """Whether the channel gave out this very release before, to as many devices."""
-
-    def lines(self) -> list[str]:
-        """Return for a person what changes, and for whom."""
-        release = self.release
-        share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
-        count = counted(len(release.files), "file")
-        if release.others:
-            count += " for " + ", ".join(image.board or f"board {image.board_key}" for image in release.images)
-        published = f"{count} published already, nothing changed" if self.unchanged else f"{count} published"
-        lines = [f"{release.product} {release.version}: {published}, read back as {self.confirmed} do"]
-        change = release.version if self.unchanged else f"{self.before or 'nothing'} -> {release.version}"
-        lines.append(f"channel '{self.channel}': {change}, for {share}")
-        lines += [f"  {counted(count, 'device')} seen there: {version}" for version, count in self.devices.items()]
-        lines += [f"warning: {warning}" for warning in self.warnings]
-        return [*lines, self.url]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in JSON's own types."""
-        return {
-            "product": self.release.product,
-            "version": self.release.version,
-            "channel": self.channel,
-            "before": self.before,
-            "percent": self.percent,
-            "devices": dict(self.devices),
-            "url": self.url,
-            "confirmed": self.confirmed,
-            "warnings": list(self.warnings),
-            "security_counter": self.release.security_counter,
-            "key": self.release.key_fingerprint,
-            "files": [{"kind": form.kind, "size": form.size, "sha256": form.blob} for form in self.release.files],
-        }
 
 
 @dataclass(frozen=True)
@@ -183,7 +91,7 @@ class Client:
         headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
         answer = self._json(self._request("PUT", path, b"".join(signed), headers, progress))
         release = from_json(answer["release"])
-        _check_record(release, admitted.release)
+        check_record(release, admitted.release)
         for board in admitted.boards:
             url, confirmed = self._confirm(board, answer)
         before = admitted.state["channels"].get(options.channel)
@@ -207,7 +115,7 @@ class Client:
         `boards` are the names of those that they are for, where there are several.
         """
         state = self.state(origin.product, options.channel)
-        release = _admit(signed, origin, options, state, boards)
+        release = admit_against(signed, origin, options, state, boards)
         return Admitted(tuple(signed), release, origin, options, state)
 
     def describe(self, signed: Sequence[Firmware], origin: Origin, options: Options) -> Admitted:
@@ -352,37 +260,6 @@ def device_path(product: str, channel: str, file: str) -> str:
 def _firmware_path(release: Release) -> str:
     path = product_path(release.product, "releases", release.version, "firmware")
     return path if release.board_key is None else f"{path}?{urlencode({'board_id': release.board_key})}"
-
-
-def _admit(
-    signed: Sequence[Firmware], origin: Origin, options: Options, state: Mapping[str, Any], boards: Sequence[str]
-) -> Release:
-    current = None if state["current"] is None else from_json(state["current"])
-    policy = Policy(origin.product, public_keys_of(state), allow_downgrade=options.allow_downgrade)
-    new = admit(signed, origin, policy, current, boards)
-    # An older server does not say what its devices run, and checks that by itself.
-    groups = [
-        stranding.Group(None if group["release"] is None else from_json(group["release"]), group["count"])
-        for group in state.get("fleet", [])
-    ]
-    stranding.check(new, current, groups, options.consent)
-    return new
-
-
-def _check_record(stored: Release, admitted: Release) -> None:
-    """Raise VerificationError for a record of something else; one of format 1 has no counter."""
-    same_counter = stored.embedded_keys is None or stored.security_counter == admitted.security_counter
-    fields = ("product", "version", "files")
-    if not same_counter or any(getattr(stored, name) != getattr(admitted, name) for name in fields):
-        raise VerificationError(
-            f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
-            "look at the server's log; another deployment may have come between",
-        )
-
-
-def public_keys_of(state: Mapping[str, Any]) -> list[RSAPublicKey]:
-    """Return the product's public keys out of what the server says of it."""
-    return [public.load_public_key(pem.encode(), f"the server's key '{name}'") for name, pem in state["keys"].items()]
 
 
 def _send(connection: http.client.HTTPSConnection, body: bytes, progress: Progress | None) -> None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 def deploy(env: build.Env, options: Settings, connected: Client, signed: Sequence[Firmware], origin: Origin) -> str:
     """Rehearse the image of this environment and keep it; publish where it is the last. Return what to say of it."""
-    from ..client import client
+    from ..client.deployment import Options
     from ..image.firmware import Firmware
     from ..project.draft import Draft, Entry
     from ..rehearsal.report import outcome
 
     _check_environments(env, options)
-    wanted = client.Options(options.channel)
+    wanted = Options(options.channel)
     rehearsed = rehearse.before_deploy(env, options, connected, connected.describe(signed, origin, wanted))
     common = (origin.product, origin.version, origin.git_commit, str(origin.dirty))
     draft = Draft(build.path(env, "$PROJECT_WORKSPACE_DIR") / "otaseal" / "draft", common)

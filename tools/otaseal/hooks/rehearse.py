@@ -15,7 +15,8 @@ from ..settings import Settings
 from . import build, platforms
 
 if TYPE_CHECKING:
-    from ..client.client import Admitted, Client
+    from ..client.client import Client
+    from ..client.deployment import Admitted
     from ..image.firmware import Firmware
     from ..rehearsal import Inputs, Report
     from ..release.records import Origin

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..client.client import Admitted, Client
+from ..client.client import Client
+from ..client.deployment import Admitted
 from .renewal import Renewal, before_renewing
 from .report import Report, outcome, refusal
 from .scenario import play
