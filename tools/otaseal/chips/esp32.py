@@ -124,7 +124,7 @@ class Esp32Image:
         """Return why there is no compressed update: neither core nor boot loader unpacks one, with `library` or not."""
         return InputError(
             f"the {self.title} takes no gzip: neither its core nor its boot loader unpacks one",
-            "build without custom_otaseal_compress",
+            "sign the raw firmware.bin: leave custom_otaseal_compress and --compress out",
         )
 
     def update_refusal(self) -> InputError | None:
