@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import ssl
@@ -126,7 +127,9 @@ def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:
     assert "\r\nUser-Agent: Pico-HTTP-Update\r\n" in first
     for name in ("x-Pico-Chip-ID", "x-Pico-STA-MAC"):
         assert re.search(rf"\r\n{name}: \S+\r\n", first)
-    for line in ("x-Pico-Version: 1.0", "x-Pico-Mode: sketch", f"X-Otaseal-Counter: {COUNTER}", "X-Otaseal-Error: 0"):
+    board = hashlib.sha256(OWN.board.encode()).digest()[:8].hex()
+    library = f"X-Otaseal-Counter: {COUNTER}", "X-Otaseal-Error: 0", f"X-Otaseal-Board: {board}"
+    for line in ("x-Pico-Version: 1.0", "x-Pico-Mode: sketch", *library):
         assert f"\r\n{line}\r\n" in first
 
 

@@ -18,7 +18,7 @@ import pytest
 from otaseal.chips import esp8266
 from support import peers
 from support.answering import firmware_reply, reply
-from support.firmware import COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header
+from support.firmware import BOARD, COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header
 from support.images import build_image
 from support.servers import Running, World, publish, start
 
@@ -90,6 +90,7 @@ def test_it_says_who_it_is(answers: StartAnswers, device: Device) -> None:
     assert certificates.startswith("GET /blink/certs.ar.signed HTTP/1.0\r\n")
     assert f"\r\nX-Otaseal-Counter: {COUNTER}\r\n" in first
     assert "\r\nX-Otaseal-Error: 0\r\n" in first
+    assert f"\r\nX-Otaseal-Board: {hashlib.sha256(BOARD.encode()).digest()[:8].hex()}\r\n" in first
     assert "\r\nX-Otaseal-Error: 21\r\n" in second, "the last poll found nothing"
     assert "\r\nx-ESP8266-version: 1.0\r\n" in first
     sha256 = subprocess.run(

@@ -26,10 +26,14 @@ def firmware_reply(body: bytes) -> bytes:
 
 
 class Answers:
-    """Serves `paths`, 404 for others; `context` None is not TLS. `requests` are the heads that came, in order."""
+    """Serves `paths`, 404 for others; `context` None is not TLS. `requests` are the heads that came, in order.
+
+    What is in `later` takes the place of a path's response once that has been sent.
+    """
 
     def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, bytes]) -> None:
         self.paths = dict(paths)
+        self.later: dict[str, bytes] = {}
         self.requests: list[str] = []
         self._context = context
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -70,3 +74,5 @@ class Answers:
             self.requests.append(head.decode("latin-1"))
             path = self.requests[-1].split(" ")[1]
             connection.sendall(self.paths.get(path, reply(b"nothing here", "404 Not Found")))
+            if path in self.later:
+                self.paths[path] = self.later.pop(path)

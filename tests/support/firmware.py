@@ -41,7 +41,16 @@ WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DEFINES = ["-D__ets__", "-DESP8266", "-DARDUINO=10805", "-DF_CPU=80000000L"]
 PICO = HOST / "pico"
-ARCHITECTURES = {"esp8266": "ESP8266", "pico": "RP2040"}
+ESP32 = HOST / "esp32"
+ARCHITECTURES = {"esp8266": "ESP8266", "pico": "RP2040", "esp32": "ESP32"}
+OWN_INCLUDES = {"esp8266": [], "pico": [PICO], "esp32": [ESP32]}
+TLS = {"esp8266": ["-lbearssl"], "pico": ["-lbearssl"], "esp32": ["-lmbedtls", "-lmbedx509", "-lmbedcrypto"]}
+ELSEWHERE = {
+    "esp8266": (),
+    "pico": ("updater",),
+    "esp32": ("updater", "update_stream", "esp8266", "stage", "tls", "http"),
+}
+"""What of the common files a chip has its own of."""
 COMPILE_SECONDS = 300
 RUN_SECONDS = 300
 PRODUCT, BOARD = "blink", "d1_mini"
@@ -53,7 +62,7 @@ StartAnswers = Callable[..., Answers]
 
 def flags(generated: Path, chip: str = "esp8266") -> list[str]:
     """Return what every source is compiled with; `generated` holds OtaSealBuild.h."""
-    ours = [f"-I{path}" for path in (generated, *([PICO] if chip == "pico" else []), HOST / "include", LIBRARY, HOST)]
+    ours = [f"-I{path}" for path in (generated, *OWN_INCLUDES[chip], HOST / "include", LIBRARY, HOST)]
     core = [CORE / "cores" / "esp8266", CORE / "variants" / "nodemcu", *LIBRARIES]
     return [
         "-std=c++17",
@@ -66,6 +75,11 @@ def flags(generated: Path, chip: str = "esp8266") -> list[str]:
     ]
 
 
+def standard(source: Path, chip: str) -> list[str]:
+    """Return the flag for the oldest C++ that a core compiles the library with: arduino-esp32 2.0.17 has C++11."""
+    return ["-std=gnu++11"] if chip == "esp32" and source.is_relative_to(LIBRARY) else []
+
+
 def sources() -> list[Path]:
     """Return the library's own sources."""
     return sorted(LIBRARY.rglob("*.cpp"))
@@ -73,10 +87,8 @@ def sources() -> list[Path]:
 
 def host_sources(chip: str) -> list[Path]:
     """Return what stands around the library on the host."""
-    common = sorted(HOST.glob("*.cpp"))
-    if chip == "esp8266":
-        return common
-    return [*(path for path in common if path.stem != "updater"), *sorted(PICO.glob("*.cpp"))]
+    common = [path for path in sorted(HOST.glob("*.cpp")) if path.stem not in ELSEWHERE[chip]]
+    return [*common, *(path for folder in OWN_INCLUDES[chip] for path in sorted(folder.glob("*.cpp")))]
 
 
 def shared_programs(parent: Path, key: rsa.RSAPublicKey, chip: str = "esp8266") -> dict[str, Path]:
@@ -93,20 +105,21 @@ def compile_programs(folder: Path, key: rsa.RSAPublicKey, chip: str = "esp8266",
     """Compile the library and what stands around it, with sanitizers, and return the programs by name."""
     compiler = peers.tool("g++", "g++")
     peers.require("bearssl", Path("/usr/include/bearssl.h").exists(), "libbearssl-dev")
+    peers.require("mbedtls", Path("/usr/include/mbedtls/ssl.h").exists(), "libmbedtls-dev")
     write_header(folder, key)
     every = [*sources(), *host_sources(chip), *CORE_SOURCES]
     common = [*flags(folder, chip), "-O1", "-g1", *(options or SANITIZERS)]
 
     def compile_one(source: Path) -> Path:
         made = folder / f"{source.stem}.o"
-        run_compiler([compiler, *common, "-c", source, "-o", made])
+        run_compiler([compiler, *common, *standard(source, chip), "-c", source, "-o", made])
         return made
 
     with ThreadPoolExecutor(2) as pool:
         objects = {made.stem: made for made in pool.map(compile_one, every)}
     shared = [made for name, made in objects.items() if name not in PROGRAMS]
     for name in PROGRAMS:
-        run_compiler([compiler, *(options or SANITIZERS), "-o", folder / name, objects[name], *shared, "-lbearssl"])
+        run_compiler([compiler, *(options or SANITIZERS), "-o", folder / name, objects[name], *shared, *TLS[chip]])
     return {name: folder / name for name in PROGRAMS}
 
 

@@ -1,5 +1,9 @@
 // A device that updates itself: signed firmware, over verified TLS, never to an older security counter.
+#if defined(ARDUINO_ARCH_ESP8266)
 #include <ESP8266WiFi.h>
+#else
+#include <WiFi.h>
+#endif
 #include <OtaSeal.h>
 
 #include "settings.h"

@@ -6,7 +6,7 @@
 
 #include "otaseal/files.h"
 #include "otaseal/archive_file.h"
-#include "otaseal/sha256.h"
+#include "otaseal/crypto.h"
 
 using namespace otaseal;
 
@@ -76,23 +76,17 @@ void OtaSeal::poll() {
 Error OtaSeal::openStore() {
   if (files::size(files::CERTIFICATES) == 0) return Error::NoCertificates;
   if (inspect(files::CERTIFICATES, _certificatesHash) == 0) return Error::BadCertificates;
-  const int count = _store.initCertStore(files::system(), files::CERTIFICATES_INDEX, files::CERTIFICATES);
+  const bool loaded = _tls.load();
   forgetSession();  // it was opened with other certificates
-  return count > 0 ? Error::None : Error::NoCertificates;
+  return loaded ? Error::None : Error::NoCertificates;
 }
 
 void OtaSeal::openClientIdentity() {
   fs::File certificate = files::open(files::CLIENT_CERTIFICATE), key = files::open(files::CLIENT_KEY);
   if (!certificate && !key) return;
-  if (certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT && key.size() <= ArchiveCheck::MEMBER_LIMIT) {
-    _clientCertificate.reset(new (std::nothrow) BearSSL::X509List(certificate, certificate.size()));
-    _clientKey.reset(new (std::nothrow) BearSSL::PrivateKey(key, key.size()));
-    if (_clientCertificate && _clientCertificate->getCount() > 0 && _clientKey &&
-        (_clientKey->isEC() || _clientKey->isRSA())) {
-      return;
-    }
-    _clientCertificate.reset();
-    _clientKey.reset();
+  if (certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT && key.size() <= ArchiveCheck::MEMBER_LIMIT &&
+      _tls.identify(certificate, key)) {
+    return;
   }
   _error = Error::ClientCertificate;
 }
@@ -109,7 +103,7 @@ uint32_t OtaSeal::clock() const {
 }
 
 void OtaSeal::forgetSession() {
-  _session = BearSSL::Session();
+  _tls.forget();
   _sessionSince = uptime();
   _fullHandshake = true;
 }

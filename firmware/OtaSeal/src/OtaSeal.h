@@ -11,10 +11,6 @@
 
 #include <Arduino.h>
 
-#include <CertStoreBearSSL.h>
-
-#include <memory>
-
 #if __has_include(<OtaSealBuild.h>)
 #include <OtaSealBuild.h>
 #endif
@@ -25,11 +21,13 @@
 
 #include "otaseal/build.h"
 #include "otaseal/errors.h"
+#include "otaseal/files.h"
 #include "otaseal/update_verifier.h"
 #include "otaseal/persistent_state.h"
 #include "otaseal/port.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
+#include "otaseal/tls.h"
 
 class OtaSeal {
  public:
@@ -54,6 +52,9 @@ class OtaSeal {
   // Options; all before begin().
   void interval(uint32_t seconds) { _schedule.interval(seconds); }  // between two polls; an hour by default
   void timeServers(const char *first, const char *second = nullptr);  // nullptr: the sketch itself sets the clock
+#if defined(ARDUINO_ARCH_ESP32)
+  void filesystem(fs::FS &mounted) { otaseal::files::use(mounted); }  // where certs.ar lies, instead of LittleFS
+#endif
   void onProgress(ProgressCallback callback) { _progress = callback; }
   void onResult(ResultCallback callback) { _result = callback; }
   void restartAfterUpdate(bool restart) { _restart = restart; }
@@ -69,7 +70,7 @@ class OtaSeal {
   void pollNow() { _schedule.now(); }  // do not wait for the interval: the next poll() asks the server
 
   Error lastError() const { return _error; }    // of the last poll; None once one went well
-  int lastErrorDetail() const { return _detail; }  // BearSSL's, HTTPClient's or the updater's own number; 0: none
+  int lastErrorDetail() const { return _detail; }  // of TLS, HTTPClient or the updater, their own number; 0: none
   const __FlashStringHelper *lastErrorText() const { return errorText(_error); }
   static const __FlashStringHelper *errorText(Error error);
 
@@ -95,13 +96,18 @@ class OtaSeal {
   Error download(int &detail, uint32_t &size);
   Error store(HTTPClient &http, uint32_t &size);
   Error judgeDownload(uint32_t size, uint32_t &built);
-  Error tryCertificates(int &detail);
+  Error tryCertificates(const char *archive, const char *index, int &detail);
 
   bool path(const char *file, char *text, size_t size) const;
-  bool configure(BearSSL::WiFiClientSecure &client, BearSSL::CertStore &store);
-  bool open(otaseal::Request &request, const char *file);
+  Error open(otaseal::Request &request, const char *file, int &detail);
+  void address(otaseal::Request &request, const char *file);
   void addHeaders(HTTPClient &http);
-  Error classify(BearSSL::WiFiClientSecure &client, int code, int &detail);
+  Error classify(otaseal::TlsClient &client, int code, int &detail);
+#if defined(ARDUINO_ARCH_ESP32)
+  Error receive(otaseal::Request &request, int &detail);
+#else
+  bool configure(otaseal::TlsClient &client, BearSSL::CertStore &store);
+#endif
 
   const char *_server;
   const char *_product;
@@ -114,10 +120,7 @@ class OtaSeal {
   otaseal::Journal _journal;
   otaseal::Gate _gate;
   otaseal::Schedule _schedule;
-  BearSSL::CertStore _store;
-  BearSSL::Session _session;
-  std::unique_ptr<BearSSL::X509List> _clientCertificate;  // made once by begin(), if the device has one
-  std::unique_ptr<BearSSL::PrivateKey> _clientKey;
+  otaseal::Tls _tls;
   uint8_t _certificatesHash[32] = {};
   uint32_t _floor = 0;      // Unix seconds: it is certainly later than that
   uint32_t _onlineSince = 0, _sessionSince = 0;  // milliseconds
@@ -127,7 +130,7 @@ class OtaSeal {
   int16_t _detail = 0;
   bool _ready = false;
   bool _restart = true;
-  bool _fragments = false;  // the server agrees to short TLS records
+  bool _fragments = false;  // the server agrees to short TLS records, or that does not matter
   bool _online = false;
   bool _failed = false;         // what this poll has come to so far
   bool _fullHandshake = true;  // the next connection checks certificates and dates

@@ -1,5 +1,5 @@
 // The chip itself. Its time passes when a program waits, so that a test of a day takes no time.
-#include <ESP8266WiFi.h>
+#include <Arduino.h>
 
 #include "chip.h"
 
@@ -7,8 +7,6 @@
 #undef malloc
 
 Chip chip;
-EspClass ESP;
-ESP8266WiFiClass WiFi;
 
 void Chip::start() {
   milliseconds = 0;
@@ -23,19 +21,6 @@ uint32_t Chip::noise() {
 }
 
 void *chip_malloc(size_t size) { return size <= chip.largestBlock ? malloc(size) : nullptr; }
-
-void EspClass::restart() { chip.restarted = true; }
-uint32_t EspClass::random() { return chip.noise(); }
-uint32_t EspClass::getFreeHeap() { return chip.freeHeap; }
-uint32_t EspClass::getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
-
-bool EspClass::flashRead(uint32_t address, uint8_t *data, size_t size) {
-  if (address > chip.flash.size() || size > chip.flash.size() - address) return false;
-  memcpy(data, chip.flash.data() + address, size);
-  return true;
-}
-
-wl_status_t ESP8266WiFiClass::status() { return chip.online ? WL_CONNECTED : WL_DISCONNECTED; }
 
 extern "C" {
 void delay(unsigned long milliseconds) { chip.milliseconds += static_cast<uint32_t>(milliseconds); }

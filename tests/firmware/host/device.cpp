@@ -6,7 +6,8 @@
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
- * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
+ * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors (an ESP32's: of the slot,
+ * and before its flash fails), second (1: another object polls during a download), replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -40,9 +41,16 @@ uint32_t number(const std::string &name, uint32_t otherwise) {
 
 size_t progressed = 0;
 
-void onProgress(size_t done, size_t) { progressed = done; }
+OtaSeal *second = nullptr;  // polls while the first one downloads
 
-
+void onProgress(size_t done, size_t) {
+  progressed = done;
+  if (second == nullptr) return;
+  OtaSeal &other = *second;
+  second = nullptr;
+  other.pollNow();
+  for (int i = 0; i < 4; i++) other.poll();
+}
 
 const OtaSeal *device = nullptr;
 uint32_t longest = 0;  // milliseconds that poll() took
@@ -74,6 +82,11 @@ void setUp(const std::string &folder) {
   chip.largestBlock = number("block", 32000);
   chip.online = number("online", 1);
   chip.stack = number("stack", chip.stack);
+  chip.id = static_cast<uint16_t>(number("chip", chip.id));
+  chip.revision = static_cast<uint16_t>(number("revision", chip.revision));
+  chip.slot.resize(number("slot", static_cast<uint32_t>(chip.slot.size())), 0xff);
+  chip.writesBeforeFailure = number("sectors", chip.writesBeforeFailure);
+  disk.replaces = number("replaces", 1);
   chip.pace = number("pace", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
@@ -113,6 +126,12 @@ int main(int argc, char **argv) {
   updates.onResult(onResult);
   updates.interval(number("interval", 3600));
   updates.restartAfterUpdate(number("restart", 1) != 0);
+  OtaSeal other(server.c_str(), static_cast<uint16_t>(number("port", 0)), product.c_str(), nullptr, build);
+  if (number("second", 0)) {
+    other.onResult(onResult);
+    other.begin();
+    second = &other;
+  }
   const bool ready = updates.begin();
   std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
@@ -126,7 +145,7 @@ int main(int argc, char **argv) {
   }
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
-            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\nbuffers";
+            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\nstartable " << startable() << "\nbuffers";
   for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
   std::cout << std::endl;
   tearDown(folder);

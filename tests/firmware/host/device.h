@@ -2,6 +2,10 @@
 #pragma once
 #include <string>
 
+namespace otaseal {
+class Gate;
+}
+
 // An answer without a server, for proofs that are about something else: connections succeed, and this is the firmware, or
 // the certificate archive; the other one is up to date. Only while `used`.
 struct Canned {
@@ -14,7 +18,9 @@ extern Canned canned;
 
 // An update that waits for the boot loader: whether there is one, its payload, and to forget it.
 bool isStaged();
+bool stage(const std::string &image, otaseal::Gate &gate);  // gives an updater this image, as any way of updating does
 std::string staged();
+bool startable();  // whether the boot loader could start what is where updates go
 void forgetStaged();
 
 void restartUpdater();  // what it has in RAM is gone

@@ -8,7 +8,7 @@
 #include "chip.h"
 
 Disk disk;
-FS LittleFS;
+decltype(LittleFS) LittleFS;
 
 void Disk::step() {
   if (dead || ++operations == cutAt) {
@@ -147,7 +147,7 @@ bool FS::remove(const char *path) {
 bool FS::rename(const char *from, const char *to) {
   disk.step();
   const auto found = disk.files.find(from);
-  if (found == disk.files.end()) return false;
+  if (found == disk.files.end() || (!disk.replaces && disk.files.count(to) > 0)) return false;
   const std::string content = found->second;
   disk.files.erase(found);
   disk.files[to] = content;

@@ -11,6 +11,7 @@ static uint32_t start;  // where the update is staged
 
 void restartUpdater() { Update = UpdaterClass(); }
 bool isStaged() { return chip.stagedSize > 0; }
+bool startable() { return isStaged(); }
 void forgetStaged() { chip.stagedSize = 0; }
 
 std::string staged() {

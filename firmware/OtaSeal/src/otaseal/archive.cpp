@@ -35,10 +35,6 @@ void ArchiveCheck::begin() {
   _members = 0;
 }
 
-void ArchiveCheck::subject(void *context, const void *, size_t size) {
-  static_cast<ArchiveCheck *>(context)->_subject += static_cast<uint32_t>(size);
-}
-
 void ArchiveCheck::add(const uint8_t *data, uint32_t size) {
   while (size > 0 && _at != At::Broken) {
     const uint32_t taken = take(data, size);
@@ -93,28 +89,23 @@ void ArchiveCheck::header() {
 
 // The decoder crashes on a byte behind the certificate, so it gets none: first it has to end where the member does.
 void ArchiveCheck::certificate() {
-  if (sequence(_head) != _size) {
+  if (sequence(_head) != _size || !decoder.begin(_size)) {
     _at = At::Broken;
     return;
   }
-  _subject = 0;
-  br_x509_decoder_init(&_decoder, subject, this, nullptr, nullptr);
   _left -= DER_HEADER;
   decode(_head, DER_HEADER);
 }
 
-// The decoder must not be called again once it has failed: it would run on from where it stopped.
 void ArchiveCheck::decode(const uint8_t *data, uint32_t size) {
-  br_x509_decoder_push(&_decoder, data, size);
-  const int error = br_x509_decoder_last_error(&_decoder);
-  if (error != 0 && error != BR_ERR_X509_TRUNCATED) _at = At::Broken;  // TRUNCATED: it waits for more
+  if (!decoder.push(data, size)) _at = At::Broken;
 }
 
 void ArchiveCheck::member() {
-  const bool whole = br_x509_decoder_get_pkey(&_decoder) != nullptr;
+  const bool whole = decoder.isWhole();
   _held = 0;
   _members++;
-  _at = !whole || _subject < SMALLEST_SUBJECT ? At::Broken : _size & 1 ? At::Padding : At::Header;
+  _at = !whole || decoder.subject() < SMALLEST_SUBJECT ? At::Broken : _size & 1 ? At::Padding : At::Header;
 }
 
 uint16_t ArchiveCheck::finish() {

@@ -21,10 +21,14 @@ namespace {
 
 constexpr int decimal(char c) { return c >= '0' && c <= '9' ? c - '0' : 0; }
 
-// Days from 1970-01-01 to this day; the year begins in March, so that a leap day is the last one.
-constexpr uint32_t days(int year, int month, int day) {
-  const int y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
+// Days from 1970-01-01 to this day; the year begins in March (month 0), so that a leap day is the last one. (One return
+// each, and short names for it: core 2.0.17 of the ESP32 compiles C++11.)
+constexpr uint32_t daysFromMarch(int y, int m, int day) {
   return static_cast<uint32_t>(365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468);
+}
+
+constexpr uint32_t days(int year, int month, int day) {
+  return month > 2 ? daysFromMarch(year, month - 3, day) : daysFromMarch(year - 1, month + 9, day);
 }
 
 // The month of "Mmm dd yyyy" by its letters.

@@ -23,6 +23,9 @@ static const char TEXTS[] PROGMEM =
     "\32" "not enough space\0"  // 26
     "\33" "not firmware\0"  // 27
     "\34" "flash failed\0"  // 28
+#if defined(ARDUINO_ARCH_ESP32)
+    "\35" "another update is running\0"  // 29
+#endif
     "\36" "bad signature\0"  // 30
     "\37" "no manifest\0"  // 31
     "\40" "unknown manifest\0"  // 32

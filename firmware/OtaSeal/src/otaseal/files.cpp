@@ -1,29 +1,31 @@
 #include "files.h"
 
-#include <LittleFS.h>
-
 namespace otaseal {
 namespace files {
+
+#if !defined(ARDUINO_ARCH_ESP32)
 
 bool mount() {
   LittleFS.setConfig(LittleFSConfig(false));
   return LittleFS.begin();
 }
 
-fs::FS &system() { return LittleFS; }
 fs::File open(const char *path) { return LittleFS.open(path, "r"); }
-fs::File create(const char *path) { return LittleFS.open(path, "w"); }
 fs::File openToTruncate(const char *path) { return LittleFS.open(path, "r+"); }
 bool rename(const char *from, const char *to) { return LittleFS.rename(from, to); }
 
+#endif
+
+fs::File create(const char *path) { return system().open(path, "w"); }
+
 void discard(const char *path) {
-  if (LittleFS.exists(path)) LittleFS.remove(path);
+  if (system().exists(path)) system().remove(path);
 }
 
 size_t read(const char *path, void *data, size_t size) {
   fs::File file = open(path);
   if (!file || file.size() > size) return 0;
-  const int got = file.read(static_cast<uint8_t *>(data), size);
+  const int got = static_cast<int>(file.read(static_cast<uint8_t *>(data), size));
   return got > 0 ? static_cast<size_t>(got) : 0;
 }
 

@@ -1,8 +1,11 @@
-// The library's files on LittleFS, by name, and the one way they are replaced: written beside, then renamed over. The
-// filesystem's rename is atomic, so that after a power cut there is the old file or the new one, whole.
+// The library's files, by name, and the one way they are replaced: written beside, then renamed over. LittleFS renames at
+// once, so that after a power cut there is the old file or the new one, whole.
 #pragma once
 
 #include <FS.h>
+#if !defined(ARDUINO_ARCH_ESP32)
+#include <LittleFS.h>
+#endif
 
 namespace otaseal {
 namespace files {
@@ -16,6 +19,13 @@ constexpr char CLIENT_KEY[] = "/client.key";
 constexpr char JOURNAL[] = "/otaseal.jnl";
 constexpr char JOURNAL_NEW[] = "/otaseal.new";
 
+#if defined(ARDUINO_ARCH_ESP32)
+fs::FS &system();
+void use(fs::FS &mounted);  // another one than LittleFS
+#else
+inline fs::FS &system() { return LittleFS; }  // these cores have no other that is worth it
+#endif
+
 bool mount();  // never formats
 fs::File open(const char *path);
 size_t size(const char *path);  // 0 also if there is none
@@ -25,7 +35,17 @@ bool rename(const char *from, const char *to);
 void discard(const char *path);
 fs::File create(const char *path);
 fs::File openToTruncate(const char *path);
-fs::FS &system();
+
+// Cuts off what is behind `size`, of a file that was opened to be truncated, and closes it.
+#if defined(ARDUINO_ARCH_ESP32)
+bool truncate(fs::File &file, const char *path, uint32_t size);
+#else
+inline bool truncate(fs::File &file, const char *, uint32_t size) {
+  const bool cut = file.truncate(size);
+  file.close();
+  return cut;
+}
+#endif
 
 }  // namespace files
 }  // namespace otaseal

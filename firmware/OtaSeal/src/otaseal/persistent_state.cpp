@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "files.h"
-#include "sha256.h"
+#include "crypto.h"
 
 namespace otaseal {
 

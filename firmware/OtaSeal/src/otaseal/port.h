@@ -1,20 +1,21 @@
 // What the chips' cores do differently, and nothing else. Each port gives the same names in namespace otaseal::port;
 // they are inline or constant, so that a port costs what calling the core costs.
 //
-//   HttpUpdater          the core's class that fetches and writes an update
+//   HttpUpdater          the core's class that fetches and writes an update (not on the ESP32)
 //   CLOCK_NEEDS_NETWORK  whether startClock() has to wait for a connection
-//   STOPS_BEFORE_WRITING whether an update ends where its start callback closes the connection
+//   STOPS_BEFORE_WRITING whether an update ends where its start callback closes the connection (not on the ESP32)
 //   KEYS_OF_ANY_SIZE     whether two keys may differ in size
 //   random()             32 bits of chance
 //   freeHeap()           bytes
 //   restart()            does not return on the chip
 //   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
-//   prepare(updater)     what has to be set before it fetches
+//   prepare(updater)     what has to be set before it fetches (not on the ESP32)
 //   beforeWriting()      the answer's headers are here, and nothing of it is in flash
 //   Inspector            is shown an update as it is hashed, and tells why this chip must not start from it
-//   isStaged(inspector)  whether the boot loader will find the update that the core has accepted
-//   discardFailed()      gives back what an update takes that came to nothing
+//   isStaged(inspector)  whether the boot loader will find the update that the core has accepted (not on the ESP32)
+//   discardFailed()      gives back what an update takes that came to nothing (not on the ESP32)
 //   discardInstalled()   gives back what the last update took, once the boot loader has carried it out
+//   UpdateLock           while one is there no other one is held(), where there are tasks
 //   patience(stream, ms) how long a read of an answer may wait, where the HTTP client does not hand its time-out on
 #pragma once
 
@@ -22,6 +23,8 @@
 #include "port_esp8266.h"
 #elif defined(ARDUINO_ARCH_RP2040)
 #include "port_pico.h"
+#elif defined(ARDUINO_ARCH_ESP32)
+#include "port_esp32.h"
 #else
-#error "OtaSeal is for esp8266/Arduino and for earlephilhower/arduino-pico"
+#error "OtaSeal is for esp8266/Arduino, earlephilhower/arduino-pico and espressif/arduino-esp32"
 #endif

@@ -34,6 +34,9 @@ struct Inspector {
 };
 inline bool isStaged(const Inspector &) { return true; }
 inline void discardFailed() {}
+struct UpdateLock {
+  bool held() const { return true; }  // there are no tasks
+};
 inline void discardInstalled() {}
 inline void patience(Stream &, uint32_t) {}
 

@@ -58,6 +58,9 @@ class Inspector {
 bool isStaged(const Inspector &inspector);
 void discardFailed();
 void discardInstalled();
+struct UpdateLock {
+  bool held() const { return true; }  // the second core may not call lwIP either
+};
 
 }  // namespace port
 }  // namespace otaseal

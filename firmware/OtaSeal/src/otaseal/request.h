@@ -2,9 +2,8 @@
 // two is larger than what is done with them.
 #pragma once
 
-#include <WiFiClientSecure.h>
-
 #include "port.h"
+#include "tls.h"
 
 namespace otaseal {
 
@@ -18,7 +17,7 @@ struct Request {
   Request(const Request &) = delete;
   Request &operator=(const Request &) = delete;
 
-  BearSSL::WiFiClientSecure client;
+  TlsClient client;
   HTTPClient http;
 };
 

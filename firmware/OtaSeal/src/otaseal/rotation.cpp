@@ -27,14 +27,16 @@ void OtaSeal::pollCertificates() {
 }
 
 Error OtaSeal::renewCertificates(int &detail, bool &renewed) {
+  const port::UpdateLock lock;
   uint32_t size = 0, built = 0;
   uint8_t hash[sizeof _certificatesHash];
+  if (!lock.held()) return Error::Busy;
   Error error = download(detail, size);
   if (error != Error::None || size == 0) return error;
   error = judgeDownload(size, built);
   if (error != Error::None) return error;
   if (inspect(files::CERTIFICATES_NEW, hash) == 0) return Error::ArchiveStructure;
-  error = tryCertificates(detail);
+  error = tryCertificates(files::CERTIFICATES_NEW, files::CERTIFICATES_NEW_INDEX, detail);
   if (error != Error::None) return error;
   _journal.record.certificates = built;  // first: if the power fails now, the same archive may come again, no older one
   if (!_journal.save() || !files::rename(files::CERTIFICATES_NEW, files::CERTIFICATES)) return Error::ArchiveWrite;
@@ -48,11 +50,11 @@ Error OtaSeal::renewCertificates(int &detail, bool &renewed) {
 Error OtaSeal::download(int &detail, uint32_t &size) {
   Request request;
   HTTPClient &http = request.http;
-  if (!open(request, "certs.ar.signed")) return Error::Memory;
+  Error error = open(request, "certs.ar.signed", detail);
+  if (error != Error::None) return error;
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
   const int code = http.GET();
-  Error error = Error::None;
   if (code < 0) {
     error = classify(request.client, code, detail);
   } else if (code == HTTP_CODE_OK) {
@@ -87,11 +89,13 @@ Error OtaSeal::store(HTTPClient &http, uint32_t &size) {
   return Error::None;
 }
 
+static bool take(fs::File &file, uint8_t *data, uint32_t size) { return static_cast<uint32_t>(file.read(data, size)) == size; }
+
 // Judges the bytes as they can be read back, and cuts off what is not the archive.
 Error OtaSeal::judgeDownload(uint32_t size, uint32_t &built) {
   fs::File file = files::openToTruncate(files::CERTIFICATES_NEW);
   uint8_t signature[MAX_SIGNATURE], piece[128];
-  if (!file || file.size() != size || !file.seek(size - TRAILER) || file.read(piece, TRAILER) != TRAILER) {
+  if (!file || file.size() != size || !file.seek(size - TRAILER) || !take(file, piece, TRAILER)) {
     return Error::ArchiveWrite;
   }
   const uint32_t length = piece[0] | piece[1] << 8 | piece[2] << 16 | static_cast<uint32_t>(piece[3]) << 24;
@@ -104,31 +108,17 @@ Error OtaSeal::judgeDownload(uint32_t size, uint32_t &built) {
   _gate.hash.begin();
   for (uint32_t at = 0; at < end;) {
     const uint32_t wanted = end - at < sizeof piece ? end - at : sizeof piece;
-    if (file.read(piece, wanted) != static_cast<int>(wanted)) return Error::ArchiveWrite;
+    if (!take(file, piece, wanted)) return Error::ArchiveWrite;
     _gate.hash.add(piece, wanted);
     at += wanted;
   }
   _gate.hash.end();
-  if (file.read(signature, length) != static_cast<int>(length)) return Error::ArchiveWrite;
+  if (!take(file, signature, length)) return Error::ArchiveWrite;
   Manifest manifest;
   const Error error = _gate.verdict(_gate.hash, Kind::Certificates, signature, length, manifest);
   if (error != Error::None) return error;
   built = manifest.buildTime();
   if (built < _journal.record.certificates) return Error::ArchiveOlder;
-  const bool cut = file.truncate(end - Manifest::SIZE);
-  file.close();
+  const bool cut = files::truncate(file, files::CERTIFICATES_NEW, end - Manifest::SIZE);
   return cut ? Error::None : Error::ArchiveWrite;
-}
-
-// A whole handshake with the new archive: what it cannot verify now, it could not verify afterwards either.
-Error OtaSeal::tryCertificates(int &detail) {
-  BearSSL::CertStore trial;
-  if (trial.initCertStore(files::system(), files::CERTIFICATES_NEW_INDEX, files::CERTIFICATES_NEW) <= 0) {
-    return Error::ArchiveStructure;
-  }
-  Request request;  // of which only the connection is used
-  if (!configure(request.client, trial)) return Error::Memory;
-  if (request.client.connect(_server, _port)) return Error::None;
-  const Error error = classify(request.client, HTTPC_ERROR_CONNECTION_FAILED, detail);
-  return error < Error::Tls ? error : Error::ArchiveLockout;
 }

@@ -3,23 +3,24 @@
 #include <pgmspace.h>
 #include <string.h>
 
+#include "signature.h"
 #include "staged_trailer.h"
 
 namespace otaseal {
 
 void CapturingHash::begin() {
-  BearSSL::HashSHA256::begin();
+  UpdateHash::begin();
   _capture.begin();
   inspector.begin();
 }
 
 void CapturingHash::add(const void *data, uint32_t size) {
-  BearSSL::HashSHA256::add(data, size);
+  UpdateHash::add(data, size);
   _capture.add(static_cast<const uint8_t *>(data), size);
   inspector.add(data, size);
 }
 
-void Gate::install() { Update.installSignature(&hash, this); }
+void Gate::install() { installInUpdater(&hash, this); }
 
 void Gate::watch(Journal *journal) {
   _journal = journal;
@@ -34,12 +35,7 @@ Manifest Gate::identity() const {
   return own;
 }
 
-uint32_t Gate::keyLength(bool next) const {
-  const char *pem = next ? _build.nextKey : _build.key;
-  if (pem == nullptr) return 0;
-  const BearSSL::PublicKey key(pem);
-  return key.isRSA() ? key.getRSA()->nlen : 0;
-}
+uint32_t Gate::keyLength(bool next) const { return signatureLength(next ? _build.nextKey : _build.key); }
 
 // The updater asks before it looks at the trailer, and takes no other length. Two keys may differ in theirs, so the answer
 // is what the trailer says if that fits one of them.
@@ -48,22 +44,14 @@ uint32_t Gate::length() {
   return next != 0 && next != own && stagedTrailer() == next ? next : own;
 }
 
-bool Gate::opens(const char *pem, const void *signature, uint32_t size, UpdaterHashClass &digest) const {
-  if (pem == nullptr) return false;
-  BearSSL::PublicKey key(pem);
-  if (!key.isRSA()) return false;
-  BearSSL::SigningVerifier verifier(&key);  // refuses a signature of another length than the key's
-  return verifier.verify(&digest, signature, size);
-}
-
 Error Gate::verdict(CapturingHash &digest, Kind kind, const void *signature, uint32_t size, Manifest &found) const {
-  if (!opens(_build.key, signature, size, digest) && !opens(_build.nextKey, signature, size, digest)) {
+  if (!isSigned(_build.key, digest, signature, size) && !isSigned(_build.nextKey, digest, signature, size)) {
     return Error::Signature;
   }
   return digest.manifest(found) ? judge(found, identity(), kind) : Error::NoManifest;
 }
 
-bool Gate::verify(UpdaterHashClass *digest, const void *signature, uint32_t size) {
+bool Gate::verify(UpdateDigest *digest, const void *signature, uint32_t size) {
   Manifest found;
   if (digest != &hash) return false;
   _error = verdict(hash, Kind::Firmware, signature, size, found);

@@ -1,21 +1,20 @@
 // What stands between a download and the boot loader. Installed into the core's updater it sees every update, from
-// whatever side it comes: the hash catches the manifest from the very bytes that are hashed, which are those in flash, and
-// the verifier asks two questions: did one of our two keys sign these bytes, and are they for this device?
+// whatever side it comes; on the ESP32, where no updater can be told to ask, those of this library. The hash catches the
+// manifest from the very bytes that are hashed, and the verifier asks two questions: did one of our two keys sign these
+// bytes, and are they for this device?
 #pragma once
-
-#include <BearSSLHelpers.h>
-#include <Updater.h>
 
 #include "build.h"
 #include "errors.h"
 #include "persistent_state.h"
 #include "manifest.h"
 #include "port.h"
+#include "updater.h"
 
 namespace otaseal {
 
 // Hashes, and keeps the manifest.
-class CapturingHash final : public BearSSL::HashSHA256 {
+class CapturingHash final : public UpdateHash {
  public:
   void begin() override;
   void add(const void *data, uint32_t size) override;
@@ -27,7 +26,7 @@ class CapturingHash final : public BearSSL::HashSHA256 {
   Capture _capture;
 };
 
-class Gate final : public UpdaterVerifyClass {
+class Gate final : public UpdateVerifier {
  public:
   explicit Gate(const Build &build) : _build(build) {}
 
@@ -47,13 +46,11 @@ class Gate final : public UpdaterVerifyClass {
   uint32_t keyLength(bool next) const;  // bytes of a signature; 0: there is no such key
 
   uint32_t length() override;
-  bool verify(UpdaterHashClass *hash, const void *signature, uint32_t size) override;
+  bool verify(UpdateDigest *hash, const void *signature, uint32_t size) override;
 
   CapturingHash hash;
 
  private:
-  bool opens(const char *key, const void *signature, uint32_t size, UpdaterHashClass &digest) const;
-
   const Build &_build;
   Journal *_journal = nullptr;
   uint8_t _transfer[16] = {};

@@ -83,6 +83,8 @@ bool isStaged() {
 
 std::string staged() { return disk.files[IMAGE]; }
 
+bool startable() { return isStaged(); }
+
 void forgetStaged() { disk.files.erase(ORDER); }
 
 bool UpdaterClass::begin(size_t size, int, int, uint8_t) {

@@ -1,0 +1,65 @@
+#if defined(ARDUINO_ARCH_ESP32)
+
+#include "port_esp32.h"
+
+#include <esp_ota_ops.h>
+#include <hal/efuse_hal.h>
+
+#include <atomic>
+
+namespace otaseal {
+namespace port {
+
+static constexpr uint8_t MAGIC = 0xe9;
+static constexpr uint32_t MAGIC_AT = 0, CHIP_AT = 12, REVISION_AT = 15;  // in the header, the last two of 16 bits (F47, F83)
+static constexpr uint16_t TIMEOUT = 8000;                                // milliseconds, as the core's updater has it
+
+// An update that waits for a restart lies in the slot that is written now: the boot loader must not go there any more.
+void beforeWriting() {
+  const esp_partition_t *running = esp_ota_get_running_partition();
+  if (esp_ota_get_boot_partition() != running) esp_ota_set_boot_partition(running);
+}
+
+void describe(HTTPClient &http, const String &version) {
+  static const char *collected[] = {"x-MD5"};
+  http.useHTTP10(true);
+  http.setTimeout(TIMEOUT);
+  http.setUserAgent("ESP32-http-Update");
+  http.addHeader("Cache-Control", "no-cache");
+  http.addHeader("x-ESP32-STA-MAC", WiFi.macAddress());
+  http.addHeader("x-ESP32-AP-MAC", WiFi.softAPmacAddress());
+  http.addHeader("x-ESP32-free-space", String(ESP.getFreeSketchSpace()));
+  http.addHeader("x-ESP32-sketch-size", String(ESP.getSketchSize()));
+  const String md5 = ESP.getSketchMD5();
+  if (md5.length() > 0) http.addHeader("x-ESP32-sketch-md5", md5);
+  http.addHeader("x-ESP32-chip-size", String(ESP.getFlashChipSize()));
+  http.addHeader("x-ESP32-sdk-version", ESP.getSdkVersion());
+  http.addHeader("x-ESP32-mode", "sketch");
+  if (version.length() > 0) http.addHeader("x-ESP32-version", version);
+  http.collectHeaders(collected, sizeof collected / sizeof *collected);
+}
+
+void Inspector::add(const void *data, uint32_t size) {
+  const uint32_t taken = size < HEADER - _held ? size : HEADER - _held;
+  memcpy(_header + _held, data, taken);
+  _held += taken;
+}
+
+Error Inspector::error() const {
+  const auto number = [this](uint32_t at) -> unsigned { return _header[at] | _header[at + 1] << 8; };
+  if (_held < HEADER || _header[MAGIC_AT] != MAGIC) return Error::NotFirmware;
+  if (number(CHIP_AT) != CONFIG_IDF_FIRMWARE_CHIP_ID) return Error::NotFirmware;
+  return number(REVISION_AT) > efuse_hal_chip_revision() ? Error::NotFirmware : Error::None;
+}
+
+static std::atomic_flag updating = ATOMIC_FLAG_INIT;
+
+UpdateLock::UpdateLock() : _held(!updating.test_and_set()) {}
+UpdateLock::~UpdateLock() {
+  if (_held) updating.clear();
+}
+
+}  // namespace port
+}  // namespace otaseal
+
+#endif

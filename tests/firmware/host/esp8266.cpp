@@ -1,0 +1,20 @@
+// The chip and its radio, as the ESP8266's core shows them; arduino-pico's, too, where the library asks for the same.
+#include <ESP8266WiFi.h>
+
+#include "chip.h"
+
+EspClass ESP;
+ESP8266WiFiClass WiFi;
+
+void EspClass::restart() { chip.restarted = true; }
+uint32_t EspClass::random() { return chip.noise(); }
+uint32_t EspClass::getFreeHeap() { return chip.freeHeap; }
+uint32_t EspClass::getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
+
+bool EspClass::flashRead(uint32_t address, uint8_t *data, size_t size) {
+  if (address > chip.flash.size() || size > chip.flash.size() - address) return false;
+  memcpy(data, chip.flash.data() + address, size);
+  return true;
+}
+
+wl_status_t ESP8266WiFiClass::status() { return chip.online ? WL_CONNECTED : WL_DISCONNECTED; }
