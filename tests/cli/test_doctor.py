@@ -94,6 +94,19 @@ def test_a_project_for_an_esp32(bench: BuiltProject, otaseal: Command) -> None:
     assert "problem: its framework is 'espidf', and otaseal works with arduino" in found
 
 
+def test_options_that_the_library_on_an_esp32_needs(bench: BuiltProject, otaseal: Command) -> None:
+    unfit = {"custom_otaseal_product": None, "custom_otaseal_compress": "gzip"}
+    bench.configure(**unfit, custom_otaseal_unverified_updates="allow")
+    ini = (bench.folder / "platformio.ini").read_text().replace("espressif8266", "espressif32")
+    bench.write("platformio.ini", ini.encode())
+    found = the(otaseal("doctor", "--offline", "--json"), "options")
+    assert "problem: custom_otaseal_product is not set: the OtaSeal library needs it" in found
+    assert "problem: custom_otaseal_compress is 'gzip', and nothing on this chip unpacks an update" in found
+    assert "warning: custom_otaseal_unverified_updates is 'allow'" in found
+    bench.configure(**unfit)
+    assert "problem" not in the(otaseal("doctor", "--offline", "--json"), "options"), "elsewhere both may be so"
+
+
 def test_an_esp32_without_the_library_is_a_problem(bench: BuiltProject, otaseal: Command) -> None:
     """Nothing else verifies there; an image of another family says nothing of it."""
     assert "OtaSeal library" not in the(otaseal("doctor", "--offline", "--json"), "firmware")

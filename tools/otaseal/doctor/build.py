@@ -16,7 +16,7 @@ from ..project.boards import FILESYSTEM, FILESYSTEM_SIZE, PICO_SIZE
 from ..project.config import entries
 from ..project.ini import HOOKS, split_script
 from ..project.project import Project
-from ..settings import OPTIONS
+from ..settings import OPTIONS, Settings
 from .keys import expected_key
 from .report import CheckResult, Subject, advice, ok, problem, skipped, warning
 
@@ -35,10 +35,29 @@ def options(subject: Subject) -> Iterator[CheckResult]:
     obstacle = boards.obstacle(project.get)
     if obstacle:
         yield problem(obstacle, "name another environment with --env")
+    if project.family is not None and project.family.unverified:
+        yield from _verified_by_the_library(project.settings)
     for name in project.unset:
         yield warning(
             f"platformio.ini refers to the environment variable '{name}', which is not set here and so counts as empty",
             "set it as it is set where the project is built",
+        )
+
+
+def _verified_by_the_library(settings: Settings) -> Iterator[CheckResult]:
+    """Look at the options for a chip whose core verifies nothing (F77)."""
+    if settings.product is None:
+        yield problem(
+            "custom_otaseal_product is not set: the OtaSeal library needs it, and nothing else verifies on this chip",
+            "otaseal init names one",
+        )
+    if settings.compress != "no":
+        chosen = f"custom_otaseal_compress is '{settings.compress}'"
+        yield problem(f"{chosen}, and nothing on this chip unpacks an update", "set it to no")
+    if settings.unverified_updates == "allow":
+        yield warning(
+            "custom_otaseal_unverified_updates is 'allow': beside the library, a device may take updates from anybody",
+            "remove it, and see whether the build names such a way",
         )
 
 
