@@ -141,7 +141,7 @@ def test_a_live_server_is_judged_as_curl_judges_it(store: Path, otaseal: Command
         for ca in (("--ca", "certs.ar"), ("--ca", root), ("--product", "blink"), ("--store", store)):
             otaseal("pki", "check", f"https://localhost:{port}/x", *ca).succeeded()
         otaseal("pki", "check", f"localhost:{port}", "--ca", store / "device-ca" / "certificate.pem").failed(
-            1, "refused by BearSSL (ESP8266), mbedTLS (ESP32), OpenSSL strict (Python), curl"
+            1, "refused by BearSSL (ESP8266, Pico), mbedTLS (ESP32), OpenSSL strict (Python), curl"
         )
     with serving(store / "issued" / "server" / "here", tls_1_3_only=True) as port:
         otaseal("pki", "check", f"localhost:{port}").failed(1, "no TLS 1.2")
@@ -169,7 +169,7 @@ def test_a_tutorials_certificate_is_judged_with_the_fix(tutorial: Path, otaseal:
     with pytest.raises(subprocess.CalledProcessError):
         verify("server.crt", "ca.crt", "sslserver", "-verify_ip", "192.168.1.70")
     text = otaseal("pki", "check", "server.crt", "--ca", "ca.crt").failed(1, "OpenSSL strict (Python)").out
-    assert "  BearSSL (ESP8266)        accepts\n" in text
+    assert "  BearSSL (ESP8266, Pico)  accepts\n" in text
     assert "  OpenSSL strict (Python)  refuses: " in text
     refusing = [one for one in check["findings"] if one["refused_by"]]
     assert all(one["hint"] in text and one["rule"] in text for one in refusing)
@@ -186,7 +186,7 @@ def test_what_people_bring_along(tutorial: Path, otaseal: Command) -> None:
     (tutorial / "both.pem").write_bytes((tutorial / "server.crt").read_bytes() + (tutorial / "ca.crt").read_bytes())
     done = otaseal("pki", "check", "both.pem")
     assert "advice   root-sent: " in done.out
-    assert "  BearSSL (ESP8266)        accepts\n" in done.out
+    assert "  BearSSL (ESP8266, Pico)  accepts\n" in done.out
     done = otaseal("pki", "check", "server.crt").failed(1, "nothing sent or trusted issues")
     assert "nothing: name the root with --ca" in done.out
 

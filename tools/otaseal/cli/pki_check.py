@@ -28,7 +28,7 @@ PROJECT_CERTS = "certs"
 AnchorsOf = Callable[[Sequence[bytes]], tuple[tuple[bytes, ...], str]]
 """From a chain (DER) to what is trusted (DER), and how to call that."""
 TITLES = {
-    Stack.BEARSSL: "BearSSL (ESP8266)",
+    Stack.BEARSSL: "BearSSL (ESP8266, Pico)",
     Stack.MBEDTLS: "mbedTLS (ESP32)",
     Stack.OPENSSL: "OpenSSL strict (Python)",
     Stack.CURL: "curl",

@@ -148,8 +148,8 @@ def check_embedded_key(firmware: Firmware, key: RSAPublicKey, next_key: RSAPubli
         )
     raise VerificationError(
         f"the firmware does not contain the public key {fingerprint(key)}",
-        "it cannot verify updates: use Update, ESP8266httpUpdate or ArduinoOTA in the sketch, or leave out "
-        "verify_updates.py",
+        "it cannot verify updates: use the OtaSeal library in the sketch, or, where the core verifies, Update or what "
+        "stands on it, as ArduinoOTA; or leave out verify_updates.py",
     )
 
 

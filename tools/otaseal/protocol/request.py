@@ -103,7 +103,7 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
     families, agent, seen = set(), "plain", set()
     for count, (name, value) in enumerate(headers, 1):
         if count > MAX_HEADERS:
-            raise InputError(f"more than {MAX_HEADERS} headers", "send what the core's HTTPUpdate sends, and no more")
+            raise InputError(f"more than {MAX_HEADERS} headers", "send what the core's HTTP update sends, and no more")
         header = _read(name, value) if len(name) + len(value) <= MAX_VALUE else _read.__wrapped__(name, value)
         if header is None:
             continue
@@ -177,7 +177,7 @@ def _text(name: str, value: bytes) -> str:
 
 
 def _not_a(name: str, text: str, kind: str) -> InputError:
-    return InputError(f"header '{name}' is '{text}', not {kind}", "send what the core's HTTPUpdate sends")
+    return InputError(f"header '{name}' is '{text}', not {kind}", "send what the core's HTTP update sends")
 
 
 def _32_bits(text: str) -> int:
