@@ -1,4 +1,7 @@
-"""The library on arduino-esp32, over mbedTLS: it verifies by itself what goes into the other slot (F46, F80 to F84)."""
+"""The library on arduino-esp32, over mbedTLS: it verifies by itself what goes into the other slot.
+
+No updater of the core asks it (F82), neither of the two that there are (F40), so it has a loop of its own (F46).
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ namespace otaseal {
 namespace port {
 
 static constexpr uint8_t MAGIC = 0xe9;
-static constexpr uint32_t MAGIC_AT = 0, CHIP_AT = 12, REVISION_AT = 15;  // in the header, the last two of 16 bits (F47, F83)
+static constexpr uint32_t MAGIC_AT = 0, CHIP_AT = 12, REVISION_AT = 15;  // in the header, the last two of 16 bits
 static constexpr uint16_t TIMEOUT = 8000;                                // milliseconds, as the core's updater has it
 
 // An update that waits for a restart lies in the slot that is written now: the boot loader must not go there any more.

@@ -1,4 +1,4 @@
-// The port to espressif/arduino-esp32, core 2.0.17 and newer (F40): the ESP32 and all chips after it. Firmware runs from one of
+// The port to espressif/arduino-esp32, core 2.0.17 and newer: the ESP32 and all chips after it. Firmware runs from one of
 // two slots, and an update goes into the other one.
 #pragma once
 

@@ -36,7 +36,7 @@ Error SlotUpdate::add(const uint8_t *data, size_t size) {
   return error;
 }
 
-// The updater checks what it writes in write(), but not in end() (F80): so it is told exactly how much comes. How long the
+// The updater checks what it writes in write(), but not in end(): so it is told exactly how much comes. How long the
 // signature is stands at the end of the file, so that is the size with the shorter key; fill() makes up for the longer.
 Error SlotUpdate::open() {
   const Error error = _gate.hash.inspector.error();

@@ -42,6 +42,6 @@ class UpdateVerifier {
   virtual bool verify(UpdateDigest *hash, const void *signature, uint32_t size) = 0;
 };
 
-inline void installInUpdater(UpdateDigest *, UpdateVerifier *) {}  // whatever else writes to a slot is not asked (F82)
+inline void installInUpdater(UpdateDigest *, UpdateVerifier *) {}  // whatever else writes to a slot is not asked
 
 }  // namespace otaseal

@@ -1,5 +1,5 @@
 // The slot that does not run, what the core's updater does with it, and what makes ESP-IDF take an image for one that can
-// be started (F46, F47, F80).
+// be started (F46, F47, F80, F83).
 #include <Update.h>
 #include <esp_ota_ops.h>
 #include <mbedtls/sha256.h>
