@@ -1,6 +1,6 @@
 """The library on arduino-esp32, over mbedTLS: it verifies by itself what goes into the other slot.
 
-No updater of the core asks it (F82), neither of the two that there are (F40), so it has a loop of its own (F46).
+No updater of the core asks it (F82), so it has a loop of its own (F46).
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def flags(generated: Path, chip: str = "esp8266") -> list[str]:
 
 
 def standard(source: Path, chip: str) -> list[str]:
-    """Return the flag for the oldest C++ that a core compiles the library with: arduino-esp32 2.0.17 has C++11."""
+    """Return the flag for the oldest C++ that a core has for the library: arduino-esp32 2.0.17 C++11 (F84)."""
     return ["-std=gnu++11"] if chip == "esp32" and source.is_relative_to(LIBRARY) else []
 
 
