@@ -57,7 +57,8 @@ def test_inspect_says_what_it_is(chip: str, rsa_key: rsa.RSAPrivateKey) -> None:
     assert seen.manifest == manifest.make(CLAIM, getattr(read(signed).image, "flash_mode", None))
     assert any(chip in line.lower() for line in seen.lines())
     cores = {core: (outcome.accepted, outcome.boots) for core, outcome in seen.outcomes.items()}
-    assert cores == ({} if chip == "esp32" else {"5.4.4": (True, True), "6.0.0": (True, True)})
+    asked = ("stock", "OtaSeal") if chip == "esp32" else ("5.4.4", "6.0.0")
+    assert cores == dict.fromkeys(asked, (True, True))
     assert not seen.flash_modes
 
 
@@ -74,7 +75,8 @@ def test_inspect_refuses_a_gzip_that_no_device_unpacks() -> None:
 
 def test_inspect_says_where_nothing_verifies_the_next_update() -> None:
     lines = inspect(ESP32, {}).lines()
-    assert lines[-1] == "library       none: nothing in this firmware verifies the next update"
+    assert lines[-2] == "library       none: nothing in this firmware verifies the next update"
+    assert lines[-1] == "stock         accepted: nothing is verified: any image is accepted"
     with_library = inspect(other_images.esp32_image(constants=IDENTITY), {}).lines()
     assert [line for line in with_library if line.startswith("library")] == [
         f"library       OtaSeal, for {manifest.make(CLAIM).described()}"

@@ -13,6 +13,7 @@ from otaseal.image.manifest import Claim
 from otaseal.image.signing_header import embedded_key
 from otaseal.simulator.esp32.chip import CHIPS, Chip
 from otaseal.simulator.esp32.device import Esp32Device
+from otaseal.simulator.esp32.table import parse
 from support.images import Signer
 from support.other_images import esp32_image
 
@@ -49,4 +50,5 @@ def sealed(raw: bytes, key: rsa.RSAPrivateKey, counter: int = 3, board: str = BO
 
 
 def board(running: bytes, chip: Chip = CHIPS["esp32"], partitions: bytes | None = None, **options: Any) -> Esp32Device:
-    return Esp32Device.provision_board(running, chip, partitions, **options)
+    table = None if partitions is None else parse(partitions, options.pop("flash_size", None))
+    return Esp32Device.provision_board(running, chip, table, **options)

@@ -49,7 +49,9 @@ def register(actions: common.Subparsers) -> None:
     )
     deploy.add_argument("archive", type=common.path, help=f"{ARCHIVE_FILE}, as otaseal certs sign makes it")
     deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
-    deploy.add_argument("--layout", metavar="NAME", help="of the devices' flash, as in 4m2m, for the rehearsal")
+    deploy.add_argument(
+        "--layout", metavar="NAME", help="of the flash, as in 4m2m, or partitions.bin; for the rehearsal"
+    )
 
 
 def _sign(arguments: argparse.Namespace) -> int:
@@ -95,8 +97,8 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, renewal: Renewa
     if arguments.no_rehearse:
         return "skipped"
     from .. import rehearsal
-    from ..simulator import flash
+    from ..rehearsal import sources
 
-    layout = None if arguments.layout is None else flash.layout(arguments.layout)
+    layout = sources.named_layout(arguments.layout)
     report = rehearsal.before_renewing(connected, replace(renewal, layout=layout))
     return remote.rehearsed(report, arguments.json)

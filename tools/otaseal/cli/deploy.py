@@ -53,7 +53,9 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument(
         "--filesystem", type=common.path, metavar="FILE", help="the devices' littlefs.bin, for the rehearsal"
     )
-    deploy.add_argument("--layout", metavar="NAME", help="of the devices' flash, as in 4m2m, for the rehearsal")
+    deploy.add_argument(
+        "--layout", metavar="NAME", help="of the flash, as in 4m2m, or partitions.bin; for the rehearsal"
+    )
 
     remote.command(
         subparsers,
@@ -146,11 +148,10 @@ def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admit
             "leave them out; pio run -t deploy rehearses each with its own",
         )
     from .. import rehearsal
-    from ..rehearsal import Inputs
+    from ..rehearsal import Inputs, sources
     from ..rehearsal.candidate import Candidate
-    from ..simulator import flash
 
-    layout = None if arguments.layout is None else flash.layout(arguments.layout)
+    layout = sources.named_layout(arguments.layout)
     outcomes = []
     for board in admitted.boards:
         inputs = Inputs(

@@ -42,7 +42,9 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--core", metavar="RELEASE", help="of the device; default: that of the old firmware")
     modes = [mode.name.lower() for mode in FlashMode]
     parser.add_argument("--flash-mode", choices=modes, help="of the chip; default: that of the old firmware")
-    parser.add_argument("--layout", metavar="NAME", help="of the flash, as in 4m2m; default: the project's")
+    parser.add_argument(
+        "--layout", metavar="NAME", help="of the flash, as in 4m2m, or partitions.bin; default: the project's"
+    )
     parser.add_argument("--clock", metavar="DATE", help="what the device's clock says, as in 2031-01-01, or 1970")
     parser.add_argument("--device-cert", type=common.path, metavar="FILE", help="the device's certificate chain, PEM")
     parser.add_argument("--device-key", type=common.path, metavar="FILE", help="its key; default: key.pem beside it")

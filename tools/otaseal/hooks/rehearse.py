@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..image.firmware import Firmware
     from ..rehearsal import Inputs, Report
     from ..release.records import Origin
+    from ..simulator.esp32.table import Table
     from ..simulator.flash import Layout
 
 SKIPPED = "skipped"
@@ -93,10 +94,13 @@ def rehearsal_inputs(env: build.Env, options: Settings, signed: Sequence[Firmwar
     return Inputs(Candidate(tuple(signed), origin), filesystem, archive, authority=authority, layout=_layout(env))
 
 
-def _layout(env: build.Env) -> Layout | None:
-    """Return the layout of the flash, None for a chip whose image says it itself."""
+def _layout(env: build.Env) -> Layout | Table | None:
+    """Return the layout of the flash or its partition table, None for a chip whose image says it itself."""
     from ..rehearsal import sources
 
+    table = sources.read_table(build.path(env, "$BUILD_DIR") / sources.TABLE)
+    if table is not None:
+        return table
     if platforms.of(env) is not platforms.ESP8266:
         return None
     return sources.read_script(Path(str(env.GetActualLDScript())))

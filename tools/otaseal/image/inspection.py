@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chips import file_kinds, images
 from ..chips.boot_image import FlashMode
-from ..chips.esp8266 import Esp8266Image
+from ..chips.esp32 import Esp32Image
 from ..chips.esp8266_cores import NEWEST, SHOWN_CORES
 from ..chips.families import FAMILY_OF
 from ..chips.file_kinds import FileKind
@@ -22,6 +22,7 @@ from ..chips.limits import MAX_IMAGE_SIZE, REBUILD
 from ..chips.pico import PicoImage
 from ..errors import InputError
 from ..keys.public import public_pem
+from ..simulator.esp32.verdict import SHOWN, STOCK, judge_file
 from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
 from ..simulator.trailer import AssumedKey
 from ..simulator.verdict import Verdict, judge_on
@@ -103,7 +104,10 @@ class Inspection:
             lines.append(f"{'library':<14}none: nothing in this firmware verifies the next update")
         if self.signature is not None:
             lines.append(f"{'signature':<14}{len(self.signature)} bytes, {self._key_line()}")
-        lines += [f"{'core ' + core:<14}{_outcome_line(outcome)}" for core, outcome in self.outcomes.items()]
+        lines += [
+            f"{core if core in SHOWN else 'core ' + core:<14}{_outcome_line(outcome)}"
+            for core, outcome in self.outcomes.items()
+        ]
         refusing = [mode.name for mode, accepted in self.flash_modes.items() if not accepted]
         if refusing and len(refusing) < len(self.flash_modes):
             lines.append(f"{'flash modes':<14}chips that run in {', '.join(refusing)} refuse it: {MODE_REWRITE}")
@@ -260,8 +264,9 @@ def _judged(
     """Return the verdicts of stock devices by their core, and by the flash mode that they run in, if they have one."""
     if isinstance(parsed, PicoImage):
         return {core: judge_board(core, parsed.chip, key, data) for core in SHOWN_RELEASES}, {}
-    if parsed is not None and not isinstance(parsed, Esp8266Image):
-        return {}, {}
+    if isinstance(parsed, Esp32Image):
+        asked = SHOWN if key is not None else (STOCK,)
+        return {who: judge_file(who, parsed.chip, key, data) for who in asked}, {}
     device = device_for(parsed, NEWEST.name, key)
     modes = {mode: judge_on(replace(device, flash_mode=int(mode)), data).accepted for mode in FlashMode}
     return {core: judge_on(replace(device, core=core), data) for core in _cores(parsed)}, modes

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..simulator.trailer import AssumedKey
     from ..simulator.verdict import StockDevice, Verdict
 
+WITH = {"stock": "the core's own updater", "OtaSeal": "the OtaSeal library"}
 HINTS = {"F3": f"build it with core {OLDEST_SIGNED} or newer"}
 INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"
 
@@ -180,20 +181,23 @@ def device_for(image: Image | None, core: str, key: bytes | AssumedKey | None) -
 
 def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
     """Ask the virtual device: the core, the chip and its flash that the image was built for, as far as it says so."""
+    from ..simulator.esp32.verdict import LIBRARY, STOCK, judge_file
     from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
 
     if isinstance(firmware.image, PicoImage):
-        name = SHOWN_RELEASES[-1]
-        verdict = judge_board(name, firmware.image.chip, public_pem(key), signed)
+        name = f"core {SHOWN_RELEASES[-1]}"
+        verdict = judge_board(SHOWN_RELEASES[-1], firmware.image.chip, public_pem(key), signed)
     elif isinstance(firmware.image, Esp8266Image):
         name, verdict = _judge_esp8266(signed, firmware, firmware.image, key)
     else:
         if firmware.member is not None:
             _refuse_gzip(firmware)
-        return
+        _refuse_damaged(firmware.image)
+        who = LIBRARY if firmware.identity is not None else STOCK
+        name, verdict = WITH[who], judge_file(who, firmware.image.chip, public_pem(key), signed)
     if not (verdict.accepted and verdict.boots):
         raise VerificationError(
-            f"a device with core {name} would not run this update: {verdict.reason}",
+            f"a device with {name} would not run this update: {verdict.reason}",
             HINTS.get(verdict.fact, INSPECT),
         )
 
@@ -206,7 +210,7 @@ def _judge_esp8266(signed: bytes, firmware: Firmware, image: Esp8266Image, key: 
     carries_key = embedded_key(key) in firmware.raw
     # Without the key in it, a firmware of a core that knows the old form of signatures only verifies nothing.
     verifies = public_pem(key) if core.digest_info or carries_key else None
-    return core.name, judge_on(device_for(image, core.name, verifies), signed)
+    return f"core {core.name}", judge_on(device_for(image, core.name, verifies), signed)
 
 
 def _refuse_merged(parsed: Image) -> None:

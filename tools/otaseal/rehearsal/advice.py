@@ -31,6 +31,10 @@ _ROOM = (
     "make the filesystem larger (board_build.filesystem_size, by cable), leave files out of it, or make the firmware "
     "smaller: the update is a file in it"
 )
+_SLOTS = (
+    "choose a partition table with two slots that are large enough (board_build.partitions, as min_spiffs.csv), "
+    "and write it by cable, or make the firmware smaller"
+)
 _UNCOMPRESSED = "publish the raw image for this core: custom_otaseal_compress = no"
 
 _REBUILD = "build the firmware again"
@@ -77,6 +81,7 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         "missing": _NOT_FOUND,
         "flash_mode": _MODE,
         "space": _LAYOUT,
+        "slot": _SLOTS,
         "gzip_core": _UNCOMPRESSED,
         "chip_size": _OTHER_CHIP,
         "platform": _OTHER_CHIP,
@@ -91,12 +96,15 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         LibraryError.ARCHIVE_SIZE: "pack only the authorities that the server may ever need",
         "": "look at the server's log: the answer is not the one that devices need",
     },
-    "space": {"F55": _ROOM, "": _LAYOUT},
+    "space": {"F55": _ROOM, "F87": _SLOTS, "F92": _SLOTS, "": _LAYOUT},
     "first-byte": {
         "no-body": "look at the server: it announces a body and sends none",
         "F9": "publish what the build made, firmware.bin.signed, and not a page",
         "F10": _FLASH_SIZE,
+        "F87": "publish what the build made, firmware.bin.signed, for the chip that devices have",
+        "F88": "publish what the build made, firmware.bin.signed, for the chip that devices have",
     },
+    "activation": {"": "build it again: the boot loader would not start it"},
     "write": {
         "md5": "send the x-MD5 of the file that is served: it is another file's",
         "F55": _ROOM,

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..chips import images
+from ..chips import esp32, images
+from ..chips.esp32 import Esp32Image
 from ..chips.esp8266 import Esp8266Image
 from ..chips.pico import PicoImage
 from ..errors import InputError, OtasealError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BEFORE = "-before"
 """What the version of the release that a device had before is called by, where there is none with a name."""
+PIN = 9  # in the header of an ESP32's image: how strongly the boot ROM drives a pin, which no application asks for
 LAST_DATA = 64  # from the end of a Pico's image: what start-up code copies to RAM
 
 
@@ -48,9 +50,11 @@ class Candidate:
         """`raw` with one filler byte before the application changed: another sketch MD5, and nothing else.
 
         It stands for the older release where none is named: same core, same keys, same size. An image of a Pico has
-        another value in its data. Raises InputError for an image without a filler.
+        another value in its data, one of an ESP32 in its header. Raises InputError for an image without a filler.
         """
         image = self.forms[0].image
+        if isinstance(image, Esp32Image):
+            return repaired(_changed(self.raw, PIN))
         if isinstance(image, PicoImage):
             return _changed(self.raw, len(self.raw) - LAST_DATA)
         if not isinstance(image, Esp8266Image) or not image.filler:
@@ -76,6 +80,13 @@ class Candidate:
 
 def _changed(image: bytes, at: int) -> bytes:
     return image[:at] + bytes([image[at] ^ 0xFF]) + image[at + 1 :]
+
+
+def repaired(application: bytes) -> bytes:
+    """Return a changed application of the ESP32 with its own checksum, and SHA-256 where it has one (F47)."""
+    image = esp32.parse(application)
+    summed = application[: image.part.size - 1] + bytes([image.part.computed_checksum])
+    return summed + (b"" if image.stored_hash is None else hashlib.sha256(summed).digest())
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ A region smaller than a cell of the bar still gets one, so that it is visible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from ..chips.esp8266 import sectors
+from ..simulator.esp32.device import Esp32Device
+from ..simulator.esp32.table import Partition
 from ..simulator.flash import Layout
 
 CELLS = 64
@@ -64,6 +66,33 @@ def flash_maps(layout: Layout, old: int, staged: int, new: int, *, inside: bool 
         maps.append(_map(layout, "before", old, "old"))
         maps += [_map(layout, "staged", old, "old", staged, inside=inside)] if staged else []
     return (*maps, _map(layout, "after", new, "new")) if new else tuple(maps)
+
+
+def slot_maps(device: Esp32Device, staged: int, new: int) -> tuple[FlashMap, ...]:
+    """Return the same for an ESP32, where the update is written to the next slot and stays there."""
+    running, following = device.running_slot, device.table.next_slot(device.running_slot)
+    held = {running: ("old", device.used)}
+    maps = [_divided(device, "before", held)]
+    if following is not None and following != running:
+        maps += (
+            [_divided(device, "staged", held | {following: ("staged", min(staged, following.size))})] if staged else []
+        )
+        maps += [_divided(device, "after", held | {following: ("new", min(new, following.size))})] if new else []
+    return tuple(maps)
+
+
+def _divided(device: Esp32Device, title: str, held: Mapping[Partition, tuple[str, int]]) -> FlashMap:
+    """Return the map of a partition table with what is `held` in some of its slots."""
+    regions, at, layout = [], 0, device.layout
+    for row in sorted(device.table.rows, key=lambda row: row.offset):
+        kind, used = held.get(row, ("free", 0))
+        is_slot = row in device.table.slots or row in held
+        rest = "free" if is_slot else "filesystem" if row.offset == layout.fs_start else "system"
+        end = row.offset + sectors(used)
+        regions += [Region("system", at, row.offset), Region(kind, row.offset, end), Region(rest, end, row.end)]
+        at = row.end
+    regions.append(Region("system", at, layout.flash_size))
+    return FlashMap(title, tuple(region for region in regions if region.end > region.start))
 
 
 def bars(maps: Sequence[FlashMap], colours: bool = False) -> list[str]:

@@ -2,94 +2,43 @@
 
 Each attack has one fault, and runs against the virtual device with an authority and a key made for the run. A stock
 device accepts two of them, because its signature covers neither board nor age (F11); a device with the OtaSeal library
-must refuse those, too. Where an attack needs a valid signature, the device trusts the run's key instead of the
-project's.
+must refuse those, too. A stock ESP32 takes all that its boot loader would start. Where an attack needs a valid
+signature, the device trusts the run's key instead of the project's.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from ..errors import InputError
-from ..image import manifest, signed_image
+from ..image import signed_image
 from ..image.gzip_payload import is_gzip
 from ..keys.public import load_public_key, public_pem
 from ..keys.signers import RsaSigner
 from ..simulator.device import Device
+from ..simulator.esp32.device import Esp32Device
 from ..simulator.pico.chip import CHIPS, PAGE
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result
-from .loopback import HOST, Loopback, TemporaryAuthority, response
+from .esp32_attacks import REPLACED, downgrade
+from .esp32_attacks import ROWS as ESP32_ROWS
+from .loopback import TemporaryAuthority, response
 from .scenario import DEFAULT_HOST, Scenario, with_temporary_authority
+from .target import Attack, Target, firmware
 
-PATH = "/firmware.bin.signed"
 STOCK, LIBRARY = "accepted (stock)", "accepted (library)"
+UNCOVERED = ("a valid signature covers neither board nor age", "F11")
+UNVERIFIED = ("nothing in this firmware verifies an update: its chip starts whatever is whole", "F46")
+UNVERIFIED_BITS = 2048
 YEARS = timedelta(days=800)
 LOWER_SIZES = 0xF0
 TLS_STEPS = ("handshake", "certificate-chain")
 STRANGER = "somebody-else.example"
 PORTAL = b"<html><body>Please accept the terms of this network.</body></html>" * 40
 REDIRECT = response(302, (("Location", "https://evil.example/"), ("Content-Length", "0")))
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is attacked: the device of the scenario, its twin that trusts `key`, and the authority both trust.
-
-    `signed` is the candidate as it is given out, `raw` its image.
-    """
-
-    device: Device = field(repr=False)
-    rekeyed: Device = field(repr=False)
-    authority: TemporaryAuthority
-    key: RsaSigner
-    signed: bytes = field(repr=False)
-    raw: bytes = field(repr=False)
-
-    def served(self, body: bytes, device: Device | None = None) -> Outcome:
-        """Return what the device makes of a sound server that gives out `body`."""
-        return self.answered(_firmware(body), device)
-
-    def answered(self, answer: bytes, device: Device | None = None) -> Outcome:
-        """Return what the device makes of a server with sound TLS and this answer."""
-        return self.against(self.authority.context(DEFAULT_HOST), answer, device)
-
-    def against(
-        self, context: ssl.SSLContext | None, answer: bytes | None = None, device: Device | None = None
-    ) -> Outcome:
-        """Return what the device makes of a server with this TLS, None for plain HTTP; it gives out the candidate."""
-        content = _firmware(self.signed) if answer is None else answer
-        with Loopback(lambda _: content, context) as server:
-            return (device or self.device).poll(f"https://{DEFAULT_HOST}:{server.port}{PATH}", host=HOST)
-
-    def sign(self, raw: bytes, board: str | None = None, counter: int | None = None) -> bytes:
-        """Return `raw` as the product's build would sign it with the throw-away key, with this board and counter."""
-        own = self.device.firmware.identity
-        claims = manifest.make(manifest.Claim("rehearsal", board or "", "0", counter or 0))
-        if own is not None:
-            claims = replace(manifest.parse(own, manifest.IDENTITY_MAGIC), flash_mode=manifest.ANY_FLASH_MODE)
-            claims = claims if counter is None else replace(claims, counter=counter)
-        if board is not None:
-            claims = replace(claims, board=manifest.name_id(board))
-        return signed_image.sign(manifest.attach(raw, claims), self.key)
-
-
-@dataclass(frozen=True)
-class Attack:
-    """One fault: what plays it, the `steps` at which the device may refuse it, and the `errors` it may report.
-
-    `stock_accepts`: a device without the library takes it (F11). `library_accepts`: one with it does, and may.
-    """
-
-    name: str
-    play: Callable[[Target], Outcome]
-    steps: tuple[str, ...]
-    errors: tuple[int, ...]
-    stock_accepts: bool = False
-    library_accepts: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,26 +61,37 @@ class Row:
 def hostile(scenario: Scenario) -> tuple[Row, ...]:
     """Play every attack against the device of `scenario`; raises InputError where it has no public key to trust."""
     target = _target(scenario)
-    attacks = PICO_ATTACKS if isinstance(scenario.device, PicoDevice) else ATTACKS
-    return tuple(_judge(attack, attack.play(target), target) for attack in attacks)
+    return tuple(_judge(attack, attack.play(target), target) for attack in _attacks(scenario.device))
+
+
+def _attacks(device: Device) -> Sequence[Attack]:
+    """Return the attacks on such a device."""
+    if isinstance(device, Esp32Device):
+        return ESP32_ATTACKS
+    return PICO_ATTACKS if isinstance(device, PicoDevice) else ATTACKS
 
 
 def _target(scenario: Scenario) -> Target:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
-    firmware = scenario.device.firmware
-    if not firmware.keys:
+    keys, unverified = scenario.device.verifying_keys, _verifies_nothing(scenario.device)
+    if not keys and not unverified:
         raise InputError(
             "the device's firmware carries no public key: it takes updates from anybody",
             "attach pre:.../verify_updates.py and build again",
         )
-    own = load_public_key(firmware.keys[0], "the firmware's key")
-    key = RsaSigner(rsa.generate_private_key(public_exponent=65537, key_size=own.key_size))
+    size = load_public_key(keys[0], "the firmware's key").key_size if keys else UNVERIFIED_BITS
+    key = RsaSigner(rsa.generate_private_key(public_exponent=65537, key_size=size))
     authority, device = with_temporary_authority(scenario.device)
     rekeyed = replace(device, keys=(public_pem(key.public_key),))
     forms = scenario.candidate.forms
     signed = next((form.data for form in forms if not is_gzip(form.data)), forms[0].data)
     return Target(device, rekeyed, authority, key, signed=signed, raw=scenario.candidate.raw)
+
+
+def _verifies_nothing(device: Device) -> bool:
+    """Tell whether nothing in the device looks at a signature: an ESP32 without the library (F46)."""
+    return isinstance(device, Esp32Device) and device.identity is None
 
 
 def _judge(attack: Attack, outcome: Outcome, target: Target) -> Row:
@@ -140,7 +100,8 @@ def _judge(attack: Attack, outcome: Outcome, target: Target) -> Row:
         return Row(attack.name, STOCK, failed.name, reason=failed.reason, fact=failed.fact)
     if failed is None:
         if attack.stock_accepts and target.device.identity is None:
-            return Row(attack.name, STOCK, reason="a valid signature covers neither board nor age", fact="F11")
+            reason, fact = UNVERIFIED if _verifies_nothing(target.device) else UNCOVERED
+            return Row(attack.name, STOCK, reason=reason, fact=fact)
         if attack.library_accepts and target.device.identity is not None:
             return Row(attack.name, LIBRARY, reason="the build's time is the floor of its clock", fact="F25")
         return Row(attack.name, "NOT REFUSED", reason="the device took it")
@@ -150,10 +111,6 @@ def _judge(attack: Attack, outcome: Outcome, target: Target) -> Row:
     return Row(
         attack.name, "refused" if expected else "WRONG ERROR", failed.name, number, failed.reason, fact=failed.fact
     )
-
-
-def _firmware(body: bytes) -> bytes:
-    return response(200, (("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))), body)
 
 
 def _tampered(target: Target) -> Outcome:
@@ -188,6 +145,8 @@ def _clock_at_1970(target: Target) -> Outcome:
 
 
 def _downgrade(target: Target) -> Outcome:
+    if isinstance(target.device, Esp32Device):
+        return downgrade(target)
     own = target.device.firmware.identity
     counter = 0 if own is None else int.from_bytes(own[12:16], "little")
     if own is None or counter:
@@ -239,7 +198,7 @@ ATTACKS: Sequence[Attack] = (
     Attack("TLS 1.3 only", _tls_1_3_only, ("handshake",), (256 + 70,)),
     Attack("plain HTTP", lambda t: t.against(None), ("handshake",), (3,)),
     Attack("chunked answer", _chunked, ANSWER, (-101,)),
-    Attack("truncated body", lambda t: t.answered(_firmware(t.signed)[: -len(t.signed) // 2]), ("write",), (6,)),
+    Attack("truncated body", lambda t: t.answered(firmware(t.signed)[: -len(t.signed) // 2]), ("write",), (6,)),
     Attack("x-MD5 that is none", _faulty_md5, ANSWER, (-105,)),
     Attack("page of a captive portal", lambda t: t.served(PORTAL), ("first-byte", "answer"), (-106,)),
     Attack("redirect", lambda t: t.answered(REDIRECT), ANSWER, (-104,)),
@@ -251,3 +210,5 @@ PICO_ATTACKS: Sequence[Attack] = (
     Attack("page of a captive portal", lambda t: t.served(PORTAL), ("signature",), (12,)),
 )
 """No byte of an image is looked at there, so that the signature has to refuse what the ESP8266 sees at once (F56)."""
+ESP32_ATTACKS: Sequence[Attack] = (*(attack for attack in ATTACKS if attack.name not in REPLACED), *ESP32_ROWS)
+"""The library refuses by its own numbers, the boot loader's check by the updater's; TLS 1.3 is no fault there (F89)."""

@@ -23,6 +23,7 @@ from ..release import signed_archive
 from ..release.archive_record import ArchiveRecord
 from ..simulator.certstore import CertStore
 from ..simulator.device import Device
+from ..simulator.esp32.table import Table
 from ..simulator.filesystem import mount
 from ..simulator.firmware import identity_in
 from ..simulator.flash import Layout
@@ -58,7 +59,7 @@ class Renewal:
     product: str
     channel: str
     firmware: bytes | None = field(default=None, repr=False)
-    layout: Layout | None = None
+    layout: Layout | Table | None = None
 
 
 def before_renewing(client: Client, renewal: Renewal) -> Report:

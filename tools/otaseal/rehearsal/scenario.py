@@ -16,12 +16,13 @@ from ..errors import InputError
 from ..release.records import Release
 from ..simulator.certstore import ARCHIVE, Entry, load_store
 from ..simulator.device import Device
+from ..simulator.esp32.device import Esp32Device
 from ..simulator.filesystem import read_file
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
 from .advice import explained
 from .candidate import Candidate, CandidateServer
-from .flash_map import FlashMap, flash_maps
+from .flash_map import FlashMap, flash_maps, slot_maps
 from .loopback import HOST, Loopback, TemporaryAuthority
 from .report import Phase, Report
 
@@ -33,6 +34,12 @@ NO_MAC = ""
 LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
 SKETCH = "the sketch: that it sets the clock, mounts the filesystem and asks at all"
 ALWAYS_OPEN = (SKETCH, "power cuts while the image is copied, after which the chip may not start, and the radio")
+OPEN_ON_ESP32 = (
+    SKETCH,
+    "TLS as mbedTLS judges it: it was judged by BearSSL's narrower rules",
+    "the boot loader that the device has: with rollback, as the core's own, was assumed",
+    "the radio",
+)
 OPEN_ON_PICO = (f"{SKETCH}, and without the OtaSeal library that it says its version", "the radio")
 POWER_CUTS = 32
 """How many of the moments at which the power can fail are tried."""
@@ -68,9 +75,15 @@ def play(scenario: Scenario) -> Report:
         phases += _poll_again(scenario, outcome, scenario.url or "")
     else:
         phases += _serve(scenario)
-    always = OPEN_ON_PICO if isinstance(scenario.device, PicoDevice) else ALWAYS_OPEN
-    unchecked = (*scenario.notes, _open_question(scenario), *always)
+    unchecked = (*scenario.notes, _open_question(scenario), *_always_open(scenario.device))
     return Report(tuple(phases), _maps(scenario), unchecked, scenario.lacking, scenario.device.chip_name)
+
+
+def _always_open(device: Device) -> tuple[str, ...]:
+    """Return what no rehearsal can tell of such a device."""
+    if isinstance(device, Esp32Device):
+        return OPEN_ON_ESP32
+    return OPEN_ON_PICO if isinstance(device, PicoDevice) else ALWAYS_OPEN
 
 
 def with_temporary_authority(device: Device) -> tuple[TemporaryAuthority, Device]:
@@ -147,7 +160,13 @@ def _serve(scenario: Scenario) -> list[Phase]:
 
 
 def _cut_power(device: Device, candidate: Candidate) -> list[Phase]:
-    """Let the power fail while a Pico copies the image; eboot's order does not survive that anyway (F12, F55b)."""
+    """Let the power fail during the update; eboot's order does not survive that anyway (F12, F55b)."""
+    if isinstance(device, Esp32Device):
+        cuts = device.cut_power(candidate.forms[0].data, POWER_CUTS)
+        reason = f"{len(cuts.lost)} of them lose the chip" if cuts.lost else ""
+        checked = f"{cuts.tried} of {cuts.operations} moments: the old or the new firmware starts"
+        step = Step("power-cut", checked, not reason, reason=reason, fact="F85")
+        return [Phase("the power fails during the update", (step,))]
     if not isinstance(device, PicoDevice):
         return []
     cuts = device.cut_power(candidate.forms[-1].data, POWER_CUTS)
@@ -180,7 +199,7 @@ def _next(device: Device, candidate: Candidate) -> Device:
 def _compare(scenario: Scenario, after: Device) -> Phase:
     built = scenario.candidate.raw
     same, kept = after.runs(built), _keeps_certificates(scenario.device, after)
-    image, filesystem = f"{len(built)} bytes at 0x000000", f"{after.layout.fs_size} bytes"
+    image, filesystem = f"{len(built)} bytes at 0x{after.address:06x}", f"{after.layout.fs_size} bytes"
     return Phase(
         "the flash holds what was built",
         (
@@ -221,4 +240,6 @@ def _maps(scenario: Scenario) -> tuple[FlashMap, ...]:
         new = len(scenario.candidate.raw)
     except InputError:
         new = 0
+    if isinstance(device, Esp32Device):
+        return slot_maps(device, smallest, new)
     return flash_maps(device.layout, device.used, smallest, new, inside=isinstance(device, PicoDevice))

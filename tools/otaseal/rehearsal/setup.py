@@ -26,9 +26,11 @@ from ..release import record_json
 from ..release.records import Release
 from ..simulator.certstore import ARCHIVE, CertStore
 from ..simulator.device import Device
-from ..simulator.filesystem import mount, write_file
+from ..simulator.esp32.device import Esp32Device
+from ..simulator.esp32.table import Table
+from ..simulator.filesystem import mount, mounted, write_file
 from ..simulator.firmware import keys_in
-from ..simulator.flash import Layout
+from ..simulator.flash import DiskFormat, Layout
 from ..simulator.pico.device import PicoDevice
 from ..simulator.tls import ClientCertificate
 from .boards import board
@@ -48,14 +50,14 @@ LITTLEFS = "littlefs-python"
 class Inputs:
     """The files: the image of the `filesystem`, else the bytes of its `archive`, else the `authority` of operators.
 
-    `layout` is the build's own, None where only the sizes can tell.
+    `layout` is the build's own, of an ESP32 its partition table; None where only the sizes can tell.
     """
 
     candidate: Candidate
     filesystem: Path | None = None
     archive: bytes | None = field(default=None, repr=False)
     authority: Path | None = None
-    layout: Layout | None = None
+    layout: Layout | Table | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,10 @@ def with_trust(
     The image of a filesystem comes first, then the bytes of an archive, then the file of an authority.
     """
     can_mount = find_spec("littlefs") is not None
+    note = "the filesystem image, which is not built yet: the certificates were put into an empty one"
+    if filesystem is not None and can_mount and archive is not None and _other_filesystem(device, filesystem):
+        note = "the filesystem image, which is not LittleFS: the certificates were put into one that is"
+        filesystem = None
     if filesystem is not None and can_mount:
         content = files.read_bounded(filesystem, MAX_FILESYSTEM, "filesystem image")
         layout = device.layout
@@ -197,7 +203,6 @@ def with_trust(
         if can_mount and device.layout.fs_size:
             written = write_file(mount(device.flash, device.layout).flash, device.layout, ARCHIVE, archive)
             if written is not None:
-                note = "the filesystem image, which is not built yet: the certificates were put into an empty one"
                 return replace(device, flash=written), [note]
         anchors = tuple(entry.member for entry in CertStore.load(archive).entries)
         return replace(device, anchors=anchors), lacking or ["the filesystem: the layout has none"]
@@ -206,6 +211,12 @@ def with_trust(
         note = f"the filesystem: the authority '{authority.name}' stood for what devices trust"
         return replace(device, anchors=tuple(certificate.der for certificate in certificates)), [note, *lacking]
     return replace(device, anchors=()), [NO_TRUST]
+
+
+def _other_filesystem(device: Device, image: Path) -> bool:
+    """Tell whether an ESP32's filesystem is SPIFFS or FAT, which the library knows and the virtual device does not."""
+    content = files.read_bounded(image, MAX_FILESYSTEM, "filesystem image")
+    return isinstance(device, Esp32Device) and mounted(content, device.layout, DiskFormat(0, 0), blocks=0) is None
 
 
 def _keys_in(firmware: bytes) -> tuple[RSAPublicKey, ...]:

@@ -19,9 +19,12 @@ from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware, read
 from ..project.project import Project
 from ..settings import Settings
+from ..simulator.esp32 import table
+from ..simulator.esp32.table import Table
 from ..simulator.flash import Layout, layout, parse_layout
 
 LDSCRIPT = "board_build.ldscript"
+TABLE, TABLE_MAGIC = "partitions.bin", b"\xaa\x50"
 MAX_SCRIPT = 1024 * 1024
 SIGNED = (".signed", ".gz.signed")
 
@@ -57,10 +60,35 @@ def trust_of(image: Path, data: Path, options: Settings, project: Path, now: dat
     return None, content
 
 
-def layout_of(project: Project, named: str | None) -> Layout | None:
-    """Return the layout that was `named`, else that of the project's linker script, None where nothing names one."""
+def layout_of(project: Project, named: str | None) -> Layout | Table | None:
+    """Return what was `named`, else the layout of the project's linker script or the partition table of its build.
+
+    None where there is neither.
+    """
+    built = read_table(project.firmware.with_name(TABLE)) if named is None else None
+    if built is not None:
+        return built
     script = named or project.get(LDSCRIPT)
-    return None if script is None else read_script(project.path(script)) or layout(Path(script).name)
+    if script is None:
+        return None
+    path = project.path(script)
+    return read_table(path) or read_script(path) or layout(Path(script).name)
+
+
+def named_layout(name: str | None) -> Layout | Table | None:
+    """Return a layout by its name, or the partition table in the file of that name; None for None."""
+    return None if name is None else read_table(Path(name)) or layout(name)
+
+
+def read_table(path: Path) -> Table | None:
+    """Return the partition table in a file as the build makes it, None where there is no such file or something else.
+
+    Raises InputError for one that no device could use.
+    """
+    if not path.is_file():
+        return None
+    content = files.read_bounded(path, MAX_SCRIPT, "partition table")
+    return table.parse(content) if content.startswith(TABLE_MAGIC) else None
 
 
 def read_script(path: Path) -> Layout | None:

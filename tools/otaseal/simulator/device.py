@@ -110,6 +110,11 @@ class Device:
         """Bytes of flash from 0 on that the running image takes, in whole sectors."""
         return self.layout.fs_start - chip.free_space(self.flash, self.layout)
 
+    @property
+    def address(self) -> int:
+        """Where in flash the running image lies."""
+        return 0
+
     def runs(self, built: bytes) -> bool:
         """Tell whether what runs is what was built; byte 2 is the chip's flash mode, whatever the image said (F7)."""
         rest, running = MODE_BYTE + 1, self.running

@@ -20,27 +20,18 @@ from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import UNAUTHORIZED, judge_status
 from ..library import LibraryError, Record
 from ..poll import UpdatePoll
-from ..report import Fault, Outcome, Result
+from ..report import Fault, Outcome, PowerCuts, Result
 from . import boot, otadata
 from .chip import CHIPS, Chip
 from .image import HASH_SIZE, HEADER, MAGIC, check
 from .nor import Flash, PowerCutError
 from .receive import MD5_DIGITS, Setup, Staged, update
-from .table import TABLE_AT, TABLE_SIZE, Partition, Table, default, parse
+from .table import TABLE_AT, Partition, Table, default, parse, serialise
 
 FREE_HEAP = 200_000
 NOWHERE = Partition("", 0, 0, 0, 0)
 SDK_VERSION = "v5.5.1"
 _HEX = frozenset("0123456789abcdefABCDEF")
-
-
-@dataclass(frozen=True)
-class PowerCuts:
-    """What comes of power cuts during an update: how many were `tried` of its `operations`, and those that lose it."""
-
-    operations: int
-    tried: int
-    lost: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -58,23 +49,22 @@ class Esp32Device(Device):
 
     @classmethod
     def provision_board(
-        cls, firmware: bytes, chip: Chip, partitions: bytes | None = None, *, flash_size: int = 4 << 20
+        cls, firmware: bytes, chip: Chip, table: Table | None = None, *, flash_size: int = 4 << 20
     ) -> Esp32Device:
-        """Return a board that was written by cable: `firmware` in the first place that its table of `partitions` has.
+        """Return a board that was written by cable: `firmware` in the first place that its partition `table` has.
 
-        Without a table it is the core's own for that `flash_size`. Raises InputError for a table that cannot be used,
-        ConfigError for firmware that does not fit or does not start.
+        Without a table it is the core's own for that `flash_size`. Raises ConfigError for firmware that does not fit or
+        does not start.
         """
-        written = default(flash_size) if partitions is None else partitions
-        table = parse(written, flash_size)
+        table = parse(default(flash_size), flash_size) if table is None else table
         slot = table.factory or next(iter(table.slots), None)
         if slot is None or len(firmware) > slot.size:
             raise ConfigError(
                 f"firmware of {len(firmware)} bytes does not fit in the partition table's first slot",
                 "choose board_build.partitions with larger slots, or make the firmware smaller",
             )
-        flash = Flash(b"\xff" * flash_size)
-        flash.program(TABLE_AT, written[:TABLE_SIZE])
+        flash = Flash(b"\xff" * table.flash_size)
+        flash.program(TABLE_AT, serialise(table.rows))
         flash.program(slot.offset, firmware)
         if table.otadata is not None and table.factory is None:  # boot_app0.bin
             otadata.write(flash, table, 0, 1, otadata.State.UNDEFINED)
@@ -83,6 +73,7 @@ class Esp32Device(Device):
             raise ConfigError(f"the firmware does not start: {started.refused}", "build it again, for this chip")
         content = bytes(flash.content)
         device = cls(content, table.layout, free_heap=FREE_HEAP, chip=chip, table=table, running_slot=started.slot)
+        device = replace(device, send_buffer=device.receive_buffer)  # mbedTLS asks for no short records (F89)
         return device.with_library(identity_in(firmware))
 
     def with_library(self, identity: bytes | None) -> Esp32Device:
@@ -113,6 +104,11 @@ class Esp32Device(Device):
         """What `ESP.getFreeSketchSpace()` says: the size of the next slot (F92)."""
         place = self.table.next_slot(self.running_slot)
         return 0 if place is None else place.size
+
+    @property
+    def address(self) -> int:
+        """Where in flash the running image lies."""
+        return self.running_slot.offset
 
     def runs(self, built: bytes) -> bool:
         """Tell whether what runs is what was built."""
@@ -168,6 +164,8 @@ class Esp32Poll(UpdatePoll):
         fault = judge_status(response)
         if fault is not None and response.status == UNAUTHORIZED and self.own is None:
             fault = replace(fault, error=HttpError.SERVER_WRONG_HTTP_CODE)
+        if fault is not None and response.server_reason == "space":
+            fault = replace(fault, fact="F92", cause="slot")
         if fault is None and self.own is not None and response.md5 and not _is_md5(response.md5):
             reason = f"x-MD5 has {len(response.md5)} characters, not {MD5_DIGITS} hex digits"
             fault = Fault(LibraryError.HTTP, reason, "F88", "md5-header")

@@ -149,7 +149,7 @@ class _Receiver:
             if not why and number != chip.number:
                 why = f"it is for the chip with the id {number}, this one has {chip.number}"
             if not why and minimum > (chip.revision if revision is None else revision):
-                why = f"it needs revision {minimum} of the chip"
+                why = f"it needs revision {minimum // 100}.{minimum % 100} of the chip"
         if why:
             raise RefusedError("first-byte", Fault(LibraryError.NOT_FIRMWARE, why, "F88"))
 

@@ -72,7 +72,7 @@ class Table:
         found = [row for row in self.rows if row.kind == DATA and row.subtype in FILESYSTEMS]
         row = next((row for row in found if row.label == FILESYSTEM_LABEL), None)
         start, end = (self.flash_size, self.flash_size) if row is None else (row.offset, row.end)
-        return Layout("of the partition table", self.flash_size, start, end, SECTOR, disk=DISK)
+        return Layout("partition table", self.flash_size, start, end, SECTOR, disk=DISK)
 
     def next_slot(self, running: Partition) -> Partition | None:
         """Return where the next update goes: into the slot after the `running` one, else the first (F87).
@@ -92,13 +92,16 @@ def _number(row: Partition) -> int:
     return row.subtype
 
 
-def parse(data: bytes, flash_size: int) -> Table:
-    """Return the table in `data`, checked as the boot loader checks it; raises InputError for what it does not take."""
+def parse(data: bytes, flash_size: int | None = None) -> Table:
+    """Return the table in `data`, checked as the boot loader checks it; raises InputError for what it does not take.
+
+    Without a `flash_size` the flash is the smallest one that holds it.
+    """
     rows: list[Partition] = []
     for at in range(0, min(len(data), TABLE_SIZE) - _ROW.size + 1, _ROW.size):
         magic, kind, subtype, offset, size, label, _ = _ROW.unpack_from(data, at)
         if magic == _MAGIC:
-            if offset + size > flash_size:
+            if flash_size is not None and offset + size > flash_size:
                 raise InputError(f"partition {len(rows)} ends at {offset + size}, the flash at {flash_size}", _REBUILD)
             text = label.partition(b"\0")[0].decode("latin-1")
             rows.append(Partition(text, kind, subtype, offset, size))
@@ -107,7 +110,7 @@ def parse(data: bytes, flash_size: int) -> Table:
             if data[at + _MD5_AT : at + _ROW.size] != digest:
                 raise InputError("the partition table's MD5 is wrong", _REBUILD)
         elif rows and data[at : at + len(_END)] == _END:
-            return Table(tuple(rows), flash_size)
+            return Table(tuple(rows), flash_size or 1 << (max(row.end for row in rows) - 1).bit_length())
         else:
             break
     raise InputError("there is no partition table, or it has no end", _REBUILD)
@@ -128,7 +131,7 @@ _DEFAULT_SIZES = {4 * MIB: (0x140000, 0x160000), 8 * MIB: (0x330000, 0x180000), 
 
 
 def default(flash_size: int) -> bytes:
-    """Return the table that the core's boards with `flash_size` have: two slots, then a filesystem (F87)."""
+    """Return the table that the core's boards with `flash_size` have: two slots, then a filesystem."""
     slot, filesystem = _DEFAULT_SIZES.get(flash_size, _DEFAULT_SIZES[4 * MIB])
     first = 0x10000
     return serialise(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..filesystem import mounted
 from ..flash import Layout
+from ..report import PowerCuts
 from ..uzlib import GARBAGE, GZIP_MAGIC, Inflater
 from .chip import APPLICATION, DISK, DIVISION, FLASH, MAX_FLASH, PAGE, Chip, Start, start
 from .order import ORDER, SIZE, Write, make_order, read_order
@@ -80,15 +81,6 @@ def start_from(stored: bytes, chip: Chip) -> BootResult:
     reason = stub.carry_out(lines, lambda _: nullcontext(BytesIO(stored).read))
     after = bytes(stub.flash)
     return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
-
-
-@dataclass(frozen=True)
-class PowerCuts:
-    """What comes of power cuts: `tried` of the `operations` of a restart, and those after which the chip is `lost`."""
-
-    operations: int
-    tried: int
-    lost: tuple[int, ...]
 
 
 def cut_power(flash: bytes, chip: Chip, most: int) -> PowerCuts:

@@ -17,9 +17,9 @@ from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import judge_status
 from ..poll import UpdatePoll
 from ..public_key import load_public_key
-from ..report import Fault, Outcome, Result
+from ..report import Fault, Outcome, PowerCuts, Result
 from . import updater
-from .boot import BootResult, PowerCuts, cut_power, restart
+from .boot import BootResult, cut_power, restart
 from .chip import CHIPS, PAGE, Chip, layout_in
 from .order import FIRMWARE, ORDER
 from .release import DEFAULT_RELEASE, release
