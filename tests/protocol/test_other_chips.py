@@ -100,6 +100,10 @@ def test_an_esp32_has_the_room_of_its_other_slot() -> None:
         # What runs takes no room from the other slot.
         assert answer_esp32(sketch_md5=ESP32_OLD.sketch_md5[0], sketch_size=size, free_space=free) == expected
     assert answer_esp32(free_space=None) == (200, "update")
+    # The library writes the image and nothing of what is behind it.
+    image = ESP32.sketch_size
+    for free, expected in ((image, (200, "update")), (image - 1, (403, "space"))):
+        assert answer_esp32(counter=0, free_space=free) == expected
 
 
 def test_an_esp32_is_sent_no_image_for_another_chip_of_its_family() -> None:

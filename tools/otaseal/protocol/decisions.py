@@ -200,8 +200,9 @@ def _objection(form: Form, case: _Case) -> str | None:
     family, free = FAMILY_OF[case.wanted.chip], case.request.free_space
     if family.own_room:  # a device with the library has a core that starts from a gzip
         return "gzip_core" if form.kind == "gzip" and case.request.counter is None else None
-    if family.slots:
-        return "space" if free is not None and form.size > free else None
+    if family.slots:  # HTTPUpdate wants room for all of the file, the library writes the image alone (F88, F92)
+        needed = form.size if case.request.counter is None else case.wanted.sketch_size
+        return "space" if free is not None and needed > free else None
     image_mode, chip = case.wanted.flash_mode, case.running
     if form.kind == "gzip":
         if chip is None or signed_gzip_refusal(core_by_name(chip.release.core_release)) is not None or free is None:
