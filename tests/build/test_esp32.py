@@ -23,7 +23,7 @@ from support.hooks import (
     opt_in,
     write_key,
 )
-from support.pio import BLINK, ESP32_PLATFORM, PICO_PLATFORM, FakeOtaDevice, Project
+from support.pio import BLINK, ESP32_PLATFORM, PICO_PLATFORM, FakeOtaDevice, Project, core_dir
 
 pytestmark = pytest.mark.build
 
@@ -51,7 +51,7 @@ def test_a_build_is_signed_and_carries_the_key(
 ) -> None:
     key = write_key(tmp_path / "signing.key", rsa_key)
     made = esp32_project(*opt_in(*ALL_HOOKS), key, *PRODUCT, *BUILDERS[builder], name="with spaces", board=board)
-    run = made.run()
+    run = made.run("-v")
     firmware = made.build("firmware.bin", board).read_bytes()
     assert images.parse(firmware).faults() == ()
     assert "with the OtaSeal library this firmware takes only updates signed with SHA256:" in run.stdout
@@ -242,6 +242,24 @@ def test_environments_of_three_chips_in_one_project(
     packed = (made.path / "data" / "certs.ar").read_bytes()
     assert certs_in(made.build("littlefs.bin", BOARD).read_bytes()) == packed
     assert certs_in(made.build("littlefs.bin", "rpipicow").read_bytes()) == packed
+
+
+def test_a_package_is_installed_where_the_build_runs(
+    esp32_project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """pioarduino changes to an interpreter of its own; where uv made it, it has no pip."""
+    lines = [*opt_in("verify_updates"), "  post:without.py", *BUILDERS["pioarduino"], *PRODUCT]
+    made = esp32_project(*lines, write_key(tmp_path / "signing.key", rsa_key))
+    made.core = core_dir(tmp_path)
+    made.write("without.py", 'import sys\nsys.modules["cryptography"] = None\n')
+    python = made.core / "penv" / "bin" / "python"
+    run = made.run(check=False)
+    assert "otaseal: error: the Python that runs PlatformIO lacks the package 'cryptography'" in run.stderr
+    assert f'otaseal: hint: install it there: "{python}" -m pip install cryptography' in run.stderr
+    uv = python.with_name("uv")
+    uv.write_bytes(b"")
+    hint = f'otaseal: hint: install it there: "{uv}" pip install --python "{python}" cryptography'
+    assert hint in made.run(check=False).stderr
 
 
 def test_what_an_esp32_cannot_do_is_said_before_anything_is_built(

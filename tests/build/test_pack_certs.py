@@ -45,7 +45,7 @@ def test_certificates_are_packed_before_the_image_and_followed_when_they_change(
     assert flash.read_bytes()[0x300000:].startswith(image.read_bytes())
     before = packed.stat().st_mtime_ns
 
-    assert "unchanged" in made.run("-t", "buildfs").stdout
+    assert "unchanged" in made.run("-v", "-t", "buildfs").stdout
     assert packed.stat().st_mtime_ns == before
 
     made.write("certs/two.der", second.certificate_der)

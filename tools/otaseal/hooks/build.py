@@ -84,9 +84,9 @@ def _refuse_scope(env: Env, script: str, scope: str) -> None:
 def action(env: Env, work: Callable[[Env], str | None], title: str | None) -> Any:
     """Return an SCons action that does `work(env)` and prints the line it returns; its errors fail the build.
 
-    `title` is printed before it; with None nothing is.
+    `title` is printed before it; with None nothing is. PlatformIO's method returns no action where all commands are shown.
     """
-    return env.VerboseAction(_Work(work), title)
+    return env.Action(env.VerboseAction(_Work(work), title))
 
 
 class _Work:
@@ -258,7 +258,8 @@ def print_error(error: OtasealError) -> None:
 def _missing(env: Env, package: str) -> SystemFaultError:
     # Not sys.executable: platforms may run scripts on the packages of another interpreter, and set this one then (F78).
     python = Path(env.subst("$PYTHONEXE"))
-    uv = next(python.parent.glob("uv*"), None)  # which makes interpreters without pip
+    beside = (python.with_name(name) for name in ("uv", "uv.exe"))
+    uv = next((path for path in beside if path.is_file()), None)  # which makes interpreters without pip
     install = f'"{python}" -m pip install' if uv is None else f'"{uv}" pip install --python "{python}"'
     return SystemFaultError(
         f"the Python that runs PlatformIO lacks the package '{package}'", f"install it there: {install} {package}"

@@ -6,7 +6,7 @@ program is linked; `FLASH_EXTRA_IMAGES` says where they go.
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
 from pathlib import Path
 
 from SCons.Script import DefaultEnvironment
@@ -67,6 +67,6 @@ elf2image = env["BUILDERS"]["ElfToBin"].action
 boot_loader = env.Command("$BUILD_DIR/bootloader.bin", str(framework_dir / "tools" / "bootloader.txt"), elf2image)
 env.Depends("$BUILD_DIR/$PROGNAME$PROGSUFFIX", [table, boot_loader, first_slot])
 
-with_digest = deepcopy(elf2image)
+with_digest = copy(elf2image)
 with_digest.cmd_list = elf2image.cmd_list.replace("-o", "--elf-sha256-offset 0xb0 -o")
 env["BUILDERS"]["ElfToBin"].action = with_digest
