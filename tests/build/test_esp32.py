@@ -247,7 +247,7 @@ def test_environments_of_three_chips_in_one_project(
 def test_a_package_is_installed_where_the_build_runs(
     esp32_project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    """pioarduino changes to an interpreter of its own; where uv made it, it has no pip."""
+    """A platform such as pioarduino changes to an interpreter of its own; where uv made it, it has no pip."""
     lines = [*opt_in("verify_updates"), "  post:without.py", *BUILDERS["pioarduino"], *PRODUCT]
     made = esp32_project(*lines, write_key(tmp_path / "signing.key", rsa_key))
     made.core = core_dir(tmp_path)

@@ -84,7 +84,7 @@ def _refuse_scope(env: Env, script: str, scope: str) -> None:
 def action(env: Env, work: Callable[[Env], str | None], title: str | None) -> Any:
     """Return an SCons action that does `work(env)` and prints the line it returns; its errors fail the build.
 
-    `title` is printed before it; with None nothing is. PlatformIO's method returns no action where all commands are shown.
+    `title` is printed before it; with None nothing is. With -v PlatformIO's own method returns no action.
     """
     return env.Action(env.VerboseAction(_Work(work), title))
 

@@ -27,7 +27,8 @@ def warn(env: build.Env, size: int, firmware: Firmware) -> None:
     if platforms.of(env) is platforms.PICO:
         _warn_of_filesystem(env, size)
     elif platforms.of(env) is platforms.ESP32:
-        _warn_of_slots(env, size)
+        # The library writes the image alone; what stands behind it is signed, and does not reach the slot
+        _warn_of_slots(env, size if firmware.identity is None else firmware.image.sketch_size)
     else:
         _warn_of_gap(env, size, firmware)
 
