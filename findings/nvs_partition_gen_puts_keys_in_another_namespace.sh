@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# esp-idf-nvs-partition-gen 0.3.0: in a CSV file that returns to an earlier namespace, the keys after that row get the index of the
-# namespace that was added last. Its documentation assigns them to the row before them. No error, no warning.
+# esp-idf-nvs-partition-gen 0.3.0: in a CSV file that returns to an earlier namespace, the keys after that row get the index
+# of the namespace that was added last. By its documentation they belong to the one that the row names. No error, no warning.
 # Seen: wifi: ssid, app: level, wifi again: country -> "country" is stored in "app", where nvs_open("wifi") does not find it.
 # Matters to: factory images whose CSV is put together from several sources: the order of its rows decides what a device finds.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # PlatformIO 6.2.0: `pio run -e b` first removes the whole build folder, the other environments' results too, if an option
 # of any environment has changed, or the list of source and header files in src, include and lib; an edited source is no reason.
 # The value of an environment variable in an option, such as ${sysenv.VERSION}, counts as a change.
-# Seen: the firmware.bin of "a" is gone after `pio run -e b` with a new header, or with another VERSION; after an edit it is there.
+# Seen: firmware.bin of "a" is gone after `pio run -e b` with a new header, or with another VERSION; after an edit it is there.
 # Matters to: releases made of several environments in several runs, and scripts that keep files below .pio/build.
 set -euo pipefail
 folder="$(mktemp -d)"
