@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +110,14 @@ def test_without_a_key_the_build_says_how_to_make_one(project: MakeProject) -> N
     run = project(*opt_in("verify_updates")).run(check=False)
     assert "verify_updates.py has no key" in run.stderr
     assert "otaseal key new" in run.stderr
+
+
+def test_what_a_hint_says_to_run_can_be_run(project: MakeProject) -> None:
+    """The fault: 'otaseal key new', which no shell finds where a project uses a checkout."""
+    (hint,) = re.findall("^otaseal: hint: .*$", project(*opt_in("verify_updates")).run(check=False).stderr, re.M)
+    called = re.findall(r"(?:[A-Z]+=\S+ )?(?:\S+ -m )?otaseal key", hint)[0]
+    done = subprocess.run(["sh", "-c", f"{called} --help"], capture_output=True, text=True, check=False)
+    assert "Make, show, lock and unlock signing keys" in done.stdout, done.stderr
 
 
 def test_sketch_without_wifi_does_not_link_and_is_told_why(

@@ -18,9 +18,9 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from .. import __version__, terminal
+from ..commands import COMMANDS, runnable
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, as_dict, describe
 from . import common
-from .commands import COMMANDS
 
 __all__ = ["main", "parser"]
 
@@ -142,5 +142,5 @@ def _report(error: OtasealError, argv: Sequence[str]) -> int:
     except OSError:
         _discard_output()
     as_json = "--json" in argv  # looked for here: wrong options are errors, too
-    print(json.dumps(as_dict(error)) if as_json else common.runnable(describe(error)), file=sys.stderr)
+    print(json.dumps(as_dict(error)) if as_json else runnable(describe(error)), file=sys.stderr)
     return error.exit_code

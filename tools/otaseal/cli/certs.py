@@ -13,6 +13,7 @@ from ..certs.anchors import Finding
 from ..certs.certstore import Policy, Report, check, judge, pack
 from ..certs.packing import policy
 from ..certs.sources import collect
+from ..commands import runnable
 from ..errors import ConfigError, InputError, counted
 from . import certs_ota, common
 
@@ -115,7 +116,7 @@ def _report(arguments: argparse.Namespace) -> Report:
 
 def _print_findings(findings: tuple[Finding, ...]) -> None:
     for finding in findings:
-        print(f"otaseal: {finding.severity.value}: {finding}; {finding.hint}", file=sys.stderr)
+        print(f"otaseal: {finding.severity.value}: {finding}; {runnable(finding.hint)}", file=sys.stderr)
 
 
 def _as_dict(report: Report) -> dict[str, object]:

@@ -6,17 +6,14 @@ import argparse
 import json
 import os
 import re
-import shlex
-import shutil
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from .. import files, settings
+from ..commands import COMMANDS
 from ..errors import ConfigError, InputError
-from .commands import COMMANDS
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -27,7 +24,6 @@ Subparsers = Any
 """What argparse's add_subparsers returns; its class is private."""
 
 MAX_PUBLIC_KEY_SIZE = 64 * 1024
-_CALL = re.compile(rf"(?<![\w/.-])otaseal (?=(?:{'|'.join(COMMANDS)})\b)")
 
 
 class Help(argparse.HelpFormatter):
@@ -111,20 +107,6 @@ def remove_stale(output: Path, source: Path, limit: int, *, kind: str, is_kind: 
     if not is_kind(files.read_bounded(output, limit, "output")):
         raise InputError(f"'{output}' exists and is not a {kind}", "name another file with --output, or remove it")
     files.remove(output)
-
-
-def program() -> str:
-    """Return how otaseal is called here in a POSIX shell: by its name, if a shell finds that."""
-    if shutil.which("otaseal"):
-        return "otaseal"
-    package = Path(__file__).resolve().parents[2]
-    command = f"{shlex.quote(sys.executable)} -m otaseal"
-    return command if package.name == "site-packages" else f"PYTHONPATH={shlex.quote(str(package))} {command}"
-
-
-def runnable(text: str) -> str:
-    """Return a hint in which each command of otaseal is called as it can be here."""
-    return _CALL.sub(lambda _: f"{program()} ", text)
 
 
 def colours(stream: TextIO) -> bool:

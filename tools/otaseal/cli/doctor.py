@@ -8,6 +8,7 @@ import sys
 from datetime import datetime, timezone
 
 from .. import doctor
+from ..commands import runnable
 from ..doctor import Report, Status, Subject
 from ..errors import counted, one_line
 from ..project import project
@@ -45,14 +46,14 @@ def _print(report: Report) -> None:
         previous = check.name
         print(f"{_painted(check.status)} {name:<{NAME_WIDTH}} {one_line(check.message)}")
         if check.hint:
-            print(f"{'':<{8 + NAME_WIDTH}}  -> {common.runnable(one_line(check.hint))}")
+            print(f"{'':<{8 + NAME_WIDTH}}  -> {runnable(one_line(check.hint))}")
     counts = ", ".join(_counted(status, number) for status in Status if (number := report.count(status)))
     print(f"\n{counts}")
     step = report.next_step
     if step is None:
         print("next: nothing stands in the way of 'pio run -t deploy'")
     else:
-        print(f"next: {step.name}: {common.runnable(one_line(step.hint))}")
+        print(f"next: {step.name}: {runnable(one_line(step.hint))}")
 
 
 def _counted(status: Status, number: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..commands import program
 from ..pki import Role
 from ..pki.authority import CERTIFICATE_FILE, KEY_FILE
 from ..pki.store import CHAIN_FILE, Slot
@@ -73,11 +74,11 @@ def _serving(named: Path | str | None, plan: Plan) -> list[Step]:
         public = key.with_suffix(".pub")
     if plan.signing_key is None and not public.exists():
         public = Path("signing.pub")
-        shown = f"{common.program()} key show {shlex.quote(str(named))} --pem > {public}"
+        shown = f"{program()} key show {shlex.quote(str(named))} --pem > {public}"
         steps.append(Step("write the public key into a file, which the server checks releases with", (shown,)))
     server = plan.issued(Role.SERVER, SERVER_CERTIFICATE)
     pieces = (
-        f"{common.program()} serve",
+        f"{program()} serve",
         "--listen 0.0.0.0:8443",
         f"--store {RELEASES}",
         f"--product {plan.product}={_shell(public)}",

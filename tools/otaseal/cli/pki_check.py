@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import files
 from ..certs import ar
 from ..certs.sources import SUFFIXES, collect
+from ..commands import runnable
 from ..errors import ConfigError, InputError, OtasealError, VerificationError
 from ..pki import Role
 from ..pki.certificate import Certificate, parse_certificates
@@ -217,7 +218,7 @@ def print_report(subject: Subject, name: str, report: Report) -> None:
         print(f"  {TITLES[verdict.stack]:<24} {'accepts' if verdict.accepted else f'refuses: {rules}'}")
     for finding in report.findings:
         weight = "refused" if finding.stacks else "danger" if finding.dangerous else "advice"
-        print(f"  {weight:<8} {finding.rule}: {finding.message}\n           fix: {finding.hint}")
+        print(f"  {weight:<8} {finding.rule}: {finding.message}\n           fix: {runnable(finding.hint)}")
     for expiry in report.expiring:
         print(f"  expires  {expiry.not_after:%Y-%m-%d}  {expiry.title}")
     if subject.server is not None:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from .. import files
 from ..chips.boot_image import FlashMode
 from ..client import credentials
+from ..commands import runnable
 from ..errors import ConfigError, SystemFaultError
 from ..project import project, source_version
 from ..project.project import Project
@@ -73,7 +74,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
     table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
     attack_lines = ["", "what must fail:", *table_lines(rows, colours)] if rows else []
-    common.show(arguments, {**report.as_dict(), **table}, *report_lines(report, colours), *attack_lines)
+    common.show(arguments, {**report.as_dict(), **table}, *map(runnable, report_lines(report, colours)), *attack_lines)
     return 0 if report.good and all(row.ok for row in rows) else 1
 
 

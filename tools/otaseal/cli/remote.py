@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ..commands import runnable
 from ..errors import ConfigError, OtasealError, one_line
 from ..project import project
 from ..project.config import INI_NAME
@@ -118,7 +119,7 @@ def rehearsed(report: Report, quiet: bool) -> str:
     from ..rehearsal import text
 
     if not report.good:
-        print("\n".join(text.report_lines(report)), file=sys.stderr)
+        print("\n".join(map(runnable, text.report_lines(report))), file=sys.stderr)
         raise rehearsal.refusal(report)
     if not quiet:
         print("\n".join(text.summary(report)))

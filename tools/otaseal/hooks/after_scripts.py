@@ -17,7 +17,7 @@ def run(env: build.Env, work: Callable[[build.Env], None]) -> None:
             work(env)
         except OtasealError as error:
             if not env.IsIntegrationDump():
-                build.print_error(error)
+                build.print_error(env, error)
                 env.Exit(1)
         process_delayed_actions()
 

@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import settings
+from .. import commands, settings
 from ..errors import INSTALLABLE, ConfigError, OtasealError, SystemFaultError, describe
 from ..keys import key_uri
 from . import platforms
@@ -57,7 +57,7 @@ def attaching(scope: str) -> Callable[[Callable[[Env, settings.Settings], None]]
                 attach(env, load_settings(env))
             except OtasealError as error:
                 if not env.IsIntegrationDump():
-                    print_error(error)
+                    print_error(env, error)
                     env.Exit(1)
 
         return wrapper
@@ -103,16 +103,18 @@ class _Work:
         try:
             line = self._work(env)
         except OtasealError as error:
-            print_error(error)
+            print_error(env, error)
             return 1
         except OSError as error:
-            print_error(SystemFaultError(f"the system refused: {error}", "check the disk's space and the permissions"))
+            print_error(
+                env, SystemFaultError(f"the system refused: {error}", "check the disk's space and the permissions")
+            )
             return 1
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in INSTALLABLE:
                 raise
-            print_error(_missing(env, package))
+            print_error(env, _missing(env, package))
             return 1
         if line:
             print(line, flush=True)
@@ -248,11 +250,16 @@ def warn(message: str) -> None:
     sys.stderr.write(f"otaseal: warning: {message}\n")
 
 
-def print_error(error: OtasealError) -> None:
+def print_error(env: Env, error: OtasealError) -> None:
     """Print the two lines of `error`, after whatever the build has printed so far."""
     sys.stdout.flush()
-    sys.stderr.write(describe(error) + "\n")
+    sys.stderr.write(runnable(env, describe(error)) + "\n")
     sys.stderr.flush()
+
+
+def runnable(env: Env, text: str) -> str:
+    """Return a hint in which each command of otaseal is called as it can be, with the Python of this build."""
+    return commands.runnable(text, str(env.subst("$PYTHONEXE")))
 
 
 def _missing(env: Env, package: str) -> SystemFaultError:

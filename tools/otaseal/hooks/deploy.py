@@ -65,7 +65,7 @@ def declare_rehearsal(env: build.Env, options: Settings, firmware: Any) -> None:
         connected = None if options.server is None or options.product is None else connect(env, options)[0]
         origin = _origin(env, options, options.product or REHEARSAL)
         report = rehearse.live_report(env, options, connected, signed, origin)
-        print("\n".join(text.report_lines(report)), flush=True)
+        print(build.runnable(env, "\n".join(text.report_lines(report))), flush=True)
         if not report.good:
             raise rehearsal.refusal(report)
         return "otaseal: the rehearsal went well"

@@ -30,7 +30,7 @@ def declare(env: build.Env, options: Settings) -> None:
         project, data = build.path(env, "."), build.path(env, "$PROJECT_DATA_DIR")
         packed = packing.pack_project(options, data, project, now)
         for finding in packed.findings:
-            build.warn(f"{finding}; {finding.hint}")
+            build.warn(f"{finding}; {build.runnable(env, finding.hint)}")
         claim = Claim(product, "", f"{now:%Y-%m-%d}", options.security_counter, int(now.timestamp()))
         signed = signed_archive.sign(packed.archive, claim, signing_key.signer(env, options), now)
         rehearsed = rehearse.before_deploycerts(env, options, connected, signed, product)

@@ -33,7 +33,7 @@ def before_deploy(env: build.Env, options: Settings, connected: Client, admitted
     from .. import rehearsal
 
     inputs = rehearsal_inputs(env, options, admitted.files, admitted.origin)
-    return _passed(rehearsal.before_publishing(connected, inputs, admitted))
+    return _passed(env, rehearsal.before_publishing(connected, inputs, admitted))
 
 
 def before_deploycerts(env: build.Env, options: Settings, connected: Client, signed: bytes, product: str) -> str:
@@ -46,16 +46,16 @@ def before_deploycerts(env: build.Env, options: Settings, connected: Client, sig
     firmware = build.path(env, "$BUILD_DIR/${PROGNAME}.bin")
     built = files.read_bounded(firmware, MAX_IMAGE_SIZE, "firmware") if firmware.is_file() else None
     renewal = rehearsal.Renewal(signed, product=product, channel=options.channel, firmware=built, layout=_layout(env))
-    return _passed(rehearsal.before_renewing(connected, renewal))
+    return _passed(env, rehearsal.before_renewing(connected, renewal))
 
 
-def _passed(report: Report) -> str:
+def _passed(env: build.Env, report: Report) -> str:
     """Print what a person should see of a rehearsal, and return what the server keeps of it; raises if it failed."""
     from .. import rehearsal
     from ..rehearsal import text
 
     if not report.good:
-        print("\n".join(text.report_lines(report)), flush=True)
+        print(build.runnable(env, "\n".join(text.report_lines(report))), flush=True)
         raise rehearsal.refusal(report)
     print("\n".join(f"otaseal: {line}" for line in text.summary(report)), flush=True)
     return report.record

@@ -138,8 +138,9 @@ def _explain_link_failure(env: build.Env) -> None:
     verifier = platforms.of(env).verifier
     if failed and verifier and not any(program.parent.glob(f"lib*/lib{verifier}.a")):
         build.print_error(
+            env,
             ConfigError(
                 f"the firmware does not link, and the core's verifier lives in {verifier}, which is not used",
                 f"add #include <{verifier}.h> to the sketch, or leave out verify_updates.py",
-            )
+            ),
         )

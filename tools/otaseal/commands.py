@@ -1,12 +1,17 @@
-"""Every command of `otaseal`: the module that has it, and what it is for. It imports nothing, for `--help` reads it."""
+"""Every command of `otaseal`: its module in `cli`, what it is for, and how it is called on this machine."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """The module in this package that registers a command, and what `otaseal --help` says it is for."""
+    """The module in `cli` that registers a command, and what `otaseal --help` says it is for."""
 
     module: str
     summary: str
@@ -35,3 +40,18 @@ COMMANDS = {
     "config": Command("config", "show the options, or the lines for platformio.ini"),
     "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),
 }
+_CALL = re.compile(rf"(?<![\w/.-])otaseal (?=(?:{'|'.join(COMMANDS)})\b)")
+
+
+def program(python: str = sys.executable) -> str:
+    """Return how otaseal is called here in a POSIX shell: by its name, if a shell finds that, else with `python`."""
+    if shutil.which("otaseal"):
+        return "otaseal"
+    package = Path(__file__).resolve().parents[1]
+    command = f"{shlex.quote(python)} -m otaseal"
+    return command if package.name == "site-packages" else f"PYTHONPATH={shlex.quote(str(package))} {command}"
+
+
+def runnable(text: str, python: str = sys.executable) -> str:
+    """Return a hint in which each command of otaseal is called as it can be here."""
+    return _CALL.sub(lambda _: f"{program(python)} ", text)
