@@ -180,7 +180,10 @@ def test_over_the_air_goes_what_is_signed_and_no_filesystem(
         assert [upload.content for upload in device.uploads] == [signed]
         refused = made.run("-t", "uploadfs", check=False)
         assert "a filesystem upload over the air is verified by nothing on this core" in refused.stderr
-        assert "the upload protocol is 'espota'" in made.run("-t", "uploadall", check=False).stderr
+        refused = made.run("-t", "uploadall", check=False)
+        assert "the upload protocol is 'espota'" in refused.stderr
+        assert "use upload_protocol = picotool, or with a debug probe" in refused.stderr
+        assert "serial port" not in refused.stderr
         assert len(device.uploads) == 1
     made.configure([size, *hooks, key, *CUSTOM], board=BOARD)
     made.run("-t", "upload")

@@ -32,6 +32,8 @@ class Platform:
     """What gives a project a larger filesystem."""
     protocol: str
     """The upload protocol whose program `uploadall` runs."""
+    instead: str
+    """What to do about `uploadall` where a project has set another protocol."""
     cable: re.Pattern[str]
     """Finds in a command line the programs that write a chip by cable."""
     uploadall: tuple[str, ...]
@@ -49,6 +51,7 @@ def _programs(names: str) -> re.Pattern[str]:
     return re.compile(rf"""(?:^|[\s"'/\\])(?:{names})(?:\.py|\.exe)?(?=["'\s]|$)""")
 
 
+_ESPTOOL = "use upload_protocol = esptool, with a serial port: pio run -t uploadall --upload-port <port>"
 ESP8266 = Platform(
     name="ESP8266",
     chips=FAMILIES["esp8266"].chips,
@@ -58,6 +61,7 @@ ESP8266 = Platform(
     filesystem="",
     room="a board_build.ldscript with a larger filesystem",
     protocol="esptool",
+    instead=_ESPTOOL,
     cable=_programs("esptool"),
     uploadall=('"$PYTHONEXE" "$UPLOADER" $UPLOADERFLAGS 0x0 ${SOURCES[0]} $FS_START ${SOURCES[1]}',),
     verifier="ESP8266WiFi",
@@ -71,6 +75,7 @@ PICO = Platform(
     filesystem="littlefs",
     room="a larger board_build.filesystem_size, as 1m",
     protocol="picotool",
+    instead="use upload_protocol = picotool, or with a debug probe: pio run -t uploadfs, then pio run -t upload",
     cable=_programs("picotool|openocd|JLink(?:Exe)?|arm-none-eabi-gdb"),
     uploadall=(
         '"$UPLOADER" load --verify ${SOURCES[2]}',
@@ -90,6 +95,7 @@ ESP32 = Platform(
     filesystem="",
     room="board_build.partitions with a larger filesystem",
     protocol="esptool",
+    instead=_ESPTOOL,
     cable=_programs("esptool|openocd|dfu-util"),
     # Boot loader, partition table and boot_app0 are in the flags, the place of the firmware comes before $SOURCE.
     uploadall=("$UPLOADCMD $FS_START ${SOURCES[1]}",),

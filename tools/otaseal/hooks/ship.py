@@ -110,13 +110,10 @@ def _raw_image(env: build.Env) -> str:
 
 
 def _refuse_other_protocols(env: build.Env) -> None:
-    protocol = platforms.of(env).protocol
-    if build.uploads_over_the_air(env) or env.subst("$UPLOAD_PROTOCOL") not in ("", protocol):
+    platform = platforms.of(env)
+    if build.uploads_over_the_air(env) or env.subst("$UPLOAD_PROTOCOL") not in ("", platform.protocol):
         shown = "espota" if build.uploads_over_the_air(env) else env.subst("$UPLOAD_PROTOCOL")
-        raise ConfigError(
-            f"'uploadall' writes by cable, and the upload protocol is '{shown}'",
-            f"use upload_protocol = {protocol}, with a serial port: pio run -t uploadall --upload-port <port>",
-        )
+        raise ConfigError(f"'uploadall' writes by cable, and the upload protocol is '{shown}'", platform.instead)
 
 
 def _record_shipping(env: build.Env, known: Container[str]) -> None:
