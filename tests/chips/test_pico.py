@@ -30,7 +30,7 @@ def test_an_image_says_its_chip_its_filesystem_and_where_it_ends(chip: str, behi
     assert (image.chip, image.sketch_size, bytes(image.tail)) == (chip, len(data), behind)
     assert (image.filesystem.start, image.filesystem.size) == (0x80000, 0x40000)
     assert image.faults() == () == image.sketch_digests()
-    assert image.damage() is None is image.update_refusal()
+    assert images.damage(image) is None is image.update_refusal()
     assert (image.flash_mode, image.flash_size, image.core_release) == (None, None, None)
 
 
@@ -47,9 +47,9 @@ def test_a_boot_stage_with_a_wrong_crc_is_damage() -> None:
     data = bytearray(build_image("rp2040"))
     data[10] ^= 1
     image = parsed(bytes(data))
-    assert image.damage() is not None
-    assert image.damage() in image.faults()
-    assert "CRC" in str(image.damage())
+    assert images.damage(image) is not None
+    assert images.damage(image) in image.faults()
+    assert "CRC" in str(images.damage(image))
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -112,10 +112,6 @@ class Esp32Image:
             faults.append("the SHA-256 at the end of the application does not fit its content")
         return tuple(faults)
 
-    def damage(self) -> str | None:
-        """Return the first of `faults`, None without one."""
-        return next(iter(self.faults()), None)
-
     def sketch_digests(self) -> tuple[str, ...]:
         """Return what `ESP.getSketchMD5()` says on the device."""
         return (hashlib.md5(self.data[: self.sketch_size], usedforsecurity=False).hexdigest(),)

@@ -156,10 +156,6 @@ class Esp8266Image:
         )
         return tuple(fault for good, fault in checks if good is False)
 
-    def damage(self) -> str | None:
-        """Return that the core's own CRC does not fit: without a known core the checksums prove nothing (F30c)."""
-        return self.faults()[0] if self.crc_ok is False else None
-
     def sketch_digests(self) -> tuple[str, ...]:
         """Return the sketch MD5 for each of the four flash modes, in order."""
         return tuple(self.sketch_md5s().values())

@@ -15,9 +15,9 @@ Image: TypeAlias = Esp8266Image | Esp32Image | PicoImage
 
 `chip`, a name of `families.FAMILY_OF`; `data` and the `tail` behind `sketch_size` bytes. `flash_mode`, `flash_size`,
 `core_release` and `filesystem`, each None where the image does not say. `faults()`, each checksum that does not hold as
-a sentence, and `damage()`, that by which signing refuses it. `sketch_digests()`, the MD5s with which a device may say
-that it runs this. `gzip_refusal(library=...)` and `update_refusal()`, why devices would not start from a signed gzip of
-it, or could not be updated to it at all. `as_dict()` and `lines()`, its facts for programs and for people.
+a sentence. `sketch_digests()`, the MD5s with which a device may say that it runs this. `gzip_refusal(library=...)` and
+`update_refusal()`, why devices would not start from a signed gzip of it, or could not be updated to it at all.
+`as_dict()` and `lines()`, its facts for programs and for people.
 """
 
 
@@ -42,3 +42,13 @@ def parse(data: bytes | memoryview, subject: str = "this is") -> Image:
     if esp32.is_image(data):
         return esp32.parse(data, subject)
     return esp8266.parse(data, subject)
+
+
+def damage(image: Image) -> str | None:
+    """Return the fault by which signing refuses `image`, None without one.
+
+    Of an ESP8266's only one whose core has a CRC of its own that does not fit: without it the checksums prove nothing
+    (F30c).
+    """
+    proven = not isinstance(image, Esp8266Image) or image.crc_ok is False
+    return next(iter(image.faults()), None) if proven else None

@@ -69,10 +69,6 @@ class PicoImage:
             return ("the second boot stage's CRC is wrong: the boot ROM starts nothing else",)
         return ()
 
-    def damage(self) -> str | None:
-        """Return the first of `faults`, None without one."""
-        return next(iter(self.faults()), None)
-
     def sketch_digests(self) -> tuple[str, ...]:
         """Return what a device says of the sketch it runs: nothing, in this core (F57)."""
         return ()

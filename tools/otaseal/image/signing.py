@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..chips import esp8266, file_kinds
+from ..chips import esp8266, file_kinds, images
 from ..chips.esp8266 import Esp8266Image
 from ..chips.esp8266_cores import NEWEST, OLDEST_SIGNED
 from ..chips.images import Image
@@ -221,7 +221,7 @@ def _refuse_merged(parsed: Image) -> None:
 
 
 def _refuse_damaged(parsed: Image) -> None:
-    damage = parsed.damage()
+    damage = images.damage(parsed)
     if damage is not None:
         raise InputError(damage, "build it again: it was changed afterwards")
 
