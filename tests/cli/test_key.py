@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from otaseal.keys import signers
 from otaseal.keys.public import fingerprint
 from support import cas, peers
 from support.command import TOOLS, Command, otaseal, process
+from support.pico_images import build_image
 from support.terminal import Terminal
 
 __all__ = ["otaseal"]
@@ -148,6 +150,35 @@ def test_a_passphrase_typed_twice_encrypts_and_typed_once_unlocks(tmp_path: Path
         terminal.type("geheim")
         assert "RSA-2048" in terminal.rest()
         assert terminal.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("key", "new", "b.key"), "no passphrase is given for "),
+        (("key", "lock", "open.key"), "no passphrase is given for "),
+        (("key", "unlock", "a.key"), "a.key' is locked"),
+        (("key", "show", "a.key"), "a.key' is locked"),
+        (("sign", "firmware.bin", "--key", "a.key"), "a.key' is locked"),
+    ],
+)
+def test_who_wants_json_is_asked_for_no_passphrase(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """The fault: all but init asked at a terminal, in the middle of what a program reads."""
+    signers.write_key_pair(tmp_path / "a.key", rsa_key, b"correct horse")
+    signers.write_key_pair(tmp_path / "open.key", rsa_key, None)
+    (tmp_path / "firmware.bin").write_bytes(build_image())
+    before = names(tmp_path)
+    whole = [str(tmp_path / part) if "." in part else part for part in arguments]
+    environment = {"PYTHONPATH": str(TOOLS), "HOME": str(tmp_path), "OTASEAL_PASSPHRASE": ""}
+    with Terminal([*COMMAND, *whole, "--json"], environment) as terminal:
+        (line,) = terminal.rest().splitlines()
+        assert terminal.returncode == 2
+    error = json.loads(line)["error"]
+    assert message in error
+    assert error.endswith(", and --json asks no questions")
+    assert names(tmp_path) == before
 
 
 def test_passphrases_that_differ_make_no_key(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from otaseal.commands import runnable
 from otaseal.pki.store import Slot, Store
 from support import peers
 from support.command import TOOLS, Command, otaseal, process
@@ -172,7 +173,7 @@ def test_a_tutorials_certificate_is_judged_with_the_fix(tutorial: Path, otaseal:
     assert "  BearSSL (ESP8266, Pico)  accepts\n" in text
     assert "  OpenSSL strict (Python)  refuses: " in text
     refusing = [one for one in check["findings"] if one["refused_by"]]
-    assert all(one["hint"] in text and one["rule"] in text for one in refusing)
+    assert all(runnable(one["hint"]) in text and one["rule"] in text for one in refusing)
 
 
 def test_what_people_bring_along(tutorial: Path, otaseal: Command) -> None:
@@ -316,6 +317,22 @@ def test_the_second_rotation_is_confirmed_at_a_terminal(typed: str, code: int, s
         terminal.rest()
         assert terminal.returncode == code, terminal.screen
     assert (following == (store / "server-ca" / "certificate.pem").read_bytes()) == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "message"),
+    [
+        ("", "is locked, and --json asks no questions"),
+        (PASSPHRASE.decode(), "the next authority dates from a rotation"),
+    ],
+)
+def test_who_wants_json_is_asked_nothing(passphrase: str, message: str, store: Path, otaseal: Command) -> None:
+    otaseal("pki", "rotate").succeeded()
+    command = [sys.executable, "-m", "otaseal", "pki", "rotate", "--json", "--store", str(store)]
+    with Terminal(command, {"PYTHONPATH": str(TOOLS), "OTASEAL_PASSPHRASE": passphrase}) as terminal:
+        (line,) = terminal.rest().splitlines()
+        assert terminal.returncode == 2
+    assert message in json.loads(line)["error"]
 
 
 def test_a_rotation_that_was_killed_is_finished_without_being_asked(store: Path, otaseal: Command) -> None:

@@ -65,10 +65,23 @@ def _guarded(argv: Sequence[str]) -> int:
     return code
 
 
+def _attended(arguments: argparse.Namespace) -> int:
+    """Run the command, which asks for nothing where a program reads what it prints."""
+    code: int
+    if not getattr(arguments, "json", False):
+        code = arguments.run(arguments)
+        return code
+    from ..keys import passphrase
+
+    with passphrase.unattended("--json asks no questions"):
+        code = arguments.run(arguments)
+    return code
+
+
 def _run(argv: Sequence[str]) -> int:
     try:
         arguments = parser(next((word for word in argv if not word.startswith("-")), None)).parse_args(argv)
-        code: int = arguments.run(arguments)
+        code = _attended(arguments)
     except OtasealError as error:
         return _report(error, argv)
     except ModuleNotFoundError as error:

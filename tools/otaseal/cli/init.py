@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import ConfigError, InputError
+from ..errors import InputError
 from ..keys import passphrase
 from ..pki import Role
 from ..pki.authority import load_private_key
@@ -181,11 +181,6 @@ def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
     if locked is None and not new:
         return None
     file = common.options(passphrase_file=arguments.passphrase_file).passphrase_file
-    if arguments.json and file is None and not os.environ.get(passphrase.VARIABLE):
-        raise ConfigError(
-            f"no passphrase is given for the keys of '{plan.product}', and --json asks no questions",
-            f"set {passphrase.VARIABLE}, use --passphrase-file, or say --no-passphrase",
-        )
     if locked is None:
         return passphrase.ask_new(f"the keys of '{plan.product}'", file, os.environ) or None
     secret = stores.locked_by(locked, arguments.passphrase_file)

@@ -199,7 +199,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
     slot = Slot.SERVER_NEXT if (directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists() else Slot.SERVER
     store = stores.opened(directory, slot, passphrase_file=arguments.passphrase_file)
     if not begun and not arguments.yes:
-        _confirm(store)
+        _confirm(store, ask=not arguments.json)
     now = stores.now()
     store.rotate(now)
     current, successor = (store.certificate(authority).title for authority in (Slot.SERVER, Slot.SERVER_NEXT))
@@ -214,13 +214,13 @@ def _rotate(arguments: argparse.Namespace) -> int:
     return _warn(arguments, f"devices that are not given the new successor by cable {rest}")
 
 
-def _confirm(store: Store) -> None:
+def _confirm(store: Store, *, ask: bool) -> None:
     """Have it confirmed that devices carry the successor, unless they have carried it from the first day."""
     if not any(store.directory.glob(f"{RETIRED}*")):
         return
     created = store.certificate(Slot.SERVER_NEXT).fields.not_before
     what = f"the next authority dates from a rotation, about {created:%Y-%m-%d}: devices written before do not trust it"
-    if not (sys.stdin is not None and sys.stdin.isatty()):
+    if not (ask and sys.stdin is not None and sys.stdin.isatty()):
         raise ConfigError(what, "say --yes if every device was written again since then, or may be locked out")
     print(what)
     if input("type 'yes' if every device was written again since then: ").strip() != "yes":

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from .. import files
@@ -18,6 +20,17 @@ MAX_FILE_SIZE = 4096
 MAX_PASSPHRASE_SIZE = 1023
 """Bytes; OpenSSL takes no more."""
 TRIES = 3
+_unattended = ContextVar("_unattended", default="")
+
+
+@contextmanager
+def unattended(reason: str) -> Iterator[None]:
+    """Ask for nothing in this context, even at a terminal: a passphrase that is not given is an error, for `reason`."""
+    before = _unattended.set(reason)
+    try:
+        yield
+    finally:
+        _unattended.reset(before)
 
 
 def from_settings(file: str | None, project: Path, environment: Mapping[str, str]) -> Callable[[str], bytes]:
@@ -31,9 +44,9 @@ def from_settings(file: str | None, project: Path, environment: Mapping[str, str
         given = _given(file, project, environment)
         if given is not None:
             return given
-        if not _has_terminal():
+        if reason := _why_not_ask("its passphrase"):
             raise ConfigError(
-                f"{what} is locked, and there is no terminal to ask for its passphrase",
+                f"{what} is locked, and {reason}",
                 f"set {VARIABLE}, or name a file with custom_otaseal_passphrase_file",
             )
         return _prompt(f"Passphrase for {what}: ")
@@ -50,9 +63,9 @@ def ask_new(what: str, file: str | None, environment: Mapping[str, str], *, opti
     given = _given(file, Path.cwd(), environment)
     if given is not None:
         return given
-    if not _has_terminal():
+    if reason := _why_not_ask("one"):
         ways = [f"set {VARIABLE}", "use --passphrase-file", *(["say --no-passphrase"] if optional else [])]
-        message = f"no passphrase is given for {what}, and there is no terminal to ask for one"
+        message = f"no passphrase is given for {what}, and {reason}"
         raise ConfigError(message, f"{', '.join(ways[:-1])}, or {ways[-1]}")
     for _ in range(TRIES):
         first = _prompt(f"New passphrase for {what}{' (empty for none)' if optional else ''}: ")
@@ -92,6 +105,13 @@ def _bounded(passphrase: bytes | str) -> bytes:
     if len(secret) > MAX_PASSPHRASE_SIZE:
         raise InputError(f"a passphrase of {len(secret)} bytes", f"{MAX_PASSPHRASE_SIZE} are the most that a key takes")
     return secret
+
+
+def _why_not_ask(what: str) -> str:
+    """Return why a person cannot be asked for `what`, "" where one can."""
+    if _unattended.get():
+        return _unattended.get()
+    return "" if _has_terminal() else f"there is no terminal to ask for {what}"
 
 
 def _has_terminal() -> bool:
