@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -15,9 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.image import manifest, signed_image
 from otaseal.keys.public import public_pem
 from otaseal.settings import OPTIONS
-from support.hooks import ALL_HOOKS, EXTRA_SCRIPTS, PICO_UPDATING, SELF_UPDATING, opt_in, write_key
+from support.hooks import (
+    ALL_HOOKS,
+    ESP32_LIBRARY,
+    ESP32_SKETCH,
+    EXTRA_SCRIPTS,
+    PICO_UPDATING,
+    SELF_UPDATING,
+    opt_in,
+    write_key,
+)
 from support.peers import require
-from support.pio import PICO_PLATFORM, PLATFORM, Project
+from support.pio import ESP32_PLATFORM, PICO_PLATFORM, PLATFORM, Project
 
 pytestmark = pytest.mark.build
 
@@ -107,17 +117,25 @@ def test_example_file_works_when_it_is_copied_and_uncommented(
     write_key(home / ".config/otaseal/keys/blink/signing.key", rsa_key, b"correct horse")
     write_key(home / ".config/otaseal/keys/blink/next.key", other_rsa_key)
     (home / ".config/otaseal/keys/blink/passphrase").write_text("correct horse\n")
-    both = f"#ifdef ESP8266\n{SELF_UPDATING}#else\n{PICO_UPDATING}#endif\n"
-    made = project(sources={"main.cpp": both})
+    sketch = f"#if defined(ESP8266)\n{SELF_UPDATING}#elif defined(ESP32)\n{ESP32_SKETCH}#else\n{PICO_UPDATING}#endif\n"
+    made = project(sources={"main.cpp": sketch, **ESP32_LIBRARY})
     uncommented = "\n".join(line.removeprefix(";") for line in text.splitlines())
-    places = {"espressif8266": PLATFORM, "https://github.com/maxgerhardt/platform-raspberrypi.git": PICO_PLATFORM}
+    pioarduino = re.search(r"^platform = (https://github\.com/pioarduino/.*)$", uncommented, re.M)
+    assert pioarduino is not None
+    places = {
+        "espressif8266": PLATFORM,
+        "espressif32": ESP32_PLATFORM,
+        pioarduino[1]: f"{ESP32_PLATFORM}\nboard_build.builder = pioarduino",
+        "https://github.com/maxgerhardt/platform-raspberrypi.git": PICO_PLATFORM,
+    }
     for name, place in places.items():
+        assert f"platform = {name}\n" in uncommented
         uncommented = uncommented.replace(f"platform = {name}\n", f"platform = symlink://{place}\n")
     made.write("platformio.ini", uncommented)
     (made.path / "otaseal").symlink_to(ROOT)
     run = made.run(env={"HOME": str(home)})
     assert "otaseal: a bridge release" in run.stdout
     assert made.build("firmware.bin.gz.signed").exists()
-    for board in ("nodemcuv2", "rpipicow"):
+    for board in ("nodemcuv2", "esp32dev", "esp32-c3-devkitm-1", "rpipicow"):
         assert_signed(made, rsa_key, board)
         assert public_pem(other_rsa_key.public_key()) in made.build("firmware.bin", board).read_bytes()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from otaseal.chips.families import Family
 from otaseal.project import boards
 from otaseal.project.boards import ESP32, ESP8266, PICO
+from otaseal.project.config import read
+from otaseal.project.project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GIT = "https://github.com/maxgerhardt/platform-raspberrypi.git"
 PIOARDUINO = "https://github.com/pioarduino/platform-espressif32/releases/download"
@@ -92,3 +99,23 @@ def test_the_filesystem_of_an_esp_is_named_or_that_of_the_platform(platform: str
     assert boards.filesystem({"platform": platform}.get) == default
     assert boards.filesystem({"platform": platform, "board_build.filesystem": "fatfs"}.get) == "fatfs"
     assert boards.filesystem_options({"platform": platform}.get) == {"board_build.filesystem": "littlefs"}
+
+
+def uncommented(text: str) -> str:
+    """Return the example file with everything in it that a user may turn on."""
+    return re.sub(r"^;(?=\S)", "", text, flags=re.M)
+
+
+@pytest.mark.parametrize("name", ["platformio.ini.example", "examples/secure_ota/platformio.ini"])
+def test_every_environment_that_is_shown_can_be_set_up(name: str, tmp_path: Path) -> None:
+    """For each family of chips there is one; all have one product, a filesystem for certificates, and known options."""
+    (tmp_path / "platformio.ini").write_text(uncommented((ROOT / name).read_text(encoding="utf-8")), encoding="utf-8")
+    config = read(tmp_path, {})
+    projects = [Project(config, environment) for environment in config.environments]
+    assert {project.family for project in projects} == {ESP8266, ESP32, PICO}
+    assert len({project.board for project in projects}) == len(projects)
+    assert len({project.settings.product for project in projects}) == 1
+    for project in projects:
+        assert project.filesystem == "littlefs", project.environment
+        assert (boards.obstacle(project.get), project.one_slot) == ("", ""), project.environment
+        assert project.settings.compress == "no" or project.family is ESP8266, project.environment

@@ -124,7 +124,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     """
     whole = _Parser(
         prog="otaseal",
-        description="Signed, encrypted over-the-air updates for the ESP8266 from PlatformIO.",
+        description="Signed, encrypted over-the-air updates for the ESP8266, the ESP32 and the Pico, from PlatformIO.",
         epilog="example: otaseal key new ~/.config/otaseal/keys/blink/signing.key",
         formatter_class=common.Help,
     )
