@@ -269,6 +269,7 @@ def test_flash_that_fails(sectors: int, device: Device, signing: Signing, answer
 def test_a_device_without_a_second_slot(device: Device, signing: Signing, answers: StartAnswers) -> None:
     port = answers(firmware_reply(signing.sign(signing.payload(RAW)))).port
     assert device.run(port=port, slot=0).results == [("failed", SPACE, 10)]
+    assert device.run(port=port, one_slot=1).results == [("failed", SPACE, 0)], "what runs is not written over (F87)"
 
 
 def test_one_update_at_a_time(device: Device, signing: Signing, answers: StartAnswers) -> None:

@@ -80,6 +80,8 @@ def test_an_update_with_a_manifest_is_taken_raw_or_compressed_by_either_key(
         assert outcome.device.running == NEW
         assert outcome.device.version == "2.0"
         assert b"X-Otaseal-Counter: 5\r\nX-Otaseal-Error: 0\r\nX-Otaseal-Certs: " in outcome.request
+        board = outcome.device.identity.board.hex() if outcome.device.identity else ""
+        assert f"\r\nX-Otaseal-Board: {board}\r\n".encode() in outcome.request
     assert device.clock is None, "the build time is the clock of a device that never heard the time (F25)"
 
 

@@ -13,6 +13,7 @@ struct Chip {
   uint32_t sketchSize = 0x40000;
   uint8_t flashMode = 2;
   std::vector<uint8_t> slot = std::vector<uint8_t>(0x140000, 0xff);  // of an ESP32: the one that does not run
+  bool oneSlot = false;                    // of an ESP32: its table has no other one
   uint16_t id = 0, revision = 300;         // of an ESP32, as images name them
   uint32_t writesBeforeFailure = UINT32_MAX;  // of an ESP32: sectors, then its flash fails
   uint32_t stack = 0x20042000;  // of a Pico: the end of its RAM, where the stack begins

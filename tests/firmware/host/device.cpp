@@ -6,8 +6,8 @@
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
- * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors (an ESP32's: of the slot,
- * and before its flash fails), second (1: another object polls during a download), replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
+ * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
+ * before its flash fails, no other slot), second (1: another object polls during a download), replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -85,6 +85,7 @@ void setUp(const std::string &folder) {
   chip.id = static_cast<uint16_t>(number("chip", chip.id));
   chip.revision = static_cast<uint16_t>(number("revision", chip.revision));
   chip.slot.resize(number("slot", static_cast<uint32_t>(chip.slot.size())), 0xff);
+  chip.oneSlot = number("one_slot", 0) != 0;
   chip.writesBeforeFailure = number("sectors", chip.writesBeforeFailure);
   disk.replaces = number("replaces", 1);
   chip.pace = number("pace", 0);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -11,6 +13,7 @@ from esp_idf_defs.otadata import OtaDataSelectEntry, OtaImageState
 from esp_idf_defs.partitions import PartitionTable
 
 from otaseal.errors import ConfigError, InputError
+from otaseal.rehearsal.candidate import repaired
 from otaseal.simulator.esp32 import boot, otadata
 from otaseal.simulator.esp32.chip import CHIPS, Chip
 from otaseal.simulator.esp32.device import Esp32Device
@@ -18,6 +21,7 @@ from otaseal.simulator.esp32.image import check
 from otaseal.simulator.esp32.nor import SECTOR, Flash
 from otaseal.simulator.esp32.otadata import State
 from otaseal.simulator.esp32.table import APPLICATION, DATA, TABLE_AT, Partition, Table, default, parse, serialise
+from support import peers
 from support.esp32_boards import board, image, sealed
 from support.other_images import esp32_image
 
@@ -195,3 +199,29 @@ def test_a_table_at_its_place_is_what_the_device_goes_by(rsa_key: rsa.RSAPrivate
     assert [row.name for row in peer] == ["nvs", "otadata", "app0", "app1", "spiffs"]
     assert isinstance(replace(device, version="x").table, Table)
     assert sealed(image(rsa_key), rsa_key)
+
+
+def test_pages_smaller_than_usual_are_for_chips_that_have_them() -> None:
+    """Built for a flash of 2 MiB, an ESP32-C6 maps pages of 32 KiB; applications of ESP-IDF 5.1 do not say so."""
+    image = bytearray(esp32_image(13))
+    image[0x18:0x1C] = (0x42808020).to_bytes(4, "little")
+    assert not check(repaired(bytes(image)), CHIPS["esp32c6"]).reason
+    image[0x20 + 180] = 16
+    assert "can be mapped" in check(bytes(image), CHIPS["esp32c6"]).reason
+    assert "can be mapped" in check(esp32_image()[:0x18] + b"\x20\x80" + esp32_image()[0x1A:], CHIPS["esp32"]).reason
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3"])
+def test_esptool_agrees_on_what_is_whole(chip: str, tmp_path: Path) -> None:
+    good = esp32_image(CHIPS[chip].number)
+    for name, data in (
+        ("whole", good),
+        ("checksum", good[:5000] + bytes([good[5000] ^ 1]) + good[5001:]),
+        ("hash", good[:-1] + bytes([good[-1] ^ 1])),
+    ):
+        (tmp_path / "image.bin").write_bytes(data)
+        command = [peers.tool("esptool", "esptool of PyPI"), "--chip", chip, "image-info", str(tmp_path / "image.bin")]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        sums = [line for line in said.splitlines() if line.startswith(("Checksum:", "Validation hash:"))]
+        assert len(sums) == 2, said
+        assert all("(valid)" in line for line in sums) is (check(data, CHIPS[chip]).reason == "") is (name == "whole")

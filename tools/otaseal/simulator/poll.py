@@ -97,7 +97,8 @@ class Poll:
         """Send the request with `headers`, and read those of the answer."""
         if self.own is not None:
             own = {"X-Otaseal-Counter": str(self.own.counter), "X-Otaseal-Error": str(self.device.memory.error)}
-            headers = own | {"X-Otaseal-Certs": self._archive_hash or "0" * 64} | headers
+            own |= {"X-Otaseal-Certs": self._archive_hash or "0" * 64, "X-Otaseal-Board": self.own.board.hex()}
+            headers = own | headers
         self.request = request_bytes(self.url, headers, self.device.dialect)
         checked = f"GET {self.url.path or '/'} HTTP/1.0, {len(self.request)} bytes"
         if not connection.send(self.request):

@@ -14,6 +14,9 @@ static constexpr uint8_t MAGIC = 0xe9;
 static constexpr uint32_t MAGIC_AT = 0, CHIP_AT = 12, REVISION_AT = 15;  // in the header, the last two of 16 bits
 static constexpr uint16_t TIMEOUT = 8000;                                // milliseconds, as the core's updater has it
 
+// With one slot in the partition table, ESP-IDF names the one that runs as the next: writing to it resets the chip.
+bool hasOtherSlot() { return esp_ota_get_next_update_partition(nullptr) != esp_ota_get_running_partition(); }
+
 // An update that waits for a restart lies in the slot that is written now: the boot loader must not go there any more.
 void beforeWriting() {
   const esp_partition_t *running = esp_ota_get_running_partition();

@@ -25,6 +25,7 @@ inline uint32_t random() { return esp_random(); }
 inline uint32_t freeHeap() { return ESP.getFreeHeap(); }
 inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
+bool hasOtherSlot();
 void beforeWriting();
 inline void discardInstalled() {}
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }

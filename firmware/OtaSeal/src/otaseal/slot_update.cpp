@@ -44,6 +44,7 @@ Error SlotUpdate::open() {
   const uint32_t own = _gate.keyLength(false), next = _gate.keyLength(true);
   const uint32_t behind = Manifest::SIZE + (next != 0 && next < own ? next : own) + WORD;
   if (_size <= behind) return Error::Signature;
+  if (!port::hasOtherSlot()) return Error::Space;
   _room = _size - behind;
   port::beforeWriting();
   _begun = Update.begin(_room);

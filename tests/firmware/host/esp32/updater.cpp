@@ -50,6 +50,7 @@ bool canStart() {
 
 const esp_partition_t *esp_ota_get_running_partition() { return &RUNNING; }
 const esp_partition_t *esp_ota_get_boot_partition() { return boot; }
+const esp_partition_t *esp_ota_get_next_update_partition(const esp_partition_t *) { return chip.oneSlot ? &RUNNING : &other; }
 
 int esp_ota_set_boot_partition(const esp_partition_t *partition) {
   if (partition == &other && !canStart()) return -1;

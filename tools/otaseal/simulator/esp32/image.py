@@ -6,11 +6,12 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-from .chip import PAGE, Chip
+from .chip import Chip
 
 MAGIC, SEED = 0xE9, 0xEF
 MOST_SEGMENTS, LONGEST_SEGMENT = 16, 1 << 24
 HASH_SIZE, LINE = 32, 16
+PAGE_AT, MOST_PAGE_BITS = 0x20 + 180, 17  # in the description: the logarithm of the page
 HEADER = struct.Struct("<BB10xHxHH4xB")  # magic, segments, chip, minimum and maximum revision, whether a hash follows
 _SEGMENT = struct.Struct("<II")
 _UNSET = (0, 0xFFFF)
@@ -46,7 +47,7 @@ def check(slot: bytes | memoryview, chip: Chip, revision: int | None = None) -> 
 
 def _sums(view: memoryview, count: int, hashed: bool, chip: Chip) -> Application:
     """Walk through the segments, then look at checksum and hash."""
-    at, checksum = HEADER.size, SEED
+    at, checksum, page = HEADER.size, SEED, _page(view, chip)
     for index in range(count):
         if at + _SEGMENT.size > len(view):
             return Application(0, "it does not fit in its slot, or is cut short")
@@ -54,7 +55,7 @@ def _sums(view: memoryview, count: int, hashed: bool, chip: Chip) -> Application
         at += _SEGMENT.size
         if length % 4 or length >= LONGEST_SEGMENT:
             return Application(0, f"segment {index} has an impossible length of {length}")
-        if any(low <= address < high for low, high in chip.mapped) and at % PAGE != address % PAGE:
+        if any(low <= address < high for low, high in chip.mapped) and at % page != address % page:
             return Application(0, f"segment {index} for 0x{address:08x} is not where it can be mapped to that address")
         if at + length > len(view):
             return Application(0, "it does not fit in its slot, or is cut short")
@@ -68,6 +69,12 @@ def _sums(view: memoryview, count: int, hashed: bool, chip: Chip) -> Application
     if hashed and hashlib.sha256(view[:end]).digest() != view[end : end + HASH_SIZE]:
         return Application(0, "the SHA-256 at its end is not that of its content")
     return Application(end + HASH_SIZE * hashed)
+
+
+def _page(view: memoryview, chip: Chip) -> int:
+    """Return the size of the pages that the application is mapped in: as its description says, else the least."""
+    said = 1 << view[PAGE_AT] if len(view) > PAGE_AT and view[PAGE_AT] < MOST_PAGE_BITS else 0
+    return max(said, chip.page)
 
 
 def _xor(data: memoryview) -> int:
