@@ -12,6 +12,8 @@ from .flash import APPLICATION, CHIP_SIZES, flash_mode, sketch_size
 IDENTITY_MAGIC = b"OtaSealI"
 IDENTITY_SIZE = 64
 MIN_IMAGE = APPLICATION + 16
+PICO_FLASH = 0x1000_0000
+"""Where a Pico's flash, and with it the image, appears in the address space."""
 
 # With what indents it: the core takes no banner that does not begin its line.
 _PEM = re.compile(
@@ -48,12 +50,16 @@ def read(image: bytes) -> Firmware:
 
 def keys_in(sketch: bytes) -> tuple[bytes, ...]:
     """Return the public keys (PEM) that are compiled in, each once."""
-    return tuple(dict.fromkeys(_without_address(match) for match in _PEM.finditer(sketch)))
+    return tuple(dict.fromkeys(_without_address(match, sketch) for match in _PEM.finditer(sketch)))
 
 
-def _without_address(match: re.Match[bytes]) -> bytes:
-    """Return the text without one blank that ends a word: an address in a Pico's RAM ends with a zero and a blank."""
-    return match[0][1:] if match[0].startswith(b" -") and match.start() % 4 == 3 else match[0]
+def _without_address(match: re.Match[bytes], sketch: bytes) -> bytes:
+    """Return the text without one blank that ends a word: an address in a Pico's RAM ends with a zero and a blank.
+
+    A blank that something in the image points at is where the text begins.
+    """
+    ends_word = match[0].startswith(b" -") and match.start() % 4 == 3
+    return match[0][1:] if ends_word and struct.pack("<I", PICO_FLASH + match.start()) not in sketch else match[0]
 
 
 def _core(sketch: bytes) -> str | None:

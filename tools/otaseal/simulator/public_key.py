@@ -194,16 +194,18 @@ def _opened(signature: bytes, key: RsaKey) -> bytes | None:
 
 
 def _first_pem(text: bytes) -> bytes | None:
-    """Return the first key that BearSSL's decoder finds, None where there is none, or anything in `text` is damaged."""
+    """Return the first key that the cores' BearSSL finds, None where there is none, or anything in `text` is damaged.
+
+    Their BearSSL, other than upstream's, skips every carriage return (src/codec/pemdec.t0, F2).
+    """
     keys: list[bytes] = []
-    lines = iter((text + b"\n").split(b"\n")[:-1])
+    lines = iter((text.replace(b"\r", b"") + b"\n").split(b"\n")[:-1])
     for line in lines:
         if not line.upper().startswith(_BEGIN):  # indented: no banner
             continue
         der = _pem_body(lines)
         if der is None:
             return None
-        # A line that ends in CR keeps its dashes: they are trimmed from the end only.
         if line[len(_BEGIN) :].upper().rstrip(b"-") in _LABELS:
             keys.append(der)
     return keys[0] if keys else None
