@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
+from otaseal import files
 from otaseal.certs import ar
 from otaseal.chips import images
 from otaseal.image import manifest, signed_image
@@ -24,6 +25,7 @@ from support.hooks import (
     write_key,
 )
 from support.pio import BLINK, ESP32_PLATFORM, PICO_PLATFORM, FakeOtaDevice, Project, core_dir
+from support.servers import Running, get, talk
 
 pytestmark = pytest.mark.build
 
@@ -206,6 +208,29 @@ def test_over_the_air_goes_no_filesystem(
         assert "a filesystem upload over the air is verified by nothing on this core" in refused.stderr
         assert "with upload_protocol = esptool" in refused.stderr
         assert not device.uploads
+
+
+@both
+def test_an_update_is_rehearsed_and_published(
+    esp32_project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey, builder: str
+) -> None:
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
+    made = esp32_project(
+        *opt_in(*ALL_HOOKS),
+        *BUILDERS[builder],
+        write_key(tmp_path / "signing.key", rsa_key),
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        "custom_otaseal_product = blink",
+        "custom_otaseal_version = 1.0.0",
+        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+    )
+    made.write("certs/ca.pem", server.world.ca.read_text())
+    assert "otaseal: the rehearsal went well" in made.run("-t", "rehearse").stdout
+    assert "channel 'stable': nothing -> 1.0.0" in made.run("-t", "deploy").stdout
+    request = get("/firmware.bin.signed", "User-Agent: ESP32-http-Update", f"x-ESP32-free-space: {0x140000}")
+    content = talk(server.world.context(), server.port, request).body
+    assert content == made.build("firmware.bin.signed", BOARD).read_bytes()
 
 
 def test_environments_of_three_chips_in_one_project(

@@ -1,5 +1,5 @@
 // Nothing is ever written.
-#include <esp_ota_ops.h>
+#include "esp_ota_ops.h"
 
 extern "C" {
 int esp_ota_begin(const esp_partition_t *, size_t, esp_ota_handle_t *handle) { return handle != nullptr; }
