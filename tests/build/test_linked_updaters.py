@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otaseal.errors import InputError
 from otaseal.hooks.linked_updaters import BEGIN, readable
@@ -189,6 +194,30 @@ def test_callers_are_found_in_what_real_compilers_make(tmp_path: Path, compiler:
     # Without a section for each function, all functions of the section count.
     assert found == ({"Page::serve", "hidden"} if flags else {"Page::serve", "Page::stop", "hidden"})
     assert unit.users(re.compile("_ZN7Updater5begin")) <= unit.functions
+
+
+@cache
+def host_object() -> bytes:
+    """Return an object of the host's compiler."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "page.cpp").write_text(CALLER)
+        subprocess.run(["g++", "-Os", "-ffunction-sections", "-c", "page.cpp", "-o", "page.o"], cwd=folder, check=True)
+        return Path(folder, "page.o").read_bytes()
+
+
+@given(st.data())
+def test_damaged_objects_are_read_or_refused(data: st.DataObject) -> None:
+    """Any bytes give names or an InputError."""
+    require("g++", shutil.which("g++") is not None, "g++")
+    damaged = bytearray(host_object())
+    last = len(damaged) - 1
+    place = st.integers(0, 63) | st.integers(last - 3000, last) | st.integers(0, last)  # headers, tables, anything
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(place)] = data.draw(st.integers(0, 255))
+    with suppress(InputError):
+        unit = ElfFile(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+        assert unit.users(BEGIN) <= unit.functions
+        assert isinstance(unit.is_bytecode, bool)
 
 
 @pytest.mark.parametrize("name", ["_ZN4Page5serveEv", "_ZZN4Page5serveEvENKUlvE_clEv", "_ZNK4Page5serveEv.constprop.0"])

@@ -57,6 +57,9 @@ def test_changed_certificates_are_named_or_shipped(project: MakeProject, flash: 
     assert named not in made.run("-t", "upload", *port).stdout
     made.run("-t", "clean")
     assert named not in made.run("-t", "upload", *port).stdout
+    made.run("-t", "erase", *port)
+    assert named in made.run("-t", "upload", *port).stdout
+    assert flash.read_bytes()[FS_START:].strip(b"\xff") == b""
 
     made.configure([*lines, "custom_otaseal_uploadfs = on-change"])
     (made.path / "platformio.ini").rename(made.path / "other.ini")

@@ -74,6 +74,8 @@ class ElfFile:
 
     def _names_in(self, place: int) -> Iterator[str]:
         """Yield the functions and variables in a section, or in the one whose constants it holds."""
+        if place >= len(self._sections):
+            return
         section = self._sections[place]
         if not section.flags & ALLOCATED:
             return

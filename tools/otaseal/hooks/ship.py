@@ -40,9 +40,12 @@ def attach(env: build.Env, options: Settings) -> None:
         "deploycerts": partial(deploy_certs.declare, options=options),
     }
     targets.declare_last(env, declarations, then)
-    for target in uploads & build.requested() if not build.is_test() else ():
-        if target == ERASING:
+    if build.is_test():
+        return
+    for target in {"erase", ERASING} & build.requested():
+        if _is_platforms(env, target):
             env.AddPostAction(target, build.action(env, _forget_shipping, None))
+    for target in uploads & build.requested():
         env.AddPostAction(target, _after_upload(env, options))
 
 
@@ -53,6 +56,7 @@ def _is_platforms(env: build.Env, target: str) -> bool:
 
 
 def _forget_shipping(env: build.Env) -> None:
+    """Note that the flash was erased, and the certificates in it with everything else."""
     from ..project import shipped
 
     shipped.forget(_record(env), env["PIOENV"])
