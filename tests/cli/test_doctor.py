@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal import files
 from otaseal.doctor.online import resumption
 from otaseal.keys import public, signers
+from otaseal.rehearsal.candidate import repaired
 from otaseal.rehearsal.loopback import Loopback
 from otaseal.server.tls import Credentials, server_context
-from support import other_images, peers
+from otaseal.simulator.esp32.table import Partition, serialise
+from support import esp32_boards, other_images, peers
 from support.built import ENVIRONMENT, BuiltProject
 from support.command import TOOLS, Command, Result, otaseal
 from support.servers import Running, World, publish
@@ -94,6 +96,26 @@ def test_a_project_for_an_esp32(bench: BuiltProject, otaseal: Command) -> None:
     assert "problem: its framework is 'espidf', and otaseal works with arduino" in found
 
 
+def test_the_partition_table_that_was_built(bench: BuiltProject, otaseal: Command) -> None:
+    assert "partitions" not in {check["name"] for check in otaseal("doctor", "--offline", "--json").json["checks"]}
+    ini = (bench.folder / "platformio.ini").read_text().replace("espressif8266", "espressif32")
+    bench.write("platformio.ini", ini.encode())
+    assert the(otaseal("doctor", "--offline", "--json"), "partitions").startswith("skipped: there is no")
+    otadata, slot = Partition("otadata", 1, 0, 0xE000, 0x2000), Partition("app0", 0, 0x10, 0x10000, 0x100000)
+    other, files = Partition("app1", 0, 0x11, 0x110000, 0x100000), Partition("spiffs", 1, 0x82, 0x210000, 0x10000)
+    for rows, said in (
+        ((otadata, slot, other, files), ["ok: 2 slots of 1048576 bytes, otadata, and a filesystem"]),
+        ((otadata, slot, files), ["problem: 'partitions.bin' has one slot for firmware"]),
+        ((otadata, slot, other), ["problem: there is no filesystem"]),
+        ((slot, other, files), ["problem: there is no otadata"]),
+        ((otadata, slot._replace(size=4096), other, files), ["problem: the firmware has", "a slot 4096"]),
+    ):
+        bench.write(f".pio/build/{ENVIRONMENT}/partitions.bin", serialise(rows))
+        found = the(otaseal("doctor", "--offline", "--json"), "partitions")
+        assert all(part in found for part in said), found
+        assert found.count("problem") == (0 if said[0].startswith("ok") else 1)
+
+
 def test_options_that_the_library_on_an_esp32_needs(bench: BuiltProject, otaseal: Command) -> None:
     unfit = {"custom_otaseal_product": None, "custom_otaseal_compress": "gzip"}
     bench.configure(**unfit, custom_otaseal_unverified_updates="allow")
@@ -112,6 +134,20 @@ def test_an_esp32_without_the_library_is_a_problem(bench: BuiltProject, otaseal:
     assert "OtaSeal library" not in the(otaseal("doctor", "--offline", "--json"), "firmware")
     bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin", other_images.esp32_image())
     assert "problem: it has no OtaSeal library" in the(otaseal("doctor", "--offline", "--json"), "firmware")
+
+
+def test_who_takes_the_signed_image_of_an_esp32(bench: BuiltProject, otaseal: Command) -> None:
+    raw = esp32_boards.image(bench.key, board=ENVIRONMENT)
+    bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin", raw)
+    bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin.signed", esp32_boards.sealed(raw, bench.key, board=ENVIRONMENT))
+    found = the(otaseal("doctor", "--offline", "--json"), "signed image")
+    assert "taken by the core's own updater, the OtaSeal library" in found
+    moved = repaired(raw[:0x18] + b"\x24" + raw[0x19:])  # to where no page of flash can be mapped
+    bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin", moved)
+    sealed = esp32_boards.sealed(moved, bench.key, board=ENVIRONMENT)
+    bench.write(f".pio/build/{ENVIRONMENT}/firmware.bin.signed", sealed)
+    found = the(otaseal("doctor", "--offline", "--json"), "signed image")
+    assert "problem: the core's own updater refuses it: segment 0" in found
 
 
 def test_people_get_lines_and_one_next_step(bench: BuiltProject, otaseal: Command) -> None:

@@ -44,9 +44,9 @@ def claims(counter: int = 3, board: str = BOARD, seed: int = 2) -> manifest.Mani
     return manifest.make(Claim("blink", board, f"1.{seed}", counter, BUILT))
 
 
-def sealed(raw: bytes, key: rsa.RSAPrivateKey, counter: int = 3, board: str = BOARD) -> bytes:
+def sealed(raw: bytes, key: rsa.RSAPrivateKey, counter: int = 3, board: str = BOARD, seed: int = 2) -> bytes:
     """Return `raw` as `sign` makes it: manifest, signature and length behind it."""
-    return signed_image.sign(manifest.attach(raw, claims(counter, board)), Signer(key))
+    return signed_image.sign(manifest.attach(raw, claims(counter, board, seed)), Signer(key))
 
 
 def board(running: bytes, chip: Chip = CHIPS["esp32"], partitions: bytes | None = None, **options: Any) -> Esp32Device:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import OtasealError
-from . import build, certificates, keys, online, tools
+from . import build, certificates, keys, online, partition_table, tools
 from .report import AT_THE_SERVER, Check, CheckResult, Report, Status, Subject, skipped
 
 __all__ = ["Check", "Report", "Status", "Subject", "examine"]
@@ -23,6 +23,7 @@ CHECKS: Sequence[tuple[str, Callable[[Subject], Iterator[CheckResult]]]] = (
     ("signing key", keys.signing_key),
     ("public key", keys.public_key),
     ("filesystem", build.filesystem),
+    ("partitions", partition_table.built),
     ("certificates", certificates.trusted),
     ("archive", certificates.packed),
     ("firmware", build.firmware),

@@ -145,11 +145,13 @@ def signed(subject: Subject) -> Iterator[CheckResult]:
     if not report.outcomes:
         yield ok(f"{len(data)} bytes, signed by the project's key")
         return
-    cores = [core for core, outcome in report.outcomes.items() if outcome.accepted and outcome.boots]
-    yield ok(f"{len(data)} bytes, signed by the project's key, taken by core {', '.join(cores) or 'none'}")
-    if not cores:
-        core, outcome = next(iter(report.outcomes.items()))
-        yield problem(f"core {core} refuses it: {outcome.reason}", "build again")
+    refused = {core: outcome for core, outcome in report.outcomes.items() if not (outcome.accepted and outcome.boots)}
+    cores = [core for core in report.outcomes if core not in refused]
+    yield ok(f"{len(data)} bytes, signed by the project's key, taken by {inspection.devices(cores)}")
+    by_library = report.image is not None and FAMILY_OF[report.image.chip].unverified
+    if refused and (by_library or not cores):
+        core, outcome = next(iter(refused.items()))
+        yield problem(f"{inspection.devices([core])} refuses it: {outcome.reason}", "build again")
     size = report.image.flash_size if report.image else None
     if size is not None and 2 * esp8266.sectors(len(data)) > size:
         yield problem(

@@ -22,7 +22,7 @@ from ..chips.limits import MAX_IMAGE_SIZE, REBUILD
 from ..chips.pico import PicoImage
 from ..errors import InputError
 from ..keys.public import public_pem
-from ..simulator.esp32.verdict import SHOWN, STOCK, judge_file
+from ..simulator.esp32.verdict import SHOWN, STOCK, WHO, judge_file
 from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
 from ..simulator.trailer import AssumedKey
 from ..simulator.verdict import Verdict, judge_on
@@ -117,6 +117,13 @@ class Inspection:
         if self.signed_by is not None:
             return f"made by key '{self.signed_by}'"
         return "made by none of the keys given" if self.tried else "not verified: give the public key with --key"
+
+
+def devices(cores: Sequence[str]) -> str:
+    """Return in words who takes or refuses a file: cores by their releases, an ESP32's by what takes its updates."""
+    if set(cores) <= set(SHOWN):
+        return ", ".join(WHO[core] for core in cores) or "none"
+    return f"core {', '.join(cores)}"
 
 
 def inspect(data: bytes, public_keys: Mapping[str, RSAPublicKey]) -> Inspection:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..simulator.trailer import AssumedKey
     from ..simulator.verdict import StockDevice, Verdict
 
-WITH = {"stock": "the core's own updater", "OtaSeal": "the OtaSeal library"}
 HINTS = {"F3": f"build it with core {OLDEST_SIGNED} or newer"}
 INSPECT = "sign what the build made: otaseal inspect shows what each core does with a file"
 
@@ -181,7 +180,7 @@ def device_for(image: Image | None, core: str, key: bytes | AssumedKey | None) -
 
 def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> None:
     """Ask the virtual device: the core, the chip and its flash that the image was built for, as far as it says so."""
-    from ..simulator.esp32.verdict import LIBRARY, STOCK, judge_file
+    from ..simulator.esp32.verdict import LIBRARY, STOCK, WHO, judge_file
     from ..simulator.pico.verdict import SHOWN_RELEASES, judge_board
 
     if isinstance(firmware.image, PicoImage):
@@ -194,7 +193,7 @@ def _judge_as_device(signed: bytes, firmware: Firmware, key: RSAPublicKey) -> No
             _refuse_gzip(firmware)
         _refuse_damaged(firmware.image)
         who = LIBRARY if firmware.identity is not None else STOCK
-        name, verdict = WITH[who], judge_file(who, firmware.image.chip, public_pem(key), signed)
+        name, verdict = WHO[who], judge_file(who, firmware.image.chip, public_pem(key), signed)
     if not (verdict.accepted and verdict.boots):
         raise VerificationError(
             f"a device with {name} would not run this update: {verdict.reason}",

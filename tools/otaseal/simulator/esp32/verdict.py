@@ -19,6 +19,7 @@ from .updater import UpdateError
 
 STOCK, LIBRARY = "stock", "OtaSeal"
 SHOWN = (STOCK, LIBRARY)
+WHO = {STOCK: "the core's own updater", LIBRARY: "the OtaSeal library"}
 """Who takes the update: `HTTPUpdate` and `Update` of any core, which verify nothing, or the OtaSeal library."""
 
 
