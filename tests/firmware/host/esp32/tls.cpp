@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <mbedtls/net_sockets.h>
+#include <mbedtls/version.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -82,7 +83,14 @@ int WiFiClientSecure::Context::trust() {
   mbedtls_ssl_conf_ca_chain(&ssl_conf, &ca_cert, nullptr);
   if (certificateText == nullptr || keyText == nullptr) return 0;
   error = mbedtls_x509_crt_parse(&client_cert, bytes(certificateText), strlen(certificateText) + 1);
+#if MBEDTLS_VERSION_MAJOR >= 3
+  if (error == 0) {
+    error = mbedtls_pk_parse_key(&client_key, bytes(keyText), strlen(keyText) + 1, nullptr, 0, mbedtls_ctr_drbg_random,
+                                 &drbg_ctx);
+  }
+#else
   if (error == 0) error = mbedtls_pk_parse_key(&client_key, bytes(keyText), strlen(keyText) + 1, nullptr, 0);
+#endif
   return error == 0 ? mbedtls_ssl_conf_own_cert(&ssl_conf, &client_cert, &client_key) : error;
 }
 
@@ -93,6 +101,9 @@ int WiFiClientSecure::Context::handshake(const char *host, uint16_t port) {
   if (net.fd < 0) return -1;
   mbedtls_ctr_drbg_seed(&drbg_ctx, mbedtls_entropy_func, &entropy_ctx, nullptr, 0);
   mbedtls_ssl_config_defaults(&ssl_conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
+#if MBEDTLS_VERSION_MAJOR >= 3
+  mbedtls_ssl_conf_max_tls_version(&ssl_conf, MBEDTLS_SSL_VERSION_TLS1_2);  // ESP-IDF compiles no more in
+#endif
   mbedtls_ssl_conf_rng(&ssl_conf, mbedtls_ctr_drbg_random, &drbg_ctx);
   mbedtls_ssl_conf_read_timeout(&ssl_conf, READ_TIMEOUT);
   int error = trust();

@@ -2,7 +2,7 @@
 // be started (F46, F47, F80, F83).
 #include <Update.h>
 #include <esp_ota_ops.h>
-#include <mbedtls/sha256.h>
+#include <mbedtls/md.h>
 #include <otaseal/slot_update.h>
 
 #include "chip.h"
@@ -42,7 +42,7 @@ bool canStart() {
   at += 15 - at % 16;
   if (size - at < 1 + HASH || slot[at] != checksum) return false;
   uint8_t hash[HASH];
-  mbedtls_sha256_ret(slot.data(), at + 1, hash, 0);
+  mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), slot.data(), at + 1, hash);
   return slot[23] == 0 || memcmp(hash, slot.data() + at + 1, HASH) == 0;
 }
 
