@@ -44,7 +44,7 @@ from support.servers import World, operator, publish, start
 
 pytestmark = pytest.mark.proof
 
-TRUNCATED, SPACE, NOT_FIRMWARE, FLASH, BUSY, SIGNATURE, LOWER, ATTEMPTS = 25, 26, 27, 28, 29, 30, 36, 37
+BUSY, TRUNCATED, SPACE, NOT_FIRMWARE, FLASH, SIGNATURE, LOWER, ATTEMPTS = 16, 25, 26, 27, 28, 30, 36, 37
 REVISION_AT, HASH = 15, 32
 SLOT = 0x140000
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
@@ -277,6 +277,14 @@ def test_one_update_at_a_time(device: Device, signing: Signing, answers: StartAn
     done = device.run(port=port, second=1)
     assert [one[:2] for one in done.results] == [("failed", BUSY), ("installed", 0)]
     assert done.staged == build_image(seed=2)
+
+
+def test_an_update_by_something_else_is_left_alone(device: Device, signing: Signing, answers: StartAnswers) -> None:
+    """And what the clock says then has been seen by no server: it is not kept."""
+    running = answers(firmware_reply(signing.sign(signing.payload(RAW))))
+    assert device.run(port=running.port, busy=1, ntp=NOW + 20 * YEAR).errors[0] == BUSY
+    assert not [one for one in running.requests if "firmware" in one]
+    assert device.run(port=running.port).results == [("installed", 0, 0)]
 
 
 def test_what_waits_for_a_restart_is_not_started_half_written(

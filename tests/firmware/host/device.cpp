@@ -7,10 +7,14 @@
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
- * before its flash fails, no other slot), second (1: another object polls during a download), replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
+ * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
+ * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
+#if defined(ARDUINO_ARCH_ESP32)
+#include <Update.h>
+#endif
 
 #include <filesystem>
 #include <iostream>
@@ -133,6 +137,7 @@ int main(int argc, char **argv) {
     other.begin();
     second = &other;
   }
+  if (number("busy", 0)) Update.begin(1000);
   const bool ready = updates.begin();
   std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {

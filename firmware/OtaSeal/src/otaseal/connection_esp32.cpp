@@ -73,7 +73,10 @@ class Body {
 
  private:
   size_t count(uint32_t got, uint32_t now) {
-    if (_done / SECTOR != (_done + got) / SECTOR) _since = now;
+    if (_done / SECTOR != (_done + got) / SECTOR) {
+      _since = now;
+      delay(1);  // on chips with one core nobody else runs, and the watchdog bites, while bytes come without a break
+    }
     _done += got;
     return got;
   }

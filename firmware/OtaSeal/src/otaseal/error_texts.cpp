@@ -14,6 +14,9 @@ static const char TEXTS[] PROGMEM =
     "\15" "certificate for another server\0"  // 13
     "\16" "certificate or clock out of date\0"  // 14
     "\17" "unknown authority\0"  // 15
+#if defined(ARDUINO_ARCH_ESP32)
+    "\20" "another update is running\0"  // 16
+#endif
     "\24" "bad answer\0"  // 20
     "\25" "not found\0"  // 21
     "\26" "forbidden\0"  // 22
@@ -23,9 +26,6 @@ static const char TEXTS[] PROGMEM =
     "\32" "not enough space\0"  // 26
     "\33" "not firmware\0"  // 27
     "\34" "flash failed\0"  // 28
-#if defined(ARDUINO_ARCH_ESP32)
-    "\35" "another update is running\0"  // 29
-#endif
     "\36" "bad signature\0"  // 30
     "\37" "no manifest\0"  // 31
     "\40" "unknown manifest\0"  // 32
