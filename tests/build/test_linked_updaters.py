@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -245,3 +246,11 @@ def test_a_name_without_a_class_is_shown(name: str, shown: str) -> None:
 def test_what_is_no_elf_file_is_an_error(data: bytes) -> None:
     with pytest.raises(InputError):
         ElfFile(data).users(BEGIN)
+
+
+def test_relocations_of_a_section_that_is_not_there_count_for_nothing() -> None:
+    require("g++", shutil.which("g++") is not None, "g++")
+    damaged = bytearray(host_object())
+    for start in range(struct.unpack_from("<Q", damaged, 0x28)[0], len(damaged), 64):
+        struct.pack_into("<I", damaged, start + 44, 0xFFFFFF)
+    assert ElfFile(bytes(damaged)).users(BEGIN) == frozenset()

@@ -183,8 +183,9 @@ def filesystem_image(env: Env) -> Any:
 def filesystem(env: Env) -> str:
     """Return which filesystem the platform makes: the only one it has, else as "littlefs" or "spiffs" (F15, F75)."""
     platform = platforms.of(env)
-    # Without a choice: only pioarduino's builder makes its images itself, without a tool.
-    default = "littlefs" if platform is platforms.ESP32 and "MKFSTOOL" not in env else "spiffs"
+    default = "spiffs"
+    if platform is platforms.ESP32:  # made by mkspiffs_espressif32_arduino, say, or without a tool by pioarduino
+        default = env.get("MKFSTOOL", "mklittlefs").removeprefix("mk").partition("_")[0]
     return platform.filesystem or str(env.BoardConfig().get("build.filesystem", default)).lower()
 
 
