@@ -73,6 +73,13 @@ def test_inspect_refuses_a_gzip_that_no_device_unpacks() -> None:
     assert str(inspect(gzip_payload.compress(ESP32), {}).problem).startswith("the ESP32 takes no gzip")
 
 
+def test_inspect_says_what_the_library_looks_at_beside_the_signature(rsa_key: rsa.RSAPrivateKey) -> None:
+    signed = sign_firmware(ESP32, Signer(rsa_key), embeds_key=False, claim=CLAIM)
+    known = inspect(signed, {"ours": rsa_key.public_key()}).outcomes["OtaSeal"]
+    assert known.reason == "the signature holds; product, board and counter of the manifest have to fit the device, too"
+    assert inspect(signed, {}).outcomes["OtaSeal"].reason.startswith("if it has the key that made the signature")
+
+
 def test_inspect_says_where_nothing_verifies_the_next_update() -> None:
     lines = inspect(ESP32, {}).lines()
     assert lines[-2] == "library       none: nothing in this firmware verifies the next update"

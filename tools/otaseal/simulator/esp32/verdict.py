@@ -21,6 +21,7 @@ STOCK, LIBRARY = "stock", "OtaSeal"
 SHOWN = (STOCK, LIBRARY)
 WHO = {STOCK: "the core's own updater", LIBRARY: "the OtaSeal library"}
 """Who takes the update: `HTTPUpdate` and `Update` of any core, which verify nothing, or the OtaSeal library."""
+BY_LIBRARY = "the signature holds; product, board and counter of the manifest have to fit the device, too"
 
 
 def judge_file(who: str, chip_name: str, key: bytes | AssumedKey | None, data: bytes) -> Verdict:
@@ -41,6 +42,8 @@ def judge_file(who: str, chip_name: str, key: bytes | AssumedKey | None, data: b
         first = len(image) < HEADER.size or image[0] != MAGIC
         error = (LibraryError.NOT_FIRMWARE if first else LibraryError.FLASH) if who == LIBRARY else UpdateError.ACTIVATE
         return _verdict(error, (found.reason, "F86"))
+    if who == LIBRARY and isinstance(key, bytes):
+        return _verdict(0, (BY_LIBRARY, "F11"), boots=True)
     return _verdict(0, taken_by(key if who == LIBRARY else None), boots=True)
 
 
