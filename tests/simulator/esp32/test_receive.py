@@ -229,12 +229,12 @@ def no_mutation_is_activated(rsa_key: rsa.RSAPrivateKey, count: int, seed: int) 
     table = serialise((Partition("otadata", DATA, 0, 0xE000, 0x2000), *rows))
     running = board(image(rsa_key), partitions=table, flash_size=0x50000)
     data, sent, chance = sealed(image(rsa_key, 2), rsa_key), 0, random.Random(seed)
-    before = running.flash[0xE000:0x10000]
+    before, setup = running.flash[0xE000:0x10000], device._setup(running, None)
     for number in range(count):
         changed = mutated(data, chance)
         if changed == data:
             continue
-        staged, sent = taken(running, changed), sent + 1
+        staged, sent = update(Flash(running.flash), changed, setup), sent + 1
         assert staged.fault is not None, number
         assert staged.flash[0xE000:0x10000] == before, number
     return sent
