@@ -6,7 +6,7 @@ import argparse
 import getpass
 from dataclasses import asdict
 
-from ..errors import VerificationError, counted
+from ..errors import LaterFormatError, VerificationError, counted
 from ..store import backup as store_backup
 from ..store import check as store_check
 from ..store import prune as store_prune
@@ -78,6 +78,7 @@ def _check(arguments: argparse.Namespace) -> int:
     report = store_check.sweep(store) if arguments.sweep else store_check.check(store)
     findings = {
         "damaged": report.problems,
+        "of a newer otaseal": report.later,
         "not needed": report.orphans,
         "left by a kill" + (", removed" if arguments.sweep else ""): report.temporaries,
     }
@@ -88,11 +89,13 @@ def _check(arguments: argparse.Namespace) -> int:
         f"{counted(report.blobs, 'blob')} that they need",
         *(f"{title}: {line}" for title, lines in findings.items() for line in lines),
     )
-    if not report.whole:
+    if report.problems:
         raise VerificationError(
             f"the store '{arguments.store}' is not whole: {len(report.problems)} damaged",
             "restore it from a backup, or deploy the damaged releases again",
         )
+    if report.later:
+        raise LaterFormatError(f"a part of the store '{arguments.store}'")
     return 0
 
 

@@ -13,7 +13,6 @@ import hashlib
 import re
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from enum import IntEnum
@@ -22,7 +21,8 @@ from typing import Any
 from ..chips import file_kinds
 from ..chips.file_kinds import FileKind
 from ..chips.images import Image
-from ..errors import InputError, VerificationError
+from ..errors import InputError, LaterFormatError, VerificationError
+from ..formats import refuse_later
 from . import gzip_payload
 from .gzip_payload import GzipMember
 
@@ -159,8 +159,11 @@ def parse(data: bytes, magic: bytes = MAGIC) -> Manifest:
     if len(data) != SIZE or data[: len(magic)] != magic:
         raise InputError(f"{len(data)} bytes are no manifest", f"it has {SIZE} and begins with {magic.decode()}")
     _, layout, kind, mode, reserved, counter, time, product, board, text = _LAYOUT.unpack(data)
+    refuse_later(layout, FORMAT, f"the manifest of format '{layout}'")
     if layout != FORMAT:
-        raise InputError(f"manifest of format {layout} is not known", "this otaseal is too old for it: update it")
+        raise _damaged(f"format {layout}")
+    if reserved == 0:
+        refuse_later(kind, max(Kind), f"the manifest of kind '{kind}'")
     if kind not in tuple(Kind) or reserved:
         raise _damaged(f"kind {kind} and reserved byte {reserved}")
     try:
@@ -222,15 +225,21 @@ def surplus(parsed: Image) -> FileKind | None:
 def identity(image: bytes) -> Manifest | None:
     """Return the identity record that the uncompressed `image` carries: that of the OtaSeal library, None without it.
 
-    Raises InputError when it carries two that differ.
+    Raises InputError when it carries two that differ, LaterFormatError when it carries only one of a later format.
     """
-    found, position = set(), image.find(IDENTITY_MAGIC)
+    found, later, position = set(), None, image.find(IDENTITY_MAGIC)
     while position >= 0:
-        with suppress(InputError):  # the eight bytes alone may stand in code that looks for them
+        try:  # the eight bytes alone may stand in code that looks for them
             found.add(parse(image[position : position + SIZE], IDENTITY_MAGIC))
+        except LaterFormatError as error:
+            later = error
+        except InputError:
+            pass
         position = image.find(IDENTITY_MAGIC, position + 1)
     if len(found) > 1:
         raise InputError(f"the firmware has {len(found)} identities that differ", "build it anew, from one environment")
+    if later is not None and not found:
+        raise LaterFormatError(later.what.replace("manifest", "identity record"))
     return found.pop() if found else None
 
 

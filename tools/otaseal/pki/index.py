@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..formats import format_of, refuse_later
 from .certificate import Certificate
 from .profile import Role
 
@@ -76,11 +77,12 @@ def entry_of(certificate: Certificate, role: Role, name: str) -> Entry:
 
 
 def parse_index(data: bytes) -> tuple[Entry, ...]:
-    """Return the entries in `data`; raises InputError when this is not a whole index."""
+    """Return the entries in `data`; raises LaterFormatError, InputError when this is not a whole index."""
     try:
         document = json.loads(data)
+        refuse_later(document["format"], FORMAT, "the index of certificates")
         if document["format"] != FORMAT:
-            raise InputError(f"an index of format '{document['format']}'", "a newer otaseal wrote it: use that")
+            raise ValueError("no format of an index")
         entries = tuple(Entry(**values) for values in document["certificates"])
     except (ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
         raise InputError("the index of certificates is damaged", "restore it from a backup") from error
@@ -100,6 +102,11 @@ def revoked_json(entries: tuple[Entry, ...]) -> bytes:
         if entry.revoked:
             revoked[entry.role].append(entry.serial)
     return (json.dumps({"format": FORMAT, "revoked": revoked}, indent=1) + "\n").encode()
+
+
+def check_revoked(data: bytes) -> None:
+    """Raise LaterFormatError when a later otaseal wrote what a server has to refuse."""
+    refuse_later(format_of(data), FORMAT, "the list of revoked certificates")
 
 
 def make_crl(authority: Authority, entries: Iterable[Entry], now: datetime) -> bytes:

@@ -34,7 +34,7 @@ from .authority import (
     load_private_key,
 )
 from .certificate import Certificate, parse_certificate, parse_certificates
-from .index import MAX_INDEX_BYTES, Entry, entry_of, make_crl, parse_index, revoked_json, serialize_index
+from .index import MAX_INDEX_BYTES, Entry, check_revoked, entry_of, make_crl, parse_index, revoked_json, serialize_index
 from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
 from .scope import Scope, of_uris
 
@@ -221,10 +221,12 @@ class Store:
 
     def _recover(self) -> tuple[Entry, ...]:
         """Finish what a kill interrupted, and return the entries; the lock is held."""
-        directories.sweep(self.directory)
+        index, revoked = self.directory / INDEX_FILE, self.directory / REVOKED_FILE
+        entries = parse_index(files.read_bounded(index, MAX_INDEX_BYTES, "index")) if index.exists() else ()
+        if revoked.exists():
+            check_revoked(files.read_bounded(revoked, MAX_INDEX_BYTES, "revocations"))
+        directories.sweep(self.directory)  # from here on it is known that no later otaseal has been here
         self._finish_rotation()
-        path = self.directory / INDEX_FILE
-        entries = parse_index(files.read_bounded(path, MAX_INDEX_BYTES, "index")) if path.exists() else ()
         known = {entry.serial for entry in entries}
         issued = [
             entry_of(_read_certificate(chain), role, chain.parent.name)
@@ -236,8 +238,8 @@ class Store:
             entries = (*entries, *missing)
             self._write_index(entries)
         self._set_aside_revoked(entries)
-        if not (self.directory / REVOKED_FILE).exists():  # a server that finds no list lets nobody in
-            files.write_atomic(self.directory / REVOKED_FILE, revoked_json(entries))
+        if not revoked.exists():  # a server that finds no list lets nobody in
+            files.write_atomic(revoked, revoked_json(entries))
         return entries
 
     def _finish_rotation(self) -> None:

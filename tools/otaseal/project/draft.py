@@ -6,6 +6,7 @@ One file an environment, in the project's workspace. What is of another product,
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .. import files
+from .. import files, formats
 from ..chips.limits import MAX_IMAGE_SIZE
+from ..errors import LaterFormatError
 
+FORMAT = 1
 MAX_ENTRY_BYTES = 3 * MAX_IMAGE_SIZE
 """Of one environment: two forms of its image, in base64."""
 
@@ -39,8 +42,12 @@ class Draft:
     release: Sequence[str]
 
     def put(self, entry: Entry) -> None:
-        """Keep an entry, in the place of what its environment made before; raises SystemFaultError."""
+        """Keep an entry, in the place of its environment's last one; raises LaterFormatError, SystemFaultError."""
+        path = self._path(entry.environment)
+        if path.is_file():
+            _read(path)
         values = {
+            "format": FORMAT,
             "release": list(self.release),
             "board": entry.board,
             "built": entry.built,
@@ -48,15 +55,18 @@ class Draft:
             "files": [base64.b64encode(data).decode() for data in entry.files],
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(self._path(entry.environment), json.dumps(values).encode())
+        files.write_atomic(path, json.dumps(values).encode())
 
     def get(self, environment: str) -> Entry | None:
-        """Return what an environment made for this release, None if nothing; what is damaged is nothing."""
+        """Return what an environment made for this release, None if nothing; what is damaged is nothing.
+
+        Raises LaterFormatError, SystemFaultError.
+        """
         path = self._path(environment)
         if not path.is_file():
             return None
         try:
-            values: Any = json.loads(files.read_bounded(path, MAX_ENTRY_BYTES, "draft"))
+            values: Any = json.loads(_read(path))
             if values["release"] != list(self.release):
                 return None
             built = tuple(base64.b64decode(data, validate=True) for data in values["files"])
@@ -65,9 +75,18 @@ class Draft:
             return None
 
     def clear(self) -> None:
-        """Remove the entries, whatever release they are of."""
+        """Remove the entries of all releases, but not those of a later otaseal; raises SystemFaultError."""
         for path in self.folder.glob("*.json"):
-            files.remove(path)
+            with contextlib.suppress(LaterFormatError):
+                _read(path)
+                files.remove(path)
 
     def _path(self, environment: str) -> Path:
         return self.folder / f"{quote(environment, safe='')}.json"
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in an entry's file; raises LaterFormatError: nothing but a later otaseal may change it then."""
+    data = files.read_bounded(path, MAX_ENTRY_BYTES, "draft")
+    formats.refuse_later(formats.format_of(data), FORMAT, f"the draft '{path}'")
+    return data

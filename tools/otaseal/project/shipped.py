@@ -9,23 +9,25 @@ import hashlib
 import json
 from pathlib import Path
 
-from .. import files
+from .. import files, formats
 
 MAX_RECORD_SIZE = 1024 * 1024
+FORMAT = 0
+"""It says none: its names are those of environments, and their values texts."""
 
 
 def is_current(record: Path, environment: str, archive: bytes) -> bool:
-    """Tell whether the bytes of `certs.ar` are those that were last shipped from the build environment."""
+    """Tell whether these bytes of `certs.ar` were shipped last from the environment; raises LaterFormatError."""
     return _load(record).get(environment) == _digest(archive)
 
 
 def remember(record: Path, environment: str, archive: bytes) -> None:
-    """Note that the bytes of `certs.ar` were shipped from the build environment; raises SystemFaultError."""
+    """Note that these bytes of `certs.ar` were shipped; raises SystemFaultError, LaterFormatError."""
     _write(record, {**_load(record), environment: _digest(archive)})
 
 
 def forget(record: Path, environment: str) -> None:
-    """Note that a device of the build environment was erased, and has no certificates; raises SystemFaultError."""
+    """Note that a device of the build environment was erased, and has no certificates; raises as `remember`."""
     _write(record, {name: digest for name, digest in _load(record).items() if name != environment})
 
 
@@ -40,8 +42,10 @@ def _digest(archive: bytes) -> str:
 def _load(record: Path) -> dict[str, str]:
     if not record.exists():
         return {}
+    data = files.read_bounded(record, MAX_RECORD_SIZE, "shipping record")
+    formats.refuse_later(formats.format_of(data), FORMAT, f"the shipping record '{record}'")
     try:
-        entries = json.loads(files.read_bounded(record, MAX_RECORD_SIZE, "shipping record"))
+        entries = json.loads(data)
     except (ValueError, RecursionError):
         return {}  # a damaged note: certificates count as never shipped, which is the safe side
     return entries if isinstance(entries, dict) else {}

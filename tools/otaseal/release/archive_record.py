@@ -65,7 +65,7 @@ class ArchiveRecord:
     @classmethod
     def from_json(cls, data: bytes) -> ArchiveRecord:
         """Return the record in `data`; raises LaterFormatError, and InputError for what no otaseal has written."""
-        values = checksummed.load(data, MAX_RECORD_BYTES, "the record of an archive")
+        values = checksummed.load(data, MAX_RECORD_BYTES, "the record of an archive", _FIELDS)
         if set(values) != set(_FIELDS):
             raise InputError("the record of an archive has other fields than it should", _HINT)
         return cls(**values)

@@ -131,7 +131,7 @@ class Channel:
     @classmethod
     def from_json(cls, data: bytes) -> Channel:
         """Return the channel in `data`; raises LaterFormatError, and InputError for what no otaseal has written."""
-        fields = checksummed.load(data, MAX_CHANNEL_BYTES, "the pointer file")
+        fields = checksummed.load(data, MAX_CHANNEL_BYTES, "the pointer file", _FIELDS | _LIMITS.keys())
         if set(fields) - set(_LIMITS) != _FIELDS:
             raise _damaged("its fields are not those of a channel")
         try:

@@ -1,16 +1,18 @@
 """JSON files with a checksum over their content, so that a flipped bit never reads as another value.
 
-Pure. Format 1, which had no checksum, is read still; what a later otaseal wrote is refused as that, and not as damage.
+Pure. Format 1, which had no checksum, is read still; what a later otaseal wrote is refused as that, and not as damage:
+a later format, and fields that are not known here in a file whose checksum holds.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import InputError, LaterFormatError
+from ..formats import refuse_later
 
 FORMAT = 2
 _UNCHECKED = 1
@@ -23,10 +25,10 @@ def dump(fields: Mapping[str, Any]) -> bytes:
     return _text({**content, "sha256": hashlib.sha256(_text(content)).hexdigest()})
 
 
-def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
+def load(data: bytes, limit: int, what: str, known: Collection[str]) -> dict[str, Any]:
     """Return the fields in `data`; raises LaterFormatError, and InputError for anything that `dump` does not make.
 
-    `limit` are the bytes that it has at most, `what` names the file in messages.
+    `limit` are the bytes that it has at most, `what` names the file in messages, `known` are its fields.
     """
     if len(data) > limit:
         raise _damaged(what, f"is larger than {limit} bytes")
@@ -35,8 +37,7 @@ def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _damaged(what, "is not JSON") from error
     written = fields.pop("format", None) if isinstance(fields, dict) else None
-    if type(written) is int and written > FORMAT:
-        raise LaterFormatError(what)
+    refuse_later(written, FORMAT, what)
     if written not in (_UNCHECKED, FORMAT):
         raise _damaged(what, "is none that otaseal writes")
     assert isinstance(fields, dict)
@@ -44,17 +45,9 @@ def load(data: bytes, limit: int, what: str) -> dict[str, Any]:
     expected = dump(fields) if written == FORMAT else _text({"format": _UNCHECKED, **fields})
     if expected != data:
         raise _damaged(what, "does not have its checksum" if written == FORMAT else "is not as otaseal writes it")
+    if written == FORMAT and not fields.keys() <= set(known):
+        raise LaterFormatError(what)
     return fields
-
-
-def format_of(data: bytes) -> int:
-    """Return the format that a file says it has, 0 where it says none."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return 0
-    written = value.get("format") if isinstance(value, dict) else None
-    return written if type(written) is int else 0
 
 
 def _text(fields: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from ..chips import esp8266
 from ..chips.boot_image import FlashMode
 from ..chips.families import FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..errors import InputError
+from ..errors import InputError, LaterFormatError
 from ..image import manifest, signing_header
 from ..names import NAME
 from . import fields
@@ -31,6 +31,7 @@ def _is_time(value: Any) -> bool:
     return True
 
 
+_CHIP = fields.text(r"[a-z][a-z0-9-]{1,31}")
 _SIZE, _PLACE = fields.number(1, MAX_IMAGE_SIZE), fields.number(0, MAX_IMAGE_SIZE)
 FORM: Mapping[str, fields.Check] = {
     "kind": lambda value: value in KINDS,
@@ -69,6 +70,13 @@ _RELEASE_2["sketch_md5"] = fields.sequence([len(FlashMode)], fields.MD5)
 _RELEASE_1 = {name: check for name, check in _RELEASE_2.items() if name not in _SINCE_2}
 FORMATS = {1: _RELEASE_1, 2: _RELEASE_2, 3: RELEASE}
 """Of the image of one board."""
+
+
+def refuse_later_chip(values: Mapping[str, Any]) -> None:
+    """Raise LaterFormatError for the name of a chip that is not known: new chips come without a new format."""
+    chip = values.get("chip")
+    if _CHIP(chip) and chip not in FAMILY_OF:
+        raise LaterFormatError(f"the release record for chip '{chip}'")
 
 
 def check_values(values: Mapping[str, Any], table: Mapping[str, fields.Check]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from ..chips.boot_image import FlashMode
 from ..errors import InputError, LaterFormatError
+from ..formats import refuse_later
 from . import fields
-from .record_fields import FORM, FORMATS, RELEASE, check_values, damaged
+from .record_fields import FORM, FORMATS, RELEASE, check_values, damaged, refuse_later_chip
 from .records import MAX_BOARDS, SHARED, Form, Release, combine
 
 FORMAT = 4
@@ -34,8 +35,7 @@ def parse(data: bytes) -> Release:
     except (ValueError, RecursionError) as error:
         raise damaged("no JSON") from error
     written = values.pop("format", None) if isinstance(values, dict) else None
-    if type(written) is int and written > FORMAT:
-        raise LaterFormatError("the release record")
+    refuse_later(written, FORMAT, "the release record")
     if type(written) is not int or not OLDEST_FORMAT <= written <= FORMAT:
         raise damaged(f"no object of format {OLDEST_FORMAT} to {FORMAT}")
     release = _parse_boards(values) if written == FORMAT else _parse_image(values, FORMATS[written])
@@ -74,6 +74,7 @@ def _values(release: Release) -> dict[str, Any]:
 
 
 def _parse_image(values: dict[str, Any], table: Mapping[str, fields.Check]) -> Release:
+    refuse_later_chip(values)
     check_values(values, table)
     for form in values["forms"]:
         check_values(form, FORM)
@@ -91,5 +92,7 @@ def _parse_boards(values: dict[str, Any]) -> Release:
         raise damaged("no list of boards")
     try:
         return combine([_parse_image({**board, **values}, RELEASE) for board in boards])
+    except LaterFormatError:
+        raise
     except InputError as error:
         raise damaged(f"boards that are no release: {error.message}") from error

@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError, OtasealError, SystemFaultError
+from ..pki.index import check_revoked
 from .telemetry import Telemetry
 
 CIPHERS = ":".join(
@@ -147,7 +148,7 @@ class ClientCheck:
         return certificate
 
     def load(self) -> None:
-        """Read the list if it has changed; raises InputError when it is damaged or missing."""
+        """Read the list if it has changed; raises LaterFormatError, InputError when it is damaged or missing."""
         if self.path is None:
             return
         stamp = files.stamp(self.path)
@@ -159,6 +160,7 @@ class ClientCheck:
         if stamp == self._stamp:
             return
         data = files.read_bounded(self.path, MAX_REVOKED_BYTES, "revocations")
+        check_revoked(data)
         try:
             self._revoked = frozenset(int(serial, 16) for serial in json.loads(data)["revoked"][self.role])
         except (ValueError, TypeError, KeyError, RecursionError) as error:

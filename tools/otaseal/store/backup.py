@@ -24,7 +24,8 @@ from typing import IO
 
 from .. import files
 from ..directories import PRIVATE_DIRECTORY_MODE, locked
-from ..errors import InputError, NotFoundError, SystemFaultError
+from ..errors import InputError, LaterFormatError, NotFoundError, SystemFaultError
+from ..formats import refuse_later
 from ..names import NAME
 from ..release.archive_record import MAX_RECORD_BYTES
 from ..release.channels import MAX_CHANNEL_BYTES
@@ -75,7 +76,8 @@ def backup(store: Store, path: Path) -> None:
 def restore(path: Path, directory: Path) -> Store:
     """Make the store of the backup `path` in `directory`, which is missing or empty, and return it.
 
-    Raises InputError for a backup that is damaged, cut short or not one, before `directory` is touched.
+    Raises InputError for a backup that is damaged, cut short or not one, and LaterFormatError, before `directory` is
+    touched.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
@@ -129,7 +131,12 @@ def _unpack(path: Path, directory: Path) -> None:
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for folder_path, _, _ in os.walk(directory):
         files.sync_directory(Path(folder_path))
-    report = check(Store.open(directory))
+    try:
+        report = check(Store.open(directory))
+    except LaterFormatError as error:
+        raise LaterFormatError(f"the store in the backup '{path}'") from error
+    if report.later:
+        raise LaterFormatError(f"the store in the backup '{path}'")
     if report.problems or report.orphans:
         raise InputError(f"the backup '{path}' is not whole: {(*report.problems, *report.orphans)[0]}", _HINT)
 
@@ -151,8 +158,9 @@ def _manifest(data: bytes) -> Manifest:
     """Return the manifest, of names that a store has and nothing else; raises InputError."""
     try:
         value = json.loads(data)
+        refuse_later(value["format"], FORMAT, "the backup")
         if value["format"] != FORMAT:
-            raise InputError("the backup is of a later otaseal", "update otaseal")
+            raise ValueError("no format of a backup")
         entries = {name: (size, digest) for name, (size, digest) in value["files"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError("the backup's manifest is damaged", _HINT) from error

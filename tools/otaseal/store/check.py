@@ -3,6 +3,7 @@
 `check` changes nothing. `tidy`, for the start of a server, reads no blob, removes temporary files and writes the audit
 lines of changes whose writer was killed before the last step; `sweep` is both. Damage is reported, never repaired by
 guessing: a channel whose release is damaged stays where it points, and its readers get an error (`Store.read_blob`).
+What a later otaseal wrote is no damage, and is named apart.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from .. import files
 from ..directories import locked
-from ..errors import CorruptStoreError, OtasealError
+from ..errors import CorruptStoreError, LaterFormatError, OtasealError
 from ..keys.public import load_public_key
 from ..release.record_json import serialise
 from . import audit_log
@@ -40,7 +41,11 @@ SWEPT = ("blobs", PRODUCTS)
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: counts, a line for each damage, and paths in the store: not needed, and left by a kill."""
+    """What was found: counts, a line for each damage, and paths in the store: not needed, and left by a kill.
+
+    `later` has a line for each file that a later otaseal wrote. What such a file needs is not known: where there is
+    one, nothing counts as not needed.
+    """
 
     releases: int
     channels: int
@@ -48,11 +53,17 @@ class Report:
     problems: tuple[str, ...]
     orphans: tuple[str, ...]
     temporaries: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Tell whether nothing is damaged; orphans and temporary files are no damage."""
-        return not self.problems
+        """Tell whether everything was read and nothing is damaged; orphans and temporary files are no damage."""
+        return not self.unusable
+
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """The lines of all that cannot be used here: what is damaged, and what a later otaseal wrote."""
+        return (*self.problems, *self.later)
 
 
 @dataclass
@@ -60,7 +71,7 @@ class Survey:
     """What a store consists of by its records and pointers: its own files, the blobs they need, what is damaged.
 
     Of releases the SHA-256 of the record; of pointers, by kind, product and channel, the event that an audit line would
-    have, None for damaged ones.
+    have, None for those that cannot be read. `later` are the files that a later otaseal wrote.
     """
 
     releases: dict[Named, str] = field(default_factory=dict)
@@ -68,17 +79,27 @@ class Survey:
     blobs: set[str] = field(default_factory=set)
     files: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    later: dict[Path, LaterFormatError] = field(default_factory=dict)
+
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """The lines of all that cannot be used here: what is damaged, and what a later otaseal wrote."""
+        return (*self.problems, *(error.message for error in self.later.values()))
 
     def require_whole(self) -> None:
-        """Raise CorruptStoreError where anything is damaged."""
+        """Raise CorruptStoreError where anything is damaged, LaterFormatError where a later otaseal wrote."""
         if self.problems:
             raise CorruptStoreError(f"the store is not whole: {self.problems[0]}", "see otaseal store check")
+        for error in self.later.values():
+            raise LaterFormatError(error.what)
 
     @contextlib.contextmanager
-    def noting(self) -> Iterator[None]:
-        """Note what goes wrong here as damage."""
+    def noting(self, path: Path) -> Iterator[None]:
+        """Note what goes wrong with the file `path` here: damage, or a later format."""
         try:
             yield
+        except LaterFormatError as error:
+            self.later[path] = error
         except OtasealError as error:
             self.problems.append(error.message)
 
@@ -101,18 +122,19 @@ def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
         present = {path for folder in SWEPT for path in _files(store.directory / folder)}
     temporaries = {path for path in present if path.match(TEMPORARY)}
     needed = {store.blob_path(digest): digest for digest in contents.blobs}
-    for _, digest in sorted(needed.items()):
+    for path, digest in sorted(needed.items()):
         if stopped():
             break
-        with contents.noting():
+        with contents.noting(path):
             store.read_blob(digest)
     return Report(
         len(contents.releases),
         sum(kind == KINDS[0] for kind, _, _ in contents.pointers),
         len(needed),
         tuple(contents.problems),
-        _shown(store, present - temporaries - contents.files - set(needed)),
+        () if contents.later else _shown(store, present - temporaries - contents.files - set(needed)),
         _shown(store, temporaries),
+        tuple(error.message for error in contents.later.values()),
     )
 
 
@@ -143,30 +165,31 @@ def audit_lines(store: Store) -> Iterator[tuple[int, dict[str, Any] | None]]:
 def _survey_product(store: Store, product: str, contents: Survey) -> None:
     folder = store.directory / PRODUCTS / product
     for version in store.releases(product):
-        contents.files.add(store.release_path(product, version))
-        with contents.noting():
+        contents.files.add(path := store.release_path(product, version))
+        with contents.noting(path):
             release = store.release(product, version)
             contents.blobs |= {form.blob for form in release.files}
             contents.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
     for name in store.channels(product):
-        contents.files.add(folder / "channels" / f"{name}.json")
+        contents.files.add(path := folder / "channels" / f"{name}.json")
         contents.pointers[KINDS[0], product, name] = None
-        with contents.noting():
+        with contents.noting(path):
             if channel := store.current(product, name):
                 contents.pointers[KINDS[0], product, name] = pointer_event("point", product, name, channel)
                 contents.problems += [
                     f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
                     for version in sorted(channel.versions)
                     if (product, version) not in contents.releases
+                    and store.release_path(product, version) not in contents.later
                 ]
     for name in store.archives(product):
-        contents.files.add(folder / "certs" / f"{name}.json")
+        contents.files.add(path := folder / "certs" / f"{name}.json")
         contents.pointers[KINDS[1], product, name] = None
-        with contents.noting():
+        with contents.noting(path):
             if record := store.archive(product, name):
                 contents.pointers[KINDS[1], product, name] = archive_event(product, name, record)
                 contents.blobs.add(record.blob)
-    with contents.noting():
+    with contents.noting(folder / "keys"):
         for name, pem in store.keys(product).items():
             contents.files.add(folder / "keys" / f"{name}.pub")
             load_public_key(pem, f"public key '{name}' of '{product}'")
@@ -178,7 +201,7 @@ def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:
         pointer = kind, product, name
         stored = contents.pointers.get(pointer)
         if stored is None and pointer in contents.pointers:
-            continue  # damaged, and reported above
+            continue  # it cannot be read, and is reported above
         if reason := contradiction(logged.pointers[pointer], stored):
             title = "channel" if kind == KINDS[0] else "the certificates of channel"
             yield f"{title} '{name}' of '{product}' {reason}"

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..directories import locked
-from ..errors import LaterFormatError, SystemFaultError
+from ..errors import SystemFaultError
+from ..formats import refuse_later
 from ..release.rollout import Counts
 from .device_rows import (
     LATE_SECONDS,
@@ -182,8 +183,7 @@ class Devices:
         """Return the schema, 0 for an empty file; raises LaterFormatError, DamagedFileError."""
         (schema,) = self._database.execute("PRAGMA user_version").fetchone()
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if schema > SCHEMA:
-            raise LaterFormatError(f"the list of devices '{self.path}'")
+        refuse_later(schema, SCHEMA, f"the list of devices '{self.path}'")
         if schema < 0 or (not schema and tables):
             raise DamagedFileError(f"'{self.path}' is not a list of devices", DAMAGED_HINT)
         return int(schema)

@@ -33,9 +33,9 @@ from ..errors import (
     NotFoundError,
     SystemFaultError,
 )
+from ..formats import format_of, refuse_later
 from ..keys.public import load_public_key
 from ..names import NAME, check_name
-from ..release import checksummed
 from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
@@ -88,8 +88,7 @@ class Store:
             raise NotFoundError(f"there is no release store in '{directory}'", "otaseal store create makes one")
         data = files.read_bounded(marker, MAX_RECORD_SIZE, "store marker")
         if data != _MARKER_BYTES:
-            if checksummed.format_of(data) > _FORMAT:
-                raise LaterFormatError(f"the store in '{directory}'")
+            refuse_later(format_of(data), _FORMAT, f"the store in '{directory}'")
             raise CorruptStoreError(f"'{marker}' is damaged", "restore the store from a backup")
         return cls(directory)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from ... import files
 from ...directories import locked
 from ...errors import ConfigError, InputError
+from ...formats import refuse_later
 from ...pki.scope import Scope
 
 FILE_NAME = "tokens.json"
@@ -62,7 +63,7 @@ class TokenFile:
         self.path = self.directory / FILE_NAME
 
     def list(self) -> tuple[Token, ...]:
-        """Return all tokens, expired ones too; raises InputError when the file is damaged."""
+        """Return all tokens, expired ones too; raises LaterFormatError, InputError when the file is damaged."""
         stamp = files.stamp(self.path)
         if stamp != self._stamp:
             data = files.read_bounded(self.path, MAX_FILE_BYTES, "token file") if stamp else b""
@@ -116,8 +117,9 @@ def digest(secret: str) -> str:
 def _parse(data: bytes) -> tuple[Token, ...]:
     try:
         document = json.loads(data)
+        refuse_later(document["format"], FORMAT, "the token file")
         if document["format"] != FORMAT:
-            raise InputError(f"a token file of format '{document['format']}'", "a newer otaseal wrote it: use that")
+            raise ValueError("no format of a token file")
         tokens = tuple(Token(**fields) for fields in document["tokens"])
         for token in tokens:
             token.scope  # noqa: B018  # refuses what cannot be one

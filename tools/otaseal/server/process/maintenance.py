@@ -37,7 +37,10 @@ CHECKS_A_DAY = 24 * 60
 
 @dataclass
 class StoreCheck:
-    """The check of a whole store in a thread, which only reports damage; `unwritable`: why it was not tidied."""
+    """The check of a whole store in a thread; `unwritable`: why it was not tidied.
+
+    It only reports: what is damaged, and what a later otaseal wrote.
+    """
 
     store: Store
     problems: tuple[str, ...] = ()
@@ -48,11 +51,11 @@ class StoreCheck:
         """Remove what a kill left in the store, where it can be written, and find damage in what is small."""
         reason = ""
         try:
-            self.problems = tuple(tidy(self.store).problems)
+            self.problems = tidy(self.store).unusable
             if not os.access(self.store.directory, os.W_OK):
                 reason = f"'{self.store.directory}' cannot be written: it is served as it is"
         except SystemFaultError as error:
-            self.problems = tuple(survey(self.store).problems)
+            self.problems = survey(self.store).unusable
             reason = f"{error.message}: the store is served as it is"
         self.unwritable = reason
 
@@ -79,7 +82,7 @@ class StoreCheck:
         try:
             if self.unwritable:
                 self.tidy()
-            self.problems = check(self.store, self._stopped.is_set).problems
+            self.problems = check(self.store, self._stopped.is_set).unusable
         except OtasealError as error:
             self.problems = (error.message,)
 
