@@ -149,7 +149,7 @@ def test_what_no_certificates_go_into_is_said(esp32_project: MakeProject) -> Non
     made.write("certs/ca.pem", ca_certificate())
     run = made.run("-t", "buildfs", check=False)
     assert "otaseal: error: there is no filesystem to put certificates into: 1437696 bytes of 'fatfs'" in run.stderr
-    assert "otaseal: hint: set board_build.filesystem = littlefs" in run.stderr
+    assert "otaseal: hint: set board_build.filesystem = littlefs\n" in run.stderr
 
 
 @both

@@ -53,7 +53,7 @@ def partition(env: build.Env) -> Partition:
     if kind not in (LITTLEFS, SPIFFS) or size <= 0:
         raise ConfigError(
             f"there is no filesystem to put certificates into: {size} bytes of '{kind}'",
-            f"set {'' if platform.filesystem else 'board_build.filesystem = littlefs, and '}{platform.room}",
+            f"set {platform.room}" if kind in (LITTLEFS, SPIFFS) else "set board_build.filesystem = littlefs",
         )
     return Partition(kind, size, block, page, platform)
 
