@@ -60,7 +60,7 @@ RELEASE: Mapping[str, fields.Check] = {
     "board_id": fields.optional(fields.text(r"[0-9a-f]{16}")),
     "embedded_keys": fields.sequence(range(signing_header.MAX_KEYS + 1), fields.FINGERPRINT),
     "library": lambda value: isinstance(value, bool),
-    "chip": lambda value: value in FAMILY_OF,
+    "chip": lambda value: isinstance(value, str) and value in FAMILY_OF,
     "filesystem": fields.optional(fields.sequence([2], _PLACE)),
 }
 
