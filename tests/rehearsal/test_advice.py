@@ -62,6 +62,7 @@ ANSWERS = {
     "no room": (status(403, b"X-Otaseal-Reason: space"), "a smaller filesystem"),
     "a gzip": (status(403, b"X-Otaseal-Reason: gzip_core"), "custom_otaseal_compress = no"),
     "a family": (status(403, b"X-Otaseal-Reason: platform"), "not for this chip"),
+    "a board": (status(403, b"X-Otaseal-Reason: board"), "with an image for this board"),
     "500": (status(500), "it fails by itself"),
     "418": (status(418), "not the one that devices need"),
     "chunked": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n1000\r\n", "Content-Length and not chunk"),

@@ -85,6 +85,7 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         "gzip_core": _UNCOMPRESSED,
         "chip_size": _OTHER_CHIP,
         "platform": _OTHER_CHIP,
+        "board": "publish a release with an image for this board: custom_otaseal_environments names all of them",
         "filesystem": _OTHER_CHIP,
         "status-403": "look at the server's log: it refuses this device by its address, its certificate or the path",
         "server-error": "look at the server's log: it fails by itself",

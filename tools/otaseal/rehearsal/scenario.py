@@ -28,6 +28,8 @@ from .report import Phase, Report
 
 DEFAULT_HOST = "localhost"
 NOT_FOUND = 404
+NO_IMAGE = ("board", "platform")
+"""The server's reasons for 403 where it has no image for the board of a device, or cannot tell the board."""
 DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
 NO_MAC = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
@@ -50,7 +52,8 @@ class Scenario:
     """What is rehearsed: a candidate, the device with the old firmware, and the devices' URL of a live server.
 
     `known` are the server's releases, `polls` how often the device asks: from the second time on it must be told that
-    it is up to date. `notes` are added to what is not checked; `lacking` is what another rehearsal could check.
+    it is up to date. `unknown`: the server has nothing for its board yet, or cannot know what it runs. `notes` are
+    added to what is not checked; `lacking` is what another rehearsal could check.
     """
 
     candidate: Candidate
@@ -58,6 +61,7 @@ class Scenario:
     url: str | None = None
     known: tuple[Release, ...] = field(default=(), repr=False)
     polls: int = 2
+    unknown: bool = False
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
 
@@ -69,7 +73,7 @@ def play(scenario: Scenario) -> Report:
         phases.append(_trust(scenario.device))
     outcome: Outcome | None = None
     if scenario.url is not None:
-        phase, outcome = poll_live(scenario.device, scenario.url, scenario.candidate)
+        phase, outcome = poll_live(scenario.device, scenario.url, scenario.candidate, unknown=scenario.unknown)
         phases.append(phase)
     if outcome is not None and _installed(outcome, scenario.candidate):
         phases += _poll_again(scenario, outcome, scenario.url or "")
@@ -122,10 +126,13 @@ def _member(number: int, entry: Entry) -> Step:
     return Step("certificates", checked, not reason, reason=reason and f"it {reason}", fact=fact)
 
 
-def poll_live(device: Device, url: str, candidate: Candidate | None = None) -> tuple[Phase, Outcome]:
+def poll_live(
+    device: Device, url: str, candidate: Candidate | None = None, *, unknown: bool = True
+) -> tuple[Phase, Outcome]:
     """Poll the live server as a device without a MAC; a server with no release, or another one, has not failed.
 
-    `candidate` is what the device is meant to have after an update, None where any firmware will do.
+    Nor has one that knows neither the device nor its board, where the device is `unknown` to it. `candidate` is what
+    the device is meant to have after an update, None where any firmware will do.
     """
     outcome = replace(device, mac=NO_MAC).poll(url)
     steps, failed = outcome.steps, outcome.failed
@@ -133,6 +140,8 @@ def poll_live(device: Device, url: str, candidate: Candidate | None = None) -> t
     if outcome.status == NOT_FOUND and failed is not None and failed.name == "answer":
         nothing = Step("answer", "404: nothing is published there yet, which is what deploying changes")
         steps = (*steps[:answer], nothing)
+    elif unknown and failed is not None and failed.name == "answer" and failed.cause in NO_IMAGE:
+        steps = (*steps[:answer], Step("answer", "403: nothing there is known to be for this board yet"))
     elif outcome.result is Result.UPDATED and candidate is not None and not _installed(outcome, candidate):
         other = Step("release", "another release than the one that is rehearsed is given out")
         steps = (*steps[: answer + 1], other)

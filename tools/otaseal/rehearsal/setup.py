@@ -148,6 +148,7 @@ def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None
         url,
         known=remote.known,
         polls=options.polls,
+        unknown=remote.current is None or bool(notes),  # a twin runs what no server knows
         notes=(*notes, *assumed, *_clock_notes(options, device, url)),
         lacking=tuple(lacking),
     )
