@@ -67,10 +67,11 @@ class Draft:
             return None
         try:
             values: Any = json.loads(_read(path))
-            if values["release"] != list(self.release):
+            texts = (values["board"], values["built"], values["rehearsal"])
+            if values["release"] != list(self.release) or not all(isinstance(text, str) for text in texts):
                 return None
             built = tuple(base64.b64decode(data, validate=True) for data in values["files"])
-            return Entry(environment, values["board"], values["built"], values["rehearsal"], built)
+            return Entry(environment, *texts, built) if all(built) and built else None
         except (ValueError, RecursionError, KeyError, TypeError):
             return None
 
