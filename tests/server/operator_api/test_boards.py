@@ -127,6 +127,15 @@ def test_a_board_that_is_left_out_is_named_before_anything_is_published(server: 
     assert (left.status, left.headers["x-otaseal-reason"]) == (403, "board")
 
 
+def test_the_same_files_are_deployed_again_without_the_names_of_their_boards(operator: Operator) -> None:
+    """As by a script outside of the project: the record stays as it is, and has the names."""
+    operator.deploy("1.0", *BOARDS, options=named(*BOARDS)).succeeded()
+    before = operator.run("releases", "--json").succeeded().json["releases"]
+    again = operator.run("deploy", *BOARDS, "--version", "1.0", "--no-rehearse").succeeded()
+    assert "4 files" in again.out
+    assert operator.run("releases", "--json").succeeded().json["releases"] == before
+
+
 def test_what_cannot_be_told_apart_is_refused(operator: Operator) -> None:
     refused = operator.deploy("1.0", "d1_mini", "esp32dev", options=named("d1_mini", "rpipicow"))
     refused.failed(1, "no file is for the board 'rpipicow'")

@@ -128,8 +128,8 @@ def admit_against(
 def check_record(stored: Release, admitted: Release) -> None:
     """Raise VerificationError for a record of something else; one of format 1 has no counter."""
     same_counter = stored.embedded_keys is None or stored.security_counter == admitted.security_counter
-    fields = ("product", "version", "files")
-    if not same_counter or any(getattr(stored, name) != getattr(admitted, name) for name in fields):
+    same_name = (stored.product, stored.version) == (admitted.product, admitted.version)
+    if not same_counter or not same_name or set(stored.files) != set(admitted.files):
         raise VerificationError(
             f"the server has recorded '{stored.product} {stored.version}', which is not what was published",
             "look at the server's log; another deployment may have come between",

@@ -117,7 +117,7 @@ def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tupl
     release = admit([Firmware(part) for part in parts], origin, policy, current, wanted.boards)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)
-        if before.files == release.files:
+        if set(before.files) == set(release.files):  # boards stand in the order of their names, which need not be given
             release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
     effect = fleet.allow(release, wanted.channel, state, wanted.consent, wanted.who)
     catalog.store.publish(release, list(parts), by=wanted.who, rehearsal=wanted.rehearsal)
