@@ -12,7 +12,7 @@ from littlefs import LittleFS
 from otaseal import files
 from otaseal.certs import ar
 from otaseal.chips import images
-from otaseal.image import manifest, signed_image
+from otaseal.image import fat, manifest, signed_image
 from otaseal.keys.public import public_pem
 from support.hooks import (
     ALL_HOOKS,
@@ -145,11 +145,29 @@ def test_the_default_filesystem_is_the_builders(esp32_project: MakeProject, buil
 
 def test_what_no_certificates_go_into_is_said(esp32_project: MakeProject) -> None:
     made = esp32_project()
-    made.configure([*opt_in("pack_certs"), "board_build.filesystem = fatfs"], board=BOARD)
+    made.configure([*opt_in("pack_certs"), "board_build.filesystem = jffs2"], board=BOARD)
     made.write("certs/ca.pem", ca_certificate())
     run = made.run("-t", "buildfs", check=False)
-    assert "otaseal: error: there is no filesystem to put certificates into: 1437696 bytes of 'fatfs'" in run.stderr
+    assert "otaseal: error: there is no filesystem to put certificates into: 1441792 bytes of 'jffs2'" in run.stderr
     assert "otaseal: hint: set board_build.filesystem = littlefs\n" in run.stderr
+
+
+@both
+def test_certificates_are_in_fat(esp32_project: MakeProject, builder: str) -> None:
+    made = esp32_project()
+    hooks, lines = opt_in("pack_certs"), ["board_build.filesystem = fatfs", *BUILDERS[builder]]
+    made.configure([*hooks, *lines], board=BOARD)
+    made.write("certs/ca.pem", ca_certificate())
+    made.write("data/filler.bin", bytes(range(256)) * 300)
+    made.run("-t", "buildfs")
+    image = made.build("fatfs.bin", BOARD)
+    packed = (made.path / "data" / "certs.ar").read_bytes()
+    assert fat.read_file(image.read_bytes(), "certs.ar") == packed
+    late = 'Import("env")\nenv.AddPostAction("$BUILD_DIR/fatfs.bin", "truncate -s 0 $TARGET")\n'
+    made.write("late.py", late)
+    made.configure([*hooks, "  post:late.py", *lines], board=BOARD)
+    assert "otaseal: error: no device could use 'fatfs.bin'" in made.run("-t", "buildfs", check=False).stderr
+    assert not image.exists()
 
 
 @both
@@ -310,6 +328,13 @@ def test_the_library_does_not_mount_the_official_platforms_default(
     run = made.run(check=False)
     assert "the OtaSeal library, which mounts LittleFS, and board_build.filesystem is 'spiffs'" in run.stderr
     assert not made.build("firmware.bin.signed", BOARD).exists()
+    given = "namespace fs { class FS; }\nnamespace otaseal { namespace files { void use(fs::FS &) {} } }\n"
+    made.write("src/given.cpp", given)
+    call = "namespace fs { class FS {}; }\nnamespace otaseal { namespace files { void use(fs::FS &); } }\nfs::FS own;\n"
+    sketch = ESP32_SKETCH.replace("void setup() {}", f"{call}void setup() {{ otaseal::files::use(own); }}")
+    made.write("src/main.cpp", sketch)
+    made.run()
+    assert made.build("firmware.bin.signed", BOARD).exists()
 
 
 def test_an_update_that_has_no_slot_is_said(

@@ -19,6 +19,7 @@ class Espressif32Platform(LocalPackages):  # type: ignore[misc]
     directories: ClassVar[dict[str, str]] = {
         "framework-arduinoespressif32": "framework",
         "tool-esptoolpy": "tools",
+        "tool-mkfatfs": "tools",
         "tool-mklittlefs": "tools",
         "tool-mkspiffs": "tools",
     }
@@ -26,8 +27,9 @@ class Espressif32Platform(LocalPackages):  # type: ignore[misc]
     def configure_default_packages(self, options: dict[str, Any], targets: list[str]) -> None:
         self.packages["framework-arduinoespressif32"]["optional"] = "arduino" not in options.get("pioframework", [])
         if "buildfs" in targets:
-            littlefs = options.get("board_build.filesystem", "spiffs") == "littlefs"
-            self.packages["tool-mklittlefs" if littlefs else "tool-mkspiffs"]["optional"] = False
+            tool = f"tool-mk{options.get('board_build.filesystem', 'spiffs')}"
+            if tool in self.packages:
+                self.packages[tool]["optional"] = False
         super().configure_default_packages(options, targets)
 
     def get_boards(self, id_: str | None = None) -> Any:

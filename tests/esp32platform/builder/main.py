@@ -176,9 +176,12 @@ image_options = [
 def filesystem_action():
     """Return the action that makes a filesystem: a program's run, or with pioarduino a function that does it."""
     name = f"mk{filesystem}"
-    run_tool = f'"$PYTHONEXE" "{shared_tools_dir / name}.py"'
+    folder = tools_dir if filesystem == "fatfs" else shared_tools_dir
+    run_tool = f'"$PYTHONEXE" "{folder / name}.py"'
     if filesystem == "spiffs":
         run_tool += " --esp32"
+    if filesystem == "fatfs" and pioarduino:
+        run_tool += " --wear-levelling"
     title = "Building FS image from '$SOURCES' directory to $TARGET"
     if not pioarduino:
         if not platform.get_package_dir(f"tool-{name}"):

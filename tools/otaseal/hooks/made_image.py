@@ -12,10 +12,10 @@ from pathlib import Path
 
 from .. import files
 from ..errors import ConfigError, InputError
-from ..image import littlefs, spiffs
+from ..image import fat, littlefs, spiffs
 from . import build, platforms
 
-LITTLEFS, SPIFFS = "littlefs", "spiffs"
+LITTLEFS, SPIFFS, FAT = "littlefs", "spiffs", "fatfs"
 INLINE_LIMIT = 1022
 """Bytes of a file that LittleFS may keep without a block of its own, at the most."""
 
@@ -50,10 +50,11 @@ def partition(env: build.Env) -> Partition:
             f"the platform does not say how large the filesystem is: it sets no {error}",
             f"use platform {platform.release} or newer",
         ) from error
-    if kind not in (LITTLEFS, SPIFFS) or size <= 0:
+    kinds = (LITTLEFS, SPIFFS, FAT) if platform is platforms.ESP32 else (LITTLEFS, SPIFFS)
+    if kind not in kinds or size <= 0:
         raise ConfigError(
             f"there is no filesystem to put certificates into: {size} bytes of '{kind}'",
-            f"set {platform.room}" if kind in (LITTLEFS, SPIFFS) else "set board_build.filesystem = littlefs",
+            f"set {platform.room}" if kind in kinds else "set board_build.filesystem = littlefs",
         )
     return Partition(kind, size, block, page, platform)
 
@@ -71,6 +72,8 @@ def archive_in(image: Path, where: Partition) -> bytes | None:
         if where.kind == LITTLEFS:
             core = _LITTLEFS_CORES[where.platform.name]
             return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block, core)
+        if where.kind == FAT:
+            return fat.read_file(content, ARCHIVE_NAME)
         configured = spiffs.ESP32 if where.platform is platforms.ESP32 else spiffs.ESP8266
         return spiffs.read_file(content, "/" + ARCHIVE_NAME, where.page, where.block, configured)
     except InputError as error:

@@ -58,7 +58,7 @@ def _warn_of_filesystem(env: build.Env, options: Settings) -> None:
     if options.product is not None and kind != "littlefs":
         build.warn(
             f"board_build.filesystem is '{kind}', and the OtaSeal library mounts LittleFS: "
-            "devices with it find no certificates"
+            "devices with it find no certificates, unless the sketch of an ESP32 gives it another one"
         )
 
 

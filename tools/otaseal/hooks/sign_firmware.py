@@ -22,12 +22,15 @@ from ..image.manifest import Claim
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
 from ..project import source_version
 from ..settings import Settings
-from . import build, claim, firmware_key, own_signing, platforms, update_space, upload_form
+from . import build, claim, firmware_key, linked_updaters, own_signing, platforms, update_space, upload_form
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..image.firmware import Firmware
+
+GIVES_FILESYSTEM = "_ZN7otaseal5files3use"
+"""What the library's `filesystem()` calls, as the compiler spells it; unused, it is not linked (F79)."""
 
 
 @build.attaching("post")
@@ -130,11 +133,22 @@ def _guard_next_key(env: build.Env, options: Settings) -> None:
 def _refuse_other_filesystem(env: build.Env, firmware: Firmware) -> None:
     """Refuse firmware with the OtaSeal library for a chip whose filesystem it cannot mount: it would trust nobody."""
     kind = build.filesystem(env)
-    if kind != "littlefs" and firmware.identity is not None:
-        raise ConfigError(
-            f"the firmware has the OtaSeal library, which mounts LittleFS, and board_build.filesystem is '{kind}'",
-            "set board_build.filesystem = littlefs, and ship the certificates by cable: pio run -t uploadfs",
-        )
+    if kind == "littlefs" or firmware.identity is None or _is_given_filesystem(env):
+        return
+    raise ConfigError(
+        f"the firmware has the OtaSeal library, which mounts LittleFS, and board_build.filesystem is '{kind}'",
+        "set board_build.filesystem = littlefs, and ship the certificates by cable: pio run -t uploadfs",
+    )
+
+
+def _is_given_filesystem(env: build.Env) -> bool:
+    """Tell whether the sketch gives the library another filesystem, which the port to the ESP32 takes (F79)."""
+    from .object_code import ElfFile
+
+    if platforms.of(env) is not platforms.ESP32:
+        return False
+    program = files.read_bounded(build.path(env, "$PROGPATH"), linked_updaters.MAX_SIZE, "program")
+    return any(name.startswith(GIVES_FILESYSTEM) for name in ElfFile(program).functions)
 
 
 def _bridge(key: RSAPublicKey, firmware: Firmware) -> str:
