@@ -135,3 +135,16 @@ def test_deploy_rehearses_each_release_from_the_one_before(
         assert "rehearsed on a virtual RP2350" in result.out
     known = operator(server).get(f"/v1/products/blink?channel={channel}")
     assert known["current"]["version"] == "2.1.0"
+
+
+def test_the_same_image_under_another_version_has_a_fix_for_a_pico(
+    rehearse: Command, project: PicoProject, server: Running
+) -> None:
+    """What a board says is its version alone, and its image has not got another one."""
+    signed = (project.folder / BUILD / "firmware.bin.signed").read_bytes()
+    publish(server, "3.0.0", signed, channel=project.lines["custom_otaseal_channel"])
+    project.configure(custom_otaseal_version="3.1.0")
+    result = rehearse("--json")
+    (failed,) = [step for act in result.json["acts"] for step in act["steps"] if not step["ok"]]
+    assert failed["name"] == "loop"
+    assert failed["fix"].startswith("let the sketch say its version when it asks, another one in each release")
