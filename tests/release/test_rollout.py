@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.release.rollout import MIN_OUTCOMES, Counts, includes, must_halt
+from otaseal.release.rollout import MIN_OUTCOMES, Counts, includes, too_many_failed
 
 FLEET = [f"mac:5C:CF:7F:{number >> 16:02X}:{number >> 8 & 255:02X}:{number & 255:02X}" for number in range(10_000)]
 names = st.text(max_size=30)
@@ -64,13 +64,13 @@ def test_the_place_of_a_device_is_the_same_in_every_version_of_this_code() -> No
     ],
 )
 def test_when_to_halt(counts: Counts, halted: bool) -> None:
-    assert must_halt(counts, 5) is halted
+    assert too_many_failed(counts, 5) is halted
 
 
 def test_the_very_share_that_may_fail_is_no_reason_to_halt() -> None:
     for percent in range(100):
-        assert not must_halt(Counts(eligible=500, confirmed=100 - percent, failed=percent), percent)
-        assert must_halt(Counts(eligible=500, confirmed=99 - percent, failed=percent + 1), percent)
+        assert not too_many_failed(Counts(eligible=500, confirmed=100 - percent, failed=percent), percent)
+        assert too_many_failed(Counts(eligible=500, confirmed=99 - percent, failed=percent + 1), percent)
 
 
 counts = st.builds(Counts, *[st.integers(0, 600)] * 5)
@@ -79,12 +79,12 @@ counts = st.builds(Counts, *[st.integers(0, 600)] * 5)
 @settings(max_examples=300)
 @given(counts, st.integers(0, 100), st.integers(1, 600))
 def test_more_failures_never_let_it_go_on(group: Counts, max_failed: int, more: int) -> None:
-    if must_halt(group, max_failed):
-        assert must_halt(replace(group, failed=group.failed + more), max_failed)
+    if too_many_failed(group, max_failed):
+        assert too_many_failed(replace(group, failed=group.failed + more), max_failed)
     if max_failed < 100 and not group.confirmed and group.failed >= MIN_OUTCOMES:
-        assert must_halt(group, max_failed)
+        assert too_many_failed(group, max_failed)
     if not group.failed:
-        assert not must_halt(group, max_failed)
+        assert not too_many_failed(group, max_failed)
 
 
 @pytest.mark.parametrize("share", [0.10, 0.0])
@@ -95,7 +95,7 @@ def test_a_fleet_whose_tenth_fails_is_halted_in_its_first_group(share: float) ->
     for device in group:
         confirmed, failed = confirmed + (device not in failing), failed + (device in failing)
         outcomes = confirmed + failed
-        halted = must_halt(Counts(len(group), outcomes, outcomes, confirmed, failed), 5)
+        halted = too_many_failed(Counts(len(group), outcomes, outcomes, confirmed, failed), 5)
         if halted:
             break
     assert halted is bool(share)

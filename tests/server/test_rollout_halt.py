@@ -51,12 +51,15 @@ def at(now: float) -> UptimeClock:
 def test_a_rollout_that_goes_wrong_is_halted(server: Running, healthy: bool) -> None:
     old, new = server.world.firmware(1), server.world.firmware(2)
     publish(server, "1.0", old.signed)
+    known = [f"5C:CF:7F:00:01:{number:02X}" for number in range(256)]
+    with Devices(server.store / DEVICES_FILE) as devices, devices.batch() as rows:
+        for mac in known:
+            rows.see(Sighting("blink", "stable", f"mac:{mac}", old.md5, address="127.0.0.1"), time.time())
     publish(server, "2.0", new.signed, percent=100)
     operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": 99})
     context, path = server.world.context(), "/blink/firmware.bin.signed"
     begun = Store.open(server.store).current("blink", "stable")
     assert begun is not None
-    known = (f"5C:CF:7F:00:01:{number:02X}" for number in range(256))
     meant = [mac for mac in known if includes(f"mac:{mac}", begun.pointer.salt, begun.pointer.percent)][:12]
     for mac in meant:
         assert talk(context, server.port, as_device(path, old, mac)).body == new.signed
@@ -217,11 +220,13 @@ def test_what_was_halted_goes_nowhere_by_itself(server: Running) -> None:
 def test_what_would_halt_at_once_does_not_go_on_unless_failures_are_allowed(server: Running) -> None:
     new = server.world.firmware(2)
     publish(server, "1.0", server.world.firmware(1).signed)
+    with Devices(server.store / DEVICES_FILE) as devices, devices.batch() as rows:
+        for number in range(29 + 71):
+            rows.see(Sighting("blink", "stable", f"mac:{number}", "0" * 32), time.time())
     publish(server, "2.0", new.signed, percent=50, max_failed=100)  # else the server halts it, sooner or later
     with Devices(server.store / DEVICES_FILE) as devices:
         for number in range(29 + 71):
             name = f"mac:{number}"
-            devices.see(Sighting("blink", "stable", name, "0" * 32), time.time())
             devices.offer("blink", name, "2.0", new.md5, time.time())
             devices.deliver("blink", name, "2.0", time.time())
             devices.see(Sighting("blink", "stable", name, "0" * 32 if number < 29 else new.md5), time.time())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from otaseal.release.rollout import Counts
 from otaseal.store import devices
-from otaseal.store.device_rows import Device, Sighting
+from otaseal.store.device_rows import Asking, Device, Sighting
+from otaseal.store.rollout_rows import Rollout
 
 
 class Devices(devices.Devices):
@@ -14,10 +16,15 @@ class Devices(devices.Devices):
                 row = rows.see(sighting, now)
         return row
 
-    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float, address: str = "") -> None:
         with self.batch() as rows:
-            rows.offer(product, device, version, expected_md5, now)
+            rows.offer(Asking(product, device, address), version, expected_md5, now)
 
-    def deliver(self, product: str, device: str, version: str, now: float) -> int:
+    def deliver(self, product: str, device: str, version: str, now: float, address: str = "") -> int:
         with self.batch() as rows:
-            return rows.deliver(product, device, version, now)
+            rows.deliver(Asking(product, device, address), version, now)
+        row = self.get(product, device)
+        return 0 if row is None or row.offered != version else row.deliveries
+
+    def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
+        return self.tally(product, channel, Rollout(version, 0.0), now, patience).everybody

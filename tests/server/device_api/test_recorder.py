@@ -19,7 +19,7 @@ from otaseal.server.device_api import recorder
 from otaseal.server.device_api.recorder import PendingDeliveries, Recorder
 from otaseal.server.sessions import HELLO_BYTES, SESSION_BYTES, SessionTable, offered_session
 from otaseal.server.telemetry import SharedCounters, Telemetry
-from otaseal.store.device_rows import Sighting
+from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.files import DEVICES_FILE
 from support.devices import Devices
 from support.servers import SECONDS, StartServer, answered_soon, as_device, devices_seen, publish, talk, until
@@ -66,8 +66,8 @@ def test_nobody_waits_for_a_writer_and_nothing_is_lost(tmp_path: Path, notes: Re
         begun = time.monotonic()
         for name in apart(200):
             assert notes.poll(sighting(name), "2", 1.0) == 0
-            notes.offer("blink", name, "2", NEW, 1.0)
-            notes.deliver("blink", name, "2", 1.0)
+            notes.offer(Asking("blink", name), "2", NEW, 1.0)
+            notes.deliver(Asking("blink", name), "2", 1.0)
             assert notes.poll(sighting(name), "2", 1.0) == 1, "a delivery counts before it is written"
         waited = 400 * recorder.READ_SECONDS  # if each look at the file had waited for the writer
         assert time.monotonic() - begun < waited / 2
@@ -91,11 +91,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("patient")
 def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Recorder) -> None:
     for count in range(1, 40):
-        notes.offer("blink", "mac:A", "2", NEW, 1.0)
+        notes.offer(Asking("blink", "mac:A"), "2", NEW, 1.0)
         if count == 1:
             notes.poll(sighting("mac:A"), "2", 1.0)
-        notes.offer("blink", "mac:A", "2", NEW, 1.0)
-        notes.deliver("blink", "mac:A", "2", 1.0)
+        notes.offer(Asking("blink", "mac:A"), "2", NEW, 1.0)
+        notes.deliver(Asking("blink", "mac:A"), "2", 1.0)
         end = time.monotonic() + 2 * recorder.GATHER_SECONDS
         while time.monotonic() < end:
             assert notes.poll(sighting("mac:A"), "2", 1.0) == count
@@ -104,7 +104,7 @@ def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Record
 def _deliver(path: Path, ledger: PendingDeliveries, line: Connection) -> None:
     with Recorder(path, print, ledger, 1) as mine:
         while line.recv() == "deliver":
-            mine.deliver("blink", "mac:A", "2", 1.0)
+            mine.deliver(Asking("blink", "mac:A"), "2", 1.0)
             line.send("noted")
 
 
@@ -117,7 +117,7 @@ def test_another_process_counts_at_once_too(tmp_path: Path) -> None:
     other.start()
     with Recorder(tmp_path / "d", print, ledger, 0) as mine:
         mine.poll(sighting("mac:A"), "2", 1.0)
-        mine.offer("blink", "mac:A", "2", NEW, 1.0)
+        mine.offer(Asking("blink", "mac:A"), "2", NEW, 1.0)
         assert mine.flush(SECONDS)
         for count in range(1, 30):
             ours.send("deliver")
@@ -138,8 +138,8 @@ def test_what_a_device_says_comes_after_the_delivery_that_another_worker_still_w
         for number in range(20):
             name = f"mac:{number}"
             first.poll(sighting(name), "2", 1.0)
-            first.offer("blink", name, "2", NEW, 1.0)
-            first.deliver("blink", name, "2", 2.0)
+            first.offer(Asking("blink", name), "2", NEW, 1.0)
+            first.deliver(Asking("blink", name), "2", 2.0)
             second.poll(sighting(name), "2", 3.0)
         assert first.flush(SECONDS)
         assert second.flush(SECONDS)
@@ -166,7 +166,7 @@ def test_a_full_queue_drops_what_is_said_before_what_was_delivered(
     with locked(tmp_path / "devices"):
         for number in range(80):
             notes.poll(sighting(f"mac:{number}"), "2", 1.0)
-        notes.deliver("blink", "mac:0", "2", 1.0)
+        notes.deliver(Asking("blink", "mac:0"), "2", 1.0)
         assert notes.poll(sighting("mac:0"), "2", 1.0) == 1
     assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:

@@ -75,6 +75,9 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: what --channel says")
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=_PERCENT, default=None, help="of the devices; alone: continue a rollout")
+    promote.add_argument(
+        "--set-aside", action="store_true", help="the failures of the rollout so far do not count any more"
+    )
     _add_consent(promote)
     _limits(promote)
 
@@ -219,11 +222,14 @@ def _promote(arguments: argparse.Namespace) -> int:
     limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
     given = {name: value for name, value in limits.items() if value is not None}
     consent = _consent(arguments).given()
+    if sources and arguments.set_aside:
+        raise ConfigError("--set-aside is for the rollout that goes on", "leave it out, or give --percent alone")
     if not sources:
         if consent:
             what = " and ".join(f"--{option.replace('_', '-')}" for option in consent)
             raise ConfigError(f"{what} is for another release, and none is named", "leave it out, or name the release")
-        path, asked = f"{path}/percent", {"percent": arguments.percent, **given}
+        aside = {"set_aside": True} if arguments.set_aside else {}
+        path, asked = f"{path}/percent", {"percent": arguments.percent, **given, **aside}
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         percent = 100 if arguments.percent is None else arguments.percent

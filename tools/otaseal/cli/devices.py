@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ..client.client import Client
 from ..errors import ConfigError, counted
+from ..release.evidence import Evidence
 from ..store.device_rows import STATES
 from . import common, remote
 
@@ -93,11 +94,15 @@ def _change(arguments: argparse.Namespace, connected: Client, path: str) -> int:
 
 def _show(devices: Iterable[dict[str, Any]], query: Mapping[str, str]) -> None:
     counts: Counter[str] = Counter()
+    newcomers = 0
     for device in devices:
         counts[device["state"]] += 1
+        newcomers += device.get("evidence") == Evidence.NEWCOMER.value
         print(_line(device, with_channel="channel" not in query))
     for state, count in sorted(counts.items()):
         print(f"devices  {count} {state}")
+    if newcomers:
+        print(f"devices  {newcomers} of them newcomers since the rollout began: what they say halts nothing")
     if not counts:
         print("no such device was seen yet" if query else "no device was seen yet")
 
@@ -118,6 +123,8 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
     line = f"{device['device']}  runs {device['running'] or 'unknown'}  seen {ago} ago"
     if with_channel:
         line += f"  in {device['channel']}"
+    if device.get("evidence") in (Evidence.PROVEN.value, Evidence.NEWCOMER.value):  # an older server says none
+        line += f"  {device['evidence']}"
     if device["offered"]:
         line += f"  {MEANINGS[device['state']].format(**device)}"
     if device["error"]:

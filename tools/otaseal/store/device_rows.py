@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..protocol.decisions import LOOP_LIMIT
+from ..release.evidence import WEIGHTS, Evidence, is_proven
 
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
@@ -15,6 +16,8 @@ LATE_SECONDS = 5.0
 """How much later than others a process may write down what it heard first; a clock is set back by more."""
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
+AT_HOME_SECONDS = 6 * 3600.0
+"""How long a device may be silent where it is at home: an address may change once a day."""
 STATES = ("seen", "offered", "updating", "updated", "stuck", "looping")
 STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at IS NOT NULL THEN 'stuck'
     WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
@@ -26,7 +29,10 @@ RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
 @dataclass(frozen=True)
 class Sighting:
-    """One request: `device` is its `device_id`, `md5` that of the running sketch; "" or None for what was not said."""
+    """One request: `device` is its `device_id`, `md5` that of the running sketch; "" or None for what was not said.
+
+    `address` is the network that it came from, "" where the device proved its name: then that does not matter.
+    """
 
     product: str
     channel: str
@@ -37,6 +43,15 @@ class Sighting:
     counter: int | None = None
     error: int | None = None
     certs: str = ""
+    address: str = ""
+
+
+class Asking(NamedTuple):
+    """Who asks, and from where: as in a Sighting."""
+
+    product: str
+    device: str
+    address: str = ""
 
 
 class Device(NamedTuple):
@@ -45,6 +60,8 @@ class Device(NamedTuple):
     `offered` is the version that it was last answered with, `expected_md5` the sketch MD5 it should come back with,
     `deliveries` how often that went out in full since the device's own MD5 last changed, `confirmed_at` when it came
     back with it. `failed_at`: it came back after a full delivery with what it ran before.
+    `address` is where it is at home: another one takes that place only after AT_HOME_SECONDS without a word from there.
+    What went out in full to others in its name is `elsewhere`: of which version, how often, and when last.
     """
 
     product: str
@@ -65,6 +82,10 @@ class Device(NamedTuple):
     counter: int | None = None
     error: int | None = None
     certs: str = ""
+    address: str = ""
+    elsewhere: str | None = None
+    elsewhere_deliveries: int = 0
+    elsewhere_at: float | None = None
 
     @property
     def state(self) -> str:
@@ -103,6 +124,39 @@ def is_recent(known: Device, now: float) -> bool:
     return 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
 
 
+def at_home(known: Device, address: str, now: float) -> bool:
+    """Return whether what comes from an address speaks for a device that is known."""
+    if known.address in ("", address) or is_proven(known.device):
+        return True
+    return not -LATE_SECONDS < now - known.last_seen < AT_HOME_SECONDS
+
+
+def in_vain(known: Device, address: str, version: str, now: float) -> int:
+    """Return how often a device that asks from an address was given a version in vain, or others there in its name.
+
+    Who proves nothing is slowed by that, and never held back for good: others may have downloaded in its name.
+    """
+    if at_home(known, address, now):
+        given, count, last = known.offered, known.deliveries, known.delivered_at
+    else:
+        given, count, last = known.elsewhere, known.elsewhere_deliveries, known.elsewhere_at
+    if given != version:
+        return 0
+    pause = WEIGHTS[Evidence.PROVEN if is_proven(known.device) else Evidence.KNOWN].loop_pause
+    waited = pause is not None and last is not None and not 0 <= now - last < pause
+    return min(count, LOOP_LIMIT - 1) if waited else count
+
+
+def delivered_to(known: Device, address: str, version: str, now: float) -> Device:
+    """Return the row of a device after a delivery in full to an address."""
+    if at_home(known, address, now):
+        if known.offered != version:
+            return known
+        return known._replace(deliveries=known.deliveries + 1, delivered_at=now)
+    before = known.elsewhere_deliveries if known.elsewhere == version else 0
+    return known._replace(elsewhere=version, elsewhere_deliveries=before + 1, elsewhere_at=now)
+
+
 def bounded(sighting: Sighting) -> Sighting:
     """Return a sighting with its texts cut to MAX_CLAIM characters."""
     claims: tuple[Any, ...] = _CLAIMS(sighting)
@@ -117,6 +171,8 @@ def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     """Return whether `seen` would change nothing that is worth a write."""
     if 0 < known.last_seen - now < LATE_SECONDS:
         return True
+    if not at_home(known, claim.address, now):
+        return seen(known, claim, now) == known
     if not is_recent(known, now):
         return False
     # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
@@ -131,6 +187,8 @@ def seen(known: Device | None, claim: Sighting, now: float) -> Device:
     claims = vars(claim)
     if known is None:
         return Device(**claims, first_seen=now, last_seen=now)
+    if not at_home(known, claim.address, now):
+        return _from_elsewhere(known, claim, now)
     if not claim.md5:
         return known._replace(**{**claims, "md5": known.md5}, last_seen=now)
     news: dict[str, Any] = {}
@@ -141,6 +199,17 @@ def seen(known: Device | None, claim: Sighting, now: float) -> Device:
     elif known.deliveries:
         news = {"failed_at": known.failed_at or now}
     return known._replace(**claims, **news, last_seen=now)
+
+
+def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:
+    """Return the row of a device in whose name somebody speaks elsewhere: no word from home is undone by that.
+
+    Its own address may have changed while it was updating: that it is back is believed.
+    """
+    awaited = known.delivered_at is not None and known.confirmed_at is None and known.failed_at is None
+    if awaited and claim.md5 and claim.md5 == known.expected_md5:
+        return known._replace(confirmed_at=now, deliveries=0)
+    return known
 
 
 def offered_to(known: Device, version: str, expected_md5: str, now: float) -> Device:

@@ -10,7 +10,6 @@ Which file it is may change while they run: `device_file` moves them into memory
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,19 +19,22 @@ from typing import TYPE_CHECKING, Any
 from ..directories import locked
 from ..errors import SystemFaultError
 from ..formats import refuse_later
-from ..release.rollout import Counts
+from ..release.rollout import Tally
 from .device_rows import (
-    LATE_SECONDS,
+    Asking,
     Device,
     Selection,
     Sighting,
+    at_home,
     bounded,
     conditions,
+    delivered_to,
     device_key,
     offered_to,
     says_nothing_new,
     seen,
 )
+from .rollout_rows import BEGIN, BEGUN, ROLLOUTS, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
 
 if TYPE_CHECKING:
     from .device_file import DeviceFile
@@ -58,6 +60,7 @@ TABLES = (
     f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
     "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
+    ROLLOUTS,
 )
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
 TAKE = (
@@ -66,18 +69,17 @@ TAKE = (
     + " WHERE excluded.last_seen >= last_seen"
 )
 SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
-ADDED = tuple(f"ALTER TABLE devices ADD COLUMN {column}" for column in ("counter", "error", "certs DEFAULT ''"))
-"""What schema 2 has beyond schema 1."""
+ADDED = {
+    **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
+    **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
+    "elsewhere_at": "elsewhere_at",
+}
+"""Columns that earlier versions did not have. Those of schema 2 name theirs, and leave others as they are."""
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
 RUNNING = "SELECT md5, version, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5, version"
 NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
-COUNTS = """SELECT count(*), sum(mine), sum(mine AND delivered), sum(mine AND confirmed),
-    sum(mine AND NOT confirmed AND (failed OR late)) FROM (
-    SELECT offered IS ? AS mine, delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed,
-    failed_at IS NOT NULL AS failed, coalesce(delivered_at <= ? OR delivered_at > ?, 0) AS late
-    FROM devices WHERE product = ? AND channel = ?)"""
 
 
 ALL = Selection()
@@ -158,11 +160,27 @@ class Devices:
         """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none."""
         return tuple(self._query(RUNNING, (product, channel)))
 
-    def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
-        """Return how a rollout goes; a delivery unanswered for `patience` seconds, or dated after `now`, has failed."""
-        late = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
-        (row,) = self._query(COUNTS, (version, *late, product, channel))
-        return Counts(*(value or 0 for value in row))
+    def tally(self, product: str, channel: str, rollout: Rollout, now: float, patience: float | None) -> Tally:
+        """Return how a rollout goes, by the evidence for what is said, as `tally_values` has it."""
+        values = {"product": product, "channel": channel, **tally_values(rollout, now, patience)}
+        return tally_of(self._query(TALLY, values))
+
+    def rollout(self, product: str, channel: str, version: str) -> Rollout | None:
+        """Return what is known of the rollout of a version, None where it has not begun."""
+        rows = self._query(BEGUN, (product, channel, version))
+        return Rollout(*rows[0]) if rows else None
+
+    def begin(self, product: str, channel: str, version: str, now: float) -> None:
+        """Note that a channel's rollout of a version begins now, unless it has begun; those of others are over."""
+        if self.rollout(product, channel, version) is not None:
+            return
+        with self._transaction():
+            self._database.execute(BEGIN, (product, channel, version, now))
+
+    def set_aside(self, product: str, channel: str, version: str, now: float) -> None:
+        """Note that the failures of a rollout until now do not count."""
+        with self._transaction():
+            self._database.execute(SET_ASIDE, (now, product, channel, version))
 
     def _prepare(self) -> None:
         """Make the tables of an empty file; two processes may do so at once."""
@@ -171,11 +189,12 @@ class Devices:
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(f"PRAGMA journal_size_limit = {MAX_JOURNAL_BYTES}")
         self._database.execute("BEGIN IMMEDIATE")
-        if self._check_schema() == 1:
-            for statement in ADDED:
-                self._database.execute(statement)
+        self._check_schema()
         for statement in TABLES:
             self._database.execute(statement)
+        there = {row[1] for row in self._database.execute("PRAGMA table_info(devices)")}
+        for column in ADDED.keys() - there:
+            self._database.execute(f"ALTER TABLE devices ADD COLUMN {ADDED[column]}")
         self._database.execute(f"PRAGMA user_version = {SCHEMA}")
         self._database.execute("COMMIT")
 
@@ -203,7 +222,7 @@ class Devices:
         """Yield every device, for `take`."""
         yield from (Device(*row) for row in self._query(SELECT))
 
-    def _query(self, statement: str, values: tuple[object, ...] = ()) -> Sequence[Any]:
+    def _query(self, statement: str, values: tuple[object, ...] | dict[str, object] = ()) -> Sequence[Any]:
         with self._current_file():
             return self._database.execute(statement, values).fetchall()
 
@@ -291,18 +310,19 @@ class Rows:
             self._make_room()
         return self._put(key, seen(known, claim, now))
 
-    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+    def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
-        known = self._get(key := device_key(product, device))
-        if known is not None and (known.offered, known.expected_md5) != (version, expected_md5):
+        known = self._get(key := device_key(asking.product, asking.device))
+        if known is None or not at_home(known, asking.address, now):
+            return
+        if (known.offered, known.expected_md5) != (version, expected_md5):
             self._put(key, offered_to(known, version, expected_md5, now))
 
-    def deliver(self, product: str, device: str, version: str, now: float) -> int:
-        """Record a delivery in full; return how many there were since the MD5 changed, 0 for a release not offered."""
-        known = self._get(key := device_key(product, device))
-        if known is None or known.offered != version:
-            return 0
-        return self._put(key, known._replace(deliveries=known.deliveries + 1, delivered_at=now)).deliveries
+    def deliver(self, asking: Asking, version: str, now: float) -> None:
+        """Record a delivery in full; at home one of a release that was not offered does not count."""
+        known = self._get(key := device_key(asking.product, asking.device))
+        if known is not None:
+            self._put(key, delivered_to(known, asking.address, version, now))
 
     def forget(self, product: str, device: str) -> None:
         """Remove a device; when it asks again, it is a new one."""
@@ -315,7 +335,8 @@ class Rows:
         """Let a device that is stuck or in a loop have its release again, as if it had never been delivered."""
         known = self._get(key := device_key(product, device))
         if known is not None:
-            self._put(key, known._replace(deliveries=0, delivered_at=None, failed_at=None))
+            again = known._replace(deliveries=0, delivered_at=None, failed_at=None)
+            self._put(key, again._replace(elsewhere=None, elsewhere_deliveries=0, elsewhere_at=None))
 
     def write(self) -> None:
         """Write the rows that have changed."""

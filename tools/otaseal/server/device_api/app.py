@@ -17,8 +17,9 @@ from typing import NamedTuple
 from ...errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.request import ARCHIVE_FILE, MAX_PATH, Route, UpdateRequest, device_id, parse_request, route
-from ...store.device_rows import Sighting
+from ...store.device_rows import Asking, Sighting
 from ..catalog import Catalog, Choice
+from ..limits import origin
 from ..telemetry import Event, Labelled, Telemetry, labelled
 from ..tls import ClientCertificate
 from .recorder import Recorder
@@ -79,6 +80,7 @@ class _CachedRequest:
     route: Route
     refusal: Answer | None = None
     device: str | None = None
+    network: str = ""
     sighting: Sighting | None = None
     choice: Choice | None = None
     deliveries: int = 0
@@ -111,7 +113,7 @@ class DeviceApp:
             device = device_id(cached.request, None if request.certificate is None else request.certificate.name)
             if cached.route.file == ARCHIVE_FILE:
                 return self._archive(cached, head, device)
-            return self._answer(cached, head, device)
+            return self._answer(cached, head, device, _network(request))
         except OtasealError as error:
             return _fault(error)
 
@@ -128,11 +130,12 @@ class DeviceApp:
             raise NotInMemoryError(blob)
         return self.catalog.body(blob)
 
-    def _answer(self, cached: _CachedRequest, head: Head, device: str | None) -> Answer:
+    def _answer(self, cached: _CachedRequest, head: Head, device: str | None, network: str) -> Answer:
         """Return the last answer where nothing has changed, which is what nearly every poll gets."""
         choice = self.catalog.choose(cached.route.product, cached.route.channel, device, cached.request.runs)
-        if cached.choice is not choice or cached.device != device:
-            cached.choice, cached.device, cached.sighting = choice, device, _sighting(cached.request, device, choice)
+        if cached.choice is not choice or cached.device != device or cached.network != network:
+            cached.choice, cached.device, cached.network = choice, device, network
+            cached.sighting = _sighting(cached)
             cached.forget()
         deliveries = self._record_poll(cached.sighting, choice)
         if cached.deliveries != deliveries:
@@ -140,19 +143,17 @@ class DeviceApp:
             cached.forget()
         if cached.answer is not None:
             return cached.answer
-        answer = self._decide(cached, head, device, choice, deliveries)
+        answer = self._decide(cached, head, choice, deliveries)
         if not answer.body:  # firmware is the catalog's to keep
             cached.answer = answer
         return answer
 
-    def _decide(
-        self, cached: _CachedRequest, head: Head, device: str | None, choice: Choice, deliveries: int
-    ) -> Answer:
-        request, decision = cached.request, _decision(cached.request, choice, deliveries)
+    def _decide(self, cached: _CachedRequest, head: Head, choice: Choice, deliveries: int) -> Answer:
+        request, device, decision = cached.request, cached.device, _decision(cached.request, choice, deliveries)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
             body = self._body(decision.form.blob)
-            self._offer(request, device, choice)
+            self._offer(cached, choice)
         answer = Answer(
             decision.status,
             decision.headers,
@@ -188,7 +189,8 @@ class DeviceApp:
             self.telemetry.alarm("devices", message=error.message)
             return 0
 
-    def _offer(self, request: UpdateRequest, device: str | None, choice: Choice) -> None:
+    def _offer(self, cached: _CachedRequest, choice: Choice) -> None:
+        request, device = cached.request, cached.device
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
         image = decisions.own_image(request, choice.release, choice.known)
@@ -196,13 +198,15 @@ class DeviceApp:
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
         mode, names = image.flash_mode, image.runs
         expected = names[0] if len(names) == 1 else "" if mode is None else names[mode]
-        self.devices.offer(choice.product, device, choice.release.version, expected, time.time())
+        asking = Asking(choice.product, device, cached.network)
+        self.devices.offer(asking, choice.release.version, expected, time.time())
 
     def account(self, request: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> None:
         """Count and log an answer: `sent` bytes of its body, and whether all of them `arrived`."""
         choice, device = answer.choice, answer.device
         if answer.delivers and arrived and device and choice.product and choice.release:
-            self.devices.deliver(choice.product, device, choice.release.version, time.time())
+            asking = Asking(choice.product, device, _network(request))
+            self.devices.deliver(asking, choice.release.version, time.time())
         self.telemetry.add(_counter(answer.status, answer.code))
         if answer.delivers:
             self.telemetry.count("otaseal_sent_bytes_total", sent)
@@ -290,12 +294,18 @@ def _parse(head: Head) -> _CachedRequest:
     return _CachedRequest(request, target, refusal, ranged=ranged)
 
 
-def _sighting(request: UpdateRequest, device: str | None, choice: Choice) -> Sighting | None:
-    if device is None or choice.product is None or choice.release is None:
+def _network(request: DeviceRequest) -> str:
+    """Return from where it is asked; "" where the device proves its name, which may ask from anywhere."""
+    return "" if request.certificate is not None or request.address is None else origin(request.address)
+
+
+def _sighting(cached: _CachedRequest) -> Sighting | None:
+    request, device, choice = cached.request, cached.device, cached.choice
+    if device is None or choice is None or choice.product is None or choice.release is None:
         return None
     claimed = request.runs or "", request.version or "", request.mac or ""
     report = request.counter, request.error, request.certs or ""
-    return Sighting(choice.product, choice.channel or "", device, *claimed, *report)
+    return Sighting(choice.product, choice.channel or "", device, *claimed, *report, cached.network)
 
 
 @lru_cache(REMEMBERED)

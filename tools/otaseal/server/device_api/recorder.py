@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ...errors import SystemFaultError
 from ...store.device_file import DeviceFile
-from ...store.device_rows import Device, Sighting, is_recent
+from ...store.device_rows import Asking, Device, Sighting, in_vain, is_recent
 from ...store.devices import Devices, Rows
 
 SLOTS = 1 << 16
@@ -166,16 +166,15 @@ class Recorder:
             (known, changed), pending = self._pending.beside(slot, lambda: self._read_row(sighting, slot, now))
             if changed:
                 self._note(_Note(slot, Rows.see, (sighting, now)))
-        return pending + (known.deliveries if known.offered == version else 0)
+        return pending + in_vain(known, sighting.address, version, now)
 
-    def offer(self, product: str, device: str, version: str, expected_md5: str, now: float) -> None:
+    def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Note that a device is answered with a release; see `Rows.offer`."""
-        arguments = product, device, version, expected_md5, now
-        self._note(_Note(_slot(product, device), Rows.offer, arguments))
+        self._note(_Note(_slot(asking.product, asking.device), Rows.offer, (asking, version, expected_md5, now)))
 
-    def deliver(self, product: str, device: str, version: str, now: float) -> None:
+    def deliver(self, asking: Asking, version: str, now: float) -> None:
         """Note that a release went out in full; from now on it counts, in every worker."""
-        self._note(_Note(_slot(product, device), Rows.deliver, (product, device, version, now), delivers=True))
+        self._note(_Note(_slot(asking.product, asking.device), Rows.deliver, (asking, version, now), delivers=True))
 
     def forget(self, product: str, device: str) -> bool:
         """Note that a device is to be forgotten (see `Rows.forget`); return False where there is no room for notes."""

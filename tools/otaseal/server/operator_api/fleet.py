@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ...errors import ConflictError, NotFoundError, SystemFaultError
 from ...protocol.decisions import Running
 from ...release import stranding
 from ...release.channels import Channel, Pointer
+from ...release.evidence import Evidence, evidence_of
 from ...release.records import Release
+from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.devices import Devices
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
-from .rollout_options import UptimeClock, failing
+from .rollout_options import UptimeClock, tally
 
 MAX_VERSIONS = 100
 """Versions that are counted by name: what a device says that it runs is a claim."""
 FLUSH_SECONDS = 2.0
+
+
+class Listed(NamedTuple):
+    """A device, the version that it runs, and how well it is known in the rollout of its channel."""
+
+    device: Device
+    running: str | None
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
@@ -32,12 +45,24 @@ class Fleet:
     recorder: Recorder
     clock: UptimeClock
 
-    def page(self, product: str, selection: Selection, after: str, limit: int) -> list[tuple[Device, str | None]]:
-        """Return the selected devices behind the name `after`, at most `limit`, each with the version that it runs."""
+    def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
+        """Return the selected devices behind the name `after`, at most `limit`."""
         self.recorder.flush(FLUSH_SECONDS)
-        known = self.catalog.known(product)
-        devices = self.devices.list(product, selection, after, limit)
-        return [(device, _version(known, device.md5) or device.version or None) for device in devices]
+        known, begun = self.catalog.known(product), self._begun(product)
+        return [
+            Listed(
+                device,
+                _version(known, device.md5) or device.version or None,
+                evidence_of(device.device, device.first_seen, begun.get(device.channel)),
+            )
+            for device in self.devices.list(product, selection, after, limit)
+        ]
+
+    def _begun(self, product: str) -> dict[str, float]:
+        """Return when the rollouts of a product's channels began."""
+        channels = self.catalog.channels(product).items()
+        found = ((name, self.devices.rollout(product, name, state.pointer.version)) for name, state in channels)
+        return {name: rollout.began for name, rollout in found if rollout is not None}
 
     def get(self, product: str, device: str) -> Device:
         """Return what is known of a device; raises NotFoundError."""
@@ -55,16 +80,33 @@ class Fleet:
     def check_rollout(self, product: str, channel: str, pointer: Pointer) -> None:
         """Raise ConflictError where the channel, pointed at `pointer`, would be halted when it is judged next."""
         self.recorder.flush(FLUSH_SECONDS)
-        counts = failing(self.devices, product, channel, pointer, self.clock)
-        if counts is None:
+        found = tally(self.devices, product, channel, pointer, self.clock)
+        if not must_halt(found, pointer.max_failed):
             return
-        outcomes = counts.confirmed + counts.failed
-        enough = -(-100 * counts.failed // outcomes)
+        heard = found.heard
+        outcomes = heard.confirmed + heard.failed
+        enough = max(_percent(heard), _percent(found.weighed))
         raise ConflictError(
-            f"the rollout of '{pointer.version}' would be halted at once: "
-            f"{counts.failed} of the {outcomes} devices that took it did not come back with it",
-            f"publish a release that works, or allow for as many failures: otaseal promote ... --max-failed {enough}",
+            f"the rollout of '{pointer.version}' would be halted at once: {heard.failed:.0f} of the {outcomes:.0f} "
+            f"devices that took it did not come back with it ({found.failures()})",
+            "publish a release that works; or allow for as many failures: otaseal promote ... "
+            f"--max-failed {enough}; or, if they are not to be believed: otaseal promote --percent ... --set-aside",
         )
+
+    def set_aside(self, product: str, channel: str, pointer: Pointer, who: str) -> None:
+        """Let the failures of a rollout until now count no more, once the audit log says who wanted that."""
+        self.recorder.flush(FLUSH_SECONDS)
+        found = tally(self.devices, product, channel, pointer, self.clock)
+        event = {"event": "set-aside", "product": product, "channel": channel, "version": pointer.version}
+        self.catalog.store.record_event({**event, "failed": found.failures(), "by": who})
+        now, _ = self.clock.read(0.0)
+        self.begin(product, channel, pointer.version)
+        self.devices.set_aside(product, channel, pointer.version, now)
+
+    def begin(self, product: str, channel: str, version: str) -> None:
+        """Note that a rollout begins now, if it has not begun."""
+        with contextlib.suppress(SystemFaultError):  # else it begins when it is judged: nobody waits for a disk here
+            self.devices.begin(product, channel, version, self.clock.read(0.0)[0])
 
     def groups(self, product: str, channel: str) -> list[Group]:
         """Return how many devices of a channel run which release, on which board, by their sketch MD5 (F30b)."""
@@ -103,6 +145,12 @@ class Fleet:
         known = self.catalog.known(product)
         for md5, claimed, count in self.devices.running(product, channel):
             yield known[md5].release if md5 in known else None, claimed, count
+
+
+def _percent(counts: Counts) -> int:
+    """Return what share of the outcomes are failures, rounded up."""
+    outcomes = counts.confirmed + counts.failed
+    return math.ceil(100 * counts.failed / outcomes - 1e-9) if outcomes else 0
 
 
 def _version(known: Mapping[str, Running], md5: str) -> str | None:

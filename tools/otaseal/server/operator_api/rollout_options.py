@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...errors import ConfigError, ConflictError
-from ...release import rollout
 from ...release.channels import MAX_PATIENCE, Channel, Pointer
-from ...release.rollout import Counts
+from ...release.rollout import Tally
 from ...store.devices import Devices
+from ...store.rollout_rows import Rollout
 
 JUMP_SECONDS = 5.0
 """By how much the wall clock may differ from the monotonic one between two reads: one that is adjusted does by less."""
@@ -104,7 +104,8 @@ class UptimeClock:
         return wall, patience if elapsed else None
 
 
-def failing(devices: Devices, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Counts | None:
-    """Return the counts of a rollout that has to halt, else None."""
-    counts = devices.counts(product, channel, pointer.version, *clock.read(60.0 * pointer.patience))
-    return counts if rollout.must_halt(counts, pointer.max_failed) else None
+def tally(devices: Devices, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Tally:
+    """Return how a rollout goes, which begins now if it has not begun."""
+    now, patience = clock.read(60.0 * pointer.patience)
+    begun = devices.rollout(product, channel, pointer.version) or Rollout(pointer.version, now)
+    return devices.tally(product, channel, begun, now, patience)

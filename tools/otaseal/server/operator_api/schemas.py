@@ -15,6 +15,7 @@ from typing import Any, Union
 from ...names import NAME
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
+from ...release.evidence import Evidence
 from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
@@ -36,6 +37,7 @@ def pattern(expression: str, **more: Any) -> Schema:
 
 _PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 _FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
+_EVIDENCE: Schema = {"type": "string", "enum": [kind.value for kind in Evidence]}
 _LIMITS: Mapping[str, Schema] = {
     "max_failed": _PERCENT,
     "patience": {"type": "integer", "minimum": 1, "maximum": MAX_PATIENCE, "description": "minutes"},
@@ -173,11 +175,11 @@ def schemas() -> dict[str, Schema]:
         "Published": _object({"release": release, **effect, "warnings": texts}),
         "Consent": _object(consent, ()),
         "Promotion": {**_object(promotion, ()), "oneOf": [{"required": ["from"]}, {"required": ["version"]}]},
-        "Percentage": _object({"percent": _PERCENT, **_LIMITS}, ("percent",)),
+        "Percentage": _object({"percent": _PERCENT, **_LIMITS, "set_aside": {"type": "boolean"}}, ("percent",)),
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": archive}),
         "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),
-        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE}),
+        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE, "evidence": _EVIDENCE}),
         "Devices": _object(
             {
                 "product": _TEXT,

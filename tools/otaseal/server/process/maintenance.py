@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...errors import ConflictError, OtasealError, SystemFaultError
+from ...release.rollout import must_halt, too_many_failed
 from ...store.check import check, survey, tidy
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
 from ...store.files import Store
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
-from ..operator_api.rollout_options import UptimeClock, failing
+from ..operator_api.rollout_options import UptimeClock, tally
 from ..telemetry import Telemetry
 from ..tls import Credentials
 
@@ -191,14 +192,23 @@ def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock
         for name, state in catalog.channels(product).items():
             if state.pointer.halted:
                 continue
-            version = state.pointer.version
-            counts = failing(devices, product, name, state.pointer, clock)
-            if counts is None:
+            version, most = state.pointer.version, state.pointer.max_failed
+            devices.begin(product, name, version, clock.read(0.0)[0])  # of one that was pointed at beside this server
+            found = tally(devices, product, name, state.pointer, clock)
+            if not must_halt(found, most):
+                if too_many_failed(found.everybody, most):
+                    problems.append(
+                        f"channel '{name}' of '{product}': so many devices that do not count, or are at so few "
+                        f"addresses, did not come back with '{version}' that it would be halted: see otaseal devices"
+                    )
                 continue
             try:
                 halted = replace(state.pointer, halted=True)
                 catalog.store.point(product, name, halted, expected=state.generation, by="server")
-                telemetry.alarm("halted", product=product, channel=name, version=version, failed=counts.failed)
+                failed = int(found.heard.failed)
+                evidence = {"product": product, "channel": name, "version": version, "evidence": found.failures()}
+                telemetry.alarm("halted", **evidence, failed=failed)
+                catalog.store.record_event({"event": "halted", **evidence, "by": "server"})
             except ConflictError:
                 pass  # somebody changed it just now, and it is judged anew
             except OtasealError as error:  # of this channel alone: the others are judged all the same

@@ -19,6 +19,7 @@ from .context import OperatorContext, no_channel
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+SET_ASIDE = "set_aside"
 CONSENT = tuple(field.name for field in fields(Consent))
 
 
@@ -44,15 +45,21 @@ async def promote(context: OperatorContext, request: Request) -> dict[str, Any]:
 
 
 async def percent(context: OperatorContext, request: Request) -> dict[str, Any]:
-    """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on."""
+    """Set to how many per cent of the devices a channel's release goes; a halted rollout goes on.
+
+    With `set_aside` the failures so far do not count any more.
+    """
     product, channel, who = context.channel(request)
-    body = await read_json(request, NAMES)
-    options = RolloutOptions.parse({"percent": None, **body})
+    body = await read_json(request, (*NAMES, SET_ASIDE))
+    set_aside = _flag(body, SET_ASIDE)
+    options = RolloutOptions.parse({"percent": None, **{name: body[name] for name in NAMES if name in body}})
 
     def change(before: Channel | None) -> Pointer:
         if before is None:
             raise no_channel(product, channel)
         pointer = options.pointer(before.pointer.version, before)
+        if set_aside:
+            context.fleet.set_aside(product, channel, pointer, who)
         context.fleet.check_rollout(product, channel, pointer)
         return pointer
 
@@ -73,6 +80,7 @@ async def rollback(context: OperatorContext, request: Request) -> dict[str, Any]
     async with context.publishing:
         before = context.channel_state(product, channel)
         after = await asyncio.to_thread(back, before)
+        await asyncio.to_thread(context.fleet.begin, product, channel, after.pointer.version)
     context.log("rollback", product, channel, who, version=after.pointer.version, before=before.pointer.version)
     return await context.effect(product, channel, before.pointer.version)
 
@@ -92,6 +100,7 @@ async def _point(
         expected = 0 if before is None else before.generation
         pointer = await asyncio.to_thread(change, before)
         await asyncio.to_thread(lambda: store.point(product, channel, pointer, expected=expected, by=who))
+        await asyncio.to_thread(context.fleet.begin, product, channel, pointer.version)
     earlier = None if before is None else before.pointer.version
     context.log(event, product, channel, who, version=pointer.version, before=earlier, percent=pointer.percent)
     return await context.effect(product, channel, earlier)
@@ -99,10 +108,14 @@ async def _point(
 
 def _consent(body: Mapping[str, Any]) -> Consent:
     """Return what the operator agrees to: the fields of CONSENT, each true or false; raises ConfigError."""
-    for name in CONSENT:
-        if type(body.get(name, False)) is not bool:
-            raise ConfigError(f"{name} is '{str(body[name])[:32]}'", "use true or false")
-    return Consent(**{name: body[name] for name in CONSENT if name in body})
+    return Consent(**{name: _flag(body, name) for name in CONSENT})
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if type(value) is not bool:
+        raise ConfigError(f"{name} is '{str(value)[:32]}'", "use true or false")
+    return value
 
 
 def _proven_version(context: OperatorContext, product: str, channel: str) -> str:

@@ -24,7 +24,10 @@ async def list_devices(context: OperatorContext, request: Request) -> dict[str, 
     product, query = context.product(request), request.query_params
     selection, limit = _selection(context, product, query), _page_size(query.get("limit"))
     listed = await asyncio.to_thread(context.fleet.page, product, selection, query.get("after", ""), limit + 1)
-    rows = [{**device._asdict(), "state": device.state, "running": version} for device, version in listed[:limit]]
+    rows = [
+        {**device._asdict(), "state": device.state, "running": version, "evidence": evidence.value}
+        for device, version, evidence in listed[:limit]
+    ]
     return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(listed) > limit else None}
 
 

@@ -123,6 +123,7 @@ def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tupl
     catalog.store.publish(release, list(parts), by=wanted.who, rehearsal=wanted.rehearsal)
     expected = 0 if state is None else state.generation
     catalog.store.point(product, wanted.channel, pointer, expected=expected, by=wanted.who)
+    fleet.begin(product, wanted.channel, pointer.version)
     return release, None if current is None else current.version, effect
 
 

@@ -1,0 +1,70 @@
+"""The rollouts of the devices' file in SQL: when each began, what was set aside, and how it goes by the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..release.evidence import PROVEN_PREFIX, WEIGHTS, Evidence
+from ..release.rollout import Counts, Tally
+from .device_rows import LATE_SECONDS
+
+ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
+    PRIMARY KEY (product, channel)) WITHOUT ROWID"""
+BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE
+    SET version = excluded.version, began = excluded.began, set_aside = NULL WHERE version <> excluded.version"""
+BEGUN = "SELECT version, began, set_aside FROM rollouts WHERE product = ? AND channel = ? AND version = ?"
+SET_ASIDE = "UPDATE rollouts SET set_aside = ? WHERE product = ? AND channel = ? AND version = ?"
+
+EVIDENCE = f"""CASE WHEN device GLOB '{PROVEN_PREFIX}*' THEN '{Evidence.PROVEN.value}'
+    WHEN first_seen < :began THEN '{Evidence.KNOWN.value}' ELSE '{Evidence.NEWCOMER.value}' END"""
+_VOTES = " ".join(
+    f"WHEN '{kind.value}' THEN {'NULL' if weight.votes is None else weight.votes}" for kind, weight in WEIGHTS.items()
+)
+# What was set aside is no outcome, and its device not one to be waited for, until it comes back with the release.
+TALLY = f"""WITH marked AS (
+        SELECT {EVIDENCE} AS evidence, address, offered IS :version AS mine, delivered_at IS NOT NULL AS delivered,
+            confirmed_at IS NOT NULL AS confirmed, failed_at,
+            coalesce(delivered_at <= :late OR delivered_at > :early, 0) AS late, delivered_at + :patience AS due
+        FROM devices WHERE product = :product AND channel = :channel),
+    outcomes AS (
+        SELECT evidence, address, mine, mine AND delivered AS delivered, mine AND confirmed AS confirmed,
+            mine AND NOT confirmed AND (failed_at IS NOT NULL OR late) AS failed, coalesce(failed_at, due) AS failed_at
+        FROM marked),
+    places AS (
+        SELECT evidence, address, count(*) AS eligible, sum(mine) AS offered, sum(delivered) AS delivered,
+            sum(confirmed) AS confirmed, sum(failed) AS failed,
+            CASE evidence {_VOTES} END AS most
+        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, 0)) GROUP BY evidence, address),
+    shares AS (
+        SELECT *, min(eligible, coalesce(most, eligible)) AS voters,
+            min(1.0, coalesce(most, eligible) * 1.0 / max(confirmed + failed, 1)) AS share FROM places)
+    SELECT evidence, sum(eligible), sum(offered), sum(delivered), sum(confirmed), sum(failed),
+        sum(voters), sum(offered), sum(delivered), sum(confirmed * share), sum(failed * share),
+        sum(failed > 0 AND coalesce(most > 0, 0)) FROM shares GROUP BY evidence"""  # noqa: S608 - our own words
+
+
+class Rollout(NamedTuple):
+    """When a version began to go out in a channel, and until when its failures are set aside, in seconds since 1970."""
+
+    version: str
+    began: float
+    set_aside: float | None = None
+
+
+def tally_values(rollout: Rollout, now: float, patience: float | None) -> dict[str, Any]:
+    """Return the times for TALLY: a delivery unanswered for `patience` seconds, or dated after `now`, has failed."""
+    late, early = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
+    times = {"late": late, "early": early, "patience": patience or 0.0}
+    return {**times, **rollout._asdict()}
+
+
+def tally_of(rows: Iterable[tuple[Any, ...]]) -> Tally:
+    """Return what the rows of TALLY say."""
+    devices, votes, addresses = {}, {}, 0
+    for evidence, *numbers, failed_at in rows:
+        kind = Evidence(evidence)
+        devices[kind], votes[kind] = Counts(*numbers[:5]), Counts(*numbers[5:])
+        addresses += failed_at
+    return Tally(devices, votes, addresses)
