@@ -57,6 +57,15 @@ def seen(server: Running, running: Firmware, *numbers: int) -> None:
         assert talk(server.world.context(), server.port, request).status in (200, 304, 403)
 
 
+def update(server: Running, before: Firmware, after: Firmware, *numbers: int) -> None:
+    """Let devices that run one take the other, and come back with it."""
+    for number in numbers:
+        request = as_device(PATH, before, f"5C:CF:7F:00:00:{number:02X}")
+        assert talk(server.world.context(), server.port, request).body == after.signed
+    operator(server).get("/v1/products/blink/devices")  # which waits until it is written
+    seen(server, after, *numbers)
+
+
 def audit(server: Running) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
     return [line for line in lines if line["event"] == "consent"]
@@ -78,12 +87,12 @@ def test_a_key_that_devices_do_not_have(server: Running, next_key: rsa.RSAPrivat
         publish(server, "3.0", after.signed)
     assert "bridge release" in caught.value.hint
     publish(server, "2.0", bridge.signed)
-    seen(server, bridge, 1, 2)
+    update(server, one, bridge, 1, 2)
     with pytest.raises(InputError, match=r"in the firmware of 1 device seen"):
         publish(server, "3.0", after.signed)
-    seen(server, bridge, 3)
+    update(server, one, bridge, 3)
     publish(server, "3.0", after.signed)
-    seen(server, after, 1, 2, 3)
+    update(server, bridge, after, 1, 2, 3)
     for version in ("1.0", "2.0"):
         with pytest.raises(InputError, match=r"the server refuses: the key .* firmware of 3 devices seen"):
             operator(server).post("/v1/products/blink/channels/stable/promote", {"version": version})
@@ -95,6 +104,25 @@ def test_a_key_that_devices_do_not_have(server: Running, next_key: rsa.RSAPrivat
     (line,) = audit(server)
     assert (line["version"], line["stranded_devices"], line["by"]) == ("2.0", 3, "token:tests")
     assert "raised_counter" not in line
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.9.9"])
+def test_one_request_in_its_name_does_not_make_the_server_forget_a_device(
+    server: Running, next_key: rsa.RSAPrivateKey, source: str
+) -> None:
+    """Neither from elsewhere nor from the device's own network: no update explains that it has the key now."""
+    old = server.world.key
+    one, bridge, after = firmware(1, old, old), firmware(2, old, next_key), firmware(3, next_key, next_key)
+    publish(server, "1.0", one.signed)
+    seen(server, one, 1, 2, 3)
+    publish(server, "2.0", bridge.signed)
+    update(server, one, bridge, 1, 2)
+    request = as_device(PATH, bridge, "5C:CF:7F:00:00:03").replace(b"GET ", b"HEAD ", 1)
+    talk(server.world.context(), server.port, request, source)
+    with pytest.raises(InputError, match=r"in the firmware of 1 device seen"):
+        publish(server, "3.0", after.signed)
+    assert operator(server).post("/v1/products/blink/devices/forget", {"device": "mac:5C:CF:7F:00:00:03"})
+    publish(server, "3.0", after.signed)
 
 
 def test_the_server_decides_whatever_its_client_thinks(server: Running, next_key: rsa.RSAPrivateKey) -> None:
@@ -160,7 +188,7 @@ def test_a_counter_on_the_command_line(server: Running, tmp_path: Path) -> None:
     code, _, err = otaseal("promote", "--version", "2.0")
     assert (code, "rises from 1 to 2" in err) == (1, True)
     assert otaseal("promote", "--version", "2.0", "--raise-counter")[0] == 0
-    seen(server, high, 1)
+    update(server, low, high, 1)
     code, _, err = otaseal("rollback")
     assert (code, "is refused by 1 device seen with the OtaSeal library" in err) == (1, True)
     assert otaseal("rollback", "--strand-devices")[0] == 0

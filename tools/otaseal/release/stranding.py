@@ -3,7 +3,7 @@
 A device takes what a key in its firmware signed, and with the OtaSeal library nothing below its own security counter.
 So a release signed with a key that seen devices do not have strands them, and a counter that is raised cannot be
 lowered again. Both are refused until a person says that this is meant. What devices run is a claim: it can only make
-this more careful, for a release that nobody is stranded by is let through whatever they say. Pure.
+this more careful, because what a device said before counts beside it (`store.statements`). Pure.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ Which file it is may change while they run: `device_file` moves them into memory
 from __future__ import annotations
 
 import contextlib
+import math
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from ..directories import locked
 from ..errors import SystemFaultError
 from ..formats import refuse_later
 from ..release.rollout import Tally
+from . import statements
 from .device_rows import (
     Asking,
     Device,
@@ -61,6 +63,7 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
     "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
     ROLLOUTS,
+    *statements.TABLES,
 )
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
 TAKE = (
@@ -78,8 +81,12 @@ ADDED = {
 EVICT = """DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
-RUNNING = "SELECT md5, version, count(*) FROM devices WHERE product = ? AND channel = ? GROUP BY md5, version"
-NEEDS = "SELECT DISTINCT md5, offered FROM devices WHERE product = ?"
+RUNNING = """SELECT md5, version, count(*) FROM (
+    SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
+    SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since)
+    GROUP BY md5, version"""
+NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
+    SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
 
 ALL = Selection()
@@ -133,7 +140,8 @@ class Devices:
         claim = bounded(sighting)
         with self._current_file():
             known = self._row(claim.product, claim.device)
-        if known is not None and says_nothing_new(known, claim, now):
+            news = known is not None and statements.is_new(self._database, known, claim, now)
+        if known is not None and not news and says_nothing_new(known, claim, now):
             return known, False
         return seen(known, claim, now), True
 
@@ -153,12 +161,15 @@ class Devices:
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
-        rows = self._query(NEEDS, (product,))
+        rows = self._query(NEEDS, {"product": product})
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
-    def running(self, product: str, channel: str) -> tuple[tuple[str, str, int], ...]:
-        """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none."""
-        return tuple(self._query(RUNNING, (product, channel)))
+    def running(self, product: str, channel: str, since: float = math.inf) -> tuple[tuple[str, str, int], ...]:
+        """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none.
+
+        Statements count beside that (`statements`) which were made `since` then, in seconds since 1970.
+        """
+        return tuple(self._query(RUNNING, {"product": product, "channel": channel, "since": since}))
 
     def tally(self, product: str, channel: str, rollout: Rollout, now: float, patience: float | None) -> Tally:
         """Return how a rollout goes, by the evidence for what is said, as `tally_values` has it."""
@@ -304,10 +315,12 @@ class Rows:
         """Record a request of a device, and return its row."""
         claim = bounded(sighting)
         known = self._get(key := (claim.product, claim.device))
-        if known is not None and says_nothing_new(known, claim, now):
-            return known
         if known is None:
             self._make_room()
+        else:
+            statements.remember(self._devices._database, known, claim, now)
+            if says_nothing_new(known, claim, now):
+                return known
         return self._put(key, seen(known, claim, now))
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:

@@ -19,6 +19,7 @@ from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.devices import Devices
+from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import UptimeClock, tally
@@ -109,9 +110,13 @@ class Fleet:
             self.devices.begin(product, channel, version, self.clock.read(0.0)[0])
 
     def groups(self, product: str, channel: str) -> list[Group]:
-        """Return how many devices of a channel run which release, on which board, by their sketch MD5 (F30b)."""
+        """Return how many devices of a channel run which release, on which board, by their sketch MD5 (F30b).
+
+        What they ran before counts beside that for a while, where no update explains the change (`store.statements`).
+        """
+        since = self.clock.read(0.0)[0] - REMEMBERED_SECONDS
         counts, releases = Counter[int](), dict[int, Release | None]()
-        for release, _, count in self._running(product, channel):
+        for release, _, count in self._running(product, channel, since):
             counts[id(release)] += count
             releases[id(release)] = release
         return [Group(releases[one], count) for one, count in counts.items()]
@@ -119,7 +124,7 @@ class Fleet:
     def versions(self, product: str, channel: str) -> dict[str, int]:
         """Return how many devices of a channel run which version, by their sketch MD5, else by what they say."""
         counts = Counter[str]()
-        for release, claimed, count in self._running(product, channel):
+        for release, claimed, count in self._running(product, channel, math.inf):
             counts[(release and release.version) or claimed or "unknown"] += count
         by_version = dict(counts.most_common(MAX_VERSIONS))
         others = counts.total() - sum(by_version.values()) if len(counts) > len(by_version) else 0
@@ -139,11 +144,11 @@ class Fleet:
             self.catalog.store.record_event({**event, **agreed, "by": who})
         return effect
 
-    def _running(self, product: str, channel: str) -> Iterator[tuple[Release | None, str, int]]:
+    def _running(self, product: str, channel: str, since: float) -> Iterator[tuple[Release | None, str, int]]:
         """Yield the releases that devices run, by their MD5, and the versions that they say, each with their number."""
         self.recorder.flush(FLUSH_SECONDS)
         known = self.catalog.known(product)
-        for md5, claimed, count in self.devices.running(product, channel):
+        for md5, claimed, count in self.devices.running(product, channel, since):
             yield known[md5].release if md5 in known else None, claimed, count
 
 

@@ -1,0 +1,64 @@
+"""What devices without proof said that they run, where nothing explains that they run something else now.
+
+One request in a device's name must not make the server forget which keys and counters it has (`release.stranding`). So
+what a device said it ran is remembered for a while, unless an update that was delivered explains the change; and what
+is said in its name elsewhere is remembered beside it. All of it counts: that makes more careful, never less.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..release.evidence import is_proven
+from .device_rows import Device, Sighting, at_home
+
+REMEMBERED_SECONDS = 30 * 86400.0
+MAX_STATEMENTS = 4
+"""Of one device beside the one in its row. The device's own find room before those of others."""
+REFRESHED_SECONDS = 86400.0
+"""How old a statement has to be to be written again."""
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS statements (product, device, md5, version, channel, address, said_at,
+    PRIMARY KEY (product, device, md5)) WITHOUT ROWID""",
+    """CREATE TRIGGER IF NOT EXISTS forget_statements AFTER DELETE ON devices BEGIN
+    DELETE FROM statements WHERE product = old.product AND device = old.device; END""",
+)
+_OF = "FROM statements WHERE product = ? AND device = ?"
+_PUT = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+def is_new(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> bool:
+    """Return whether what is said in a device's name elsewhere is to be remembered."""
+    if not claim.md5 or claim.md5 == known.md5 or at_home(known, claim.address, now):
+        return False
+    rows = database.execute(f"SELECT md5, said_at {_OF}", (known.product, known.device)).fetchall()
+    said = {md5: said_at for md5, said_at in rows if said_at >= now - REMEMBERED_SECONDS}
+    if claim.md5 in said:
+        return bool(now - said[claim.md5] >= REFRESHED_SECONDS)
+    return len(said) < MAX_STATEMENTS
+
+
+def remember(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> None:
+    """Remember what a device ran, or what is said elsewhere, where `claim` differs from the row before it."""
+    if is_proven(known.device) or not claim.md5 or claim.md5 == known.md5:
+        return
+    if not at_home(known, claim.address, now):
+        if is_new(database, known, claim, now):
+            _put(database, claim, now)
+        return
+    key = known.product, known.device
+    database.execute(f"DELETE {_OF} AND md5 = ?", (*key, claim.md5))
+    if known.delivered_at is not None and claim.md5 == known.expected_md5:
+        database.execute(f"DELETE {_OF} AND address = ?", (*key, claim.address))
+    elif known.md5:
+        database.execute(f"DELETE {_OF} AND said_at < ?", (*key, now - REMEMBERED_SECONDS))
+        (count,) = database.execute(f"SELECT count(*) {_OF}", key).fetchone()
+        if count >= MAX_STATEMENTS:
+            oldest = f"SELECT md5 {_OF} ORDER BY address = ?, said_at LIMIT 1"
+            database.execute(f"DELETE {_OF} AND md5 = ({oldest})", (*key, *key, known.address))
+        _put(database, known, known.last_seen)
+
+
+def _put(database: sqlite3.Connection, said: Device | Sighting, when: float) -> None:
+    values = said.product, said.device, said.md5, said.version, said.channel, said.address, when
+    database.execute(_PUT, values)
