@@ -16,14 +16,14 @@ from otaseal.release.channels import Pointer
 from otaseal.server.catalog import Catalog
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.operator_api.rollout_options import UptimeClock
-from otaseal.server.process.maintenance import halt_failing
+from otaseal.server.process.maintenance import halt_failing, report_flood
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.files import DEVICES_FILE, Store
 from support.command import process
 from support.devices import Devices
 from support.releases import make_release
-from support.servers import PRODUCT, SECONDS, Firmware, Running, as_device, operator, publish, talk
+from support.servers import PRODUCT, SECONDS, Firmware, Running, StartServer, World, as_device, operator, publish, talk
 
 PATH = "/blink/firmware.bin.signed"
 ELSEWHERE = "127.0.9.9"
@@ -266,3 +266,31 @@ def test_who_proves_nothing_is_slowed_and_never_stopped(tmp_path: Path, device: 
         recorder.deliver(asking, "2.0", 3606.0)
         assert recorder.flush(SECONDS)
         assert looping(3610.0)
+
+
+def test_who_can_read_the_firmware_is_said_where_the_port_is_opened(
+    server: Running, world: World, start_server: StartServer
+) -> None:
+    def told(running: Running) -> bool:
+        return any(line.startswith("open ") and "can read the firmware" in line for line in running.lines())
+
+    assert told(server)
+    guarded = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
+    assert not told(guarded)
+
+
+def test_a_flood_is_an_alarm_until_it_ends(tmp_path: Path) -> None:
+    events: list[Event] = []
+    telemetry = Telemetry(events.append)
+    with Devices(tmp_path / "d", limit=50) as devices:
+        for number in range(100):
+            devices.see(Sighting("blink", "stable", f"mac:{number}", OLD), 1.0 + number)
+            report_flood(devices, telemetry)
+        (alarm,) = events
+        assert (alarm["event"], alarm["alarm"]) == ("flood", True)
+        assert "more than 5 of 50 are new within a day" in str(alarm["message"])
+        with devices.batch() as rows:
+            for device in devices.list("blink")[:40]:
+                rows.forget("blink", device.device)
+        report_flood(devices, telemetry)
+        assert [one["event"] for one in events] == ["flood", "flood"]

@@ -201,29 +201,49 @@ def test_a_file_of_the_schema_before_is_taken_over(tmp_path: Path) -> None:
             assert (known.device, known.last_seen, known.counter, known.certs) == ("mac:A", 2.0, None, "")
 
 
-def test_a_flood_of_invented_devices_does_not_push_out_a_fleet(tmp_path: Path) -> None:
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("downloads", [False, True])
+def test_a_flood_of_invented_devices_does_not_push_out_a_fleet(tmp_path: Path, downloads: bool) -> None:
+    """Whether they download or not, and whether the fleet ever did."""
     with Devices(tmp_path / "d", limit=50) as devices:
         fleet = [f"mac:{number}" for number in range(20)]
-        for name in fleet:
-            devices.see(replace(FIRST, device=name), 1.0)
-            devices.offer("blink", name, "2.0", NEW, 2.0)
-            devices.deliver("blink", name, "2.0", 3.0)
+        for when in (1.0, 1.0 + DAY):
+            for name in fleet:
+                devices.see(replace(FIRST, device=name), when)
+        devices.see(replace(FIRST, device="cert:new"), 2.0 + DAY)
+        assert devices.flood() == ""
         for number in range(500):
-            devices.see(replace(FIRST, device=f"invented:{number}"), 10.0 + number)
+            name, now = f"invented:{number}", 10.0 + DAY + number
+            devices.see(replace(FIRST, device=name), now)
+            if downloads:
+                devices.offer("blink", name, "2.0", NEW, now)
+                devices.deliver("blink", name, "2.0", now)
             assert len(devices.list("blink")) <= 50
         known = {one.device for one in devices.list("blink")}
-        assert known > set(fleet)
+        assert known > {*fleet, "cert:new"}
         assert "invented:499" in known
         assert "invented:0" not in known
-        for number in range(100):  # and when there is no room for anybody else, the longest silent goes
-            name = f"taken:{number}"
-            devices.see(replace(FIRST, device=name), 2000.0 + number)
-            devices.offer("blink", name, "2.0", NEW, 2.0)
-            devices.deliver("blink", name, "2.0", 3.0)
-        known = {one.device for one in devices.list("blink")}
+        assert "they push out each other, and nobody who was known before" in devices.flood()
+
+
+def test_newcomers_have_a_tenth_of_the_places(tmp_path: Path) -> None:
+    """Where there is no room for anybody else, the longest silent goes, and certificates last."""
+    with Devices(tmp_path / "d", limit=50) as devices:
+        names = [*(f"cert:{number}" for number in range(5)), *(f"mac:{number}" for number in range(45))]
+        for number, name in enumerate(names):
+            for when in (1.0 + number, DAY + number + 1.0):
+                devices.see(replace(FIRST, device=name), when)
+        for number in range(200):
+            devices.see(replace(FIRST, device=f"invented:{number}"), 2 * DAY + number)
+        known = [one.device for one in devices.list("blink")]
         assert len(known) <= 50
-        assert "taken:99" in known
-        assert not known & set(fleet)
+        assert {name for name in names if name.startswith("cert:")} < set(known)
+        assert "invented:199" in known
+        left = sorted(int(name[4:]) for name in known if name.startswith("mac:"))
+        assert left == list(range(45))[-len(left) :], "the longest silent went"
+        assert len(left) >= 45 - 2 * 6, "and no more than there had to be room for"
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -94,7 +94,8 @@ def test_filters_are_the_servers(crowd: Running) -> None:
 def test_the_command_follows_the_pages(crowd: Running) -> None:
     out = command(crowd).succeeded().out.splitlines()
     assert sum(line.startswith("mac:") for line in out) == COUNT
-    assert out[-1] == f"devices  {COUNT} seen"
+    newcomers = f"devices  {COUNT} of them newcomers since the rollout began: what they say halts nothing"
+    assert out[-2:] == [f"devices  {COUNT} seen", newcomers]
     assert len(command(crowd, "--json").succeeded().json["devices"]) == COUNT
     some = command(crowd, "--state", "seen", "--version", "0.9", "--limit", "3").succeeded().out.splitlines()
     assert [line.split("  ")[:2] for line in some[:3]] == [[f"mac:{n:05}", "runs 0.9"] for n in (0, 10, 20)]

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..protocol.decisions import LOOP_LIMIT
-from ..release.evidence import WEIGHTS, Evidence, is_proven
+from ..release.evidence import PROVEN_PREFIX, WEIGHTS, Evidence, is_proven
 
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
@@ -23,6 +23,11 @@ STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at I
     WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
     WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
 """`Device.state` in SQL."""
+PROVEN = f"device GLOB '{PROVEN_PREFIX}*'"
+"""`is_proven` in SQL."""
+NEW_SECONDS = 86400.0
+"""How long a device that proves nothing has to be heard of until it is none that anybody may just have invented."""
+IS_NEW = f"(NOT {PROVEN} AND last_seen - first_seen < {NEW_SECONDS})"
 IN_JSON = "(SELECT value FROM json_each(?))"
 RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 

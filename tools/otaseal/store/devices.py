@@ -2,8 +2,9 @@
 
 Telemetry, not promises: no release depends on it, so commits are not flushed one by one (WAL, synchronous=NORMAL: a
 power cut may forget the last seconds and damages nothing). Everything a device says is a claim of bounded length, and
-the number of devices is bounded too: beyond it those go first that never took a release, then the longest silent, so
-that a flood of invented devices cannot push out a fleet. Processes share the file; each opens its own, after forking.
+the number of devices is bounded too: beyond it those go first that are new and prove nothing, the longest silent among
+them, so that a flood of invented devices cannot push out a fleet. Processes share the file; each opens its own, after
+forking.
 Which file it is may change while they run: `device_file` moves them into memory while the store's cannot be used.
 """
 
@@ -23,6 +24,8 @@ from ..formats import refuse_later
 from ..release.rollout import Tally
 from . import statements
 from .device_rows import (
+    IS_NEW,
+    PROVEN,
     Asking,
     Device,
     Selection,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 MAX_DEVICES = 100_000
 EVICTED_AT_ONCE = 100
+NEWCOMERS_SHARE = 10
+"""One of so many places is kept for newcomers: beyond that they push out each other only."""
 PROCESSES = 8
 """Processes that may fill the same room before one of them counts again."""
 BUSY_TIMEOUT = 5.0
@@ -78,8 +83,11 @@ ADDED = {
     "elsewhere_at": "elsewhere_at",
 }
 """Columns that earlier versions did not have. Those of schema 2 name theirs, and leave others as they are."""
-EVICT = """DELETE FROM devices WHERE (product, device) IN (
-    SELECT product, device FROM devices ORDER BY delivered_at IS NOT NULL, last_seen LIMIT ?)"""
+NEWCOMERS = f"SELECT count(*) FROM devices WHERE {IS_NEW}"  # noqa: S608 - our own names
+EVICT_NEWCOMERS = f"""DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices WHERE {IS_NEW} ORDER BY last_seen LIMIT ?)"""  # noqa: S608
+EVICT = f"""DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices WHERE NOT {IS_NEW} ORDER BY {PROVEN}, last_seen LIMIT ?)"""  # noqa: S608
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
 RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
@@ -105,6 +113,7 @@ class Devices:
         self._file = None if isinstance(file, Path) else file
         self._generation = 0 if self._file is None else self._file.generation
         self.path = file if isinstance(file, Path) else file.path(self._generation)
+        self._evicted_at_once = min(EVICTED_AT_ONCE, 1 + limit // NEWCOMERS_SHARE)
         self._lock = threading.RLock()
         self._room = 0  # devices that may be added before they are counted again
         self._open()
@@ -247,9 +256,23 @@ class Devices:
         """Evict devices when there are too many; counting them all is too slow to do for every new one."""
         (count,) = self._database.execute("SELECT count(*) FROM devices").fetchone()
         if count >= self.limit:
-            surplus = count - self.limit + min(EVICTED_AT_ONCE, 1 + self.limit // 10)
-            count -= self._database.execute(EVICT, (surplus,)).rowcount
+            surplus = count - self.limit + self._evicted_at_once
+            (newcomers,) = self._database.execute(NEWCOMERS).fetchone()
+            theirs = max(0, min(surplus, newcomers - self.limit // NEWCOMERS_SHARE + 1))
+            count -= self._database.execute(EVICT_NEWCOMERS, (theirs,)).rowcount
+            count -= self._database.execute(EVICT, (surplus - theirs,)).rowcount
         self._room = (self.limit - count) // PROCESSES - 1
+
+    def flood(self) -> str:
+        """Return in words that newcomers push out each other, "" while there is room."""
+        ((count,),) = self._query("SELECT count(*) FROM devices")
+        if count < self.limit - self._evicted_at_once or self._query(NEWCOMERS)[0][0] < self.limit // NEWCOMERS_SHARE:
+            return ""
+        places = self.limit // NEWCOMERS_SHARE
+        return (
+            f"the list of devices is full: more than {places} of {self.limit} are new within a day; they "
+            "push out each other, and nobody who was known before"
+        )
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[Rows]:

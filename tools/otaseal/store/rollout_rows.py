@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..release.evidence import PROVEN_PREFIX, WEIGHTS, Evidence
+from ..release.evidence import WEIGHTS, Evidence
 from ..release.rollout import Counts, Tally
-from .device_rows import LATE_SECONDS
+from .device_rows import LATE_SECONDS, PROVEN
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""
@@ -17,7 +17,7 @@ BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE
 BEGUN = "SELECT version, began, set_aside FROM rollouts WHERE product = ? AND channel = ? AND version = ?"
 SET_ASIDE = "UPDATE rollouts SET set_aside = ? WHERE product = ? AND channel = ? AND version = ?"
 
-EVIDENCE = f"""CASE WHEN device GLOB '{PROVEN_PREFIX}*' THEN '{Evidence.PROVEN.value}'
+EVIDENCE = f"""CASE WHEN {PROVEN} THEN '{Evidence.PROVEN.value}'
     WHEN first_seen < :began THEN '{Evidence.KNOWN.value}' ELSE '{Evidence.NEWCOMER.value}' END"""
 _VOTES = " ".join(
     f"WHEN '{kind.value}' THEN {'NULL' if weight.votes is None else weight.votes}" for kind, weight in WEIGHTS.items()

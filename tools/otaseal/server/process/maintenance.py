@@ -144,6 +144,7 @@ class Maintenance:
         self.recorder.flush(FLUSH_SECONDS)
         try:
             halt_failing(self.catalog, devices, self.telemetry, self.clock)
+            report_flood(devices, self.telemetry)
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
 
@@ -183,6 +184,12 @@ def _use_home(device_file: DeviceFile, telemetry: Telemetry) -> None:
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
     except OtasealError as error:
         telemetry.alarm("devices", message=error.message)
+
+
+def report_flood(devices: Devices, telemetry: Telemetry) -> None:
+    """Report that invented devices, or very many new ones, fill the list."""
+    flood = devices.flood()
+    telemetry.set_problems("flood", [flood] if flood else [])
 
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock: UptimeClock) -> None:

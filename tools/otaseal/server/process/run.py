@@ -35,6 +35,10 @@ from .worker import ServerOptions, SharedState, Worker
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
 MARKER = "store.json"
+OPEN = (
+    "devices are asked for no certificate (--device-ca): who reaches their port can read the firmware, and the Wi-Fi "
+    "passwords in it, and can say anything in any device's name"
+)
 
 
 def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -> None:
@@ -63,7 +67,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device; workers inherit it
-        _report(store, findings, telemetry)
+        _report(store, findings, telemetry, open_to_all=options.device_ca is None)
         worker = Worker(
             options=options,
             log=log,
@@ -104,14 +108,16 @@ def _require_packages() -> None:
         ) from error
 
 
-def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
-    """Report what devices will think of the certificate, and what operators will miss."""
+def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry, *, open_to_all: bool) -> None:
+    """Report what devices will think of the certificate, who can read the firmware, and what operators will miss."""
     try:
         TokenFile(store.directory).list()
     except OtasealError as error:
         telemetry.alarm("tokens", message=error.message)
     for line in findings:
         (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
+    if open_to_all:
+        telemetry.event("open", message=OPEN)
     if not store.products():
         telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
 
