@@ -65,7 +65,8 @@ COLUMNS = ", ".join(Device._fields)
 PLACES = ", ".join("?" for _ in Device._fields)
 TABLES = (
     f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS by_age ON devices (delivered_at IS NOT NULL, last_seen)",
+    "DROP INDEX IF EXISTS by_age",
+    "CREATE INDEX IF NOT EXISTS by_silence ON devices (last_seen)",
     "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
     ROLLOUTS,
     *statements.TABLES,
