@@ -118,6 +118,41 @@ def test_downloads_in_the_name_of_known_devices_are_not_their_failures(
     assert not judged(server)[0]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fleet_beside_invented_devices(start_server: StartServer, world: World, workers: int) -> None:
+    """A good release reaches every real device, a bad one halts in its first group; no row of theirs is lost."""
+    server = start_server("--workers", workers)
+    fleet = [(mac(number), home(number)) for number in range(20)]
+    invented = [(mac(number, "02:00:00"), ELSEWHERE) for number in range(20)]
+    one, two, three = (world.firmware(number) for number in (1, 2, 3))
+    publish(server, "1.0", one.signed)
+    for name, source in fleet:
+        assert ask(server, one, name, source) == 304
+
+    publish(server, "2.0", two.signed, percent=50)
+    for name, _ in [*invented, *invented, *fleet]:
+        ask(server, one, name, ELSEWHERE)
+    left = list(fleet)
+    for percent in (50, 100):
+        operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": percent})
+        taking = [device for device in left if ask(server, one, *device) == 200]
+        operator(server).get("/v1/products/blink/devices")
+        for device in taking:
+            assert ask(server, two, *device) == 304
+            left.remove(device)
+    assert left == []
+    listed = operator(server).get("/v1/products/blink/devices")["devices"]
+    rows = {row["device"]: row for row in listed}
+    for name, source in fleet:
+        row = rows[f"mac:{name}"]
+        assert (row["running"], row["state"], row["evidence"], row["address"]) == ("2.0", "updated", "known", source)
+    assert {rows[f"mac:{name}"]["evidence"] for name, _ in invented if f"mac:{name}" in rows} == {"newcomer"}
+
+    publish(server, "3.0", three.signed)
+    take_twice(server, two, fleet)
+    assert judged(server)[0]
+
+
 Fleet = Iterable[tuple[str, str, float, bool]]
 """Devices: name, address, when first seen, and whether they come back with the release."""
 

@@ -141,6 +141,8 @@ def in_vain(known: Device, address: str, version: str, now: float) -> int:
 
     Who proves nothing is slowed by that, and never held back for good: others may have downloaded in its name.
     """
+    if not (known.deliveries or known.elsewhere_deliveries):  # as of nearly every poll
+        return 0
     if at_home(known, address, now):
         given, count, last = known.offered, known.deliveries, known.delivered_at
     else:
