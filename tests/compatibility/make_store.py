@@ -30,7 +30,7 @@ from otaseal.release.channels import Pointer
 from otaseal.release.records import Origin, Release
 from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store.backup import backup
-from otaseal.store.device_rows import Sighting
+from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.devices import Devices
 from otaseal.store.files import DEVICES_FILE, LOCK, Store
 from support.board_images import build, signed
@@ -114,9 +114,9 @@ def _devices(store: Store, releases: dict[str, Release]) -> None:
             mac = f"5C:CF:7F:00:00:{number:02X}"
             rows.see(Sighting(PRODUCT, CHANNEL, mac, md5, "1.0", mac, 3, 0, "ab" * 32), SECONDS)
             if number < 3:
-                rows.offer(PRODUCT, mac, "1.1", other, SECONDS + 1)
+                rows.offer(Asking(PRODUCT, mac), "1.1", other, SECONDS + 1)
             for _ in range((1, 3, 0, 0, 0)[number]):
-                rows.deliver(PRODUCT, mac, "1.1", SECONDS + 2)
+                rows.deliver(Asking(PRODUCT, mac), "1.1", SECONDS + 2)
         rows.see(Sighting(PRODUCT, CHANNEL, "5C:CF:7F:00:00:00", other, "1.1", error=0), SECONDS + 3)
 
 

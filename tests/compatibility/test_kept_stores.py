@@ -15,9 +15,9 @@ from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store import prune
 from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
-from otaseal.store.devices import Devices
 from otaseal.store.files import Store
 from support.command import Command, otaseal  # noqa: F401
+from support.devices import Devices
 from support.filled_store import content
 from support.servers import World, get, start, talk
 
