@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
 from contextlib import closing
 from pathlib import Path
 
@@ -16,21 +15,19 @@ from otaseal.store import prune
 from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
 from otaseal.store.files import Store
+from support import kept
 from support.command import Command, otaseal  # noqa: F401
 from support.devices import Devices
 from support.filled_store import content
 from support.servers import World, get, start, talk
 
-HERE = Path(__file__).parent
 FORMATS = {"0.8": 2, "0.9": 1, "1.0": 2, "1.1": 2, "2.0": 3, "3.0": 4}
 """Of the records in the first of them."""
 
 
-@pytest.fixture(params=sorted(path.name for path in HERE.glob("store-*.tar.xz")))
+@pytest.fixture(params=kept.names("store"))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    with tarfile.open(HERE / request.param) as tar:
-        for member in tar:
-            tar.extract(member, tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+    kept.unpack(request.param, tmp_path)
     return tmp_path
 
 
@@ -88,8 +85,8 @@ def test_it_is_backed_up_and_restored(place: Path, otaseal: Command, source: str
         otaseal("store", "backup", place / "store", backup).succeeded()
         assert backup.read_bytes() == (place / "backup.tar").read_bytes(), "an otaseal of before restores it"
     otaseal("store", "restore", backup, place / "restored").succeeded()
-    kept = {name: data for name, data in content(place / "store").items() if name not in (".lock", "devices.sqlite")}
-    assert {name: data for name, data in content(place / "restored").items() if name != ".lock"} == kept
+    wanted = {name: data for name, data in content(place / "store").items() if name not in (".lock", "devices.sqlite")}
+    assert {name: data for name, data in content(place / "restored").items() if name != ".lock"} == wanted
 
 
 def test_what_nobody_needs_is_pruned(place: Path) -> None:
