@@ -61,7 +61,6 @@ def test_the_record_comes_back_and_nothing_else_is_read() -> None:
         {"boards": [{**values["boards"][0], "key_fingerprint": "SHA256:" + "0" * 64}, *values["boards"][1:]]},
         {"boards": [{**values["boards"][0], "board": "", "board_id": None}, *values["boards"][1:]]},
         {"boards": [{**values["boards"][0], "version": "1.2.3"}, *values["boards"][1:]]},
-        {"boards": [{**values["boards"][0], "chip": "esp9000"}, *values["boards"][1:]]},
         {"boards": [{**values["boards"][0], "chip": ["esp8266"]}, *values["boards"][1:]]},
         {"boards": [{**values["boards"][0], "chip": {}}, *values["boards"][1:]]},
         {"boards": "all"},
