@@ -30,6 +30,7 @@ from otaseal.release.channels import Pointer
 from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store import backup
 from otaseal.store.check import audit_lines, check
+from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import Devices
 from otaseal.store.files import Store
 from support.command import Command, otaseal  # noqa: F401
@@ -329,6 +330,18 @@ def test_columns_and_tables_that_are_not_known_do_not_make_a_list_of_devices_a_l
         database.execute("ALTER TABLE devices ADD COLUMN new DEFAULT 'x'")
         database.execute("CREATE TABLE new (a)")
         database.commit()
-    open_devices(path)
+    see(path, "first", "a" * 32)
     with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE devices SET new = 'y'")
+        database.commit()
+    see(path, "first", "b" * 32)
+    see(path, "second", "a" * 32)
+    with closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT device, md5, new FROM devices ORDER BY device").fetchall()
+        assert rows == [("first", "b" * 32, "y"), ("second", "a" * 32, "x")], "what is not known stays"
         assert database.execute("SELECT name FROM sqlite_master WHERE name = 'new'").fetchall()
+
+
+def see(path: Path, device: str, md5: str) -> None:
+    with Devices(path) as devices, devices.batch() as rows:
+        rows.see(Sighting("blink", "stable", device, md5), NOW.timestamp())

@@ -72,12 +72,12 @@ TABLES = (
     *statements.TABLES,
 )
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
-TAKE = (
+SAVE = (
     f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT DO UPDATE SET "  # noqa: S608
     + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
-    + " WHERE excluded.last_seen >= last_seen"
 )
-SAVE = f"INSERT OR REPLACE INTO devices ({COLUMNS}) VALUES ({PLACES})"  # noqa: S608
+"""Of a row that is there the columns that are known change: others are a later otaseal's."""
+TAKE = f"{SAVE} WHERE excluded.last_seen >= last_seen"
 ADDED = {
     **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
     **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
