@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,20 @@ from otaseal.store.files import DEVICES_FILE, Store
 from support.command import process
 from support.devices import Devices
 from support.releases import make_release
-from support.servers import PRODUCT, SECONDS, Firmware, Running, StartServer, World, as_device, operator, publish, talk
+from support.servers import (
+    PRODUCT,
+    SECONDS,
+    Firmware,
+    Running,
+    StartServer,
+    World,
+    as_device,
+    get,
+    operator,
+    publish,
+    talk,
+    until,
+)
 
 PATH = "/blink/firmware.bin.signed"
 ELSEWHERE = "127.0.9.9"
@@ -46,10 +60,25 @@ def ask(server: Running, runs: Firmware, name: str, source: str) -> int:
 
 def take_twice(server: Running, runs: Firmware, devices: list[tuple[str, str]]) -> None:
     """Let devices, each with the address that it asks from, download and come back with what they ran before."""
-    for _ in range(2):
+    for times in (1, 2):
         for name, source in devices:
             assert ask(server, runs, name, source) == 200
-        operator(server).get("/v1/products/blink/devices")  # which waits until it is written
+        wait(server, [name for name, _ in devices], lambda row: deliveries(row) >= times)  # noqa: B023 - before the next
+
+
+def deliveries(row: dict[str, Any]) -> int:
+    return int(row["deliveries"] + row.get("elsewhere_deliveries", 0))
+
+
+def wait(server: Running, names: Iterable[str], done: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until what was said is written of all these devices, which each worker does for itself."""
+    devices = {f"mac:{name}" for name in names}
+
+    def all_done() -> bool:
+        rows = operator(server).get("/v1/products/blink/devices")["devices"]
+        return {row["device"] for row in rows if done(row)} >= devices
+
+    until(all_done, "not written")
 
 
 def judged(server: Running) -> tuple[bool, list[Event]]:
@@ -132,21 +161,32 @@ def test_a_fleet_beside_invented_devices(start_server: StartServer, world: World
     publish(server, "2.0", two.signed, percent=50)
     for name, _ in [*invented, *invented, *fleet]:
         ask(server, one, name, ELSEWHERE)
+    wait(server, [name for name, _ in invented], lambda row: True)
     left = list(fleet)
     for percent in (50, 100):
         operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": percent})
         taking = [device for device in left if ask(server, one, *device) == 200]
-        operator(server).get("/v1/products/blink/devices")
+        wait(server, [name for name, _ in taking], lambda row: row["deliveries"] >= 1)
         for device in taking:
             assert ask(server, two, *device) == 304
             left.remove(device)
     assert left == []
+    wait(server, [name for name, _ in fleet], lambda row: row["state"] == "updated")
     listed = operator(server).get("/v1/products/blink/devices")["devices"]
     rows = {row["device"]: row for row in listed}
     for name, source in fleet:
         row = rows[f"mac:{name}"]
         assert (row["running"], row["state"], row["evidence"], row["address"]) == ("2.0", "updated", "known", source)
     assert {rows[f"mac:{name}"]["evidence"] for name, _ in invented if f"mac:{name}" in rows} == {"newcomer"}
+    asked = get("/metrics", f"Authorization: Bearer {server.token}")
+    metrics = talk(world.context(), server.operators, asked).body.decode().splitlines()
+    newcomers = len(rows) - len(fleet)
+    assert [line for line in metrics if "otaseal_devices" in line] == [
+        "# TYPE otaseal_devices gauge",
+        'otaseal_devices{evidence="proven"} 0',
+        'otaseal_devices{evidence="known"} 20',
+        f'otaseal_devices{{evidence="newcomer"}} {newcomers}',
+    ]
 
     publish(server, "3.0", three.signed)
     take_twice(server, two, fleet)

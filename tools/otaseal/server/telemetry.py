@@ -148,8 +148,8 @@ class Telemetry:
         """Add to a counter, named by `labelled`."""
         self._counters[counter] += by
 
-    def prometheus(self, gauges: Mapping[str, float]) -> str:
-        """Return all counters, and the `gauges`, in Prometheus' text format 0.0.4."""
+    def prometheus(self, gauges: Mapping[Labelled, float]) -> str:
+        """Return all counters, and the `gauges`, those of one name together, in Prometheus' text format 0.0.4."""
         counters = Counter(self._counters)
         if self.board is not None:
             others = (number for number in range(self.board.parts) if number != self.worker)
@@ -159,8 +159,9 @@ class Telemetry:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]
             mine = sorted((labels, count) for (of, labels), count in counters.items() if of == name)
             lines += [f"{name}{_labels(labels)} {count}" for labels, count in mine]
-        for name, value in gauges.items():
-            lines += [f"# TYPE {name} gauge", f"{name} {value:g}"]
+        for (name, labels), value in gauges.items():
+            kind = f"# TYPE {name} gauge"
+            lines += [*([] if kind in lines else [kind]), f"{name}{_labels(labels)} {value:g}"]
         return "\n".join(lines) + "\n"
 
 

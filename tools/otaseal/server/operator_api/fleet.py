@@ -94,6 +94,16 @@ class Fleet:
             f"--max-failed {enough}; or, if they are not to be believed: otaseal promote --percent ... --set-aside",
         )
 
+    def by_evidence(self) -> dict[Evidence, int]:
+        """Return how many devices of all products were seen, by how well they are known in their channel's rollout."""
+        counts = dict.fromkeys(Evidence, 0)
+        for product in self.catalog.store.products():
+            for channel, state in self.catalog.channels(product).items():
+                found = tally(self.devices, product, channel, state.pointer, self.clock)
+                for evidence, devices in found.devices.items():
+                    counts[evidence] += int(devices.eligible)
+        return counts
+
     def set_aside(self, product: str, channel: str, pointer: Pointer, who: str) -> None:
         """Let the failures of a rollout until now count no more, once the audit log says who wanted that."""
         self.recorder.flush(FLUSH_SECONDS)

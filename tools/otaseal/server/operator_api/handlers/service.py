@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ....keys.public import public_pem
+from ...telemetry import labelled
 from .. import openapi
 from .context import OperatorContext, channel_of
 from .releases import as_json
@@ -34,7 +35,9 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
     from starlette.responses import PlainTextResponse
 
     context.access.authorise(request, None, None)
-    gauges = {"otaseal_products": len(context.catalog.store.products())}
+    gauges = {labelled("otaseal_products"): len(context.catalog.store.products())}
+    for evidence, count in (await asyncio.to_thread(context.fleet.by_evidence)).items():
+        gauges[labelled("otaseal_devices", evidence=evidence.value)] = count
     return PlainTextResponse(context.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
 
 
