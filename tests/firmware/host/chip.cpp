@@ -1,10 +1,5 @@
-// The chip itself. Its time passes when a program waits, so that a test of a day takes no time.
-#include <Arduino.h>
-
+// The chip itself.
 #include "chip.h"
-
-#undef time
-#undef malloc
 
 Chip chip;
 
@@ -19,20 +14,3 @@ uint32_t Chip::noise() {
   chance = chance * 1664525u + 1013904223u;
   return chance;
 }
-
-void *chip_malloc(size_t size) { return size <= chip.largestBlock ? malloc(size) : nullptr; }
-
-extern "C" {
-void delay(unsigned long milliseconds) { chip.milliseconds += static_cast<uint32_t>(milliseconds); }
-void yield(void) { chip.milliseconds++; }
-unsigned long millis(void) { return chip.milliseconds; }
-}
-
-time_t chip_time(time_t *out) {
-  const bool set = chip.asksForTime && chip.online && chip.networkTime != 0 && chip.milliseconds > 1000;
-  const time_t now = (set ? chip.networkTime : chip.timeAtStart) + chip.milliseconds / 1000;
-  if (out != nullptr) *out = now;
-  return now;
-}
-
-void configTime(int, int, const char *, const char *, const char *) { chip.asksForTime = true; }

@@ -8,7 +8,6 @@
 #include "chip.h"
 
 Disk disk;
-decltype(LittleFS) LittleFS;
 
 void Disk::step() {
   if (dead || ++operations == cutAt) {

@@ -1,10 +1,12 @@
 // The chip and its radio, as the ESP8266's core shows them; arduino-pico's, too, where the library asks for the same.
 #include <ESP8266WiFi.h>
+#include <LittleFS.h>
 
 #include "chip.h"
 
 EspClass ESP;
 ESP8266WiFiClass WiFi;
+FS LittleFS;
 
 void EspClass::restart() { chip.restarted = true; }
 uint32_t EspClass::random() { return chip.noise(); }

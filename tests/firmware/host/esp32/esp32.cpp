@@ -10,6 +10,7 @@
 
 EspClass ESP;
 WiFiClass WiFi;
+LittleFSFS LittleFS;
 
 uint16_t runningChip() { return chip.id; }
 

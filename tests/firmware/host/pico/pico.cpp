@@ -4,8 +4,19 @@
 #include <lwip_wrap.h>
 
 #include <cstdlib>
+#include <cstring>
+
+#include "layout.h"
 
 RP2040 rp2040;
+
+uintptr_t runningImage() {
+  constexpr uint32_t LAYOUT = 0x2ff0;
+  const uint32_t layout[] = {FILES_BEGIN, FILES_END, FILES_END, FILES_END - FLASH_BASE + 0x1000, chip.stack};
+  static uint8_t flash[LAYOUT + sizeof layout];
+  memcpy(flash + LAYOUT, layout, sizeof layout);
+  return reinterpret_cast<uintptr_t>(flash);
+}
 
 static int held = 0;
 

@@ -9,13 +9,13 @@
 
 #include "device.h"
 #include "disk.h"
+#include "layout.h"
 
 UpdaterClass Update;
 
 namespace {
 
 constexpr char IMAGE[] = "/firmware.bin", ORDER[] = "/otacommand.bin", SIGN[] = "Pico OTA";
-constexpr uint32_t FLASH = 0x10000000, FS_START = FLASH + 0x100000, FS_END = FS_START + 0x2ff000, LAYOUT = 0x2ff0;
 constexpr size_t PIECE = 128;
 
 fs::File image;  // stays open when an update fails, until the next one is begun
@@ -48,7 +48,7 @@ void giveOrder() {
     order.cmd[0].command = 1;
     strcpy(order.cmd[0].name, "firmware.bin");
     order.cmd[0].length = contents(file);
-    order.cmd[0].address = FLASH;
+    order.cmd[0].address = FLASH_BASE;
     file.close();
   }
   order.crc32 = crc32(&order, offsetof(OTACmdPage, crc32));
@@ -59,13 +59,6 @@ void giveOrder() {
 }
 
 }  // namespace
-
-uintptr_t runningImage() {
-  static uint8_t flash[LAYOUT + 20];
-  const uint32_t layout[] = {FS_START, FS_END, FS_END, FS_END - FLASH + 0x1000, chip.stack};
-  memcpy(flash + LAYOUT, layout, sizeof layout);
-  return reinterpret_cast<uintptr_t>(flash);
-}
 
 void restartUpdater() {
   Update = UpdaterClass();
@@ -92,7 +85,7 @@ bool UpdaterClass::begin(size_t size, int, int, uint8_t) {
   if (size == 0) return fail(UPDATE_ERROR_SIZE);
   _error = UPDATE_ERROR_OK;
   _written = 0;
-  if (size > FS_END - FS_START || !LittleFS.begin()) return fail(UPDATE_ERROR_SPACE);
+  if (size > FILES_END - FILES_BEGIN || !LittleFS.begin()) return fail(UPDATE_ERROR_SPACE);
   fs::File opened = LittleFS.open(IMAGE, "w+");
   image.close();
   image = opened;

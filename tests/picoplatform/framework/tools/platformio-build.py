@@ -44,7 +44,7 @@ env.Append(
         ("FS_START", "$FS_START"),
         ("FS_END", "$FS_END"),
     ],
-    CPPPATH=[str(core_dir), str(variant_dir), str(shared_dir)],
+    CPPPATH=[str(core_dir), str(variant_dir)],
     LIBSOURCE_DIRS=[str(framework_dir / "libraries")],
 )
 
