@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
+from otaseal.chips import images
 from otaseal.image import manifest, signed_image
+from otaseal.image.manifest import name_id
 from otaseal.keys.public import public_pem
 from support import openssl
+from support.filesystem import read_file
 from support.hooks import write_key
 from support.peers import tool
-from support.pio import PLATFORM, Project
+from support.pio import ESP32_PLATFORM, PICO_PLATFORM, PLATFORM, Project
+from support.servers import Running, World, get, operator, start, talk
 
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_LIBRARY, BY_HAND = (ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand"))
 REAL_PLATFORM = "platform = espressif8266\n"
+PRODUCT = "secure_ota"
+BLOCK_SIZES = {"nodemcuv2": 8192, "esp32dev": 4096, "esp32-c3-devkitm-1": 4096, "rpipicow": 4096, "rpipico2w": 4096}
+"""The example's environments, which are called as their boards, and the blocks of their filesystems in bytes."""
+BY_LIBRARY = ("esp32dev", "esp32-c3-devkitm-1")
+"""Those whose core verifies nothing."""
+PIOARDUINO = "https://github.com/pioarduino/platform-espressif32/releases/download/stable/platform-espressif32.zip"
+MAXGERHARDT = "https://github.com/maxgerhardt/platform-raspberrypi.git"
+STAND_INS = ROOT / "tests" / "firmware" / "host"
+TEST_PLATFORMS = {
+    "platform = espressif32\n": f"platform = symlink://{ESP32_PLATFORM}\nlib_deps = symlink://{STAND_INS / 'esp32'}\n",
+    f"platform = {PIOARDUINO}\n": f"platform = symlink://{ESP32_PLATFORM}\nboard_build.builder = pioarduino\n",
+    f"platform = {MAXGERHARDT}\n": (
+        f"platform = symlink://{PICO_PLATFORM}\nlib_deps = symlink://{STAND_INS / 'pico'}\nlib_ignore = Updater\n"
+    ),
+}
+"""The other platforms in the example; what of their cores the library uses is a library here."""
 MARKER = b"the key that this build compiles in"
 SIGNING_HEADER = f"""\
 #define ARDUINO_SIGNING 1
@@ -47,16 +69,30 @@ def with_library(tmp_path: Path, pio_core: Path, rsa_key: rsa.RSAPrivateKey) -> 
     return made
 
 
+@pytest.fixture
+def for_all(with_library: Project) -> Project:
+    """Return the example with all its environments on the test platforms; warnings in its sketch are errors."""
+    for old, new in TEST_PLATFORMS.items():
+        change_ini(with_library, old, new)
+    change_ini(with_library, "default_envs = nodemcuv2", f"default_envs = {', '.join(BLOCK_SIZES)}")
+    warnings = "build_src_flags = -Wall -Wextra -Werror"
+    change_ini(with_library, "monitor_speed", f"{warnings}\ncustom_otaseal_version = 1.2.3\nmonitor_speed")
+    return with_library
+
+
 def copy_of(source: Path, path: Path, pio_core: Path) -> Project:
     """Return a copy of an example on the development platform."""
     return Project(path, pio_core).adopt(source, {"../../extra_scripts/": f"{ROOT}/extra_scripts/"})
 
 
+def ini_of(project: Project) -> str:
+    return (project.path / "platformio.ini").read_text()
+
+
 def change_ini(project: Project, old: str, new: str) -> None:
-    ini = project.path / "platformio.ini"
-    text = ini.read_text()
+    text = ini_of(project)
     assert old in text
-    ini.write_text(text.replace(old, new))
+    project.write("platformio.ini", text.replace(old, new))
 
 
 def without_hooks(project: Project, *lines: str) -> None:
@@ -176,6 +212,84 @@ def test_the_library_needs_the_filesystem_that_it_mounts(line: str, with_library
     assert not with_library.build("firmware.bin.signed").exists()
     said = with_library.run("-t", "buildfs").stderr
     assert "board_build.filesystem is 'spiffs', and the OtaSeal library mounts LittleFS" in said
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
+    """Return an update server of the example's product."""
+    world = World.create(tmp_path / "world", rsa_key)
+    running = start(world, tmp_path / "store", "--product", f"{PRODUCT}={world.folder / 'signing.pub'}")
+    yield running
+    running.end()
+
+
+def test_all_environments_make_one_release(
+    for_all: Project, tmp_path: Path, own_server: Running, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    """Every step is one run for all of them: that is what takes the time."""
+    environments = re.findall(r"^\[env:(.*)\]$", (WITH_LIBRARY / "platformio.ini").read_text(), re.MULTILINE)
+    assert environments == list(BLOCK_SIZES)
+    publish_to(own_server, for_all, tmp_path / "token")
+    for_all.run("-t", "buildfs")
+    packed = (for_all.path / "data" / "certs.ar").read_bytes()
+    for board, block_size in BLOCK_SIZES.items():
+        assert read_file(for_all.build("littlefs.bin", board).read_bytes(), "certs.ar", block_size) == packed
+
+    said = for_all.run("-t", "deploy").stdout
+    for line, times in (
+        ("this firmware takes only updates signed with SHA256:", 5),
+        ("with the OtaSeal library this firmware takes only", len(BY_LIBRARY)),
+        ("in this firmware the OtaSeal library alone writes updates, and verifies them", len(BY_LIBRARY)),
+        ("a filesystem that is sent to it over the air is verified by nothing", 2),
+        ("otaseal: rehearsed on a virtual", 5),
+        ("is kept, nothing is published yet", 4),
+        ("not rehearsed", 0),
+        (f"{PRODUCT} 1.2.3: 5 files for", 1),
+    ):
+        assert said.count(line) == times, line
+    releases = operator(own_server).get(f"/v1/products/{PRODUCT}/releases")["releases"]
+    assert [release["version"] for release in releases] == ["1.2.3"]
+    for board in BLOCK_SIZES:
+        signed = for_all.build("firmware.bin.signed", board).read_bytes()
+        check_firmware(for_all.build("firmware.bin", board).read_bytes(), board, rsa_key.public_key())
+        assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path / board)
+        request = get(f"/{PRODUCT}/firmware.bin.signed", f"X-Otaseal-Board: {name_id(board).hex()}")
+        assert talk(own_server.world.context(), own_server.port, request).body == signed
+
+    made = [for_all.build("firmware.bin.signed", board).stat().st_mtime_ns for board in BLOCK_SIZES]
+    again = for_all.run()
+    assert "Compiling" not in again.stdout
+    assert "otaseal:" not in again.output
+    assert made == [for_all.build("firmware.bin.signed", board).stat().st_mtime_ns for board in BLOCK_SIZES]
+
+
+def publish_to(server: Running, project: Project, token: Path) -> None:
+    """Set what `deploy` needs, with all environments in the option that the example has as a comment."""
+    line = re.search(r"^;(custom_otaseal_environments = (.*))$", ini_of(project), re.MULTILINE)
+    assert line is not None
+    assert set(line[2].split(", ")) <= set(BLOCK_SIZES)
+    files.write_new(token, f"{server.token}\n".encode(), files.PRIVATE_MODE)
+    options = [
+        f"custom_otaseal_environments = {', '.join(BLOCK_SIZES)}",
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        f"custom_otaseal_token_file = {token}",
+    ]
+    change_ini(project, line[0], "\n".join(options))
+    (project.path / "certs" / "ca.crt").write_bytes(server.world.ca.read_bytes())
+
+
+def check_firmware(firmware: bytes, board: str, key: rsa.RSAPublicKey) -> None:
+    """Fail unless the chip can start it, and it says what it is and whose updates it takes."""
+    assert images.parse(firmware).faults() == ()
+    identity = manifest.identity(firmware)
+    assert identity is not None
+    assert identity.is_for(PRODUCT, board)
+    assert identity.version == "1.2.3"
+    copies = 1 if board in BY_LIBRARY else 2
+    assert firmware.count(public_pem(key).strip()) == copies, (
+        "the library has it, and the core's verifier if there is one"
+    )
 
 
 @pytest.mark.real_platform
