@@ -33,7 +33,13 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey)
     write_header(folder, rsa_key.public_key())
     program = folder / "parsers"
     library = [LIBRARY / "otaseal" / f"{name}.cpp" for name in PARSERS]
-    sources = [SOURCE, *library, HOST / "disk.cpp", HOST / "chip.cpp", *CORE_SOURCES]
+    sources = [
+        SOURCE,
+        *library,
+        HOST / "disk.cpp",
+        *(HOST / f"{name}.cpp" for name in ("chip", "clock", "esp8266")),
+        *CORE_SOURCES,
+    ]
     sanitizers = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     options = [flag for flag in flags(folder) if flag not in WARNINGS]  # those are of another compiler
     wrapped = "-Wl,--wrap=br_x509_decoder_push"
