@@ -124,6 +124,15 @@ static int decode_pem(const unsigned char *text, size_t size, struct text *out)
 	return found && !inside;
 }
 
+/* The fork of BearSSL that the cores build skips these in PEM wherever they stand; upstream, linked here, does not (F2). */
+static size_t drop_carriage_returns(unsigned char *text, size_t size)
+{
+	size_t from, to = 0;
+
+	for (from = 0; from < size; from++) if (text[from] != '\r') text[to++] = text[from];
+	return to;
+}
+
 /* 0 where the key is on a curve or cannot be used at all: then nothing is ever accepted (F2). It is read as text. */
 static int load_key(const char *path, br_rsa_public_key *key)
 {
@@ -135,7 +144,7 @@ static int load_key(const char *path, br_rsa_public_key *key)
 	if (zero != NULL) size = (size_t)(zero - text);
 	der.size = 0;
 	if (size > 3 && text[0] == 0x30 && text[1] == 0x82 && (size_t)(text[2] << 8 | text[3]) == size - 4) collect(&der, text, size);
-	else found = decode_pem(text, size, &der);
+	else found = decode_pem(text, drop_carriage_returns(text, size), &der);
 	free(text);
 	return found && read_rsa_key(der.der, der.size, key);
 }
