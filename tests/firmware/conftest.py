@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 import time
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.answering import Answers, firmware_reply
+from support.esp32_devices import NOW, RAW, own_archive
 from support.firmware import OWN, PRODUCT, Device, Signing, StartAnswers, pack, server_context, shared_programs
 from support.servers import World
 
@@ -63,3 +65,21 @@ def answers(world: World) -> Iterator[StartAnswers]:
 def offered(signing: Signing) -> bytes:
     """Return the honest response with a newer release."""
     return firmware_reply(signing.sign(signing.payload()))
+
+
+@pytest.fixture(scope="session")
+def esp32_programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> dict[str, Path]:
+    base = tmp_path_factory.getbasetemp()
+    parent = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    return shared_programs(parent, rsa_key.public_key(), "esp32")
+
+
+@pytest.fixture
+def esp32(esp32_programs: dict[str, Path], world: World, tmp_path: Path) -> Iterator[Device]:
+    """Return an ESP32 that trusts the world's authority; whatever comes, it keeps its certificates."""
+    settings = {"ntp": NOW, "sketch_md5": hashlib.md5(RAW, usedforsecurity=False).hexdigest()}
+    made = Device(esp32_programs["device"], tmp_path / "esp32", {**settings, "sketch_size": len(RAW)})
+    made.belongs(OWN, world.key.public_key())
+    made.put("certs.ar", own_archive(world))
+    yield made
+    assert made.has("certs.ar"), "no update may cost the certificates"

@@ -7,85 +7,45 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import ssl
 import struct
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import datetime, timezone
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal.client import archives
 from otaseal.image import gzip_payload, manifest
 from otaseal.keys import public
-from support import cas, other_images
+from support import other_images
 from support.answering import firmware_reply, reply
+from support.esp32_devices import NOW, RAW, build_image, matrix
 from support.firmware import (
     BOARD,
     COUNTER,
     OWN,
-    PRODUCT,
     Device,
     Signing,
     StartAnswers,
     bundle,
     identity,
-    pack,
-    run_program,
-    server_context,
-    shared_programs,
 )
 from support.images import build_image as build_esp8266_image
-from support.servers import World, operator, publish, start
+from support.servers import World, publish, start
 
 pytestmark = pytest.mark.proof
 
 BUSY, TRUNCATED, SPACE, NOT_FIRMWARE, FLASH, SIGNATURE, LOWER, ATTEMPTS = 16, 25, 26, 27, 28, 30, 36, 37
-REVISION_AT, HASH = 15, 32
 SLOT = 0x140000
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
-CUTS, MUTATIONS = (4_000, 20_000) if THOROUGH else (300, 400)
+MUTATIONS = 20_000 if THOROUGH else 400
 STEP = 1 if THOROUGH else 7  # through the values of a byte; a prime, so that each comes
-NOW = int(time.time())
 YEAR = 365 * 24 * 3600
 UP_TO_DATE = reply(b"", "304 Not Modified", None)
 
 
-def build_image(chip: int = other_images.ESP32, *, seed: int = 0, revision: int = 0) -> bytes:
-    """Return an application with the library in it that needs this revision of the chip (major * 100 + minor)."""
-    own = identity(replace(OWN, version=""))
-    raw = other_images.esp32_image(chip, constants=own + struct.pack("<I", seed))
-    raw = raw[:REVISION_AT] + struct.pack("<H", revision) + raw[REVISION_AT + 2 : -HASH]
-    return raw + hashlib.sha256(raw).digest()
-
-
-RAW = build_image()
-
-
-@pytest.fixture(scope="session")
-def esp32_programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> dict[str, Path]:
-    base = tmp_path_factory.getbasetemp()
-    parent = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    return shared_programs(parent, rsa_key.public_key(), "esp32")
-
-
 @pytest.fixture
-def device(esp32_programs: dict[str, Path], world: World, tmp_path: Path) -> Iterator[Device]:
-    """Return an ESP32 that trusts the world's authority; whatever comes, it keeps its certificates."""
-    settings = {"ntp": NOW, "sketch_md5": hashlib.md5(RAW, usedforsecurity=False).hexdigest()}
-    made = Device(esp32_programs["device"], tmp_path / "esp32", {**settings, "sketch_size": len(RAW)})
-    made.belongs(OWN, world.key.public_key())
-    made.put("certs.ar", own_archive(world))
-    yield made
-    assert made.has("certs.ar"), "no update may cost the certificates"
-
-
-def own_archive(world: World, *more: bytes) -> bytes:
-    return pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text()), *more)
+def device(esp32: Device) -> Device:
+    return esp32
 
 
 def padded(raw: bytes, size: int) -> bytes:
@@ -329,148 +289,6 @@ def test_the_clock_is_ours(device: Device, signing: Signing, answers: StartAnswe
     assert late.results[0][:2] == ("failed", 14)
     assert not [one for one in running.requests if one], "nothing was asked of a server that was not found good"
     assert device.run(port=running.port, ntp=0, floor=NOW).results == [("installed", 0, 0)]
-
-
-def test_servers_that_are_not_the_one(device: Device, world: World, answers: StartAnswers) -> None:
-    running = answers(UP_TO_DATE)
-    assert device.run(port=running.port, server="another.example").results[0][:2] == ("failed", 13)
-    device.put("certs.ar", pack(cas.root()))
-    assert device.run(port=running.port).results[0][:2] == ("failed", 15)
-    assert not [one for one in running.requests if one]
-    assert device.run(port=1).results[0][:2] == ("failed", 11)
-    device.put("certs.ar", own_archive(world))
-
-
-def test_a_server_without_tls(device: Device, answers: StartAnswers) -> None:
-    assert device.run(port=answers(UP_TO_DATE, tls=False).port).results[0][:2] == ("failed", 12)
-
-
-def test_a_server_of_tls_1_1(device: Device, world: World, answers: StartAnswers) -> None:
-    context = server_context(world)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    done = device.run(port=answers(UP_TO_DATE, context=context).port)
-    assert done.results[0][:2] == ("failed", 12), "core 2.0.17 has TLS 1.2"
-
-
-@pytest.mark.parametrize(("content", "error"), [(None, 3), (b"", 3), (b"!<arch>\n", 4), (b"certificates", 4)])
-def test_without_certificates_there_are_no_updates(device: Device, content: bytes | None, error: int) -> None:
-    if content is None:
-        (device.folder / "fs" / "certs.ar").unlink()
-    else:
-        device.put("certs.ar", content)
-    assert device.run(port=1).begin_error == error
-    device.put("certs.ar", b"")
-
-
-def test_damaged_certificates(device: Device, world: World) -> None:
-    der = ssl.PEM_cert_to_DER_cert(world.ca.read_text())
-    for broken in (der[:-1], der + b"\0", der + der, b"\x30\x82" + der[2:40], cas.root() * 40):
-        device.put("certs.ar", pack(broken))
-        assert device.run(port=1).begin_error == 4
-    device.put("certs.ar", own_archive(world, *([cas.root()] * 100)))
-    assert device.run(port=1).begin_error == 4, "more than the heap of an ESP32 has room for"
-
-
-def test_a_device_with_a_certificate(world: World, device: Device, signing: Signing, tmp_path: Path) -> None:
-    authority = world.pki.directory / "device-ca" / "certificate.pem"
-    server = start(world, tmp_path / "store", "--device-ca", authority)
-    publish(server, "1.1", signing.sign(signing.payload(build_image(seed=4))))
-    assert device.run(port=server.port).results[0][0] == "failed"
-    issued = world.pki.issue_device("landing", now=datetime.now(timezone.utc))
-    device.put("client.crt", (issued / "chain.pem").read_bytes())
-    device.put("client.key", b"no key")
-    without = device.run(port=server.port)
-    assert without.ready, "without a certificate it can still ask"
-    assert without.begin_error == 5
-    device.put("client.key", (issued / "key.pem").read_bytes())
-    assert device.run(port=server.port).results == [("installed", 0, 0)]
-    server.end()
-
-
-def archived(archive: bytes, product: bytes | None = None, built: int = NOW, kind: int = 1) -> bytes:
-    """Return an archive of certificates with its manifest."""
-    made = bytearray(manifest.serialise(manifest.make(OWN)))
-    made[9] = kind
-    made[16:20] = struct.pack("<I", built)
-    made[28:36] = bytes(8)
-    if product is not None:
-        made[20:28] = product
-    return archive + bytes(made)
-
-
-@pytest.mark.parametrize("replaces", [1, 0])
-def test_certificates_of_the_real_server(
-    replaces: int, device: Device, world: World, signing: Signing, tmp_path: Path
-) -> None:
-    server = start(world, tmp_path / "store")
-    archive = own_archive(world, cas.root())
-    archives.deploy_archive(operator(server), signing.sign_anything(archived(archive)), PRODUCT, "stable")
-    done = device.run(port=server.port, polls=3, replaces=replaces)
-    server.end()
-    assert [name for name, _, _ in done.results].count("renewed") == 1
-    assert device.get("certs.ar") == archive
-    assert not [name for name in ("certs.new", "certs.old", "certs.idn") if device.has(name)]
-
-
-ARCHIVES: dict[str, tuple[Callable[[Signing, Signing, World], bytes], int]] = {
-    "another key": (lambda own, other, world: other.sign_anything(archived(own_archive(world, cas.root()))), SIGNATURE),
-    "tampered": (
-        lambda own, other, world: flipped(own.sign_anything(archived(own_archive(world, cas.root()))), 300),
-        SIGNATURE,
-    ),
-    "another product": (
-        lambda own, other, world: own.sign_anything(archived(own_archive(world), product=bytes(8))),
-        34,
-    ),
-    "firmware": (lambda own, other, world: own.sign_anything(archived(own_archive(world), kind=0)), 33),
-    "damaged": (lambda own, other, world: own.sign_anything(archived(own_archive(world)[:-40])), 41),
-    "a lockout": (lambda own, other, world: own.sign_anything(archived(pack(cas.root()))), 43),
-    "too large": (lambda own, other, world: own.sign_anything(archived(bytes(40_000))), 40),
-}
-
-
-@pytest.mark.parametrize("name", ARCHIVES)
-def test_certificates_that_are_not_taken(
-    name: str,
-    device: Device,
-    world: World,
-    answers: StartAnswers,
-    signing: Signing,
-    other_rsa_key: rsa.RSAPrivateKey,
-) -> None:
-    make, error = ARCHIVES[name]
-    before = device.get("certs.ar")
-    offered = make(signing, Signing(other_rsa_key), world)
-    done = device.run(port=answers(UP_TO_DATE, certs_ar_signed=reply(offered)).port)
-    assert [one[:2] for one in done.results] == [("up-to-date", 0), ("failed", error)]
-    assert device.get("certs.ar") == before
-    assert not [file for file in ("certs.new", "certs.idn") if device.has(file)]
-
-
-def matrix(
-    programs: dict[str, Path], folder: Path, what: str, files: dict[str, bytes], *rest: str | Path
-) -> dict[str, int]:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    printed = run_program(programs["matrix"], what, *(folder / name for name in files), *rest)
-    return {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", printed)}
-
-
-def test_a_power_cut_leaves_certificates(
-    esp32_programs: dict[str, Path], world: World, signing: Signing, tmp_path: Path
-) -> None:
-    new = own_archive(world, cas.root())
-    files = {
-        "key": public.public_pem(signing.key.public_key()),
-        "identity": identity(OWN),
-        "old": own_archive(world),
-        "new": new,
-        "signed": signing.sign_anything(archived(new)),
-    }
-    found = matrix(esp32_programs, tmp_path, "cut", files, str(CUTS), "1")
-    assert found["old"] + found["new"] == CUTS
-    assert min(found["old"], found["new"]) > 0, "cuts before and after the rename"
-    assert (found["neither"], found["unusable"], found["stuck"]) == (0, 0, 0), found
 
 
 @pytest.mark.parametrize("chance", range(1, 6))
