@@ -45,6 +45,7 @@ def break_a_loop(server: Running) -> None:
     """Let a device ask until it is given nothing more, and all of that is written."""
     until(lambda: poll(server) == 304, "no loop is broken")
     until(lambda: bool(listed(server, state="looping")["devices"]), "deliveries were lost")
+    assert "times in vain, and is given once an hour" in command(server).succeeded().out
 
 
 @pytest.fixture(scope="module")

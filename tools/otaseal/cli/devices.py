@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ..client.client import Client
 from ..errors import ConfigError, counted
-from ..release.evidence import Evidence
+from ..release.evidence import PROVEN_PREFIX, Evidence
 from ..store.device_rows import STATES
 from . import common, remote
 
@@ -24,7 +24,7 @@ MEANINGS = {
     "updating": "has {offered}, to come back with it",
     "updated": "updated to {offered}",
     "stuck": "STUCK: came back without {offered}, delivered {deliveries} times",
-    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain, and is not given any more",
+    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain",
 }
 """What a device's state is in words."""
 DONE = {
@@ -127,6 +127,9 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
         line += f"  {device['evidence']}"
     if device["offered"]:
         line += f"  {MEANINGS[device['state']].format(**device)}"
+    if device["state"] == "looping":  # ADR 0019
+        proven = device["device"].startswith(PROVEN_PREFIX)
+        line += ", and is not given any more" if proven else ", and is given once an hour"
     if device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line
