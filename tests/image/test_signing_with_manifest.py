@@ -188,7 +188,7 @@ def test_inspect_shows_it(form: str, rsa_key: rsa.RSAPrivateKey) -> None:
     assert "library       OtaSeal, for product" in text
     damaged = bytearray(manifest.attach(build_image(), manifest.make(CLAIM)))
     damaged[-64 + 8] = 9
-    assert "format 9" in str(inspection.inspect(bytes(damaged), {}).problem)
+    assert "format '9'" in str(inspection.inspect(bytes(damaged), {}).problem)
 
 
 def test_zopfli_is_as_small_as_its_own_command_line(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
