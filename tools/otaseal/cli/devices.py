@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from ..client.client import Client
 from ..errors import ConfigError, counted
-from ..release.evidence import PROVEN_PREFIX, Evidence
+from ..release.evidence import Evidence, is_proven
 from ..store.device_rows import STATES
 from . import common, remote
 
@@ -128,8 +128,7 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
     if device["offered"]:
         line += f"  {MEANINGS[device['state']].format(**device)}"
     if device["state"] == "looping":  # ADR 0019
-        proven = device["device"].startswith(PROVEN_PREFIX)
-        line += ", and is not given any more" if proven else ", and is given once an hour"
+        line += ", and is not given any more" if is_proven(device["device"]) else ", and is given once an hour"
     if device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line
