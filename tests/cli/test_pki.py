@@ -11,47 +11,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from otaseal.commands import runnable
-from otaseal.pki.store import Slot, Store
+from otaseal.pki.store import Store
 from support import peers
 from support.command import TOOLS, Command, otaseal, process
+from support.pki_store import NOW, PASSPHRASE, made_once, store
 from support.terminal import Terminal
 
-__all__ = ["otaseal"]
-
-NOW = datetime.now(timezone.utc)
-LONG_AGO = NOW - timedelta(days=270)
-PASSPHRASE = b"correct horse"
+__all__ = ["made_once", "otaseal", "store"]
 
 
 def openssl(*arguments: str | Path, cwd: Path | None = None) -> str:
     command = [peers.tool("openssl", "openssl"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store, locked, with a server and an operator of 270 days ago."""
-    made = Store.create(tmp_path_factory.mktemp("pki") / "blink", "blink", NOW - timedelta(days=410), PASSPHRASE)
-    made.issue_server("main", ["192.0.2.7", "update.local"], now=LONG_AGO)
-    made.issue_operator("alice", now=LONG_AGO)
-    return made.directory
-
-
-@pytest.fixture
-def store(made_once: Path, tmp_path: Path, otaseal: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store in the user's configuration, and its passphrase in the variable."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("OTASEAL_PASSPHRASE", PASSPHRASE.decode())
-    directory = tmp_path / "config" / "otaseal" / "pki" / "blink"
-    shutil.copytree(made_once, directory)
-    return directory
 
 
 def verify(chain: str | Path, root: str | Path, purpose: str, *check: str) -> None:
@@ -287,61 +265,6 @@ def test_a_name_of_two_roles_has_to_be_told_apart(store: Path, otaseal: Command)
     otaseal("pki", "revoke", "alice", "--role", "device").succeeded()
     otaseal("pki", "revoke", "alice", "--role", "device").failed(1, "nothing is issued to the device 'alice'")
     otaseal("pki", "revoke", "alice").succeeded()
-
-
-def test_the_first_rotation_is_free_and_the_second_is_confirmed(store: Path, otaseal: Command) -> None:
-    otaseal("pki", "export", "certs").succeeded()
-    assert otaseal("pki", "export", "certs").succeeded().out.startswith("kept")
-    shown = otaseal("pki", "rotate", "--json").succeeded().json
-    assert shown["due"] == ["main", "alice"]
-    otaseal("pki", "renew").succeeded()
-    moved = otaseal("pki", "export", "certs", "--json").succeeded().json
-    assert (len(moved["written"]), len(moved["removed"])) == (1, 1)
-    otaseal("pki", "check", store / "issued/server/main/chain.pem", "--ca", "certs").succeeded()
-
-    before = {path: path.read_bytes() for path in store.rglob("*.pem")}
-    process("pki", "rotate", cwd=store, OTASEAL_PASSPHRASE=PASSPHRASE.decode()).failed(2, "dates from a rotation")
-    assert {path: path.read_bytes() for path in store.rglob("*.pem")} == before
-    otaseal("pki", "rotate", "--yes").succeeded()
-    assert len(list(store.glob("server-ca-retired-*"))) == 2
-
-
-@pytest.mark.parametrize(("typed", "code"), [("no", 2), ("yes", 0)])
-def test_the_second_rotation_is_confirmed_at_a_terminal(typed: str, code: int, store: Path, otaseal: Command) -> None:
-    otaseal("pki", "rotate").succeeded()
-    following = (store / "server-ca-next" / "certificate.pem").read_bytes()
-    command = [sys.executable, "-m", "otaseal", "pki", "rotate", "--store", str(store)]
-    with Terminal(command, {"PYTHONPATH": str(TOOLS), "OTASEAL_PASSPHRASE": PASSPHRASE.decode()}) as terminal:
-        terminal.expect("since then: ")
-        terminal.type(typed)
-        terminal.rest()
-        assert terminal.returncode == code, terminal.screen
-    assert (following == (store / "server-ca" / "certificate.pem").read_bytes()) == (code == 0)
-
-
-@pytest.mark.parametrize(
-    ("passphrase", "message"),
-    [
-        ("", "is locked, and --json asks no questions"),
-        (PASSPHRASE.decode(), "the next authority dates from a rotation"),
-    ],
-)
-def test_who_wants_json_is_asked_nothing(passphrase: str, message: str, store: Path, otaseal: Command) -> None:
-    otaseal("pki", "rotate").succeeded()
-    command = [sys.executable, "-m", "otaseal", "pki", "rotate", "--json", "--store", str(store)]
-    with Terminal(command, {"PYTHONPATH": str(TOOLS), "OTASEAL_PASSPHRASE": passphrase}) as terminal:
-        (line,) = terminal.rest().splitlines()
-        assert terminal.returncode == 2
-    assert message in json.loads(line)["error"]
-
-
-def test_a_rotation_that_was_killed_is_finished_without_being_asked(store: Path, otaseal: Command) -> None:
-    otaseal("pki", "rotate").succeeded()
-    shutil.rmtree(store / "server-ca-next")
-    current = (store / "server-ca" / "certificate.pem").read_bytes()
-    otaseal("pki", "rotate").succeeded()
-    assert (store / "server-ca" / "certificate.pem").read_bytes() == current
-    assert Store(store, "blink", PASSPHRASE).authority(Slot.SERVER_NEXT).product == "blink"
 
 
 @pytest.mark.parametrize(
