@@ -24,6 +24,8 @@ struct Chip {
   bool asksForTime = false;
   uint32_t pace = 0;  // milliseconds that one byte of a slow server takes; 0: any number takes none
   bool online = true;
+  std::string mac = "5C:CF:7F:F0:04:CB";  // of the station
+  std::string address = "127.0.0.1";      // that it asks from
   bool restarted = false;
   uint32_t stagedAt = 0, stagedSize = 0;  // the order to the boot loader; size 0: none
   std::vector<uint16_t> buffers;         // receive buffers of the connections that were made

@@ -8,7 +8,8 @@
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
- * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte).
+ * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
+ * mac, address (of an ESP8266: its station's, and the one of 127.0.0.0/8 that it asks from).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -85,6 +86,8 @@ void setUp(const std::string &folder) {
   chip.freeHeap = number("heap", 40000);
   chip.largestBlock = number("block", 32000);
   chip.online = number("online", 1);
+  chip.mac = option("mac", chip.mac);
+  chip.address = option("address", chip.address);
   chip.stack = number("stack", chip.stack);
   chip.id = static_cast<uint16_t>(number("chip", chip.id));
   chip.revision = static_cast<uint16_t>(number("revision", chip.revision));

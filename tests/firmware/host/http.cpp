@@ -122,7 +122,7 @@ static int refusal(int code) {
 HTTPUpdateResult ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String &version, bool) {
   const String size(chip.sketchSize), space(ESP.getFreeSketchSpace()), real(static_cast<uint32_t>(chip.flash.size()));
   http.addHeader("x-ESP8266-Chip-ID", "15729867");
-  http.addHeader("x-ESP8266-STA-MAC", "5C:CF:7F:F0:04:CB");
+  http.addHeader("x-ESP8266-STA-MAC", chip.mac.c_str());
   http.addHeader("x-ESP8266-AP-MAC", "5E:CF:7F:F0:04:CB");
   http.addHeader("x-ESP8266-free-space", space);
   http.addHeader("x-ESP8266-sketch-size", size);

@@ -258,12 +258,15 @@ static int transmit(void *context, const unsigned char *data, size_t size) {
 }
 
 static int dial(uint16_t port) {
-  sockaddr_in address = {};
+  sockaddr_in address = {}, own = {};
   const timeval limit = {SECONDS, 0};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  own.sin_family = AF_INET;
+  inet_pton(AF_INET, chip.address.c_str(), &own.sin_addr);
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(fd, reinterpret_cast<sockaddr *>(&own), sizeof own) != 0) perror("bind");
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof address) == 0) return fd;
