@@ -20,6 +20,7 @@ from typing import Any
 from .. import files
 from ..errors import InputError, OtasealError, SystemFaultError
 from ..pki.index import check_revoked
+from .session_cache import MAX_CERTIFIED_SESSIONS, MAX_SESSIONS, keep_sessions
 from .telemetry import Telemetry
 
 CIPHERS = ":".join(
@@ -46,6 +47,8 @@ def server_context(credentials: Credentials, client_ca: Path | None = None, *, r
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_SINGLE_ECDH_USE
     context.num_tickets = 1
+    # A session holds its client's certificate, and takes six times the memory then.
+    keep_sessions(context, MAX_SESSIONS if client_ca is None else MAX_CERTIFIED_SESSIONS)
     # Older Pythons name one group only; OpenSSL's own list begins with X25519 and P-256, and a server takes the first.
     set_groups = getattr(context, "set_groups", None)
     if set_groups is not None:
