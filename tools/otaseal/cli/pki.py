@@ -109,14 +109,14 @@ def _show_issued(arguments: argparse.Namespace, folders: Iterable[Path]) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     store, now = stores.opened(stores.choose(arguments)), stores.now()
     due = {entry.serial for entry in store.due(now)}
-    latest = {(entry.role, entry.name): entry.serial for entry in store.list()}
+    latest = {(entry.role, entry.name): entry.serial for entry in store.list() if entry.revoked is None}
     rows = [
         {
             "role": entry.role,
             "name": entry.name,
             "serial": entry.serial,
             "not_after": entry.not_after,
-            "state": _state(entry, due, now, latest[entry.role, entry.name]),
+            "state": _state(entry, due, now, latest.get((entry.role, entry.name))),
         }
         for entry in store.list()
     ]
@@ -134,7 +134,7 @@ def _list(arguments: argparse.Namespace) -> int:
     )
 
 
-def _state(entry: Entry, due: set[str], now: datetime, latest: str) -> str:
+def _state(entry: Entry, due: set[str], now: datetime, latest: str | None) -> str:
     if entry.revoked:
         return "revoked"
     if entry.serial != latest:
@@ -147,17 +147,21 @@ def _state(entry: Entry, due: set[str], now: datetime, latest: str) -> str:
 def _renew(arguments: argparse.Namespace) -> int:
     directory = stores.choose(arguments)
     plain = stores.opened(directory)
+    enrolled: list[str] = []
     if arguments.names:
         wanted = [_find(plain, name, arguments.role) for name in arguments.names]
     else:
         wanted = [(Role(entry.role), entry.name) for entry in plain.due(stores.now())]
         wanted = [holder for holder in wanted if arguments.role in (None, holder[0].value)]
+        enrolled = [name for role, name in wanted if plain.is_enrolled(role, name)]
+        wanted = [(role, name) for role, name in wanted if name not in enrolled or role is not Role.DEVICE]
     slots = dict.fromkeys(SLOTS[role] for role, _ in wanted)
     store = stores.opened(directory, *slots, passphrase_file=arguments.passphrase_file)
     renewed = [store.renew(role, name, now=stores.now()) for role, name in wanted]
     lines = [f"renewed  {folder.name}  {folder / CHAIN_FILE}" for folder in renewed] or ["nothing is due"]
     if any(role is Role.SERVER for role, _ in wanted):
         lines.append("a web server reads the new certificate when it is reloaded")
+    lines += [f"due      {name}, which has its own key: otaseal pki enroll signs what it asks for" for name in enrolled]
     rows = [{"name": folder.name, "chain": str(folder / CHAIN_FILE)} for folder in renewed]
     return common.show(arguments, rows, *lines)
 

@@ -24,6 +24,7 @@ from .profile import (
     KeyType,
     Role,
     Validity,
+    check_device,
     check_holder,
     leaf_builder,
     make_key,
@@ -36,7 +37,7 @@ from .profile import (
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from .profile import PrivateKey
+    from .profile import PrivateKey, PublicKey
     from .scope import Scope
 
 # docs/adr/0004: RSA is what a chip verifies cheapest; what only the server verifies may as well be short on
@@ -143,8 +144,11 @@ class Authority:
         A device in the field cannot be handed a new certificate: what ends its life is `revoke`. P-256, because an RSA
         signature takes the chip twelve times as long (F27b).
         """
-        self._require(Role.DEVICE)
-        return self._issue(subject_name(titled(self.product, "devices"), check_holder(device)), [], now, key)
+        return self._issue(self._device_subject(device), [], now, key)
+
+    def enroll_device(self, device: str, public_key: PublicKey, *, now: datetime, days: int) -> bytes:
+        """Return a client certificate (PEM) named `device` for a key in the chip, valid for at most `days`."""
+        return _pem(self._certify(self._device_subject(device), [], now, public_key, days))
 
     def issue_operator(
         self, operator: str, *, now: datetime, key: KeyType | PrivateKey = KeyType.P_256, scopes: Iterable[Scope] = ()
@@ -159,6 +163,12 @@ class Authority:
     def _issue(
         self, subject: x509.Name, names: Sequence[x509.GeneralName], now: datetime, key: KeyType | PrivateKey
     ) -> Issued:
+        private = make_key(key) if isinstance(key, KeyType) else key
+        return Issued(self._certify(subject, names, now, private.public_key(), LEAF_DAYS[self.role]), private)
+
+    def _certify(
+        self, subject: x509.Name, names: Sequence[x509.GeneralName], now: datetime, key: PublicKey, days: int
+    ) -> x509.Certificate:
         from cryptography import x509
 
         start, end = self.validity.not_before, self.validity.not_after
@@ -168,12 +178,15 @@ class Authority:
                 f"to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}",
                 "check the clock; an authority that has run out is replaced by its successor",
             )
-        private = make_key(key) if isinstance(key, KeyType) else key
-        validity = Validity.starting(now, LEAF_DAYS[self.role]).within(self.validity)
-        builder = leaf_builder(self.certificate, self.role, subject, private.public_key(), validity)
+        validity = Validity.starting(now, days).within(self.validity)
+        builder = leaf_builder(self.certificate, self.role, subject, key, validity)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return Issued(_sign(builder, self.key), private)
+        return _sign(builder, self.key)
+
+    def _device_subject(self, device: str) -> x509.Name:
+        self._require(Role.DEVICE)
+        return subject_name(titled(self.product, "devices"), check_device(device))
 
     def _require(self, role: Role) -> None:
         if self.role is not role:

@@ -94,6 +94,11 @@ class Certificate:
             raise InputError(f"'{self.title}' is not in strict DER", "have it issued again") from error
 
     @property
+    def serial(self) -> str:
+        """The serial number as the index has it, hexadecimal."""
+        return f"{self.fields.serial:x}"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The host names and the addresses, as text, in the subjectAltName."""
         alternatives = self.alternatives or x509_extensions.AlternativeNames()

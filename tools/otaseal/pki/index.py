@@ -67,7 +67,7 @@ def entry_of(certificate: Certificate, role: Role, name: str) -> Entry:
     issuer = certificate.authority_key.key if certificate.authority_key else None
     parsed = certificate.fields
     return Entry(
-        serial=f"{parsed.serial:x}",
+        serial=certificate.serial,
         role=role.value,
         name=name,
         issuer=(issuer or b"").hex(),

@@ -30,6 +30,7 @@ MAX_NAMES = 100
 MAX_NAME = 64  # characters; RFC 5280 appendix A, ub-common-name and ub-organization-name
 
 _HOLDER = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._@-]{{0,62}}[a-z0-9_@-])?", re.ASCII | re.IGNORECASE)
+_MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 _DNS_NAME = re.compile(
     r"(?=.{1,253}\Z)(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*",
     re.I,
@@ -109,6 +110,16 @@ def check_holder(holder: str) -> str:
             "use 1 to 64 letters, digits, '.', '_', '@' or '-', no dot last, and not a Windows device's name",
         )
     return holder
+
+
+def check_device(device: str) -> str:
+    """Return a device's name: a MAC address as devices write it, or what `check_holder` takes; raises ConfigError."""
+    if _MAC.fullmatch(device):
+        return device
+    try:
+        return check_holder(device)
+    except ConfigError as error:
+        raise ConfigError(error.message, f"{error.hint}; or its MAC address, as in 5C:CF:7F:12:34:56") from error
 
 
 def subject_alternative_names(names: list[str]) -> list[x509.GeneralName]:

@@ -3,6 +3,7 @@
     server-ca/  server-ca-next/  device-ca/  operator-ca/     key.pem (0600) and certificate.pem; crl.pem once revoked
     server-ca-retired-<serial>/                               after a rotation
     issued/<role>/<name>/                                     key.pem (0600) and chain.pem
+    issued/device/AA-BB-CC-DD-EE-FF/                          chain.pem of a device that keeps its key (`enroll`)
     index.json  revoked.json                                  what was issued; what a server has to refuse
 
 The key is written first, then the certificate, then the index. A kill in between leaves whole files only, and the next
@@ -34,8 +35,9 @@ from .authority import (
     load_private_key,
 )
 from .certificate import Certificate, parse_certificate, parse_certificates
+from .enrolment import Request
 from .index import MAX_INDEX_BYTES, Entry, check_revoked, entry_of, make_crl, parse_index, revoked_json, serialize_index
-from .profile import KeyType, Role, check_holder, make_key, subject_alternative_names
+from .profile import KeyType, Role, check_device, check_holder, make_key, subject_alternative_names
 from .scope import Scope, of_uris
 
 if TYPE_CHECKING:
@@ -93,8 +95,9 @@ class Store:
         return _read_certificate(self.directory / slot.value / CERTIFICATE_FILE)
 
     def folder(self, role: Role, name: str) -> Path:
-        """Return where the key and the chain of `name` are."""
-        return self.directory / "issued" / role.value / check_holder(name)
+        """Return where the key and the chain of `name` are; the colons of a device's MAC address are dashes there."""
+        check = check_device if role is Role.DEVICE else check_holder
+        return self.directory / "issued" / role.value / _folder_name(check(name))
 
     def issue_server(self, name: str, names: list[str], *, now: datetime, key: KeyType = DEFAULT_SERVER_KEY) -> Path:
         """Issue a certificate for host names and addresses and return its folder; `name` is what it is called here.
@@ -117,6 +120,32 @@ class Store:
             lambda by, pair: by.issue_operator(name, now=now, key=pair, scopes=scopes),
         )
 
+    def enroll(self, request: Request, *, now: datetime, days: int) -> Certificate:
+        """Return a certificate for the key of `request`, valid for at most `days`; whatever it replaces stays valid.
+
+        It is in the index before anybody has it. For the same key it is the same certificate until a renewal is due, so
+        that an answer that was lost can be sent again. Raises InputError for a device whose key was made here.
+        """
+        folder = self.folder(Role.DEVICE, request.device)
+        with directories.locked(self.directory):
+            entries = self._recover()
+            if (folder / KEY_FILE).exists():
+                raise InputError(
+                    f"the key of '{request.device}' was made here, and its request is for another one",
+                    f"if the device is to keep its own key: otaseal pki revoke {request.device}, then enroll it",
+                )
+            authority = self.authority(Slot.DEVICE)
+            last = _read_certificate(folder / CHAIN_FILE) if (folder / CHAIN_FILE).exists() else None
+            valid = {entry.serial for entry in entries if entry.valid_at(now) and not entry.renewal_due(now)}
+            if last is not None and last.key == request.public_key and last.serial in valid:
+                return last
+            pem = authority.enroll_device(request.device, request.public_key, now=now, days=days)
+            directories.make_private_directory(folder)
+            files.write_atomic(folder / CHAIN_FILE, pem)
+            certificate = parse_certificate(pem)
+            self._write_index((*entries, entry_of(certificate, Role.DEVICE, request.device)))
+        return certificate
+
     def list(self) -> tuple[Entry, ...]:
         """Return all that was issued, oldest first; raises InputError for a damaged index."""
         with directories.locked(self.directory):
@@ -128,12 +157,22 @@ class Store:
         latest = {(entry.role, entry.name): entry for entry in self.list() if entry.revoked is None}
         return tuple(entry for entry in latest.values() if entry.renewal_due(now) or entry.issuer not in current)
 
+    def is_enrolled(self, role: Role, name: str) -> bool:
+        """Tell whether the key of `name` never was here: only its device can ask for another certificate."""
+        folder = self.folder(role, name)
+        return role is Role.DEVICE and folder.exists() and not (folder / KEY_FILE).exists()
+
     def renew(self, role: Role, name: str, *, now: datetime) -> Path:
         """Replace a certificate by one of the current authority for the same names and key, and return its folder.
 
-        Raises InputError when there is none of that name.
+        Raises InputError when there is none of that name, or its key is not here but in the device.
         """
         folder = self.folder(role, name)
+        if self.is_enrolled(role, name):
+            raise InputError(
+                f"'{name}' has its key in the device, which asks for the next certificate itself",
+                "otaseal pki enroll signs what devices ask for",
+            )
         with directories.locked(self.directory):
             entries = self._recover()
             old = _read_certificate(folder / CHAIN_FILE)
@@ -143,15 +182,18 @@ class Store:
             self._write_index((*entries, entry_of(parse_certificate(issued.chain_pem), role, name)))
         return folder
 
-    def revoke(self, role: Role, name: str, *, now: datetime) -> tuple[Entry, ...]:
-        """Revoke every certificate of `name`, write both lists, and return the entries; the name is free again.
+    def revoke(self, role: Role, name: str, *, now: datetime, serial: str | None = None) -> tuple[Entry, ...]:
+        """Revoke every certificate of `name`, or that of the number `serial` alone, and write both lists.
+
+        Returns the entries. Without any other certificate the name is free again.
 
         Devices ask no list (F26): revoking a server's certificate does not stop a device from trusting it. Raises
         InputError when nothing was issued under that name.
         """
         with directories.locked(self.directory):
             entries = self._recover()
-            valid = [entry for entry in entries if (entry.role, entry.name, entry.revoked) == (role.value, name, None)]
+            named = [entry for entry in entries if (entry.role, entry.name, entry.revoked) == (role.value, name, None)]
+            valid = [entry for entry in named if serial in (None, entry.serial)]
             if not valid:
                 raise InputError(f"nothing is issued to the {role.value} '{name}'", "otaseal pki list shows what is")
             authority = self.authority(SLOTS[role])  # before anything changes: the passphrase may be wrong
@@ -175,7 +217,7 @@ class Store:
             if not (self.directory / Slot.SERVER_NEXT.value / CERTIFICATE_FILE).exists():
                 self._ensure_authority(Slot.SERVER_NEXT, now)
                 return
-            serial = f"{self.certificate(Slot.SERVER).fields.serial:x}"[:16]
+            serial = self.certificate(Slot.SERVER).serial[:16]
             _rename(self.directory / Slot.SERVER.value, self.directory / (RETIRED + serial))
             self._finish_rotation()
             self._ensure_authority(Slot.SERVER_NEXT, now)
@@ -229,7 +271,7 @@ class Store:
         self._finish_rotation()
         known = {entry.serial for entry in entries}
         issued = [
-            entry_of(_read_certificate(chain), role, chain.parent.name)
+            _entry_in(chain, role)
             for role in Role
             for chain in sorted((self.directory / "issued" / role.value).glob(f"*/{CHAIN_FILE}"))
         ]
@@ -251,9 +293,9 @@ class Store:
         revoked = {(entry.role, entry.name): entry for entry in entries if entry.revoked}
         live = {(entry.role, entry.name) for entry in entries if not entry.revoked}
         for (role, name), entry in revoked.items():
-            folder = self.directory / "issued" / role / name
+            folder = self.directory / "issued" / role / _folder_name(name)
             if (role, name) not in live and (folder / CHAIN_FILE).exists():
-                aside = self.directory / "revoked" / role / f"{name}-{entry.serial[:16]}"
+                aside = self.directory / "revoked" / role / f"{folder.name}-{entry.serial[:16]}"
                 directories.make_private_directory(aside.parent)
                 _rename(folder, aside)
 
@@ -266,6 +308,18 @@ def _rename(old: Path, new: Path) -> None:
         old.rename(new)
     except OSError as error:
         raise SystemFaultError(f"'{old}' cannot be renamed: {error.strerror}", "check the permissions") from error
+
+
+def _folder_name(holder: str) -> str:
+    return holder.replace(":", "-")  # which Windows has for something else
+
+
+def _entry_in(chain: Path, role: Role) -> Entry:
+    """Return the entry of what was issued and did not get into the index."""
+    certificate, name = _read_certificate(chain), chain.parent.name
+    if role is Role.DEVICE and certificate.common_names:
+        name = certificate.common_names[-1]
+    return entry_of(certificate, role, name)
 
 
 def default_directory(config: Path, product: str) -> Path:
