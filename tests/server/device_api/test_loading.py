@@ -10,7 +10,7 @@ import pytest
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
 from otaseal.server.catalog import Catalog
-from otaseal.server.device_api.app import MAX_PATH, DeviceApp, DeviceRequest, NotInMemoryError
+from otaseal.server.device_api.app import MAX_PATH, DeviceApp, DeviceRequest, LaterError
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.telemetry import Telemetry
@@ -34,21 +34,21 @@ def app(tmp_path: Path, world: World) -> Iterator[DeviceApp]:
 
 
 def test_no_file_is_read_for_an_answer(app: DeviceApp) -> None:
-    with pytest.raises(NotInMemoryError) as missing:
+    with pytest.raises(LaterError) as missing:
         app.answer(ASKED)
-    assert app.load(missing.value.blob) is None
+    assert missing.value.work() is None
     answer = app.answer(ASKED)
     assert (answer.status, answer.body, answer.delivers) == (200, BLOB, True)
 
 
 def test_what_cannot_be_read_is_an_alarm(app: DeviceApp) -> None:
-    with pytest.raises(NotInMemoryError) as missing:
+    with pytest.raises(LaterError) as missing:
         app.answer(ASKED)
-    app.catalog.store.blob_path(missing.value.blob).write_bytes(BLOB[:-1])
-    answer = app.load(missing.value.blob)
+    app.catalog.store.blob_path(app.catalog.release("blink", "1.0").forms[0].blob).write_bytes(BLOB[:-1])
+    answer = missing.value.work()
     assert answer is not None
     assert (answer.status, answer.code, answer.alarm) == (503, "corrupt", True)
-    with pytest.raises(NotInMemoryError):
+    with pytest.raises(LaterError):
         app.answer(ASKED)
 
 
@@ -75,8 +75,9 @@ def test_the_longest_path(app: DeviceApp, length: int, *, named: bool) -> None:
 
 
 def test_which_answers_the_loop_breaker_counts(app: DeviceApp) -> None:
-    blob = app.catalog.release("blink", "1.0").forms[0].blob
-    app.load(blob)
+    with pytest.raises(LaterError) as missing:
+        app.answer(ASKED)
+    assert missing.value.work() is None
     anonymous = app.answer(ASKED)
     known = app.answer(DeviceRequest(ASKED.head, ClientCertificate("hall", 1)))
     assert (anonymous.delivers, anonymous.counts) == (True, False)

@@ -13,8 +13,9 @@ from otaseal.client.deployment import Options
 from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from otaseal.pki.profile import Role
 from otaseal.release.records import Origin
-from otaseal.server.operator_api.auth import FAILURES, MAX_ADDRESSES, FailureCounter
-from otaseal.server.operator_api.tokens import TokenFile, digest
+from otaseal.server.failures import FAILURES, MAX_ADDRESSES, FailureCounter
+from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.hashed_secrets import digest
 from support.operator_requests import NOW, raw, refusal
 from support.servers import Running, StartServer, World, deploy, get, operator, publish
 
@@ -135,13 +136,13 @@ def test_the_failure_counter_forgets() -> None:
     moment = [0.0]
     counter = FailureCounter(clock=lambda: moment[0])
     for address in ("192.0.2.1", "2001:db8::1"):
-        assert not any(counter.add(address) for _ in range(FAILURES))
-    assert counter.add("192.0.2.1")
-    assert not counter.add("192.0.2.2")
-    assert counter.add("2001:db8::ffff:1"), "one network, one client"
-    assert not counter.add("2001:db8:0:1::1")
+        assert [counter.add(address) for _ in range(FAILURES)] == list(range(1, FAILURES + 1))
+    assert counter.add("192.0.2.1") == FAILURES + 1
+    assert counter.add("192.0.2.2") == 1
+    assert counter.add("2001:db8::ffff:1") == FAILURES + 1, "one network, one client"
+    assert counter.add("2001:db8:0:1::1") == 1
     moment[0] = 61
-    assert not counter.add("192.0.2.1")
+    assert counter.add("192.0.2.1") == 1
     for number in range(2 * MAX_ADDRESSES):
         counter.add(f"10.0.{number >> 8}.{number & 255}")
     assert len(counter._failures) == MAX_ADDRESSES

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.server.operator_api.auth import FAILURES, HOLD_SECONDS
-from otaseal.server.operator_api.tokens import TokenFile, digest
+from otaseal.server.failures import FAILURES
+from otaseal.server.operator_api.auth import HOLD_SECONDS
+from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.hashed_secrets import digest
 from support.raw_http import RawClient
 from support.servers import Reply, Running, StartServer, get, publish
 

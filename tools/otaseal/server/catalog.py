@@ -213,7 +213,7 @@ class Catalog:
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
         """Return which certificate archive a URL leads to, and what is missing where it leads to none."""
-        product = self._product_of(product)
+        product = self.product_of(product)
         if product is None:
             return None, "product"
         name = channel or DEFAULT_CHANNEL
@@ -242,7 +242,7 @@ class Catalog:
         cached = self._choices.get((product, channel))
         if cached is not None and cached[0] == generation:
             return cached[1]
-        resolved = self._product_of(product)
+        resolved = self.product_of(product)
         if resolved is None:
             return Choice()
         name = channel or DEFAULT_CHANNEL
@@ -281,7 +281,7 @@ class Catalog:
             self._generation += 1
         return self._generation
 
-    def _product_of(self, product: str | None) -> str | None:
+    def product_of(self, product: str | None) -> str | None:
         """Return the product that a URL means: the one it names, or the only one; None where there is none such."""
         products = self.products()
         if product is None and len(products) == 1:

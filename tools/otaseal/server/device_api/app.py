@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -64,12 +65,15 @@ class Answer:
         return self.delivers and self.device is not None
 
 
-class NotInMemoryError(Exception):
-    """The bytes of an answer have to be read and hashed first: `blob` is their SHA-256."""
+class LaterError(Exception):
+    """An answer takes a disk: `work` is to be done in a thread of `executor`, None for any.
 
-    def __init__(self, blob: str) -> None:
-        super().__init__(blob)
-        self.blob = blob
+    It returns the answer, or None: then the request is to be answered once more.
+    """
+
+    def __init__(self, work: Callable[[], Answer | None], executor: Executor | None = None) -> None:
+        super().__init__()
+        self.work, self.executor = work, executor
 
 
 @dataclass(eq=False)
@@ -104,7 +108,7 @@ class DeviceApp:
     telemetry: Telemetry
 
     def answer(self, request: DeviceRequest) -> Answer:
-        """Return the answer to a request, 503 for a fault; raises NotInMemoryError: `load` its blob in a thread."""
+        """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
         head = request.head
         cached = (_parse if head.size <= REMEMBERED_BYTES else _parse.__wrapped__)(head)
         if cached.refusal is not None:
@@ -115,19 +119,19 @@ class DeviceApp:
                 return self._archive(cached, head, device)
             return self._answer(cached, head, device, _network(request))
         except OtasealError as error:
-            return _fault(error)
+            return fault(error)
 
-    def load(self, blob: str) -> Answer | None:
-        """Read what NotInMemoryError named, in a thread; return what is answered where that cannot be."""
+    def _load(self, blob: str) -> Answer | None:
+        """Read and hash a blob, in a thread; return what is answered where that cannot be."""
         try:
             self.catalog.body(blob)
         except OtasealError as error:
-            return _fault(error)
+            return fault(error)
         return None
 
     def _body(self, blob: str) -> bytes:
         if blob not in self.catalog.bodies:
-            raise NotInMemoryError(blob)
+            raise LaterError(partial(self._load, blob))
         return self.catalog.body(blob)
 
     def _answer(self, cached: _CachedRequest, head: Head, device: str | None, network: str) -> Answer:
@@ -238,7 +242,8 @@ class DeviceApp:
         )
 
 
-def _fault(error: OtasealError) -> Answer:
+def fault(error: OtasealError) -> Answer:
+    """Return the answer where the server cannot do what is asked."""
     code = "corrupt" if isinstance(error, CorruptStoreError) else "fault"
     return plain(503, code, error.message, alarm=True)
 

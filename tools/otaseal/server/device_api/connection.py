@@ -16,7 +16,7 @@ from typing import cast
 from ...errors import OtasealError
 from .. import limits
 from ..tls import ClientCertificate
-from .app import Answer, DeviceRequest, NotInMemoryError, plain
+from .app import Answer, DeviceRequest, LaterError, plain
 from .listener import ListenerContext
 from .request_parser import NO_HEAD, Head, RequestParser
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
@@ -192,23 +192,23 @@ class DeviceConnection(asyncio.Protocol):
             return
         try:
             answer = self._listener.app.answer(request)
-        except NotInMemoryError as missing:
-            self._load(request, missing.blob)
+        except LaterError as later:
+            self._answer_later(request, later)
             return
         self._respond(tls, request, answer)
 
-    def _load(self, request: DeviceRequest, blob: str) -> None:
-        """Answer when the bytes are in memory: the event loop does not wait for a disk."""
+    def _answer_later(self, request: DeviceRequest, later: LaterError) -> None:
+        """Answer when a thread has done its work: the event loop does not wait for a disk."""
         self._phase = LOADING
         self._wait(limits.STALL_SECONDS)
-        loading = asyncio.get_running_loop().run_in_executor(None, self._listener.app.load, blob)
+        loading = asyncio.get_running_loop().run_in_executor(later.executor, later.work)
         loading.add_done_callback(lambda done: self._loaded(request, done.result()))
 
-    def _loaded(self, request: DeviceRequest, fault: Answer | None) -> None:
+    def _loaded(self, request: DeviceRequest, answer: Answer | None) -> None:
         if self._phase is LOADING:
             self._phase = REQUEST
             self._go_on(
-                lambda tls: self._answer(tls, request.head) if fault is None else self._respond(tls, request, fault)
+                lambda tls: self._answer(tls, request.head) if answer is None else self._respond(tls, request, answer)
             )
 
     def _respond(self, tls: TlsTransport, request: DeviceRequest, answer: Answer) -> None:

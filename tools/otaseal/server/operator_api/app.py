@@ -23,9 +23,10 @@ from ...errors import (
     OtasealError,
     SystemFaultError,
 )
+from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
-from .auth import FAILURE_SECONDS, HOLD_SECONDS
+from .auth import HOLD_SECONDS
 from .handlers import certs, channels, devices, releases, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint

@@ -6,16 +6,13 @@ delay: 256 random bits cannot be guessed, but attempts should be seen, and cost 
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...pki import scope
-from .. import limits
+from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
 from ..tls import ClientCertificate
 from .tokens import Token, TokenFile
@@ -24,29 +21,7 @@ from .uploads import Refused
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-FAILURES = 10  # wrong credentials from one address within FAILURE_SECONDS, then each further one is held back
-FAILURE_SECONDS = 60.0
-MAX_ADDRESSES = 4096
 HOLD_SECONDS = 1.0
-
-
-@dataclass
-class FailureCounter:
-    """Counts failures to authenticate by address, and locks nobody out: a neighbour may share the address."""
-
-    clock: Callable[[], float] = time.monotonic
-    _failures: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict, repr=False)
-
-    def add(self, address: str) -> bool:
-        """Count a failure of `address`, and return whether there were too many; the oldest addresses are forgotten."""
-        origin, now = limits.origin(address), self.clock()
-        count, since = self._failures.pop(origin, (0, now))
-        if now - since >= FAILURE_SECONDS:
-            count, since = 0, now
-        self._failures[origin] = (count + 1, since)
-        while len(self._failures) > MAX_ADDRESSES:
-            self._failures.popitem(last=False)
-        return count >= FAILURES
 
 
 @dataclass
@@ -78,7 +53,7 @@ class Access:
             return token
         address = request.client.host if request.client else ""
         self.telemetry.count("otaseal_authentication_failures_total")
-        if self.failures.add(address):  # no event each: whoever guesses does not write the log
+        if self.failures.add(address) > FAILURES:  # no event each: whoever guesses does not write the log
             raise Refused(
                 429, "too many wrong credentials from this address", "use a valid token: it is let in at once"
             )

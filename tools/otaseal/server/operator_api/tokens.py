@@ -1,17 +1,16 @@
 """Tokens of operators: 256 random bits, shown once, for a product and a channel, until a day.
 
-The file `tokens.json` in the server's store holds their SHA-256, which needs no salt or stretching for random bits.
+The file `tokens.json` in the server's store holds their SHA-256.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
 import secrets
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from ... import files
@@ -19,6 +18,7 @@ from ...directories import locked
 from ...errors import ConfigError, InputError
 from ...formats import refuse_later
 from ...pki.scope import Scope
+from ...store.hashed_secrets import digest, end_of, valid_at
 
 FILE_NAME = "tokens.json"
 FORMAT = 1
@@ -26,7 +26,7 @@ PREFIX = "otaseal_"  # secret scanners find it in a repository by this
 SECRET_BYTES = 32
 MAX_FILE_BYTES = 1024 * 1024
 MAX_TOKENS = 1000
-MAX_DAYS = 3660
+USUAL_DAYS = 90
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -43,7 +43,7 @@ class Token:
 
     def valid_at(self, now: datetime) -> bool:
         """Return whether it has not expired at `now` (aware)."""
-        return now < datetime.fromisoformat(self.expires)
+        return valid_at(self.expires, now)
 
     @property
     def scope(self) -> Scope:
@@ -76,14 +76,12 @@ class TokenFile:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"a token's name cannot be '{name}'", "use letters, digits, '.', '_' and '-'")
         Scope(product, channel)
-        if not 0 < days <= MAX_DAYS:
-            raise ConfigError(f"a token cannot last '{days}' days", f"1 to {MAX_DAYS} days; 90 is usual")
+        expires = end_of("token", days, USUAL_DAYS, now)
         with locked(self.directory):
             tokens = self.list()
             if len(tokens) >= MAX_TOKENS:
                 raise InputError(f"there are {len(tokens)} tokens", "revoke those that nobody uses")
             secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-            expires = (now + timedelta(days=days)).isoformat(timespec="seconds")
             token = Token(secrets.token_hex(4), name, product, channel, expires, digest(secret))
             self._write((*tokens, token))
         return token, secret
@@ -107,11 +105,6 @@ class TokenFile:
         text = json.dumps({"format": FORMAT, "tokens": [asdict(token) for token in tokens]}, indent=1)
         files.write_atomic(self.path, text.encode() + b"\n", files.PRIVATE_MODE)
         self._stamp = None
-
-
-def digest(secret: str) -> str:
-    """Return the SHA-256 of a secret in hexadecimal."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _parse(data: bytes) -> tuple[Token, ...]:
