@@ -33,6 +33,8 @@ from otaseal.store.check import audit_lines, check
 from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import Devices
 from otaseal.store.files import Store
+from otaseal.store.proof_keys import ProofKeys
+from otaseal.store.secrets import Secrets
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import content
 from support.releases import make_archive, make_release
@@ -57,6 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.publish_archive("blink", "stable", make_archive(b"certs"), b"certs", expected=0)
     TokenFile(store.directory).issue("ci", "blink", "*", 9, NOW)
     Devices(store.directory / "devices.sqlite").close()
+    with Secrets(store.directory / "secrets.sqlite") as secrets:
+        ProofKeys(secrets).enrol("blink", "mac:5C:CF:7F:F0:04:CB", bytes(32), NOW.timestamp())
     backup.backup(store, folder / BACKUP)
     authorities = Authorities.create(folder / AUTHORITIES, "blink", NOW)
     authorities.issue_device("kitchen", now=NOW)
@@ -130,6 +134,11 @@ def open_devices(path: Path) -> None:
         devices.check()
 
 
+def open_secrets(path: Path) -> None:
+    with Secrets(path) as secrets:
+        secrets.check()
+
+
 def restore(path: Path) -> None:
     backup.restore(path, path.with_name("restored"))
 
@@ -180,6 +189,11 @@ ROWS: Mapping[str, Row] = {
     ),
     "devices": Row(f"{STORE}/devices.sqlite", with_schema(99), open_devices, byte(0, 0)),
     "devices, no schema": Row(f"{STORE}/devices.sqlite", with_schema(99), open_devices, with_schema(-1)),
+    "secrets": Row(f"{STORE}/secrets.sqlite", with_schema(99), open_secrets, byte(0, 0)),
+    "secrets, no schema": Row(f"{STORE}/secrets.sqlite", with_schema(99), open_secrets, with_schema(-1)),
+    "backup with later secrets": Row(
+        BACKUP, tar_with("secrets.sqlite", with_schema(99)), restore, tar_with("secrets.sqlite", byte(0, 0))
+    ),
     "backup": Row(BACKUP, tar_with("manifest.json", LATER), restore),
     "backup, format 0": Row(
         BACKUP, tar_with("manifest.json", LATER), restore, tar_with("manifest.json", json_with(format=0))
@@ -272,7 +286,9 @@ COMMANDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "archive": STORE_COMMANDS,
     "tokens": tuple(("token", *action, "--store", STORE) for action in (("list",), ("new", "two"), ("revoke", "1234"))),
     "devices": STORE_COMMANDS[2:3],
+    "secrets": STORE_COMMANDS,
     "backup": (("store", "restore", BACKUP, "restored"),),
+    "backup with later secrets": (("store", "restore", BACKUP, "restored"),),
     "backup with a later record": (("store", "restore", BACKUP, "restored"),),
     "authorities": tuple(
         ("pki", *action, "--store", AUTHORITIES)

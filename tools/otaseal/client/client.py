@@ -152,6 +152,16 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return self._json(self._request("POST", path, json.dumps(value).encode(), headers))
 
+    def enrol(self, product: str, device: str, key: bytes) -> Any:
+        """Enrol `key` (32 bytes), by which a device, named by its MAC address, proves itself; raises as `publish`."""
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps({"key": key.hex()}).encode()
+        return self._json(self._request("PUT", product_path(product, "devices", device, "key"), body, headers))
+
+    def accept(self, product: str, device: str) -> Any:
+        """Enrol the key that a device shows; return what was accepted. Raises as `publish`."""
+        return self.post(product_path(product, "devices", device, "accept"), {})
+
     def put(self, path: str, body: bytes) -> Any:
         """Return the JSON answer to a PUT of `body`; raises as `publish`."""
         return self._json(self._request("PUT", path, body))

@@ -4,7 +4,7 @@
     store.json ...      the store's own files under their names; without the devices seen, orphans and temporary files
 
 The lock is held while records and pointers are read: blobs never change, so that they are copied while others publish.
-The tar holds token hashes, and is readable by its owner alone.
+The tar holds token hashes and the devices' proof keys, and is readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
 from .files import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
+from .secrets import SECRETS_FILE, Secrets
 
 MANIFEST, TOKENS = "manifest.json", "tokens.json"
-FORMAT = 1
+FORMAT = 2
+"""Of a backup with secrets; 1 is that of one without, which earlier versions can restore."""
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_SMALL_BYTES = 256 * 1024 * 1024
 """Bytes of any file that is not a blob: the audit log after a million deploys."""
@@ -45,12 +47,14 @@ _OTHER = (
     (re.compile(MARKER), MAX_RECORD_SIZE),
     (re.compile(re.escape(AUDIT)), MAX_SMALL_BYTES),
     (re.compile(TOKENS), MAX_TOKENS_BYTES),
+    (re.compile(re.escape(SECRETS_FILE)), MAX_SMALL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/channels/{NAME.pattern}\.json"), MAX_CHANNEL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/certs/{NAME.pattern}\.json"), MAX_RECORD_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),
 )
 """The other files of a store, and how many bytes each has at most."""
+_PRIVATE = (TOKENS, SECRETS_FILE)
 _HINT = "use another backup: from this one nothing was restored"
 
 Manifest = dict[str, tuple[int, str]]
@@ -61,12 +65,13 @@ def backup(store: Store, path: Path) -> None:
     """Write a snapshot of the store to the new file `path`; raises InputError when it exists, CorruptStoreError."""
     files.refuse_existing(path, "give the backup a new name")
     with locked(store.directory):
-        small, blobs = _snapshot(store)
+        small, blobs = _snapshot(store, path.parent)
     manifest: Manifest = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in small.items()}
     for digest in blobs:
         manifest[_blob_name(digest)] = (len(store.read_blob(digest)), digest)
     with _new_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        _add(tar, MANIFEST, json.dumps({"format": FORMAT, "files": manifest}, separators=(",", ":")).encode())
+        written = FORMAT if SECRETS_FILE in manifest else 1
+        _add(tar, MANIFEST, json.dumps({"format": written, "files": manifest}, separators=(",", ":")).encode())
         for name, data in small.items():
             _add(tar, name, data)
         for digest in blobs:
@@ -100,14 +105,30 @@ def restore(path: Path, directory: Path) -> Store:
     return Store.open(directory)
 
 
-def _snapshot(store: Store) -> tuple[dict[str, bytes], list[str]]:
-    """Return the content of all that can change, by name, and the blobs needed; for who holds the lock."""
+def _snapshot(store: Store, folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """Return the content of all that can change, by name, and the blobs needed; for who holds the lock.
+
+    The secrets, which are written without that lock, are copied into `folder` for a moment.
+    """
     contents = survey(store)
     contents.require_whole()
     names = [MARKER, AUDIT, TOKENS, *sorted(path.relative_to(store.directory).as_posix() for path in contents.files)]
     paths = {name: path for name in names if (path := store.directory / name).is_file()}
     small = {name: files.read_bounded(path, MAX_SMALL_BYTES, "file of the store") for name, path in paths.items()}
+    if (secrets := store.directory / SECRETS_FILE).is_file():
+        small[SECRETS_FILE] = _secrets(secrets, folder)
     return small, sorted(contents.blobs)
+
+
+def _secrets(path: Path, folder: Path) -> bytes:
+    """Return a copy of the secrets' file as it is between two changes."""
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix=f".{SECRETS_FILE}.", suffix=".tmp", dir=folder)
+    except OSError as error:
+        raise SystemFaultError(f"'{folder}' cannot be written: {error.strerror}", "check the disk's space") from error
+    with temporary as name, Secrets(path) as secrets:
+        secrets.copy_to(copy := Path(name) / SECRETS_FILE)
+        return files.read_bounded(copy, MAX_SMALL_BYTES, "copy of the secrets")
 
 
 def _unpack(path: Path, directory: Path) -> None:
@@ -122,7 +143,7 @@ def _unpack(path: Path, directory: Path) -> None:
                 data = _member(tar, name, size)
                 if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
                     raise InputError(f"'{name}' in the backup '{path}' is damaged", _HINT)
-                files.write_new(directory / name, data)
+                files.write_new(directory / name, data, files.PRIVATE_MODE if name in _PRIVATE else files.PUBLIC_MODE)
             if tar.next() is not None:
                 raise InputError(f"the backup '{path}' has more files than it says", _HINT)
     except (tarfile.TarError, EOFError) as error:
@@ -159,7 +180,7 @@ def _manifest(data: bytes) -> Manifest:
     try:
         value = json.loads(data)
         refuse_later(value["format"], FORMAT, "the backup")
-        if value["format"] != FORMAT:
+        if value["format"] not in range(1, FORMAT + 1):
             raise ValueError("no format of a backup")
         entries = {name: (size, digest) for name, (size, digest) in value["files"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

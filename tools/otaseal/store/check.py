@@ -34,6 +34,7 @@ from .audit_log import (
     publish_event,
 )
 from .files import AUDIT, PRODUCTS, Store
+from .secrets import SECRETS_FILE, Secrets
 
 TEMPORARY = ".*.tmp"
 SWEPT = ("blobs", PRODUCTS)
@@ -105,10 +106,12 @@ class Survey:
 
 
 def survey(store: Store) -> Survey:
-    """Read every record, pointer and key of the store, and no blob; for who holds the lock."""
+    """Read every record, pointer and key of the store, and its secrets, and no blob; for who holds the lock."""
     contents = Survey()
     for product in store.products():
         _survey_product(store, product, contents)
+    with contents.noting(path := store.directory / SECRETS_FILE), Secrets(path) as secrets:
+        secrets.check()
     lines = list(audit_lines(store))
     contents.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
     contents.problems += _contradictions(contents, last_events(lines))

@@ -2,7 +2,7 @@
 
 Credentials are a token or a certificate from the operator authority; only /healthz and the description are for anybody.
 Parameters that are not in the table of endpoints are refused before a handler runs: a misspelt option must not be a
-default. A POST has to say that its body is JSON: no web page can make a browser with an operator's certificate do that.
+default. Who sends JSON has to say so: no web page can make a browser with an operator's certificate do that.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(channels.promote, channels.rollback, channels.percent),
         *(certs.certs, certs.publish_certs),
         *(devices.list_devices, devices.forget_device, devices.retry_device),
+        *(devices.enrol_key, devices.accept_key),
     )
 }
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (
@@ -125,7 +126,7 @@ def _check(request: Request, endpoint: Endpoint) -> None:
         if given.count(name) > 1:
             raise ConfigError(f"'{name}' is given twice", "give it once")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method == "POST" and kind != JSON:
+    if endpoint.takes_json and kind != JSON:
         raise uploads.Refused(415, f"a body of type '{kind[:64]}'", f"send JSON, with Content-Type: {JSON}")
 
 

@@ -19,6 +19,7 @@ from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.devices import Devices
+from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
@@ -45,6 +46,7 @@ class Fleet:
     devices: Devices
     recorder: Recorder
     clock: UptimeClock
+    keys: ProofKeys
 
     def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
         """Return the selected devices behind the name `after`, at most `limit`."""
@@ -65,13 +67,30 @@ class Fleet:
         found = ((name, self.devices.rollout(product, name, state.pointer.version)) for name, state in channels)
         return {name: rollout.began for name, rollout in found if rollout is not None}
 
-    def get(self, product: str, device: str) -> Device:
-        """Return what is known of a device; raises NotFoundError."""
+    def channel_of(self, product: str, device: str) -> str | None:
+        """Return the channel that a device asked for last; None for one that was not seen, "" where its key is known.
+
+        Raises SystemFaultError.
+        """
         self.recorder.flush(FLUSH_SECONDS)
         row = self.devices.get(product, device)
-        if row is None:
-            raise NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
-        return row
+        if row is not None:
+            return row.channel
+        return None if self.keys.get(product, device) is None else ""
+
+    def shown_key(self, product: str, device: str) -> WaitingKey | ProofKey:
+        """Return the key of a device that could be accepted; raises NotFoundError."""
+        shown = self.keys.waiting(product, device) or self.keys.get(product, device)
+        if shown is None:
+            raise NotFoundError(
+                f"'{device}' of '{product}' has shown no key",
+                "it shows one within a few polls if its library can prove itself; otaseal devices lists it",
+            )
+        return shown
+
+    def enrol(self, product: str, device: str, key: bytes) -> None:
+        """Make `key` that of a device; raises SystemFaultError, CorruptStoreError."""
+        self.keys.enrol(product, device, key, self.clock.read(0.0)[0])
 
     def require_written(self) -> None:
         """Wait until what was noted before is in the file; raises SystemFaultError where that takes too long."""

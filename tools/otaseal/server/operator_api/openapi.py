@@ -16,6 +16,7 @@ JSON = "application/json"
 PRODUCT = "/v1/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
 RELEASE = PRODUCT + "/releases/{version}"
+DEVICE = PRODUCT + "/devices/{device}"
 DIGITS = "[0-9]{1,9}"
 
 
@@ -36,6 +37,11 @@ class Endpoint:
     required: tuple[str, ...] = ()
     body: str | None = None
     open: bool = False
+
+    @property
+    def takes_json(self) -> bool:
+        """Whether a request has a JSON object in its body."""
+        return self.body is not None and "/" not in self.body
 
 
 ENDPOINTS = (
@@ -65,6 +71,10 @@ ENDPOINTS = (
              "ChangedDevice", body="NamedDevice"),
     Endpoint("POST", PRODUCT + "/devices/retry", "retry_device", "Give a stuck device its release again",
              "ChangedDevice", body="NamedDevice"),
+    Endpoint("PUT", DEVICE + "/key", "enrol_key", "Enrol the key by which a device proves its name", "EnrolledKey",
+             body="ProofKey"),
+    Endpoint("POST", DEVICE + "/accept", "accept_key", "Enrol the key that a device shows", "EnrolledKey",
+             body="Nothing"),
 )  # fmt: skip
 
 
@@ -145,7 +155,7 @@ def _responses(endpoint: Endpoint) -> Schema:
     if "{" in endpoint.path:
         statuses |= {404, 422}
     if endpoint.body is not None:
-        statuses |= {408, 409, 413, 411 if endpoint.method == "PUT" else 415}
+        statuses |= {408, 409, 413, 415 if endpoint.takes_json else 411}
     answers: Schema = {"200": {"description": endpoint.summary, "content": _content(endpoint.answer)}}
     for status in sorted(statuses):
         answers[str(status)] = {"description": _REFUSALS[status], "content": _content("Error")}

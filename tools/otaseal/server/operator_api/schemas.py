@@ -25,6 +25,9 @@ MAX_DEVICES = 500
 """Devices that one answer lists."""
 MAX_DEVICE = MAX_CLAIM
 """Characters of a device's name."""
+DEVICE_NAME = "(mac:)?[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
+"""Of a device that may have a key."""
+PROOF_KEY = "[0-9A-Fa-f]{64}"
 REHEARSALS = ("passed", "partly", "skipped")
 
 Schema = dict[str, Any]
@@ -65,6 +68,7 @@ IN_PATH: Mapping[str, Schema] = {
     "product": pattern(NAME.pattern),
     "channel": pattern(NAME.pattern),
     "version": pattern(VERSION.pattern),
+    "device": pattern(DEVICE_NAME),
 }
 
 
@@ -108,6 +112,7 @@ def _of(hint: Any) -> Schema:
 
 _TEXT: Schema = {"type": "string"}
 _MAYBE: Schema = {"type": ["string", "null"]}
+_UNSEEN: Schema = {**_MAYBE, "description": "null for a device that was not seen yet"}
 _DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
 
 
@@ -188,5 +193,18 @@ def schemas() -> dict[str, Schema]:
             }
         ),
         "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
-        "ChangedDevice": _object({"product": _TEXT, "channel": _TEXT, "device": _TEXT}),
+        "ChangedDevice": _object({"product": _TEXT, "channel": _UNSEEN, "device": _TEXT}),
+        "ProofKey": _object({"key": pattern(PROOF_KEY)}),
+        "Nothing": _object({}, ()),
+        "EnrolledKey": _object(
+            {
+                "product": _TEXT,
+                "channel": _UNSEEN,
+                "device": _TEXT,
+                "key": {**_TEXT, "description": "the first 16 hex digits of the key's SHA-256"},
+                "address": {**_TEXT, "description": "from where a key was shown in place of the known one"},
+                "shown": {"type": "number", "description": "since when, in seconds since 1970"},
+            },
+            ("product", "channel", "device", "key"),
+        ),
     }

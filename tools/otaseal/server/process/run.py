@@ -19,6 +19,7 @@ from ...keys.public import load_public_key
 from ...names import check_name
 from ...store.device_file import DeviceFile
 from ...store.files import DEVICES_FILE, Store
+from ...store.secrets import SECRETS_FILE, Secrets
 from ..catalog import Catalog
 from ..device_api.listener import BACKLOG
 from ..device_api.tls_transport import KERNEL_BUFFER
@@ -63,6 +64,8 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         store = open_store(options.store, keys)  # a store is made only for a server that starts
         store_check = StoreCheck(store)
         store_check.tidy()
+        with Secrets(store.directory / SECRETS_FILE) as secrets:
+            secrets.check()  # and a process that is forked opens it itself
         device_file = stack.enter_context(DeviceFile(store.directory / DEVICES_FILE))
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
@@ -78,6 +81,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             store_check=store_check,
             device_file=device_file,
             catalog=catalog,
+            secrets=secrets,
         )
         _run(worker, telemetry, lambda: ready(*map(_address, sockets)))
 

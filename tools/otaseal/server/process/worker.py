@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
+from ...store.proof_keys import ProofKeys
+from ...store.secrets import Secrets
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
@@ -100,6 +102,7 @@ class Worker:
     store_check: StoreCheck
     device_file: DeviceFile
     catalog: Catalog
+    secrets: Secrets
 
     def run_alone(self, telemetry: Telemetry, ready: Callable[[], None]) -> None:
         """Serve devices and operators, as the server's only process, until a signal ends it."""
@@ -107,6 +110,7 @@ class Worker:
             self.log.running(),
             Recorder(self.device_file, _reporter(telemetry)) as recorder,
             Devices(self.device_file) as devices,
+            self.secrets,
         ):
             maintenance = self._maintenance(recorder, telemetry, devices)
             context = self._device_context(maintenance)
@@ -124,6 +128,7 @@ class Worker:
             stack.enter_context(recorder)
             if number == 0:
                 devices = stack.enter_context(Devices(self.device_file))
+                stack.enter_context(self.secrets)
                 maintenance = self._maintenance(recorder, telemetry, devices)
                 listeners.append(self._operator_listener(maintenance, devices))
             else:
@@ -169,7 +174,7 @@ class Worker:
         catalog, telemetry, options = maintenance.catalog, maintenance.telemetry, self.options
         context = OperatorContext(
             catalog=catalog,
-            fleet=Fleet(catalog, devices, maintenance.recorder, maintenance.clock),
+            fleet=Fleet(catalog, devices, maintenance.recorder, maintenance.clock, ProofKeys(self.secrets)),
             access=Access(TokenFile(catalog.store.directory), telemetry),
             telemetry=telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),

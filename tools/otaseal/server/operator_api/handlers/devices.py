@@ -1,4 +1,4 @@
-"""Endpoints of devices: list those seen, forget one, let one try again."""
+"""Endpoints of devices: list those seen, forget one, let one try again, enrol or accept its key."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError, SystemFaultError
+from ....errors import ConfigError, NotFoundError, SystemFaultError
 from ....names import check_name
+from ....pki.scope import ANY
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
-from ..schemas import MAX_DEVICE, MAX_DEVICES
+from ....store.proof_keys import WaitingKey, fingerprint
+from ..schemas import DEVICE_NAME, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
 from ..uploads import read_json
 from .context import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+CLAIM_PREFIX = "mac:"
 
 
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -39,6 +43,54 @@ async def forget_device(context: OperatorContext, request: Request) -> dict[str,
 async def retry_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Let a device that is stuck or in a loop have its release again: `{"device": ...}`."""
     return await _change(context, request, "retry", context.fleet.recorder.retry)
+
+
+async def enrol_key(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Make a key that of a device, as read from it at the bench: `{"key": <64 hex digits>}`."""
+    changed, who = await _keyed(context, request)
+    key = (await read_json(request, ("key",))).get("key")
+    if not isinstance(key, str) or not re.fullmatch(PROOF_KEY, key):
+        raise ConfigError("no key is given", "give the 64 hex digits that the device says, in the field 'key'")
+    return await _enrol(context, "enrol", changed, who, bytes.fromhex(key))
+
+
+async def accept_key(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Enrol the key that a device shows: a new one, or the one that was agreed at first contact."""
+    changed, who = await _keyed(context, request)
+    await read_json(request, ())
+    shown = context.fleet.shown_key(changed["product"], changed["device"])
+    where = {"address": shown.address, "shown": shown.shown} if isinstance(shown, WaitingKey) else {}
+    return await _enrol(context, "accept", changed | where, who, shown.key)
+
+
+async def _enrol(context: OperatorContext, event: str, changed: dict[str, Any], who: str, key: bytes) -> dict[str, Any]:
+    """Make `key` that of a device, once the audit log says who wanted it; return what has `changed`."""
+    product, device = changed["product"], changed["device"]
+    changed["key"] = fingerprint(key)
+    await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
+    await asyncio.to_thread(context.fleet.enrol, product, device, key)
+    context.fleet.recorder.retry(product, device)  # what was given in its name before may have been somebody else's
+    context.log(event, product, changed["channel"] or "", who, device=device, key=changed["key"])
+    return changed
+
+
+async def _keyed(context: OperatorContext, request: Request) -> tuple[dict[str, Any], str]:
+    """Return what the answer to a request about a key begins with, and who asks and may change it."""
+    product, name = context.product(request), request.path_params["device"]
+    if not re.fullmatch(DEVICE_NAME, name):
+        raise ConfigError(f"'{name[:MAX_DEVICE]}' is no device with a key", "name it by its MAC address")
+    device = CLAIM_PREFIX + name.removeprefix(CLAIM_PREFIX).upper()
+    channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
+    who = _authorise(context, request, product, channel)
+    return {"product": product, "channel": channel or None, "device": device}, who
+
+
+def _authorise(context: OperatorContext, request: Request, product: str, channel: str | None) -> str:
+    """Return who asks and may change a device with the channel that `Fleet.channel_of` returned; raises Refused.
+
+    One that was not seen yet may turn up in any channel: only who may change them all may speak for it.
+    """
+    return context.access.authorise(request, product, channel or ANY)
 
 
 def _selection(context: OperatorContext, product: str, query: Mapping[str, str]) -> Selection:
@@ -73,12 +125,16 @@ async def _change(
     device = (await read_json(request, ("device",))).get("device")
     if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
         raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
-    known = await asyncio.to_thread(context.fleet.get, product, device)
-    who = context.access.authorise(request, product, known.channel)
-    changed = {"product": product, "channel": known.channel, "device": device}
+    channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
+    if channel is None:
+        raise NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
+    who = _authorise(context, request, product, channel)
+    changed = {"product": product, "channel": channel or None, "device": device}
     await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
+    if event == "forget":
+        await asyncio.to_thread(context.fleet.keys.forget, product, device)
     if not change(product, device):
         raise SystemFaultError("the list of devices is too slow to take a change", "try again in a while")
     await asyncio.to_thread(context.fleet.require_written)
-    context.log(event, product, known.channel, who, device=device)
+    context.log(event, product, channel or "", who, device=device)
     return changed

@@ -1,0 +1,133 @@
+"""The keys that devices prove themselves with: who may agree one, which of them goes, and what replaces another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, ProofKey, ProofKeys
+from otaseal.store.secrets import SECRETS_FILE, Secrets
+
+NOW = 1_800_000_000.0
+HOUR, DAY = 3600.0, 86400.0
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Iterator[Secrets]:
+    with Secrets(tmp_path / SECRETS_FILE) as opened:
+        yield opened
+
+
+def test_keys_are_there_after_a_restart(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.enrol("blink", "a", key(1), NOW)
+    assert keys.agree("blink", "b", key(2), NOW)
+    assert not keys.show("blink", "b", key(3), "192.0.2.1", NOW)
+    assert keys.changed
+    assert ProofKeys(secrets).get("blink", "b") is None, "what was agreed waits to be written"
+    keys.write()
+    again = ProofKeys(secrets)
+    for known in (keys, again):
+        assert known.get("blink", "a") == ProofKey(key(1), None, NOW)
+        assert known.get("blink", "b") == ProofKey(key(2), NOW, None)
+        assert known.get("lamp", "a") is None
+        waiting = known.waiting("blink", "b")
+        assert waiting is not None
+        assert waiting == (key(3), NOW, "192.0.2.1", NOW)
+        assert known.counts() == {"enrolled": 1, "agreed": 1, "waiting": 1}
+        assert not known.changed
+    again.forget("blink", "b")
+    again.forget("blink", "b")
+    assert ProofKeys(secrets).counts() == {"enrolled": 1, "agreed": 0, "waiting": 0}
+
+
+def test_first_contacts_push_out_each_other_and_nobody_else(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets, limit=100)
+    for number in range(10):
+        assert keys.agree("blink", f"real{number}", key(number), NOW)
+    keys.enrol("blink", "bench", key(99), NOW)
+    later = NOW + NEW_SECONDS
+    assert keys.flood()
+    for number in range(1000):
+        assert keys.agree("blink", f"invented{number}", key(number), later)
+    assert keys.counts() == {"enrolled": 1, "agreed": 20, "waiting": 0}
+    assert all(keys.get("blink", f"real{number}") for number in range(10))
+    assert keys.get("blink", "bench")
+    assert [keys.get("blink", f"invented{number}") is None for number in (989, 990)] == [True, False]
+    assert "10 of 100 were agreed at first contact within a day" in keys.flood()
+    keys.write()
+    again = ProofKeys(secrets, limit=100)
+    assert again.agree("blink", "one more", key(1), later + HOUR)
+    assert again.get("blink", "invented990") is None, "which of them are new is known after a restart"
+    assert all(again.get("blink", f"real{number}") for number in range(10))
+
+
+def test_when_all_places_are_taken_a_first_contact_finds_none(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets, limit=10)
+    for number in range(10):
+        keys.enrol("blink", str(number), key(number), NOW)
+    assert not keys.agree("blink", "new", key(10), NOW)
+    assert keys.flood()
+    keys.enrol("blink", "bench", key(10), NOW)
+    assert keys.counts()["enrolled"] == 11, "an operator is not refused"
+
+
+def test_another_key_waits_until_the_known_one_was_silent_for_a_week(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "a", key(1), NOW)
+    keys.enrol("blink", "bench", key(1), NOW)
+    end = NOW + REPLACED_SECONDS
+    for when in (NOW, NOW + HOUR, end - 1):
+        for device in ("a", "bench"):
+            assert not keys.show("blink", device, key(2), "home", when)
+            assert keys.get("blink", device) is not None
+    assert not keys.show("blink", "bench", key(2), "home", end), "what was enrolled is replaced by an operator alone"
+    assert keys.show("blink", "a", key(2), "home", end)
+    assert keys.get("blink", "a") == ProofKey(key(2), end)
+    assert keys.waiting("blink", "a") is None
+
+
+def test_a_proof_of_the_known_key_ends_the_waiting(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "a", key(1), NOW)
+    keys.show("blink", "a", key(2), "away", NOW)
+    keys.write()
+    keys.proved("blink", "a")
+    assert keys.waiting("blink", "a") is None
+    keys.write()
+    assert ProofKeys(secrets).waiting("blink", "a") is None
+    assert not keys.show("blink", "a", key(2), "away", NOW + REPLACED_SECONDS)
+    assert keys.get("blink", "a") == ProofKey(key(1), NOW)
+
+
+def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "a", key(1), NOW)
+    for hour in range(0, 48, 3):
+        keys.show("blink", "a", key(2), "home", NOW + hour * HOUR)
+        keys.show("blink", "a", key(9), "away", NOW + hour * HOUR + 1)
+    waiting = keys.waiting("blink", "a")
+    assert waiting is not None
+    assert waiting.key == key(2)
+    assert waiting.shown == NOW
+    keys.show("blink", "a", key(9), "away", NOW + 60 * HOUR)
+    waiting = keys.waiting("blink", "a")
+    assert waiting is not None
+    assert (waiting.key, waiting.shown) == (key(9), NOW + 60 * HOUR), "it has not asked for half a day"
+
+
+def test_those_that_wait_are_bounded(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets, limit=50)
+    for number in range(20):
+        keys.enrol("blink", str(number), key(number), NOW)
+        keys.show("blink", str(number), key(99), "away", NOW + number)
+    keys.write()
+    for known in (keys, ProofKeys(secrets, limit=50)):
+        assert [known.waiting("blink", str(number)) is not None for number in (14, 15, 19)] == [False, True, True]
+        assert known.counts()["waiting"] == 5

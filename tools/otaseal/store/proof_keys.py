@@ -1,0 +1,218 @@
+"""The keys by which devices prove their names: enrolled by an operator, or agreed at first contact.
+
+All of them are in memory, because every request asks for one; changes are noted there at once, and `write` makes them
+durable, so that no device waits for a disk. A key that was agreed and is lost in a power cut is agreed again.
+
+Who comes first may agree a key for any name. So these are bounded: those of the last day have a tenth of the places,
+and push out each other; keys that are older, or were enrolled, never go by themselves. Another key for a known name
+only waits, until an operator accepts it, or until nobody has proved the known one for REPLACED_SECONDS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .device_rows import AT_HOME_SECONDS
+
+if TYPE_CHECKING:
+    from .secrets import Secrets
+
+MAX_KEYS = 100_000
+NEW_SHARE = 10
+"""One of so many places is for keys that were agreed in the last day, and so many may wait."""
+NEW_SECONDS = 86400.0
+REPLACED_SECONDS = 7 * 86400.0
+"""How long a key waits beside one that was agreed at first contact, and that nobody proves."""
+FINGERPRINT = 16
+"""Hex digits by which a key is named."""
+TABLES = {
+    "keys": """CREATE TABLE IF NOT EXISTS keys (product, device, key, agreed, enrolled,
+    PRIMARY KEY (product, device)) WITHOUT ROWID""",
+    "waiting_keys": """CREATE TABLE IF NOT EXISTS waiting_keys (product, device, key, shown, address, last,
+    PRIMARY KEY (product, device)) WITHOUT ROWID""",
+}
+
+Name = tuple[str, str]
+"""A product, and one of its devices as `mac:AA:BB:CC:DD:EE:FF`."""
+
+
+class ProofKey(NamedTuple):
+    """The key of one device, and when it was agreed at first contact, or else enrolled (seconds since 1970)."""
+
+    key: bytes
+    agreed: float | None = None
+    enrolled: float | None = None
+
+
+class WaitingKey(NamedTuple):
+    """A key that a device shows in place of the known one: since when, and last, and from which network."""
+
+    key: bytes
+    shown: float
+    address: str
+    last: float
+
+
+class ProofKeys:
+    """The keys in a file of secrets, of which nobody else changes these tables while this one is used."""
+
+    def __init__(self, secrets: Secrets, limit: int = MAX_KEYS) -> None:
+        """Read all keys; raises as `Secrets.query`."""
+        self.limit = limit
+        self._secrets = secrets
+        self._lock = threading.RLock()
+        self._changed: set[Name] = set()
+        self._keys: dict[Name, ProofKey] = {}
+        self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
+        for product, device, *values in secrets.query("SELECT product, device, key, agreed, enrolled FROM keys"):
+            self._keys[product, device] = ProofKey(*values)
+        columns = "product, device, key, shown, address, last"
+        for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
+            self._waiting[product, device] = WaitingKey(*values)
+        agreed = ((name, key.agreed) for name, key in self._keys.items() if key.enrolled is None)
+        self._new: OrderedDict[Name, float] = OrderedDict(
+            sorted(((n, a) for n, a in agreed if a), key=lambda row: row[1])
+        )
+
+    def get(self, product: str, device: str) -> ProofKey | None:
+        """Return the key of a device, None where none is known."""
+        return self._keys.get((product, device))
+
+    def waiting(self, product: str, device: str) -> WaitingKey | None:
+        """Return the key that waits for a device, None where none does."""
+        return self._waiting.get((product, device))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many keys there are, by how they came."""
+        with self._lock:
+            enrolled = sum(key.enrolled is not None for key in self._keys.values())
+            return {"enrolled": enrolled, "agreed": len(self._keys) - enrolled, "waiting": len(self._waiting)}
+
+    def enrol(self, product: str, device: str, key: bytes, now: float) -> None:
+        """Make `key` that of a device, in place of any other; durable on return. Raises as `Secrets.transaction`."""
+        with self._lock:
+            self._put((product, device), ProofKey(key, enrolled=now))
+        self.write()
+
+    def agree(self, product: str, device: str, key: bytes, now: float) -> bool:
+        """Note the key that a device shows at first contact; return False where there is no place for it."""
+        name = product, device
+        with self._lock:
+            while self._new and next(iter(self._new.values())) <= now - NEW_SECONDS:
+                self._new.popitem(last=False)
+            if len(self._new) >= self._places or len(self._keys) >= self.limit:
+                if not self._new:
+                    return False
+                self._drop(next(iter(self._new)))
+            self._put(name, ProofKey(key, agreed=now))
+            self._new[name] = now
+        return True
+
+    def show(self, product: str, device: str, key: bytes, address: str, now: float) -> bool:
+        """Note a key that is shown in place of the known one; return True where it has replaced that by now.
+
+        Who shows one holds its place as long as a device holds its address: somebody else's does not push it out.
+        """
+        name = product, device
+        with self._lock:
+            known, before = self._keys[name], self._waiting.get(name)
+            if before is not None and before.key != key and before.last > now - AT_HOME_SECONDS:
+                return False
+            if before is None or before.key != key:
+                self._wait(name, WaitingKey(key, now, address, now))
+                return False
+            if known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
+                self._put(name, ProofKey(key, agreed=now))
+                return True
+            if now - before.last >= AT_HOME_SECONDS / 2:
+                self._wait(name, before._replace(last=now))
+            return False
+
+    def proved(self, product: str, device: str) -> None:
+        """Note that a device has proved the known key: the one that waits is not its own."""
+        if (product, device) in self._waiting:
+            with self._lock:
+                self._waiting.pop((product, device), None)
+                self._changed.add((product, device))
+
+    def forget(self, product: str, device: str) -> None:
+        """Drop the keys of a device, if there are any; durable on return, raises as `enrol`."""
+        with self._lock:
+            if (product, device) in self._keys:
+                self._drop((product, device))
+        self.write()
+
+    def flood(self) -> str:
+        """Return in words that keys agreed at first contact push out each other, "" while there is room."""
+        if len(self._new) < self._places and len(self._keys) < self.limit:
+            return ""
+        return (
+            f"there is no room for more keys of devices: {len(self._new)} of {self.limit} were agreed at first contact "
+            "within a day; they push out each other, and no key that was known before"
+        )
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to `write`."""
+        return bool(self._changed)
+
+    def write(self) -> None:
+        """Make all changes durable; raises as `Secrets.transaction`, and then they are still to be made."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            rows = [(name, self._keys.get(name), self._waiting.get(name)) for name in changed]
+        if not rows:
+            return
+        try:
+            with self._secrets.transaction() as database:
+                for statement, values in _statements(rows):
+                    database.execute(statement, values)
+        except BaseException:
+            with self._lock:
+                self._changed |= changed
+            raise
+
+    @property
+    def _places(self) -> int:
+        return max(1, self.limit // NEW_SHARE)
+
+    def _put(self, name: Name, key: ProofKey) -> None:
+        self._new.pop(name, None)
+        self._waiting.pop(name, None)
+        self._keys[name] = key
+        self._changed.add(name)
+
+    def _drop(self, name: Name) -> None:
+        self._new.pop(name, None)
+        self._waiting.pop(name, None)
+        self._keys.pop(name)
+        self._changed.add(name)
+
+    def _wait(self, name: Name, key: WaitingKey) -> None:
+        self._waiting[name] = key
+        self._changed.add(name)
+        if len(self._waiting) > self._places:
+            self._changed.add(self._waiting.popitem(last=False)[0])
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what names a key to people, and does not give it away."""
+    return hashlib.sha256(key).hexdigest()[:FINGERPRINT]
+
+
+def _statements(
+    rows: list[tuple[Name, ProofKey | None, WaitingKey | None]],
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Yield what makes the tables say what `rows` do."""
+    for name, *values in rows:
+        for table, value in zip(TABLES, values, strict=True):
+            if value is None:
+                yield f"DELETE FROM {table} WHERE product = ? AND device = ?", name  # noqa: S608 - our own names
+            else:
+                columns = ", ".join(("product", "device", *value._fields))
+                places = ", ".join("?" * (2 + len(value)))
+                yield f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})", (*name, *value)  # noqa: S608
