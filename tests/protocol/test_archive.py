@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from otaseal.chips.families import FAMILIES
-from otaseal.protocol.decisions import decide_archive
+from otaseal.protocol.answers import decide_archive
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.archive_record import ArchiveRecord
 

@@ -15,7 +15,8 @@ from otaseal.chips import esp8266
 from otaseal.chips.boot_image import FlashMode
 from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol import decisions
-from otaseal.protocol.decisions import Decision, State, decide, known_images
+from otaseal.protocol.answers import Decision
+from otaseal.protocol.decisions import State, decide, known_images
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.records import Origin, Release
 from otaseal.simulator.verdict import StockDevice, judge, judge_on

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from otaseal.protocol.decisions import LOOP_LIMIT, Decision, State, decide, known_images
+from otaseal.protocol.answers import Decision
+from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, known_images
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.records import Origin, Release
 from support import images, other_images

@@ -2,8 +2,7 @@
 
 The answer is the first row of the table that applies. A 200 carries only what this chip, as far as can be told, would
 accept and start from: core and flash mode are known where the sketch MD5 is that of a known release. `sdk-version` is
-no help: core 2.7.4 and 3.x send the same one. For certificates the statuses are those of firmware; an archive was
-checked when it was published, and the device checks it again.
+no help: core 2.7.4 and 3.x send the same one.
 """
 
 from __future__ import annotations
@@ -17,11 +16,9 @@ from ..chips.esp8266 import sectors
 from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
 from ..chips.families import FAMILIES, FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..release.archive_record import ArchiveRecord
 from ..release.records import Form, Release
+from .answers import Decision, Headers, file_headers, text_answer
 from .request import UpdateRequest
-
-Headers = tuple[tuple[str, str], ...]
 
 LOOP_LIMIT = 3
 """Deliveries of one release to one device, its MD5 unchanged, after which it gets no more of it."""
@@ -55,23 +52,6 @@ class State:
     deliveries: int = 0
     held: bool = False
     missing: str = "release"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
-
-    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
-    """
-
-    status: int
-    headers: Headers
-    code: str
-    reason: str
-    body: bytes = b""
-    form: Form | None = None
-    blob: str | None = None
-    alarm: bool = False
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
@@ -303,47 +283,14 @@ def _answer(row: _Row, case: _Case) -> Decision:
     return replace(text_answer(row.status, row.code, reason, allow), alarm=row.alarm)
 
 
-def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:
-    """Return an answer without firmware: the sentence is its body, but for 304, which has none by definition."""
-    shown: Headers = (("X-Otaseal-Reason", code), ("Cache-Control", "no-store"), *headers)
-    if status == 304:
-        return Decision(status, shown, code, reason)
-    body = (reason + "\n").encode()
-    kind: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
-    return Decision(status, (*shown, *kind), code, reason, body)
-
-
 def _delivery(case: _Case) -> Decision:
     form = case.form
     assert form is not None
-    headers = _file_headers(form, ("X-Otaseal-Version", case.wanted.version))
+    headers = file_headers(form, ("X-Otaseal-Version", case.wanted.version))
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
     mode = "" if case.wanted.flash_mode is None else mode
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
     return Decision(200, headers, "update", reason, form=form, blob=form.blob)
-
-
-def decide_archive(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -> Decision:
-    """Return the answer to a request for certificates; `missing` names what does not exist ("product", "archive")."""
-    if record is None:
-        return text_answer(404, "missing", f"there is no such {missing}")
-    if request.certs == record.archive:
-        return text_answer(304, "current", "the device has these certificates")
-    before = "unknown certificates" if request.certs is None else f"certificates {request.certs[:16]}"
-    reason = f"{before} to {record.archive[:16]}, {record.certificates} of them"
-    return Decision(200, _file_headers(record), "certs", reason, blob=record.blob)
-
-
-def _file_headers(file: Form | ArchiveRecord, *more: tuple[str, str]) -> Headers:
-    return (
-        ("Content-Type", "application/octet-stream"),
-        ("Content-Length", str(file.size)),
-        ("x-MD5", file.md5),
-        ("ETag", f'"{file.blob}"'),
-        *more,
-        ("Cache-Control", "no-store"),
-        ("Accept-Ranges", "bytes"),
-    )
 
 
 def _boards(release: Release | None) -> str:

@@ -17,7 +17,7 @@ from ..client import archives
 from ..client.client import Client
 from ..errors import OtasealError, counted
 from ..image.firmware import read as read_firmware
-from ..protocol.decisions import decide_archive
+from ..protocol.answers import decide_archive
 from ..protocol.request import ARCHIVE_FILE, parse_request
 from ..release import signed_archive
 from ..release.archive_record import ArchiveRecord

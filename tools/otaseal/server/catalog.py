@@ -20,6 +20,7 @@ from .. import files
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
+from ..protocol.answers import Decision
 from ..release import rollout
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
@@ -49,7 +50,7 @@ class Choice:
     held: bool = False
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
-    decisions: dict[object, protocol.Decision] = field(default_factory=dict, repr=False)
+    decisions: dict[object, Decision] = field(default_factory=dict, repr=False)
     """Decisions by what they depend on beside this choice."""
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from .. import files
 from ..directories import locked
 from ..errors import SystemFaultError
+from .device_batch import SELECT
 from .device_rows import Device
-from .devices import SELECT, DamagedFileError, Devices
+from .devices import DamagedFileError, Devices
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it
 REASON_BYTES = 1024

@@ -23,19 +23,16 @@ from ..errors import SystemFaultError
 from ..formats import refuse_later
 from ..release.rollout import Tally
 from . import statements
+from .device_batch import COLUMNS, SELECT, TAKE, Rows
 from .device_rows import (
     IS_NEW,
     PROVEN,
-    Asking,
     Device,
     Selection,
     Sighting,
-    at_home,
     bounded,
     conditions,
-    delivered_to,
     device_key,
-    offered_to,
     says_nothing_new,
     seen,
 )
@@ -61,8 +58,6 @@ class DamagedFileError(SystemFaultError):
     """The file is not a list of devices, or one that is damaged."""
 
 
-COLUMNS = ", ".join(Device._fields)
-PLACES = ", ".join("?" for _ in Device._fields)
 TABLES = (
     f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
     "DROP INDEX IF EXISTS by_age",
@@ -71,13 +66,6 @@ TABLES = (
     ROLLOUTS,
     *statements.TABLES,
 )
-SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
-SAVE = (
-    f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT DO UPDATE SET "  # noqa: S608
-    + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
-)
-"""Of a row that is there the columns that are known change: others are a later otaseal's."""
-TAKE = f"{SAVE} WHERE excluded.last_seen >= last_seen"
 ADDED = {
     **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
     **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
@@ -89,7 +77,6 @@ EVICT_NEWCOMERS = f"""DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices WHERE {IS_NEW} ORDER BY last_seen LIMIT ?)"""  # noqa: S608
 EVICT = f"""DELETE FROM devices WHERE (product, device) IN (
     SELECT product, device FROM devices WHERE NOT {IS_NEW} ORDER BY {PROVEN}, last_seen LIMIT ?)"""  # noqa: S608
-FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
 RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since)
@@ -325,74 +312,3 @@ class Devices:
             if type(error) is sqlite3.DatabaseError:
                 raise DamagedFileError(message, DAMAGED_HINT) from error
             raise SystemFaultError(message, "check the disk's space and the permissions") from error
-
-
-class Rows:
-    """The rows of one transaction, made by `Devices.batch`: each is read once, and written once, at the end."""
-
-    def __init__(self, devices: Devices) -> None:
-        self._devices = devices
-        self._rows: dict[tuple[str, str], Device | None] = {}
-        self._changed: dict[tuple[str, str], Device] = {}
-
-    def see(self, sighting: Sighting, now: float) -> Device:
-        """Record a request of a device, and return its row."""
-        claim = bounded(sighting)
-        known = self._get(key := (claim.product, claim.device))
-        if known is None:
-            self._make_room()
-        else:
-            statements.remember(self._devices._database, known, claim, now)
-            if says_nothing_new(known, claim, now):
-                return known
-        return self._put(key, seen(known, claim, now))
-
-    def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
-        """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
-        known = self._get(key := device_key(asking.product, asking.device))
-        if known is None or not at_home(known, asking.address, now):
-            return
-        if (known.offered, known.expected_md5) != (version, expected_md5):
-            self._put(key, offered_to(known, version, expected_md5, now))
-
-    def deliver(self, asking: Asking, version: str, now: float) -> None:
-        """Record a delivery in full; at home one of a release that was not offered does not count."""
-        known = self._get(key := device_key(asking.product, asking.device))
-        if known is not None:
-            self._put(key, delivered_to(known, asking.address, version, now))
-
-    def forget(self, product: str, device: str) -> None:
-        """Remove a device; when it asks again, it is a new one."""
-        key = device_key(product, device)
-        self._changed.pop(key, None)
-        self._rows[key] = None
-        self._devices._database.execute(FORGET, key)
-
-    def retry(self, product: str, device: str) -> None:
-        """Let a device that is stuck or in a loop have its release again, as if it had never been delivered."""
-        known = self._get(key := device_key(product, device))
-        if known is not None:
-            again = known._replace(deliveries=0, delivered_at=None, failed_at=None)
-            self._put(key, again._replace(elsewhere=None, elsewhere_deliveries=0, elsewhere_at=None))
-
-    def write(self) -> None:
-        """Write the rows that have changed."""
-        if self._changed:
-            self._devices._database.executemany(SAVE, self._changed.values())
-            self._changed.clear()
-
-    def _get(self, key: tuple[str, str]) -> Device | None:
-        if key not in self._rows:
-            self._rows[key] = self._devices._row(*key)
-        return self._rows[key]
-
-    def _put(self, key: tuple[str, str], row: Device) -> Device:
-        self._rows[key] = self._changed[key] = row
-        return row
-
-    def _make_room(self) -> None:
-        self._devices._room -= 1
-        if self._devices._room < 0:
-            self.write()  # and what is evicted is not known any more
-            self._rows.clear()
-            self._devices._make_room()

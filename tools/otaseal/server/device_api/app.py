@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ...errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
+from ...protocol.answers import Decision, decide_archive
 from ...protocol.request import ARCHIVE_FILE, MAX_PATH, Route, UpdateRequest, device_id, parse_request, route
 from ...store.device_rows import Asking, Sighting
 from ..catalog import Catalog, Choice
@@ -176,7 +177,7 @@ class DeviceApp:
     def _archive(self, cached: _CachedRequest, head: Head, device: str | None) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
         record, missing = self.catalog.archive(cached.route.product, cached.route.channel)
-        decision = decisions.decide_archive(cached.request, record, missing)
+        decision = decide_archive(cached.request, record, missing)
         body = decision.body if decision.blob is None else self._body(decision.blob)
         answer = Answer(decision.status, decision.headers, body, decision.code, decision.reason, device)
         if decision.blob is None or not cached.ranged:
@@ -318,7 +319,7 @@ def _counter(status: int, code: str) -> Labelled:
     return labelled("otaseal_device_requests_total", status=str(status), code=code)
 
 
-def _decision(request: UpdateRequest, choice: Choice, deliveries: int) -> decisions.Decision:
+def _decision(request: UpdateRequest, choice: Choice, deliveries: int) -> Decision:
     """Return the decision on a request; those that differ in the MAC address alone share one."""
     claimed = _CLAIMS(request), deliveries
     decision = choice.decisions.get(claimed)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ...errors import SystemFaultError
+from ...store.device_batch import Rows
 from ...store.device_file import DeviceFile
 from ...store.device_rows import Asking, Device, Sighting, in_vain, is_recent
-from ...store.devices import Devices, Rows
+from ...store.devices import Devices
 
 SLOTS = 1 << 16
 GATHER_SECONDS = 0.1

@@ -1,0 +1,66 @@
+"""Answers to devices as values: a status with headers and a body, or the blob that is the body; those about files.
+
+For certificates the statuses are those of firmware; an archive was checked when it was published, and the device checks
+it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..release.archive_record import ArchiveRecord
+from ..release.records import Form
+from .request import UpdateRequest
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
+
+    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
+    """
+
+    status: int
+    headers: Headers
+    code: str
+    reason: str
+    body: bytes = b""
+    form: Form | None = None
+    blob: str | None = None
+    alarm: bool = False
+
+
+def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:
+    """Return an answer without firmware: the sentence is its body, but for 304, which has none by definition."""
+    shown: Headers = (("X-Otaseal-Reason", code), ("Cache-Control", "no-store"), *headers)
+    if status == 304:
+        return Decision(status, shown, code, reason)
+    body = (reason + "\n").encode()
+    kind: Headers = (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))))
+    return Decision(status, (*shown, *kind), code, reason, body)
+
+
+def decide_archive(request: UpdateRequest, record: ArchiveRecord | None, missing: str) -> Decision:
+    """Return the answer to a request for certificates; `missing` names what does not exist ("product", "archive")."""
+    if record is None:
+        return text_answer(404, "missing", f"there is no such {missing}")
+    if request.certs == record.archive:
+        return text_answer(304, "current", "the device has these certificates")
+    before = "unknown certificates" if request.certs is None else f"certificates {request.certs[:16]}"
+    reason = f"{before} to {record.archive[:16]}, {record.certificates} of them"
+    return Decision(200, file_headers(record), "certs", reason, blob=record.blob)
+
+
+def file_headers(file: Form | ArchiveRecord, *more: tuple[str, str]) -> Headers:
+    """Return the headers of an answer with a whole file, and `more` of them."""
+    return (
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(file.size)),
+        ("x-MD5", file.md5),
+        ("ETag", f'"{file.blob}"'),
+        *more,
+        ("Cache-Control", "no-store"),
+        ("Accept-Ranges", "bytes"),
+    )

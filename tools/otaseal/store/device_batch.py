@@ -1,0 +1,104 @@
+"""Changes of devices' rows: each row is read once in a transaction, and written once, at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import statements
+from .device_rows import (
+    Asking,
+    Device,
+    Sighting,
+    at_home,
+    bounded,
+    delivered_to,
+    device_key,
+    offered_to,
+    says_nothing_new,
+    seen,
+)
+
+if TYPE_CHECKING:
+    from .devices import Devices
+
+COLUMNS = ", ".join(Device._fields)
+PLACES = ", ".join("?" for _ in Device._fields)
+SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
+SAVE = (
+    f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT DO UPDATE SET "  # noqa: S608
+    + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
+)
+"""Of a row that is there the columns that are known change: others are a later otaseal's."""
+TAKE = f"{SAVE} WHERE excluded.last_seen >= last_seen"
+FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
+
+
+class Rows:
+    """The rows of one transaction, made by `Devices.batch`: each is read once, and written once, at the end."""
+
+    def __init__(self, devices: Devices) -> None:
+        self._devices = devices
+        self._rows: dict[tuple[str, str], Device | None] = {}
+        self._changed: dict[tuple[str, str], Device] = {}
+
+    def see(self, sighting: Sighting, now: float) -> Device:
+        """Record a request of a device, and return its row."""
+        claim = bounded(sighting)
+        known = self._get(key := (claim.product, claim.device))
+        if known is None:
+            self._make_room()
+        else:
+            statements.remember(self._devices._database, known, claim, now)
+            if says_nothing_new(known, claim, now):
+                return known
+        return self._put(key, seen(known, claim, now))
+
+    def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
+        """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
+        known = self._get(key := device_key(asking.product, asking.device))
+        if known is None or not at_home(known, asking.address, now):
+            return
+        if (known.offered, known.expected_md5) != (version, expected_md5):
+            self._put(key, offered_to(known, version, expected_md5, now))
+
+    def deliver(self, asking: Asking, version: str, now: float) -> None:
+        """Record a delivery in full; at home one of a release that was not offered does not count."""
+        known = self._get(key := device_key(asking.product, asking.device))
+        if known is not None:
+            self._put(key, delivered_to(known, asking.address, version, now))
+
+    def forget(self, product: str, device: str) -> None:
+        """Remove a device; when it asks again, it is a new one."""
+        key = device_key(product, device)
+        self._changed.pop(key, None)
+        self._rows[key] = None
+        self._devices._database.execute(FORGET, key)
+
+    def retry(self, product: str, device: str) -> None:
+        """Let a device that is stuck or in a loop have its release again, as if it had never been delivered."""
+        known = self._get(key := device_key(product, device))
+        if known is not None:
+            again = known._replace(deliveries=0, delivered_at=None, failed_at=None)
+            self._put(key, again._replace(elsewhere=None, elsewhere_deliveries=0, elsewhere_at=None))
+
+    def write(self) -> None:
+        """Write the rows that have changed."""
+        if self._changed:
+            self._devices._database.executemany(SAVE, self._changed.values())
+            self._changed.clear()
+
+    def _get(self, key: tuple[str, str]) -> Device | None:
+        if key not in self._rows:
+            self._rows[key] = self._devices._row(*key)
+        return self._rows[key]
+
+    def _put(self, key: tuple[str, str], row: Device) -> Device:
+        self._rows[key] = self._changed[key] = row
+        return row
+
+    def _make_room(self) -> None:
+        self._devices._room -= 1
+        if self._devices._room < 0:
+            self.write()  # and what is evicted is not known any more
+            self._rows.clear()
+            self._devices._make_room()
