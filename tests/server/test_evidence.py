@@ -197,8 +197,20 @@ Fleet = Iterable[tuple[str, str, float, bool]]
 """Devices: name, address, when first seen, and whether they come back with the release."""
 
 
-def halts(folder: Path, fleet: Fleet, then: Callable[[Devices], None] = lambda _: None) -> bool:
-    """Return whether a rollout that began at 100.0 is halted at 1000.0, which these devices took."""
+def nothing(*_: object) -> None:
+    """Say nothing in a device's name."""
+
+
+def halts(
+    folder: Path,
+    fleet: Fleet,
+    then: Callable[[Devices], object] = nothing,
+    meanwhile: Callable[[Devices, str], object] = nothing,
+) -> bool:
+    """Return whether a rollout that began at 100.0 is halted at 1000.0, which these devices took.
+
+    `meanwhile` speaks in the name of each while it restarts, `then` at the end.
+    """
     store = Store.create(folder / "store")
     for version, data in (("1.0", b"old"), ("2.0", b"new")):
         store.publish(make_release(version, data), [data])
@@ -212,6 +224,7 @@ def halts(folder: Path, fleet: Fleet, then: Callable[[Devices], None] = lambda _
         for name, address, _, healthy in fleet:
             devices.offer("blink", name, "2.0", NEW, 200.0, address)
             devices.deliver("blink", name, "2.0", 200.0, address)
+            meanwhile(devices, name)
             devices.see(Sighting("blink", "stable", name, NEW if healthy else OLD, address=address), 300.0)
         then(devices)
         clock = UptimeClock(lambda _: None, lambda: 1000.0, lambda: 0.0)
@@ -250,6 +263,17 @@ def test_no_claim_from_elsewhere_takes_a_failure_back(tmp_path: Path) -> None:
             devices.deliver("blink", name, "2.0", 400.0, ELSEWHERE)
 
     assert halts(tmp_path, fleet, claim)
+
+
+@pytest.mark.parametrize("healthy", [False, True])
+def test_no_claim_from_elsewhere_forestalls_a_failure(tmp_path: Path, healthy: bool) -> None:
+    """That it is back with the release is believed until the device says at home that it is not."""
+    fleet = [(f"mac:{n}", f"10.0.0.{n}", 50.0, healthy) for n in range(12)]
+
+    def claim(devices: Devices, name: str) -> None:
+        assert devices.see(Sighting("blink", "stable", name, NEW, address=ELSEWHERE), 250.0).confirmed_at == 250.0
+
+    assert halts(tmp_path, fleet, meanwhile=claim) is not healthy
 
 
 def test_a_device_that_moves_is_at_home_there_after_hours(tmp_path: Path) -> None:

@@ -204,18 +204,19 @@ def seen(known: Device | None, claim: Sighting, now: float) -> Device:
     elif claim.md5 != known.md5:
         news = {"deliveries": 0, "confirmed_at": None}
     elif known.deliveries:
-        news = {"failed_at": known.failed_at or now}
+        news = {"failed_at": known.failed_at or now, "confirmed_at": None}
     return known._replace(**claims, **news, last_seen=now)
 
 
 def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:
     """Return the row of a device in whose name somebody speaks elsewhere: no word from home is undone by that.
 
-    Its own address may have changed while it was updating: that it is back is believed.
+    Its own address may have changed while it was updating: that it is back is believed, until it says at home that it
+    is not. So its deliveries stay, which tell `seen` that it came back without the release.
     """
     awaited = known.delivered_at is not None and known.confirmed_at is None and known.failed_at is None
     if awaited and claim.md5 and claim.md5 == known.expected_md5:
-        return known._replace(confirmed_at=now, deliveries=0)
+        return known._replace(confirmed_at=now)
     return known
 
 
