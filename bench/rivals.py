@@ -64,10 +64,11 @@ class Server:
 
     def cpu(self) -> float:
         """Return the processor time that the tree has used so far, in seconds."""
-        return sum(_cpu(pid) for pid in _tree(self.pid))
+        return sum(_cpu(pid) for pid in process_tree(self.pid))
 
 
-def _tree(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
+    """Return a process and all below it."""
     found, position = [pid], 0
     while position < len(found):
         for children in Path(f"/proc/{found[position]}/task").glob("*/children"):

@@ -27,6 +27,7 @@ class Node:
     mac: str
     running: Firmware
     fails: bool = False
+    address: str = "127.0.0.1"
     session: ssl.SSLSession | None = None
     resumed: int = 0
     statuses: list[int] = field(default_factory=list)
@@ -46,16 +47,9 @@ class Node:
                 self.running = image
 
     def _ask(self, fleet: Fleet) -> Reply:
-        with (
-            socket.create_connection(("127.0.0.1", fleet.server.port), SECONDS) as raw,
-            fleet.context.wrap_socket(raw, server_hostname="localhost", session=self.session) as connection,
-        ):
-            connection.sendall(fleet.request(self))
-            received = bytearray()
-            while piece := connection.recv(65536):
-                received += piece
-            self.session, self.resumed = connection.session, self.resumed + bool(connection.session_reused)
-        return parse_reply(bytes(received))
+        reply, self.session, reused = exchange(fleet, fleet.request(self.running, self.mac), self.address, self.session)
+        self.resumed += reused
+        return reply
 
 
 @dataclass
@@ -78,9 +72,9 @@ class Fleet:
         requests = {one.md5: as_device("/blink/firmware.bin.signed", one, "MAC") for one in images}
         return cls(server, images, nodes, context, server.world.key.public_key(), requests)
 
-    def request(self, node: Node) -> bytes:
-        """Return what a device sends."""
-        return self.requests[node.running.md5].replace(b"STA-MAC: MAC", b"STA-MAC: " + node.mac.encode())
+    def request(self, runs: Firmware, mac: str) -> bytes:
+        """Return what a device sends that runs this."""
+        return self.requests[runs.md5].replace(b"STA-MAC: MAC", b"STA-MAC: " + mac.encode())
 
     def poll(self, nodes: Iterable[Node] | None = None) -> None:
         """Let devices ask once each, a few at a time."""
@@ -103,6 +97,21 @@ class Fleet:
         in_threads(work, THREADS)
         if failures:
             raise failures[0]
+
+
+def exchange(
+    fleet: Fleet, request: bytes, address: str, session: ssl.SSLSession | None
+) -> tuple[Reply, ssl.SSLSession | None, bool]:
+    """Send a request from an address; return the answer, the session to go on with, and whether it was resumed."""
+    with (
+        socket.create_connection(("127.0.0.1", fleet.server.port), SECONDS, (address, 0)) as raw,
+        fleet.context.wrap_socket(raw, server_hostname="localhost", session=session) as connection,
+    ):
+        connection.sendall(request)
+        received = bytearray()
+        while piece := connection.recv(65536):
+            received += piece
+        return parse_reply(bytes(received)), connection.session, bool(connection.session_reused)
 
 
 def in_threads(work: Callable[[], None], count: int) -> None:

@@ -1,0 +1,64 @@
+"""A small fleet over TLS beside a crowd that says what may harm it; bench/hostile_fleet.py has thousands."""
+
+from __future__ import annotations
+
+from otaseal.release.rollout import includes
+from otaseal.store.files import Store
+from support.fleet import Fleet
+from support.hostile import Crowd, Play, halted, mac, percent, release, stock_nodes
+from support.servers import SECONDS, Running, devices_seen, metrics, publish, until
+
+DEVICES, BEHIND_ROUTER, INVENTED, FIRST_GROUP = 16, 4, 12, 11
+
+
+def reach(server: Running, fleet: Fleet, count: int) -> set[str]:
+    """Let the rollout reach so many devices or a few more, and return which."""
+    state = Store.open(server.store).current("blink", "stable")
+    assert state is not None
+    for share in range(1, 101):
+        meant = {one.mac for one in fleet.nodes if includes(f"mac:{one.mac}", state.pointer.salt, share)}
+        if len(meant) >= count:
+            percent(server, share)
+            return meant
+    raise AssertionError(count)
+
+
+def test_a_fleet_beside_a_crowd(server: Running) -> None:
+    """A good release reaches each real device once, a bad one halts in its first group; no row of theirs is lost."""
+    one, two, three = images = tuple(release(server.world, seed, 4_000) for seed in (1, 2, 3))
+    fleet = Fleet.of(server, images, 0)
+    fleet.nodes += stock_nodes(DEVICES, BEHIND_ROUTER, one)
+    publish(server, "1.0", one.signed)
+    fleet.poll()
+    crowd = Crowd(fleet, INVENTED)
+
+    publish(server, "2.0", two.signed, percent=1)
+    good = Play(fleet, crowd, one, two, one)
+    for count in (DEVICES // 2, DEVICES):
+        meant = reach(server, fleet, count)
+        good.step()
+        assert {node.mac for node in good.took} == meant
+    assert not halted(server)
+    rows = {row["device"]: row for row in devices_seen(server)}
+    for node in fleet.nodes:
+        row = rows.pop(f"mac:{node.mac}")
+        assert (node.running, node.downloads) == (two, ["2.0"])
+        assert (row["running"], row["state"], row["evidence"]) == ("2.0", "updated", "known")
+        assert row["address"] == node.address
+    assert rows.keys() == {f"mac:{mac(number, '02:00:00')}" for number in range(INVENTED)}
+    assert {row["evidence"] for row in rows.values()} == {"newcomer"}
+    told = metrics(server).splitlines()
+    for evidence, count in (("proven", 0), ("known", DEVICES), ("newcomer", INVENTED)):
+        assert f'otaseal_devices{{evidence="{evidence}"}} {count}' in told
+
+    publish(server, "3.0", three.signed, percent=1)
+    meant = reach(server, fleet, FIRST_GROUP)
+    for node in fleet.nodes:
+        node.fails = True
+    crowd.first += INVENTED  # those of before are known by now, and no newcomers
+    bad = Play(fleet, crowd, two, three, one)
+    bad.step()
+    until(lambda: halted(server), f"not halted within {SECONDS} seconds")
+    fleet.poll()
+    assert {node.mac for node in bad.took} == meant
+    assert set(crowd.heard) == {200, 304}
