@@ -160,18 +160,6 @@ def test_the_server_answers_in_one_process(served: dict[str, str], tmp_path: Pat
         urllib.request.urlopen(f"{served['devices']}/nowhere", context=context)
 
 
-def test_several_processes_behind_one_port_are_refused_in_two_lines(credentials: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        serve(credentials, tmp_path, "--workers", "2"),
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr == (
-        "otaseal: error: '2' workers cannot share a port on this system\n"
-        "otaseal: hint: leave --workers out, or run the server on Linux or macOS\n"
-    )
-
-
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no modes that say who reads a file")
 def test_the_mode_of_a_key_counts_wherever_there_is_one(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     otaseal("key", "new", "signing.key", "--no-passphrase", cwd=tmp_path)

@@ -71,7 +71,7 @@ def deliveries(row: dict[str, Any]) -> int:
 
 
 def wait(server: Running, names: Iterable[str], done: Callable[[dict[str, Any]], bool]) -> None:
-    """Wait until what was said is written of all these devices, which each worker does for itself."""
+    """Wait until what was said is written of all these devices."""
     devices = {f"mac:{name}" for name in names}
 
     def all_done() -> bool:
@@ -147,10 +147,8 @@ def test_downloads_in_the_name_of_known_devices_are_not_their_failures(
     assert not judged(server)[0]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_fleet_beside_invented_devices(start_server: StartServer, world: World, workers: int) -> None:
+def test_a_fleet_beside_invented_devices(server: Running, world: World) -> None:
     """A good release reaches every real device, a bad one halts in its first group; no row of theirs is lost."""
-    server = start_server("--workers", workers)
     fleet = [(mac(number), home(number)) for number in range(20)]
     invented = [(mac(number, "02:00:00"), ELSEWHERE) for number in range(20)]
     one, two, three = (world.firmware(number) for number in (1, 2, 3))

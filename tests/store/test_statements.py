@@ -84,7 +84,7 @@ def test_the_same_from_elsewhere_is_written_once_a_day(devices: Devices) -> None
 
     def writes(now: float) -> bool:
         devices.see(FIRST, now - 1.0)  # else it would be at home there
-        return devices.preview(claim, now)[1]
+        return devices.preview(devices.get(claim.product, claim.device), claim, now)[1]
 
     assert not writes(3.0)
     assert writes(2.0 + REFRESHED_SECONDS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from otaseal.release.rollout import Counts
 from otaseal.store import devices
-from otaseal.store.device_rows import Asking, Device, Sighting
+from otaseal.store.device_rows import Asking, Device, Sighting, bounded
 from otaseal.store.rollout_rows import Rollout
 
 
 class Devices(devices.Devices):
     def see(self, sighting: Sighting, now: float) -> Device:
-        row, changed = self.preview(sighting, now)
+        claim = bounded(sighting)
+        row, changed = self.preview(self.get(claim.product, claim.device), claim, now)
         if changed:
             with self.batch() as rows:
                 row = rows.see(sighting, now)

@@ -1,6 +1,6 @@
 """Many downloads during many deploys: each is one release, whole, and none older than what was acknowledged before.
 
-The deploys are another process's, on the store that the server reads; the downloads go over TLS to two workers.
+The deploys are another process's, on the store that the server reads; the downloads go over TLS to a server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from otaseal.release.records import Release
 from otaseal.store.files import Store
 from support.fleet import in_threads
 from support.releases import make_release
-from support.servers import SECONDS, Running, StartServer, get
+from support.servers import SECONDS, Running, get
 
 pytestmark = [pytest.mark.proof, pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")]
 
@@ -159,8 +159,7 @@ def run(server: Running, deploy: Deploy, deploys: int) -> tuple[int, list[str]]:
     return shared[GOT], wrong
 
 
-def test_no_download_is_torn_and_no_acknowledged_release_is_lost(start_server: StartServer) -> None:
-    server = start_server("--workers", "2")
+def test_no_download_is_torn_and_no_acknowledged_release_is_lost(server: Running) -> None:
     gets, wrong = run(server, safely, DEPLOYS)
     assert wrong == []
     assert gets >= GETS_A_DEPLOY * DEPLOYS
@@ -174,8 +173,7 @@ def test_no_download_is_torn_and_no_acknowledged_release_is_lost(start_server: S
     assert channel.pointer.version == f"{DEPLOYS}.0"
 
 
-def test_the_same_downloads_find_a_naive_store_out(start_server: StartServer) -> None:
-    server = start_server("--workers", "2")
+def test_the_same_downloads_find_a_naive_store_out(server: Running) -> None:
     _, wrong = run(server, naively, 20)
     assert "status 503" in wrong
 

@@ -49,15 +49,13 @@ def closed(connections: list[socket.socket]) -> int:
     return count
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("side", ["devices", "operators"])
-def test_one_address_does_not_take_all_connections(start_server: StartServer, side: str, workers: str) -> None:
-    server = start_server("--workers", workers, prefix=("prlimit", f"--nofile={FILES}:{FILES}"))
+def test_one_address_does_not_take_all_connections(start_server: StartServer, side: str) -> None:
+    server = start_server(prefix=("prlimit", f"--nofile={FILES}:{FILES}"))
     publish(server, "1.0", server.world.firmware(1).signed)
     port = server.port if side == "devices" else server.operators
     device = as_device("/firmware.bin.signed", server.world.firmware(1))
-    # Enough for all of the room, with two workers in each of them, however the connections fall to them.
-    with held(port, 4 * ROOM if workers == "2" else ROOM, "127.0.0.2") as taken:
+    with held(port, ROOM, "127.0.0.2") as taken:
         for _ in range(20):  # at once: after a while silent ones are ended anyway
             assert talk(server.world.context(), server.port, device).status == 304
             assert talk(server.world.context(), server.operators, get("/healthz")).status == 200
@@ -122,12 +120,10 @@ def test_an_upload_that_nearly_stands_is_ended(server: Running) -> None:
     assert json.loads(body)["error"] == "the upload stopped"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_hangup_reloads(start_server: StartServer, workers: str) -> None:
-    server = start_server("--workers", workers)
+def test_a_hangup_reloads(server: Running) -> None:
     publish(server, "1.0", server.world.firmware(1).signed)
     server.process.send_signal(signal.SIGHUP)
-    until(lambda: sum(line.startswith("reload") for line in server.lines()) == int(workers), "not in the log")
+    until(lambda: sum(line.startswith("reload") for line in server.lines()) == 1, "not in the log")
     assert server.process.poll() is None
     device = as_device("/firmware.bin.signed", server.world.firmware(1))
     assert talk(server.world.context(), server.port, device).status == 304

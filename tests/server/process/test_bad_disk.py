@@ -59,17 +59,14 @@ def overwrite_pages(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("pages", [False, True])
-def test_a_damaged_list_is_set_aside_and_the_server_starts(
-    world: World, tmp_path: Path, workers: str, pages: bool
-) -> None:
+def test_a_damaged_list_is_set_aside_and_the_server_starts(world: World, tmp_path: Path, pages: bool) -> None:
     server = filled(world, tmp_path / "store")
     server.end()
     file = server.store / DEVICES_FILE
     overwrite_pages(file) if pages else file.write_bytes(b"no database, and long enough to be one" * 200)
     damaged = file.read_bytes()
-    again = start(world, server.store, "--workers", workers)
+    again = start(world, server.store)
     try:
         assert [ask(again, 1) for _ in range(2)] == [200, 200]
         assert ask(again, 2) == 304
@@ -128,13 +125,12 @@ def full(disk: Path) -> Iterator[None]:
     (disk / "filler").unlink()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_store_that_can_only_be_read_is_served(world: World, tmp_path: Path, workers: str) -> None:
+def test_a_store_that_can_only_be_read_is_served(world: World, tmp_path: Path) -> None:
     server = filled(world, tmp_path / "store")
     server.end()
     (tmp_path / "mounted").mkdir()
     with mounted("--bind", "-o", "ro", server.store, at=tmp_path / "mounted"):
-        again = start(world, tmp_path / "mounted", "--workers", workers, token=server.token)
+        again = start(world, tmp_path / "mounted", token=server.token)
         try:
             assert listed(again)[DEVICE]["deliveries"] == 2, "what was known is known"
             assert [ask(again, 1) for _ in range(3)] == [200, 304, 304], "the loop is broken all the same"

@@ -45,13 +45,12 @@ def release_three(server: Running) -> None:
     publish(server, "2.0", server.world.firmware(2).signed, channel="beta")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_damaged_record_that_no_device_is_given_hurts_nobody(server: Running, workers: str) -> None:
+def test_a_damaged_record_that_no_device_is_given_hurts_nobody(server: Running) -> None:
     release_three(server)
     assert server.stop() == 0
     whole = record(server, "0.9").read_bytes()
     record(server, "0.9").write_bytes(whole[:-20])
-    again = start(server.world, server.store, "--workers", workers)
+    again = start(server.world, server.store)
     try:
         old, new = server.world.firmware(0), server.world.firmware(1)
         context = again.world.context()

@@ -52,11 +52,8 @@ def pipe() -> Iterator[tuple[int, int]]:
                 os.close(end)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("kind", ["full", "gone", "still"])
-def test_a_log_that_cannot_be_written_takes_no_answer_with_it(
-    start_server: StartServer, kind: str, workers: str
-) -> None:
+def test_a_log_that_cannot_be_written_takes_no_answer_with_it(start_server: StartServer, kind: str) -> None:
     with contextlib.ExitStack() as stack:
         if kind == "full":
             errors = os.open("/dev/full", os.O_WRONLY)
@@ -67,7 +64,7 @@ def test_a_log_that_cannot_be_written_takes_no_answer_with_it(
             os.close(reading)
         if kind == "still":
             os.write(errors, bytes(PIPE_BYTES))
-        server = start_server("--workers", workers, errors=errors)
+        server = start_server(errors=errors)
         serves_well(server)
         assert server.stop() == 0
 
@@ -134,16 +131,8 @@ def test_what_finds_no_room_is_counted_and_said() -> None:
     assert all(one["alarm"] for one in lost)
 
 
-def test_a_process_that_runs_no_thread_writes_what_goes() -> None:
-    """As the one that supervises workers, which would not replace any while it waits for a reader."""
-    with pipe() as (reading, writing):
-        log = Log(writing)
-        for number in range(500):
-            assert log.write(Event({"event": "worker", "number": number}))
-        received = b""
-        while not received.endswith(b"number=500\n"):
-            received += os.read(reading, 65536)
-            log.write(Event({"event": "worker", "number": 500}))
-    numbers = [int(line.rpartition(b"=")[2]) for line in received.splitlines()]
-    assert numbers[:501] == list(range(501))
-    assert not Log(None).write(Event({"event": "worker"})), "a closed standard error is a descriptor of somebody else"
+def test_a_closed_standard_error_takes_nothing() -> None:
+    """Its descriptor is somebody else's by now."""
+    log = Log(None)
+    with log.running():
+        assert not log.write(Event({"event": "device"}))

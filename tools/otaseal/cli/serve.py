@@ -11,13 +11,15 @@ import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NoReturn
 
 from .. import files
+from ..errors import ConfigError
 from ..pki.scope import ANY
 from ..server.log import Log
 from ..server.operator_api.tokens import Token, TokenFile
 from ..server.process import run
-from ..server.process.worker import ServerOptions
+from ..server.process.service import ServerOptions
 from ..store.files import Store
 from . import common
 
@@ -55,10 +57,7 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
     )
-    serve.add_argument(
-        "--workers", type=int, default=1, metavar="N",
-        help="processes that answer devices; default: 1, which serves hundreds of polls a second and shares nothing",
-    )  # fmt: skip
+    serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
     actions = common.group(subparsers, "token", "otaseal token new ci --store /var/lib/otaseal --product blink")
@@ -106,7 +105,6 @@ def _serve(arguments: argparse.Namespace) -> int:
         products=tuple(arguments.product),
         names=tuple(arguments.name),
         trusted=arguments.trusted,
-        workers=arguments.workers,
     )
 
     def ready(devices: str, operators: str) -> None:
@@ -120,6 +118,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     log = Log(None if sys.stderr is None else sys.stderr.fileno(), as_json=arguments.log_json)
     run.serve(options, log, ready)
     return 0
+
+
+def _refuse_workers(count: str) -> NoReturn:
+    raise ConfigError(
+        f"'{count}' processes are no longer possible: one answers devices and operators",
+        "leave --workers out: one process answers thousands of polls a second, and several servers come with a shared "
+        "database",
+    )
 
 
 def _tokens(directory: Path) -> TokenFile:

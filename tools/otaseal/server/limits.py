@@ -11,7 +11,7 @@ from collections import Counter
 from functools import lru_cache
 
 MAX_CONNECTIONS = 10_000
-"""Open connections of a listener in one process, where the system gives it so many files."""
+"""Open connections of a listener, where the system gives it so many files."""
 SHARES = 4
 """One address has one of so many shares of a listener's connections."""
 OTHER_FILES = 256

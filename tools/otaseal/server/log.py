@@ -1,8 +1,7 @@
 """The log: lines on a descriptor that may be full, gone or never read, which nothing waits for.
 
 Events go into a bounded queue; one thread writes, and retries what failed. Events without room are counted, and their
-number is written as soon as lines get through again. A process that forks runs no thread: it writes directly, and only
-what the descriptor takes at once.
+number is written as soon as lines get through again.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import threading
 import time
 from collections import deque
@@ -40,11 +38,6 @@ class Log:
         self._lost = 0
         self._counting = threading.Lock()
         self._news, self._closing = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def fresh(self) -> Log:
-        """Return a log to the same place with nothing in it, for a process that was forked."""
-        return Log(self._descriptor, as_json=self._as_json)
 
     def write(self, event: Event) -> bool:
         """Take an event and return at once; False when there is no room, and it is only counted."""
@@ -53,9 +46,7 @@ class Log:
                 self._lost += 1
             return False
         self._waiting.append((time.time(), event))
-        if self._thread is None:
-            self._write_what_goes()
-        elif not self._news.is_set():
+        if not self._news.is_set():
             self._news.set()
         return True
 
@@ -63,16 +54,14 @@ class Log:
     def running(self) -> Iterator[None]:
         """Let a thread write meanwhile; at the end what is left has a bounded time to be written."""
         self._closing.clear()
-        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, name="log", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._closing.set()
             self._news.set()
-            self._thread.join(CLOSE_SECONDS)
-            if not self._thread.is_alive():
-                self._thread = None
+            thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
         while True:
@@ -87,10 +76,6 @@ class Log:
                 self._news.wait()
                 self._closing.wait(GATHER_SECONDS)
                 self._news.clear()
-
-    def _write_what_goes(self) -> None:
-        while self._fill() and self._takes_more() and self._emit():
-            pass
 
     def _fill(self) -> bool:
         """Return whether there is anything to write, in `_pending`."""
@@ -116,22 +101,14 @@ class Log:
 
     def _emit(self) -> bool:
         """Write a piece of what is pending; False when that fails, and nothing of it is lost."""
-        assert self._descriptor is not None
+        if self._descriptor is None:
+            return False
         try:
             written = os.write(self._descriptor, self._pending[:PIECE])
         except OSError:
             return False
         self._pending = self._pending[written:]
         return True
-
-    def _takes_more(self) -> bool:
-        """Tell whether a piece can be written without waiting, or fails at once."""
-        if not hasattr(select, "poll"):  # Windows, where no process forks
-            return True
-        poll = select.poll()
-        assert self._descriptor is not None
-        poll.register(self._descriptor, select.POLLOUT)
-        return bool(poll.poll(0))
 
     def _line(self, at: float, event: Event) -> bytes:
         when = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")

@@ -6,9 +6,7 @@ A counter's labels come from our own tables, never from a request: what a client
 from __future__ import annotations
 
 import json
-import mmap
 import re
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +15,6 @@ from functools import lru_cache
 Labelled = tuple[str, tuple[tuple[str, str], ...]]
 Counters = Counter[Labelled]
 
-BOARD_BYTES = 64 * 1024
-"""Of one worker's counters, as JSON: labels come from our tables, and make a fraction of it."""
-BOARD_TRIES = 100
-_HEAD = 8
 MAX_REMEMBERED = 1024
 """Texts of which it is remembered how a line quotes them: most lines say what others said before."""
 _PLAIN = re.compile(r"[!-~]+")
@@ -34,41 +28,8 @@ HELP = {
     "otaseal_operator_requests_total": "Requests of operators by status.",
     "otaseal_authentication_failures_total": "Operators refused for their credentials.",
     "otaseal_alarms_total": "Events that call for a person.",
-    "otaseal_handed_over_total": "Connections handed to the worker that knows their TLS session.",
     "otaseal_log_lines_lost_total": "Lines of the log for which there was no room.",
 }
-
-
-class SharedCounters:
-    """The counters of every worker, in shared memory made before the fork.
-
-    Each worker writes its own part whole, with its CRC: one that is read while it is written is read again.
-    """
-
-    def __init__(self, workers: int) -> None:
-        """Allocate shared memory for the counters of so many workers."""
-        self.parts = workers
-        self._parts = [mmap.mmap(-1, BOARD_BYTES) for _ in range(workers)]
-        self._last: dict[int, Counters] = {}
-
-    def post(self, worker: int, counters: Counters) -> None:
-        """Publish a worker's counters to the others."""
-        data = json.dumps([[name, labels, count] for (name, labels), count in counters.items()]).encode()
-        if len(data) <= BOARD_BYTES - _HEAD:
-            head = len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big")
-            self._parts[worker][: _HEAD + len(data)] = head + data
-
-    def read(self, worker: int) -> Counters:
-        """Return the counters that a worker posted last."""
-        for _ in range(BOARD_TRIES):
-            part = self._parts[worker][:]
-            size, crc = int.from_bytes(part[:4], "big"), int.from_bytes(part[4:_HEAD], "big")
-            data = part[_HEAD : _HEAD + size]
-            if zlib.crc32(data) == crc:
-                rows = json.loads(data) if data else []
-                self._last[worker] = Counter({(name, tuple(map(tuple, labels))): n for name, labels, n in rows})
-                break
-        return self._last.get(worker, Counter())
 
 
 class Event(dict[str, object]):
@@ -89,27 +50,15 @@ class Event(dict[str, object]):
 
 @dataclass
 class Telemetry:
-    """Counters since the start, and where events go; those of all workers are on the `board`.
+    """Counters since the start, and where events go.
 
-    `take` returns False for an event that is lost. Every event ends with the fields `always`. `problems` are those that
-    call for a person as long as they last, by kind.
+    `take` returns False for an event that is lost. `problems` are those that call for a person as long as they last, by
+    kind.
     """
 
     take: Callable[[Event], object]
-    board: SharedCounters | None = None
-    worker: int = 0
-    always: Mapping[str, object] = field(default_factory=dict)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _counters: Counters = field(default_factory=Counter, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.board is not None:  # who follows a worker that died goes on where that one was
-            self._counters.update(self.board.read(self.worker))
-
-    def post(self) -> None:
-        """Publish the counters to the other workers."""
-        if self.board is not None:
-            self.board.post(self.worker, self._counters)
 
     def write(self, event: Event) -> None:
         """Write an event that `make_event` made."""
@@ -123,7 +72,7 @@ class Telemetry:
     def make_event(self, name: str, /, **values: object) -> Event:
         """Return an event to `write`, once or whenever it happens again."""
         fields = {key: _without_token(value) for key, value in values.items() if value is not None}
-        return Event({"event": name, **fields, **self.always})
+        return Event({"event": name, **fields})
 
     def alarm(self, name: str, /, **values: object) -> None:
         """Write an event that calls for a person, and count it."""
@@ -150,10 +99,7 @@ class Telemetry:
 
     def prometheus(self, gauges: Mapping[Labelled, float]) -> str:
         """Return all counters, and the `gauges`, those of one name together, in Prometheus' text format 0.0.4."""
-        counters = Counter(self._counters)
-        if self.board is not None:
-            others = (number for number in range(self.board.parts) if number != self.worker)
-            counters = sum((self.board.read(number) for number in others), counters)
+        counters = self._counters.copy()  # other threads count, too
         lines = []
         for name, text in HELP.items():
             lines += [f"# HELP {name} {text}", f"# TYPE {name} counter"]

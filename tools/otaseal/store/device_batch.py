@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import statements
@@ -9,11 +10,11 @@ from .device_rows import (
     Asking,
     Device,
     Sighting,
-    at_home,
     bounded,
     delivered_to,
     device_key,
     offered_to,
+    retried,
     says_nothing_new,
     seen,
 )
@@ -55,17 +56,13 @@ class Rows:
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
-        known = self._get(key := device_key(asking.product, asking.device))
-        if known is None or not at_home(known, asking.address, now):
-            return
-        if (known.offered, known.expected_md5) != (version, expected_md5):
-            self._put(key, offered_to(known, version, expected_md5, now))
+        key = device_key(asking.product, asking.device)
+        self._change(key, lambda known: offered_to(known, asking, version, expected_md5, now))
 
     def deliver(self, asking: Asking, version: str, now: float) -> None:
         """Record a delivery in full; at home one of a release that was not offered does not count."""
-        known = self._get(key := device_key(asking.product, asking.device))
-        if known is not None:
-            self._put(key, delivered_to(known, asking.address, version, now))
+        key = device_key(asking.product, asking.device)
+        self._change(key, lambda known: delivered_to(known, asking, version, now))
 
     def forget(self, product: str, device: str) -> None:
         """Remove a device; when it asks again, it is a new one."""
@@ -75,17 +72,19 @@ class Rows:
         self._devices._database.execute(FORGET, key)
 
     def retry(self, product: str, device: str) -> None:
-        """Let a device that is stuck or in a loop have its release again, as if it had never been delivered."""
-        known = self._get(key := device_key(product, device))
-        if known is not None:
-            again = known._replace(deliveries=0, delivered_at=None, failed_at=None)
-            self._put(key, again._replace(elsewhere=None, elsewhere_deliveries=0, elsewhere_at=None))
+        """Let a device that is stuck or in a loop have its release again."""
+        self._change(device_key(product, device), retried)
 
     def write(self) -> None:
         """Write the rows that have changed."""
         if self._changed:
             self._devices._database.executemany(SAVE, self._changed.values())
             self._changed.clear()
+
+    def _change(self, key: tuple[str, str], change: Callable[[Device], Device]) -> None:
+        known = self._get(key)
+        if known is not None and (row := change(known)) is not known:
+            self._put(key, row)
 
     def _get(self, key: tuple[str, str]) -> Device | None:
         if key not in self._rows:

@@ -1,17 +1,17 @@
 """The file of devices while the server runs: that of the store, or one in memory while that cannot be used.
 
-Devices seen are telemetry: a damaged file is renamed, kept, and begun anew; while the disk is full or read-only, all
-workers use a copy in memory, until the store's file can be written again. One that a newer otaseal made is refused.
+Devices seen are telemetry: a damaged file is renamed, kept, and begun anew; while the disk is full or read-only, a copy
+in memory is used, until the store's file can be written again. One that a newer otaseal made is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,27 +24,24 @@ from .device_rows import Device
 from .devices import DamagedFileError, Devices
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own in it
-REASON_BYTES = 1024
-_WORD = 4
 _PARTS = ("", "-wal", "-shm")
 
 
 class DeviceFile:
-    """The file of devices at `path`, or one in memory; made before workers are forked, which share its state.
+    """The file of devices at `home`, or one in memory; use in a `with` statement. Safe in threads.
 
-    The `generation` is even while `home` is used, and odd while the file in memory is. Use in a `with` statement.
+    The `generation` changes whenever another file is used: it is even while `home` is, and odd while that in memory is.
     """
 
     def __init__(self, home: Path) -> None:
         """Use `home`; raises SystemFaultError where no folder in memory can be made."""
         self.home = home
-        self._shared = memoryview(mmap.mmap(-1, _WORD)).cast("I")
-        self._reason = mmap.mmap(-1, REASON_BYTES)
+        self.generation = 0
+        self._reason = ""
+        self._moving = threading.Lock()
         try:
             memory = MEMORY if os.access(MEMORY, os.W_OK) else None
             self._folder = Path(tempfile.mkdtemp(prefix="otaseal-", dir=memory))
-            self._guard = self._folder / "lock"  # beside what the files in memory are locked by
-            self._guard.mkdir()
         except OSError as error:
             raise SystemFaultError(f"no temporary folder can be made: {error.strerror}", "set TMPDIR to one") from error
 
@@ -54,28 +51,22 @@ class DeviceFile:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    @property
-    def generation(self) -> int:
-        """A number that changes whenever another file is used."""
-        return self._shared[0]
-
     def path(self, generation: int) -> Path:
         """Return the file of a generation."""
         return self._folder / f"{generation}.sqlite" if generation % 2 else self.home
 
     def reason(self) -> str:
         """Return why the devices are in memory, "" when they are not."""
-        return self._reason[:].rstrip(b"\0").decode(errors="replace") if self.generation % 2 else ""
+        return self._reason if self.generation % 2 else ""
 
     def move_to_memory(self, generation: int, reason: str) -> None:
         """Copy what can be read into memory and use that from now on, unless `generation` has passed."""
-        with locked(self._guard):
+        with self._moving:
             if generation % 2 or generation != self.generation:
                 return
             with contextlib.suppress(SystemFaultError), Devices(self.path(generation + 1)) as copy:
                 copy.take(self._readable())
-            self._reason[:] = reason.encode()[:REASON_BYTES].ljust(REASON_BYTES, b"\0")
-            self._shared[0] = generation + 1
+            self._reason, self.generation = reason, generation + 1
 
     def use_home(self, report: Callable[[str], None]) -> None:
         """Use `home` if that can be, and rename a damaged one, which is reported; raises LaterFormatError."""
@@ -96,8 +87,8 @@ class DeviceFile:
             if generation % 2:
                 with Devices(self.path(generation)) as copy:
                     home.take(copy.read_all())
-                with locked(self._guard):
-                    self._shared[0] = generation + 1
+                with self._moving:
+                    self.generation = generation + 1
 
     def _set_aside(self) -> Path:
         """Rename the file with its journal, and return its new name."""

@@ -154,9 +154,9 @@ def in_vain(known: Device, address: str, version: str, now: float) -> int:
     return min(count, LOOP_LIMIT - 1) if waited else count
 
 
-def delivered_to(known: Device, address: str, version: str, now: float) -> Device:
-    """Return the row of a device after a delivery in full to an address."""
-    if at_home(known, address, now):
+def delivered_to(known: Device, asking: Asking, version: str, now: float) -> Device:
+    """Return the row of a device after a delivery in full; at home one that was not offered does not count."""
+    if at_home(known, asking.address, now):
         if known.offered != version:
             return known
         return known._replace(deliveries=known.deliveries + 1, delivered_at=now)
@@ -220,10 +220,18 @@ def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:
     return known
 
 
-def offered_to(known: Device, version: str, expected_md5: str, now: float) -> Device:
-    """Return the row of a device that is answered with a release."""
+def offered_to(known: Device, asking: Asking, version: str, expected_md5: str, now: float) -> Device:
+    """Return the row of a device that is answered with a release whose sketch has that MD5."""
+    if not at_home(known, asking.address, now) or (known.offered, known.expected_md5) == (version, expected_md5):
+        return known
     answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
     return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
+
+
+def retried(known: Device) -> Device:
+    """Return the row of a device that is to have its release again, as if it had never been delivered."""
+    again = known._replace(deliveries=0, delivered_at=None, failed_at=None)
+    return again._replace(elsewhere=None, elsewhere_deliveries=0, elsewhere_at=None)
 
 
 def _bounded_text(text: str) -> str:

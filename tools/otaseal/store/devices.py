@@ -3,9 +3,8 @@
 Telemetry, not promises: no release depends on it, so commits are not flushed one by one (WAL, synchronous=NORMAL: a
 power cut may forget the last seconds and damages nothing). Everything a device says is a claim of bounded length, and
 the number of devices is bounded too: beyond it those go first that are new and prove nothing, the longest silent among
-them, so that a flood of invented devices cannot push out a fleet. Processes share the file; each opens its own, after
-forking.
-Which file it is may change while they run: `device_file` moves them into memory while the store's cannot be used.
+them, so that a flood of invented devices cannot push out a fleet. Which file it is may change: `device_file` moves them
+into memory while the store's cannot be used.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from .device_rows import (
     Device,
     Selection,
     Sighting,
-    bounded,
     conditions,
     device_key,
     says_nothing_new,
@@ -104,6 +102,8 @@ class Devices:
         self._evicted_at_once = min(EVICTED_AT_ONCE, 1 + limit // NEWCOMERS_SHARE)
         self._lock = threading.RLock()
         self._room = 0  # devices that may be added before they are counted again
+        self.losses = 0
+        """How often rows have gone, or may have, that nobody wanted to be forgotten."""
         self._open()
 
     def _open(self) -> None:
@@ -132,14 +132,12 @@ class Devices:
             stack.enter_context(self._lock)
             self._database.close()
 
-    def preview(self, sighting: Sighting, now: float) -> tuple[Device, bool]:
-        """Return what `Rows.see` would, without writing anything, and whether there is something to write."""
-        claim = bounded(sighting)
-        with self._current_file():
-            known = self._row(claim.product, claim.device)
-            news = known is not None and statements.is_new(self._database, known, claim, now)
-        if known is not None and not news and says_nothing_new(known, claim, now):
-            return known, False
+    def preview(self, known: Device | None, claim: Sighting, now: float) -> tuple[Device, bool]:
+        """Return what `Rows.see` would of a device whose row is `known`, and whether there is something to write."""
+        if known is not None and says_nothing_new(known, claim, now):
+            with self._current_file():
+                if not statements.is_new(self._database, known, claim, now):
+                    return known, False
         return seen(known, claim, now), True
 
     def get(self, product: str, device: str) -> Device | None:
@@ -249,6 +247,7 @@ class Devices:
             theirs = max(0, min(surplus, newcomers - self.limit // NEWCOMERS_SHARE + 1))
             count -= self._database.execute(EVICT_NEWCOMERS, (theirs,)).rowcount
             count -= self._database.execute(EVICT, (surplus - theirs,)).rowcount
+            self.losses += 1
         self._room = (self.limit - count) // PROCESSES - 1
 
     def flood(self) -> str:
@@ -278,6 +277,7 @@ class Devices:
                 self._database.close()
                 self._generation = self._file.generation
                 self.path, self._room = self._file.path(self._generation), 0
+                self.losses += 1
                 try:
                     self._open()
                 except SystemFaultError:

@@ -27,22 +27,21 @@ HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that 
 
 
 class DeviceConnection(asyncio.Protocol):
-    """The protocol of one accepted, plain TCP connection; `hello` are the bytes that another process received."""
+    """The protocol of one accepted, plain TCP connection."""
 
     __slots__ = (
         "_certificate",
         "_deadline",
         "_delivery",
         "_discarded",
-        "_hello",
         "_listener",
         "_phase",
         "_requests",
         "_tls",
     )
 
-    def __init__(self, listener: ListenerContext, hello: bytes = b"") -> None:
-        self._listener, self._hello = listener, hello
+    def __init__(self, listener: ListenerContext) -> None:
+        self._listener = listener
         self._tls: TlsTransport | None = None
         self._requests = RequestParser()
         self._certificate: ClientCertificate | None = None
@@ -58,9 +57,6 @@ class DeviceConnection(asyncio.Protocol):
             tls.transport.abort()
             return
         self._wait(limits.HANDSHAKE_SECONDS)
-        if self._hello:
-            self.data_received(self._hello)
-            self._hello = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release everything, and record what became of the answer."""
@@ -74,8 +70,12 @@ class DeviceConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Decrypt and go on; bound what is sent ahead and what is not wanted."""
         tls = self._tls
-        if tls is None or not (tls.begun or self._begin_handshake(tls, data)):
+        if tls is None:
             return
+        if not tls.begun:
+            if tls.transport.is_closing():
+                return
+            tls.begin(self._listener.tls)
         if self._phase is CLOSING:
             self._discarded += len(data)
             if self._discarded > limits.LINGER_BYTES:
@@ -85,17 +85,6 @@ class DeviceConnection(asyncio.Protocol):
         self._go_on()
         if self._phase in (ANSWER, LOADING) and tls.held > limits.MAX_AHEAD:
             tls.transport.abort()
-
-    def _begin_handshake(self, tls: TlsTransport, data: bytes) -> bool:
-        """Begin TLS, and return True, unless the connection is closing or is handed to another process."""
-        hand_over = self._listener.hand_over
-        if tls.transport.is_closing():
-            return False
-        if hand_over is not None and not self._hello and hand_over(data, tls.transport):
-            tls.transport.abort()  # closes what is this process's of it
-            return False
-        tls.begin(self._listener.tls)
-        return True
 
     def eof_received(self) -> None:
         """Note that the client has left, with its delivery or without; the transport closes itself."""

@@ -19,7 +19,6 @@ from ..tls import Inspect
 from .app import DeviceApp
 
 if TYPE_CHECKING:
-    from ..handover import HandOverListener
     from .connection import DeviceConnection
 
 BACKLOG = 2048
@@ -81,19 +80,14 @@ class Connections:
             connection.abort()
 
 
-HandOver = Callable[[bytes, asyncio.Transport], bool]
-"""Takes the first bytes of a connection; True when another process serves it from now on."""
-
-
 @dataclass(frozen=True)
 class ListenerContext:
-    """What the connections of a listener share; `inspect` is called for each, `hand_over` for those accepted here."""
+    """What the connections of a listener share; `inspect` is called for each."""
 
     app: DeviceApp
     tls: ssl.SSLContext
     inspect: Inspect
     connections: Connections
-    hand_over: HandOver | None = None
 
 
 class DeviceListener:
@@ -105,14 +99,10 @@ class DeviceListener:
         self.listening, self.protocol, self.connections = listening, protocol, connections
         self.should_exit = self.force_exit = False
 
-    async def open(self) -> asyncio.AbstractServer | HandOverListener:
-        """Begin to take connections, and return what ends that."""
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
-
     async def serve(self) -> None:
         """Serve until `should_exit`, and return when the answers on their way are sent or have had their time."""
-        accepting = await self.open()
+        loop = asyncio.get_running_loop()
+        accepting = await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
         await self._watch(lambda: self.should_exit)
         accepting.close()
         self.connections.finish()

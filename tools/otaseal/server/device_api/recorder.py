@@ -1,151 +1,85 @@
 """Records what devices claim and are given, without making any device wait for a disk.
 
 A request reads one row at most and never waits for a writer; changes go to a thread that writes them in batches, in the
-order in which they happened. A delivery counts at once, in every worker: until it is written it is in memory that all
-of them share, so that the loop breaker is exact however long a disk takes. That memory also shows which rows others
-have written, so that a device that repeats its claims costs no read. When the queue is full, claims are dropped, with
-an alarm; updates go on.
+order in which they happened. Until a device's changes are in the file, its row in memory is the true one: a delivery
+counts at once, and exactly once, however long a disk takes. A device that repeats its claims costs neither a read nor a
+write. When the queue is full, claims are dropped, with an alarm; updates go on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ...errors import SystemFaultError
 from ...store.device_batch import Rows
 from ...store.device_file import DeviceFile
-from ...store.device_rows import Asking, Device, Sighting, in_vain, is_recent
+from ...store.device_rows import (
+    Asking,
+    Device,
+    Sighting,
+    bounded,
+    delivered_to,
+    device_key,
+    in_vain,
+    is_recent,
+    offered_to,
+    retried,
+)
 from ...store.devices import Devices
 
-SLOTS = 1 << 16
 GATHER_SECONDS = 0.1
 """How long a note waits for others to be written with; a commit each would cost more than the notes."""
 BATCH = 500
 MAX_QUEUE = 20_000
-MAX_TRIES, TRY_SECONDS = 20, 0.001
-"""How often, and how long apart, a request looks again while the delivery before it is just being written."""
 READ_SECONDS = 0.05
 """What a request waits for the file at most; readers of a WAL don't wait for a writer at all."""
-ORDER_SECONDS = 1.0
-"""How long what a device says waits for another worker to write the delivery before it."""
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 10.0
 MAX_CACHED = 4096
-"""Devices whose rows are cached in memory, at less than a kilobyte each."""
-_WORD = 0xFFFFFFFF
+"""Devices whose rows are cached in memory, at less than a kilobyte each, beside those that are not written yet."""
 
 Report = Callable[[str], None]
-T = TypeVar("T")
+Key = tuple[str, str]
+_Note = Callable[[Rows], object]
+"""Writes one change."""
 
 
-class PendingDeliveries:
-    """Deliveries that are counted and not yet written, and how often rows were written, by slot; shared by all workers.
+class _Known(NamedTuple):
+    """The row of a device when all notes are written, None where only the file will tell.
 
-    Made before the fork; each worker changes its own part only. Devices share a slot by chance: one in SLOTS, for as
-    long as a write takes, and then a third attempt may be put off by one poll. A worker's turn is odd while what it has
-    written is in the file and still among the pending.
+    `last` is the number of the device's last note, `losses` how often the file had lost rows before this one was read
+    from it, and `sighting` what did not change it.
     """
 
-    def __init__(self, workers: int = 1) -> None:
-        """Make room for that many workers."""
-        self._given, self._written, self._changes = ([_words(SLOTS) for _ in range(workers)] for _ in range(3))
-        self._both = tuple(zip(self._given, self._written, strict=True))
-        self._turns = _words(workers)
-        self._deaths = _words(1)
-
-    def give(self, worker: int, slot: int) -> None:
-        """Note that a worker counts one more delivery; only the thread that answers devices may."""
-        row = self._given[worker]
-        row[slot] = (row[slot] + 1) & _WORD
-
-    def pending(self, slot: int, besides: int | None = None) -> int:
-        """Return the deliveries that are not written, of all workers but `besides`."""
-        count = 0
-        for number, (given, written) in enumerate(self._both):
-            if number != besides and given[slot] != written[slot]:
-                count += (given[slot] - written[slot]) & _WORD
-        return count
-
-    def changes(self, slot: int) -> int:
-        """Return a number that is another one after every write of a row: ask before reading it."""
-        count = self._deaths[0]
-        for row in self._changes:
-            count += row[slot]
-        return count
-
-    @contextlib.contextmanager
-    def writing(self, worker: int, notes: list[_Note]) -> Iterator[None]:
-        """Make a worker's turn odd while it commits `notes`; without an error they are written."""
-        self._turns[worker] = (self._turns[worker] + 1) & _WORD
-        try:
-            yield
-            changes, written = self._changes[worker], self._written[worker]
-            for slot in {note.slot for note in notes}:
-                changes[slot] = (changes[slot] + 1) & _WORD
-            for note in notes:
-                if note.delivers:
-                    written[note.slot] = (written[note.slot] + 1) & _WORD
-        finally:
-            self._turns[worker] = (self._turns[worker] + 1) & _WORD
-
-    def beside(self, slot: int, read: Callable[[], T]) -> tuple[T, int]:
-        """Return what `read` finds in the file and the deliveries that are not in there: each counted once."""
-        for _ in range(MAX_TRIES):
-            turns, before = tuple(self._turns), self.pending(slot)
-            value, after = read(), self.pending(slot)
-            if (before, after) == (0, 0) or (turns == tuple(self._turns) and not any(turn & 1 for turn in turns)):
-                break
-            time.sleep(TRY_SECONDS)
-        return value, after
-
-    def clear(self, worker: int) -> None:
-        """Forget the deliveries of a worker that is gone; what it wrote last it may have told nobody."""
-        self._written[worker][:] = self._given[worker]
-        self._turns[worker] = 0
-        self._deaths[0] = (self._deaths[0] + 1) & _WORD
+    row: Device | None
+    last: int
+    losses: int
+    sighting: Sighting | None = None
 
 
-class _Note(NamedTuple):
-    """One change to write: `write` is a method of `Rows`; a delivery is pending until it is written."""
-
-    slot: int
-    write: Callable[..., object]
-    arguments: tuple[Any, ...]
-    delivers: bool = False
-
-
-class _CachedRow(NamedTuple):
-    """A row as it was read, the number of changes before that, and the sighting that did not change it."""
-
-    changes: int
-    sighting: Sighting
-    row: Device
+_NOTHING = _Known(None, 0, 0)
 
 
 class Recorder:
-    """The devices in the file `path`, for the event loop of one worker; use in a `with` statement, or `close` it."""
+    """The devices in the file `path`, for the event loop; use in a `with` statement, or `close` it."""
 
-    def __init__(
-        self, path: Path | DeviceFile, report: Report, pending: PendingDeliveries | None = None, worker: int = 0
-    ) -> None:
+    def __init__(self, path: Path | DeviceFile, report: Report) -> None:
         """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
-        self._pending = pending or PendingDeliveries()
-        self._worker = worker
         self._report = report
         self._reader = Devices(path, timeout=READ_SECONDS)
         self._writer = Devices(path)
-        self._rows: dict[tuple[str, str], _CachedRow] = {}
+        self._known: dict[Key, _Known] = {}
         self._queue: queue.SimpleQueue[_Note | threading.Event | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._noted = self._written = 0
         """Notes taken, and those of them that are in the file: each is counted by one thread alone."""
+        self._losses = 0
         self._full = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
@@ -159,31 +93,37 @@ class Recorder:
 
     def poll(self, sighting: Sighting, version: str, now: float) -> int:
         """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError."""
-        slot = _slot(sighting.product, sighting.device)
-        # In this order: a delivery that is no more pending shows among the changes.
-        pending = self._pending.pending(slot)
-        known = None if pending else self._unchanged(sighting, slot, now)
-        if known is None:
-            (known, changed), pending = self._pending.beside(slot, lambda: self._read_row(sighting, slot, now))
-            if changed:
-                self._note(_Note(slot, Rows.see, (sighting, now)))
-        return pending + in_vain(known, sighting.address, version, now)
+        row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
+        repeats = (said is sighting or said == sighting) and losses == self._losses
+        if row is None or not repeats or not is_recent(row, now):
+            row = self._see(bounded(sighting), now)
+        return in_vain(row, sighting.address, version, now)
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Note that a device is answered with a release; see `Rows.offer`."""
-        self._note(_Note(_slot(asking.product, asking.device), Rows.offer, (asking, version, expected_md5, now)))
+        self._change(
+            device_key(asking.product, asking.device),
+            lambda known: offered_to(known, asking, version, expected_md5, now),
+            lambda rows: rows.offer(asking, version, expected_md5, now),
+            breaks_loops=True,
+        )
 
     def deliver(self, asking: Asking, version: str, now: float) -> None:
-        """Note that a release went out in full; from now on it counts, in every worker."""
-        self._note(_Note(_slot(asking.product, asking.device), Rows.deliver, (asking, version, now), delivers=True))
+        """Note that a release went out in full; from now on it counts."""
+        self._change(
+            device_key(asking.product, asking.device),
+            lambda known: delivered_to(known, asking, version, now),
+            lambda rows: rows.deliver(asking, version, now),
+            breaks_loops=True,
+        )
 
     def forget(self, product: str, device: str) -> bool:
         """Note that a device is to be forgotten (see `Rows.forget`); return False where there is no room for notes."""
-        return self._note(_Note(_slot(product, device), Rows.forget, (product, device)))
+        return self._note(device_key(product, device), None, None, lambda rows: rows.forget(product, device))
 
     def retry(self, product: str, device: str) -> bool:
         """Note that a device is to have its release again (see `Rows.retry`); return False as `forget` does."""
-        return self._note(_Note(_slot(product, device), Rows.retry, (product, device)))
+        return self._change(device_key(product, device), retried, lambda rows: rows.retry(product, device))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was noted before is written, for so long at most, and return whether it is."""
@@ -202,29 +142,56 @@ class Recorder:
             self._report(f"{left} notes of devices could not be written before the end")
         self._reader.close()
 
-    def _unchanged(self, sighting: Sighting, slot: int, now: float) -> Device | None:
-        """Return a device's cached row, if it repeats its claims and nobody has changed the row."""
-        cached = self._rows.get((sighting.product, sighting.device))
-        if cached is None or cached.changes != self._pending.changes(slot):
-            return None
-        if cached.sighting is not sighting and cached.sighting != sighting:
-            return None
-        return cached.row if is_recent(cached.row, now) else None
+    def _see(self, claim: Sighting, now: float) -> Device:
+        """Note what a device says, where it is news, and return the row that it has then."""
+        key = claim.product, claim.device
+        before, losses = self._read(key)
+        row, changed = self._reader.preview(before, claim, now)
+        if changed:
+            self._note(key, row, losses, lambda rows: rows.see(claim, now))
+        elif losses is not None:
+            self._keep(key, _Known(row, self._known.get(key, _NOTHING).last, losses, claim))
+        return row
 
-    def _read_row(self, sighting: Sighting, slot: int, now: float) -> tuple[Device, bool]:
-        changes = self._pending.changes(slot)
-        known, changed = self._reader.preview(sighting, now)
-        if not changed:
-            self._rows.pop(key := (sighting.product, sighting.device), None)
-            self._rows[key] = _CachedRow(changes, sighting, known)
-            if len(self._rows) > MAX_CACHED:
-                del self._rows[next(iter(self._rows))]  # the one that was read the longest ago
-        return known, changed
+    def _change(
+        self, key: Key, change: Callable[[Device], Device], write: _Note, *, breaks_loops: bool = False
+    ) -> bool:
+        """Note a change of a row; return False where there is no room for notes."""
+        try:
+            before, losses = self._read(key)
+        except SystemFaultError:
+            before, losses = None, None
+        row = None if before is None else change(before)
+        if row is before and losses is not None:
+            return True
+        return self._note(key, row, losses, write, breaks_loops=breaks_loops)
 
-    def _note(self, note: _Note) -> bool:
+    def _read(self, key: Key) -> tuple[Device | None, int | None]:
+        """Return a device's row, None where there is none, and `losses` before that; None where notes miss in it."""
+        known = self._known.get(key, _NOTHING)
+        is_written = known.last <= self._written  # before the file is read, as are the losses
+        losses = self._losses
+        if known.row is not None and (known.losses == losses or not is_written):
+            return known.row, known.losses
+        return self._reader.get(*key), losses if is_written else None
+
+    def _keep(self, key: Key, known: _Known) -> None:
+        """Keep what is known of a device, and drop what was kept the longest ago, unless it is not written yet."""
+        self._known.pop(key, None)
+        self._known[key] = known
+        for _ in range(2):
+            if len(self._known) > MAX_CACHED:
+                old = self._known.pop(oldest := next(iter(self._known)))
+                if old.last > self._written:
+                    self._known[oldest] = old
+
+    def _note(
+        self, key: Key, row: Device | None, losses: int | None, write: _Note, *, breaks_loops: bool = False
+    ) -> bool:
+        """Note a change after which a device has a `row`, which is true unless `losses` is None."""
         waiting = self._noted - self._written
-        # What was delivered breaks loops: it finds room when what devices say finds none.
-        if waiting >= (2 * MAX_QUEUE if note.delivers else MAX_QUEUE):
+        # What was offered and delivered breaks loops: it finds room when what devices say finds none.
+        if waiting >= (2 * MAX_QUEUE if breaks_loops else MAX_QUEUE):
             if not self._full:
                 self._full = True
                 self._report("the devices' file is too slow: what devices say is dropped")
@@ -232,9 +199,8 @@ class Recorder:
         if not waiting:
             self._full = False
         self._noted += 1
-        if note.delivers:
-            self._pending.give(self._worker, note.slot)
-        self._queue.put(note)
+        self._keep(key, _Known(None, self._noted, 0) if losses is None else _Known(row, self._noted, losses))
+        self._queue.put(write)
         return True
 
     def _run(self) -> None:
@@ -258,7 +224,6 @@ class Recorder:
         reported, end = False, None
         while notes:
             try:
-                self._await_others(notes)
                 self._write(notes)
                 break
             except SystemFaultError as error:
@@ -273,10 +238,10 @@ class Recorder:
         return True
 
     def _write(self, notes: list[_Note]) -> None:
-        with contextlib.ExitStack() as writing, self._writer.batch() as rows:
-            for note in notes:
-                note.write(rows, *note.arguments)
-            writing.enter_context(self._pending.writing(self._worker, notes))
+        with self._writer.batch() as rows:
+            for write in notes:
+                write(rows)
+        self._losses = self._writer.losses
         self._written += len(notes)
 
     def _next(self) -> tuple[list[_Note], list[threading.Event], bool]:
@@ -284,7 +249,7 @@ class Recorder:
         notes: list[_Note] = []
         waiting: list[threading.Event] = []
         item = self._queue.get()
-        if isinstance(item, _Note) and self._queue.qsize() < BATCH:
+        if callable(item) and self._queue.qsize() < BATCH:
             self._hurry.wait(GATHER_SECONDS)
         self._hurry.clear()  # before looking: who is in a hurry has put something in already
         with contextlib.suppress(queue.Empty):
@@ -297,20 +262,3 @@ class Recorder:
                     break
                 item = self._queue.get_nowait()
         return notes, waiting, item is not None
-
-    def _await_others(self, notes: list[_Note]) -> None:
-        """Let other workers write their deliveries first: only after them does it count that a device came back."""
-        end = time.monotonic() + ORDER_SECONDS
-        for note in notes:
-            while self._pending.pending(note.slot, besides=self._worker) and time.monotonic() < end:
-                time.sleep(GATHER_SECONDS / 8)
-
-
-def _slot(product: str, device: str) -> int:
-    # Processes that were forked from one have one seed for this.
-    return hash((product, device)) % SLOTS
-
-
-def _words(count: int) -> memoryview:
-    """Return numbers of 32 bits in memory that processes forked later share."""
-    return memoryview(mmap.mmap(-1, count * 4)).cast("I")

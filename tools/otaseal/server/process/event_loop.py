@@ -1,4 +1,4 @@
-"""The event loop of a server process: its listeners, its signals, and its end."""
+"""The event loop of the server: its listeners, its signals, and its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..device_api.listener import DeviceListener
 from ..telemetry import Telemetry
-from ..workers import Control
 from .maintenance import Maintenance
 
 if TYPE_CHECKING:
@@ -33,14 +32,9 @@ class EventHandler(logging.Handler):
         self._telemetry.event("trouble", message=self.format(record), kind=record.name)
 
 
-def run(
-    listeners: Sequence[DeviceListener | Server],
-    maintenance: Maintenance,
-    ready: Callable[[], None],
-    control: Control | None = None,
-) -> None:
-    """Serve until a signal, or the supervisor by `control`, ends it; `ready` is called once."""
-    serving = _serve(listeners, maintenance, ready, control)
+def run(listeners: Sequence[DeviceListener | Server], maintenance: Maintenance, ready: Callable[[], None]) -> None:
+    """Serve until a signal ends it; `ready` is called once."""
+    serving = _serve(listeners, maintenance, ready)
     try:
         import uvloop
     except ModuleNotFoundError:
@@ -50,10 +44,7 @@ def run(
 
 
 async def _serve(
-    listeners: Sequence[DeviceListener | Server],
-    maintenance: Maintenance,
-    ready: Callable[[], None],
-    control: Control | None,
+    listeners: Sequence[DeviceListener | Server], maintenance: Maintenance, ready: Callable[[], None]
 ) -> None:
     loop, telemetry = asyncio.get_running_loop(), maintenance.telemetry
     loop.set_exception_handler(lambda _, context: _note(context, telemetry))
@@ -68,7 +59,7 @@ async def _serve(
             listener.force_exit = listener.should_exit  # a second signal ends at once
             listener.should_exit = True
 
-    _listen_for_signals(loop, stop, maintenance.reload, control)
+    _listen_for_signals(loop, stop, maintenance.reload)
     serving = [loop.create_task(listener.serve()) for listener in listeners]
     for task in serving:
         task.add_done_callback(lambda _: None if listeners[0].should_exit else stop())  # none goes on alone
@@ -84,22 +75,9 @@ def _note(context: dict[str, Any], telemetry: Telemetry) -> None:
         telemetry.event("trouble", message=str(context.get("message")), kind=type(error).__name__)
 
 
-def _listen_for_signals(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], reload: Callable[[], None], control: Control | None
-) -> None:
+def _listen_for_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None], reload: Callable[[], None]) -> None:
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
-    if control is None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(NotImplementedError):  # Windows has its own way to end a process
-                loop.add_signal_handler(number, stop)
-        return
-
-    def obey() -> None:
-        is_to_stop, is_last = control.told_to_stop()
-        if is_last:
-            loop.remove_reader(control.fileno())
-        if is_to_stop:
-            stop()
-
-    loop.add_reader(control.fileno(), obey)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows has its own way to end a process
+            loop.add_signal_handler(number, stop)

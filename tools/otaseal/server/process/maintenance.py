@@ -1,4 +1,4 @@
-"""What a worker does beside answering: renewed certificates, rollouts to be halted, the store's check, its counters."""
+"""What the server does beside answering: renewed certificates, rollouts to be halted, the store's check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..tls import Credentials
 if TYPE_CHECKING:
     import ssl
 
-POST_SECONDS = 0.25
+CHANGE_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
 ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
@@ -90,16 +90,16 @@ class StoreCheck:
 
 @dataclass
 class Maintenance:
-    """The periodic tasks of a worker; those with `devices`, `store_check` and `device_file` are the first one's."""
+    """The periodic tasks of the server."""
 
     catalog: Catalog
     recorder: Recorder
     telemetry: Telemetry
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
-    devices: Devices | None = None
-    store_check: StoreCheck | None = None
-    device_file: DeviceFile | None = None
+    devices: Devices
+    store_check: StoreCheck
+    device_file: DeviceFile
     clock: UptimeClock = field(init=False, repr=False)
     _certificate_error: str = field(default="", repr=False)
 
@@ -110,12 +110,11 @@ class Maintenance:
 
     async def run(self) -> None:
         """Run all tasks until cancelled."""
-        tasks = []
-        if self.store_check is not None:
-            self.store_check.report(self.telemetry)
-            tasks.append(asyncio.ensure_future(self.store_check.run(self.telemetry)))
-        if self.device_file is not None:
-            tasks.append(asyncio.ensure_future(keep_device_file(self.device_file, self.telemetry)))
+        self.store_check.report(self.telemetry)
+        tasks = [
+            asyncio.ensure_future(self.store_check.run(self.telemetry)),
+            asyncio.ensure_future(keep_device_file(self.device_file, self.telemetry)),
+        ]
         try:
             await self._run()
         finally:
@@ -126,8 +125,7 @@ class Maintenance:
         renewed = judged = time.monotonic()
         last_change = self.catalog.store.last_change()
         while True:
-            await asyncio.sleep(POST_SECONDS)
-            self.telemetry.post()
+            await asyncio.sleep(CHANGE_SECONDS)
             if last_change != (change := self.catalog.store.last_change()):
                 last_change = change
                 await asyncio.to_thread(self.catalog.warm)
@@ -135,16 +133,16 @@ class Maintenance:
             if now - renewed >= RENEWAL_SECONDS:
                 renewed = now
                 self.renew()
-            if self.devices is not None and now - judged >= ROLLOUT_SECONDS:
+            if now - judged >= ROLLOUT_SECONDS:
                 self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
-                await asyncio.to_thread(self._judge_rollouts, self.devices)
+                await asyncio.to_thread(self._judge_rollouts)
                 judged = time.monotonic()
 
-    def _judge_rollouts(self, devices: Devices) -> None:
+    def _judge_rollouts(self) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            halt_failing(self.catalog, devices, self.telemetry, self.clock)
-            report_flood(devices, self.telemetry)
+            halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
+            report_flood(self.devices, self.telemetry)
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
 

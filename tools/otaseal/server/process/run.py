@@ -1,4 +1,4 @@
-"""How the server starts: options are checked, and then one process serves, or a supervisor and its workers.
+"""How the server starts: options are checked, and then its one process serves.
 
 What a device will make of the server's certificate is reported before the first one asks.
 """
@@ -29,9 +29,8 @@ from ..operator_api.handlers.certs import presented_chain
 from ..operator_api.tokens import TokenFile
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
-from ..workers import Supervisor, check_count
 from .maintenance import StoreCheck
-from .worker import ServerOptions, SharedState, Worker
+from .service import ServerOptions, Service
 
 MAX_KEY_BYTES = 64 * 1024
 MAX_CA_BYTES = 256 * 1024
@@ -46,7 +45,6 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     """Serve until SIGTERM or SIGINT; `ready` gets both addresses. Raises ConfigError, InputError, SystemFaultError."""
     _require_packages()
     telemetry = Telemetry(log.write)
-    check_count(options.workers)
     _check_options(options)
     raise_open_files()
     credentials = Credentials(options.chain, options.key)
@@ -60,20 +58,21 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         if (check := options.client_check(role, telemetry)) is not None:
             check.load()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(log.running())
         sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
         store = open_store(options.store, keys)  # a store is made only for a server that starts
         store_check = StoreCheck(store)
         store_check.tidy()
-        with Secrets(store.directory / SECRETS_FILE) as secrets:
-            secrets.check()  # and a process that is forked opens it itself
+        secrets = stack.enter_context(Secrets(store.directory / SECRETS_FILE))
+        secrets.check()
         device_file = stack.enter_context(DeviceFile(store.directory / DEVICES_FILE))
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
-        catalog.warm()  # once, and not by the first device; workers inherit it
+        catalog.warm()  # once, and not by the first device
         _report(store, findings, telemetry, open_to_all=options.device_ca is None)
-        worker = Worker(
+        service = Service(
             options=options,
-            log=log,
+            telemetry=telemetry,
             credentials=credentials,
             contexts=contexts,
             device_socket=sockets[0],
@@ -83,21 +82,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             catalog=catalog,
             secrets=secrets,
         )
-        _run(worker, telemetry, lambda: ready(*map(_address, sockets)))
-
-
-def _run(worker: Worker, telemetry: Telemetry, ready: Callable[[], None]) -> None:
-    """Serve in this process, or supervise workers that do."""
-    count, sockets = worker.options.workers, (worker.device_socket, worker.operator_socket)
-    if count == 1:
-        worker.run_alone(telemetry, ready)
-        return
-    shared = SharedState.create(count, sockets[0].family)
-    telemetry.board, telemetry.worker = shared.counters, count
-    supervisor = Supervisor(
-        count, lambda number, control: worker.run(shared, number, control), telemetry, shared.deliveries.clear
-    )
-    supervisor.run(ready, sockets)
+        service.run(lambda: ready(*map(_address, sockets)))
 
 
 def _require_packages() -> None:

@@ -120,7 +120,7 @@ def _page_size(text: str | None) -> int:
 async def _change(
     context: OperatorContext, request: Request, event: str, change: Callable[[str, str], bool]
 ) -> dict[str, Any]:
-    """Change a device, for who has the right to its channel, and wait until every worker would see that."""
+    """Change a device, for who has the right to its channel, and wait until that is written."""
     product = context.product(request)
     device = (await read_json(request, ("device",))).get("device")
     if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:

@@ -1,0 +1,124 @@
+"""The server's one process: what its listeners share, and how they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...store.device_file import DeviceFile
+from ...store.devices import Devices
+from ...store.proof_keys import ProofKeys
+from ...store.secrets import Secrets
+from ..catalog import Catalog
+from ..device_api.app import DeviceApp
+from ..device_api.connection import DeviceConnection
+from ..device_api.listener import Connections, DeviceListener, ListenerContext
+from ..device_api.recorder import Recorder
+from ..limits import room
+from ..operator_api.app import make_app
+from ..operator_api.auth import Access
+from ..operator_api.fleet import Fleet
+from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
+from ..operator_api.listener import make_listener
+from ..operator_api.tokens import TokenFile
+from ..telemetry import Telemetry
+from ..tls import ClientCheck, Credentials
+from . import event_loop
+from .maintenance import Maintenance, StoreCheck
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+
+    from uvicorn import Server
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The options of `otaseal serve`; `products` are names with the file of a public key to add."""
+
+    store: Path
+    chain: Path
+    key: Path
+    listen: str = "127.0.0.1:8443"
+    operator_listen: str = "127.0.0.1:8444"
+    device_ca: Path | None = None
+    operator_ca: Path | None = None
+    revoked: Path | None = None
+    no_revocations: bool = False
+    products: tuple[tuple[str, Path], ...] = ()
+    names: tuple[str, ...] = ()
+    trusted: Path | None = None
+
+    def client_check(self, role: str, telemetry: Telemetry) -> ClientCheck | None:
+        """Return the check of clients in a role, "device" or "operator"; None where no certificate is asked for."""
+        authority = self.device_ca if role == "device" else self.operator_ca
+        if authority is None:
+            return None
+        path = self.revoked or authority.resolve().parent.parent / "revoked.json"
+        return ClientCheck(None if self.no_revocations else path, role, telemetry)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the server serves with: `contexts` are the TLS of devices and of operators."""
+
+    options: ServerOptions
+    telemetry: Telemetry
+    credentials: Credentials
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    device_socket: socket.socket
+    operator_socket: socket.socket
+    store_check: StoreCheck
+    device_file: DeviceFile
+    catalog: Catalog
+    secrets: Secrets
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve devices and operators until a signal ends it; `ready` is called once."""
+        report = partial(_alarm, self.telemetry)
+        with Recorder(self.device_file, report) as recorder, Devices(self.device_file) as devices:
+            maintenance = Maintenance(
+                catalog=self.catalog,
+                recorder=recorder,
+                telemetry=self.telemetry,
+                credentials=self.credentials,
+                contexts=self.contexts,
+                devices=devices,
+                store_check=self.store_check,
+                device_file=self.device_file,
+            )
+            listeners = self._device_listener(recorder), self._operator_listener(maintenance)
+            event_loop.run(listeners, maintenance, ready)
+
+    def _device_listener(self, recorder: Recorder) -> DeviceListener:
+        app = DeviceApp(self.catalog, recorder, self.telemetry)
+        inspect = self.options.client_check("device", self.telemetry) or _no_certificate
+        context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
+        return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
+
+    def _operator_listener(self, maintenance: Maintenance) -> Server:
+        """Return the listener for operators, who read the devices on a connection of their own."""
+        options, catalog = self.options, self.catalog
+        context = OperatorContext(
+            catalog=catalog,
+            fleet=Fleet(catalog, maintenance.devices, maintenance.recorder, maintenance.clock, ProofKeys(self.secrets)),
+            access=Access(TokenFile(catalog.store.directory), self.telemetry),
+            telemetry=self.telemetry,
+            endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
+            chain=options.chain,
+            names=options.names,
+        )
+        inspect = options.client_check("operator", self.telemetry) or _no_certificate
+        return make_listener(make_app(context), self.operator_socket, self.contexts[1], inspect)
+
+
+def _no_certificate(connection: Any) -> None:
+    """Inspect a connection of a listener that asks for no certificate."""
+
+
+def _alarm(telemetry: Telemetry, message: str) -> None:
+    telemetry.alarm("devices", message=message)
