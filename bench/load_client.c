@@ -6,7 +6,8 @@
  *   load_client <port> <requests> <threads> <new|resumed|kept> <record size> <status> <first device> <devices> < request
  *
  * <record size> is 512 to negotiate maximum-fragment-length, 0 not to. In the request "00:00:00", the last half of the
- * MAC address, is replaced by the number of a device, from <first device> on, <devices> of them in turn. Prints the bytes
+ * MAC address, is replaced by the number of a device, from <first device> on, <devices> of them in turn; with 0 <devices>
+ * the input is all requests instead, each as long as the others, and is sent as it is. Prints the bytes
  * of all bodies and the number of sessions resumed; exits 1 when an answer is not complete or has not that status.
  */
 #define _GNU_SOURCE /* strcasestr */
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define MAX_REQUEST 4096
+#define INPUT_ROOM (16 << 20)
 #define MAX_HEAD 8192
 #define MAX_THREADS 64
 #define TIMEOUT_SECONDS 20
@@ -33,7 +35,7 @@ enum mode { NEW, RESUMED, KEPT };
 static int port, threads, status_wanted, record_size;
 static long requests, first_device, devices;
 static enum mode mode;
-static char request[MAX_REQUEST];
+static char *input;
 static size_t request_length, mark;
 static SSL_CTX *context;
 
@@ -74,16 +76,17 @@ static void close_connection(SSL *ssl)
 	close(fd);
 }
 
-static long ask(SSL *ssl, long device)
+static long ask(SSL *ssl, long position)
 {
 	static __thread char buffer[65536];
 	char own[MAX_REQUEST], number[16], *end, *length;
 	size_t have = 0;
-	long left, body;
+	long left, body, device;
 	int got;
 
-	memcpy(own, request, request_length);
+	memcpy(own, devices == 0 ? input + (size_t)position * request_length : input, request_length);
 	if (mark != 0) {
+		device = first_device + position % devices;
 		snprintf(number, sizeof number, "%02lX:%02lX:%02lX", device >> 16 & 255, device >> 8 & 255, device & 255);
 		memcpy(own + mark, number, strlen(MARK));
 	}
@@ -116,7 +119,7 @@ static void *run(void *argument)
 
 	for (number = work->from; number < work->to; number++) {
 		if (ssl == NULL) ssl = open_connection(session, work);
-		work->bytes += ask(ssl, first_device + number % devices);
+		work->bytes += ask(ssl, number);
 		if (mode == RESUMED && session == NULL) session = SSL_get1_session(ssl);
 		if (mode != KEPT) {
 			close_connection(ssl);
@@ -145,10 +148,17 @@ int main(int argc, char **argv)
 	status_wanted = atoi(argv[6]);
 	first_device = atol(argv[7]);
 	devices = atol(argv[8]);
-	if (threads < 1 || threads > MAX_THREADS || devices < 1) fail("1 to 64 threads, and devices");
-	request_length = fread(request, 1, sizeof request - 1, stdin);
-	found = strstr(request, MARK);
-	mark = found == NULL ? 0 : (size_t)(found - request);
+	if (threads < 1 || threads > MAX_THREADS || requests < 1 || devices < 0) fail("1 to 64 threads, and requests");
+	input = calloc(1, INPUT_ROOM + 1);
+	if (input == NULL) fail("no memory");
+	request_length = fread(input, 1, INPUT_ROOM, stdin);
+	if (devices == 0) {
+		if (request_length % (size_t)requests != 0) fail("requests of different lengths");
+		request_length /= (size_t)requests;
+	}
+	if (request_length == 0 || request_length >= MAX_REQUEST) fail("no request, or too long a one");
+	found = devices == 0 ? NULL : strstr(input, MARK);
+	mark = found == NULL ? 0 : (size_t)(found - input);
 	context = SSL_CTX_new(TLS_client_method());
 	if (context == NULL || !SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION)
 	    || !SSL_CTX_set_cipher_list(context, "ECDHE-RSA-CHACHA20-POLY1305")

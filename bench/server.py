@@ -1,6 +1,6 @@
 """Processor time of the update server for one request, beside nginx with static files and Node with Express.
 
-    python bench/server.py [--pairs 15] [--threads 4] [--only poll ...] [--without-express]
+    python bench/server.py [--pairs 15] [--threads 4] [--only poll ...] [--without-express] [--before CHECKOUT]
 
 Each round runs one batch of the same requests against each server, in turning order, so that what else the machine does
 hits all of them; the servers' time is read from /proc (all threads, all processes of the tree). Prints medians in
@@ -13,7 +13,8 @@ know of no devices. Every download is that of another device, as a release goes 
 rolled back, its devices poll, and the release is published again. "Strangers" are devices that nobody has heard of
 before they download, and "plain" clients do not say who they are, so that ours keeps no books, as nginx never does.
 Session ids: ours resumes them, the others, by default, do not; the resumed poll is compared with what a poll costs
-them. Needs Linux, cc, OpenSSL's headers, nginx, and for Express node and npm; and the packages of the extra `test`.
+them. With --before the server of another checkout of otaseal runs beside that of this one. Needs Linux, cc, OpenSSL's
+headers, nginx, and for Express node and npm; and the packages of the extra `test`.
 """
 
 from __future__ import annotations
@@ -83,6 +84,20 @@ class Ours(Server):
 
     running: Running
 
+    @classmethod
+    @contextlib.contextmanager
+    def start(
+        cls, name: str, world: World, store: Path, releases: tuple[Firmware, Firmware], tools: Path
+    ) -> Iterator[Ours]:
+        """Run the otaseal in `tools` with both releases published."""
+        running = start(world, store, environment={"PYTHONPATH": str(tools)})
+        try:
+            for version, firmware in zip(("1.0", "1.1"), releases, strict=True):
+                publish(running, version, firmware.signed)
+            yield cls(name, running.port, running.process.pid, running)
+        finally:
+            running.stop()
+
     def introduce(self, command: list[object], request: bytes) -> None:
         """Let the devices that are about to download poll before there is anything new for them."""
         channel, client = "/v1/products/blink/channels/stable", operator(self.running)
@@ -146,24 +161,13 @@ class Bench:
         return spent
 
 
-@contextlib.contextmanager
-def ours(world: World, folder: Path, releases: tuple[Firmware, Firmware]) -> Iterator[Ours]:
-    """Run our server with both releases published."""
-    running = start(world, folder / "store")
-    try:
-        for version, firmware in zip(("1.0", "1.1"), releases, strict=True):
-            publish(running, version, firmware.signed)
-        yield Ours("otaseal", running.port, running.process.pid, running)
-    finally:
-        running.stop()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=4, help="devices at once")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CASES], default=[one.name for one in CASES])
     parser.add_argument("--without-express", action="store_true")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another otaseal, to measure beside this one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -178,7 +182,12 @@ def main() -> None:
         (files / "poll").write_bytes(b"nothing new here\n")
         (files / "firmware.bin.signed").write_bytes(releases[1].signed)
         rivals = {"nginx": nginx} if options.without_express else {"nginx": nginx, "express": express}
-        servers = [stack.enter_context(ours(world, folder, releases))]
+        checkouts = {"otaseal": ROOT, "before": options.before}
+        servers: list[Server] = [
+            stack.enter_context(Ours.start(one, world, folder / f"store-{one}", releases, path.resolve() / "tools"))
+            for one, path in checkouts.items()
+            if path is not None
+        ]
         for rival, run in rivals.items():
             own = folder / rival
             own.mkdir()
