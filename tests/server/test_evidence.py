@@ -32,7 +32,6 @@ from support.servers import (
     StartServer,
     World,
     as_device,
-    get,
     operator,
     publish,
     talk,
@@ -145,50 +144,6 @@ def test_downloads_in_the_name_of_known_devices_are_not_their_failures(
     for number in range(12):  # and then these ask themselves, before they download
         talk(server.world.context(), server.port, request.replace(mac(0).encode(), mac(number).encode()), home(number))
     assert not judged(server)[0]
-
-
-def test_a_fleet_beside_invented_devices(server: Running, world: World) -> None:
-    """A good release reaches every real device, a bad one halts in its first group; no row of theirs is lost."""
-    fleet = [(mac(number), home(number)) for number in range(20)]
-    invented = [(mac(number, "02:00:00"), ELSEWHERE) for number in range(20)]
-    one, two, three = (world.firmware(number) for number in (1, 2, 3))
-    publish(server, "1.0", one.signed)
-    for name, source in fleet:
-        assert ask(server, one, name, source) == 304
-
-    publish(server, "2.0", two.signed, percent=50)
-    for name, _ in [*invented, *invented, *fleet]:
-        ask(server, one, name, ELSEWHERE)
-    wait(server, [name for name, _ in invented], lambda row: True)
-    left = list(fleet)
-    for percent in (50, 100):
-        operator(server).post("/v1/products/blink/channels/stable/percent", {"percent": percent})
-        taking = [device for device in left if ask(server, one, *device) == 200]
-        wait(server, [name for name, _ in taking], lambda row: row["deliveries"] >= 1)
-        for device in taking:
-            assert ask(server, two, *device) == 304
-            left.remove(device)
-    assert left == []
-    wait(server, [name for name, _ in fleet], lambda row: row["state"] == "updated")
-    listed = operator(server).get("/v1/products/blink/devices")["devices"]
-    rows = {row["device"]: row for row in listed}
-    for name, source in fleet:
-        row = rows[f"mac:{name}"]
-        assert (row["running"], row["state"], row["evidence"], row["address"]) == ("2.0", "updated", "known", source)
-    assert {rows[f"mac:{name}"]["evidence"] for name, _ in invented if f"mac:{name}" in rows} == {"newcomer"}
-    asked = get("/metrics", f"Authorization: Bearer {server.token}")
-    metrics = talk(world.context(), server.operators, asked).body.decode().splitlines()
-    newcomers = len(rows) - len(fleet)
-    assert [line for line in metrics if "otaseal_devices" in line] == [
-        "# TYPE otaseal_devices gauge",
-        'otaseal_devices{evidence="proven"} 0',
-        'otaseal_devices{evidence="known"} 20',
-        f'otaseal_devices{{evidence="newcomer"}} {newcomers}',
-    ]
-
-    publish(server, "3.0", three.signed)
-    take_twice(server, two, fleet)
-    assert judged(server)[0]
 
 
 Fleet = Iterable[tuple[str, str, float, bool]]
