@@ -29,6 +29,7 @@ COMMANDS = {
     ),
     "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
     "token": Command("serve", "make, list and revoke the tokens of operators, on the server itself"),
+    "claim": Command("claim", "make, list and revoke the codes by which devices ask for a certificate, on the server"),
     "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
     "releases": Command("deploy", "list the releases of a product and what its channels give out"),
     "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),

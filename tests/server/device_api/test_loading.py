@@ -9,13 +9,12 @@ import pytest
 
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
-from otaseal.server.catalog import Catalog
 from otaseal.server.device_api.app import MAX_PATH, DeviceApp, DeviceRequest, LaterError
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
-from otaseal.server.telemetry import Telemetry
 from otaseal.server.tls import ClientCertificate
 from otaseal.store.files import DEVICES_FILE, Store
+from support.device_apps import make_app
 from support.releases import make_release
 from support.servers import StartServer, World, get, publish, talk, until
 
@@ -30,7 +29,7 @@ def app(tmp_path: Path, world: World) -> Iterator[DeviceApp]:
     store.publish(make_release("1.0", BLOB), [BLOB], by="test")
     store.point("blink", "stable", Pointer("1.0"), expected=0, by="test")
     with Recorder(store.directory / DEVICES_FILE, print) as recorder:
-        yield DeviceApp(Catalog(store), recorder, Telemetry(lambda _: True))
+        yield make_app(store, recorder)
 
 
 def test_no_file_is_read_for_an_answer(app: DeviceApp) -> None:

@@ -16,14 +16,12 @@ import pytest
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
 from otaseal.server import limits
-from otaseal.server.catalog import Catalog
-from otaseal.server.device_api.app import DeviceApp
 from otaseal.server.device_api.connection import DeviceConnection
 from otaseal.server.device_api.listener import Connections, ListenerContext
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.tls_transport import TlsTransport
-from otaseal.server.telemetry import Telemetry
 from otaseal.store.files import DEVICES_FILE, Store
+from support.device_apps import make_app
 from support.releases import make_release
 from support.servers import SECONDS, World, get
 
@@ -63,7 +61,7 @@ async def listening(folder: Path, world: World) -> AsyncIterator[tuple[Connectio
     context.load_cert_chain(world.chain, world.chain.with_name("key.pem"))
     store = published(folder / "store", world)
     with Recorder(store.directory / DEVICES_FILE, print) as recorder:
-        app = DeviceApp(Catalog(store), recorder, Telemetry(lambda _: True))
+        app = make_app(store, recorder)
         listener = ListenerContext(app, context, lambda _: None, Connections())
         while listener.connections.lend():
             pass  # as with many downloads: nobody's firmware lies in the kernel whole

@@ -30,7 +30,7 @@ MAX_NAMES = 100
 MAX_NAME = 64  # characters; RFC 5280 appendix A, ub-common-name and ub-organization-name
 
 _HOLDER = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._@-]{{0,62}}[a-z0-9_@-])?", re.ASCII | re.IGNORECASE)
-_MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+MAC_ADDRESS = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 _DNS_NAME = re.compile(
     r"(?=.{1,253}\Z)(\*\.)?[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*",
     re.I,
@@ -114,7 +114,7 @@ def check_holder(holder: str) -> str:
 
 def check_device(device: str) -> str:
     """Return a device's name: a MAC address as devices write it, or what `check_holder` takes; raises ConfigError."""
-    if _MAC.fullmatch(device):
+    if MAC_ADDRESS.fullmatch(device):
         return device
     try:
         return check_holder(device)

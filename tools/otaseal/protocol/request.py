@@ -27,6 +27,11 @@ MAX_VALUE = 128
 """Bytes of one device header: the longest real one has 64 (a SHA-256); sketches choose the version themselves."""
 FILE_NAME = "firmware.bin.signed"
 ARCHIVE_FILE = "certs.ar.signed"
+CERTIFICATE_FILE = "client.crt"
+"""The device's own certificate, which it asks for with the headers of `protocol.enrolment`."""
+
+CLAIM_HEADER = "x-otaseal-claim"
+"""A secret, which `protocol.enrolment` reads: no message of this module quotes it."""
 
 _LIBRARY = "x-otaseal-"
 _MODES = {
@@ -87,7 +92,7 @@ def route(path: str) -> Route:
         raise InputError(f"a path of {len(path)} characters", f"{MAX_PATH} are the most")
     parts = path.split("/")
     names = parts[1:-1]
-    known = parts[:1] == [""] and parts[-1] in (FILE_NAME, ARCHIVE_FILE)
+    known = parts[:1] == [""] and parts[-1] in (FILE_NAME, ARCHIVE_FILE, CERTIFICATE_FILE)
     if not known or len(names) > 2 or not all(map(NAME.fullmatch, names)):
         raise InputError(f"no firmware at '{path}'", f"ask for /<product>/<channel>/{FILE_NAME}")
     return Route(parts[-1], *names)
@@ -152,7 +157,7 @@ def _read(raw_name: bytes, raw_value: bytes) -> _HeaderClaims | None:
         agent = AGENTS.get(raw_value[:MAX_VALUE].lower().decode("latin-1"))
         return None if agent is None else _HeaderClaims(agent)
     prefix = next((prefix for prefix in (_LIBRARY, *PREFIXES) if name.startswith(prefix)), None)
-    if prefix is None:
+    if prefix is None or name == CLAIM_HEADER:
         return None
     short = name.removeprefix(prefix)
     text = _text(name, raw_value)

@@ -13,12 +13,22 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CorruptStoreError, InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
-from ...protocol.request import ARCHIVE_FILE, MAX_PATH, Route, UpdateRequest, device_id, parse_request, route
+from ...protocol.enrolment import others
+from ...protocol.request import (
+    ARCHIVE_FILE,
+    CERTIFICATE_FILE,
+    MAX_PATH,
+    Route,
+    UpdateRequest,
+    device_id,
+    parse_request,
+    route,
+)
 from ...store.device_rows import Asking, Sighting
 from ..catalog import Catalog, Choice
 from ..limits import origin
@@ -26,6 +36,9 @@ from ..telemetry import Event, Labelled, Telemetry, labelled
 from ..tls import ClientCertificate
 from .recorder import Recorder
 from .request_parser import Head
+
+if TYPE_CHECKING:
+    from .enrolment import Enrolment
 
 MAX_REASON = 512
 REMEMBERED, REMEMBERED_BYTES = 1024, 1024
@@ -107,6 +120,7 @@ class DeviceApp:
     catalog: Catalog
     devices: Recorder
     telemetry: Telemetry
+    enrolment: Enrolment
 
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
@@ -116,6 +130,8 @@ class DeviceApp:
             return cached.refusal
         try:
             device = device_id(cached.request, None if request.certificate is None else request.certificate.name)
+            if cached.route.file == CERTIFICATE_FILE:
+                return self.enrolment.answer(request, cached.route, device, proven=False)
             if cached.route.file == ARCHIVE_FILE:
                 return self._archive(cached, head, device)
             return self._answer(cached, head, device, _network(request))
@@ -293,7 +309,8 @@ def _parse(head: Head) -> _CachedRequest:
         except InputError as error:
             refusal = plain(404, "path", error.message)
         try:
-            request = parse_request(head.method, head.headers)
+            asks = target.file == CERTIFICATE_FILE
+            request = parse_request(head.method, others(head.headers) if asks else head.headers)
         except InputError as error:
             refusal = refusal or plain(400, "request", error.message)
     ranged = any(name == b"range" for name, _ in head.headers)

@@ -27,7 +27,7 @@ from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
 from .auth import HOLD_SECONDS
-from .handlers import certs, channels, devices, releases, service
+from .handlers import certs, channels, devices, enrolments, releases, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint
 
@@ -45,6 +45,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(certs.certs, certs.publish_certs),
         *(devices.list_devices, devices.forget_device, devices.retry_device),
         *(devices.enrol_key, devices.accept_key),
+        *(enrolments.enrolments, enrolments.answer_enrolment),
     )
 }
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (

@@ -19,6 +19,7 @@ from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.devices import Devices
+from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
@@ -47,6 +48,7 @@ class Fleet:
     recorder: Recorder
     clock: UptimeClock
     keys: ProofKeys
+    enrolments: Enrolments
 
     def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
         """Return the selected devices behind the name `after`, at most `limit`."""
@@ -76,7 +78,8 @@ class Fleet:
         row = self.devices.get(product, device)
         if row is not None:
             return row.channel
-        return None if self.keys.get(product, device) is None else ""
+        asked = self.enrolments.find(product, device.partition(":")[2])
+        return None if self.keys.get(product, device) is None and asked is None else ""
 
     def shown_key(self, product: str, device: str) -> WaitingKey | ProofKey:
         """Return the key of a device that could be accepted; raises NotFoundError."""

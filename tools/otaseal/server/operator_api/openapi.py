@@ -75,6 +75,10 @@ ENDPOINTS = (
              body="ProofKey"),
     Endpoint("POST", DEVICE + "/accept", "accept_key", "Enrol the key that a device shows", "EnrolledKey",
              body="Nothing"),
+    Endpoint("GET", PRODUCT + "/enrolments", "enrolments", "List the devices that wait for their certificates",
+             "Enrolments", ("after", "limit")),
+    Endpoint("PUT", PRODUCT + "/enrolments/{device}", "answer_enrolment",
+             "Give a device the certificate that it asks for", "Enrolled", body=BYTES),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
 from ...store.device_rows import MAX_CLAIM, STATES, Device
+from ...store.enrolments import PROOFS
 
 MAX_DEVICES = 500
 """Devices that one answer lists."""
@@ -113,6 +114,7 @@ def _of(hint: Any) -> Schema:
 _TEXT: Schema = {"type": "string"}
 _MAYBE: Schema = {"type": ["string", "null"]}
 _UNSEEN: Schema = {**_MAYBE, "description": "null for a device that was not seen yet"}
+_NEXT: Schema = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
 _DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
 
 
@@ -189,7 +191,7 @@ def schemas() -> dict[str, Schema]:
             {
                 "product": _TEXT,
                 "devices": _array(reference("Device")),
-                "next": {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"},
+                "next": _NEXT,
             }
         ),
         "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
@@ -207,4 +209,15 @@ def schemas() -> dict[str, Schema]:
             },
             ("product", "channel", "device", "key"),
         ),
+        "Enrolment": _object(
+            {
+                "device": _TEXT,
+                "request": {**_TEXT, "description": "PKCS#10, DER in base64"},
+                "proof": {"type": "string", "enum": list(PROOFS), "description": "by what it was asked"},
+                "credential": {**_TEXT, "description": "the claim code's id, or the certificate's serial number"},
+                "asked": {"type": "number", "description": "when, in seconds since 1970"},
+            }
+        ),
+        "Enrolments": _object({"product": _TEXT, "enrolments": _array(reference("Enrolment")), "next": _NEXT}),
+        "Enrolled": _object({"product": _TEXT, "device": _TEXT, "serial": _TEXT, "expires": _TEXT}),
     }

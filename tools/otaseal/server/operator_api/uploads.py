@@ -52,7 +52,7 @@ async def read_files(request: Request) -> list[bytes]:
         raise Refused(413, f"an upload of {length} bytes", f"{MAX_UPLOAD} are the most")
     if not _PARTS.fullmatch(parts) or sum(map(int, parts.split(","))) != int(length):
         raise Refused(400, f"X-Otaseal-Parts '{parts[:64]}' do not add up to {length}", "give each file's size")
-    body = await _read(request, int(length))
+    body = await read_body(request, int(length))
     sizes = [int(size) for size in parts.split(",")]
     return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
 
@@ -60,7 +60,7 @@ async def read_files(request: Request) -> list[bytes]:
 async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
     """Return the JSON object in the body, whose keys are among `known`; raises Refused for anything else."""
     try:
-        value = json.loads(await _read(request, MAX_JSON))
+        value = json.loads(await read_body(request, MAX_JSON))
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON", "send a JSON object") from error
     if not isinstance(value, dict):
@@ -106,7 +106,7 @@ class UploadQueue:
                 del self._waiting[who], self._own[who]
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
     """Return the body; raises Refused beyond `limit` bytes, TimeoutError when it takes too long, or nearly stands."""
     body = bytearray()
 

@@ -30,10 +30,9 @@ from ..operator_api.tokens import TokenFile
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
 from .maintenance import StoreCheck
-from .service import ServerOptions, Service
+from .service import MAX_CA_BYTES, ServerOptions, Service
 
 MAX_KEY_BYTES = 64 * 1024
-MAX_CA_BYTES = 256 * 1024
 MARKER = "store.json"
 OPEN = (
     "devices are asked for no certificate (--device-ca): who reaches their port can read the firmware, and the Wi-Fi "

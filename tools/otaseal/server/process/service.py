@@ -8,13 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ... import files
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
+from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
 from ...store.secrets import Secrets
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
+from ..device_api.enrolment import Enrolment
 from ..device_api.listener import Connections, DeviceListener, ListenerContext
 from ..device_api.recorder import Recorder
 from ..limits import room
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
+    from ...pki.certificate import Certificate
+
+MAX_CA_BYTES = 256 * 1024
+
 
 @dataclass(frozen=True)
 class ServerOptions:
@@ -52,6 +59,14 @@ class ServerOptions:
     products: tuple[tuple[str, Path], ...] = ()
     names: tuple[str, ...] = ()
     trusted: Path | None = None
+
+    def device_authorities(self) -> tuple[Certificate, ...]:
+        """Return what is in --device-ca; raises InputError."""
+        from ...pki.certificate import parse_certificates
+
+        if self.device_ca is None:
+            return ()
+        return parse_certificates(files.read_bounded(self.device_ca, MAX_CA_BYTES, "device authority"))
 
     def client_check(self, role: str, telemetry: Telemetry) -> ClientCheck | None:
         """Return the check of clients in a role, "device" or "operator"; None where no certificate is asked for."""
@@ -95,7 +110,8 @@ class Service:
             event_loop.run(listeners, maintenance, ready)
 
     def _device_listener(self, recorder: Recorder) -> DeviceListener:
-        app = DeviceApp(self.catalog, recorder, self.telemetry)
+        enrolment = Enrolment(self.catalog, Enrolments(self.secrets), self.telemetry)
+        app = DeviceApp(self.catalog, recorder, self.telemetry, enrolment)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
@@ -105,12 +121,20 @@ class Service:
         options, catalog = self.options, self.catalog
         context = OperatorContext(
             catalog=catalog,
-            fleet=Fleet(catalog, maintenance.devices, maintenance.recorder, maintenance.clock, ProofKeys(self.secrets)),
+            fleet=Fleet(
+                catalog,
+                maintenance.devices,
+                maintenance.recorder,
+                maintenance.clock,
+                ProofKeys(self.secrets),
+                Enrolments(self.secrets),
+            ),
             access=Access(TokenFile(catalog.store.directory), self.telemetry),
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             chain=options.chain,
             names=options.names,
+            device_authorities=options.device_authorities(),
         )
         inspect = options.client_check("operator", self.telemetry) or _no_certificate
         return make_listener(make_app(context), self.operator_socket, self.contexts[1], inspect)

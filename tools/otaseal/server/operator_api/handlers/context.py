@@ -19,6 +19,8 @@ from ..uploads import UploadQueue
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from ....pki.certificate import Certificate
+
 
 @dataclass(frozen=True)
 class DeviceEndpoint:
@@ -33,7 +35,7 @@ class OperatorContext:
     """The catalog and its devices, who may do what, and locks around changes.
 
     `chain` is the file of the server's own chain (PEM), `names` are those by which devices call the server, empty for
-    those in its certificate.
+    those in its certificate, `device_authorities` what is in --device-ca.
     """
 
     catalog: Catalog
@@ -43,6 +45,7 @@ class OperatorContext:
     endpoint: DeviceEndpoint
     chain: Path
     names: tuple[str, ...] = ()
+    device_authorities: tuple[Certificate, ...] = ()
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     """Held while a channel is changed."""
     uploads: UploadQueue = field(default_factory=UploadQueue, repr=False)

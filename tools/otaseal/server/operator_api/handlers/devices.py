@@ -26,7 +26,7 @@ CLAIM_PREFIX = "mac:"
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""
     product, query = context.product(request), request.query_params
-    selection, limit = _selection(context, product, query), _page_size(query.get("limit"))
+    selection, limit = _selection(context, product, query), page_size(query.get("limit"))
     listed = await asyncio.to_thread(context.fleet.page, product, selection, query.get("after", ""), limit + 1)
     rows = [
         {**device._asdict(), "state": device.state, "running": version, "evidence": evidence.value}
@@ -107,7 +107,8 @@ def _selection(context: OperatorContext, product: str, query: Mapping[str, str])
     return Selection(channel, state, check_version(version), frozenset(md5s), frozenset(known))
 
 
-def _page_size(text: str | None) -> int:
+def page_size(text: str | None) -> int:
+    """Return how many rows are asked for, by the parameter `limit`; raises ConfigError."""
     if text is None:
         return MAX_DEVICES
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_DEVICES:
@@ -133,6 +134,7 @@ async def _change(
     await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
     if event == "forget":
         await asyncio.to_thread(context.fleet.keys.forget, product, device)
+        await asyncio.to_thread(context.fleet.enrolments.forget, product, device.partition(":")[2])
     if not change(product, device):
         raise SystemFaultError("the list of devices is too slow to take a change", "try again in a while")
     await asyncio.to_thread(context.fleet.require_written)

@@ -1,0 +1,193 @@
+"""Who may ask for a device's certificate, and what becomes of the request: claim codes, keys, certificates."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from otaseal.errors import ConfigError, ConflictError, InputError, NotFoundError
+from otaseal.store import claims
+from otaseal.store.enrolments import (
+    REPLACED_SECONDS,
+    WAITING_SECONDS,
+    Applicant,
+    Asking,
+    Enrolments,
+    UnknownClaimError,
+)
+from otaseal.store.secrets import SECRETS_FILE, Secrets
+
+NOW = datetime(2030, 1, 31, tzinfo=timezone.utc)
+AT = NOW.timestamp()
+KITCHEN, ATTIC = "5C:CF:7F:F0:04:CB", "5C:CF:7F:00:00:01"
+PROVEN, CERTIFIED = Applicant(proven=True), Applicant(certificate="2a")
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Iterator[Secrets]:
+    with Secrets(tmp_path / SECRETS_FILE) as opened:
+        yield opened
+
+
+@pytest.fixture
+def enrolments(secrets: Secrets) -> Enrolments:
+    return Enrolments(secrets)
+
+
+def asking(device: str = KITCHEN, key: str = "k1", product: str = "blink") -> Asking:
+    return Asking(product, device, key, b"csr of " + key.encode())
+
+
+def issued(enrolments: Enrolments, device: str = "", uses: int = 1, days: int = 7) -> tuple[claims.Claim, Applicant]:
+    claim, code = enrolments.claims.issue("blink", device, days, uses, NOW)
+    return claim, Applicant(claim=code)
+
+
+def enrol_key(secrets: Secrets, device: str) -> None:
+    with secrets.transaction() as database:
+        database.execute(
+            "INSERT INTO keys (product, device, key, enrolled) VALUES ('blink', ?, x'00', 1.0)", (f"mac:{device}",)
+        )
+
+
+def test_a_code_is_random_hashed_and_can_be_typed(enrolments: Enrolments, tmp_path: Path) -> None:
+    codes = [enrolments.claims.issue("blink", "", 7, 1, NOW)[1] for _ in range(50)]
+    assert len(set(codes)) == 50
+    for code in codes:
+        assert re.fullmatch("([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}", code), "16 of 32 signs are 80 bits"
+    kept = (tmp_path / SECRETS_FILE).read_bytes()
+    assert stat.S_IMODE((tmp_path / SECRETS_FILE).stat().st_mode) == 0o600
+    assert not any(code.encode() in kept or code.replace("-", "").encode() in kept for code in codes)
+    typed = codes[7].lower().replace("-", " ").replace("0", "o").replace("1", "l")
+    found = enrolments.claims.find(typed)
+    assert found is not None
+    assert found == enrolments.claims.find(codes[7])
+    assert enrolments.claims.find(codes[7][:-1]) is None
+
+
+@pytest.mark.parametrize(
+    ("device", "days", "uses", "said"),
+    [("", 0, 1, "'0' days"), ("", 9999, 1, "'9999' days"), ("", 7, 0, "'0' times"), ("", 7, 10_001, "'10001' times"),
+     (KITCHEN, 7, 2, "'2' times")],
+)  # fmt: skip
+def test_codes_are_bounded(enrolments: Enrolments, device: str, days: int, uses: int, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        enrolments.claims.issue("blink", device, days, uses, NOW)
+    assert enrolments.claims.list() == []
+
+
+def test_a_code_is_good_for_so_many_devices(enrolments: Enrolments) -> None:
+    claim, holder = issued(enrolments, uses=2)
+    first = enrolments.ask(asking(), holder, AT)
+    assert (first.proof, first.credential, first.certificate) == ("claim", claim.id, None)
+    assert enrolments.ask(asking(), holder, AT + 9) == first, "asking again is no second use"
+    assert enrolments.ask(asking(), Applicant(), AT + 9) == first, "and takes nothing but the key"
+    enrolments.ask(asking(ATTIC), holder, AT)
+    assert enrolments.claims.list()[0].used == 2
+    with pytest.raises(InputError, match=f"the claim code {claim.id} is used up"):
+        enrolments.ask(asking("5C:CF:7F:00:00:02"), holder, AT)
+    assert [one.device for one in enrolments.waiting("blink", "", 9, AT)] == [ATTIC, KITCHEN]
+
+
+def test_a_code_is_for_its_product_device_and_days(enrolments: Enrolments) -> None:
+    _, holder = issued(enrolments, KITCHEN)
+    for refused, said in (
+        (asking(ATTIC), "is for another device"),
+        (asking(product="lamp"), "is for another product"),
+    ):
+        with pytest.raises(InputError, match=said):
+            enrolments.ask(refused, holder, AT)
+    end = (NOW + timedelta(days=7)).timestamp()
+    with pytest.raises(InputError, match="has expired"):
+        enrolments.ask(asking(), holder, end)
+    with pytest.raises(UnknownClaimError, match="there is no such claim code"):
+        enrolments.ask(asking(), Applicant(claim="0000-0000-0000-0000"), AT)
+    with pytest.raises(InputError, match="takes a claim code, an enrolled key, or the certificate before"):
+        enrolments.ask(asking(), Applicant(), AT)
+    assert enrolments.waiting("blink", "", 9, AT) == []
+    assert enrolments.ask(asking(), holder, end - 1).device == KITCHEN
+
+
+def test_a_stolen_code_takes_no_name_that_is_taken(enrolments: Enrolments, secrets: Secrets) -> None:
+    _, thief = issued(enrolments, uses=100)
+    enrolments.ask(asking(KITCHEN, "kitchen's"), issued(enrolments)[1], AT)
+    enrol_key(secrets, ATTIC)
+    for device in (KITCHEN, ATTIC):
+        with pytest.raises(InputError, match="enrolled already: it takes a claim code of its own"):
+            enrolments.ask(asking(device, "thief's"), thief, AT + 9)
+    enrolments.answer("blink", KITCHEN, "kitchen's", b"certificate", AT + 1000)
+    with pytest.raises(InputError, match="enrolled already"):
+        enrolments.ask(asking(KITCHEN, "thief's"), thief, AT + 9)
+    assert enrolments.ask(asking(KITCHEN, "kitchen's"), Applicant(), AT).certificate == b"certificate"
+    replaced = enrolments.ask(asking(KITCHEN, "new"), issued(enrolments, KITCHEN)[1], AT + 9)
+    assert (replaced.key, replaced.certificate) == ("new", None), "its own code is an operator's word"
+
+
+def test_an_enrolled_key_and_a_certificate_ask_without_a_code(enrolments: Enrolments, secrets: Secrets) -> None:
+    with pytest.raises(InputError, match="takes a claim code"):
+        enrolments.ask(asking(), PROVEN, AT)
+    enrol_key(secrets, KITCHEN)
+    by_key = enrolments.ask(asking(), PROVEN, AT)
+    assert (by_key.proof, by_key.credential) == ("key", "")
+    for again in (PROVEN, CERTIFIED):
+        with pytest.raises(InputError, match="asked for another key a moment ago"):
+            enrolments.ask(asking(key="k2"), again, AT + REPLACED_SECONDS - 1)
+    renewed = enrolments.ask(asking(key="k2"), CERTIFIED, AT + REPLACED_SECONDS)
+    assert (renewed.proof, renewed.credential) == ("certificate", "2a")
+    assert enrolments.waiting("blink", "", 9, AT) == [renewed], "one request of each device"
+
+
+def test_only_the_key_that_waits_is_given_its_certificate(enrolments: Enrolments) -> None:
+    enrolments.ask(asking(), CERTIFIED, AT)
+    with pytest.raises(ConflictError, match=f"not for the key of '{KITCHEN}' that waits"):
+        enrolments.answer("blink", KITCHEN, "k2", b"other", AT + 9)
+    for product, device in (("lamp", KITCHEN), ("blink", ATTIC)):
+        with pytest.raises(NotFoundError, match="no request of"):
+            enrolments.answer(product, device, "k1", b"other", AT + 9)
+    enrolments.answer("blink", KITCHEN, "k1", b"certificate", AT + 9)
+    assert enrolments.waiting("blink", "", 9, AT) == []
+    assert enrolments.ask(asking(), Applicant(), AT + 8).certificate == b"certificate"
+    with pytest.raises(InputError, match="takes a claim code"):
+        enrolments.ask(asking(), Applicant(), AT + 9)
+
+
+def test_revoking_a_code_ends_what_waits_by_it(enrolments: Enrolments) -> None:
+    claim, holder = issued(enrolments, uses=3)
+    for device in (KITCHEN, ATTIC):
+        enrolments.ask(asking(device), holder, AT)
+    enrolments.answer("blink", ATTIC, "k1", b"certificate", AT + 9)
+    enrolments.ask(asking("5C:CF:7F:00:00:02"), CERTIFIED, AT)
+    assert enrolments.revoke(claim.id) == (claim._replace(used=2), 1)
+    assert [one.proof for one in enrolments.waiting("blink", "", 9, AT)] == ["certificate"]
+    with pytest.raises(UnknownClaimError):
+        enrolments.ask(asking(), holder, AT)
+    with pytest.raises(NotFoundError, match=f"there is no claim code '{claim.id}'"):
+        enrolments.revoke(claim.id)
+
+
+def test_a_flood_pushes_out_nobody(secrets: Secrets) -> None:
+    enrolments = Enrolments(secrets, limit=5)
+    first = enrolments.ask(asking(), CERTIFIED, AT)
+    _, thief = issued(enrolments, uses=100)
+    for number in range(4):
+        enrolments.ask(asking(f"5C:CF:7F:00:00:{number:02}"), thief, AT + 1)
+    with pytest.raises(InputError, match="no room for more than 5 requests"):
+        enrolments.ask(asking("5C:CF:7F:00:00:99"), thief, AT + 2)
+    assert enrolments.claims.list()[0].used == 4, "what was refused is not used"
+    assert enrolments.ask(asking(), Applicant(), AT + 2) == first
+    late = AT + WAITING_SECONDS
+    assert enrolments.ask(asking("5C:CF:7F:00:00:99"), CERTIFIED, late).asked == late, "what is over makes room"
+    assert enrolments.find("blink", KITCHEN) is None
+
+
+def test_who_may_not_makes_no_file(enrolments: Enrolments, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        enrolments.ask(asking(), Applicant(claim="x"), AT)
+    enrolments.forget("blink", KITCHEN)
+    assert enrolments.claims.list() == enrolments.waiting("blink", "", 9, AT) == []
+    assert list(tmp_path.iterdir()) == []
