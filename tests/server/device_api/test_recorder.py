@@ -68,7 +68,7 @@ def test_nobody_waits_for_a_writer_and_nothing_is_lost(tmp_path: Path, notes: Re
 
 @pytest.mark.proof
 def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Recorder) -> None:
-    for count in range(1, 40):
+    for count in range(1, 15):
         notes.offer(Asking("blink", "mac:A"), "2", NEW, 1.0)
         if count == 1:
             notes.poll(sighting("mac:A"), "2", 1.0)
