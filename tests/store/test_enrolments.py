@@ -12,6 +12,8 @@ import pytest
 
 from otaseal.errors import ConfigError, ConflictError, InputError, NotFoundError
 from otaseal.store import claims
+from otaseal.store.backup import backup, restore
+from otaseal.store.check import check
 from otaseal.store.enrolments import (
     REPLACED_SECONDS,
     WAITING_SECONDS,
@@ -20,7 +22,11 @@ from otaseal.store.enrolments import (
     Enrolments,
     UnknownClaimError,
 )
+from otaseal.store.files import Store
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from support.filled_store import filled, store
+
+__all__ = ["filled", "store"]
 
 NOW = datetime(2030, 1, 31, tzinfo=timezone.utc)
 AT = NOW.timestamp()
@@ -183,6 +189,24 @@ def test_a_flood_pushes_out_nobody(secrets: Secrets) -> None:
     late = AT + WAITING_SECONDS
     assert enrolments.ask(asking("5C:CF:7F:00:00:99"), CERTIFIED, late).asked == late, "what is over makes room"
     assert enrolments.find("blink", KITCHEN) is None
+
+
+def test_a_backup_has_codes_and_requests(filled: Store, tmp_path: Path) -> None:
+    with Secrets(filled.directory / SECRETS_FILE) as secrets:
+        before = Enrolments(secrets)
+        _, holder = issued(before, uses=5)
+        before.ask(asking(), holder, AT)
+        before.ask(asking(ATTIC), holder, AT)
+        before.answer("blink", ATTIC, "k1", b"certificate", AT + 9)
+    assert check(filled).whole
+    backup(filled, tmp_path / "a.tar")
+    restored = restore(tmp_path / "a.tar", tmp_path / "restored")
+    with Secrets(restored.directory / SECRETS_FILE) as secrets:
+        after = Enrolments(secrets)
+        assert after.claims.list()[0].used == 2
+        assert [one.device for one in after.waiting("blink", "", 9, AT)] == [KITCHEN]
+        assert after.ask(asking(ATTIC), Applicant(), AT).certificate == b"certificate"
+        assert after.ask(asking("5C:CF:7F:00:00:02"), holder, AT).proof == "claim", "the code is good there, too"
 
 
 def test_who_may_not_makes_no_file(enrolments: Enrolments, tmp_path: Path) -> None:

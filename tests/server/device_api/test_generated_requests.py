@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from support import peers
+from support.enrolled_chips import Chip
 from support.raw_http import RawClient
 from support.servers import SECONDS, Reply, Running, World, publish, start
 
@@ -43,7 +44,17 @@ SEGMENTS = st.one_of(
     st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="?#"), max_size=12),
 )
 PATHS = st.one_of(
-    st.sampled_from([FILE, "/blink" + FILE, "/blink/stable" + FILE, "/blink/beta" + FILE, "/lamp" + FILE]),
+    st.sampled_from(
+        [
+            "/client.crt",
+            "/blink/client.crt",
+            FILE,
+            "/blink" + FILE,
+            "/blink/stable" + FILE,
+            "/blink/beta" + FILE,
+            "/lamp" + FILE,
+        ]
+    ),
     st.lists(SEGMENTS, max_size=5).map(lambda parts: "/" + "/".join(parts)),
     st.lists(SEGMENTS, max_size=2).map(lambda parts: "/" + "/".join([*parts, FILE[1:]])),
     st.sampled_from(
@@ -84,6 +95,7 @@ FIELDS = st.one_of(
     st.sampled_from(["x-ESP8266-version: 1.0", "x-ESP8266-mode: sketch", "x-ESP8266-STA-MAC: 5C:CF:7F:F0:04:CB"]),
     st.sampled_from(["If-None-Match: *", "User-Agent: ESP8266-http-Update", "Authorization: Basic x", "Accept: a/b"]),
     VALUES.map(lambda value: f"X-Other: {value}"),
+    st.tuples(st.sampled_from(["X-Otaseal-Csr", "X-Otaseal-Claim"]), VALUES).map(": ".join),
 )
 WHOLE = st.tuples(METHODS, PATHS, st.lists(FIELDS, max_size=8)).map(
     lambda parts: ("\r\n".join([f"{parts[0]} {parts[1]} HTTP/1.1", "Host: localhost", *parts[2], "", ""]), parts[0])
@@ -96,6 +108,7 @@ BRANCHES = [
         ("GET", FILE, ("x-ESP8266-version: 1.0", "x-ESP8266-mode: sketch")),
         ("GET", FILE, ("x-ESP8266-STA-MAC: none",)),
         ("GET", "/lamp" + FILE, ()),
+        ("GET", "/blink/client.crt", Chip().lines("0000-0000-0000-0000")),
         ("POST", FILE, ()),
     )
 ]
@@ -212,7 +225,7 @@ def test_devices_side(target: Running) -> None:
     made = f"{total} requests, {client.opened} connections, {client.waited} answers waited for in vain"
     print(f"{made}: {dict(counts)}; KiB {sizes[len(sizes) // 5]}, {sizes[-1]}")
     assert total > BATCHES * BATCH * 0.5
-    assert {"200", "206", "304", "400", "404", "405"} <= set(counts), "every branch was met"
+    assert {"200", "206", "304", "400", "403", "404", "405"} <= set(counts), "every branch was met"
     assert files_of(target) == before
     assert sizes[-1] - sizes[len(sizes) // 5] < GROWTH
 

@@ -110,6 +110,7 @@ def test_the_command_follows_the_pages(crowd: Running) -> None:
         ({"limit": 0}, "limit '0' is not a valid number of devices"),
         ({"limit": MAX_DEVICES + 1}, f"limit '{MAX_DEVICES + 1}'"),
         ({"limit": "many"}, "limit 'many'"),
+        ({"after": "x" * 129}, f"after '{'x' * 32}...' is no device's name"),
         ({"state": "lost"}, "state 'lost' is unknown"),
         ({"version": "a b"}, "a b"),
         ({"channel": "nowhere"}, "has no channel 'nowhere'"),

@@ -26,8 +26,8 @@ CLAIM_PREFIX = "mac:"
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""
     product, query = context.product(request), request.query_params
-    selection, limit = _selection(context, product, query), page_size(query.get("limit"))
-    listed = await asyncio.to_thread(context.fleet.page, product, selection, query.get("after", ""), limit + 1)
+    selection, (after, limit) = _selection(context, product, query), page_of(query)
+    listed = await asyncio.to_thread(context.fleet.page, product, selection, after, limit + 1)
     rows = [
         {**device._asdict(), "state": device.state, "running": version, "evidence": evidence.value}
         for device, version, evidence in listed[:limit]
@@ -107,15 +107,16 @@ def _selection(context: OperatorContext, product: str, query: Mapping[str, str])
     return Selection(channel, state, check_version(version), frozenset(md5s), frozenset(known))
 
 
-def page_size(text: str | None) -> int:
-    """Return how many rows are asked for, by the parameter `limit`; raises ConfigError."""
-    if text is None:
-        return MAX_DEVICES
-    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_DEVICES:
+def page_of(query: Mapping[str, str]) -> tuple[str, int]:
+    """Return which page of a list is meant: behind which name, and of how many rows at most; raises ConfigError."""
+    after, limit = query.get("after", ""), query.get("limit", str(MAX_DEVICES))
+    if len(after) > MAX_DEVICE:
+        raise ConfigError(f"after '{after[:32]}...' is no device's name", "give the `next` of the page before")
+    if not re.fullmatch("[0-9]{1,9}", limit) or not 1 <= int(limit) <= MAX_DEVICES:
         raise ConfigError(
-            f"limit '{text[:32]}' is not a valid number of devices", f"use a whole number from 1 to {MAX_DEVICES}"
+            f"limit '{limit[:32]}' is not a valid number of devices", f"use a whole number from 1 to {MAX_DEVICES}"
         )
-    return int(text)
+    return after, int(limit)
 
 
 async def _change(

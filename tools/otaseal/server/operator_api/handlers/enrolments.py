@@ -15,7 +15,7 @@ from ....pki.scope import ANY
 from ..schemas import DEVICE_NAME, MAX_DEVICE
 from ..uploads import read_body
 from .context import OperatorContext
-from .devices import CLAIM_PREFIX, page_size
+from .devices import CLAIM_PREFIX, page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,8 +28,7 @@ MAX_BODY = 16 * 1024
 
 async def enrolments(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the requests that wait, by device, a page at a time."""
-    product, query = context.product(request), request.query_params
-    limit, after = page_size(query.get("limit")), query.get("after", "")
+    product, (after, limit) = context.product(request), page_of(request.query_params)
     waiting = await asyncio.to_thread(context.fleet.enrolments.waiting, product, after, limit + 1, time.time())
     rows = [
         {
