@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from otaseal import names, settings
 from otaseal.errors import InputError, OtasealError
+from otaseal.pki.places import default_directory
 from otaseal.pki.scope import parse_scope
 from otaseal.pki.store import Store as PkiStore
-from otaseal.pki.store import default_directory
 from otaseal.release.records import Origin, describe
 from otaseal.server.operator_api.openapi import description
 from otaseal.server.process import run

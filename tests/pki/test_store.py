@@ -20,7 +20,8 @@ from otaseal.pki import KeyType, Role, store
 from otaseal.pki.authority import load_private_key
 from otaseal.pki.certificate import parse_certificates
 from otaseal.pki.index import Entry, parse_index, serialize_index
-from otaseal.pki.store import Slot, Store, default_directory
+from otaseal.pki.places import default_directory
+from otaseal.pki.store import Slot, Store
 from support import peers
 from support.killed_at import NOW
 

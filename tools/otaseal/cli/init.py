@@ -16,7 +16,7 @@ from typing import Any
 from .. import files
 from ..errors import InputError
 from ..keys import passphrase
-from ..pki import Role
+from ..pki import Role, places
 from ..pki.authority import load_private_key
 from ..pki.certificate import parse_certificates
 from ..pki.profile import subject_alternative_names
@@ -176,7 +176,7 @@ def _make(plan: Plan, arguments: argparse.Namespace) -> list[dict[str, str]]:
 def _secret(plan: Plan, arguments: argparse.Namespace) -> bytes | None:
     """Return the one passphrase of a product's keys: that of those that are locked already, or a new one."""
     keys = plan.private_keys()
-    locked = next((key for key in keys if key.exists() and stores.is_locked(key)), None)
+    locked = next((key for key in keys if key.exists() and places.is_locked(key)), None)
     new = not arguments.no_passphrase and not all(key.exists() for key in keys)
     if locked is None and not new:
         return None

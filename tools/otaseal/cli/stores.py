@@ -7,22 +7,16 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import files, names
-from ..certs import x509_names
 from ..errors import ConfigError, InputError
 from ..keys.passphrase import from_settings
-from ..pki.authority import KEY_FILE, MAX_FILE_BYTES
-from ..pki.store import Slot, Store, default_directory
+from ..pki import places
+from ..pki.places import NO_STORE_HINT
+from ..pki.store import Slot, Store
 from . import common
 
-if TYPE_CHECKING:
-    from ..pki.certificate import Certificate
-
 MAX_INI_SIZE = 1024 * 1024
-ENCRYPTED = b"ENCRYPTED"
-NO_STORE_HINT = "otaseal init makes one for a project; --store names one that lies elsewhere"
 
 
 def add_options(parser: argparse.ArgumentParser, *, passphrase: bool = False) -> None:
@@ -42,9 +36,8 @@ def now() -> datetime:
 
 
 def config_home() -> Path:
-    """Return the user's directory for configuration; a relative XDG_CONFIG_HOME counts as unset, as its rules say."""
-    given = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return given if given.is_absolute() else files.resolve_path("~/.config", Path())
+    """Return the user's directory for configuration."""
+    return places.config_home(os.environ)
 
 
 def signing_key_path(product: str) -> Path:
@@ -54,15 +47,12 @@ def signing_key_path(product: str) -> Path:
 
 def available() -> dict[str, Path]:
     """Return the stores in the user's configuration by product."""
-    folder = config_home() / "otaseal" / "pki"
-    return {path.parent.parent.name: path.parent.parent for path in sorted(folder.glob("*/*-ca/certificate.pem"))}
+    return places.available(config_home())
 
 
 def store_path(product: str) -> Path:
-    """Return where a product's authorities are, or will be; a directory named before names had a rule counts, too."""
-    stores = available()
-    older = (path for name, path in stores.items() if names.normalised(name) == product)
-    return stores.get(product) or next(older, default_directory(config_home(), product))
+    """Return where a product's authorities are, or will be."""
+    return places.store_path(config_home(), product)
 
 
 def choose(arguments: argparse.Namespace) -> Path:
@@ -86,33 +76,20 @@ def choose(arguments: argparse.Namespace) -> Path:
 
 
 def opened(directory: Path, *slots: Slot, passphrase_file: str | None = None) -> Store:
-    """Return the store in `directory`, with the one passphrase of the authorities in `slots`, if they are locked.
-
-    The passphrase is tried at once: what is made under it next must not be locked by a typing error.
-    """
-    try:
-        product = _organization(Store(directory, "").certificate(Slot.DEVICE))
-    except InputError as error:
-        raise InputError(f"'{directory}' is not a complete store of authorities", NO_STORE_HINT) from error
-    secrets = (locked_by(directory / slot.value / KEY_FILE, passphrase_file) for slot in slots)
-    store = Store(directory, product, next((secret for secret in secrets if secret is not None), None))
-    for slot in slots:
-        store.authority(slot)
-    return store
-
-
-def is_locked(key: Path) -> bool:
-    """Tell whether a passphrase locks the private key in a file; raises InputError and SystemFaultError."""
-    return ENCRYPTED in files.read_bounded(key, MAX_FILE_BYTES, "private key")
+    """Return the store in `directory`, with the one passphrase of the authorities in `slots`, if they are locked."""
+    return places.open_store(directory, *slots, passphrase=_passphrase(passphrase_file))
 
 
 def locked_by(key: Path, passphrase_file: str | None) -> bytes | None:
     """Return the passphrase of the file `key`, None if it is not locked; raises what `passphrase` raises."""
-    if not is_locked(key):
-        return None
-    file = common.options(passphrase_file=passphrase_file).passphrase_file
-    ask: Callable[[str], bytes] = from_settings(file, Path.cwd(), os.environ)
-    return ask(f"'{key}'")
+    return _passphrase(passphrase_file)(f"'{key}'") if places.is_locked(key) else None
+
+
+def _passphrase(file: str | None) -> Callable[[str], bytes]:
+    def ask(what: str) -> bytes:
+        return from_settings(common.options(passphrase_file=file).passphrase_file, Path.cwd(), os.environ)(what)
+
+    return ask
 
 
 def _is_of_project(product: str) -> bool:
@@ -122,10 +99,3 @@ def _is_of_project(product: str) -> bool:
         return False
     text = files.read_bounded(ini, MAX_INI_SIZE, "project").decode(errors="replace")
     return f"/otaseal/keys/{product}/" in text.replace("\\", "/")
-
-
-def _organization(certificate: Certificate) -> str:
-    organizations = x509_names.values_of(certificate.subject, x509_names.ORGANIZATION)
-    if not organizations:
-        raise InputError(f"'{certificate.title}' is not an authority that otaseal made", NO_STORE_HINT)
-    return organizations[0]

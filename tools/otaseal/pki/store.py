@@ -322,11 +322,6 @@ def _entry_in(chain: Path, role: Role) -> Entry:
     return entry_of(certificate, role, name)
 
 
-def default_directory(config: Path, product: str) -> Path:
-    """Return where a product's authorities are by default, given the user's configuration directory."""
-    return config / "otaseal" / "pki" / check_name(product, "product", ConfigError)
-
-
 def _issue_again(by: Authority, old: Certificate, name: str, now: datetime, key: PrivateKey) -> Issued:
     if by.role is Role.DEVICE:
         return by.issue_device(name, now=now, key=key)
