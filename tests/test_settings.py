@@ -34,6 +34,8 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "operator_cert": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),
     "operator_key": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),
     "unverified_updates": (("allow", "allow"), ("refuse", "refuse"), ("allow", "allow")),
+    "enroll": (("key", "key"), ("certificate", "certificate"), ("key", "key")),
+    "pki": (("a", "a"), ("b", "b"), ("~/my pki/c", "~/my pki/c")),
     "rehearse": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
 }
 

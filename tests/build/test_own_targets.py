@@ -16,7 +16,7 @@ from support.pio import Project, Run
 pytestmark = pytest.mark.build
 
 MakeProject = Callable[..., Project]
-TARGETS = ("uploadall", "rehearse", "deploy", "deploycerts")
+TARGETS = ("uploadall", "rehearse", "deploy", "deploycerts", "enroll")
 # PlatformIO's way to declare a target, and SCons's own, which was the only one before.
 WAYS = {
     "custom": 'env.AddCustomTarget("{name}", None, ["echo own {name} ran"], title="Own {name}")',

@@ -140,6 +140,12 @@ class Settings:
         "refuse", _choice("refuse", "allow"), "on the ESP32: what to do with firmware that takes updates unverified"
     )
     rehearse: str = _option("yes", _choice("yes", "no"), "whether a deployment is rehearsed before it is published")
+    enroll: str = _option(
+        "auto", _choice("auto", "certificate", "key"), "what enrolling a device gives: auto is all that there is for it"
+    )
+    pki: str | None = _option(
+        None, _text, "folder of the authorities that sign devices' certificates; default: the product's own"
+    )
     token_file: str | None = _option(
         None, _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"
     )

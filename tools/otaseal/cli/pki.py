@@ -16,7 +16,7 @@ from ..pki.profile import check_holder
 from ..pki.scope import parse_scope
 from ..pki.store import CHAIN_FILE, CRL_FILE, RETIRED, REVOKED_FILE, SLOTS, Slot, Store
 from ..project import setup
-from . import common, pki_check, pki_import, stores
+from . import common, pki_check, pki_enroll, pki_import, stores
 
 KEYS = {"rsa": KeyType.RSA_2048, "p256": KeyType.P_256}
 PASSPHRASE_FREE = ("list", "export")
@@ -51,6 +51,7 @@ def register(subparsers: common.Subparsers) -> None:
         stores.add_options(parser, passphrase=name not in PASSPHRASE_FREE)
     pki_check.register(actions)
     pki_import.register(actions)
+    pki_enroll.register(actions)
 
 
 def _add_names(parsers: dict[str, argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""post: the targets `uploadall`, `deploy` and `deploycerts`; certificates follow the firmware when they have changed.
+"""post: the targets `uploadall`, `enroll`, `deploy` and others; certificates follow the firmware when they changed.
 
 `uploadall` writes firmware and filesystem in one serial pass. After `-t upload`, certificates that have changed since
 they were last shipped from this environment are named, or, with `custom_otaseal_uploadfs = on-change`, shipped: never
@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy, deploy_certs, made_image, platforms, targets
+from . import build, deploy, deploy_certs, enroll, made_image, platforms, targets
 
 ERASING = "erase_upload"
 """A target of pioarduino's: erases all of the flash, the certificates included, and uploads the firmware (F76)."""
@@ -38,6 +38,7 @@ def attach(env: build.Env, options: Settings) -> None:
         "deploy": partial(deploy.declare, options=options, firmware=firmware),
         "rehearse": partial(deploy.declare_rehearsal, options=options, firmware=firmware),
         "deploycerts": partial(deploy_certs.declare, options=options),
+        "enroll": partial(enroll.declare, options=options),
     }
     targets.declare_last(env, declarations, then)
     if build.is_test():
