@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..errors import ConfigError, InputError, SystemFaultError, counted, describe
-from ..pki.enrolment import ENROLLED_DAYS, MAX_REQUEST_BYTES, check_request
+from ..commands import runnable
+from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, counted, describe
+from ..pki.enrolment import ENROLLED_DAYS, MAX_REQUEST_BYTES, Request, check_request
 from ..pki.profile import Role
 from ..pki.store import CHAIN_FILE
 from . import common, remote, stores
@@ -23,7 +24,6 @@ from . import common, remote, stores
 if TYPE_CHECKING:
     from ..client.client import Client
     from ..enrolment.waiting import Waiting
-    from ..pki.index import Entry
     from ..pki.store import Store
     from ..settings import Settings
 
@@ -144,51 +144,55 @@ def _from_server(arguments: argparse.Namespace) -> int:
         try:
             _sign_waiting(arguments, client, product, store)
         except SystemFaultError as error:  # the next time it may be there again
-            print(describe(error), file=sys.stderr, flush=True)
+            _print_error(error)
     return code
 
 
 def _sign_waiting(arguments: argparse.Namespace, client: Client, product: str, store: Store) -> int:
-    """Sign what waits, and return the exit status: 1 where a request is refused."""
+    """Sign what waits, and return the exit status: 1 where anything is refused, here or by the server."""
     from ..enrolment import waiting
 
-    rows, code, entries = [], 0, store.list()
+    entries, now = store.list(), stores.now()
     found = waiting.fetch(client, product)
-    chosen = [x for x in found if x.request and not (arguments.renewals and not _renews(x, entries))]
+    chosen = [
+        one.request
+        for one in found
+        if one.request and (waiting.is_renewal(one, entries, now) or not arguments.renewals)
+    ]
     if not arguments.json:
         _show_waiting(found, chosen, quiet=arguments.every is not None)
     if chosen and not (arguments.yes or arguments.renewals):
         _confirm(arguments, len(chosen))
-    for one in chosen:
+    signed, refused = [], [{"name": one.device, "error": one.refusal} for one in found if one.request is None]
+    for request in chosen:
         try:
-            certificate = waiting.answer(client, product, store, one, now=stores.now(), days=arguments.days)
+            certificate = waiting.answer(client, product, store, request, now=stores.now(), days=arguments.days)
         except InputError as error:
-            print(describe(error), file=sys.stderr, flush=True)
-            code = 1
+            refused.append({"name": request.device, "error": error.message})
+            if not arguments.json:
+                _print_error(error)
             continue
         end = certificate.fields.not_after.isoformat()
-        rows.append({"name": one.device, "serial": certificate.serial, "not_after": end})
+        signed.append({"name": request.device, "serial": certificate.serial, "not_after": end})
         if not arguments.json:
-            print(f"signed   {one.device}  {certificate.serial} (to {end[:10]})", flush=True)
-    refused = [{"name": one.device, "error": one.refusal} for one in found if one.request is None]
+            print(f"signed   {request.device}  {certificate.serial} (to {end[:10]})", flush=True)
     if arguments.json:
-        print(json.dumps({"signed": rows, "refused": refused, "left": len(found) - len(chosen)}), flush=True)
-    return 1 if refused else code
+        print(json.dumps({"signed": signed, "refused": refused, "waiting": len(found) - len(signed)}), flush=True)
+    return 1 if refused else 0
 
 
-def _renews(one: Waiting, entries: Sequence[Entry]) -> bool:
-    from ..enrolment import waiting
-
-    return waiting.is_renewal(one, entries, stores.now())
+def _print_error(error: OtasealError) -> None:
+    print(runnable(describe(error)), file=sys.stderr, flush=True)
 
 
-def _show_waiting(found: Sequence[Waiting], chosen: Sequence[Waiting], *, quiet: bool) -> None:
+def _show_waiting(found: Sequence[Waiting], chosen: Sequence[Request], *, quiet: bool) -> None:
     for one in found:
+        proof = one.enrolment.proof
         if one.request is None:
             print(f"refused  {one.device}  {one.refusal}", flush=True)
-        elif one in chosen or not quiet:
-            state = "waits" if one in chosen else "left"
-            print(f"{state:<8} {one.device}  {SHOWN.get(one.proof, one.proof)}", flush=True)
+        elif one.request in chosen or not quiet:
+            state = "waits" if one.request in chosen else "left"
+            print(f"{state:<8} {one.device}  {SHOWN.get(proof, proof)}", flush=True)
     if not found and not quiet:
         print("nothing waits")
 

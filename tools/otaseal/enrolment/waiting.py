@@ -6,15 +6,16 @@ it names has to be the device's, valid and not revoked, in our own index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from ..client.client import product_path
-from ..errors import InputError, SystemFaultError
-from ..pki.enrolment import Request, decode_request
+from ..client import enrolments
+from ..client.enrolments import Enrolment
+from ..errors import InputError
+from ..pki.enrolment import Request, check_request
 from ..pki.index import Entry
 from ..pki.profile import Role
 
@@ -25,81 +26,58 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 10_000
 """Requests that one call reads: what is more waits for the next."""
-CERTIFICATE = "certificate"
-"""The `proof` of a request that was made with the certificate before; else "claim" or "key"."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request at the server: what the device showed for it (`proof`, and its number in `credential`).
+    """A device that waits, as the server has it; `request` is None where it is not to be signed: `refusal` says why."""
 
-    `request` is None where it is not to be signed, and `refusal` says why.
-    """
-
-    device: str
-    proof: str
-    credential: str
+    enrolment: Enrolment
     request: Request | None = field(repr=False)
     refusal: str = ""
 
+    @property
+    def device(self) -> str:
+        """Its MAC address."""
+        return self.enrolment.device
+
 
 def fetch(client: Client, product: str) -> list[Waiting]:
-    """Return the requests that wait; raises as `Client.get`, SystemFaultError for an answer that is none."""
-    waiting: list[Waiting] = []
-    for row in _rows(client, product):
-        waiting.append(_read(row))
-        if len(waiting) == MAX_WAITING:
-            break
-    return waiting
+    """Return the requests that wait; raises as `Client.get`."""
+    return [_checked(one) for one in islice(enrolments.waiting(client, product), MAX_WAITING)]
 
 
 def is_renewal(waiting: Waiting, entries: Sequence[Entry], now: datetime) -> bool:
     """Tell whether a device asks for its next certificate and showed one that is valid and not revoked."""
-    serial = waiting.credential.lower().lstrip("0")
-    return waiting.proof == CERTIFICATE and any(
-        (entry.role, entry.name, entry.serial) == (Role.DEVICE.value, waiting.device, serial) and entry.valid_at(now)
-        for entry in entries
+    shown = (Role.DEVICE.value, waiting.device, waiting.enrolment.credential)
+    return waiting.enrolment.renews and any(
+        (entry.role, entry.name, entry.serial) == shown and entry.valid_at(now) for entry in entries
     )
 
 
-def answer(client: Client, product: str, store: Store, waiting: Waiting, *, now: datetime, days: int) -> Certificate:
+def answer(client: Client, product: str, store: Store, request: Request, *, now: datetime, days: int) -> Certificate:
     """Sign a request, give the certificate to the server, and return it.
 
     Where the server refuses it, it is revoked and InputError says so; where the server does not answer, it is kept, and
     the next call sends the same again: raises SystemFaultError.
     """
-    assert waiting.request is not None
     before = {entry.serial for entry in store.list()}
-    certificate = store.enroll(waiting.request, now=now, days=days)
+    certificate = store.enroll(request, now=now, days=days)
     try:
-        client.put(product_path(product, "enrolments", waiting.device), certificate.der)
+        enrolments.answer(client, product, request.device, certificate.der)
     except InputError as error:
         if certificate.serial not in before:
-            store.revoke(Role.DEVICE, waiting.device, now=now, serial=certificate.serial)
-            error.message += f"; certificate {certificate.serial} of '{waiting.device}' is revoked"
+            store.revoke(Role.DEVICE, request.device, now=now, serial=certificate.serial)
+            error.message += f"; certificate {certificate.serial} of '{request.device}' is revoked"
         raise
     return certificate
 
 
-def _rows(client: Client, product: str) -> Iterator[Mapping[str, Any]]:
-    path, after = product_path(product, "enrolments"), ""
-    while True:
-        reply = client.get(f"{path}?{urlencode({'after': after})}" if after else path)
-        rows, following = reply.get("enrolments"), reply.get("next")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise SystemFaultError(f"'{client.url}' lists no enrolments", "update otaseal on the server")
-        yield from rows
-        if not isinstance(following, str) or not rows or following <= after:
-            return
-        after = following
-
-
-def _read(row: Mapping[str, Any]) -> Waiting:
-    device, proof, credential, text = (str(row.get(name, "")) for name in ("device", "proof", "credential", "request"))
+def _checked(enrolment: Enrolment) -> Waiting:
     try:
-        request = decode_request(text)
-        if request.device != device:
-            raise InputError(f"the request is for '{request.device}'", "")
+        request = check_request(enrolment.request)
     except InputError as error:
-        return Waiting(device, proof, credential, None, error.message)
-    return Waiting(device, proof, credential, request)
+        return Waiting(enrolment, None, error.message)
+    if request.device != enrolment.device:
+        return Waiting(enrolment, None, f"its request is for '{request.device}'")
+    return Waiting(enrolment, request)
