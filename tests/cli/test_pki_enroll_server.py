@@ -124,11 +124,11 @@ def test_again_and_again_until_it_is_stopped(server: Running, chip: Chip, tmp_pa
             other = Chip(chip.name[:-2] + "FF")
             code = claimed(server, other.name)[1]
             until(lambda: other.ask(server, code).status == 200, "only once")
+            until(lambda: log.read_text().count("signed   ") == 2, "it does not say what it signs")
         finally:
             process.send_signal(signal.SIGTERM)
         process.wait(SECONDS)
     said = log.read_text()
-    assert said.count("signed   ") == 2
     assert "Traceback" not in said
     assert "nothing waits" not in said, "a log that grows for nothing"
 
