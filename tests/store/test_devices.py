@@ -124,6 +124,29 @@ def test_a_forgotten_device_is_new_when_it_asks_again(devices: Devices) -> None:
     assert devices.list("blink") == (again,)
 
 
+def test_two_chips_with_one_certificate(devices: Devices) -> None:
+    own, other, third = "5C:CF:7F:00:00:01", "5C:CF:7F:00:00:02", "5C:CF:7F:00:00:03"
+    enrolled, named = replace(FIRST, device=f"cert:{own}", mac=own), replace(FIRST, device="cert:hall", mac=own)
+    for claim in (enrolled, named):
+        assert devices.see(claim, 1.0).other_mac is None
+    assert devices.see(replace(FIRST, mac=other), 2.0).other_mac is None
+    assert devices.see(replace(FIRST, mac=own), 3.0).other_mac is None, "without proof anybody may say any"
+    assert devices.clones(9) == ()
+    for now, claim in enumerate((enrolled, named), 4):
+        assert devices.see(replace(claim, mac=other), now).other_mac == own
+        assert devices.see(replace(claim, mac=""), now).other_mac == own
+    told = devices.clones(9)
+    assert len(told) == 2
+    assert f"'cert:{own}' of 'blink' is on two chips, {own} and {other}" in told[0]
+    devices.see(enrolled, 6.0)
+    devices.see(replace(enrolled, mac=other), 7.0)
+    assert devices.clones(1) == told[:1], "it is told once, whoever of them speaks"
+    devices.see(replace(enrolled, device=f"cert:{third}"), 8.0)
+    assert devices.get("blink", f"cert:{third}").other_mac == third, "it is the name's own chip that is missing"  # type: ignore[union-attr]
+    forget(devices, f"cert:{own}")
+    assert devices.see(enrolled, 9.0).other_mac is None
+
+
 def test_a_device_in_a_loop_is_tried_again(devices: Devices) -> None:
     devices.see(FIRST, 1.0)
     devices.offer("blink", "mac:A", "2.0", NEW, 2.0)

@@ -20,7 +20,19 @@ from otaseal.server.operator_api.tokens import TokenFile
 from support import peers
 from support.command import process
 from support.enrolled_chips import ATTIC, KITCHEN, NOW, Chip, claimed, signed
-from support.servers import PRODUCT, Running, StartServer, World, get, operator, run, talk
+from support.servers import (
+    PRODUCT,
+    Running,
+    StartServer,
+    World,
+    as_device,
+    devices_seen,
+    get,
+    operator,
+    publish,
+    run,
+    talk,
+)
 
 
 @pytest.fixture
@@ -139,6 +151,26 @@ def test_a_certificate_renews_its_own_name_and_a_revoked_one_nothing(
         with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
             Chip(ATTIC).ask(guarded, client=revoked)
     assert list(client.waiting(operator(guarded), PRODUCT)) == []
+
+
+def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: Path) -> None:
+    firmware, chip = world.firmware(1), Chip("5C:CF:7F:00:00:0C")
+    publish(guarded, "1.0", firmware.signed)
+    folder = chip.keep(signed(world, chip.request()), tmp_path / "own")
+    for mac in (chip.name, "5C:CF:7F:00:00:0D", chip.name, "5C:CF:7F:00:00:0D"):
+        poll = as_device("/blink/firmware.bin.signed", firmware, mac)
+        assert talk(world.context(folder), guarded.port, poll).status == 304
+    guarded.logs("cloned alarm=True", "on two chips, 5C:CF:7F:00:00:0C and 5C:CF:7F:00:00:0D")
+    (seen,) = devices_seen(guarded)
+    assert (seen["device"], seen["other_mac"]) == (f"cert:{chip.name}", chip.name)
+    (tmp_path / "token").write_text(guarded.token)
+    (tmp_path / "token").chmod(0o600)
+    where = ("--server", guarded.url, "--product", "blink", "--ca", world.ca, "--token-file", "token")
+    listed = process("devices", *where, cwd=tmp_path).succeeded().out
+    assert f"CLONED: {chip.name} showed its certificate, too" in listed
+    assert sum(line.startswith("cloned ") for line in guarded.lines()) == 1
+    problems = operator(guarded).get("/healthz")["problems"]
+    assert any("is on two chips" in problem for problem in problems)
 
 
 def test_only_what_waits_is_taken_and_only_from_the_devices_authority(

@@ -129,6 +129,8 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
         line += f"  {MEANINGS[device['state']].format(**device)}"
     if device["state"] == "looping":  # ADR 0019
         line += ", and is not given any more" if is_proven(device["device"]) else ", and is given once an hour"
+    if device.get("other_mac"):
+        line += f"  CLONED: {device['other_mac']} showed its certificate, too"
     if device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from ..pki.profile import MAC_ADDRESS
 from ..protocol.decisions import LOOP_LIMIT
 from ..release.evidence import PROVEN_PREFIX, WEIGHTS, Evidence, is_proven
 
@@ -91,6 +92,8 @@ class Device(NamedTuple):
     elsewhere: str | None = None
     elsewhere_deliveries: int = 0
     elsewhere_at: float | None = None
+    other_mac: str | None = None
+    """The MAC address of another chip that showed its certificate, None where none did."""
 
     @property
     def state(self) -> str:
@@ -191,9 +194,11 @@ def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
 
 def seen(known: Device | None, claim: Sighting, now: float) -> Device:
     """Return the row of a device after it said `claim`; without an MD5 that is no news of an update."""
-    claims = vars(claim)
+    claims: dict[str, Any] = {**vars(claim)}
+    claims["other_mac"] = _other_mac(known, claim)
     if known is None:
         return Device(**claims, first_seen=now, last_seen=now)
+    claims["mac"] = claim.mac or known.mac
     if not at_home(known, claim.address, now):
         return _from_elsewhere(known, claim, now)
     if not claim.md5:
@@ -206,6 +211,18 @@ def seen(known: Device | None, claim: Sighting, now: float) -> Device:
     elif known.deliveries:
         news = {"failed_at": known.failed_at or now, "confirmed_at": None}
     return known._replace(**claims, **news, last_seen=now)
+
+
+def _other_mac(known: Device | None, claim: Sighting) -> str | None:
+    """Return the MAC address of another chip than the one that asks, where both show one certificate.
+
+    A certificate that was enrolled names its chip; of another the first one counts.
+    """
+    before = claim.device.removeprefix(PROVEN_PREFIX) if known is None else known.mac
+    known_other = None if known is None else known.other_mac
+    if not is_proven(claim.device) or not MAC_ADDRESS.fullmatch(before) or claim.mac in ("", before):
+        return known_other
+    return before
 
 
 def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:

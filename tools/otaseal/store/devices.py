@@ -67,7 +67,7 @@ TABLES = (
 ADDED = {
     **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
     **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
-    "elsewhere_at": "elsewhere_at",
+    **{"elsewhere_at": "elsewhere_at", "other_mac": "other_mac"},
 }
 """Columns that earlier versions did not have. Those of schema 2 name theirs, and leave others as they are."""
 NEWCOMERS = f"SELECT count(*) FROM devices WHERE {IS_NEW}"  # noqa: S608 - our own names
@@ -79,6 +79,7 @@ RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since)
     GROUP BY md5, version"""
+CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
 NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
     SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
@@ -187,6 +188,14 @@ class Devices:
         """Note that the failures of a rollout until now do not count."""
         with self._transaction():
             self._database.execute(SET_ASIDE, (now, product, channel, version))
+
+    def clones(self, limit: int) -> tuple[str, ...]:
+        """Return in words of which certificates there are copies on other chips, of `limit` of them at most."""
+        return tuple(
+            f"the certificate of '{device}' of '{product}' is on two chips, {' and '.join(sorted((mac, other)))}: "
+            "revoke it, and forget the device"
+            for product, device, mac, other in self._query(CLONES, (limit,))
+        )
 
     def _prepare(self) -> None:
         """Make the tables of an empty file; two processes may do so at once."""

@@ -30,6 +30,8 @@ ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
 DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
 """How often it is asked where the devices are, and after how many times in memory the store's own file is tried."""
+MAX_CLONES = 10
+"""Certificates that are on two chips, of which is told at once."""
 CHECK_SECONDS = 60.0
 """How long after a store was found damaged, and changed since, it is checked again."""
 CHECKS_A_DAY = 24 * 60
@@ -143,6 +145,7 @@ class Maintenance:
         try:
             halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
             report_flood(self.devices, self.telemetry)
+            self.telemetry.set_problems("cloned", self.devices.clones(MAX_CLONES))
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
 
