@@ -21,6 +21,8 @@ from otaseal.server.process.maintenance import halt_failing, report_flood
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.proof_keys import ProofKeys
+from otaseal.store.secrets import Secrets
 from support.command import process
 from support.devices import Devices
 from support.releases import make_release
@@ -333,16 +335,19 @@ def test_who_can_read_the_firmware_is_said_where_the_port_is_opened(
 
 def test_a_flood_is_an_alarm_until_it_ends(tmp_path: Path) -> None:
     events: list[Event] = []
-    telemetry = Telemetry(events.append)
+    telemetry, keys = Telemetry(events.append), ProofKeys(Secrets(tmp_path / "s"), limit=10)
     with Devices(tmp_path / "d", limit=50) as devices:
         for number in range(100):
             devices.see(Sighting("blink", "stable", f"mac:{number}", OLD), 1.0 + number)
-            report_flood(devices, telemetry)
+            report_flood(devices, keys, telemetry)
         (alarm,) = events
         assert (alarm["event"], alarm["alarm"]) == ("flood", True)
         assert "more than 5 of 50 are new within a day" in str(alarm["message"])
         with devices.batch() as rows:
             for device in devices.list("blink")[:40]:
                 rows.forget("blink", device.device)
-        report_flood(devices, telemetry)
+        report_flood(devices, keys, telemetry)
         assert [one["event"] for one in events] == ["flood", "flood"]
+        keys.agree("blink", "mac:1", bytes(32), 1.0)
+        report_flood(devices, keys, telemetry)
+        assert "there is no room for more keys of devices" in str(events[-1]["message"])

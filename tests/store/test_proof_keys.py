@@ -98,12 +98,25 @@ def test_a_proof_of_the_known_key_ends_the_waiting(secrets: Secrets) -> None:
     keys.agree("blink", "a", key(1), NOW)
     keys.show("blink", "a", key(2), "away", NOW)
     keys.write()
-    keys.proved("blink", "a")
+    assert keys.advance("blink", "a", 7) is None
     assert keys.waiting("blink", "a") is None
     keys.write()
     assert ProofKeys(secrets).waiting("blink", "a") is None
     assert not keys.show("blink", "a", key(2), "away", NOW + REPLACED_SECONDS)
     assert keys.get("blink", "a") == ProofKey(key(1), NOW)
+
+
+def test_a_number_counts_once_and_is_forgotten_with_its_key(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "a", key(1), NOW)
+    assert [keys.advance("blink", "a", number) for number in (0, 5, 5, 4, 6)] == [None, None, 5, 5, None]
+    keys.write()
+    numbers = {("blink", "a"): 6, ("blink", "unknown"): 9}
+    again = ProofKeys(secrets, numbers)
+    assert [again.advance("blink", "a", number) for number in (6, 7)] == [6, None]
+    again.forget("blink", "a")
+    again.agree("blink", "a", key(2), NOW)
+    assert again.advance("blink", "a", 1) is None
 
 
 def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(secrets: Secrets) -> None:

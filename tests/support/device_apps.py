@@ -5,15 +5,23 @@ from __future__ import annotations
 from otaseal.server.catalog import Catalog
 from otaseal.server.device_api.app import DeviceApp
 from otaseal.server.device_api.enrolment import Enrolment
+from otaseal.server.device_api.proofs import ProofCheck
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.telemetry import Telemetry
 from otaseal.store.enrolments import Enrolments
 from otaseal.store.files import Store
+from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 
 
-def make_app(store: Store, recorder: Recorder) -> DeviceApp:
-    """Return the devices' API of a store, whose log nobody reads."""
+def make_app(
+    store: Store, recorder: Recorder, secrets: Secrets | None = None, closed: float | None = None
+) -> DeviceApp:
+    """Return the devices' API of a store, whose log nobody reads; its open `secrets` are for who keeps any in them.
+
+    `closed` is that of ProofCheck.
+    """
     catalog, telemetry = Catalog(store), Telemetry(lambda _: True)
-    enrolments = Enrolments(Secrets(store.directory / SECRETS_FILE))
-    return DeviceApp(catalog, recorder, telemetry, Enrolment(catalog, enrolments, telemetry))
+    secrets = secrets or Secrets(store.directory / SECRETS_FILE)
+    proofs = ProofCheck(ProofKeys(secrets), recorder, telemetry, closed)
+    return DeviceApp(catalog, recorder, telemetry, proofs, Enrolment(catalog, Enrolments(secrets), telemetry))

@@ -19,11 +19,12 @@ from otaseal.server import limits
 from otaseal.server.device_api import request_parser
 from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
 from support import peers
+from support.proving import ProvingDevice
 from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
 
 PATH = "/blink/firmware.bin.signed"
 
-SAYS = attrgetter("method", "path", "headers", "version", "keeps", "has_body")
+SAYS = attrgetter("proof", *(f"head.{name}" for name in ("method", "path", "headers", "version", "keeps", "has_body")))
 
 
 @contextlib.contextmanager
@@ -206,7 +207,47 @@ def test_a_parser_finds_the_same_however_its_bytes_come(paths: list[str], cuts: 
     whole.close()
     pieces.close()
     assert list(map(SAYS, found)) == list(map(SAYS, expected))
-    assert [head.path for head in found] == [path.replace("%41", "A") for path in paths]
+    assert [one.head.path for one in found] == [path.replace("%41", "A") for path in paths]
+
+
+PROOF = b"X-Otaseal-Proof: 5ccf7ff004cb 7 " + b"0" * 32
+LINES = (b"X: y", b" folded", b"", b"X: a\n", PROOF, PROOF.lower(), PROOF + b" ", b"X-Otaseal-Proof: ", PROOF + b"\tz")
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=4), st.lists(st.sampled_from(LINES), max_size=2))
+@settings(max_examples=300, deadline=None)
+def test_a_proof_stands_beside_a_head_that_is_remembered_without_it(before: list[bytes], behind: list[bytes]) -> None:
+    """Whatever stands around it: bytes of which a part is known say what they say to who reads them anew."""
+    plain = [b"GET /a HTTP/1.1", b"Host: x", *before, *behind, b"", b""]
+    proving = [b"GET /a HTTP/1.1", b"Host: x", *before, PROOF, *behind, b"", b""]
+    found = []
+    for seen_before in (False, True):
+        request_parser._remembered.clear()
+        parser = RequestParser()
+        if seen_before:
+            for lines in (plain, [*plain[:-2], PROOF, b"", b""]):
+                RequestParser().feed(b"\r\n".join(lines))
+        received = parser.feed(b"\r\n".join(proving))
+        found.append((list(map(SAYS, received)), parser.stopped, parser.unread, parser.within, parser.refusal))
+    assert found[0] == found[1]
+
+
+def test_a_device_is_remembered_whatever_number_its_proof_has() -> None:
+    request_parser._remembered.clear()
+    parser = RequestParser()
+    device, heads = ProvingDevice("5C:CF:7F:F0:04:CB", shows=True), []
+    for shows in (True, False, False):
+        device.shows = shows
+        sent = device.prove(get("/a", version="1.1"))
+        (received,) = parser.feed(sent)
+        assert b"X-Otaseal-Proof: " + received.proof + b"\r\n" in sent
+        heads.append(received.head)
+    assert heads[0] is heads[1] is heads[2]
+    assert [name for name, _ in heads[0].headers] == [b"host", b"x-otaseal-capabilities"]
+    (plain,) = parser.feed(get("/a", "X-Otaseal-Capabilities: 1 proof enroll", version="1.1"))
+    assert plain == (heads[0], b"")
+    parser.feed(device.prove(device.prove(get("/a", version="1.1"))))
+    assert parser.refusal == "X-Otaseal-Proof is given twice, or says nothing"
 
 
 ODD = ("", "\n", "POST", "Content-Length: 3", "Connection: close", "Connection: keep-alive", "Upgrade: x", "\0")

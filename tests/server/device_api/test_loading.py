@@ -9,7 +9,8 @@ import pytest
 
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
-from otaseal.server.device_api.app import MAX_PATH, DeviceApp, DeviceRequest, LaterError
+from otaseal.server.device_api.answers import DeviceRequest, LaterError
+from otaseal.server.device_api.app import MAX_PATH, DeviceApp
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.tls import ClientCertificate

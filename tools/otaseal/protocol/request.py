@@ -48,7 +48,7 @@ class UpdateRequest:
     `family` is one of `chips.families` or "plain" (curl, a browser, our own client); `mode` "sketch", "filesystem" or
     "version"; `mac` the station's, as `AA:BB:CC:DD:EE:FF`. Devices with the OtaSeal library also say their security
     `counter`, the number of the last `error` of an update (0 for none), the SHA-256 of the `certs.ar` they use, and the
-    id of their `board`, as in the manifest.
+    id of their `board`, as in the manifest; and what they can, in words (`capabilities`).
     """
 
     method: str
@@ -66,6 +66,7 @@ class UpdateRequest:
     error: int | None = None
     certs: str | None = None
     board: str | None = None
+    capabilities: frozenset[str] | None = None
 
     @property
     def runs(self) -> str | None:
@@ -195,6 +196,12 @@ def _named_board(text: str) -> str | None:
     return None if text == ANY_BOARD.hex() else text.lower()
 
 
+def _words(text: str) -> frozenset[str]:
+    """Return the words that are known to mean something in this version; those of another one may not."""
+    version, *words = text.split(" ")
+    return frozenset(words if version == "1" else ())
+
+
 class _Claim(NamedTuple):
     """How a header is read: the field of UpdateRequest, the value of a text that matches, the pattern, what it is."""
 
@@ -237,4 +244,5 @@ _LIBRARY_CLAIMS = {
     "error": _Claim("error", int, _pattern("-?[0-9]{1,5}"), "an error number"),
     "certs": _Claim("certs", *_SHA256),
     "board": _Claim("board", *_BOARD),
+    "capabilities": _Claim("capabilities", _words, _pattern("[0-9]{1,5}( [0-9a-z-]+)*"), "a version and words"),
 }

@@ -42,8 +42,8 @@ class Rows:
         self._rows: dict[tuple[str, str], Device | None] = {}
         self._changed: dict[tuple[str, str], Device] = {}
 
-    def see(self, sighting: Sighting, now: float) -> Device:
-        """Record a request of a device, and return its row."""
+    def see(self, sighting: Sighting, now: float, sequence: int | None = None) -> Device:
+        """Record a request of a device, with the number of its proof by a key, and return its row."""
         claim = bounded(sighting)
         known = self._get(key := (claim.product, claim.device))
         if known is None:
@@ -52,7 +52,7 @@ class Rows:
             statements.remember(self._devices._database, known, claim, now)
             if says_nothing_new(known, claim, now):
                 return known
-        return self._put(key, seen(known, claim, now))
+        return self._put(key, seen(known, claim, now, sequence))
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..pki.profile import MAC_ADDRESS
 from ..protocol.decisions import LOOP_LIMIT
-from ..release.evidence import PROVEN_PREFIX, WEIGHTS, Evidence, is_proven
+from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, WEIGHTS, Evidence, is_proven
 
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
@@ -24,11 +24,14 @@ STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at I
     WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
     WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
 """`Device.state` in SQL."""
-PROVEN = f"device GLOB '{PROVEN_PREFIX}*'"
+CERTIFIED = f"device GLOB '{PROVEN_PREFIX}*'"
+PROVEN = f"({CERTIFIED} OR enrolled IS NOT NULL)"
 """`is_proven` in SQL."""
+UNPROVEN = f"device GLOB '{UNPROVEN_PREFIX}*'"
+"""Who says the name of a device that has a key, and does not prove it."""
 NEW_SECONDS = 86400.0
 """How long a device that proves nothing has to be heard of until it is none that anybody may just have invented."""
-IS_NEW = f"(NOT {PROVEN} AND last_seen - first_seen < {NEW_SECONDS})"
+IS_NEW = f"(NOT {PROVEN} AND ({UNPROVEN} OR last_seen - first_seen < {NEW_SECONDS}))"
 IN_JSON = "(SELECT value FROM json_each(?))"
 RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
@@ -37,7 +40,8 @@ RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 class Sighting:
     """One request: `device` is its `device_id`, `md5` that of the running sketch; "" or None for what was not said.
 
-    `address` is the network that it came from, "" where the device proved its name: then that does not matter.
+    `address` is the network that it came from, "" where a certificate proves the name. `proven`: it was proved by that
+    or by a key, and it does not matter from where; `enrolled` is when that key was enrolled, None for one that was not.
     """
 
     product: str
@@ -50,6 +54,8 @@ class Sighting:
     error: int | None = None
     certs: str = ""
     address: str = ""
+    enrolled: float | None = None
+    proven: bool = False
 
 
 class Asking(NamedTuple):
@@ -58,6 +64,7 @@ class Asking(NamedTuple):
     product: str
     device: str
     address: str = ""
+    proven: bool = False
 
 
 class Device(NamedTuple):
@@ -68,6 +75,8 @@ class Device(NamedTuple):
     back with it. `failed_at`: it came back after a full delivery with what it ran before.
     `address` is where it is at home: another one takes that place only after AT_HOME_SECONDS without a word from there.
     What went out in full to others in its name is `elsewhere`: of which version, how often, and when last.
+    `sequence` is the number of its last proof by a key, None where it did not prove what it said last; `enrolled` is
+    when that key was.
     """
 
     product: str
@@ -94,6 +103,8 @@ class Device(NamedTuple):
     elsewhere_at: float | None = None
     other_mac: str | None = None
     """The MAC address of another chip that showed its certificate, None where none did."""
+    enrolled: float | None = None
+    sequence: int | None = None
 
     @property
     def state(self) -> str:
@@ -124,7 +135,8 @@ class Selection:
     known: frozenset[str] = frozenset()
 
 
-_CLAIMS = attrgetter(*(field.name for field in fields(Sighting)))
+_CLAIM_FIELDS = tuple(field.name for field in fields(Sighting) if field.name != "proven")
+_CLAIMS = attrgetter(*_CLAIM_FIELDS)
 
 
 def is_recent(known: Device, now: float) -> bool:
@@ -132,34 +144,35 @@ def is_recent(known: Device, now: float) -> bool:
     return 0 <= now - known.last_seen < LAST_SEEN_RESOLUTION
 
 
-def at_home(known: Device, address: str, now: float) -> bool:
-    """Return whether what comes from an address speaks for a device that is known."""
-    if known.address in ("", address) or is_proven(known.device):
+def at_home(known: Device, who: Sighting | Asking, now: float) -> bool:
+    """Return whether who asks speaks for a device that is known: by proof, or from its address."""
+    if who.proven or known.address in ("", who.address) or is_proven(known.device):
         return True
     return not -LATE_SECONDS < now - known.last_seen < AT_HOME_SECONDS
 
 
-def in_vain(known: Device, address: str, version: str, now: float) -> int:
-    """Return how often a device that asks from an address was given a version in vain, or others there in its name.
+def in_vain(known: Device, claim: Sighting, version: str, now: float) -> int:
+    """Return how often a device was given a version in vain, or others in its name where this is said.
 
     Who proves nothing is slowed by that, and never held back for good: others may have downloaded in its name.
     """
     if not (known.deliveries or known.elsewhere_deliveries):  # as of nearly every poll
         return 0
-    if at_home(known, address, now):
+    if at_home(known, claim, now):
         given, count, last = known.offered, known.deliveries, known.delivered_at
     else:
         given, count, last = known.elsewhere, known.elsewhere_deliveries, known.elsewhere_at
     if given != version:
         return 0
-    pause = WEIGHTS[Evidence.PROVEN if is_proven(known.device) else Evidence.KNOWN].loop_pause
+    proven = is_proven(known.device, claim.enrolled)
+    pause = WEIGHTS[Evidence.PROVEN if proven else Evidence.KNOWN].loop_pause
     waited = pause is not None and last is not None and not 0 <= now - last < pause
     return min(count, LOOP_LIMIT - 1) if waited else count
 
 
 def delivered_to(known: Device, asking: Asking, version: str, now: float) -> Device:
     """Return the row of a device after a delivery in full; at home one that was not offered does not count."""
-    if at_home(known, asking.address, now):
+    if at_home(known, asking, now):
         if known.offered != version:
             return known
         return known._replace(deliveries=known.deliveries + 1, delivered_at=now)
@@ -174,32 +187,36 @@ def bounded(sighting: Sighting) -> Sighting:
     if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
         return sighting
     bounded_claims: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in claims]
-    return Sighting(*bounded_claims)
+    return replace(sighting, **dict(zip(_CLAIM_FIELDS, bounded_claims, strict=True)))
 
 
 def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     """Return whether `seen` would change nothing that is worth a write."""
     if 0 < known.last_seen - now < LATE_SECONDS:
         return True
-    if not at_home(known, claim.address, now):
+    if not at_home(known, claim, now):
         return seen(known, claim, now) == known
-    if not is_recent(known, now):
+    if not is_recent(known, now) or (claim.proven and known.sequence is None and not is_proven(known.device)):
         return False
     # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
     settled = known.confirmed_at is not None and known.failed_at is None
     if _CLAIMS(known) == _CLAIMS(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
         return True
-    return seen(known, claim, now) == known._replace(last_seen=now)
+    return seen(known, claim, now, known.sequence) == known._replace(last_seen=now)
 
 
-def seen(known: Device | None, claim: Sighting, now: float) -> Device:
-    """Return the row of a device after it said `claim`; without an MD5 that is no news of an update."""
-    claims: dict[str, Any] = {**vars(claim)}
+def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None = None) -> Device:
+    """Return the row of a device after it said `claim`; without an MD5 that is no news of an update.
+
+    `sequence` is that of the proof by a key, if there was one; it alone is no news either.
+    """
+    claims: dict[str, Any] = dict(zip(_CLAIM_FIELDS, _CLAIMS(claim), strict=True))
+    claims["sequence"] = sequence if claim.proven else None
     claims["other_mac"] = _other_mac(known, claim)
     if known is None:
         return Device(**claims, first_seen=now, last_seen=now)
     claims["mac"] = claim.mac or known.mac
-    if not at_home(known, claim.address, now):
+    if not at_home(known, claim, now):
         return _from_elsewhere(known, claim, now)
     if not claim.md5:
         return known._replace(**{**claims, "md5": known.md5}, last_seen=now)
@@ -239,7 +256,7 @@ def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:
 
 def offered_to(known: Device, asking: Asking, version: str, expected_md5: str, now: float) -> Device:
     """Return the row of a device that is answered with a release whose sketch has that MD5."""
-    if not at_home(known, asking.address, now) or (known.offered, known.expected_md5) == (version, expected_md5):
+    if not at_home(known, asking, now) or (known.offered, known.expected_md5) == (version, expected_md5):
         return known
     answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
     return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]

@@ -68,6 +68,7 @@ ADDED = {
     **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
     **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
     **{"elsewhere_at": "elsewhere_at", "other_mac": "other_mac"},
+    **{"enrolled": "enrolled", "sequence": "sequence"},
 }
 """Columns that earlier versions did not have. Those of schema 2 name theirs, and leave others as they are."""
 NEWCOMERS = f"SELECT count(*) FROM devices WHERE {IS_NEW}"  # noqa: S608 - our own names
@@ -80,6 +81,7 @@ RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since)
     GROUP BY md5, version"""
 CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
+SEQUENCES = "SELECT product, device, sequence FROM devices WHERE sequence IS NOT NULL"
 NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
     SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
@@ -133,13 +135,15 @@ class Devices:
             stack.enter_context(self._lock)
             self._database.close()
 
-    def preview(self, known: Device | None, claim: Sighting, now: float) -> tuple[Device, bool]:
+    def preview(
+        self, known: Device | None, claim: Sighting, now: float, sequence: int | None = None
+    ) -> tuple[Device, bool]:
         """Return what `Rows.see` would of a device whose row is `known`, and whether there is something to write."""
         if known is not None and says_nothing_new(known, claim, now):
             with self._current_file():
                 if not statements.is_new(self._database, known, claim, now):
                     return known, False
-        return seen(known, claim, now), True
+        return seen(known, claim, now, sequence), True
 
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
@@ -159,6 +163,10 @@ class Devices:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
         rows = self._query(NEEDS, {"product": product})
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
+
+    def sequences(self) -> dict[tuple[str, str], int]:
+        """Return the number of the last proof by a key that was written down, by product and device."""
+        return {(product, device): sequence for product, device, sequence in self._query(SEQUENCES)}
 
     def running(self, product: str, channel: str, since: float = math.inf) -> tuple[tuple[str, str, int], ...]:
         """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .device_rows import AT_HOME_SECONDS
@@ -60,8 +60,8 @@ class WaitingKey(NamedTuple):
 class ProofKeys:
     """The keys in a file of secrets, of which nobody else changes these tables while this one is used."""
 
-    def __init__(self, secrets: Secrets, limit: int = MAX_KEYS) -> None:
-        """Read all keys; raises as `Secrets.query`."""
+    def __init__(self, secrets: Secrets, sequences: Mapping[Name, int] | None = None, limit: int = MAX_KEYS) -> None:
+        """Read all keys; `sequences` are the numbers of devices' last proofs. Raises as `Secrets.query`."""
         self.limit = limit
         self._secrets = secrets
         self._lock = threading.RLock()
@@ -73,6 +73,7 @@ class ProofKeys:
         columns = "product, device, key, shown, address, last"
         for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
             self._waiting[product, device] = WaitingKey(*values)
+        self._sequences = {name: last for name, last in (sequences or {}).items() if name in self._keys}
         agreed = ((name, key.agreed) for name, key in self._keys.items() if key.enrolled is None)
         self._new: OrderedDict[Name, float] = OrderedDict(
             sorted(((n, a) for n, a in agreed if a), key=lambda row: row[1])
@@ -112,10 +113,11 @@ class ProofKeys:
             self._new[name] = now
         return True
 
-    def show(self, product: str, device: str, key: bytes, address: str, now: float) -> bool:
+    def show(self, product: str, device: str, key: bytes, address: str, now: float, *, replaces: bool = True) -> bool:
         """Note a key that is shown in place of the known one; return True where it has replaced that by now.
 
         Who shows one holds its place as long as a device holds its address: somebody else's does not push it out.
+        Without `replaces` it waits for an operator, however long.
         """
         name = product, device
         with self._lock:
@@ -125,19 +127,28 @@ class ProofKeys:
             if before is None or before.key != key:
                 self._wait(name, WaitingKey(key, now, address, now))
                 return False
-            if known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
+            if replaces and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
                 self._put(name, ProofKey(key, agreed=now))
                 return True
             if now - before.last >= AT_HOME_SECONDS / 2:
                 self._wait(name, before._replace(last=now))
             return False
 
-    def proved(self, product: str, device: str) -> None:
-        """Note that a device has proved the known key: the one that waits is not its own."""
-        if (product, device) in self._waiting:
+    def advance(self, product: str, device: str, sequence: int) -> int | None:
+        """Take the number of a proof that holds; return the last one where this is not above it: that is a replay.
+
+        A key that waits beside the proved one is not the device's own.
+        """
+        name = product, device
+        last = self._sequences.get(name, -1)
+        if sequence <= last:
+            return last
+        self._sequences[name] = sequence
+        if name in self._waiting:
             with self._lock:
-                self._waiting.pop((product, device), None)
-                self._changed.add((product, device))
+                self._waiting.pop(name, None)
+                self._changed.add(name)
+        return None
 
     def forget(self, product: str, device: str) -> None:
         """Drop the keys of a device, if there are any; durable on return, raises as `enrol`."""
@@ -189,6 +200,7 @@ class ProofKeys:
     def _drop(self, name: Name) -> None:
         self._new.pop(name, None)
         self._waiting.pop(name, None)
+        self._sequences.pop(name, None)
         self._keys.pop(name)
         self._changed.add(name)
 

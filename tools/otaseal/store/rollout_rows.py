@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..release.evidence import WEIGHTS, Evidence
 from ..release.rollout import Counts, Tally
-from .device_rows import LATE_SECONDS, PROVEN
+from .device_rows import CERTIFIED, LATE_SECONDS, UNPROVEN
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""
@@ -17,7 +17,8 @@ BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE
 BEGUN = "SELECT version, began, set_aside FROM rollouts WHERE product = ? AND channel = ? AND version = ?"
 SET_ASIDE = "UPDATE rollouts SET set_aside = ? WHERE product = ? AND channel = ? AND version = ?"
 
-EVIDENCE = f"""CASE WHEN {PROVEN} THEN '{Evidence.PROVEN.value}'
+EVIDENCE = f"""CASE WHEN {CERTIFIED} OR coalesce(enrolled < :began, 0) THEN '{Evidence.PROVEN.value}'
+    WHEN {UNPROVEN} THEN '{Evidence.NEWCOMER.value}'
     WHEN first_seen < :began THEN '{Evidence.KNOWN.value}' ELSE '{Evidence.NEWCOMER.value}' END"""
 _VOTES = " ".join(
     f"WHEN '{kind.value}' THEN {'NULL' if weight.votes is None else weight.votes}" for kind, weight in WEIGHTS.items()

@@ -29,7 +29,7 @@ _PUT = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 def is_new(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> bool:
     """Return whether what is said in a device's name elsewhere is to be remembered."""
-    if not claim.md5 or claim.md5 == known.md5 or at_home(known, claim.address, now):
+    if not claim.md5 or claim.md5 == known.md5 or at_home(known, claim, now):
         return False
     rows = database.execute(f"SELECT md5, said_at {_OF}", (known.product, known.device)).fetchall()
     said = {md5: said_at for md5, said_at in rows if said_at >= now - REMEMBERED_SECONDS}
@@ -40,9 +40,9 @@ def is_new(database: sqlite3.Connection, known: Device, claim: Sighting, now: fl
 
 def remember(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> None:
     """Remember what a device ran, or what is said elsewhere, where `claim` differs from the row before it."""
-    if is_proven(known.device) or not claim.md5 or claim.md5 == known.md5:
+    if is_proven(known.device, claim.enrolled) or not claim.md5 or claim.md5 == known.md5:
         return
-    if not at_home(known, claim.address, now):
+    if not at_home(known, claim, now):
         if is_new(database, known, claim, now):
             _put(database, claim, now)
         return

@@ -16,9 +16,9 @@ from typing import cast
 from ...errors import OtasealError
 from .. import limits
 from ..tls import ClientCertificate
-from .app import Answer, DeviceRequest, LaterError, plain
+from .answers import Answer, DeviceRequest, LaterError, plain
 from .listener import ListenerContext
-from .request_parser import NO_HEAD, Head, RequestParser
+from .request_parser import NO_HEAD, RequestParser
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
 from .tls_transport import KERNEL_BUFFER, TlsTransport
 
@@ -163,9 +163,9 @@ class DeviceConnection(asyncio.Protocol):
         if self._phase is ANSWER:
             self._send(tls)
         while self._phase is REQUEST:
-            head = self._requests.take()
-            if head is not None:
-                self._answer(tls, head)
+            received = self._requests.take()
+            if received is not None:
+                self._answer(tls, DeviceRequest(received.head, self._certificate, tls.address, received.proof))
             elif data := tls.read():
                 if self._requests.add(data):
                     self._wait(limits.HEAD_SECONDS)
@@ -174,15 +174,14 @@ class DeviceConnection(asyncio.Protocol):
                     self._close(tls)
                 return
 
-    def _answer(self, tls: TlsTransport, head: Head) -> None:
-        request = DeviceRequest(head, self._certificate, tls.address)
-        if head is NO_HEAD:
+    def _answer(self, tls: TlsTransport, request: DeviceRequest) -> None:
+        if request.head is NO_HEAD:
             self._respond(tls, request, plain(400, "request", self._requests.refusal or ""))
             return
         try:
             answer = self._listener.app.answer(request)
         except LaterError as later:
-            self._answer_later(request, later)
+            self._answer_later(later.request or request, later)
             return
         self._respond(tls, request, answer)
 
@@ -197,7 +196,7 @@ class DeviceConnection(asyncio.Protocol):
         if self._phase is LOADING:
             self._phase = REQUEST
             self._go_on(
-                lambda tls: self._answer(tls, request.head) if answer is None else self._respond(tls, request, answer)
+                lambda tls: self._answer(tls, request) if answer is None else self._respond(tls, request, answer)
             )
 
     def _respond(self, tls: TlsTransport, request: DeviceRequest, answer: Answer) -> None:

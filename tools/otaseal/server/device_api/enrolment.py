@@ -22,7 +22,7 @@ from ...store.enrolments import Applicant, Asking, Enrolments, Request, UnknownC
 from ..catalog import Catalog
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
-from .app import Answer, DeviceRequest, LaterError, fault, plain
+from .answers import Answer, DeviceRequest, LaterError, fault, plain
 
 MAX_WAITING = 64
 """Devices that may wait for the thread; others come back."""

@@ -23,6 +23,7 @@ from ...store.device_rows import (
     Asking,
     Device,
     Sighting,
+    at_home,
     bounded,
     delivered_to,
     device_key,
@@ -91,13 +92,21 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def poll(self, sighting: Sighting, version: str, now: float) -> int:
-        """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError."""
+    def poll(self, sighting: Sighting, version: str, now: float, sequence: int | None = None) -> int:
+        """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError.
+
+        `sequence` is the number of its proof by a key.
+        """
         row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
         repeats = (said is sighting or said == sighting) and losses == self._losses
         if row is None or not repeats or not is_recent(row, now):
-            row = self._see(bounded(sighting), now)
-        return in_vain(row, sighting.address, version, now)
+            row = self._see(bounded(sighting), now, sequence)
+        return in_vain(row, sighting, version, now)
+
+    def at_home(self, asking: Asking, now: float) -> bool:
+        """Return whether who asks speaks for the device, or nothing is known of it; raises SystemFaultError."""
+        known, _ = self._read(device_key(asking.product, asking.device))
+        return known is None or at_home(known, asking, now)
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Note that a device is answered with a release; see `Rows.offer`."""
@@ -142,13 +151,13 @@ class Recorder:
             self._report(f"{left} notes of devices could not be written before the end")
         self._reader.close()
 
-    def _see(self, claim: Sighting, now: float) -> Device:
+    def _see(self, claim: Sighting, now: float, sequence: int | None) -> Device:
         """Note what a device says, where it is news, and return the row that it has then."""
         key = claim.product, claim.device
         before, losses = self._read(key)
-        row, changed = self._reader.preview(before, claim, now)
+        row, changed = self._reader.preview(before, claim, now, sequence)
         if changed:
-            self._note(key, row, losses, lambda rows: rows.see(claim, now))
+            self._note(key, row, losses, lambda rows: rows.see(claim, now, sequence))
         elif losses is not None:
             self._keep(key, _Known(row, self._known.get(key, _NOTHING).last, losses, claim))
         return row

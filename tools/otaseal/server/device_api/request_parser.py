@@ -1,7 +1,8 @@
 """The heads of HTTP/1 requests in bytes that come in any pieces; bodies are seen, and dropped.
 
 The grammar is llhttp's (through httptools); added are how long a head may be, that HTTP/1.1 names one host (RFC 9112,
-3.2), and how many requests may wait.
+3.2), and how many requests may wait. The proof of a device's name is another one each time, and stands beside the head
+that is the same all day.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from ...protocol.proof import PROOF_HEADER
 from ..limits import MAX_HEAD_BYTES
 
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
@@ -19,6 +21,10 @@ MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
 MAX_REMEMBERED, REMEMBERED_BYTES = 1024, 1024
 """Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day."""
+_PROOF = PROOF_HEADER.lower().encode()
+_PROOF_LINE = f"\r\n{PROOF_HEADER}: ".encode()
+_PROOF_BYTES = b"0123456789abcdef "
+_NEWLINE = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,13 @@ class Head:
     keeps: bool
     has_body: bool
     size: int = 0
+
+
+class Received(NamedTuple):
+    """A request: its head without the header of the proof, whose value is `proof`, b"" where there is none."""
+
+    head: Head
+    proof: bytes = b""
 
 
 NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
@@ -56,6 +69,7 @@ class RequestParser:
         "_headers",
         "_heads",
         "_parser",
+        "_proof",
         "_url",
         "_waiting",
         "refusal",
@@ -66,10 +80,10 @@ class RequestParser:
 
     def __init__(self) -> None:
         self._parser: Any = None  # made when it is needed: most heads are remembered
-        self._waiting: deque[Head] = deque()
-        self._heads: list[Head] = []
+        self._waiting: deque[Received] = deque()
+        self._heads: list[Received] = []
         self._headers: list[tuple[bytes, bytes]] = []
-        self._url = b""
+        self._url = self._proof = b""
         self._fed = 0
         self._between = True
         self.within = self.stopped = self.unread = False
@@ -79,16 +93,17 @@ class RequestParser:
         """Release the parser."""
         self._parser = None
 
-    def feed(self, data: bytes) -> list[Head]:
-        """Return the heads that `data` completes."""
+    def feed(self, data: bytes) -> list[Received]:
+        """Return the requests whose heads `data` completes."""
         if self.stopped:
             return []
         between, self._between = self._between, False
-        if between and (known := _remembered.get(data)) is not None:
-            _remembered.move_to_end(data)
+        rest, proof = without_proof(data)
+        if between and (known := _remembered.get(rest)) is not None:
+            _remembered.move_to_end(rest)
             self._between, self._fed, self.stopped = True, len(data), not known.keeps
-            return [known]
-        return self._parse(data, between)
+            return [Received(known, proof)]
+        return self._parse(data, between, rest, proof)
 
     def add(self, data: bytes) -> bool:
         """Parse `data`, and return whether a head begins in it that is not complete."""
@@ -96,11 +111,11 @@ class RequestParser:
         self._waiting.extend(self.feed(data))
         return self.within and not within
 
-    def take(self) -> Head | None:
-        """Return the next head: NO_HEAD once for the `refusal` after all others, None when there is none yet."""
+    def take(self) -> Received | None:
+        """Return the next request: NO_HEAD once for the `refusal` after all others, None when there is none yet."""
         if self._waiting:
             return self._waiting.popleft()
-        return None if self.refusal is None else NO_HEAD
+        return None if self.refusal is None else Received(NO_HEAD)
 
     def expects_more(self) -> bool:
         """Return whether another request is to be answered, or may come."""
@@ -110,7 +125,7 @@ class RequestParser:
         """Drop the requests that wait."""
         self._waiting.clear()
 
-    def _parse(self, data: bytes, between: bool) -> list[Head]:
+    def _parse(self, data: bytes, between: bool, rest: bytes, proof: bytes) -> list[Received]:
         import httptools
 
         if self._parser is None:
@@ -131,13 +146,13 @@ class RequestParser:
             self._refuse(TOO_LONG)
         # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
         self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
-        if self._between and len(data) <= REMEMBERED_BYTES:
-            _remember(data, self._heads[0])
+        if self._between and len(rest) <= REMEMBERED_BYTES and self._heads[0].proof == proof:
+            _remember(rest, self._heads[0].head)
         return self._heads
 
     def on_message_begin(self) -> None:
         """Start a head (called by httptools)."""
-        self._url, self._headers, self.within = b"", [], True
+        self._url, self._headers, self._proof, self.within = b"", [], b"", True
 
     def on_url(self, url: bytes) -> None:
         """Add a part of the URL (called by httptools)."""
@@ -145,7 +160,11 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header (called by httptools)."""
-        self._headers.append((name.lower(), value))
+        name = name.lower()
+        if name == _PROOF and value and not self._proof:
+            self._proof = value
+        else:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """End a head (called by httptools)."""
@@ -158,7 +177,7 @@ class RequestParser:
         except ValueError as error:
             self.refusal = str(error)
             raise  # through the parser, which stops
-        self._heads.append(head)
+        self._heads.append(Received(head, self._proof))
         self.stopped, self.unread = not head.keeps, head.has_body
 
     def _head(self) -> Head:
@@ -175,6 +194,8 @@ class RequestParser:
             and len(self._url) + sum(len(a) + len(b) for a, b in self._headers) > MAX_HEAD_BYTES
         ):
             raise ValueError(TOO_LONG)
+        if _PROOF in names:
+            raise ValueError(f"{PROOF_HEADER} is given twice, or says nothing")
         if version not in ("1.0", "1.1"):
             raise ValueError(f"HTTP {version}")
         if hosts > 1 or (version == "1.1" and not hosts):
@@ -190,6 +211,23 @@ class RequestParser:
 
     def _refuse(self, refusal: str) -> None:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False
+
+
+def without_proof(data: bytes) -> tuple[bytes, bytes]:
+    """Return a head in bytes without its line with a proof, as the library writes it, and what that says.
+
+    Of anything else, the same bytes and b"". What is left says what it would with the line in it: the line is not the
+    first one, does not stand behind the head's end, and the next one does not go on with it.
+    """
+    start = data.rfind(_PROOF_LINE)
+    if start <= 0:
+        return data, b""
+    end = data.find(b"\r\n", begin := start + len(_PROOF_LINE))
+    proof = data[begin : max(begin, end)]
+    odd = not proof or proof.translate(None, _PROOF_BYTES) or proof.strip() != proof
+    if odd or data[start - 1] == _NEWLINE or data[end + 2 : end + 3] in (b" ", b"\t"):
+        return data, b""
+    return data[:start] + data[end:], proof
 
 
 _remembered: OrderedDict[bytes, Head] = OrderedDict()

@@ -58,7 +58,7 @@ class Fleet:
             Listed(
                 device,
                 _version(known, device.md5) or device.version or None,
-                evidence_of(device.device, device.first_seen, begun.get(device.channel)),
+                evidence_of(device.device, device.first_seen, begun.get(device.channel), device.enrolled),
             )
             for device in self.devices.list(product, selection, after, limit)
         ]

@@ -15,7 +15,7 @@ from typing import Any, Union
 from ...names import NAME
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
-from ...release.evidence import Evidence
+from ...release.evidence import Evidence, Proof
 from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
@@ -41,7 +41,10 @@ def pattern(expression: str, **more: Any) -> Schema:
 
 _PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 _FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
-_EVIDENCE: Schema = {"type": "string", "enum": [kind.value for kind in Evidence]}
+_KNOWN_BY: Mapping[str, Schema] = {
+    name: {"type": "string", "enum": [kind.value for kind in kinds]}
+    for name, kinds in (("evidence", Evidence), ("proof", Proof))
+}
 _LIMITS: Mapping[str, Schema] = {
     "max_failed": _PERCENT,
     "patience": {"type": "integer", "minimum": 1, "maximum": MAX_PATIENCE, "description": "minutes"},
@@ -186,7 +189,7 @@ def schemas() -> dict[str, Schema]:
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": archive}),
         "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),
-        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE, "evidence": _EVIDENCE}),
+        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE, **_KNOWN_BY}),
         "Devices": _object(
             {
                 "product": _TEXT,

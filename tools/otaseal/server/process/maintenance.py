@@ -15,6 +15,7 @@ from ...store.check import check, survey, tidy
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
 from ...store.files import Store
+from ...store.proof_keys import ProofKeys
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import UptimeClock, tally
@@ -99,6 +100,7 @@ class Maintenance:
     telemetry: Telemetry
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
+    keys: ProofKeys
     devices: Devices
     store_check: StoreCheck
     device_file: DeviceFile
@@ -137,6 +139,7 @@ class Maintenance:
                 self.renew()
             if now - judged >= ROLLOUT_SECONDS:
                 self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
+                await asyncio.to_thread(self.write_keys)
                 await asyncio.to_thread(self._judge_rollouts)
                 judged = time.monotonic()
 
@@ -144,10 +147,19 @@ class Maintenance:
         self.recorder.flush(FLUSH_SECONDS)
         try:
             halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
-            report_flood(self.devices, self.telemetry)
+            report_flood(self.devices, self.keys, self.telemetry)
             self.telemetry.set_problems("cloned", self.devices.clones(MAX_CLONES))
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
+
+    def write_keys(self) -> None:
+        """Make durable which keys devices have shown; what cannot be written is tried again."""
+        problems: list[str] = []
+        try:
+            self.keys.write()
+        except OtasealError as error:
+            problems.append(f"{error.message}; until that works again, keys that devices show are kept in memory")
+        self.telemetry.set_problems("secrets", problems)
 
     def reload(self) -> None:
         """Look for a renewed certificate at once; everything else that can change is looked at whenever it is used."""
@@ -187,10 +199,9 @@ def _use_home(device_file: DeviceFile, telemetry: Telemetry) -> None:
         telemetry.alarm("devices", message=error.message)
 
 
-def report_flood(devices: Devices, telemetry: Telemetry) -> None:
-    """Report that invented devices, or very many new ones, fill the list."""
-    flood = devices.flood()
-    telemetry.set_problems("flood", [flood] if flood else [])
+def report_flood(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> None:
+    """Report that invented devices, or very many new ones, fill the lists of devices and of their keys."""
+    telemetry.set_problems("flood", filter(None, (devices.flood(), keys.flood())))
 
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock: UptimeClock) -> None:

@@ -19,6 +19,7 @@ from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
 from ..device_api.enrolment import Enrolment
 from ..device_api.listener import Connections, DeviceListener, ListenerContext
+from ..device_api.proofs import ProofCheck
 from ..device_api.recorder import Recorder
 from ..limits import room
 from ..operator_api.app import make_app
@@ -102,16 +103,20 @@ class Service:
                 telemetry=self.telemetry,
                 credentials=self.credentials,
                 contexts=self.contexts,
+                keys=ProofKeys(self.secrets, devices.sequences()),
                 devices=devices,
                 store_check=self.store_check,
                 device_file=self.device_file,
             )
-            listeners = self._device_listener(recorder), self._operator_listener(maintenance)
+            listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
             event_loop.run(listeners, maintenance, ready)
+            maintenance.write_keys()
 
-    def _device_listener(self, recorder: Recorder) -> DeviceListener:
+    def _device_listener(self, maintenance: Maintenance) -> DeviceListener:
+        recorder = maintenance.recorder
+        proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
         enrolment = Enrolment(self.catalog, Enrolments(self.secrets), self.telemetry)
-        app = DeviceApp(self.catalog, recorder, self.telemetry, enrolment)
+        app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
@@ -126,7 +131,7 @@ class Service:
                 maintenance.devices,
                 maintenance.recorder,
                 maintenance.clock,
-                ProofKeys(self.secrets),
+                maintenance.keys,
                 Enrolments(self.secrets),
             ),
             access=Access(TokenFile(catalog.store.directory), self.telemetry),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import ConfigError, NotFoundError, SystemFaultError
 from ....names import check_name
 from ....pki.scope import ANY
+from ....release.evidence import proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
 from ....store.proof_keys import WaitingKey, fingerprint
@@ -29,7 +30,13 @@ async def list_devices(context: OperatorContext, request: Request) -> dict[str, 
     selection, (after, limit) = _selection(context, product, query), page_of(query)
     listed = await asyncio.to_thread(context.fleet.page, product, selection, after, limit + 1)
     rows = [
-        {**device._asdict(), "state": device.state, "running": version, "evidence": evidence.value}
+        {
+            **device._asdict(),
+            "state": device.state,
+            "running": version,
+            "evidence": evidence.value,
+            "proof": proof_of(device.device, device.sequence, device.enrolled).value,
+        }
         for device, version, evidence in listed[:limit]
     ]
     return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(listed) > limit else None}

@@ -38,6 +38,8 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
     gauges = {labelled("otaseal_products"): len(context.catalog.store.products())}
     for evidence, count in (await asyncio.to_thread(context.fleet.by_evidence)).items():
         gauges[labelled("otaseal_devices", evidence=evidence.value)] = count
+    for kind, count in context.fleet.keys.counts().items():
+        gauges[labelled("otaseal_proof_keys", kind=kind)] = count
     return PlainTextResponse(context.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
 
 

@@ -1,0 +1,133 @@
+"""Who asks: the name under which a request is answered, and what proves it. Nothing here waits for anything.
+
+A name whose key is known is that of whoever proves it, from anywhere. Who says it without is somebody else, with a row
+of his own, and changes nothing of the device's. A key that nobody had before is taken from the place where the device
+is at home: what that very request says counts as without proof, and the next one is proven (docs/adr/0020-proof.md).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import SystemFaultError
+from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, holds, parse_proof
+from ...release.evidence import UNPROVEN_PREFIX
+from ...store.device_rows import Asking
+from ...store.proof_keys import ProofKey, ProofKeys
+from ..telemetry import Telemetry, labelled
+from .recorder import Recorder
+
+NONE, GOOD, AGREED = "none", "good", "agreed"
+"""Results that no answer names."""
+_COUNTERS = {
+    result: labelled("otaseal_proofs_total", result=result) for result in (NONE, GOOD, AGREED, UNKNOWN, WRONG, AFTER)
+}
+
+
+class Standing(NamedTuple):
+    """The name under which a request is answered: None for a client that says none.
+
+    `proven` and `enrolled` are as in a Sighting; `accepted`: it is proven well enough for `serve --require-proof`.
+    """
+
+    device: str | None = None
+    proven: bool = False
+    enrolled: float | None = None
+    accepted: bool = False
+
+
+class Identity(NamedTuple):
+    """Who sent one request: the number of its proof by a key, and what is answered to a proof that does not hold."""
+
+    standing: Standing
+    sequence: int | None = None
+    answer: str = ""
+
+
+class Claim(NamedTuple):
+    """What a request says without proof: the product it asks for, its MAC address, and what its proof is over."""
+
+    product: str
+    mac: str
+    text: bytes
+
+    @property
+    def device(self) -> str:
+        """The name that it says it has."""
+        return f"mac:{self.mac}"
+
+
+@dataclass(frozen=True)
+class ProofCheck:
+    """Tells devices that prove their names from others.
+
+    `closed` is since when keys that are agreed at first contact wait for an operator, None where they do not.
+    """
+
+    keys: ProofKeys
+    recorder: Recorder
+    telemetry: Telemetry
+    closed: float | None = None
+
+    def identify(self, claim: Claim, proof: bytes, network: str) -> Identity:
+        """Return who sends a request from `network` with that value of X-Otaseal-Proof, b"" for none.
+
+        Raises InputError for a header that is no proof.
+        """
+        product, device = claim.product, claim.device
+        key = self.keys.get(product, device)
+        if not proof:
+            if key is None:
+                return Identity(Standing(device))
+            return self._unproven(claim, NONE)
+        said = parse_proof(proof)
+        own = said.device == claim.mac
+        if key is None:
+            return self._meet(claim, said, network, own=own)
+        if not own or not holds(said, key.key, claim.text):
+            return self._refuse(claim, said, network, own=own)
+        last = self.keys.advance(product, device, said.sequence)
+        if last is not None:
+            return self._unproven(claim, AFTER, f"{AFTER} {last}")
+        self.telemetry.add(_COUNTERS[GOOD])
+        return Identity(Standing(device, True, key.enrolled, self._accepts(key)), said.sequence)
+
+    def _accepts(self, key: ProofKey) -> bool:
+        return self.closed is None or key.enrolled is not None or (key.agreed or 0.0) < self.closed
+
+    def _meet(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
+        """Take the key of a device of which none is known, if it shows one, and speaks from where it is at home."""
+        now, result = time.time(), UNKNOWN
+        if (
+            own
+            and said.key is not None
+            and holds(said, said.key, claim.text)
+            and self._at_home(claim, network, now)
+            and self.keys.agree(claim.product, claim.device, said.key, now)
+        ):
+            self.keys.advance(claim.product, claim.device, said.sequence)
+            result = AGREED
+        self.telemetry.add(_COUNTERS[result])
+        return Identity(Standing(claim.device), answer=UNKNOWN if result == UNKNOWN else "")
+
+    def _refuse(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
+        """Answer a proof by another key than the known one: it waits for an operator, or until that one is given up."""
+        if own and said.key is not None and holds(said, said.key, claim.text):
+            replaces = self.closed is None
+            if self.keys.show(claim.product, claim.device, said.key, network, time.time(), replaces=replaces):
+                return self._unproven(claim, AGREED)
+        return self._unproven(claim, WRONG, WRONG)
+
+    def _unproven(self, claim: Claim, result: str, answer: str = "") -> Identity:
+        """Return that somebody says a name that is another's."""
+        self.telemetry.add(_COUNTERS[result])
+        return Identity(Standing(UNPROVEN_PREFIX + claim.mac), answer=answer)
+
+    def _at_home(self, claim: Claim, network: str, now: float) -> bool:
+        """Return whether the device, if it was seen before, is at home where this comes from."""
+        try:
+            return self.recorder.at_home(Asking(claim.product, claim.device, network), now)
+        except SystemFaultError:
+            return False
