@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -161,6 +162,15 @@ def clients(before: Before, said: str) -> None:
     assert (before.place.store / "device-ca" / "crl.pem").exists()
 
 
+def lost_device(before: Before, said: str) -> None:
+    """Both of its certificates, that before a renewal, too; its name is free."""
+    assert "revoked 2 certificates of the device '5C:CF:7F:12:34:56'" in said
+    assert said.count("revoked") >= 3, "pki list says it, too"
+    revoked = json.loads((before.place.store / "revoked.json").read_text())["revoked"]["device"]
+    assert len(revoked) == 2
+    assert not (before.place.store / "issued" / "device" / "5C-CF-7F-12-34-56").exists()
+
+
 def server_key(before: Before, said: str) -> None:
     assert before.connects()
     old, new = (parse_certificates(der)[0].x509.public_key() for der in (before.leaf, chain(before.place)[0]))
@@ -200,6 +210,7 @@ CHECKS: dict[str, Callable[[Before, str], None]] = {
     "Rotate the server authority": rotated_and_shipped,
     "Rotate the signing key": signing_key,
     "Device and operator certificates": clients,
+    "A device is lost, stolen or cloned": lost_device,
     "The key of a server certificate is lost": server_key,
     "The server authority's key is lost": rotated,
     "Both server authorities are lost": both_authorities,
@@ -207,7 +218,10 @@ CHECKS: dict[str, Callable[[Before, str], None]] = {
     "The device or the operator authority is lost or stolen": client_authority,
 }
 
+REQUEST = "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out device.csr"
 LOSSES = {
+    "A device is lost, stolen or cloned": f"""
+        for i in 1 2; do {REQUEST} -subj /CN=5C:CF:7F:12:34:56; otaseal pki enroll device.csr; done""",
     "The key of a server certificate is lost": "rm ~/.config/otaseal/pki/blink/issued/server/main/key.pem",
     "The server authority's key is lost": "rm ~/.config/otaseal/pki/blink/server-ca/key.pem",
     "Both server authorities are lost": "rm -r ~/.config/otaseal/pki/blink",

@@ -15,6 +15,7 @@ from otaseal.image import manifest, signed_image
 from otaseal.keys.public import load_public_key
 from otaseal.pki.store import Slot, Store
 from support.command import TOOLS, Result, process
+from support.enrolling import MAC, SerialDevice
 from support.filesystem import read_file
 from support.hooks import SELF_UPDATING
 from support.pio import RUN_SECONDS, Project
@@ -91,6 +92,7 @@ for _ in $(seq 600); do grep -q serving "$HOME/server.out" && break; kill -0 "$s
 {commands[4]}
 {python} -m otaseal releases --project .
 pio run -t deploycerts
+{commands[5]} --upload-port {port}
 """
 
 
@@ -119,29 +121,35 @@ def test_the_printed_commands_run_as_printed(project: MakeProject, home: Path, f
         cwd=tmp_path, HOME=str(home), XDG_CONFIG_HOME="",
     ).succeeded()  # fmt: skip
     commands = commands_of(done.out)
-    assert len(commands) == 5
+    assert len(commands) == 6
     network = alone()
     before = f"{sys.executable} -c '{LOOPBACK_UP}'" if network else ":"
     if not network:
         commands[3] = commands[3].replace("0.0.0.0", "127.0.0.1")
-    script = SCRIPT.format(before=before, commands=commands, python=f"PYTHONPATH={TOOLS} {sys.executable}")
+    device = SerialDevice()
+    python = f"PYTHONPATH={TOOLS} {sys.executable}"
+    script = SCRIPT.format(before=before, commands=commands, python=python, port=device.port)
     programs = os.pathsep.join([str(Path(sys.executable).parent), made.environment_of_runs()["PATH"]])
     git_elsewhere = {"GIT_CEILING_DIRECTORIES": str(tmp_path)}
-    ran = subprocess.run(
-        [*network, "bash", "-c", script],
-        cwd=tmp_path,
-        env={**made.environment_of_runs(), "PATH": programs, "HOME": str(home), "XDG_CONFIG_HOME": "", **git_elsewhere},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
+    variables = {**made.environment_of_runs(), "PATH": programs, "HOME": str(home), "XDG_CONFIG_HOME": ""}
+    with device:
+        ran = subprocess.run(
+            [*network, "bash", "-c", script],
+            cwd=tmp_path,
+            env={**variables, **git_elsewhere},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
     log = (home / "server.log").read_text() if (home / "server.log").exists() else ""
     assert ran.returncode == 0, ran.stdout + ran.stderr + log
     assert "channel 'stable': nothing -> 0.1.0, for every device" in ran.stdout
     assert "channel  stable: 0.1.0\n" in ran.stdout
     assert "gives out 2 CA certificates" in ran.stdout
+    assert f"enrolled {MAC}\notaseal:   its key is registered at " in ran.stdout
+    assert device.certificate is not None
     assert flash.read_bytes().startswith(made.build("firmware.bin").read_bytes())
     assert "Traceback" not in ran.stderr + log
 

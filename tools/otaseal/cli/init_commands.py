@@ -63,7 +63,12 @@ def next_commands(ini: ProjectIni, environments: Sequence[str], plan: Plan) -> l
     ]
     if ini.get(environments[0], SERVER) in (None, "", OPERATORS):
         steps += _serving(questions.named_key(ini, environments, plan.project), plan)
-    return [*steps, Step("publish the firmware on it", (f"{program} run{released} -t deploy",))]
+    steps.append(Step("publish the firmware on it", (f"{program} run{released} -t deploy",)))
+    enroll = (f"{program} run{options[0]} -t enroll",)
+    return [
+        *steps,
+        Step("if its sketch calls updates.enroll(Serial): let the device on the cable prove itself", enroll),
+    ]
 
 
 def _serving(named: Path | str | None, plan: Plan) -> list[Step]:
