@@ -83,3 +83,20 @@ def esp32(esp32_programs: dict[str, Path], world: World, tmp_path: Path) -> Iter
     made.put("certs.ar", own_archive(world))
     yield made
     assert made.has("certs.ar"), "no update may cost the certificates"
+
+
+@pytest.fixture(scope="session")
+def pico_programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> dict[str, Path]:
+    base = tmp_path_factory.getbasetemp()
+    parent = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    return shared_programs(parent, rsa_key.public_key(), "pico")
+
+
+@pytest.fixture
+def pico(pico_programs: dict[str, Path], world: World, tmp_path: Path) -> Iterator[Device]:
+    """Return a Pico W that trusts the world's authority; whatever comes, it keeps its certificates."""
+    made = Device(pico_programs["device"], tmp_path / "pico", {"ntp": int(time.time())})
+    made.belongs(OWN, world.key.public_key())
+    made.put("certs.ar", pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text())))
+    yield made
+    assert made.has("certs.ar"), "no update may cost the certificates"

@@ -83,7 +83,7 @@ def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:
     assert first.startswith("GET /blink/firmware.bin.signed HTTP/1.0\r\n")
     for line in (
         "User-Agent: ESP32-http-Update",
-        "x-ESP32-STA-MAC: 24:6F:28:00:00:01",
+        "x-ESP32-STA-MAC: 5C:CF:7F:F0:04:CB",
         "x-ESP32-AP-MAC: 24:6F:28:00:00:02",
         f"x-ESP32-free-space: {SLOT}",
         f"x-ESP32-sketch-size: {len(RAW)}",

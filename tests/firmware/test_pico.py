@@ -10,7 +10,7 @@ import ssl
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -33,7 +33,6 @@ from support.firmware import (
     identity,
     pack,
     run_program,
-    shared_programs,
 )
 from support.images import build_image as build_esp8266_image
 from support.pico_images import FLASH, RAM_END
@@ -61,26 +60,14 @@ RAW = build_image()
 WAITING = b"Pico OTA" + bytes(648)  # as much as the library looks at
 
 
-@pytest.fixture(scope="session")
-def pico_programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> dict[str, Path]:
-    base = tmp_path_factory.getbasetemp()
-    parent = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    return shared_programs(parent, rsa_key.public_key(), "pico")
-
-
 @pytest.fixture(params=["rp2040", "rp2350"])
 def chip(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def device(pico_programs: dict[str, Path], world: World, tmp_path: Path) -> Iterator[Device]:
-    """Return a Pico W that trusts the world's authority; whatever comes, it keeps its certificates."""
-    made = Device(pico_programs["device"], tmp_path / "pico", {"ntp": int(time.time())})
-    made.belongs(OWN, world.key.public_key())
-    made.put("certs.ar", pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text())))
-    yield made
-    assert made.has("certs.ar"), "no update may cost the certificates"
+def device(pico: Device) -> Device:
+    return pico
 
 
 def carried_out(device: Device) -> bytes:

@@ -40,6 +40,7 @@ bool OtaSeal::begin() {
     return false;
   }
   _journal.load();
+  loadSecret();
   _floor = _build.time > _journal.record.time ? _build.time : _journal.record.time;
   files::discard(files::CERTIFICATES_NEW);
   port::discardInstalled();
@@ -133,4 +134,7 @@ void OtaSeal::plan() {
   } else {
     _schedule.succeeded(uptime(), chance);
   }
+  if (!_showsKey || _introduced) return;
+  _introduced = true;  // once: what the server answers then does not change within a minute
+  _schedule.start(uptime(), chance);
 }

@@ -25,6 +25,7 @@
 #include "otaseal/update_verifier.h"
 #include "otaseal/persistent_state.h"
 #include "otaseal/port.h"
+#include "otaseal/proof.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
 #include "otaseal/tls.h"
@@ -101,7 +102,6 @@ class OtaSeal {
   bool path(const char *file, char *text, size_t size) const;
   Error open(otaseal::Request &request, const char *file, int &detail);
   void address(otaseal::Request &request, const char *file);
-  void addHeaders(HTTPClient &http);
   Error classify(otaseal::TlsClient &client, int code, int &detail);
 #if defined(ARDUINO_ARCH_ESP32)
   Error receive(otaseal::Request &request, int &detail);
@@ -132,6 +132,8 @@ class OtaSeal {
   bool _restart = true;
   bool _fragments = false;  // the server agrees to short TLS records, or that does not matter
   bool _online = false;
+  bool _showsKey = false;    // the next request has to bring the key of its proof
+  bool _introduced = false;  // one has, soon after the start
   bool _failed = false;         // what this poll has come to so far
   bool _fullHandshake = true;  // the next connection checks certificates and dates
 };

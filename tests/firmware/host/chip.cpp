@@ -1,6 +1,8 @@
 // The chip itself.
 #include "chip.h"
 
+#include <cstdio>
+
 Chip chip;
 
 void Chip::start() {
@@ -8,6 +10,11 @@ void Chip::start() {
   asksForTime = false;
   restarted = false;
   stagedAt = stagedSize = 0;
+}
+
+uint8_t *Chip::writeMac(uint8_t *bytes) const {
+  sscanf(mac.c_str(), "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", bytes, bytes + 1, bytes + 2, bytes + 3, bytes + 4, bytes + 5);
+  return bytes;
 }
 
 uint32_t Chip::noise() {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,10 @@ struct Chip {
   std::vector<uint16_t> buffers;         // receive buffers of the connections that were made
   unsigned probes = 0, resumed = 0;
   uint32_t chance = 1;
+  std::map<std::string, std::string> nvs;  // of an ESP32: blobs by space/name
+  bool nvsFails = false;  // it cannot be written
 
+  uint8_t *writeMac(uint8_t *bytes) const;  // of the station
   uint32_t noise();  // of the radio
   void start();      // as after a restart: RAM is gone, flash is not
 };

@@ -9,7 +9,8 @@
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
- * mac, address (of an ESP8266: its station's, and the one of 127.0.0.0/8 that it asks from).
+ * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
+ * FOLDER/nvs is what an ESP32 keeps beside its filesystem.
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -77,6 +78,7 @@ void setUp(const std::string &folder) {
   for (const auto &entry : std::filesystem::directory_iterator(folder + "/fs")) {
     disk.files["/" + entry.path().filename().string()] = readFile(entry.path().string());
   }
+  if (std::filesystem::exists(folder + "/nvs")) chip.nvs["otaseal/secret"] = readFile(folder + "/nvs");
   disk.mountable = number("mountable", 1);
   disk.room = number("room", 1 << 20);
   chip.timeAtStart = number("clock", 0);
@@ -86,6 +88,7 @@ void setUp(const std::string &folder) {
   chip.freeHeap = number("heap", 40000);
   chip.largestBlock = number("block", 32000);
   chip.online = number("online", 1);
+  chip.nvsFails = number("nvs", 1) == 0;
   chip.mac = option("mac", chip.mac);
   chip.address = option("address", chip.address);
   chip.stack = number("stack", chip.stack);
@@ -104,6 +107,7 @@ void tearDown(const std::string &folder) {
   std::filesystem::remove_all(folder + "/fs");
   std::filesystem::create_directory(folder + "/fs");
   for (const auto &file : disk.files) writeFile(folder + "/fs" + file.first, file.second);
+  if (!chip.nvs.empty()) writeFile(folder + "/nvs", chip.nvs.begin()->second);
   if (isStaged()) writeFile(folder + "/staged.bin", staged());
 }
 

@@ -19,4 +19,6 @@ bool EspClass::flashRead(uint32_t address, uint8_t *data, size_t size) {
   return true;
 }
 
+uint8_t *ESP8266WiFiClass::macAddress(uint8_t *mac) { return chip.writeMac(mac); }
+String ESP8266WiFiClass::macAddress() { return chip.mac.c_str(); }
 wl_status_t ESP8266WiFiClass::status() { return chip.online ? WL_CONNECTED : WL_DISCONNECTED; }

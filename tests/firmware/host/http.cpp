@@ -1,6 +1,7 @@
 // HTTP/1.0, and what the core's update client makes of an answer.
 #include <ESP8266httpUpdate.h>
 
+#include <map>
 #include <string>
 
 #include "chip.h"
@@ -8,7 +9,8 @@
 
 struct HTTPClient::Exchange {
   Shared<WiFiClient> client;
-  std::string host, uri, headers, md5, agent = "ESP8266-http-Update";
+  std::string host, uri, headers, agent = "ESP8266-http-Update";
+  std::map<std::string, std::string> collected;
   uint16_t port = 0;
   int size = -1;
 
@@ -19,8 +21,15 @@ HTTPClient::HTTPClient() : _exchange(new Exchange) {}
 void HTTPClient::setUserAgent(const String &agent) { _exchange->agent = agent.c_str(); }
 int HTTPClient::getSize() { return _exchange->size; }
 
+// Instead of those before.
+void HTTPClient::collectHeaders(const char *names[], const size_t count) {
+  _exchange->collected.clear();
+  for (size_t i = 0; i < count; i++) _exchange->collected[names[i]] = "";
+}
+
 String HTTPClient::header(const char *name) {
-  return strcasecmp(name, "x-MD5") == 0 ? String(_exchange->md5.c_str()) : String();
+  const auto found = _exchange->collected.find(name);
+  return found == _exchange->collected.end() ? String() : String(found->second.c_str());
 }
 
 WiFiClient *HTTPClient::getStreamPtr() {
@@ -69,7 +78,9 @@ int HTTPClient::Exchange::answer() {
     } else if (colon != std::string::npos) {
       const std::string name = text.substr(0, colon), value = text.substr(text.find_first_not_of(" \t", colon + 1));
       if (strcasecmp(name.c_str(), "content-length") == 0) size = atoi(value.c_str());
-      if (strcasecmp(name.c_str(), "x-md5") == 0) md5 = value;
+      for (auto &one : collected) {
+        if (strcasecmp(one.first.c_str(), name.c_str()) == 0) one.second += one.second.empty() ? value : "," + value;
+      }
       if (strcasecmp(name.c_str(), "transfer-encoding") == 0) encoded = strcasecmp(value.c_str(), "chunked") != 0;
     }
   }
@@ -119,18 +130,22 @@ static int refusal(int code) {
   }
 }
 
+String EspClass::getSketchMD5() { return sketchMd5.c_str(); }
+
 HTTPUpdateResult ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String &version, bool) {
   const String size(chip.sketchSize), space(ESP.getFreeSketchSpace()), real(static_cast<uint32_t>(chip.flash.size()));
   http.addHeader("x-ESP8266-Chip-ID", "15729867");
-  http.addHeader("x-ESP8266-STA-MAC", chip.mac.c_str());
+  http.addHeader("x-ESP8266-STA-MAC", WiFi.macAddress());
   http.addHeader("x-ESP8266-AP-MAC", "5E:CF:7F:F0:04:CB");
   http.addHeader("x-ESP8266-free-space", space);
   http.addHeader("x-ESP8266-sketch-size", size);
-  http.addHeader("x-ESP8266-sketch-md5", sketchMd5.c_str());
+  http.addHeader("x-ESP8266-sketch-md5", ESP.getSketchMD5());
   http.addHeader("x-ESP8266-chip-size", real);
   http.addHeader("x-ESP8266-sdk-version", "2.2.2-dev(38a443e)");
   http.addHeader("x-ESP8266-mode", "sketch");
   if (!version.isEmpty()) http.addHeader("x-ESP8266-version", version);
+  const char *collected[] = {"x-MD5"};
+  http.collectHeaders(collected, 1);
   const int code = http.GET();
   HTTPUpdateResult result = HTTP_UPDATE_NO_UPDATES;
   if (code == HTTP_CODE_OK) {

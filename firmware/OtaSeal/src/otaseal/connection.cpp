@@ -18,46 +18,41 @@ bool OtaSeal::path(const char *file, char *text, size_t size) const {
   return length > 0 && static_cast<size_t>(length) < size;
 }
 
-// Out of line: two strings made and unmade are larger than the call.
-static __attribute__((noinline)) void addHeader(HTTPClient &http, const __FlashStringHelper *name, const char *value) {
-  http.addHeader(name, value);
+// Out of line: the strings that are made and unmade are larger than the call.
+static __attribute__((noinline)) void addHeader(HTTPClient &http, PGM_P name, const char *value) {
+  String whole(F("X-Otaseal-"));
+  whole += FPSTR(name);
+  http.addHeader(whole, value);
 }
 
-static __attribute__((noinline)) void addNumber(HTTPClient &http, const __FlashStringHelper *name, uint32_t value) {
-  char digits[11];
-  snprintf_P(digits, sizeof digits, PSTR("%u"), static_cast<unsigned>(value));
-  addHeader(http, name, digits);
-}
+static const char HEADERS[] PROGMEM = "Counter\0Error\0Certs\0Board\0Capabilities\0Proof";
 
-static char digit(int value) { return static_cast<char>(value < 10 ? '0' + value : 'a' + value - 10); }
-
-// Lower-case hex digits of at most 32 bytes.
-static __attribute__((noinline)) void addHex(HTTPClient &http, const __FlashStringHelper *name, const uint8_t *bytes,
-                                             size_t size) {
-  char digits[2 * Sha256::SIZE + 1];
-  char *at = digits;
-  for (; size > 0; size--, bytes++) {
-    *at++ = digit(*bytes >> 4);
-    *at++ = digit(*bytes & 15);
-  }
-  *at = 0;
-  addHeader(http, name, digits);
-}
-
-void OtaSeal::addHeaders(HTTPClient &http) {
-  const Manifest identity = _gate.identity();
-  addNumber(http, F("X-Otaseal-Counter"), identity.counter());
-  addNumber(http, F("X-Otaseal-Error"), static_cast<uint32_t>(_error));
-  addHex(http, F("X-Otaseal-Certs"), _certificatesHash, sizeof _certificatesHash);
-  addHex(http, F("X-Otaseal-Board"), identity.board(), Manifest::ID);
-}
-
-// What is asked for, and what the server is told.
+// What is asked for, and what the server is told. The proof is over one value a line, and our headers are what stands there.
 void OtaSeal::address(Request &request, const char *file) {
-  char uri[PATH];
-  path(file, uri, PATH);
-  request.http.begin(request.client, _server, _port, uri, true);
-  addHeaders(request.http);
+  char said[512], name[NAME + 1], certificates[2 * HASH + 1], board[2 * Manifest::ID + 1];
+  const Manifest identity = _gate.identity();
+  deviceName(name);
+  hex(_certificatesHash, HASH, certificates);
+  hex(identity.board(), Manifest::ID, board);
+  strcpy_P(said, PSTR("otaseal-proof-1\n"));
+  char *at = said + strlen(said);
+  path(file, at, PATH);
+  request.http.begin(request.client, _server, _port, at, true);
+  at += strlen(at);
+  at += snprintf_P(at, 180, PSTR("\n%s\n%.128s\n%s\n"), name, request.version.c_str(), request.md5.c_str());
+  snprintf_P(at, 180, PSTR("%u\n%u\n%s\n%s\n%s\n%u\n"), static_cast<unsigned>(identity.counter()),
+             static_cast<unsigned>(_error), certificates, board, capabilities, static_cast<unsigned>(nextSequence(clock())));
+  PGM_P header = HEADERS;
+  for (int left = 5; left > 0; left--) {
+    char *end = strchr(at, '\n');
+    *end = 0;
+    addHeader(request.http, header, at);
+    *end = '\n';
+    at = end + 1;
+    header += strlen_P(header) + 1;
+  }
+  if (prove(said, name, _showsKey, said)) addHeader(request.http, header, said);
+  _showsKey = false;
 }
 
 void OtaSeal::pollFirmware() {

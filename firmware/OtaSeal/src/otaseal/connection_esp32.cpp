@@ -119,9 +119,11 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   const port::UpdateLock lock;
   if (!lock.held() || Update.isRunning()) return Error::Busy;
   Request request;
+  request.version = _build.version;
+  request.md5 = ESP.getSketchMD5();
   Error error = open(request, "firmware.bin.signed", detail);
   if (error != Error::None) return error;
-  port::describe(request.http, _build.version);
+  port::describe(request.http, request.version, request.md5);
   const int code = request.http.GET();
   if (code == HTTP_CODE_NOT_MODIFIED) return Error::None;
   if (code < 0) return classify(request.client, code, detail);

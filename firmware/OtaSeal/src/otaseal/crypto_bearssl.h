@@ -23,6 +23,16 @@ class Sha256 {
   br_sha256_context _context;
 };
 
+inline bool hmac(const void *key, const void *data, size_t size, uint8_t *mac) {
+  br_hmac_key_context prepared;
+  br_hmac_context context;
+  br_hmac_key_init(&prepared, &br_sha256_vtable, key, Sha256::SIZE);
+  br_hmac_init(&context, &prepared, Sha256::SIZE);
+  br_hmac_update(&context, data, size);
+  br_hmac_out(&context, mac);
+  return true;
+}
+
 class CertificateDecoder {
  public:
   bool begin(uint32_t) {

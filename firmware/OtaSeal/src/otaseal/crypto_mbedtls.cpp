@@ -34,6 +34,11 @@ void Sha256::of(const void *data, size_t size, uint8_t *digest) {
   hash.finish(digest);
 }
 
+bool hmac(const void *key, const void *data, size_t size, uint8_t *mac) {
+  return mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), static_cast<const unsigned char *>(key), Sha256::SIZE,
+                         static_cast<const unsigned char *>(data), size, mac) == 0;
+}
+
 bool PemText::reserve(size_t size) {
   _text.reset(new (std::nothrow) char[size]);
   _size = _text != nullptr ? size : 0;

@@ -30,6 +30,8 @@ class Sha256 {
   bool _good = false;
 };
 
+bool hmac(const void *key, const void *data, size_t size, uint8_t *mac);
+
 // Text of one or more objects in PEM, which is all that the core's TLS client takes.
 class PemText {
  public:

@@ -42,8 +42,9 @@ size_t size(const char *path) {
   return file ? file.size() : 0;
 }
 
-bool replace(const char *path, const char *beside, const void *data, size_t length) {
-  return write(beside, data, length) && size(beside) == length && rename(beside, path);
+bool replace(const char *path, const void *data, size_t length) {
+  static constexpr char BESIDE[] = "/otaseal.new";
+  return write(BESIDE, data, length) && size(BESIDE) == length && rename(BESIDE, path);
 }
 
 }  // namespace files

@@ -16,8 +16,8 @@ constexpr char CERTIFICATES_NEW[] = "/certs.new";  // a download; nothing trusts
 constexpr char CERTIFICATES_NEW_INDEX[] = "/certs.idn";
 constexpr char CLIENT_CERTIFICATE[] = "/client.crt";
 constexpr char CLIENT_KEY[] = "/client.key";
+constexpr char SECRET[] = "/otaseal.key";
 constexpr char JOURNAL[] = "/otaseal.jnl";
-constexpr char JOURNAL_NEW[] = "/otaseal.new";
 
 #if defined(ARDUINO_ARCH_ESP32)
 fs::FS &system();
@@ -30,7 +30,7 @@ bool mount();  // never formats
 fs::File open(const char *path);
 size_t size(const char *path);  // 0 also if there is none
 size_t read(const char *path, void *data, size_t size);  // 0 also if the file is larger
-bool replace(const char *path, const char *beside, const void *data, size_t size);
+bool replace(const char *path, const void *data, size_t size);
 bool rename(const char *from, const char *to);
 void discard(const char *path);
 fs::File create(const char *path);

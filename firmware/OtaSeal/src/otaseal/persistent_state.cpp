@@ -74,7 +74,7 @@ bool Journal::save() const {
   memcpy(data + 29, record.payload, sizeof record.payload);
   Sha256::of(data, BODY, hash);
   memcpy(data + BODY, hash, SIZE - BODY);
-  return files::replace(files::JOURNAL, files::JOURNAL_NEW, data, SIZE);
+  return files::replace(files::JOURNAL, data, SIZE);
 }
 
 }  // namespace otaseal

@@ -31,7 +31,7 @@ inline void discardInstalled() {}
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 
 // What the core's HTTPUpdate says of the device, and how it asks.
-void describe(HTTPClient &http, const String &version);
+void describe(HTTPClient &http, const String &version, const String &md5);
 
 // Looks at what the boot loader looks at first, so that what it would refuse is not written.
 class Inspector {

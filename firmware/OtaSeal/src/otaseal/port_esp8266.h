@@ -38,6 +38,7 @@ struct UpdateLock {
   bool held() const { return true; }  // there are no tasks
 };
 inline void discardInstalled() {}
+inline String sketchMd5() { return ESP.getSketchMD5(); }
 inline void patience(Stream &, uint32_t) {}
 
 }  // namespace port

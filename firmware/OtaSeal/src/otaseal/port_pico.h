@@ -29,6 +29,7 @@ void startClock(const char *first, const char *second);
 // What its HTTP client reads from is not what it is connected by, so the core would close our connection with all others.
 inline void prepare(HttpUpdater &updater) { updater.closeConnectionsOnUpdate(false); }
 void beforeWriting();
+inline String sketchMd5() { return String(); }  // the core tells none
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 
 // The core takes any file, and the boot stub writes it to the beginning of flash, however long it is. So this looks where

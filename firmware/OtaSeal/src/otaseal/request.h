@@ -19,6 +19,7 @@ struct Request {
 
   TlsClient client;
   HTTPClient http;
+  String version, md5;  // that the updater says of the device, where it makes the request
 };
 
 }  // namespace otaseal

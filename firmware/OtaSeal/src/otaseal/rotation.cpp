@@ -54,7 +54,10 @@ Error OtaSeal::download(int &detail, uint32_t &size) {
   if (error != Error::None) return error;
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
+  const char *names[] = {"X-Otaseal-Proof"};
+  http.collectHeaders(names, 1);
   const int code = http.GET();
+  _showsKey = takeVerdict(http.header(*names).c_str());
   if (code < 0) {
     error = classify(request.client, code, detail);
   } else if (code == HTTP_CODE_OK) {

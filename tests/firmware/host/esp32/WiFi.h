@@ -12,7 +12,8 @@ class WiFiClass {
   bool mode(wifi_mode_t) { return true; }
   wl_status_t begin(const char *, const char *) { return status(); }
   wl_status_t status();
-  String macAddress() { return "24:6F:28:00:00:01"; }
+  uint8_t *macAddress(uint8_t *mac);
+  String macAddress();
   String softAPmacAddress() { return "24:6F:28:00:00:02"; }
 };
 

@@ -20,6 +20,8 @@ uint32_t EspClass::getFreeSketchSpace() { return static_cast<uint32_t>(chip.slot
 uint32_t EspClass::getSketchSize() { return chip.sketchSize; }
 String EspClass::getSketchMD5() { return sketchMd5.c_str(); }
 
+uint8_t *WiFiClass::macAddress(uint8_t *mac) { return chip.writeMac(mac); }
+String WiFiClass::macAddress() { return chip.mac.c_str(); }
 wl_status_t WiFiClass::status() { return chip.online ? WL_CONNECTED : WL_DISCONNECTED; }
 
 uint32_t esp_random() { return chip.noise(); }

@@ -11,10 +11,12 @@ HTTPUpdateResult HTTPUpdate::fail(HTTPClient &http, int error) {
 HTTPUpdateResult HTTPUpdate::handleUpdate(HTTPClient &http, const String &version, bool) {
   http.setUserAgent("Pico-HTTP-Update");
   http.addHeader("x-Pico-Chip-ID", "E66058388361A52E");
-  http.addHeader("x-Pico-STA-MAC", "28:CD:C1:00:00:01");
-  http.addHeader("x-Pico-AP-MAC", "28:CD:C1:00:00:01");
+  http.addHeader("x-Pico-STA-MAC", WiFi.macAddress());
+  http.addHeader("x-Pico-AP-MAC", WiFi.macAddress());
   http.addHeader("x-Pico-Mode", "sketch");
   if (!version.isEmpty()) http.addHeader("x-Pico-Version", version);
+  const char *collected[] = {"x-MD5"};
+  http.collectHeaders(collected, 1);
   const int code = http.GET();
   if (code <= 0) return fail(http, code);
   switch (code) {

@@ -4,6 +4,11 @@
 #include <string.h>
 
 extern "C" {
+const br_hash_class br_sha256_vtable = {};
+void br_hmac_key_init(br_hmac_key_context *, const br_hash_class *, const void *, size_t) {}
+void br_hmac_init(br_hmac_context *, const br_hmac_key_context *, size_t) {}
+void br_hmac_update(br_hmac_context *, const void *, size_t) {}
+size_t br_hmac_out(const br_hmac_context *, void *mac) { return memset(mac, 0, 32) != nullptr ? 32 : 0; }
 void br_sha256_init(br_sha256_context *context) { context->count = 0; }
 void br_sha256_update(br_sha256_context *context, const void *, size_t size) { context->count += size; }
 void br_sha256_out(const br_sha256_context *, void *digest) { memset(digest, 0, 32); }

@@ -19,10 +19,16 @@ typedef struct { unsigned char *n, *e; size_t nlen, elen; } br_rsa_public_key;
 typedef struct { int key_type; } br_x509_pkey;
 typedef struct { br_x509_pkey pkey; } br_x509_decoder_context;
 typedef struct { uint64_t count; } br_sha256_context;
+typedef struct { int unused; } br_hash_class, br_hmac_key_context, br_hmac_context;
 typedef struct { unsigned char *data; size_t data_len; } br_x509_certificate;
 typedef struct { int unused; } br_rsa_private_key, br_ec_private_key, br_x509_minimal_context, br_ssl_session_parameters;
 
 extern "C" {
+extern const br_hash_class br_sha256_vtable;
+void br_hmac_key_init(br_hmac_key_context *prepared, const br_hash_class *hash, const void *key, size_t size);
+void br_hmac_init(br_hmac_context *context, const br_hmac_key_context *prepared, size_t size);
+void br_hmac_update(br_hmac_context *context, const void *data, size_t size);
+size_t br_hmac_out(const br_hmac_context *context, void *mac);
 void br_sha256_init(br_sha256_context *context);
 void br_sha256_update(br_sha256_context *context, const void *data, size_t size);
 void br_sha256_out(const br_sha256_context *context, void *digest);

@@ -7,6 +7,7 @@ HTTPClient::HTTPClient() {}
 void HTTPClient::end() {}
 void HTTPClient::setUserAgent(const String &) {}
 void HTTPClient::addHeader(const String &, const String &, bool, bool) {}
+void HTTPClient::collectHeaders(const char *[], const size_t) {}
 String HTTPClient::header(const char *) { return String(); }
 int HTTPClient::getSize() { return -1; }
 WiFiClient *HTTPClient::getStreamPtr() { return nullptr; }

@@ -35,7 +35,7 @@ class HTTPClient {
   int GET();
   int POST(const String &payload);
   void addHeader(const String &name, const String &value, bool first = false, bool replace = true);
-  void collectHeaders(const char *[], const size_t) {}
+  void collectHeaders(const char *names[], const size_t count);
   String header(const char *name);
   bool hasHeader(const char *) { return false; }
   int getSize();

@@ -40,7 +40,8 @@ class ESP8266WiFiClass {
   int hostByName(const char *name, IPAddress &address);
   IPAddress localIP() { return IPAddress(); }
   IPAddress gatewayIP() { return IPAddress(); }
-  String macAddress() { return "00:00:00:00:00:00"; }
+  uint8_t *macAddress(uint8_t *mac);
+  String macAddress();
   String softAPmacAddress() { return "00:00:00:00:00:00"; }
   String SSID() const { return String(); }
   int8_t RSSI() { return 31; }
