@@ -23,6 +23,7 @@ from otaseal.store.enrolments import (
     UnknownClaimError,
 )
 from otaseal.store.files import Store
+from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from support.filled_store import filled, store
 
@@ -55,10 +56,7 @@ def issued(enrolments: Enrolments, device: str = "", uses: int = 1, days: int = 
 
 
 def enrol_key(secrets: Secrets, device: str) -> None:
-    with secrets.transaction() as database:
-        database.execute(
-            "INSERT INTO keys (product, device, key, enrolled) VALUES ('blink', ?, x'00', 1.0)", (f"mac:{device}",)
-        )
+    ProofKeys(secrets).enrol("blink", f"mac:{device}", bytes(32), AT)
 
 
 def test_a_code_is_random_hashed_and_can_be_typed(enrolments: Enrolments, tmp_path: Path) -> None:
@@ -124,14 +122,28 @@ def test_a_stolen_code_takes_no_name_that_is_taken(enrolments: Enrolments, secre
     enrolments.ask(asking(KITCHEN, "kitchen's"), issued(enrolments)[1], AT)
     enrol_key(secrets, ATTIC)
     for device in (KITCHEN, ATTIC):
-        with pytest.raises(InputError, match="enrolled already: it takes a claim code of its own"):
+        with pytest.raises(InputError, match="known already, and proves nothing: it takes a claim code of its own"):
             enrolments.ask(asking(device, "thief's"), thief, AT + 9)
     enrolments.answer("blink", KITCHEN, "kitchen's", b"certificate", AT + 1000)
-    with pytest.raises(InputError, match="enrolled already"):
+    with pytest.raises(InputError, match="known already"):
         enrolments.ask(asking(KITCHEN, "thief's"), thief, AT + 9)
     assert enrolments.ask(asking(KITCHEN, "kitchen's"), Applicant(), AT).certificate == b"certificate"
     replaced = enrolments.ask(asking(KITCHEN, "new"), issued(enrolments, KITCHEN)[1], AT + 9)
     assert (replaced.key, replaced.certificate) == ("new", None), "its own code is an operator's word"
+
+
+def test_a_key_of_first_contact_vouches_for_nobody_and_keeps_others_away(
+    enrolments: Enrolments, secrets: Secrets
+) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", f"mac:{KITCHEN}", bytes(32), AT)
+    keys.write()
+    _, holder = issued(enrolments)
+    with pytest.raises(InputError, match="takes a claim code, an enrolled key"):
+        enrolments.ask(asking(), PROVEN, AT)
+    with pytest.raises(InputError, match="known already, and proves nothing"):
+        enrolments.ask(asking(), holder, AT)
+    assert enrolments.ask(asking(), holder._replace(proven=True), AT).proof == "claim"
 
 
 def test_an_enrolled_key_and_a_certificate_ask_without_a_code(enrolments: Enrolments, secrets: Secrets) -> None:

@@ -14,11 +14,18 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from otaseal.client import enrolments as client
 from otaseal.errors import InputError
+from otaseal.keys.public import public_pem
 from otaseal.pki.profile import Role
+from otaseal.server.device_api.app import DeviceRequest, LaterError
+from otaseal.server.device_api.enrolment import MAX_WAITING
+from otaseal.server.device_api.recorder import Recorder
+from otaseal.server.device_api.request_parser import Head
 from otaseal.server.failures import FAILURES
 from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.files import DEVICES_FILE, Store
 from support import peers
 from support.command import process
+from support.device_apps import make_app
 from support.enrolled_chips import ATTIC, KITCHEN, NOW, Chip, claimed, signed
 from support.servers import (
     PRODUCT,
@@ -199,6 +206,26 @@ def test_only_what_waits_is_taken_and_only_from_the_devices_authority(
     pem = x509.load_der_x509_certificate(good).public_bytes(Encoding.PEM)
     client.answer(operator(guarded), PRODUCT, f"mac:{KITCHEN}".lower(), pem)
     assert chip.ask(guarded, client=folder).body == good
+
+
+def test_so_many_wait_and_others_come_back(world: World, tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store")
+    store.add_key(PRODUCT, "signing", public_pem(world.key.public_key()))
+    headers = [(name.lower().encode(), value.encode()) for name, value in (one.split(": ") for one in Chip().lines())]
+    head = Head("GET", "/blink/client.crt", tuple(headers), "1.1", keeps=True, has_body=False)
+    with Recorder(store.directory / DEVICES_FILE, print) as recorder:
+        app, waiting = make_app(store, recorder), []
+        for _ in range(MAX_WAITING):
+            with pytest.raises(LaterError) as later:
+                app.answer(DeviceRequest(head))
+            waiting.append(later.value)
+        assert (app.answer(DeviceRequest(head)).status, app.answer(DeviceRequest(head)).code) == (503, "busy")
+        for one in waiting:
+            answer = one.work()
+            assert answer is not None
+            assert (answer.status, answer.code, answer.device) == (403, "claim", f"mac:{KITCHEN}")
+        with pytest.raises(LaterError):
+            app.answer(DeviceRequest(head))
 
 
 def test_who_may_change_one_channel_answers_nobody(world: World, server: Running) -> None:

@@ -2,7 +2,7 @@
 
 They are in the file of `secrets`, one of each device, the latest. Who may ask: a claim code, for as many devices as it
 is for; a key that was enrolled; a certificate; the last two for their own name. So nobody pushes out another device's
-request, and a stolen code that is for any device takes no name that is enrolled or asks already.
+request, and a stolen code that is for any device takes no name that asks already, is enrolled, or has a key.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ TABLES = {
     (product, device, key, csr, proof, credential, asked, certificate, ends,
     PRIMARY KEY (product, device)) WITHOUT ROWID"""
 }
+_TAKEN = "this device is known already, and proves nothing: it takes a claim code of its own (--device {})"
 _HINT = "otaseal claim new makes a claim code on the server"
 
 
-class UnknownClaimError(InputError):
+class NotAllowedError(InputError):
+    """Who asks may not have what is asked for."""
+
+
+class UnknownClaimError(NotAllowedError):
     """There is no such claim code: what who guesses gets."""
 
 
@@ -102,7 +107,7 @@ class Enrolments:
         self._secrets = secrets
 
     def ask(self, asking: Asking, applicant: Applicant, now: float) -> Request:
-        """Return the device's request for this key, made now if it was not; raises InputError for who may not."""
+        """Return the device's request for this key, made now if it was not; raises NotAllowedError."""
         if (made := self._made(asking, now)) is not None and made.key == asking.key:
             return made
         self._allow(asking, applicant, made, now)  # who may not writes nothing
@@ -165,30 +170,30 @@ class Enrolments:
         return None if request is None or request.is_over(now) else request
 
     def _allow(self, asking: Asking, applicant: Applicant, before: Request | None, now: float) -> _Right:
-        """Return what allows a request; raises InputError where nothing does."""
-        enrolled = self._has_enrolled_key(asking)
-        if applicant.certificate or (applicant.proven and enrolled):
+        """Return what allows a request; raises NotAllowedError where nothing does."""
+        has_key, is_enrolled = self._key_of(asking)
+        if applicant.certificate or (applicant.proven and is_enrolled):
             if before is not None and 0 <= now - before.asked < REPLACED_SECONDS:
-                raise InputError("this device asked for another key a moment ago", "ask again in a minute")
+                raise NotAllowedError("this device asked for another key a moment ago", "ask again in a minute")
             return _Right(CERTIFICATE if applicant.certificate else KEY, applicant.certificate)
         if not applicant.claim:
-            raise InputError("a certificate takes a claim code, an enrolled key, or the certificate before", _HINT)
+            raise NotAllowedError("a certificate takes a claim code, an enrolled key, or the certificate before", _HINT)
         claim = self.claims.find(applicant.claim)
         if claim is None:
             raise UnknownClaimError("there is no such claim code", _HINT)
         refusal = claim.refusal(asking.product, asking.device, datetime.fromtimestamp(now, timezone.utc))
-        if refusal is None and not claim.device and (before is not None or enrolled):
-            refusal = f"this device is enrolled already: it takes a claim code of its own (--device {asking.device})"
+        if refusal is None and not claim.device:
+            taken = before is not None or is_enrolled or (has_key and not applicant.proven)
+            refusal = _TAKEN.format(asking.device) if taken else None
         if refusal is not None:
-            raise InputError(refusal, _HINT)
+            raise NotAllowedError(refusal, _HINT)
         return _Right(CLAIM, claim.id, claim)
 
-    def _has_enrolled_key(self, asking: Asking) -> bool:
-        """Return whether an operator vouched for the key that the device proves itself with."""
-        where = "product = ? AND device = ? AND enrolled IS NOT NULL"
-        return bool(
-            self._secrets.query(f"SELECT 1 FROM keys WHERE {where}", (asking.product, f"mac:{asking.device}"))  # noqa: S608
-        )
+    def _key_of(self, asking: Asking) -> tuple[bool, bool]:
+        """Return whether the device has a key to prove itself with, and whether an operator vouched for that."""
+        statement = "SELECT enrolled FROM keys WHERE product = ? AND device = ?"
+        rows = self._secrets.query(statement, (asking.product, f"mac:{asking.device}"))
+        return bool(rows), any(enrolled is not None for (enrolled,) in rows)
 
     def _make_room(self, database: sqlite3.Connection, now: float) -> None:
         """Remove what is over where there are too many; raises InputError where that is not enough."""
@@ -197,4 +202,4 @@ class Enrolments:
             return
         over = "DELETE FROM requests WHERE coalesce(ends, asked + ?) <= ?"
         if not database.execute(over, (WAITING_SECONDS, now)).rowcount:
-            raise InputError(f"there is no room for more than {count} requests", "sign or revoke those that wait")
+            raise NotAllowedError(f"there is no room for more than {count} requests", "sign or revoke those that wait")

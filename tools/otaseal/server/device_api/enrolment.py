@@ -18,7 +18,7 @@ from ...pki.enrolment import decode_request
 from ...pki.profile import MAC_ADDRESS
 from ...protocol.enrolment import EnrolmentRequest, parse_enrolment
 from ...protocol.request import Route
-from ...store.enrolments import Applicant, Asking, Enrolments, Request, UnknownClaimError
+from ...store.enrolments import Applicant, Asking, Enrolments, NotAllowedError, Request, UnknownClaimError
 from ..catalog import Catalog
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
@@ -71,7 +71,7 @@ class Enrolment:
         applicant = _applicant(request, asked.device, said, proven)
         try:
             made = self._enrolments.ask(asking, applicant, now := time.time())
-        except InputError as error:
+        except NotAllowedError as error:
             if isinstance(error, UnknownClaimError):
                 self._count_failure(request.address)
             return plain(403, "claim", error.message)
