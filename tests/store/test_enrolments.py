@@ -23,7 +23,7 @@ from otaseal.store.enrolments import (
     UnknownClaimError,
 )
 from otaseal.store.files import Store
-from otaseal.store.proof_keys import ProofKeys
+from otaseal.store.proof_keys import ProofKey
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from support.filled_store import filled, store
 
@@ -32,7 +32,8 @@ __all__ = ["filled", "store"]
 NOW = datetime(2030, 1, 31, tzinfo=timezone.utc)
 AT = NOW.timestamp()
 KITCHEN, ATTIC = "5C:CF:7F:F0:04:CB", "5C:CF:7F:00:00:01"
-PROVEN, CERTIFIED = Applicant(proven=True), Applicant(certificate="2a")
+AGREED, ENROLLED = ProofKey(bytes(32), agreed=AT), ProofKey(bytes(32), enrolled=AT)
+PROVEN, CERTIFIED = Applicant(key=ENROLLED, proven=True), Applicant(certificate="2a")
 
 
 @pytest.fixture
@@ -53,10 +54,6 @@ def asking(device: str = KITCHEN, key: str = "k1", product: str = "blink") -> As
 def issued(enrolments: Enrolments, device: str = "", uses: int = 1, days: int = 7) -> tuple[claims.Claim, Applicant]:
     claim, code = enrolments.claims.issue("blink", device, days, uses, NOW)
     return claim, Applicant(claim=code)
-
-
-def enrol_key(secrets: Secrets, device: str) -> None:
-    ProofKeys(secrets).enrol("blink", f"mac:{device}", bytes(32), AT)
 
 
 def test_a_code_is_random_hashed_and_can_be_typed(enrolments: Enrolments, tmp_path: Path) -> None:
@@ -117,13 +114,12 @@ def test_a_code_is_for_its_product_device_and_days(enrolments: Enrolments) -> No
     assert enrolments.ask(asking(), holder, end - 1).device == KITCHEN
 
 
-def test_a_stolen_code_takes_no_name_that_is_taken(enrolments: Enrolments, secrets: Secrets) -> None:
+def test_a_stolen_code_takes_no_name_that_is_taken(enrolments: Enrolments) -> None:
     _, thief = issued(enrolments, uses=100)
     enrolments.ask(asking(KITCHEN, "kitchen's"), issued(enrolments)[1], AT)
-    enrol_key(secrets, ATTIC)
-    for device in (KITCHEN, ATTIC):
+    for device, applicant in ((KITCHEN, thief), (ATTIC, thief._replace(key=ENROLLED))):
         with pytest.raises(InputError, match="known already, and proves nothing: it takes a claim code of its own"):
-            enrolments.ask(asking(device, "thief's"), thief, AT + 9)
+            enrolments.ask(asking(device, "thief's"), applicant, AT + 9)
     enrolments.answer("blink", KITCHEN, "kitchen's", b"certificate", AT + 1000)
     with pytest.raises(InputError, match="known already"):
         enrolments.ask(asking(KITCHEN, "thief's"), thief, AT + 9)
@@ -132,24 +128,19 @@ def test_a_stolen_code_takes_no_name_that_is_taken(enrolments: Enrolments, secre
     assert (replaced.key, replaced.certificate) == ("new", None), "its own code is an operator's word"
 
 
-def test_a_key_of_first_contact_vouches_for_nobody_and_keeps_others_away(
-    enrolments: Enrolments, secrets: Secrets
-) -> None:
-    keys = ProofKeys(secrets)
-    keys.agree("blink", f"mac:{KITCHEN}", bytes(32), AT)
-    keys.write()
+def test_a_key_of_first_contact_vouches_for_nobody_and_keeps_others_away(enrolments: Enrolments) -> None:
     _, holder = issued(enrolments)
+    own = holder._replace(key=AGREED, proven=True)
     with pytest.raises(InputError, match="takes a claim code, an enrolled key"):
-        enrolments.ask(asking(), PROVEN, AT)
+        enrolments.ask(asking(), own._replace(claim=""), AT)
     with pytest.raises(InputError, match="known already, and proves nothing"):
-        enrolments.ask(asking(), holder, AT)
-    assert enrolments.ask(asking(), holder._replace(proven=True), AT).proof == "claim"
+        enrolments.ask(asking(), own._replace(proven=False), AT)
+    assert enrolments.ask(asking(), own, AT).proof == "claim"
 
 
-def test_an_enrolled_key_and_a_certificate_ask_without_a_code(enrolments: Enrolments, secrets: Secrets) -> None:
+def test_an_enrolled_key_and_a_certificate_ask_without_a_code(enrolments: Enrolments) -> None:
     with pytest.raises(InputError, match="takes a claim code"):
-        enrolments.ask(asking(), PROVEN, AT)
-    enrol_key(secrets, KITCHEN)
+        enrolments.ask(asking(), PROVEN._replace(proven=False), AT)
     by_key = enrolments.ask(asking(), PROVEN, AT)
     assert (by_key.proof, by_key.credential) == ("key", "")
     for again in (PROVEN, CERTIFIED):

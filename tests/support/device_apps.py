@@ -23,5 +23,6 @@ def make_app(
     """
     catalog, telemetry = Catalog(store), Telemetry(lambda _: True)
     secrets = secrets or Secrets(store.directory / SECRETS_FILE)
-    proofs = ProofCheck(ProofKeys(secrets), recorder, telemetry, closed)
-    return DeviceApp(catalog, recorder, telemetry, proofs, Enrolment(catalog, Enrolments(secrets), telemetry))
+    keys = ProofKeys(secrets)
+    proofs = ProofCheck(keys, recorder, telemetry, closed)
+    return DeviceApp(catalog, recorder, telemetry, proofs, Enrolment(catalog, Enrolments(secrets), keys, telemetry))

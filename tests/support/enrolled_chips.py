@@ -16,6 +16,7 @@ from otaseal.store.claims import Claim
 from otaseal.store.enrolments import Enrolments
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from support.enrolling import csr
+from support.proving import CAPABILITIES, ProvingDevice
 from support.servers import PRODUCT, Reply, Running, World, get, talk
 
 NOW = datetime.now(timezone.utc)
@@ -43,6 +44,18 @@ class Chip:
     ) -> Reply:
         """Ask for a certificate, over a connection with that of the folder `client`."""
         return talk(server.world.context(client), server.port, get(path, *self.lines(claim)))
+
+    def ask_proving(
+        self, server: Running, prover: ProvingDevice, claim: str | None = None, *, last: bool = True
+    ) -> str:
+        """Ask with a proof, as the `last` header or not, heed the answer, and return its status and what it says."""
+        lines = self.lines(claim)
+        wire = prover.prove(get("/blink/client.crt", *(lines if last else lines[:1])))
+        if not last:
+            wire = wire.removesuffix(b"\r\n") + "".join(f"{line}\r\n" for line in lines[1:]).encode() + b"\r\n"
+        reply = talk(server.world.context(), server.port, wire)
+        assert reply.headers["x-otaseal-capabilities"] == CAPABILITIES
+        return f"{reply.status} {prover.heed(reply.headers)}".strip()
 
     def keep(self, certificate: bytes, folder: Path) -> Path:
         """Write a certificate (DER) and its key as a client needs them, and return their folder."""

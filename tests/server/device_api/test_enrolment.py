@@ -27,6 +27,7 @@ from support import peers
 from support.command import process
 from support.device_apps import make_app
 from support.enrolled_chips import ATTIC, KITCHEN, NOW, Chip, claimed, signed
+from support.proving import ProvingDevice
 from support.servers import (
     PRODUCT,
     Running,
@@ -158,6 +159,33 @@ def test_a_certificate_renews_its_own_name_and_a_revoked_one_nothing(
         with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
             Chip(ATTIC).ask(guarded, client=revoked)
     assert list(client.waiting(operator(guarded), PRODUCT)) == []
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["before the proof", "behind the proof"])
+def test_an_enrolled_key_asks_without_a_code(world: World, server: Running, *, last: bool) -> None:
+    chip, prover = Chip(), ProvingDevice(KITCHEN)
+    assert chip.ask_proving(server, prover, last=last) == "403 unknown", "nobody vouched for it"
+    operator(server).enrol(PRODUCT, KITCHEN, prover.key)
+    assert chip.ask_proving(server, ProvingDevice(KITCHEN), last=last) == "403 wrong", "another key"
+    assert chip.ask(server).status == 403, "no proof"
+    assert chip.ask_proving(server, prover, last=last) == "202"
+    (waits,) = client.waiting(operator(server), PRODUCT)
+    assert (waits.device, waits.proof, waits.credential) == (KITCHEN, "key", "")
+    assert Chip(ATTIC).ask_proving(server, prover, last=last) in ("403 wrong", "403 unknown"), "for its own name alone"
+    prover.clock -= 9
+    assert Chip().ask_proving(server, prover, last=last).startswith("403 after "), "a replay"
+    client.answer(operator(server), PRODUCT, KITCHEN, certificate := signed(world, waits.request))
+    assert chip.ask_proving(server, prover, last=last) == "200"
+    assert chip.ask(server).body == certificate
+
+
+def test_an_open_code_and_a_device_that_has_a_key(world: World, server: Running) -> None:
+    """The key of first contact is nobody's word, but it keeps others from the name."""
+    prover, (_, code) = ProvingDevice(KITCHEN), claimed(server)
+    chip = Chip()
+    assert [chip.ask_proving(server, prover) for _ in range(3)] == ["403 unknown", "403", "403"]
+    assert Chip().ask(server, code).status == 403
+    assert chip.ask_proving(server, prover, code) == "202"
 
 
 def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: Path) -> None:

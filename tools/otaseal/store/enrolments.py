@@ -16,6 +16,7 @@ from .claims import Claim, Claims
 if TYPE_CHECKING:
     import sqlite3
 
+    from .proof_keys import ProofKey
     from .secrets import Secrets
 
 MAX_REQUESTS = 100_000
@@ -56,11 +57,12 @@ class Asking(NamedTuple):
 class Applicant(NamedTuple):
     """Who asks, in the name of the device that is asked for.
 
-    `certificate` is the serial number of the client's in hexadecimal, "" without one; `proven`: the device's key made
-    the MAC of the request; `claim` is the code, as it was typed, or "".
+    `certificate` is the serial number of the client's in hexadecimal, "" without one; `key` that by which the device
+    can prove its name, None where none is known, and `proven` whether it did; `claim` is the code as typed, or "".
     """
 
     certificate: str = ""
+    key: ProofKey | None = None
     proven: bool = False
     claim: str = ""
 
@@ -171,7 +173,8 @@ class Enrolments:
 
     def _allow(self, asking: Asking, applicant: Applicant, before: Request | None, now: float) -> _Right:
         """Return what allows a request; raises NotAllowedError where nothing does."""
-        has_key, is_enrolled = self._key_of(asking)
+        key = applicant.key
+        is_enrolled = key is not None and key.enrolled is not None
         if applicant.certificate or (applicant.proven and is_enrolled):
             if before is not None and 0 <= now - before.asked < REPLACED_SECONDS:
                 raise NotAllowedError("this device asked for another key a moment ago", "ask again in a minute")
@@ -183,17 +186,11 @@ class Enrolments:
             raise UnknownClaimError("there is no such claim code", _HINT)
         refusal = claim.refusal(asking.product, asking.device, datetime.fromtimestamp(now, timezone.utc))
         if refusal is None and not claim.device:
-            taken = before is not None or is_enrolled or (has_key and not applicant.proven)
+            taken = before is not None or is_enrolled or (key is not None and not applicant.proven)
             refusal = _TAKEN.format(asking.device) if taken else None
         if refusal is not None:
             raise NotAllowedError(refusal, _HINT)
         return _Right(CLAIM, claim.id, claim)
-
-    def _key_of(self, asking: Asking) -> tuple[bool, bool]:
-        """Return whether the device has a key to prove itself with, and whether an operator vouched for that."""
-        statement = "SELECT enrolled FROM keys WHERE product = ? AND device = ?"
-        rows = self._secrets.query(statement, (asking.product, f"mac:{asking.device}"))
-        return bool(rows), any(enrolled is not None for (enrolled,) in rows)
 
     def _make_room(self, database: sqlite3.Connection, now: float) -> None:
         """Remove what is over where there are too many; raises InputError where that is not enough."""

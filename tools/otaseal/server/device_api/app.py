@@ -133,8 +133,7 @@ class DeviceApp:
     def _answer(self, cached: _CachedRequest, request: DeviceRequest, identity: Identity) -> Answer:
         standing = identity.standing
         if cached.route.file == CERTIFICATE_FILE:
-            proven = standing.enrolled is not None
-            return self.enrolment.answer(request, cached.route, standing.device, proven=proven)
+            return self.enrolment.answer(request, cached.route, standing.device, proven=standing.proven)
         if cached.route.file == ARCHIVE_FILE:
             return self._archive(cached, request.head, standing)
         return self._firmware(cached, request.head, identity, _network(request))

@@ -16,12 +16,14 @@ from ...errors import InputError, OtasealError
 from ...pki.enrolled import key_id
 from ...pki.enrolment import decode_request
 from ...pki.profile import MAC_ADDRESS
-from ...protocol.enrolment import EnrolmentRequest, parse_enrolment
+from ...protocol.enrolment import parse_enrolment
 from ...protocol.request import Route
 from ...store.enrolments import Applicant, Asking, Enrolments, NotAllowedError, Request, UnknownClaimError
+from ...store.proof_keys import ProofKeys
 from ..catalog import Catalog
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
+from ..tls import ClientCertificate
 from .answers import Answer, DeviceRequest, LaterError, fault, plain
 
 MAX_WAITING = 64
@@ -32,8 +34,9 @@ NO_STORE = (("Cache-Control", "no-store"),)
 class Enrolment:
     """Answers `client.crt`, in a thread of its own."""
 
-    def __init__(self, catalog: Catalog, enrolments: Enrolments, telemetry: Telemetry) -> None:
+    def __init__(self, catalog: Catalog, enrolments: Enrolments, keys: ProofKeys, telemetry: Telemetry) -> None:
         self._catalog, self._enrolments, self._telemetry = catalog, enrolments, telemetry
+        self._keys = keys
         self._failures = FailureCounter()
         self._thread = ThreadPoolExecutor(1, "enrolment")
         self._places = threading.BoundedSemaphore(MAX_WAITING)
@@ -68,7 +71,9 @@ class Enrolment:
         if not MAC_ADDRESS.fullmatch(asked.device):
             return plain(400, "request", f"a request for '{asked.device}', which is no MAC address in capital letters")
         asking = Asking(product, asked.device, key_id(asked.public_key), asked.der)
-        applicant = _applicant(request, asked.device, said, proven)
+        name = f"mac:{asked.device}"
+        serial = _serial(request.certificate, asked.device)
+        applicant = Applicant(serial, self._keys.get(product, name), proven == name, said.claim)
         try:
             made = self._enrolments.ask(asking, applicant, now := time.time())
         except NotAllowedError as error:
@@ -87,10 +92,9 @@ class Enrolment:
             self._telemetry.alarm("claims", address=address, message="somebody guesses claim codes")
 
 
-def _applicant(request: DeviceRequest, device: str, said: EnrolmentRequest, proven: str | None) -> Applicant:
-    certificate = request.certificate
-    own = certificate is not None and certificate.name == device
-    return Applicant(f"{certificate.serial:x}" if certificate and own else "", proven == f"mac:{device}", said.claim)
+def _serial(certificate: ClientCertificate | None, device: str) -> str:
+    """Return the serial number of a device's own certificate in hexadecimal; "" for none, and for another's."""
+    return f"{certificate.serial:x}" if certificate is not None and certificate.name == device else ""
 
 
 def _standing(made: Request) -> Answer:

@@ -115,7 +115,7 @@ class Service:
     def _device_listener(self, maintenance: Maintenance) -> DeviceListener:
         recorder = maintenance.recorder
         proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
-        enrolment = Enrolment(self.catalog, Enrolments(self.secrets), self.telemetry)
+        enrolment = Enrolment(self.catalog, Enrolments(self.secrets), maintenance.keys, self.telemetry)
         app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
