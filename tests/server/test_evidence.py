@@ -196,13 +196,17 @@ def halts(
         ([(f"mac:{n}", f"10.0.0.{n // 3}", 50.0, False) for n in range(60)], 12, True),
         ([(f"mac:{n}", f"10.0.0.{n}", 150.0, False) for n in range(60)], 12, False),  # newcomers, wherever they are
         ([(f"cert:{n}", "", 150.0, False) for n in range(10)], 12, True),  # enrolled by the operator's authority
+        ([(f"cert:{n}", "", 50.0, False) for n in range(12)], 900, True),  # which so many others cannot hide
+        ([(f"cert:{n}", "", 50.0, False) for n in range(9)], 900, False),  # too few for a group of their own
         ([(f"cert:{n}", "", 50.0, False) for n in range(1)], 0, True),
         ([(f"mac:{n}", ELSEWHERE, 50.0, False) for n in range(3)], 1000, False),  # of a thousand behind one router
     ],
 )
 def test_what_counts(tmp_path: Path, failing: list[tuple[str, str, float, bool]], healthy: int, halted: bool) -> None:
-    one_router = healthy > 100
-    fleet = [(f"mac:own{n}", "10.1.0.0" if one_router else f"10.1.0.{n}", 50.0, True) for n in range(healthy)]
+    one_router = healthy == 1000
+    fleet = [
+        (f"mac:own{n}", "10.1.0.0" if one_router else f"10.1.{n // 250}.{n % 250}", 50.0, True) for n in range(healthy)
+    ]
     assert halts(tmp_path, [*failing, *fleet]) is halted
 
 

@@ -64,6 +64,12 @@ class Tally:
         return Counts.total(counts for kind, counts in self.devices.items() if WEIGHTS[kind].votes != 0)
 
     @property
+    def proven(self) -> Counts:
+        """The devices that proved who they are, once MIN_OUTCOMES of them have answered; before that, none."""
+        proven = self.devices.get(Evidence.PROVEN, Counts())
+        return proven if proven.confirmed + proven.failed >= MIN_OUTCOMES else Counts()
+
+    @property
     def weighed(self) -> Counts:
         """Their votes."""
         return Counts.total(self.votes.values())
@@ -86,10 +92,13 @@ def includes(device: str, salt: str, percent: int) -> bool:
 
 
 def must_halt(tally: Tally, max_failed: int) -> bool:
-    """Return whether too many failed both of the devices that count and of their votes.
+    """Return whether too many failed: of those that proved who they are, or of all that count and of their votes, too.
 
-    By number alone one address could halt a rollout, by votes alone a few addresses that of a fleet behind one router.
+    No number of others that say they are well hides what proven devices say. Of all that count, one address could halt
+    a rollout by number alone, and by votes alone a few addresses that of a fleet behind one router.
     """
+    if too_many_failed(tally.proven, max_failed):
+        return True
     return too_many_failed(tally.heard, max_failed) and too_many_failed(tally.weighed, max_failed)
 
 

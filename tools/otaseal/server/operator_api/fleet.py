@@ -108,7 +108,7 @@ class Fleet:
             return
         heard = found.heard
         outcomes = heard.confirmed + heard.failed
-        enough = max(_percent(heard), _percent(found.weighed))
+        enough = max(map(_percent, (found.proven, heard, found.weighed)))
         raise ConflictError(
             f"the rollout of '{pointer.version}' would be halted at once: {heard.failed:.0f} of the {outcomes:.0f} "
             f"devices that took it did not come back with it ({found.failures()})",
