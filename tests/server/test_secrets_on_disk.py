@@ -10,11 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.client.credentials import connect, load_token
 from otaseal.errors import KeyRefusedError, SystemFaultError
+from otaseal.keys.public import public_pem
 from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.settings import Settings
+from otaseal.store.files import Store
 from support.command import TOOLS, process
 from support.servers import SECONDS, Running, StartServer, World, get, operator, publish, talk
 
@@ -46,18 +49,22 @@ def test_a_shell_can_hand_a_token_over() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for another user")
-def test_what_root_does_locks_no_service_out(tmp_path: Path) -> None:
+def test_what_root_does_locks_no_service_out(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     directory = tmp_path / "store"
     process("store", "create", directory, cwd=tmp_path).succeeded()
+    Store(directory).add_key("blink", "signing", public_pem(rsa_key.public_key()))
     service = 12345
     for path in (directory, *directory.rglob("*")):
         os.chown(path, service, service)
     (directory / ".lock").unlink()
     made = process("token", "new", "ci", "--store", directory, cwd=tmp_path).succeeded()
     process("token", "new", "other", "--store", directory, cwd=tmp_path).succeeded()
+    process("claim", "new", "--product", "blink", "--store", directory, cwd=tmp_path).succeeded()
+    names = {"audit.log", "blobs", "products", "secrets.sqlite", "store.json", "tokens.json", ".lock"}
     assert {(path.name, path.stat().st_uid, path.stat().st_gid) for path in directory.iterdir()} == {
-        (name, service, service) for name in ("blobs", "products", "store.json", "tokens.json", ".lock")
+        (name, service, service) for name in names
     }
+    assert (directory / "secrets.sqlite").stat().st_mode & 0o777 == 0o600
     assert (directory / "tokens.json").stat().st_mode & 0o777 == 0o600
     assert TokenFile(directory).find(made.out.strip(), datetime.now(timezone.utc))
 

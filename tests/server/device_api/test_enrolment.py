@@ -36,6 +36,7 @@ from support.servers import (
     as_device,
     devices_seen,
     get,
+    metrics,
     operator,
     publish,
     run,
@@ -53,6 +54,7 @@ def test_a_claim_code_leads_to_a_certificate(world: World, server: Running, tmp_
     chip, (claim, code) = Chip(), claimed(server)
     first = chip.ask(server, code)
     assert (first.status, first.headers["cache-control"]) == (202, "no-store")
+    assert "otaseal_enrolments_waiting 1\n" in metrics(server)
     (waits,) = client.waiting(operator(server), PRODUCT)
     assert (waits.device, waits.proof, waits.credential, waits.renews) == (KITCHEN, "claim", claim.id, False)
     certificate = signed(world, waits.request)

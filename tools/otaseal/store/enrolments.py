@@ -135,6 +135,11 @@ class Enrolments:
         values = (product, after, now - WAITING_SECONDS, limit)
         return [Request(*row) for row in self._secrets.query(f"{_SELECT} AND {where}", values)]
 
+    def count_waiting(self, now: float) -> int:
+        """Return how many requests of all products wait."""
+        statement = "SELECT count(*) FROM requests WHERE certificate IS NULL AND asked > ?"
+        return sum(count for (count,) in self._secrets.query(statement, (now - WAITING_SECONDS,)))
+
     def require(self, product: str, device: str, key: str) -> Request:
         """Return the request of a device for a key; raises NotFoundError, ConflictError where it is for another."""
         request = self.find(product, device)

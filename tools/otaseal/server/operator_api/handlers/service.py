@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
         gauges[labelled("otaseal_devices", evidence=evidence.value)] = count
     for kind, count in context.fleet.keys.counts().items():
         gauges[labelled("otaseal_proof_keys", kind=kind)] = count
+    waiting = await asyncio.to_thread(context.fleet.enrolments.count_waiting, time.time())
+    gauges[labelled("otaseal_enrolments_waiting")] = waiting
     return PlainTextResponse(context.telemetry.prometheus(gauges), media_type="text/plain; version=0.0.4")
 
 
