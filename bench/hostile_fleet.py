@@ -1,11 +1,13 @@
 """A fleet beside thousands of invented devices, over TLS: what it gets, when a bad release halts, and what it costs.
 
-    python bench/hostile_fleet.py [--stock 200] [--library 20] [--invented 5000] [--silent 80000] [-- SERVE OPTIONS]
+    python bench/hostile_fleet.py [--stock 200] [--proving 40] [--library 20] [--invented 5000] [--silent 80000]
+                                  [-- SERVE OPTIONS]
 
 A release goes to 10, 50 and 100 per cent of the fleet, and then a bad one to 10 per cent, with which no device comes
-back. All the while a crowd says what may harm (tests/support/hostile.py). Silent devices are rows of a month ago: the
-list of devices is as full as wanted. Prints what became of the real ones, and the server's memory and file. Minutes.
-Needs Linux, for the addresses of 127.0.0.0/8, g++, libbearssl, and the packages of the extra `test`.
+back. All the while a crowd says what may harm (tests/support/hostile.py). Proving devices are played in Python, those
+with the library run it; silent ones are rows of a month ago, so that the list of devices is as full as wanted. The
+server gets its options when it has known the fleet for a month. Prints what became of the real ones, and the server's
+memory and file. Minutes. Needs Linux, for the addresses of 127.0.0.0/8, g++, libbearssl, and the extra `test`.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from otaseal.store.devices import Devices
 from otaseal.store.files import DEVICES_FILE
 from support import firmware
 from support.fleet import Fleet, Node
-from support.hostile import Crowd, LibraryNode, Play, halted, percent, release, silent, stock_nodes
+from support.hostile import Crowd, LibraryNode, Play, ProvingNode, halted, percent, release, silent, stock_nodes
 from support.servers import Running, World, publish, start
 
 STEPS = (10, 50, 100)
+CONTACTS = 3
+"""Polls until a device proves its name: it is told that its key is unknown, shows it, and proves it."""
 HALT_SECONDS = 30.0
 
 
@@ -93,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--stock", type=int, default=200)
     parser.add_argument("--behind-router", type=int, default=40, help="of them, at one address")
+    parser.add_argument("--proving", type=int, default=40)
     parser.add_argument("--library", type=int, default=20)
     parser.add_argument("--invented", type=int, default=5000)
     parser.add_argument("--silent", type=int, default=80_000)
@@ -106,15 +111,20 @@ def main() -> None:
         (folder / "library").mkdir()
         program = firmware.compile_programs(folder / "library", world.key.public_key(), "esp8266", "-DNDEBUG")["device"]
         nodes: list[Node] = stock_nodes(options.stock, options.behind_router, one)
+        nodes += [ProvingNode.create(number, one) for number in range(options.proving)]
         nodes += [LibraryNode.create(world, program, folder / f"d{n}", n, one) for n in range(options.library)]
         server = start(world, folder / "store")
         publish(server, "1.0", one.signed)
         server.end()
         silent(server.store, options.silent, one, nodes)
-        server = start(world, folder / "store", *options.serve)
+        server = start(world, folder / "store")
+        fleet = Fleet.of(server, images, 0)
+        fleet.nodes += nodes
+        for _ in range(CONTACTS):
+            fleet.poll()
+        server.end()
+        server = fleet.server = start(world, folder / "store", *options.serve)
         try:
-            fleet = Fleet.of(server, images, 0)
-            fleet.nodes += nodes
             tell("real, invented, silent devices", f"{len(nodes)}, {options.invented}, {options.silent}")
             fleet.poll()
             before = rows(server)

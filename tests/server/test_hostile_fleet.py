@@ -5,10 +5,11 @@ from __future__ import annotations
 from otaseal.release.rollout import includes
 from otaseal.store.files import Store
 from support.fleet import Fleet
-from support.hostile import Crowd, Play, halted, mac, percent, release, stock_nodes
+from support.hostile import Crowd, Play, ProvingNode, halted, mac, percent, release, stock_nodes
 from support.servers import SECONDS, Running, devices_seen, metrics, publish, until
 
-DEVICES, BEHIND_ROUTER, INVENTED, FIRST_GROUP = 16, 4, 12, 11
+STOCK, BEHIND_ROUTER, PROVING, INVENTED, FIRST_GROUP = 12, 3, 6, 12, 11
+DEVICES = STOCK + PROVING
 
 
 def reach(server: Running, fleet: Fleet, count: int) -> set[str]:
@@ -27,9 +28,10 @@ def test_a_fleet_beside_a_crowd(server: Running) -> None:
     """A good release reaches each real device once, a bad one halts in its first group; no row of theirs is lost."""
     one, two, three = images = tuple(release(server.world, seed, 4_000) for seed in (1, 2, 3))
     fleet = Fleet.of(server, images, 0)
-    fleet.nodes += stock_nodes(DEVICES, BEHIND_ROUTER, one)
+    fleet.nodes += [*stock_nodes(STOCK, BEHIND_ROUTER, one), *(ProvingNode.create(n, one) for n in range(PROVING))]
     publish(server, "1.0", one.signed)
-    fleet.poll()
+    for _ in range(3):  # a device that proves its name is told that its key is unknown, shows it, and proves it
+        fleet.poll()
     crowd = Crowd(fleet, INVENTED)
 
     publish(server, "2.0", two.signed, percent=1)
@@ -45,10 +47,11 @@ def test_a_fleet_beside_a_crowd(server: Running) -> None:
         assert (node.running, node.downloads) == (two, ["2.0"])
         assert (row["running"], row["state"], row["evidence"]) == ("2.0", "updated", "known")
         assert row["address"] == node.address
-    assert rows.keys() == {f"mac:{mac(number, '02:00:00')}" for number in range(INVENTED)}
+    others = {f"unproven:{node.mac}" for node in fleet.nodes if isinstance(node, ProvingNode)}
+    assert rows.keys() == {*others, *(f"mac:{mac(number, '02:00:00')}" for number in range(INVENTED))}
     assert {row["evidence"] for row in rows.values()} == {"newcomer"}
     told = metrics(server).splitlines()
-    for evidence, count in (("proven", 0), ("known", DEVICES), ("newcomer", INVENTED)):
+    for evidence, count in (("proven", 0), ("known", DEVICES), ("newcomer", INVENTED + PROVING)):
         assert f'otaseal_devices{{evidence="{evidence}"}} {count}' in told
 
     publish(server, "3.0", three.signed, percent=1)

@@ -23,7 +23,8 @@ from otaseal.store.files import DEVICES_FILE
 from support import firmware
 from support.fleet import Fleet, Node, exchange, in_threads
 from support.images import build_image
-from support.servers import PRODUCT, Firmware, Running, World, operator
+from support.proving import ProvingDevice
+from support.servers import PRODUCT, Firmware, Reply, Running, World, operator
 
 CHANNEL = f"/v1/products/{PRODUCT}/channels/stable"
 MONTH = 30 * 86400.0
@@ -77,6 +78,27 @@ class LibraryNode(Node):
                 self.running = image
 
 
+@dataclass
+class ProvingNode(Node):
+    """A device that proves its name; `sent` is what it said last, as somebody may have kept it."""
+
+    proving: ProvingDevice | None = None
+    sent: bytes = b""
+
+    @classmethod
+    def create(cls, number: int, running: Firmware) -> ProvingNode:
+        name = mac(number, "5C:CF:82")
+        return cls(name, running, address=address(7, number), proving=ProvingDevice(name))
+
+    def _ask(self, fleet: Fleet) -> Reply:
+        assert self.proving is not None
+        self.sent = self.proving.prove(fleet.request(self.running, self.mac))
+        reply, self.session, reused = exchange(fleet, self.sent, self.address, self.session)
+        self.resumed += reused
+        self.proving.heed(reply.headers)
+        return reply
+
+
 def stock_nodes(count: int, behind_router: int, running: Firmware) -> list[Node]:
     """Return devices with the stock core, of which some share an address."""
     return [
@@ -96,32 +118,46 @@ class Crowd:
     threads: int = 4
     heard: Counter[int] = field(default_factory=Counter)
     """The answers, by status; 0 for none."""
+    _proving: dict[str, ProvingDevice] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(13))
 
     def begin(self, runs: Firmware) -> None:
         """Download what was just published: each invented device once, and somebody in each real name four times."""
-        invented = [self._request("GET", runs, *self._invented(number)) for number in range(self.count)]
-        self._send([*invented, *self._in_names("GET", runs, 4)])
+        invented = [self._invented(number, runs) for number in range(self.count)]
+        self._send([*invented, *(one for _ in range(4) for one in self._in_names("GET", runs))])
 
     def lie(self, runs: Firmware, new: Firmware, oldest: Firmware) -> None:
-        """Come back, invented devices with what they ran, with the release, or not; real names with all there is."""
-        invented = [
-            self._request("GET", new if number % 4 == 0 else runs, *self._invented(number))
-            for number in range(self.count)
-            if number % 4 != 1
+        """Come back, invented devices with what they ran, with the release, or not; real names with all there is.
+
+        In real names with a proof by another key, too, and by saying once more what the device itself said.
+        """
+        invented = [self._invented(n, new if n % 4 == 0 else runs) for n in range(self.count) if n % 4 != 1]
+        in_names = [one for image in (new, oldest, runs) for one in self._in_names("HEAD", image)]
+        forged = [
+            (ProvingDevice(node.mac, shows=shows).prove(request), source)
+            for shows in (False, True)
+            for node, (request, source) in zip(self.fleet.nodes, self._in_names("GET", new), strict=True)
         ]
-        self._send([*invented, *(one for image in (new, oldest, runs) for one in self._in_names("HEAD", image))])
+        replayed = [
+            (node.sent, source)
+            for node, (_, source) in zip(self.fleet.nodes, self._in_names("GET", runs), strict=True)
+            if isinstance(node, ProvingNode)
+        ]
+        self._send([*invented, *in_names, *forged, *replayed])
 
-    def _invented(self, number: int) -> tuple[str, str]:
-        return mac(self.first + number, "02:00:00"), address(66, number % self.addresses)
+    def _invented(self, number: int, runs: Firmware) -> Request:
+        """Return what one of them says, every other with a key that it agrees at first contact."""
+        name = mac(self.first + number, "02:00:00")
+        request = self.fleet.request(runs, name)
+        if number % 2:
+            device = self._proving.setdefault(name, ProvingDevice(name, shows=True))
+            request = device.prove(request)
+        return request, address(66, number % self.addresses)
 
-    def _in_names(self, method: str, runs: Firmware, times: int = 1) -> Iterator[Request]:
+    def _in_names(self, method: str, runs: Firmware) -> Iterator[Request]:
         for number, node in enumerate(self.fleet.nodes):
-            for _ in range(times):
-                yield self._request(method, runs, node.mac, address(66, number % self.addresses))
-
-    def _request(self, method: str, runs: Firmware, name: str, source: str) -> Request:
-        return self.fleet.request(runs, name).replace(b"GET ", method.encode() + b" ", 1), source
+            request = self.fleet.request(runs, node.mac).replace(b"GET ", method.encode() + b" ", 1)
+            yield request, address(66, number % self.addresses)
 
     def _send(self, requests: list[Request]) -> None:
         self._chance.shuffle(requests)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CAPABILITIES = "1 proof enroll"
+FAMILIES = ("esp8266", "pico", "esp32")
 AUTHENTICATED = ("counter", "error", "certs", "board", "capabilities")
 
 
@@ -62,7 +63,7 @@ class ProvingDevice:
     def text(self, path: str, said: Mapping[str, str]) -> bytes:
         """Return what the MAC is over, of headers by their names in lower case."""
         version, md5 = (
-            next((value for name, value in said.items() if name.endswith(f"-{what}") and "otaseal" not in name), "")
+            next((said[name] for name in (f"x-{family}-{what}" for family in FAMILIES) if name in said), "")
             for what in ("version", "sketch-md5")
         )
         library = [said.get(f"x-otaseal-{name}", "") for name in AUTHENTICATED]
