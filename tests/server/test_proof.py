@@ -122,9 +122,12 @@ def asking(mac: str = MAC, md5: str = OLD, path: str = FIRMWARE) -> bytes:
 
 
 def poll(served: Served, device: ProvingDevice, address: str = HOME, md5: str = OLD) -> str:
-    """Poll as the library does: for firmware, whose answer it cannot read, and for certificates. Return its advice."""
+    """Poll as the library does: for firmware, whose answer it cannot read, and for certificates. Return its advice.
+
+    The second request is not the core's updater's, and names the device in nothing but its proof.
+    """
     served.ask(device.prove(asking(device.mac, md5)), address)
-    answer = served.ask(device.prove(asking(device.mac, md5, CERTS)), address)
+    answer = served.ask(device.prove(f"GET {CERTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), address)
     return device.heed({name.lower(): value for name, value in answer.headers})
 
 
@@ -151,6 +154,14 @@ def test_a_key_is_agreed_at_first_contact_and_proves_from_then_on(served: Served
     assert (proven.device, proven.proven) == (f"mac:{MAC}", True)
     (row,) = served.rows().values()
     assert (row.sequence, row.address, row.enrolled, row.first_seen) == (device.clock, AWAY, None, clock.now - HOUR)
+
+
+def test_two_devices_whose_requests_differ_in_nothing_but_the_proof(served: Served) -> None:
+    first, second = known(served), known(served, ProvingDevice(plausible(2)))
+    assert [poll(served, device) for device in (first, second, first, second)] == [""] * 4
+    kept = second.prove(f"GET {CERTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    stolen = kept.replace(second.name.encode(), first.name.encode())
+    assert dict(served.ask(stolen).headers)["X-Otaseal-Proof"] == "wrong"
 
 
 def test_a_device_without_the_header_gets_none(served: Served) -> None:

@@ -15,7 +15,7 @@ from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
 from ...protocol.enrolment import others
-from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, said
+from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, parse_proof, said
 from ...protocol.request import (
     ARCHIVE_FILE,
     CERTIFICATE_FILE,
@@ -105,6 +105,8 @@ class DeviceApp:
     def _identify(self, cached: _CachedRequest, request: DeviceRequest) -> Identity:
         """Return who asks; raises InputError where the header of a proof is none."""
         certificate, mac = request.certificate, cached.request.mac
+        if mac is None and request.proof:  # the core's updater names the device, and asks for firmware alone
+            mac = parse_proof(request.proof).device
         if certificate is not None:
             name = device_id(cached.request, certificate.name)
             return Identity(Standing(name, proven=bool(certificate.name), accepted=True))
@@ -112,7 +114,7 @@ class DeviceApp:
         if mac is None or product is None:
             return Identity(Standing(device_id(cached.request, None)))
         claim = cached.claim
-        if claim is None or claim.product != product:
+        if claim is None or (claim.product, claim.mac) != (product, mac):
             text = said(request.head.path, mac, request.head.headers)
             cached.claim = claim = Claim(product, mac, text)
         return self.proofs.identify(claim, request.proof, _network(request))
