@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = "docs/device-facts.md"
-NUMBER = r"F[0-9]{1,2}[a-e]?"
+NUMBER = r"F(?:1[0-9]{2}|[0-9]{1,2})[a-e]?"
 CITED = re.compile(rf"(?<![\w.:\\#]){NUMBER}(?![\w:])")  # no hexadecimal digits, no address, no code of a linter
 ENTRY = re.compile(rf"^### ({NUMBER})\n(.*?)(?=^##|\Z)", re.M | re.S)
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from otaseal.enrolment import bench
+from otaseal.enrolment import bench, port
 from otaseal.enrolment.bench import Signing
 from otaseal.enrolment.port import Port
 from otaseal.errors import InputError, OtasealError, SystemFaultError
@@ -28,12 +28,13 @@ def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Signing:
     """An authority; and a host that does not wait as long as for a real board."""
     monkeypatch.setattr(store, "AUTHORITY_KEYS", dict.fromkeys(Role, KeyType.P_256))
     monkeypatch.setattr(bench, "HELLO_SECONDS", 0.3)
+    monkeypatch.setattr(port, "PAUSE_SECONDS", 0.001)
     return Signing(Store.create(tmp_path / "pki", "blink", NOW), 90)
 
 
 def enroll(device: SerialDevice, signing: Signing | None) -> bench.Enrolled:
-    with Port(device.port, BAUD) as port:
-        return bench.enroll(port, signing, None)
+    with Port(device.port, BAUD) as opened:
+        return bench.enroll(opened, signing, None)
 
 
 def test_a_device_gets_a_certificate_for_its_own_key(signing: Signing) -> None:
@@ -42,7 +43,7 @@ def test_a_device_gets_a_certificate_for_its_own_key(signing: Signing) -> None:
     assert done.certificate is not None
     assert device.certificate == done.certificate.der
     assert device.received[0] == "otaseal hello"
-    assert device.received[-2:] == [device.received[-2], "otaseal done"]
+    assert device.received[-2:] == ["otaseal done", "otaseal hello"]
     (entry,) = signing.store.list()
     assert (entry.name, entry.serial, entry.revoked) == (MAC, done.certificate.serial, None)
     assert done.lines()[0] == f"enrolled {MAC}"
@@ -70,6 +71,8 @@ def test_a_board_that_is_reset_and_prints_is_asked_again(signing: Signing) -> No
         ({"verdict": b"otaseal ok?"}, "does not say in 1 seconds that it has everything"),
         ({"verdict": None}, "does not say in 1 seconds that it has everything"),
         ({"verdict": b"otaseal ok 1"}, "the line 'otaseal ok ...' of the device is damaged"),
+        ({"asleep": True}, f"the certificate did not reach '{MAC}'"),
+        ({"verdict": b"otaseal error 51"}, "refuses with error 51: what came is no certificate for its key"),
         ({"restarts": True, "verdict": None}, "has started again in between"),
     ],
 )
@@ -100,9 +103,10 @@ def test_the_certificate_before_stays_when_the_next_one_did_not_arrive(signing: 
 def test_a_certificate_that_the_device_may_have_is_not_revoked(signing: Signing) -> None:
     """The device kept its key, and was enrolled with it before: it gets the same again."""
     with SerialDevice() as device:
+        key = device.key
         first = enroll(device, signing).certificate
     again = SerialDevice(verdict=b"otaseal error 44")
-    again.key = device.key
+    again.key = key
     with again, pytest.raises(InputError) as failed:
         enroll(again, signing)
     assert "revoked" not in failed.value.message
@@ -176,13 +180,13 @@ def line() -> Iterator[Callable[[], tuple[int, str]]]:
 
 def test_lines_are_bounded_in_length_and_time(line: Callable[[], tuple[int, str]]) -> None:
     far, name = line()
-    with Port(name, BAUD) as port:
+    with Port(name, BAUD) as opened:
         os.write(far, b"short\r\n" + b"y" * 3000)
-        assert port.read_line(bench.time.monotonic() + 5) == b"short"
-        assert port.read_line(bench.time.monotonic() + 0.3) is None, "no end yet"
+        assert opened.read_line(bench.time.monotonic() + 5) == b"short"
+        assert opened.read_line(bench.time.monotonic() + 0.3) is None, "no end yet"
         os.write(far, b"the end of it\nnext\n")
-        assert port.read_line(bench.time.monotonic() + 5) == b"next"
-        assert port.read_line(bench.time.monotonic()) is None
+        assert opened.read_line(bench.time.monotonic() + 5) == b"next"
+        assert opened.read_line(bench.time.monotonic()) is None
 
 
 def test_a_port_that_is_not_there_and_one_that_goes_away(tmp_path: Path) -> None:
@@ -193,8 +197,8 @@ def test_a_port_that_is_not_there_and_one_that_goes_away(tmp_path: Path) -> None
         Port(str(tmp_path / "file"), BAUD)
     controller, terminal = os.openpty()
     tty.setraw(terminal)
-    with Port(os.ttyname(terminal), BAUD) as port:
+    with Port(os.ttyname(terminal), BAUD) as opened:
         os.close(terminal)
         os.close(controller)  # as when the cable is pulled
         with pytest.raises(SystemFaultError, match="cannot be"):
-            port.read_line(bench.time.monotonic() + 5)
+            opened.read_line(bench.time.monotonic() + 5)

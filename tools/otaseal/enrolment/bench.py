@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError, OtasealError, SystemFaultError
 from ..pki.profile import Role
-from .lines import DONE, HELLO, Device, Outcome, certificate_line, parse
+from .lines import CERTIFICATE, DONE, HELLO, Device, Outcome, certificate_line, parse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -37,6 +37,7 @@ _REFUSALS = {
     3: ("no /certs.ar", "pio run -t uploadfs"),
     4: ("/certs.ar is damaged", "pio run -t uploadfs"),
     10: ("not enough memory", "call updates.enroll(Serial) where less of it is in use"),
+    51: ("what came is no certificate for its key", "try again; nothing else may be on that line"),
     44: ("its filesystem is full or failed", "make room in it, or write it anew: pio run -t uploadfs"),
 }
 """What the library's errors mean here (errors.h of the library), and what to do."""
@@ -90,14 +91,26 @@ def enroll(port: Port, signing: Signing | None, registry: Registry | None) -> En
         _finish(port, device)
         return Enrolled(device.name, None, registry.client.url if registry else None)
     with _signed(signing, device) as certificate:
-        port.write_line(certificate_line(certificate.der))
-        _finish(port, device)
+        _give(port, device, certificate)
     return Enrolled(device.name, certificate, registry.client.url if registry else None)
 
 
 def _meet(port: Port) -> Device:
     """Say hello until the device says who it is."""
-    give_up = time.monotonic() + ANSWER_SECONDS
+    device, heard = _introduced(port, ANSWER_SECONDS)
+    if device is not None:
+        return device
+    prints = "it prints, and does not answer" if heard else "nothing was received"
+    raise SystemFaultError(
+        f"no device answers at '{port.name}' in {ANSWER_SECONDS:.0f} seconds: {prints}",
+        f"its sketch has to call updates.enroll(Serial) in loop() and Serial.begin({port.baud}); is that its speed, "
+        "and is no monitor open?",
+    )
+
+
+def _introduced(port: Port, seconds: float) -> tuple[Device | None, bool]:
+    """Return who answers hello, None if nobody does in so many seconds; and whether anything was heard at all."""
+    give_up = time.monotonic() + seconds
     heard = False
     while time.monotonic() < give_up:
         port.write_line(HELLO)
@@ -105,15 +118,26 @@ def _meet(port: Port) -> Device:
             heard = heard or bool(line)
             said = parse(line)
             if isinstance(said, Device):
-                return said
+                return said, True
             if isinstance(said, Outcome) and said.error is not None:
                 raise _refused(said.error)
-    prints = "it prints, and does not answer" if heard else "nothing was received"
-    raise SystemFaultError(
-        f"no device answers at '{port.name}' in {ANSWER_SECONDS:.0f} seconds: {prints}",
-        f"its sketch has to call updates.enroll(Serial) in loop() and Serial.begin({port.baud}); is that its speed, "
-        "and is no monitor open?",
-    )
+    return None, heard
+
+
+def _give(port: Port, device: Device, certificate: Certificate) -> None:
+    """Send a certificate, and make sure that the device has it.
+
+    A sketch that does something else for longer than the first characters take loses the line (F101), and says `ok`:
+    it got nothing that is wrong. Asked again, it has the same key then; with its certificate it makes the next one.
+    """
+    port.write_line(certificate_line(certificate.der), slowly=len(CERTIFICATE))
+    _finish(port, device)
+    again, _ = _introduced(port, DONE_SECONDS)
+    if again is not None and again.request.public_key == device.request.public_key:
+        raise SystemFaultError(
+            f"the certificate did not reach '{device.name}'",
+            "call updates.enroll(Serial) more often: loop() has to come round within two seconds",
+        )
 
 
 def _finish(port: Port, device: Device) -> None:

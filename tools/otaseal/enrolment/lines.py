@@ -22,7 +22,7 @@ from ..pki.enrolment import Request, decode_request
 MAX_LINE = 1200
 """Characters, without its end: what the library has room for."""
 HELLO, DONE = "otaseal hello", "otaseal done"
-_CERTIFICATE = "otaseal certificate "
+CERTIFICATE = "otaseal certificate "
 _SAID = re.compile(rb"otaseal (device|ok|error)(?: (.*))?")
 _DEVICE = re.compile(r"([0-9a-f]{12}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}) ([0-9a-fA-F]{64}) (\S+)")
 _NUMBER = re.compile(r"-?[0-9]{1,5}")
@@ -65,7 +65,7 @@ def parse(line: bytes) -> Device | Outcome | None:
 
 def certificate_line(der: bytes) -> str:
     """Return the line that brings a device its certificate; raises ConfigError where the library has no room for it."""
-    line = _CERTIFICATE + base64.b64encode(der).decode()
+    line = CERTIFICATE + base64.b64encode(der).decode()
     if len(line) > MAX_LINE:
         raise ConfigError(
             f"a certificate of {len(der)} bytes does not fit into a line of {MAX_LINE} characters",
