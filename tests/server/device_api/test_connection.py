@@ -267,15 +267,30 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
     assert rounds[0] == rounds[1] == rounds[2]
 
 
-def test_remembered_heads_are_few_and_short() -> None:
+def test_remembered_heads_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_parser, "MAX_REMEMBERED", 50)
     request_parser._remembered.clear()
     parser = RequestParser()
-    for number in range(request_parser.MAX_REMEMBERED + 10):
+    for number in range(60):
         parser.feed(get(f"/{number}", version="1.1"))
-    parser.feed(get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1"))
+    long = get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1")
+    assert parser.feed(long)[0].head is not parser.feed(long)[0].head
     parser.close()
-    assert len(request_parser._remembered) == request_parser.MAX_REMEMBERED
-    assert max(map(len, request_parser._remembered)) <= request_parser.REMEMBERED_BYTES
+    assert len(request_parser._remembered) == 50
+
+
+def test_a_fleet_is_remembered() -> None:
+    """Ten times as many devices as in the bench: once a fleet of so many paid for all of a request with each poll."""
+    heads = [[feed(number) for number in range(10_000)] for _ in range(2)]
+    assert all(again is first for first, again in zip(*heads, strict=True))
+    request_parser._remembered.clear()
+
+
+def feed(number: int) -> request_parser.Head:
+    parser = RequestParser()
+    (received,) = parser.feed(get("/a", f"x-ESP8266-STA-MAC: {number}", version="1.1"))
+    parser.close()
+    return received.head
 
 
 @given(st.binary(max_size=300))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import attrgetter
+from typing import cast
 
 from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
@@ -37,15 +38,13 @@ from .recorder import Recorder
 from .request_parser import Head
 
 MAX_REASON = 512
-REMEMBERED, REMEMBERED_BYTES = 1024, 1024
-"""Requests of which it is remembered what they claim, and how long one may be: devices say the same thing all day."""
-MAX_EVENTS, MAX_DECISIONS = 4, 256
+MAX_DECISIONS, MAX_COUNTERS = 256, 1024
 _CLAIMS = attrgetter(*(field.name for field in dataclasses.fields(UpdateRequest) if field.name != "mac"))
 NOBODY = Standing()
 UNKNOWN_CLIENT = Identity(NOBODY)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _CachedRequest:
     """What a head claims, or the `refusal` that it always gets; the last answer to it, and what that depended on."""
 
@@ -63,13 +62,8 @@ class _CachedRequest:
     """What is answered to a device that says what it can."""
     claim: Claim | None = None
     """What it says of who it is, once that was asked for."""
-    events: dict[object, Event] = field(default_factory=dict)
-    """The log's events of these answers, by what makes them differ."""
-
-    def forget(self) -> None:
-        """Drop the answer and its events: what led to them has changed."""
-        self.answer = None
-        self.events.clear()
+    event: tuple[object, Event] | None = None
+    """The last event of the log, behind what would make it another one."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,7 @@ class DeviceApp:
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
         head = request.head
-        cached = (_parse if head.size <= REMEMBERED_BYTES else _parse.__wrapped__)(head)
+        cached = _parse(head)
         identity = request.identity or UNKNOWN_CLIENT
         try:
             answer = cached.refusal
@@ -146,12 +140,10 @@ class DeviceApp:
         choice = self.catalog.choose(cached.route.product, cached.route.channel, standing.device, cached.request.runs)
         if cached.choice is not choice or cached.standing != standing or cached.network != network:
             cached.choice, cached.standing, cached.network = choice, standing, network
-            cached.sighting = _sighting(cached)
-            cached.forget()
+            cached.sighting, cached.answer = _sighting(cached), None
         deliveries = self._record_poll(cached.sighting, choice, identity.sequence)
         if cached.deliveries != deliveries:
-            cached.deliveries = deliveries
-            cached.forget()
+            cached.deliveries, cached.answer = deliveries, None
         if cached.answer is not None:
             return cached.answer
         answer = self._decide(cached, head, choice, deliveries)
@@ -224,14 +216,14 @@ class DeviceApp:
             self.telemetry.count("otaseal_sent_bytes_total", sent)
         if answer.alarm:
             self.telemetry.count("otaseal_alarms_total", kind="device")
-        cached = _parse(request.head) if request.head.size <= REMEMBERED_BYTES else None
+        cached: _CachedRequest | None = request.head.memo
         key = answer.status, answer.code, answer.reason, request.address, answer.device, sent, arrived
-        event = None if cached is None else cached.events.get(key)
-        if event is None:
-            event = self._event(request, answer, sent, arrived)
-            if cached is not None and cached.route.file != ARCHIVE_FILE and len(cached.events) < MAX_EVENTS:
-                cached.events[key] = event
-        self.telemetry.write(event)
+        known = None if cached is None else cached.event
+        if known is None or known[0] != key:
+            known = key, self._event(request, answer, sent, arrived)
+            if cached is not None:
+                cached.event = known
+        self.telemetry.write(known[1])
 
     def _event(self, request: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> Event:
         method = request.head.method
@@ -250,9 +242,10 @@ class DeviceApp:
         )
 
 
-@lru_cache(REMEMBERED)
 def _parse(head: Head) -> _CachedRequest:
     """Return what a head claims: the same object for the same head, as long as it is remembered."""
+    if head.memo is not None:
+        return cast(_CachedRequest, head.memo)
     request, target, refusal = UpdateRequest(head.method), Route(""), None
     if head.method not in ("GET", "HEAD"):
         refusal = plain(405, "method", f"method '{head.method}'", (("Allow", "GET, HEAD"),))
@@ -270,7 +263,8 @@ def _parse(head: Head) -> _CachedRequest:
             refusal = refusal or plain(400, "request", error.message)
     ranged = any(name == b"range" for name, _ in head.headers)
     capabilities = () if request.capabilities is None else ((CAPABILITIES_HEADER, CAPABILITIES),)
-    return _CachedRequest(request, target, refusal, ranged=ranged, capabilities=capabilities)
+    head.memo = cached = _CachedRequest(request, target, refusal, ranged=ranged, capabilities=capabilities)
+    return cached
 
 
 def _with_capabilities(cached: _CachedRequest, identity: Identity, answer: Answer) -> Answer:
@@ -295,7 +289,7 @@ def _sighting(cached: _CachedRequest) -> Sighting | None:
     return Sighting(choice.product, choice.channel or "", device, *claimed, *report, cached.network, enrolled, proven)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(MAX_COUNTERS)
 def _counter(status: int, code: str) -> Labelled:
     return labelled("otaseal_device_requests_total", status=str(status), code=code)
 
