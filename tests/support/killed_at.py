@@ -14,7 +14,13 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from otaseal.pki import KeyType, Role, store
+from otaseal.pki.enrolment import Request, check_request
 from otaseal.pki.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=timezone.utc)
@@ -23,11 +29,25 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 MAX_ROUNDS = 400
 
 
+def request() -> Request:
+    """Return a device's request, for a key that stays in it."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "5C:CF:7F:00:00:01")])
+    signed = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(name)
+        .sign(ec.generate_private_key(ec.SECP256R1()), SHA256())
+    )
+    return check_request(signed.public_bytes(Encoding.DER))
+
+
 def live(directory: Path) -> None:
-    """Make, issue, renew, revoke, rotate."""
+    """Make, issue, enrol, renew, revoke, rotate."""
     made = Store.create(directory, "blink", NOW)
     made.issue_server("main", ["192.0.2.7", "update.local"], now=NOW, key=KeyType.P_256)
     made.issue_device("esp-1", now=NOW)
+    for _ in range(2):
+        enrolled = made.enroll(request(), now=NOW, days=90)
+    made.revoke(Role.DEVICE, "5C:CF:7F:00:00:01", now=NOW, serial=enrolled.serial)
     made.renew(Role.SERVER, "main", now=NOW + timedelta(days=300))
     made.revoke(Role.DEVICE, "esp-1", now=NOW + timedelta(days=301))
     made.rotate(NOW + timedelta(days=302))
