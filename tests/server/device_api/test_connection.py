@@ -279,6 +279,14 @@ def test_remembered_heads_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(request_parser._remembered) == 50
 
 
+def test_a_request_for_a_certificate_is_not_remembered() -> None:
+    request_parser._remembered.clear()
+    for path, count in (("/blink/client.crt", 0), ("/blink/certs.ar.signed", 1)):
+        parser = RequestParser()
+        assert len(parser.feed(get(path, "X-Otaseal-Claim: 0000-0000-0000-0000", version="1.1"))) == 1
+        assert len(request_parser._remembered) == count
+
+
 def test_a_fleet_is_remembered() -> None:
     """Ten times as many devices as in the bench: once a fleet of so many paid for all of a request with each poll."""
     heads = [[feed(number) for number in range(10_000)] for _ in range(2)]

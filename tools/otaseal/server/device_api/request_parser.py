@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ...protocol.proof import PROOF_HEADER
+from ...protocol.request import CERTIFICATE_FILE
 from ..limits import MAX_HEAD_BYTES
 
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
@@ -151,8 +152,11 @@ class RequestParser:
             self._refuse(TOO_LONG)
         # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
         self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
-        if self._between and len(rest) <= REMEMBERED_BYTES and self._heads[0].proof == proof:
-            _remember(_key(rest), self._heads[0].head)
+        if self._between and len(rest) <= REMEMBERED_BYTES:
+            received = self._heads[0]
+            # A request for a certificate has another signature each time, and perhaps a claim code.
+            if received.proof == proof and not received.head.path.endswith(CERTIFICATE_FILE):
+                _remember(_key(rest), received.head)
         return self._heads
 
     def on_message_begin(self) -> None:
