@@ -163,6 +163,15 @@ def test_a_loop_is_broken_after_three_deliveries_and_raises_an_alarm() -> None:
     assert not decide(a_device(NEW), NEW, replace(KNOWN, deliveries=9)).alarm
 
 
+def test_who_has_to_prove_a_name_and_does_not_gets_no_firmware_and_is_told_what_else() -> None:
+    unproven = replace(KNOWN, unproven=True)
+    assert answer(a_device(OLD), unproven) == (403, "proof", None)
+    assert answer(a_device(OLD), replace(unproven, deliveries=9)) == (403, "proof", None)
+    assert answer(a_device(NEW), unproven) == (304, "current", None)
+    assert answer(a_device(OLD), replace(unproven, held=True)) == (304, "held", None)
+    assert answer(a_device(OLD, mode="version"), unproven) == (200, "version", None)
+
+
 def test_an_image_for_a_larger_flash_is_not_sent() -> None:
     assert answer(a_device(OLD, chip_size=2**20)) == (403, "chip_size", None)
     assert answer(a_device(OLD, chip_size=2**22)) == (200, "update", "gzip")

@@ -144,3 +144,24 @@ def test_those_that_wait_are_bounded(secrets: Secrets) -> None:
     for known in (keys, ProofKeys(secrets, limit=50)):
         assert [known.waiting("blink", str(number)) is not None for number in (14, 15, 19)] == [False, True, True]
         assert known.counts()["waiting"] == 5
+
+
+def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "before", key(1), NOW - 1)
+    keys.close(NOW)
+    keys.close(NOW + DAY)
+    keys.agree("blink", "later", key(2), NOW)
+    keys.enrol("blink", "bench", key(3), NOW + 1)
+    keys.show("blink", "before", key(4), "home", NOW)
+    assert not keys.show("blink", "before", key(4), "home", NOW + 2 * REPLACED_SECONDS)
+    for opened in (keys, ProofKeys(secrets)):
+        assert opened.closed == NOW, "the first start counts"
+        known = {name: opened.get("blink", name) for name in ("before", "later", "bench")}
+        assert [one is not None and opened.accepts(one) for one in known.values()] == [True, False, True]
+    keys.reopen()
+    keys.reopen()
+    later = keys.get("blink", "later")
+    assert later is not None
+    assert keys.accepts(later)
+    assert ProofKeys(secrets).closed is None

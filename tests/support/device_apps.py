@@ -14,15 +14,10 @@ from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 
 
-def make_app(
-    store: Store, recorder: Recorder, secrets: Secrets | None = None, closed: float | None = None
-) -> DeviceApp:
-    """Return the devices' API of a store, whose log nobody reads; its open `secrets` are for who keeps any in them.
-
-    `closed` is that of ProofCheck.
-    """
+def make_app(store: Store, recorder: Recorder, secrets: Secrets | None = None) -> DeviceApp:
+    """Return the devices' API of a store, whose log nobody reads; its open `secrets` are for who keeps any in them."""
     catalog, telemetry = Catalog(store), Telemetry(lambda _: True)
     secrets = secrets or Secrets(store.directory / SECRETS_FILE)
     keys = ProofKeys(secrets)
-    proofs = ProofCheck(keys, recorder, telemetry, closed)
+    proofs = ProofCheck(keys, recorder, telemetry)
     return DeviceApp(catalog, recorder, telemetry, proofs, Enrolment(catalog, Enrolments(secrets), keys, telemetry))

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ..client.client import Client
+from ..client.client import Client, product_path
 from ..errors import ConfigError, counted
-from ..release.evidence import Evidence, is_proven
+from ..release.evidence import Evidence, Proof, is_proven
 from ..store.device_rows import STATES
 from . import common, remote
 
@@ -27,7 +27,15 @@ MEANINGS = {
     "looping": "LOOPING: {offered} was delivered {deliveries} times in vain",
 }
 """What a device's state is in words."""
+PROOFS = {
+    Proof.CERTIFICATE.value: "by certificate",
+    Proof.ENROLLED.value: "by an enrolled key",
+    Proof.AGREED.value: "by a key agreed at first contact",
+    Proof.REFUSED.value: "says so without proof",
+}
+"""How a device proves its name, in words; an older server says nothing of it."""
 DONE = {
+    "accept": "its key is accepted",
     "forget": "forgotten; when it asks again, it is a new device",
     "retry": "gets its release again when it asks next",
 }
@@ -46,11 +54,12 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("list", "forget", "retry"),
+        choices=("list", "show", "accept", "forget", "retry"),
         default="list",
-        help="forget a device, or retry: give one that is stuck or loops its release again; default: list",
+        help="show one device and its key, accept the key that it shows, forget it, or retry: give one that is stuck "
+        "or loops its release again; default: list",
     )
-    parser.add_argument("device", nargs="?", help="to forget or to retry: as it is listed, or its MAC address")
+    parser.add_argument("device", nargs="?", help="which one, for all but the list: as it is listed, or by MAC address")
     parser.add_argument("--state", choices=STATES, help="only the devices in this state")
     parser.add_argument("--version", help="only the devices that run this version")
     parser.add_argument(
@@ -63,15 +72,19 @@ def register(subparsers: common.Subparsers) -> None:
 def _devices(arguments: argparse.Namespace) -> int:
     listing = arguments.action == "list"
     if listing and arguments.device is not None:
-        raise ConfigError(f"'{arguments.device}' is one device, and all are listed", "say forget or retry before it")
+        raise ConfigError(
+            f"'{arguments.device}' is one device, and all are listed", "say show, accept, forget or retry before it"
+        )
     if not listing and arguments.device is None:
         raise ConfigError(f"no device to {arguments.action} is named", "otaseal devices lists them")
     if not listing and (arguments.state or arguments.version or arguments.limit):
         raise ConfigError("--state, --version and --limit are for the list", "leave them out")
     connected, product, _ = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/devices"
+    if arguments.action == "show":
+        return _show_one(arguments, connected, product)
     if not listing:
-        return _change(arguments, connected, path)
+        return _change(arguments, connected, product, path)
     channel = remote.named_channel(arguments)
     chosen = {"channel": channel, "state": arguments.state, "version": arguments.version}
     query = {name: value for name, value in chosen.items() if value is not None}
@@ -83,12 +96,26 @@ def _devices(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _change(arguments: argparse.Namespace, connected: Client, path: str) -> int:
-    device = arguments.device
-    if _MAC.fullmatch(device):
-        device = f"mac:{device.upper()}"
-    answer = connected.post(f"{path}/{arguments.action}", {"device": device})
-    common.show(arguments, answer, f"{answer['device']}: {DONE[arguments.action]}")
+def _change(arguments: argparse.Namespace, connected: Client, product: str, path: str) -> int:
+    device, more = arguments.device, ""
+    if arguments.action == "accept":
+        answer = connected.accept(product, device)
+        more = f": {answer['key']}" + (f", shown from {answer['address']}" if answer.get("address") else "")
+    else:
+        device = f"mac:{device.upper()}" if _MAC.fullmatch(device) else device
+        answer = connected.post(f"{path}/{arguments.action}", {"device": device})
+    common.show(arguments, answer, f"{answer['device']}: {DONE[arguments.action]}{more}")
+    return 0
+
+
+def _show_one(arguments: argparse.Namespace, connected: Client, product: str) -> int:
+    answer = connected.get(product_path(product, "devices", arguments.device))
+    lines = [_line(row, with_channel=True) for row in answer["rows"]]
+    for key in filter(None, (answer["key"], answer["waiting"])):
+        line = f"key {key['key']}  {key['how']}  {_ago(max(0, int(time.time() - key['since'])))} ago"
+        line += f"  from {key['address']}" if key["address"] else ""
+        lines.append(line + ("" if key["accepted"] else "  waits for otaseal devices accept"))
+    common.show(arguments, answer, *lines)
     return 0
 
 
@@ -125,10 +152,13 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
         line += f"  in {device['channel']}"
     if device.get("evidence") in (Evidence.PROVEN.value, Evidence.NEWCOMER.value):  # an older server says none
         line += f"  {device['evidence']}"
+    if device.get("proof") in PROOFS:
+        line += f"  {PROOFS[device['proof']]}"
     if device["offered"]:
         line += f"  {MEANINGS[device['state']].format(**device)}"
     if device["state"] == "looping":  # ADR 0019
-        line += ", and is not given any more" if is_proven(device["device"]) else ", and is given once an hour"
+        proven = is_proven(device["device"], device.get("enrolled"))
+        line += ", and is not given any more" if proven else ", and is given once an hour"
     if device.get("other_mac"):
         line += f"  CLONED: {device['other_mac']} showed its certificate, too"
     if device["error"]:

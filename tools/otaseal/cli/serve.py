@@ -48,6 +48,14 @@ def register(subparsers: common.Subparsers) -> None:
         "--operator-listen", metavar="HOST:PORT", default=OPERATORS, help=f"for operators; default: {OPERATORS}"
     )
     serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
+    serve.add_argument(
+        "--require-proof", action="store_true",
+        help="firmware only for devices that prove their names, by a certificate or the library's key",
+    )  # fmt: skip
+    serve.add_argument(
+        "--strand-devices", action="store_true",
+        help="with --require-proof: even if devices seen lately cannot, and get no firmware any more",
+    )  # fmt: skip
     serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
     serve.add_argument("--no-revocations", action="store_true", help="no certificate of these authorities is revoked")
@@ -99,6 +107,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         listen=arguments.listen,
         operator_listen=arguments.operator_listen,
         device_ca=arguments.device_ca,
+        require_proof=arguments.require_proof,
+        strand_devices=arguments.strand_devices,
         operator_ca=arguments.operator_ca,
         revoked=arguments.revoked,
         no_revocations=arguments.no_revocations,

@@ -45,13 +45,15 @@ class State:
     """What the server knows beside the request: `known_images()` of the product, and of this device and release:
 
     `deliveries` in full since its sketch MD5 last changed; `held` while the rollout has not reached it; `missing` is
-    what the URL names and does not exist ("product", "channel" or "release").
+    what the URL names and does not exist ("product", "channel" or "release"); `unproven` where firmware is for devices
+    that prove their names, and this one does not.
     """
 
     known: Mapping[str, Running] = field(default_factory=dict)
     deliveries: int = 0
     held: bool = False
     missing: str = "release"
+    unproven: bool = False
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
@@ -236,6 +238,15 @@ _TABLE = (
     _Row(lambda c: c.runs_wanted, 304, "current", lambda c: f"the device runs {c.wanted.version}, by its {c.told_by}"),
     _Row(lambda c: c.says_wanted, 304, "current", lambda c: f"the device says it runs {c.wanted.version}"),
     _Row(lambda c: c.state.held, 304, "held", lambda c: f"the rollout of {c.wanted.version} has not reached it"),
+    _Row(
+        lambda c: c.state.unproven,
+        403,
+        "proof",
+        lambda c: (
+            "this server gives firmware to devices that prove their names: by a client certificate, or by the OtaSeal "
+            "library of today with a key that was enrolled, or that otaseal devices accept takes"
+        ),
+    ),
     _Row(
         lambda c: c.state.deliveries >= LOOP_LIMIT,
         304,

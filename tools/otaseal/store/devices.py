@@ -24,8 +24,10 @@ from ..release.rollout import Tally
 from . import statements
 from .device_batch import COLUMNS, SELECT, TAKE, Rows
 from .device_rows import (
+    CERTIFIED,
     IS_NEW,
     PROVEN,
+    UNPROVEN,
     Device,
     Selection,
     Sighting,
@@ -82,6 +84,8 @@ RUNNING = """SELECT md5, version, count(*) FROM (
     GROUP BY md5, version"""
 CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
 SEQUENCES = "SELECT product, device, sequence FROM devices WHERE sequence IS NOT NULL"
+WITHOUT_PROOF = f"""SELECT count(*) FROM devices
+    WHERE last_seen >= ? AND sequence IS NULL AND NOT {CERTIFIED} AND NOT {UNPROVEN}"""  # noqa: S608 - our own names
 NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
     SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
@@ -167,6 +171,10 @@ class Devices:
     def sequences(self) -> dict[tuple[str, str], int]:
         """Return the number of the last proof by a key that was written down, by product and device."""
         return {(product, device): sequence for product, device, sequence in self._query(SEQUENCES)}
+
+    def without_proof(self, since: float) -> int:
+        """Return how many devices that were heard of since then have never proved their names, as far as is known."""
+        return int(self._query(WITHOUT_PROOF, (since,))[0][0])
 
     def running(self, product: str, channel: str, since: float = math.inf) -> tuple[tuple[str, str, int], ...]:
         """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none.

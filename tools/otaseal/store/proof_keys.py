@@ -32,6 +32,7 @@ FINGERPRINT = 16
 TABLES = {
     "keys": """CREATE TABLE IF NOT EXISTS keys (product, device, key, agreed, enrolled,
     PRIMARY KEY (product, device)) WITHOUT ROWID""",
+    "closed": "CREATE TABLE IF NOT EXISTS closed (since)",
     "waiting_keys": """CREATE TABLE IF NOT EXISTS waiting_keys (product, device, key, shown, address, last,
     PRIMARY KEY (product, device)) WITHOUT ROWID""",
 }
@@ -73,6 +74,9 @@ class ProofKeys:
         columns = "product, device, key, shown, address, last"
         for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
             self._waiting[product, device] = WaitingKey(*values)
+        rows = secrets.query("SELECT since FROM closed")
+        self.closed: float | None = rows[0][0] if rows else None
+        """Since when a key that is agreed at first contact waits for an operator, None where none does."""
         self._sequences = {name: last for name, last in (sequences or {}).items() if name in self._keys}
         agreed = ((name, key.agreed) for name, key in self._keys.items() if key.enrolled is None)
         self._new: OrderedDict[Name, float] = OrderedDict(
@@ -82,6 +86,24 @@ class ProofKeys:
     def get(self, product: str, device: str) -> ProofKey | None:
         """Return the key of a device, None where none is known."""
         return self._keys.get((product, device))
+
+    def accepts(self, key: ProofKey) -> bool:
+        """Return whether a key proves enough, or waits for an operator."""
+        return self.closed is None or key.enrolled is not None or (key.agreed or 0.0) < self.closed
+
+    def close(self, now: float) -> None:
+        """Let keys that are agreed from now on wait for an operator, if they do not yet; raises as `enrol`."""
+        if self.closed is None:
+            with self._secrets.transaction() as database:
+                database.execute("INSERT INTO closed VALUES (?)", (now,))
+            self.closed = now
+
+    def reopen(self) -> None:
+        """Let no key wait any more; raises as `enrol`."""
+        if self.closed is not None:
+            with self._secrets.transaction() as database:
+                database.execute("DELETE FROM closed")
+            self.closed = None
 
     def waiting(self, product: str, device: str) -> WaitingKey | None:
         """Return the key that waits for a device, None where none does."""
@@ -113,11 +135,10 @@ class ProofKeys:
             self._new[name] = now
         return True
 
-    def show(self, product: str, device: str, key: bytes, address: str, now: float, *, replaces: bool = True) -> bool:
+    def show(self, product: str, device: str, key: bytes, address: str, now: float) -> bool:
         """Note a key that is shown in place of the known one; return True where it has replaced that by now.
 
         Who shows one holds its place as long as a device holds its address: somebody else's does not push it out.
-        Without `replaces` it waits for an operator, however long.
         """
         name = product, device
         with self._lock:
@@ -127,7 +148,7 @@ class ProofKeys:
             if before is None or before.key != key:
                 self._wait(name, WaitingKey(key, now, address, now))
                 return False
-            if replaces and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
+            if self.closed is None and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
                 self._put(name, ProofKey(key, agreed=now))
                 return True
             if now - before.last >= AT_HOME_SECONDS / 2:
@@ -221,7 +242,7 @@ def _statements(
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield what makes the tables say what `rows` do."""
     for name, *values in rows:
-        for table, value in zip(TABLES, values, strict=True):
+        for table, value in zip(("keys", "waiting_keys"), values, strict=True):
             if value is None:
                 yield f"DELETE FROM {table} WHERE product = ? AND device = ?", name  # noqa: S608 - our own names
             else:

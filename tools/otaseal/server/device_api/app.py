@@ -152,7 +152,7 @@ class DeviceApp:
         return answer
 
     def _decide(self, cached: _CachedRequest, head: Head, choice: Choice, deliveries: int) -> Answer:
-        request, standing, decision = cached.request, cached.standing, _decision(cached.request, choice, deliveries)
+        request, standing, decision = cached.request, cached.standing, self._decision(cached, choice, deliveries)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
             body = self._body(decision.form.blob)
@@ -172,6 +172,19 @@ class DeviceApp:
         if decision.form is None or not cached.ranged:
             return answer
         return ranged(answer, head.headers, decision.form.blob)
+
+    def _decision(self, cached: _CachedRequest, choice: Choice, deliveries: int) -> Decision:
+        """Return the decision on a request; those that differ in the MAC address alone share one."""
+        unproven = self.proofs.keys.closed is not None and not cached.standing.accepted
+        claimed = _CLAIMS(cached.request), deliveries, unproven
+        decision = choice.decisions.get(claimed)
+        if decision is None:
+            state = decisions.State(choice.known, deliveries, choice.held, choice.missing, unproven)
+            decision = decisions.decide(cached.request, choice.release, state)
+            if len(choice.decisions) >= MAX_DECISIONS:
+                choice.decisions.clear()
+            choice.decisions[claimed] = decision
+        return decision
 
     def _archive(self, cached: _CachedRequest, head: Head, standing: Standing) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
@@ -292,16 +305,3 @@ def _sighting(cached: _CachedRequest) -> Sighting | None:
 @lru_cache(MAX_COUNTERS)
 def _counter(status: int, code: str) -> Labelled:
     return labelled("otaseal_device_requests_total", status=str(status), code=code)
-
-
-def _decision(request: UpdateRequest, choice: Choice, deliveries: int) -> Decision:
-    """Return the decision on a request; those that differ in the MAC address alone share one."""
-    claimed = _CLAIMS(request), deliveries
-    decision = choice.decisions.get(claimed)
-    if decision is None:
-        state = decisions.State(choice.known, deliveries, choice.held, choice.missing)
-        decision = decisions.decide(request, choice.release, state)
-        if len(choice.decisions) >= MAX_DECISIONS:
-            choice.decisions.clear()
-        choice.decisions[claimed] = decision
-    return decision

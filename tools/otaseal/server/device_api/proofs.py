@@ -15,7 +15,7 @@ from ...errors import SystemFaultError
 from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, holds, parse_proof
 from ...release.evidence import UNPROVEN_PREFIX
 from ...store.device_rows import Asking
-from ...store.proof_keys import ProofKey, ProofKeys
+from ...store.proof_keys import ProofKeys
 from ..telemetry import Telemetry, labelled
 from .recorder import Recorder
 
@@ -61,15 +61,11 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True)
 class ProofCheck:
-    """Tells devices that prove their names from others.
-
-    `closed` is since when keys that are agreed at first contact wait for an operator, None where they do not.
-    """
+    """Tells devices that prove their names from others."""
 
     keys: ProofKeys
     recorder: Recorder
     telemetry: Telemetry
-    closed: float | None = None
 
     def identify(self, claim: Claim, proof: bytes, network: str) -> Identity:
         """Return who sends a request from `network` with that value of X-Otaseal-Proof, b"" for none.
@@ -92,10 +88,7 @@ class ProofCheck:
         if last is not None:
             return self._unproven(claim, AFTER, f"{AFTER} {last}")
         self.telemetry.add(_COUNTERS[GOOD])
-        return Identity(Standing(device, True, key.enrolled, self._accepts(key)), said.sequence)
-
-    def _accepts(self, key: ProofKey) -> bool:
-        return self.closed is None or key.enrolled is not None or (key.agreed or 0.0) < self.closed
+        return Identity(Standing(device, True, key.enrolled, self.keys.accepts(key)), said.sequence)
 
     def _meet(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
         """Take the key of a device of which none is known, if it shows one, and speaks from where it is at home."""
@@ -114,10 +107,10 @@ class ProofCheck:
 
     def _refuse(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
         """Answer a proof by another key than the known one: it waits for an operator, or until that one is given up."""
-        if own and said.key is not None and holds(said, said.key, claim.text):
-            replaces = self.closed is None
-            if self.keys.show(claim.product, claim.device, said.key, network, time.time(), replaces=replaces):
-                return self._unproven(claim, AGREED)
+        product, device, key = claim.product, claim.device, said.key
+        shows = own and key is not None and holds(said, key, claim.text)
+        if shows and key is not None and self.keys.show(product, device, key, network, time.time()):
+            return self._unproven(claim, AGREED)
         return self._unproven(claim, WRONG, WRONG)
 
     def _unproven(self, claim: Claim, result: str, answer: str = "") -> Identity:

@@ -44,7 +44,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(channels.promote, channels.rollback, channels.percent),
         *(certs.certs, certs.publish_certs),
         *(devices.list_devices, devices.forget_device, devices.retry_device),
-        *(devices.enrol_key, devices.accept_key),
+        *(devices.show_device, devices.enrol_key, devices.accept_key),
         *(enrolments.enrolments, enrolments.answer_enrolment),
     )
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,6 +53,14 @@ class Fleet:
     def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
         """Return the selected devices behind the name `after`, at most `limit`."""
         self.recorder.flush(FLUSH_SECONDS)
+        return self._listed(product, self.devices.list(product, selection, after, limit))
+
+    def named(self, product: str, names: Sequence[str]) -> list[Listed]:
+        """Return those of the named devices that were seen."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self._listed(product, filter(None, (self.devices.get(product, name) for name in names)))
+
+    def _listed(self, product: str, devices: Iterable[Device]) -> list[Listed]:
         known, begun = self.catalog.known(product), self._begun(product)
         return [
             Listed(
@@ -60,7 +68,7 @@ class Fleet:
                 _version(known, device.md5) or device.version or None,
                 evidence_of(device.device, device.first_seen, begun.get(device.channel), device.enrolled),
             )
-            for device in self.devices.list(product, selection, after, limit)
+            for device in devices
         ]
 
     def _begun(self, product: str) -> dict[str, float]:

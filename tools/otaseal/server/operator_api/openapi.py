@@ -71,6 +71,7 @@ ENDPOINTS = (
              "ChangedDevice", body="NamedDevice"),
     Endpoint("POST", PRODUCT + "/devices/retry", "retry_device", "Give a stuck device its release again",
              "ChangedDevice", body="NamedDevice"),
+    Endpoint("GET", DEVICE, "show_device", "Return what is known of a device and of its key", "ShownDevice"),
     Endpoint("PUT", DEVICE + "/key", "enrol_key", "Enrol the key by which a device proves its name", "EnrolledKey",
              body="ProofKey"),
     Endpoint("POST", DEVICE + "/accept", "accept_key", "Enrol the key that a device shows", "EnrolledKey",

@@ -118,6 +118,13 @@ _TEXT: Schema = {"type": "string"}
 _MAYBE: Schema = {"type": ["string", "null"]}
 _UNSEEN: Schema = {**_MAYBE, "description": "null for a device that was not seen yet"}
 _NEXT: Schema = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
+_SHOWN_KEY: Mapping[str, Schema] = {
+    "key": {**_TEXT, "description": "the first 16 hex digits of the key's SHA-256"},
+    "how": {"type": "string", "enum": ["enrolled", "agreed at first contact", "shown in place of the known one"]},
+    "since": {"type": "number", "description": "seconds since 1970"},
+    "accepted": {"type": "boolean", "description": "whether it proves enough for `serve --require-proof`"},
+    "address": {**_TEXT, "description": "the network that a key was shown from in place of the known one, else empty"},
+}
 _DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
 
 
@@ -199,6 +206,15 @@ def schemas() -> dict[str, Schema]:
         ),
         "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
         "ChangedDevice": _object({"product": _TEXT, "channel": _UNSEEN, "device": _TEXT}),
+        "ShownDevice": _object(
+            {
+                "product": _TEXT,
+                "device": _TEXT,
+                "key": {"anyOf": [_object(_SHOWN_KEY), {"type": "null"}]},
+                "waiting": {"anyOf": [_object(_SHOWN_KEY), {"type": "null"}]},
+                "rows": {**_array(reference("Device")), "description": "its own, and that of others in its name"},
+            }
+        ),
         "ProofKey": _object({"key": pattern(PROOF_KEY)}),
         "Nothing": _object({}, ()),
         "EnrolledKey": _object(
@@ -206,8 +222,8 @@ def schemas() -> dict[str, Schema]:
                 "product": _TEXT,
                 "channel": _UNSEEN,
                 "device": _TEXT,
-                "key": {**_TEXT, "description": "the first 16 hex digits of the key's SHA-256"},
-                "address": {**_TEXT, "description": "from where a key was shown in place of the known one"},
+                "key": _SHOWN_KEY["key"],
+                "address": _SHOWN_KEY["address"],
                 "shown": {"type": "number", "description": "since when, in seconds since 1970"},
             },
             ("product", "channel", "device", "key"),

@@ -35,8 +35,13 @@ from .service import MAX_CA_BYTES, ServerOptions, Service
 MAX_KEY_BYTES = 64 * 1024
 MARKER = "store.json"
 OPEN = (
-    "devices are asked for no certificate (--device-ca): who reaches their port can read the firmware, and the Wi-Fi "
-    "passwords in it, and can say anything in any device's name"
+    "devices are asked for no certificate (--device-ca) and no proof (--require-proof): who reaches their port can "
+    "read the firmware, and the Wi-Fi passwords in it, and can say anything in the name of a device without a key"
+)
+CERTIFIED = "devices with a certificate of --device-ca alone can read the firmware, and the Wi-Fi passwords in it"
+PROVEN = (
+    "devices that prove their names {} alone can read the firmware, and the Wi-Fi passwords in it; who reaches their "
+    "port can read the certificates that devices trust"
 )
 
 
@@ -48,7 +53,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     raise_open_files()
     credentials = Credentials(options.chain, options.key)
     contexts = (
-        server_context(credentials, options.device_ca),
+        server_context(credentials, options.device_ca, required=not options.require_proof),
         server_context(credentials, options.operator_ca, required=False),
     )
     keys = _read_keys(options.products)
@@ -68,7 +73,8 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device
-        _report(store, findings, telemetry, open_to_all=options.device_ca is None)
+        _report(store, findings, telemetry)
+        telemetry.event("open", message=who_can_read(options))
         service = Service(
             options=options,
             telemetry=telemetry,
@@ -96,22 +102,29 @@ def _require_packages() -> None:
         ) from error
 
 
-def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry, *, open_to_all: bool) -> None:
-    """Report what devices will think of the certificate, who can read the firmware, and what operators will miss."""
+def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
+    """Report what devices will think of the certificate, and what operators will miss."""
     try:
         TokenFile(store.directory).list()
     except OtasealError as error:
         telemetry.alarm("tokens", message=error.message)
     for line in findings:
         (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
-    if open_to_all:
-        telemetry.event("open", message=OPEN)
     if not store.products():
         telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
 
 
+def who_can_read(options: ServerOptions) -> str:
+    """Return in words who can read the firmware from the devices' port."""
+    if options.require_proof:
+        return PROVEN.format("by a key" if options.device_ca is None else "by a certificate or a key")
+    return OPEN if options.device_ca is None else CERTIFIED
+
+
 def _check_options(options: ServerOptions) -> None:
     """Raise ConfigError for options that contradict each other."""
+    if options.strand_devices and not options.require_proof:
+        raise ConfigError("--strand-devices is given, and no device is left behind", "give --require-proof, too")
     given = [f"--revoked '{options.revoked}'"] if options.revoked is not None else []
     given += ["--no-revocations"] if options.no_revocations else []
     if len(given) > 1:

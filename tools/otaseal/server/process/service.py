@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import files
+from ...errors import InputError, counted
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
 from ...store.enrolments import Enrolments
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     from ...pki.certificate import Certificate
 
+LATELY_SECONDS = 30 * 86400.0
+"""How long ago a device was seen at most that must not be left behind."""
 MAX_CA_BYTES = 256 * 1024
 
 
@@ -58,6 +62,8 @@ class ServerOptions:
     revoked: Path | None = None
     no_revocations: bool = False
     products: tuple[tuple[str, Path], ...] = ()
+    require_proof: bool = False
+    strand_devices: bool = False
     names: tuple[str, ...] = ()
     trusted: Path | None = None
 
@@ -108,9 +114,33 @@ class Service:
                 store_check=self.store_check,
                 device_file=self.device_file,
             )
+            self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
             event_loop.run(listeners, maintenance, ready)
             maintenance.write_keys()
+
+    def _require_proof(self, maintenance: Maintenance) -> None:
+        """Give firmware from now on to devices that prove their names alone, or to all again, as the options say.
+
+        Raises InputError where that would leave devices behind that were seen lately.
+        """
+        keys, now = maintenance.keys, time.time()
+        if not self.options.require_proof:
+            if keys.closed is not None:
+                self.catalog.store.record_event({"event": "proof", "required": False, "by": "server"})
+                keys.reopen()
+            return
+        if keys.closed is not None:
+            return  # who came since then is nobody that is left behind
+        stranded = maintenance.devices.without_proof(now - LATELY_SECONDS)
+        if stranded and not self.options.strand_devices:
+            raise InputError(
+                f"{counted(stranded, 'device')} seen in the last 30 days did not prove their names, and would get no "
+                "firmware any more",
+                "give them a library that can, or a certificate; to leave them behind, add --strand-devices",
+            )
+        self.catalog.store.record_event({"event": "proof", "required": True, "stranded": stranded, "by": "server"})
+        keys.close(now)
 
     def _device_listener(self, maintenance: Maintenance) -> DeviceListener:
         recorder = maintenance.recorder
@@ -139,6 +169,7 @@ class Service:
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             chain=options.chain,
             names=options.names,
+            proven_only=options.require_proof,
             device_authorities=options.device_authorities(),
         )
         inspect = options.client_check("operator", self.telemetry) or _no_certificate

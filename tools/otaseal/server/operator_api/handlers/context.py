@@ -46,6 +46,8 @@ class OperatorContext:
     chain: Path
     names: tuple[str, ...] = ()
     device_authorities: tuple[Certificate, ...] = ()
+    proven_only: bool = False
+    """Whether firmware is for devices that prove their names, and for no operator's client at the devices' port."""
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     """Held while a channel is changed."""
     uploads: UploadQueue = field(default_factory=UploadQueue, repr=False)

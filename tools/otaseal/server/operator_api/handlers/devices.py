@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ....errors import ConfigError, NotFoundError, SystemFaultError
 from ....names import check_name
 from ....pki.scope import ANY
-from ....release.evidence import proof_of
+from ....release.evidence import UNPROVEN_PREFIX, proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
-from ....store.proof_keys import WaitingKey, fingerprint
+from ....store.proof_keys import ProofKey, WaitingKey, fingerprint
+from ..fleet import Listed
 from ..schemas import DEVICE_NAME, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
 from ..uploads import read_json
 from .context import OperatorContext
@@ -29,17 +30,26 @@ async def list_devices(context: OperatorContext, request: Request) -> dict[str, 
     product, query = context.product(request), request.query_params
     selection, (after, limit) = _selection(context, product, query), page_of(query)
     listed = await asyncio.to_thread(context.fleet.page, product, selection, after, limit + 1)
-    rows = [
-        {
-            **device._asdict(),
-            "state": device.state,
-            "running": version,
-            "evidence": evidence.value,
-            "proof": proof_of(device.device, device.sequence, device.enrolled).value,
-        }
-        for device, version, evidence in listed[:limit]
-    ]
+    rows = [_as_json(one) for one in listed[:limit]]
     return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(listed) > limit else None}
+
+
+async def show_device(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return what is known of one device and of its key, and what others said in its name."""
+    product, device = context.product(request), _device(request)
+    names = device, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1)
+    rows = await asyncio.to_thread(context.fleet.named, product, names)
+    keys = context.fleet.keys
+    key, waiting = keys.get(product, device), keys.waiting(product, device)
+    if not rows and key is None:
+        raise _unseen(product, device)
+    return {
+        "product": product,
+        "device": device,
+        "key": None if key is None else _shown(key, accepted=keys.accepts(key)),
+        "waiting": None if waiting is None else _shown(waiting, accepted=False),
+        "rows": [_as_json(row) for row in rows],
+    }
 
 
 async def forget_device(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -81,12 +91,39 @@ async def _enrol(context: OperatorContext, event: str, changed: dict[str, Any], 
     return changed
 
 
-async def _keyed(context: OperatorContext, request: Request) -> tuple[dict[str, Any], str]:
-    """Return what the answer to a request about a key begins with, and who asks and may change it."""
-    product, name = context.product(request), request.path_params["device"]
+def _as_json(listed: Listed) -> dict[str, Any]:
+    device, version, evidence = listed
+    proof = proof_of(device.device, device.sequence, device.enrolled)
+    shown = {"state": device.state, "running": version, "evidence": evidence.value, "proof": proof.value}
+    return {**device._asdict(), **shown}
+
+
+def _shown(key: ProofKey | WaitingKey, *, accepted: bool) -> dict[str, Any]:
+    """Return what people may see of a key."""
+    if isinstance(key, WaitingKey):
+        how, since, address = "shown in place of the known one", key.shown, key.address
+    elif key.enrolled is not None:
+        how, since, address = "enrolled", key.enrolled, ""
+    else:
+        how, since, address = "agreed at first contact", key.agreed or 0.0, ""
+    return {"key": fingerprint(key.key), "how": how, "since": since, "accepted": accepted, "address": address}
+
+
+def _device(request: Request) -> str:
+    """Return the device that a path names by its MAC address; raises ConfigError."""
+    name = request.path_params["device"]
     if not re.fullmatch(DEVICE_NAME, name):
         raise ConfigError(f"'{name[:MAX_DEVICE]}' is no device with a key", "name it by its MAC address")
-    device = CLAIM_PREFIX + name.removeprefix(CLAIM_PREFIX).upper()
+    return CLAIM_PREFIX + str(name).removeprefix(CLAIM_PREFIX).upper()
+
+
+def _unseen(product: str, device: str) -> NotFoundError:
+    return NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
+
+
+async def _keyed(context: OperatorContext, request: Request) -> tuple[dict[str, Any], str]:
+    """Return what the answer to a request about a key begins with, and who asks and may change it."""
+    product, device = context.product(request), _device(request)
     channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
     who = _authorise(context, request, product, channel)
     return {"product": product, "channel": channel or None, "device": device}, who
@@ -136,11 +173,12 @@ async def _change(
         raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
     channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
     if channel is None:
-        raise NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
+        raise _unseen(product, device)
     who = _authorise(context, request, product, channel)
     changed = {"product": product, "channel": channel or None, "device": device}
     await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
     if event == "forget":
+        context.fleet.recorder.forget(product, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1))
         await asyncio.to_thread(context.fleet.keys.forget, product, device)
         await asyncio.to_thread(context.fleet.enrolments.forget, product, device.partition(":")[2])
     if not change(product, device):

@@ -61,6 +61,8 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
     details = {"percent": percent, "downgrade": publication.allow_downgrade, "rehearsal": publication.rehearsal or None}
     context.log("publish", product, channel, who, version=version, before=before, **details)
     change = await context.effect(product, channel, before)
+    if context.proven_only:
+        change["device_port"] = 0  # where there is one, a release is read back there
     return {"release": as_json(release), **change, "warnings": effect.warnings()}
 
 
