@@ -16,7 +16,7 @@ from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
 from ...protocol.enrolment import others
-from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, parse_proof, said
+from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, Proof, parse_proof, said
 from ...protocol.request import (
     ARCHIVE_FILE,
     CERTIFICATE_FILE,
@@ -80,14 +80,15 @@ class DeviceApp:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
         head = request.head
         cached = _parse(head)
-        identity = request.identity or UNKNOWN_CLIENT
+        identity, answer = request.identity or UNKNOWN_CLIENT, cached.refusal
         try:
-            answer = cached.refusal
-            if answer is None:
-                identity = request.identity or self._identify(cached, request)
-                answer = self._answer(cached, request, identity)
+            proof = parse_proof(request.proof) if request.proof else None
         except InputError as error:
-            answer = plain(400, "request", error.message)
+            proof, answer = None, answer or plain(400, "request", error.message)
+        try:
+            if answer is None:
+                identity = request.identity or self._identify(cached, request, proof)
+                answer = self._answer(cached, request, identity)
         except OtasealError as error:
             answer = fault(error)
         except LaterError as later:
@@ -96,11 +97,10 @@ class DeviceApp:
             raise
         return _with_capabilities(cached, identity, answer)
 
-    def _identify(self, cached: _CachedRequest, request: DeviceRequest) -> Identity:
-        """Return who asks; raises InputError where the header of a proof is none."""
+    def _identify(self, cached: _CachedRequest, request: DeviceRequest, proof: Proof | None) -> Identity:
         certificate, mac = request.certificate, cached.request.mac
-        if mac is None and request.proof:  # the core's updater names the device, and asks for firmware alone
-            mac = parse_proof(request.proof).device
+        if mac is None and proof is not None:  # the core's updater names the device, and asks for firmware alone
+            mac = proof.device
         if certificate is not None:
             name = device_id(cached.request, certificate.name)
             return Identity(Standing(name, proven=bool(certificate.name), accepted=True))
@@ -111,7 +111,7 @@ class DeviceApp:
         if claim is None or (claim.product, claim.mac) != (product, mac):
             text = said(request.head.path, mac, request.head.headers)
             cached.claim = claim = Claim(product, mac, text)
-        return self.proofs.identify(claim, request.proof, _network(request))
+        return self.proofs.identify(claim, proof, _network(request))
 
     def _load(self, blob: str) -> Answer | None:
         """Read and hash a blob, in a thread; return what is answered where that cannot be."""

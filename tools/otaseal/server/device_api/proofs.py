@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import SystemFaultError
-from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, holds, parse_proof
+from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, holds
 from ...release.evidence import UNPROVEN_PREFIX
 from ...store.device_rows import Asking
 from ...store.proof_keys import ProofKeys
@@ -67,18 +67,14 @@ class ProofCheck:
     recorder: Recorder
     telemetry: Telemetry
 
-    def identify(self, claim: Claim, proof: bytes, network: str) -> Identity:
-        """Return who sends a request from `network` with that value of X-Otaseal-Proof, b"" for none.
-
-        Raises InputError for a header that is no proof.
-        """
+    def identify(self, claim: Claim, said: Proof | None, network: str) -> Identity:
+        """Return who sends a request from `network` with that proof, None for none."""
         product, device = claim.product, claim.device
         key = self.keys.get(product, device)
-        if not proof:
+        if said is None:
             if key is None:
                 return Identity(Standing(device))
             return self._unproven(claim, NONE)
-        said = parse_proof(proof)
         own = said.device == claim.mac
         if key is None:
             return self._meet(claim, said, network, own=own)
