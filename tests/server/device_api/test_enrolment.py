@@ -188,6 +188,8 @@ def test_an_open_code_and_a_device_that_has_a_key(world: World, server: Running)
     assert [chip.ask_proving(server, prover) for _ in range(3)] == ["403 unknown", "403", "403"]
     assert Chip().ask(server, code).status == 403
     assert chip.ask_proving(server, prover, code) == "202"
+    operator(server).enrol(PRODUCT, ATTIC, prover.key)  # as an operator may with a copied one
+    server.logs("cloned alarm=True", f"the key of 'mac:{ATTIC}' of 'blink' is shown by 'mac:{KITCHEN}', too")
 
 
 def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: 
     (tmp_path / "token").chmod(0o600)
     where = ("--server", guarded.url, "--product", "blink", "--ca", world.ca, "--token-file", "token")
     listed = process("devices", *where, cwd=tmp_path).succeeded().out
-    assert f"CLONED: {chip.name} showed its certificate, too" in listed
+    assert f"CLONED: {chip.name} showed its certificate or key, too" in listed
     assert sum(line.startswith("cloned ") for line in guarded.lines()) == 1
     problems = operator(guarded).get("/healthz")["problems"]
     assert any("is on two chips" in problem for problem in problems)

@@ -102,7 +102,7 @@ class Device(NamedTuple):
     elsewhere_deliveries: int = 0
     elsewhere_at: float | None = None
     other_mac: str | None = None
-    """The MAC address of another chip that showed its certificate, None where none did."""
+    """The MAC address of another chip that showed its certificate, or in lists its enrolled key, None for none."""
     enrolled: float | None = None
     sequence: int | None = None
 
