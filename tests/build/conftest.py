@@ -9,13 +9,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.hooks import ESP32_SOURCES, PICO_UPDATING
-from support.pio import ESP32_PLATFORM, PICO_PLATFORM, Project, core_dir
+from support.pio import ESP32_PLATFORM, PICO_PLATFORM, Project, core_dir, warm
 from support.servers import Running, World, start
 
 
 @pytest.fixture(scope="session")
-def pio_core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return core_dir(tmp_path_factory.mktemp("pio"))
+def pio_core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    core = core_dir(tmp_path_factory.mktemp("pio"))
+    with warm(core):
+        yield core
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from support.command import TOOLS, Result, process
 from support.enrolling import MAC, SerialDevice
 from support.filesystem import read_file
 from support.hooks import SELF_UPDATING
-from support.pio import RUN_SECONDS, Project
+from support.pio import RUN_SECONDS, Project, core_dir
 
 pytestmark = pytest.mark.build
 
@@ -116,6 +116,7 @@ def alone() -> list[str]:
 def test_the_printed_commands_run_as_printed(project: MakeProject, home: Path, flash: Path, tmp_path: Path) -> None:
     """In a folder whose name no product can have, without git, the server included; on the loopback interface."""
     made = project(f"upload_port = {flash}", name="Blink Näher 2", sources={"main.cpp": SELF_UPDATING})
+    made.core = core_dir(tmp_path)  # one that starts from nothing: what starts warm is in the network of all
     done = process(
         *("init", "--project", made.path, "--server-name", "update.local", "--no-passphrase"),
         cwd=tmp_path, HOME=str(home), XDG_CONFIG_HOME="",

@@ -14,10 +14,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+from support import warm_start
 
 PLATFORM = Path(__file__).resolve().parent.parent / "devplatform"
 PICO_PLATFORM = PLATFORM.with_name("picoplatform")
@@ -26,6 +29,8 @@ CCACHE = Path("/usr/lib/ccache")  # where Debian's ccache keeps the compilers' n
 COMPILED = Path(__file__).resolve().parents[2] / "build" / "ccache"
 """What was compiled once is not compiled again: for all processes of a run, and for the runs after it."""
 RUN_SECONDS = 300
+WARM = "platformio.socket"
+"""Where in a core directory a PlatformIO waits that has been imported already."""
 PRIVATE = shutil.ignore_patterns(".pio", "data", "certs", "secret.h")
 """What is one developer's, or made by a build, is not a part of a project that is copied."""
 BLINK = """\
@@ -45,6 +50,19 @@ import SCons.Script
 
 SCons.Script.main()
 """
+WARM_SCONS = f"""\
+import sys
+
+sys.path.insert(1, {str(Path(__file__).parent)!r})
+from warm_start import call
+
+sys.exit(call(__file__ + ".socket", sys.argv[1:], sys.path[0]))
+"""
+IMPORTED = {
+    "platformio": ("platformio.maintenance", "platformio.cli", "platformio.run.cli", "platformio.platform.base"),
+    "SCons": ("SCons.Script", "platformio.platform.base", "platformio.project.config"),
+}
+"""Programs, and what they import at every start."""
 FIND_VERSION = """\
 import sys
 try:
@@ -86,6 +104,21 @@ def core_dir(parent: Path, python: str = sys.executable) -> Path:
     core = parent / "pio-core"
     (install_tool(core, "tool-scons", python) / "scons.py").write_text(SCONS)
     return core
+
+
+@contextmanager
+def warm(core: Path, python: str = sys.executable) -> Iterator[None]:
+    """Have runs with this core directory start warm, where the system can."""
+    scons = core / "packages" / "tool-scons" / "scons.py"
+    if not warm_start.AVAILABLE:
+        yield
+        return
+    with (
+        warm_start.serving(core / WARM, "platformio", IMPORTED["platformio"], python),
+        warm_start.serving(Path(f"{scons}.socket"), "SCons", IMPORTED["SCons"], python),
+    ):
+        scons.write_text(WARM_SCONS)
+        yield
 
 
 def install_tool(core: Path, name: str, python: str = sys.executable) -> Path:
@@ -176,7 +209,7 @@ class Project:
         subprocess.TimeoutExpired after RUN_SECONDS.
         """
         done = subprocess.run(
-            [self.python, "-m", "platformio", "--no-ansi", *args],
+            [*self.command(), "--no-ansi", *args],
             cwd=self.path,
             env={**self.environment_of_runs(), **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -190,6 +223,11 @@ class Project:
         if check is not None and check != (run.returncode == 0):
             raise PioError(f"pio {' '.join(args)}: exit code {run.returncode}\n{run.stdout}\n{run.stderr}")
         return run
+
+    def command(self) -> list[str]:
+        """Return the command that runs PlatformIO."""
+        address = self.core / WARM
+        return warm_start.command(address, self.python) if address.exists() else [self.python, "-m", "platformio"]
 
     def environment_of_runs(self) -> dict[str, str]:
         """Return the caller's variables without PlatformIO's and otaseal's own, and those that keep the run alone."""
