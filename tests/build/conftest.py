@@ -61,9 +61,15 @@ def flash(tmp_path: Path) -> Path:
     return tmp_path / "flash.bin"
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
+    """Return what servers have, of which these tests change nothing."""
+    return World.create(tmp_path_factory.mktemp("servers") / "world", rsa_key)
+
+
 @pytest.fixture
-def server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
+def server(tmp_path: Path, world: World) -> Iterator[Running]:
     """Return an update server without releases; it must end well."""
-    running = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
+    running = start(world, tmp_path / "store")
     yield running
     running.end()
