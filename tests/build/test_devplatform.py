@@ -16,6 +16,8 @@ from support.platform_probe import CERTS, blink, probed, tool
 
 __all__ = ["blink"]
 
+pytestmark = [pytest.mark.build, pytest.mark.proof]
+
 
 BEFORE_LIBRARIES = """\
 Import("env")

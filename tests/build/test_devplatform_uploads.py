@@ -15,6 +15,8 @@ from support.platform_probe import CERTS, blink, probed, tool
 
 __all__ = ["blink"]
 
+pytestmark = [pytest.mark.build, pytest.mark.proof]
+
 
 MIB = 1 << 20
 FS_START, FS_SIZE, FS_BLOCK = 3 * MIB, 1024000, 8192  # eagle.flash.4m1m.ld

@@ -15,7 +15,7 @@ from littlefs import LittleFS
 from support.peers import tool
 from support.pio import BLINK, Project
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 BOARD = "esp32dev"

@@ -15,7 +15,7 @@ from littlefs import LittleFS
 from otaseal.image import signed_image
 from support.pio import Project
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 KIB = 1024
