@@ -48,9 +48,13 @@ class Chip:
     def ask_proving(
         self, server: Running, prover: ProvingDevice, claim: str | None = None, *, last: bool = True
     ) -> str:
-        """Ask with a proof, as the `last` header or not, heed the answer, and return its status and what it says."""
+        """Ask with a proof, heed the answer, and return its status and what it says.
+
+        The proof is the `last` header; or else it alone names the device, and the request stands behind it, as the
+        device library does it.
+        """
         lines = self.lines(claim)
-        wire = prover.prove(get("/blink/client.crt", *(lines if last else lines[:1])))
+        wire = prover.prove(get("/blink/client.crt", *(lines if last else ())))
         if not last:
             wire = wire.removesuffix(b"\r\n") + "".join(f"{line}\r\n" for line in lines[1:]).encode() + b"\r\n"
         reply = talk(server.world.context(), server.port, wire)

@@ -163,7 +163,7 @@ def test_a_certificate_renews_its_own_name_and_a_revoked_one_nothing(
     assert list(client.waiting(operator(guarded), PRODUCT)) == []
 
 
-@pytest.mark.parametrize("last", [True, False], ids=["before the proof", "behind the proof"])
+@pytest.mark.parametrize("last", [True, False], ids=["before the proof", "as the library"])
 def test_an_enrolled_key_asks_without_a_code(world: World, server: Running, *, last: bool) -> None:
     chip, prover = Chip(), ProvingDevice(KITCHEN)
     assert chip.ask_proving(server, prover, last=last) == "403 unknown", "nobody vouched for it"
@@ -173,7 +173,7 @@ def test_an_enrolled_key_asks_without_a_code(world: World, server: Running, *, l
     assert chip.ask_proving(server, prover, last=last) == "202"
     (waits,) = client.waiting(operator(server), PRODUCT)
     assert (waits.device, waits.proof, waits.credential) == (KITCHEN, "key", "")
-    assert Chip(ATTIC).ask_proving(server, prover, last=last) in ("403 wrong", "403 unknown"), "for its own name alone"
+    assert Chip(ATTIC).ask_proving(server, prover, last=last).startswith("403"), "for its own name alone"
     prover.clock -= 9
     assert Chip().ask_proving(server, prover, last=last).startswith("403 after "), "a replay"
     client.answer(operator(server), PRODUCT, KITCHEN, certificate := signed(world, waits.request))
