@@ -82,7 +82,7 @@ class SerialDevice:
         buffered = b""
         try:
             while True:
-                ready, _, _ = select.select([self._controller, self._stop], [], [], self.SECONDS)
+                ready, _, _ = select.select([self._controller, self._stop], [], [])
                 if self._controller not in ready:
                     return
                 buffered += os.read(self._controller, 4096)
