@@ -132,7 +132,8 @@ def main() -> None:
             cost(server, "before")
             crowd = Crowd(fleet, options.invented, threads=options.threads)
             good(Play(fleet, crowd, one, two, one), server)
-            own = [rows(server).get(f"mac:{one.mac}") for one in nodes]
+            known = rows(server)
+            own = [known.get(f"mac:{one.mac}") for one in nodes]
             tell("states of the real ones", dict(Counter("GONE" if row is None else row.state for row in own)))
             proven = sum(row is not None and row.sequence is not None for row in own)
             tell("of them prove their names", f"{proven} of {options.proving + options.library} that can")
