@@ -72,7 +72,7 @@ def test_a_release_of_the_real_server_is_installed(
 def test_the_real_server_has_nothing_newer(device: Device, world: World, signing: Signing, tmp_path: Path) -> None:
     server = start(world, tmp_path / "store")
     publish(server, "1.0", signing.sign(signing.payload(RAW, version="1.0")))
-    assert device.run(port=server.port, polls=2).results == [("up-to-date", 0, 0)] * 2
+    assert set(device.run(port=server.port, polls=2).results) == {("up-to-date", 0, 0)}
     server.end()
 
 

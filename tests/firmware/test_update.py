@@ -60,6 +60,7 @@ def test_a_release_arrives_byte_by_byte(
 
 def test_what_is_up_to_date_stays(world: World, server: Running, device: Device, signing: Signing) -> None:
     runs(world, server, device, signing)
+    device.run(port=server.port, polls=2)  # the server gets to know its key
     done = device.run(port=server.port, polls=3)
     assert done.results == [("up-to-date", 0, 0)] * 3
     assert done.seen["resumed"] == "5", "a request for firmware and one for certificates each, and one whole handshake"

@@ -136,5 +136,5 @@ void OtaSeal::plan() {
   }
   if (!_showsKey || _introduced) return;
   _introduced = true;  // once: what the server answers then does not change within a minute
-  _schedule.start(uptime(), chance);
+  _schedule.now();
 }

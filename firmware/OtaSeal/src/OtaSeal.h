@@ -102,6 +102,7 @@ class OtaSeal {
   bool path(const char *file, char *text, size_t size) const;
   Error open(otaseal::Request &request, const char *file, int &detail);
   void address(otaseal::Request &request, const char *file);
+  void takeVerdict(const char *verdict);
   Error classify(otaseal::TlsClient &client, int code, int &detail);
 #if defined(ARDUINO_ARCH_ESP32)
   Error receive(otaseal::Request &request, int &detail);

@@ -5,7 +5,7 @@
  * FOLDER/fs is its filesystem, read at the start and written back at the end; FOLDER/staged.bin is what the boot loader
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
- * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next (files),
+ * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next, version (files),
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
@@ -128,6 +128,8 @@ int main(int argc, char **argv) {
   if (!identity.empty()) build.identity = reinterpret_cast<const uint8_t *>(identity.data());
   if (!key.empty()) build.key = key.c_str();
   if (!next.empty()) build.nextKey = next.c_str();
+  const std::string version = option("version").empty() ? "" : readFile(option("version"));
+  if (!option("version").empty()) build.version = version.c_str();
   build.time = number("floor", build.time);
   const std::string server = option("server", "localhost"), product = option("product", "blink");
   const std::string channel = option("channel");

@@ -166,8 +166,7 @@ struct Download {
 // All that the request takes is free again when this returns.
 Error OtaSeal::fetch(bool &installed, int &detail) {
   Request request;
-  request.version = FPSTR(_build.version);
-  request.md5 = port::sketchMd5();
+  request.updates = true;
   const Error opened = open(request, "firmware.bin.signed", detail);
   if (opened != Error::None) return opened;
   Download download = {request, _gate, _journal.record};
@@ -181,7 +180,7 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   });
   _gate.reset();
   _gate.watch(&_journal);
-  const HTTPUpdateResult outcome = fetcher.handleUpdate(request.http, request.version, false);
+  const HTTPUpdateResult outcome = fetcher.handleUpdate(request.http, String(FPSTR(_build.version)), false);
   _gate.watch(nullptr);
   installed = outcome == HTTP_UPDATE_OK && port::isStaged(_gate.hash.inspector);
   if (installed || outcome == HTTP_UPDATE_NO_UPDATES) return Error::None;

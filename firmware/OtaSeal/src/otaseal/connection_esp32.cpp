@@ -119,11 +119,10 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   const port::UpdateLock lock;
   if (!lock.held() || Update.isRunning()) return Error::Busy;
   Request request;
-  request.version = _build.version;
-  request.md5 = ESP.getSketchMD5();
+  request.updates = true;
   Error error = open(request, "firmware.bin.signed", detail);
   if (error != Error::None) return error;
-  port::describe(request.http, request.version, request.md5);
+  port::describe(request.http, _build.version);
   const int code = request.http.GET();
   if (code == HTTP_CODE_NOT_MODIFIED) return Error::None;
   if (code < 0) return classify(request.client, code, detail);

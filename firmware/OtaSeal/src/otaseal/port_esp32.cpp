@@ -23,7 +23,7 @@ void beforeWriting() {
   if (esp_ota_get_boot_partition() != running) esp_ota_set_boot_partition(running);
 }
 
-void describe(HTTPClient &http, const String &version, const String &md5) {
+void describe(HTTPClient &http, const String &version) {
   static const char *collected[] = {"x-MD5"};
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
@@ -33,6 +33,7 @@ void describe(HTTPClient &http, const String &version, const String &md5) {
   http.addHeader("x-ESP32-AP-MAC", WiFi.softAPmacAddress());
   http.addHeader("x-ESP32-free-space", String(ESP.getFreeSketchSpace()));
   http.addHeader("x-ESP32-sketch-size", String(ESP.getSketchSize()));
+  const String md5 = sketchMd5();
   if (md5.length() > 0) http.addHeader("x-ESP32-sketch-md5", md5);
   http.addHeader("x-ESP32-chip-size", String(ESP.getFlashChipSize()));
   http.addHeader("x-ESP32-sdk-version", ESP.getSdkVersion());

@@ -1,15 +1,17 @@
 #include "proof.h"
 
+#include <OtaSeal.h>
 #include <pgmspace.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "files.h"
-#include "port.h"
 
 #if defined(ARDUINO_ARCH_ESP32)
 #include <nvs.h>
 #endif
+
+using namespace otaseal;
 
 namespace otaseal {
 
@@ -31,10 +33,10 @@ char *hex(const uint8_t *bytes, size_t size, char *text) {
   return text;
 }
 
-void deviceName(char *text) {
+char *deviceName(char *text) {
   uint8_t mac[NAME / 2];
   WiFi.macAddress(mac);
-  hex(mac, sizeof mac, text);
+  return hex(mac, sizeof mac, text);
 }
 
 // A word of the radio's noise each millisecond: it is not to be read faster than it comes.
@@ -73,32 +75,99 @@ void loadSecret() {
 
 bool proofKey(const char *name, uint8_t *key) { return kept && hmac(secret, name, NAME, key); }
 
-uint32_t nextSequence(uint32_t now) {
-  sequence = now > sequence ? now : sequence + 1;
-  return sequence;
+}  // namespace otaseal
+
+// Out of line: the strings that are made and unmade are larger than the call.
+static __attribute__((noinline)) void addHeader(HTTPClient &http, PGM_P name, const char *value) {
+  String whole(F("X-Otaseal-"));
+  whole += FPSTR(name);
+  http.addHeader(whole, value);
 }
 
-bool prove(const char *said, const char *name, bool withKey, char *value) {
+static const char HEADERS[] PROGMEM = "Counter\0Error\0Certs\0Board\0Capabilities\0Proof";
+static constexpr int CLAIMS = 5;             // of these, before the proof
+static constexpr size_t LONGEST_VERSION = 128;  // characters, as a server takes them
+
+// Two lines: what the updater says of the device in headers of its own, if it makes the request.
+static char *describe(const Build &build, bool updates, char *at) {
+  *at = 0;
+  if (updates) strncpy_P(at, build.version, LONGEST_VERSION);
+  at[LONGEST_VERSION] = 0;
+  at += strlen(at);
+  *at++ = '\n';
+  if (updates) {
+    strcpy(at, port::sketchMd5().c_str());
+    at += strlen(at);
+  }
+  *at++ = '\n';
+  return at;
+}
+
+// Sends a header for each line, and returns the name of the next one.
+static PGM_P sendLines(HTTPClient &http, char *line) {
+  PGM_P header = HEADERS;
+  for (int left = CLAIMS; left > 0; left--) {
+    char *end = strchr(line, '\n');
+    *end = 0;
+    addHeader(http, header, line);
+    *end = '\n';
+    line = end + 1;
+    header += strlen_P(header) + 1;
+  }
+  return header;
+}
+
+// Writes the header's value over what it proves; false: there is no proof.
+static bool prove(char *said, const char *name, bool withKey) {
   uint8_t key[HASH], mac[HASH];
   if (!proofKey(name, key) || !hmac(key, said, strlen(said), mac)) return false;
-  value += snprintf_P(value, PROOF, PSTR("%s %u "), name, static_cast<unsigned>(sequence));
-  value = hex(mac, HASH / 2, value);
+  memmove(said, name, NAME);
+  char *at = said + NAME;
+  at += snprintf_P(at, 13, PSTR(" %u "), static_cast<unsigned>(sequence));
+  at = hex(mac, HASH / 2, at);
   if (withKey) {
-    *value++ = ' ';
-    hex(key, HASH, value);
+    *at++ = ' ';
+    hex(key, HASH, at);
   }
   return true;
 }
 
-bool takeVerdict(const char *verdict) {
-  const char first = *verdict;
+// What is asked for, what the server is told, and the proof of both: a MAC over one value a line, of which the last ones are
+// sent as headers of ours.
+void OtaSeal::address(Request &request, const char *file) {
+  char said[512];  // a path and a version have at most 128 characters each
+  const Manifest identity = _gate.identity();
+  strcpy_P(said, PSTR("otaseal-proof-1\n"));
+  char *at = said + strlen(said);
+  path(file, at, PATH);
+  request.http.begin(request.client, _server, _port, at, true);
+  at += strlen(at);
+  *at++ = '\n';
+  const char *name = at;
+  at = deviceName(at);
+  *at++ = '\n';
+  char *claims = at = describe(_build, request.updates, at);
+  at += snprintf_P(at, 32, PSTR("%u\n%u\n"), static_cast<unsigned>(identity.counter()), static_cast<unsigned>(_error));
+  at = hex(_certificatesHash, HASH, at);
+  *at++ = '\n';
+  at = hex(identity.board(), Manifest::ID, at);
+  const uint32_t now = clock();
+  sequence = now > sequence ? now : sequence + 1;
+  snprintf_P(at, static_cast<size_t>(said + sizeof said - at), PSTR("\n%s\n%u\n"), capabilities,
+             static_cast<unsigned>(sequence));
+  PGM_P last = sendLines(request.http, claims);
+  if (prove(said, name, _showsKey)) addHeader(request.http, last, said);
+  _showsKey = false;
+}
+
+// What the server says of the proof: that the key is unknown, or wrong, or after which sequence the next one has to go on. Told
+// by its first letter, and whatever number it names. Of a good proof it says nothing, and neither does one that knows of none.
+void OtaSeal::takeVerdict(const char *verdict) {
   uint32_t last = 0;
+  _showsKey = *verdict > 'a';
   for (; *verdict != 0; verdict++) {
     const uint32_t digit = static_cast<uint32_t>(*verdict - '0');
     if (digit < 10) last = 10 * last + digit;
   }
   if (last > sequence) sequence = last;
-  return first == 'u' || first == 'w';
 }
-
-}  // namespace otaseal

@@ -19,7 +19,7 @@ struct Request {
 
   TlsClient client;
   HTTPClient http;
-  String version, md5;  // that the updater says of the device, where it makes the request
+  bool updates = false;  // the updater makes it, which says more of the device
 };
 
 }  // namespace otaseal

@@ -57,7 +57,7 @@ Error OtaSeal::download(int &detail, uint32_t &size) {
   const char *names[] = {"X-Otaseal-Proof"};
   http.collectHeaders(names, 1);
   const int code = http.GET();
-  _showsKey = takeVerdict(http.header(*names).c_str());
+  takeVerdict(http.header(*names).c_str());
   if (code < 0) {
     error = classify(request.client, code, detail);
   } else if (code == HTTP_CODE_OK) {

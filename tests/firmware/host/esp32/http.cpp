@@ -63,7 +63,8 @@ int HTTPClient::answer() {
     } else if (text.empty()) {
       return code <= 0 ? HTTPC_ERROR_NO_HTTP_SERVER : encoded ? HTTPC_ERROR_ENCODING : code;
     } else if (colon != std::string::npos) {
-      const std::string name = text.substr(0, colon), value = text.substr(text.find_first_not_of(" \t", colon + 1));
+      const size_t begin = text.find_first_not_of(" \t", colon + 1);
+      const std::string name = text.substr(0, colon), value = begin == std::string::npos ? "" : text.substr(begin);
       if (strcasecmp(name.c_str(), "content-length") == 0) _size = atoi(value.c_str());
       if (strcasecmp(name.c_str(), "transfer-encoding") == 0) encoded = strcasecmp(value.c_str(), "chunked") != 0;
       for (auto &one : _collected) {
