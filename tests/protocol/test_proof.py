@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otaseal.errors import InputError
-from otaseal.protocol.proof import KEY_BYTES, MAC_BYTES, Proof, holds, parse_proof, said
+from otaseal.protocol.proof import KEY_BYTES, MAC_BYTES, Proof, Verifier, name_of, parse_proof, said
 from otaseal.protocol.request import parse_request
 from support.proving import ProvingDevice, hmac_sha256
 
@@ -59,18 +59,18 @@ def test_a_proof_holds_for_this_very_request_and_key(prefix: str) -> None:
     assert proof.device == MAC
     assert proof.sequence == device.clock
     assert proof.key == device.key
-    assert holds(proof, device.key, text)
+    assert Verifier(device.key, text).holds(proof)
     expected = hmac.new(device.key, text + b"%d\n" % device.clock, hashlib.sha256).digest()
     assert proof.mac == expected[:MAC_BYTES], "the device of the tests is right, by Python's own HMAC"
-    assert not holds(proof, ProvingDevice(MAC).key, text)
-    assert not holds(proof._replace(sequence=proof.sequence + 1), device.key, text)
-    assert not holds(proof, device.key, text.replace(b"/beta/", b"/stable/"))
+    assert not Verifier(ProvingDevice(MAC).key, text).holds(proof)
+    assert not Verifier(device.key, text).holds(proof._replace(sequence=proof.sequence + 1))
+    assert not Verifier(device.key, text.replace(b"/beta/", b"/stable/")).holds(proof)
     for number in range(len(fields)):
         changed = [*fields[:number], fields[number][:-1] + "9", *fields[number + 1 :]]
         _, other = split(device.prove(asked(*changed)))
-        assert not holds(proof, device.key, other), changed[number]
+        assert not Verifier(device.key, other).holds(proof), changed[number]
         _, other = split(device.prove(asked(*fields[:number], *fields[number + 1 :])))
-        assert not holds(proof, device.key, other), f"without {fields[number]}"
+        assert not Verifier(device.key, other).holds(proof), f"without {fields[number]}"
 
 
 def test_a_cloned_flash_has_another_key_on_another_chip() -> None:
@@ -113,7 +113,8 @@ def test_any_bytes_are_a_proof_or_our_error(value: bytes) -> None:
     except InputError:
         return
     shown = b"" if proof.key is None else b" " + proof.key.hex().encode()
-    name = proof.device.replace(":", "").lower().encode()
+    name = name_of(proof.device)
+    assert name == proof.name
     assert b"%b %d %b%b" % (name, proof.sequence, proof.mac.hex().encode(), shown) == value
 
 

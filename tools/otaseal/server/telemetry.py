@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"(otaseal_)[A-Za-z0-9_-]{24,}")
 
 HELP = {
     "otaseal_device_requests_total": "Requests of devices by answer.",
-    "otaseal_proofs_total": "Requests of devices that prove their names, or could, by result.",
+    "otaseal_proofs_total": "Requests with a proof that does not hold, or without where a key is known, by result.",
     "otaseal_refused_connections_total": "Connections of devices beyond the most, in all or of one address.",
     "otaseal_sent_bytes_total": "Bytes of firmware handed to devices.",
     "otaseal_operator_requests_total": "Requests of operators by status.",

@@ -104,13 +104,14 @@ class DeviceApp:
         if certificate is not None:
             name = device_id(cached.request, certificate.name)
             return Identity(Standing(name, proven=bool(certificate.name), accepted=True))
-        product = self.catalog.product_of(cached.route.product)
-        if mac is None or product is None:
-            return Identity(Standing(device_id(cached.request, None)))
         claim = cached.claim
-        if claim is None or (claim.product, claim.mac) != (product, mac):
-            text = said(request.head.path, mac, request.head.headers)
-            cached.claim = claim = Claim(product, mac, text)
+        if claim is None or claim.mac != mac or cached.route.product is None:  # what has a name is there for good
+            product = self.catalog.product_of(cached.route.product)
+            if mac is None or product is None:
+                return Identity(Standing(device_id(cached.request, None)))
+            if claim is None or (claim.product, claim.mac) != (product, mac):
+                text = said(request.head.path, mac, request.head.headers)
+                cached.claim = claim = Claim(product, mac, text)
         return self.proofs.identify(claim, proof, _network(request))
 
     def _load(self, blob: str) -> Answer | None:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import SystemFaultError
-from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, holds
+from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, Verifier, name_of
 from ...release.evidence import UNPROVEN_PREFIX
 from ...store.device_rows import Asking
-from ...store.proof_keys import ProofKeys
+from ...store.proof_keys import ProofKey, ProofKeys
 from ..telemetry import Telemetry, labelled
 from .recorder import Recorder
 
-NONE, GOOD, AGREED = "none", "good", "agreed"
-"""Results that no answer names."""
+NONE, AGREED = "none", "agreed"
+"""Results that no answer names. Proofs that hold are not counted: nearly all do, and a count would cost as much."""
 _COUNTERS = {
-    result: labelled("otaseal_proofs_total", result=result) for result in (NONE, GOOD, AGREED, UNKNOWN, WRONG, AFTER)
+    result: labelled("otaseal_proofs_total", result=result) for result in (NONE, AGREED, UNKNOWN, WRONG, AFTER)
 }
 
 
@@ -46,17 +46,24 @@ class Identity(NamedTuple):
     answer: str = ""
 
 
-class Claim(NamedTuple):
-    """What a request says without proof: the product it asks for, its MAC address, and what its proof is over."""
+class Claim:
+    """What a request for a `product` says without proof: that its MAC address is `mac`; its proof is over `text`.
 
-    product: str
-    mac: str
-    text: bytes
+    Remembered with it is how it is answered, `proven` by the `key` that it proved last or `unproven`, and a `verifier`.
+    """
 
-    @property
-    def device(self) -> str:
-        """The name that it says it has."""
-        return f"mac:{self.mac}"
+    __slots__ = ("device", "key", "mac", "name", "product", "proven", "text", "unproven", "verifier")
+
+    def __init__(self, product: str, mac: str, text: bytes) -> None:
+        self.product, self.mac, self.text = product, mac, text
+        self.name, self.device = name_of(mac), f"mac:{mac}"
+        self.key: ProofKey | None = None
+        self.proven = self.unproven = Standing(UNPROVEN_PREFIX + mac)
+        self.verifier: Verifier | None = None
+
+    def is_shown(self, said: Proof) -> bool:
+        """Return whether a proof shows a key, and who has that key made it."""
+        return said.key is not None and said.name == self.name and Verifier(said.key, self.text).holds(said)
 
 
 @dataclass(frozen=True)
@@ -75,24 +82,26 @@ class ProofCheck:
             if key is None:
                 return Identity(Standing(device))
             return self._unproven(claim, NONE)
-        own = said.device == claim.mac
         if key is None:
-            return self._meet(claim, said, network, own=own)
-        if not own or not holds(said, key.key, claim.text):
-            return self._refuse(claim, said, network, own=own)
+            return self._meet(claim, said, network)
+        verifier = claim.verifier
+        if verifier is None or verifier.key is not key.key:
+            claim.verifier = verifier = Verifier(key.key, claim.text)
+        if said.name != claim.name or not verifier.holds(said):
+            return self._refuse(claim, said, network)
         last = self.keys.advance(product, device, said.sequence)
         if last is not None:
             return self._unproven(claim, AFTER, f"{AFTER} {last}")
-        self.telemetry.add(_COUNTERS[GOOD])
-        return Identity(Standing(device, True, key.enrolled, self.keys.accepts(key)), said.sequence)
+        if claim.key is not key:
+            claim.key, claim.proven = key, Standing(device, True, key.enrolled, self.keys.accepts(key))
+        return Identity(claim.proven, said.sequence)
 
-    def _meet(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
+    def _meet(self, claim: Claim, said: Proof, network: str) -> Identity:
         """Take the key of a device of which none is known, if it shows one, and speaks from where it is at home."""
         now, result = time.time(), UNKNOWN
         if (
-            own
-            and said.key is not None
-            and holds(said, said.key, claim.text)
+            said.key is not None
+            and claim.is_shown(said)
             and self._at_home(claim, network, now)
             and self.keys.agree(claim.product, claim.device, said.key, now)
         ):
@@ -101,18 +110,19 @@ class ProofCheck:
         self.telemetry.add(_COUNTERS[result])
         return Identity(Standing(claim.device), answer=UNKNOWN if result == UNKNOWN else "")
 
-    def _refuse(self, claim: Claim, said: Proof, network: str, *, own: bool) -> Identity:
+    def _refuse(self, claim: Claim, said: Proof, network: str) -> Identity:
         """Answer a proof by another key than the known one: it waits for an operator, or until that one is given up."""
         product, device, key = claim.product, claim.device, said.key
-        shows = own and key is not None and holds(said, key, claim.text)
-        if shows and key is not None and self.keys.show(product, device, key, network, time.time()):
+        if key is None or not claim.is_shown(said):
+            return self._unproven(claim, WRONG, WRONG)
+        if self.keys.show(product, device, key, network, time.time()):
             return self._unproven(claim, AGREED)
         return self._unproven(claim, WRONG, WRONG)
 
     def _unproven(self, claim: Claim, result: str, answer: str = "") -> Identity:
         """Return that somebody says a name that is another's."""
         self.telemetry.add(_COUNTERS[result])
-        return Identity(Standing(UNPROVEN_PREFIX + claim.mac), answer=answer)
+        return Identity(claim.unproven, answer=answer)
 
     def _at_home(self, claim: Claim, network: str, now: float) -> bool:
         """Return whether the device, if it was seen before, is at home where this comes from."""
