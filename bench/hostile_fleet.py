@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 from rivals import process_tree
 
 from otaseal.keys import signers
+from otaseal.store.device_rows import Device
 from otaseal.store.devices import Devices
 from otaseal.store.files import DEVICES_FILE
 from support import firmware
@@ -50,10 +51,10 @@ def on_disk(server: Running) -> float:
     return sum(path.stat().st_size for path in server.store.glob(f"{DEVICES_FILE}*")) / 1e6
 
 
-def rows(server: Running) -> dict[str, str]:
-    """Return the state of every device that the server knows."""
+def rows(server: Running) -> dict[str, Device]:
+    """Return the row of every device that the server knows."""
     with Devices(server.store / DEVICES_FILE) as devices:
-        return {row.device: row.state for row in devices.read_all()}
+        return {row.device: row for row in devices.read_all()}
 
 
 def tell(what: str, value: object) -> None:
@@ -131,8 +132,11 @@ def main() -> None:
             cost(server, "before")
             crowd = Crowd(fleet, options.invented, threads=options.threads)
             good(Play(fleet, crowd, one, two, one), server)
-            states = rows(server)
-            tell("states of the real ones", dict(Counter(states.get(f"mac:{one.mac}", "GONE") for one in nodes)))
+            known = rows(server)
+            own = [known.get(f"mac:{one.mac}") for one in nodes]
+            tell("states of the real ones", dict(Counter("GONE" if row is None else row.state for row in own)))
+            proven = sum(row is not None and row.sequence is not None for row in own)
+            tell("of them prove their names", f"{proven} of {options.proving + options.library} that can")
             cost(server, "after the good release")
             crowd.first += options.invented  # those of before are known by now, and no newcomers
             bad(Play(fleet, crowd, two, three, one), server)

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from otaseal.pki.store import Store
+from otaseal.pki.store import Slot, Store
 from support.enrolling import MAC, SerialDevice
 from support.hooks import opt_in
-from support.pio import Project
+from support.pio import FakeOtaDevice, Project
 
 pytestmark = pytest.mark.build
 
@@ -48,6 +49,18 @@ def test_a_device_that_refuses_ends_the_run(project: MakeProject, home: Store) -
     assert "otaseal: error: the device refuses with error 2: no LittleFS; its certificate" in run.stderr
     assert "Traceback" not in run.output
     assert [entry.revoked is not None for entry in home.list()] == [True]
+
+
+def test_what_is_uploaded_is_enrolled_afterwards(project: MakeProject, home: Store) -> None:
+    """In the order of the command line, for all that SCons could do at once."""
+    with FakeOtaDevice() as uploaded, SerialDevice() as device:
+        lines = ["upload_protocol = espota", "upload_port = 127.0.0.1", f"upload_flags = --port={uploaded.port}"]
+        made = project(*LINES, *lines, f"monitor_port = {device.port}")
+        made.write("certs/ca.pem", home.certificate(Slot.SERVER).x509.public_bytes(Encoding.PEM))
+        run = made.run("-t", "upload", "-t", "enroll", "-j", "4")
+    assert run.stdout.index("otaseal: waiting for the device") > run.stdout.index("Uploading .pio")
+    assert len(uploaded.uploads) == 1
+    assert device.certificate is not None
 
 
 def test_what_is_missing_is_said_before_the_port_is_opened(project: MakeProject, tmp_path: Path) -> None:

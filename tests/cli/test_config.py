@@ -21,7 +21,11 @@ COMMANDS += [["pki", action] for action in ("server", "device", "operator", "lis
 COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export", "import")]
 COMMANDS += [["serve"], ["deploy"], ["releases"], ["promote"], ["rollback"], ["devices"], ["token"], ["store"]]
 COMMANDS += [["rehearse"], ["doctor"], ["completion"]]
-COMMANDS += [["token", verb] for verb in ("new", "list", "revoke")]
+COMMANDS += [
+    ["claim"],
+    ["pki", "enroll"],
+    *([of, verb] for of in ("token", "claim") for verb in ("new", "list", "revoke")),
+]
 
 
 def test_every_option_is_shown_with_its_default(otaseal: Command) -> None:

@@ -6,7 +6,7 @@ from otaseal.release.rollout import includes
 from otaseal.store.files import Store
 from support.fleet import Fleet
 from support.hostile import Crowd, Play, ProvingNode, halted, mac, percent, release, stock_nodes
-from support.servers import SECONDS, Running, devices_seen, metrics, publish, until
+from support.servers import SECONDS, Running, StartServer, devices_seen, metrics, publish, until
 
 STOCK, BEHIND_ROUTER, PROVING, INVENTED, FIRST_GROUP = 12, 3, 6, 12, 11
 DEVICES = STOCK + PROVING
@@ -65,3 +65,21 @@ def test_a_fleet_beside_a_crowd(server: Running) -> None:
     fleet.poll()
     assert {node.mac for node in bad.took} == meant
     assert set(crowd.heard) == {200, 304}
+
+
+def test_where_proof_is_required_a_crowd_gets_no_firmware(start_server: StartServer) -> None:
+    """Nor with keys of its own, or with what a device said before; who proves its name gets it."""
+    server = start_server()
+    one, two = images = tuple(release(server.world, seed, 4_000) for seed in (1, 2))
+    fleet = Fleet.of(server, images, 0)
+    fleet.nodes += [ProvingNode.create(number, one) for number in range(PROVING)]
+    publish(server, "1.0", one.signed)
+    for _ in range(3):
+        fleet.poll()
+    assert server.stop() == 0
+    fleet.server = start_server("--require-proof")
+    publish(fleet.server, "2.0", two.signed)
+    crowd = Crowd(fleet, INVENTED)
+    Play(fleet, crowd, one, two, one).step()
+    assert [(node.running, node.downloads) for node in fleet.nodes] == [(two, ["2.0"])] * PROVING
+    assert set(crowd.heard) == {304, 403}

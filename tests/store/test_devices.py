@@ -170,9 +170,12 @@ def test_the_same_again_soon_is_not_written(devices: Devices) -> None:
     assert devices.see(FIRST, 5.0).last_seen == 5.0, "a clock that was set back"
 
 
-def test_what_was_heard_first_and_written_last_changes_nothing(devices: Devices) -> None:
-    devices.see(replace(FIRST, md5=NEW), 1000.0)
-    assert devices.see(FIRST, 999.9).md5 == NEW
+def test_what_is_said_after_the_clock_was_set_back_counts(devices: Devices) -> None:
+    devices.see(FIRST, 1000.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 1000.0)
+    devices.deliver("blink", "mac:A", "2.0", 1000.0)
+    known = devices.see(replace(FIRST, md5=NEW), 999.9)
+    assert (known.md5, known.state) == (NEW, "updated")
     assert devices.see(FIRST, 1000.1).md5 == OLD
 
 

@@ -165,3 +165,23 @@ def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(secrets
     assert later is not None
     assert keys.accepts(later)
     assert ProofKeys(secrets).closed is None
+
+
+def test_an_enrolled_key_under_another_name(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    keys.agree("blink", "invented", key(1), NOW)
+    keys.agree("blink", "too", key(1), NOW)
+    assert keys.copies() == {}, "anybody can invent a key, and two names"
+    keys.enrol("blink", "own", key(2), NOW)
+    assert keys.copies() == {}
+    keys.agree("blink", "copy", key(2), NOW)
+    assert keys.copies() == {("blink", "own"): ("blink", "copy")}
+    keys.write()
+    assert ProofKeys(secrets).copies() == keys.copies()
+    keys.forget("blink", "copy")
+    assert keys.copies() == {}
+    keys.enrol("blink", "other", key(3), NOW)
+    keys.show("blink", "other", key(2), "192.0.2.1", NOW)
+    assert keys.copies() == {("blink", "own"): ("blink", "other")}, "it waits there"
+    keys.advance("blink", "other", 1)
+    assert keys.copies() == {}

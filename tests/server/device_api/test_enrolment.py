@@ -188,6 +188,8 @@ def test_an_open_code_and_a_device_that_has_a_key(world: World, server: Running)
     assert [chip.ask_proving(server, prover) for _ in range(3)] == ["403 unknown", "403", "403"]
     assert Chip().ask(server, code).status == 403
     assert chip.ask_proving(server, prover, code) == "202"
+    operator(server).enrol(PRODUCT, ATTIC, prover.key)  # as an operator may with a copied one
+    server.logs("cloned alarm=True", f"the key of 'mac:{ATTIC}' of 'blink' is shown by 'mac:{KITCHEN}', too")
 
 
 def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: Path) -> None:
@@ -204,10 +206,33 @@ def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: 
     (tmp_path / "token").chmod(0o600)
     where = ("--server", guarded.url, "--product", "blink", "--ca", world.ca, "--token-file", "token")
     listed = process("devices", *where, cwd=tmp_path).succeeded().out
-    assert f"CLONED: {chip.name} showed its certificate, too" in listed
+    assert f"CLONED: {chip.name} showed its certificate or key, too" in listed
     assert sum(line.startswith("cloned ") for line in guarded.lines()) == 1
     problems = operator(guarded).get("/healthz")["problems"]
     assert any("is on two chips" in problem for problem in problems)
+
+
+def test_a_new_device_enrols_where_a_certificate_or_a_key_is_demanded(
+    world: World, start_server: StartServer, tmp_path: Path
+) -> None:
+    """From the first request to firmware: only --require-proof lets a device in that has no certificate yet."""
+    authority = world.pki.directory / "device-ca" / "certificate.pem"
+    server = start_server("--device-ca", authority, "--require-proof")
+    firmware, chip, (_, code) = world.firmware(1), Chip("5C:CF:7F:00:00:0E"), claimed(server)
+    publish(server, "1.0", firmware.signed)
+    poll = as_device("/blink/firmware.bin.signed", world.firmware(2), chip.name)
+    assert talk(world.context(), server.port, poll).status == 403
+    assert chip.ask(server, code).status == 202
+    (waits,) = client.waiting(operator(server), PRODUCT)
+    client.answer(operator(server), PRODUCT, chip.name, signed(world, waits.request))
+    folder = chip.keep(chip.ask(server).body, tmp_path / "own")
+    assert talk(world.context(folder), server.port, poll).body == firmware.signed
+    again = Chip(chip.name)
+    assert again.ask(server).status == 403
+    world.pki.revoke(Role.DEVICE, chip.name, now=NOW)
+    with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
+        again.ask(server, client=folder)
+    assert again.ask(server, code).status == 403, "and the code is used up"
 
 
 def test_only_what_waits_is_taken_and_only_from_the_devices_authority(

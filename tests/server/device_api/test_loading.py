@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from otaseal import files
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Pointer
+from otaseal.server import catalog
 from otaseal.server.device_api.answers import DeviceRequest, LaterError
 from otaseal.server.device_api.app import MAX_PATH, DeviceApp
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.tls import ClientCertificate
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import AUDIT, DEVICES_FILE, PRODUCTS, Store
 from support.device_apps import make_app
 from support.releases import make_release
 from support.servers import StartServer, World, get, publish, talk, until
@@ -39,6 +42,26 @@ def test_no_file_is_read_for_an_answer(app: DeviceApp) -> None:
     assert missing.value.work() is None
     answer = app.answer(ASKED)
     assert (answer.status, answer.body, answer.delivers) == (200, BLOB, True)
+
+
+def test_a_poll_looks_at_the_audit_log_alone(app: DeviceApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = app.catalog.store.directory
+    os.utime(directory / PRODUCTS, (1, 1))  # nothing was changed just now
+    monkeypatch.setattr(catalog, "TRUSTED_SECONDS", 1e9)
+    app.catalog.warm()
+    headers = ((b"x-esp8266-sta-mac", b"5C:CF:7F:F0:04:CB"), (b"x-esp8266-mode", b"sketch"))
+    poll = DeviceRequest(Head("GET", ASKED.head.path, headers, "1.0", keeps=False, has_body=False), None, "127.0.0.1")
+    looks: list[str] = []
+    stamp = files.stamp
+
+    def look(path: Path | str) -> files.Stamp | None:
+        looks.append(os.path.relpath(path, directory))
+        return stamp(path)
+
+    first = app.answer(poll)
+    monkeypatch.setattr(files, "stamp", look)
+    assert app.answer(poll).device == first.device == "mac:5C:CF:7F:F0:04:CB"
+    assert looks == [AUDIT]
 
 
 def test_what_cannot_be_read_is_an_alarm(app: DeviceApp) -> None:

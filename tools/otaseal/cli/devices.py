@@ -160,7 +160,7 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
         proven = is_proven(device["device"], device.get("enrolled"))
         line += ", and is not given any more" if proven else ", and is given once an hour"
     if device.get("other_mac"):
-        line += f"  CLONED: {device['other_mac']} showed its certificate, too"
+        line += f"  CLONED: {device['other_mac']} showed its certificate or key, too"
     if device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line

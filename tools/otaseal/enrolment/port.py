@@ -5,6 +5,8 @@ Every line is bounded in length, every wait in time; what is longer than a line 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from importlib import import_module
@@ -85,9 +87,10 @@ class Port:
             raise self._fault("read", error) from error
 
     def _fault(self, what: str, error: Exception) -> SystemFaultError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        number = getattr(error, "errno", None)  # pyserial's own text has the name and the number in it again
+        reason = os.strerror(number) if number else str(error) or type(error).__name__
         hint = "check the cable and the port's name, close other programs that use it, such as a monitor"
-        if getattr(error, "errno", None) == 13:
+        if number == errno.EACCES:
             hint = "you may not use it: add yourself to the group that owns it, often dialout, and log in again"
         return SystemFaultError(f"the serial port '{self.name}' cannot be {what}: {reason}", hint)
 

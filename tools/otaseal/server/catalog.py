@@ -284,6 +284,9 @@ class Catalog:
 
     def product_of(self, product: str | None) -> str | None:
         """Return the product that a URL means: the one it names, or the only one; None where there is none such."""
+        known = self._products
+        if known is not None and product in known[1]:  # one that was there stays, and every poll asks
+            return product
         products = self.products()
         if product is None and len(products) == 1:
             return products[0]

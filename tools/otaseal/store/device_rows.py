@@ -13,8 +13,8 @@ from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, WEIGHTS, Evidence
 
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
-LATE_SECONDS = 5.0
-"""How much later than others a process may write down what it heard first; a clock is set back by more."""
+CLOCK_SECONDS = 5.0
+"""How far a clock may be set back as if nothing had happened."""
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
 AT_HOME_SECONDS = 6 * 3600.0
@@ -102,7 +102,7 @@ class Device(NamedTuple):
     elsewhere_deliveries: int = 0
     elsewhere_at: float | None = None
     other_mac: str | None = None
-    """The MAC address of another chip that showed its certificate, None where none did."""
+    """The MAC address of another chip that showed its certificate, or in lists its enrolled key, None for none."""
     enrolled: float | None = None
     sequence: int | None = None
 
@@ -148,7 +148,7 @@ def at_home(known: Device, who: Sighting | Asking, now: float) -> bool:
     """Return whether who asks speaks for a device that is known: by proof, or from its address."""
     if who.proven or known.address in ("", who.address) or is_proven(known.device):
         return True
-    return not -LATE_SECONDS < now - known.last_seen < AT_HOME_SECONDS
+    return not -CLOCK_SECONDS < now - known.last_seen < AT_HOME_SECONDS
 
 
 def in_vain(known: Device, claim: Sighting, version: str, now: float) -> int:
@@ -192,8 +192,6 @@ def bounded(sighting: Sighting) -> Sighting:
 
 def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     """Return whether `seen` would change nothing that is worth a write."""
-    if 0 < known.last_seen - now < LATE_SECONDS:
-        return True
     if not at_home(known, claim, now):
         return seen(known, claim, now) == known
     if not is_recent(known, now) or (claim.proven and known.sequence is None and not is_proven(known.device)):

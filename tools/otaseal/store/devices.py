@@ -45,8 +45,6 @@ MAX_DEVICES = 100_000
 EVICTED_AT_ONCE = 100
 NEWCOMERS_SHARE = 10
 """One of so many places is kept for newcomers: beyond that they push out each other only."""
-PROCESSES = 8
-"""Processes that may fill the same room before one of them counts again."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait while another process writes."""
 MAX_JOURNAL_BYTES = 16 * 1024 * 1024
@@ -273,7 +271,7 @@ class Devices:
             count -= self._database.execute(EVICT_NEWCOMERS, (theirs,)).rowcount
             count -= self._database.execute(EVICT, (surplus - theirs,)).rowcount
             self.losses += 1
-        self._room = (self.limit - count) // PROCESSES - 1
+        self._room = self.limit - count - 1
 
     def flood(self) -> str:
         """Return in words that newcomers push out each other, "" while there is room."""

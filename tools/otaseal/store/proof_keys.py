@@ -67,6 +67,7 @@ class ProofKeys:
         self._secrets = secrets
         self._lock = threading.RLock()
         self._changed: set[Name] = set()
+        self._copies: dict[Name, Name] | None = None
         self._keys: dict[Name, ProofKey] = {}
         self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
         for product, device, *values in secrets.query("SELECT product, device, key, agreed, enrolled FROM keys"):
@@ -168,7 +169,7 @@ class ProofKeys:
         if name in self._waiting:
             with self._lock:
                 self._waiting.pop(name, None)
-                self._changed.add(name)
+                self._touch(name)
         return None
 
     def forget(self, product: str, device: str) -> None:
@@ -208,6 +209,24 @@ class ProofKeys:
                 self._changed |= changed
             raise
 
+    def copies(self) -> dict[Name, Name]:
+        """Return the devices whose enrolled key is shown under another name, and that: it includes the name.
+
+        Of a key that nobody enrolled this says nothing: anybody can invent one, and two names.
+        """
+        with self._lock:
+            if self._copies is None:
+                keys = [(name, key.key, key.enrolled) for name, key in self._keys.items()]
+                enrolled = {key: name for name, key, since in keys if since is not None}
+                shown = [(name, key.key, None) for name, key in self._waiting.items()]
+                pairs = ((enrolled.get(key, name), name) for name, key, _ in (*keys, *shown))
+                self._copies = {owner: name for owner, name in pairs if owner != name}
+            return self._copies
+
+    def _touch(self, name: Name) -> None:
+        self._changed.add(name)
+        self._copies = None
+
     @property
     def _places(self) -> int:
         return max(1, self.limit // NEW_SHARE)
@@ -216,20 +235,20 @@ class ProofKeys:
         self._new.pop(name, None)
         self._waiting.pop(name, None)
         self._keys[name] = key
-        self._changed.add(name)
+        self._touch(name)
 
     def _drop(self, name: Name) -> None:
         self._new.pop(name, None)
         self._waiting.pop(name, None)
         self._sequences.pop(name, None)
         self._keys.pop(name)
-        self._changed.add(name)
+        self._touch(name)
 
     def _wait(self, name: Name, key: WaitingKey) -> None:
         self._waiting[name] = key
-        self._changed.add(name)
+        self._touch(name)
         if len(self._waiting) > self._places:
-            self._changed.add(self._waiting.popitem(last=False)[0])
+            self._touch(self._waiting.popitem(last=False)[0])
 
 
 def fingerprint(key: bytes) -> str:

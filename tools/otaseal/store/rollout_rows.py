@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..release.evidence import WEIGHTS, Evidence
 from ..release.rollout import Counts, Tally
-from .device_rows import CERTIFIED, LATE_SECONDS, UNPROVEN
+from .device_rows import CERTIFIED, CLOCK_SECONDS, UNPROVEN
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""
@@ -56,7 +56,7 @@ class Rollout(NamedTuple):
 
 def tally_values(rollout: Rollout, now: float, patience: float | None) -> dict[str, Any]:
     """Return the times for TALLY: a delivery unanswered for `patience` seconds, or dated after `now`, has failed."""
-    late, early = (-math.inf, math.inf) if patience is None else (now - patience, now + LATE_SECONDS)
+    late, early = (-math.inf, math.inf) if patience is None else (now - patience, now + CLOCK_SECONDS)
     times = {"late": late, "early": early, "patience": patience or 0.0}
     return {**times, **rollout._asdict()}
 

@@ -61,10 +61,10 @@ class Fleet:
         return self._listed(product, filter(None, (self.devices.get(product, name) for name in names)))
 
     def _listed(self, product: str, devices: Iterable[Device]) -> list[Listed]:
-        known, begun = self.catalog.known(product), self._begun(product)
+        known, begun, copies = self.catalog.known(product), self._begun(product), self.keys.copies()
         return [
             Listed(
-                device,
+                _with_copy(device, copies.get((product, device.device))),
                 _version(known, device.md5) or device.version or None,
                 evidence_of(device.device, device.first_seen, begun.get(device.channel), device.enrolled),
             )
@@ -190,6 +190,11 @@ class Fleet:
         known = self.catalog.known(product)
         for md5, claimed, count in self.devices.running(product, channel, since):
             yield known[md5].release if md5 in known else None, claimed, count
+
+
+def _with_copy(device: Device, other: tuple[str, str] | None) -> Device:
+    """Return the row of a device, whose enrolled key is shown under another name, with that."""
+    return device if other is None else device._replace(other_mac=other[1].partition(":")[2])
 
 
 def _percent(counts: Counts) -> int:

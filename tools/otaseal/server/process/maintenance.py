@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...errors import ConflictError, OtasealError, SystemFaultError
@@ -32,7 +33,7 @@ FLUSH_SECONDS = 2.0
 DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
 """How often it is asked where the devices are, and after how many times in memory the store's own file is tried."""
 MAX_CLONES = 10
-"""Certificates that are on two chips, of which is told at once."""
+"""Certificates that are on two chips, and keys, of which is told at once."""
 CHECK_SECONDS = 60.0
 """How long after a store was found damaged, and changed since, it is checked again."""
 CHECKS_A_DAY = 24 * 60
@@ -148,7 +149,7 @@ class Maintenance:
         try:
             halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
             report_flood(self.devices, self.keys, self.telemetry)
-            self.telemetry.set_problems("cloned", self.devices.clones(MAX_CLONES))
+            report_clones(self.devices, self.keys, self.telemetry)
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
 
@@ -202,6 +203,15 @@ def _use_home(device_file: DeviceFile, telemetry: Telemetry) -> None:
 def report_flood(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> None:
     """Report that invented devices, or very many new ones, fill the lists of devices and of their keys."""
     telemetry.set_problems("flood", filter(None, (devices.flood(), keys.flood())))
+
+
+def report_clones(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> None:
+    """Report what two devices have that only one can: a certificate, or an enrolled key."""
+    copied = (
+        f"the key of '{device}' of '{product}' is shown by '{other}', too: forget both devices, and enrol the true one"
+        for (product, device), (_, other) in islice(keys.copies().items(), MAX_CLONES)
+    )
+    telemetry.set_problems("cloned", (*devices.clones(MAX_CLONES), *copied))
 
 
 def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock: UptimeClock) -> None:
