@@ -1,6 +1,6 @@
 """A fleet beside thousands of invented devices, over TLS: what it gets, when a bad release halts, and what it costs.
 
-    python bench/hostile_fleet.py [--stock 200] [--proving 40] [--library 20] [--invented 5000] [--silent 80000]
+    python bench/hostile_fleet.py [--stock 160] [--proving 40] [--library 20] [--invented 5000] [--silent 80000]
                                   [-- SERVE OPTIONS]
 
 A release goes to 10, 50 and 100 per cent of the fleet, and then a bad one to 10 per cent, with which no device comes
@@ -13,11 +13,13 @@ memory and file. Minutes. Needs Linux, for the addresses of 127.0.0.0/8, g++, li
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +34,7 @@ from otaseal.store.files import DEVICES_FILE
 from support import firmware
 from support.fleet import Fleet, Node
 from support.hostile import Crowd, LibraryNode, Play, ProvingNode, halted, percent, release, silent, stock_nodes
-from support.servers import Running, World, publish, start
+from support.servers import Firmware, Running, World, publish, start
 
 STEPS = (10, 50, 100)
 CONTACTS = 3
@@ -94,9 +96,63 @@ def bad(play: Play, server: Running) -> None:
     tell("devices that took it afterwards", len(play.took) - percent_after)
 
 
+@contextlib.contextmanager
+def serving(world: World, store: Path, *options: str) -> Iterator[Running]:
+    """Run a server for a store."""
+    server = start(world, store, *options)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def introduce(world: World, store: Path, images: tuple[Firmware, ...], nodes: list[Node], count: int) -> Fleet:
+    """Let a new server know these devices, which prove their names where they can, and `count` silent ones.
+
+    Returns the devices, which wait for the server to be started again.
+    """
+    with serving(world, store) as server:
+        publish(server, "1.0", images[0].signed)
+    silent(store, count, images[0], nodes)
+    with serving(world, store) as server:
+        fleet = Fleet.of(server, images, 0)
+        fleet.nodes += nodes
+        for _ in range(CONTACTS):
+            fleet.poll()
+    return fleet
+
+
+def play(fleet: Fleet, invented: int, threads: int) -> None:
+    """Let both releases go out beside a crowd, and tell what became of the real devices and of the server."""
+    server, nodes, (one, two, three) = fleet.server, fleet.nodes, fleet.images
+    fleet.poll()
+    before = rows(server)
+    cost(server, "before")
+    crowd = Crowd(fleet, invented, threads=threads)
+    good(Play(fleet, crowd, one, two, one), server)
+    known = rows(server)
+    own = [known.get(f"mac:{node.mac}") for node in nodes]
+    tell("states of the real ones", dict(Counter("GONE" if row is None else row.state for row in own)))
+    able = sum(isinstance(node, (ProvingNode, LibraryNode)) for node in nodes)
+    proven = sum(row is not None and row.sequence is not None for row in own)
+    tell("of them prove their names", f"{proven} of {able} that can")
+    cost(server, "after the good release")
+    crowd.first += invented  # those of before are known by now, and no newcomers
+    bad(Play(fleet, crowd, two, three, one), server)
+    audit = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
+    tell("evidence of the halt", [event["evidence"] for event in audit if event["event"] == "halted"])
+    cost(server, "after the bad release")
+    after = rows(server)
+    tell("rows that were there before and are gone", f"{len(before.keys() - after.keys())} of {len(before)}")
+    tell("rows", len(after))
+    tell("the crowd was answered", dict(crowd.heard))
+    told = Counter(line.split()[0] for line in server.lines() if "alarm" in line or "halted" in line)
+    tell("alarms", dict(told))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--stock", type=int, default=200)
+    parser.add_argument("--stock", type=int, default=160)
     parser.add_argument("--behind-router", type=int, default=40, help="of them, at one address")
     parser.add_argument("--proving", type=int, default=40)
     parser.add_argument("--library", type=int, default=20)
@@ -108,49 +164,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         world = World.create(folder, signers.new_signing_key())
-        one, two, three = images = tuple(release(world, seed) for seed in (1, 2, 3))
+        images = tuple(release(world, seed) for seed in (1, 2, 3))
         (folder / "library").mkdir()
         program = firmware.compile_programs(folder / "library", world.key.public_key(), "esp8266", "-DNDEBUG")["device"]
-        nodes: list[Node] = stock_nodes(options.stock, options.behind_router, one)
-        nodes += [ProvingNode.create(number, one) for number in range(options.proving)]
-        nodes += [LibraryNode.create(world, program, folder / f"d{n}", n, one) for n in range(options.library)]
-        server = start(world, folder / "store")
-        publish(server, "1.0", one.signed)
-        server.end()
-        silent(server.store, options.silent, one, nodes)
-        server = start(world, folder / "store")
-        fleet = Fleet.of(server, images, 0)
-        fleet.nodes += nodes
-        for _ in range(CONTACTS):
-            fleet.poll()
-        server.end()
-        server = fleet.server = start(world, folder / "store", *options.serve)
-        try:
+        nodes: list[Node] = stock_nodes(options.stock, options.behind_router, images[0])
+        nodes += [ProvingNode.create(number, images[0]) for number in range(options.proving)]
+        nodes += [LibraryNode.create(world, program, folder / f"d{n}", n, images[0]) for n in range(options.library)]
+        fleet = introduce(world, folder / "store", images, nodes, options.silent)
+        with serving(world, folder / "store", *options.serve) as server:
             tell("real, invented, silent devices", f"{len(nodes)}, {options.invented}, {options.silent}")
-            fleet.poll()
-            before = rows(server)
-            cost(server, "before")
-            crowd = Crowd(fleet, options.invented, threads=options.threads)
-            good(Play(fleet, crowd, one, two, one), server)
-            known = rows(server)
-            own = [known.get(f"mac:{one.mac}") for one in nodes]
-            tell("states of the real ones", dict(Counter("GONE" if row is None else row.state for row in own)))
-            proven = sum(row is not None and row.sequence is not None for row in own)
-            tell("of them prove their names", f"{proven} of {options.proving + options.library} that can")
-            cost(server, "after the good release")
-            crowd.first += options.invented  # those of before are known by now, and no newcomers
-            bad(Play(fleet, crowd, two, three, one), server)
-            audit = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
-            tell("evidence of the halt", [one["evidence"] for one in audit if one["event"] == "halted"])
-            cost(server, "after the bad release")
-            after = rows(server)
-            tell("rows that were there before and are gone", f"{len(before.keys() - after.keys())} of {len(before)}")
-            tell("rows", len(after))
-            tell("the crowd was answered", dict(crowd.heard))
-            told = Counter(line.split()[0] for line in server.lines() if "alarm" in line or "halted" in line)
-            tell("alarms", dict(told))
-        finally:
-            server.end()
+            fleet.server = server
+            play(fleet, options.invented, options.threads)
 
 
 if __name__ == "__main__":
