@@ -41,7 +41,9 @@ from otaseal.keys import signers
 PREFIX = "xtensa-lx106-elf-"
 LIBRARY = ROOT / "firmware" / "OtaSeal" / "src"
 EXAMPLES = ROOT / "examples"
-TARGET_FLASH, TARGET_RAM = 6 * 1024, 1024
+PROOF_FLASH = 1200
+"""What proof and enrolment may cost together."""
+TARGET_FLASH, TARGET_RAM = 6 * 1024 + PROOF_FLASH, 1024
 LIBRARIES = ("ESP8266WiFi", "ESP8266HTTPClient", "ESP8266httpUpdate", "LittleFS")
 NOT_COMPILED = ("core_esp8266_main.cpp", "LittleFS/src", "bearssl")
 """Of the core: the start-up code wants more of the C++ library than its headers; the others are in submodules."""
