@@ -162,6 +162,9 @@ def main() -> None:
             example = EXAMPLES / "secure_ota"
             objects.append(builder.compile(example / "src" / "main.cpp", example / "include", LIBRARY))
             sizes[what] = builder.size(core, objects)
+        example = EXAMPLES / "enrolled_device"
+        enrolling = builder.compile(example / "src" / "main.cpp", example / "include", LIBRARY)
+        enrolled = builder.size(core, [*objects[:-1], enrolling])
         multi = Path(name) / "several_networks.cpp"
         multi.write_text(MULTI)
         same = builder.size(core, [*objects, builder.compile(multi)], "several_networks")
@@ -170,6 +173,9 @@ def main() -> None:
     for what, size in sizes.items():
         more, ram = size.flash - hand.flash, size.ram - hand.ram
         print(f"with the library, {what}: {size.flash} bytes of flash, {size.ram} of RAM: {more:+} and {ram:+}")
+    more, ram = enrolled.flash - sizes["two keys"].flash, enrolled.ram - sizes["two keys"].ram
+    print(f"with enrolment besides (examples/enrolled_device): {more:+} bytes of flash and {ram:+} of RAM")
+    print(f"it asks for what is left out: {' '.join(sorted(enrolled.asks - sizes['two keys'].asks)) or 'nothing'}")
     choice = same.flash - sizes["two keys"].flash
     print(
         f"by hand includes {choice} bytes of flash for a choice of networks (ESP8266WiFiMulti), the library's does not"

@@ -25,7 +25,9 @@ from support.servers import Running, World, get, operator, start, talk
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_LIBRARY, BY_HAND = (ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand"))
+WITH_LIBRARY, BY_HAND, ENROLLED = (
+    ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand", "enrolled_device")
+)
 REAL_PLATFORM = "platform = espressif8266\n"
 PRODUCT = "secure_ota"
 BLOCK_SIZES = {"nodemcuv2": 8192, "esp32dev": 4096, "esp32-c3-devkitm-1": 4096, "rpipicow": 4096, "rpipico2w": 4096}
@@ -178,6 +180,16 @@ def test_with_the_library_it_says_what_it_is(with_library: Project, tmp_path: Pa
     assert (said.counter, said.version, said.product) == (7, "1.2.3", identity.product)
 
 
+def test_the_one_that_enrols_builds(tmp_path: Path, pio_core: Path, rsa_key: rsa.RSAPrivateKey) -> None:
+    example = copy_of(ENROLLED, tmp_path / "enrolled", pio_core)
+    change_ini(example, "keys/enrolled_device/", "keys/secure_ota/")
+    use_key(example, tmp_path / "keys" / "signing.key", rsa_key)
+    make_authority(example.path / "certs" / "ca.crt")
+    change_ini(example, "monitor_speed", "build_src_flags = -Wall -Wextra -Werror\nmonitor_speed")
+    example.run()
+    assert b"/client.key.new\0" in example.build("firmware.bin").read_bytes()
+
+
 def test_with_the_library_a_new_key_recompiles_what_reads_it(
     with_library: Project, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
@@ -186,7 +198,7 @@ def test_with_the_library_a_new_key_recompiles_what_reads_it(
         (tmp_path / "keys" / name).unlink()
     write_key(tmp_path / "keys" / "signing.key", other_rsa_key)
     made = re.findall(r"Compiling \S*/(\w+\.\w+)\.o", with_library.run().output)
-    library = {"OtaSeal.cpp", "build.cpp", "connection.cpp", "rotation.cpp", "error_texts.cpp"}
+    library = {"OtaSeal.cpp", "build.cpp", "connection.cpp", "rotation.cpp", "enrolment.cpp", "error_texts.cpp"}
     library |= {"connection_bearssl.cpp", "connection_esp32.cpp"}  # of which one is empty
     assert set(made) == {"Updater.cpp", "BearSSLHelpers.cpp", "main.cpp"} | library
 

@@ -7,9 +7,10 @@ import hashlib
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 SECONDS = 60
+Response = bytes | Callable[[str], bytes]
 
 
 def reply(body: bytes, status: str = "200 OK", length: int | None = -1, **headers: str) -> bytes:
@@ -26,13 +27,15 @@ def firmware_reply(body: bytes) -> bytes:
 
 
 class Answers:
-    """Serves `paths`, 404 for others; `context` None is not TLS. `requests` are the heads that came, in order.
+    """Serves `paths`, 404 for others; `context` None is not TLS. A function makes its response from the request's head.
 
-    What is in `later` takes the place of a path's response once that has been sent.
+    `requests` are the heads that came, in order, and `certificates` (DER, or None) what each came with. What is in
+    `later` takes the place of a path's response once that has been sent.
     """
 
-    def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, bytes]) -> None:
+    def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, Response]) -> None:
         self.paths = dict(paths)
+        self.certificates: list[bytes | None] = []
         self.later: dict[str, bytes] = {}
         self.requests: list[str] = []
         self._context = context
@@ -72,7 +75,9 @@ class Answers:
                     return
                 head += piece
             self.requests.append(head.decode("latin-1"))
+            self.certificates.append(connection.getpeercert(binary_form=True))
             path = self.requests[-1].split(" ")[1]
-            connection.sendall(self.paths.get(path, reply(b"nothing here", "404 Not Found")))
+            response = self.paths.get(path, reply(b"nothing here", "404 Not Found"))
+            connection.sendall(response(self.requests[-1]) if callable(response) else response)
             if path in self.later:
                 self.paths[path] = self.later.pop(path)

@@ -145,10 +145,17 @@ def run_compiler(command: Sequence[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def run_program(program: Path, *arguments: str | Path) -> str:
-    """Run it and return what it printed; anything that a sanitizer finds fails the test."""
+def run_program(program: Path, *arguments: str | Path, line: int | None = None) -> str:
+    """Run it, `line` open, and return what it printed; anything that a sanitizer finds fails the test."""
     command = [str(one) for one in (program, *arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+        pass_fds=() if line is None else (line,),
+    )
     assert done.returncode == 0, f"{done.returncode} {done.stdout[-2000:]} {done.stderr[-4000:]}"
     assert not done.stderr, done.stderr[-4000:]
     return done.stdout
@@ -215,14 +222,14 @@ class Device:
                 (self.folder / name).write_bytes(content)
                 self.settings[name] = self.folder / name
 
-    def run(self, **settings: object) -> Outcome:
-        """Start it, let it poll (`polls` times, once by default), and stop it."""
+    def run(self, line: int | None = None, **settings: object) -> Outcome:
+        """Start it, let it enrol at the serial `line`, and poll (`polls` times, once by default), and stop it."""
         staged = self.folder / "staged.bin"
         staged.unlink(missing_ok=True)
-        values = [f"{name}={value}" for name, value in {**self.settings, **settings}.items()]
+        values = [f"{name}={value}" for name, value in {**self.settings, "line": line or 0, **settings}.items()]
         results, seen = [], {}
-        for line in run_program(self.program, self.folder, *values).splitlines():
-            word, _, rest = line.partition(" ")
+        for printed in run_program(self.program, self.folder, *values, line=line).splitlines():
+            word, _, rest = printed.partition(" ")
             if word == "result":
                 name, error, detail = rest.split()
                 results.append((name, int(error), int(detail)))

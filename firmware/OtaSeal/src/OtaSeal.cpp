@@ -46,7 +46,8 @@ bool OtaSeal::begin() {
   port::discardInstalled();
   _error = openStore();
   if (_error != Error::None) return false;
-  openClientIdentity();
+  if (_enrolment != nullptr) _enrolment(*this, nullptr);
+  if (!openIdentity(files::CLIENT_CERTIFICATE, files::CLIENT_KEY)) _error = Error::ClientCertificate;
   if (!port::CLOCK_NEEDS_NETWORK) startClock(_timeServers);
   _schedule.start(uptime(), port::random());
   _ready = true;
@@ -71,6 +72,7 @@ void OtaSeal::poll() {
     case Step::Probe: return probe();
     case Step::Firmware: return pollFirmware();
     case Step::Certificates: return pollCertificates();
+    case Step::Enrolment: return _enrolment(*this, nullptr);
   }
 }
 
@@ -82,14 +84,12 @@ Error OtaSeal::openStore() {
   return loaded ? Error::None : Error::NoCertificates;
 }
 
-void OtaSeal::openClientIdentity() {
-  fs::File certificate = files::open(files::CLIENT_CERTIFICATE), key = files::open(files::CLIENT_KEY);
-  if (!certificate && !key) return;
-  if (certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT && key.size() <= ArchiveCheck::MEMBER_LIMIT &&
-      _tls.identify(certificate, key)) {
-    return;
-  }
-  _error = Error::ClientCertificate;
+// Returns false if there is one that cannot be read.
+bool OtaSeal::openIdentity(const char *certificatePath, const char *keyPath) {
+  fs::File certificate = files::open(certificatePath), key = files::open(keyPath);
+  if (!certificate && !key) return true;
+  return certificate && key && certificate.size() <= ArchiveCheck::MEMBER_LIMIT &&
+         key.size() <= ArchiveCheck::MEMBER_LIMIT && _tls.identify(certificate, key);
 }
 
 // A clock that is behind what is certain has not been set, or its server lies: either way the floor is closer.
@@ -127,6 +127,10 @@ void OtaSeal::finish(Result result, Error error, int detail, bool planned) {
 }
 
 void OtaSeal::plan() {
+  if (_step == Step::Certificates && _enrolment != nullptr) {
+    _step = Step::Enrolment;
+    return;
+  }
   _step = _fragments ? Step::Firmware : Step::Probe;
   const uint32_t chance = port::random();
   if (_failed) {

@@ -39,6 +39,7 @@ class OtaSeal {
     Installed,            // in flash and verified: the device restarts when the callback returns
     CertificatesRenewed,  // another /certs.ar is in use from now on
     Failed,               // lastError() says why
+    Enrolled,             // another certificate of the device's own is in use from now on
   };
   using ProgressCallback = void (*)(size_t done, size_t total);
   using ResultCallback = void (*)(Result result, Error error);
@@ -59,6 +60,9 @@ class OtaSeal {
   void onProgress(ProgressCallback callback) { _progress = callback; }
   void onResult(ResultCallback callback) { _result = callback; }
   void restartAfterUpdate(bool restart) { _restart = restart; }
+  // Asks the server for a certificate of the device's own, with this code (otaseal claim new) or as a device that is
+  // known already, and for the next one before that one ends.
+  void claim(const char *code = nullptr);
 
   // From now on no update that the gate refuses gets into this device, whichever way it comes. Mounts LittleFS, loads
   // the certificates, starts to set the clock. Returns false if the device cannot be updated; see lastError().
@@ -68,6 +72,10 @@ class OtaSeal {
   // seconds, and as long as the download takes if there is an update.
   void poll();
 
+  // Enrols the device at the bench (pio run -t enroll), which is at the other end of this line. Call it from every loop(),
+  // where it is wanted: returns at once when nothing has come. Reads whole lines, and passes over those of others.
+  void enroll(Stream &bench);
+
   void pollNow() { _schedule.now(); }  // do not wait for the interval: the next poll() asks the server
 
   Error lastError() const { return _error; }    // of the last poll; None once one went well
@@ -76,12 +84,12 @@ class OtaSeal {
   static const __FlashStringHelper *errorText(Error error);
 
  private:
-  enum class Step : uint8_t { Probe, Firmware, Certificates };
+  enum class Step : uint8_t { Probe, Firmware, Certificates, Enrolment };
 
   static constexpr size_t PATH = 128;
 
   Error openStore();
-  void openClientIdentity();
+  bool openIdentity(const char *certificate, const char *key);
   bool clockIsSettled(uint32_t now);
   uint32_t clock() const;
   void noteTime();
@@ -95,9 +103,19 @@ class OtaSeal {
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);
   Error download(int &detail, uint32_t &size);
-  Error store(HTTPClient &http, uint32_t &size);
+  Error store(HTTPClient &http, const char *path, otaseal::Limits limits, uint32_t &size);
   Error judgeDownload(uint32_t size, uint32_t &built);
   Error tryCertificates(const char *archive, const char *index, int &detail);
+
+  bool settleIdentity();
+  Error moveIdentity();
+  void pollEnrolment();
+  bool wantsCertificate() const;
+  Error askForCertificate(int &detail, bool &enrolled);
+  Error downloadCertificate(int &detail, uint32_t &size);
+  Error tryIdentity(int &detail);
+  void answer(Stream &stream, char *words);
+  Error introduce(Stream &stream);
 
   bool path(const char *file, char *text, size_t size) const;
   Error open(otaseal::Request &request, const char *file, int &detail);
@@ -117,6 +135,10 @@ class OtaSeal {
   const char *_timeServers[2] = {"pool.ntp.org", "time.nist.gov"};
   ProgressCallback _progress = nullptr;
   ResultCallback _result = nullptr;
+  // What enrols, where the sketch wants it; else it is not linked. Called with the answer for certificates, whose headers say
+  // what a server offers; without, by begin(), and by poll() in its turn.
+  void (*_enrolment)(OtaSeal &updates, HTTPClient *answer) = nullptr;
+  const char *_claim = nullptr;
 
   otaseal::Journal _journal;
   otaseal::Gate _gate;
@@ -137,4 +159,7 @@ class OtaSeal {
   bool _introduced = false;  // one has, soon after the start
   bool _failed = false;         // what this poll has come to so far
   bool _fullHandshake = true;  // the next connection checks certificates and dates
+  bool _offered = false;       // the server enrols, as it last said
+  bool _settled = false;       // enroll() has looked for a pair that was moved by half
+  Error _bench = Error::None;  // what came of the certificate that the bench has sent
 };

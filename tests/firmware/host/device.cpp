@@ -8,6 +8,7 @@
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next, version (files),
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
+ * claim (a code; "-" for none), line (number of the file that is the serial line to a bench, served until it hangs up),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
  * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
  * FOLDER/nvs is what an ESP32 keeps beside its filesystem.
@@ -26,11 +27,13 @@
 #include "chip.h"
 #include "device.h"
 #include "disk.h"
+#include "serial_line.h"
 
 #undef time
 
 namespace {
 
+constexpr int SILENCE_MS = 60 * 1000;
 constexpr uint32_t LOOPS = 45, LOOP_MS = 1000;  // of a poll: more than the clock is waited for
 
 std::map<std::string, std::string> options;
@@ -69,9 +72,16 @@ void pollOnce(OtaSeal &updates) {
 }
 
 void onResult(OtaSeal::Result result, OtaSeal::Error error) {
-  static const char *const names[] = {"up-to-date", "installed", "renewed", "failed"};
+  static const char *const names[] = {"up-to-date", "installed", "renewed", "failed", "enrolled"};
   std::cout << "result " << names[static_cast<int>(result)] << ' ' << static_cast<int>(error) << ' '
             << device->lastErrorDetail() << std::endl;
+}
+
+// Until the bench at the other end is gone, or silent for longer than any test is.
+void serve(OtaSeal &updates, int line) {
+  if (line == 0) return;
+  SerialLine serial(line);
+  while (serial.wait(SILENCE_MS)) updates.enroll(serial);
 }
 
 void setUp(const std::string &folder) {
@@ -147,8 +157,11 @@ int main(int argc, char **argv) {
     second = &other;
   }
   if (number("busy", 0)) Update.begin(1000);
+  const std::string claim = option("claim");
+  if (!claim.empty()) updates.claim(claim == "-" ? nullptr : claim.c_str());
   const bool ready = updates.begin();
   std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
+  serve(updates, static_cast<int>(number("line", 0)));
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
     updates.pollNow();
     for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {

@@ -6,12 +6,15 @@ namespace otaseal {
 class Gate;
 }
 
-// An answer without a server, for proofs that are about something else: connections succeed, and this is the firmware, or
-// the certificate archive; the other one is up to date. Only while `used`.
+// An answer without a server, for proofs that are about something else: connections succeed, and this is the file of that
+// name; all others are up to date. Only while `used`.
 struct Canned {
   bool used = false;
-  bool firmware = false;
+  std::string file;
   std::string body;
+  std::string capabilities;  // of that server
+
+  bool isAt(const std::string &uri) const { return uri.find("/" + file) != std::string::npos; }
 };
 
 extern Canned canned;

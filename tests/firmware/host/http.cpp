@@ -53,7 +53,8 @@ int HTTPClient::GET() {
   if (!e.client || !e.client->connect(e.host.c_str(), e.port)) return HTTPC_ERROR_CONNECTION_FAILED;
   if (canned.used) {
     e.size = static_cast<int>(canned.body.size());
-    return (e.uri.find("/certs.ar.signed") == std::string::npos) == canned.firmware ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
+    e.collected["X-Otaseal-Capabilities"] = canned.capabilities;
+    return canned.isAt(e.uri) ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
   }
   const std::string request = "GET " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
                               "\r\nUser-Agent: " + e.agent + "\r\nConnection: close\r\n" + e.headers + "\r\n";

@@ -12,6 +12,9 @@
  *   matrix install KEY IDENTITY CERTS SIGNED COUNT SEED   cuts the power COUNT times while a device with CERTS installs
  *                                                  SIGNED; prints how often the boot loader finds nothing, or the whole
  *                                                  of it, and what must never be
+ *   matrix renew KEY IDENTITY CERTS OLD_KEY OLD NEW_KEY NEW TIME REPLACES   cuts the power before each operation while a device with CERTS
+ *                                                  and the pair OLD gets the certificate NEW for the key it has asked with;
+ *                                                  prints which pair it started with afterwards, and what must never be
  */
 #include <OtaSeal.h>
 
@@ -166,9 +169,12 @@ void restart() {
   restartUpdater();
 }
 
+bool enrols = false;
+
 // One life of the device, until it is up to date or the power fails; false where it could not start.
 bool live(const otaseal::Build &build, bool &cut) {
   OtaSeal device("localhost", 1, "blink", nullptr, build);
+  if (enrols) device.claim();
   cut = false;
   try {
     if (!device.begin()) return false;
@@ -187,7 +193,7 @@ int cuts(char **argv) {
   const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
   const std::string before = readFile(argv[2]), after = readFile(argv[3]);
   const otaseal::Build build = makeBuild(identity.data(), key, "");
-  canned = {true, false, readFile(argv[4])};
+  canned = {true, "certs.ar.signed", readFile(argv[4]), ""};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[6])));
   disk.files = {{"/certs.ar", before}};
   bool cut;
@@ -226,7 +232,7 @@ uint64_t cutWithin(uint64_t operations, unsigned long i) {
 int installs(char **argv) {
   const std::string key = readFile(argv[0]), identity = readFile(argv[1]), certificates = readFile(argv[2]);
   const otaseal::Build build = makeBuild(identity.data(), key, "");
-  canned = {true, true, readFile(argv[3])};
+  canned = {true, "firmware.bin.signed", readFile(argv[3]), ""};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[5])));
   disk.files = {{"/certs.ar", certificates}};
   bool cut;
@@ -255,6 +261,59 @@ int installs(char **argv) {
   return 0;
 }
 
+// As it is after a start, which ends what was interrupted.
+const char *pairAfterStart(const otaseal::Build &build, const std::map<std::string, std::string> &before,
+                           const std::map<std::string, std::string> &after) {
+  restart();
+  OtaSeal device("localhost", 1, "blink", nullptr, build);
+  device.claim();
+  if (!device.begin() || device.lastError() != otaseal::Error::None) return "unusable";
+  const auto is = [](const std::map<std::string, std::string> &pair) {
+    for (const auto &file : pair) {
+      if (disk.files[file.first] != file.second) return false;
+    }
+    return true;
+  };
+  return is(before) ? "old" : is(after) ? "new" : "mixed";
+}
+
+int renewals(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]), certificates = readFile(argv[2]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  const std::map<std::string, std::string> before = {{"/client.key", readFile(argv[3])}, {"/client.crt", readFile(argv[4])}};
+  const std::map<std::string, std::string> after = {{"/client.key", readFile(argv[5])}, {"/client.crt", readFile(argv[6])}};
+  canned = {true, "client.crt", readFile(argv[6]), "1 enroll"};
+  chip.networkTime = static_cast<uint32_t>(std::stoul(argv[7]));
+  enrols = true;
+  std::map<std::string, unsigned long> found;
+  for (uint64_t at = 1;; at++) {
+    const bool replaces = at % 2 == 0 || std::stoul(argv[8]) != 0;
+    disk = Disk();
+    disk.files = before;
+    disk.files["/certs.ar"] = certificates;
+    disk.files["/client.key.new"] = after.at("/client.key");
+    disk.replaces = replaces;
+    disk.torn = at % 3 == 0;
+    disk.cutAt = at;
+    restart();
+    bool cut;
+    live(build, cut);
+    if (!cut) break;
+    disk.dead = false;
+    disk.cutAt = 0;
+    found[pairAfterStart(build, before, after)]++;
+    restart();
+    live(build, cut);
+    if (disk.files["/client.key"] != after.at("/client.key") || disk.files["/client.crt"] != canned.body ||
+        disk.files.count("/client.key.new") || disk.files.count("/client.crt.new")) {
+      found["stuck"]++;
+    }
+  }
+  for (const char *name : {"old", "new", "mixed", "unusable", "stuck"}) std::cout << name << ' ' << found[name] << ", ";
+  std::cout << std::endl;
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char **argv) {
@@ -264,6 +323,7 @@ int main(int argc, char **argv) {
   if (what == "bytes" && argc == 6) return bytes(argv + 2);
   if (what == "cut" && argc == 9) return cuts(argv + 2);
   if (what == "install" && argc == 8) return installs(argv + 2);
+  if (what == "renew" && argc == 11) return renewals(argv + 2);
   std::cerr << "see the top of matrix.cpp\n";
   return 2;
 }

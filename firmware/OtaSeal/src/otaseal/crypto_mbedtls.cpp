@@ -2,15 +2,20 @@
 
 #include "crypto_mbedtls.h"
 
+#include <esp_random.h>
 #include <mbedtls/base64.h>
 #include <mbedtls/x509_crt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <new>
 
 namespace otaseal {
 
-static constexpr char BEGIN[] = "-----BEGIN CERTIFICATE-----\n", END[] = "\n-----END CERTIFICATE-----\n";
+int noise(void *, unsigned char *bytes, size_t size) {
+  esp_fill_random(bytes, size);
+  return 0;
+}
 
 void Sha256::begin() {
   mbedtls_md_init(&_context);
@@ -47,15 +52,17 @@ bool PemText::reserve(size_t size) {
   return _size > 0;
 }
 
-bool PemText::add(const uint8_t *der, size_t size) {
-  const size_t begins = sizeof BEGIN - 1, ends = sizeof END - 1;
+bool PemText::add(const uint8_t *der, size_t size, const char *what) {
+  char begin[40], end[40];
+  const size_t begins = static_cast<size_t>(snprintf(begin, sizeof begin, "-----BEGIN %s-----\n", what));
+  const size_t ends = static_cast<size_t>(snprintf(end, sizeof end, "\n-----END %s-----\n", what));
   if (_size - _used < begins + ends + 1) return false;
   const size_t room = _size - _used - begins - ends;  // with the zero that the encoder adds
   unsigned char *at = reinterpret_cast<unsigned char *>(_text.get()) + _used + begins;
   size_t written = 0;
   if (mbedtls_base64_encode(at, room, &written, der, size) != 0) return false;
-  memcpy(_text.get() + _used, BEGIN, begins);
-  memcpy(at + written, END, ends + 1);
+  memcpy(_text.get() + _used, begin, begins);
+  memcpy(at + written, end, ends + 1);
   _used += begins + written + ends;
   return true;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <memory>
+#include <utility>
 
 namespace otaseal {
 
@@ -31,15 +32,19 @@ class Sha256 {
 };
 
 bool hmac(const void *key, const void *data, size_t size, uint8_t *mac);
+int noise(void *, unsigned char *bytes, size_t size);  // chance, as mbedTLS asks for it; returns 0
 
 // Text of one or more objects in PEM, which is all that the core's TLS client takes.
 class PemText {
  public:
+  static constexpr size_t LABELS = 60;  // bytes of DER whose text is as long as the two lines around an object
+
   static size_t room(size_t archive) { return archive / 3 * 4 + 8; }  // enough for all of an archive's certificates
 
   bool reserve(size_t size);  // bytes; false: not to be had
-  bool add(const uint8_t *der, size_t size);  // a certificate; false: no room
+  bool add(const uint8_t *der, size_t size, const char *what = "CERTIFICATE");  // false: no room
   const char *text() const { return _text.get(); }
+  std::unique_ptr<char[]> take() { return std::move(_text); }
 
  private:
   std::unique_ptr<char[]> _text;

@@ -38,7 +38,9 @@ static const char TEXTS[] PROGMEM =
     "\51" "certificates: unusable\0"  // 41
     "\52" "certificates: older\0"  // 42
     "\53" "certificates: would lock out\0"  // 43
-    "\54" "certificates: not written\0";  // 44
+    "\54" "certificates: not written\0"  // 44
+    "\62" "claim refused\0"  // 50
+    "\63" "other key\0";  // 51
 
 const __FlashStringHelper *OtaSeal::errorText(Error error) {
   const char *at = TEXTS;

@@ -52,6 +52,10 @@ enum class Error : uint8_t {
   ArchiveOlder = 42,    // built before the one in use
   ArchiveLockout = 43,  // the server itself would not be trusted any more
   ArchiveWrite = 44,    // the filesystem is full or failed
+
+  // the device's own certificate; the old one, if there is one, stays in use
+  Claim = 50,           // the server does not take the claim code
+  CertificateKey = 51,  // what came is no certificate for the device's key
 };
 
 }  // namespace otaseal

@@ -19,7 +19,7 @@ bool rename(const char *from, const char *to) { return LittleFS.rename(from, to)
 fs::File create(const char *path) { return system().open(path, "w"); }
 
 void discard(const char *path) {
-  if (system().exists(path)) system().remove(path);
+  if (exists(path)) system().remove(path);
 }
 
 size_t read(const char *path, void *data, size_t size) {

@@ -17,6 +17,8 @@ constexpr char CERTIFICATES_NEW_INDEX[] = "/certs.idn";
 constexpr char CLIENT_CERTIFICATE[] = "/client.crt";
 constexpr char CLIENT_KEY[] = "/client.key";
 constexpr char SECRET[] = "/otaseal.key";
+constexpr char CLIENT_CERTIFICATE_NEW[] = "/client.crt.new";  // the next pair, until the server has taken it
+constexpr char CLIENT_KEY_NEW[] = "/client.key.new";
 constexpr char JOURNAL[] = "/otaseal.jnl";
 
 #if defined(ARDUINO_ARCH_ESP32)
@@ -26,6 +28,7 @@ void use(fs::FS &mounted);  // another one than LittleFS
 inline fs::FS &system() { return LittleFS; }  // these cores have no other that is worth it
 #endif
 
+inline bool exists(const char *path) { return system().exists(path); }
 bool mount();  // never formats
 fs::File open(const char *path);
 size_t size(const char *path);  // 0 also if there is none

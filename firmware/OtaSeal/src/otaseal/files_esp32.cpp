@@ -9,7 +9,13 @@
 namespace otaseal {
 namespace files {
 
-static constexpr char OLD_CERTIFICATES[] = "/certs.old", OLD_JOURNAL[] = "/otaseal.old";
+// Each file that is renamed over, and where the old one is meanwhile.
+static const char *const MOVED[][2] = {
+    {CERTIFICATES, "/certs.old"},
+    {JOURNAL, "/otaseal.old"},
+    {CLIENT_KEY, "/client.key.old"},
+    {CLIENT_CERTIFICATE, "/client.crt.old"},
+};
 
 static fs::FS *chosen = &LittleFS;
 
@@ -27,8 +33,7 @@ static void restore(const char *path, const char *old) {
 
 bool mount() {
   if (chosen == &LittleFS && !LittleFS.begin(false)) return false;
-  restore(CERTIFICATES, OLD_CERTIFICATES);
-  restore(JOURNAL, OLD_JOURNAL);
+  for (const auto &one : MOVED) restore(one[0], one[1]);
   return true;
 }
 
@@ -38,8 +43,12 @@ fs::File openToTruncate(const char *path) { return open(path); }
 
 bool rename(const char *from, const char *to) {
   if (chosen->rename(from, to)) return true;
-  const char *old = strcmp(to, CERTIFICATES) == 0 ? OLD_CERTIFICATES : OLD_JOURNAL;
   if (!chosen->exists(from) || !chosen->exists(to)) return false;
+  const char *old = nullptr;
+  for (const auto &one : MOVED) {
+    if (strcmp(to, one[0]) == 0) old = one[1];
+  }
+  if (old == nullptr) return chosen->remove(to) && chosen->rename(from, to);  // nothing that is in use
   if (chosen->exists(old)) chosen->remove(old);
   if (!chosen->rename(to, old)) return false;
   const bool renamed = chosen->rename(from, to);

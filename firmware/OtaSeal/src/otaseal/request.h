@@ -10,6 +10,14 @@ namespace otaseal {
 inline uint32_t uptime() { return static_cast<uint32_t>(millis()); }  // milliseconds
 
 constexpr uint32_t LONGEST_DOWNLOAD = 10 * 60 * 1000;  // milliseconds: whatever comes, poll() returns
+constexpr uint16_t TIMEOUT = 8000;                     // milliseconds, as the core's updater has it
+
+constexpr char OFFERED[] = "X-Otaseal-Capabilities";  // the header in which a server says what it offers
+
+// How long a body may be, in bytes.
+struct Limits {
+  uint32_t smallest, largest;
+};
 
 struct Request {
   Request();

@@ -12,7 +12,6 @@ using namespace otaseal;
 static constexpr uint32_t TRAILER = 4, MAX_SIGNATURE = 512;
 static constexpr uint32_t SMALLEST = 8 + 60 + Manifest::SIZE + TRAILER + 256;
 static constexpr uint32_t LARGEST = ArchiveCheck::LIMIT + Manifest::SIZE + TRAILER + MAX_SIGNATURE;
-static constexpr uint16_t TIMEOUT = 8000;  // milliseconds, as the core's updater has it
 
 void OtaSeal::pollCertificates() {
   int detail = 0;
@@ -54,14 +53,15 @@ Error OtaSeal::download(int &detail, uint32_t &size) {
   if (error != Error::None) return error;
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
-  const char *names[] = {"X-Otaseal-Proof"};
-  http.collectHeaders(names, 1);
+  const char *names[] = {"X-Otaseal-Proof", OFFERED};
+  http.collectHeaders(names, 2);
   const int code = http.GET();
-  takeVerdict(http.header(*names).c_str());
+  takeVerdict(http.header(names[0]).c_str());
+  if (_enrolment != nullptr) _enrolment(*this, &http);
   if (code < 0) {
     error = classify(request.client, code, detail);
   } else if (code == HTTP_CODE_OK) {
-    error = store(http, size);
+    error = store(http, files::CERTIFICATES_NEW, {SMALLEST, LARGEST}, size);
   } else if (code != HTTP_CODE_NOT_MODIFIED && code != HTTP_CODE_NOT_FOUND) {
     detail = code;
     error = Error::Http;
@@ -69,12 +69,12 @@ Error OtaSeal::download(int &detail, uint32_t &size) {
   return error;
 }
 
-Error OtaSeal::store(HTTPClient &http, uint32_t &size) {
+Error OtaSeal::store(HTTPClient &http, const char *path, Limits limits, uint32_t &size) {
   const int length = http.getSize();
   if (length <= 0) return Error::NoLength;
-  if (static_cast<uint32_t>(length) < SMALLEST || static_cast<uint32_t>(length) > LARGEST) return Error::ArchiveSize;
+  if (static_cast<uint32_t>(length) < limits.smallest || static_cast<uint32_t>(length) > limits.largest) return Error::ArchiveSize;
   WiFiClient *stream = http.getStreamPtr();
-  fs::File file = files::create(files::CERTIFICATES_NEW);
+  fs::File file = files::create(path);
   if (!file) return Error::ArchiveWrite;
   uint8_t piece[128];
   uint32_t left = static_cast<uint32_t>(length);

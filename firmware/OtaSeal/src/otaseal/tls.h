@@ -5,6 +5,8 @@
 //     load()        /certs.ar is in use from now on; false: there is no certificate in it
 //     forget()      the next handshake is a whole one
 //     identify(...) reads the device's own certificate and key; false: they cannot be read
+//     dropIdentity() has none of the two from now on
+//     look(dates)   tells until when the own certificate is valid; false: there is none
 #pragma once
 
 #if defined(ARDUINO_ARCH_ESP32)

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "ec.h"
 #include "files.h"
 
 namespace otaseal {
@@ -26,9 +27,16 @@ struct Tls {
     certificate.reset(new (std::nothrow) BearSSL::X509List(certificateFile, certificateFile.size()));
     key.reset(new (std::nothrow) BearSSL::PrivateKey(keyFile, keyFile.size()));
     if (certificate && certificate->getCount() > 0 && key && (key->isEC() || key->isRSA())) return true;
+    dropIdentity();
+    return false;
+  }
+  void dropIdentity() {
     certificate.reset();
     key.reset();
-    return false;
+  }
+  bool look(Validity &validity) const {
+    const br_x509_certificate *own = certificate ? certificate->getX509Certs() : nullptr;
+    return own != nullptr && readCertificate(own->data, own->data_len, nullptr, validity);
   }
 };
 

@@ -2,7 +2,6 @@
 
 #include "tls_esp32.h"
 
-#include <esp_random.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
@@ -19,6 +18,7 @@ namespace {
 
 constexpr int32_t CONNECT = 8000;        // milliseconds
 constexpr unsigned long HANDSHAKE = 30;  // seconds
+constexpr char DER = 0x30;               // what a file in DER begins with
 constexpr uint32_t DATES = MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE;
 
 bool isBefore(const mbedtls_x509_time &a, const mbedtls_x509_time &b) {
@@ -73,13 +73,16 @@ Error readAnchors(const char *archive, PemText &anchors) {
   return inspect(archive, hash, *check) > 0 ? Error::None : Error::BadCertificates;
 }
 
-// A file as text, or nullptr.
-std::unique_ptr<char[]> text(fs::File &file) {
+// A file as text in PEM, or nullptr; `what` it is if it is in DER, which the core does not take.
+std::unique_ptr<char[]> text(fs::File &file, const char *what) {
   const size_t size = file.size();
   std::unique_ptr<char[]> read(new (std::nothrow) char[size + 1]);
   if (read == nullptr || static_cast<size_t>(file.read(reinterpret_cast<uint8_t *>(read.get()), size)) != size) return nullptr;
   read[size] = 0;
-  return read;
+  if (read[0] != DER) return read;
+  PemText pem;
+  const bool made = pem.reserve(PemText::room(size + PemText::LABELS)) && pem.add(reinterpret_cast<uint8_t *>(read.get()), size, what);
+  return made ? pem.take() : nullptr;
 }
 
 bool isCertificate(const char *pem) {
@@ -88,11 +91,6 @@ bool isCertificate(const char *pem) {
   const int error = mbedtls_x509_crt_parse(&chain, reinterpret_cast<const unsigned char *>(pem), strlen(pem) + 1);
   mbedtls_x509_crt_free(&chain);
   return error == 0;
-}
-
-int noise(void *, unsigned char *bytes, size_t size) {
-  esp_fill_random(bytes, size);
-  return 0;
 }
 
 bool isPrivateKey(const char *pem) {
@@ -118,12 +116,16 @@ void TlsClient::watch(Findings *findings) {
 }
 
 bool Tls::identify(fs::File &certificate, fs::File &key) {
-  _certificate = text(certificate);
-  _key = text(key);
+  _certificate = text(certificate, "CERTIFICATE");
+  _key = text(key, "EC PRIVATE KEY");  // SEC1, as the library makes it
   if (_certificate && _key && isCertificate(_certificate.get()) && isPrivateKey(_key.get())) return true;
-  _certificate.reset();
-  _key.reset();
+  dropIdentity();
   return false;
+}
+
+bool Tls::look(Validity &validity) const {
+  const auto *pem = reinterpret_cast<const uint8_t *>(_certificate.get());
+  return pem != nullptr && readCertificate(pem, strlen(_certificate.get()) + 1, nullptr, validity);
 }
 
 Error Tls::handshake(TlsClient &client, const char *archive, const Peer &peer, int &detail) const {

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "crypto.h"
+#include "ec.h"
 #include "errors.h"
 
 namespace otaseal {
@@ -39,6 +40,11 @@ class Tls {
   bool load() { return true; }  // nothing is kept of it
   void forget() {}              // nor of a connection
   bool identify(fs::File &certificate, fs::File &key);
+  bool look(Validity &validity) const;
+  void dropIdentity() {
+    _certificate.reset();
+    _key.reset();
+  }
 
   // Connects with the authorities in the archive at that path. Whoever the server is, it has been asked nothing yet;
   // unless this returns None, `detail` is mbedTLS's error (negative), or the flags of its verification.

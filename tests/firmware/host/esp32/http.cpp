@@ -42,7 +42,8 @@ int HTTPClient::GET() {
   }
   if (canned.used) {
     _size = static_cast<int>(canned.body.size());
-    return (_uri.find("/certs.ar.signed") == std::string::npos) == canned.firmware ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
+    _collected["X-Otaseal-Capabilities"] = canned.capabilities;
+    return canned.isAt(_uri) ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
   }
   const std::string request = "GET " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
                               "\r\nUser-Agent: " + _agent + "\r\nConnection: close\r\n" + _headers + "\r\n";

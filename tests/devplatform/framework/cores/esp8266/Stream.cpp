@@ -17,4 +17,10 @@ String Stream::readStringUntil(char terminator) {
   return text;
 }
 
+size_t Stream::readBytesUntil(char terminator, char *buffer, size_t size) {
+  size_t count = 0;
+  for (int byte; count < size && (byte = read()) >= 0 && byte != terminator;) buffer[count++] = static_cast<char>(byte);
+  return count;
+}
+
 long Stream::parseInt() { return readString().toInt(); }

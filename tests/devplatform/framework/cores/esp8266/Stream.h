@@ -13,6 +13,7 @@ class Stream : public Print {
   virtual size_t readBytes(uint8_t *buffer, size_t size) { return readBytes(reinterpret_cast<char *>(buffer), size); }
   virtual String readString();
   String readStringUntil(char terminator);
+  size_t readBytesUntil(char terminator, char *buffer, size_t size);
   long parseInt();
   void setTimeout(unsigned long milliseconds) { _timeout = milliseconds; }
   unsigned long getTimeout() const { return _timeout; }

@@ -1,4 +1,4 @@
-// BearSSL: nothing is hashed and no certificate is one.
+// BearSSL: nothing is hashed or signed, and no certificate is one.
 #include <bearssl/bearssl.h>
 
 #include <string.h>
@@ -17,4 +17,12 @@ void br_x509_decoder_init(br_x509_decoder_context *, void (*)(void *, const void
 void br_x509_decoder_push(br_x509_decoder_context *, const void *, size_t) {}
 br_x509_pkey *br_x509_decoder_get_pkey(br_x509_decoder_context *) { return nullptr; }
 int br_x509_decoder_last_error(br_x509_decoder_context *) { return BR_ERR_X509_TRUNCATED; }
+
+static size_t mulgen(unsigned char *, const unsigned char *, size_t, int) { return 0; }
+static size_t sign(const br_ec_impl *, const br_hash_class *, const void *, const br_ec_private_key *, void *) { return 0; }
+const br_ec_impl *br_ec_get_default(void) {
+  static const br_ec_impl curves = {mulgen};
+  return &curves;
+}
+br_ecdsa_sign br_ecdsa_sign_asn1_get_default(void) { return sign; }
 }

@@ -10,18 +10,27 @@
 #define BR_TLS10 0x0301
 #define BR_TLS11 0x0302
 #define BR_TLS12 0x0303
+#define BR_EC_secp256r1 23
 #define BR_ERR_X509_EXPIRED 54
 #define BR_ERR_X509_BAD_SERVER_NAME 56
 #define BR_ERR_X509_TRUNCATED 34
 #define BR_ERR_X509_NOT_TRUSTED 62
 
 typedef struct { unsigned char *n, *e; size_t nlen, elen; } br_rsa_public_key;
-typedef struct { int key_type; } br_x509_pkey;
-typedef struct { br_x509_pkey pkey; } br_x509_decoder_context;
-typedef struct { uint64_t count; } br_sha256_context;
+typedef struct { int curve; unsigned char *q; size_t qlen; } br_ec_public_key;
+typedef struct { int curve; unsigned char *x; size_t xlen; } br_ec_private_key;
+typedef struct { unsigned char key_type; union { br_rsa_public_key rsa; br_ec_public_key ec; } key; } br_x509_pkey;
+typedef struct {
+  br_x509_pkey pkey;
+  uint32_t notbefore_days, notbefore_seconds, notafter_days, notafter_seconds;
+} br_x509_decoder_context;
 typedef struct { int unused; } br_hash_class, br_hmac_key_context, br_hmac_context;
+typedef struct { size_t (*mulgen)(unsigned char *out, const unsigned char *x, size_t xlen, int curve); } br_ec_impl;
+typedef size_t (*br_ecdsa_sign)(const br_ec_impl *curves, const br_hash_class *hash, const void *digest,
+                                const br_ec_private_key *key, void *signature);
+typedef struct { uint64_t count; } br_sha256_context;
 typedef struct { unsigned char *data; size_t data_len; } br_x509_certificate;
-typedef struct { int unused; } br_rsa_private_key, br_ec_private_key, br_x509_minimal_context, br_ssl_session_parameters;
+typedef struct { int unused; } br_rsa_private_key, br_x509_minimal_context, br_ssl_session_parameters;
 
 extern "C" {
 extern const br_hash_class br_sha256_vtable;
@@ -37,4 +46,6 @@ void br_x509_decoder_init(br_x509_decoder_context *context, void (*subject)(void
 void br_x509_decoder_push(br_x509_decoder_context *context, const void *data, size_t size);
 br_x509_pkey *br_x509_decoder_get_pkey(br_x509_decoder_context *context);
 int br_x509_decoder_last_error(br_x509_decoder_context *context);
+const br_ec_impl *br_ec_get_default(void);
+br_ecdsa_sign br_ecdsa_sign_asn1_get_default(void);
 }
