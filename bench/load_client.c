@@ -3,12 +3,16 @@
  * session tickets, a new connection for each request unless told otherwise. Certificates are not verified: what is
  * measured is the server.
  *
- *   load_client <port> <requests> <threads> <new|resumed|kept> <record size> <status> <first device> <devices> < request
+ *   load_client <port> <requests> <threads> <new|resumed|kept|day> <record size> <status> <first device> <devices> < request
  *
  * <record size> is 512 to negotiate maximum-fragment-length, 0 not to. In the request "00:00:00", the last half of the
  * MAC address, is replaced by the number of a device, from <first device> on, <devices> of them in turn; with 0 <devices>
  * the input is all requests instead, each as long as the others, and is sent as it is. Prints the bytes
  * of all bodies and the number of sessions resumed; exits 1 when an answer is not complete or has not that status.
+ *
+ * For a "day" each device resumes its own last session, and forgets it after 24 hours. Behind the request's empty line
+ * come lines "<seconds> <device> <device> ...": these poll, each at most once, at that time of the day; what is printed
+ * follows each line. How old the sessions are that devices begin the day with, is spread over 24 hours.
  */
 #define _GNU_SOURCE /* strcasestr */
 #include <arpa/inet.h>
@@ -30,7 +34,9 @@
 #define TIMEOUT_SECONDS 20
 #define MARK "00:00:00"
 
-enum mode { NEW, RESUMED, KEPT };
+#define SESSION_SECONDS (24 * 3600L)
+
+enum mode { NEW, RESUMED, KEPT, DAY };
 
 static int port, threads, status_wanted, record_size;
 static long requests, first_device, devices;
@@ -40,6 +46,11 @@ static size_t request_length, mark;
 static SSL_CTX *context;
 
 struct work { long from, to, bytes, resumed; };
+
+struct device { SSL_SESSION *session; long since; };
+
+static struct device *fleet; /* for a day, those of `due`, at `now` */
+static long *due, now;
 
 static void fail(const char *what)
 {
@@ -131,19 +142,92 @@ static void *run(void *argument)
 	return NULL;
 }
 
-int main(int argc, char **argv)
+static void *run_day(void *argument)
+{
+	struct work *work = argument;
+	struct device *device;
+	SSL *ssl;
+	long i;
+
+	for (i = work->from; i < work->to; i++) {
+		device = &fleet[due[i]];
+		if (now - device->since >= SESSION_SECONDS) {
+			SSL_SESSION_free(device->session);
+			device->session = NULL;
+			device->since = now;
+		}
+		ssl = open_connection(device->session, work);
+		work->bytes += ask(ssl, due[i]);
+		SSL_SESSION_free(device->session);
+		device->session = SSL_get1_session(ssl);
+		close_connection(ssl);
+	}
+	return NULL;
+}
+
+static void share(long count, void *(*thread)(void *))
 {
 	pthread_t started[MAX_THREADS];
-	static struct work works[MAX_THREADS];
-	char *found;
+	struct work works[MAX_THREADS] = { 0 };
 	long bytes = 0, resumed = 0;
 	int i;
+
+	for (i = 0; i < threads; i++) {
+		works[i].from = count * i / threads;
+		works[i].to = count * (i + 1) / threads;
+		if (pthread_create(&started[i], NULL, thread, &works[i]) != 0) fail("no thread");
+	}
+	for (i = 0; i < threads; i++) {
+		pthread_join(started[i], NULL);
+		bytes += works[i].bytes;
+		resumed += works[i].resumed;
+	}
+	printf("%ld %ld\n", bytes, resumed);
+	fflush(stdout);
+}
+
+static void live_a_day(void)
+{
+	char *line = NULL, *at, *next;
+	size_t room = 0;
+	long count, i;
+
+	fleet = calloc((size_t)devices, sizeof *fleet);
+	due = calloc((size_t)devices, sizeof *due);
+	if (fleet == NULL || due == NULL) fail("no memory");
+	for (i = 0; i < devices; i++) fleet[i].since = -(i * SESSION_SECONDS / devices);
+	while (getline(&line, &room, stdin) > 0) {
+		now = strtol(line, &at, 10);
+		for (count = 0; count < devices; count++, at = next) {
+			due[count] = strtol(at, &next, 10);
+			if (next == at) break;
+			if (due[count] < 0 || due[count] >= devices) fail("no such device");
+		}
+		share(count, run_day);
+	}
+}
+
+static size_t read_head(void)
+{
+	char *line = input;
+
+	while (fgets(line, (int)(input + MAX_REQUEST - line), stdin) != NULL) {
+		if (strcmp(line, "\r\n") == 0) return (size_t)(line - input) + 2;
+		line += strlen(line);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	char *found;
 
 	if (argc != 9) fail("usage: see the source");
 	port = atoi(argv[1]);
 	requests = atol(argv[2]);
 	threads = atoi(argv[3]);
-	mode = strcmp(argv[4], "kept") == 0 ? KEPT : strcmp(argv[4], "resumed") == 0 ? RESUMED : NEW;
+	mode = strcmp(argv[4], "kept") == 0 ? KEPT : strcmp(argv[4], "resumed") == 0 ? RESUMED
+	    : strcmp(argv[4], "day") == 0 ? DAY : NEW;
 	record_size = atoi(argv[5]);
 	status_wanted = atoi(argv[6]);
 	first_device = atol(argv[7]);
@@ -151,7 +235,7 @@ int main(int argc, char **argv)
 	if (threads < 1 || threads > MAX_THREADS || requests < 1 || devices < 0) fail("1 to 64 threads, and requests");
 	input = calloc(1, INPUT_ROOM + 1);
 	if (input == NULL) fail("no memory");
-	request_length = fread(input, 1, INPUT_ROOM, stdin);
+	request_length = mode == DAY ? read_head() : fread(input, 1, INPUT_ROOM, stdin);
 	if (devices == 0) {
 		if (request_length % (size_t)requests != 0) fail("requests of different lengths");
 		request_length /= (size_t)requests;
@@ -166,16 +250,7 @@ int main(int argc, char **argv)
 	SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	if (record_size == 512) SSL_CTX_set_tlsext_max_fragment_length(context, TLSEXT_max_fragment_length_512);
-	for (i = 0; i < threads; i++) {
-		works[i].from = requests * i / threads;
-		works[i].to = requests * (i + 1) / threads;
-		if (pthread_create(&started[i], NULL, run, &works[i]) != 0) fail("no thread");
-	}
-	for (i = 0; i < threads; i++) {
-		pthread_join(started[i], NULL);
-		bytes += works[i].bytes;
-		resumed += works[i].resumed;
-	}
-	printf("%ld %ld\n", bytes, resumed);
+	if (mode == DAY) live_a_day();
+	else share(requests, run);
 	return 0;
 }
