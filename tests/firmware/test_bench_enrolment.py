@@ -29,9 +29,9 @@ UNSIGNED = slice(3, 131)
 """Of a request: all but its signature, which is another one each time."""
 
 
-@pytest.fixture(params=["device", "esp32"])
+@pytest.fixture(params=["device", "esp32", "pico"])
 def enrolling(request: pytest.FixtureRequest) -> Device:
-    """Return an ESP8266, and an ESP32."""
+    """Return an ESP8266, an ESP32 and a Pico W."""
     made: Device = request.getfixturevalue(request.param)
     made.settings["mac"] = MAC
     return made
