@@ -27,7 +27,7 @@ UNKNOWN, WRONG, AFTER = "unknown", "wrong", "after"
 _BLOCK = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _FIRST = b"otaseal-proof-1"
-_PROOF = re.compile(rb"([0-9a-f]{12}) (0|[1-9][0-9]{0,9}) ([0-9a-f]{32})(?: ([0-9a-f]{64}))?")
+_PROOF = re.compile(rb"([0-9a-f]{12}) (0|[1-9][0-9]{0,9}) ([0-9a-f]{32})(?: ([0-9a-f]{64}))?(?=\r\n)")
 _SAID = tuple(f"x-otaseal-{name}".encode() for name in ("counter", "error", "certs", "board", "capabilities"))
 _VERSIONS, _MD5S = (tuple(f"{prefix}{name}".encode() for prefix in PREFIXES) for name in ("version", "sketch-md5"))
 
@@ -52,14 +52,25 @@ class Proof(NamedTuple):
 
 def parse_proof(value: bytes) -> Proof:
     """Return what the value of PROOF_HEADER says; raises InputError."""
-    match = _PROOF.fullmatch(value)
-    name, number, mac, key = (b"", b"0", b"", None) if match is None else match.groups()
-    if match is None or (sequence := int(number)) > 0xFFFFFFFF:
+    found = find_proof(value + b"\r\n", 0)
+    if found is None or found[1] != len(value):
         raise InputError(
             f"header '{PROOF_HEADER}' is '{value[:128].decode('latin-1')}', not a proof",
             "send a name, a number, a MAC and a key as the OtaSeal library does",
         )
-    return Proof(name, sequence, unhexlify(mac), key and unhexlify(key))
+    return found[0]
+
+
+def find_proof(data: bytes, start: int) -> tuple[Proof, int] | None:
+    """Return the proof that a line in `data` is from `start` on, and where the line ends; None for anything else."""
+    match = _PROOF.match(data, start)
+    if match is None:
+        return None
+    name, number, mac, key = match.groups()
+    sequence = int(number)
+    if sequence > 0xFFFFFFFF:
+        return None
+    return Proof(name, sequence, unhexlify(mac), key and unhexlify(key)), match.end()
 
 
 def name_of(device: str) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ...errors import CorruptStoreError, OtasealError
+from ...protocol.proof import Proof
 from ..catalog import Choice
 from ..tls import ClientCertificate
 from .proofs import Identity
@@ -29,7 +30,7 @@ class DeviceRequest(NamedTuple):
     head: Head
     certificate: ClientCertificate | None = None
     address: str | None = None
-    proof: bytes = b""
+    proof: Proof | None = None
     identity: Identity | None = None
 
 

@@ -16,7 +16,7 @@ from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
 from ...protocol.enrolment import others
-from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, Proof, parse_proof, said
+from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, said
 from ...protocol.request import (
     ARCHIVE_FILE,
     CERTIFICATE_FILE,
@@ -82,12 +82,8 @@ class DeviceApp:
         cached = _parse(head)
         identity, answer = request.identity or UNKNOWN_CLIENT, cached.refusal
         try:
-            proof = parse_proof(request.proof) if request.proof else None
-        except InputError as error:
-            proof, answer = None, answer or plain(400, "request", error.message)
-        try:
             if answer is None:
-                identity = request.identity or self._identify(cached, request, proof)
+                identity = request.identity or self._identify(cached, request)
                 answer = self._answer(cached, request, identity)
         except OtasealError as error:
             answer = fault(error)
@@ -97,8 +93,8 @@ class DeviceApp:
             raise
         return _with_capabilities(cached, identity, answer)
 
-    def _identify(self, cached: _CachedRequest, request: DeviceRequest, proof: Proof | None) -> Identity:
-        certificate, mac = request.certificate, cached.request.mac
+    def _identify(self, cached: _CachedRequest, request: DeviceRequest) -> Identity:
+        certificate, proof, mac = request.certificate, request.proof, cached.request.mac
         if mac is None and proof is not None:  # the core's updater names the device, and asks for firmware alone
             mac = proof.device
         if certificate is not None:

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from ...protocol.proof import PROOF_HEADER
+from ...errors import InputError
+from ...protocol.proof import PROOF_HEADER, Proof, find_proof, parse_proof
 from ...protocol.request import CERTIFICATE_FILE
 from ..limits import MAX_HEAD_BYTES
 
@@ -28,8 +29,7 @@ to 4 KB with the `memo` of it."""
 MAX_SHARED, SHARED_BYTES = 1024, 64
 """Headers that heads share, and how long the value of one may be: a fleet says most of them alike."""
 _PROOF = PROOF_HEADER.lower().encode()
-_PROOF_LINE = f"\r\n{PROOF_HEADER}: ".encode()
-_PROOF_BYTES = b"0123456789abcdef "
+_PROOF_START = f"\r\n{PROOF_HEADER}: ".encode()
 _NEWLINE = 10
 
 
@@ -51,10 +51,10 @@ class Head:
 
 
 class Received(NamedTuple):
-    """A request: its head without the header of the proof, whose value is `proof`, b"" where there is none."""
+    """A request: its head without the header of the proof, and what that says, None where there is none."""
 
     head: Head
-    proof: bytes = b""
+    proof: Proof | None = None
 
 
 NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
@@ -131,7 +131,7 @@ class RequestParser:
         """Drop the requests that wait."""
         self._waiting.clear()
 
-    def _parse(self, data: bytes, between: bool, rest: bytes, proof: bytes) -> list[Received]:
+    def _parse(self, data: bytes, between: bool, rest: bytes, proof: Proof | None) -> list[Received]:
         import httptools
 
         if self._parser is None:
@@ -182,11 +182,11 @@ class RequestParser:
             self.stopped = self.unread = True
             return
         try:
-            head = self._head()
-        except ValueError as error:
+            head, proof = self._head(), parse_proof(self._proof) if self._proof else None
+        except (ValueError, InputError) as error:
             self.refusal = str(error)
             raise  # through the parser, which stops
-        self._heads.append(Received(head, self._proof))
+        self._heads.append(Received(head, proof))
         self.stopped, self.unread = not head.keeps, head.has_body
 
     def _head(self) -> Head:
@@ -220,21 +220,17 @@ class RequestParser:
         self.stopped, self.unread, self.refusal, self.within = True, True, refusal, False
 
 
-def without_proof(data: bytes) -> tuple[bytes, bytes]:
-    """Return a head in bytes without its line with a proof, as the library writes it, and what that says.
+def without_proof(data: bytes) -> tuple[bytes, Proof | None]:
+    """Return a head in bytes without its line with a proof, as the library writes it, and that proof.
 
-    Of anything else, the same bytes and b"". What is left says what it would with the line in it: the line is not the
-    first one, does not stand behind the head's end, and the next one does not go on with it.
+    Of anything else, the same bytes and None. What is left says what it would with the line in it: the line is not the
+    first one, and does not stand behind the head's end. That a line goes on in the next one llhttp takes for no HTTP.
     """
-    start = data.rfind(_PROOF_LINE)
-    if start <= 0:
-        return data, b""
-    end = data.find(b"\r\n", begin := start + len(_PROOF_LINE))
-    proof = data[begin : max(begin, end)]
-    odd = not proof or proof.translate(None, _PROOF_BYTES) or proof.strip() != proof
-    if odd or data[start - 1] == _NEWLINE or data[end + 2 : end + 3] in (b" ", b"\t"):
-        return data, b""
-    return data[:start] + data[end:], proof
+    start = data.rfind(_PROOF_START)
+    if start <= 0 or data[start - 1] == _NEWLINE:
+        return data, None
+    found = find_proof(data, start + len(_PROOF_START))
+    return (data, None) if found is None else (data[:start] + data[found[1] :], found[0])
 
 
 _remembered: OrderedDict[bytes, Head] = OrderedDict()
