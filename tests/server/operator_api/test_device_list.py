@@ -154,6 +154,16 @@ def test_a_device_in_a_loop_gets_its_release_again(start_server: StartServer) ->
     assert str(line["by"]).startswith("token")
 
 
+def test_one_device_is_shown_as_it_is_listed_or_by_its_address(start_server: StartServer) -> None:
+    server = start_server()
+    publish(server, "1.0", server.world.firmware(1).signed)
+    with Devices(server.store / DEVICES_FILE) as devices, devices.batch() as rows:
+        rows.see(Sighting("blink", "stable", f"cert:{MAC}", server.world.firmware(1).md5), time.time())
+    for name in (f"cert:{MAC}", MAC.lower()):
+        assert f"cert:{MAC}  runs 1.0" in command(server, "show", name).succeeded().out
+    command(server, "show", "cert:kitchen").failed(1, "'cert:kitchen' is no device with a key")
+
+
 def test_a_forgotten_device_is_a_new_one(start_server: StartServer) -> None:
     server = start_server()
     publish(server, "2.0", server.world.firmware(2).signed, max_failed=100)

@@ -23,8 +23,8 @@ MEANINGS = {
     "offered": "offered {offered}, not downloaded yet",
     "updating": "has {offered}, to come back with it",
     "updated": "updated to {offered}",
-    "stuck": "STUCK: came back without {offered}, delivered {deliveries} times",
-    "looping": "LOOPING: {offered} was delivered {deliveries} times in vain",
+    "stuck": "STUCK: came back without {offered}, delivered {times}",
+    "looping": "LOOPING: {offered} was delivered {times} in vain",
 }
 """What a device's state is in words."""
 PROOFS = {
@@ -40,6 +40,7 @@ DONE = {
     "retry": "gets its release again when it asks next",
 }
 _MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+_LISTED = re.compile(rf"(?:[a-z]+:)?({_MAC.pattern})")
 
 
 def register(subparsers: common.Subparsers) -> None:
@@ -109,7 +110,8 @@ def _change(arguments: argparse.Namespace, connected: Client, product: str, path
 
 
 def _show_one(arguments: argparse.Namespace, connected: Client, product: str) -> int:
-    answer = connected.get(product_path(product, "devices", arguments.device))
+    listed = _LISTED.fullmatch(arguments.device)
+    answer = connected.get(product_path(product, "devices", listed[1] if listed else arguments.device))
     lines = [_line(row, with_channel=True) for row in answer["rows"]]
     for key in filter(None, (answer["key"], answer["waiting"])):
         line = f"key {key['key']}  {key['how']}  {_ago(max(0, int(time.time() - key['since'])))} ago"
@@ -155,7 +157,7 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
     if device.get("proof") in PROOFS:
         line += f"  {PROOFS[device['proof']]}"
     if device["offered"]:
-        line += f"  {MEANINGS[device['state']].format(**device)}"
+        line += f"  {_meaning(device)}"
     if device["state"] == "looping":  # ADR 0019
         proven = is_proven(device["device"], device.get("enrolled"))
         line += ", and is not given any more" if proven else ", and is given once an hour"
@@ -164,6 +166,11 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
     if device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line
+
+
+def _meaning(device: Mapping[str, Any]) -> str:
+    times = counted(device["deliveries"], "time")
+    return MEANINGS[device["state"]].format(offered=device["offered"], times=times)
 
 
 def _ago(seconds: int) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import ConfigError, NotFoundError, SystemFaultError
 from ....names import check_name
 from ....pki.scope import ANY
-from ....release.evidence import UNPROVEN_PREFIX, proof_of
+from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
 from ....store.proof_keys import ProofKey, WaitingKey, fingerprint
@@ -37,7 +37,7 @@ async def list_devices(context: OperatorContext, request: Request) -> dict[str, 
 async def show_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return what is known of one device and of its key, and what others said in its name."""
     product, device = context.product(request), _device(request)
-    names = device, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1)
+    names = [device.replace(CLAIM_PREFIX, prefix, 1) for prefix in (CLAIM_PREFIX, PROVEN_PREFIX, UNPROVEN_PREFIX)]
     rows = await asyncio.to_thread(context.fleet.named, product, names)
     keys = context.fleet.keys
     key, waiting = keys.get(product, device), keys.waiting(product, device)
@@ -113,7 +113,9 @@ def _device(request: Request) -> str:
     """Return the device that a path names by its MAC address; raises ConfigError."""
     name = request.path_params["device"]
     if not re.fullmatch(DEVICE_NAME, name):
-        raise ConfigError(f"'{name[:MAX_DEVICE]}' is no device with a key", "name it by its MAC address")
+        raise ConfigError(
+            f"'{name[:MAX_DEVICE]}' is no device with a key", "name it by its MAC address, as in 5C:CF:7F:F0:04:CB"
+        )
     return CLAIM_PREFIX + str(name).removeprefix(CLAIM_PREFIX).upper()
 
 
