@@ -73,13 +73,14 @@ def test_it_is_refused_while_devices_seen_lately_cannot_and_goes_on_with_strand_
     listen = ("--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0")
     refused = process(*command, *listen, "--require-proof", cwd=tmp_path)
     error, hint = refused.err.splitlines()[-2:]  # behind the log
-    assert error.startswith("otaseal: error: 1 device seen in the last 30 days did not prove their names")
+    assert error.startswith("otaseal: error: 1 device seen in the last 30 days did not prove its name, and")
     assert hint.endswith("add --strand-devices")
+    assert " open " not in refused.err, "nobody can read anything: it did not start"
     assert refused.code == 1
     process(*command, *listen, "--strand-devices", cwd=tmp_path).failed(2, "--strand-devices is given, and no device")
 
     closed = start_server("--require-proof", "--strand-devices")
-    closed.logs("open ", "devices that prove their names by a key alone can read the firmware")
+    closed.logs("open ", "only devices that prove their names, by a key, can read the firmware")
     (event,) = audited(closed, "proof")
     assert (event["required"], event["stranded"]) == (True, 1)
     assert publish(closed, "2.0", new.signed).confirmed == "operators", "no operator's client can read it there"
@@ -154,7 +155,7 @@ def test_certificate_or_key_where_tls_asks_for_one(
     client = world.pki.issue_device("kitchen", now=datetime.now(timezone.utc))
     authority = world.pki.directory / "device-ca" / "certificate.pem"
     server = start_server("--require-proof", "--device-ca", authority)
-    server.logs("open ", "by a certificate or a key alone")
+    server.logs("open ", "by a certificate or a key, can read")
     publish(server, "2.0", new.signed)
     assert talk(world.context(client), server.port, as_device(FIRMWARE, old)).body == new.signed
     device = ProvingDevice(plausible(3))

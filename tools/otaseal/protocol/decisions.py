@@ -243,8 +243,8 @@ _TABLE = (
         403,
         "proof",
         lambda c: (
-            "this server gives firmware to devices that prove their names: by a client certificate, or by the OtaSeal "
-            "library of today with a key that was enrolled, or that otaseal devices accept takes"
+            "this server gives firmware to devices that prove their names, by a client certificate or by the key that "
+            "the OtaSeal library makes; a new key waits for otaseal devices accept"
         ),
     ),
     _Row(

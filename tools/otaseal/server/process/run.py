@@ -38,10 +38,10 @@ OPEN = (
     "devices are asked for no certificate (--device-ca) and no proof (--require-proof): who reaches their port can "
     "read the firmware, and the Wi-Fi passwords in it, and can say anything in the name of a device without a key"
 )
-CERTIFIED = "devices with a certificate of --device-ca alone can read the firmware, and the Wi-Fi passwords in it"
+CERTIFIED = "only devices with a certificate of --device-ca can read the firmware, and the Wi-Fi passwords in it"
 PROVEN = (
-    "devices that prove their names {} alone can read the firmware, and the Wi-Fi passwords in it; who reaches their "
-    "port can read the certificates that devices trust"
+    "only devices that prove their names, by {}, can read the firmware, and the Wi-Fi passwords in it; who reaches "
+    "their port can read the certificates that devices trust"
 )
 
 
@@ -74,7 +74,6 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device
         _report(store, findings, telemetry)
-        telemetry.event("open", message=who_can_read(options))
         service = Service(
             options=options,
             telemetry=telemetry,
@@ -87,7 +86,12 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             catalog=catalog,
             secrets=secrets,
         )
-        service.run(lambda: ready(*map(_address, sockets)))
+
+        def opened() -> None:
+            telemetry.event("open", message=who_can_read(options))
+            ready(*map(_address, sockets))
+
+        service.run(opened)
 
 
 def _require_packages() -> None:
@@ -117,7 +121,7 @@ def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemet
 def who_can_read(options: ServerOptions) -> str:
     """Return in words who can read the firmware from the devices' port."""
     if options.require_proof:
-        return PROVEN.format("by a key" if options.device_ca is None else "by a certificate or a key")
+        return PROVEN.format("a key" if options.device_ca is None else "a certificate or a key")
     return OPEN if options.device_ca is None else CERTIFIED
 
 

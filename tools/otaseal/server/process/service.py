@@ -134,10 +134,12 @@ class Service:
             return  # who came since then is nobody that is left behind
         stranded = maintenance.devices.without_proof(now - LATELY_SECONDS)
         if stranded and not self.options.strand_devices:
+            whose = "its name" if stranded == 1 else "their names"
             raise InputError(
-                f"{counted(stranded, 'device')} seen in the last 30 days did not prove their names, and would get no "
+                f"{counted(stranded, 'device')} seen in the last 30 days did not prove {whose}, and would get no "
                 "firmware any more",
-                "give them a library that can, or a certificate; to leave them behind, add --strand-devices",
+                "start without --require-proof: otaseal devices then shows who proves a name; give the others the "
+                "OtaSeal library of this release, or a certificate; to leave them behind, add --strand-devices",
             )
         self.catalog.store.record_event({"event": "proof", "required": True, "stranded": stranded, "by": "server"})
         keys.close(now)
