@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from otaseal.client.client import Client
+from otaseal.errors import InputError
 from otaseal.server.operator_api import openapi
 from otaseal.server.operator_api.app import HANDLERS
-from support.servers import SECONDS, Reply, Running, get, talk
+from support.servers import SECONDS, Reply, Running, get, operator, talk
 
 
 def ask(server: Running, path: str, *lines: str, method: str = "GET", body: bytes = b"") -> Reply:
@@ -111,6 +112,13 @@ def test_other_paths_are_not_there_and_lead_nowhere(released: Running, path: str
     reply = ask(released, path)
     assert error(reply) == (404, "no such path")
     assert "location" not in reply.headers
+
+
+def test_a_client_that_is_newer_than_the_server_says_so(released: Running) -> None:
+    with pytest.raises(InputError, match="no such path") as caught:
+        operator(released).get("/v2/of-tomorrow")
+    assert caught.value.hint is not None
+    assert "older than this otaseal" in caught.value.hint
 
 
 def test_head_says_what_get_says(released: Running) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
+NO_PATH = "no such path"  # what a server says that does not know a request
 
 Progress = Callable[[int, int], None]
 """Called with the bytes sent so far and in all."""
@@ -289,4 +290,6 @@ def _refusal(url: str, status: int, value: Any) -> InputError | SystemFaultError
         return SystemFaultError(f"'{url}' answers {status}", "give the operators' address, not the devices'")
     if status >= 500:
         return SystemFaultError(f"the server reports: {message}", hint)
+    if message == NO_PATH:
+        hint = "it is older than this otaseal, which asks for more: update the server"
     return InputError(f"the server refuses: {message}", hint)
