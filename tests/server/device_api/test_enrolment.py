@@ -322,7 +322,7 @@ def test_codes_are_made_listed_and_revoked_beside_the_server(server: Running, tm
     assert "2 requests that waited by it dropped" in revoked.out
     assert Chip("5C:CF:7F:00:00:02").ask(server, code).status == 403
     assert Chip().ask(server).status == 403
-    assert process("claim", "list", *store, cwd=tmp_path).succeeded().out == ""
+    assert process("claim", "list", *store, cwd=tmp_path).succeeded().out == "there is no claim code\n"
     process("claim", "revoke", listed["id"], *store, cwd=tmp_path).failed(1, f"no claim code '{listed['id']}'")
     process("claim", "new", *store, "--product", "lamp", cwd=tmp_path).failed(1, "no product 'lamp'")
     process("claim", "new", *store, "--product", "blink", "--device", "x", cwd=tmp_path).failed(2, "'x' is not a MAC")

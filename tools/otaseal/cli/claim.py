@@ -20,16 +20,16 @@ from . import common
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
-    example = "otaseal claim new --store /var/lib/otaseal --product blink --uses 20"
+    example = "otaseal claim new --store /var/lib/otaseal/store --product blink --uses 20"
     actions = common.group(subparsers, "claim", example)
     new = common.command(actions, "new", _new, example=example, summary="make a claim code, which is shown once")
     new.add_argument("--product", required=True, help="the product whose devices it is for")
     new.add_argument("--device", type=_device, metavar="MAC", help="the one device that it is for, enrolled or not")
     new.add_argument("--days", type=int, default=USUAL_DAYS, help=f"how long it lasts; default: {USUAL_DAYS}")
     new.add_argument("--uses", type=int, default=1, metavar="N", help="how many new devices it is for; default: 1")
-    example = "otaseal claim list --store /var/lib/otaseal"
+    example = "otaseal claim list --store /var/lib/otaseal/store"
     listed = common.command(actions, "list", _list, example=example, summary="list the claim codes")
-    example = "otaseal claim revoke 1a2b3c4d --store /var/lib/otaseal"
+    example = "otaseal claim revoke 1a2b3c4d --store /var/lib/otaseal/store"
     summary = "end a claim code, and the requests that wait by it"
     revoke = common.command(actions, "revoke", _revoke, example=example, summary=summary)
     revoke.add_argument("id", help="as otaseal claim list shows it")
@@ -56,8 +56,9 @@ def _list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
     with _enrolments(Store.open(arguments.store)) as enrolments:
         claims = enrolments.claims.list()
-    lines = (f"{claim.id}  {_whom(claim)}  {claim.used} used  {_end(claim, now)}" for claim in claims)
-    common.show(arguments, [{**claim._asdict(), "valid": valid_at(claim.expires, now)} for claim in claims], *lines)
+    lines = [f"{claim.id}  {_whom(claim)}  {claim.used} used  {_end(claim, now)}" for claim in claims]
+    rows = [{**claim._asdict(), "valid": valid_at(claim.expires, now)} for claim in claims]
+    common.show(arguments, rows, *(lines or ["there is no claim code"]))
     return 0
 
 

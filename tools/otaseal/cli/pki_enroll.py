@@ -61,7 +61,10 @@ def register(actions: common.Subparsers) -> None:
     parser.add_argument("--renewals", action="store_true", help="from a server: nothing but renewals, without asking")
     parser.add_argument("--yes", action="store_true", help="from a server: sign without asking")
     parser.add_argument(
-        "--days", type=common.number(2, MAX_DAYS, "is no time"), default=ENROLLED_DAYS, help=f"default: {ENROLLED_DAYS}"
+        "--days",
+        type=common.number(2, MAX_DAYS, "is not a valid number of days"),
+        default=ENROLLED_DAYS,
+        help=f"default: {ENROLLED_DAYS}",
     )
     parser.add_argument("--store", type=common.path, metavar="DIR", help="the authorities, where they lie elsewhere")
     parser.add_argument(
@@ -80,9 +83,13 @@ def _enroll(arguments: argparse.Namespace) -> int:
 
 def _refuse_mixed(arguments: argparse.Namespace) -> None:
     """Raise ConfigError for options of two ways at once."""
+    if arguments.requests and arguments.port is not None:
+        raise ConfigError(
+            f"'{arguments.requests[0]}' and --port '{arguments.port}' are given: a file, and a device's serial port",
+            "leave one out",
+        )
     way = "files" if arguments.requests else "--port" if arguments.port is not None else "a server"
     given = {
-        "--port": ("--port", arguments.port is not None),
         "--out": ("files", arguments.out is not None),
         "--only": ("--port", arguments.only is not None),
         "--every": ("a server", arguments.every is not None),
@@ -91,7 +98,7 @@ def _refuse_mixed(arguments: argparse.Namespace) -> None:
     }
     for option, (where, is_given) in given.items():
         if is_given and where != way:
-            raise ConfigError(f"{option} is for requests from {where}, and these are from {way}", "leave one out")
+            raise ConfigError(f"{option} is for requests from {where}, and these are from {way}", f"leave {option} out")
 
 
 def _from_files(arguments: argparse.Namespace) -> int:
@@ -138,6 +145,8 @@ def _from_server(arguments: argparse.Namespace) -> int:
     if arguments.every is not None and not (arguments.yes or arguments.renewals):
         raise ConfigError("with --every nobody is asked", "say what may be signed: --renewals, or --yes for all of it")
     store = means.open_store(_options(arguments), _base(arguments), os.environ)
+    if arguments.every is not None and not arguments.json:
+        print(f"signing what waits at {client.url}, every {arguments.every} seconds", flush=True)
     code = _sign_waiting(arguments, client, product, store)
     while arguments.every is not None:
         time.sleep(arguments.every)

@@ -33,7 +33,8 @@ def register(subparsers: common.Subparsers) -> None:
         subparsers,
         "serve",
         _serve,
-        example="otaseal serve --store /var/lib/otaseal --cert chain.pem --key key.pem --product blink=signing.pub",
+        example="otaseal serve --store /var/lib/otaseal/store --cert chain.pem --key key.pem "
+        "--product blink=signing.pub",
         json_help="print where it listens as JSON",
     )
     serve.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the releases; made if missing")
@@ -68,12 +69,12 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
-    actions = common.group(subparsers, "token", "otaseal token new ci --store /var/lib/otaseal --product blink")
+    actions = common.group(subparsers, "token", "otaseal token new ci --store /var/lib/otaseal/store --product blink")
     new = common.command(
         actions,
         "new",
         _token_new,
-        example="otaseal token new ci --store /var/lib/otaseal --product blink",
+        example="otaseal token new ci --store /var/lib/otaseal/store --product blink",
         summary="make a token, which is shown once",
     )
     new.add_argument("name", help="whose it is, for the log")
@@ -84,13 +85,17 @@ def register(subparsers: common.Subparsers) -> None:
         "--out", type=common.path, metavar="FILE", help="write it to a new file, which only its owner reads"
     )
     listed = common.command(
-        actions, "list", _token_list, example="otaseal token list --store /var/lib/otaseal", summary="list the tokens"
+        actions,
+        "list",
+        _token_list,
+        example="otaseal token list --store /var/lib/otaseal/store",
+        summary="list the tokens",
     )
     revoke = common.command(
         actions,
         "revoke",
         _token_revoke,
-        example="otaseal token revoke 1a2b3c4d --store /var/lib/otaseal",
+        example="otaseal token revoke 1a2b3c4d --store /var/lib/otaseal/store",
         summary="end a token at once",
     )
     revoke.add_argument("id", help="as otaseal token list shows it")
@@ -133,8 +138,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _refuse_workers(count: str) -> NoReturn:
     raise ConfigError(
         f"'{count}' processes are no longer possible: one answers devices and operators",
-        "leave --workers out: one process answers thousands of polls a second, and several servers come with a shared "
-        "database",
+        "leave --workers out: one process answers thousands of polls a second",
     )
 
 
@@ -161,11 +165,12 @@ def _token_new(arguments: argparse.Namespace) -> int:
 def _token_list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
     rows = _tokens(arguments.store).list()
-    lines = (
+    lines = [
         f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}"
         for token in rows
-    )
-    common.show(arguments, [{**_shown(token), "valid": token.valid_at(now)} for token in rows], *lines)
+    ]
+    shown = [{**_shown(token), "valid": token.valid_at(now)} for token in rows]
+    common.show(arguments, shown, *(lines or ["there is no token"]))
     return 0
 
 
