@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otaseal.protocol.decisions import LOOP_LIMIT
+from otaseal.release.evidence import Evidence
 from otaseal.release.rollout import Counts
 from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Selection, Sighting
+from otaseal.store.rollout_rows import Rollout
 from support.devices import Devices
 
 OLD, NEW, OTHER = "0" * 32, "1" * 32, "2" * 32
@@ -324,3 +326,31 @@ def test_a_device_runs_what_its_md5_says_else_what_it_says_itself(devices: Devic
         devices.see(replace(FIRST, device=name, md5=md5, version=version), 1.0)
     chosen = Selection(version="1.0", md5s=frozenset({OLD}), known=frozenset({OLD, NEW}))
     assert [device.device for device in devices.list("blink", chosen)] == ["a", "b", "d"]
+
+
+def test_who_says_anothers_name_goes_first_from_a_full_list_however_long_he_was_there(tmp_path: Path) -> None:
+    week = 7 * 86400.0
+    names = [f"{kind}:{number}" for number in range(10) for kind in ("mac", "unproven")]
+    with Devices(tmp_path / "d", limit=20) as devices:
+        for when in (0.0, week):
+            for number, name in enumerate(names):
+                devices.see(Sighting("blink", "stable", name, "a" * 32), when + number)
+        for number in range(5):
+            devices.see(Sighting("blink", "stable", f"mac:new{number}", "a" * 32), week + 100 + number)
+        left = {device.device for device in devices.list("blink")}
+    assert {name for name in names if name.startswith("mac:")} <= left
+    assert len([name for name in left if name.startswith("unproven:")]) < 10
+
+
+def test_an_enrolled_key_counts_once_the_rollout_begins_after_it(tmp_path: Path) -> None:
+    with Devices(tmp_path / "d") as devices:
+        for name, enrolled in (("mac:1", 50.0), ("mac:2", 150.0), ("mac:3", None)):
+            seen = Sighting("blink", "stable", name, "a" * 32, address="home", enrolled=enrolled, proven=True)
+            devices.see(seen, 10.0)
+        devices.see(Sighting("blink", "stable", "unproven:1", "a" * 32, address="home"), 10.0)
+        tally = devices.tally("blink", "stable", Rollout("1.0", 100.0), 200.0, None)
+    assert {kind: counts.eligible for kind, counts in tally.devices.items()} == {
+        Evidence.PROVEN: 1,
+        Evidence.KNOWN: 2,
+        Evidence.NEWCOMER: 1,
+    }
