@@ -192,6 +192,14 @@ def test_an_open_code_and_a_device_that_has_a_key(world: World, server: Running)
     server.logs("cloned alarm=True", f"the key of 'mac:{ATTIC}' of 'blink' is shown by 'mac:{KITCHEN}', too")
 
 
+def test_an_open_code_and_the_request_that_makes_the_key_known(world: World, server: Running) -> None:
+    """What a new device asks at its first poll: whoever shows a key that nobody had before has just proved it."""
+    chip, prover, (_, code) = Chip(), ProvingDevice(KITCHEN), claimed(server)
+    assert chip.ask_proving(server, prover) == "403 unknown"
+    assert chip.ask_proving(server, prover, code) == "202"
+    assert Chip().ask_proving(server, ProvingDevice(KITCHEN, shows=True), code) == "403 wrong", "somebody else"
+
+
 def test_a_copied_certificate_is_seen(world: World, guarded: Running, tmp_path: Path) -> None:
     firmware, chip = world.firmware(1), Chip("5C:CF:7F:00:00:0C")
     publish(guarded, "1.0", firmware.signed)

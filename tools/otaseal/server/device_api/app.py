@@ -126,7 +126,8 @@ class DeviceApp:
     def _answer(self, cached: _CachedRequest, request: DeviceRequest, identity: Identity) -> Answer:
         standing = identity.standing
         if cached.route.file == CERTIFICATE_FILE:
-            return self.enrolment.answer(request, cached.route, standing.device, proven=standing.proven)
+            proven = standing.proven or identity.met
+            return self.enrolment.answer(request, cached.route, standing.device, proven=proven)
         if cached.route.file == ARCHIVE_FILE:
             return self._archive(cached, request.head, standing)
         return self._firmware(cached, request.head, identity, _network(request))

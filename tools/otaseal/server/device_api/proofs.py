@@ -39,11 +39,15 @@ class Standing(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """Who sent one request: the number of its proof by a key, and what is answered to a proof that does not hold."""
+    """Who sent one request: the number of its proof by a key, and what is answered to a proof that does not hold.
+
+    `met`: this very request made its key known, and is proven by that, though what it says counts as without proof.
+    """
 
     standing: Standing
     sequence: int | None = None
     answer: str = ""
+    met: bool = False
 
 
 class Claim:
@@ -108,7 +112,8 @@ class ProofCheck:
             self.keys.advance(claim.product, claim.device, said.sequence)
             result = AGREED
         self.telemetry.add(_COUNTERS[result])
-        return Identity(Standing(claim.device), answer=UNKNOWN if result == UNKNOWN else "")
+        met = result == AGREED
+        return Identity(Standing(claim.device), answer="" if met else UNKNOWN, met=met)
 
     def _refuse(self, claim: Claim, said: Proof, network: str) -> Identity:
         """Answer a proof by another key than the known one: it waits for an operator, or until that one is given up."""
