@@ -66,6 +66,21 @@ def test_nobody_waits_for_a_writer_and_nothing_is_lost(tmp_path: Path, notes: Re
     assert said == []
 
 
+def test_an_hourly_poll_reads_no_row_to_say_when_it_was(tmp_path: Path, notes: Recorder) -> None:
+    read: list[str] = []
+    notes.poll(sighting("mac:A"), "2", 1.0)
+    assert notes.flush(SECONDS)
+    notes._writer._database.set_trace_callback(read.append)
+    for hour in range(1, 4):
+        assert notes.poll(sighting("mac:A"), "2", hour * 3600.0) == 0
+        assert notes.flush(SECONDS)
+    with Devices(tmp_path / "devices") as devices:
+        row = devices.get("blink", "mac:A")
+    assert row is not None
+    assert (row.first_seen, row.last_seen, row.md5) == (1.0, 3 * 3600.0, OLD)
+    assert [line for line in read if line.startswith("SELECT")] == []
+
+
 @pytest.mark.proof
 def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Recorder) -> None:
     for count in range(1, 15):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,12 @@ SAVE = (
 )
 """Of a row that is there the columns that are known change: others are a later otaseal's."""
 TAKE = f"{SAVE} WHERE excluded.last_seen >= last_seen"
+TOUCH = """INSERT INTO devices (product, device, last_seen, sequence)
+    SELECT devices.product, devices.device, json_extract(value, '$[2]'), json_extract(value, '$[3]')
+    FROM json_each(?) JOIN devices ON devices.product = json_extract(value, '$[0]')
+    AND devices.device = json_extract(value, '$[1]') WHERE true
+    ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen, sequence = excluded.sequence"""
+"""Of many devices at once: a statement for each would take Python's lock from the requests as often."""
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
 
 
@@ -41,6 +48,7 @@ class Rows:
         self._devices = devices
         self._rows: dict[tuple[str, str], Device | None] = {}
         self._changed: dict[tuple[str, str], Device] = {}
+        self._touched: dict[tuple[str, str], tuple[float, int | None]] = {}
 
     def see(self, sighting: Sighting, now: float, sequence: int | None = None) -> Device:
         """Record a request of a device, with the number of its proof by a key, and return its row."""
@@ -53,6 +61,14 @@ class Rows:
             if says_nothing_new(known, claim, now):
                 return known
         return self._put(key, seen(known, claim, now, sequence))
+
+    def touch(self, product: str, device: str, now: float, sequence: int | None) -> None:
+        """Record a request that only `repeats`, with the number of its proof; a device that is gone stays so."""
+        key = product, device
+        if (row := self._rows.get(key)) is not None:
+            self._put(key, row._replace(last_seen=now, sequence=sequence))
+        elif key not in self._rows:
+            self._touched[key] = now, sequence
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
@@ -68,6 +84,7 @@ class Rows:
         """Remove a device; when it asks again, it is a new one."""
         key = device_key(product, device)
         self._changed.pop(key, None)
+        self._touched.pop(key, None)
         self._rows[key] = None
         self._devices._database.execute(FORGET, key)
 
@@ -77,6 +94,10 @@ class Rows:
 
     def write(self) -> None:
         """Write the rows that have changed."""
+        if self._touched:
+            touched = json.dumps([(*key, *values) for key, values in self._touched.items()])
+            self._devices._database.execute(TOUCH, (touched,))
+            self._touched.clear()
         if self._changed:
             self._devices._database.executemany(SAVE, self._changed.values())
             self._changed.clear()
@@ -88,7 +109,10 @@ class Rows:
 
     def _get(self, key: tuple[str, str]) -> Device | None:
         if key not in self._rows:
-            self._rows[key] = self._devices._row(*key)
+            row, touched = self._devices._row(*key), self._touched.pop(key, None)
+            self._rows[key] = row
+            if row is not None and touched is not None:
+                return self._put(key, row._replace(last_seen=touched[0], sequence=touched[1]))
         return self._rows[key]
 
     def _put(self, key: tuple[str, str], row: Device) -> Device:

@@ -194,13 +194,27 @@ def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
     """Return whether `seen` would change nothing that is worth a write."""
     if not at_home(known, claim, now):
         return seen(known, claim, now) == known
-    if not is_recent(known, now) or (claim.proven and known.sequence is None and not is_proven(known.device)):
+    if not is_recent(known, now):
         return False
-    # What nearly every poll is, without making two devices of it: nothing is awaited, or it has been confirmed before.
-    settled = known.confirmed_at is not None and known.failed_at is None
-    if _CLAIMS(known) == _CLAIMS(claim) and not known.deliveries and (settled or known.md5 != known.expected_md5):
+    if repeats(known, claim, now):
         return True
-    return seen(known, claim, now, known.sequence) == known._replace(last_seen=now)
+    proves = claim.proven and known.sequence is None and not is_proven(known.device)
+    return not proves and seen(known, claim, now, known.sequence) == known._replace(last_seen=now)
+
+
+def repeats(known: Device, claim: Sighting, now: float) -> bool:
+    """Return whether `seen` would change nothing but when that was, and the number of the proof.
+
+    Nearly every poll is so: it says at home what it said before, and nothing is awaited, or it has been confirmed.
+    """
+    settled = known.confirmed_at is not None and known.failed_at is None
+    return (
+        _CLAIMS(known) == _CLAIMS(claim)
+        and not known.deliveries
+        and (settled or known.md5 != known.expected_md5)
+        and (known.sequence is not None or not claim.proven or is_proven(known.device))
+        and at_home(known, claim, now)
+    )
 
 
 def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None = None) -> Device:

@@ -30,6 +30,7 @@ from ...store.device_rows import (
     in_vain,
     is_recent,
     offered_to,
+    repeats,
     retried,
 )
 from ...store.devices import Devices
@@ -98,8 +99,8 @@ class Recorder:
         `sequence` is the number of its proof by a key.
         """
         row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
-        repeats = (said is sighting or said == sighting) and losses == self._losses
-        if row is None or not repeats or not is_recent(row, now):
+        as_before = (said is sighting or said == sighting) and losses == self._losses
+        if row is None or not as_before or not is_recent(row, now):
             row = self._see(bounded(sighting), now, sequence)
         return in_vain(row, sighting, version, now)
 
@@ -155,6 +156,11 @@ class Recorder:
         """Note what a device says, where it is news, and return the row that it has then."""
         key = claim.product, claim.device
         before, losses = self._read(key)
+        if before is not None and losses is not None and not is_recent(before, now) and repeats(before, claim, now):
+            number = sequence if claim.proven else None
+            row = before._replace(last_seen=now, sequence=number)
+            self._note(key, row, losses, lambda rows: rows.touch(*key, now, number))
+            return row
         row, changed = self._reader.preview(before, claim, now, sequence)
         if changed:
             self._note(key, row, losses, lambda rows: rows.see(claim, now, sequence))
