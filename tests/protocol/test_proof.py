@@ -102,8 +102,9 @@ def test_hmac_by_hand_is_that_of_rfc_4231() -> None:
     ],
 )
 def test_what_is_no_proof_is_refused(value: bytes) -> None:
-    with pytest.raises(InputError, match="not a proof"):
+    with pytest.raises(InputError, match="not a proof") as refused:
         parse_proof(value)
+    assert "0" * 31 not in str(refused.value) + refused.value.hint, "what is nearly a proof may have a key in it"
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb"[0-9a-f]{11,13} [0-9]{0,11} [0-9a-f]{31,33}", fullmatch=True))

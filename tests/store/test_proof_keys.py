@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from otaseal.errors import SystemFaultError
 from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, ProofKey, ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 
@@ -56,6 +61,8 @@ def test_first_contacts_push_out_each_other_and_nobody_else(secrets: Secrets) ->
     assert keys.flood()
     for number in range(1000):
         assert keys.agree("blink", f"invented{number}", key(number), later)
+        if number % 50 == 0:
+            keys.write()
     assert keys.counts() == {"enrolled": 1, "agreed": 20, "waiting": 0}
     assert all(keys.get("blink", f"real{number}") for number in range(10))
     assert keys.get("blink", "bench")
@@ -117,6 +124,95 @@ def test_a_number_counts_once_and_is_forgotten_with_its_key(secrets: Secrets) ->
     again.forget("blink", "a")
     again.agree("blink", "a", key(2), NOW)
     assert again.advance("blink", "a", 1) is None
+
+
+def test_another_key_begins_its_own_numbers(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    for replace in (
+        lambda name: keys.enrol("blink", name, key(2), NOW),
+        lambda name: keys.show("blink", name, key(2), "home", NOW + REPLACED_SECONDS),
+    ):
+        keys.agree("blink", "a", key(1), NOW)
+        assert keys.advance("blink", "a", 0xFFFFFFFF) is None, "whoever came first"
+        keys.show("blink", "a", key(2), "home", NOW)
+        replace("a")
+        known = keys.get("blink", "a")
+        assert known is not None
+        assert known.key == key(2)
+        assert [keys.advance("blink", "a", number) for number in (1, 1)] == [None, 1]
+        keys.enrol("blink", "a", key(2), NOW)
+        assert keys.advance("blink", "a", 1) == 1, "the same key goes on"
+        keys.forget("blink", "a")
+
+
+def test_what_is_durable_is_never_older_than_what_was_acknowledged(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ProofKeys(secrets)
+    held, go_on = threading.Event(), threading.Event()
+    transaction = secrets.transaction
+
+    @contextlib.contextmanager
+    def slow() -> Iterator[sqlite3.Connection]:
+        if threading.current_thread() is writer:
+            held.set()
+            assert go_on.wait(10)
+        with transaction() as database:
+            yield database
+
+    monkeypatch.setattr(secrets, "transaction", slow)
+    keys.agree("blink", "a", key(1), NOW)
+    writer = threading.Thread(target=keys.write)
+    writer.start()
+    assert held.wait(10)
+    enrolling = threading.Thread(target=keys.enrol, args=("blink", "a", key(2), NOW))
+    enrolling.start()
+    enrolling.join(0.2)  # it may wait, or be done
+    go_on.set()
+    for thread in (writer, enrolling):
+        thread.join(10)
+    assert ProofKeys(secrets).get("blink", "a") == ProofKey(key(2), None, NOW)
+
+
+def test_a_disk_that_takes_nothing_bounds_first_contacts(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> NoReturn:
+        raise SystemFaultError("the disk is full", "make room")
+
+    keys = ProofKeys(secrets, limit=100)
+    monkeypatch.setattr(secrets, "transaction", full)
+    agreed = 0
+    for number in range(1000):
+        agreed += keys.agree("blink", f"invented{number}", key(number), NOW)
+        if number % 20 == 0:
+            with pytest.raises(SystemFaultError):
+                keys.write()
+    assert agreed == len(keys._changed) == 100
+    monkeypatch.undo()
+    keys.write()
+    assert keys.agree("blink", "later", key(1), NOW)
+
+
+def test_a_clock_that_was_wrong_holds_no_place_and_locks_nobody_out(secrets: Secrets) -> None:
+    keys = ProofKeys(secrets)
+    for device in ("a", "b"):
+        keys.agree("blink", device, key(1), NOW)
+    keys.show("blink", "a", key(9), "away", NOW + 3650 * DAY)
+    keys.show("blink", "a", key(2), "home", NOW)
+    waiting = keys.waiting("blink", "a")
+    assert waiting is not None
+    assert waiting.key == key(2), "the other one was not shown in what is ten years from now"
+    keys.close(NOW - 3650 * DAY)
+    known = keys.get("blink", "b")
+    assert known is not None
+    assert keys.accepts(known), "it was agreed before, whatever the clock says"
+    keys.agree("blink", "later", key(3), NOW - 3650 * DAY)
+    later = keys.get("blink", "later")
+    assert later is not None
+    assert not keys.accepts(later)
+
+
+def test_a_key_that_is_forgotten_meanwhile_is_replaced_by_none(secrets: Secrets) -> None:
+    assert not ProofKeys(secrets).show("blink", "gone", key(1), "home", NOW)
 
 
 def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(secrets: Secrets) -> None:

@@ -51,11 +51,11 @@ class Proof(NamedTuple):
 
 
 def parse_proof(value: bytes) -> Proof:
-    """Return what the value of PROOF_HEADER says; raises InputError."""
+    """Return what the value of PROOF_HEADER says; raises InputError, which does not quote it: a key may be in it."""
     found = find_proof(value + b"\r\n", 0)
     if found is None or found[1] != len(value):
         raise InputError(
-            f"header '{PROOF_HEADER}' is '{value[:128].decode('latin-1')}', not a proof",
+            f"header '{PROOF_HEADER}', of {len(value)} bytes, is not a proof",
             "send a name, a number, a MAC and a key as the OtaSeal library does",
         )
     return found[0]

@@ -11,12 +11,13 @@ only waits, until an operator accepts it, or until nobody has proved the known o
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .device_rows import AT_HOME_SECONDS
+from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
 
 if TYPE_CHECKING:
     from .secrets import Secrets
@@ -66,6 +67,7 @@ class ProofKeys:
         self.limit = limit
         self._secrets = secrets
         self._lock = threading.RLock()
+        self._writing = threading.Lock()
         self._changed: set[Name] = set()
         self._copies: dict[Name, Name] | None = None
         self._keys: dict[Name, ProofKey] = {}
@@ -93,8 +95,13 @@ class ProofKeys:
         return self.closed is None or key.enrolled is not None or (key.agreed or 0.0) < self.closed
 
     def close(self, now: float) -> None:
-        """Let keys that are agreed from now on wait for an operator, if they do not yet; raises as `enrol`."""
+        """Let keys that are agreed from now on wait for an operator, if they do not yet; raises as `enrol`.
+
+        From now on is behind all that were agreed, whatever clock was right.
+        """
         if self.closed is None:
+            with self._lock:
+                now = max([now, *(math.nextafter(key.agreed, math.inf) for key in self._keys.values() if key.agreed)])
             with self._secrets.transaction() as database:
                 database.execute("INSERT INTO closed VALUES (?)", (now,))
             self.closed = now
@@ -126,13 +133,15 @@ class ProofKeys:
         """Note the key that a device shows at first contact; return False where there is no place for it."""
         name = product, device
         with self._lock:
+            if len(self._changed) >= self.limit:  # the disk takes nothing: what waits for it must not fill the memory
+                return False
             while self._new and next(iter(self._new.values())) <= now - NEW_SECONDS:
                 self._new.popitem(last=False)
             if len(self._new) >= self._places or len(self._keys) >= self.limit:
                 if not self._new:
                     return False
                 self._drop(next(iter(self._new)))
-            self._put(name, ProofKey(key, agreed=now))
+            self._put(name, ProofKey(key, agreed=max(now, self.closed or now)))
             self._new[name] = now
         return True
 
@@ -143,8 +152,11 @@ class ProofKeys:
         """
         name = product, device
         with self._lock:
-            known, before = self._keys[name], self._waiting.get(name)
-            if before is not None and before.key != key and before.last > now - AT_HOME_SECONDS:
+            known, before = self._keys.get(name), self._waiting.get(name)
+            if known is None:  # an operator has forgotten it just now
+                return False
+            since = AT_HOME_SECONDS if before is None else now - before.last
+            if before is not None and before.key != key and -CLOCK_SECONDS < since < AT_HOME_SECONDS:
                 return False
             if before is None or before.key != key:
                 self._wait(name, WaitingKey(key, now, address, now))
@@ -152,7 +164,7 @@ class ProofKeys:
             if self.closed is None and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
                 self._put(name, ProofKey(key, agreed=now))
                 return True
-            if now - before.last >= AT_HOME_SECONDS / 2:
+            if not -CLOCK_SECONDS < since < AT_HOME_SECONDS / 2:
                 self._wait(name, before._replace(last=now))
             return False
 
@@ -194,20 +206,24 @@ class ProofKeys:
         return bool(self._changed)
 
     def write(self) -> None:
-        """Make all changes durable; raises as `Secrets.transaction`, and then they are still to be made."""
-        with self._lock:
-            changed, self._changed = self._changed, set()
-            rows = [(name, self._keys.get(name), self._waiting.get(name)) for name in changed]
-        if not rows:
-            return
-        try:
-            with self._secrets.transaction() as database:
-                for statement, values in _statements(rows):
-                    database.execute(statement, values)
-        except BaseException:
+        """Make all changes durable; raises as `Secrets.transaction`, and then they are still to be made.
+
+        One thread after the other: what another one is writing is not durable yet, and must not come after what is newer.
+        """
+        with self._writing:
             with self._lock:
-                self._changed |= changed
-            raise
+                changed, self._changed = self._changed, set()
+                rows = [(name, self._keys.get(name), self._waiting.get(name)) for name in changed]
+            if not rows:
+                return
+            try:
+                with self._secrets.transaction() as database:
+                    for statement, values in _statements(rows):
+                        database.execute(statement, values)
+            except BaseException:
+                with self._lock:
+                    self._changed |= changed
+                raise
 
     def copies(self) -> dict[Name, Name]:
         """Return the devices whose enrolled key is shown under another name, and that: it includes the name.
@@ -234,6 +250,8 @@ class ProofKeys:
     def _put(self, name: Name, key: ProofKey) -> None:
         self._new.pop(name, None)
         self._waiting.pop(name, None)
+        if (before := self._keys.get(name)) is not None and before.key != key.key:
+            self._sequences.pop(name, None)  # whose key that was may have said the highest number there is
         self._keys[name] = key
         self._touch(name)
 

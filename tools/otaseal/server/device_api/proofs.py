@@ -121,6 +121,7 @@ class ProofCheck:
         if key is None or not claim.is_shown(said):
             return self._unproven(claim, WRONG, WRONG)
         if self.keys.show(product, device, key, network, time.time()):
+            self.keys.advance(product, device, said.sequence)
             return self._unproven(claim, AGREED)
         return self._unproven(claim, WRONG, WRONG)
 
