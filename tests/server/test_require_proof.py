@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from otaseal.errors import InputError
 from otaseal.store.files import DEVICES_FILE
+from otaseal.store.proof_keys import fingerprint
 from support.command import process
 from support.proving import ProvingDevice, plausible
 from support.servers import (
@@ -146,6 +148,31 @@ def test_who_comes_later_waits_for_an_operator(
     said = server.log.read_text() + (server.store / "audit.log").read_text()
     for one in (device, bench):
         assert one.key.hex() not in said
+
+
+def test_another_ones_key_is_not_accepted_in_place_of_the_agreed_one(
+    start_server: StartServer, world: World, releases: tuple[Firmware, Firmware], tmp_path: Path
+) -> None:
+    old, new = releases
+    server = start_server("--require-proof")
+    publish(server, "2.0", new.signed)
+    device, other = ProvingDevice(MAC), ProvingDevice(MAC)
+    for one in (device, device, other, other):
+        assert poll(server, one, old).status == 403
+    with pytest.raises(InputError, match=f"two keys are shown for 'mac:{MAC}': '") as refused:
+        operator(server).accept("blink", MAC)
+    mine, theirs = (fingerprint(one.key) for one in (device, other))
+    assert refused.value.message.index(mine) < refused.value.message.index(theirs)
+    assert "--key" in refused.value.hint
+    for key, said in (("0" * 16, "has not shown the key '0000000000000000'"), ("0" * 15, "no key's fingerprint")):
+        with pytest.raises(InputError, match=said):
+            operator(server).accept("blink", MAC, key)
+    assert not audited(server, "accept")
+    assert mine in cli(server, "accept", MAC, "--key", mine, folder=tmp_path)
+    assert poll(server, device, old).body == new.signed
+    assert poll(server, other, old).status == 403
+    assert "its key is accepted" in cli(server, "accept", MAC, "--key", theirs, folder=tmp_path), "a lost secret"
+    assert poll(server, other, old).body == new.signed
 
 
 def test_certificate_or_key_where_tls_asks_for_one(

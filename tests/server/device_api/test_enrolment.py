@@ -342,6 +342,9 @@ def test_forgetting_a_device_lets_it_begin_anew(server: Running) -> None:
     chip, again = Chip(), Chip()
     assert chip.ask(server, code).status == 202
     assert again.ask(server, code).status == 403, "an open code takes no name that asks already"
+    with pytest.raises(InputError, match="no device 'unproven:"):
+        operator(server).post("/v1/products/blink/devices/forget", {"device": f"unproven:{KITCHEN}"})
+    assert chip.ask(server).status == 202, "who says its name is somebody else"
     operator(server).post("/v1/products/blink/devices/forget", {"device": f"mac:{KITCHEN}"})
     assert chip.ask(server).status == 403
     assert again.ask(server, code).status == 202

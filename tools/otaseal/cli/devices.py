@@ -61,6 +61,7 @@ def register(subparsers: common.Subparsers) -> None:
         "or loops its release again; default: list",
     )
     parser.add_argument("device", nargs="?", help="which one, for all but the list: as it is listed, or by MAC address")
+    parser.add_argument("--key", metavar="FINGERPRINT", help="accept this key, where two are shown, as show lists it")
     parser.add_argument("--state", choices=STATES, help="only the devices in this state")
     parser.add_argument("--version", help="only the devices that run this version")
     parser.add_argument(
@@ -80,6 +81,8 @@ def _devices(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"no device to {arguments.action} is named", "otaseal devices lists them")
     if not listing and (arguments.state or arguments.version or arguments.limit):
         raise ConfigError("--state, --version and --limit are for the list", "leave them out")
+    if arguments.key is not None and arguments.action != "accept":
+        raise ConfigError("--key is for accept", "leave it out")
     connected, product, _ = remote.connect(arguments)
     path = f"/v1/products/{quote(product, safe='')}/devices"
     if arguments.action == "show":
@@ -100,7 +103,7 @@ def _devices(arguments: argparse.Namespace) -> int:
 def _change(arguments: argparse.Namespace, connected: Client, product: str, path: str) -> int:
     device, more = arguments.device, ""
     if arguments.action == "accept":
-        answer = connected.accept(product, device)
+        answer = connected.accept(product, device, arguments.key)
         more = f": {answer['key']}" + (f", shown from {answer['address']}" if answer.get("address") else "")
     else:
         device = f"mac:{device.upper()}" if _MAC.fullmatch(device) else device

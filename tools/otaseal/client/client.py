@@ -159,9 +159,12 @@ class Client:
         body = json.dumps({"key": key.hex()}).encode()
         return self._json(self._request("PUT", product_path(product, "devices", device, "key"), body, headers))
 
-    def accept(self, product: str, device: str) -> Any:
-        """Enrol the key that a device shows; return what was accepted. Raises as `publish`."""
-        return self.post(product_path(product, "devices", device, "accept"), {})
+    def accept(self, product: str, device: str, key: str | None = None) -> Any:
+        """Enrol the key that a device shows, of two that with the fingerprint `key`; return what was accepted.
+
+        Raises as `publish`.
+        """
+        return self.post(product_path(product, "devices", device, "accept"), {} if key is None else {"key": key})
 
     def put(self, path: str, body: bytes) -> Any:
         """Return the JSON answer to a PUT of `body`; raises as `publish`."""

@@ -208,7 +208,7 @@ class ProofKeys:
     def write(self) -> None:
         """Make all changes durable; raises as `Secrets.transaction`, and then they are still to be made.
 
-        One thread after the other: what another one is writing is not durable yet, and must not come after what is newer.
+        One thread after the other: what another is writing is not durable yet, and must not come after what is newer.
         """
         with self._writing:
             with self._lock:

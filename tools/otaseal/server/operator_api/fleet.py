@@ -13,14 +13,14 @@ from ...errors import ConflictError, NotFoundError, SystemFaultError
 from ...protocol.decisions import Running
 from ...release import stranding
 from ...release.channels import Channel, Pointer
-from ...release.evidence import Evidence, evidence_of
+from ...release.evidence import UNPROVEN_PREFIX, Evidence, evidence_of
 from ...release.records import Release
 from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.devices import Devices
 from ...store.enrolments import Enrolments
-from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey
+from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey, fingerprint
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
@@ -86,18 +86,30 @@ class Fleet:
         row = self.devices.get(product, device)
         if row is not None:
             return row.channel
-        asked = self.enrolments.find(product, device.partition(":")[2])
+        asked = self.enrolments.find(product, applicant(device))
         return None if self.keys.get(product, device) is None and asked is None else ""
 
-    def shown_key(self, product: str, device: str) -> WaitingKey | ProofKey:
-        """Return the key of a device that could be accepted; raises NotFoundError."""
-        shown = self.keys.waiting(product, device) or self.keys.get(product, device)
-        if shown is None:
+    def shown_key(self, product: str, device: str, chosen: str) -> WaitingKey | ProofKey:
+        """Return the key of a device that could be accepted: the `chosen` one, by its fingerprint, "" for the only one.
+
+        Raises NotFoundError; ConflictError where the one that was agreed could be meant, and another one that is shown
+        since: anybody can show one.
+        """
+        known, waiting = self.keys.get(product, device), self.keys.waiting(product, device)
+        shown = [key for key in (waiting, known) if key is not None and chosen in ("", fingerprint(key.key))]
+        if not shown:
+            what = f"not shown the key '{chosen}'" if chosen else "shown no key"
             raise NotFoundError(
-                f"'{device}' of '{product}' has shown no key",
-                "it shows one within a few polls if its library can prove itself; otaseal devices lists it",
+                f"'{device}' of '{product}' has {what}",
+                "it shows one within a few polls if its library can prove itself; otaseal devices show lists them",
             )
-        return shown
+        if len(shown) > 1 and known is not None and waiting is not None and known.enrolled is None:
+            raise ConflictError(
+                f"two keys are shown for '{device}': '{fingerprint(known.key)}', agreed at first contact, and since "
+                f"then '{fingerprint(waiting.key)}', from {waiting.address}",
+                "otaseal devices accept ... --key takes one of them; otaseal devices show tells more of both",
+            )
+        return shown[0]
 
     def enrol(self, product: str, device: str, key: bytes) -> None:
         """Make `key` that of a device; raises SystemFaultError, CorruptStoreError."""
@@ -190,6 +202,12 @@ class Fleet:
         known = self.catalog.known(product)
         for md5, claimed, count in self.devices.running(product, channel, since):
             yield known[md5].release if md5 in known else None, claimed, count
+
+
+def applicant(device: str) -> str:
+    """Return the name under which a device asks for certificates; "" for who only says that of another."""
+    kind, _, name = device.partition(":")
+    return "" if f"{kind}:" == UNPROVEN_PREFIX else name
 
 
 def _with_copy(device: Device, other: tuple[str, str] | None) -> Device:

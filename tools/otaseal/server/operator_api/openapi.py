@@ -75,7 +75,7 @@ ENDPOINTS = (
     Endpoint("PUT", DEVICE + "/key", "enrol_key", "Enrol the key by which a device proves its name", "EnrolledKey",
              body="ProofKey"),
     Endpoint("POST", DEVICE + "/accept", "accept_key", "Enrol the key that a device shows", "EnrolledKey",
-             body="Nothing"),
+             body="ShownKey"),
     Endpoint("GET", PRODUCT + "/enrolments", "enrolments", "List the devices that wait for their certificates",
              "Enrolments", ("after", "limit")),
     Endpoint("PUT", PRODUCT + "/enrolments/{device}", "answer_enrolment",

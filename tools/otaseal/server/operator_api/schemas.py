@@ -21,6 +21,7 @@ from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 from ...store.enrolments import PROOFS
+from ...store.proof_keys import FINGERPRINT
 
 MAX_DEVICES = 500
 """Devices that one answer lists."""
@@ -29,6 +30,7 @@ MAX_DEVICE = MAX_CLAIM
 DEVICE_NAME = "(mac:)?[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
 """Of a device that may have a key."""
 PROOF_KEY = "[0-9A-Fa-f]{64}"
+KEY_FINGERPRINT = f"[0-9a-f]{{{FINGERPRINT}}}"
 REHEARSALS = ("passed", "partly", "skipped")
 
 Schema = dict[str, Any]
@@ -216,7 +218,7 @@ def schemas() -> dict[str, Schema]:
             }
         ),
         "ProofKey": _object({"key": pattern(PROOF_KEY)}),
-        "Nothing": _object({}, ()),
+        "ShownKey": _object({"key": pattern(KEY_FINGERPRINT, description="which one, where two are shown")}, ()),
         "EnrolledKey": _object(
             {
                 "product": _TEXT,

@@ -13,9 +13,9 @@ from ....pki.scope import ANY
 from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
-from ....store.proof_keys import ProofKey, WaitingKey, fingerprint
-from ..fleet import Listed
-from ..schemas import DEVICE_NAME, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
+from ....store.proof_keys import FINGERPRINT, ProofKey, WaitingKey, fingerprint
+from ..fleet import Listed, applicant
+from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
 from ..uploads import read_json
 from .context import OperatorContext
 
@@ -72,10 +72,15 @@ async def enrol_key(context: OperatorContext, request: Request) -> dict[str, Any
 
 
 async def accept_key(context: OperatorContext, request: Request) -> dict[str, Any]:
-    """Enrol the key that a device shows: a new one, or the one that was agreed at first contact."""
+    """Enrol the key that a device shows: a new one, or the one that was agreed at first contact.
+
+    `{"key": <fingerprint>}` says which one; `{}` where it can be only one.
+    """
     changed, who = await _keyed(context, request)
-    await read_json(request, ())
-    shown = context.fleet.shown_key(changed["product"], changed["device"])
+    chosen = (await read_json(request, ("key",))).get("key", "")
+    if not isinstance(chosen, str) or (chosen and not re.fullmatch(KEY_FINGERPRINT, chosen)):
+        raise ConfigError("that is no key's fingerprint", f"give its {FINGERPRINT} hex digits: otaseal devices show")
+    shown = context.fleet.shown_key(changed["product"], changed["device"], chosen)
     where = {"address": shown.address, "shown": shown.shown} if isinstance(shown, WaitingKey) else {}
     return await _enrol(context, "accept", changed | where, who, shown.key)
 
@@ -182,7 +187,7 @@ async def _change(
     if event == "forget":
         context.fleet.recorder.forget(product, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1))
         await asyncio.to_thread(context.fleet.keys.forget, product, device)
-        await asyncio.to_thread(context.fleet.enrolments.forget, product, device.partition(":")[2])
+        await asyncio.to_thread(context.fleet.enrolments.forget, product, applicant(device))
     if not change(product, device):
         raise SystemFaultError("the list of devices is too slow to take a change", "try again in a while")
     await asyncio.to_thread(context.fleet.require_written)
