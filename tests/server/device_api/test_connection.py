@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otaseal.server import limits
@@ -211,10 +211,11 @@ def test_a_parser_finds_the_same_however_its_bytes_come(paths: list[str], cuts: 
 
 
 PROOF = b"X-Otaseal-Proof: 5ccf7ff004cb 7 " + b"0" * 32
-LINES = (b"X: y", b" folded", b"", b"X: a\n", PROOF, PROOF.lower(), PROOF + b" ", b"X-Otaseal-Proof: ", PROOF + b"\tz")
+LINES = (b"X: y", b" folded", b"", b"\r", b"X: a\n", PROOF, PROOF.lower(), PROOF + b" ", b"X-Otaseal-Proof: ", PROOF + b"\tz")
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=4), st.lists(st.sampled_from(LINES), max_size=2))
+@example([b"", b"\r"], [])
 @settings(max_examples=300, deadline=None)
 def test_a_proof_stands_beside_a_head_that_is_remembered_without_it(before: list[bytes], behind: list[bytes]) -> None:
     """Whatever stands around it: bytes of which a part is known say what they say to who reads them anew."""

@@ -30,6 +30,7 @@ MAX_SHARED, SHARED_BYTES = 1024, 64
 """Headers that heads share, and how long the value of one may be: a fleet says most of them alike."""
 _PROOF = PROOF_HEADER.lower().encode()
 _PROOF_START = f"\r\n{PROOF_HEADER}: ".encode()
+_END = b"\r\n\r\n"
 _NEWLINE = 10
 
 
@@ -150,9 +151,10 @@ class RequestParser:
             self._fed = len(data)
         elif self._fed > MAX_HEAD_BYTES:
             self._refuse(TOO_LONG)
-        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
+        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again. Line
+        # ends between requests say nothing, but a line with a proof could come back behind them.
         self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
-        if self._between and len(rest) <= REMEMBERED_BYTES:
+        if self._between and len(rest) <= REMEMBERED_BYTES and rest.find(_END) == len(rest) - len(_END):
             received = self._heads[0]
             # A request for a certificate has another signature each time, and perhaps a claim code.
             if received.proof == proof and not received.head.path.endswith(CERTIFICATE_FILE):
