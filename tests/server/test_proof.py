@@ -19,6 +19,7 @@ from otaseal.server.device_api.answers import Answer, DeviceRequest, LaterError
 from otaseal.server.device_api.app import DeviceApp
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import RequestParser
+from otaseal.server.tls import ClientCertificate
 from otaseal.store.backup import backup, restore
 from otaseal.store.device_rows import Device
 from otaseal.store.devices import Devices
@@ -64,10 +65,10 @@ class Served(NamedTuple):
     recorder: Recorder
     store: Store
 
-    def ask(self, request: bytes, address: str = HOME) -> Answer:
+    def ask(self, request: bytes, address: str = HOME, certificate: ClientCertificate | None = None) -> Answer:
         """Return the answer to a request, with a proof or without, all of which arrives."""
         (received,) = RequestParser().feed(request)
-        asked = DeviceRequest(received.head, None, address, received.proof)
+        asked = DeviceRequest(received.head, certificate, address, received.proof)
         try:
             answer = self.app.answer(asked)
         except LaterError as later:
@@ -237,22 +238,34 @@ def test_a_replay_is_told_the_number_to_go_on_behind(served: Served) -> None:
     assert poll(served, device) == ""
 
 
+def test_a_certificate_without_a_name_proves_none(served: Served) -> None:
+    device = known(served)
+    before = served.rows()[f"mac:{MAC}"]
+    nameless = ClientCertificate("", 7)
+    served.ask(asking(md5=NEW), ELSEWHERE, nameless)
+    rows = served.rows()
+    assert rows[f"mac:{MAC}"] == before
+    assert rows[f"unproven:{MAC}"].address == ELSEWHERE
+    assert served.ask(asking(plausible(1)), ELSEWHERE, nameless).device == f"mac:{plausible(1)}"
+    assert served.ask(device.prove(asking()), AWAY, nameless).device == f"mac:{MAC}"
+
+
 def test_numbers_that_were_written_hold_after_a_restart(served: Served) -> None:
     device = known(served)
     kept = device.prove(asking())
     served.ask(kept)
     rows = served.rows()
     assert rows[f"mac:{MAC}"].sequence is not None
-    numbers = {("blink", name): row.sequence for name, row in rows.items() if row.sequence is not None}
+    last = {("blink", name): (row.sequence, row.last_seen) for name, row in rows.items() if row.sequence is not None}
     served.app.proofs.keys.write()
     with (
         Devices(served.store.directory / DEVICES_FILE) as devices,
         Secrets(served.store.directory / SECRETS_FILE) as secrets,
     ):
-        assert devices.sequences() == numbers
-        again = ProofKeys(secrets, devices.sequences())
-    last = numbers["blink", f"mac:{MAC}"]
-    assert [again.advance("blink", f"mac:{MAC}", number) for number in (last, last + 1)] == [last, None]
+        assert devices.proofs() == last
+        again = ProofKeys(secrets, devices.proofs())
+    number, when = last["blink", f"mac:{MAC}"]
+    assert [again.advance("blink", f"mac:{MAC}", one, when) for one in (number, number + 1)] == [number, None]
 
 
 def test_a_fleet_that_was_known_is_confirmed_and_proven_in_one_row_each(served: Served, clock: Clock) -> None:

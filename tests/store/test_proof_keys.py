@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 from otaseal.errors import SystemFaultError
-from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, ProofKey, ProofKeys
+from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, LastProof, ProofKey, ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 
 NOW = 1_800_000_000.0
@@ -85,6 +85,32 @@ def test_when_all_places_are_taken_a_first_contact_finds_none(secrets: Secrets) 
     assert keys.counts()["enrolled"] == 11, "an operator is not refused"
 
 
+def test_invented_names_do_not_fill_the_places_for_ever(secrets: Secrets) -> None:
+    """A tenth of the places each day: so slowly that none of them is pushed out by another."""
+    keys = ProofKeys(secrets, limit=10)
+    keys.enrol("blink", "bench", key(1), NOW)
+    keys.agree("blink", "asleep", key(2), NOW - DAY)
+    keys.agree("blink", "real", key(2), NOW)
+    proofs = {}
+    for day in range(1, 30):
+        when = NOW + day * (DAY + 1)
+        proofs["blink", "real"] = LastProof(day, when)
+        assert keys.advance("blink", "real", day, when) is None
+        keys.agree("blink", f"invented{day}", key(3), when)
+        if day == 6:
+            assert keys.get("blink", "asleep"), "there is room"
+        keys.write()
+        if day == 20:
+            keys = ProofKeys(secrets, proofs, limit=10)
+    assert keys.counts() == {"enrolled": 1, "agreed": 9, "waiting": 0}
+    assert keys.get("blink", "real")
+    assert keys.agree("blink", "new", key(4), NOW + 30 * (DAY + 1))
+    assert keys.get("blink", "new")
+    assert keys.get("blink", "asleep") is None, "nobody proved it for a month"
+    for name in ("real", "bench"):
+        assert keys.get("blink", name)
+
+
 def test_another_key_waits_until_the_known_one_was_silent_for_a_week(secrets: Secrets) -> None:
     keys = ProofKeys(secrets)
     keys.agree("blink", "a", key(1), NOW)
@@ -105,7 +131,7 @@ def test_a_proof_of_the_known_key_ends_the_waiting(secrets: Secrets) -> None:
     keys.agree("blink", "a", key(1), NOW)
     keys.show("blink", "a", key(2), "away", NOW)
     keys.write()
-    assert keys.advance("blink", "a", 7) is None
+    assert keys.advance("blink", "a", 7, NOW) is None
     assert keys.waiting("blink", "a") is None
     keys.write()
     assert ProofKeys(secrets).waiting("blink", "a") is None
@@ -116,14 +142,14 @@ def test_a_proof_of_the_known_key_ends_the_waiting(secrets: Secrets) -> None:
 def test_a_number_counts_once_and_is_forgotten_with_its_key(secrets: Secrets) -> None:
     keys = ProofKeys(secrets)
     keys.agree("blink", "a", key(1), NOW)
-    assert [keys.advance("blink", "a", number) for number in (0, 5, 5, 4, 6)] == [None, None, 5, 5, None]
+    assert [keys.advance("blink", "a", number, NOW) for number in (0, 5, 5, 4, 6)] == [None, None, 5, 5, None]
     keys.write()
-    numbers = {("blink", "a"): 6, ("blink", "unknown"): 9}
+    numbers = {("blink", "a"): LastProof(6, NOW), ("blink", "unknown"): LastProof(9, NOW)}
     again = ProofKeys(secrets, numbers)
-    assert [again.advance("blink", "a", number) for number in (6, 7)] == [6, None]
+    assert [again.advance("blink", "a", number, NOW) for number in (6, 7)] == [6, None]
     again.forget("blink", "a")
     again.agree("blink", "a", key(2), NOW)
-    assert again.advance("blink", "a", 1) is None
+    assert again.advance("blink", "a", 1, NOW) is None
 
 
 def test_another_key_begins_its_own_numbers(secrets: Secrets) -> None:
@@ -133,15 +159,15 @@ def test_another_key_begins_its_own_numbers(secrets: Secrets) -> None:
         lambda name: keys.show("blink", name, key(2), "home", NOW + REPLACED_SECONDS),
     ):
         keys.agree("blink", "a", key(1), NOW)
-        assert keys.advance("blink", "a", 0xFFFFFFFF) is None, "whoever came first"
+        assert keys.advance("blink", "a", 0xFFFFFFFF, NOW) is None, "whoever came first"
         keys.show("blink", "a", key(2), "home", NOW)
         replace("a")
         known = keys.get("blink", "a")
         assert known is not None
         assert known.key == key(2)
-        assert [keys.advance("blink", "a", number) for number in (1, 1)] == [None, 1]
+        assert [keys.advance("blink", "a", number, NOW) for number in (1, 1)] == [None, 1]
         keys.enrol("blink", "a", key(2), NOW)
-        assert keys.advance("blink", "a", 1) == 1, "the same key goes on"
+        assert keys.advance("blink", "a", 1, NOW) == 1, "the same key goes on"
         keys.forget("blink", "a")
 
 
@@ -279,5 +305,5 @@ def test_an_enrolled_key_under_another_name(secrets: Secrets) -> None:
     keys.enrol("blink", "other", key(3), NOW)
     keys.show("blink", "other", key(2), "192.0.2.1", NOW)
     assert keys.copies() == {("blink", "own"): ("blink", "other")}, "it waits there"
-    keys.advance("blink", "other", 1)
+    keys.advance("blink", "other", 1, NOW)
     assert keys.copies() == {}

@@ -211,7 +211,18 @@ def test_a_parser_finds_the_same_however_its_bytes_come(paths: list[str], cuts: 
 
 
 PROOF = b"X-Otaseal-Proof: 5ccf7ff004cb 7 " + b"0" * 32
-LINES = (b"X: y", b" folded", b"", b"\r", b"X: a\n", PROOF, PROOF.lower(), PROOF + b" ", b"X-Otaseal-Proof: ", PROOF + b"\tz")
+LINES = (
+    b"X: y",
+    b" folded",
+    b"",
+    b"\r",
+    b"X: a\n",
+    PROOF,
+    PROOF.lower(),
+    PROOF + b" ",
+    b"X-Otaseal-Proof: ",
+    PROOF + b"\tz",
+)
 
 
 @given(st.lists(st.sampled_from(LINES), max_size=4), st.lists(st.sampled_from(LINES), max_size=2))

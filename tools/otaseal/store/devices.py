@@ -36,6 +36,7 @@ from .device_rows import (
     says_nothing_new,
     seen,
 )
+from .proof_keys import LastProof, Name
 from .rollout_rows import BEGIN, BEGUN, ROLLOUTS, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since)
     GROUP BY md5, version"""
 CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
-SEQUENCES = "SELECT product, device, sequence FROM devices WHERE sequence IS NOT NULL"
+PROOFS = "SELECT product, device, sequence, last_seen FROM devices WHERE sequence IS NOT NULL"
 WITHOUT_PROOF = f"""SELECT count(*) FROM devices
     WHERE last_seen >= ? AND sequence IS NULL AND NOT {CERTIFIED} AND NOT {UNPROVEN}"""  # noqa: S608 - our own names
 NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
@@ -166,9 +167,9 @@ class Devices:
         rows = self._query(NEEDS, {"product": product})
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
 
-    def sequences(self) -> dict[tuple[str, str], int]:
-        """Return the number of the last proof by a key that was written down, by product and device."""
-        return {(product, device): sequence for product, device, sequence in self._query(SEQUENCES)}
+    def proofs(self) -> dict[Name, LastProof]:
+        """Return the last proof by a key that was written down, by product and device."""
+        return {(product, device): LastProof(*last) for product, device, *last in self._query(PROOFS)}
 
     def without_proof(self, since: float) -> int:
         """Return how many devices that were heard of since then have never proved their names, as far as is known."""

@@ -4,8 +4,8 @@ All of them are in memory, because every request asks for one; changes are noted
 durable, so that no device waits for a disk. A key that was agreed and is lost in a power cut is agreed again.
 
 Who comes first may agree a key for any name. So these are bounded: those of the last day have a tenth of the places,
-and push out each other; keys that are older, or were enrolled, never go by themselves. Another key for a known name
-only waits, until an operator accepts it, or until nobody has proved the known one for REPLACED_SECONDS.
+and push out each other. Keys that are older go only where all places are taken, those first that nobody proved for the
+longest time, and for REPLACED_SECONDS; who was enrolled never goes by himself. Another key for a known name only waits, until an operator accepts it, or until nobody has proved the known one for REPLACED_SECONDS.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
@@ -50,6 +51,13 @@ class ProofKey(NamedTuple):
     enrolled: float | None = None
 
 
+class LastProof(NamedTuple):
+    """The number of a device's last proof, and when that was heard (seconds since 1970)."""
+
+    sequence: int
+    when: float
+
+
 class WaitingKey(NamedTuple):
     """A key that a device shows in place of the known one: since when, and last, and from which network."""
 
@@ -62,8 +70,8 @@ class WaitingKey(NamedTuple):
 class ProofKeys:
     """The keys in a file of secrets, of which nobody else changes these tables while this one is used."""
 
-    def __init__(self, secrets: Secrets, sequences: Mapping[Name, int] | None = None, limit: int = MAX_KEYS) -> None:
-        """Read all keys; `sequences` are the numbers of devices' last proofs. Raises as `Secrets.query`."""
+    def __init__(self, secrets: Secrets, proofs: Mapping[Name, LastProof] | None = None, limit: int = MAX_KEYS) -> None:
+        """Read all keys; `proofs` are the last ones that were written down. Raises as `Secrets.query`."""
         self.limit = limit
         self._secrets = secrets
         self._lock = threading.RLock()
@@ -80,11 +88,13 @@ class ProofKeys:
         rows = secrets.query("SELECT since FROM closed")
         self.closed: float | None = rows[0][0] if rows else None
         """Since when a key that is agreed at first contact waits for an operator, None where none does."""
-        self._sequences = {name: last for name, last in (sequences or {}).items() if name in self._keys}
-        agreed = ((name, key.agreed) for name, key in self._keys.items() if key.enrolled is None)
-        self._new: OrderedDict[Name, float] = OrderedDict(
-            sorted(((n, a) for n, a in agreed if a), key=lambda row: row[1])
-        )
+        last = {name: proof for name, proof in (proofs or {}).items() if name in self._keys}
+        self._sequences = {name: proof.sequence for name, proof in last.items()}
+        agreed = [(name, key.agreed or 0.0) for name, key in self._keys.items() if key.enrolled is None]
+        self._new = OrderedDict(sorted(agreed, key=itemgetter(1)))
+        proved = [(name, max(since, last[name].when if name in last else since)) for name, since in agreed]
+        self._proved = OrderedDict(sorted(proved, key=itemgetter(1)))
+        """When each key that was agreed was proved last, or else agreed; of those of today in the order of that."""
 
     def get(self, product: str, device: str) -> ProofKey | None:
         """Return the key of a device, None where none is known."""
@@ -137,12 +147,13 @@ class ProofKeys:
                 return False
             while self._new and next(iter(self._new.values())) <= now - NEW_SECONDS:
                 self._new.popitem(last=False)
-            if len(self._new) >= self._places or len(self._keys) >= self.limit:
-                if not self._new:
+            if (full := len(self._keys) >= self.limit) or len(self._new) >= self._places:
+                given_up = self._given_up(now) if full and len(self._new) < self._places else None
+                if not (self._new or given_up):
                     return False
-                self._drop(next(iter(self._new)))
+                self._drop(given_up or next(iter(self._new)))
             self._put(name, ProofKey(key, agreed=max(now, self.closed or now)))
-            self._new[name] = now
+            self._new[name] = self._proved[name] = now
         return True
 
     def show(self, product: str, device: str, key: bytes, address: str, now: float) -> bool:
@@ -163,12 +174,13 @@ class ProofKeys:
                 return False
             if self.closed is None and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
                 self._put(name, ProofKey(key, agreed=now))
+                self._proved[name] = now
                 return True
             if not -CLOCK_SECONDS < since < AT_HOME_SECONDS / 2:
                 self._wait(name, before._replace(last=now))
             return False
 
-    def advance(self, product: str, device: str, sequence: int) -> int | None:
+    def advance(self, product: str, device: str, sequence: int, now: float) -> int | None:
         """Take the number of a proof that holds; return the last one where this is not above it: that is a replay.
 
         A key that waits beside the proved one is not the device's own.
@@ -178,6 +190,8 @@ class ProofKeys:
         if sequence <= last:
             return last
         self._sequences[name] = sequence
+        if self._proved.pop(name, None) is not None:
+            self._proved[name] = now
         if name in self._waiting:
             with self._lock:
                 self._waiting.pop(name, None)
@@ -197,7 +211,7 @@ class ProofKeys:
             return ""
         return (
             f"there is no room for more keys of devices: {len(self._new)} of {self.limit} were agreed at first contact "
-            "within a day; they push out each other, and no key that was known before"
+            "within a day; they push out each other, and no key that was known before and proved within a week"
         )
 
     @property
@@ -247,8 +261,17 @@ class ProofKeys:
     def _places(self) -> int:
         return max(1, self.limit // NEW_SHARE)
 
+    def _given_up(self, now: float) -> Name | None:
+        """Return the agreed key that was not proved for the longest time, if that is long enough."""
+        for name, last in self._proved.items():
+            key = self._keys.get(name)
+            if key is not None and key.enrolled is None:  # else it was changed while it was proved
+                return name if last <= now - REPLACED_SECONDS else None
+        return None
+
     def _put(self, name: Name, key: ProofKey) -> None:
         self._new.pop(name, None)
+        self._proved.pop(name, None)
         self._waiting.pop(name, None)
         if (before := self._keys.get(name)) is not None and before.key != key.key:
             self._sequences.pop(name, None)  # whose key that was may have said the highest number there is
@@ -257,6 +280,7 @@ class ProofKeys:
 
     def _drop(self, name: Name) -> None:
         self._new.pop(name, None)
+        self._proved.pop(name, None)
         self._waiting.pop(name, None)
         self._sequences.pop(name, None)
         self._keys.pop(name)

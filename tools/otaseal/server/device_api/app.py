@@ -97,18 +97,19 @@ class DeviceApp:
         certificate, proof, mac = request.certificate, request.proof, cached.request.mac
         if mac is None and proof is not None:  # the core's updater names the device, and asks for firmware alone
             mac = proof.device
-        if certificate is not None:
-            name = device_id(cached.request, certificate.name)
-            return Identity(Standing(name, proven=bool(certificate.name), accepted=True))
+        if certificate is not None and certificate.name:
+            return Identity(Standing(device_id(cached.request, certificate.name), proven=True, accepted=True))
         claim = cached.claim
         if claim is None or claim.mac != mac or cached.route.product is None:  # what has a name is there for good
             product = self.catalog.product_of(cached.route.product)
             if mac is None or product is None:
-                return Identity(Standing(device_id(cached.request, None)))
+                return Identity(Standing(device_id(cached.request, None), accepted=certificate is not None))
             if claim is None or (claim.product, claim.mac) != (product, mac):
                 text = said(request.head.path, mac, request.head.headers)
                 cached.claim = claim = Claim(product, mac, text)
-        return self.proofs.identify(claim, proof, _network(request))
+        identity = self.proofs.identify(claim, proof, _network(request))
+        # One without a name shows that it is a device of ours, and not which one.
+        return identity if certificate is None else identity._replace(standing=identity.standing._replace(accepted=True))
 
     def _load(self, blob: str) -> Answer | None:
         """Read and hash a blob, in a thread; return what is answered where that cannot be."""
@@ -287,8 +288,9 @@ def _with_capabilities(cached: _CachedRequest, identity: Identity, answer: Answe
 
 
 def _network(request: DeviceRequest) -> str:
-    """Return from where it is asked; "" where the device proves its name, which may ask from anywhere."""
-    return "" if request.certificate is not None or request.address is None else origin(request.address)
+    """Return from where it is asked; "" where a certificate proves the name, which may ask from anywhere."""
+    certificate = request.certificate
+    return "" if request.address is None or (certificate and certificate.name) else origin(request.address)
 
 
 def _sighting(cached: _CachedRequest) -> Sighting | None:

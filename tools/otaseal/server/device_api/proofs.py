@@ -93,7 +93,7 @@ class ProofCheck:
             claim.verifier = verifier = Verifier(key.key, claim.text)
         if said.name != claim.name or not verifier.holds(said):
             return self._refuse(claim, said, network)
-        last = self.keys.advance(product, device, said.sequence)
+        last = self.keys.advance(product, device, said.sequence, time.time())
         if last is not None:
             return self._unproven(claim, AFTER, f"{AFTER} {last}")
         if claim.key is not key:
@@ -109,7 +109,7 @@ class ProofCheck:
             and self._at_home(claim, network, now)
             and self.keys.agree(claim.product, claim.device, said.key, now)
         ):
-            self.keys.advance(claim.product, claim.device, said.sequence)
+            self.keys.advance(claim.product, claim.device, said.sequence, now)
             result = AGREED
         self.telemetry.add(_COUNTERS[result])
         met = result == AGREED
@@ -120,8 +120,8 @@ class ProofCheck:
         product, device, key = claim.product, claim.device, said.key
         if key is None or not claim.is_shown(said):
             return self._unproven(claim, WRONG, WRONG)
-        if self.keys.show(product, device, key, network, time.time()):
-            self.keys.advance(product, device, said.sequence)
+        if self.keys.show(product, device, key, network, now := time.time()):
+            self.keys.advance(product, device, said.sequence, now)
             return self._unproven(claim, AGREED)
         return self._unproven(claim, WRONG, WRONG)
 

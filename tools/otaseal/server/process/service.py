@@ -109,7 +109,7 @@ class Service:
                 telemetry=self.telemetry,
                 credentials=self.credentials,
                 contexts=self.contexts,
-                keys=ProofKeys(self.secrets, devices.sequences()),
+                keys=ProofKeys(self.secrets, devices.proofs()),
                 devices=devices,
                 store_check=self.store_check,
                 device_file=self.device_file,
