@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -89,6 +90,39 @@ def test_a_person_sees_what_waits_and_has_it_signed(server: Running, otaseal: Co
     (entry,) = [entry for entry in server.world.pki.list() if entry.name == chip.name]
     assert entry.serial == f"{certificate.serial_number:x}"
     assert otaseal(*options(server)).succeeded().out == "nothing waits\n"
+
+
+def test_a_claim_code_takes_over_no_device_that_has_a_certificate(
+    server: Running, otaseal: Command, chip: Chip
+) -> None:
+    """The server knows nothing of what was signed at the bench."""
+    signed(server.world, chip.request())
+    other = Chip(chip.name)
+    assert other.ask(server, claimed(server)[1]).status == 202
+    refused = otaseal(*options(server, "--yes"))
+    assert refused.code == 1
+    line = f"refused  {chip.name}  it asks with a claim code, and has the valid certificate "
+    assert line in refused.out
+    assert f"otaseal pki revoke {chip.name}" in refused.out
+    assert other.ask(server).status == 202
+    server.world.pki.revoke(Role.DEVICE, chip.name, now=NOW)
+    assert otaseal(*options(server, "--yes")).succeeded().out.count("signed   ") == 1
+    assert other.ask(server).status == 200
+
+
+def test_what_a_later_server_says_of_a_request_is_passed_over(server: Running, chip: Chip) -> None:
+    assert chip.ask(server, claimed(server)[1]).status == 202
+
+    class Later(Client):
+        def get(self, path: str) -> Any:
+            answer = super().get(path)
+            return {**answer, "enrolments": [{**row, "chip": "esp8266"} for row in answer["enrolments"]]}
+
+    client = Later(server.url, server.token, server.world.ca)
+    (found,) = [one for one in waiting.fetch(client, PRODUCT, server.world.pki, NOW) if one.device == chip.name]
+    assert found.request is not None
+    assert found.request.public_key == chip.key.public_key()
+    waiting.answer(client, PRODUCT, server.world.pki, found.request, now=NOW, days=90)
 
 
 def test_a_timer_signs_renewals_and_nothing_that_is_revoked(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import files
 from ..commands import runnable
-from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, counted, describe
+from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, counted, describe, one_line
 from ..pki.enrolment import ENROLLED_DAYS, MAX_REQUEST_BYTES, Request, check_request
 from ..pki.profile import Role
 from ..pki.store import CHAIN_FILE
@@ -162,7 +162,7 @@ def _sign_waiting(arguments: argparse.Namespace, client: Client, product: str, s
     from ..enrolment import waiting
 
     entries, now = store.list(), stores.now()
-    found = waiting.fetch(client, product)
+    found = waiting.fetch(client, product, store, now)
     chosen = [
         one.request
         for one in found
@@ -198,10 +198,10 @@ def _show_waiting(found: Sequence[Waiting], chosen: Sequence[Request], *, quiet:
     for one in found:
         proof = one.enrolment.proof
         if one.request is None:
-            print(f"refused  {one.device}  {one.refusal}", flush=True)
+            print(one_line(f"refused  {one.device}  {one.refusal}"), flush=True)
         elif one.request in chosen or not quiet:
             state = "waits" if one.request in chosen else "left"
-            print(f"{state:<8} {one.device}  {SHOWN.get(proof, proof)}", flush=True)
+            print(one_line(f"{state:<8} {one.device}  {SHOWN.get(proof, proof)}"), flush=True)
     if not found and not quiet:
         print("nothing waits")
 

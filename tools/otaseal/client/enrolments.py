@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,7 +39,8 @@ def waiting(client: Client, product: str) -> Iterator[Enrolment]:
     while True:
         answer: Mapping[str, Any] = client.get(f"{product_path(product, 'enrolments')}?{urlencode(after)}")
         for row in answer["enrolments"]:
-            yield Enrolment(request=_decoded(client, row.pop("request")), **row)
+            values = (row[field.name] for field in fields(Enrolment) if field.name != "request")  # a later server says more
+            yield Enrolment(*values, request=_decoded(client, row["request"]))
         if answer["next"] is None:
             return
         after = {"after": answer["next"]}

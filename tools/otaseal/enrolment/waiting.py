@@ -42,9 +42,11 @@ class Waiting:
         return self.enrolment.device
 
 
-def fetch(client: Client, product: str) -> list[Waiting]:
-    """Return the requests that wait; raises as `Client.get`."""
-    return [_checked(one) for one in islice(enrolments.waiting(client, product), MAX_WAITING)]
+def fetch(client: Client, product: str, store: Store, now: datetime) -> list[Waiting]:
+    """Return the requests that wait; raises as `Client.get`, and InputError for a damaged `store`."""
+    valid = {entry.name: entry for entry in store.list() if entry.role == Role.DEVICE.value and entry.valid_at(now)}
+    found = (_checked(one) for one in islice(enrolments.waiting(client, product), MAX_WAITING))
+    return [_refused_takeover(one, valid.get(one.device), store) for one in found]
 
 
 def is_renewal(waiting: Waiting, entries: Sequence[Entry], now: datetime) -> bool:
@@ -71,6 +73,20 @@ def answer(client: Client, product: str, store: Store, request: Request, *, now:
             error.message += f"; certificate {certificate.serial} of '{request.device}' is revoked"
         raise
     return certificate
+
+
+def _refused_takeover(waiting: Waiting, valid: Entry | None, store: Store) -> Waiting:
+    """Refuse a claim code for a device that has a `valid` certificate: the code may be anybody's, and for any device.
+
+    An answer that was lost is given again.
+    """
+    if valid is None or waiting.request is None or waiting.enrolment.proof != "claim":
+        return waiting
+    last = store.last(waiting.device)
+    if last is not None and last.key == waiting.request.public_key:
+        return waiting
+    refusal = f"it asks with a claim code, and has the valid certificate {valid.serial}: first otaseal pki revoke"
+    return Waiting(waiting.enrolment, None, f"{refusal} {waiting.device}")
 
 
 def _checked(enrolment: Enrolment) -> Waiting:

@@ -135,7 +135,7 @@ class Store:
                     f"if the device is to keep its own key: otaseal pki revoke {request.device}, then enroll it",
                 )
             authority = self.authority(Slot.DEVICE)
-            last = _read_certificate(folder / CHAIN_FILE) if (folder / CHAIN_FILE).exists() else None
+            last = self.last(request.device)
             valid = {entry.serial for entry in entries if entry.valid_at(now) and not entry.renewal_due(now)}
             if last is not None and last.key == request.public_key and last.serial in valid:
                 return last
@@ -145,6 +145,11 @@ class Store:
             certificate = parse_certificate(pem)
             self._write_index((*entries, entry_of(certificate, Role.DEVICE, request.device)))
         return certificate
+
+    def last(self, device: str) -> Certificate | None:
+        """Return the certificate of a device that was issued last, None where none was; raises InputError."""
+        path = self.folder(Role.DEVICE, device) / CHAIN_FILE
+        return _read_certificate(path) if path.exists() else None
 
     def list(self) -> tuple[Entry, ...]:
         """Return all that was issued, oldest first; raises InputError for a damaged index."""
