@@ -39,8 +39,8 @@ def waiting(client: Client, product: str) -> Iterator[Enrolment]:
     while True:
         answer: Mapping[str, Any] = client.get(f"{product_path(product, 'enrolments')}?{urlencode(after)}")
         for row in answer["enrolments"]:
-            values = (row[field.name] for field in fields(Enrolment) if field.name != "request")  # a later server says more
-            yield Enrolment(*values, request=_decoded(client, row["request"]))
+            values = {field.name: row[field.name] for field in fields(Enrolment)}  # a later server says more
+            yield Enrolment(**{**values, "request": _decoded(client, row["request"])})
         if answer["next"] is None:
             return
         after = {"after": answer["next"]}

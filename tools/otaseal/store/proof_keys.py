@@ -5,7 +5,8 @@ durable, so that no device waits for a disk. A key that was agreed and is lost i
 
 Who comes first may agree a key for any name. So these are bounded: those of the last day have a tenth of the places,
 and push out each other. Keys that are older go only where all places are taken, those first that nobody proved for the
-longest time, and for REPLACED_SECONDS; who was enrolled never goes by himself. Another key for a known name only waits, until an operator accepts it, or until nobody has proved the known one for REPLACED_SECONDS.
+longest time, and for REPLACED_SECONDS; what was enrolled never goes by itself. Another key for a known name only waits,
+until an operator accepts it, or until nobody has proved the known one for REPLACED_SECONDS.
 """
 
 from __future__ import annotations

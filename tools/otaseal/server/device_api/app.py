@@ -108,8 +108,10 @@ class DeviceApp:
                 text = said(request.head.path, mac, request.head.headers)
                 cached.claim = claim = Claim(product, mac, text)
         identity = self.proofs.identify(claim, proof, _network(request))
+        if certificate is None:
+            return identity
         # One without a name shows that it is a device of ours, and not which one.
-        return identity if certificate is None else identity._replace(standing=identity.standing._replace(accepted=True))
+        return identity._replace(standing=identity.standing._replace(accepted=True))
 
     def _load(self, blob: str) -> Answer | None:
         """Read and hash a blob, in a thread; return what is answered where that cannot be."""

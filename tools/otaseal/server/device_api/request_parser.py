@@ -151,8 +151,8 @@ class RequestParser:
             self._fed = len(data)
         elif self._fed > MAX_HEAD_BYTES:
             self._refuse(TOO_LONG)
-        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again. Line
-        # ends between requests say nothing, but a line with a proof could come back behind them.
+        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
+        # Line ends between requests say nothing, but a line with a proof could come back behind them.
         self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
         if self._between and len(rest) <= REMEMBERED_BYTES and rest.find(_END) == len(rest) - len(_END):
             received = self._heads[0]
