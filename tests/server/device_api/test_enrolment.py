@@ -194,7 +194,7 @@ def test_an_open_code_and_a_device_that_has_a_key(world: World, server: Running)
 
 def test_an_open_code_and_the_request_that_makes_the_key_known(world: World, server: Running) -> None:
     """What a new device asks at its first poll: whoever shows a key that nobody had before has just proved it."""
-    chip, prover, (_, code) = Chip(), ProvingDevice(KITCHEN), claimed(server)
+    chip, prover, (_, code) = Chip(), ProvingDevice(KITCHEN), claimed(server, uses=2)
     assert chip.ask_proving(server, prover) == "403 unknown"
     assert chip.ask_proving(server, prover, code) == "202"
     assert Chip().ask_proving(server, ProvingDevice(KITCHEN, shows=True), code) == "403 wrong", "somebody else"
