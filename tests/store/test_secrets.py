@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+import tarfile
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def test_a_backup_has_it_while_it_is_used_and_a_restored_store_too(filled: Store
         backup(filled, tmp_path / "b.tar")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"store", "a.tar", "b.tar"}
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert {member.name for member in tar if member.mode == 0o600} == {SECRETS_FILE}
     restored = restore(tmp_path / "a.tar", tmp_path / "restored")
     assert known(restored.directory) == {DEVICE: KEY, "other": None}
     for name in (SECRETS_FILE, "tokens.json"):

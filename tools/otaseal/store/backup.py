@@ -200,8 +200,9 @@ def _blob_name(digest: str) -> str:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner 0, time 0, mode 0644: nothing of the machine or the moment
+    member = tarfile.TarInfo(name)  # owner 0, time 0: nothing of the machine or the moment
     member.size = len(data)
+    member.mode = files.PRIVATE_MODE if name == SECRETS_FILE else files.PUBLIC_MODE  # as a person may unpack it
     tar.addfile(member, BytesIO(data))
 
 
