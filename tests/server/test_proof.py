@@ -238,6 +238,19 @@ def test_a_replay_is_told_the_number_to_go_on_behind(served: Served) -> None:
     assert poll(served, device) == ""
 
 
+def test_nobody_elsewhere_keeps_the_place_of_a_key_that_a_device_at_home_shows(served: Served, clock: Clock) -> None:
+    device, other = known(served), ProvingDevice(MAC)
+    keys = served.app.proofs.keys
+    for address, one, holds in ((ELSEWHERE, other, other), (HOME, device, device), (ELSEWHERE, other, device)):
+        if one is device:
+            clock.now += HOUR
+            device.lose_secret()
+        assert [poll(served, one, address) for _ in range(3)] == ["wrong"] * 3
+        waiting = keys.waiting("blink", f"mac:{MAC}")
+        assert waiting is not None
+        assert waiting.key == holds.key
+
+
 def test_a_certificate_without_a_name_proves_none(served: Served) -> None:
     device = known(served)
     before = served.rows()[f"mac:{MAC}"]

@@ -103,7 +103,7 @@ def test_curl_and_openssl_enrol(world: World, server: Running, tmp_path: Path) -
         ([], 400, "no header 'x-otaseal-csr'"),
         (["X-Otaseal-Csr: " + "A" * 701], 400, "has 701 bytes"),
         (["X-Otaseal-Csr: A", "X-Otaseal-Csr: A"], 400, "given twice"),
-        (["X-Otaseal-Csr: %%%"], 400, "is not in base64"),
+        (["X-Otaseal-Csr: 0123-4567-89AB-CDEF"], 400, "of 19 characters, is not in base64"),
         (["X-Otaseal-Csr: " + base64.b64encode(bytes(200)).decode()], 400, "not one whole certificate request"),
         ([f"X-Otaseal-Csr: {base64.b64encode(Chip().request('kitchen')).decode()}"], 400, "which is no MAC address"),
         (Chip().lines("x" * 129), 400, "'x-otaseal-claim' has 129 bytes"),

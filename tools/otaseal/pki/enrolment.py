@@ -42,7 +42,8 @@ def decode_request(text: str) -> Request:
     try:
         data = base64.b64decode(text.encode("ascii", "replace"), validate=True)
     except binascii.Error as error:
-        raise InputError(f"the certificate request '{text[:40]}' is not in base64", _ASK_AGAIN) from error
+        # Not quoted: what stands where a request belongs may be a claim code.
+        raise InputError(f"the certificate request, of {len(text)} characters, is not in base64", _ASK_AGAIN) from error
     return check_request(data)
 
 

@@ -193,11 +193,16 @@ class ProofKeys:
         self._sequences[name] = sequence
         if self._proved.pop(name, None) is not None:
             self._proved[name] = now
+        self.end_waiting(product, device)
+        return None
+
+    def end_waiting(self, product: str, device: str) -> None:
+        """Drop the key that waits for a device, if there is one."""
+        name = product, device
         if name in self._waiting:
             with self._lock:
                 self._waiting.pop(name, None)
                 self._touch(name)
-        return None
 
     def forget(self, product: str, device: str) -> None:
         """Drop the keys of a device, if there are any; durable on return, raises as `enrol`."""

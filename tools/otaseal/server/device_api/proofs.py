@@ -120,7 +120,11 @@ class ProofCheck:
         product, device, key = claim.product, claim.device, said.key
         if key is None or not claim.is_shown(said):
             return self._unproven(claim, WRONG, WRONG)
-        if self.keys.show(product, device, key, network, now := time.time()):
+        now, waiting = time.time(), self.keys.waiting(product, device)
+        places = () if waiting is None or waiting.key == key else (network, waiting.address)
+        if [self._at_home(claim, place, now) for place in places] == [True, False]:
+            self.keys.end_waiting(product, device)  # somebody elsewhere has kept the place until the device needs it
+        if self.keys.show(product, device, key, network, now):
             self.keys.advance(product, device, said.sequence, now)
             return self._unproven(claim, AGREED)
         return self._unproven(claim, WRONG, WRONG)
