@@ -56,7 +56,9 @@ def register(actions: common.Subparsers) -> None:
     parser.add_argument(
         "--baud", type=common.number(300, 4_000_000, "is not a speed"), default=BAUD, help=f"default: {BAUD}"
     )
-    parser.add_argument("--only", choices=("certificate", "key"), help="over serial: default: what there is")
+    parser.add_argument(
+        "--only", choices=("certificate", "key"), help="over serial: one of the two; default: what there is for it"
+    )
     parser.add_argument("--every", type=_period, metavar="TIME", help="from a server: again and again, as in 10m")
     parser.add_argument("--renewals", action="store_true", help="from a server: nothing but renewals, without asking")
     parser.add_argument("--yes", action="store_true", help="from a server: sign without asking")
@@ -64,7 +66,7 @@ def register(actions: common.Subparsers) -> None:
         "--days",
         type=common.number(2, MAX_DAYS, "is not a valid number of days"),
         default=ENROLLED_DAYS,
-        help=f"default: {ENROLLED_DAYS}",
+        help=f"how long it is valid; default: {ENROLLED_DAYS}",
     )
     parser.add_argument("--store", type=common.path, metavar="DIR", help="the authorities, where they lie elsewhere")
     parser.add_argument(
