@@ -17,6 +17,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
+from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
@@ -82,7 +83,7 @@ class ProofKeys:
         self._keys: dict[Name, ProofKey] = {}
         self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
         for product, device, *values in secrets.query("SELECT product, device, key, agreed, enrolled FROM keys"):
-            self._keys[product, device] = ProofKey(*values)
+            self._keys[intern(product), device] = ProofKey(*values)
         columns = "product, device, key, shown, address, last"
         for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
             self._waiting[product, device] = WaitingKey(*values)
@@ -94,8 +95,8 @@ class ProofKeys:
         agreed = [(name, key.agreed or 0.0) for name, key in self._keys.items() if key.enrolled is None]
         self._new = OrderedDict(sorted(agreed, key=itemgetter(1)))
         proved = [(name, max(since, last[name].when if name in last else since)) for name, since in agreed]
-        self._proved = OrderedDict(sorted(proved, key=itemgetter(1)))
-        """When each key that was agreed was proved last, or else agreed; of those of today in the order of that."""
+        self._proved = dict(sorted(proved, key=itemgetter(1)))
+        """When each key that was agreed was proved last, to NEW_SECONDS, or else agreed; in this order."""
 
     def get(self, product: str, device: str) -> ProofKey | None:
         """Return the key of a device, None where none is known."""
@@ -191,7 +192,7 @@ class ProofKeys:
         if sequence <= last:
             return last
         self._sequences[name] = sequence
-        if self._proved.pop(name, None) is not None:
+        if not 0 <= now - self._proved.get(name, now) < NEW_SECONDS and self._proved.pop(name, None) is not None:
             self._proved[name] = now
         self.end_waiting(product, device)
         return None
@@ -272,7 +273,7 @@ class ProofKeys:
         for name, last in self._proved.items():
             key = self._keys.get(name)
             if key is not None and key.enrolled is None:  # else it was changed while it was proved
-                return name if last <= now - REPLACED_SECONDS else None
+                return name if last <= now - NEW_SECONDS - REPLACED_SECONDS else None
         return None
 
     def _put(self, name: Name, key: ProofKey) -> None:
