@@ -43,7 +43,7 @@ def test_a_device_on_the_cable_is_enrolled(project: MakeProject, home: Store) ->
 
 def test_a_device_that_refuses_ends_the_run(project: MakeProject, home: Store) -> None:
     """Where uploads go over the air, the cable is that of the monitor."""
-    with SerialDevice(verdict=b"otaseal error 2") as device:
+    with SerialDevice(verdicts=(b"otaseal error 2",)) as device:
         made = project(*LINES, "upload_port = 192.0.2.1", "upload_protocol = espota", f"monitor_port = {device.port}")
         run = made.run("-t", "enroll", check=False)
     assert "otaseal: error: the device refuses with error 2: no LittleFS; its certificate" in run.stderr

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from otaseal.enrolment import bench, port
+from otaseal.enrolment import bench
 from support import peers
 from support.command import TOOLS, Command, otaseal, process
 from support.enrolling import MAC, SerialDevice, csr
@@ -98,13 +98,6 @@ def test_options_that_do_not_go_together(options: list[str], message: str, store
     otaseal("pki", "enroll", *options).failed(2, message)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that need not wake a sketch."""
-    monkeypatch.setattr(port, "PAUSE_SECONDS", 0.001)
-
-
-@pytest.mark.usefixtures("quick")
 def test_a_device_on_a_serial_line(store: Path, otaseal: Command) -> None:
     """Without a server its key goes nowhere, and it gets a certificate by the only store there is."""
     with SerialDevice(chatter=b"booting\r\n") as device:
@@ -115,9 +108,8 @@ def test_a_device_on_a_serial_line(store: Path, otaseal: Command) -> None:
     assert list(listed(otaseal).values()) == ["valid"]
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_device_that_refuses_its_certificate(store: Path, otaseal: Command) -> None:
-    with SerialDevice(verdict=b"otaseal error 44") as device:
+    with SerialDevice(verdicts=(b"otaseal error 44",)) as device:
         failed = otaseal("pki", "enroll", "--port", device.port, "--json").failed(1, "refuses with error 44")
     assert "is revoked" in failed.err
     assert list(listed(otaseal).values()) == ["revoked"]

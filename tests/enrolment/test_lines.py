@@ -30,14 +30,14 @@ def test_a_device_says_who_it_is(name: str) -> None:
 
 
 def test_how_it_ends() -> None:
-    assert parse(b"otaseal ok") == Outcome(None)
+    assert parse(b"otaseal ok") == Outcome(0)
     assert parse(b"otaseal error 44") == Outcome(44)
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"hello", b"otaseal", b"otaseal hello", b"otaseal done", b"otaseal certificate AAAA",
+        b"", b"hello", b"otaseal", b"otaseal hello", b"otaseal certificate AAAA",
         b"otaseal certs loaded", b" otaseal ok", b"Otaseal ok", b"otaseal  ok", b"otaseal okay",
         b"otaseal: error: x", b"\xff\x00otaseal ok",
     ],
@@ -54,7 +54,7 @@ def test_the_sketchs_own_output_and_an_echo_are_passed_over(line: bytes) -> None
         f"otaseal device {PLAIN.upper()} {PROOF} {REQUEST}", f"otaseal device {PLAIN} {PROOF[:-1]} {REQUEST}",
         f"otaseal device {PLAIN} {PROOF} {REQUEST} more", f"otaseal device {PLAIN} {PROOF} {REQUEST[:-8]}",
         f"otaseal device {PLAIN} {PROOF} {REQUEST[:40]}!{REQUEST[41:]}", "otaseal ok 1", "otaseal error",
-        "otaseal error x", "otaseal error 99999999999",
+        "otaseal error x", "otaseal error 99999999999", "otaseal error 0",
     ],
 )  # fmt: skip
 def test_a_damaged_line_is_refused_and_no_key_is_shown(line: str) -> None:

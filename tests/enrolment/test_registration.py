@@ -38,7 +38,6 @@ def test_a_key_is_registered_and_a_certificate_signed(server: Running, signs: bo
     assert registered(server, name) == device.proof_key
     assert (device.certificate is not None) is signs
     assert done.server == server.url
-    assert "otaseal done" in device.received
     written = (server.store / "audit.log").read_text() + server.log.read_text() + "".join(done.lines())
     assert device.proof_key.hex() not in written
     (event,) = [row for row in map(json.loads, (server.store / "audit.log").read_text().splitlines())
@@ -64,7 +63,7 @@ def test_where_the_server_does_not_take_the_key_nothing_is_signed(server: Runnin
 
 def test_a_key_stays_registered_when_the_device_refuses_its_certificate(server: Running) -> None:
     """It is the device's key all the same: the next attempt registers it again."""
-    with SerialDevice(MAC, verdict=b"otaseal error 44") as device, pytest.raises(InputError) as failed:
+    with SerialDevice(MAC, verdicts=(b"otaseal error 44",)) as device, pytest.raises(InputError) as failed:
         enroll(device, Signing(server.world.pki, 90), operator(server))
     assert registered(server, MAC) == device.proof_key
     assert failed.value.message.endswith("is revoked")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import pty
 import subprocess
@@ -17,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from otaseal.enrolment import bench
 from otaseal.enrolment.bench import Signing
+from otaseal.enrolment.lines import certificate_line
 from otaseal.enrolment.port import Port
+from otaseal.errors import SystemFaultError
 from support import cas
 from support.bench import at_bench, sign, stranger
 from support.firmware import Device
@@ -81,8 +82,6 @@ def test_two_devices_and_two_enrolments_have_keys_of_their_own(enrolling: Device
 def test_without_an_authority_only_the_proof_key_is_told(enrolling: Device) -> None:
     with at_bench(enrolling) as line:
         first = line.meet()
-        line.say("otaseal done")
-        assert line.hear() == "otaseal ok"
     with at_bench(enrolling) as line:
         assert line.meet()[:2] == first[:2], "the proof key stays"
     assert not enrolling.has("client.key")
@@ -123,7 +122,7 @@ def test_no_base64_is_no_certificate(enrolling: Device) -> None:
     with at_bench(enrolling) as line:
         line.meet()
         for text in ("MII*", "M", "=", " ", "A" * 1150):
-            line.say(f"otaseal certificate {text}", "otaseal done")
+            line.say(f"otaseal certificate {text}")
             assert line.hear() == "otaseal error 51"
 
 
@@ -134,8 +133,7 @@ def test_lines_of_others_are_passed_over(enrolling: Device, world: World) -> Non
         line.say(b"otaseal hello\r")
         assert line.hear().startswith("otaseal device ")
         request = line.meet()[2]
-        given = f"otaseal certificate {base64.b64encode(sign(world, request)).decode()}\r"
-        line.say(given, "", "something else", "otaseal done\r")
+        line.say("", "something else", certificate_line(sign(world, request)) + "\r")
         assert line.hear() == "otaseal ok"
 
 
@@ -146,31 +144,114 @@ def test_an_interrupted_enrolment_changes_nothing(enrolling: Device, world: Worl
     before = enrolling.get("client.key"), enrolling.get("client.crt")
     with at_bench(enrolling, chance=5) as line:
         request = line.meet()[2]
-        line.say(f"otaseal certificate {base64.b64encode(sign(world, request)).decode()}")
+        line.say(certificate_line(sign(world, request))[:-5])
+        assert line.hear() == "otaseal error 51"
     assert (enrolling.get("client.key"), enrolling.get("client.crt")) == before
-    with at_bench(enrolling, chance=6) as line:
-        line.say("otaseal done")
-        assert line.hear() == "otaseal ok"
-    assert (enrolling.get("client.key"), enrolling.get("client.crt")) == before, "nobody has sent a certificate since"
 
 
-def test_with_our_own_half_over_a_terminal(enrolling: Device, world: World) -> None:
+def test_a_certificate_that_comes_again_is_acknowledged_again(enrolling: Device, world: World) -> None:
+    """Its first answer was lost: the key is in place by then, and may have a next one beside it."""
+    with at_bench(enrolling) as line:
+        certificate = sign(world, line.meet()[2])
+        assert [line.give(certificate) for _ in range(2)] == ["otaseal ok"] * 2
+        assert line.give(certificate[:-1]) == line.give(b"") == "otaseal error 51", "not with a part of it"
+        line.meet()
+        assert line.give(certificate) == "otaseal ok"
+    before = enrolling.get("client.key"), enrolling.get("client.crt")
+    with at_bench(enrolling, chance=5) as line:
+        assert line.give(certificate) == "otaseal ok", "and after a restart"
+        line.meet()
+        assert line.give(stranger(OTHER)) == "otaseal error 51"
+    assert (enrolling.get("client.key"), enrolling.get("client.crt")) == before
+
+
+def test_without_a_key_that_waits_nothing_is_written(enrolling: Device, world: World) -> None:
+    """A power cut would leave a certificate alone, which is what a pair that was moved by half looks like."""
+    with at_bench(enrolling) as line:
+        certificate = sign(world, line.meet()[2])
+        assert line.give(certificate) == "otaseal ok"
+    with at_bench(enrolling, room=0) as line:
+        assert line.give(stranger(OTHER)) == "otaseal error 51", "44 is what writing comes to"
+        assert line.give(certificate) == "otaseal ok"
+
+
+class LossyPort(Port):
+    """A port whose line loses a part of the first certificates: `lost` are slices of what arrives of each."""
+
+    def __init__(self, name: str, lost: list[slice]) -> None:
+        super().__init__(name, 115200)
+        self._lost = iter(lost)
+
+    def write_line(self, line: str) -> None:
+        arrives = next(self._lost, slice(None)) if line.startswith("otaseal certificate") else slice(None)
+        if arrives.stop is None:
+            return super().write_line(line[arrives])
+        self._port.write(line[arrives].encode())  # the end is lost, too
+        return None
+
+
+ALL_LOST = slice(0, 0)
+LOST = {
+    "nothing": [],
+    "all of it": [ALL_LOST],
+    "all of it, but for its end": [slice(-255, None)],
+    "its beginning": [slice(1, None)],
+    "its end": [slice(0, -1)],
+    "what follows the word": [slice(0, 20)],
+    "a part of the word": [slice(0, 12)],
+    "two times": [slice(0, 300), slice(600, None)],
+    "three times": [ALL_LOST, slice(0, 1), slice(0, 500)],
+}
+
+
+def enroll_over_a_terminal(device: Device, world: World, lost: list[slice], **settings: object) -> bench.Enrolled:
     """All that is there in earnest: pyserial, the lines of the host, and the library."""
     its, ours = pty.openpty()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(enrolling.run, its, polls=0, port=1)
-        with Port(os.ttyname(ours), 115200) as port:
-            done = bench.enroll(port, Signing(world.pki, 30), None)
+        running = pool.submit(device.run, its, polls=0, port=1, **settings)
+        try:
+            with LossyPort(os.ttyname(ours), lost) as port:
+                return bench.enroll(port, Signing(world.pki, 30), None)
+        finally:
             os.close(ours)
-        running.result()
-    os.close(its)
+            running.result()
+            os.close(its)
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_with_our_own_half_over_a_terminal(
+    what: str, device: Device, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "TAKE_SECONDS", 1.5)
+    done = enroll_over_a_terminal(device, world, LOST[what])
     assert done.certificate is not None
-    assert (done.device, done.certificate.der) == (MAC, enrolling.get("client.crt"))
+    assert done.certificate.der == device.get("client.crt")
+
+
+@pytest.mark.parametrize("lost", [[], [ALL_LOST]])
+def test_a_sketch_that_sleeps_is_enrolled(
+    lost: list[slice], enrolling: Device, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core keeps less than a certificate for it: it has to listen when one comes (F101)."""
+    monkeypatch.setattr(bench, "TAKE_SECONDS", 3.0)
+    done = enroll_over_a_terminal(enrolling, world, lost, sleeps=1)
+    assert done.certificate is not None
+    assert done.certificate.der == enrolling.get("client.crt")
+
+
+def test_a_line_that_loses_all_certificates(enrolling: Device, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "TAKE_SECONDS", 0.3)
+    with pytest.raises(SystemFaultError, match=f"'{MAC}' does not say that it has its certificate") as failed:
+        enroll_over_a_terminal(enrolling, world, [ALL_LOST] * bench.TRIES, chance=9)
+    assert failed.value.message.endswith(" is revoked")
+    assert not enrolling.has("client.crt")
+    last = [entry for entry in world.pki.list() if entry.name == MAC][-1]
+    assert last.revoked is not None
 
 
 def test_a_device_that_cannot_says_why(enrolling: Device) -> None:
     with at_bench(enrolling, mountable=0) as line:
-        line.say("otaseal hello", "otaseal done")
+        line.say("otaseal hello", "otaseal certificate AAAA")
         assert [line.hear(), line.hear()] == ["otaseal error 2"] * 2
 
 

@@ -226,8 +226,7 @@ def test_who_was_at_the_bench_needs_no_code(chip: Device, world: World, tmp_path
     with at_bench(chip, claim="") as bench:
         name, key, _ = bench.meet()
         operator(server).enrol(PRODUCT, "5C:CF:7F:F0:04:CB", bytes.fromhex(key))
-        bench.say("otaseal done")
-        assert (name, bench.hear()) == ("5ccf7ff004cb", "otaseal ok")
+        assert name == "5ccf7ff004cb"
     chip.run()
     (waits,) = client.waiting(operator(server), PRODUCT)
     assert (waits.proof, waits.device) == ("key", "5C:CF:7F:F0:04:CB")

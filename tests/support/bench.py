@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from otaseal.enrolment.lines import certificate_line
 from otaseal.pki import enrolment
 from support import cas
 from support.firmware import Device, Outcome
@@ -48,7 +49,7 @@ class Bench:
 
     def give(self, certificate: bytes) -> str:
         """Send a certificate, and return how that ended."""
-        self.say(f"otaseal certificate {base64.b64encode(certificate).decode()}", "otaseal done")
+        self.say(certificate_line(certificate))
         return self.hear()
 
 

@@ -29,8 +29,7 @@ class SerialDevice:
 
     It follows the protocol of docs/adr/0021-enrolment.md and keeps what it gets: `received` are the host's lines,
     `certificate` is what it took, DER. To misbehave: `deaf` hellos are not heard, `introduction` is said in place of
-    its own, `verdict` at the end (None: it hangs), `chatter` before every answer. With `restarts` it begins anew,
-    with another key, when it has got its certificate; with `asleep` that line is lost (F101).
+    its own, `verdicts` to each certificate (None: nothing; the last one from then on), `chatter` before every answer.
     """
 
     SECONDS = 60.0
@@ -41,13 +40,11 @@ class SerialDevice:
         *,
         deaf: int = 0,
         introduction: bytes | None = None,
-        verdict: bytes | None = b"otaseal ok",
+        verdicts: tuple[bytes | None, ...] = (b"otaseal ok",),
         chatter: bytes = b"",
-        restarts: bool = False,
-        asleep: bool = False,
     ) -> None:
         self.name, self.deaf, self.introduction = name, deaf, introduction
-        self.verdict, self.chatter, self.restarts, self.asleep = verdict, chatter, restarts, asleep
+        self.verdicts, self.chatter = verdicts, chatter
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.proof_key = secrets.token_bytes(32)
         self.received: list[str] = []
@@ -99,23 +96,20 @@ class SerialDevice:
                 self.deaf -= 1
             else:
                 self._say(self.introduce() if self.introduction is None else self.introduction)
-        elif line.startswith("otaseal certificate ") and not self.asleep:
-            if self.restarts:
-                self.key = ec.generate_private_key(ec.SECP256R1())
-                self._say(self.introduce())
-            else:
-                self._take(line.split(" ")[2])
-        elif line == "otaseal done" and self.verdict is not None:
-            self._say(self.verdict)
-            if self.certificate is not None:
-                self.key = ec.generate_private_key(ec.SECP256R1())  # of its next request
+        elif line.startswith("otaseal certificate "):
+            self._take(line.split(" ")[2])
+            verdict, self.verdicts = self.verdicts[0], self.verdicts[1:] or self.verdicts
+            if verdict is not None:
+                self._say(verdict)
 
     def _take(self, text: str) -> None:
         assert len("otaseal certificate ") + len(text) <= 1200, "the library has no room for more"
         certificate = base64.b64decode(text, validate=True)
-        parsed = x509.load_der_x509_certificate(certificate)
-        assert parsed.public_key() == self.key.public_key()
+        if certificate != self.certificate:
+            parsed = x509.load_der_x509_certificate(certificate)
+            assert parsed.public_key() == self.key.public_key()
         self.certificate = certificate
+        self.key = ec.generate_private_key(ec.SECP256R1())  # of its next request
 
     def _say(self, line: bytes) -> None:
         os.write(self._controller, self.chatter + line + b"\r\n")

@@ -114,7 +114,8 @@ class OtaSeal {
   Error askForCertificate(int &detail, bool &enrolled);
   Error downloadCertificate(int &detail, uint32_t &size);
   Error tryIdentity(int &detail);
-  void answer(Stream &stream, char *words);
+  bool answer(Stream &stream, char *words);
+  Error takeCertificate(char *text);
   Error introduce(Stream &stream);
 
   bool path(const char *file, char *text, size_t size) const;
@@ -161,5 +162,4 @@ class OtaSeal {
   bool _fullHandshake = true;  // the next connection checks certificates and dates
   bool _offered = false;       // the server enrols, as it last said
   bool _settled = false;       // enroll() has looked for a pair that was moved by half
-  Error _bench = Error::None;  // what came of the certificate that the bench has sent
 };

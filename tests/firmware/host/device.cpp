@@ -81,7 +81,10 @@ void onResult(OtaSeal::Result result, OtaSeal::Error error) {
 void serve(OtaSeal &updates, int line) {
   if (line == 0) return;
   SerialLine serial(line);
-  while (serial.wait(SILENCE_MS)) updates.enroll(serial);
+  while (serial.wait(SILENCE_MS)) {
+    if (number("sleeps", 0) != 0) serial.sleep();
+    updates.enroll(serial);
+  }
 }
 
 void setUp(const std::string &folder) {

@@ -1,12 +1,15 @@
-// A serial line: a terminal of the host, or a socket. It loses nothing, as a chip would that is busy (F101).
+// A serial line: a terminal of the host, or a socket. It loses nothing, but what comes while the sketch sleeps.
 #pragma once
 #include <Stream.h>
+
+#include <string>
 
 class SerialLine : public Stream {
  public:
   explicit SerialLine(int file) : _file(file) {}
 
   bool wait(int milliseconds);  // for bytes; false: none came, and none will
+  void sleep();                 // until nothing more comes, and keep what a core keeps (F101)
   int available() override;
   int read() override;
   int peek() override { return -1; }
@@ -16,4 +19,5 @@ class SerialLine : public Stream {
 
  private:
   const int _file;
+  std::string _kept;
 };

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError, OtasealError, SystemFaultError
 from ..pki.profile import Role
-from .lines import CERTIFICATE, DONE, HELLO, Device, Outcome, certificate_line, parse
+from .lines import HELLO, Device, Outcome, certificate_line, parse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -27,8 +27,11 @@ HELLO_SECONDS = 3.0
 """After so long without an answer the host says hello again: a board that was reset did not hear the first."""
 ANSWER_SECONDS = 60.0
 """How long a device may take until it answers: its sketch may wait for Wi-Fi first."""
-DONE_SECONDS = 20.0
-"""How long a device may take to write its files."""
+TAKE_SECONDS = 5.0
+"""How long a device may take to write its files, until its certificate is sent again."""
+TRIES = 4
+UNFIT = 51
+"""The error of a device that got a part of its certificate, or another one."""
 NOISE_LINES = 20_000
 """How many lines of its own output a sketch may print in that time."""
 _REFUSALS = {
@@ -37,7 +40,7 @@ _REFUSALS = {
     3: ("no /certs.ar", "pio run -t uploadfs"),
     4: ("/certs.ar is damaged", "pio run -t uploadfs"),
     10: ("not enough memory", "call updates.enroll(Serial) where less of it is in use"),
-    51: ("what came is no certificate for its key", "try again; nothing else may be on that line"),
+    UNFIT: ("what came is no certificate for its key", "try again; nothing else may be on that line"),
     44: ("its filesystem is full or failed", "make room in it, or write it anew: pio run -t uploadfs"),
 }
 """What the library's errors mean here (errors.h of the library), and what to do."""
@@ -87,19 +90,27 @@ def enroll(port: Port, signing: Signing | None, registry: Registry | None) -> En
     device = _meet(port)
     if registry is not None:
         registry.client.enrol(registry.product, device.name, device.proof_key)
+    server = registry.client.url if registry else None
     if signing is None:
-        _finish(port, device)
-        return Enrolled(device.name, None, registry.client.url if registry else None)
+        return Enrolled(device.name, None, server)
     with _signed(signing, device) as certificate:
         _give(port, device, certificate)
-    return Enrolled(device.name, certificate, registry.client.url if registry else None)
+    return Enrolled(device.name, certificate, server)
 
 
 def _meet(port: Port) -> Device:
     """Say hello until the device says who it is."""
-    device, heard = _introduced(port, ANSWER_SECONDS)
-    if device is not None:
-        return device
+    give_up = time.monotonic() + ANSWER_SECONDS
+    heard = False
+    while time.monotonic() < give_up:
+        port.write_line(HELLO)
+        for line in _until(port, min(time.monotonic() + HELLO_SECONDS, give_up)):
+            heard = heard or bool(line)
+            said = parse(line)
+            if isinstance(said, Device):
+                return said
+            if isinstance(said, Outcome) and said.error not in (0, UNFIT):  # which are late answers to a certificate
+                raise _refused(said.error)
     prints = "it prints, and does not answer" if heard else "nothing was received"
     raise SystemFaultError(
         f"no device answers at '{port.name}' in {ANSWER_SECONDS:.0f} seconds: {prints}",
@@ -108,54 +119,35 @@ def _meet(port: Port) -> Device:
     )
 
 
-def _introduced(port: Port, seconds: float) -> tuple[Device | None, bool]:
-    """Return who answers hello, None if nobody does in so many seconds; and whether anything was heard at all."""
-    give_up = time.monotonic() + seconds
-    heard = False
-    while time.monotonic() < give_up:
-        port.write_line(HELLO)
-        for line in _until(port, min(time.monotonic() + HELLO_SECONDS, give_up)):
-            heard = heard or bool(line)
-            said = parse(line)
-            if isinstance(said, Device):
-                return said, True
-            if isinstance(said, Outcome) and said.error is not None:
-                raise _refused(said.error)
-    return None, heard
-
-
 def _give(port: Port, device: Device, certificate: Certificate) -> None:
-    """Send a certificate, and make sure that the device has it.
+    """Send a certificate until the device says that it has it.
 
-    A sketch that does something else for longer than the first characters take loses the line (F101), and says `ok`:
-    it got nothing that is wrong. Asked again, it has the same key then; with its certificate it makes the next one.
+    A sketch that does something else meanwhile loses the line, or a part (F101). It listens when it has said who it is.
     """
-    port.write_line(certificate_line(certificate.der), slowly=len(CERTIFICATE))
-    _finish(port, device)
-    again, _ = _introduced(port, DONE_SECONDS)
-    if again is not None and again.request.public_key == device.request.public_key:
+    error = None
+    for attempt in range(TRIES):
+        if attempt:
+            _meet(port)
+        port.write_line(certificate_line(certificate.der))
+        error = _answer(port)
+        if error not in (None, UNFIT):
+            break
+    if error is None:
         raise SystemFaultError(
-            f"the certificate did not reach '{device.name}'",
-            "call updates.enroll(Serial) more often: loop() has to come round within two seconds",
+            f"'{device.name}' does not say that it has its certificate, which was sent {TRIES} times",
+            f"call updates.enroll(Serial) more often: loop() has to come round within {HELLO_SECONDS:.0f} seconds",
         )
+    if error:
+        raise _refused(error)
 
 
-def _finish(port: Port, device: Device) -> None:
-    """Say that this was all, and wait until the device says that it has everything."""
-    port.write_line(DONE)
-    for line in _until(port, time.monotonic() + DONE_SECONDS):
+def _answer(port: Port) -> int | None:
+    """Return the error that the device tells, 0 where it has its certificate, None where it says nothing."""
+    for line in _until(port, time.monotonic() + TAKE_SECONDS):
         said = parse(line)
         if isinstance(said, Outcome):
-            if said.error is not None:
-                raise _refused(said.error)
-            return
-        if said is not None and (said.name, said.request.public_key) != (device.name, device.request.public_key):
-            raise InputError(
-                f"'{device.name}' has started again in between, and is now '{said.name}' with another key", "try again"
-            )
-    raise SystemFaultError(
-        f"'{device.name}' does not say in {DONE_SECONDS:.0f} seconds that it has everything", "try again"
-    )
+            return said.error
+    return None
 
 
 def _until(port: Port, deadline: float) -> Iterator[bytes]:

@@ -3,8 +3,7 @@
     host    otaseal hello
     device  otaseal device <name> <proof key, 64 hex digits> <certificate request, base64>
     host    otaseal certificate <DER, base64>          where an authority signs
-    host    otaseal done
-    device  otaseal ok, or otaseal error <number>
+    device  otaseal ok, or otaseal error <number>      to a certificate; an error to a hello as well
 
 A line ends in LF, with or without CR. Whatever does not begin with `otaseal` and a word of this table is the sketch's
 own output, and so is what a device echoes.
@@ -21,11 +20,10 @@ from ..pki.enrolment import Request, decode_request
 
 MAX_LINE = 1200
 """Characters, without its end: what the library has room for."""
-HELLO, DONE = "otaseal hello", "otaseal done"
-CERTIFICATE = "otaseal certificate "
+HELLO = "otaseal hello"
 _SAID = re.compile(rb"otaseal (device|ok|error)(?: (.*))?")
 _DEVICE = re.compile(r"([0-9a-f]{12}|[0-9A-F]{2}(?::[0-9A-F]{2}){5}) ([0-9a-fA-F]{64}) (\S+)")
-_NUMBER = re.compile(r"-?[0-9]{1,5}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class Device:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended on the device: with its `error` number, or None where all went well."""
+    """How it ended on the device: with its `error` number, or 0 where all went well."""
 
-    error: int | None
+    error: int
 
 
 def parse(line: bytes) -> Device | Outcome | None:
@@ -57,7 +55,7 @@ def parse(line: bytes) -> Device | Outcome | None:
     if word == "device":
         return _device(rest)
     if word == "ok" and not rest:
-        return Outcome(None)
+        return Outcome(0)
     if word == "error" and _NUMBER.fullmatch(rest):
         return Outcome(int(rest))
     raise _damaged(word)
@@ -65,7 +63,7 @@ def parse(line: bytes) -> Device | Outcome | None:
 
 def certificate_line(der: bytes) -> str:
     """Return the line that brings a device its certificate; raises ConfigError where the library has no room for it."""
-    line = CERTIFICATE + base64.b64encode(der).decode()
+    line = f"otaseal certificate {base64.b64encode(der).decode()}"
     if len(line) > MAX_LINE:
         raise ConfigError(
             f"a certificate of {len(der)} bytes does not fit into a line of {MAX_LINE} characters",

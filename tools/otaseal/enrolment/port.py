@@ -17,8 +17,6 @@ from ..errors import SystemFaultError
 from .lines import MAX_LINE
 
 WRITE_SECONDS = 10.0
-PAUSE_SECONDS = 0.1
-"""Between characters that are sent slowly; a device waits a second for each (F101)."""
 POLL_SECONDS = 0.1
 """How long one read waits: no more than this late is a deadline noticed."""
 
@@ -53,14 +51,10 @@ class Port:
     ) -> None:
         self._port.close()
 
-    def write_line(self, line: str, slowly: int = 0) -> None:
-        """Send a line, its first `slowly` characters one by one; raises SystemFaultError where it cannot be sent."""
-        data = line.encode("ascii") + b"\n"
+    def write_line(self, line: str) -> None:
+        """Send a line; raises SystemFaultError where it cannot be sent."""
         try:
-            for at in range(slowly):
-                self._port.write(data[at : at + 1])
-                time.sleep(PAUSE_SECONDS)
-            self._port.write(data[slowly:])
+            self._port.write(line.encode("ascii") + b"\n")
             self._port.flush()
         except (self._error, OSError) as error:
             raise self._fault("written to", error) from error

@@ -158,39 +158,48 @@ void OtaSeal::enroll(Stream &stream) {
   if (stream.available() <= 0) return;
   std::unique_ptr<char[]> line(new (std::nothrow) char[LINE + 1]);
   if (line == nullptr) return;
-  size_t size = stream.readBytesUntil('\n', line.get(), LINE);
-  if (size > 0 && line[size - 1] == '\r') size--;
-  line[size] = 0;
-  if (strncmp_P(line.get(), PSTR("otaseal "), 8) == 0) answer(stream, line.get() + 8);
+  do {
+    size_t size = stream.readBytesUntil('\n', line.get(), LINE);
+    if (size > 0 && line[size - 1] == '\r') size--;
+    line[size] = 0;
+  } while (strncmp_P(line.get(), PSTR("otaseal "), 8) == 0 && answer(stream, line.get() + 8));
 }
 
-static Error takeCertificate(char *text) {
+// Whether the device has that certificate already: it comes again where the answer was lost.
+static bool isInPlace(const char *der, size_t size) {
+  std::unique_ptr<char[]> own(new (std::nothrow) char[size]);
+  if (own == nullptr || size == 0) return false;
+  return files::read(files::CLIENT_CERTIFICATE, own.get(), size) == size && memcmp(own.get(), der, size) == 0;
+}
+
+Error OtaSeal::takeCertificate(char *text) {
   const size_t size = decodeBase64(text);
+  if (isInPlace(text, size)) return Error::None;
+  if (!files::exists(files::CLIENT_KEY_NEW)) return Error::CertificateKey;  // it would pass for one whose key was moved
   if (!files::replace(files::CLIENT_CERTIFICATE_NEW, text, size)) return Error::ArchiveWrite;
   const Error error = judgeCertificate();
-  if (error != Error::None) files::discard(files::CLIENT_CERTIFICATE_NEW);
+  if (error == Error::None) return moveIdentity();
+  files::discard(files::CLIENT_CERTIFICATE_NEW);
   return error;
 }
 
-void OtaSeal::answer(Stream &stream, char *words) {
+// Returns whether the next line has to be read at once: the certificate is longer than what a core keeps meanwhile (F101).
+bool OtaSeal::answer(Stream &stream, char *words) {
   Error error = Error::Setup;  // no begin(), or it failed
   if (!_ready) {
     if (_error != Error::None) error = _error;
   } else if (strcmp_P(words, PSTR("hello")) == 0) {
     error = introduce(stream);
-    if (error == Error::None) return;
+    if (error == Error::None) return true;
   } else if (strncmp_P(words, PSTR("certificate "), 12) == 0) {
-    _bench = takeCertificate(words + 12);  // what came of it is told at the end
-    return;
-  } else if (strcmp_P(words, PSTR("done")) == 0) {
-    error = _bench;
-    if (error == Error::None && files::exists(files::CLIENT_CERTIFICATE_NEW)) error = moveIdentity();
+    error = takeCertificate(words + 12);
   } else {
-    return;
+    return false;
   }
   stream.print(error == Error::None ? F("otaseal ok") : F("otaseal error "));
   if (error != Error::None) stream.print(static_cast<int>(error));
   stream.print('\n');
+  return false;
 }
 
 Error OtaSeal::introduce(Stream &stream) {
@@ -198,9 +207,9 @@ Error OtaSeal::introduce(Stream &stream) {
   uint8_t key[HASH];
   settleIdentity();
   deviceName(name);
-  _bench = makeRequest(name, request);
-  if (_bench != Error::None) return _bench;
-  if (!proofKey(name, key)) return _bench = Error::ArchiveWrite;
+  const Error error = makeRequest(name, request);
+  if (error != Error::None) return error;
+  if (!proofKey(name, key)) return Error::ArchiveWrite;
   hex(key, HASH, keyText);
   _schedule.start(uptime(), BENCH);
   stream.print(F("otaseal device "));
