@@ -96,6 +96,7 @@ def test_a_web_page_cannot_make_a_browser_ask(released: Running) -> None:
     [
         ("/v1/products/blink/channels/beta/certs", "POST", {"GET", "HEAD", "PUT"}),
         ("/v1/products/blink/channels/beta/promote", "GET", {"POST"}),
+        ("/v1/products/blink/devices/retry", "GET", {"POST"}),
         ("/healthz", "PATCH", {"GET", "HEAD"}),
     ],
 )

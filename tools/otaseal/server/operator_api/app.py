@@ -65,15 +65,22 @@ Handler = Callable[["Request"], Awaitable[Any]]
 def make_app(context: OperatorContext) -> Starlette:
     """Return the ASGI application."""
     from starlette.applications import Starlette
-    from starlette.routing import Route
+    from starlette.routing import Match, Route
 
-    # One route a path: the first that fits a path is what a 405 lists the methods of.
+    class OnePath(Route):
+        """The first that fits a path is the one, whatever the method: `devices/retry` is no device to be shown."""
+
+        def matches(self, scope: Any) -> tuple[Match, Any]:
+            match, child = super().matches(scope)
+            return Match.FULL if match is Match.PARTIAL else match, child
+
+    # One route a path: it is what a 405 lists the methods of.
     paths: dict[str, dict[str, Handler]] = {}
     for endpoint in ENDPOINTS:
         run = _guarded(partial(HANDLERS[endpoint.handler], context), endpoint, context.telemetry)
         methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
         paths.setdefault(endpoint.path, {}).update(dict.fromkeys(methods, run))
-    routes = [Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
+    routes = [OnePath(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
     refuse = partial(_no_route, context.telemetry)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
     app.router.redirect_slashes = False  # to an address that the client's Host header names
