@@ -41,7 +41,7 @@ _MODES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UpdateRequest:
     """What a client claims about itself; None where it says nothing. Sizes in bytes, digests in lower-case hex.
 

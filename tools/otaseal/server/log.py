@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from .telemetry import Event
+from .telemetry import DeviceEvent, Event
 
 MAX_WAITING = 10_000
 """Events that wait to be written, at a kilobyte or two each."""
@@ -32,14 +32,14 @@ class Log:
 
     def __init__(self, descriptor: int | None, *, as_json: bool = False) -> None:
         self._descriptor, self._as_json = descriptor, as_json
-        self._waiting: deque[tuple[float, Event]] = deque()
+        self._waiting: deque[tuple[float, Event | DeviceEvent]] = deque()
         self._pending = b""
         """Words that are being written; they begin within a line where a part of it has been written."""
         self._lost = 0
         self._counting = threading.Lock()
         self._news, self._closing = threading.Event(), threading.Event()
 
-    def write(self, event: Event) -> bool:
+    def write(self, event: Event | DeviceEvent) -> bool:
         """Take an event and return at once; False when there is no room, and it is only counted."""
         if len(self._waiting) >= MAX_WAITING or self._descriptor is None:
             with self._counting:
@@ -110,7 +110,9 @@ class Log:
         self._pending = self._pending[written:]
         return True
 
-    def _line(self, at: float, event: Event) -> bytes:
+    def _line(self, at: float, event: Event | DeviceEvent) -> bytes:
         when = datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
-        text = json.dumps({"at": when, **event}, default=str) if self._as_json else f"{when} {event.as_line()}"
+        text = (
+            json.dumps({"at": when, **event.as_fields()}, default=str) if self._as_json else f"{when} {event.as_line()}"
+        )
         return text.encode("ascii", "backslashreplace") + b"\n"

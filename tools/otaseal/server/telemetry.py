@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 Labelled = tuple[str, tuple[tuple[str, str], ...]]
 Counters = Counter[Labelled]
@@ -48,6 +49,36 @@ class Event(dict[str, object]):
             self._line = " ".join([str(self["event"]), *values])
             return self._line
 
+    def as_fields(self) -> Mapping[str, object]:
+        """Return its name and its values."""
+        return self
+
+
+class DeviceEvent(NamedTuple):
+    """What happened to a device, None for who says no name: all but the name and the address is `shared` by a fleet."""
+
+    shared: Event
+    device: str | None
+    address: str | None
+
+    def as_line(self) -> str:
+        """Return one line for people, as that of an Event."""
+        own = [f" {key}={_quoted.__wrapped__(str(value))}" for key, value in self._own() if value is not None]
+        return self.shared.as_line() + "".join(own)
+
+    def as_fields(self) -> Mapping[str, object]:
+        """Return its name and its values."""
+        return {**self.shared, **{key: value for key, value in self._own() if value is not None}}
+
+    def _own(self) -> tuple[tuple[str, object], ...]:
+        return ("device", _without_token(self.device)), ("address", self.address)
+
+
+def make_event(name: str, /, **values: object) -> Event:
+    """Return an event to write, once or whenever it happens again; values that are None are left out."""
+    fields = {key: _without_token(value) for key, value in values.items() if value is not None}
+    return Event({"event": name, **fields})
+
 
 @dataclass
 class Telemetry:
@@ -57,23 +88,18 @@ class Telemetry:
     kind.
     """
 
-    take: Callable[[Event], object]
+    take: Callable[[Event | DeviceEvent], object]
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _counters: Counters = field(default_factory=Counter, repr=False)
 
-    def write(self, event: Event) -> None:
-        """Write an event that `make_event` made."""
+    def write(self, event: Event | DeviceEvent) -> None:
+        """Write an event."""
         if self.take(event) is False:
             self.count("otaseal_log_lines_lost_total")
 
     def event(self, name: str, /, **values: object) -> None:
         """Write an event; values that are None are left out."""
-        self.write(self.make_event(name, **values))
-
-    def make_event(self, name: str, /, **values: object) -> Event:
-        """Return an event to `write`, once or whenever it happens again."""
-        fields = {key: _without_token(value) for key, value in values.items() if value is not None}
-        return Event({"event": name, **fields})
+        self.write(make_event(name, **values))
 
     def alarm(self, name: str, /, **values: object) -> None:
         """Write an event that calls for a person, and count it."""

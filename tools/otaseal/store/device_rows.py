@@ -36,7 +36,7 @@ IN_JSON = "(SELECT value FROM json_each(?))"
 RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One request: `device` is its `device_id`, `md5` that of the running sketch; "" or None for what was not said.
 

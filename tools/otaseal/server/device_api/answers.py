@@ -34,7 +34,7 @@ class DeviceRequest(NamedTuple):
     identity: Identity | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A response, and for the log what it was about; `delivers` is set when the body is a whole firmware.
 

@@ -30,7 +30,7 @@ from ...protocol.request import (
 from ...store.device_rows import Asking, Sighting
 from ..catalog import Catalog, Choice
 from ..limits import origin
-from ..telemetry import Event, Labelled, Telemetry, labelled
+from ..telemetry import DeviceEvent, Event, Labelled, Telemetry, labelled, make_event
 from .answers import Answer, DeviceRequest, Headers, LaterError, fault, plain, ranged
 from .enrolment import Enrolment
 from .proofs import Claim, Identity, ProofCheck, Standing
@@ -38,7 +38,7 @@ from .recorder import Recorder
 from .request_parser import Head
 
 MAX_REASON = 512
-MAX_DECISIONS, MAX_COUNTERS = 256, 1024
+MAX_DECISIONS, MAX_COUNTERS, MAX_EVENTS = 256, 1024, 256
 _CLAIMS = attrgetter(*(field.name for field in dataclasses.fields(UpdateRequest) if field.name != "mac"))
 NOBODY = Standing()
 UNKNOWN_CLIENT = Identity(NOBODY)
@@ -62,8 +62,6 @@ class _CachedRequest:
     """What is answered to a device that says what it can."""
     claim: Claim | None = None
     """What it says of who it is, once that was asked for."""
-    event: tuple[object, Event] | None = None
-    """The last event of the log, behind what would make it another one."""
 
 
 @dataclass(frozen=True)
@@ -230,30 +228,18 @@ class DeviceApp:
             self.telemetry.count("otaseal_sent_bytes_total", sent)
         if answer.alarm:
             self.telemetry.count("otaseal_alarms_total", kind="device")
-        cached: _CachedRequest | None = request.head.memo
-        key = answer.status, answer.code, answer.reason, request.address, answer.device, sent, arrived
-        known = None if cached is None else cached.event
-        if known is None or known[0] != key:
-            known = key, self._event(request, answer, sent, arrived)
-            if cached is not None:
-                cached.event = known
-        self.telemetry.write(known[1])
-
-    def _event(self, request: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> Event:
-        method = request.head.method
-        return self.telemetry.make_event(
-            "device",
-            alarm=True if answer.alarm else None,
-            method=method if method in ("GET", "HEAD") else "other",
-            path=request.head.path[:MAX_PATH],
-            status=answer.status,
-            code=answer.code,
-            reason=answer.reason[:MAX_REASON],
-            device=answer.device,
-            address=request.address,
-            sent=sent or None,
-            cut=True if sent and not arrived else None,
+        head, cut = request.head, bool(sent and not arrived)
+        event = _event(
+            head.method,
+            head.path[:MAX_PATH],
+            answer.status,
+            answer.code,
+            answer.reason[:MAX_REASON],
+            answer.alarm,
+            sent,
+            cut,
         )
+        self.telemetry.write(DeviceEvent(event, answer.device, request.address))
 
 
 def _parse(head: Head) -> _CachedRequest:
@@ -307,3 +293,19 @@ def _sighting(cached: _CachedRequest) -> Sighting | None:
 @lru_cache(MAX_COUNTERS)
 def _counter(status: int, code: str) -> Labelled:
     return labelled("otaseal_device_requests_total", status=str(status), code=code)
+
+
+@lru_cache(MAX_EVENTS)
+def _event(method: str, path: str, status: int, code: str, reason: str, alarm: bool, sent: int, cut: bool) -> Event:
+    """Return what the log says of an answer to any device."""
+    return make_event(
+        "device",
+        alarm=alarm or None,
+        method=method if method in ("GET", "HEAD") else "other",
+        path=path,
+        status=status,
+        code=code,
+        reason=reason,
+        sent=sent or None,
+        cut=cut or None,
+    )

@@ -43,7 +43,7 @@ READ_SECONDS = 0.05
 """What a request waits for the file at most; readers of a WAL don't wait for a writer at all."""
 RETRY_SECONDS = 0.5
 CLOSE_SECONDS = 10.0
-MAX_CACHED = 20_000
+MAX_CACHED = 60_000
 """Devices whose rows are cached in memory, at less than a kilobyte each, beside those that are not written yet."""
 
 Report = Callable[[str], None]

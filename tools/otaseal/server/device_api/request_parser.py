@@ -23,9 +23,9 @@ from ..limits import MAX_HEAD_BYTES
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
-MAX_REMEMBERED, REMEMBERED_BYTES = 20_000, 1024
-"""Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day. One takes 3
-to 4 KB with the `memo` of it."""
+MAX_REMEMBERED, REMEMBERED_BYTES = 60_000, 1024
+"""Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day. One takes 2
+to 3 KB with the `memo` of it."""
 MAX_SHARED, SHARED_BYTES = 1024, 64
 """Headers that heads share, and how long the value of one may be: a fleet says most of them alike."""
 _PROOF = PROOF_HEADER.lower().encode()
