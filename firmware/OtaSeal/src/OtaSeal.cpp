@@ -126,6 +126,12 @@ void OtaSeal::finish(Result result, Error error, int detail, bool planned) {
   if (_result != nullptr) _result(result, error);
 }
 
+// The end of a step behind the firmware's. A firmware's error is worth more than one here, which comes again.
+void OtaSeal::conclude(Result result, Error error, int detail) {
+  if (result == Result::Failed && (error == Error::None || _failed)) return plan();
+  finish(result, error, detail, true);
+}
+
 void OtaSeal::plan() {
   if (_step == Step::Certificates && _enrolment != nullptr) {
     _step = Step::Enrolment;

@@ -95,6 +95,7 @@ class OtaSeal {
   void noteTime();
   void forgetSession();
   void finish(Result result, Error error, int detail, bool planned);
+  void conclude(Result result, Error error, int detail);
   void plan();
 
   void probe();
@@ -102,9 +103,9 @@ class OtaSeal {
   Error fetch(bool &installed, int &detail);
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);
-  Error download(int &detail, uint32_t &size);
-  Error store(HTTPClient &http, const char *path, otaseal::Limits limits, uint32_t &size);
-  Error judgeDownload(uint32_t size, uint32_t &built);
+  Error download(int &detail);
+  Error get(otaseal::Request &request, const char *path, otaseal::Limits limits, int &detail);
+  Error judgeDownload(uint32_t &built);
   Error tryCertificates(const char *archive, const char *index, int &detail);
 
   bool settleIdentity();
@@ -112,7 +113,7 @@ class OtaSeal {
   void pollEnrolment();
   bool wantsCertificate() const;
   Error askForCertificate(int &detail, bool &enrolled);
-  Error downloadCertificate(int &detail, uint32_t &size);
+  Error downloadCertificate(int &detail);
   Error tryIdentity(int &detail);
   bool answer(Stream &stream, char *words);
   Error takeCertificate(char *text);

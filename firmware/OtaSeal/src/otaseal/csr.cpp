@@ -1,5 +1,6 @@
 #include "csr.h"
 
+#include <libb64/cencode.h>
 #include <pgmspace.h>
 #include <string.h>
 
@@ -41,14 +42,12 @@ size_t makeCsr(const EcKey &key, const char *name, uint8_t *der) {
   return signature == 0 ? 0 : BITS_AT + 2 + signature;
 }
 
-static const char DIGITS[] PROGMEM = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
 void encodeBase64(const uint8_t *data, size_t size, char *text) {
   for (size_t at = 0; at < size; at += 3) {
     uint32_t bits = 0;
     for (size_t i = 0; i < 3; i++) bits = bits << 8 | (at + i < size ? data[at + i] : 0);
     for (size_t i = 0; i < 4; i++, bits <<= 6) {
-      *text++ = at + i > size ? '=' : static_cast<char>(pgm_read_byte(DIGITS + (bits >> 18 & 63)));
+      *text++ = at + i > size ? '=' : base64_encode_value(static_cast<char>(bits >> 18 & 63));
     }
   }
   *text = 0;
@@ -60,7 +59,7 @@ size_t decodeBase64(char *text) {
   size_t digits = 0, size = 0;
   for (; *text != 0 && *text != '='; text++, digits++) {
     uint32_t value = 0;
-    while (value < 64 && static_cast<char>(pgm_read_byte(DIGITS + value)) != *text) value++;
+    while (value < 64 && base64_encode_value(static_cast<char>(value)) != *text) value++;
     if (value == 64) return 0;
     bits = bits << 6 | value;
     if (digits % 4 != 0) out[size++] = static_cast<uint8_t>(bits >> (6 - 2 * (digits % 4)));

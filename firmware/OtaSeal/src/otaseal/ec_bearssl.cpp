@@ -1,5 +1,7 @@
 #if !defined(ARDUINO_ARCH_ESP32)
 
+#include "ec.h"
+
 #include <StackThunk.h>
 #include <bearssl/bearssl.h>
 #include <stdlib.h>
@@ -8,13 +10,9 @@
 #include <memory>
 #include <new>
 
-#include "ec.h"
-
 // A signature takes more stack than a sketch has, so all of it runs on the core's second one, as its TLS does.
 extern "C" bool otaseal_p256(const uint8_t *secret, const uint8_t *digest, uint8_t *out) {
-  unsigned char kept[32];
-  memcpy(kept, secret, sizeof kept);
-  const br_ec_private_key key = {BR_EC_secp256r1, kept, sizeof kept};
+  const br_ec_private_key key = {BR_EC_secp256r1, const_cast<uint8_t *>(secret), 32};  // which BearSSL only reads
   const br_ec_impl *curves = br_ec_get_default();
   if (digest == nullptr) return curves->mulgen(out, key.x, key.xlen, key.curve) != 0;
   return br_ecdsa_sign_asn1_get_default()(curves, &br_sha256_vtable, digest, &key, out) != 0;
@@ -42,7 +40,7 @@ bool p256(const uint8_t *secret, const uint8_t *digest, uint8_t *out) {
 }
 
 // BearSSL counts from the year 0.
-static uint32_t unixTime(uint32_t days, uint32_t seconds) {
+static __attribute__((noinline)) uint32_t unixTime(uint32_t days, uint32_t seconds) {
   constexpr uint32_t EPOCH = 719528, LAST = UINT32_MAX / 86400;
   if (days < EPOCH) return 0;
   return days - EPOCH < LAST ? (days - EPOCH) * 86400 + seconds : UINT32_MAX;

@@ -26,8 +26,6 @@ class EcKey {
  private:
   static constexpr size_t SECRET_AT = 7, SECRET = 32, POINT_AT = SIZE - POINT;
 
-  void frame();
-
   uint8_t _der[SIZE];
 };
 

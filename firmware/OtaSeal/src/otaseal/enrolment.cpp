@@ -93,9 +93,7 @@ void OtaSeal::pollEnrolment() {
   bool enrolled = false;
   const Error error = wantsCertificate() ? askForCertificate(detail, enrolled) : Error::None;
   settleIdentity();
-  if (enrolled) return finish(Result::Enrolled, error, 0, true);
-  if (error != Error::None && !_failed) return finish(Result::Failed, error, detail, true);
-  plan();
+  conclude(enrolled ? Result::Enrolled : Result::Failed, error, detail);
 }
 
 // Where it has one: in the last third of its time.
@@ -106,9 +104,9 @@ bool OtaSeal::wantsCertificate() const {
 }
 
 Error OtaSeal::askForCertificate(int &detail, bool &enrolled) {
-  uint32_t size = 0;
-  Error error = downloadCertificate(detail, size);
-  if (error != Error::None || size == 0) return error;
+  settleIdentity();
+  Error error = downloadCertificate(detail);
+  if (error != Error::None || !files::exists(files::CLIENT_CERTIFICATE_NEW)) return error;
   error = judgeCertificate();
   if (error == Error::None) error = tryIdentity(detail);
   if (error != Error::None) return error;
@@ -116,8 +114,8 @@ Error OtaSeal::askForCertificate(int &detail, bool &enrolled) {
   return moveIdentity();
 }
 
-// Asks for a certificate and writes it beside the old one; `size` stays 0 while there is none.
-Error OtaSeal::downloadCertificate(int &detail, uint32_t &size) {
+// Asks for a certificate and writes it beside the old one, where there is one by now.
+Error OtaSeal::downloadCertificate(int &detail) {
   char text[base64Size(CSR_LIMIT) + 1], name[NAME + 1];
   deviceName(name);
   Error error = makeRequest(name, text);
@@ -125,16 +123,12 @@ Error OtaSeal::downloadCertificate(int &detail, uint32_t &size) {
   Request request;
   error = open(request, "client.crt", detail);
   if (error != Error::None) return error;
-  request.http.addHeader(F("X-Otaseal-Csr"), text);
-  if (_claim != nullptr) request.http.addHeader(F("X-Otaseal-Claim"), _claim);
-  request.http.useHTTP10(true);
-  request.http.setTimeout(TIMEOUT);
-  const int code = request.http.GET();
-  if (code < 0) return classify(request.client, code, detail);
-  if (code == HTTP_CODE_OK) return store(request.http, files::CLIENT_CERTIFICATE_NEW, {SMALLEST, LARGEST}, size);
-  if (code == HTTP_CODE_ACCEPTED || code == HTTP_CODE_NOT_FOUND) return Error::None;  // not yet
-  detail = code;
-  if (code != HTTP_CODE_FORBIDDEN) return Error::Http;
+  addHeader(request.http, PSTR("Csr"), text);
+  if (_claim != nullptr) addHeader(request.http, PSTR("Claim"), _claim);
+  error = get(request, files::CLIENT_CERTIFICATE_NEW, {SMALLEST, LARGEST}, detail);
+  if (error != Error::Http) return error;
+  if (detail == HTTP_CODE_ACCEPTED) return Error::None;  // not yet
+  if (detail != HTTP_CODE_FORBIDDEN) return error;
   return _claim != nullptr ? Error::Claim : Error::None;  // who never got a code is not refused anything
 }
 

@@ -3,6 +3,12 @@
 namespace otaseal {
 namespace files {
 
+const char CERTIFICATES[] = "/certs.ar";
+const char CERTIFICATES_NEW[] = "/certs.new";
+const char CERTIFICATES_NEW_INDEX[] = "/certs.idn";
+const char CLIENT_CERTIFICATE[] = "/client.crt";
+const char CLIENT_KEY[] = "/client.key";
+
 #if !defined(ARDUINO_ARCH_ESP32)
 
 bool mount() {

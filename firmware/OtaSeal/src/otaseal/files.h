@@ -10,12 +10,12 @@
 namespace otaseal {
 namespace files {
 
-constexpr char CERTIFICATES[] = "/certs.ar";
+extern const char CERTIFICATES[];
 constexpr char CERTIFICATES_INDEX[] = "/certs.idx";
-constexpr char CERTIFICATES_NEW[] = "/certs.new";  // a download; nothing trusts it before it is renamed
-constexpr char CERTIFICATES_NEW_INDEX[] = "/certs.idn";
-constexpr char CLIENT_CERTIFICATE[] = "/client.crt";
-constexpr char CLIENT_KEY[] = "/client.key";
+extern const char CERTIFICATES_NEW[];  // a download; nothing trusts it before it is renamed
+extern const char CERTIFICATES_NEW_INDEX[];
+extern const char CLIENT_CERTIFICATE[];
+extern const char CLIENT_KEY[];
 constexpr char SECRET[] = "/otaseal.key";
 constexpr char CLIENT_CERTIFICATE_NEW[] = "/client.crt.new";  // the next pair, until the server has taken it
 constexpr char CLIENT_KEY_NEW[] = "/client.key.new";

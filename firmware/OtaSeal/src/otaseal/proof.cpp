@@ -22,21 +22,19 @@ static uint32_t secret[HASH / sizeof(uint32_t)];
 static bool kept;
 static uint32_t sequence;  // of the last proof: Unix seconds, or more
 
-static char digit(int value) { return static_cast<char>(value < 10 ? '0' + value : 'a' + value - 10); }
-
 char *hex(const uint8_t *bytes, size_t size, char *text) {
-  for (; size > 0; size--, bytes++) {
-    *text++ = digit(*bytes >> 4);
-    *text++ = digit(*bytes & 15);
+  for (size_t i = 0; i < 2 * size; i++) {
+    const int digit = i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15;
+    *text++ = static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
   }
   *text = 0;
   return text;
 }
 
-char *deviceName(char *text) {
+void deviceName(char *text) {
   uint8_t mac[NAME / 2];
   WiFi.macAddress(mac);
-  return hex(mac, sizeof mac, text);
+  hex(mac, sizeof mac, text);
 }
 
 // A word of the radio's noise each millisecond: it is not to be read faster than it comes.
@@ -75,32 +73,34 @@ void loadSecret() {
 
 bool proofKey(const char *name, uint8_t *key) { return kept && hmac(secret, name, NAME, key); }
 
-}  // namespace otaseal
-
 // Out of line: the strings that are made and unmade are larger than the call.
-static __attribute__((noinline)) void addHeader(HTTPClient &http, PGM_P name, const char *value) {
+__attribute__((noinline)) void addHeader(HTTPClient &http, const char *name, const char *value) {
   String whole(F("X-Otaseal-"));
   whole += FPSTR(name);
   http.addHeader(whole, value);
 }
 
+}  // namespace otaseal
+
 static const char HEADERS[] PROGMEM = "Counter\0Error\0Certs\0Board\0Capabilities\0Proof";
 static constexpr int CLAIMS = 5;             // of these, before the proof
 static constexpr size_t LONGEST_VERSION = 128;  // characters, as a server takes them
 
-// Two lines: what the updater says of the device in headers of its own, if it makes the request.
-static char *describe(const Build &build, bool updates, char *at) {
-  *at = 0;
-  if (updates) strncpy_P(at, build.version, LONGEST_VERSION);
-  at[LONGEST_VERSION] = 0;
+// Ends the line at `at`, and returns where the next one begins.
+static __attribute__((noinline)) char *endLine(char *at) {
   at += strlen(at);
   *at++ = '\n';
-  if (updates) {
-    strcpy(at, port::sketchMd5().c_str());
-    at += strlen(at);
-  }
-  *at++ = '\n';
+  *at = 0;
   return at;
+}
+
+// Two lines: what the updater says of the device in headers of its own, if it makes the request.
+static char *describe(const Build &build, bool updates, char *at) {
+  if (updates) strncpy_P(at, build.version, LONGEST_VERSION);
+  at[LONGEST_VERSION] = 0;
+  at = endLine(at);
+  if (updates) strcpy(at, port::sketchMd5().c_str());
+  return endLine(at);
 }
 
 // Sends a header for each line, and returns the name of the next one.
@@ -141,15 +141,14 @@ void OtaSeal::address(Request &request, const char *file) {
   char *at = said + strlen(said);
   path(file, at, PATH);
   request.http.begin(request.client, _server, _port, at, true);
-  at += strlen(at);
-  *at++ = '\n';
+  at = endLine(at);
   const char *name = at;
-  at = deviceName(at);
-  *at++ = '\n';
+  deviceName(at);
+  at = endLine(at);
   char *claims = at = describe(_build, request.updates, at);
   at += snprintf_P(at, 32, PSTR("%u\n%u\n"), static_cast<unsigned>(identity.counter()), static_cast<unsigned>(_error));
-  at = hex(_certificatesHash, HASH, at);
-  *at++ = '\n';
+  hex(_certificatesHash, HASH, at);
+  at = endLine(at);
   at = hex(identity.board(), Manifest::ID, at);
   const uint32_t now = clock();
   sequence = now > sequence ? now : sequence + 1;

@@ -15,9 +15,9 @@ constexpr size_t HASH = Sha256::SIZE;  // bytes
 
 extern const char *capabilities;  // of this build: the version of the format, and words
 
-// Both return where the zero stands that they write behind the digits.
+// Both write a zero behind the digits; hex() returns where it stands.
 char *hex(const uint8_t *bytes, size_t size, char *text);
-char *deviceName(char *text);
+void deviceName(char *text);
 
 // The secret is in LittleFS on the ESP8266 and the Pico, where uploadfs erases it, and in NVS on the ESP32.
 void loadSecret();                              // makes one where there is none

@@ -30,4 +30,6 @@ struct Request {
   bool updates = false;  // the updater makes it, which says more of the device
 };
 
+void addHeader(HTTPClient &http, const char *name, const char *value);  // the name is in PROGMEM, behind X-Otaseal-
+
 }  // namespace otaseal

@@ -19,20 +19,17 @@ void OtaSeal::pollCertificates() {
   const Error error = renewCertificates(detail, renewed);
   files::discard(files::CERTIFICATES_NEW);
   files::discard(files::CERTIFICATES_NEW_INDEX);
-  if (renewed) return finish(Result::CertificatesRenewed, error, 0, true);
-  // A firmware's error is worth more than one here, which comes again.
-  if (error != Error::None && !_failed) return finish(Result::Failed, error, detail, true);
-  plan();
+  conclude(renewed ? Result::CertificatesRenewed : Result::Failed, error, detail);
 }
 
 Error OtaSeal::renewCertificates(int &detail, bool &renewed) {
   const port::UpdateLock lock;
-  uint32_t size = 0, built = 0;
+  uint32_t built = 0;
   uint8_t hash[sizeof _certificatesHash];
   if (!lock.held()) return Error::Busy;
-  Error error = download(detail, size);
-  if (error != Error::None || size == 0) return error;
-  error = judgeDownload(size, built);
+  Error error = download(detail);
+  if (error != Error::None || !files::exists(files::CERTIFICATES_NEW)) return error;
+  error = judgeDownload(built);
   if (error != Error::None) return error;
   if (inspect(files::CERTIFICATES_NEW, hash) == 0) return Error::ArchiveStructure;
   error = tryCertificates(files::CERTIFICATES_NEW, files::CERTIFICATES_NEW_INDEX, detail);
@@ -45,39 +42,29 @@ Error OtaSeal::renewCertificates(int &detail, bool &renewed) {
   return error;
 }
 
-// Writes what the server offers to a file of its own; `size` stays 0 if that is nothing new.
-Error OtaSeal::download(int &detail, uint32_t &size) {
+// Writes what the server offers to a file of its own; there is none if that is nothing new.
+Error OtaSeal::download(int &detail) {
   Request request;
   HTTPClient &http = request.http;
   Error error = open(request, "certs.ar.signed", detail);
   if (error != Error::None) return error;
-  http.useHTTP10(true);
-  http.setTimeout(TIMEOUT);
   const char *names[] = {"X-Otaseal-Proof", OFFERED};
   http.collectHeaders(names, 2);
-  const int code = http.GET();
+  error = get(request, files::CERTIFICATES_NEW, {SMALLEST, LARGEST}, detail);
   takeVerdict(http.header(names[0]).c_str());
   if (_enrolment != nullptr) _enrolment(*this, &http);
-  if (code < 0) {
-    error = classify(request.client, code, detail);
-  } else if (code == HTTP_CODE_OK) {
-    error = store(http, files::CERTIFICATES_NEW, {SMALLEST, LARGEST}, size);
-  } else if (code != HTTP_CODE_NOT_MODIFIED && code != HTTP_CODE_NOT_FOUND) {
-    detail = code;
-    error = Error::Http;
-  }
   return error;
 }
 
-Error OtaSeal::store(HTTPClient &http, const char *path, Limits limits, uint32_t &size) {
+static Error store(HTTPClient &http, const char *path, Limits limits) {
   const int length = http.getSize();
   if (length <= 0) return Error::NoLength;
-  if (static_cast<uint32_t>(length) < limits.smallest || static_cast<uint32_t>(length) > limits.largest) return Error::ArchiveSize;
+  uint32_t left = static_cast<uint32_t>(length);
+  if (left < limits.smallest || left > limits.largest) return Error::ArchiveSize;
   WiFiClient *stream = http.getStreamPtr();
   fs::File file = files::create(path);
   if (!file) return Error::ArchiveWrite;
   uint8_t piece[128];
-  uint32_t left = static_cast<uint32_t>(length);
   const uint32_t begun = uptime();
   if (stream != nullptr) port::patience(*stream, TIMEOUT);
   while (stream != nullptr && left > 0 && uptime() - begun < LONGEST_DOWNLOAD) {
@@ -88,17 +75,32 @@ Error OtaSeal::store(HTTPClient &http, const char *path, Limits limits, uint32_t
   }
   file.close();
   if (left > 0) return Error::Truncated;
-  size = static_cast<uint32_t>(length);
-  return Error::None;
+  // Neither write() nor close() says whether all of it found room.
+  return files::size(path) == static_cast<uint32_t>(length) ? Error::None : Error::ArchiveWrite;
+}
+
+Error OtaSeal::get(Request &request, const char *path, Limits limits, int &detail) {
+  HTTPClient &http = request.http;
+  http.useHTTP10(true);
+  http.setTimeout(TIMEOUT);
+  const int code = http.GET();
+  if (code < 0) return classify(request.client, code, detail);
+  if (code == HTTP_CODE_NOT_MODIFIED || code == HTTP_CODE_NOT_FOUND) return Error::None;
+  if (code != HTTP_CODE_OK) {
+    detail = code;
+    return Error::Http;
+  }
+  return store(http, path, limits);
 }
 
 static bool take(fs::File &file, uint8_t *data, uint32_t size) { return static_cast<uint32_t>(file.read(data, size)) == size; }
 
 // Judges the bytes as they can be read back, and cuts off what is not the archive.
-Error OtaSeal::judgeDownload(uint32_t size, uint32_t &built) {
+Error OtaSeal::judgeDownload(uint32_t &built) {
   fs::File file = files::openToTruncate(files::CERTIFICATES_NEW);
   uint8_t signature[MAX_SIGNATURE], piece[128];
-  if (!file || file.size() != size || !file.seek(size - TRAILER) || !take(file, piece, TRAILER)) {
+  const uint32_t size = file.size();
+  if (!file.seek(size - TRAILER) || !take(file, piece, TRAILER)) {
     return Error::ArchiveWrite;
   }
   const uint32_t length = piece[0] | piece[1] << 8 | piece[2] << 16 | static_cast<uint32_t>(piece[3]) << 24;
