@@ -280,14 +280,16 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
     assert rounds[0] == rounds[1] == rounds[2]
 
 
-def test_remembered_heads_are_few_and_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_heads_are_few_and_short_with_few_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_parser, "MAX_REMEMBERED", 50)
     request_parser._remembered.clear()
     parser = RequestParser()
     for number in range(60):
         parser.feed(get(f"/{number}", version="1.1"))
     long = get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1")
-    assert parser.feed(long)[0].head is not parser.feed(long)[0].head
+    many = get("/", *(f"A{number}: b" for number in range(request_parser.REMEMBERED_HEADERS)), version="1.1")
+    for data in (long, many):
+        assert parser.feed(data)[0].head is not parser.feed(data)[0].head
     parser.close()
     assert len(request_parser._remembered) == 50
 

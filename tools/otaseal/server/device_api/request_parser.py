@@ -23,9 +23,9 @@ from ..limits import MAX_HEAD_BYTES
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
-MAX_REMEMBERED, REMEMBERED_BYTES = 60_000, 1024
-"""Heads that are remembered, and how long one may be: a device says the same thing, byte for byte, all day. One takes 2
-to 3 KB with the `memo` of it."""
+MAX_REMEMBERED, REMEMBERED_BYTES, REMEMBERED_HEADERS = 60_000, 1024, 28
+"""Heads that are remembered, how long one may be, and of how many headers: a device says the same thing, byte for byte,
+all day, in some 20 of them. One takes 2 to 3 KB with the `memo` of it; each header that is its alone 150 bytes more."""
 MAX_SHARED, SHARED_BYTES = 1024, 64
 """Headers that heads share, and how long the value of one may be: a fleet says most of them alike."""
 _PROOF = PROOF_HEADER.lower().encode()
@@ -157,7 +157,8 @@ class RequestParser:
         if self._between and len(rest) <= REMEMBERED_BYTES and rest.find(_END) == len(rest) - len(_END):
             received = self._heads[0]
             # A request for a certificate has another signature each time, and perhaps a claim code.
-            if received.proof == proof and not received.head.path.endswith(CERTIFICATE_FILE):
+            changes = received.proof != proof or received.head.path.endswith(CERTIFICATE_FILE)
+            if not changes and len(received.head.headers) <= REMEMBERED_HEADERS:
                 _remember(_key(rest), received.head)
         return self._heads
 
