@@ -326,3 +326,10 @@ def test_a_parser_takes_any_bytes(data: bytes) -> None:
     for _ in range(limits.MAX_HEAD_BYTES // 300 + 2):
         heads += parser.feed(data)
     parser.close()
+
+
+@pytest.mark.parametrize("proof", ["x", f"{'0' * 12} 1 {'0' * 32} {'0' * 64} 1", f"{'0' * 12} 4294967296 {'0' * 32}"])
+def test_a_header_that_is_no_proof_is_refused(proof: str) -> None:
+    parser = RequestParser()
+    assert parser.feed(f"GET / HTTP/1.0\r\nX-Otaseal-Proof: {proof}\r\n\r\n".encode()) == []
+    assert "not a proof" in str(parser.refusal)
