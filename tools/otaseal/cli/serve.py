@@ -16,6 +16,7 @@ from typing import NoReturn
 from .. import files
 from ..errors import ConfigError
 from ..pki.scope import ANY
+from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
 from ..server.operator_api.tokens import Token, TokenFile
 from ..server.process import run
@@ -48,6 +49,10 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--operator-listen", metavar="HOST:PORT", default=OPERATORS, help=f"for operators; default: {OPERATORS}"
     )
+    serve.add_argument(
+        "--proxy-protocol-from", type=parse_network, action="append", default=[], metavar="ADDRESS",
+        help="a forwarder, or a network of them: HAProxy with send-proxy-v2, that says whose connections it hands on",
+    )  # fmt: skip
     serve.add_argument("--device-ca", type=common.path, metavar="FILE", help="only devices with its certificates")
     serve.add_argument(
         "--require-proof", action="store_true",
@@ -120,6 +125,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         products=tuple(arguments.product),
         names=tuple(arguments.name),
         trusted=arguments.trusted,
+        forwarders=tuple(arguments.proxy_protocol_from),
     )
 
     def ready(devices: str, operators: str) -> None:

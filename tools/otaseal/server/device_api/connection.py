@@ -13,17 +13,20 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from ...errors import OtasealError
+from ...errors import InputError, OtasealError
 from .. import limits
 from ..tls import ClientCertificate
+from . import proxy_protocol
 from .answers import Answer, DeviceRequest, LaterError, plain
 from .listener import ListenerContext
 from .request_parser import NO_HEAD, RequestParser
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
 from .tls_transport import KERNEL_BUFFER, TlsTransport
 
-Phase = enum.Enum("Phase", ("HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
-HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase  # asked for so often that the way through the class shows
+Phase = enum.Enum("Phase", ("FORWARDED", "HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
+FORWARDED, HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = (
+    Phase  # asked for so often that the way through the class shows
+)
 
 
 class DeviceConnection(asyncio.Protocol):
@@ -34,6 +37,7 @@ class DeviceConnection(asyncio.Protocol):
         "_deadline",
         "_delivery",
         "_discarded",
+        "_header",
         "_listener",
         "_phase",
         "_requests",
@@ -48,15 +52,15 @@ class DeviceConnection(asyncio.Protocol):
         self._delivery: Delivery | None = None
         self._phase = HANDSHAKE
         self._discarded, self._deadline = 0, 0.0
+        self._header = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the handshake, unless there are too many connections."""
         self._tls = tls = TlsTransport(cast(asyncio.Transport, transport))
-        if not self._listener.connections.admit(self, tls.address or ""):
-            self._listener.app.telemetry.count("otaseal_refused_connections_total")
-            tls.transport.abort()
-            return
-        self._wait(limits.HANDSHAKE_SECONDS)
+        if self._admit(tls):
+            self._wait(limits.HANDSHAKE_SECONDS)
+            if proxy_protocol.is_forwarder(tls.address, self._listener.forwarders):
+                self._phase = FORWARDED
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release everything, and record what became of the answer."""
@@ -75,6 +79,10 @@ class DeviceConnection(asyncio.Protocol):
         if not tls.begun:
             if tls.transport.is_closing():
                 return
+            if self._phase is FORWARDED:
+                data = self._read_header(tls, data)
+                if not data:
+                    return
             tls.begin(self._listener.tls)
         if self._phase is CLOSING:
             self._discarded += len(data)
@@ -116,7 +124,7 @@ class DeviceConnection(asyncio.Protocol):
         elif self._phase is REQUEST and self._tls is not None:
             self._close(self._tls)
             self._leave(self._tls)
-        elif self._phase in (HANDSHAKE, LOADING):
+        elif self._phase in (FORWARDED, HANDSHAKE, LOADING):
             self.abort()
 
     def sweep(self, now: float) -> None:
@@ -131,6 +139,33 @@ class DeviceConnection(asyncio.Protocol):
             self._leave(tls)
         else:
             tls.transport.abort()
+
+    def _admit(self, tls: TlsTransport) -> bool:
+        """Count the connection for its client, and return whether there is room; end it where there is none."""
+        if self._listener.connections.admit(self, tls.address or ""):
+            return True
+        self._listener.app.telemetry.count("otaseal_refused_connections_total")
+        tls.transport.abort()
+        return False
+
+    def _read_header(self, tls: TlsTransport, data: bytes) -> bytes:
+        """Read who the client is, and return what follows the header; end the connection where it cannot be one."""
+        self._header += data
+        try:
+            header = proxy_protocol.parse_header(self._header)
+        except InputError as error:
+            self._listener.app.telemetry.alarm("forwarder", address=tls.address, message=error.message)
+            tls.transport.abort()
+            return b""
+        if header is None:
+            return b""
+        self._phase, rest, self._header = HANDSHAKE, self._header[header.size :], b""
+        if header.client is not None:
+            self._listener.connections.forget(self)
+            tls.address = header.client
+            if not self._admit(tls):
+                return b""
+        return rest
 
     def _go_on(self, first: Callable[[TlsTransport], None] | None = None) -> None:
         """Do all that can be done without waiting for the network, `first` at first, and send what came of it."""

@@ -10,13 +10,14 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
 from ..tls import Inspect
 from .app import DeviceApp
+from .proxy_protocol import Network
 
 if TYPE_CHECKING:
     from .connection import DeviceConnection
@@ -82,12 +83,16 @@ class Connections:
 
 @dataclass(frozen=True)
 class ListenerContext:
-    """What the connections of a listener share; `inspect` is called for each."""
+    """What the connections of a listener share; `inspect` is called for each.
+
+    Those from `forwarders` begin with a header that says whose they are.
+    """
 
     app: DeviceApp
     tls: ssl.SSLContext
     inspect: Inspect
     connections: Connections
+    forwarders: Sequence[Network] = ()
 
 
 class DeviceListener:

@@ -22,6 +22,7 @@ from ..device_api.connection import DeviceConnection
 from ..device_api.enrolment import Enrolment
 from ..device_api.listener import Connections, DeviceListener, ListenerContext
 from ..device_api.proofs import ProofCheck
+from ..device_api.proxy_protocol import Network
 from ..device_api.recorder import Recorder
 from ..limits import room
 from ..operator_api.app import make_app
@@ -66,6 +67,7 @@ class ServerOptions:
     strand_devices: bool = False
     names: tuple[str, ...] = ()
     trusted: Path | None = None
+    forwarders: tuple[Network, ...] = ()
 
     def device_authorities(self) -> tuple[Certificate, ...]:
         """Return what is in --device-ca; raises InputError."""
@@ -150,7 +152,7 @@ class Service:
         enrolment = Enrolment(self.catalog, Enrolments(self.secrets), maintenance.keys, self.telemetry)
         app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
-        context = ListenerContext(app, self.contexts[0], inspect, Connections(room()))
+        context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
 
     def _operator_listener(self, maintenance: Maintenance) -> Server:
