@@ -19,7 +19,7 @@ from otaseal.pki.store import Store as PkiStore
 from otaseal.release.records import Origin, describe
 from otaseal.server.operator_api.openapi import description
 from otaseal.server.process import run
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 
 GOOD = ("blink", "b", "0", "a.b_c-d", "x" * 64, "console", "com", "com10", "nul-2")
 BAD = ("Blink", "blink 2", "näher", ".blink", "-blink", "x" * 65, "a/b", "..", "\uff22link", "blink\nx")

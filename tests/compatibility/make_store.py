@@ -28,11 +28,12 @@ from otaseal.release import signed_archive
 from otaseal.release.admission import Policy, admit
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Origin, Release
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store.backup import backup
 from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.devices import Devices
-from otaseal.store.files import DEVICES_FILE, LOCK, Store
+from otaseal.store.files import DEVICES_FILE, LOCK
+from otaseal.store.store import Store
+from otaseal.store.tokens import TokenFile
 from support.board_images import build, signed
 from support.images import Signer
 from support.rsa_keys import make_rsa

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from otaseal.pki.index import check_revoked, parse_index, serialize_index
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store import prune
 from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
-from otaseal.store.files import Store
+from otaseal.store.documents import release_name
+from otaseal.store.store import Store
+from otaseal.store.tokens import TokenFile
 from support import kept
 from support.command import Command, otaseal  # noqa: F401
 from support.devices import Devices
@@ -38,7 +39,7 @@ def test_it_is_whole(place: Path, otaseal: Command) -> None:  # noqa: F811
     assert (report.whole, report.orphans, report.temporaries) == (True, (), ())
     assert (report.releases, report.channels, report.blobs) == (6, 3, 8)
     written = {
-        version: json.loads(store.release_path("blink", version).read_bytes())["format"]
+        version: json.loads((store.directory / release_name("blink", version)).read_bytes())["format"]
         for version in store.releases("blink")
     }
     assert written == FORMATS

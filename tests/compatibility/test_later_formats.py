@@ -27,14 +27,14 @@ from otaseal.project import shipped
 from otaseal.project.draft import Draft, Entry
 from otaseal.release import checksummed, record_json
 from otaseal.release.channels import Pointer
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store import backup
-from otaseal.store.check import audit_lines, check
+from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import Devices
-from otaseal.store.files import Store
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import Secrets
+from otaseal.store.store import Store
+from otaseal.store.tokens import TokenFile
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import content
 from support.releases import make_archive, make_release
@@ -337,7 +337,7 @@ def test_events_that_are_not_known_are_no_damage_of_the_audit_log(place: Path) -
     assert check(store).whole
     assert log.read_bytes() == before
     log.write_bytes(before + b"damaged\n")
-    assert check(store).problems == (f"line {len(list(audit_lines(store)))} of 'audit.log' is damaged",)
+    assert check(store).problems == (f"line {len(list(store.documents.audit_lines()))} of 'audit.log' is damaged",)
 
 
 def test_columns_and_tables_that_are_not_known_do_not_make_a_list_of_devices_a_later_one(place: Path) -> None:

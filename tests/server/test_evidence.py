@@ -20,9 +20,10 @@ from otaseal.server.operator_api.rollout_options import UptimeClock
 from otaseal.server.process.maintenance import halt_failing, report_flood
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store.device_rows import Asking, Sighting
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import DEVICES_FILE
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import Secrets
+from otaseal.store.store import Store
 from support.command import process
 from support.devices import Devices
 from support.releases import make_release

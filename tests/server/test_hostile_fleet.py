@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otaseal.release.rollout import includes
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 from support.fleet import Fleet
 from support.hostile import Crowd, Play, ProvingNode, halted, mac, percent, release, stock_nodes
 from support.servers import SECONDS, Running, StartServer, devices_seen, metrics, publish, until

@@ -23,10 +23,11 @@ from otaseal.server.tls import ClientCertificate
 from otaseal.store.backup import backup, restore
 from otaseal.store.device_rows import Device
 from otaseal.store.devices import Devices
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import DEVICES_FILE
 from otaseal.store.proof_keys import REPLACED_SECONDS, ProofKeys
 from otaseal.store.rollout_rows import Rollout
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.store import Store
 from support.device_apps import make_app
 from support.proving import ProvingDevice, plausible
 from support.releases import make_archive, make_release

@@ -17,7 +17,8 @@ from otaseal.server.operator_api.rollout_options import UptimeClock
 from otaseal.server.process.maintenance import halt_failing
 from otaseal.server.telemetry import Event, Telemetry
 from otaseal.store.device_rows import Sighting
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import DEVICES_FILE
+from otaseal.store.store import Store
 from support.devices import Devices
 from support.releases import make_release
 from support.servers import Running, as_device, operator, publish, talk

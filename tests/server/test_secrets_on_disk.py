@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.client.credentials import connect, load_token
 from otaseal.errors import KeyRefusedError, SystemFaultError
 from otaseal.keys.public import public_pem
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.settings import Settings
-from otaseal.store.files import Store
+from otaseal.store.store import Store
+from otaseal.store.tokens import TokenFile
 from support.command import TOOLS, process
 from support.servers import SECONDS, Running, StartServer, World, get, operator, publish, talk
 

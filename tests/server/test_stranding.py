@@ -22,7 +22,7 @@ from otaseal.image.signing_header import embedded_key
 from otaseal.keys.public import fingerprint, public_pem
 from otaseal.release.records import Origin
 from otaseal.release.stranding import Consent
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 from support import answers
 from support.by_bytes import compress, sign_firmware
 from support.command import Result, process

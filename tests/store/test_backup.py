@@ -18,7 +18,8 @@ from otaseal.errors import (
 )
 from otaseal.store.backup import backup, restore
 from otaseal.store.check import check
-from otaseal.store.files import Store
+from otaseal.store.documents import blob_name
+from otaseal.store.store import Store
 from support.filled_store import FIRST, content, filled, leave_orphan, pointer_file, store
 from support.releases import view
 
@@ -50,7 +51,7 @@ def test_a_backup_restores_the_same_store(filled: Store, tmp_path: Path) -> None
 
 
 def test_a_damaged_store_is_not_backed_up(filled: Store, tmp_path: Path) -> None:
-    filled.blob_path(FIRST.forms[0].blob).write_bytes(b"damaged")
+    (filled.directory / blob_name(FIRST.forms[0].blob)).write_bytes(b"damaged")
     with pytest.raises(CorruptStoreError):
         backup(filled, tmp_path / "a.tar")
     pointer_file(filled).write_bytes(b"damaged")

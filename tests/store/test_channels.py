@@ -17,7 +17,7 @@ from otaseal.errors import (
 )
 from otaseal.release.channels import MAX_HISTORY, Channel, Pointer
 from otaseal.store.check import check
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 from support.filled_store import content, filled, pointer_file, store
 
 __all__ = ["filled", "store"]

@@ -11,8 +11,8 @@ from otaseal.errors import (
     InputError,
 )
 from otaseal.store.audit_log import MAX_LINE
-from otaseal.store.check import audit_lines, check, sweep
-from otaseal.store.files import Store
+from otaseal.store.check import check, sweep
+from otaseal.store.store import Store
 from support.filled_store import content, filled, leave_orphan, store
 from support.releases import view
 
@@ -22,7 +22,7 @@ __all__ = ["filled", "store"]
 def test_the_audit_log_tells_who_did_what(filled: Store) -> None:
     filled.rollback("blink", "stable", expected=2, by="bob")
     filled.record_event({"event": "token", "by": "bob"})
-    lines = [line for _, line in audit_lines(filled) if line is not None]
+    lines = [line for _, line in filled.documents.audit_lines() if line is not None]
     assert [one["event"] for one in lines] == ["publish"] * 3 + ["point"] * 3 + ["rollback", "token"]
     assert (lines[-2]["by"], lines[-2]["version"], lines[-2]["generation"]) == ("bob", "1.0.0", 3)
     assert sorted(one["at"] for one in lines) == [one["at"] for one in lines]

@@ -12,8 +12,9 @@ from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.archive_record import ArchiveRecord
 from otaseal.release.channels import Channel, Pointer
 from otaseal.release.record_json import parse, serialise
-from otaseal.store.check import audit_lines, check, sweep, tidy
-from otaseal.store.files import Store
+from otaseal.store.check import check, sweep, tidy
+from otaseal.store.documents import blob_name
+from otaseal.store.store import Store
 from support.command import Command, otaseal  # noqa: F401
 from support.releases import make_archive, make_release
 
@@ -164,13 +165,13 @@ def test_what_was_not_acknowledged_is_written_into_the_log_and_is_no_damage(stor
     ahead = state.advanced(Pointer("1.0.0"))
     pointer(store, POINTERS[0]).write_bytes(ahead.to_json())  # a kill between pointer and line
     assert sweep(store).problems == ()
-    last = [line for _, line in audit_lines(store) if line][-1]
+    last = [line for _, line in store.documents.audit_lines() if line][-1]
     assert (last["generation"], last["version"], last["recovered"]) == (3, "1.0.0", True)
     assert check(store).whole
 
 
 def test_a_rollout_of_what_is_damaged_can_be_halted(store: Store) -> None:
-    store.blob_path(SECOND.forms[0].blob).write_bytes(b"damaged")
+    (store.directory / blob_name(SECOND.forms[0].blob)).write_bytes(b"damaged")
     with pytest.raises(CorruptStoreError):
         store.point("blink", "stable", Pointer("1.1.0", 20, "salt"), expected=2)
     assert store.point("blink", "stable", Pointer("1.1.0", 10, "salt", halted=True), expected=2).pointer.halted

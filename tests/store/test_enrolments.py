@@ -22,9 +22,9 @@ from otaseal.store.enrolments import (
     Enrolments,
     UnknownClaimError,
 )
-from otaseal.store.files import Store
 from otaseal.store.proof_keys import ProofKey
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.store import Store
 from support.filled_store import filled, store
 
 __all__ = ["filled", "store"]

@@ -22,8 +22,9 @@ from otaseal.errors import (
 )
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Channel, Pointer
-from otaseal.store.check import audit_lines, check
-from otaseal.store.files import MAX_BLOB_BYTES, MAX_KEYS, Store
+from otaseal.store.check import check
+from otaseal.store.documents import MAX_BLOB_BYTES, blob_name
+from otaseal.store.store import MAX_KEYS, Store
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import FIRST, IMAGE, PACKED, content, filled, store
 from support.releases import make_release, view
@@ -115,7 +116,7 @@ def test_no_name_leads_out_of_the_store(filled: Store, name: str) -> None:
 
 def test_a_damaged_blob_is_never_handed_out_and_deploying_again_heals_it(filled: Store) -> None:
     digest = hashlib.sha256(IMAGE).hexdigest()
-    path = filled.blob_path(digest)
+    path = filled.directory / blob_name(digest)
     for damage in (IMAGE[:-1], IMAGE[:-1] + b"!", b"", bytes(MAX_BLOB_BYTES + 1)):
         path.write_bytes(damage)
         with pytest.raises(CorruptStoreError, match=digest):
@@ -202,7 +203,7 @@ def test_processes_share_a_store_and_readers_see_whole_states_only(store: Store)
     last = store.current("blink", "stable")
     assert last is not None
     assert last.generation == 2 * each, "no update was lost"
-    pointed = [line["generation"] for _, line in audit_lines(store) if line and line["event"] == "point"]
+    pointed = [line["generation"] for _, line in store.documents.audit_lines() if line and line["event"] == "point"]
     assert pointed == list(range(1, 2 * each + 1))
     assert len(store.releases("blink")) == 2 * each
     assert check(store).whole
@@ -221,7 +222,7 @@ def test_the_command(otaseal: Command, tmp_path: Path) -> None:  # noqa: F811
     otaseal("store", "restore", "s.tar", "s").failed(1, "is not empty")
     otaseal("store", "create", "s").failed(1, "is not empty")
     otaseal("store", "check", "none").failed(1, "there is no release store")
-    store.blob_path(FIRST.forms[0].blob).write_bytes(b"damaged")
+    (store.directory / blob_name(FIRST.forms[0].blob)).write_bytes(b"damaged")
     assert not otaseal("store", "check", "s", "--json").failed(1, "is not whole: 1 damaged").json["whole"]
     assert "damaged: blob" in otaseal("store", "check", "s", "--sweep").failed(1, "is not whole").out
     otaseal("store", "backup", "s", "s3.tar").failed(3, "is damaged")
@@ -237,16 +238,16 @@ def test_a_full_disk_is_the_systems_fault(store: Store) -> None:
 
 def test_every_change_of_a_store_shows(filled: Store, tmp_path: Path) -> None:
     """A server that runs looks at nothing else to see that it has to read anew."""
-    seen = {filled.last_change()}
+    seen = {filled.documents.last_change()}
     for change in (
         lambda: filled.point("blink", "gamma", Pointer(FIRST.version), expected=0),
         lambda: filled.record_event({"event": "token"}),
         lambda: filled.publish(make_release("9.0", b"nine"), [b"nine"]),
     ):
         change()
-        assert filled.last_change() not in seen
-        seen.add(filled.last_change())
-    assert Store.create(tmp_path / "new").last_change() is None
+        assert filled.documents.last_change() not in seen
+        seen.add(filled.documents.last_change())
+    assert Store.create(tmp_path / "new").documents.last_change() is None
 
 
 def test_a_store_below_a_file_cannot_be_made(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ import pytest
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Release
-from otaseal.store.check import audit_lines, check, sweep
+from otaseal.store.check import check, sweep
 from otaseal.store.device_rows import Sighting
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.documents import blob_name
+from otaseal.store.files import DEVICES_FILE
 from otaseal.store.prune import Pruned, prune
+from otaseal.store.store import Store
 from support.command import Command, otaseal  # noqa: F401
 from support.devices import Devices
 from support.kills import ACKNOWLEDGED, KILLED, killed_before
@@ -78,7 +80,7 @@ def test_what_channels_rollbacks_and_devices_need_stays(store: Store) -> None:
     report = check(store)
     assert (report.whole, report.orphans, report.blobs) == (True, (), len(NEEDED) + 2)
     assert view(store)[1:] == before[1:]
-    lines = [line for _, line in audit_lines(store) if line and line["event"] == "prune"]
+    lines = [line for _, line in store.documents.audit_lines() if line and line["event"] == "prune"]
     assert {(line["version"], line["by"]) for line in lines} == {(one, "local:ada") for one in set(VERSIONS) - NEEDED}
     log = (store.directory / "audit.log").read_bytes()
     assert sweep(store).whole
@@ -102,7 +104,7 @@ def test_every_way_back_is_still_there(store: Store) -> None:
 
 
 def test_files_that_nobody_names_go_too(store: Store) -> None:
-    orphan = store.blob_path("ab" * 32)
+    orphan = store.directory / blob_name("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"orphan")
     assert prune(store, dry_run=True).blobs == ("ab" * 32,)

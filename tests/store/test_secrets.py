@@ -14,9 +14,9 @@ import pytest
 from otaseal.errors import CorruptStoreError, LaterFormatError, SystemFaultError
 from otaseal.store.backup import backup, restore
 from otaseal.store.check import check
-from otaseal.store.files import Store
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.store import Store
 from support.filled_store import content, filled, store
 
 __all__ = ["filled", "store"]

@@ -9,9 +9,9 @@ from otaseal.server.device_api.proofs import ProofCheck
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.telemetry import Telemetry
 from otaseal.store.enrolments import Enrolments
-from otaseal.store.files import Store
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.store import Store
 
 
 def make_app(store: Store, recorder: Recorder, secrets: Secrets | None = None) -> DeviceApp:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from otaseal.release.channels import Pointer
-from otaseal.store.files import Store
+from otaseal.store.documents import blob_name
+from otaseal.store.store import Store
 from support.releases import make_release
 
 __all__ = ["FIRST", "IMAGE", "PACKED", "SECOND", "THIRD", "content", "filled", "leave_orphan", "pointer_file", "store"]
@@ -46,7 +47,7 @@ def pointer_file(store: Store) -> Path:
 def leave_orphan(store: Store) -> str:
     """Leave a blob as who was killed between blob and record would; return its SHA-256."""
     digest = hashlib.sha256(b"orphan").hexdigest()
-    path = store.blob_path(digest)
+    path = store.directory / blob_name(digest)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"orphan")
     return digest

@@ -7,7 +7,7 @@ import hashlib
 from otaseal.release.archive_record import ArchiveRecord
 from otaseal.release.channels import Channel
 from otaseal.release.records import Form, Release
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 
 
 def make_release(version: str, *blobs: bytes, product: str = "blink") -> Release:

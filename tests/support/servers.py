@@ -24,7 +24,7 @@ from otaseal.image import signed_image
 from otaseal.keys import public
 from otaseal.pki.store import Slot, Store
 from otaseal.release.records import Origin
-from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
 from support.serving import SECONDS, serve

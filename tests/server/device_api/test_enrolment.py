@@ -21,8 +21,9 @@ from otaseal.server.device_api.enrolment import MAX_WAITING
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.failures import FAILURES
-from otaseal.server.operator_api.tokens import TokenFile
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import DEVICES_FILE
+from otaseal.store.store import Store
+from otaseal.store.tokens import TokenFile
 from support import peers
 from support.command import process
 from support.device_apps import make_app

@@ -17,7 +17,9 @@ from otaseal.server.device_api.app import MAX_PATH, DeviceApp
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import Head
 from otaseal.server.tls import ClientCertificate
-from otaseal.store.files import AUDIT, DEVICES_FILE, PRODUCTS, Store
+from otaseal.store.documents import AUDIT, PRODUCTS, blob_name
+from otaseal.store.files import DEVICES_FILE
+from otaseal.store.store import Store
 from support.device_apps import make_app
 from support.releases import make_release
 from support.servers import StartServer, World, get, publish, talk, until
@@ -67,7 +69,7 @@ def test_a_poll_looks_at_the_audit_log_alone(app: DeviceApp, monkeypatch: pytest
 def test_what_cannot_be_read_is_an_alarm(app: DeviceApp) -> None:
     with pytest.raises(LaterError) as missing:
         app.answer(ASKED)
-    app.catalog.store.blob_path(app.catalog.release("blink", "1.0").forms[0].blob).write_bytes(BLOB[:-1])
+    (app.catalog.store.directory / blob_name(app.catalog.release("blink", "1.0").forms[0].blob)).write_bytes(BLOB[:-1])
     answer = missing.value.work()
     assert answer is not None
     assert (answer.status, answer.code, answer.alarm) == (503, "corrupt", True)

@@ -20,7 +20,8 @@ from otaseal.server.device_api.connection import DeviceConnection
 from otaseal.server.device_api.listener import Connections, ListenerContext
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.tls_transport import TlsTransport
-from otaseal.store.files import DEVICES_FILE, Store
+from otaseal.store.files import DEVICES_FILE
+from otaseal.store.store import Store
 from support.device_apps import make_app
 from support.releases import make_release
 from support.servers import SECONDS, World, get

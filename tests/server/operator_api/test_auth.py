@@ -14,8 +14,9 @@ from otaseal.errors import ConfigError, InputError, OtasealError, SystemFaultErr
 from otaseal.pki.profile import Role
 from otaseal.release.records import Origin
 from otaseal.server.failures import FAILURES, MAX_ADDRESSES, FailureCounter
-from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.documents import TOKENS
 from otaseal.store.hashed_secrets import digest
+from otaseal.store.tokens import TokenFile
 from support.operator_requests import NOW, raw, refusal
 from support.servers import Running, StartServer, World, deploy, get, operator, publish
 
@@ -127,7 +128,7 @@ def test_token_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError):
             tokens.issue(name, product, channel, days, NOW)
     for damage in (b"", b"[]", b'{"format": 2, "tokens": []}', b'{"format": 1, "tokens": [{}]}', b"{" * 100_000):
-        tokens.path.write_bytes(damage)
+        (tmp_path / TOKENS).write_bytes(damage)
         with pytest.raises(InputError):
             TokenFile(tmp_path).find(secret, NOW)
 

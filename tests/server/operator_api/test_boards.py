@@ -11,7 +11,8 @@ import pytest
 from otaseal.chips import images
 from otaseal.chips.families import FAMILY_OF
 from otaseal.image.manifest import Claim
-from otaseal.store.files import Store
+from otaseal.store.documents import blob_name
+from otaseal.store.store import Store
 from support import peers
 from support.board_images import BOARDS, board_key, build, signed
 from support.command import Result, process
@@ -157,7 +158,7 @@ def test_it_is_checked_backed_up_and_restored(server: Running, operator: Operato
     assert record == Store.open(server.store).release(PRODUCT, "1.0")
     assert {image.board_key for image in record.images} == {board_key(board) for board in boards}
     assert all(again.read_blob(form.blob) for form in record.files)
-    again.blob_path(record.files[1].blob).unlink()
+    (again.directory / blob_name(record.files[1].blob)).unlink()
     found = process("store", "check", tmp_path / "again", cwd=tmp_path)
     assert found.code != 0
     assert f"blob '{record.files[1].blob}'" in found.out + found.err

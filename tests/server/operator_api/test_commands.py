@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.tokens import TokenFile
 from support.command import process
 from support.servers import Running, World, as_device, operator, publish, talk
 

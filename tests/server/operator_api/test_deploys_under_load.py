@@ -21,7 +21,8 @@ import pytest
 from otaseal.release.channels import Channel, Pointer
 from otaseal.release.record_json import serialise
 from otaseal.release.records import Release
-from otaseal.store.files import Store
+from otaseal.store.documents import blob_name, channel_name, release_name
+from otaseal.store.store import Store
 from support.fleet import in_threads
 from support.releases import make_release
 from support.servers import SECONDS, Running, get
@@ -60,11 +61,11 @@ def naively(store: Store, made: Release, data: bytes, wait: Callable[[], None]) 
     """Deploy as most people write it first: files in place, piece by piece, and what is needed after what needs it."""
     before = store.current("blink", "stable")
     assert before is not None
-    store._channel_path("blink", "stable").write_bytes(before.advanced(Pointer(made.version)).to_json())
+    (store.directory / channel_name("blink", "stable")).write_bytes(before.advanced(Pointer(made.version)).to_json())
     store.record_event({"event": "point"})  # by which the server looks at once
     wait()
-    store.release_path("blink", made.version).write_bytes(serialise(made))
-    path = store.blob_path(hashlib.sha256(data).hexdigest())
+    (store.directory / release_name("blink", made.version)).write_bytes(serialise(made))
+    path = store.directory / blob_name(hashlib.sha256(data).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb", buffering=0) as file:
         for start in range(0, len(data), 1024):

@@ -14,7 +14,8 @@ from otaseal.errors import InputError
 from otaseal.server.operator_api.schemas import MAX_DEVICES
 from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import Devices
-from otaseal.store.files import AUDIT, DEVICES_FILE
+from otaseal.store.documents import AUDIT
+from otaseal.store.files import DEVICES_FILE
 from support.command import Result, process
 from support.servers import MAC, Running, StartServer, as_device, operator, publish, talk, until
 

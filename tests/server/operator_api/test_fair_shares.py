@@ -17,7 +17,7 @@ import pytest
 from otaseal.server import limits
 from otaseal.server.limits import Addresses, origin
 from otaseal.server.operator_api import uploads as bodies
-from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.tokens import TokenFile
 from support.servers import SECONDS, Running, StartServer, as_device, get, metrics, publish, talk, until
 
 FILES = 356

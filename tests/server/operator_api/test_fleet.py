@@ -10,7 +10,7 @@ import pytest
 from otaseal.errors import InputError
 from otaseal.release import rollout
 from otaseal.server.process.maintenance import ROLLOUT_SECONDS
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 from support.fleet import Fleet, verify
 from support.servers import SECONDS, Running, World, operator, publish
 

@@ -14,7 +14,7 @@ from otaseal.errors import InputError, SystemFaultError
 from otaseal.image import signed_image
 from otaseal.release.records import Origin
 from otaseal.release.rollout import includes
-from otaseal.store.files import Store
+from otaseal.store.store import Store
 from support.images import Signer, build_image
 from support.operator_requests import NOW, raw, refusal
 from support.servers import SECONDS, Reply, Running, as_device, deploy, get, operator, publish, talk

@@ -10,9 +10,9 @@ import pytest
 
 from otaseal.client.client import Client, product_path
 from otaseal.errors import InputError
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store.proof_keys import ProofKeys, fingerprint
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.tokens import TokenFile
 from support.servers import MAC, PRODUCT, Running, StartServer, as_device, operator, publish, talk
 
 KEY = bytes(range(32))

@@ -16,8 +16,8 @@ import pytest
 
 from otaseal.server.failures import FAILURES
 from otaseal.server.operator_api.auth import HOLD_SECONDS
-from otaseal.server.operator_api.tokens import TokenFile
 from otaseal.store.hashed_secrets import digest
+from otaseal.store.tokens import TokenFile
 from support.raw_http import RawClient
 from support.servers import Reply, Running, StartServer, get, publish
 

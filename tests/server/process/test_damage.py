@@ -14,7 +14,8 @@ from otaseal.protocol import decisions
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Release
 from otaseal.server.catalog import Catalog
-from otaseal.store.files import Store
+from otaseal.store.documents import blob_name
+from otaseal.store.store import Store
 from support.command import process
 from support.releases import make_release
 from support.servers import Running, as_device, get, operator, publish, start, talk, until
@@ -146,7 +147,7 @@ def test_a_damaged_file_of_an_old_release_is_found_beside_serving(server: Runnin
     release_three(server)
     (form,) = Store.open(server.store).release("blink", "0.9").forms
     assert server.stop() == 0
-    Store(server.store).blob_path(form.blob).write_bytes(b"damaged")
+    (Store(server.store).directory / blob_name(form.blob)).write_bytes(b"damaged")
     again = start(server.world, server.store)
     try:
         assert (status(again, STABLE), status(again, BETA)) == (200, 200)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.server.operator_api.tokens import TokenFile
+from otaseal.store.tokens import TokenFile
 from support import peers
 from support.command import TOOLS
 from support.servers import SECONDS, Running, World, get, publish, run, talk

@@ -12,9 +12,9 @@ from ..errors import ConfigError, NotFoundError, counted
 from ..pki.profile import MAC_ADDRESS
 from ..store.claims import USUAL_DAYS, Claim
 from ..store.enrolments import Enrolments
-from ..store.files import Store
 from ..store.hashed_secrets import valid_at
 from ..store.secrets import SECRETS_FILE, Secrets
+from ..store.store import Store
 from . import common
 
 

@@ -18,10 +18,10 @@ from ..errors import ConfigError
 from ..pki.scope import ANY
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
-from ..server.operator_api.tokens import Token, TokenFile
 from ..server.process import run
 from ..server.process.service import ServerOptions
-from ..store.files import Store
+from ..store.store import Store
+from ..store.tokens import Token, TokenFile
 from . import common
 
 DEFAULT_DAYS = 90

@@ -10,7 +10,7 @@ from ..errors import LaterFormatError, VerificationError, counted
 from ..store import backup as store_backup
 from ..store import check as store_check
 from ..store import prune as store_prune
-from ..store.files import Store
+from ..store.store import Store
 from . import common
 
 STORE_HELP = "the directory of the release store"

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .. import files
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
@@ -25,14 +24,14 @@ from ..release import rollout
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 from ..release.records import Release
-from ..store.files import AUDIT, PRODUCTS, Store
+from ..store.documents import PRODUCTS, channel_name, product_folder
+from ..store.store import Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 DEFAULT_CHANNEL = "stable"
 MAX_CACHED_BYTES = 128 * 1024 * 1024
-SETTLED_NANOSECONDS = 1_000_000_000
 TRUSTED_SECONDS = 0.1
 """How long the audit log is believed: what hands change, or a process that died before its line, shows after that."""
 
@@ -68,7 +67,7 @@ class _ChannelChoices:
 class _KnownImages:
     """The images of a product's `versions`, when its directory had that stamp."""
 
-    stamp: files.Stamp | None
+    stamp: object | None
     versions: frozenset[str]
     images: Mapping[str, protocol.Running]
 
@@ -87,23 +86,19 @@ class Catalog:
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
     _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
-    _log_stamp: files.Stamp | None = field(default=None, repr=False)
+    _log_stamp: object | None = field(default=None, repr=False)
     _trusted_until: float = 0.0
     _generation: int = 0
     _cached: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def __post_init__(self) -> None:
-        self._directory = str(self.store.directory)  # text, because paths are slow, and some are made for every request
-        self._audit = f"{self._directory}/{AUDIT}"
-
     def products(self) -> tuple[str, ...]:
         """Return the products' names, sorted."""
-        stamp = files.stamp(f"{self._directory}/{PRODUCTS}")
+        stamp = self.store.documents.stamp(PRODUCTS)
         before = self._products
         if before is None or before[0] != stamp:
             before = (stamp, self.store.products())
-            self._products = before if _settled(stamp) else None
+            self._products = before if self.store.documents.is_settled(stamp) else None
         return before[1]
 
     def release(self, product: str, version: str) -> Release:
@@ -132,7 +127,7 @@ class Catalog:
 
     def known(self, product: str) -> Mapping[str, protocol.Running]:
         """Return every sketch MD5 that a device of the product can report (F30b)."""
-        stamp = files.stamp(f"{self._directory}/products/{product}/releases")
+        stamp = self.store.documents.stamp(f"{product_folder(product)}/releases")
         cached = self._known.get(product)
         if cached is not None and cached.stamp == stamp:
             return cached.images
@@ -145,7 +140,7 @@ class Catalog:
             if cached is None or cached.versions != read:
                 cached = _KnownImages(None, read, protocol.known_images(releases))
         # Without its stamp while another change may come within the same tick of the clock.
-        self._known[product] = replace(cached, stamp=stamp if _settled(stamp) else None)
+        self._known[product] = replace(cached, stamp=stamp if self.store.documents.is_settled(stamp) else None)
         return cached.images
 
     def warm(self) -> None:
@@ -160,7 +155,7 @@ class Catalog:
 
     def channel(self, product: str, channel: str) -> Channel | None:
         """Return the state of a channel, None when nothing was published there."""
-        stamp = files.stamp(f"{self._directory}/products/{product}/channels/{channel}.json")
+        stamp = self.store.documents.stamp(channel_name(product, channel))
         before = self._channels.get((product, channel))
         if before is None or before[0] != stamp:
             with self._recording_damage(f"{product}/{channel}"):
@@ -276,7 +271,7 @@ class Catalog:
 
     def _generation_now(self) -> int:
         """Return a number that changes whenever the store may have changed."""
-        log, now = files.stamp(self._audit), time.monotonic()
+        log, now = self.store.documents.last_change(), time.monotonic()
         if log != self._log_stamp or now >= self._trusted_until:
             self._log_stamp, self._trusted_until = log, now + TRUSTED_SECONDS
             self._generation += 1
@@ -297,8 +292,3 @@ class Catalog:
         if pointer.complete:
             return True
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
-
-
-def _settled(stamp: files.Stamp | None) -> bool:
-    """Return whether another change of a directory would show in its stamp: one tick of the clock may hold two."""
-    return stamp is not None and time.time_ns() - stamp[0] > SETTLED_NANOSECONDS

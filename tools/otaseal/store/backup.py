@@ -32,16 +32,17 @@ from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
-from .files import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_KEY_BYTES, PRODUCTS, Store
+from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRODUCTS, TOKENS, blob_name
 from .secrets import SECRETS_FILE, Secrets
+from .store import MAX_KEY_BYTES, Store
+from .tokens import MAX_TOKENS_BYTES
 
-MANIFEST, TOKENS = "manifest.json", "tokens.json"
+MANIFEST = "manifest.json"
 FORMAT = 2
 """Of a backup with secrets; 1 is that of one without, which earlier versions can restore."""
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_SMALL_BYTES = 256 * 1024 * 1024
 """Bytes of any file that is not a blob: the audit log after a million deploys."""
-MAX_TOKENS_BYTES = 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 _OTHER = (
     (re.compile(MARKER), MAX_RECORD_SIZE),
@@ -68,14 +69,14 @@ def backup(store: Store, path: Path) -> None:
         small, blobs = _snapshot(store, path.parent)
     manifest: Manifest = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in small.items()}
     for digest in blobs:
-        manifest[_blob_name(digest)] = (len(store.read_blob(digest)), digest)
+        manifest[blob_name(digest)] = (len(store.read_blob(digest)), digest)
     with _new_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         written = FORMAT if SECRETS_FILE in manifest else 1
         _add(tar, MANIFEST, json.dumps({"format": written, "files": manifest}, separators=(",", ":")).encode())
         for name, data in small.items():
             _add(tar, name, data)
         for digest in blobs:
-            _add(tar, _blob_name(digest), store.read_blob(digest))
+            _add(tar, blob_name(digest), store.read_blob(digest))
 
 
 def restore(path: Path, directory: Path) -> Store:
@@ -110,9 +111,9 @@ def _snapshot(store: Store, folder: Path) -> tuple[dict[str, bytes], list[str]]:
 
     The secrets, which are written without that lock, are copied into `folder` for a moment.
     """
-    contents = survey(store)
+    contents = survey(store, store.documents)
     contents.require_whole()
-    names = [MARKER, AUDIT, TOKENS, *sorted(path.relative_to(store.directory).as_posix() for path in contents.files)]
+    names = [MARKER, AUDIT, TOKENS, *sorted(contents.files)]
     paths = {name: path for name in names if (path := store.directory / name).is_file()}
     small = {name: files.read_bounded(path, MAX_SMALL_BYTES, "file of the store") for name, path in paths.items()}
     if (secrets := store.directory / SECRETS_FILE).is_file():
@@ -193,10 +194,6 @@ def _manifest(data: bytes) -> Manifest:
         if not known or type(size) is not int or not 0 <= size <= limit:
             raise InputError(f"'{name}' in the backup is not a file of a store", _HINT)
     return entries
-
-
-def _blob_name(digest: str) -> str:
-    return f"{BLOBS}/{digest[:2]}/{digest}"
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

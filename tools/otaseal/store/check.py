@@ -12,15 +12,11 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import PurePosixPath
 
-from .. import files
-from ..directories import locked
 from ..errors import CorruptStoreError, LaterFormatError, OtasealError
 from ..keys.public import load_public_key
 from ..release.record_json import serialise
-from . import audit_log
 from .audit_log import (
     KINDS,
     Event,
@@ -33,11 +29,20 @@ from .audit_log import (
     pointer_event,
     publish_event,
 )
-from .files import AUDIT, PRODUCTS, Store
+from .documents import (
+    AUDIT,
+    Change,
+    Reader,
+    archive_name,
+    blob_name,
+    channel_name,
+    key_name,
+    product_folder,
+    release_name,
+)
+from .files import TEMPORARY
 from .secrets import SECRETS_FILE, Secrets
-
-TEMPORARY = ".*.tmp"
-SWEPT = ("blobs", PRODUCTS)
+from .store import Contents, Store
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,9 @@ class Survey:
     releases: dict[Named, str] = field(default_factory=dict)
     pointers: dict[tuple[str, str, str], Event | None] = field(default_factory=dict)
     blobs: set[str] = field(default_factory=set)
-    files: set[Path] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
-    later: dict[Path, LaterFormatError] = field(default_factory=dict)
+    later: dict[str, LaterFormatError] = field(default_factory=dict)
 
     @property
     def unusable(self) -> tuple[str, ...]:
@@ -95,49 +100,48 @@ class Survey:
             raise LaterFormatError(error.what)
 
     @contextlib.contextmanager
-    def noting(self, path: Path) -> Iterator[None]:
-        """Note what goes wrong with the file `path` here: damage, or a later format."""
+    def noting(self, name: str) -> Iterator[None]:
+        """Note what goes wrong with the document `name` here: damage, or a later format."""
         try:
             yield
         except LaterFormatError as error:
-            self.later[path] = error
+            self.later[name] = error
         except OtasealError as error:
             self.problems.append(error.message)
 
 
-def survey(store: Store) -> Survey:
-    """Read every record, pointer and key of the store, and its secrets, and no blob; for who holds the lock."""
-    contents = Survey()
-    for product in store.products():
-        _survey_product(store, product, contents)
-    with contents.noting(path := store.directory / SECRETS_FILE), Secrets(path) as secrets:
+def survey(store: Store, reader: Reader) -> Survey:
+    """Read every record, pointer and key of the store, and its secrets, and no blob; within a change, or as it is."""
+    contents, found = Contents(reader), Survey()
+    for product in contents.products():
+        _survey_product(contents, product, found)
+    with found.noting(SECRETS_FILE), Secrets(store.directory / SECRETS_FILE) as secrets:
         secrets.check()
-    lines = list(audit_lines(store))
-    contents.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
-    contents.problems += _contradictions(contents, last_events(lines))
-    return contents
+    lines = list(reader.audit_lines())
+    found.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
+    found.problems += _contradictions(found, last_events(lines))
+    return found
 
 
 def check(store: Store, stopped: Callable[[], bool] = lambda: False) -> Report:
     """Read every file and hash every blob, until `stopped`; raises SystemFaultError when a directory cannot be read."""
-    with locked(store.directory):
-        contents = survey(store)
-        present = {path for folder in SWEPT for path in _files(store.directory / folder)}
-    temporaries = {path for path in present if path.match(TEMPORARY)}
-    needed = {store.blob_path(digest): digest for digest in contents.blobs}
-    for path, digest in sorted(needed.items()):
+    with store.documents.change() as change:
+        found, present = survey(store, change), change.present()
+    temporaries = {name for name in present if PurePosixPath(name).match(TEMPORARY)}
+    needed = {blob_name(digest): digest for digest in found.blobs}
+    for name, digest in sorted(needed.items()):
         if stopped():
             break
-        with contents.noting(path):
+        with found.noting(name):
             store.read_blob(digest)
     return Report(
-        len(contents.releases),
-        sum(kind == KINDS[0] for kind, _, _ in contents.pointers),
+        len(found.releases),
+        sum(kind == KINDS[0] for kind, _, _ in found.pointers),
         len(needed),
-        tuple(contents.problems),
-        () if contents.later else _shown(store, present - temporaries - contents.files - set(needed)),
-        _shown(store, temporaries),
-        tuple(error.message for error in contents.later.values()),
+        tuple(found.problems),
+        () if found.later else tuple(sorted(present - temporaries - found.files - set(needed))),
+        tuple(sorted(temporaries)),
+        tuple(error.message for error in found.later.values()),
     )
 
 
@@ -150,52 +154,42 @@ def sweep(store: Store) -> Report:
 
 def tidy(store: Store) -> Survey:
     """Remove what a kill left, complete the audit log, and survey; raises SystemFaultError for a read-only store."""
-    with locked(store.directory):  # where no writer is at work, so that every temporary file is a dead one's
-        for folder in SWEPT:
-            for path in _files(store.directory / folder):
-                if path.match(TEMPORARY):
-                    files.remove(path)
-        contents = survey(store)
-        _complete_audit(store, contents)
-    return contents
+    with store.documents.change() as change:
+        store.documents.sweep()
+        found = survey(store, change)
+        _complete_audit(change, found)
+    return found
 
 
-def audit_lines(store: Store) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield the audit log's lines by number from 1, None for a damaged one; half a line at the end is not one yet."""
-    return audit_log.lines(store.directory / AUDIT)
-
-
-def _survey_product(store: Store, product: str, contents: Survey) -> None:
-    folder = store.directory / PRODUCTS / product
-    for version in store.releases(product):
-        contents.files.add(path := store.release_path(product, version))
-        with contents.noting(path):
-            release = store.release(product, version)
-            contents.blobs |= {form.blob for form in release.files}
-            contents.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
-    for name in store.channels(product):
-        contents.files.add(path := folder / "channels" / f"{name}.json")
-        contents.pointers[KINDS[0], product, name] = None
-        with contents.noting(path):
-            if channel := store.current(product, name):
-                contents.pointers[KINDS[0], product, name] = pointer_event("point", product, name, channel)
-                contents.problems += [
-                    f"channel '{name}' of '{product}' needs release '{version}', which is damaged"
-                    for version in sorted(channel.versions)
-                    if (product, version) not in contents.releases
-                    and store.release_path(product, version) not in contents.later
+def _survey_product(contents: Contents, product: str, found: Survey) -> None:
+    for version in contents.releases(product):
+        found.files.add(name := release_name(product, version))
+        with found.noting(name):
+            release = contents.release(product, version)
+            found.blobs |= {form.blob for form in release.files}
+            found.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
+    for channel in contents.channels(product):
+        found.files.add(name := channel_name(product, channel))
+        found.pointers[KINDS[0], product, channel] = None
+        with found.noting(name):
+            if state := contents.current(product, channel):
+                found.pointers[KINDS[0], product, channel] = pointer_event("point", product, channel, state)
+                found.problems += [
+                    f"channel '{channel}' of '{product}' needs release '{version}', which is damaged"
+                    for version in sorted(state.versions)
+                    if (product, version) not in found.releases and release_name(product, version) not in found.later
                 ]
-    for name in store.archives(product):
-        contents.files.add(path := folder / "certs" / f"{name}.json")
-        contents.pointers[KINDS[1], product, name] = None
-        with contents.noting(path):
-            if record := store.archive(product, name):
-                contents.pointers[KINDS[1], product, name] = archive_event(product, name, record)
-                contents.blobs.add(record.blob)
-    with contents.noting(folder / "keys"):
-        for name, pem in store.keys(product).items():
-            contents.files.add(folder / "keys" / f"{name}.pub")
-            load_public_key(pem, f"public key '{name}' of '{product}'")
+    for channel in contents.archives(product):
+        found.files.add(name := archive_name(product, channel))
+        found.pointers[KINDS[1], product, channel] = None
+        with found.noting(name):
+            if record := contents.archive(product, channel):
+                found.pointers[KINDS[1], product, channel] = archive_event(product, channel, record)
+                found.blobs.add(record.blob)
+    with found.noting(f"{product_folder(product)}/keys"):
+        for key, pem in contents.keys(product).items():
+            found.files.add(key_name(product, key))
+            load_public_key(pem, f"public key '{key}' of '{product}'")
 
 
 def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:
@@ -213,26 +207,18 @@ def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:
             yield f"the record of release '{version}' of '{product}' is not the one that was published"
 
 
-def _complete_audit(store: Store, contents: Survey) -> None:
+def _complete_audit(change: Change, found: Survey) -> None:
     """Write the lines that are missing of releases, and of pointers ahead of their last one: a writer was killed."""
-    logged = last_events(audit_lines(store))
-    for product, version in sorted(contents.releases.keys() - logged.releases.keys()):
-        record = serialise(store.release(product, version))
-        store.append(publish_event(product, version, record) | {"recovered": True})
-    for pointer in sorted(contents.pointers, key=_order):
-        stored, line = contents.pointers[pointer], logged.pointers.get(pointer)
+    logged, contents = last_events(change.audit_lines()), Contents(change)
+    for product, version in sorted(found.releases.keys() - logged.releases.keys()):
+        record = serialise(contents.release(product, version))
+        change.append(publish_event(product, version, record) | {"recovered": True})
+    for pointer in sorted(found.pointers, key=_order):
+        stored, line = found.pointers[pointer], logged.pointers.get(pointer)
         if stored is not None and (line is None or is_ahead(stored, line)):
-            store.append(stored | {"recovered": True})
+            change.append(stored | {"recovered": True})
 
 
 def _order(pointer: tuple[str, str, str]) -> tuple[int, str, str]:
     kind, product, name = pointer
     return KINDS.index(kind), product, name
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-
-
-def _shown(store: Store, paths: set[Path]) -> tuple[str, ...]:
-    return tuple(sorted(path.relative_to(store.directory).as_posix() for path in paths))

@@ -10,16 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from .. import files
-from ..directories import locked
 from ..errors import InputError
 from ..release.records import Release
 from .audit_log import Named
 from .check import Survey, survey
 from .devices import Devices
-from .files import BLOBS, DEVICES_FILE, Store, sync
+from .documents import Change, Reader, release_name
+from .files import DEVICES_FILE
+from .store import Contents, Store
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""
@@ -49,16 +48,17 @@ def prune(store: Store, keep: int = KEEP, *, by: str = "", dry_run: bool = False
     if keep < 1:
         raise InputError(f"'{keep}' releases cannot be kept", "keep one of each product at least")
     seen = _seen(store)  # before the lock, which the list of devices is opened under, too
-    with locked(store.directory):
-        contents = survey(store)
-        contents.require_whole()
-        plan = _plan(store, contents, seen, keep)
+    with store.documents.change() as change:
+        found = survey(store, change)
+        found.require_whole()
+        plan = _plan(change, found, seen, keep)
         if not dry_run:
-            _remove(store, plan, by)
+            _remove(change, plan, by)
     return plan
 
 
-def _plan(store: Store, contents: Survey, seen: Mapping[str, Seen], keep: int) -> Pruned:
+def _plan(reader: Reader, found: Survey, seen: Mapping[str, Seen], keep: int) -> Pruned:
+    store = Contents(reader)
     gone: list[Named] = []
     blobs: set[str] = set()
     for product in store.products():
@@ -73,18 +73,18 @@ def _plan(store: Store, contents: Survey, seen: Mapping[str, Seen], keep: int) -
                 blobs |= {form.blob for form in release.files}
             else:
                 gone.append((product, release.version))
-    unneeded = [path for path in sorted((store.directory / BLOBS).glob("??/*")) if path.name not in blobs]
-    size = sum(path.stat().st_size for path in unneeded)
-    return Pruned(tuple(gone), tuple(path.name for path in unneeded), size, len(contents.releases) - len(gone))
+    unneeded = {digest: size for digest, size in reader.blobs().items() if digest not in blobs}
+    return Pruned(tuple(gone), tuple(unneeded), sum(unneeded.values()), len(found.releases) - len(gone))
 
 
-def _needed(store: Store, product: str, releases: Iterable[Release], seen: Seen) -> set[str]:
+def _needed(store: Contents, product: str, releases: Iterable[Release], seen: Seen) -> set[str]:
     """Return the versions that channels, rollbacks and devices need, and those that are about to be pointed at."""
     channels = [store.current(product, name) for name in store.channels(product)]
     needed = {version for channel in channels if channel for version in channel.versions}
     md5s, offered = seen
     for release in releases:
-        if not md5s.isdisjoint(release.runs) or _is_recent(store.release_path(product, release.version)):
+        modified = store.reader.modified(release_name(product, release.version))
+        if not md5s.isdisjoint(release.runs) or abs(time.time() - modified) < RECENT_SECONDS:
             needed.add(release.version)
     return needed | offered
 
@@ -98,19 +98,9 @@ def _seen(store: Store) -> dict[str, Seen]:
         return {product: devices.needs(product) for product in store.products()}
 
 
-def _remove(store: Store, plan: Pruned, by: str) -> None:
+def _remove(change: Change, plan: Pruned, by: str) -> None:
     for product, version in plan.releases:
-        store.append({"event": "prune", "product": product, "version": version, "by": by})
-        _unlink(store.release_path(product, version))
+        change.append({"event": "prune", "product": product, "version": version, "by": by})
+        change.remove(release_name(product, version))
     for digest in plan.blobs:
-        _unlink(store.blob_path(digest))
-
-
-def _is_recent(path: Path) -> bool:
-    return abs(time.time() - path.stat().st_mtime) < RECENT_SECONDS
-
-
-def _unlink(path: Path) -> None:
-    """Remove a file, durably, before the next step is taken."""
-    files.remove(path)
-    sync(path.parent)
+        change.remove_blob(digest)

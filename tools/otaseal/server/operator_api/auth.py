@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...pki import scope
+from ...store.tokens import Token, TokenFile
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
 from ..tls import ClientCertificate
-from .tokens import Token, TokenFile
 from .uploads import Refused
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,8 @@ from ...release.rollout import must_halt, too_many_failed
 from ...store.check import check, survey, tidy
 from ...store.device_file import DeviceFile
 from ...store.devices import Devices
-from ...store.files import Store
 from ...store.proof_keys import ProofKeys
+from ...store.store import Store
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import UptimeClock, tally
@@ -57,10 +56,10 @@ class StoreCheck:
         reason = ""
         try:
             self.problems = tidy(self.store).unusable
-            if not os.access(self.store.directory, os.W_OK):
-                reason = f"'{self.store.directory}' cannot be written: it is served as it is"
+            if unwritable := self.store.documents.unwritable():
+                reason = f"{unwritable}: it is served as it is"
         except SystemFaultError as error:
-            self.problems = survey(self.store).unusable
+            self.problems = survey(self.store, self.store.documents).unusable
             reason = f"{error.message}: the store is served as it is"
         self.unwritable = reason
 
@@ -75,10 +74,10 @@ class StoreCheck:
             while True:
                 await asyncio.to_thread(self._check)
                 self.report(telemetry)
-                before = self.store.last_change()
+                before = self.store.documents.last_change()
                 for _ in range(CHECKS_A_DAY):
                     await asyncio.sleep(CHECK_SECONDS)
-                    if self.unwritable or (self.problems and self.store.last_change() != before):
+                    if self.unwritable or (self.problems and self.store.documents.last_change() != before):
                         break
         finally:
             self._stopped.set()
@@ -128,10 +127,10 @@ class Maintenance:
 
     async def _run(self) -> None:
         renewed = judged = time.monotonic()
-        last_change = self.catalog.store.last_change()
+        last_change = self.catalog.store.documents.last_change()
         while True:
             await asyncio.sleep(CHANGE_SECONDS)
-            if last_change != (change := self.catalog.store.last_change()):
+            if last_change != (change := self.catalog.store.documents.last_change()):
                 last_change = change
                 await asyncio.to_thread(self.catalog.warm)
             now = time.monotonic()

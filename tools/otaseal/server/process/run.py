@@ -18,22 +18,23 @@ from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from ...keys.public import load_public_key
 from ...names import check_name
 from ...store.device_file import DeviceFile
-from ...store.files import DEVICES_FILE, Store
+from ...store.documents import MARKER
+from ...store.files import DEVICES_FILE
 from ...store.secrets import SECRETS_FILE, Secrets
+from ...store.store import Store
+from ...store.tokens import TokenFile
 from ..catalog import Catalog
 from ..device_api.listener import BACKLOG
 from ..device_api.tls_transport import KERNEL_BUFFER
 from ..limits import raise_open_files
 from ..log import Log
 from ..operator_api.handlers.certs import presented_chain
-from ..operator_api.tokens import TokenFile
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
 from .maintenance import StoreCheck
 from .service import MAX_CA_BYTES, ServerOptions, Service
 
 MAX_KEY_BYTES = 64 * 1024
-MARKER = "store.json"
 OPEN = (
     "devices are asked for no certificate (--device-ca) and no proof (--require-proof): who reaches their port can "
     "read the firmware, and the Wi-Fi passwords in it, and can say anything in the name of a device without a key"
@@ -109,7 +110,7 @@ def _require_packages() -> None:
 def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
     """Report what devices will think of the certificate, and what operators will miss."""
     try:
-        TokenFile(store.directory).list()
+        TokenFile(store.documents).list()
     except OtasealError as error:
         telemetry.alarm("tokens", message=error.message)
     for line in findings:

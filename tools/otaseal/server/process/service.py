@@ -16,6 +16,7 @@ from ...store.devices import Devices
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
 from ...store.secrets import Secrets
+from ...store.tokens import TokenFile
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
@@ -30,7 +31,6 @@ from ..operator_api.auth import Access
 from ..operator_api.fleet import Fleet
 from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.listener import make_listener
-from ..operator_api.tokens import TokenFile
 from ..telemetry import Telemetry
 from ..tls import ClientCheck, Credentials
 from . import event_loop
@@ -168,7 +168,7 @@ class Service:
                 maintenance.keys,
                 Enrolments(self.secrets),
             ),
-            access=Access(TokenFile(catalog.store.directory), self.telemetry),
+            access=Access(TokenFile(catalog.store.documents), self.telemetry),
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             chain=options.chain,

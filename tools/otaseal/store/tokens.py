@@ -1,6 +1,6 @@
 """Tokens of operators: 256 random bits, shown once, for a product and a channel, until a day.
 
-The file `tokens.json` in the server's store holds their SHA-256.
+The document `tokens.json` of the store holds their SHA-256.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from ... import files
-from ...directories import locked
-from ...errors import ConfigError, InputError
-from ...formats import refuse_later
-from ...pki.scope import Scope
-from ...store.hashed_secrets import digest, end_of, valid_at
+from ..errors import ConfigError, InputError
+from ..formats import refuse_later
+from ..pki.scope import Scope
+from .documents import TOKENS, Change, Documents, Reader
+from .files import FileDocuments
+from .hashed_secrets import digest, end_of, valid_at
 
-FILE_NAME = "tokens.json"
 FORMAT = 1
 PREFIX = "otaseal_"  # secret scanners find it in a repository by this
 SECRET_BYTES = 32
-MAX_FILE_BYTES = 1024 * 1024
+MAX_TOKENS_BYTES = 1024 * 1024
 MAX_TOKENS = 1000
 USUAL_DAYS = 90
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,24 +50,19 @@ class Token:
         return Scope(self.product, self.channel)
 
 
-@dataclass
 class TokenFile:
-    """The tokens of the store in `directory`; the file is read again when another process has changed it."""
+    """The tokens of a store, of `documents` or of those in a directory; read again when somebody has changed them."""
 
-    directory: Path
-    _tokens: tuple[Token, ...] = field(default=(), repr=False)
-    _stamp: object = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        self.path = self.directory / FILE_NAME
+    def __init__(self, documents: Documents | Path) -> None:
+        self._documents = FileDocuments(documents) if isinstance(documents, Path) else documents
+        self._tokens: tuple[Token, ...] = ()
+        self._stamp: object | None = None
 
     def list(self) -> tuple[Token, ...]:
         """Return all tokens, expired ones too; raises LaterFormatError, InputError when the file is damaged."""
-        stamp = files.stamp(self.path)
-        if stamp != self._stamp:
-            data = files.read_bounded(self.path, MAX_FILE_BYTES, "token file") if stamp else b""
-            self._tokens = _parse(data) if stamp else ()
-            self._stamp = stamp
+        stamp = self._documents.stamp(TOKENS)
+        if stamp is None or stamp != self._stamp:
+            self._tokens, self._stamp = _read(self._documents), stamp
         return self._tokens
 
     def issue(self, name: str, product: str, channel: str, days: int, now: datetime) -> tuple[Token, str]:
@@ -77,22 +71,23 @@ class TokenFile:
             raise ConfigError(f"a token's name cannot be '{name}'", "use letters, digits, '.', '_' and '-'")
         Scope(product, channel)
         expires = end_of("token", days, USUAL_DAYS, now)
-        with locked(self.directory):
-            tokens = self.list()
+        with self._documents.change() as change:
+            tokens = _read(change)
             if len(tokens) >= MAX_TOKENS:
                 raise InputError(f"there are {len(tokens)} tokens", "revoke those that nobody uses")
             secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
             token = Token(secrets.token_hex(4), name, product, channel, expires, digest(secret))
-            self._write((*tokens, token))
+            _write(change, (*tokens, token))
         return token, secret
 
     def revoke(self, identifier: str) -> Token:
         """Remove the token with this id and return it; raises InputError when there is none."""
-        with locked(self.directory):
-            revoked = [token for token in self.list() if token.id == identifier]
+        with self._documents.change() as change:
+            tokens = _read(change)
+            revoked = [token for token in tokens if token.id == identifier]
             if not revoked:
                 raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
-            self._write(tuple(token for token in self.list() if token.id != identifier))
+            _write(change, tuple(token for token in tokens if token.id != identifier))
         return revoked[0]
 
     def find(self, secret: str, now: datetime) -> Token | None:
@@ -101,10 +96,15 @@ class TokenFile:
         matches = [token for token in self.list() if hmac.compare_digest(token.sha256, wanted)]
         return next((token for token in matches if token.valid_at(now)), None)
 
-    def _write(self, tokens: tuple[Token, ...]) -> None:
-        text = json.dumps({"format": FORMAT, "tokens": [asdict(token) for token in tokens]}, indent=1)
-        files.write_atomic(self.path, text.encode() + b"\n", files.PRIVATE_MODE)
-        self._stamp = None
+
+def _read(reader: Reader) -> tuple[Token, ...]:
+    data = reader.read(TOKENS, "the token file", MAX_TOKENS_BYTES)
+    return () if data is None else _parse(data)
+
+
+def _write(change: Change, tokens: tuple[Token, ...]) -> None:
+    text = json.dumps({"format": FORMAT, "tokens": [asdict(token) for token in tokens]}, indent=1)
+    change.replace(TOKENS, text.encode() + b"\n")
 
 
 def _parse(data: bytes) -> tuple[Token, ...]:

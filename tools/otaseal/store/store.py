@@ -1,0 +1,265 @@
+"""The rules of a release store: what never changes, what is replaced by compare-and-swap, and what the audit log tells.
+
+What is acknowledged is durable: blob, then record, then pointer, then audit line. How `Documents` are kept is theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import ConflictError, CorruptStoreError, InputError, LaterFormatError, NotFoundError
+from ..keys.public import load_public_key
+from ..names import NAME
+from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
+from ..release.archive_record import ArchiveRecord
+from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
+from ..release.record_fields import VERSION
+from ..release.record_json import MAX_RECORD_SIZE, parse, serialise
+from ..release.records import Release
+from .audit_log import archive_event, pointer_event, publish_event
+from .documents import (
+    MAX_BLOB_BYTES,
+    PRODUCTS,
+    RECORD_HINT,
+    Change,
+    Documents,
+    Reader,
+    archive_name,
+    blob_name,
+    channel_name,
+    key_name,
+    product_folder,
+    release_name,
+)
+from .files import FileDocuments
+
+MAX_KEY_BYTES = 64 * 1024
+MAX_KEYS = 16
+"""Public keys of one product: every signature is tried against all of them."""
+T = TypeVar("T")
+_BLOB_HINT = "restore the store from a backup, or deploy that release again"
+
+
+class Contents:
+    """What a store has: now, or as a change of it has made it. Safe in threads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def products(self) -> tuple[str, ...]:
+        """Return the products' names, sorted."""
+        return tuple(
+            name
+            for name in self.reader.names(PRODUCTS)
+            if NAME.fullmatch(name) and self.reader.names(f"{PRODUCTS}/{name}")
+        )
+
+    def channels(self, product: str) -> tuple[str, ...]:
+        """Return the names of a product's channels, sorted; empty for an unknown product."""
+        return self._names(product, "channels", NAME, ".json")
+
+    def current(self, product: str, channel: str) -> Channel | None:
+        """Return what a channel points at, None for nothing; raises InputError, CorruptStoreError, LaterFormatError."""
+        name, what = channel_name(product, channel), f"channel '{channel}' of '{product}'"
+        return self._load(name, what, MAX_CHANNEL_BYTES, Channel.from_json)
+
+    def archive(self, product: str, channel: str) -> ArchiveRecord | None:
+        """Return which certificate archive a channel gives out, None when it never had one; raises as `current`."""
+        name, what = archive_name(product, channel), f"the certificates of channel '{channel}' of '{product}'"
+        return self._load(name, what, MAX_ARCHIVE_RECORD, ArchiveRecord.from_json)
+
+    def archives(self, product: str) -> tuple[str, ...]:
+        """Return the channels of a product that give out a certificate archive, sorted."""
+        return self._names(product, "certs", NAME, ".json")
+
+    def release(self, product: str, version: str) -> Release:
+        """Return the record of a release; raises NotFoundError, CorruptStoreError, LaterFormatError, InputError."""
+        what = f"release '{version}' of '{product}'"
+        release = self._load(release_name(product, version), what, MAX_RECORD_SIZE, parse, RECORD_HINT)
+        if release is None:
+            raise NotFoundError(f"there is no {what}", "otaseal releases lists what there is")
+        if (release.product, release.version) != (product, version):
+            raise CorruptStoreError(f"the record of {what} is that of another", RECORD_HINT)
+        return release
+
+    def releases(self, product: str) -> tuple[str, ...]:
+        """Return the versions of a product's releases, sorted as text; empty for an unknown product."""
+        return self._names(product, "releases", VERSION, ".json")
+
+    def keys(self, product: str) -> dict[str, bytes]:
+        """Return the public keys (PEM) that a product's releases may be signed with, by name."""
+        names = self._names(product, "keys", VERSION, ".pub")[:MAX_KEYS]
+        found = {
+            name: self.reader.read(key_name(product, name), f"public key '{name}'", MAX_KEY_BYTES) for name in names
+        }
+        return {name: data for name, data in found.items() if data is not None}
+
+    def read_blob(self, digest: str) -> bytes:
+        """Return a blob, after hashing it; raises CorruptStoreError when damaged or missing, never other bytes."""
+        blob_name(digest)
+        data = self.reader.read_blob(digest)
+        if data is None:
+            raise CorruptStoreError(f"blob '{digest}' is missing", _BLOB_HINT)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise CorruptStoreError(f"blob '{digest}' is damaged", _BLOB_HINT)
+        return data
+
+    def _load(self, name: str, what: str, limit: int, parse: Callable[[bytes], T], hint: str | None = None) -> T | None:
+        """Return the value of a document, None where there is none; messages call it `what`."""
+        data = self.reader.read(name, what, limit)
+        try:
+            return None if data is None else parse(data)
+        except LaterFormatError as error:
+            raise LaterFormatError(f"{what}: {error.what}") from error
+        except InputError as error:
+            place = self.reader.place(name)
+            pointer = (
+                f"restore '{place}' from a backup; or remove it and deploy again, and what it goes back to is lost"
+            )
+            raise CorruptStoreError(f"{what}: {error.message}", hint or pointer) from error
+
+    def _names(self, product: str, kind: str, pattern: re.Pattern[str], suffix: str) -> tuple[str, ...]:
+        """Return the names of the store's own documents of one kind; anything else is `check`'s to report."""
+        listed = self.reader.names(f"{product_folder(product)}/{kind}")
+        names = [name.removesuffix(suffix) for name in listed if name.endswith(suffix)]
+        return tuple(name for name in names if pattern.fullmatch(name))
+
+
+class Store(Contents):
+    """A store, of `documents` or of those in a directory; `create` makes one there, `open` uses an existing one."""
+
+    def __init__(self, documents: Documents | Path) -> None:
+        self.documents = FileDocuments(documents) if isinstance(documents, Path) else documents
+        super().__init__(self.documents)
+
+    @classmethod
+    def create(cls, directory: Path) -> Store:
+        """Make an empty store in `directory`; raises as `FileDocuments.create`."""
+        return cls(FileDocuments.create(directory))
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Return the store in `directory`; raises as `FileDocuments.open`."""
+        return cls(FileDocuments.open(directory))
+
+    @property
+    def directory(self) -> Path:
+        """The directory of a store on files."""
+        assert isinstance(self.documents, FileDocuments)
+        return self.documents.directory
+
+    def add_key(self, product: str, name: str, pem: bytes) -> None:
+        """Accept releases of a product, made if it is new, signed with `pem`; raises InputError, ConflictError."""
+        path = key_name(product, name)
+        load_public_key(pem, f"public key '{name}'")
+        with self.documents.change() as change:
+            keys = Contents(change).keys(product)
+            if len(keys) >= MAX_KEYS and name not in keys:
+                raise InputError(f"'{product}' has {MAX_KEYS} keys already", "remove one that no longer signs")
+            _put_immutable(change, path, pem, f"a key '{name}' of '{product}'")
+            change.append({"event": "key", "product": product, "key": name})
+
+    def publish(self, release: Release, blobs: Iterable[bytes], by: str = "", rehearsal: str = "") -> None:
+        """Store a release: its blobs, as far as the store has them not, then its record. Idempotent.
+
+        The audit log keeps the operator `by` and the outcome of the `rehearsal`. Raises CorruptStoreError for a missing
+        blob, ConflictError when there is another release of that version, SystemFaultError when the disk refuses.
+        """
+        name, what = release_name(release.product, release.version), f"release '{release.version}'"
+        content = serialise(release)
+        with self.documents.change() as change:
+            _refuse_other(change, name, content, what)
+            written = {_put_blob(change, data) for data in blobs}
+            for form in release.files:
+                if form.blob not in written:
+                    _put_blob(change, Contents(change).read_blob(form.blob))
+            _put_immutable(change, name, content, what)
+            event = publish_event(release.product, release.version, content)
+            change.append(event | {"by": by} | ({"rehearsal": rehearsal} if rehearsal else {}))
+
+    def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
+        """Point a channel, of generation `expected` (0: new), at a release; raises ConflictError, NotFoundError."""
+        with self.documents.change() as change:
+            contents = Contents(change)
+            release = contents.release(product, pointer.version)
+            if not pointer.halted:  # what is damaged has to be halted all the same
+                _check_blobs(contents, release)
+            before = _expected(contents, product, channel, expected)
+            after = Channel(pointer) if before is None else before.advanced(pointer)
+            change.replace(channel_name(product, channel), after.to_json())
+            change.append(pointer_event("point", product, channel, after) | {"by": by})
+        return after
+
+    def rollback(self, product: str, channel: str, *, expected: int, by: str = "") -> Channel:
+        """Point a channel back at the last version that all its devices had; raises as `point`, InputError if none."""
+        with self.documents.change() as change:
+            contents = Contents(change)
+            before = _expected(contents, product, channel, expected)
+            if before is None:
+                raise NotFoundError(f"'{product}' has no channel '{channel}'", "otaseal releases lists what there is")
+            after = before.rolled_back()
+            _check_blobs(contents, contents.release(product, after.pointer.version))
+            change.replace(channel_name(product, channel), after.to_json())
+            change.append(pointer_event("rollback", product, channel, after) | {"by": by})
+        return after
+
+    def publish_archive(
+        self, product: str, channel: str, record: ArchiveRecord, data: bytes, *, expected: int, **logged: str
+    ) -> ArchiveRecord:
+        """Give out an archive in a channel; `logged` goes into the audit log; raises ConflictError as `point`."""
+        name = archive_name(product, channel)
+        with self.documents.change() as change:
+            before = Contents(change).archive(product, channel)
+            _refuse_generation(product, channel, 0 if before is None else before.generation, expected)
+            after = record.after(before)
+            if _put_blob(change, data) != record.blob:
+                raise InputError(f"the archive is not the one with the SHA-256 '{record.blob}'", "send it again")
+            change.replace(name, after.to_json())
+            change.append(archive_event(product, channel, after) | {"by": ""} | logged)
+        return after
+
+    def record_event(self, event: dict[str, object]) -> None:
+        """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
+        with self.documents.change() as change:
+            change.append(event)
+
+
+def _put_blob(change: Change, data: bytes) -> str:
+    if len(data) > MAX_BLOB_BYTES:
+        raise InputError(f"a blob is larger than {MAX_BLOB_BYTES} bytes", "no chip has so much flash")
+    digest = hashlib.sha256(data).hexdigest()
+    change.put_blob(digest, data)
+    return digest
+
+
+def _check_blobs(contents: Contents, release: Release) -> None:
+    for form in release.files:
+        contents.read_blob(form.blob)
+
+
+def _expected(contents: Contents, product: str, channel: str, expected: int) -> Channel | None:
+    before = contents.current(product, channel)
+    _refuse_generation(product, channel, 0 if before is None else before.generation, expected)
+    return before
+
+
+def _put_immutable(change: Change, name: str, content: bytes, what: str) -> None:
+    _refuse_other(change, name, content, what)
+    change.put_new(name, content)
+
+
+def _refuse_other(reader: Reader, name: str, content: bytes, what: str) -> None:
+    if reader.read(name, what, MAX_KEY_BYTES) not in (None, content):
+        raise ConflictError(f"{what} exists already, with other content", "a version never changes: use a new one")
+
+
+def _refuse_generation(product: str, channel: str, generation: int, expected: int) -> None:
+    if generation != expected:
+        raise ConflictError(
+            f"channel '{channel}' of '{product}' has generation {generation}, not {expected}",
+            "somebody else changed it: look at it again, then repeat",
+        )
