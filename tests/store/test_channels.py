@@ -18,9 +18,9 @@ from otaseal.errors import (
 from otaseal.release.channels import MAX_HISTORY, Channel, Pointer
 from otaseal.store.check import check
 from otaseal.store.store import Store
-from support.filled_store import content, filled, pointer_file, store
+from support.filled_store import either, either_filled, everything, filled, pointer_file, store
 
-__all__ = ["filled", "store"]
+__all__ = ["either", "either_filled", "filled", "store"]
 
 
 def of_before() -> bytes:
@@ -30,31 +30,31 @@ def of_before() -> bytes:
     return json.dumps({**fields, "format": 1}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
-def test_a_channel_is_changed_by_who_saw_it_last(filled: Store) -> None:
-    before = content(filled.directory)
+def test_a_channel_is_changed_by_who_saw_it_last(either_filled: Store) -> None:
+    before = everything(either_filled)
     for expected in (0, 1, 3):
         with pytest.raises(ConflictError, match=f"has generation 2, not {expected}"):
-            filled.point("blink", "stable", Pointer("2.0.0"), expected=expected)
+            either_filled.point("blink", "stable", Pointer("2.0.0"), expected=expected)
         with pytest.raises(ConflictError):
-            filled.rollback("blink", "stable", expected=expected)
+            either_filled.rollback("blink", "stable", expected=expected)
     with pytest.raises(NotFoundError, match="no release '3'"):
-        filled.point("blink", "stable", Pointer("3"), expected=2)
+        either_filled.point("blink", "stable", Pointer("3"), expected=2)
     with pytest.raises(NotFoundError, match="no channel 'nightly'"):
-        filled.rollback("blink", "nightly", expected=0)
-    assert content(filled.directory) == before
+        either_filled.rollback("blink", "nightly", expected=0)
+    assert everything(either_filled) == before
 
 
-def test_rollbacks_go_back_to_what_all_devices_had(filled: Store) -> None:
-    filled.point("blink", "stable", Pointer("2.0.0", 10, "s"), expected=2)
-    halted = filled.point("blink", "stable", Pointer("2.0.0", 10, "s", halted=True), expected=3)
+def test_rollbacks_go_back_to_what_all_devices_had(either_filled: Store) -> None:
+    either_filled.point("blink", "stable", Pointer("2.0.0", 10, "s"), expected=2)
+    halted = either_filled.point("blink", "stable", Pointer("2.0.0", 10, "s", halted=True), expected=3)
     assert (halted.previous, halted.history) == ("1.1.0", ("1.0.0", "1.1.0"))
-    overtaken = filled.point("blink", "stable", Pointer("1.0.0", 50), expected=4)
+    overtaken = either_filled.point("blink", "stable", Pointer("1.0.0", 50), expected=4)
     assert overtaken.previous == "1.1.0", "a halted rollout is nothing to go back to"
-    assert filled.rollback("blink", "stable", expected=5) == Channel(Pointer("1.1.0"), 6, ("1.0.0",))
-    assert filled.rollback("blink", "stable", expected=6) == Channel(Pointer("1.0.0"), 7, ())
+    assert either_filled.rollback("blink", "stable", expected=5) == Channel(Pointer("1.1.0"), 6, ("1.0.0",))
+    assert either_filled.rollback("blink", "stable", expected=6) == Channel(Pointer("1.0.0"), 7, ())
     with pytest.raises(InputError, match=r"no version before '1\.0\.0'"):
-        filled.rollback("blink", "stable", expected=7)
-    assert filled.current("blink", "stable") == Channel(Pointer("1.0.0"), 7, ())
+        either_filled.rollback("blink", "stable", expected=7)
+    assert either_filled.current("blink", "stable") == Channel(Pointer("1.0.0"), 7, ())
 
 
 @given(st.lists(st.tuples(st.sampled_from(["1", "2", "3", "back"]), st.sampled_from([0, 10, 100]), st.booleans())))

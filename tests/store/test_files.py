@@ -24,19 +24,37 @@ from otaseal.keys.public import public_pem
 from otaseal.release.channels import Channel, Pointer
 from otaseal.store.check import check
 from otaseal.store.documents import MAX_BLOB_BYTES, blob_name
+from otaseal.store.open import open_store
+from otaseal.store.postgresql.documents import PostgresDocuments
 from otaseal.store.store import MAX_KEYS, Store
 from support.command import Command, otaseal  # noqa: F401
-from support.filled_store import FIRST, IMAGE, PACKED, content, filled, store
+from support.filled_store import (
+    FIRST,
+    IMAGE,
+    PACKED,
+    damage_blob,
+    either,
+    either_filled,
+    everything,
+    filled,
+    location_of,
+    opened,
+    store,
+)
 from support.releases import make_release, view
 
-__all__ = ["filled", "store"]
+__all__ = ["either", "either_filled", "filled", "store"]
 
 # The children do nothing but what is tested, whatever threads the test runner has.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
-def test_what_is_published_is_found(filled: Store) -> None:
-    again = Store.open(filled.directory)
+def test_what_is_published_is_found(either_filled: Store) -> None:
+    with opened(location_of(either_filled)) as again:
+        _assert_found(again)
+
+
+def _assert_found(again: Store) -> None:
     assert again.products() == ("blink",)
     assert again.releases("blink") == ("1.0.0", "1.1.0", "2.0.0")
     assert again.channels("blink") == ("beta", "stable")
@@ -68,102 +86,107 @@ def test_a_store_is_made_once(store: Store, tmp_path: Path) -> None:
             Store.open(store.directory)
 
 
-def test_a_release_never_changes(filled: Store) -> None:
-    before = content(filled.directory)
+def test_a_release_never_changes(either_filled: Store) -> None:
+    before = everything(either_filled)
     with pytest.raises(ConflictError, match=r"'1\.0\.0' exists already"):
-        filled.publish(make_release("1.0.0", b"other"), [b"other"])
-    assert content(filled.directory) == before, "not even a blob"
-    filled.publish(FIRST, [IMAGE, PACKED])
-    after = content(filled.directory)
-    assert {name for name in after if after[name] != before.get(name)} == {"audit.log"}
+        either_filled.publish(make_release("1.0.0", b"other"), [b"other"])
+    assert everything(either_filled) == before, "not even a blob"
+    either_filled.publish(FIRST, [IMAGE, PACKED])
+    after = everything(either_filled)
+    assert {name for name in after if after[name] != before.get(name)} == {"audit"}
 
 
-def test_a_release_without_its_blobs_is_none(store: Store) -> None:
+def test_a_release_without_its_blobs_is_none(either: Store) -> None:
     with pytest.raises(CorruptStoreError, match="is missing"):
-        store.publish(FIRST, [IMAGE])
-    assert store.releases("blink") == ()
-    store.publish(make_release("0.9.0", PACKED), [PACKED])
-    store.publish(make_release("0.9.1", IMAGE), [IMAGE])
-    store.publish(FIRST, [])
-    assert view(store)[0]["blink", "1.0.0"] == FIRST
+        either.publish(FIRST, [IMAGE])
+    assert either.releases("blink") == ()
+    either.publish(make_release("0.9.0", PACKED), [PACKED])
+    either.publish(make_release("0.9.1", IMAGE), [IMAGE])
+    either.publish(FIRST, [])
+    assert view(either)[0]["blink", "1.0.0"] == FIRST
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../x", "a/b", "/etc", "a\0b", "a\nb", ".hidden", "a" * 65, "ä", "a b", "-a", "a\\b"]
 )
-def test_no_name_leads_out_of_the_store(filled: Store, name: str) -> None:
-    before = content(filled.directory.parent)
+def test_no_name_leads_out_of_the_store(either_filled: Store, name: str) -> None:
+    before = everything(either_filled)
     for attempt in (
-        lambda: filled.current(name, "stable"),
-        lambda: filled.current("blink", name),
-        lambda: filled.release(name, "1.0.0"),
-        lambda: filled.release("blink", name),
-        lambda: filled.releases(name),
-        lambda: filled.channels(name),
-        lambda: filled.keys(name),
-        lambda: filled.read_blob(name),
-        lambda: filled.add_key("blink", name, b""),
-        lambda: filled.publish(make_release(name, b"3"), [b"3"]),
-        lambda: filled.publish(make_release("1", b"3", product=name), [b"3"]),
-        lambda: filled.point("blink", name, Pointer("1.0.0"), expected=0),
-        lambda: filled.point(name, "stable", Pointer("1.0.0"), expected=0),
+        lambda: either_filled.current(name, "stable"),
+        lambda: either_filled.current("blink", name),
+        lambda: either_filled.release(name, "1.0.0"),
+        lambda: either_filled.release("blink", name),
+        lambda: either_filled.releases(name),
+        lambda: either_filled.channels(name),
+        lambda: either_filled.keys(name),
+        lambda: either_filled.read_blob(name),
+        lambda: either_filled.add_key("blink", name, b""),
+        lambda: either_filled.publish(make_release(name, b"3"), [b"3"]),
+        lambda: either_filled.publish(make_release("1", b"3", product=name), [b"3"]),
+        lambda: either_filled.point("blink", name, Pointer("1.0.0"), expected=0),
+        lambda: either_filled.point(name, "stable", Pointer("1.0.0"), expected=0),
         lambda: Pointer(name),
     ):
         with pytest.raises(InputError):
             attempt()
-    assert content(filled.directory.parent) == before
+    assert everything(either_filled) == before
 
 
-def test_a_damaged_blob_is_never_handed_out_and_deploying_again_heals_it(filled: Store) -> None:
+def test_a_damaged_blob_is_never_handed_out_and_deploying_again_heals_it(either_filled: Store) -> None:
+    digest = hashlib.sha256(IMAGE).hexdigest()
+    for damage in (IMAGE[:-1], IMAGE[:-1] + b"!", b"", bytes(MAX_BLOB_BYTES + 1)):
+        damage_blob(either_filled, digest, damage)
+        with pytest.raises(CorruptStoreError, match=digest):
+            either_filled.read_blob(digest)
+        with pytest.raises(CorruptStoreError):
+            either_filled.point("blink", "beta", Pointer("1.0.0"), expected=1)
+        assert len(check(either_filled).problems) == 1
+    either_filled.publish(FIRST, [IMAGE, PACKED])
+    assert either_filled.read_blob(digest) == IMAGE
+    assert check(either_filled).whole
+
+
+def test_a_folder_in_the_place_of_a_blob_is_damage(filled: Store) -> None:
     digest = hashlib.sha256(IMAGE).hexdigest()
     path = filled.directory / blob_name(digest)
-    for damage in (IMAGE[:-1], IMAGE[:-1] + b"!", b"", bytes(MAX_BLOB_BYTES + 1)):
-        path.write_bytes(damage)
-        with pytest.raises(CorruptStoreError, match=digest):
-            filled.read_blob(digest)
-        with pytest.raises(CorruptStoreError):
-            filled.point("blink", "beta", Pointer("1.0.0"), expected=1)
-        assert len(check(filled).problems) == 1
-    filled.publish(FIRST, [IMAGE, PACKED])
-    assert filled.read_blob(digest) == IMAGE
-    assert check(filled).whole
     path.unlink()
     path.mkdir()
     with pytest.raises(CorruptStoreError, match="cannot be read"):
         filled.read_blob(digest)
 
 
-def test_blobs_are_bounded(store: Store) -> None:
+def test_blobs_are_bounded(either: Store) -> None:
     with pytest.raises(InputError, match="larger than"):
-        store.publish(make_release("1", b"1"), [bytes(MAX_BLOB_BYTES + 1)])
-    assert check(store).orphans == ()
+        either.publish(make_release("1", b"1"), [bytes(MAX_BLOB_BYTES + 1)])
+    assert check(either).orphans == ()
 
 
-def test_public_keys_only(store: Store, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
+def test_public_keys_only(either: Store, rsa_key: rsa.RSAPrivateKey, other_rsa_key: rsa.RSAPrivateKey) -> None:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     private = rsa_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     pem, other = public_pem(rsa_key.public_key()), public_pem(other_rsa_key.public_key())
     for refused in (private, b"", b"nonsense", pem[:-40]):
         with pytest.raises((InputError, KeyRefusedError)):
-            store.add_key("blink", "main", refused)
-    store.add_key("blink", "main", pem)
-    store.add_key("blink", "main", pem)
+            either.add_key("blink", "main", refused)
+    either.add_key("blink", "main", pem)
+    either.add_key("blink", "main", pem)
     with pytest.raises(ConflictError, match="a key 'main' of 'blink' exists already"):
-        store.add_key("blink", "main", other)
-    assert store.keys("blink") == {"main": pem}
+        either.add_key("blink", "main", other)
+    assert either.keys("blink") == {"main": pem}
     for number in range(1, MAX_KEYS):
-        store.add_key("blink", f"k{number}", other)
+        either.add_key("blink", f"k{number}", other)
     with pytest.raises(InputError, match="keys already"):
-        store.add_key("blink", "more", other)
-    assert check(store).whole
-    (store.directory / "products/blink/keys/main.pub").write_bytes(private)
-    assert not check(store).whole
+        either.add_key("blink", "more", other)
+    assert check(either).whole
+    with either.documents.change() as change:
+        change.replace("products/blink/keys/main.pub", private)
+    assert not check(either).whole
 
 
-def _deploy(directory: Path, name: str, count: int, seen: Synchronized[int]) -> None:
+def _deploy(location: str, name: str, count: int, seen: Synchronized[int]) -> None:
     """Deploy one after the other, and let who reads see some of them."""
-    store = Store.open(directory)
+    store = open_store(location)
     for number in range(count):
         while seen.value < number // 4:
             time.sleep(0.001)
@@ -179,16 +202,18 @@ def _deploy(directory: Path, name: str, count: int, seen: Synchronized[int]) -> 
                 continue
 
 
-def test_processes_share_a_store_and_readers_see_whole_states_only(store: Store) -> None:
-    each = 25
+def test_processes_share_a_store_and_readers_see_whole_states_only(either: Store) -> None:
+    store, each = either, 25
     context = multiprocessing.get_context("fork")
     seen = context.Value("i", 0)
-    arguments = [(store.directory, name, each, seen) for name in ("a", "b")]
+    arguments = [(location_of(store), name, each, seen) for name in ("a", "b")]
     writers = [context.Process(target=_deploy, args=one, daemon=True) for one in arguments]
     for writer in writers:
         writer.start()
     generations = [0]
     while any(writer.is_alive() for writer in writers):
+        if isinstance(store.documents, PostgresDocuments):
+            store.documents.load()
         channel = store.current("blink", "stable")
         if channel is not None:
             release = store.release("blink", channel.pointer.version)

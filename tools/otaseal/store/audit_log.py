@@ -31,10 +31,7 @@ Named = tuple[str, str]
 
 def append(path: Path, event: Event) -> None:
     """Append `event` with the time (UTC); raises InputError when it is too long, SystemFaultError for the disk."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    line = json.dumps({"at": now, **event}, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    if len(line) > MAX_LINE:
-        raise InputError(f"an audit line has {len(line)} bytes", f"it has at most {MAX_LINE}")
+    line = line_of(event).encode() + b"\n"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, files.PUBLIC_MODE)
         with FileIO(descriptor, "r+b") as log:
@@ -47,6 +44,15 @@ def append(path: Path, event: Event) -> None:
             os.fsync(descriptor)
     except OSError as error:
         raise SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space") from error
+
+
+def line_of(event: Event) -> str:
+    """Return the line of an event now, without its end; raises InputError when it is too long."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    line = json.dumps({"at": now, **event}, sort_keys=True, separators=(",", ":"))
+    if len(line) >= MAX_LINE:
+        raise InputError(f"an audit line has {len(line) + 1} bytes", f"it has at most {MAX_LINE}")
+    return line
 
 
 def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:

@@ -41,7 +41,7 @@ from .documents import (
     release_name,
 )
 from .files import TEMPORARY
-from .secrets import SECRETS_FILE, Secrets
+from .secrets import SECRETS_FILE
 from .store import Contents, Store
 
 
@@ -115,8 +115,8 @@ def survey(store: Store, reader: Reader) -> Survey:
     contents, found = Contents(reader), Survey()
     for product in contents.products():
         _survey_product(contents, product, found)
-    with found.noting(SECRETS_FILE), Secrets(store.directory / SECRETS_FILE) as secrets:
-        secrets.check()
+    with found.noting(SECRETS_FILE):
+        store.documents.check_secrets()
     lines = list(reader.audit_lines())
     found.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
     found.problems += _contradictions(found, last_events(lines))

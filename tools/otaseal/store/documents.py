@@ -107,6 +107,21 @@ class Documents(Reader, Protocol):
     def unwritable(self) -> str:
         """Return in words why nothing can be written, "" where it can."""
 
+    def is_current(self) -> bool:
+        """Return whether what other servers have changed is known here."""
+
+    def check_secrets(self) -> None:
+        """Read all that is secret; raises LaterFormatError, CorruptStoreError, SystemFaultError."""
+
+    def close(self) -> None:
+        """Release what was opened."""
+
+    def await_readers(self) -> tuple[str, ...]:
+        """Wait until all servers know what was changed here, and return those that are out of touch.
+
+        Raises SystemFaultError.
+        """
+
     def sweep(self) -> None:
         """Remove what killed writers left; raises SystemFaultError."""
 

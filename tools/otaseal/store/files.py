@@ -22,6 +22,7 @@ from ..formats import format_of, refuse_later
 from ..release.record_json import MAX_RECORD_SIZE
 from . import audit_log
 from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRIVATE, PRODUCTS, RECORD_HINT, Lines, blob_name
+from .secrets import SECRETS_FILE, Secrets
 
 DEVICES_FILE = "devices.sqlite"
 """Where `devices` keeps what it saw, inside the store's directory and outside its promises and its backups."""
@@ -130,6 +131,22 @@ class FileDocuments:
     def unwritable(self) -> str:
         """Return in words that the directory cannot be written; see `Documents`."""
         return "" if os.access(self.directory, os.W_OK) else f"'{self.directory}' cannot be written"
+
+    def check_secrets(self) -> None:
+        """Read every page of the file of secrets, if there is one; see `Documents`."""
+        with Secrets(self.directory / SECRETS_FILE) as secrets:
+            secrets.check()
+
+    def close(self) -> None:
+        """Do nothing: files are opened when they are read."""
+
+    def is_current(self) -> bool:
+        """Return True: whoever changes a file, everybody sees it."""
+        return True
+
+    def await_readers(self) -> tuple[str, ...]:
+        """Return no server: all see what is on the disk; see `Documents`."""
+        return ()
 
     # What changes it -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,138 @@
+"""A real PostgreSQL: one cluster for a run of tests, in memory where that can be, and a database for each test."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+from support import peers
+from support.haproxy import free_port
+
+ACCOUNT = "nobody"
+"""PostgreSQL refuses to run as root."""
+MEMORY = Path("/dev/shm")
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_numbers = count(1)
+
+
+def _programs() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    peers.require("PostgreSQL", bool(found), "postgresql")
+    return found[-1].parent
+
+
+@dataclass
+class Cluster:
+    """A cluster in `folder` that listens on a loopback `port`."""
+
+    folder: Path
+    port: int
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @classmethod
+    def create(cls, **settings: str) -> Cluster:
+        """Make and start a cluster with these settings."""
+        cluster = cls(_new_folder(), free_port("127.0.0.1"))
+        cluster.run(
+            "initdb", "-D", cluster.data, "-U", "otaseal", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"
+        )
+        cluster.configure(**settings)
+        cluster.start()
+        return cluster
+
+    def standby(self, name: str = "standby") -> Cluster:
+        """Make and start a standby of this one, which it takes part of `synchronous_standby_names` by its name."""
+        other = Cluster(_new_folder(), free_port("127.0.0.1"))
+        source = f"host=127.0.0.1 port={self.port} user=otaseal application_name={name}"
+        self.run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync", "-X", "stream")
+        other.configure()
+        other.start()
+        return other
+
+    def configure(self, **settings: str) -> None:
+        """Add settings, which hold from the next start or reload."""
+        place = {"port": str(self.port), "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.folder)}
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in {**place, **settings}.items())
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; `immediate` is what a crash does."""
+        self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        self.run("pg_ctl", "-D", self.data, "-w", "promote")
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all its processes."""
+        (main, *_) = (self.data / "postmaster.pid").read_text().splitlines()
+        children = subprocess.run(["pgrep", "-P", main], capture_output=True, text=True, check=False).stdout.split()
+        for process in (main, *children):
+            os.kill(int(process), number)
+
+    def remove(self) -> None:
+        """Stop it if it runs, and remove it."""
+        if (self.data / "postmaster.pid").exists():
+            self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database."""
+        return f"postgresql://otaseal@127.0.0.1:{self.port}/{database}"
+
+    def database(self) -> str:
+        """Return the URL of a new, empty database."""
+        name = f"store{next(_numbers)}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        return self.url(name)
+
+    def run(self, program: str, *arguments: str | Path, check: bool = True) -> None:
+        """Run one of PostgreSQL's programs, as somebody who is not root."""
+        user = {"user": ACCOUNT, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C", "TZ": "UTC"}
+        done = subprocess.run(
+            [str(_programs() / program), *map(str, arguments)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, cwd="/", env=environment, **user,
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, done.stderr
+
+
+@cache
+def cluster() -> Cluster:
+    """Return the cluster of this process, which ends with it."""
+    made = Cluster.create(**FAST, max_connections="200")
+    atexit.register(made.remove)
+    return made
+
+
+def _new_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="otaseal-pg-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
+    if os.geteuid() == 0:
+        os.chown(folder, pwd.getpwnam(ACCOUNT).pw_uid, -1)
+    return folder
+
+
+def _group() -> int:
+    return pwd.getpwnam(ACCOUNT).pw_gid
