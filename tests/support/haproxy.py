@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from support import peers
@@ -37,21 +41,57 @@ def listens(address: str, port: int) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """HAProxy that runs: the master with its workers, and the socket at which it answers."""
+
+    process: subprocess.Popen[bytes]
+    control: Path
+
+    def ask(self, command: str) -> str:
+        """Return the answer to a command, "" where there is none now; `@1` before it is for the worker."""
+        with socket.socket(socket.AF_UNIX) as asking, contextlib.suppress(OSError):
+            asking.settimeout(SECONDS)
+            asking.connect(str(self.control))
+            asking.sendall(f"{command}\n".encode())
+            asking.shutdown(socket.SHUT_WR)  # no other command comes
+            return b"".join(iter(lambda: asking.recv(65536), b"")).decode()
+        return ""
+
+    def teaches(self) -> bool:
+        """Return whether a reload would hand its table on: not in the first seconds, in which it asks itself."""
+        match = re.search(r"id=sessions .*flags=0x([0-9a-f]+)", self.ask("@1 show peers"))
+        return match is not None and int(match[1], 16) & 3 == 3
+
+    def reload(self) -> None:
+        """Start another worker with the configuration as it is now, and return when it works."""
+        before = self._workers()
+        self.process.send_signal(signal.SIGUSR2)
+        until(lambda: bool(self._workers() - before), "there is no new worker")
+
+    def _workers(self) -> set[str]:
+        """Return the process ids of the workers, but for those that only end their connections."""
+        current = self.ask("show proc").partition("# old workers")[0]
+        return {line.split()[0] for line in current.splitlines() if line.split()[1:2] == ["worker"]}
+
+
 @contextlib.contextmanager
 def running(
     config: Path, address: tuple[str, int], environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run HAProxy, a master with its worker, until the end of the block; it listens at `address` when it begins."""
+) -> Iterator[Proxy]:
+    """Run HAProxy until the end of the block; it listens at `address` when it begins."""
     haproxy = peers.tool("haproxy", "haproxy")
-    process = subprocess.Popen(
-        [*prefix, haproxy, "-W", "-q", "-f", str(config)],
-        env={"PATH": "/usr/sbin:/usr/bin:/bin", **(environment or {})},
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        until(lambda: process.poll() is not None or listens(*address), "HAProxy does not listen")
-        assert process.poll() is None, f"HAProxy does not take '{config}'"
-        yield process
-    finally:
-        process.terminate()
-        process.wait(SECONDS)
+    with tempfile.TemporaryDirectory(prefix="otaseal-haproxy-") as folder:
+        control = Path(folder) / "control"
+        process = subprocess.Popen(
+            [*prefix, haproxy, "-W", "-q", "-S", str(control), "-f", str(config)],
+            env={"PATH": "/usr/sbin:/usr/bin:/bin", **(environment or {})},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: process.poll() is not None or listens(*address), "HAProxy does not listen")
+            assert process.poll() is None, f"HAProxy does not take '{config}'"
+            yield Proxy(process, control)
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
