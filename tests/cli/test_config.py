@@ -20,7 +20,13 @@ COMMANDS += [["certs", "check"], ["sign"], ["verify"], ["inspect"], ["config"], 
 COMMANDS += [["pki", action] for action in ("server", "device", "operator", "list", "check")]
 COMMANDS += [["pki", action] for action in ("renew", "revoke", "rotate", "export", "import")]
 COMMANDS += [["serve"], ["deploy"], ["releases"], ["promote"], ["rollback"], ["devices"], ["token"], ["store"]]
-COMMANDS += [["rehearse"], ["doctor"], ["completion"]]
+COMMANDS += [
+    ["rehearse"],
+    ["doctor"],
+    ["completion"],
+    ["delta"],
+    *(["delta", verb] for verb in ("make", "apply", "inspect")),
+]
 COMMANDS += [
     ["claim"],
     ["pki", "enroll"],

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from otaseal.delta import header
+from otaseal.delta.header import Header
 from otaseal.errors import InputError, LaterFormatError, OtasealError
 from otaseal.image import manifest
 from otaseal.image.manifest import Claim
@@ -69,6 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     claim = manifest.make(Claim("blink"))
     (folder / "manifest").write_bytes(manifest.serialise(claim))
     (folder / "image").write_bytes(b"code" + manifest.serialise(claim, manifest.IDENTITY_MAGIC) + b"more")
+    (folder / "patch").write_bytes(header.serialise(Header(1, bytes(16), 1, bytes(32))))
     return folder
 
 
@@ -224,6 +227,7 @@ ROWS: Mapping[str, Row] = {
     "draft": Row(f"{PROJECT}/draft/d1.json", LATER, lambda path: draft(path).get("d1"), passed_over=True),
     "manifest": Row("manifest", byte(8, 2), lambda path: manifest.parse(path.read_bytes()), byte(8, 0)),
     "manifest of a new kind": Row("manifest", byte(9, 9), lambda path: manifest.parse(path.read_bytes()), byte(11, 1)),
+    "patch": Row("patch", byte(8, 2), lambda path: header.parse(path.read_bytes()), byte(8, 0)),
     "identity": Row(
         "image", byte(12, 2), lambda path: manifest.identity(path.read_bytes()), byte(12, 0), passed_over=True
     ),

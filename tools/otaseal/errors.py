@@ -6,7 +6,7 @@ stop and quotes the offending value; the hint names the fix. Only `cli` and `hoo
 
 from __future__ import annotations
 
-INSTALLABLE = frozenset(("cryptography", "zopfli"))
+INSTALLABLE = frozenset(("bsdiff4", "cryptography", "zopfli"))
 """Packages that a build or a command may lack: who prints errors says how to install them, in which Python."""
 
 

@@ -60,7 +60,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     if given.product is None:
         raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
     common.remove_stale(
-        output, arguments.archive, ar.ARCHIVE_LIMIT, kind="signed archive", is_kind=signed_archive.looks_signed
+        output, arguments.archive, limit=ar.ARCHIVE_LIMIT, kind="signed archive", is_kind=signed_archive.looks_signed
     )
     data = files.read_bounded(arguments.archive, ar.ARCHIVE_LIMIT, "archive")
     signer = common.signer(arguments.key, arguments.passphrase_file)

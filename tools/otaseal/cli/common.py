@@ -95,14 +95,14 @@ def show(arguments: argparse.Namespace, value: object, *lines: str) -> int:
     return 0
 
 
-def remove_stale(output: Path, source: Path, limit: int, *, kind: str, is_kind: Callable[[bytes], bool]) -> None:
+def remove_stale(output: Path, *sources: Path, limit: int, kind: str, is_kind: Callable[[bytes], bool]) -> None:
     """Remove an older `output`, so that a failure leaves none that looks like the new one (F4).
 
-    Raises ConfigError if it is the `source` itself, InputError if it is not of its `kind`, or larger than `limit`.
+    Raises ConfigError if it is one of the `sources`, InputError if it is not of its `kind`, or larger than `limit`.
     """
     if not output.exists():
         return
-    if source.exists() and output.samefile(source):
+    if any(source.exists() and output.samefile(source) for source in sources):
         raise ConfigError(f"'{output}' would overwrite its own input", "name another file with --output")
     if not is_kind(files.read_bounded(output, limit, "output")):
         raise InputError(f"'{output}' exists and is not a {kind}", "name another file with --output, or remove it")

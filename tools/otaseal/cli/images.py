@@ -69,7 +69,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
     common.signing_options(arguments.key, arguments.passphrase_file)  # what cannot be meant takes nothing away
     claim = _claim(arguments)
-    common.remove_stale(output, arguments.firmware, MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)
+    common.remove_stale(output, arguments.firmware, limit=MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)
     built = files.read_bounded(arguments.firmware, MAX_IMAGE_SIZE, "firmware")
     image = Firmware(built, signed=False)
     if arguments.compress:

@@ -1,0 +1,138 @@
+"""A patch makes its target from its base, byte for byte, and what has only moved costs next to nothing."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otaseal.chips import images as chips
+from otaseal.chips.boot_image import FlashMode
+from otaseal.delta import alignment, applying, bases, header, layout
+from otaseal.delta.making import Stream, make
+from otaseal.delta.relocation import AddressMap, Code, Shift
+from otaseal.errors import InputError
+from support import other_images, patches, pico_images
+from support.images import build_image
+
+FUNCTIONS = patches.program(400)
+OLD = patches.image(FUNCTIONS)
+NEW = patches.image([*FUNCTIONS[:150], *patches.program(3, seed=2), *FUNCTIONS[150:]])
+
+
+@settings(max_examples=60)
+@given(st.binary(min_size=1, max_size=400), st.data())
+def test_any_bytes_come_out_of_any_others(base: bytes, data: st.DataObject) -> None:
+    new = bytearray(base * data.draw(st.integers(1, 3)))
+    for _ in range(data.draw(st.integers(0, 5))):
+        place = data.draw(st.integers(0, len(new)))
+        new[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=40))
+    target = bytes(new) or b"\0"
+    assert applying.apply(base, make(base, target)) == target
+
+
+words = st.integers(0x4020_0000, 0x4020_0FFF).map(lambda word: word.to_bytes(4, "little"))
+pieces = st.lists(words | st.binary(max_size=5) | st.sampled_from([b"\x05\x12\x00", b"\x21\xfe\xff"]), max_size=120)
+maps = st.lists(st.tuples(st.integers(0x4020_0000, 0x4020_1000), st.integers(-999, 999)), max_size=6)
+runs = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 200), st.integers(-99, 99)), max_size=2)
+
+
+@settings(max_examples=150)
+@given(pieces, maps, runs, st.data())
+def test_maker_and_device_agree_on_every_site(
+    parts: list[bytes], shifts: list[tuple[int, int]], code: list[tuple[int, int, int]], data: st.DataObject
+) -> None:
+    """Whatever map and code a patch names: the maker finds its sites in one pass, the device one after the other."""
+    base = b"".join(parts) or b"\0"
+    target = data.draw(st.binary(max_size=9)) + base + data.draw(st.binary(max_size=9))
+    mapped = AddressMap(tuple(Shift(start, amount) for start, amount in dict(sorted(shifts)).items()))
+    placed, end = [], 0
+    for gap, size, moved in code:
+        if end + gap + size <= len(base):
+            placed.append(Code(end + gap, size, 0x4020_0000 + end + gap, moved))
+            end += gap + size
+    copies = alignment.align(base, target, layout.Layout(), layout.Layout())
+    stream = Stream(base, target, tuple(placed), mapped).coded(copies)
+    head = header.parse(patches.patch(base, target, [], shifts=len(mapped.shifts), code=len(placed)))
+    assert applying.apply(base, header.serialise(head) + stream) == target
+
+
+def test_what_has_moved_costs_a_third_of_what_it_costs_without_the_map() -> None:
+    patch = make(OLD, NEW)
+    assert applying.apply(OLD, patch) == NEW
+    copies = alignment.align(OLD, NEW, layout.Layout(), layout.Layout())
+    without = Stream(OLD, NEW, (), AddressMap()).coded(copies)
+    assert (len(patch) - header.SIZE) * 3 < len(without)
+
+
+def test_the_same_image_costs_its_header_and_a_few_bytes() -> None:
+    assert len(make(OLD, OLD)) < header.SIZE + 16
+
+
+@pytest.mark.parametrize("word", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x40\0\0\x01", b"abcd"])
+def test_long_runs_of_one_thing_stay_cheap(word: bytes) -> None:
+    """They are numbered before bsdiff sees them, whose time for them grows with their square."""
+    noise = random.Random(5)
+    before, behind = noise.randbytes(3000), noise.randbytes(3000)
+    base, target = before + word * 20_000 + behind, before + b"news" + word * 20_002 + behind
+    masked = [alignment.without_what_moves(data, layout.Layout()) for data in (base, target)]
+    assert max(masked[0].count(masked[0][place : place + 4]) for place in range(0, len(base), 997)) < 4
+    patch = make(base, target)
+    assert applying.apply(base, patch) == target
+    assert len(patch) < header.SIZE + 60
+
+
+def test_equal_images_give_equal_patches() -> None:
+    assert make(OLD, NEW) == make(OLD, NEW)
+
+
+@pytest.mark.parametrize("chip", [other_images.ESP32, other_images.ESP32_C3, other_images.ESP32_S3])
+def test_images_of_the_esp32_family(chip: int) -> None:
+    old = other_images.esp32_image(chip, constants=patches.linked(FUNCTIONS, 0x3F40_0000))
+    new = other_images.esp32_image(chip, constants=patches.linked(FUNCTIONS[3:], 0x3F40_0000))
+    assert applying.apply(old, make(old, new)) == new
+    assert header.parse(make(old, new)).code == (0 if chip == other_images.ESP32_C3 else 3)
+
+
+def test_images_of_the_pico() -> None:
+    old = pico_images.build_image("rp2040", code=bytes(range(256)) * 40)
+    new = pico_images.build_image("rp2040", code=bytes(12) + bytes(range(256)) * 40)
+    assert applying.apply(old, make(old, new)) == new
+
+
+@pytest.mark.parametrize("mode", FlashMode)
+def test_the_base_has_the_flash_mode_of_devices_that_can_take_the_target(mode: FlashMode) -> None:
+    """Byte 2 in flash is the chip's mode, and a raw image of another mode is refused (F7, F30b)."""
+    old, new = chips.parse(OLD), chips.parse(patches.image(FUNCTIONS[1:], mode=mode.name.lower()))
+    base = bases.for_target(old, new)
+    patch = make(base, bytes(new.data))
+    assert header.md5(base).hex() == old.sketch_digests()[mode]
+    assert [place for place in range(len(OLD)) if base[place] != OLD[place]] in ([], [2])
+    assert bases.for_patch(old, header.parse(patch)) == base
+    assert applying.apply(base, patch) == new.data
+
+
+def test_a_base_ends_where_the_sketch_does() -> None:
+    """Manifest and signature stand behind it in the file, and are no part of what a sketch MD5 covers."""
+    old = chips.parse(OLD + random.Random(3).randbytes(324))
+    assert bases.for_target(old, chips.parse(OLD)) == OLD
+
+
+@pytest.mark.parametrize(("base", "new", "what"), [(b"", OLD, "base"), (OLD, b"", "target")])
+def test_nothing_is_no_image(base: bytes, new: bytes, what: str) -> None:
+    with pytest.raises(InputError, match=f"the {what} is empty"):
+        make(base, new)
+
+
+def test_layouts_of_images_and_of_anything_else() -> None:
+    found = layout.of(OLD)
+    assert [segment.address for segment in found.segments] == [0x4020_1010, 0x4010_0000, 0x3FFE_8000]
+    assert [OLD[segment.start - 8 : segment.start - 4] for segment in found.segments] == [
+        segment.address.to_bytes(4, "little") for segment in found.segments
+    ]
+    assert [run.address for run in found.code] == [0x4020_1010]
+    assert layout.of(b"text") == layout.Layout()
+    assert layout.runs_of_code(found, layout.Layout()) == ()
+    assert layout.runs_of_code(layout.of(build_image()), found) == ()
