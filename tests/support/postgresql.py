@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from support import peers
+from support import namespaces, peers
 from support.haproxy import free_port
 
 ACCOUNT = "nobody"
@@ -33,10 +33,12 @@ def _programs() -> Path:
 
 @dataclass
 class Cluster:
-    """A cluster in `folder` that listens on a loopback `port`."""
+    """A cluster in `folder` that listens on a `port` of one address, in a network `namespace` if it has a name."""
 
     folder: Path
     port: int
+    address: str = "127.0.0.1"
+    namespace: str = ""
 
     @property
     def data(self) -> Path:
@@ -49,26 +51,31 @@ class Cluster:
     @classmethod
     def create(cls, **settings: str) -> Cluster:
         """Make and start a cluster with these settings."""
-        cluster = cls(_new_folder(), free_port("127.0.0.1"))
-        cluster.run(
-            "initdb", "-D", cluster.data, "-U", "otaseal", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"
-        )
-        cluster.configure(**settings)
-        cluster.start()
+        cluster = cls(new_folder(), free_port("127.0.0.1"))
+        cluster.make(**settings)
         return cluster
 
-    def standby(self, name: str = "standby") -> Cluster:
+    def make(self, **settings: str) -> None:
+        """Make and start it with these settings."""
+        self.run("initdb", "-D", self.data, "-U", "otaseal", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        if self.namespace:
+            with (self.data / "pg_hba.conf").open("a") as file:
+                file.write("host all,replication all samenet trust\n")
+        self.configure(**settings)
+        self.start()
+
+    def standby(self, name: str = "standby", place: Cluster | None = None) -> Cluster:
         """Make and start a standby of this one, which it takes part of `synchronous_standby_names` by its name."""
-        other = Cluster(_new_folder(), free_port("127.0.0.1"))
-        source = f"host=127.0.0.1 port={self.port} user=otaseal application_name={name}"
-        self.run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync", "-X", "stream")
+        other = place or Cluster(new_folder(), free_port("127.0.0.1"))
+        source = f"host={self.address} port={self.port} user=otaseal application_name={name}"
+        other.run("pg_basebackup", "-D", other.data, "-d", source, "-R", "-c", "fast", "--no-sync", "-X", "stream")
         other.configure()
         other.start()
         return other
 
     def configure(self, **settings: str) -> None:
         """Add settings, which hold from the next start or reload."""
-        place = {"port": str(self.port), "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self.folder)}
+        place = {"port": str(self.port), "listen_addresses": self.address, "unix_socket_directories": str(self.folder)}
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in {**place, **settings}.items())
 
@@ -79,6 +86,10 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; `immediate` is what a crash does."""
         self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+
+    def reload(self) -> None:
+        """Take the settings as they are now, as far as that is possible without a start."""
+        self.run("pg_ctl", "-D", self.data, "reload")
 
     def promote(self) -> None:
         """Make a standby the primary."""
@@ -91,15 +102,19 @@ class Cluster:
         for process in (main, *children):
             os.kill(int(process), number)
 
-    def remove(self) -> None:
-        """Stop it if it runs, and remove it."""
+    def end(self) -> None:
+        """Stop it at once if it runs."""
         if (self.data / "postmaster.pid").exists():
             self.run("pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop", check=False)
+
+    def remove(self) -> None:
+        """Stop it if it runs, and remove it."""
+        self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of a database."""
-        return f"postgresql://otaseal@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://otaseal@{self.address}:{self.port}/{database}"
 
     def database(self) -> str:
         """Return the URL of a new, empty database."""
@@ -110,10 +125,15 @@ class Cluster:
 
     def run(self, program: str, *arguments: str | Path, check: bool = True) -> None:
         """Run one of PostgreSQL's programs, as somebody who is not root."""
-        user = {"user": ACCOUNT, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
+        prefix, user = [], {}
+        if self.namespace:  # which only root enters
+            who = ("-S", str(pwd.getpwnam(ACCOUNT).pw_uid), "-G", str(_group()))
+            prefix = [*namespaces.entered(self.namespace), *who]
+        elif os.geteuid() == 0:
+            user = {"user": ACCOUNT, "group": _group(), "extra_groups": []}
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C", "TZ": "UTC"}
         done = subprocess.run(
-            [str(_programs() / program), *map(str, arguments)],
+            [*prefix, str(_programs() / program), *map(str, arguments)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, cwd="/", env=environment, **user,
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stderr
@@ -127,7 +147,7 @@ def cluster() -> Cluster:
     return made
 
 
-def _new_folder() -> Path:
+def new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="otaseal-pg-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None))
     if os.geteuid() == 0:
         os.chown(folder, pwd.getpwnam(ACCOUNT).pw_uid, -1)

@@ -167,10 +167,12 @@ class Reply:
     body: bytes
 
 
-def talk(context: ssl.SSLContext, port: int, request: bytes, source: str = "127.0.0.1") -> Reply:
+def talk(
+    context: ssl.SSLContext, port: int, request: bytes, source: str = "127.0.0.1", server: str = "127.0.0.1"
+) -> Reply:
     """Send these very bytes over TLS, read to the end of the connection, and return the one response."""
     with (
-        socket.create_connection(("127.0.0.1", port), SECONDS, (source, 0)) as raw,
+        socket.create_connection((server, port), SECONDS, (source, 0)) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         connection.sendall(request)

@@ -28,7 +28,7 @@ def serve(
     it. Fails when the server does not say that it is ready.
     """
     command = [*prefix, sys.executable, "-m", "otaseal", "serve", *ON_LOOPBACK, *map(str, options)]
-    with log.open("w") as file:
+    with log.open("w" if errors is None else "a") as file:
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
