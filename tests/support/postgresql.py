@@ -25,7 +25,8 @@ FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 _numbers = count(1)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Return the folder of the newest PostgreSQL's programs."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     peers.require("PostgreSQL", bool(found), "postgresql")
     return found[-1].parent
@@ -133,7 +134,7 @@ class Cluster:
             user = {"user": ACCOUNT, "group": _group(), "extra_groups": []}
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C", "TZ": "UTC"}
         done = subprocess.run(
-            [*prefix, str(_programs() / program), *map(str, arguments)],
+            [*prefix, str(programs() / program), *map(str, arguments)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, cwd="/", env=environment, **user,
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import resource
 import selectors
 import shlex
@@ -35,13 +36,14 @@ def unit() -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def test_the_unit_is_one_and_confines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["otaseal.service", "otaseal@.service"])
+def test_the_unit_is_one_and_confines(tmp_path: Path, name: str) -> None:
     analyze = peers.tool("systemd-analyze", "systemd")
-    path = tmp_path / "otaseal.service"
+    path = tmp_path / name
     path.write_text(UNIT.read_text().replace(EXECUTABLE, "/bin/true"))
-    verified = run([analyze, "verify", path])
+    verified = run([analyze, "verify", tmp_path / name.replace("@", "@a")])
     assert verified.returncode == 0, verified.stderr
-    assert b"otaseal.service" not in verified.stderr, verified.stderr
+    assert b"otaseal" not in verified.stderr, verified.stderr
     judged = run([analyze, "security", "--offline=true", "--threshold=15", path])
     assert judged.returncode == 0, judged.stdout.decode()[-200:]
 
@@ -69,11 +71,15 @@ def test_what_the_unit_starts_serves_and_ends(world: World, tmp_path: Path) -> N
     options = f"--product blink={etc}/blink.pub --listen 127.0.0.1:0 --operator-listen 127.0.0.1:0"
     options += f" --trusted {world.ca}"
     text = service["ExecStart"].replace("$OTASEAL_SERVE", options).replace("/etc/otaseal", str(etc))
-    text = text.replace("${STATE_DIRECTORY}", str(state)).replace("${CREDENTIALS_DIRECTORY}", str(credentials))
+    text = text.replace("${CREDENTIALS_DIRECTORY}", str(credentials))
+    set_here = dict(one.split("=", 1) for one in service["Environment"].split())
+    assert service["StateDirectory"] == "%N"
+    text = text.replace("${OTASEAL_STORE}", set_here.pop("OTASEAL_STORE").replace("%S/%N", str(state)))
+    text = text.replace("$OTASEAL_HERE", set_here.pop("OTASEAL_HERE"))
     executable, *arguments = shlex.split(text)
     assert executable == EXECUTABLE
-    name, _, value = service["Environment"].partition("=")
-    environment = {name: value.replace("/etc/otaseal", str(etc)), "PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin"}
+    environment = {name: value.replace("/etc/otaseal", str(etc)) for name, value in set_here.items()}
+    environment |= {"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin"}
     old = os.umask(int(service["UMask"], 8))
     try:
         log = tmp_path / "journal"
@@ -121,6 +127,25 @@ def test_the_container_is_no_root_and_holds_what_its_files_name() -> None:
     }
     assert {*folders, "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "packaging"} == kept
     assert all((root / name).exists() for name in kept)
+
+
+def test_the_compose_file_is_one(tmp_path: Path) -> None:
+    """By docker-compose itself, which needs no Docker for that; what it mounts is there."""
+    compose = peers.tool("docker-compose", "docker-compose")
+    folder = tmp_path / "packaging" / "compose"
+    shutil.copytree(PACKAGING / "compose", folder)
+    command = [compose, "--project-directory", folder, "-f", folder / "compose.yaml", "config"]
+    refused = run(command)
+    assert refused.returncode != 0
+    assert b"OTASEAL_DB_PASSWORD" in refused.stderr, "nobody is told which password is missing"
+    (folder / ".env").write_text("OTASEAL_DB_PASSWORD=secret\n")
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    mounted = re.findall(rf"{tmp_path}/packaging/(\S+?):", done.stdout.decode())
+    assert {name for name in mounted if not (PACKAGING / name).exists()} == {"compose/tls"}
+    assert {"haproxy/haproxy.cfg", "compose/primary.sh", "compose/standby.sh"} <= set(mounted)
+    (trusted,) = set(re.findall(r"--proxy-protocol-from=(\S+)", done.stdout.decode()))
+    assert done.stdout.decode().count(f"ipv4_address: {trusted}\n") == 1
 
 
 @pytest.mark.parametrize("alive", [True, False])
