@@ -144,6 +144,12 @@ def test_an_operators_certificate_reaches_the_server(pair: Pair) -> None:
     assert Client(url, pair.servers["a"].token, world.ca).get("/v1/products") == {"products": ["blink"]}
 
 
+def test_haproxy_is_not_root(pair: Pair) -> None:
+    (worker,) = pair.front.workers()
+    status = Path(f"/proc/{worker}/status").read_text()
+    assert re.search(r"^Uid:\t(?!0\t)(\d+)\t\1\t\1\t", status, re.MULTILINE), status
+
+
 def test_who_speaks_no_tls_gets_no_further(pair: Pair) -> None:
     with socket.create_connection((FRONT, pair.port), SECONDS) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import grp
+import os
+import pwd
 import re
 import signal
 import socket
@@ -65,11 +68,11 @@ class Proxy:
 
     def reload(self) -> None:
         """Start another worker with the configuration as it is now, and return when it works."""
-        before = self._workers()
+        before = self.workers()
         self.process.send_signal(signal.SIGUSR2)
-        until(lambda: bool(self._workers() - before), "there is no new worker")
+        until(lambda: bool(self.workers() - before), "there is no new worker")
 
-    def _workers(self) -> set[str]:
+    def workers(self) -> set[str]:
         """Return the process ids of the workers, but for those that only end their connections."""
         current = self.ask("show proc").partition("# old workers")[0]
         return {line.split()[0] for line in current.splitlines() if line.split()[1:2] == ["worker"]}
@@ -84,8 +87,8 @@ def running(
     with tempfile.TemporaryDirectory(prefix="otaseal-haproxy-") as folder:
         control = Path(folder) / "control"
         process = subprocess.Popen(
-            [*prefix, haproxy, "-W", "-q", "-S", str(control), "-f", str(config)],
-            env={"PATH": "/usr/sbin:/usr/bin:/bin", **(environment or {})},
+            [*prefix, haproxy, "-W", "-S", str(control), "-f", str(config)],
+            env={"PATH": "/usr/sbin:/usr/bin:/bin", **_owner(), **(environment or {})},
             stdout=subprocess.DEVNULL,
         )
         try:
@@ -95,3 +98,11 @@ def running(
         finally:
             process.terminate()
             process.wait(SECONDS)
+
+
+def _owner() -> dict[str, str]:
+    """Return as whom the shipped configuration runs where nobody may become somebody else."""
+    if os.geteuid() == 0:
+        return {}
+    names = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
+    return dict(zip(("OTASEAL_HAPROXY_USER", "OTASEAL_HAPROXY_GROUP"), names, strict=True))
