@@ -177,7 +177,7 @@ def memory(base: Path, new: Path) -> float:
 def summary(found: list[Step]) -> None:
     total = {form: sum(one.sizes[form] for one in found) for form in COLUMNS}
     print(f"\n{len(found)} steps")
-    for form in COLUMNS[1:]:
+    for form in filter(total.get, COLUMNS[1:]):
         shares = sorted(one.share(form) for one in found)
         quarter = len(shares) // 4
         print(

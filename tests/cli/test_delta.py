@@ -49,7 +49,7 @@ def test_what_a_patch_is_for(otaseal: Command, files: dict[str, Path], tmp_path:
     assert shown["base_md5"] == hashlib.md5(OLD, usedforsecurity=False).hexdigest()
     assert shown["base_md5"] in chips.parse(OLD).sketch_digests()
     assert (shown["target_size"], shown["target_sha256"]) == (len(target), hashlib.sha256(target).hexdigest())
-    assert made["smallest_whole_form"] == len(gzip_payload.compress(NEW)) + 260
+    assert made["whole_update_size"] == len(gzip_payload.compress(NEW)) + 260
     lines = otaseal("delta", "inspect", tmp_path / "p").succeeded().out
     assert all(str(shown[name]) in lines for name in ("size", "base_md5", "target_sha256", "shifts"))
 
@@ -70,7 +70,7 @@ def test_the_base_may_be_signed_or_of_another_flash_mode(
 def test_a_patch_that_is_no_smaller_is_called_that(otaseal: Command, files: dict[str, Path], tmp_path: Path) -> None:
     files["base"].write_bytes(build_image(seed=7))
     said = otaseal("delta", "make", files["base"], files["target"], "-o", tmp_path / "p").succeeded().out
-    assert said.endswith("the better update, for the patch is no smaller\n")
+    assert said.endswith("it is the better one, for the patch is no smaller\n")
 
 
 def test_another_base_is_refused_and_nothing_is_left(otaseal: Command, files: dict[str, Path], tmp_path: Path) -> None:

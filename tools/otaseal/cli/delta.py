@@ -70,17 +70,17 @@ def _make(arguments: argparse.Namespace) -> int:
         )
     patch = making.make(bases.for_target(base.image, target.image), target.data)
     files.write_atomic(output, patch)
-    whole = _smallest_whole_form(target)
+    whole = _whole_update_size(target)
     shown = {
         "output": str(output),
         "size": len(patch),
         **_described(header.parse(patch)),
-        "smallest_whole_form": whole,
+        "whole_update_size": whole,
     }
     lines = [
         f"{output}: {len(patch)} bytes, {100 * len(patch) / len(target.data):.2f} % of the image",
-        f"the smallest whole form has {whole} bytes"
-        + ("" if len(patch) < whole else ": the better update, for the patch is no smaller"),
+        f"a whole update takes {whole} bytes"
+        + ("" if len(patch) < whole else ": it is the better one, for the patch is no smaller"),
     ]
     return common.show(arguments, shown, *lines)
 
@@ -145,7 +145,7 @@ def _target(path: Path) -> Firmware:
     return target
 
 
-def _smallest_whole_form(target: Firmware) -> int:
+def _whole_update_size(target: Firmware) -> int:
     """Return the bytes that a device loads without a patch: a gzip as zlib makes it, where its chip takes one."""
     size = len(target.data)
     if target.image.gzip_refusal(library=True) is not None:
