@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otaseal.chips import images as chips
 from otaseal.chips.boot_image import FlashMode
-from otaseal.delta import alignment, applying, bases, header, layout
+from otaseal.delta import alignment, applying, bases, fitting, header, layout
 from otaseal.delta.making import Stream, make
 from otaseal.delta.relocation import AddressMap, Code, Shift
 from otaseal.errors import InputError
@@ -94,6 +94,19 @@ def test_images_of_the_esp32_family(chip: int) -> None:
     new = other_images.esp32_image(chip, constants=patches.linked(FUNCTIONS[3:], 0x3F40_0000))
     assert applying.apply(old, make(old, new)) == new
     assert header.parse(make(old, new)).code == (0 if chip == other_images.ESP32_C3 else 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [([0, 0xFFFF_FFFF, 0x10, 0xFFF0_0000], [0xFFFF_FFFF, 0, 0xFFF0_0000, 0x10]), ([0xFFFF_FFFF], [0xFFFF_FFF8])],
+)
+def test_addresses_at_both_ends_of_memory(before: list[int], after: list[int]) -> None:
+    """Segments may name any address, and words in them may seem to have moved further than a number goes."""
+    old, new = (b"".join(word.to_bytes(4, "little") * 5 for word in words) for words in (before, after))
+    copies = [alignment.Copy(0, 0, len(old), 0)]
+    shifts = fitting.fit(old, new, copies, (), frozenset((0, 0xFFF)))
+    head = patches.patch(old, new, [], shifts=len(shifts.shifts))[: header.SIZE]
+    assert applying.apply(old, head + Stream(old, new, (), shifts).coded(copies)) == new
 
 
 def test_images_of_the_pico() -> None:

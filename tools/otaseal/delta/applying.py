@@ -20,7 +20,7 @@ from .errors import (
     TrailingBytesError,
 )
 from .header import Header
-from .models import Kind, Models, unfolded
+from .models import Kind, Models, Tree, unfolded
 from .range_coder import Decoder
 from .relocation import CALL, LOAD, WORD, AddressMap, Code, Shift, aimed, instruction_size, target
 
@@ -82,14 +82,14 @@ class _Reader:
         """Yield the target in pieces, and raise where the stream says what it cannot."""
         source, left = 0, self._head.target_size
         while left:
-            size = self._counted("copied", left)
+            size = self._counted(self._models.copied, left)
             if not 0 <= source <= len(self._base) - size:
                 raise OutsideBaseError(
                     f"the patch copies {size} bytes from {source}, and the base has {len(self._base)}", MAKE_AGAIN
                 )
             left -= size
             yield from self._copy(source, source + size, self._head.target_size - left - size)
-            added = self._counted("added", left)
+            added = self._counted(self._models.added, left)
             left -= added
             yield from (bytes([self._coder.symbol(self._models.byte)]) for _ in range(added))
             if not size and not added:
@@ -101,9 +101,9 @@ class _Reader:
         if not self._patch.is_at_end():
             raise TrailingBytesError("the patch goes on behind its end", MAKE_AGAIN)
 
-    def _counted(self, what: str, left: int) -> int:
+    def _counted(self, tree: Tree, left: int) -> int:
         """Return a number of bytes to make, of which `left` are announced."""
-        size = self._coder.number(self._models.copied if what == "copied" else self._models.added)
+        size = self._coder.number(tree)
         if size > left:
             raise TargetTooLongError(
                 f"the patch makes more than the {self._head.target_size} bytes that it announces", MAKE_AGAIN

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from .alignment import Copy
 from .header import MAX_SHIFTS
-from .relocation import BLOCK, CALL, AddressMap, Code, Shift, target
+from .relocation import BLOCK, CALL, WORD, AddressMap, Code, Shift, target
 from .scanning import instruction, instructions, words
 
+_FURTHEST = 1 << 30
+"""Nothing moves from one memory to another. The difference of two such amounts is a number of the stream, as is any
+address but the last one."""
 _LEAST_WITNESSES = 3
 """A shift costs a patch some four bytes, and a wrong guess about two."""
 
@@ -29,7 +32,12 @@ def fit(base: bytes, new: bytes, copies: list[Copy], code: tuple[Code, ...], blo
         for run in code:
             witnesses.update(_instructions(base, new, copy, run))
     least = _LEAST_WITNESSES
-    runs = _joined(_joined((*pair, count) for pair, count in sorted(witnesses.items())), least)
+    credible = (
+        (address, amount, count)
+        for (address, amount), count in sorted(witnesses.items())
+        if abs(amount) < _FURTHEST and address < WORD
+    )
+    runs = _joined(_joined(credible), least)
     while len(runs) > MAX_SHIFTS:
         least += 1
         runs = _joined(runs, least)
