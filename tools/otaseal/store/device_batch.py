@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,11 @@ from .device_rows import (
 )
 
 if TYPE_CHECKING:
-    from .devices import Devices
+    from .device_table import DeviceTable
+    from .sql import Transaction
 
+Key = tuple[str, str]
+"""A product, and one of its devices."""
 COLUMNS = ", ".join(Device._fields)
 PLACES = ", ".join("?" for _ in Device._fields)
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
@@ -31,21 +33,17 @@ SAVE = (
     + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
 )
 """Of a row that is there the columns that are known change: others are a later otaseal's."""
-TAKE = f"{SAVE} WHERE excluded.last_seen >= last_seen"
-TOUCH = """INSERT INTO devices (product, device, last_seen, sequence)
-    SELECT devices.product, devices.device, json_extract(value, '$[2]'), json_extract(value, '$[3]')
-    FROM json_each(?) JOIN devices ON devices.product = json_extract(value, '$[0]')
-    AND devices.device = json_extract(value, '$[1]') WHERE true
-    ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen, sequence = excluded.sequence"""
-"""Of many devices at once: a statement for each would take Python's lock from the requests as often."""
+TAKE = f"{SAVE} WHERE excluded.last_seen >= devices.last_seen"
+
 FORGET = "DELETE FROM devices WHERE product = ? AND device = ?"
 
 
 class Rows:
-    """The rows of one transaction, made by `Devices.batch`: each is read once, and written once, at the end."""
+    """The rows of one transaction, made by `DeviceTable.batch`: each is read once, and written once, at the end."""
 
-    def __init__(self, devices: Devices) -> None:
+    def __init__(self, devices: DeviceTable, transaction: Transaction) -> None:
         self._devices = devices
+        self._transaction = transaction
         self._rows: dict[tuple[str, str], Device | None] = {}
         self._changed: dict[tuple[str, str], Device] = {}
         self._touched: dict[tuple[str, str], tuple[float, int | None]] = {}
@@ -57,7 +55,7 @@ class Rows:
         if known is None:
             self._make_room()
         else:
-            statements.remember(self._devices._database, known, claim, now)
+            statements.remember(self._transaction, known, claim, now)
             if says_nothing_new(known, claim, now):
                 return known
         return self._put(key, seen(known, claim, now, sequence))
@@ -86,7 +84,7 @@ class Rows:
         self._changed.pop(key, None)
         self._touched.pop(key, None)
         self._rows[key] = None
-        self._devices._database.execute(FORGET, key)
+        self._transaction.execute(FORGET, key)
 
     def retry(self, product: str, device: str) -> None:
         """Let a device that is stuck or in a loop have its release again."""
@@ -95,11 +93,10 @@ class Rows:
     def write(self) -> None:
         """Write the rows that have changed."""
         if self._touched:
-            touched = json.dumps([(*key, *values) for key, values in self._touched.items()])
-            self._devices._database.execute(TOUCH, (touched,))
+            self._devices.touch(self._transaction, [(*key, *values) for key, values in self._touched.items()])
             self._touched.clear()
         if self._changed:
-            self._devices._database.executemany(SAVE, self._changed.values())
+            self._transaction.executemany(SAVE, self._changed.values())
             self._changed.clear()
 
     def _change(self, key: tuple[str, str], change: Callable[[Device], Device]) -> None:
@@ -109,7 +106,7 @@ class Rows:
 
     def _get(self, key: tuple[str, str]) -> Device | None:
         if key not in self._rows:
-            row, touched = self._devices._row(*key), self._touched.pop(key, None)
+            row, touched = self._devices.get(*key), self._touched.pop(key, None)
             self._rows[key] = row
             if row is not None and touched is not None:
                 return self._put(key, row._replace(last_seen=touched[0], sequence=touched[1]))
@@ -120,8 +117,8 @@ class Rows:
         return row
 
     def _make_room(self) -> None:
-        self._devices._room -= 1
-        if self._devices._room < 0:
+        self._devices.room -= 1
+        if self._devices.room < 0:
             self.write()  # and what is evicted is not known any more
             self._rows.clear()
-            self._devices._make_room()
+            self._devices.make_room()

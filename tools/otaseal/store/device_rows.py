@@ -24,10 +24,10 @@ STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at I
     WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
     WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
 """`Device.state` in SQL."""
-CERTIFIED = f"device GLOB '{PROVEN_PREFIX}*'"
+CERTIFIED = f"substr(device, 1, {len(PROVEN_PREFIX)}) = '{PROVEN_PREFIX}'"
 PROVEN = f"({CERTIFIED} OR enrolled IS NOT NULL)"
 """`is_proven` in SQL."""
-UNPROVEN = f"device GLOB '{UNPROVEN_PREFIX}*'"
+UNPROVEN = f"substr(device, 1, {len(UNPROVEN_PREFIX)}) = '{UNPROVEN_PREFIX}'"
 """Who says the name of a device that has a key, and does not prove it."""
 NEW_SECONDS = 86400.0
 """How long a device that proves nothing has to be heard of until it is none that anybody may just have invented."""

@@ -12,38 +12,51 @@ from .device_rows import CERTIFIED, CLOCK_SECONDS, UNPROVEN
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""
-BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE
-    SET version = excluded.version, began = excluded.began, set_aside = NULL WHERE version <> excluded.version"""
+BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT (product, channel) DO UPDATE SET
+    version = excluded.version, began = excluded.began, set_aside = NULL WHERE rollouts.version <> excluded.version"""
 BEGUN = "SELECT version, began, set_aside FROM rollouts WHERE product = ? AND channel = ? AND version = ?"
 SET_ASIDE = "UPDATE rollouts SET set_aside = ? WHERE product = ? AND channel = ? AND version = ?"
 
-EVIDENCE = f"""CASE WHEN {CERTIFIED} OR coalesce(enrolled < :began, 0) THEN '{Evidence.PROVEN.value}'
+EVIDENCE = f"""CASE WHEN {CERTIFIED} OR coalesce(enrolled < :began, false) THEN '{Evidence.PROVEN.value}'
     WHEN {UNPROVEN} THEN '{Evidence.NEWCOMER.value}'
     WHEN first_seen < :began THEN '{Evidence.KNOWN.value}' ELSE '{Evidence.NEWCOMER.value}' END"""
 _VOTES = " ".join(
     f"WHEN '{kind.value}' THEN {'NULL' if weight.votes is None else weight.votes}" for kind, weight in WEIGHTS.items()
 )
+
+
+def _count(condition: str) -> str:
+    return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"
+
+
+def _sums(*columns: str) -> str:
+    """Return sums as integers, which PostgreSQL would make decimals."""
+    return ", ".join(f"CAST(sum({column}) AS bigint)" for column in columns)
+
+
 # What was set aside is no outcome, and its device not one to be waited for, until it comes back with the release.
 TALLY = f"""WITH marked AS (
-        SELECT {EVIDENCE} AS evidence, address, offered IS :version AS mine, delivered_at IS NOT NULL AS delivered,
-            confirmed_at IS NOT NULL AS confirmed, failed_at,
-            coalesce(delivered_at <= :late OR delivered_at > :early, 0) AS late, delivered_at + :patience AS due
+        SELECT {EVIDENCE} AS evidence, address, coalesce(offered = :version, false) AS mine,
+            delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed, failed_at,
+            coalesce(delivered_at <= :late OR delivered_at > :early, false) AS late, delivered_at + :patience AS due
         FROM devices WHERE product = :product AND channel = :channel),
     outcomes AS (
         SELECT evidence, address, mine, mine AND delivered AS delivered, mine AND confirmed AS confirmed,
             mine AND NOT confirmed AND (failed_at IS NOT NULL OR late) AS failed, coalesce(failed_at, due) AS failed_at
         FROM marked),
     places AS (
-        SELECT evidence, address, count(*) AS eligible, sum(mine) AS offered, sum(delivered) AS delivered,
-            sum(confirmed) AS confirmed, sum(failed) AS failed,
+        SELECT evidence, address, count(*) AS eligible, {_count("mine")} AS offered, {_count("delivered")} AS delivered,
+            {_count("confirmed")} AS confirmed, {_count("failed")} AS failed,
             CASE evidence {_VOTES} END AS most
-        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, 0)) GROUP BY evidence, address),
+        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, false)) GROUP BY evidence, address),
     shares AS (
-        SELECT *, min(eligible, coalesce(most, eligible)) AS voters,
-            min(1.0, coalesce(most, eligible) * 1.0 / max(confirmed + failed, 1)) AS share FROM places)
-    SELECT evidence, sum(eligible), sum(offered), sum(delivered), sum(confirmed), sum(failed),
-        sum(voters), sum(offered), sum(delivered), sum(confirmed * share), sum(failed * share),
-        sum(failed > 0 AND coalesce(most > 0, 0)) FROM shares GROUP BY evidence"""  # noqa: S608 - our own words
+        SELECT *, CASE WHEN most < eligible THEN most ELSE eligible END AS voters,
+            CASE WHEN coalesce(most, eligible) < confirmed + failed
+                THEN coalesce(most, eligible) * 1.0 / (confirmed + failed) ELSE 1.0 END AS share FROM places)
+    SELECT evidence, {_sums("eligible", "offered", "delivered", "confirmed", "failed")},
+        {_sums("voters", "offered", "delivered")},
+        CAST(sum(confirmed * share) AS double precision), CAST(sum(failed * share) AS double precision),
+        {_count("failed > 0 AND coalesce(most > 0, false)")} FROM shares GROUP BY evidence"""  # noqa: S608 - our own words
 
 
 class Rollout(NamedTuple):

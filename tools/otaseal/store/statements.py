@@ -7,10 +7,14 @@ is said in its name elsewhere is remembered beside it. All of it counts: that ma
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..release.evidence import is_proven
 from .device_rows import Device, Sighting, at_home
+
+if TYPE_CHECKING:
+    from .sql import Transaction
 
 REMEMBERED_SECONDS = 30 * 86400.0
 MAX_STATEMENTS = 4
@@ -24,26 +28,31 @@ TABLES = (
     DELETE FROM statements WHERE product = old.product AND device = old.device; END""",
 )
 _OF = "FROM statements WHERE product = ? AND device = ?"
-_PUT = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?)"
+SAID = f"SELECT md5, said_at {_OF}"
+_PUT = """INSERT INTO statements (product, device, md5, version, channel, address, said_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (product, device, md5) DO UPDATE SET version = excluded.version, channel = excluded.channel,
+    address = excluded.address, said_at = excluded.said_at"""
+Said = Iterable[tuple[str, float]]
+"""What a device said that it runs, by sketch MD5, and when."""
 
 
-def is_new(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> bool:
+def is_new(said: Said, known: Device, claim: Sighting, now: float) -> bool:
     """Return whether what is said in a device's name elsewhere is to be remembered."""
     if not claim.md5 or claim.md5 == known.md5 or at_home(known, claim, now):
         return False
-    rows = database.execute(f"SELECT md5, said_at {_OF}", (known.product, known.device)).fetchall()
-    said = {md5: said_at for md5, said_at in rows if said_at >= now - REMEMBERED_SECONDS}
-    if claim.md5 in said:
-        return bool(now - said[claim.md5] >= REFRESHED_SECONDS)
-    return len(said) < MAX_STATEMENTS
+    lately = {md5: said_at for md5, said_at in said if said_at >= now - REMEMBERED_SECONDS}
+    if claim.md5 in lately:
+        return bool(now - lately[claim.md5] >= REFRESHED_SECONDS)
+    return len(lately) < MAX_STATEMENTS
 
 
-def remember(database: sqlite3.Connection, known: Device, claim: Sighting, now: float) -> None:
+def remember(database: Transaction, known: Device, claim: Sighting, now: float) -> None:
     """Remember what a device ran, or what is said elsewhere, where `claim` differs from the row before it."""
     if is_proven(known.device, claim.enrolled) or not claim.md5 or claim.md5 == known.md5:
         return
     if not at_home(known, claim, now):
-        if is_new(database, known, claim, now):
+        said = database.execute(SAID, (known.product, known.device)).fetchall()
+        if is_new(said, known, claim, now):
             _put(database, claim, now)
         return
     key = known.product, known.device
@@ -59,6 +68,6 @@ def remember(database: sqlite3.Connection, known: Device, claim: Sighting, now: 
         _put(database, known, known.last_seen)
 
 
-def _put(database: sqlite3.Connection, said: Device | Sighting, when: float) -> None:
+def _put(database: Transaction, said: Device | Sighting, when: float) -> None:
     values = said.product, said.device, said.md5, said.version, said.channel, said.address, when
     database.execute(_PUT, values)

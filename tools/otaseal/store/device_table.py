@@ -1,0 +1,215 @@
+"""Which devices were seen, what they say they run, and what they were sent, in the tables of any SQL database.
+
+Telemetry, not promises: no release depends on it. Everything a device says is a claim of bounded length, and the number
+of devices is bounded too: beyond it those go first that are new and prove nothing, the longest silent among them, so
+that a flood of invented devices cannot push out a fleet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from ..release.rollout import Tally
+from . import statements
+from .device_batch import SELECT, TAKE, Key, Rows
+from .device_rows import (
+    CERTIFIED,
+    IS_NEW,
+    PROVEN,
+    UNPROVEN,
+    Device,
+    Selection,
+    Sighting,
+    conditions,
+    device_key,
+    says_nothing_new,
+    seen,
+)
+from .proof_keys import LastProof, Name
+from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
+from .sql import Transaction, Values
+from .statements import Said
+
+MAX_DEVICES = 100_000
+EVICTED_AT_ONCE = 100
+NEWCOMERS_SHARE = 10
+"""One of so many places is kept for newcomers: beyond that they push out each other only."""
+NEWCOMERS = f"SELECT count(*) FROM devices WHERE {IS_NEW}"  # noqa: S608 - our own names
+EVICT_NEWCOMERS = f"""DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices WHERE {IS_NEW} ORDER BY last_seen LIMIT ?)"""  # noqa: S608
+EVICT = f"""DELETE FROM devices WHERE (product, device) IN (
+    SELECT product, device FROM devices WHERE NOT {IS_NEW} ORDER BY {PROVEN}, last_seen LIMIT ?)"""  # noqa: S608
+RUNNING = """SELECT md5, version, count(*) FROM (
+    SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
+    SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since) AS said
+    GROUP BY md5, version"""
+CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
+PROOFS = "SELECT product, device, sequence, last_seen FROM devices WHERE sequence IS NOT NULL"
+WITHOUT_PROOF = f"""SELECT count(*) FROM devices
+    WHERE last_seen >= ? AND sequence IS NULL AND NOT {CERTIFIED} AND NOT {UNPROVEN}"""  # noqa: S608 - our own names
+NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UNION ALL
+    SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
+
+
+ALL = Selection()
+
+
+class DeviceTable(ABC):
+    """The devices in a database: `limit` of them at most, and `room` for so many more before they are counted again."""
+
+    limit = MAX_DEVICES
+    room = 0
+    losses = 0
+    """How often rows have gone or changed, or may have, that the caller believes to know."""
+
+    @abstractmethod
+    def query(self, statement: str, values: Values = ()) -> Sequence[Any]:
+        """Return the rows of a statement, within this thread's transaction if there is one; raises SystemFaultError."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Make one change of what is executed within, when one raises, none; raises SystemFaultError."""
+
+    def preview(
+        self, known: Device | None, claim: Sighting, now: float, sequence: int | None = None
+    ) -> tuple[Device, bool]:
+        """Return what `Rows.see` would of a device whose row is `known`, and whether there is something to write."""
+        if known is not None and says_nothing_new(known, claim, now) and not self._is_to_remember(known, claim, now):
+            return known, False
+        return seen(known, claim, now, sequence), True
+
+    def get(self, product: str, device: str) -> Device | None:
+        """Return what is known of a device, None if nothing is."""
+        return self._row(*device_key(product, device))
+
+    def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
+        """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
+        where, values = conditions(selection)
+        rows = self.query(
+            f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
+            (product, after, *values, limit),
+        )
+        return tuple(Device(*row) for row in rows)
+
+    def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
+        rows = self.query(NEEDS, {"product": product})
+        return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
+
+    def proofs(self) -> dict[Name, LastProof]:
+        """Return the last proof by a key that was written down, by product and device."""
+        return {(product, device): LastProof(*last) for product, device, *last in self.query(PROOFS)}
+
+    def without_proof(self, since: float) -> int:
+        """Return how many devices that were heard of since then have never proved their names, as far as is known."""
+        return int(self.query(WITHOUT_PROOF, (since,))[0][0])
+
+    def running(self, product: str, channel: str, since: float = math.inf) -> tuple[tuple[str, str, int], ...]:
+        """Return what a channel's devices named last, each with their number: sketch MD5 and version, "" for none.
+
+        Statements count beside that (`statements`) which were made `since` then, in seconds since 1970.
+        """
+        return tuple(self.query(RUNNING, {"product": product, "channel": channel, "since": since}))
+
+    def tally(self, product: str, channel: str, rollout: Rollout, now: float, patience: float | None) -> Tally:
+        """Return how a rollout goes, by the evidence for what is said, as `tally_values` has it."""
+        values = {"product": product, "channel": channel, **tally_values(rollout, now, patience)}
+        return tally_of(self.query(TALLY, values))
+
+    def rollout(self, product: str, channel: str, version: str) -> Rollout | None:
+        """Return what is known of the rollout of a version, None where it has not begun."""
+        rows = self.query(BEGUN, (product, channel, version))
+        return Rollout(*rows[0]) if rows else None
+
+    def begin(self, product: str, channel: str, version: str, now: float) -> None:
+        """Note that a channel's rollout of a version begins now, unless it has begun; those of others are over."""
+        if self.rollout(product, channel, version) is not None:
+            return
+        with self.transaction() as rows:
+            rows.execute(BEGIN, (product, channel, version, now))
+
+    def set_aside(self, product: str, channel: str, version: str, now: float) -> None:
+        """Note that the failures of a rollout until now do not count."""
+        with self.transaction() as rows:
+            rows.execute(SET_ASIDE, (now, product, channel, version))
+
+    def clones(self, limit: int) -> tuple[str, ...]:
+        """Return in words of which certificates there are copies on other chips, of `limit` of them at most."""
+        return tuple(
+            f"the certificate of '{device}' of '{product}' is on two chips, {' and '.join(sorted((mac, other)))}: "
+            "revoke it, and forget the device"
+            for product, device, mac, other in self.query(CLONES, (limit,))
+        )
+
+    def take(self, rows: Iterable[Device]) -> None:
+        """Add devices as another file has them; of one that is known, what was seen last stays."""
+        with self.transaction() as transaction:
+            transaction.executemany(TAKE, rows)
+
+    def read_all(self) -> Iterator[Device]:
+        """Yield every device, for `take`."""
+        yield from (Device(*row) for row in self.query(SELECT))
+
+    def _row(self, product: str, device: str) -> Device | None:
+        rows = self.query(f"{SELECT} WHERE product = ? AND device = ?", (product, device))
+        return Device(*rows[0]) if rows else None
+
+    def _is_to_remember(self, known: Device, claim: Sighting, now: float) -> bool:
+        if not claim.md5 or claim.md5 == known.md5:  # as of nearly every poll
+            return False
+        return statements.is_new(self._said(known), known, claim, now)
+
+    def _said(self, known: Device) -> Said:
+        return self.query(statements.SAID, (known.product, known.device))
+
+    def make_room(self) -> None:
+        """Make room for one more device in a transaction, evicting some when there are too many.
+
+        Counting them all is too slow to do for every new one. Raises SystemFaultError.
+        """
+        ((count,),) = self.query("SELECT count(*) FROM devices")
+        if count >= self.limit:
+            surplus = count - self.limit + self._evicted_at_once
+            ((newcomers,),) = self.query(NEWCOMERS)
+            theirs = max(0, min(surplus, newcomers - self.limit // NEWCOMERS_SHARE + 1))
+            count -= self._evicted(EVICT_NEWCOMERS, theirs)
+            count -= self._evicted(EVICT, surplus - theirs)
+            self.losses += 1
+        self.room = self.limit - count - 1
+
+    def flood(self) -> str:
+        """Return in words that newcomers push out each other, "" while there is room."""
+        ((count,),) = self.query("SELECT count(*) FROM devices")
+        if count < self.limit - self._evicted_at_once or self.query(NEWCOMERS)[0][0] < self.limit // NEWCOMERS_SHARE:
+            return ""
+        places = self.limit // NEWCOMERS_SHARE
+        return (
+            f"the list of devices is full: more than {places} of {self.limit} are new within a day; they "
+            "push out each other, and nobody who was known before"
+        )
+
+    def touch(self, transaction: Transaction, touched: Sequence[tuple[str, str, float, int | None]]) -> None:
+        """Write when devices that are known were seen, and the numbers of their proofs."""
+        statement = "UPDATE devices SET last_seen = ?, sequence = ? WHERE product = ? AND device = ?"
+        transaction.executemany(statement, [(when, number, *key) for *key, when, number in touched])
+
+    @contextlib.contextmanager
+    def batch(self, keys: Iterable[Key] = ()) -> Iterator[Rows]:
+        """Make one transaction of all changes within, which are of devices of `keys`; when one raises, none is made."""
+        with self.transaction() as transaction:
+            rows = Rows(self, transaction)
+            yield rows
+            rows.write()
+
+    def _evicted(self, statement: str, count: int) -> int:
+        """Evict so many devices, and return how many went."""
+        return len(self.query(f"{statement} RETURNING 1", (count,))) if count else 0
+
+    @property
+    def _evicted_at_once(self) -> int:
+        return min(EVICTED_AT_ONCE, 1 + self.limit // NEWCOMERS_SHARE)
