@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otaseal.store.device_rows import Asking, Sighting, delivered_to, offered_to, repeats, seen
-from support.devices import Devices
+from support.devices import Open, open_devices
+
+__all__ = ["open_devices"]
 
 OLD, NEW = "0" * 32, "1" * 32
 FIRST = Sighting("blink", "stable", "mac:A", OLD, "1.0", "A")
@@ -39,8 +40,8 @@ def test_a_request_that_repeats_changes_nothing_but_when(steps: list[str], data:
         assert seen(row, claim, later, 99) == row._replace(last_seen=later, sequence=99 if claim.proven else None)
 
 
-def test_requests_that_repeat_are_written_with_the_others_of_their_batch(tmp_path: Path) -> None:
-    with Devices(tmp_path / "devices.sqlite") as devices:
+def test_requests_that_repeat_are_written_with_the_others_of_their_batch(open_devices: Open) -> None:
+    with open_devices() as devices:
         names = ("touched", "offered", "after", "forgotten")
         first = {name: devices.see(replace(FIRST, device=name), 1.0) for name in names}
         with devices.batch() as rows:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from otaseal.store.device_rows import Sighting
 from otaseal.store.statements import MAX_STATEMENTS, REFRESHED_SECONDS, REMEMBERED_SECONDS
-from support.devices import Devices
+from support.devices import OneByOne, Open, open_devices
+
+__all__ = ["open_devices"]
 
 OLD, NEW = "0" * 32, "1" * 32
 FIRST = Sighting("blink", "stable", "mac:A", OLD, "1.0", "A", address="10.0.0.1")
 
 
 @pytest.fixture
-def devices(tmp_path: Path) -> Iterator[Devices]:
-    with Devices(tmp_path / "d") as opened:
+def devices(open_devices: Open) -> Iterator[OneByOne]:
+    with open_devices() as opened:
         yield opened
 
 
-def runs(devices: Devices, since: float = 0.0) -> dict[str, int]:
+def runs(devices: OneByOne, since: float = 0.0) -> dict[str, int]:
     return {md5[:2]: count for md5, _, count in devices.running("blink", "stable", since)}
 
 
@@ -33,7 +32,7 @@ def md5(number: int) -> str:
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.2"])
-def test_a_claim_is_remembered_beside_what_was_said_before(devices: Devices, address: str) -> None:
+def test_a_claim_is_remembered_beside_what_was_said_before(devices: OneByOne, address: str) -> None:
     devices.see(FIRST, 1.0)
     devices.see(replace(FIRST, md5=NEW, address=address), 2.0)
     assert runs(devices) == {"00": 1, "11": 1}
@@ -47,7 +46,7 @@ def test_a_claim_is_remembered_beside_what_was_said_before(devices: Devices, add
     assert runs(devices) == {}
 
 
-def test_an_update_explains_the_change(devices: Devices) -> None:
+def test_an_update_explains_the_change(devices: OneByOne) -> None:
     devices.see(replace(FIRST, md5=md5(3)), 1.0)
     devices.see(FIRST, 2.0)
     devices.see(replace(FIRST, md5=md5(4), address="10.0.0.2"), 3.0)
@@ -57,14 +56,14 @@ def test_an_update_explains_the_change(devices: Devices) -> None:
     assert runs(devices) == {"11": 1, "04": 1}, "what was said elsewhere is not explained"
 
 
-def test_who_proves_its_name_is_believed(devices: Devices) -> None:
+def test_who_proves_its_name_is_believed(devices: OneByOne) -> None:
     kitchen = replace(FIRST, device="cert:kitchen", address="")
     devices.see(kitchen, 1.0)
     devices.see(replace(kitchen, md5=NEW), 2.0)
     assert runs(devices) == {"11": 1}
 
 
-def test_others_push_out_nothing_that_a_device_said(devices: Devices) -> None:
+def test_others_push_out_nothing_that_a_device_said(devices: OneByOne) -> None:
     devices.see(FIRST, 1.0)
     for number in range(16, 32):
         devices.see(replace(FIRST, md5=md5(number), address=f"10.0.1.{number}"), 2.0 + number)
@@ -77,7 +76,7 @@ def test_others_push_out_nothing_that_a_device_said(devices: Devices) -> None:
     assert len(runs(devices)) == 1 + MAX_STATEMENTS
 
 
-def test_the_same_from_elsewhere_is_written_once_a_day(devices: Devices) -> None:
+def test_the_same_from_elsewhere_is_written_once_a_day(devices: OneByOne) -> None:
     devices.see(FIRST, 1.0)
     claim = replace(FIRST, md5=NEW, address="10.0.0.2")
     devices.see(claim, 2.0)
@@ -91,11 +90,10 @@ def test_the_same_from_elsewhere_is_written_once_a_day(devices: Devices) -> None
     assert writes(2.0 + REMEMBERED_SECONDS)
 
 
-def test_an_evicted_device_takes_its_statements_along(tmp_path: Path) -> None:
-    with Devices(tmp_path / "d", limit=10) as devices:
+def test_an_evicted_device_takes_its_statements_along(open_devices: Open) -> None:
+    with open_devices(limit=10) as devices:
         for number in range(50):
             devices.see(replace(FIRST, device=f"mac:{number}"), float(number))
             devices.see(replace(FIRST, device=f"mac:{number}", md5=NEW), number + 0.5)
-        with contextlib.closing(sqlite3.connect(tmp_path / "d")) as database:
-            (count,) = database.execute("SELECT count(*) FROM statements").fetchone()
+        ((count,),) = devices.query("SELECT count(*) FROM statements")
         assert count <= 10

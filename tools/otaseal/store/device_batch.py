@@ -29,7 +29,7 @@ COLUMNS = ", ".join(Device._fields)
 PLACES = ", ".join("?" for _ in Device._fields)
 SELECT = f"SELECT {COLUMNS} FROM devices"  # noqa: S608 - our own names
 SAVE = (
-    f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT DO UPDATE SET "  # noqa: S608
+    f"INSERT INTO devices ({COLUMNS}) VALUES ({PLACES}) ON CONFLICT (product, device) DO UPDATE SET "  # noqa: S608
     + ", ".join(f"{name} = excluded.{name}" for name in Device._fields)
 )
 """Of a row that is there the columns that are known change: others are a later otaseal's."""

@@ -184,7 +184,8 @@ def bounded(sighting: Sighting) -> Sighting:
     """Return a sighting with its texts cut to MAX_CLAIM characters."""
     claims: tuple[Any, ...] = _CLAIMS(sighting)
     texts = [value for value in claims if isinstance(value, str)]
-    if max(map(len, texts)) <= MAX_CLAIM and "".join(texts).isascii():
+    together = "".join(texts)
+    if max(map(len, texts)) <= MAX_CLAIM and together.isascii() and "\0" not in together:
         return sighting
     bounded_claims: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in claims]
     return replace(sighting, **dict(zip(_CLAIM_FIELDS, bounded_claims, strict=True)))
@@ -281,7 +282,9 @@ def retried(known: Device) -> Device:
 
 
 def _bounded_text(text: str) -> str:
-    return text if len(text) <= MAX_CLAIM and text.isascii() else text[:MAX_CLAIM].encode(errors="replace").decode()
+    if len(text) <= MAX_CLAIM and text.isascii() and "\0" not in text:
+        return text
+    return text[:MAX_CLAIM].encode(errors="replace").decode().replace("\0", "?")  # which PostgreSQL has no place for
 
 
 def device_key(product: str, device: str) -> tuple[str, str]:

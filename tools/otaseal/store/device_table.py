@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -48,7 +48,9 @@ RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since) AS said
     GROUP BY md5, version"""
-CLONES = "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL LIMIT ?"
+CLONES = (
+    "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL ORDER BY product, device LIMIT ?"
+)
 PROOFS = "SELECT product, device, sequence, last_seen FROM devices WHERE sequence IS NOT NULL"
 WITHOUT_PROOF = f"""SELECT count(*) FROM devices
     WHERE last_seen >= ? AND sequence IS NULL AND NOT {CERTIFIED} AND NOT {UNPROVEN}"""  # noqa: S608 - our own names
@@ -79,9 +81,7 @@ class DeviceTable(ABC):
         self, known: Device | None, claim: Sighting, now: float, sequence: int | None = None
     ) -> tuple[Device, bool]:
         """Return what `Rows.see` would of a device whose row is `known`, and whether there is something to write."""
-        if known is not None and says_nothing_new(known, claim, now) and not self._is_to_remember(known, claim, now):
-            return known, False
-        return seen(known, claim, now, sequence), True
+        return preview(known, claim, now, sequence, self._said)
 
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
@@ -159,11 +159,6 @@ class DeviceTable(ABC):
         rows = self.query(f"{SELECT} WHERE product = ? AND device = ?", (product, device))
         return Device(*rows[0]) if rows else None
 
-    def _is_to_remember(self, known: Device, claim: Sighting, now: float) -> bool:
-        if not claim.md5 or claim.md5 == known.md5:  # as of nearly every poll
-            return False
-        return statements.is_new(self._said(known), known, claim, now)
-
     def _said(self, known: Device) -> Said:
         return self.query(statements.SAID, (known.product, known.device))
 
@@ -213,3 +208,14 @@ class DeviceTable(ABC):
     @property
     def _evicted_at_once(self) -> int:
         return min(EVICTED_AT_ONCE, 1 + self.limit // NEWCOMERS_SHARE)
+
+
+def preview(
+    known: Device | None, claim: Sighting, now: float, sequence: int | None, said: Callable[[Device], Said]
+) -> tuple[Device, bool]:
+    """See `DeviceTable.preview`; `said` returns what a device said."""
+    if known is not None and says_nothing_new(known, claim, now):
+        is_said = not claim.md5 or claim.md5 == known.md5  # as of nearly every poll
+        if is_said or not statements.is_new(said(known), known, claim, now):
+            return known, False
+    return seen(known, claim, now, sequence), True

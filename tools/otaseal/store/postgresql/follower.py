@@ -51,7 +51,8 @@ class Follower:
         self._stopping = threading.Event()
         self._looked = -LEASE_SECONDS
         self._cleaned = 0.0
-        self._seen = 0
+        self.seen = 0
+        """The last change that is known here, or about to be."""
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self.fault = ""
         """Why the database is not seen, "" while it is."""
@@ -104,15 +105,15 @@ class Follower:
         assert row is not None
         for kind in self._kinds.values():  # what is changed meanwhile is read twice
             kind.load()
-        self._seen = row[0]
+        self.seen = row[0]
         self._say_seen(connection, looked)
 
     def _look(self, connection: psycopg.Connection[Any]) -> None:
         looked = time.monotonic()
         statement = "SELECT number, server, kind, names FROM changes WHERE number > %s ORDER BY number"
         changed: dict[str, dict[str, None]] = {}
-        for number, server, kind, names in connection.execute(statement, (self._seen,)):
-            self._seen = number
+        for number, server, kind, names in connection.execute(statement, (self.seen,)):
+            self.seen = number
             if server != self._database.server or (kind in self._kinds and self._kinds[kind].own):
                 changed.setdefault(kind, {}).update(dict.fromkeys(names))
         for kind in self._kinds.keys() & changed.keys():
@@ -122,7 +123,7 @@ class Follower:
     def _say_seen(self, connection: psycopg.Connection[Any], looked: float) -> None:
         with self._database.faults():
             connection.execute("SET synchronous_commit = off")
-            connection.execute(_SEEN.replace("?", "%s"), (self._database.server, self._seen))
+            connection.execute(_SEEN.replace("?", "%s"), (self._database.server, self.seen))
             if looked - self._cleaned > CLEANING_SECONDS:
                 self._cleaned = looked
                 for statement in _CLEANING:

@@ -26,8 +26,10 @@ CREATE INDEX by_channel ON devices (product, channel);
 CREATE TABLE rollouts (product text, channel text, version text NOT NULL, began double precision NOT NULL,
     set_aside double precision, PRIMARY KEY (product, channel));
 CREATE TABLE statements (product text, device text, md5 text, version text NOT NULL, channel text NOT NULL,
-    address text NOT NULL, said_at double precision NOT NULL, PRIMARY KEY (product, device, md5),
-    FOREIGN KEY (product, device) REFERENCES devices ON DELETE CASCADE);
+    address text NOT NULL, said_at double precision NOT NULL, PRIMARY KEY (product, device, md5));
+CREATE FUNCTION forget_statements() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    DELETE FROM statements WHERE product = old.product AND device = old.device; RETURN old; END $$;
+CREATE TRIGGER forget_statements AFTER DELETE ON devices FOR EACH ROW EXECUTE FUNCTION forget_statements();
 CREATE TABLE keys (product text, device text, key bytea NOT NULL, agreed double precision, enrolled double precision,
     PRIMARY KEY (product, device));
 CREATE TABLE closed (since double precision NOT NULL);

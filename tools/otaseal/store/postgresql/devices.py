@@ -1,0 +1,202 @@
+"""The table of devices in PostgreSQL, and in the memory of each server, so that no request waits for the database.
+
+A batch of changes is played on the rows as they are in the database: what another server counted is added to, and never
+overwritten. Telemetry: it waits for no disk and no standby.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from .. import sql
+from ..device_batch import SELECT, Key, Rows
+from ..device_rows import Device, Sighting, device_key
+from ..device_table import MAX_DEVICES, DeviceTable, preview
+from ..sql import Values
+from .database import Database, Transaction
+from .follower import Follower, Kind
+
+KIND = "device"
+T = TypeVar("T")
+_OF_KEYS = "(product, device) IN (SELECT * FROM unnest(?::text[], ?::text[]))"
+_TOUCH = """UPDATE devices SET last_seen = touched.last_seen, sequence = touched.sequence
+    FROM unnest(?::text[], ?::text[], ?::double precision[], ?::bigint[])
+        AS touched (product, device, last_seen, sequence)
+    WHERE devices.product = touched.product AND devices.device = touched.device"""
+_SAID = "SELECT product, device, md5, said_at FROM statements"
+
+
+class _Copy:
+    """The rows of all devices and what they said, in the memory of one server."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Device] = {}
+        self.said: dict[Key, list[tuple[str, float]]] = {}
+        self.losses = 0
+        self.lock = threading.RLock()
+
+    def take(self, keys: Iterable[Key], rows: Iterable[Sequence[Any]], said: Iterable[Sequence[Any]]) -> None:
+        """Put what the database has of devices in the place of what was here."""
+        found = {row[:2]: row for row in (Device(*values) for values in rows)}
+        statements: dict[Key, list[tuple[str, float]]] = {}
+        for product, device, md5, when in said:
+            statements.setdefault((product, device), []).append((md5, when))
+        for key in keys:
+            self._put(self.rows, key, found.get(key))
+            self._put(self.said, key, statements.get(key))
+
+    def touch(self, touched: Mapping[Key, tuple[float, int | None]]) -> None:
+        """Note when devices were seen."""
+        for key, (when, sequence) in touched.items():
+            if (row := self.rows.get(key)) is not None:
+                self.rows[key] = row._replace(last_seen=when, sequence=sequence)
+
+    @staticmethod
+    def _put(kept: dict[Key, T], key: Key, value: T | None) -> None:
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = value
+
+
+class PostgresDevices(DeviceTable):
+    """The devices in a database; `follow` a follower in a server, and give requests the `reader`."""
+
+    def __init__(self, database: Database, limit: int = MAX_DEVICES) -> None:
+        self.limit = limit
+        self._database = database
+        self._copy = _Copy()
+        self._follower: Follower | None = None
+        self._local = threading.local()
+
+    def follow(self, follower: Follower) -> None:
+        """Keep what is in memory as fresh as `follower` does."""
+        self._follower = follower
+        follower.on(KIND, Kind(self.load, lambda names: self._apply([_key(name) for name in names])))
+
+    def reader(self) -> DeviceReader:
+        """Return what requests read: memory, and no database."""
+        return DeviceReader(self._copy)
+
+    def load(self) -> None:
+        """Read the rows of all devices; raises SystemFaultError."""
+        with self._copy.lock:
+            rows, said = self._database.query(SELECT), self._database.query(_SAID)
+            keys = {row[:2] for row in rows} | self._copy.rows.keys()
+            self._copy.take(keys, rows, said)
+            self._copy.losses += 1
+
+    def close(self) -> None:
+        """Do nothing: the database is its owner's to close."""
+
+    def query(self, statement: str, values: Values = ()) -> list[Any]:
+        """See `DeviceTable.query`."""
+        return self._database.query(statement, values)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """See `DeviceTable.transaction`."""
+        with self._database.transaction(durable=False) as transaction:
+            yield transaction
+
+    def touch(self, transaction: sql.Transaction, touched: Sequence[tuple[str, str, float, int | None]]) -> None:
+        """See `DeviceTable.touch`."""
+        transaction.execute(_TOUCH, tuple(map(list, zip(*touched, strict=True))))
+
+    @contextlib.contextmanager
+    def batch(self, keys: Iterable[Key] = ()) -> Iterator[Rows]:
+        """See `DeviceTable.batch`: the rows of `keys` are read at once, and all that changed are told at the end."""
+        wanted = sorted({device_key(*key) for key in keys})
+        with self._database.transaction(durable=False) as transaction:
+            before = self._rows_of(wanted)
+            rows = _Rows(self, transaction, {key: before.get(key) for key in wanted})
+            self._local.rows = rows
+            yield rows
+            rows.write()
+            transaction.changed(KIND, *map(_name, (*rows.outcome, *rows.touched)))
+            said = self._said_of(list(rows.outcome))
+        with self._copy.lock:
+            if self._follower is not None and self._follower.seen > transaction.number:
+                self._apply([*rows.outcome, *rows.touched])  # somebody has written after this
+            else:
+                self._copy.losses += any(self._copy.rows.get(key) != before.get(key) for key in wanted)
+                self._copy.take(rows.outcome, filter(None, rows.outcome.values()), said)
+                self._copy.touch(rows.touched)
+
+    def _apply(self, keys: Sequence[Key]) -> None:
+        with self._copy.lock:
+            self._copy.take(keys, self._rows_of(keys).values(), self._said_of(keys))
+            self._copy.losses += 1
+
+    def _evicted(self, statement: str, count: int) -> int:
+        gone = self.query(f"{statement} RETURNING product, device", (count,)) if count else []
+        self._local.rows.outcome.update(dict.fromkeys(gone))
+        return len(gone)
+
+    def _rows_of(self, keys: Sequence[Key]) -> dict[Key, Device]:
+        rows = self._database.query(f"{SELECT} WHERE {_OF_KEYS}", _columns(keys)) if keys else []
+        return {(row[0], row[1]): Device(*row) for row in rows}
+
+    def _said_of(self, keys: Sequence[Key]) -> list[Any]:
+        return self._database.query(f"{_SAID} WHERE {_OF_KEYS}", _columns(keys)) if keys else []
+
+
+class DeviceReader:
+    """What requests read of devices: the memory of the server."""
+
+    def __init__(self, copy: _Copy) -> None:
+        self._copy = copy
+
+    @property
+    def losses(self) -> int:
+        """How often rows were changed by others."""
+        return self._copy.losses
+
+    def get(self, product: str, device: str) -> Device | None:
+        """See `DeviceTable.get`."""
+        return self._copy.rows.get(device_key(product, device))
+
+    def preview(
+        self, known: Device | None, claim: Sighting, now: float, sequence: int | None = None
+    ) -> tuple[Device, bool]:
+        """See `DeviceTable.preview`."""
+        said = self._copy.said
+        return preview(known, claim, now, sequence, lambda row: said.get((row.product, row.device), ()))
+
+    def close(self) -> None:
+        """Do nothing: memory is nobody's to close."""
+
+
+class _Rows(Rows):
+    """The rows of one transaction, of which some were read already, and what became of them."""
+
+    def __init__(self, devices: PostgresDevices, transaction: Transaction, read: Mapping[Key, Device | None]) -> None:
+        super().__init__(devices, transaction)
+        self._rows.update(read)
+        self.outcome: dict[Key, Device | None] = {}
+        self.touched: dict[Key, tuple[float, int | None]] = {}
+
+    def forget(self, product: str, device: str) -> None:
+        super().forget(product, device)
+        self.outcome[device_key(product, device)] = None
+
+    def write(self) -> None:
+        self.touched.update(self._touched)
+        self.outcome.update(self._changed)
+        super().write()
+
+
+def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str]]:
+    return [product for product, _ in keys], [device for _, device in keys]
+
+
+def _name(key: Key) -> str:
+    return " ".join(key)
+
+
+def _key(name: str) -> Key:
+    product, _, device = name.partition(" ")
+    return product, device
