@@ -24,10 +24,12 @@ from otaseal.store.enrolments import (
 )
 from otaseal.store.proof_keys import ProofKey
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.sql import Tables
 from otaseal.store.store import Store
 from support.filled_store import filled, store
+from support.secret_tables import either_secrets
 
-__all__ = ["filled", "store"]
+__all__ = ["either_secrets", "filled", "store"]
 
 NOW = datetime(2030, 1, 31, tzinfo=timezone.utc)
 AT = NOW.timestamp()
@@ -43,8 +45,14 @@ def secrets(tmp_path: Path) -> Iterator[Secrets]:
 
 
 @pytest.fixture
-def enrolments(secrets: Secrets) -> Enrolments:
+def filed(secrets: Secrets) -> Enrolments:
+    """Return the requests in a file."""
     return Enrolments(secrets)
+
+
+@pytest.fixture
+def enrolments(either_secrets: Tables) -> Enrolments:
+    return Enrolments(either_secrets)
 
 
 def asking(device: str = KITCHEN, key: str = "k1", product: str = "blink") -> Asking:
@@ -56,8 +64,8 @@ def issued(enrolments: Enrolments, device: str = "", uses: int = 1, days: int = 
     return claim, Applicant(claim=code)
 
 
-def test_a_code_is_random_hashed_and_can_be_typed(enrolments: Enrolments, tmp_path: Path) -> None:
-    codes = [enrolments.claims.issue("blink", "", 7, 1, NOW)[1] for _ in range(50)]
+def test_a_code_is_random_hashed_and_can_be_typed(filed: Enrolments, tmp_path: Path) -> None:
+    codes = [filed.claims.issue("blink", "", 7, 1, NOW)[1] for _ in range(50)]
     assert len(set(codes)) == 50
     for code in codes:
         assert re.fullmatch("([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}", code), "16 of 32 signs are 80 bits"
@@ -65,10 +73,10 @@ def test_a_code_is_random_hashed_and_can_be_typed(enrolments: Enrolments, tmp_pa
     assert stat.S_IMODE((tmp_path / SECRETS_FILE).stat().st_mode) == 0o600
     assert not any(code.encode() in kept or code.replace("-", "").encode() in kept for code in codes)
     typed = codes[7].lower().replace("-", " ").replace("0", "o").replace("1", "l")
-    found = enrolments.claims.find(typed)
+    found = filed.claims.find(typed)
     assert found is not None
-    assert found == enrolments.claims.find(codes[7])
-    assert enrolments.claims.find(codes[7][:-1]) is None
+    assert found == filed.claims.find(codes[7])
+    assert filed.claims.find(codes[7][:-1]) is None
 
 
 @pytest.mark.parametrize(
@@ -179,8 +187,8 @@ def test_revoking_a_code_ends_what_waits_by_it(enrolments: Enrolments) -> None:
         enrolments.revoke(claim.id)
 
 
-def test_a_flood_pushes_out_nobody(secrets: Secrets) -> None:
-    enrolments = Enrolments(secrets, limit=5)
+def test_a_flood_pushes_out_nobody(either_secrets: Tables) -> None:
+    enrolments = Enrolments(either_secrets, limit=5)
     first = enrolments.ask(asking(), CERTIFIED, AT)
     _, thief = issued(enrolments, uses=100)
     for number in range(4):
@@ -212,9 +220,9 @@ def test_a_backup_has_codes_and_requests(filled: Store, tmp_path: Path) -> None:
         assert after.ask(asking("5C:CF:7F:00:00:02"), holder, AT).proof == "claim", "the code is good there, too"
 
 
-def test_who_may_not_makes_no_file(enrolments: Enrolments, tmp_path: Path) -> None:
+def test_who_may_not_makes_no_file(filed: Enrolments, tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        enrolments.ask(asking(), Applicant(claim="x"), AT)
-    enrolments.forget("blink", KITCHEN)
-    assert enrolments.claims.list() == enrolments.waiting("blink", "", 9, AT) == []
+        filed.ask(asking(), Applicant(claim="x"), AT)
+    filed.forget("blink", KITCHEN)
+    assert filed.claims.list() == filed.waiting("blink", "", 9, AT) == []
     assert list(tmp_path.iterdir()) == []

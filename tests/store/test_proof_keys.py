@@ -14,13 +14,13 @@ import pytest
 from otaseal.errors import SystemFaultError
 from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, LastProof, ProofKey, ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
+from otaseal.store.sql import Tables
+from support.secret_tables import either_secrets
+
+__all__ = ["either_secrets"]
 
 NOW = 1_800_000_000.0
 HOUR, DAY = 3600.0, 86400.0
-
-
-def key(number: int) -> bytes:
-    return number.to_bytes(32, "big")
 
 
 @pytest.fixture
@@ -29,15 +29,19 @@ def secrets(tmp_path: Path) -> Iterator[Secrets]:
         yield opened
 
 
-def test_keys_are_there_after_a_restart(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def test_keys_are_there_after_a_restart(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.enrol("blink", "a", key(1), NOW)
     assert keys.agree("blink", "b", key(2), NOW)
     assert not keys.show("blink", "b", key(3), "192.0.2.1", NOW)
     assert keys.changed
-    assert ProofKeys(secrets).get("blink", "b") is None, "what was agreed waits to be written"
+    assert ProofKeys(either_secrets).get("blink", "b") is None, "what was agreed waits to be written"
     keys.write()
-    again = ProofKeys(secrets)
+    again = ProofKeys(either_secrets)
     for known in (keys, again):
         assert known.get("blink", "a") == ProofKey(key(1), None, NOW)
         assert known.get("blink", "b") == ProofKey(key(2), NOW, None)
@@ -49,11 +53,11 @@ def test_keys_are_there_after_a_restart(secrets: Secrets) -> None:
         assert not known.changed
     again.forget("blink", "b")
     again.forget("blink", "b")
-    assert ProofKeys(secrets).counts() == {"enrolled": 1, "agreed": 0, "waiting": 0}
+    assert ProofKeys(either_secrets).counts() == {"enrolled": 1, "agreed": 0, "waiting": 0}
 
 
-def test_first_contacts_push_out_each_other_and_nobody_else(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets, limit=100)
+def test_first_contacts_push_out_each_other_and_nobody_else(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets, limit=100)
     for number in range(10):
         assert keys.agree("blink", f"real{number}", key(number), NOW)
     keys.enrol("blink", "bench", key(99), NOW)
@@ -69,14 +73,14 @@ def test_first_contacts_push_out_each_other_and_nobody_else(secrets: Secrets) ->
     assert [keys.get("blink", f"invented{number}") is None for number in (989, 990)] == [True, False]
     assert "10 of 100 were agreed at first contact within a day" in keys.flood()
     keys.write()
-    again = ProofKeys(secrets, limit=100)
+    again = ProofKeys(either_secrets, limit=100)
     assert again.agree("blink", "one more", key(1), later + HOUR)
     assert again.get("blink", "invented990") is None, "which of them are new is known after a restart"
     assert all(again.get("blink", f"real{number}") for number in range(10))
 
 
-def test_when_all_places_are_taken_a_first_contact_finds_none(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets, limit=10)
+def test_when_all_places_are_taken_a_first_contact_finds_none(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets, limit=10)
     for number in range(10):
         keys.enrol("blink", str(number), key(number), NOW)
     assert not keys.agree("blink", "new", key(10), NOW)
@@ -85,9 +89,9 @@ def test_when_all_places_are_taken_a_first_contact_finds_none(secrets: Secrets) 
     assert keys.counts()["enrolled"] == 11, "an operator is not refused"
 
 
-def test_invented_names_do_not_fill_the_places_for_ever(secrets: Secrets) -> None:
+def test_invented_names_do_not_fill_the_places_for_ever(either_secrets: Tables) -> None:
     """A tenth of the places each day: so slowly that none of them is pushed out by another."""
-    keys = ProofKeys(secrets, limit=10)
+    keys = ProofKeys(either_secrets, limit=10)
     keys.enrol("blink", "bench", key(1), NOW)
     keys.agree("blink", "asleep", key(2), NOW - DAY)
     keys.agree("blink", "real", key(2), NOW)
@@ -101,7 +105,7 @@ def test_invented_names_do_not_fill_the_places_for_ever(secrets: Secrets) -> Non
             assert keys.get("blink", "asleep"), "there is room"
         keys.write()
         if day == 20:
-            keys = ProofKeys(secrets, proofs, limit=10)
+            keys = ProofKeys(either_secrets, proofs, limit=10)
     assert keys.counts() == {"enrolled": 1, "agreed": 9, "waiting": 0}
     assert keys.get("blink", "real")
     assert keys.agree("blink", "new", key(4), NOW + 30 * (DAY + 1))
@@ -111,8 +115,8 @@ def test_invented_names_do_not_fill_the_places_for_ever(secrets: Secrets) -> Non
         assert keys.get("blink", name)
 
 
-def test_another_key_waits_until_the_known_one_was_silent_for_a_week(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_another_key_waits_until_the_known_one_was_silent_for_a_week(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "a", key(1), NOW)
     keys.enrol("blink", "bench", key(1), NOW)
     end = NOW + REPLACED_SECONDS
@@ -126,34 +130,34 @@ def test_another_key_waits_until_the_known_one_was_silent_for_a_week(secrets: Se
     assert keys.waiting("blink", "a") is None
 
 
-def test_a_proof_of_the_known_key_ends_the_waiting(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_a_proof_of_the_known_key_ends_the_waiting(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "a", key(1), NOW)
     keys.show("blink", "a", key(2), "away", NOW)
     keys.write()
     assert keys.advance("blink", "a", 7, NOW) is None
     assert keys.waiting("blink", "a") is None
     keys.write()
-    assert ProofKeys(secrets).waiting("blink", "a") is None
+    assert ProofKeys(either_secrets).waiting("blink", "a") is None
     assert not keys.show("blink", "a", key(2), "away", NOW + REPLACED_SECONDS)
     assert keys.get("blink", "a") == ProofKey(key(1), NOW)
 
 
-def test_a_number_counts_once_and_is_forgotten_with_its_key(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_a_number_counts_once_and_is_forgotten_with_its_key(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "a", key(1), NOW)
     assert [keys.advance("blink", "a", number, NOW) for number in (0, 5, 5, 4, 6)] == [None, None, 5, 5, None]
     keys.write()
     numbers = {("blink", "a"): LastProof(6, NOW), ("blink", "unknown"): LastProof(9, NOW)}
-    again = ProofKeys(secrets, numbers)
+    again = ProofKeys(either_secrets, numbers)
     assert [again.advance("blink", "a", number, NOW) for number in (6, 7)] == [6, None]
     again.forget("blink", "a")
     again.agree("blink", "a", key(2), NOW)
     assert again.advance("blink", "a", 1, NOW) is None
 
 
-def test_another_key_begins_its_own_numbers(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_another_key_begins_its_own_numbers(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     for replace in (
         lambda name: keys.enrol("blink", name, key(2), NOW),
         lambda name: keys.show("blink", name, key(2), "home", NOW + REPLACED_SECONDS),
@@ -218,8 +222,8 @@ def test_a_disk_that_takes_nothing_bounds_first_contacts(secrets: Secrets, monke
     assert keys.agree("blink", "later", key(1), NOW)
 
 
-def test_a_clock_that_was_wrong_holds_no_place_and_locks_nobody_out(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_a_clock_that_was_wrong_holds_no_place_and_locks_nobody_out(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     for device in ("a", "b"):
         keys.agree("blink", device, key(1), NOW)
     keys.show("blink", "a", key(9), "away", NOW + 3650 * DAY)
@@ -237,12 +241,12 @@ def test_a_clock_that_was_wrong_holds_no_place_and_locks_nobody_out(secrets: Sec
     assert not keys.accepts(later)
 
 
-def test_a_key_that_is_forgotten_meanwhile_is_replaced_by_none(secrets: Secrets) -> None:
-    assert not ProofKeys(secrets).show("blink", "gone", key(1), "home", NOW)
+def test_a_key_that_is_forgotten_meanwhile_is_replaced_by_none(either_secrets: Tables) -> None:
+    assert not ProofKeys(either_secrets).show("blink", "gone", key(1), "home", NOW)
 
 
-def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "a", key(1), NOW)
     for hour in range(0, 48, 3):
         keys.show("blink", "a", key(2), "home", NOW + hour * HOUR)
@@ -257,19 +261,19 @@ def test_who_waits_is_not_pushed_out_by_others_while_it_goes_on_asking(secrets: 
     assert (waiting.key, waiting.shown) == (key(9), NOW + 60 * HOUR), "it has not asked for half a day"
 
 
-def test_those_that_wait_are_bounded(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets, limit=50)
+def test_those_that_wait_are_bounded(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets, limit=50)
     for number in range(20):
         keys.enrol("blink", str(number), key(number), NOW)
         keys.show("blink", str(number), key(99), "away", NOW + number)
     keys.write()
-    for known in (keys, ProofKeys(secrets, limit=50)):
+    for known in (keys, ProofKeys(either_secrets, limit=50)):
         assert [known.waiting("blink", str(number)) is not None for number in (14, 15, 19)] == [False, True, True]
         assert known.counts()["waiting"] == 5
 
 
-def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "before", key(1), NOW - 1)
     keys.close(NOW)
     keys.close(NOW + DAY)
@@ -277,7 +281,7 @@ def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(secrets
     keys.enrol("blink", "bench", key(3), NOW + 1)
     keys.show("blink", "before", key(4), "home", NOW)
     assert not keys.show("blink", "before", key(4), "home", NOW + 2 * REPLACED_SECONDS)
-    for opened in (keys, ProofKeys(secrets)):
+    for opened in (keys, ProofKeys(either_secrets)):
         assert opened.closed == NOW, "the first start counts"
         known = {name: opened.get("blink", name) for name in ("before", "later", "bench")}
         assert [one is not None and opened.accepts(one) for one in known.values()] == [True, False, True]
@@ -286,11 +290,11 @@ def test_closed_keys_that_come_later_wait_and_none_is_replaced_by_itself(secrets
     later = keys.get("blink", "later")
     assert later is not None
     assert keys.accepts(later)
-    assert ProofKeys(secrets).closed is None
+    assert ProofKeys(either_secrets).closed is None
 
 
-def test_an_enrolled_key_under_another_name(secrets: Secrets) -> None:
-    keys = ProofKeys(secrets)
+def test_an_enrolled_key_under_another_name(either_secrets: Tables) -> None:
+    keys = ProofKeys(either_secrets)
     keys.agree("blink", "invented", key(1), NOW)
     keys.agree("blink", "too", key(1), NOW)
     assert keys.copies() == {}, "anybody can invent a key, and two names"
@@ -299,7 +303,7 @@ def test_an_enrolled_key_under_another_name(secrets: Secrets) -> None:
     keys.agree("blink", "copy", key(2), NOW)
     assert keys.copies() == {("blink", "own"): ("blink", "copy")}
     keys.write()
-    assert ProofKeys(secrets).copies() == keys.copies()
+    assert ProofKeys(either_secrets).copies() == keys.copies()
     keys.forget("blink", "copy")
     assert keys.copies() == {}
     keys.enrol("blink", "other", key(3), NOW)

@@ -13,9 +13,7 @@ from ..errors import ConfigError, InputError, NotFoundError
 from .hashed_secrets import digest, end_of, valid_at
 
 if TYPE_CHECKING:
-    import sqlite3
-
-    from .secrets import Secrets
+    from .sql import Tables, Transaction
 
 USUAL_DAYS = 7
 MAX_CLAIMS = 1000
@@ -60,9 +58,9 @@ _SELECT = f"SELECT {_COLUMNS} FROM claims"  # noqa: S608 - our own names
 
 
 class Claims:
-    """The claim codes in a file of secrets; methods raise as `Secrets.query` and `Secrets.transaction` do."""
+    """The claim codes of a store; methods raise as `Tables.query` and `Tables.transaction` do."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Tables) -> None:
         self._secrets = secrets
 
     def list(self) -> list[Claim]:
@@ -93,11 +91,11 @@ class Claims:
         rows = self._secrets.query(f"{_SELECT} WHERE sha256 = ?", (_hashed(code),))
         return Claim(*rows[0]) if rows else None
 
-    def use(self, database: sqlite3.Connection, claim: Claim) -> None:
+    def use(self, database: Transaction, claim: Claim) -> None:
         """Count one more device, in a transaction of the caller."""
         database.execute("UPDATE claims SET used = used + 1 WHERE id = ?", (claim.id,))
 
-    def remove(self, database: sqlite3.Connection, identifier: str) -> Claim:
+    def remove(self, database: Transaction, identifier: str) -> Claim:
         """Remove the claim with this id, in a transaction of the caller, and return it; raises NotFoundError."""
         rows = self._secrets.query(f"{_SELECT} WHERE id = ?", (identifier,))
         if not rows:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConflictError, InputError, NotFoundError
 from .claims import Claim, Claims
+from .sql import upsert
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from .proof_keys import ProofKey
-    from .secrets import Secrets
+    from .sql import Tables, Transaction
 
 MAX_REQUESTS = 100_000
 WAITING_SECONDS = 90 * 86400.0
@@ -98,12 +97,13 @@ class _Right(NamedTuple):
 
 _COLUMNS = ", ".join(Request._fields)
 _SELECT = f"SELECT {_COLUMNS} FROM requests WHERE product = ?"  # noqa: S608 - our own names
+_PUT = upsert("requests", ("product", "device"), Request._fields[1:])
 
 
 class Enrolments:
-    """The requests in a file of secrets; methods raise as `Secrets.query` and `Secrets.transaction` do."""
+    """The requests of a store; methods raise as `Tables.query` and `Tables.transaction` do."""
 
-    def __init__(self, secrets: Secrets, limit: int = MAX_REQUESTS) -> None:
+    def __init__(self, secrets: Tables, limit: int = MAX_REQUESTS) -> None:
         self.limit = limit
         self.claims = Claims(secrets)
         self._secrets = secrets
@@ -119,9 +119,7 @@ class Enrolments:
                 self.claims.use(database, right.claim)
             self._make_room(database, now)
             request = Request(asking.device, asking.key, asking.csr, right.proof, right.credential, now)
-            places = ", ".join("?" * (1 + len(request)))
-            statement = f"INSERT OR REPLACE INTO requests (product, {_COLUMNS}) VALUES ({places})"  # noqa: S608
-            database.execute(statement, (asking.product, *request))
+            database.execute(_PUT, (asking.product, *request))
         return request
 
     def find(self, product: str, device: str) -> Request | None:
@@ -153,8 +151,8 @@ class Enrolments:
         """Keep the certificate of a request, and no more of what was asked; raises as `require`."""
         with self._secrets.transaction() as database:
             self.require(product, device, key)
-            statement = "UPDATE requests SET certificate = ?, ends = ?, csr = x'' WHERE product = ? AND device = ?"
-            database.execute(statement, (certificate, ends, product, device))
+            statement = "UPDATE requests SET certificate = ?, ends = ?, csr = ? WHERE product = ? AND device = ?"
+            database.execute(statement, (certificate, ends, b"", product, device))
 
     def forget(self, product: str, device: str) -> None:
         """Forget a device's request, and what it was given: a claim code for any device is good for it again."""
@@ -197,7 +195,7 @@ class Enrolments:
             raise NotAllowedError(refusal, _HINT)
         return _Right(CLAIM, claim.id, claim)
 
-    def _make_room(self, database: sqlite3.Connection, now: float) -> None:
+    def _make_room(self, database: Transaction, now: float) -> None:
         """Remove what is over where there are too many; raises InputError where that is not enough."""
         ((count,),) = self._secrets.query("SELECT count(*) FROM requests")
         if count < self.limit:

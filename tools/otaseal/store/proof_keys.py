@@ -15,15 +15,16 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from sys import intern
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
+from .sql import upsert
 
 if TYPE_CHECKING:
-    from .secrets import Secrets
+    from .sql import Tables, Transaction
 
 MAX_KEYS = 100_000
 NEW_SHARE = 10
@@ -70,28 +71,58 @@ class WaitingKey(NamedTuple):
 
 
 class ProofKeys:
-    """The keys in a file of secrets, of which nobody else changes these tables while this one is used."""
+    """The keys of a store; in one process at a time, or in several that `tell` the names they have changed.
 
-    def __init__(self, secrets: Secrets, proofs: Mapping[Name, LastProof] | None = None, limit: int = MAX_KEYS) -> None:
-        """Read all keys; `proofs` are the last ones that were written down. Raises as `Secrets.query`."""
+    Who is told by another one calls `apply`. A name in which two have agreed a key at once has that which was written
+    first. "" stands for `closed`.
+    """
+
+    def __init__(
+        self,
+        secrets: Tables,
+        proofs: Mapping[Name, LastProof] | None = None,
+        limit: int = MAX_KEYS,
+        tell: Callable[[Transaction, Iterable[str]], None] = lambda transaction, names: None,
+    ) -> None:
+        """Read all keys; `proofs` are the last ones that were written down. Raises as `Tables.query`."""
         self.limit = limit
         self._secrets = secrets
+        self._tell = tell
         self._lock = threading.RLock()
         self._writing = threading.Lock()
         self._changed: set[Name] = set()
         self._copies: dict[Name, Name] | None = None
         self._keys: dict[Name, ProofKey] = {}
+        self._sequences: dict[Name, int] = {}
+        self.load(proofs)
+
+    def load(self, proofs: Mapping[Name, LastProof] | None = None) -> None:
+        """Read all keys anew; of what is not written yet, keys of new names stay. Raises as `Tables.query`."""
+        with self._writing, self._lock:
+            unwritten = {name: self._keys[name] for name in self._changed if name in self._keys}
+            self._load(proofs or {})
+            for name in unwritten.keys() - self._keys.keys():
+                self._put(name, unwritten[name])
+                self._new[name] = self._proved[name] = unwritten[name].agreed or 0.0
+
+    def _load(self, proofs: Mapping[Name, LastProof]) -> None:
+        secrets = self._secrets
+        self._changed.clear()
+        self._copies = None
+        self._keys = {}
         self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
-        for product, device, *values in secrets.query("SELECT product, device, key, agreed, enrolled FROM keys"):
+        for product, device, *values in secrets.query(
+            "SELECT product, device, key, agreed, enrolled FROM keys ORDER BY product, device"
+        ):
             self._keys[intern(product), device] = ProofKey(*values)
         columns = "product, device, key, shown, address, last"
         for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
             self._waiting[product, device] = WaitingKey(*values)
-        rows = secrets.query("SELECT since FROM closed")
-        self.closed: float | None = rows[0][0] if rows else None
+        self.closed: float | None = self._read_closed()
         """Since when a key that is agreed at first contact waits for an operator, None where none does."""
-        last = {name: proof for name, proof in (proofs or {}).items() if name in self._keys}
-        self._sequences = {name: proof.sequence for name, proof in last.items()}
+        last = {name: proof for name, proof in proofs.items() if name in self._keys}
+        for name, proof in last.items():
+            self.heard(name, proof.sequence)
         agreed = [(name, key.agreed or 0.0) for name, key in self._keys.items() if key.enrolled is None]
         self._new = OrderedDict(sorted(agreed, key=itemgetter(1)))
         proved = [(name, max(since, last[name].when if name in last else since)) for name, since in agreed]
@@ -116,6 +147,7 @@ class ProofKeys:
                 now = max([now, *(math.nextafter(key.agreed, math.inf) for key in self._keys.values() if key.agreed)])
             with self._secrets.transaction() as database:
                 database.execute("INSERT INTO closed VALUES (?)", (now,))
+                self._tell(database, ("",))
             self.closed = now
 
     def reopen(self) -> None:
@@ -123,6 +155,7 @@ class ProofKeys:
         if self.closed is not None:
             with self._secrets.transaction() as database:
                 database.execute("DELETE FROM closed")
+                self._tell(database, ("",))
             self.closed = None
 
     def waiting(self, product: str, device: str) -> WaitingKey | None:
@@ -239,12 +272,61 @@ class ProofKeys:
                 return
             try:
                 with self._secrets.transaction() as database:
-                    for statement, values in _statements(rows):
+                    first = {name for name, key, _ in rows if key is not None and self._is_taken(name, key)}
+                    for statement, values in _statements(row for row in rows if row[0] not in first):
                         database.execute(statement, values)
+                    self._tell(database, [" ".join(name) for name in changed - first])
             except BaseException:
                 with self._lock:
                     self._changed |= changed
                 raise
+            if first:
+                self._apply(first)
+
+    def apply(self, names: Iterable[str]) -> None:
+        """Take what was told of names; raises as `Tables.query`."""
+        told = set(names)
+        if "" in told:
+            self.closed = self._read_closed()
+        with self._writing:
+            self._apply({(product, device) for product, _, device in (name.partition(" ") for name in told if name)})
+
+    def heard(self, name: Name, sequence: int) -> None:
+        """Note the number of a proof that somebody else has taken."""
+        self._sequences[name] = max(sequence, self._sequences.get(name, -1))
+
+    def _apply(self, names: Iterable[Name]) -> None:
+        for name in names:
+            where = "WHERE product = ? AND device = ?"
+            keys = self._secrets.query(f"SELECT key, agreed, enrolled FROM keys {where}", name)  # noqa: S608
+            waiting = self._secrets.query(f"SELECT key, shown, address, last FROM waiting_keys {where}", name)  # noqa: S608
+            with self._lock:
+                self._take(name, ProofKey(*keys[0]) if keys else None)
+                if waiting:
+                    self._wait(name, WaitingKey(*waiting[0]))
+                self._changed.discard(name)
+
+    def _take(self, name: Name, key: ProofKey | None) -> None:
+        if key is None:
+            if name in self._keys:
+                self._drop(name)
+            return
+        self._put(name, key)
+        if key.enrolled is None:
+            self._new[name] = self._proved[name] = key.agreed or 0.0
+
+    def _is_taken(self, name: Name, key: ProofKey) -> bool:
+        """Return whether somebody else has made another key the one of a name, which this one may not replace."""
+        rows = self._secrets.query("SELECT key, agreed, enrolled FROM keys WHERE product = ? AND device = ?", name)
+        if not rows or key.enrolled is not None:
+            return False
+        known = ProofKey(*rows[0])
+        lately = (key.agreed or 0.0) - (known.agreed or 0.0) < REPLACED_SECONDS
+        return known.key != key.key and (known.enrolled is not None or lately)
+
+    def _read_closed(self) -> float | None:
+        rows = self._secrets.query("SELECT since FROM closed")
+        return rows[0][0] if rows else None
 
     def copies(self) -> dict[Name, Name]:
         """Return the devices whose enrolled key is shown under another name, and that: it includes the name.
@@ -306,7 +388,7 @@ def fingerprint(key: bytes) -> str:
 
 
 def _statements(
-    rows: list[tuple[Name, ProofKey | None, WaitingKey | None]],
+    rows: Iterable[tuple[Name, ProofKey | None, WaitingKey | None]],
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Yield what makes the tables say what `rows` do."""
     for name, *values in rows:
@@ -314,6 +396,4 @@ def _statements(
             if value is None:
                 yield f"DELETE FROM {table} WHERE product = ? AND device = ?", name  # noqa: S608 - our own names
             else:
-                columns = ", ".join(("product", "device", *value._fields))
-                places = ", ".join("?" * (2 + len(value)))
-                yield f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})", (*name, *value)  # noqa: S608
+                yield upsert(table, ("product", "device"), value._fields), (*name, *value)

@@ -13,7 +13,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from .. import files
 from ..errors import CorruptStoreError, SystemFaultError
 from ..formats import refuse_later
 from . import claims, enrolments, proof_keys
+from .sql import Values
 
 SECRETS_FILE = "secrets.sqlite"
 """Where it is in a store's directory."""
@@ -30,8 +31,6 @@ BUSY_TIMEOUT = 5.0
 TABLES: Mapping[str, str] = {**proof_keys.TABLES, **claims.TABLES, **enrolments.TABLES}
 """By its name, the statement that makes each table. Tables and columns may be added without a new schema."""
 _HINT = "restore the store from a backup; or move the file away, and devices have to prove themselves anew"
-
-Values = Sequence[object] | Mapping[str, object]
 
 
 class Secrets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 Values = Sequence[object] | Mapping[str, object]
@@ -16,3 +17,20 @@ class Transaction(Protocol):
 
     def executemany(self, statement: str, rows: Iterable[Any], /) -> Any:
         """Execute a statement for many rows."""
+
+
+class Tables(Protocol):
+    """The tables of secrets, in the file of a store or in its database."""
+
+    def query(self, statement: str, values: Values = ()) -> list[Any]:
+        """Return the rows of a statement; raises LaterFormatError, CorruptStoreError, SystemFaultError."""
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Make one durable change of what is executed within; when one raises, none. Raises as `query`."""
+
+
+def upsert(table: str, keys: Sequence[str], others: Sequence[str]) -> str:
+    """Return the statement that puts a row in the place of one with the same `keys`."""
+    columns, places = ", ".join((*keys, *others)), ", ".join("?" * (len(keys) + len(others)))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in others)
+    return f"INSERT INTO {table} ({columns}) VALUES ({places}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {updates}"  # noqa: S608
