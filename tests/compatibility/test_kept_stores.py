@@ -11,6 +11,7 @@ import pytest
 
 from otaseal.pki.index import check_revoked, parse_index, serialize_index
 from otaseal.store import prune
+from otaseal.store.backend import FileBackend
 from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
 from otaseal.store.documents import release_name
@@ -92,7 +93,7 @@ def test_it_is_backed_up_and_restored(place: Path, otaseal: Command, source: str
 
 def test_what_nobody_needs_is_pruned(place: Path) -> None:
     store = Store.open(place / "store")
-    pruned = prune.prune(store, 1)
+    pruned = prune.prune(FileBackend(store), 1)
     assert (pruned.releases, len(pruned.blobs), pruned.kept) == ((("blink", "0.8"),), 1, 5)
     report = check(store)
     assert (report.whole, report.orphans) == (True, ())

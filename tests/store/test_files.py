@@ -22,9 +22,9 @@ from otaseal.errors import (
 )
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Channel, Pointer
+from otaseal.store.backend import open_backend
 from otaseal.store.check import check
 from otaseal.store.documents import MAX_BLOB_BYTES, blob_name
-from otaseal.store.open import open_store
 from otaseal.store.postgresql.documents import PostgresDocuments
 from otaseal.store.store import MAX_KEYS, Store
 from support.command import Command, otaseal  # noqa: F401
@@ -186,7 +186,7 @@ def test_public_keys_only(either: Store, rsa_key: rsa.RSAPrivateKey, other_rsa_k
 
 def _deploy(location: str, name: str, count: int, seen: Synchronized[int]) -> None:
     """Deploy one after the other, and let who reads see some of them."""
-    store = open_store(location)
+    store = open_backend(location).store
     for number in range(count):
         while seen.value < number // 4:
             time.sleep(0.001)

@@ -15,6 +15,7 @@ import pytest
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Release
+from otaseal.store.backend import FileBackend
 from otaseal.store.check import check, sweep
 from otaseal.store.device_rows import Sighting
 from otaseal.store.documents import blob_name
@@ -70,9 +71,9 @@ def versions(store: Store) -> set[str]:
 
 def test_what_channels_rollbacks_and_devices_need_stays(store: Store) -> None:
     before = view(store)
-    planned = prune(store, 1, dry_run=True)
+    planned = prune(FileBackend(store), 1, dry_run=True)
     assert view(store) == before, "nothing was done"
-    done = prune(store, 1, by="local:ada")
+    done = prune(FileBackend(store), 1, by="local:ada")
     assert done == planned
     assert versions(store) == NEEDED
     assert {version for _, version in done.releases} == set(VERSIONS) - NEEDED
@@ -85,20 +86,20 @@ def test_what_channels_rollbacks_and_devices_need_stays(store: Store) -> None:
     log = (store.directory / "audit.log").read_bytes()
     assert sweep(store).whole
     assert (store.directory / "audit.log").read_bytes() == log
-    assert prune(store, 1) == Pruned((), (), 0, len(NEEDED))
+    assert prune(FileBackend(store), 1) == Pruned((), (), 0, len(NEEDED))
 
 
 def test_the_latest_stay_and_what_was_published_a_moment_ago(store: Store) -> None:
-    assert {version for _, version in prune(store, 4, dry_run=True).releases} == {"1.3"}
-    assert prune(store, dry_run=True).releases == ()
+    assert {version for _, version in prune(FileBackend(store), 4, dry_run=True).releases} == {"1.3"}
+    assert prune(FileBackend(store), dry_run=True).releases == ()
     os.utime(store.directory / "products/blink/releases/1.3.json")
-    assert "1.3" not in {version for _, version in prune(store, 1, dry_run=True).releases}
+    assert "1.3" not in {version for _, version in prune(FileBackend(store), 1, dry_run=True).releases}
     with pytest.raises(InputError, match="'0' releases cannot be kept"):
-        prune(store, 0)
+        prune(FileBackend(store), 0)
 
 
 def test_every_way_back_is_still_there(store: Store) -> None:
-    prune(store, 1)
+    prune(FileBackend(store), 1)
     for generation, version in ((3, "1.1"), (4, "1.0")):
         assert store.rollback("blink", "stable", expected=generation).pointer.version == version
 
@@ -107,8 +108,8 @@ def test_files_that_nobody_names_go_too(store: Store) -> None:
     orphan = store.directory / blob_name("ab" * 32)
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"orphan")
-    assert prune(store, dry_run=True).blobs == ("ab" * 32,)
-    prune(store)
+    assert prune(FileBackend(store), dry_run=True).blobs == ("ab" * 32,)
+    prune(FileBackend(store))
     assert not orphan.exists()
     assert check(store).orphans == ()
 
@@ -118,17 +119,17 @@ def test_a_store_that_is_not_whole_or_of_a_later_otaseal_is_left_alone(store: St
     whole = pointer.read_bytes()
     pointer.write_bytes(b"damaged")
     with pytest.raises(CorruptStoreError, match="the store is not whole"):
-        prune(store, 1)
+        prune(FileBackend(store), 1)
     pointer.write_bytes(whole.replace(b'"format":2', b'"format":3'))
     with pytest.raises(LaterFormatError, match="the pointer file was made by a newer otaseal"):
-        prune(store, 1)
+        prune(FileBackend(store), 1)
     pointer.write_bytes(whole)
     file = store.directory / DEVICES_FILE
     database = sqlite3.connect(file)
     database.execute("PRAGMA user_version = 7")
     database.close()
     with pytest.raises(LaterFormatError):
-        prune(store, 1)
+        prune(FileBackend(store), 1)
     assert versions(store) == set(VERSIONS)
     assert check(store).whole
 
@@ -139,11 +140,11 @@ def test_a_kill_at_any_step_leaves_a_store_that_is_whole(store: Store) -> None:
     for call in range(500):
         shutil.rmtree(case.directory, ignore_errors=True)
         shutil.copytree(store.directory, case.directory)
-        ended = killed_before(call, lambda: prune(case, 1, by="local:ada"))
+        ended = killed_before(call, lambda: prune(FileBackend(case), 1, by="local:ada"))
         found = sweep(case)
         assert found.whole, (call, found.problems)
         assert versions(case) >= NEEDED
-        prune(case, 1)
+        prune(FileBackend(case), 1)
         assert (versions(case), check(case).whole, check(case).orphans) == (NEEDED, True, ())
         wanted = wanted or view(case)
         assert view(case) == wanted

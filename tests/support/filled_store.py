@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from otaseal.release.channels import Pointer
+from otaseal.store.backend import open_backend, open_new
 from otaseal.store.documents import blob_name
-from otaseal.store.open import open_store
 from otaseal.store.postgresql.documents import PostgresDocuments
 from otaseal.store.store import Store
 from support import postgresql
@@ -44,11 +44,8 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 @contextlib.contextmanager
 def opened(location: str, *, create: bool = False) -> Iterator[Store]:
     """Open a store for a while."""
-    store = open_store(location, create=create)
-    try:
-        yield store
-    finally:
-        store.documents.close()
+    with open_new(location) if create else open_backend(location) as backend:
+        yield backend.store
 
 
 def location_of(store: Store) -> str:

@@ -41,3 +41,8 @@ def normalised(text: str) -> str:
     if name and not NAME.match(name):
         name = f"my-{name}"
     return name[:MAX_LENGTH].rstrip("-._")
+
+
+def is_database(location: str) -> bool:
+    """Return whether a release store's location is the address of a database, and not a directory."""
+    return location.startswith(("postgresql://", "postgres://"))

@@ -10,11 +10,10 @@ from datetime import datetime, timezone
 
 from ..errors import ConfigError, NotFoundError, counted
 from ..pki.profile import MAC_ADDRESS
+from ..store.backend import open_backend
 from ..store.claims import USUAL_DAYS, Claim
 from ..store.enrolments import Enrolments
 from ..store.hashed_secrets import valid_at
-from ..store.secrets import SECRETS_FILE, Secrets
-from ..store.store import Store
 from . import common
 
 
@@ -34,16 +33,17 @@ def register(subparsers: common.Subparsers) -> None:
     revoke = common.command(actions, "revoke", _revoke, example=example, summary=summary)
     revoke.add_argument("id", help="as otaseal claim list shows it")
     for parser in (new, listed, revoke):
-        parser.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the server's store")
+        parser.add_argument("--store", type=common.location, metavar="DIR", required=True, help="the server's store")
 
 
 def _new(arguments: argparse.Namespace) -> int:
-    store, product = Store.open(arguments.store), arguments.product
-    if product not in store.products():
-        raise NotFoundError(
-            f"the store has no product '{product}'", f"give it its public key: otaseal serve --product {product}=..."
-        )
-    with _enrolments(store) as enrolments:
+    product = arguments.product
+    with open_backend(arguments.store) as backend:
+        if product not in backend.store.products():
+            raise NotFoundError(
+                f"the store has no product '{product}'", f"give it its key: otaseal serve --product {product}=..."
+            )
+        enrolments = Enrolments(backend.secrets)
         now = datetime.now(timezone.utc)
         claim, code = enrolments.claims.issue(product, arguments.device or "", arguments.days, arguments.uses, now)
     common.show(arguments, {"claim": code, **claim._asdict()}, code)
@@ -54,7 +54,7 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
-    with _enrolments(Store.open(arguments.store)) as enrolments:
+    with _enrolments(arguments.store) as enrolments:
         claims = enrolments.claims.list()
     lines = [f"{claim.id}  {_whom(claim)}  {claim.used} used  {_end(claim, now)}" for claim in claims]
     rows = [{**claim._asdict(), "valid": valid_at(claim.expires, now)} for claim in claims]
@@ -63,16 +63,16 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    with _enrolments(Store.open(arguments.store)) as enrolments:
+    with _enrolments(arguments.store) as enrolments:
         claim, dropped = enrolments.revoke(arguments.id)
     line = f"revoked  {claim.id}  {_whom(claim)}; {counted(dropped, 'request')} that waited by it dropped"
     return common.show(arguments, {**claim._asdict(), "dropped": dropped}, line)
 
 
 @contextmanager
-def _enrolments(store: Store) -> Iterator[Enrolments]:
-    with Secrets(store.directory / SECRETS_FILE) as secrets:
-        yield Enrolments(secrets)
+def _enrolments(location: str) -> Iterator[Enrolments]:
+    with open_backend(location) as backend:
+        yield Enrolments(backend.secrets)
 
 
 def _device(text: str) -> str:

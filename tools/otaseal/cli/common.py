@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .. import files, settings
 from ..commands import COMMANDS
 from ..errors import ConfigError, InputError
+from ..names import is_database
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -117,6 +118,11 @@ def colours(stream: TextIO) -> bool:
 def path(text: str) -> Path:
     """Return an argument as a path, `~` included, which no shell expands behind an equals sign; raises ConfigError."""
     return files.resolve_path(text, Path())
+
+
+def location(text: str) -> str:
+    """Return where a release store is: a directory as `path` has it, or the address of a database."""
+    return text if is_database(text) else str(path(text))
 
 
 def absolute(path: Path | None, project: Path | None) -> str | None:

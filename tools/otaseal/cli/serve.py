@@ -8,9 +8,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import NoReturn
 
 from .. import files
@@ -20,7 +20,7 @@ from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
 from ..server.process import run
 from ..server.process.service import ServerOptions
-from ..store.store import Store
+from ..store.backend import open_backend
 from ..store.tokens import Token, TokenFile
 from . import common
 
@@ -38,7 +38,10 @@ def register(subparsers: common.Subparsers) -> None:
         "--product blink=signing.pub",
         json_help="print where it listens as JSON",
     )
-    serve.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the releases; made if missing")
+    serve.add_argument(
+        "--store", type=common.location, metavar="DIR", required=True,
+        help="the releases; made if missing: a directory, or the address of a database, postgresql://...",
+    )  # fmt: skip
     serve.add_argument("--cert", type=common.path, metavar="FILE", required=True, help="the server's chain, PEM")
     serve.add_argument("--key", type=common.path, metavar="FILE", required=True, help="the private key of the chain")
     serve.add_argument(
@@ -105,7 +108,7 @@ def register(subparsers: common.Subparsers) -> None:
     )
     revoke.add_argument("id", help="as otaseal token list shows it")
     for parser in (new, listed, revoke):
-        parser.add_argument("--store", type=common.path, metavar="DIR", required=True, help="the server's store")
+        parser.add_argument("--store", type=common.location, metavar="DIR", required=True, help="the server's store")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -148,16 +151,19 @@ def _refuse_workers(count: str) -> NoReturn:
     )
 
 
-def _tokens(directory: Path) -> TokenFile:
-    return TokenFile(Store.open(directory).directory)
+@contextlib.contextmanager
+def _tokens(location: str) -> Iterator[TokenFile]:
+    with open_backend(location) as backend:
+        yield TokenFile(backend.store.documents)
 
 
 def _token_new(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
-    file, out = _tokens(arguments.store), arguments.out
-    if out is not None:
-        files.refuse_existing(out, "give the token's file a new name")
-    token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
+    out = arguments.out
+    with _tokens(arguments.store) as file:
+        if out is not None:
+            files.refuse_existing(out, "give the token's file a new name")
+        token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
     if out is not None:
         files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
     value = {**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)}
@@ -170,7 +176,8 @@ def _token_new(arguments: argparse.Namespace) -> int:
 
 def _token_list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
-    rows = _tokens(arguments.store).list()
+    with _tokens(arguments.store) as file:
+        rows = file.list()
     lines = [
         f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}"
         for token in rows
@@ -181,7 +188,8 @@ def _token_list(arguments: argparse.Namespace) -> int:
 
 
 def _token_revoke(arguments: argparse.Namespace) -> int:
-    token = _tokens(arguments.store).revoke(arguments.id)
+    with _tokens(arguments.store) as file:
+        token = file.revoke(arguments.id)
     common.show(arguments, _shown(token), f"revoked  {token.id}  {token.name}")
     return 0
 

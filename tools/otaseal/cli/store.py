@@ -10,10 +10,11 @@ from ..errors import LaterFormatError, VerificationError, counted
 from ..store import backup as store_backup
 from ..store import check as store_check
 from ..store import prune as store_prune
+from ..store.backend import open_backend, open_new
 from ..store.store import Store
 from . import common
 
-STORE_HELP = "the directory of the release store"
+STORE_HELP = "the directory of the release store, or the address of its database"
 BACKUP_HELP = "the backup, a tar file"
 
 
@@ -23,7 +24,7 @@ def register(subparsers: common.Subparsers) -> None:
     create = common.command(
         actions, "create", _create, summary="make an empty store", example="otaseal store create /srv/otaseal"
     )
-    create.add_argument("store", type=common.path, help=STORE_HELP)
+    create.add_argument("store", type=common.location, help=STORE_HELP)
     check = common.command(
         actions,
         "check",
@@ -31,7 +32,7 @@ def register(subparsers: common.Subparsers) -> None:
         summary="read and hash everything in a store",
         example="otaseal store check /srv/otaseal --json",
     )
-    check.add_argument("store", type=common.path, help=STORE_HELP)
+    check.add_argument("store", type=common.location, help=STORE_HELP)
     check.add_argument("--sweep", action="store_true", help="also remove what a killed process left, as a start does")
     prune = common.command(
         actions,
@@ -40,7 +41,7 @@ def register(subparsers: common.Subparsers) -> None:
         summary="remove releases that no channel, rollback or device seen needs",
         example="otaseal store prune /srv/otaseal --dry-run",
     )
-    prune.add_argument("store", type=common.path, help=STORE_HELP)
+    prune.add_argument("store", type=common.location, help=STORE_HELP)
     prune.add_argument(
         "--keep", type=int, default=store_prune.KEEP, metavar="N",
         help=f"the latest releases of each product to keep in any case; default: {store_prune.KEEP}",
@@ -67,15 +68,15 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    Store.create(arguments.store)
+    open_new(arguments.store).close()
     shown = {"store": str(arguments.store)}
     common.show(arguments, shown, f"an empty release store is in '{arguments.store}'")
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    store = Store.open(arguments.store)
-    report = store_check.sweep(store) if arguments.sweep else store_check.check(store)
+    with open_backend(arguments.store) as backend:
+        report = (store_check.sweep if arguments.sweep else store_check.check)(backend.store)
     findings = {
         "damaged": report.problems,
         "of a newer otaseal": report.later,
@@ -100,8 +101,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    store, dry = Store.open(arguments.store), bool(arguments.dry_run)
-    pruned = store_prune.prune(store, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
+    dry = bool(arguments.dry_run)
+    with open_backend(arguments.store) as backend:
+        pruned = store_prune.prune(backend, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
     common.show(
         arguments,
         {"dry_run": dry, **asdict(pruned)},

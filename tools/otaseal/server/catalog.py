@@ -291,4 +291,6 @@ class Catalog:
         pointer = state.pointer
         if pointer.complete:
             return True
+        if not self.store.documents.is_current():  # it may have been halted since
+            return False
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)

@@ -74,6 +74,10 @@ class DeviceTable(ABC):
         """Return the rows of a statement, within this thread's transaction if there is one; raises SystemFaultError."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Release what was opened."""
+
+    @abstractmethod
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Make one change of what is executed within, when one raises, none; raises SystemFaultError."""
 

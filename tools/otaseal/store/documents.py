@@ -113,9 +113,6 @@ class Documents(Reader, Protocol):
     def check_secrets(self) -> None:
         """Read all that is secret; raises LaterFormatError, CorruptStoreError, SystemFaultError."""
 
-    def close(self) -> None:
-        """Release what was opened."""
-
     def await_readers(self) -> tuple[str, ...]:
         """Wait until all servers know what was changed here, and return those that are out of touch.
 

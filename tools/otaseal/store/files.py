@@ -137,9 +137,6 @@ class FileDocuments:
         with Secrets(self.directory / SECRETS_FILE) as secrets:
             secrets.check()
 
-    def close(self) -> None:
-        """Do nothing: files are opened when they are read."""
-
     def is_current(self) -> bool:
         """Return True: whoever changes a file, everybody sees it."""
         return True

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..release.records import Release
 from .audit_log import Named
+from .backend import Backend
 from .check import Survey, survey
-from .devices import Devices
 from .documents import Change, Reader, release_name
-from .files import DEVICES_FILE
-from .store import Contents, Store
+from .store import Contents
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""
@@ -40,14 +39,15 @@ class Pruned:
     kept: int
 
 
-def prune(store: Store, keep: int = KEEP, *, by: str = "", dry_run: bool = False) -> Pruned:
+def prune(backend: Backend, keep: int = KEEP, *, by: str = "", dry_run: bool = False) -> Pruned:
     """Remove what nobody needs, or, `dry_run`, only return it; `keep` of the latest releases of each product stay.
 
     Raises InputError for less than one, CorruptStoreError, LaterFormatError, SystemFaultError.
     """
     if keep < 1:
         raise InputError(f"'{keep}' releases cannot be kept", "keep one of each product at least")
-    seen = _seen(store)  # before the lock, which the list of devices is opened under, too
+    store = backend.store
+    seen = _seen(backend)  # before the lock, which the list of devices is opened under, too
     with store.documents.change() as change:
         found = survey(store, change)
         found.require_whole()
@@ -89,13 +89,10 @@ def _needed(store: Contents, product: str, releases: Iterable[Release], seen: Se
     return needed | offered
 
 
-def _seen(store: Store) -> dict[str, Seen]:
+def _seen(backend: Backend) -> dict[str, Seen]:
     """Return what the devices seen run and were offered, by product; nothing where none was ever seen."""
-    file = store.directory / DEVICES_FILE
-    if not file.exists():
-        return {}
-    with Devices(file) as devices:
-        return {product: devices.needs(product) for product in store.products()}
+    with backend.seen() as devices:
+        return {} if devices is None else {product: devices.needs(product) for product in backend.store.products()}
 
 
 def _remove(change: Change, plan: Pruned, by: str) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import SystemFaultError
 from ...store.device_batch import Rows
@@ -35,6 +35,10 @@ from ...store.device_rows import (
 )
 from ...store.devices import Devices
 
+if TYPE_CHECKING:
+    from ...store.device_table import DeviceTable
+    from ...store.postgresql.devices import DeviceReader, PostgresDevices
+
 GATHER_SECONDS = 0.1
 """How long a note waits for others to be written with; a commit each would cost more than the notes."""
 BATCH = 500
@@ -50,6 +54,8 @@ Report = Callable[[str], None]
 Key = tuple[str, str]
 _Note = Callable[[Rows], object]
 """Writes one change."""
+_Waiting = tuple[Key | None, _Note]
+"""A change that waits, and whose row it takes."""
 
 
 class _Known(NamedTuple):
@@ -69,15 +75,19 @@ _NOTHING = _Known(None, 0, 0)
 
 
 class Recorder:
-    """The devices in the file `path`, for the event loop; use in a `with` statement, or `close` it."""
+    """The devices in a file or a database, for the event loop; use in a `with` statement, or `close` it."""
 
-    def __init__(self, path: Path | DeviceFile, report: Report) -> None:
-        """Open the file and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
+    def __init__(self, place: Path | DeviceFile | PostgresDevices, report: Report) -> None:
+        """Open it and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
         self._report = report
-        self._reader = Devices(path, timeout=READ_SECONDS)
-        self._writer = Devices(path)
+        self._reader: Devices | DeviceReader
+        self._writer: DeviceTable
+        if isinstance(place, (Path, DeviceFile)):
+            self._reader, self._writer = Devices(place, timeout=READ_SECONDS), Devices(place)
+        else:
+            self._reader, self._writer = place.reader(), place
         self._known: dict[Key, _Known] = {}
-        self._queue: queue.SimpleQueue[_Note | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Waiting | threading.Event | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._noted = self._written = 0
         """Notes taken, and those of them that are in the file: each is counted by one thread alone."""
@@ -99,7 +109,7 @@ class Recorder:
         `sequence` is the number of its proof by a key.
         """
         row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
-        as_before = (said is sighting or said == sighting) and losses == self._losses
+        as_before = (said is sighting or said == sighting) and losses == self._losses + self._reader.losses
         if row is None or not as_before or not is_recent(row, now):
             row = self._see(bounded(sighting), now, sequence)
         return in_vain(row, sighting, version, now)
@@ -159,7 +169,7 @@ class Recorder:
         if before is not None and losses is not None and not is_recent(before, now) and repeats(before, claim, now):
             number = sequence if claim.proven else None
             row = before._replace(last_seen=now, sequence=number)
-            self._note(key, row, losses, lambda rows: rows.touch(*key, now, number))
+            self._note(key, row, losses, lambda rows: rows.touch(*key, now, number), reads=False)
             return row
         row, changed = self._reader.preview(before, claim, now, sequence)
         if changed:
@@ -185,7 +195,7 @@ class Recorder:
         """Return a device's row, None where there is none, and `losses` before that; None where notes miss in it."""
         known = self._known.get(key, _NOTHING)
         is_written = known.last <= self._written  # before the file is read, as are the losses
-        losses = self._losses
+        losses = self._losses + self._reader.losses
         if known.row is not None and (known.losses == losses or not is_written):
             return known.row, known.losses
         return self._reader.get(*key), losses if is_written else None
@@ -201,9 +211,19 @@ class Recorder:
                     self._known[oldest] = old
 
     def _note(
-        self, key: Key, row: Device | None, losses: int | None, write: _Note, *, breaks_loops: bool = False
+        self,
+        key: Key,
+        row: Device | None,
+        losses: int | None,
+        write: _Note,
+        *,
+        breaks_loops: bool = False,
+        reads: bool = True,
     ) -> bool:
-        """Note a change after which a device has a `row`, which is true unless `losses` is None."""
+        """Note a change after which a device has a `row`, which is true unless `losses` is None.
+
+        `reads`: it takes the row as it is then.
+        """
         waiting = self._noted - self._written
         # What was offered and delivered breaks loops: it finds room when what devices say finds none.
         if waiting >= (2 * MAX_QUEUE if breaks_loops else MAX_QUEUE):
@@ -215,7 +235,7 @@ class Recorder:
             self._full = False
         self._noted += 1
         self._keep(key, _Known(None, self._noted, 0) if losses is None else _Known(row, self._noted, losses))
-        self._queue.put(write)
+        self._queue.put((key if reads else None, write))
         return True
 
     def _run(self) -> None:
@@ -234,7 +254,7 @@ class Recorder:
             for done in waiting:
                 done.set()
 
-    def _persist(self, notes: list[_Note]) -> bool:
+    def _persist(self, notes: list[_Waiting]) -> bool:
         """Write what there is, and go on trying; return False when that has to end before it is done."""
         reported, end = False, None
         while notes:
@@ -252,19 +272,19 @@ class Recorder:
                 time.sleep(RETRY_SECONDS)
         return True
 
-    def _write(self, notes: list[_Note]) -> None:
-        with self._writer.batch() as rows:
-            for write in notes:
+    def _write(self, notes: list[_Waiting]) -> None:
+        with self._writer.batch(key for key, _ in notes if key is not None) as rows:
+            for _, write in notes:
                 write(rows)
         self._losses = self._writer.losses
         self._written += len(notes)
 
-    def _next(self) -> tuple[list[_Note], list[threading.Event], bool]:
+    def _next(self) -> tuple[list[_Waiting], list[threading.Event], bool]:
         """Return what is to be written next, who waits for that, and whether more may come."""
-        notes: list[_Note] = []
+        notes: list[_Waiting] = []
         waiting: list[threading.Event] = []
         item = self._queue.get()
-        if callable(item) and self._queue.qsize() < BATCH:
+        if isinstance(item, tuple) and self._queue.qsize() < BATCH:
             self._hurry.wait(GATHER_SECONDS)
         self._hurry.clear()  # before looking: who is in a hurry has put something in already
         with contextlib.suppress(queue.Empty):

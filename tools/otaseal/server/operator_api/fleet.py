@@ -18,7 +18,7 @@ from ...release.records import Release
 from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
-from ...store.devices import Devices
+from ...store.device_table import DeviceTable
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey, fingerprint
 from ...store.statements import REMEMBERED_SECONDS
@@ -44,7 +44,7 @@ class Fleet:
     """The devices as operators read them, once what was recorded before is in the file; methods block, for threads."""
 
     catalog: Catalog
-    devices: Devices
+    devices: DeviceTable
     recorder: Recorder
     clock: UptimeClock
     keys: ProofKeys

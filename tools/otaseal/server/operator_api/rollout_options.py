@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...errors import ConfigError, ConflictError
 from ...release.channels import MAX_PATIENCE, Channel, Pointer
 from ...release.rollout import Tally
-from ...store.devices import Devices
+from ...store.device_table import DeviceTable
 from ...store.rollout_rows import Rollout
 
 JUMP_SECONDS = 5.0
@@ -104,7 +104,7 @@ class UptimeClock:
         return wall, patience if elapsed else None
 
 
-def tally(devices: Devices, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Tally:
+def tally(devices: DeviceTable, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Tally:
     """Return how a rollout goes, which begins now if it has not begun."""
     now, patience = clock.read(60.0 * pointer.patience)
     begun = devices.rollout(product, channel, pointer.version) or Rollout(pointer.version, now)

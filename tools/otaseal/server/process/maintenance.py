@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConflictError, OtasealError, SystemFaultError
 from ...release.rollout import must_halt, too_many_failed
+from ...store.backend import Backend
 from ...store.check import check, survey, tidy
-from ...store.device_file import DeviceFile
-from ...store.devices import Devices
+from ...store.device_table import DeviceTable
 from ...store.proof_keys import ProofKeys
 from ...store.store import Store
 from ..catalog import Catalog
@@ -29,8 +29,8 @@ CHANGE_SECONDS = 0.25
 RENEWAL_SECONDS = 1.0
 ROLLOUT_SECONDS = 5.0
 FLUSH_SECONDS = 2.0
-DEVICE_FILE_SECONDS, DEVICE_FILE_TRIES = 1.0, 10
-"""How often it is asked where the devices are, and after how many times in memory the store's own file is tried."""
+FAULT_SECONDS = 1.0
+"""How often it is asked whether all of the store can be used."""
 MAX_CLONES = 10
 """Certificates that are on two chips, and keys, of which is told at once."""
 CHECK_SECONDS = 60.0
@@ -101,9 +101,9 @@ class Maintenance:
     credentials: Credentials
     contexts: tuple[ssl.SSLContext, ...]
     keys: ProofKeys
-    devices: Devices
+    devices: DeviceTable
     store_check: StoreCheck
-    device_file: DeviceFile
+    backend: Backend
     clock: UptimeClock = field(init=False, repr=False)
     _certificate_error: str = field(default="", repr=False)
 
@@ -117,7 +117,7 @@ class Maintenance:
         self.store_check.report(self.telemetry)
         tasks = [
             asyncio.ensure_future(self.store_check.run(self.telemetry)),
-            asyncio.ensure_future(keep_device_file(self.device_file, self.telemetry)),
+            asyncio.ensure_future(watch_backend(self.backend, self.telemetry)),
         ]
         try:
             await self._run()
@@ -146,7 +146,9 @@ class Maintenance:
     def _judge_rollouts(self) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
+            with self.backend.judging() as mine:
+                if mine:
+                    halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
             report_flood(self.devices, self.keys, self.telemetry)
             report_clones(self.devices, self.keys, self.telemetry)
         except OtasealError as error:
@@ -178,33 +180,28 @@ class Maintenance:
                 self.telemetry.alarm("certificate", message=error.message)
 
 
-async def keep_device_file(device_file: DeviceFile, telemetry: Telemetry) -> None:
-    """Report when the devices are in memory, and bring them back to the store's file when that works; never returns."""
-    tries = 0
+async def watch_backend(backend: Backend, telemetry: Telemetry) -> None:
+    """Report what is served from memory, until that is mended; never returns."""
     while True:
-        reason = device_file.reason()
-        problems = [f"{reason}; until that works again, they are kept in memory"] if reason else []
-        telemetry.set_problems("devices", problems)
-        tries = tries + 1 if reason else 0
-        if tries >= DEVICE_FILE_TRIES:
-            tries = 0
-            await asyncio.to_thread(_use_home, device_file, telemetry)
-        await asyncio.sleep(DEVICE_FILE_SECONDS)
+        reason = await asyncio.to_thread(_fault, backend, telemetry)
+        telemetry.set_problems("devices", [reason] if reason else [])
+        await asyncio.sleep(FAULT_SECONDS)
 
 
-def _use_home(device_file: DeviceFile, telemetry: Telemetry) -> None:
+def _fault(backend: Backend, telemetry: Telemetry) -> str:
     try:
-        device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
+        return backend.fault()
     except OtasealError as error:
         telemetry.alarm("devices", message=error.message)
+        return error.message
 
 
-def report_flood(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> None:
+def report_flood(devices: DeviceTable, keys: ProofKeys, telemetry: Telemetry) -> None:
     """Report that invented devices, or very many new ones, fill the lists of devices and of their keys."""
     telemetry.set_problems("flood", filter(None, (devices.flood(), keys.flood())))
 
 
-def report_clones(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> None:
+def report_clones(devices: DeviceTable, keys: ProofKeys, telemetry: Telemetry) -> None:
     """Report what two devices have that only one can: a certificate, or an enrolled key."""
     copied = (
         f"the key of '{device}' of '{product}' is shown by '{other}', too: forget both devices, and enrol the true one"
@@ -213,7 +210,7 @@ def report_clones(devices: Devices, keys: ProofKeys, telemetry: Telemetry) -> No
     telemetry.set_problems("cloned", (*devices.clones(MAX_CLONES), *copied))
 
 
-def halt_failing(catalog: Catalog, devices: Devices, telemetry: Telemetry, clock: UptimeClock) -> None:
+def halt_failing(catalog: Catalog, devices: DeviceTable, telemetry: Telemetry, clock: UptimeClock) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
     problems: list[str] = []
     for product in catalog.store.products():

@@ -17,10 +17,7 @@ from ... import files
 from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from ...keys.public import load_public_key
 from ...names import check_name
-from ...store.device_file import DeviceFile
-from ...store.documents import MARKER
-from ...store.files import DEVICES_FILE
-from ...store.secrets import SECRETS_FILE, Secrets
+from ...store.backend import open_backend
 from ...store.store import Store
 from ...store.tokens import TokenFile
 from ..catalog import Catalog
@@ -65,13 +62,14 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     with contextlib.ExitStack() as stack:
         stack.enter_context(log.running())
         sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
-        store = open_store(options.store, keys)  # a store is made only for a server that starts
+        name = f"{socket.gethostname()}:{sockets[0].getsockname()[1]}"
+        # A store is made only for a server that starts.
+        backend = stack.enter_context(open_backend(options.store, name, create=True))
+        store = backend.store
+        _add_keys(store, keys)
         store_check = StoreCheck(store)
         store_check.tidy()
-        secrets = stack.enter_context(Secrets(store.directory / SECRETS_FILE))
-        secrets.check()
-        device_file = stack.enter_context(DeviceFile(store.directory / DEVICES_FILE))
-        device_file.use_home(lambda message: telemetry.alarm("devices", message=message))
+        proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
         catalog.warm()  # once, and not by the first device
         _report(store, findings, telemetry)
@@ -83,9 +81,9 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             device_socket=sockets[0],
             operator_socket=sockets[1],
             store_check=store_check,
-            device_file=device_file,
+            backend=backend,
             catalog=catalog,
-            secrets=secrets,
+            keys=proof_keys,
         )
 
         def opened() -> None:
@@ -141,14 +139,11 @@ def _check_options(options: ServerOptions) -> None:
         )
 
 
-def open_store(directory: Path, keys: Sequence[tuple[str, str, bytes]]) -> Store:
-    """Return the store in `directory`, made if there is none, with these keys: each of a product, its name, its PEM."""
-    exists = (directory / MARKER).exists()
-    store = Store.open(directory) if exists else Store.create(directory)
+def _add_keys(store: Store, keys: Sequence[tuple[str, str, bytes]]) -> None:
+    """Add public keys: each of a product, its name, its PEM."""
     for product, name, pem in keys:
         if pem not in store.keys(product).values():
             store.add_key(product, name, pem)
-    return store
 
 
 def _read_keys(products: Sequence[tuple[str, Path]]) -> list[tuple[str, str, bytes]]:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ... import files
 from ...errors import InputError, counted
-from ...store.device_file import DeviceFile
-from ...store.devices import Devices
+from ...store.backend import Backend
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
-from ...store.secrets import Secrets
 from ...store.tokens import TokenFile
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
@@ -53,7 +51,7 @@ MAX_CA_BYTES = 256 * 1024
 class ServerOptions:
     """The options of `otaseal serve`; `products` are names with the file of a public key to add."""
 
-    store: Path
+    store: str
     chain: Path
     key: Path
     listen: str = "127.0.0.1:8443"
@@ -97,24 +95,24 @@ class Service:
     device_socket: socket.socket
     operator_socket: socket.socket
     store_check: StoreCheck
-    device_file: DeviceFile
+    backend: Backend
     catalog: Catalog
-    secrets: Secrets
+    keys: ProofKeys
 
     def run(self, ready: Callable[[], None]) -> None:
         """Serve devices and operators until a signal ends it; `ready` is called once."""
         report = partial(_alarm, self.telemetry)
-        with Recorder(self.device_file, report) as recorder, Devices(self.device_file) as devices:
+        with Recorder(self.backend.notes, report) as recorder:
             maintenance = Maintenance(
                 catalog=self.catalog,
                 recorder=recorder,
                 telemetry=self.telemetry,
                 credentials=self.credentials,
                 contexts=self.contexts,
-                keys=ProofKeys(self.secrets, devices.proofs()),
-                devices=devices,
+                keys=self.keys,
+                devices=self.backend.devices,
                 store_check=self.store_check,
-                device_file=self.device_file,
+                backend=self.backend,
             )
             self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
@@ -149,7 +147,7 @@ class Service:
     def _device_listener(self, maintenance: Maintenance) -> DeviceListener:
         recorder = maintenance.recorder
         proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
-        enrolment = Enrolment(self.catalog, Enrolments(self.secrets), maintenance.keys, self.telemetry)
+        enrolment = Enrolment(self.catalog, Enrolments(self.backend.secrets), maintenance.keys, self.telemetry)
         app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
@@ -166,7 +164,7 @@ class Service:
                 maintenance.recorder,
                 maintenance.clock,
                 maintenance.keys,
-                Enrolments(self.secrets),
+                Enrolments(self.backend.secrets),
             ),
             access=Access(TokenFile(catalog.store.documents), self.telemetry),
             telemetry=self.telemetry,

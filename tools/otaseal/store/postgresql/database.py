@@ -28,7 +28,10 @@ MAX_CONNECTIONS = 8
 """Of one server: threads that read and write; no request of a device waits for one."""
 WRITERS = 0x6F7461
 """The advisory lock of all who write: "ota"."""
+TURN = WRITERS + 1
+"""The advisory lock of who judges."""
 CHANNEL = "otaseal"
+_DUE = "UPDATE judged SET at = now() WHERE at < now() - %s * interval '1 second'"
 _SETTINGS = {
     "statement_timeout": "10s",
     "lock_timeout": "5s",
@@ -161,6 +164,18 @@ class Database:
                 f"the database '{self.name}' has it, and no standby may have: {warnings[0]}",
                 "see why the standby does not answer, then repeat: the same again does no harm",
             )
+
+    @contextlib.contextmanager
+    def turn(self, seconds: float) -> Iterator[bool]:
+        """Take a turn that one server has at a time, once in so many seconds; say whether this one has it.
+
+        Nobody holds it any longer: where a server ends in it, its transaction does, too. Raises SystemFaultError.
+        """
+        with self.faults(), self._pool.connection() as connection, connection.transaction():
+            connection.execute("SET LOCAL synchronous_commit = off")
+            (free,) = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (TURN,)).fetchone() or (False,)
+            due = free and connection.execute(_DUE, (0.9 * seconds,)).rowcount == 1
+            yield due
 
     def connect(self) -> psycopg.Connection[Any]:
         """Return a connection of its own; raises SystemFaultError."""

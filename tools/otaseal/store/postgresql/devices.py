@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import sql
@@ -71,6 +71,8 @@ class PostgresDevices(DeviceTable):
         self._copy = _Copy()
         self._follower: Follower | None = None
         self._local = threading.local()
+        self.heard: Callable[[Key, int], None] = lambda key, sequence: None
+        """Is told the numbers of proofs that another server has taken."""
 
     def follow(self, follower: Follower) -> None:
         """Keep what is in memory as fresh as `follower` does."""
@@ -128,8 +130,12 @@ class PostgresDevices(DeviceTable):
 
     def _apply(self, keys: Sequence[Key]) -> None:
         with self._copy.lock:
-            self._copy.take(keys, self._rows_of(keys).values(), self._said_of(keys))
+            rows = self._rows_of(keys)
+            self._copy.take(keys, rows.values(), self._said_of(keys))
             self._copy.losses += 1
+        for key, row in rows.items():
+            if row.sequence is not None:
+                self.heard(key, row.sequence)
 
     def _evicted(self, statement: str, count: int) -> int:
         gone = self.query(f"{statement} RETURNING product, device", (count,)) if count else []

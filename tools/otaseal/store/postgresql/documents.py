@@ -166,10 +166,6 @@ class PostgresDocuments(_Rows):
     def check_secrets(self) -> None:
         """Do nothing: the database checks its pages whenever it reads them."""
 
-    def close(self) -> None:
-        """Close all connections."""
-        self._database.close()
-
     def sweep(self) -> None:
         """Do nothing: a killed writer leaves nothing."""
 

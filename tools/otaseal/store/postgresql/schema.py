@@ -15,6 +15,7 @@ CREATE TABLE changes (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, se
     names text[] NOT NULL, at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE servers (name text PRIMARY KEY, seen bigint NOT NULL, at timestamptz NOT NULL);
 CREATE TABLE judged (at timestamptz NOT NULL);
+INSERT INTO judged VALUES ('epoch');
 CREATE TABLE devices (product text, device text, channel text NOT NULL, md5 text NOT NULL, version text NOT NULL,
     mac text NOT NULL, first_seen double precision NOT NULL, last_seen double precision NOT NULL, offered text,
     expected_md5 text, offered_at double precision, deliveries integer NOT NULL, delivered_at double precision,

@@ -1,0 +1,78 @@
+"""A store in a database, with all that a server has of it in memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+from .. import sql
+from ..backend import JUDGING_SECONDS, Backend, Report
+from ..device_table import DeviceTable
+from ..proof_keys import ProofKeys
+from ..store import Store
+from .database import Database
+from .devices import PostgresDevices
+from .documents import PostgresDocuments
+from .follower import Follower, Kind
+
+KEY = "key"
+"""The kind of changes that are about keys of devices."""
+
+
+class PostgresBackend(Backend):
+    """A store in a database, which several servers share."""
+
+    devices: PostgresDevices
+    secrets: Database
+
+    def __init__(self, url: str, server: str, *, create: bool, upgrade: bool) -> None:
+        """Connect; raises as `open_backend`."""
+        self.secrets = self._database = Database(url, server)
+        self._database.open(create=create, upgrade=upgrade)
+        try:
+            self._documents = PostgresDocuments(self._database)
+            self._documents.load()
+        except BaseException:
+            self._database.close()
+            raise
+        self.store = Store(self._documents)
+        self.devices = self.notes = PostgresDevices(self._database)
+        self._follower: Follower | None = None
+
+    def start(self, report: Report) -> ProofKeys:
+        """See `Backend.start`: everything is read into memory, and followed from now on."""
+        keys = ProofKeys(self._database, self.devices.proofs(), tell=_tell)
+        self.devices.heard = keys.heard
+        follower = Follower(self._database, report)
+        self._documents.follow(follower)
+        follower.on(KEY, Kind(lambda: keys.load(self.devices.proofs()), keys.apply))
+        self.devices.follow(follower)
+        follower.start()
+        self._follower = follower
+        return keys
+
+    @contextlib.contextmanager
+    def seen(self) -> Iterator[DeviceTable | None]:
+        """See `Backend.seen`."""
+        yield self.devices
+
+    def fault(self) -> str:
+        """See `Backend.fault`."""
+        reason = "" if self._follower is None else self._follower.fault
+        return f"{reason}; until that works again, devices are served from memory" if reason else ""
+
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[bool]:
+        """See `Backend.judging`: whoever comes first judges, and the others after JUDGING_SECONDS at the earliest."""
+        with self._database.turn(JUDGING_SECONDS) as mine:
+            yield mine
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._follower is not None:
+            self._follower.stop()
+        self._database.close()
+
+
+def _tell(transaction: sql.Transaction, names: Iterable[str]) -> None:
+    transaction.changed(KEY, *names)  # type: ignore[attr-defined] # of a Database
