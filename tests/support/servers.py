@@ -24,6 +24,7 @@ from otaseal.image import signed_image
 from otaseal.keys import public
 from otaseal.pki.store import Slot, Store
 from otaseal.release.records import Origin
+from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
 from support.command import TOOLS
 from support.images import Signer, build_image
@@ -133,8 +134,9 @@ def start(
     errors: int | None = None,
     token: str = "",
     prefix: Sequence[str] = (),
+    location: str = "",
 ) -> Running:
-    """Start a server for the store on free ports, and return when it says that it is ready.
+    """Start a server for the store, or that at a `location`, on free ports, and return when it says that it is ready.
 
     `errors` is the descriptor that it logs to, instead of a file, `prefix` the command that runs it. Given a `token`,
     nothing is written into the store.
@@ -143,15 +145,20 @@ def start(
     files = ("--cert", chain or world.chain, "--key", world.chain.with_name("key.pem"))
     product = ("--product", f"{PRODUCT}={world.folder / 'signing.pub'}")
     process, ready = serve(
-        *("--store", store, *files, *product, *options),
+        *("--store", location or store, *files, *product, *options),
         log=log,
         environment={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
         errors=errors,
         prefix=prefix,
     )
     now = datetime.now(timezone.utc)
-    secret = token or TokenFile(store).issue("tests", "*", "*", 1, now)[1]
+    secret = token or _issue(location or str(store), now)
     return Running(world, store, process, int(ready[1]), int(ready[2]), log, secret)
+
+
+def _issue(location: str, now: datetime) -> str:
+    with open_backend(location) as backend:
+        return TokenFile(backend.store.documents).issue("tests", "*", "*", 1, now)[1]
 
 
 StartServer = Callable[..., Running]

@@ -48,8 +48,10 @@ class Backend(ABC):
         self.close()
 
     @abstractmethod
-    def start(self, report: Report) -> ProofKeys:
+    def start(self, report: Report, warm: Callable[[], None]) -> ProofKeys:
         """Begin to serve from it, and return the keys of devices; `report` is told what is an alarm.
+
+        `warm` reads what devices are about to ask for into memory: it is called before a change counts as known here.
 
         Raises LaterFormatError, CorruptStoreError, SystemFaultError.
         """
@@ -83,7 +85,7 @@ class FileBackend(Backend):
         self._tried = time.monotonic()
         self._report: Report = lambda message: None
 
-    def start(self, report: Report) -> ProofKeys:
+    def start(self, report: Report, warm: Callable[[], None]) -> ProofKeys:
         """See `Backend.start`: a damaged file of devices is begun anew."""
         self._report = report
         self.secrets.check()

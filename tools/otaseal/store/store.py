@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import ConflictError, CorruptStoreError, InputError, LaterFormatError, NotFoundError
+from ..errors import ConflictError, CorruptStoreError, InputError, LaterFormatError, NotFoundError, SystemFaultError
 from ..keys.public import load_public_key
 from ..names import NAME
 from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
@@ -192,6 +192,7 @@ class Store(Contents):
             after = Channel(pointer) if before is None else before.advanced(pointer)
             change.replace(channel_name(product, channel), after.to_json())
             change.append(pointer_event("point", product, channel, after) | {"by": by})
+        self._spread(channel, before, after)
         return after
 
     def rollback(self, product: str, channel: str, *, expected: int, by: str = "") -> Channel:
@@ -205,6 +206,7 @@ class Store(Contents):
             _check_blobs(contents, contents.release(product, after.pointer.version))
             change.replace(channel_name(product, channel), after.to_json())
             change.append(pointer_event("rollback", product, channel, after) | {"by": by})
+        self._spread(channel, before, after)
         return after
 
     def publish_archive(
@@ -222,10 +224,31 @@ class Store(Contents):
             change.append(archive_event(product, channel, after) | {"by": ""} | logged)
         return after
 
+    def _spread(self, channel: str, before: Channel | None, after: Channel) -> None:
+        """Return once every server gives out what a channel points at now, and no more of what it pointed at before.
+
+        One that is out of touch ends rollouts by itself, and goes on with what a whole channel has: that is told where
+        it is not to have it any more. Raises SystemFaultError.
+        """
+        away = self.documents.await_readers()
+        taken_back = (
+            before is not None and before.pointer.complete and (after.pointer.halted or _is_back(before, after))
+        )
+        if away and taken_back:
+            names = ", ".join(f"'{name}'" for name in away)
+            raise SystemFaultError(
+                f"channel '{channel}' is changed, and {names} may not know: it does not see the database",
+                "stop that server, or let it see the database again",
+            )
+
     def record_event(self, event: dict[str, object]) -> None:
         """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
         with self.documents.change() as change:
             change.append(event)
+
+
+def _is_back(before: Channel, after: Channel) -> bool:
+    return before.previous == after.pointer.version
 
 
 def _put_blob(change: Change, data: bytes) -> str:

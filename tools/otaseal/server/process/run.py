@@ -62,15 +62,16 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     with contextlib.ExitStack() as stack:
         stack.enter_context(log.running())
         sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
-        name = f"{socket.gethostname()}:{sockets[0].getsockname()[1]}"
+        host, port = sockets[0].getsockname()[:2]
+        name = f"{socket.gethostname()} {host}:{port}"
         # A store is made only for a server that starts.
         backend = stack.enter_context(open_backend(options.store, name, create=True))
         store = backend.store
         _add_keys(store, keys)
         store_check = StoreCheck(store)
         store_check.tidy()
-        proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message))
         catalog = Catalog(store)
+        proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message), catalog.warm)
         catalog.warm()  # once, and not by the first device
         _report(store, findings, telemetry)
         service = Service(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .. import sql
 from ..backend import JUDGING_SECONDS, Backend, Report
@@ -39,11 +39,12 @@ class PostgresBackend(Backend):
         self.devices = self.notes = PostgresDevices(self._database)
         self._follower: Follower | None = None
 
-    def start(self, report: Report) -> ProofKeys:
+    def start(self, report: Report, warm: Callable[[], None]) -> ProofKeys:
         """See `Backend.start`: everything is read into memory, and followed from now on."""
         keys = ProofKeys(self._database, self.devices.proofs(), tell=_tell)
         self.devices.heard = keys.heard
         follower = Follower(self._database, report)
+        self._documents.warm = warm
         self._documents.follow(follower)
         follower.on(KEY, Kind(lambda: keys.load(self.devices.proofs()), keys.apply))
         self.devices.follow(follower)

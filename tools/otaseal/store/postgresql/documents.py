@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ...errors import ConflictError, CorruptStoreError, SystemFaultError
 from ..audit_log import line_of
@@ -21,7 +21,7 @@ _PUT = """INSERT INTO documents (name, data, written) VALUES (?, ?, clock_timest
     ON CONFLICT (name) DO UPDATE SET data = excluded.data, written = excluded.written"""
 _OUT_OF_TOUCH = "SELECT name FROM servers WHERE name <> ? AND at < clock_timestamp() - ? * interval '1 second'"
 _BEHIND = """SELECT count(*) FROM servers
-    WHERE name <> ? AND seen < ? AND at >= clock_timestamp() - ? * interval '1 second'"""
+    WHERE seen < ? AND at >= clock_timestamp() - ? * interval '1 second'"""
 
 
 class _Rows:
@@ -121,12 +121,22 @@ class PostgresDocuments(_Rows):
         self._folders: dict[str, set[str]] = {}
         self._stamps: dict[str, int] = {}
         self._taking = threading.Lock()
+        self.warm: Callable[[], None] = lambda: None
+        """Is called after every change, before other servers are told that it is known here."""
         self._changes = self._last = 0
 
     def follow(self, follower: Follower) -> None:
         """Keep what is in memory as fresh as `follower` does."""
         self.follower = follower
-        follower.on(KIND, Kind(self.load, self._apply, own=True))
+        follower.on(KIND, Kind(self._reload, self._follow, own=True))
+
+    def _reload(self) -> None:
+        self.load()
+        self.warm()
+
+    def _follow(self, names: Iterable[str]) -> None:
+        self._apply(names)
+        self.warm()  # what is acknowledged can be given out from memory
 
     def load(self) -> None:
         """Read all documents; raises SystemFaultError."""
@@ -186,7 +196,7 @@ class PostgresDocuments(_Rows):
     def await_readers(self) -> tuple[str, ...]:
         """Wait until every server that is in touch knows what was changed here; see `Documents`."""
         mine, last = self._database.server, self._last
-        while self._database.query(_BEHIND, (mine, last, LEASE_SECONDS)) != [(0,)]:
+        while self._database.query(_BEHIND, (last, LEASE_SECONDS)) != [(0,)]:
             time.sleep(POLL_SECONDS)
         return tuple(name for (name,) in self._database.query(_OUT_OF_TOUCH, (mine, LEASE_SECONDS)))
 

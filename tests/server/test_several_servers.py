@@ -1,0 +1,129 @@
+"""Two servers on one database: what one is told, the other does; what one has seen, the other counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal.errors import OtasealError
+from otaseal.protocol.decisions import LOOP_LIMIT
+from otaseal.store.backend import open_backend
+from support import postgresql
+from support.postgresql import Cluster
+from support.servers import (
+    Firmware,
+    Reply,
+    Running,
+    World,
+    as_device,
+    devices_seen,
+    operator,
+    publish,
+    start,
+    talk,
+    until,
+)
+
+MACS = [f"5C:CF:7F:00:00:{number:02X}" for number in range(20)]
+STABLE = "/v1/products/blink/channels/stable"
+Pair = tuple[Running, Running]
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Cluster]:
+    """Return a cluster that may be stopped."""
+    cluster = Cluster.create(**postgresql.FAST)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def pair(own: Cluster, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Pair]:
+    world, url = World.create(tmp_path, rsa_key), own.database()
+    first = start(world, tmp_path / "a", location=_made(url))
+    second = start(world, tmp_path / "b", location=url, token=first.token)
+    yield first, second
+    for running in (first, second):
+        running.end()
+
+
+def _made(url: str) -> str:
+    open_backend(url, create=True).close()
+    return url
+
+
+def ask(server: Running, running: Firmware, mac: str = MACS[0]) -> Reply:
+    return talk(server.world.context(), server.port, as_device("/firmware.bin.signed", running, mac))
+
+
+def test_what_one_is_told_the_other_does_and_counts(pair: Pair) -> None:
+    first, second = pair
+    old, new = first.world.firmware(1), first.world.firmware(2)
+    publish(first, "1.0", old.signed)
+    assert ask(second, old).status == 304, "it was told before it was acknowledged"
+    publish(second, "1.1", new.signed, percent=0)
+    assert ask(first, old).status == 304
+    operator(second).post(f"{STABLE}/percent", {"percent": 100})
+    for server in (first, second)[: LOOP_LIMIT - 1]:
+        assert ask(server, old, MACS[1]).body == new.signed
+
+    def deliveries(server: Running) -> list[int]:
+        return [device["deliveries"] for device in devices_seen(server) if device["mac"] == MACS[1]]
+
+    until(lambda: deliveries(first) == deliveries(second) == [2], "a delivery counts at both servers")
+    while (held := ask(first, old, MACS[1])).status == 200:
+        pass
+    until(lambda: ask(second, old, MACS[1]) == held, "the loop is seen at both servers")
+    operator(first).post(f"{STABLE}/rollback", {})
+    assert ask(second, old, MACS[2]).status == 304
+    assert {device["mac"] for device in devices_seen(second)} == {MACS[0], MACS[1], MACS[2]}
+
+
+def test_devices_are_served_while_the_database_is_away(own: Cluster, pair: Pair) -> None:
+    first, second = pair
+    old, new, next_one = (first.world.firmware(number) for number in (1, 2, 3))
+    publish(first, "1.0", old.signed)
+    publish(first, "1.1", new.signed)
+    own.stop("immediate")
+    try:
+        for server in pair:
+            server.logs("alarm", "cannot be used")
+            assert ask(server, old, MACS[3]).body == new.signed
+            assert ask(server, new, MACS[4]).status == 304
+        until(lambda: "served from memory" in str(operator(first).get("/healthz")), "/healthz tells it")
+        with pytest.raises(OtasealError, match=r"the database '.*' (gives no connection|cannot be used)"):
+            publish(first, "1.2", next_one.signed)
+        assert ask(second, old, MACS[5]).body == new.signed
+    finally:
+        own.start()
+    until(lambda: operator(first).get("/healthz") == {"status": "ok"}, "it is well again")
+    until(lambda: operator(second).get("/healthz") == {"status": "ok"}, "it is well again")
+    publish(first, "1.2", next_one.signed)
+    assert ask(second, old, MACS[6]).body == next_one.signed
+    until(
+        lambda: {device["mac"] for device in devices_seen(second)} >= {MACS[3], MACS[4], MACS[5]},
+        "what was noted meanwhile is written",
+    )
+
+
+def test_who_judges_is_killed_and_the_other_halts(pair: Pair) -> None:
+    first, second = pair
+    old, bad = first.world.firmware(1), first.world.firmware(2)
+    publish(first, "1.0", old.signed)
+    for mac in MACS:
+        assert ask(first, old, mac).status == 304
+    until(lambda: len(devices_seen(second)) == len(MACS), "both know the fleet")
+    publish(first, "2.0", bad.signed, percent=99, max_failed=10)
+    first.process.kill()
+    given = [mac for mac in MACS if ask(second, old, mac).status == 200]
+    assert len(given) > 10
+    for mac in given:
+        ask(second, old, mac)
+    second.logs("halted", "2.0")
+    channel = operator(second).get("/v1/products/blink")["channels"]["stable"]
+    assert channel["halted"] is True
+    assert ask(second, old, MACS[0]).status in (304, 403)
+    first.process.wait()
