@@ -135,7 +135,7 @@ def test_what_lies_in_its_buffers_is_little(pair: Pair) -> None:
 
 def test_an_operators_certificate_reaches_the_server(pair: Pair) -> None:
     world = pair.world
-    folder = world.pki.issue_operator("ada", now=datetime.now(timezone.utc))
+    folder = world.pki.issue_operator("through-haproxy", now=datetime.now(timezone.utc))
     url = f"https://localhost:{pair.operators}"
     own = Client(url, None, world.ca, (folder / "chain.pem", folder / "key.pem"))
     assert own.get("/v1/products") == {"products": ["blink"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import pwd
 import shutil
@@ -101,7 +102,8 @@ class Cluster:
         (main, *_) = (self.data / "postmaster.pid").read_text().splitlines()
         children = subprocess.run(["pgrep", "-P", main], capture_output=True, text=True, check=False).stdout.split()
         for process in (main, *children):
-            os.kill(int(process), number)
+            with contextlib.suppress(ProcessLookupError):  # they come and go
+                os.kill(int(process), number)
 
     def end(self) -> None:
         """Stop it at once if it runs."""
