@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -128,12 +129,10 @@ class Cluster:
 
     def run(self, program: str, *arguments: str | Path, check: bool = True) -> None:
         """Run one of PostgreSQL's programs, as somebody who is not root."""
-        prefix, user = [], {}
+        prefix, user = [], as_account()
         if self.namespace:  # which only root enters
             who = ("-S", str(pwd.getpwnam(ACCOUNT).pw_uid), "-G", str(_group()))
-            prefix = [*namespaces.entered(self.namespace), *who]
-        elif os.geteuid() == 0:
-            user = {"user": ACCOUNT, "group": _group(), "extra_groups": []}
+            prefix, user = [*namespaces.entered(self.namespace), *who], {}
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "LC_ALL": "C", "TZ": "UTC"}
         done = subprocess.run(
             [*prefix, str(programs() / program), *map(str, arguments)],
@@ -148,6 +147,11 @@ def cluster() -> Cluster:
     made = Cluster.create(**FAST, max_connections="200")
     atexit.register(made.remove)
     return made
+
+
+def as_account() -> dict[str, Any]:
+    """Return the arguments with which subprocess runs a program of PostgreSQL: as somebody who is not root."""
+    return {"user": ACCOUNT, "group": _group(), "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def new_folder() -> Path:

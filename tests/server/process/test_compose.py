@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.postgresql import ACCOUNT, Cluster, new_folder, programs
+from support.postgresql import Cluster, as_account, new_folder, programs
 from support.servers import SECONDS, until
 
 COMPOSE = Path(__file__).resolve().parents[3] / "packaging" / "compose"
@@ -30,10 +29,9 @@ def primary() -> Iterator[Cluster]:
 def started(script: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run a script as the image does: not as root, and with PostgreSQL's programs."""
     path = f"{script.parent}:{programs()}:/usr/bin:/bin"
-    user = {"user": ACCOUNT} if os.geteuid() == 0 else {}
     process = subprocess.Popen(
-        ["bash", str(script)], env={"PATH": path, **environment}, cwd="/", stderr=subprocess.PIPE, **user
-    )  # type: ignore[call-overload]
+        ["bash", str(script)], env={"PATH": path, **environment}, cwd="/", stderr=subprocess.PIPE, **as_account()
+    )
     try:
         yield process
     finally:
