@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,6 +214,12 @@ class Five:
             )
             self.servers[name].start()
         self.front.start()
+        if stores is None:
+            self.token = self._new_token()
+
+    def _new_token(self) -> str:
+        command = [sys.executable, "-m", "otaseal", "token", "new", "tests", "--store", self.url]
+        return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout.strip()
 
     def chain(self) -> Path:
         """Return the certificate of the servers, for HAProxy's address."""
