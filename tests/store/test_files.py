@@ -8,6 +8,7 @@ import time
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -22,11 +23,12 @@ from otaseal.errors import (
 )
 from otaseal.keys.public import public_pem
 from otaseal.release.channels import Channel, Pointer
-from otaseal.store.backend import open_backend
+from otaseal.store.backend import open_backend, open_new
 from otaseal.store.check import check
 from otaseal.store.documents import MAX_BLOB_BYTES, blob_name
 from otaseal.store.postgresql.documents import PostgresDocuments
 from otaseal.store.store import MAX_KEYS, Store
+from support import postgresql
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import (
     FIRST,
@@ -84,6 +86,34 @@ def test_a_store_is_made_once(store: Store, tmp_path: Path) -> None:
         (store.directory / "store.json").write_bytes(damaged)
         with pytest.raises(CorruptStoreError, match="is damaged"):
             Store.open(store.directory)
+
+
+def execute(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def test_a_store_in_a_database_is_made_once_in_one_that_is_empty() -> None:
+    url = postgresql.cluster().database()
+    with pytest.raises(NotFoundError, match="no release store"):
+        open_backend(url)
+    open_new(url).close()
+    with pytest.raises(InputError, match="already"):
+        open_new(url)
+    execute(url, "UPDATE otaseal_schema SET version = 7, readable_by = 6")
+    with pytest.raises(LaterFormatError, match="was made by a newer otaseal"):
+        open_backend(url)
+    execute(url, "UPDATE otaseal_schema SET readable_by = 1")
+    open_backend(url).close()
+    strange = postgresql.cluster().database()
+    execute(strange, "CREATE TABLE mine ()")
+    with pytest.raises(InputError, match="is not empty"):
+        open_new(strange)
+
+
+@pytest.mark.parametrize("url", ["postgresql://a:geheim@h/d", "postgresql://h/d?password=geheim"])
+def test_no_password_is_taken_or_shown(url: str, otaseal: Command) -> None:  # noqa: F811
+    assert "geheim" not in otaseal("store", "check", url).failed(2, "has a password in it").err
 
 
 def test_a_release_never_changes(either_filled: Store) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SystemFaultError, from_checkout
+from ..errors import InputError, NotFoundError, SystemFaultError, from_checkout
 from ..names import is_database
 from .device_file import DeviceFile
 from .devices import Devices
@@ -149,4 +149,8 @@ def open_new(location: str) -> Backend:
     """Make an empty store at a location, and return it; raises as `open_backend`, InputError where there is one."""
     if not is_database(location):
         return FileBackend(Store.create(Path(location)))
-    return open_backend(location, create=True)
+    try:
+        open_backend(location).close()
+    except NotFoundError:
+        return open_backend(location, create=True)
+    raise InputError(f"there is a release store in '{location}' already", "name a database that is empty")
