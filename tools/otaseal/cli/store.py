@@ -7,14 +7,14 @@ import getpass
 from dataclasses import asdict
 
 from ..errors import LaterFormatError, VerificationError, counted
-from ..store import backup as store_backup
 from ..store import check as store_check
+from ..store import copying
 from ..store import prune as store_prune
 from ..store.backend import open_backend, open_new
-from ..store.store import Store
 from . import common
 
 STORE_HELP = "the directory of the release store, or the address of its database"
+EMPTY_HELP = "a directory that is missing or empty, or the address of an empty database"
 BACKUP_HELP = "the backup, a tar file"
 
 
@@ -54,17 +54,26 @@ def register(subparsers: common.Subparsers) -> None:
         summary="write a snapshot of a store, which may be in use, to a new file",
         example="otaseal store backup /srv/otaseal otaseal.tar",
     )
-    backup.add_argument("store", type=common.path, help=STORE_HELP)
+    backup.add_argument("store", type=common.location, help=STORE_HELP)
     backup.add_argument("backup", type=common.path, help=BACKUP_HELP)
     restore = common.command(
         actions,
         "restore",
         _restore,
-        summary="verify a backup and make its store in a new directory",
+        summary="verify a backup and make its store in a new directory or database",
         example="otaseal store restore otaseal.tar /srv/otaseal",
     )
     restore.add_argument("backup", type=common.path, help=BACKUP_HELP)
-    restore.add_argument("store", type=common.path, help="a directory that is missing or empty")
+    restore.add_argument("store", type=common.location, help=EMPTY_HELP)
+    copy = common.command(
+        actions,
+        "copy",
+        _copy,
+        summary="copy a store, which may be in use, with devices and secrets, from a directory to a database or back",
+        example="otaseal store copy /srv/otaseal postgresql://otaseal@db.example/otaseal",
+    )
+    copy.add_argument("store", type=common.location, help=STORE_HELP)
+    copy.add_argument("to", type=common.location, help=EMPTY_HELP)
 
 
 def _create(arguments: argparse.Namespace) -> int:
@@ -115,14 +124,25 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    store_backup.backup(Store.open(arguments.store), arguments.backup)
+    copying.backup(arguments.store, arguments.backup)
     shown = {"store": str(arguments.store), "backup": str(arguments.backup)}
     common.show(arguments, shown, f"'{arguments.store}' is backed up in '{arguments.backup}'")
     return 0
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    store_backup.restore(arguments.backup, arguments.store)
+    copying.restore(arguments.backup, arguments.store)
     shown = {"store": str(arguments.store), "backup": str(arguments.backup)}
     common.show(arguments, shown, f"'{arguments.store}' is restored, and whole")
     return 0
+
+
+def _copy(arguments: argparse.Namespace) -> int:
+    with open_backend(arguments.store) as source:
+        copied = copying.copy(source, arguments.to)
+    line = (
+        f"copied {counted(copied.documents, 'document')}, {counted(copied.blobs, 'blob')} of {copied.size} bytes, "
+        f"{counted(copied.audit_lines, 'audit line')}, {counted(copied.secrets, 'secret')} and "
+        f"{counted(copied.devices, 'device')} into '{arguments.to}', and compared them"
+    )
+    return common.show(arguments, {"store": arguments.store, "to": arguments.to, **copied._asdict()}, line)

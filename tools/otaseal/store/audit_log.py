@@ -29,9 +29,9 @@ Named = tuple[str, str]
 """A product, and a version of it."""
 
 
-def append(path: Path, event: Event) -> None:
-    """Append `event` with the time (UTC); raises InputError when it is too long, SystemFaultError for the disk."""
-    line = line_of(event).encode() + b"\n"
+def append(path: Path, *events: Event) -> None:
+    """Append `events`, as `line_of` has them; raises InputError when one is too long, SystemFaultError for the disk."""
+    line = b"".join(line_of(event).encode() + b"\n" for event in events)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, files.PUBLIC_MODE)
         with FileIO(descriptor, "r+b") as log:
@@ -47,7 +47,7 @@ def append(path: Path, event: Event) -> None:
 
 
 def line_of(event: Event) -> str:
-    """Return the line of an event now, without its end; raises InputError when it is too long."""
+    """Return the line of an event without its end, at this moment where it has no time; InputError when too long."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     line = json.dumps({"at": now, **event}, sort_keys=True, separators=(",", ":"))
     if len(line) >= MAX_LINE:

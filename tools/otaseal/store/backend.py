@@ -7,13 +7,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError, NotFoundError, SystemFaultError, from_checkout
 from ..names import is_database
 from .device_file import DeviceFile
 from .devices import Devices
-from .documents import MARKER
+from .documents import MARKER, Change
 from .files import DEVICES_FILE, FileDocuments
 from .proof_keys import ProofKeys
 from .secrets import SECRETS_FILE, Secrets
@@ -22,13 +22,21 @@ from .store import Store
 if TYPE_CHECKING:
     from .device_table import DeviceTable
     from .postgresql.devices import PostgresDevices
-    from .sql import Tables
+    from .sql import Tables, Transaction
 
 JUDGING_SECONDS = 5.0
 DEVICE_FILE_SECONDS = 10.0
 """How often a file of devices is tried again while they are in memory."""
 
 Report = Callable[[str], None]
+
+
+class Held(NamedTuple):
+    """All of a store, while nobody else can change it; `secrets` and `devices` are transactions on their tables."""
+
+    change: Change
+    secrets: Transaction
+    devices: Transaction
 
 
 class Backend(ABC):
@@ -67,6 +75,10 @@ class Backend(ABC):
     @abstractmethod
     def judging(self) -> contextlib.AbstractContextManager[bool]:
         """Take the turn to judge rollouts, and say whether this server has it; raises SystemFaultError."""
+
+    @abstractmethod
+    def hold(self) -> contextlib.AbstractContextManager[Held]:
+        """Let nobody else change anything for a moment, and be who may; raises as `start`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -118,6 +130,17 @@ class FileBackend(Backend):
     def judging(self) -> Iterator[bool]:
         """See `Backend.judging`."""
         yield True
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Held]:
+        """See `Backend.hold`."""
+        with (
+            Devices(self.store.directory / DEVICES_FILE) as devices,  # opened under the lock that a change takes
+            self.store.documents.change() as change,
+            self.secrets.transaction() as secrets,
+            devices.transaction() as seen,
+        ):
+            yield Held(change, secrets, seen)
 
     def close(self) -> None:
         """See `Backend.close`."""

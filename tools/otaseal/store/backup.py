@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -32,8 +31,9 @@ from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
-from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, PRODUCTS, TOKENS, blob_name
+from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_SMALL_BYTES, PRODUCTS, TOKENS, blob_name
 from .secrets import SECRETS_FILE, Secrets
+from .staging import new_directory
 from .store import MAX_KEY_BYTES, Store
 from .tokens import MAX_TOKENS_BYTES
 
@@ -41,8 +41,6 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 """Of a backup with secrets; 1 is that of one without, which earlier versions can restore."""
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-MAX_SMALL_BYTES = 256 * 1024 * 1024
-"""Bytes of any file that is not a blob: the audit log after a million deploys."""
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
 _OTHER = (
     (re.compile(MARKER), MAX_RECORD_SIZE),
@@ -85,24 +83,11 @@ def restore(path: Path, directory: Path) -> Store:
     Raises InputError for a backup that is damaged, cut short or not one, and LaterFormatError, before `directory` is
     touched.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"'{directory}' is not empty", "name a directory that does not exist yet")
-    if not path.is_file():
-        raise NotFoundError(f"there is no backup '{path}'", "otaseal store backup makes one")
-    directory = directory.absolute()
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", suffix=".restoring", dir=directory.parent))
-        try:
-            copy = staging / "store"
-            copy.mkdir(PRIVATE_DIRECTORY_MODE)
-            _unpack(path, copy)
-            os.replace(copy, directory)  # noqa: PTH105 - over an empty directory too, as rename(2) does
-            files.sync_directory(directory.parent)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise SystemFaultError(f"'{directory}' cannot be restored: {error.strerror}", "check the disk") from error
+    with new_directory(directory) as copy:
+        if not path.is_file():
+            raise NotFoundError(f"there is no backup '{path}'", "otaseal store backup makes one")
+        copy.mkdir(PRIVATE_DIRECTORY_MODE)
+        _unpack(path, copy)
     return Store.open(directory)
 
 

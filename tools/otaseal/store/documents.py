@@ -26,6 +26,8 @@ from ..release.records import check_version
 
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """The largest flash chip that an ESP8266 can use; no image and no filesystem is larger."""
+MAX_SMALL_BYTES = 256 * 1024 * 1024
+"""Bytes of any document that is not a blob: the audit log after a million deploys."""
 MARKER, AUDIT, TOKENS, BLOBS, PRODUCTS = "store.json", "audit.log", "tokens.json", "blobs/sha256", "products"
 PRIVATE = frozenset({TOKENS})
 """Documents that nobody but their owner may read."""
@@ -85,8 +87,11 @@ class Change(Reader, Protocol):
     def remove_blob(self, digest: str) -> None:
         """Remove a blob."""
 
-    def append(self, event: dict[str, object]) -> None:
-        """Append one line with the time to the audit log; raises InputError when it is too long."""
+    def append(self, *events: dict[str, object]) -> None:
+        """Append a line for each event to the audit log, with the time now where it has none.
+
+        Raises InputError when one is too long.
+        """
 
 
 class Documents(Reader, Protocol):

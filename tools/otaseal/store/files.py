@@ -188,9 +188,9 @@ class FileDocuments:
         """Remove the file of a blob; see `remove`."""
         self.remove(blob_name(digest))
 
-    def append(self, event: dict[str, object]) -> None:
-        """Append one line; half a line, which a kill left, was never acknowledged and goes."""
-        audit_log.append(self.directory / AUDIT, event)
+    def append(self, *events: dict[str, object]) -> None:
+        """Append lines; half a line, which a kill left, was never acknowledged and goes."""
+        audit_log.append(self.directory / AUDIT, *events)
         _sync(self.directory)
 
     def sweep(self) -> None:

@@ -12,6 +12,7 @@ from .device_rows import CERTIFIED, CLOCK_SECONDS, UNPROVEN
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""
+ROLLOUT_COLUMNS = ("product", "channel", "version", "began", "set_aside")
 BEGIN = """INSERT INTO rollouts VALUES (?, ?, ?, ?, NULL) ON CONFLICT (product, channel) DO UPDATE SET
     version = excluded.version, began = excluded.began, set_aside = NULL WHERE rollouts.version <> excluded.version"""
 BEGUN = "SELECT version, began, set_aside FROM rollouts WHERE product = ? AND channel = ? AND version = ?"

@@ -27,6 +27,7 @@ TABLES = (
     """CREATE TRIGGER IF NOT EXISTS forget_statements AFTER DELETE ON devices BEGIN
     DELETE FROM statements WHERE product = old.product AND device = old.device; END""",
 )
+STATEMENT_COLUMNS = ("product", "device", "md5", "version", "channel", "address", "said_at")
 _OF = "FROM statements WHERE product = ? AND device = ?"
 SAID = f"SELECT md5, said_at {_OF}"
 _PUT = """INSERT INTO statements (product, device, md5, version, channel, address, said_at) VALUES (?, ?, ?, ?, ?, ?, ?)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from .. import sql
-from ..backend import JUDGING_SECONDS, Backend, Report
+from ..backend import JUDGING_SECONDS, Backend, Held, Report
 from ..device_table import DeviceTable
 from ..proof_keys import ProofKeys
 from ..store import Store
@@ -67,6 +67,12 @@ class PostgresBackend(Backend):
         """See `Backend.judging`: whoever comes first judges, and the others after JUDGING_SECONDS at the earliest."""
         with self._database.turn(JUDGING_SECONDS) as mine:
             yield mine
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Held]:
+        """See `Backend.hold`: all is in one transaction."""
+        with self._documents.change() as change:
+            yield Held(change, change.transaction, change.transaction)
 
     def close(self) -> None:
         """See `Backend.close`."""

@@ -65,7 +65,7 @@ class _Change(_Rows):
 
     def __init__(self, database: Database, transaction: Transaction) -> None:
         super().__init__(database)
-        self._transaction = transaction
+        self.transaction = transaction
         self.written: dict[str, bytes | None] = {}
 
     def read(self, name: str, what: str, limit: int) -> bytes | None:
@@ -84,29 +84,29 @@ class _Change(_Rows):
             self.replace(name, data)
 
     def replace(self, name: str, data: bytes) -> None:
-        self._transaction.execute(_PUT, (name, data))
+        self.transaction.execute(_PUT, (name, data))
         self._note(name, data)
 
     def remove(self, name: str) -> None:
-        self._transaction.execute("DELETE FROM documents WHERE name = ?", (name,))
+        self.transaction.execute("DELETE FROM documents WHERE name = ?", (name,))
         self._note(name, None)
 
     def put_blob(self, digest: str, data: bytes) -> None:
         put = "INSERT INTO blobs VALUES (?, ?) ON CONFLICT (sha256) DO NOTHING"
-        if not self._transaction.execute(put, (digest, data)).rowcount:
+        if not self.transaction.execute(put, (digest, data)).rowcount:
             kept = self.read_blob(digest) or b""
             if hashlib.sha256(kept).hexdigest() != digest:
-                self._transaction.execute("UPDATE blobs SET data = ? WHERE sha256 = ?", (data, digest))
+                self.transaction.execute("UPDATE blobs SET data = ? WHERE sha256 = ?", (data, digest))
 
     def remove_blob(self, digest: str) -> None:
-        self._transaction.execute("DELETE FROM blobs WHERE sha256 = ?", (digest,))
+        self.transaction.execute("DELETE FROM blobs WHERE sha256 = ?", (digest,))
 
-    def append(self, event: dict[str, object]) -> None:
-        self._transaction.execute("INSERT INTO audit (line) VALUES (?)", (line_of(event),))
-        self._transaction.changed(KIND)
+    def append(self, *events: dict[str, object]) -> None:
+        self.transaction.executemany("INSERT INTO audit (line) VALUES (?)", [(line_of(event),) for event in events])
+        self.transaction.changed(KIND)
 
     def _note(self, name: str, data: bytes | None) -> None:
-        self._transaction.changed(KIND, name)
+        self.transaction.changed(KIND, name)
         self.written[name] = data
 
 
