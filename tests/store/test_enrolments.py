@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,13 +23,15 @@ from otaseal.store.enrolments import (
     Applicant,
     Asking,
     Enrolments,
+    NotAllowedError,
     UnknownClaimError,
 )
+from otaseal.store.postgresql.database import Database
 from otaseal.store.proof_keys import ProofKey
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.sql import Tables
 from otaseal.store.store import Store
-from support.filled_store import filled, store
+from support.filled_store import filled, new_location, store
 from support.secret_tables import either_secrets
 
 __all__ = ["either_secrets", "filled", "store"]
@@ -226,3 +231,31 @@ def test_who_may_not_makes_no_file(filed: Enrolments, tmp_path: Path) -> None:
     filed.forget("blink", KITCHEN)
     assert filed.claims.list() == filed.waiting("blink", "", 9, AT) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_code_is_used_once_though_many_servers_are_asked_at_once(tmp_path: Path) -> None:
+    url = new_location("postgresql", tmp_path)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Database(url, f"server {number}")) for number in range(4)]
+        for number, database in enumerate(servers):
+            database.open(create=not number)
+        together = threading.Barrier(len(servers))
+
+        def ask(number: int, applicant: Applicant) -> str:
+            together.wait(30)
+            try:
+                Enrolments(servers[number]).ask(asking(f"5C:CF:7F:00:00:{number:02X}"), applicant, AT)
+            except NotAllowedError as error:
+                return error.message
+            return "allowed"
+
+        executor = stack.enter_context(ThreadPoolExecutor(len(servers)))
+        for _ in range(5):
+            claim, applicant = issued(Enrolments(servers[0]))
+            said = sorted(executor.map(ask, range(4), [applicant] * 4))
+            assert said[0] == "allowed"
+            assert all("is used up" in message for message in said[1:])
+            (kept,) = (one for one in Enrolments(servers[1]).claims.list() if one.id == claim.id)
+            assert kept.used == 1
+            for number in range(4):
+                Enrolments(servers[2]).forget("blink", f"5C:CF:7F:00:00:{number:02X}")

@@ -22,7 +22,7 @@ from .claims import Claim
 from .device_rows import Device
 from .documents import MAX_SMALL_BYTES, TOKENS
 from .enrolments import Request
-from .proof_keys import ProofKey, WaitingKey
+from .proof_key_rows import ProofKey, WaitingKey
 from .rollout_rows import ROLLOUT_COLUMNS
 from .sql import Transaction
 from .staging import new_directory

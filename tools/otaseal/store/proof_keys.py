@@ -15,16 +15,26 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
-from sys import intern
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
-from .sql import upsert
+from .proof_key_rows import (
+    Name,
+    ProofKey,
+    WaitingKey,
+    read_closed,
+    read_keys,
+    read_one,
+    read_waiting,
+    statements,
+)
 
 if TYPE_CHECKING:
     from .sql import Tables, Transaction
+
+__all__ = ["Name", "ProofKey", "WaitingKey"]
 
 MAX_KEYS = 100_000
 NEW_SHARE = 10
@@ -34,24 +44,6 @@ REPLACED_SECONDS = 7 * 86400.0
 """How long a key waits beside one that was agreed at first contact, and that nobody proves."""
 FINGERPRINT = 16
 """Hex digits by which a key is named."""
-TABLES = {
-    "keys": """CREATE TABLE IF NOT EXISTS keys (product, device, key, agreed, enrolled,
-    PRIMARY KEY (product, device)) WITHOUT ROWID""",
-    "closed": "CREATE TABLE IF NOT EXISTS closed (since)",
-    "waiting_keys": """CREATE TABLE IF NOT EXISTS waiting_keys (product, device, key, shown, address, last,
-    PRIMARY KEY (product, device)) WITHOUT ROWID""",
-}
-
-Name = tuple[str, str]
-"""A product, and one of its devices as `mac:AA:BB:CC:DD:EE:FF`."""
-
-
-class ProofKey(NamedTuple):
-    """The key of one device, and when it was agreed at first contact, or else enrolled (seconds since 1970)."""
-
-    key: bytes
-    agreed: float | None = None
-    enrolled: float | None = None
 
 
 class LastProof(NamedTuple):
@@ -61,20 +53,12 @@ class LastProof(NamedTuple):
     when: float
 
 
-class WaitingKey(NamedTuple):
-    """A key that a device shows in place of the known one: since when, and last, and from which network."""
-
-    key: bytes
-    shown: float
-    address: str
-    last: float
-
-
 class ProofKeys:
     """The keys of a store; in one process at a time, or in several that `tell` the names they have changed.
 
     Who is told by another one calls `apply`. A name in which two have agreed a key at once has that which was written
-    first. "" stands for `closed`.
+    first; an operator's word is never overwritten. "" stands for `closed`. The number of a proof is known to the others
+    when the device's row is, a second later: until then a replay repeats there what the device has just said.
     """
 
     def __init__(
@@ -92,34 +76,31 @@ class ProofKeys:
         self._writing = threading.Lock()
         self._changed: set[Name] = set()
         self._copies: dict[Name, Name] | None = None
+        self._replaced: dict[Name, bytes] = {}
+        """Keys that have been replaced here, and are in the database yet."""
         self._keys: dict[Name, ProofKey] = {}
+        self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
+        self.closed: float | None = None
+        """Since when a key that is agreed at first contact waits for an operator, None where none does."""
         self._sequences: dict[Name, int] = {}
         self.load(proofs)
 
     def load(self, proofs: Mapping[Name, LastProof] | None = None) -> None:
         """Read all keys anew; of what is not written yet, keys of new names stay. Raises as `Tables.query`."""
-        with self._writing, self._lock:
-            unwritten = {name: self._keys[name] for name in self._changed if name in self._keys}
-            self._load(proofs or {})
-            for name in unwritten.keys() - self._keys.keys():
-                self._put(name, unwritten[name])
-                self._new[name] = self._proved[name] = unwritten[name].agreed or 0.0
+        with self._writing:
+            keys, waiting, closed = read_keys(self._secrets), read_waiting(self._secrets), read_closed(self._secrets)
+            with self._lock:  # of which no request waits for the database
+                unwritten = {name: self._keys[name] for name in self._changed if name in self._keys}
+                self._changed.clear()
+                self._replaced.clear()
+                self._copies = None
+                self._keys, self._waiting, self.closed = keys, waiting, closed
+                self._index(proofs or {})
+                for name in unwritten.keys() - keys.keys():
+                    self._put(name, unwritten[name])
+                    self._new[name] = self._proved[name] = unwritten[name].agreed or 0.0
 
-    def _load(self, proofs: Mapping[Name, LastProof]) -> None:
-        secrets = self._secrets
-        self._changed.clear()
-        self._copies = None
-        self._keys = {}
-        self._waiting: OrderedDict[Name, WaitingKey] = OrderedDict()
-        for product, device, *values in secrets.query(
-            "SELECT product, device, key, agreed, enrolled FROM keys ORDER BY product, device"
-        ):
-            self._keys[intern(product), device] = ProofKey(*values)
-        columns = "product, device, key, shown, address, last"
-        for product, device, *values in secrets.query(f"SELECT {columns} FROM waiting_keys ORDER BY shown"):  # noqa: S608
-            self._waiting[product, device] = WaitingKey(*values)
-        self.closed: float | None = self._read_closed()
-        """Since when a key that is agreed at first contact waits for an operator, None where none does."""
+    def _index(self, proofs: Mapping[Name, LastProof]) -> None:
         last = {name: proof for name, proof in proofs.items() if name in self._keys}
         for name, proof in last.items():
             self.heard(name, proof.sequence)
@@ -146,9 +127,10 @@ class ProofKeys:
             with self._lock:
                 now = max([now, *(math.nextafter(key.agreed, math.inf) for key in self._keys.values() if key.agreed)])
             with self._secrets.transaction() as database:
-                database.execute("INSERT INTO closed VALUES (?)", (now,))
-                self._tell(database, ("",))
-            self.closed = now
+                if (since := read_closed(self._secrets)) is None:  # else by another server just now
+                    database.execute("INSERT INTO closed VALUES (?)", (now,))
+                    self._tell(database, ("",))
+            self.closed = now if since is None else since
 
     def reopen(self) -> None:
         """Let no key wait any more; raises as `enrol`."""
@@ -170,19 +152,23 @@ class ProofKeys:
 
     def enrol(self, product: str, device: str, key: bytes, now: float) -> None:
         """Make `key` that of a device, in place of any other; durable on return. Raises as `Secrets.transaction`."""
-        with self._lock:
-            self._put((product, device), ProofKey(key, enrolled=now))
-        self.write()
+        with self._writing:
+            with self._lock:
+                self._put((product, device), ProofKey(key, enrolled=now))
+            self._write((product, device))
 
     def agree(self, product: str, device: str, key: bytes, now: float) -> bool:
         """Note the key that a device shows at first contact; return False where there is no place for it."""
         name = product, device
         with self._lock:
+            if name in self._keys:  # another server has agreed one just now
+                return False
             if len(self._changed) >= self.limit:  # the disk takes nothing: what waits for it must not fill the memory
                 return False
             while self._new and next(iter(self._new.values())) <= now - NEW_SECONDS:
                 self._new.popitem(last=False)
-            if (full := len(self._keys) >= self.limit) or len(self._new) >= self._places:
+            # Servers that are at the bound at once all make the same room: so what is too much goes here, too.
+            while (full := len(self._keys) >= self.limit) or len(self._new) >= self._places:
                 given_up = self._given_up(now) if full and len(self._new) < self._places else None
                 if not (self._new or given_up):
                     return False
@@ -208,6 +194,7 @@ class ProofKeys:
                 self._wait(name, WaitingKey(key, now, address, now))
                 return False
             if self.closed is None and known.enrolled is None and before.shown <= now - REPLACED_SECONDS:
+                self._replaced.setdefault(name, known.key)
                 self._put(name, ProofKey(key, agreed=now))
                 self._proved[name] = now
                 return True
@@ -240,10 +227,11 @@ class ProofKeys:
 
     def forget(self, product: str, device: str) -> None:
         """Drop the keys of a device, if there are any; durable on return, raises as `enrol`."""
-        with self._lock:
-            if (product, device) in self._keys:
-                self._drop((product, device))
-        self.write()
+        with self._writing:
+            with self._lock:
+                if (product, device) in self._keys:
+                    self._drop((product, device))
+            self._write((product, device))
 
     def flood(self) -> str:
         """Return in words that keys agreed at first contact push out each other, "" while there is room."""
@@ -265,68 +253,73 @@ class ProofKeys:
         One thread after the other: what another is writing is not durable yet, and must not come after what is newer.
         """
         with self._writing:
+            self._write()
+
+    def _write(self, decided: Name | None = None) -> None:
+        """Write what changed; of the name `decided` an operator says what is."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            rows = [(name, self._keys.get(name), self._waiting.get(name)) for name in changed]
+        if not rows:
+            return
+        try:
+            with self._secrets.transaction() as database:
+                first = {name for name, key, _ in rows if name != decided and self._is_taken(name, key)}
+                for statement, values in statements(row for row in rows if row[0] not in first):
+                    database.execute(statement, values)
+                self._tell(database, [" ".join(name) for name in changed - first])
+        except BaseException:
             with self._lock:
-                changed, self._changed = self._changed, set()
-                rows = [(name, self._keys.get(name), self._waiting.get(name)) for name in changed]
-            if not rows:
-                return
-            try:
-                with self._secrets.transaction() as database:
-                    first = {name for name, key, _ in rows if key is not None and self._is_taken(name, key)}
-                    for statement, values in _statements(row for row in rows if row[0] not in first):
-                        database.execute(statement, values)
-                    self._tell(database, [" ".join(name) for name in changed - first])
-            except BaseException:
-                with self._lock:
-                    self._changed |= changed
-                raise
-            if first:
-                self._apply(first)
+                self._changed |= changed
+            raise
+        for name in changed:
+            self._replaced.pop(name, None)
+        self._apply(first)
 
     def apply(self, names: Iterable[str]) -> None:
         """Take what was told of names; raises as `Tables.query`."""
         told = set(names)
         if "" in told:
-            self.closed = self._read_closed()
+            self.closed = read_closed(self._secrets)
         with self._writing:
             self._apply({(product, device) for product, _, device in (name.partition(" ") for name in told if name)})
 
     def heard(self, name: Name, sequence: int) -> None:
         """Note the number of a proof that somebody else has taken."""
-        self._sequences[name] = max(sequence, self._sequences.get(name, -1))
+        if name in self._keys:
+            self._sequences[name] = max(sequence, self._sequences.get(name, -1))
 
     def _apply(self, names: Iterable[Name]) -> None:
         for name in names:
-            where = "WHERE product = ? AND device = ?"
-            keys = self._secrets.query(f"SELECT key, agreed, enrolled FROM keys {where}", name)  # noqa: S608
-            waiting = self._secrets.query(f"SELECT key, shown, address, last FROM waiting_keys {where}", name)  # noqa: S608
+            key, waiting = read_one(self._secrets, name)
             with self._lock:
-                self._take(name, ProofKey(*keys[0]) if keys else None)
-                if waiting:
-                    self._wait(name, WaitingKey(*waiting[0]))
+                self._take(name, key)
+                self._waiting.pop(name, None)
+                if waiting is not None:
+                    self._wait(name, waiting)
                 self._changed.discard(name)
 
     def _take(self, name: Name, key: ProofKey | None) -> None:
+        before = self._keys.get(name)
+        if key == before:
+            return
         if key is None:
-            if name in self._keys:
-                self._drop(name)
+            self._drop(name)
             return
         self._put(name, key)
         if key.enrolled is None:
-            self._new[name] = self._proved[name] = key.agreed or 0.0
+            self._proved[name] = key.agreed or 0.0
+            if before is None:  # who replaces a known key takes no place of the new ones
+                self._new[name] = key.agreed or 0.0
 
-    def _is_taken(self, name: Name, key: ProofKey) -> bool:
-        """Return whether somebody else has made another key the one of a name, which this one may not replace."""
-        rows = self._secrets.query("SELECT key, agreed, enrolled FROM keys WHERE product = ? AND device = ?", name)
-        if not rows or key.enrolled is not None:
+    def _is_taken(self, name: Name, key: ProofKey | None) -> bool:
+        """Return whether somebody else has given a name a key that must not give way to this one, or to none."""
+        known, _ = read_one(self._secrets, name)
+        if known is None:
             return False
-        known = ProofKey(*rows[0])
-        lately = (key.agreed or 0.0) - (known.agreed or 0.0) < REPLACED_SECONDS
-        return known.key != key.key and (known.enrolled is not None or lately)
-
-    def _read_closed(self) -> float | None:
-        rows = self._secrets.query("SELECT since FROM closed")
-        return rows[0][0] if rows else None
+        if known.enrolled is not None:
+            return key is None or key.enrolled is None or key.enrolled < known.enrolled
+        return key is not None and key.enrolled is None and known.key not in (key.key, self._replaced.get(name))
 
     def copies(self) -> dict[Name, Name]:
         """Return the devices whose enrolled key is shown under another name, and that: it includes the name.
@@ -385,15 +378,3 @@ class ProofKeys:
 def fingerprint(key: bytes) -> str:
     """Return what names a key to people, and does not give it away."""
     return hashlib.sha256(key).hexdigest()[:FINGERPRINT]
-
-
-def _statements(
-    rows: Iterable[tuple[Name, ProofKey | None, WaitingKey | None]],
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Yield what makes the tables say what `rows` do."""
-    for name, *values in rows:
-        for table, value in zip(("keys", "waiting_keys"), values, strict=True):
-            if value is None:
-                yield f"DELETE FROM {table} WHERE product = ? AND device = ?", name  # noqa: S608 - our own names
-            else:
-                yield upsert(table, ("product", "device"), value._fields), (*name, *value)
