@@ -71,7 +71,7 @@ def copy(source: Backend, location: str) -> Copied:
     Raises InputError where it is not empty, CorruptStoreError, LaterFormatError, SystemFaultError.
     """
     if is_database(location):
-        with open_new(location) as target:
+        with open_backend(location, create=True) as target:  # which may have the tables of a copy that was broken off
             return _fill(source, target, location)
     with new_directory(Path(location)) as directory, open_new(str(directory)) as target:
         return _fill(source, target, location)
