@@ -6,6 +6,7 @@ import stat
 from datetime import datetime, timezone
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from otaseal.errors import CorruptStoreError, InputError
@@ -151,3 +152,22 @@ def test_commands_for_a_database(tmp_path: Path, otaseal: Command) -> None:  # n
     assert "whole" in otaseal("store", "check", url, "--json").succeeded().out
     assert otaseal("store", "prune", url, "--keep", "1", "--json").succeeded().json["kept"] == 3
     otaseal("store", "create", url).failed(1, "already")
+
+
+def test_a_role_that_may_not_make_tables_serves_from_those_that_are_there(tmp_path: Path, otaseal: Command) -> None:  # noqa: F811
+    url = new_location("postgresql", tmp_path)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS server")
+        connection.execute("CREATE ROLE server LOGIN")
+    theirs = url.replace("otaseal@", "server@")
+    otaseal("store", "create", theirs).failed(3, "refuses: permission denied")
+    otaseal("store", "create", url).succeeded()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO server")
+    otaseal("token", "new", "ci", "--store", theirs).succeeded()
+    assert "has the schema" in otaseal("store", "upgrade", url).succeeded().out
+    with open_backend(theirs) as backend:
+        fill_all(backend)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY server")
+        connection.execute("DROP ROLE server")

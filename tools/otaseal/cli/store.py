@@ -7,6 +7,7 @@ import getpass
 from dataclasses import asdict
 
 from ..errors import LaterFormatError, VerificationError, counted
+from ..names import is_database
 from ..store import check as store_check
 from ..store import copying
 from ..store import prune as store_prune
@@ -65,6 +66,14 @@ def register(subparsers: common.Subparsers) -> None:
     )
     restore.add_argument("backup", type=common.path, help=BACKUP_HELP)
     restore.add_argument("store", type=common.location, help=EMPTY_HELP)
+    upgrade = common.command(
+        actions,
+        "upgrade",
+        _upgrade,
+        summary="give a database the schema of this otaseal, as the owner of its tables",
+        example="otaseal store upgrade postgresql://owner@db.example/otaseal",
+    )
+    upgrade.add_argument("store", type=common.location, help=STORE_HELP)
     copy = common.command(
         actions,
         "copy",
@@ -74,6 +83,13 @@ def register(subparsers: common.Subparsers) -> None:
     )
     copy.add_argument("store", type=common.location, help=STORE_HELP)
     copy.add_argument("to", type=common.location, help=EMPTY_HELP)
+
+
+def _upgrade(arguments: argparse.Namespace) -> int:
+    with open_backend(arguments.store, upgrade=True):
+        pass
+    what = "has the schema of this otaseal" if is_database(arguments.store) else "is in files, and needs no upgrade"
+    return common.show(arguments, {"store": arguments.store}, f"the store in '{arguments.store}' {what}")
 
 
 def _create(arguments: argparse.Namespace) -> int:

@@ -8,9 +8,12 @@ waits for the synchronous standby, if there is one; telemetry waits for no disk.
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import re
+import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -24,6 +27,9 @@ from . import schema
 
 CONNECT_SECONDS = 3
 POOL_SECONDS = 5.0
+COMMIT_SECONDS = 8.0
+"""How long a transaction may take: one that waits for the standby is over for no timeout of PostgreSQL's own."""
+DEADLINE_SECONDS = 15.0
 MAX_CONNECTIONS = 8
 """Of one server: threads that read and write; no request of a device waits for one."""
 WRITERS = 0x6F7461
@@ -48,6 +54,7 @@ _CLIENT = {
     "tcp_user_timeout": 5000,
     "application_name": "otaseal",
 }
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what fails is told by who asked
 _PLACE = re.compile(r"\?|(?<!:):([a-z_]\w*)|%")
 _UNSAFE = "01000"
 """The class of the warning with which PostgreSQL ends to wait for a standby, and commits all the same."""
@@ -103,7 +110,7 @@ class Database:
         self.url = url
         self._pool = ConnectionPool(
             url, kwargs=self.arguments, min_size=1, max_size=MAX_CONNECTIONS, timeout=POOL_SECONDS, open=False,
-            check=ConnectionPool.check_connection, reconnect_timeout=10, name="otaseal",
+            check=_check, reconnect_timeout=10, name="otaseal",
         )  # fmt: skip
 
     def __enter__(self) -> Database:
@@ -132,7 +139,7 @@ class Database:
         current: Transaction | None = getattr(self._local, "transaction", None)
         if current is not None:
             return current.execute(statement, values).fetchall()
-        with self.faults(), self._pool.connection() as connection:
+        with self.faults(), self._pool.connection() as connection, deadline(connection):
             return connection.execute(_translated(statement), values).fetchall()
 
     @contextlib.contextmanager
@@ -146,7 +153,7 @@ class Database:
             note = _noting(warnings)
             connection.add_notice_handler(note)
             try:
-                with connection.transaction():
+                with deadline(connection), _ending(connection), connection.transaction():
                     if not durable:
                         connection.execute("SET LOCAL synchronous_commit = off")
                     connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
@@ -171,7 +178,7 @@ class Database:
 
         Nobody holds it any longer: where a server ends in it, its transaction does, too. Raises SystemFaultError.
         """
-        with self.faults(), self._pool.connection() as connection, connection.transaction():
+        with self.faults(), self._pool.connection() as connection, deadline(connection), connection.transaction():
             connection.execute("SET LOCAL synchronous_commit = off")
             (free,) = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (TURN,)).fetchone() or (False,)
             due = free and connection.execute(_DUE, (0.9 * seconds,)).rowcount == 1
@@ -267,6 +274,44 @@ def _noting(warnings: list[str]) -> Any:
             warnings.append((diagnostic.message_primary or "").partition("\n")[0])
 
     return note
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    with deadline(connection, CONNECT_SECONDS):
+        ConnectionPool.check_connection(connection)
+
+
+@contextlib.contextmanager
+def deadline(connection: psycopg.Connection[Any], seconds: float | None = None) -> Iterator[None]:
+    """Cut a connection where what is done within takes longer: a server that hangs keeps it open for ever."""
+    descriptor = os.dup(connection.fileno())  # psycopg may close its own at any moment
+    with (
+        socket.socket(fileno=descriptor) as line,
+        _timer(seconds or DEADLINE_SECONDS, lambda: line.shutdown(socket.SHUT_RDWR)),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _ending(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """End what takes too long; of a commit that waits for a standby PostgreSQL then says that it may be lost."""
+    with _timer(COMMIT_SECONDS, lambda: connection.cancel_safe(timeout=CONNECT_SECONDS)):
+        yield
+
+
+@contextlib.contextmanager
+def _timer(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+    def act() -> None:
+        with contextlib.suppress(OSError, psycopg.Error):
+            action()
+
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _line(error: psycopg.Error) -> str:

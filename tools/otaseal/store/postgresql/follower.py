@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from ...errors import SystemFaultError
-from .database import CHANNEL, Database
+from .database import CHANNEL, Database, deadline
 
 LOOK_SECONDS = 1.0
 RECONNECT_SECONDS = 0.5
@@ -95,7 +95,8 @@ class Follower:
         while not self._stopping.is_set():
             for _ in connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
                 pass
-            self._look(connection)
+            with deadline(connection, LEASE_SECONDS):
+                self._look(connection)
 
     def _load(self, connection: psycopg.Connection[Any]) -> None:
         looked = time.monotonic()
