@@ -151,13 +151,18 @@ class Five:
         """Return a connection to a database, the primary's unless another one is named."""
         return psycopg.connect(self.databases[machine or self.primary].url("otaseal"), autocommit=True)
 
+    @property
+    def standby(self) -> str:
+        """The name of the database that is not the primary."""
+        return next(name for name in DATABASES if name != self.primary)
+
     def kill_primary(self) -> None:
         """End all processes of the primary at once."""
         self.databases[self.primary].signal(signal.SIGKILL)
 
     def promote(self) -> None:
         """Make the standby the primary, which waits for no other from then on."""
-        self.primary = next(name for name in DATABASES if name != self.primary)
+        self.primary = self.standby
         new = self.databases[self.primary]
         new.configure(synchronous_standby_names="")
         new.promote()
@@ -165,7 +170,7 @@ class Five:
 
     def rejoin(self) -> None:
         """Make the other database anew, as the synchronous standby of the primary."""
-        name = next(name for name in DATABASES if name != self.primary)
+        name = self.standby
         place, primary = self.databases[name], self.databases[self.primary]
         place.end()
         shutil.rmtree(place.data)

@@ -175,11 +175,16 @@ class Reply:
 
 
 def talk(
-    context: ssl.SSLContext, port: int, request: bytes, source: str = "127.0.0.1", server: str = "127.0.0.1"
+    context: ssl.SSLContext,
+    port: int,
+    request: bytes,
+    source: str = "127.0.0.1",
+    server: str = "127.0.0.1",
+    seconds: float = SECONDS,
 ) -> Reply:
     """Send these very bytes over TLS, read to the end of the connection, and return the one response."""
     with (
-        socket.create_connection((server, port), SECONDS, (source, 0)) as raw,
+        socket.create_connection((server, port), seconds, (source, 0)) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         connection.sendall(request)

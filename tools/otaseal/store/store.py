@@ -230,7 +230,13 @@ class Store(Contents):
         One that is out of touch ends rollouts by itself, and goes on with what a whole channel has: that is told where
         it is not to have it any more. Raises SystemFaultError.
         """
-        away = self.documents.await_readers()
+        try:
+            away = self.documents.await_readers()
+        except SystemFaultError as error:
+            raise SystemFaultError(
+                f"channel '{channel}' is changed, and not every server may know: {error.message}",
+                "see whether the database runs; otaseal releases tells what the channel is",
+            ) from error
         taken_back = (
             before is not None and before.pointer.complete and (after.pointer.halted or _is_back(before, after))
         )

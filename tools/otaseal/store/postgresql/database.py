@@ -37,10 +37,6 @@ WRITERS = 0x6F7461
 TURN = WRITERS + 1
 """The advisory lock of who judges."""
 CHANNEL = "otaseal"
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
-_UNFLUSHED = "set_config('synchronous_commit', 'off', true)"
-_TELL = f"""WITH told AS (INSERT INTO changes (server, kind, names) VALUES (?, ?, ?) RETURNING number)
-    SELECT number, pg_notify('{CHANNEL}', '') FROM told"""  # noqa: S608 - our own name
 _DUE = "UPDATE judged SET at = now() WHERE at < now() - %s * interval '1 second'"
 _SETTINGS = {
     "statement_timeout": "10s",
@@ -92,9 +88,12 @@ class Transaction:
     def finish(self) -> None:
         """Write what changed."""
         for kind, names in self._changed.items():
-            row = self.execute(_TELL, (self._server, kind, names)).fetchone()
+            statement = "INSERT INTO changes (server, kind, names) VALUES (?, ?, ?) RETURNING number"
+            row = self.execute(statement, (self._server, kind, names)).fetchone()
             assert row is not None
             self.number = row[0]
+        if self._changed:
+            self._connection.execute(f"NOTIFY {CHANNEL}")
 
 
 class Database:
@@ -131,7 +130,7 @@ class Database:
         """
         with self.faults():
             with self._connected() as connection, connection.transaction():
-                connection.execute(_LOCK, (WRITERS,))
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
                 self._migrate(connection, create=create, upgrade=upgrade)
             self._pool.open()
 
@@ -150,12 +149,15 @@ class Database:
         Raises SystemFaultError, also where it is not known whether a `durable` one has reached the standby.
         """
         warnings: list[str] = []
+        committing = False
         with self.faults(), self._pool.connection() as connection:
             note = _noting(warnings)
             connection.add_notice_handler(note)
             try:
                 with deadline(connection), _ending(connection), connection.transaction():
-                    connection.execute(_LOCK if durable else f"{_LOCK}, {_UNFLUSHED}", (WRITERS,))
+                    if not durable:
+                        connection.execute("SET LOCAL synchronous_commit = off")
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
                     transaction = Transaction(connection, self.server)
                     self._local.transaction = transaction
                     try:
@@ -163,12 +165,20 @@ class Database:
                         transaction.finish()
                     finally:
                         self._local.transaction = None
+                    committing = True
+            except psycopg.OperationalError as error:
+                if not (committing and connection.broken):
+                    raise
+                raise SystemFaultError(
+                    f"it is not known whether the database '{self.name}' has the change: {_line(error)}",
+                    "otaseal releases tells what there is, when the database answers again",
+                ) from error
             finally:
                 connection.remove_notice_handler(note)
         if durable and warnings:
             raise SystemFaultError(
                 f"the database '{self.name}' has it, and no standby may have: {warnings[0]}",
-                "see why the standby does not answer, then repeat: the same again does no harm",
+                "see why the standby does not answer; otaseal releases tells what there is",
             )
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from ...errors import SystemFaultError
+from ...errors import OtasealError, SystemFaultError
 from .database import CHANNEL, Database, deadline
 
 LOOK_SECONDS = 1.0
@@ -83,7 +83,7 @@ class Follower:
             try:
                 with self._database.connect() as connection, self._database.faults():
                     self._follow(connection)
-            except SystemFaultError as error:
+            except OtasealError as error:
                 if self.fault != error.message:
                     self._report(error.message)
                 self.fault = error.message
@@ -100,7 +100,7 @@ class Follower:
 
     def _load(self, connection: psycopg.Connection[Any]) -> None:
         looked = time.monotonic()
-        with self._database.faults():
+        with self._database.faults(), deadline(connection, LEASE_SECONDS):
             connection.execute(f"LISTEN {CHANNEL}")
             row = connection.execute("SELECT coalesce(max(number), 0) FROM changes").fetchone()
         assert row is not None

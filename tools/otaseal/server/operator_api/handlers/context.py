@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....errors import NotFoundError
+from ....errors import NotFoundError, SystemFaultError
 from ....names import check_name
 from ....release.channels import Channel
 from ...catalog import DEFAULT_CHANNEL, Catalog
@@ -85,7 +86,9 @@ class OperatorContext:
 
     async def effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
         """Return the effect of a change as JSON: the channel's state, its devices by version, the version `before`."""
-        devices = await asyncio.to_thread(self.fleet.versions, product, channel)
+        devices: dict[str, int] = {}
+        with contextlib.suppress(SystemFaultError):  # it is changed, whether its devices can be counted or not
+            devices = await asyncio.to_thread(self.fleet.versions, product, channel)
         state = self.channels(product)[channel]
         return {"before": before, "channel": state, "devices": devices, **asdict(self.endpoint)}
 
