@@ -1,13 +1,13 @@
 """What a fleet's day costs the update server: devices that poll once an hour, each with its last TLS session.
 
-    python bench/fleet_day.py [--devices 500 10000] [--hours 6] [--before CHECKOUT]
+    python bench/fleet_day.py [--devices 500 10000] [--hours 6] [--before CHECKOUT] [--postgresql]
 
 Each device polls an hour after its last poll, with a jitter of an eighth, resumes its last session and forgets it
 after 24 hours, as the device library does. The wall clocks of the servers are moved (moved_clock.c) by a quarter of an
 hour at a time; all polls that are due are then sent as fast as the server answers. Before what is counted there is one
 hour in which all devices are new. The servers take turns quarter by quarter: this one, with --before that of another
-checkout of otaseal, and nginx with a cache of sessions for 24 hours and a file of 17 bytes, at its best settings
-(rivals.py).
+checkout of otaseal, with --postgresql this one on a database (whose own time is not counted), and nginx with a cache of
+sessions for 24 hours and a file of 17 bytes, at its best settings (rivals.py).
 
 Prints for each fleet and server the processor time for a poll in microseconds (all threads, what is written afterwards
 included), the share of polls that resumed a session, and how much memory it has gained for each device since its start.
@@ -37,11 +37,14 @@ from rivals import Server, nginx
 
 from otaseal.keys import signers
 from otaseal.server.device_api.recorder import GATHER_SECONDS
+from otaseal.store.backend import open_new
+from support import postgresql
 from support.servers import Firmware, World, as_device, publish, start
 
 HOUR, STEPS = 3600, 4
 JITTER = 1 / 8
 THREADS = 4
+POSTGRESQL = "postgresql"
 MAC = "5C:CF:7F:00:00:00"
 SETTLE_SECONDS = 3 * GATHER_SECONDS
 """Until what a server writes after its answers is written, and counted."""
@@ -93,6 +96,13 @@ class Day:
         )
 
 
+def new_database() -> str:
+    """Return the address of an empty store in a database whose writes are as safe as PostgreSQL's own settings."""
+    url = postgresql.Cluster.create().database()
+    open_new(url).close()
+    return url
+
+
 def set_clock(file: Path, seconds: int) -> None:
     """Move a server's clock: the file is mapped, and so changed in place."""
     with file.open("r+b") as opened:
@@ -134,7 +144,9 @@ class Bench:
         with contextlib.ExitStack() as stack:
             if ours:
                 tools = str(self.checkouts[name] / "tools")
-                running = start(self.world, own / "store", environment={"PYTHONPATH": tools, **environment})
+                location = new_database() if name == POSTGRESQL else ""
+                settings = {"PYTHONPATH": tools, **environment}
+                running = start(self.world, own / "store", environment=settings, location=location)
                 stack.callback(running.stop)
                 publish(running, "1.0", self.firmware.signed)
                 server = Server(name, running.port, running.process.pid)
@@ -176,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--devices", type=int, nargs="+", default=[500, 10_000], help="fleets, one after the other")
     parser.add_argument("--hours", type=int, default=6, help="counted, after the first one")
+    parser.add_argument("--postgresql", action="store_true", help="measure this one on PostgreSQL, too")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another otaseal, to measure beside this one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -189,6 +202,7 @@ def main() -> None:
             subprocess.run(["cc", "-O2", "-o", out, ROOT / "bench" / source, *more], check=True)
         world = World.create(folder, signers.new_signing_key())
         checkouts = {"otaseal": ROOT} | ({"before": options.before.resolve()} if options.before else {})
+        checkouts |= {POSTGRESQL: ROOT} if options.postgresql else {}
         print(f"{options.hours} hours of polls once an hour, the servers in turns; Python {sys.version.split()[0]}")
         bench = Bench(folder, client, library, world, world.firmware(1), checkouts)
         for devices in options.devices:

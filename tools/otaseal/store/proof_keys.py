@@ -58,7 +58,7 @@ class ProofKeys:
 
     Who is told by another one calls `apply`. A name in which two have agreed a key at once has that which was written
     first; an operator's word is never overwritten. "" stands for `closed`. The number of a proof is known to the others
-    when the device's row is, a second later: until then a replay repeats there what the device has just said.
+    when the device's row is, ten seconds later: until then a replay repeats there what the device has just said.
     """
 
     def __init__(

@@ -78,6 +78,7 @@ class TokenFile:
             secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
             token = Token(secrets.token_hex(4), name, product, channel, expires, digest(secret))
             _write(change, (*tokens, token))
+        self._documents.await_readers()
         return token, secret
 
     def revoke(self, identifier: str) -> Token:
@@ -88,6 +89,7 @@ class TokenFile:
             if not revoked:
                 raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
             _write(change, tuple(token for token in tokens if token.id != identifier))
+        self._documents.await_readers()  # one that sees no database can change nothing
         return revoked[0]
 
     def find(self, secret: str, now: datetime) -> Token | None:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 GATHER_SECONDS = 0.1
 """How long a note waits for others to be written with; a commit each would cost more than the notes."""
+LAZY_SECONDS = 10.0
+"""How long it waits in a database where it only says when a device was seen: there a commit costs ten times as much."""
 BATCH = 500
 MAX_QUEUE = 20_000
 READ_SECONDS = 0.05
@@ -86,6 +88,8 @@ class Recorder:
             self._reader, self._writer = Devices(place, timeout=READ_SECONDS), Devices(place)
         else:
             self._reader, self._writer = place.reader(), place
+        self._patience = GATHER_SECONDS if isinstance(self._reader, Devices) else LAZY_SECONDS
+        """Seconds that a note waits which nobody else waits for."""
         self._known: dict[Key, _Known] = {}
         self._queue: queue.SimpleQueue[_Waiting | threading.Event | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
@@ -236,6 +240,8 @@ class Recorder:
         self._noted += 1
         self._keep(key, _Known(None, self._noted, 0) if losses is None else _Known(row, self._noted, losses))
         self._queue.put((key if reads else None, write))
+        if reads and self._patience > GATHER_SECONDS:
+            self._hurry.set()
         return True
 
     def _run(self) -> None:
@@ -285,7 +291,7 @@ class Recorder:
         waiting: list[threading.Event] = []
         item = self._queue.get()
         if isinstance(item, tuple) and self._queue.qsize() < BATCH:
-            self._hurry.wait(GATHER_SECONDS)
+            self._hurry.wait(GATHER_SECONDS if item[0] is not None else self._patience)
         self._hurry.clear()  # before looking: who is in a hurry has put something in already
         with contextlib.suppress(queue.Empty):
             while item is not None:

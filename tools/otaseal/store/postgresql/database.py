@@ -37,6 +37,10 @@ WRITERS = 0x6F7461
 TURN = WRITERS + 1
 """The advisory lock of who judges."""
 CHANNEL = "otaseal"
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_UNFLUSHED = "set_config('synchronous_commit', 'off', true)"
+_TELL = f"""WITH told AS (INSERT INTO changes (server, kind, names) VALUES (?, ?, ?) RETURNING number)
+    SELECT number, pg_notify('{CHANNEL}', '') FROM told"""  # noqa: S608 - our own name
 _DUE = "UPDATE judged SET at = now() WHERE at < now() - %s * interval '1 second'"
 _SETTINGS = {
     "statement_timeout": "10s",
@@ -88,12 +92,9 @@ class Transaction:
     def finish(self) -> None:
         """Write what changed."""
         for kind, names in self._changed.items():
-            statement = "INSERT INTO changes (server, kind, names) VALUES (?, ?, ?) RETURNING number"
-            row = self.execute(statement, (self._server, kind, names)).fetchone()
+            row = self.execute(_TELL, (self._server, kind, names)).fetchone()
             assert row is not None
             self.number = row[0]
-        if self._changed:
-            self._connection.execute(f"NOTIFY {CHANNEL}")
 
 
 class Database:
@@ -130,7 +131,7 @@ class Database:
         """
         with self.faults():
             with self._connected() as connection, connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
+                connection.execute(_LOCK, (WRITERS,))
                 self._migrate(connection, create=create, upgrade=upgrade)
             self._pool.open()
 
@@ -155,9 +156,7 @@ class Database:
             connection.add_notice_handler(note)
             try:
                 with deadline(connection), _ending(connection), connection.transaction():
-                    if not durable:
-                        connection.execute("SET LOCAL synchronous_commit = off")
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
+                    connection.execute(_LOCK if durable else f"{_LOCK}, {_UNFLUSHED}", (WRITERS,))
                     transaction = Transaction(connection, self.server)
                     self._local.transaction = transaction
                     try:
