@@ -17,6 +17,8 @@ from support.haproxy import listens
 from support.namespaces import entered
 from support.servers import SECONDS, World, as_device, publish, start, talk, until
 
+pytestmark = pytest.mark.proof
+
 PATH = "/blink/firmware.bin.signed"
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1)"
 

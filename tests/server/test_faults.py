@@ -32,6 +32,8 @@ from support.cluster import DEVICES, ENVIRONMENT, OPERATORS, Five
 from support.promises import Answer, Change, Record, Request, Span, State
 from support.servers import PRODUCT, Firmware, Reply, World, as_device, get, talk, until
 
+pytestmark = pytest.mark.proof
+
 COUNT = int(os.environ.get("OTASEAL_FAULTS", "20"))
 SEED = int(os.environ.get("OTASEAL_FAULT_SEED", "14"))
 LONGEST = float(os.environ.get("OTASEAL_FAULT_SECONDS", "0.8"))

@@ -22,6 +22,8 @@ from otaseal.errors import OtasealError
 from support import haproxy
 from support.servers import SECONDS, Running, World, as_device, get, publish, start, talk, until
 
+pytestmark = pytest.mark.proof
+
 CUT = "5C:CF:7F:00:03:FF"
 PATH = "/blink/firmware.bin.signed"
 FRONT, BEHIND = "127.0.0.1", {"a": "127.0.0.11", "b": "127.0.0.12"}

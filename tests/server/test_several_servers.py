@@ -27,6 +27,8 @@ from support.servers import (
     until,
 )
 
+pytestmark = pytest.mark.proof
+
 MACS = [f"5C:CF:7F:00:00:{number:02X}" for number in range(20)]
 STABLE = "/v1/products/blink/channels/stable"
 Pair = tuple[Running, Running]
