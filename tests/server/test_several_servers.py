@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.errors import OtasealError
 from otaseal.protocol.decisions import LOOP_LIMIT
-from otaseal.store.backend import open_backend
+from otaseal.store import copying
+from otaseal.store.backend import FileBackend, open_backend
+from otaseal.store.store import Store
 from support import postgresql
 from support.postgresql import Cluster
 from support.servers import (
@@ -132,3 +135,28 @@ def test_who_judges_is_killed_and_the_other_halts(pair: Pair) -> None:
     assert channel["halted"] is True
     assert ask(second, old, MACS[0]).status in (304, 403)
     first.process.wait()
+
+
+def test_a_store_moves_into_a_database_while_devices_are_served(
+    own: Cluster, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    world, url = World.create(tmp_path, rsa_key), own.database()
+    before = start(world, tmp_path / "files")
+    old, new = world.firmware(1), world.firmware(2)
+    publish(before, "1.0", old.signed)
+    assert ask(before, old).status == 304
+    until(lambda: len(devices_seen(before)) == 1, "the device is known")
+    answers: list[int] = []
+    with FileBackend(Store.open(before.store)) as files, ThreadPoolExecutor(1) as pool:
+        copied = pool.submit(copying.copy, files, url)
+        while not copied.done():
+            answers.append(ask(before, old).status)
+    assert set(answers) == {304}
+    assert copied.result().devices == 1
+    after = start(world, tmp_path / "database", location=url, token=before.token)
+    before.end()
+    assert ask(after, old).status == 304
+    assert [device["mac"] for device in devices_seen(after)] == [MACS[0]]
+    publish(after, "1.1", new.signed)
+    assert ask(after, old).body == new.signed
+    after.end()
