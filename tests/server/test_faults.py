@@ -5,234 +5,48 @@ OTASEAL_FAULTS says how many, OTASEAL_FAULT_SEED which ones, OTASEAL_FAULT_SECON
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
-import re
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any
 
-import pytest
-
-from otaseal.client.deployment import Options
-from otaseal.errors import OtasealError
-from otaseal.image.firmware import Firmware as Image
-from otaseal.release.records import Origin
 from otaseal.store.backend import open_backend
 from support import cluster, faults
-from support.cluster import DEVICES, ENVIRONMENT, OPERATORS, Five
-from support.promises import Answer, Change, Record, Request, Span, State
-from support.servers import PRODUCT, Firmware, Reply, World, as_device, get, talk, until
+from support.cluster import ENVIRONMENT
+from support.promises import Span
+from support.servers import PRODUCT, World, until
+from support.trial import Trial, trial
 
 pytestmark = pytest.mark.proof
 
 COUNT = int(os.environ.get("OTASEAL_FAULTS", "20"))
 SEED = int(os.environ.get("OTASEAL_FAULT_SEED", "14"))
 LONGEST = float(os.environ.get("OTASEAL_FAULT_SECONDS", "0.8"))
-PATH = "/blink/firmware.bin.signed"
-STABLE = f"/v1/products/{PRODUCT}/channels/stable"
-UNSURE = re.compile("is changed, and|has it, and no standby|it is not known whether")
-"""What a server says that cannot say more; of anything else that it reports, nothing has happened."""
-FLEET, THREADS = 24, 3
-PATIENCE = 4.0
-"""Seconds that a device waits for an answer."""
 
 
-@dataclass
-class Trial:
-    """The machines, the firmware that there is, and the record of what happened."""
-
-    five: Five
-    record: Record = field(default_factory=Record)
-    firmware: dict[str, Firmware] = field(default_factory=dict)
-    versions: dict[bytes, str] = field(default_factory=dict)
-    runs: dict[str, str] = field(default_factory=dict)
-    over: threading.Event = field(default_factory=threading.Event)
-    running: list[Future[None]] = field(default_factory=list)
-
-    def make(self, version: str) -> Firmware:
-        """Return the firmware of a version, made when it is new."""
-        if version not in self.firmware:
-            made = self.five.world.firmware(len(self.firmware) + 1)
-            self.versions[made.signed] = version
-            self.firmware[version] = made
-        return self.firmware[version]
-
-    def poll(self, context: ssl.SSLContext, device: str) -> Answer:
-        """Poll as a device does, and run what it is given."""
-        runs, began = self.runs[device], time.monotonic()
-        request = as_device(PATH, self.firmware[runs], device)
-        try:
-            reply = talk(context, DEVICES, request, self.five.network.outside, self.five.front.address, PATIENCE)
-        except (OSError, AssertionError) as error:
-            reply = Reply(0, {}, str(error).encode())
-        whole = len(reply.body) == int(reply.headers.get("content-length", "-1"))
-        status = reply.status if reply.status != 200 or whole else 0
-        version = self.versions.get(reply.body, "?") if status == 200 else ""
-        error = "" if status in (200, 304) else reply.body[:200].decode(errors="replace")
-        answer = Answer(began, time.monotonic(), device, runs, status, version, error)
-        self.record.answers.append(answer)
-        if status == 200 and version != "?":
-            self.runs[device] = version
-        return answer
-
-    def devices(self, number: int) -> None:
-        """Poll as every THREADS-th device until it is over."""
-        context, own = self.five.world.context(), sorted(self.runs)[number::THREADS]
-        while not self.over.is_set():
-            for device in own:
-                self.poll(context, device)
-                if self.over.wait(0.02):
-                    return
-
-    def operator(self) -> None:
-        """Publish, promote, roll out in steps, and roll back until it is over."""
-        generator, number = random.Random(SEED), 1
-        while not self.over.is_set():
-            kind = generator.choice(("publish", "publish", "rollout", "rollout", "promote", "rollback", "halt"))
-            if kind == "publish":
-                number += self.publish(f"1.{number}", 100)
-            elif kind == "rollout":
-                number += self.publish(f"1.{number}", 30)
-                for percent in generator.choice(((60, 100), (0,), (60, 0), (70,))):
-                    self.percent(percent)
-            elif kind == "halt":
-                self.percent(0)
-            elif kind == "rollback":
-                self.ask(kind, State.rolled_back, [(kind, "")], f"{STABLE}/rollback", {})
-            else:
-                self.promote(generator.choice(list(self.published())), generator.choice((50, 100)))
-            self.over.wait(0.05 if self.record.requests[-1].outcome == "done" else 0.2)
-
-    def published(self) -> list[str]:
-        """Return the versions that were acknowledged."""
-        return [
-            version
-            for request in self.record.requests
-            if request.outcome == "done"
-            for event, version in request.events
-            if event == "publish"
-        ]
-
-    def publish(self, version: str, percent: int) -> bool:
-        """Publish a version, and return whether that was acknowledged: if not, it is repeated."""
-        made, now = self.make(version), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        client = self.five.operator()
-        try:
-            options = Options(percent=percent, allow_downgrade=True)
-            admitted = client.check([Image(made.signed)], Origin(PRODUCT, version, now), options)
-        except OtasealError:
-            return False
-        with self.asking(
-            f"publish {version} {percent}",
-            lambda state: state.pointed(version, percent),
-            [("publish", version), ("point", version)],
-        ) as said:
-            said["before"] = client.publish(admitted).before
-        return self.record.requests[-1].outcome == "done"
-
-    def percent(self, percent: int) -> None:
-        """Set to how many devices the release goes."""
-        name = f"percent {percent}"
-        self.ask(
-            name, lambda state: state.pointed("", percent), [("point", "")], f"{STABLE}/percent", {"percent": percent}
-        )
-
-    def promote(self, version: str, percent: int) -> None:
-        """Point the channel at an earlier release."""
-        name, body = f"promote {version} {percent}", {"version": version, "percent": percent}
-        self.ask(name, lambda state: state.pointed(version, percent), [("point", version)], f"{STABLE}/promote", body)
-
-    def ask(self, name: str, change: Change, events: list[tuple[str, str]], path: str, body: dict[str, Any]) -> None:
-        """Ask for a change of the channel; what is said to be before it has to be one of what could be."""
-        with self.asking(name, change, events) as said:
-            said.update(self.five.operator().post(path, body))
-
-    @contextlib.contextmanager
-    def asking(self, name: str, change: Change, events: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-        """Note what comes of what is asked for within."""
-        request, said = Request(name, change, events), dict[str, Any]()
-        try:
-            yield said
-            self.record.finish(request, "done", said=said)
-        except OtasealError as error:
-            told = error.message.startswith(("the server refuses: ", "the server reports: "))
-            refused = told and not UNSURE.search(error.message)
-            self.record.finish(request, "refused" if refused else "maybe", f"{error.message}\n{error.hint}")
-
-    def heals(self, name: str) -> None:
-        """Wait until something that is asked for from now on is acknowledged, and a device is served."""
-        begun = time.monotonic()
-        until(
-            lambda: (
-                any(one.done() for one in self.running)
-                or (
-                    any(one.began > begun and one.outcome == "done" for one in self.record.requests[-5:])
-                    and any(one.began > begun and one.status in (200, 304) for one in self.record.answers[-50:])
-                )
-            ),
-            f"nothing is acknowledged after '{name}': {self.record.told(3)}, {self.record.answers[-3:]}",
-        )
-        for one in self.running:
-            if one.done():
-                one.result()
-
-    def server(self, name: str, path: str, token: str = "") -> Reply:
-        """Ask one server as an operator."""
-        lines = [f"Authorization: Bearer {token}"] if token else []
-        address = self.five.network.address(name)
-        return talk(self.five.world.context(), OPERATORS, get(path, *lines), self.five.network.outside, address)
-
-
-@pytest.fixture
-def trial(world: World) -> Iterator[Trial]:
-    """Return five machines with one release, and a fleet that runs it."""
-    with cluster.running(world) as five:
-        five.add_servers()
-        trial = Trial(five)
-        trial.make("1.0")
-        trial.runs = {f"5C:CF:7F:00:0A:{number:02X}": "1.0" for number in range(FLEET)}
-        assert trial.publish("1.0", 100), trial.record.requests
-        yield trial
-
-
-def test_random_faults_under_load(trial: Trial) -> None:
-    record, five = trial.record, trial.five
-    with ThreadPoolExecutor(THREADS + 1) as pool:
-        trial.running += [pool.submit(trial.devices, number) for number in range(THREADS)]
-        trial.running.append(pool.submit(trial.operator))
-        try:
+def test_random_faults_under_load(world: World) -> None:
+    with trial(world) as tried:
+        with tried.load(lambda: tried.operator(SEED)):
             for number, (fault, part) in enumerate(faults.drawn(SEED, COUNT), 1):
-                began = time.monotonic()
-                with fault.run(five):
-                    trial.over.wait(part * LONGEST)
-                record.spans.append(
-                    Span(began, time.monotonic(), fault.name, fault.hides_database, fault.hits_database)
-                )
-                trial.heals(fault.name)
-                took = time.monotonic() - began
-                print(f"{number:3} {fault.name:18} {part * LONGEST:4.1f} s, healed after {took:5.1f} s", flush=True)
-        finally:
-            trial.over.set()
-        for one in trial.running:
-            one.result()
-    print({outcome: record.count(outcome) for outcome in ("done", "refused", "maybe")}, len(record.answers), "answers")
-    for request in record.requests:
-        if request.outcome != "done":
-            print(f"{request.name}: {request.outcome} after {request.ended - request.began:.1f} s: {request.message}")
-    assert record.wrong_answers() == []
-    assert record.unserved() == []
-    assert record.dishonest() == []
-    agree(trial)
-    assert_kept(trial)
+                _happens(tried, fault, part * LONGEST, number)
+        record = tried.record
+        print({outcome: record.count(outcome) for outcome in ("done", "refused", "maybe")}, len(record.answers))
+        print("\n".join(record.failures()))
+        assert record.wrong_answers() == []
+        assert record.unserved() == []
+        assert record.dishonest() == []
+        agree(tried)
+        assert_kept(tried)
+
+
+def _happens(trial: Trial, fault: faults.Fault, seconds: float, number: int) -> None:
+    """Let a fault happen for so long, and wait until all goes on."""
+    began = time.monotonic()
+    with fault.run(trial.five):
+        trial.over.wait(seconds)
+    trial.record.spans.append(Span(began, time.monotonic(), fault.name, fault.hides_database, fault.hits_database))
+    trial.heals(fault.name)
+    print(f"{number:3} {fault.name:18} {seconds:4.1f} s, healed after {time.monotonic() - began:5.1f} s", flush=True)
 
 
 def agree(trial: Trial) -> None:

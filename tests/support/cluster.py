@@ -49,13 +49,16 @@ class Server:
     namespace: str
     log: Path
     process: subprocess.Popen[str] | None = None
+    tools: Path = TOOLS
+    """Where its otaseal is."""
 
     def start(self) -> None:
         """Start it, and return when it says that it is ready; its log goes on behind what is there."""
         prefix = entered(self.namespace)
+        environment = ENVIRONMENT | {"PYTHONPATH": str(self.tools)}
         with self.log.open("a") as errors:
             self.process, _ = serve(
-                *self.command, log=self.log, environment=ENVIRONMENT, errors=errors.fileno(), prefix=prefix
+                *self.command, log=self.log, environment=environment, errors=errors.fileno(), prefix=prefix
             )
 
     def signal(self, number: int) -> None:
@@ -75,7 +78,9 @@ class Server:
     def stop(self) -> int:
         """End it as a service manager does, and return its exit code."""
         assert self.process is not None
+        assert self.process.stdout is not None
         self.process.send_signal(signal.SIGTERM)
+        self.process.stdout.close()
         return self.process.wait(SECONDS)
 
     def lines(self) -> list[str]:

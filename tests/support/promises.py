@@ -194,6 +194,14 @@ class Record:
             if span.began <= answer.began <= span.ended and answer.status not in (200, 304)
         ]
 
+    def failures(self) -> list[str]:
+        """Return in words what was asked for and not acknowledged."""
+        return [
+            f"{one.name}: {one.outcome} after {one.ended - one.began:.1f} s: {one.message}"
+            for one in self.requests
+            if one.outcome != "done"
+        ]
+
     def dishonest(self) -> list[str]:
         """Return the failed requests whose message has no second line, or says nothing."""
         return [

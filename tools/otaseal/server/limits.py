@@ -32,6 +32,8 @@ LINGER_SECONDS, LINGER_BYTES = 2.0, 1024 * 1024
 """How long, and how much, is still read from a device that is refused: a close before would take the answer with it."""
 DRAIN_SECONDS = 300
 """How long answers on their way have to end when the server stops."""
+LAST_SECONDS = 2.0
+"""How long who is connected then, and has no answer yet, has to ask."""
 
 
 def raise_open_files() -> int | None:

@@ -33,6 +33,7 @@ class DeviceConnection(asyncio.Protocol):
     """The protocol of one accepted, plain TCP connection."""
 
     __slots__ = (
+        "_answered",
         "_certificate",
         "_deadline",
         "_delivery",
@@ -53,6 +54,7 @@ class DeviceConnection(asyncio.Protocol):
         self._phase = HANDSHAKE
         self._discarded, self._deadline = 0, 0.0
         self._header = b""
+        self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the handshake, unless there are too many connections."""
@@ -118,14 +120,14 @@ class DeviceConnection(asyncio.Protocol):
             self._tls.transport.abort()
 
     def finish(self) -> None:
-        """Take nothing more on, and end when the answer on its way has arrived."""
+        """Take nothing more on, and end when the answer on its way has arrived; who has none yet may still ask."""
         if self._delivery is not None:
             self._delivery.keeps = False
-        elif self._phase is REQUEST and self._tls is not None:
+        elif self._phase is REQUEST and self._answered and self._tls is not None:
             self._close(self._tls)
             self._leave(self._tls)
-        elif self._phase in (FORWARDED, HANDSHAKE, LOADING):
-            self.abort()
+        elif self._phase in (FORWARDED, HANDSHAKE, REQUEST):
+            self._deadline = min(self._deadline, time.monotonic() + limits.LAST_SECONDS)
 
     def sweep(self, now: float) -> None:
         """End if something has taken too long by the monotonic clock."""
@@ -265,7 +267,9 @@ class DeviceConnection(asyncio.Protocol):
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.finish(self._listener.app, arrived=arrived)
-            self._go_on_or_close(keeps=delivery.keeps, ended=delivery.ended)
+            self._answered = True
+            keeps = delivery.keeps and not self._listener.connections.finishing
+            self._go_on_or_close(keeps=keeps, ended=delivery.ended)
 
     def _go_on_or_close(self, *, keeps: bool, ended: bool = False) -> None:
         if self._tls is None:

@@ -7,6 +7,7 @@ are closed, and those with an answer on its way get their time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -36,14 +37,14 @@ class Connections:
         self._open: dict[DeviceConnection, str] = {}
         self._addresses = Addresses(limit)
         self._lent = 0
-        self._finishing = False
+        self.finishing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
     def admit(self, connection: DeviceConnection, address: str) -> bool:
         """Add a connection from `address`, and return whether there was room for it."""
-        if self._finishing or not self._addresses.enter(address):
+        if self.finishing or not self._addresses.enter(address):
             return False
         self._open[connection] = address
         return True
@@ -71,7 +72,7 @@ class Connections:
 
     def finish(self) -> None:
         """Admit no more, and end each connection after the answer on its way."""
-        self._finishing = True
+        self.finishing = True
         for connection in tuple(self._open):
             connection.finish()
 
@@ -107,14 +108,25 @@ class DeviceListener:
     async def serve(self) -> None:
         """Serve until `should_exit`, and return when the answers on their way are sent or have had their time."""
         loop = asyncio.get_running_loop()
+        waiting = self.listening.dup()
         accepting = await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
         await self._watch(lambda: self.should_exit)
         accepting.close()
+        await self._accept_rest(waiting)
         self.connections.finish()
         end = time.monotonic() + DRAIN_SECONDS
         await self._watch(lambda: not self.connections or self.force_exit or time.monotonic() > end)
         self.connections.abort()
         await asyncio.sleep(0)  # what was aborted says so in the next round
+
+    async def _accept_rest(self, waiting: socket.socket) -> None:
+        """Take on who is connected already: they would get a reset, and whoever forwards them cannot ask elsewhere."""
+        loop = asyncio.get_running_loop()
+        waiting.setblocking(False)
+        with waiting, contextlib.suppress(OSError):
+            while True:
+                connection, _ = waiting.accept()
+                await loop.connect_accepted_socket(self.protocol, connection)
 
     async def _watch(self, done: Callable[[], bool]) -> None:
         swept = time.monotonic()
