@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from otaseal.store.backend import open_backend
 from support import cluster, faults
 from support.cluster import ENVIRONMENT
@@ -44,6 +46,8 @@ def _happens(trial: Trial, fault: faults.Fault, seconds: float, number: int) -> 
     began = time.monotonic()
     with fault.run(trial.five):
         trial.over.wait(seconds)
+    healed = time.time()
+    until(lambda: trial.five.in_touch(healed), f"a server does not see the database after '{fault.name}'")
     trial.record.spans.append(Span(began, time.monotonic(), fault.name, fault.hides_database, fault.hits_database))
     trial.heals(fault.name)
     print(f"{number:3} {fault.name:18} {seconds:4.1f} s, healed after {time.monotonic() - began:5.1f} s", flush=True)

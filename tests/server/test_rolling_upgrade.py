@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.cluster import ENVIRONMENT, Five
 from support.command import TOOLS
 from support.servers import World
 from support.trial import Trial, trial
+
+pytestmark = pytest.mark.proof
 
 SCHEMA = "otaseal/store/postgresql/schema.py"
 TABLES = ("documents", "blobs", "audit", "changes", "servers", "judged", "devices", "rollouts", "statements", "keys")
@@ -77,4 +81,6 @@ def test_servers_are_upgraded_one_after_the_other_while_devices_poll(world: Worl
         for tools in (TOOLS, newer):
             refused = otaseal(tools, "store", "check", five.url)
             assert refused.returncode == 1
-            assert re.fullmatch(r"otaseal: error: .* was made by a newer otaseal\notaseal: hint: .*\n", refused.stderr), refused.stderr
+            assert re.fullmatch(
+                r"otaseal: error: .* was made by a newer otaseal\notaseal: hint: .*\n", refused.stderr
+            ), refused.stderr

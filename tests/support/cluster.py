@@ -161,6 +161,13 @@ class Five:
         """The name of the database that is not the primary."""
         return next(name for name in DATABASES if name != self.primary)
 
+    def in_touch(self, since: float) -> bool:
+        """Return whether both servers have seen the database since a time."""
+        with contextlib.suppress(psycopg.OperationalError), self.connect() as connection:
+            seen = connection.execute("SELECT count(*) FROM servers WHERE at > to_timestamp(%s)", (since,))
+            return seen.fetchone() == (len(SERVERS),)
+        return False
+
     def kill_primary(self) -> None:
         """End all processes of the primary at once."""
         self.databases[self.primary].signal(signal.SIGKILL)

@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-MARGIN = 2.5
-"""Seconds that a server has, once it sees the database again, to know what it missed."""
-
 
 class State(NamedTuple):
     """What a channel points at, for how many per cent of the devices, and what all of them had before."""
@@ -98,7 +95,7 @@ class Answer(NamedTuple):
 
 
 class Span(NamedTuple):
-    """When something was broken."""
+    """When something was broken, until every server has seen the database again."""
 
     began: float
     ended: float
@@ -175,7 +172,7 @@ class Record:
         """Return what a server may still give out that has not seen the database since some fault began."""
         given: set[str] = set()
         for span in self.spans:
-            if span.hides_database and span.began <= answer.ended and answer.began <= span.ended + MARGIN:
+            if span.hides_database and span.began <= answer.ended and answer.began <= span.ended:
                 earlier = [request for request in self.requests if request.ended <= span.began]
                 states = set(earlier[-1].states if earlier else self.start)
                 for request in self.requests:
