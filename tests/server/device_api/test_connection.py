@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -20,7 +21,7 @@ from otaseal.server.device_api import request_parser
 from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
 from support import peers
 from support.proving import ProvingDevice
-from support.servers import SECONDS, Running, as_device, get, parse_reply, publish, run, talk, until
+from support.servers import SECONDS, Running, StartServer, as_device, get, parse_reply, publish, run, talk, until
 
 PATH = "/blink/firmware.bin.signed"
 
@@ -333,3 +334,37 @@ def test_a_header_that_is_no_proof_is_refused(proof: str) -> None:
     parser = RequestParser()
     assert parser.feed(f"GET / HTTP/1.0\r\nX-Otaseal-Proof: {proof}\r\n\r\n".encode()) == []
     assert "not a proof" in str(parser.refusal)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_server_that_stops_answers_who_is_connected(start_server: StartServer, begun: bool) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as raw, contextlib.ExitStack() as stack:
+        connection = None
+        if begun:
+            connection = stack.enter_context(server.world.context().wrap_socket(raw, server_hostname="localhost"))
+        server.process.send_signal(signal.SIGTERM)
+        server.logs("stopping")
+        until(lambda: not _accepts(server.port), "it still listens")
+        if connection is None:
+            connection = stack.enter_context(server.world.context().wrap_socket(raw, server_hostname="localhost"))
+        connection.sendall(get("/firmware.bin.signed", "Connection: keep-alive", version="1.1"))
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert parse_reply(received).status == 404
+    assert server.process.wait(SECONDS) == 0
+
+
+def test_a_server_that_stops_waits_for_nobody_who_says_nothing(start_server: StartServer) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), SECONDS) as silent:
+        assert server.stop() == 0
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), SECONDS).close()
+    except ConnectionRefusedError:
+        return False
+    return True
