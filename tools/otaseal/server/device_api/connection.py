@@ -238,7 +238,8 @@ class DeviceConnection(asyncio.Protocol):
 
     def _respond(self, tls: TlsTransport, request: DeviceRequest, answer: Answer) -> None:
         head = request.head
-        keeps = head.keeps and self._requests.expects_more()
+        keeps = head.keeps and self._requests.expects_more() and not self._listener.connections.finishing
+        self._answered = True
         self._delivery = start_response(self._listener, tls, request, answer, keeps=keeps)
         if self._delivery is None:
             self._go_on_or_close(keeps=keeps)
@@ -267,9 +268,7 @@ class DeviceConnection(asyncio.Protocol):
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.finish(self._listener.app, arrived=arrived)
-            self._answered = True
-            keeps = delivery.keeps and not self._listener.connections.finishing
-            self._go_on_or_close(keeps=keeps, ended=delivery.ended)
+            self._go_on_or_close(keeps=delivery.keeps, ended=delivery.ended)
 
     def _go_on_or_close(self, *, keeps: bool, ended: bool = False) -> None:
         if self._tls is None:

@@ -38,6 +38,7 @@ class Connections:
         self._addresses = Addresses(limit)
         self._lent = 0
         self.finishing = False
+        """Whether nobody is admitted any more, and each connection ends after its answer."""
 
     def __len__(self) -> int:
         return len(self._open)
