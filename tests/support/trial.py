@@ -27,6 +27,8 @@ PATH = "/blink/firmware.bin.signed"
 STABLE = f"/v1/products/{PRODUCT}/channels/stable"
 UNSURE = re.compile("is changed, and|has it, and no standby|it is not known whether")
 """What a server says that cannot say more; of anything else that it reports, nothing has happened."""
+NO_HALT = {"max_failed": 100}
+"""For all that is asked for: a device that a fault cut off looks like one that did not come back."""
 FLEET, THREADS = 24, 3
 PATIENCE = 4.0
 """Seconds that a device waits for an answer."""
@@ -94,6 +96,7 @@ class Trial:
                 self.percent(0)
             elif kind == "rollback":
                 self.ask(kind, State.rolled_back, [(kind, "")], f"{STABLE}/rollback", {})
+                self.percent(100)
             else:
                 self.promote(generator.choice(list(self.published())), generator.choice((50, 100)))
             self.over.wait(0.05 if self.record.requests[-1].outcome == "done" else 0.2)
@@ -113,7 +116,7 @@ class Trial:
         made, now = self.make(version), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         client = self.five.operator()
         try:
-            options = Options(percent=percent, allow_downgrade=True)
+            options = Options(percent=percent, allow_downgrade=True, **NO_HALT)
             admitted = client.check([Image(made.signed)], Origin(PRODUCT, version, now), options)
         except OtasealError:
             return False
@@ -129,12 +132,16 @@ class Trial:
         """Set to how many devices the release goes."""
         name = f"percent {percent}"
         self.ask(
-            name, lambda state: state.pointed("", percent), [("point", "")], f"{STABLE}/percent", {"percent": percent}
+            name,
+            lambda state: state.pointed("", percent),
+            [("point", "")],
+            f"{STABLE}/percent",
+            {"percent": percent, **NO_HALT},
         )
 
     def promote(self, version: str, percent: int) -> None:
         """Point the channel at an earlier release."""
-        name, body = f"promote {version} {percent}", {"version": version, "percent": percent}
+        name, body = f"promote {version} {percent}", {"version": version, "percent": percent, **NO_HALT}
         self.ask(name, lambda state: state.pointed(version, percent), [("point", version)], f"{STABLE}/promote", body)
 
     def ask(self, name: str, change: Change, events: list[tuple[str, str]], path: str, body: dict[str, Any]) -> None:
