@@ -9,32 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import InputError
 from .boot_image import MAGIC, FlashMode, Part, parse_part
+from .esp32_chips import CHIPS
 from .limits import FIRMWARE, REBUILD, check_size
-
-CHIPS: Mapping[int, str] = {
-    0: "ESP32",
-    2: "ESP32-S2",
-    5: "ESP32-C3",
-    9: "ESP32-S3",
-    12: "ESP32-C2",
-    13: "ESP32-C6",
-    16: "ESP32-H2",
-    18: "ESP32-P4",
-    20: "ESP32-C61",
-    23: "ESP32-C5",
-    25: "ESP32-H21",
-    28: "ESP32-H4",
-    31: "ESP32-E22",
-    32: "ESP32-S31",
-}
-"""The id in the header, at offset 12, to the chip's name."""
 
 DESCRIPTION_AT, _DESCRIPTION_MAGIC = 0x20, 0xABCD5432
 _HEADER_END = 24

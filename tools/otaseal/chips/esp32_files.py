@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from . import esp32
 from .boot_image import MAGIC, segment_addresses, whole_part
-from .esp32 import CHIPS
+from .esp32_chips import CHIPS
 
 PARTITION_MAGIC = b"\xaa\x50"
 _AFTER_ROWS = (b"\xeb\xeb", b"\xff\xff")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .esp32 import CHIPS
+from .esp32_chips import CHIPS
 
 
 @dataclass(frozen=True)

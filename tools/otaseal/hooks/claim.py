@@ -10,13 +10,15 @@ import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..image.manifest import Claim
 from ..project import source_version
 from ..project.source_version import GitState
-from ..release.records import check_version
 from ..settings import Settings
 from . import build
+
+if TYPE_CHECKING:
+    from ..image.manifest import Claim
 
 
 def for_build(env: build.Env, options: Settings) -> Claim | None:
@@ -26,6 +28,9 @@ def for_build(env: build.Env, options: Settings) -> Claim | None:
     """
     if options.product is None:
         return None
+    from ..image.manifest import Claim
+    from ..release.records import check_version
+
     # The IDE asks for nothing that depends on the version
     state = None if env.IsIntegrationDump() else git_state(env)
     version = options.version

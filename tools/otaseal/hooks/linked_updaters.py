@@ -15,7 +15,6 @@ from typing import Any
 
 from .. import files
 from ..errors import ConfigError
-from ..image import manifest
 from ..settings import Settings
 from . import after_scripts, build
 from .object_code import ElfFile
@@ -55,6 +54,8 @@ def _look(env: build.Env, firmware: Any, options: Settings) -> str | None:
     image = Path(firmware.get_abspath())
     faults = []
     program = files.read_bounded(build.path(env, "$PROGPATH"), MAX_SIZE, "program")
+    from ..image import manifest
+
     if manifest.identity(program) is None:
         faults.append(NO_LIBRARY)
     ways = sorted(updaters(build.path(env, "$BUILD_DIR"), ElfFile(program)))

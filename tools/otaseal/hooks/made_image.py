@@ -12,19 +12,11 @@ from pathlib import Path
 
 from .. import files
 from ..errors import ConfigError, InputError
-from ..image import fat, littlefs, spiffs
 from . import build, platforms
 
 LITTLEFS, SPIFFS, FAT = "littlefs", "spiffs", "fatfs"
 INLINE_LIMIT = 1022
 """Bytes of a file that LittleFS may keep without a block of its own, at the most."""
-
-
-_LITTLEFS_CORES = {
-    platforms.ESP8266.name: littlefs.ESP8266,
-    platforms.PICO.name: littlefs.PICO,
-    platforms.ESP32.name: littlefs.ESP32,
-}
 
 
 @dataclass(frozen=True)
@@ -65,12 +57,18 @@ def archive_in(image: Path, where: Partition) -> bytes | None:
     Raises InputError, naming the file, where a device would not mount it or could not read the archive.
     """
     from ..certs.packing import ARCHIVE_NAME
+    from ..image import fat, littlefs, spiffs
 
+    cores = {
+        platforms.ESP8266.name: littlefs.ESP8266,
+        platforms.PICO.name: littlefs.PICO,
+        platforms.ESP32.name: littlefs.ESP32,
+    }
     # Of a shorter image the rest of the partition is as it was, which counts as erased.
     content = files.read_bounded(image, where.size, "filesystem image").ljust(where.size, b"\xff")
     try:
         if where.kind == LITTLEFS:
-            core = _LITTLEFS_CORES[where.platform.name]
+            core = cores[where.platform.name]
             return littlefs.read_file(content, ARCHIVE_NAME, where.block, where.size // where.block, core)
         if where.kind == FAT:
             return fat.read_file(content, ARCHIVE_NAME)

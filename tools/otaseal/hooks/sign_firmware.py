@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from .. import __version__, files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError
-from ..image.manifest import Claim
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
 from ..project import source_version
 from ..settings import Settings
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from ..image.firmware import Firmware
+    from ..image.manifest import Claim
 
 GIVES_FILESYSTEM = "_ZN7otaseal5files3use"
 """What the library's `filesystem()` calls, as the compiler spells it; unused, it is not linked (F79)."""

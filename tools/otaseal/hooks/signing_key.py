@@ -11,15 +11,16 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import files
 from ..errors import ConfigError, KeyRefusedError, OtasealError
-from ..image import gzip_payload
-from ..keys import key_uri, passphrase, secret_scan, signers
-from ..keys.secret_scan import Secrets
-from ..keys.signers import Signer
 from ..settings import Settings
 from . import build
+
+if TYPE_CHECKING:
+    from ..keys.secret_scan import Secrets
+    from ..keys.signers import KeySource, Signer
 
 MAX_ELF_SIZE = 256 * 1024 * 1024
 """Bytes; a sketch with all its debug information has some ten million."""
@@ -40,6 +41,9 @@ def unprompted_secrets(env: build.Env, options: Settings) -> Secrets:
 
     Raises KeyRefusedError for a key that must not be used; a key that cannot be opened here is a warning.
     """
+    from ..keys import passphrase, signers
+    from ..keys.secret_scan import Secrets
+
     if options.signing_key is None or signers.in_token(options.signing_key):
         return Secrets()
     source = build.key_source(env, options)
@@ -56,6 +60,9 @@ def unprompted_secrets(env: build.Env, options: Settings) -> Secrets:
 
 def refuse_in_firmware(firmware: Path, content: bytes, secrets: Secrets) -> None:
     """Raise KeyRefusedError if a secret is in `firmware`, whose bytes are `content`, in its original or in its ELF."""
+    from ..image import gzip_payload
+    from ..keys import secret_scan
+
     secret_scan.refuse(firmware.name, content, secrets)
     others = [firmware.with_suffix(".elf")]
     if gzip_payload.is_gzip(content):
@@ -71,6 +78,7 @@ def refuse_in_data(data: Path, archive: bytes, image: Path, secrets: Secrets) ->
     The files are searched one by one, because a filesystem may split one between its blocks.
     """
     from ..certs.packing import ARCHIVE_NAME
+    from ..keys import secret_scan
 
     if not secrets:
         return
@@ -87,6 +95,8 @@ def refuse_in_data(data: Path, archive: bytes, image: Path, secrets: Secrets) ->
 
 def refuse_in_image(image: Path, secrets: Secrets) -> None:
     """Raise KeyRefusedError if a secret is in the filesystem image that was just built, and remove it then."""
+    from ..keys import secret_scan
+
     if not secrets:
         return
     try:
@@ -96,7 +106,9 @@ def refuse_in_image(image: Path, secrets: Secrets) -> None:
         raise
 
 
-def _open(options: Settings, source: signers.KeySource) -> Signer:
+def _open(options: Settings, source: KeySource) -> Signer:
+    from ..keys import key_uri, signers
+
     assert options.signing_key is not None
     identity = key_uri.identity(options.signing_key, source.project, source.environment)
     with _opening:  # with -j, two actions may want it at the same time

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import git
 from ..errors import ConfigError, SystemFaultError
-from ..image.manifest import MAX_VERSION, Manifest
-from ..release.records import Origin
+
+if TYPE_CHECKING:
+    from ..image.manifest import Manifest
+    from ..release.records import Origin
 
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 MAX_TIME = 0xFFFF_FFFF
@@ -65,6 +68,8 @@ def source_date(environment: Mapping[str, str]) -> int | None:
 
 def origin(product: str, version: str, board: str, state: GitState | None) -> Origin:
     """Return where a release comes from that is made now; `board` may be empty, `state` is git's."""
+    from ..release.records import Origin
+
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     commit, dirty = (state.commit, state.dirty) if state else ("", False)
     return Origin(product, version, created, board=board, git_commit=commit, dirty=dirty)
@@ -80,8 +85,11 @@ def version_from(given: str | None, state: GitState | None, attached: Manifest |
         return given
     # A tag may hold what no file name and header can, as release/1.2 does
     described = "" if state is None else re.sub(r"[^0-9A-Za-z._+-]", "-", state.description)
-    if attached is not None and attached.version not in ("", described[:MAX_VERSION]):
-        return attached.version
+    if attached is not None:
+        from ..image.manifest import MAX_VERSION
+
+        if attached.version not in ("", described[:MAX_VERSION]):
+            return attached.version
     if state is not None and state.fault is not None:
         raise SystemFaultError(
             f"the release has no version: {state.fault.message}", f"{state.fault.hint}; or {NO_VERSION_HINT}"
