@@ -166,7 +166,7 @@ class Database:
                         self._local.transaction = None
                     committing = True
             except psycopg.OperationalError as error:
-                if not (committing and connection.broken):
+                if not (committing and connection.closed):
                     raise
                 raise SystemFaultError(
                     f"it is not known whether the database '{self.name}' has the change: {_line(error)}",
@@ -302,9 +302,23 @@ def deadline(connection: psycopg.Connection[Any], seconds: float | None = None) 
 
 @contextlib.contextmanager
 def _ending(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """End what takes too long; of a commit that waits for a standby PostgreSQL then says that it may be lost."""
-    with _timer(COMMIT_SECONDS, lambda: connection.cancel_safe(timeout=CONNECT_SECONDS)):
-        yield
+    """End what takes too long; of a commit that waits for a standby PostgreSQL then says that it may be lost.
+
+    What was ended may have been over just then, and the next statement must not be ended instead: a connection that
+    was meant goes back to the pool closed.
+    """
+
+    def end() -> None:
+        ended.append(True)
+        connection.cancel_safe(timeout=CONNECT_SECONDS)
+
+    ended: list[bool] = []
+    try:
+        with _timer(COMMIT_SECONDS, end):
+            yield
+    finally:
+        if ended:
+            connection.close()
 
 
 @contextlib.contextmanager
