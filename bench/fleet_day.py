@@ -18,6 +18,7 @@ Linux, cc, OpenSSL's headers and nginx, and the packages of the extra `test`.
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import random
 import statistics
@@ -98,7 +99,9 @@ class Day:
 
 def new_database() -> str:
     """Return the address of an empty store in a database whose writes are as safe as PostgreSQL's own settings."""
-    url = postgresql.Cluster.create().database()
+    cluster = postgresql.Cluster.create()
+    atexit.register(cluster.remove)
+    url = cluster.database()
     open_new(url).close()
     return url
 
