@@ -27,7 +27,7 @@ from otaseal.store.enrolments import (
     UnknownClaimError,
 )
 from otaseal.store.postgresql.database import Database
-from otaseal.store.proof_keys import ProofKey
+from otaseal.store.proof_key_rows import ProofKey
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.sql import Tables
 from otaseal.store.store import Store

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .postgresql.devices import PostgresDevices
     from .sql import Tables, Transaction
 
-JUDGING_SECONDS = 5.0
 DEVICE_FILE_SECONDS = 10.0
 """How often a file of devices is tried again while they are in memory."""
 
@@ -73,8 +72,11 @@ class Backend(ABC):
         """Return in words what is served from memory alone and why, "" where all is well; may try to mend that."""
 
     @abstractmethod
-    def judging(self) -> contextlib.AbstractContextManager[bool]:
-        """Take the turn to judge rollouts, and say whether this server has it; raises SystemFaultError."""
+    def judging(self, seconds: float) -> contextlib.AbstractContextManager[bool]:
+        """Take the turn to judge rollouts, which one server has in so many seconds, and say whether this one has it.
+
+        Raises SystemFaultError.
+        """
 
     @abstractmethod
     def hold(self) -> contextlib.AbstractContextManager[Held]:
@@ -127,7 +129,7 @@ class FileBackend(Backend):
         return f"{reason}; until that works again, they are kept in memory" if reason else ""
 
     @contextlib.contextmanager
-    def judging(self) -> Iterator[bool]:
+    def judging(self, seconds: float) -> Iterator[bool]:
         """See `Backend.judging`."""
         yield True
 

@@ -292,6 +292,17 @@ def device_key(product: str, device: str) -> tuple[str, str]:
     return _bounded_text(product), _bounded_text(device)
 
 
+def change_name(key: tuple[str, str]) -> str:
+    """Return by which text one server tells others of a device: a product has no blanks."""
+    return " ".join(key)
+
+
+def changed_key(name: str) -> tuple[str, str]:
+    """Return the primary key of the device that a `change_name` tells of."""
+    product, _, device = name.partition(" ")
+    return product, device
+
+
 def conditions(selection: Selection) -> tuple[str, tuple[str, ...]]:
     """Return a selection in SQL, to be added to a WHERE clause, and the values in it."""
     where, values = "", ()  # type: tuple[str, tuple[str, ...]]

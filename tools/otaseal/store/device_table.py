@@ -30,7 +30,8 @@ from .device_rows import (
     says_nothing_new,
     seen,
 )
-from .proof_keys import LastProof, Name
+from .proof_key_rows import Name
+from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
 from .sql import Transaction, Values
 from .statements import Said

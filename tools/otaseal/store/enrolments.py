@@ -15,7 +15,7 @@ from .claims import Claim, Claims
 from .sql import upsert
 
 if TYPE_CHECKING:
-    from .proof_keys import ProofKey
+    from .proof_key_rows import ProofKey
     from .sql import Tables, Transaction
 
 MAX_REQUESTS = 100_000

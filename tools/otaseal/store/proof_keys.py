@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS
+from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS, change_name, changed_key
 from .proof_key_rows import (
     Name,
     ProofKey,
@@ -33,8 +33,6 @@ from .proof_key_rows import (
 
 if TYPE_CHECKING:
     from .sql import Tables, Transaction
-
-__all__ = ["Name", "ProofKey", "WaitingKey"]
 
 MAX_KEYS = 100_000
 NEW_SHARE = 10
@@ -267,7 +265,7 @@ class ProofKeys:
                 first = {name for name, key, _ in rows if name != decided and self._is_taken(name, key)}
                 for statement, values in statements(row for row in rows if row[0] not in first):
                     database.execute(statement, values)
-                self._tell(database, [" ".join(name) for name in changed - first])
+                self._tell(database, [change_name(name) for name in changed - first])
         except BaseException:
             with self._lock:
                 self._changed |= changed
@@ -282,7 +280,7 @@ class ProofKeys:
         if "" in told:
             self.closed = read_closed(self._secrets)
         with self._writing:
-            self._apply({(product, device) for product, _, device in (name.partition(" ") for name in told if name)})
+            self._apply({changed_key(name) for name in told if name})
 
     def heard(self, name: Name, sequence: int) -> None:
         """Note the number of a proof that somebody else has taken."""

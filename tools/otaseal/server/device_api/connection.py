@@ -24,9 +24,8 @@ from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
 from .tls_transport import KERNEL_BUFFER, TlsTransport
 
 Phase = enum.Enum("Phase", ("FORWARDED", "HANDSHAKE", "REQUEST", "LOADING", "ANSWER", "CLOSING"))
-FORWARDED, HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = (
-    Phase  # asked for so often that the way through the class shows
-)
+# Asked for so often that the way through the class shows
+FORWARDED, HANDSHAKE, REQUEST, LOADING, ANSWER, CLOSING = Phase
 
 
 class DeviceConnection(asyncio.Protocol):

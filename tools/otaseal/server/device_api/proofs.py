@@ -15,7 +15,8 @@ from ...errors import SystemFaultError
 from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, Verifier, name_of
 from ...release.evidence import UNPROVEN_PREFIX
 from ...store.device_rows import Asking
-from ...store.proof_keys import ProofKey, ProofKeys
+from ...store.proof_key_rows import ProofKey
+from ...store.proof_keys import ProofKeys
 from ..telemetry import Telemetry, labelled
 from .recorder import Recorder
 

@@ -20,7 +20,8 @@ from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.device_table import DeviceTable
 from ...store.enrolments import Enrolments
-from ...store.proof_keys import ProofKey, ProofKeys, WaitingKey, fingerprint
+from ...store.proof_key_rows import ProofKey, WaitingKey
+from ...store.proof_keys import ProofKeys, fingerprint
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder

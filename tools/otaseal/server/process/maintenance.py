@@ -146,7 +146,7 @@ class Maintenance:
     def _judge_rollouts(self) -> None:
         self.recorder.flush(FLUSH_SECONDS)
         try:
-            with self.backend.judging() as mine:
+            with self.backend.judging(ROLLOUT_SECONDS) as mine:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
             report_flood(self.devices, self.keys, self.telemetry)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from .. import sql
-from ..backend import JUDGING_SECONDS, Backend, Held, Report
+from ..backend import Backend, Held, Report
 from ..device_table import DeviceTable
 from ..proof_keys import ProofKeys
 from ..store import Store
@@ -63,9 +63,9 @@ class PostgresBackend(Backend):
         return f"{reason}; until that works again, devices are served from memory" if reason else ""
 
     @contextlib.contextmanager
-    def judging(self) -> Iterator[bool]:
-        """See `Backend.judging`: whoever comes first judges, and the others after JUDGING_SECONDS at the earliest."""
-        with self._database.turn(JUDGING_SECONDS) as mine:
+    def judging(self, seconds: float) -> Iterator[bool]:
+        """See `Backend.judging`: whoever comes first judges."""
+        with self._database.turn(seconds) as mine:
             yield mine
 
     @contextlib.contextmanager

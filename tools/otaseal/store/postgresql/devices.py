@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .. import sql
 from ..device_batch import SELECT, Key, Rows
-from ..device_rows import Device, Sighting, device_key
+from ..device_rows import Device, Sighting, change_name, changed_key, device_key
 from ..device_table import MAX_DEVICES, DeviceTable, preview
 from ..sql import Values
 from .database import Database, Transaction
@@ -77,7 +77,7 @@ class PostgresDevices(DeviceTable):
     def follow(self, follower: Follower) -> None:
         """Keep what is in memory as fresh as `follower` does."""
         self._follower = follower
-        follower.on(KIND, Kind(self.load, lambda names: self._apply([_key(name) for name in names])))
+        follower.on(KIND, Kind(self.load, lambda names: self._apply([changed_key(name) for name in names])))
 
     def reader(self) -> DeviceReader:
         """Return what requests read: memory, and no database."""
@@ -118,7 +118,7 @@ class PostgresDevices(DeviceTable):
             self._local.rows = rows
             yield rows
             rows.write()
-            transaction.changed(KIND, *map(_name, (*rows.outcome, *rows.touched)))
+            transaction.changed(KIND, *map(change_name, (*rows.outcome, *rows.touched)))
             said = self._said_of(list(rows.outcome))
         with self._copy.lock:
             if self._follower is not None and self._follower.seen > transaction.number:
@@ -197,12 +197,3 @@ class _Rows(Rows):
 
 def _columns(keys: Sequence[Key]) -> tuple[list[str], list[str]]:
     return [product for product, _ in keys], [device for _, device in keys]
-
-
-def _name(key: Key) -> str:
-    return " ".join(key)
-
-
-def _key(name: str) -> Key:
-    product, _, device = name.partition(" ")
-    return product, device

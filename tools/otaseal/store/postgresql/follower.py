@@ -23,7 +23,7 @@ LEASE_SECONDS = 5.0
 """How long a server that sees nothing of the database goes on as if nothing were changed."""
 CLEANING_SECONDS = 600.0
 
-_SEEN = """INSERT INTO servers (name, seen, at) VALUES (?, ?, clock_timestamp())
+_SEEN = """INSERT INTO servers (name, seen, at) VALUES (%s, %s, clock_timestamp())
     ON CONFLICT (name) DO UPDATE SET seen = excluded.seen, at = excluded.at"""
 # Who was away for so long loads everything anyway, and a server that was is none any more.
 _CLEANING = (
@@ -124,7 +124,7 @@ class Follower:
     def _say_seen(self, connection: psycopg.Connection[Any], looked: float) -> None:
         with self._database.faults():
             connection.execute("SET synchronous_commit = off")
-            connection.execute(_SEEN.replace("?", "%s"), (self._database.server, self.seen))
+            connection.execute(_SEEN, (self._database.server, self.seen))
             if looked - self._cleaned > CLEANING_SECONDS:
                 self._cleaned = looked
                 for statement in _CLEANING:

@@ -13,7 +13,8 @@ from ....pki.scope import ANY
 from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
-from ....store.proof_keys import FINGERPRINT, ProofKey, WaitingKey, fingerprint
+from ....store.proof_key_rows import ProofKey, WaitingKey
+from ....store.proof_keys import FINGERPRINT, fingerprint
 from ..fleet import Listed, applicant
 from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
 from ..uploads import read_json
