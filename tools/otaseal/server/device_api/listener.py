@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..limits import DRAIN_SECONDS, MAX_CONNECTIONS, Addresses
 from ..tls import Inspect
 from .app import DeviceApp
+from .last_connections import HALF_OPEN_SECONDS, take_no_more
 from .proxy_protocol import Network
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class DeviceListener:
         waiting = self.listening.dup()
         accepting = await loop.create_server(self.protocol, sock=self.listening, backlog=BACKLOG)
         await self._watch(lambda: self.should_exit)
+        if take_no_more(waiting):
+            await asyncio.sleep(HALF_OPEN_SECONDS)
         accepting.close()
         await self._accept_rest(waiting)
         self.connections.finish()
