@@ -1,12 +1,13 @@
 """What a release costs over the air as a patch from the release before, beside whole forms and other patches.
 
     python -m pip install heatshrink2 zopfli       # and detools, whose column is empty where it is missing
-    python bench/delta.py FOLDER... [--steps N] [--zopfli]
+    python bench/delta.py FOLDER... [--steps N] [--zopfli] [--chip]
 
 Each folder holds one project's firmware.bin files, named so that their order is that of the releases; they are shown by
 the first digits of their SHA-256. Every target gets a manifest and a signature of a key made for this, so that a patch
 and each whole form are what a device would load. `--steps` takes the last N of each folder; `--zopfli` costs seconds
-an image.
+an image. `--chip` has the device's library decode each patch on the emulated CPU (docs/adr/0007-emulated-cpu.md), and counts
+its instructions, without those of radio, flash and TLS; it needs what bench/lx106.py needs.
 
 `plain` is the baseline: bsdiff's control, difference and extra streams interleaved, runs of zeros counted, and
 heatshrink with a window of 256 bytes. `no map` is our stream without what knows of addresses and code. Memory is that
@@ -29,8 +30,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-TOOLS = Path(__file__).resolve().parent.parent / "tools"
-sys.path.insert(0, str(TOOLS))
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / "tools"
+sys.path[:0] = [str(TOOLS), str(ROOT / "tests")]
 
 import itertools
 
@@ -43,6 +45,7 @@ from otaseal.delta.relocation import AddressMap
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, manifest, signed_image
 from otaseal.keys.signers import RsaSigner, new_signing_key
+from support import lx106
 
 ALONE = """
 import re, sys
@@ -51,17 +54,23 @@ from otaseal.delta.making import make
 make(*(Path(name).read_bytes() for name in sys.argv[1:]))
 print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
+MEDIAN_SIZE = 262_144
+"""Bytes of the image for which docs/adr/0028-patches.md has what a chip pays."""
 COLUMNS = ("raw", "gzip", "zopfli", "plain", "detools", "no map", "patch")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One release after another: the bytes of each form, and the processor seconds of making and applying the patch."""
+    """One release after another: the bytes of each form, and the processor seconds of making and applying the patch.
+
+    `chip` are instructions, 0 where they are not counted.
+    """
 
     names: str
     sizes: dict[str, int]
     making: float
     applying: float
+    chip: int
 
     def share(self, form: str) -> float:
         """Return a form's bytes as per cent of the raw image's."""
@@ -129,7 +138,15 @@ def compressed(target: bytes, method: str) -> int:
     return len(gzip_payload.compress(payload, method)) + len(target) - len(payload)
 
 
-def step(old: bytes, new: bytes, *, zopfli: bool) -> Step:
+def on_chip(base: bytes, patch: bytes, target: bytes) -> int:
+    """Return the instructions of the library's decoder, which has to make the target."""
+    decoded = lx106.decode(base, patch)
+    if decoded.error or decoded.sha256 != hashlib.sha256(target).hexdigest():
+        raise SystemExit(f"the library makes something else, or error {decoded.error}")
+    return decoded.cost
+
+
+def step(old: bytes, new: bytes, *, zopfli: bool, chip: bool) -> Step:
     """Return what the update from one firmware.bin to the next costs, checked by applying the patch."""
     target = signed(new)
     base = bases.for_target(images.parse(old), images.parse(new))
@@ -149,10 +166,10 @@ def step(old: bytes, new: bytes, *, zopfli: bool) -> Step:
         "patch": len(patch),
     }
     names = " to ".join(hashlib.sha256(data).hexdigest()[:8] for data in (old, new))
-    return Step(names, sizes, made - begun, applied - made)
+    return Step(names, sizes, made - begun, applied - made, on_chip(base, patch, target) if chip else 0)
 
 
-def steps(folder: Path, count: int, *, zopfli: bool) -> Iterator[Step]:
+def steps(folder: Path, count: int, *, zopfli: bool, chip: bool) -> Iterator[Step]:
     """Yield the last steps of a folder; what is no image of a known chip, or the same twice, is passed over."""
     kept: list[bytes] = []
     for path in sorted(folder.glob("*.bin")):
@@ -164,7 +181,7 @@ def steps(folder: Path, count: int, *, zopfli: bool) -> Iterator[Step]:
         if not kept or kept[-1] != data:
             kept.append(data)
     for old, new in list(itertools.pairwise(kept))[-count:]:
-        yield step(old, new, zopfli=zopfli)
+        yield step(old, new, zopfli=zopfli, chip=chip)
 
 
 def memory(base: Path, new: Path) -> float:
@@ -189,6 +206,13 @@ def summary(found: list[Step]) -> None:
     wholes = [min(one.sizes["gzip"], one.sizes["zopfli"] or one.sizes["gzip"]) for one in found]
     larger = sum(one.sizes["patch"] > whole for one, whole in zip(found, wholes, strict=True))
     print(f"gzip in the median {ratio:.0f} times the patch; {larger} patches are larger than the smallest gzip")
+    if any(one.chip for one in found):
+        scaled = sorted(one.chip / one.sizes["raw"] * MEDIAN_SIZE / 1e6 for one in found)
+        quarter = len(scaled) // 4
+        print(
+            f"chip, for {MEDIAN_SIZE} bytes: median {statistics.median(scaled):.1f} million instructions, quartiles "
+            f"{scaled[quarter]:.1f} and {scaled[-quarter - 1]:.1f}, worst {scaled[-1]:.1f}"
+        )
     seconds = [one.making for one in found]
     print(f"making: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s")
 
@@ -198,14 +222,16 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--zopfli", action="store_true")
+    parser.add_argument("--chip", action="store_true")
     arguments = parser.parse_args()
     found = []
     print(f"{'step':<22}{''.join(f'{form:>9}' for form in COLUMNS)}     of raw   making  applying")
     for folder in arguments.folders:
-        for one in steps(folder, arguments.steps, zopfli=arguments.zopfli):
+        for one in steps(folder, arguments.steps, zopfli=arguments.zopfli, chip=arguments.chip):
             row = "".join(f"{one.sizes[form]:>9}" for form in COLUMNS)
             print(
-                f"{one.names:<22}{row}  {one.share('patch'):7.3f} % {one.making:6.2f} s {one.applying:7.2f} s",
+                f"{one.names:<22}{row}  {one.share('patch'):7.3f} % {one.making:6.2f} s {one.applying:7.2f} s"
+                + (f" {one.chip / 1e6:6.1f} M" if one.chip else ""),
                 flush=True,
             )
             found.append(one)

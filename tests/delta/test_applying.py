@@ -5,35 +5,21 @@ from __future__ import annotations
 import os
 import random
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.delta import applying, header
+from otaseal.delta import applying
 from otaseal.delta.errors import (
-    DamagedPatchError,
-    OutsideBaseError,
     PatchError,
-    PatchTooShortError,
-    TargetTooLongError,
-    TrailingBytesError,
     WrongBaseError,
-    WrongTargetError,
 )
-from otaseal.delta.making import make
 from otaseal.errors import LaterFormatError
 from support import patches
-
-BASE, TARGET = b"a base of 24 bytes, all ", b"a base of 24 bytes, all!!"
-PARTS = (("copied", 23), ("same", 23), ("added", 2), ("byte", 0x21), ("byte", 0x21))
-PATCH = patches.patch(BASE, TARGET, PARTS)
-FUNCTIONS = patches.program(60)
-OLD = patches.image(FUNCTIONS)
-NEW = patches.image([*FUNCTIONS[:20], *patches.program(2, seed=2), *FUNCTIONS[20:]])
-REAL = make(OLD, NEW)
+from support.patch_cases import BASE, NEW, OLD, PATCH, REAL, REFUSED, TARGET, mutated
 
 
 def test_what_a_patch_says() -> None:
@@ -44,77 +30,6 @@ def test_what_a_patch_says() -> None:
 def test_a_step_may_go_back() -> None:
     parts = (("copied", 6), ("same", 6), ("added", 0), ("seek", 11), ("copied", 6), ("same", 6), ("added", 0))
     assert applying.apply(BASE, patches.patch(BASE, b"a basea base", parts)) == b"a basea base"
-
-
-REFUSED: dict[str, tuple[type[Exception], str, Callable[[], bytes]]] = {
-    "another file": (DamagedPatchError, "does not begin with", lambda: b"\xe9" + PATCH[1:]),
-    "nothing": (PatchTooShortError, "within its header", lambda: b""),
-    "half a header": (PatchTooShortError, "within its header", lambda: PATCH[:40]),
-    "a header alone": (PatchTooShortError, "before the image is whole", lambda: PATCH[: header.SIZE]),
-    "cut short": (PatchTooShortError, "before the image is whole", lambda: PATCH[:-1]),
-    "a later format": (LaterFormatError, "newer otaseal", lambda: PATCH[:8] + b"\2" + PATCH[9:]),
-    "format 0": (DamagedPatchError, "format 0", lambda: PATCH[:8] + b"\0" + PATCH[9:]),
-    "reserved byte": (DamagedPatchError, "format 1", lambda: PATCH[:11] + b"\1" + PATCH[12:]),
-    "65 shifts": (DamagedPatchError, "65 shifts", lambda: patches.patch(BASE, TARGET, PARTS, shifts=65)),
-    "4 runs of code": (DamagedPatchError, "4 runs", lambda: patches.patch(BASE, TARGET, PARTS, code=4)),
-    "no base": (DamagedPatchError, "of 0", lambda: patches.patch(BASE, TARGET, PARTS, base_size=0)),
-    "no target": (DamagedPatchError, "makes 0", lambda: patches.patch(BASE, TARGET, PARTS, target_size=0)),
-    "a target that no flash holds": (
-        DamagedPatchError,
-        "16777217",
-        lambda: patches.patch(BASE, TARGET, PARTS, target_size=(1 << 24) + 1),
-    ),
-    "another base": (WrongBaseError, "is for a sketch", lambda: patches.patch(BASE[::-1], TARGET, PARTS)),
-    "a shorter base": (WrongBaseError, "of 23 bytes", lambda: patches.patch(BASE[:-1], TARGET, PARTS)),
-    "trailing bytes": (TrailingBytesError, "behind its end", lambda: PATCH + b"\0"),
-    "bits that no encoder ends with": (DamagedPatchError, "as its encoder ends", lambda: PATCH[:-1] + b"\x77"),
-    "other bytes than announced": (
-        WrongTargetError,
-        "announces",
-        lambda: patches.patch(BASE, TARGET[::-1], PARTS),
-    ),
-    "a copy behind the base": (OutsideBaseError, "copies 25", lambda: patches.patch(BASE, TARGET, [("copied", 25)])),
-    "a step before the base": (
-        OutsideBaseError,
-        "from -2",
-        lambda: patches.patch(BASE, TARGET, [("copied", 0), ("added", 1), ("byte", 0), ("seek", 3), ("copied", 1)]),
-    ),
-    "a step far behind it": (
-        OutsideBaseError,
-        "from 1000",
-        lambda: patches.patch(BASE, TARGET, [("copied", 0), ("added", 1), ("byte", 0), ("seek", 2000), ("copied", 0)]),
-    ),
-    "code behind the base": (
-        OutsideBaseError,
-        "code up to 25",
-        lambda: patches.patch(BASE, TARGET, [("place", 9), ("place", 16), ("place", 0), ("shift", 0)], code=1),
-    ),
-    "a copy of more than announced": (
-        TargetTooLongError,
-        "more than the 5 bytes",
-        lambda: patches.patch(BASE, TARGET[:5], [("copied", 6)]),
-    ),
-    "more new bytes than announced": (
-        TargetTooLongError,
-        "more than the 5 bytes",
-        lambda: patches.patch(BASE, TARGET[:5], [("copied", 4), ("same", 4), ("added", 2)]),
-    ),
-    "a step that makes nothing": (
-        DamagedPatchError,
-        "makes nothing",
-        lambda: patches.patch(BASE, TARGET, [("copied", 0), ("added", 0)]),
-    ),
-    "more equal bytes than copied": (
-        DamagedPatchError,
-        "more equal bytes",
-        lambda: patches.patch(BASE, TARGET, [("copied", 9), ("same", 10)]),
-    ),
-    "a shift behind all addresses": (
-        DamagedPatchError,
-        "no address",
-        lambda: patches.patch(BASE, TARGET, [*[("place", 1 << 31), ("shift", 0)] * 2], shifts=2),
-    ),
-}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -165,25 +80,6 @@ def test_memory_does_not_grow_with_the_target() -> None:
         assert tracemalloc.get_traced_memory()[1] < 20_000
     finally:
         tracemalloc.stop()
-
-
-def mutated(noise: random.Random) -> bytes:
-    """Return REAL with bits flipped, bytes set, cut out or put in, or with its end cut off."""
-    data = bytearray(REAL)
-    for _ in range(noise.randint(1, 3)):
-        place = noise.randrange(len(data) - 3)
-        match noise.randrange(5):
-            case 0:
-                data[place] ^= 1 << noise.randrange(8)
-            case 1:
-                data[place] = noise.randrange(256)
-            case 2:
-                del data[place : place + noise.randint(1, 4)]
-            case 3:
-                data[place:place] = noise.randbytes(noise.randint(1, 4))
-            case _:
-                del data[max(place, 9) :]
-    return bytes(data)
 
 
 def test_no_mutated_patch_gives_other_bytes() -> None:

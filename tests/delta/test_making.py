@@ -59,6 +59,27 @@ def test_maker_and_device_agree_on_every_site(
     assert applying.apply(base, header.serialise(head) + stream) == target
 
 
+@pytest.mark.parametrize("size", [8, 300, 3000])
+def test_the_first_bytes_may_come_from_anywhere_in_the_base(size: int) -> None:
+    """A device begins at offset 0 of the base, and no step may make nothing, to begin elsewhere."""
+    base = random.Random(4).randbytes(size)
+    for at in (1, size // 2, size - 1):
+        target = base[at:] + base[:at]
+        assert applying.apply(base, make(base, target)) == target
+
+
+def test_a_run_of_code_may_begin_within_a_word_that_moves() -> None:
+    """The device goes on behind the word, so that instructions are read from there."""
+    base = (0x4020_0000).to_bytes(4, "little") + b"\x05\x12\0" + bytes(9)
+    mapped = AddressMap((Shift(0x4020_0000, 4),))
+    target = base + b"something new"
+    for start in range(1, 4):
+        code = (Code(start, len(base) - start, 0x4020_0000 + start, 0),)
+        stream = Stream(base, target, code, mapped).coded([alignment.Copy(0, 0, len(base), len(target) - len(base))])
+        head = patches.patch(base, target, [], shifts=1, code=1)[: header.SIZE]
+        assert applying.apply(base, head + stream) == target
+
+
 def test_what_has_moved_costs_a_third_of_what_it_costs_without_the_map() -> None:
     patch = make(OLD, NEW)
     assert applying.apply(OLD, patch) == NEW

@@ -3,6 +3,7 @@
  *
  *   device verify KEY.der IMAGE                                     prints "accepted" or "refused", then what it cost
  *   device fetch KEY.der NAME SECONDS ANCHOR.der REQUEST FD...      connects as the core does, on open sockets of the host
+ *   device patch BASE PATCH MD5                                     decodes as the library does
  *
  * "fetch" makes one connection a descriptor, from the second on with the session of the one before (F21, F27c), sends
  * the bytes in REQUEST and reads the answer to its end. For each it prints
@@ -11,7 +12,8 @@
  *   answer INSTRUCTIONS BYTES STATUS
  *
  * or "error CODE" (BearSSL's) and ends; if the status is 200, then its body is verified as an image (F1, F27e). Costs are
- * those of BearSSL and of nothing else: no radio, no TCP, no flash. The seed of the random generator is constant, so
+ * those of BearSSL and of nothing else: no radio, no TCP, no flash. "patch" prints the library's error, the instructions, the
+ * bytes of memory, the bytes of the image and their SHA-256. The seed of the random generator is constant, so
  * that a run repeats: good for counting, and for nothing else.
  */
 #include "../peers/public_key.h"
@@ -27,6 +29,9 @@ enum { IN_SIZE = 16384 + 325, OUT_SIZE = 512 + 85 }; /* the core's default buffe
 
 int simcall(int number, int a, int b, int c);
 void run(void);
+size_t patch_decoder_size(void);
+int decode_patch(const unsigned char *sketch, size_t sketch_size, const char *md5, const unsigned char *patch,
+                 size_t patch_size, unsigned char *to, size_t room, size_t *made);
 
 static unsigned char image[MAX_IMAGE], key_der[MAX_DER], anchor_der[MAX_DER], request[MAX_DER], subject[1024];
 
@@ -242,6 +247,41 @@ static void fetch_each(char **args, int count, const br_rsa_public_key *key)
 	}
 }
 
+static void put_sha256(const unsigned char *data, size_t size)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char digest[br_sha256_SIZE];
+	br_sha256_context context;
+	char pair[] = "xx";
+
+	br_sha256_init(&context);
+	br_sha256_update(&context, data, size);
+	br_sha256_out(&context, digest);
+	put(" ");
+	for (size_t i = 0; i < sizeof digest; i++) {
+		pair[0] = digits[digest[i] >> 4];
+		pair[1] = digits[digest[i] & 15];
+		put(pair);
+	}
+}
+
+static void patch(char **args)
+{
+	static unsigned char sketch[MAX_IMAGE], bytes[MAX_IMAGE];
+	size_t sketch_size = load(args[0], sketch, sizeof sketch), size = load(args[1], bytes, sizeof bytes), made;
+	uint32_t start = cycles();
+	int error = decode_patch(sketch, sketch_size, args[2], bytes, size, image, sizeof image, &made);
+	uint32_t spent = cycles() - start;
+
+	put("patch");
+	put_number((uint32_t)error);
+	put_number(spent * per_cycle);
+	put_number((uint32_t)patch_decoder_size());
+	put_number((uint32_t)made);
+	put_sha256(image, made);
+	put("\n");
+}
+
 void run(void)
 {
 	static char *args[MAX_ARGS + 1], room[4096];
@@ -252,6 +292,10 @@ void run(void)
 	simcall(ARGV, (int)room, 0, 0);
 	memcpy(args, room, (size_t)count * sizeof *args);
 	calibrate();
+	if (strcmp(args[1], "patch") == 0 && count == 5) {
+		patch(args + 2);
+		end(0);
+	}
 	if (!read_rsa_key(key_der, load(args[2], key_der, sizeof key_der), &key)) fail("no RSA key");
 	if (strcmp(args[1], "verify") == 0) verify(image, load(args[3], image, sizeof image), &key);
 	else if (strcmp(args[1], "fetch") == 0 && count > 7) fetch_each(args + 3, count - 3, &key);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal.delta.making import make
 from otaseal.image import gzip_payload, signed_image
-from support import lx106, servers
+from support import lx106, patches, servers
 from support.images import Signer, build_image
 from support.servers import Running, World
 
@@ -44,6 +46,19 @@ def test_a_signature_is_verified(rsa_keys: Callable[..., rsa.RSAPrivateKey], bit
     assert lx106.verify(own, signed[:-1]) == lx106.Verification(False, 0, 0)
     assert lx106.verify(own, signed[-3:]) == lx106.Verification(False, 0, 0)
     assert not lx106.verify(der(rsa_keys(bits, 1).public_key()), signed).accepted
+
+
+def test_a_patch_is_decoded() -> None:
+    """By the library, with the alignment that this CPU wants, and within the memory that an update may take."""
+    functions = patches.program(300)
+    base, new = patches.image(functions), patches.image([*functions[:100], *patches.program(3, 2), *functions[100:]])
+    patch = make(base, new)
+    decoded = lx106.decode(base, patch)
+    assert (decoded.error, decoded.size, decoded.sha256) == (0, len(new), hashlib.sha256(new).hexdigest())
+    assert decoded.memory <= 1536
+    assert decoded.cost < 60 * len(new)
+    assert lx106.decode(base[::-1], patch).error == 60
+    assert lx106.decode(base, patch[:-1]).error == 61
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from support import peers
 ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = ROOT / "tests" / "lx106"
 HEADER = ROOT / "tests" / "peers" / "public_key.h"
+LIBRARY = ROOT / "firmware" / "OtaSeal" / "src" / "otaseal"
+DECODER = [LIBRARY / f"{name}.cpp" for name in ("address_map", "patch", "range_decoder")]
 PACKAGES = "gcc-xtensa-lx106 picolibc-xtensa-lx106-elf qemu-system-misc"
 PREFIX = "xtensa-lx106-elf-"
 PICOLIBC = Path("/usr/lib/xtensa-lx106-elf")
@@ -67,6 +69,17 @@ class Connection:
         return self.handshake + self.answer + (verified.hash + verified.signature if verified else 0)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a patch: the library's error, instructions, bytes of memory, and the image's size and SHA-256."""
+
+    error: int
+    cost: int
+    memory: int
+    size: int
+    sha256: str
+
+
 class TlsError(Exception):
     """The client gave up; `code` is BearSSL's."""
 
@@ -102,7 +115,7 @@ def program(optimisation: str = OPTIMISATION) -> Path:
     source = bearssl_source()
     flags = f"{optimisation} {DEFINITIONS} {FORM}".split()
     digest = hashlib.sha256(" ".join(flags).encode() + (source / "inc" / "bearssl.h").read_bytes())
-    for part in (*sorted(SOURCES.glob("*.[cSl]*")), HEADER):
+    for part in (*sorted(SOURCES.glob("*.[cSl]*")), HEADER, *DECODER, *sorted(LIBRARY.glob("*.h"))):
         digest.update(part.read_bytes())
     made = ROOT / "build" / f"lx106-{digest.hexdigest()[:16]}.elf"
     made.parent.mkdir(exist_ok=True)
@@ -121,6 +134,8 @@ def _build(source: Path, flags: list[str], folder: Path) -> Path:
     jobs = [[*gcc, f"-I{source / 'src'}", "-c", *map(str, library[part::workers])] for part in range(workers)]
     ours = map(str, (SOURCES / "device.c", SOURCES / "rom.c", SOURCES / "start.S"))
     jobs.append([*gcc, "-Wall", "-Wextra", "-Werror", "-Wa,--text-section-literals", "-c", *ours])
+    plus = [f"{PREFIX}g++", *gcc[1:], "-std=gnu++17", "-fno-rtti", "-fno-exceptions", "-fno-threadsafe-statics"]
+    jobs.append([*plus, "-Wall", "-Wextra", "-Werror", "-c", *map(str, (*DECODER, SOURCES / "decode.cpp"))])
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda job: _run(job, folder), jobs))
     made = folder / "device.elf"
@@ -164,6 +179,18 @@ def verify(key: bytes, image: bytes, optimisation: str = OPTIMISATION) -> Verifi
         (folder / "key.der").write_bytes(key)
         (folder / "image").write_bytes(image)
         return _verification(emulate(program(optimisation), folder, "verify", "key.der", "image"))
+
+
+def decode(base: bytes, patch: bytes, optimisation: str = OPTIMISATION) -> Decoded:
+    """Decode a patch with the library on the emulated CPU, on a device whose sketch is the base."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "base").write_bytes(base)
+        (folder / "patch").write_bytes(patch)
+        md5 = hashlib.md5(base, usedforsecurity=False).hexdigest()
+        ((_, *numbers, sha256),) = emulate(program(optimisation), folder, "patch", "base", "patch", md5)
+    error, cost, memory, size = map(int, numbers)
+    return Decoded(error, cost, memory, size, sha256)
 
 
 def fetch(port: int, order: Order, connections: int = 1, optimisation: str = OPTIMISATION) -> list[Connection]:

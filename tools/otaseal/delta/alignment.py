@@ -44,7 +44,16 @@ def align(base: bytes, target: bytes, base_layout: Layout, target_layout: Layout
             copies.append(Copy(source, place, size, added))
         source += size + seek
         place += size + added
-    return copies
+    return _from_the_beginning(copies)
+
+
+def _from_the_beginning(copies: list[Copy]) -> list[Copy]:
+    """Return the same with a first step at offset 0 of the base, where devices begin: its byte may have to be new."""
+    first = copies[0]
+    if first.size and first.source:
+        rest = Copy(first.source + 1, 1, first.size - 1, first.added)
+        return [Copy(0, 0, 0, 1), *([rest] if rest.size or rest.added else []), *copies[1:]]
+    return [first._replace(source=0), *copies[1:]]
 
 
 def control(patch: bytes) -> list[tuple[int, int, int]]:

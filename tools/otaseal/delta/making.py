@@ -142,7 +142,10 @@ class Stream:
         for place, word in literals.items():
             yield Site(place, Kind.WORD, (word + self._shifts.amount(word) & WORD).to_bytes(4, "little"))
         for run in self._code:
-            for place in instructions(self._base, max(copy.source, run.start), min(end, run.end), literals):
+            start = max(copy.source, run.start)
+            if start & ~3 in literals:  # the word may have begun before the run
+                start = (start & ~3) + 4
+            for place in instructions(self._base, start, min(end, run.end), literals):
                 old, at = instruction(self._base, place), run.address + place - run.start
                 to = target(old, at)
                 now = aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)

@@ -40,7 +40,9 @@ static const char TEXTS[] PROGMEM =
     "\53" "certificates: would lock out\0"  // 43
     "\54" "certificates: not written\0"  // 44
     "\62" "claim refused\0"  // 50
-    "\63" "other key\0";  // 51
+    "\63" "other key\0"  // 51
+    "\74" "patch for other firmware\0"  // 60
+    "\75" "bad patch\0";  // 61
 
 const __FlashStringHelper *OtaSeal::errorText(Error error) {
   const char *at = TEXTS;

@@ -56,6 +56,10 @@ enum class Error : uint8_t {
   // the device's own certificate; the old one, if there is one, stays in use
   Claim = 50,           // the server does not take the claim code
   CertificateKey = 51,  // what came is no certificate for the device's key
+
+  // a patch; nothing was installed, and the whole image comes next
+  PatchBase = 60,  // it was made for another sketch than the one that runs
+  Patch = 61,      // damaged, or of a format that this firmware is too old to understand
 };
 
 }  // namespace otaseal

@@ -1,0 +1,36 @@
+// What moves in a firmware when code is inserted (docs/delta-format.md): how far addresses do, by a map that comes with
+// the patch, and what becomes of calls and of loads of literals by it. The instructions are those of Xtensa cores.
+// Arithmetic with addresses is modulo 2**32.
+#pragma once
+
+#include <stdint.h>
+
+namespace otaseal {
+
+class AddressMap {
+ public:
+  static constexpr uint8_t LIMIT = 64;  // entries
+  static constexpr uint8_t CALL = 5, LOAD = 1;  // the low four bits of CALL0, 4, 8, 12, and of L32R
+
+  void add(uint32_t start, uint32_t amount);  // by ascending start, at most LIMIT
+  bool moves() const { return _count > 0; }   // anything
+  // By how much an address is larger in the image; most words are none, so that the search is not inline.
+  uint32_t amount(uint32_t address) const { return address - _first > _span ? 0 : find(address); }
+  // What a call or a load of 3 bytes at the address `from` becomes at the address `to`; as it is, where that is too far.
+  uint32_t aimed(uint32_t instruction, uint32_t from, uint32_t to) const;
+
+ private:
+  struct Shift {
+    uint32_t start, amount;  // up to the next start, at most BLOCK bytes
+  };
+  static constexpr uint32_t BLOCK = 1UL << 20;
+
+  uint32_t find(uint32_t address) const;
+
+  uint32_t _first = 0;  // the address from which on anything moves
+  uint32_t _span = 0;   // from there to the last one
+  uint8_t _count = 0;
+  Shift _shifts[LIMIT];
+};
+
+}  // namespace otaseal

@@ -1,0 +1,219 @@
+#include "patch.h"
+
+#include <string.h>
+
+namespace otaseal {
+
+static constexpr uint32_t MAGIC = 0x5361744f, MAGIC_END = 0x446c6165;  // "OtaSealD": a string would lie in RAM
+static constexpr uint8_t FORMAT = 1;
+static constexpr uint8_t FORMAT_AT = 8, SHIFTS_AT = 9, RUNS_AT = 10, ZERO_AT = 11, BASE_AT = 12, MD5_AT = 16, IMAGE_AT = 32;
+static constexpr uint8_t MD5 = 16;
+static constexpr uint8_t RATE = 4, DIFFERENCE_RATE = 3;
+static constexpr uint32_t INSTRUCTION = 3, WORD = 4;  // bytes; some instructions have 2
+
+// Chips and hosts are little-endian, as the format is; `bytes` is aligned.
+static uint32_t word(const uint8_t *bytes) {
+  uint32_t value;
+  memcpy(&value, __builtin_assume_aligned(bytes, WORD), WORD);
+  return value;
+}
+
+static bool isMd5(const uint8_t *md5, const char *digits) {
+  for (uint8_t i = 0; i < 2 * MD5; i++) {
+    const uint8_t half = i & 1 ? md5[i / 2] & 15 : md5[i / 2] >> 4;
+    if (digits[i] != (half < 10 ? '0' : 'a' - 10) + half) return false;  // where they are fewer, at the 0 behind them
+  }
+  return true;
+}
+
+PatchDecoder::PatchDecoder(PatchIo &io) : _io(io), _coder(io) {
+  memset(_missed, 0, sizeof _missed);
+  memset(&_chances, RangeDecoder::HALF, sizeof _chances);
+}
+
+Error PatchDecoder::begin(uint32_t baseSize, const char *baseMd5) {
+  for (uint8_t i = 0; i < HEADER; i++) _window[i] = _coder.byte();
+  _coder.fail(header(baseSize, baseMd5));
+  const uint8_t shifts = _window[SHIFTS_AT];
+  if (!_coder.failed()) {
+    _coder.begin();
+    readRuns();
+    readShifts(shifts);
+  }
+  return _coder.error();
+}
+
+Error PatchDecoder::header(uint32_t baseSize, const char *baseMd5) {
+  const uint8_t *head = _window;
+  _imageSize = word(head + IMAGE_AT);
+  _runCount = head[RUNS_AT];
+  if (word(head) != MAGIC || word(head + WORD) != MAGIC_END || head[FORMAT_AT] != FORMAT) return Error::Patch;
+  if (head[SHIFTS_AT] > AddressMap::LIMIT || _runCount > RUNS || head[ZERO_AT] != 0) return Error::Patch;
+  _baseSize = word(head + BASE_AT);
+  if (_baseSize - 1 >= LARGEST || _imageSize - 1 >= LARGEST) return Error::Patch;
+  return _baseSize == baseSize && isMd5(head + MD5_AT, baseMd5) ? Error::None : Error::PatchBase;
+}
+
+void PatchDecoder::readRuns() {
+  uint32_t end = 0;
+  for (uint8_t i = 0; i < _runCount && !_coder.failed(); i++) {
+    const uint32_t gap = _coder.number(_chances.place), size = _coder.number(_chances.place);
+    Code &run = _runs[i];
+    run.address = _coder.number(_chances.place);
+    run.moved = _coder.signedNumber(_chances.shift);
+    if (gap > _baseSize - end || size > _baseSize - end - gap) _coder.fail(Error::Patch);
+    run.start = end + gap;
+    run.end = end = run.start + size;
+  }
+}
+
+void PatchDecoder::readShifts(uint8_t count) {
+  uint32_t start = 0, amount = 0;
+  for (; count > 0 && !_coder.failed(); count--) {
+    const uint32_t gap = _coder.number(_chances.place);
+    if (gap > UINT32_MAX - start) _coder.fail(Error::Patch);
+    start += gap;
+    amount += _coder.signedNumber(_chances.shift);
+    _map.add(start, amount);
+  }
+}
+
+Error PatchDecoder::run() {
+  uint32_t at = 0;
+  while (_made < _imageSize && !_coder.failed()) {
+    const uint32_t copied = counted(_chances.copied);
+    if (at > _baseSize || copied > _baseSize - at) _coder.fail(Error::Patch);
+    if (_coder.failed()) break;
+    _moved = _made - copied - at;
+    _end = at + copied;
+    copy(at);
+    const uint32_t added = counted(_chances.added);
+    insert(added);
+    if (copied == 0 && added == 0) _coder.fail(Error::Patch);
+    if (_made < _imageSize) at = _end + _coder.signedNumber(_chances.seek);  // what is below 0 is behind the base
+  }
+  if (!_coder.failed()) _coder.end();
+  return _coder.error();
+}
+
+// How many bytes of the image come now, and adds them to what is made.
+uint32_t PatchDecoder::counted(uint8_t *tree) {
+  const uint32_t size = _coder.number(tree);
+  if (size > _imageSize - _made) _coder.fail(Error::Patch);
+  if (_coder.failed()) return 0;
+  _made += size;
+  return size;
+}
+
+void PatchDecoder::insert(uint32_t size) {
+  while (size > 0 && !_coder.failed()) {
+    const uint32_t taken = size < PIECE ? size : PIECE;
+    for (uint32_t i = 0; i < taken; i++) _window[i] = static_cast<uint8_t>(_coder.symbol(_chances.byte, 8, RATE));
+    give(_window, taken);
+    size -= taken;
+  }
+}
+
+void PatchDecoder::give(const uint8_t *data, uint32_t size) {
+  if (_coder.failed()) return;
+  const Error error = _io.image(data, size);
+  if (error != Error::None) _coder.fail(error);
+}
+
+// Makes of the base, from `at` to the end of the copy, what the image has there.
+void PatchDecoder::copy(uint32_t at) {
+  uint32_t differs = differing(at);
+  _runEnd = 0;
+  while (at < _end && load(at)) {
+    const uint32_t from = at, stop = _end - _begin < PIECE ? _end : _begin + PIECE;
+    while (at < stop && !_coder.failed()) {
+      at = foretell(at, differs < stop ? differs + 1 : stop);
+      while (differs < at && !_coder.failed()) {
+        uint8_t &byte = _window[differs - _begin];
+        byte = static_cast<uint8_t>(byte + _coder.symbol(_chances.difference, 8, DIFFERENCE_RATE));
+        differs = differing(differs + 1);
+      }
+    }
+    give(_window + (from - _begin), at - from);
+  }
+}
+
+// Where the next byte stands that is not as expected, from `at` on; the copy's end, where none does.
+uint32_t PatchDecoder::differing(uint32_t at) {
+  if (at == _end) return _end;
+  const uint32_t same = _coder.number(_chances.same);
+  if (same > _end - at) _coder.fail(Error::Patch);
+  return _coder.failed() ? _end : at + same;
+}
+
+// Reads the base around `at` into the window; what is behind its end is of no consequence.
+bool PatchDecoder::load(uint32_t at) {
+  if (_coder.failed()) return false;
+  _begin = at & ~3u;
+  const uint32_t left = _baseSize - _begin;
+  if (_io.base(_begin, _window, left < WINDOW ? left : WINDOW)) return true;
+  _coder.fail(Error::Flash);
+  return false;
+}
+
+// Makes of the units from `at` on what is expected of them, up to one that ends at or behind `until`, and returns where.
+// Nearly all of the time is spent here.
+uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
+  const bool words = _map.moves() && (_moved & 3) == 0;
+  while (at < until) {
+    if (at >= _runEnd) findRun(at);
+    uint8_t *bytes = _window + (at - _begin);
+    const uint32_t left = _runEnd - at, aligned = (0 - at) & 3;
+    const bool code = _run != nullptr && left >= INSTRUCTION;
+    const uint8_t low = bytes[0] & 15;
+    uint32_t size = words ? WORD - (at & 3) : until - at;
+    if (size > left) size = left;
+    if (code) size = low - 8u < 6 ? INSTRUCTION - 1 : INSTRUCTION;
+    const bool isWord = words && aligned < size && at + aligned + WORD <= _end;
+    const uint32_t amount = isWord ? _map.amount(word(bytes + aligned)) : 0;
+    if (amount != 0) {
+      size = aligned;
+      if (aligned == 0) size = shift(bytes, amount);
+    } else if (code && (low == AddressMap::CALL || low == AddressMap::LOAD)) {
+      aim(at, bytes);
+    }
+    at += size;
+  }
+  return at;
+}
+
+// The word with `amount` added; returns its bytes.
+uint32_t PatchDecoder::shift(uint8_t *bytes, uint32_t amount) {
+  const uint32_t to = word(bytes) + amount;
+  if (holds(Word)) memcpy(bytes, &to, WORD);
+  return WORD;
+}
+
+// The instruction at `at` with what it means moved.
+void PatchDecoder::aim(uint32_t at, uint8_t *bytes) {
+  const uint32_t old = bytes[0] | bytes[1] << 8 | static_cast<uint32_t>(bytes[2]) << 16;
+  const uint32_t from = _run->address + at - _run->start, to = from + _moved + _run->moved;
+  const uint32_t now = _map.aimed(old, from, to);
+  if (now != old && holds((old & 15) == AddressMap::CALL ? Call : Load)) memcpy(bytes, &now, INSTRUCTION);
+}
+
+// Whether what is expected of a site of this kind is so; else it has the base's own bytes.
+bool PatchDecoder::holds(Kind kind) {
+  uint8_t &missed = _missed[kind];
+  missed = static_cast<uint8_t>(_coder.bit(_chances.held[kind][missed], RATE));
+  return missed == 0;
+}
+
+void PatchDecoder::findRun(uint32_t at) {
+  _run = nullptr;
+  _runEnd = _end;
+  for (uint8_t i = 0; i < _runCount; i++) {
+    const bool before = _runs[i].start > at;
+    if (!before && at >= _runs[i].end) continue;
+    if (!before) _run = &_runs[i];
+    const uint32_t until = before ? _runs[i].start : _runs[i].end;
+    if (until < _runEnd) _runEnd = until;
+  }
+}
+
+}  // namespace otaseal
