@@ -6,8 +6,8 @@
 Each folder holds one project's firmware.bin files, named so that their order is that of the releases; they are shown by
 the first digits of their SHA-256. Every target gets a manifest and a signature of a key made for this, so that a patch
 and each whole form are what a device would load. `--steps` takes the last N of each folder; `--zopfli` costs seconds
-an image. `--chip` has the device's library decode each patch on the emulated CPU (docs/adr/0007-emulated-cpu.md), and counts
-its instructions, without those of radio, flash and TLS; it needs what bench/lx106.py needs.
+an image. `--chip` has the device's library decode each patch on the emulated CPU (docs/adr/0007-emulated-cpu.md), and
+counts its instructions, without those of radio, flash and TLS; it needs what bench/lx106.py needs.
 
 `plain` is the baseline: bsdiff's control, difference and extra streams interleaved, runs of zeros counted, and
 heatshrink with a window of 256 bytes. `no map` is our stream without what knows of addresses and code. Memory is that

@@ -8,6 +8,7 @@ import random
 import subprocess
 from collections.abc import Iterable
 from hashlib import md5, sha256
+from itertools import pairwise
 from pathlib import Path
 
 import bsdiff4
@@ -120,7 +121,7 @@ def test_a_map_reaches_from_the_first_address_to_the_last(decoder: PatchDecoder)
     words = (0, 8, 0xFFFF_FFFC, 0xFFFF_FFFE, 0x4020_0000)
     base = b"".join(word.to_bytes(4, "little") for word in words)
     for starts in ((0, 0xFFFF_FFF0), (0,), (0xFFFF_FFFE,), (0, 0xFFF0_0000), (0, 0xFFF0_0001)):
-        gaps = [starts[0], *(after - before for before, after in zip(starts, starts[1:], strict=False))]
+        gaps = [starts[0], *(after - before for before, after in pairwise(starts))]
         mapped = [part for gap in gaps for part in (("place", gap), ("shift", 8))]
         parts = [*mapped, ("copied", len(base)), ("same", len(base)), ("added", 0)]
         agree(decoder, [(base, patches.patch(base, base, parts, shifts=len(starts)))])

@@ -1,6 +1,6 @@
-/* libFuzzer's entry to the decoder of patches. An input is a patch for the base in the file that OTASEAL_BASE names, and
- * comes in pieces whose size is taken from its own; OTASEAL_BASE_MD5 are the digits of that file's MD5. What must hold
- * stands in ends.h, and that the pieces make no difference.
+/* libFuzzer's entry to the decoder of patches. An input is a patch for the base in the file that OTASEAL_BASE names,
+ * whose MD5 is OTASEAL_BASE_MD5. It comes whole, and in pieces whose size its own size says: that must make no
+ * difference. What else must hold stands in ends.h.
  */
 #include <fstream>
 #include <iterator>

@@ -1,8 +1,8 @@
 /* The library's decoder of patches on the host, for many cases at once: decode CASES RESULTS
  *
  * A case is six 32-bit words and what they announce: how many bytes of the patch come at once, which of the three ends
- * breaks (1: the patch, 2: the base, 3: the image) and at its which call, the sizes of the MD5, the base and the patch, and
- * the MD5's own digits, the base, the patch. A result is the error, how many bytes came out, and these.
+ * breaks (1: the patch, 2: the base, 3: the image) and at which of its calls, the sizes of what follows, and then the
+ * digits of the base's MD5, the base, the patch. A result is the error, how many bytes came out, and these.
  */
 #include <fstream>
 #include <iterator>

@@ -6,7 +6,8 @@ namespace otaseal {
 
 static constexpr uint32_t MAGIC = 0x5361744f, MAGIC_END = 0x446c6165;  // "OtaSealD": a string would lie in RAM
 static constexpr uint8_t FORMAT = 1;
-static constexpr uint8_t FORMAT_AT = 8, SHIFTS_AT = 9, RUNS_AT = 10, ZERO_AT = 11, BASE_AT = 12, MD5_AT = 16, IMAGE_AT = 32;
+static constexpr uint8_t FORMAT_AT = 8, SHIFTS_AT = 9, RUNS_AT = 10, ZERO_AT = 11;
+static constexpr uint8_t BASE_AT = 12, MD5_AT = 16, IMAGE_AT = 32;
 static constexpr uint8_t MD5 = 16;
 static constexpr uint8_t RATE = 4, DIFFERENCE_RATE = 3;
 static constexpr uint32_t INSTRUCTION = 3, WORD = 4;  // bytes; some instructions have 2
@@ -156,8 +157,8 @@ bool PatchDecoder::load(uint32_t at) {
   return false;
 }
 
-// Makes of the units from `at` on what is expected of them, up to one that ends at or behind `until`, and returns where.
-// Nearly all of the time is spent here.
+// Makes of the units from `at` on what is expected of them, until one ends at `until` or behind, and returns where. Most
+// of the time is spent here.
 uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
   const bool words = _map.moves() && (_moved & 3) == 0;
   while (at < until) {

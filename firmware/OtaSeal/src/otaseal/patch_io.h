@@ -1,5 +1,5 @@
-// What a patch is read from, and what it makes: the connection, the running sketch and the updater, as a decoder asks for
-// them. It blocks in these, and calls nothing else that waits.
+// What a patch is read from, and what it makes: connection, running sketch and updater, as the decoder asks for them.
+// Nothing else that it calls waits.
 #pragma once
 
 #include <stddef.h>
