@@ -201,6 +201,23 @@ def test_the_state_in_a_word(devices: OneByOne) -> None:
     assert state(NEW, 9.0) == "updated"
 
 
+@pytest.mark.parametrize("came_back", [False, True])
+def test_an_update_that_gave_way_has_failed_at_once(devices: OneByOne, came_back: bool) -> None:
+    """Also where the server saw it run for a while, and refused it."""
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    assert devices.see(replace(FIRST, error=70), 3.0).state == "offered", "of an update before that"
+    devices.deliver("blink", "mac:A", "2.0", 4.0)
+    if came_back:
+        assert devices.see(replace(FIRST, md5=NEW), 5.0).state == "updated"
+    back = devices.see(replace(FIRST, error=71), 6.0)
+    assert (back.state, back.failed_at, back.deliveries) == ("stuck", 6.0, 1)
+    assert devices.counts("blink", "stable", "2.0", 7.0, 60.0) == Counts(1, 1, 1, 0, 1)
+    assert devices.see(replace(FIRST, error=71), 100.0).failed_at == 6.0
+    devices.offer("blink", "mac:A", "3.0", "c" * 32, 101.0)
+    assert devices.see(replace(FIRST, error=71), 102.0).state == "offered"
+
+
 def test_what_devices_with_the_library_say_is_kept(devices: OneByOne) -> None:
     said = replace(FIRST, counter=2**32 - 1, error=12, certs="a" * 64)
     seen = devices.see(said, 1.0)

@@ -235,7 +235,7 @@ class Device:
                 results.append((name, int(error), int(detail)))
             else:
                 seen[word] = rest
-        ready, error = seen["begin"].split()
+        ready, error = seen.get("begin", "0 0").split()  # none where it crashed before
         return Outcome(ready == "1", int(error), results, seen, staged.read_bytes() if staged.exists() else None)
 
 

@@ -27,6 +27,8 @@ void OtaSeal::timeServers(const char *first, const char *second) {
 
 bool OtaSeal::begin() {
   _gate.install();  // before anything can fail: a device that cannot update itself is not one that takes anything
+  const Error over = trial::start();
+  if (over != Error::None && giveWay(over)) return false;
   char text[PATH];
   uint8_t id[Sha256::SIZE];
   if (_product != nullptr) Sha256::of(_product, strlen(_product), id);
@@ -40,6 +42,10 @@ bool OtaSeal::begin() {
     return false;
   }
   _journal.load();
+  if (trial::verdict(_journal.record) != Error::None && _journal.record.attempts < Record::MOST_ATTEMPTS) {
+    _journal.record.attempts = Record::MOST_ATTEMPTS;
+    _journal.save();
+  }
   loadSecret();
   _floor = _build.time > _journal.record.time ? _build.time : _journal.record.time;
   files::discard(files::CERTIFICATES_NEW);
@@ -56,6 +62,7 @@ bool OtaSeal::begin() {
 
 void OtaSeal::poll() {
   const uint32_t now = uptime();
+  if (trial::isOverdue(now) && giveWay(Error::Unreached)) return;
   if (!_ready || !_schedule.due(now)) return;
   if (WiFi.status() != WL_CONNECTED) {
     _online = false;
@@ -126,6 +133,21 @@ void OtaSeal::finish(Result result, Error error, int detail, bool planned) {
   if (_result != nullptr) _result(result, error);
 }
 
+// What the server is told of the last update: why it gave way, until another one was tried.
+Error OtaSeal::reported() const {
+  const Error verdict = trial::verdict(_journal.record);
+  return verdict != Error::None && (_error == Error::None || _error == Error::Attempts) ? verdict : _error;
+}
+
+// Back to the firmware before; false where that cannot be started any more.
+bool OtaSeal::giveWay(Error why) {
+  if (!trial::giveWay(why)) return false;
+  _ready = false;
+  finish(Result::Failed, why, 0, false);
+  if (_restart) port::restart();
+  return true;
+}
+
 // The end of a step behind the firmware's. A firmware's error is worth more than one here, which comes again.
 void OtaSeal::conclude(Result result, Error error, int detail) {
   if (result == Result::Failed && (error == Error::None || _failed)) return plan();
@@ -140,7 +162,7 @@ void OtaSeal::plan() {
   _step = _fragments ? Step::Firmware : Step::Probe;
   const uint32_t chance = port::random();
   if (_failed) {
-    _schedule.failed(uptime(), chance);
+    _schedule.failed(uptime(), chance, trial::isOn() ? trial::RETRY : Schedule::LONGEST);
   } else {
     _schedule.succeeded(uptime(), chance);
   }

@@ -29,6 +29,7 @@
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
 #include "otaseal/tls.h"
+#include "otaseal/trial.h"
 
 class OtaSeal {
  public:
@@ -56,6 +57,9 @@ class OtaSeal {
   void timeServers(const char *first, const char *second = nullptr);  // nullptr: the sketch itself sets the clock
 #if defined(ARDUINO_ARCH_ESP32)
   void filesystem(fs::FS &mounted) { otaseal::files::use(mounted); }  // where certs.ar lies, instead of LittleFS
+  // How often an update may start, and how long one of these starts may last, until the server has answered it: then the
+  // firmware before it is started again. No starts: no trial.
+  void trial(uint8_t starts, uint32_t seconds = otaseal::trial::SECONDS) { otaseal::trial::limit(starts, seconds); }
 #endif
   void onProgress(ProgressCallback callback) { _progress = callback; }
   void onResult(ResultCallback callback) { _result = callback; }
@@ -97,6 +101,8 @@ class OtaSeal {
   void finish(Result result, Error error, int detail, bool planned);
   void conclude(Result result, Error error, int detail);
   void plan();
+  Error reported() const;
+  bool giveWay(Error why);
 
   void probe();
   void pollFirmware();

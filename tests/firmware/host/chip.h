@@ -34,6 +34,8 @@ struct Chip {
   uint32_t chance = 1;
   std::map<std::string, std::string> nvs;  // of an ESP32: blobs by space/name
   bool nvsFails = false;  // it cannot be written
+  bool waits = true;      // of an ESP32: its boot loader waits for the word of new firmware
+  int resetReason = 3;    // of an ESP32: by software
 
   uint8_t *writeMac(uint8_t *bytes) const;  // of the station
   uint32_t noise();  // of the radio

@@ -11,7 +11,10 @@
  * claim (a code; "-" for none), line (number of the file that is the serial line to a bench, served until it hangs up),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
  * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
- * FOLDER/nvs is what an ESP32 keeps beside its filesystem.
+ * FOLDER/nvs and FOLDER/nvs-trial are what an ESP32 keeps beside its filesystem.
+ * With boot=waits or boot=plain an ESP32 starts as its boot loader says, from FOLDER/otadata, slot0 and slot1; a value named
+ * 1.port is then for the firmware in slot 1 alone. crash (before, after: a reset, of begin()), starts, seconds (of its trial),
+ * reset (why it has started, as ESP-IDF numbers it).
  * Prints "begin 0|1 ERROR", a line "result NAME ERROR DETAIL" for every result, and at the end what the chip saw.
  */
 #include <OtaSeal.h>
@@ -37,15 +40,17 @@ constexpr int SILENCE_MS = 60 * 1000;
 constexpr uint32_t LOOPS = 45, LOOP_MS = 1000;  // of a poll: more than the clock is waited for
 
 std::map<std::string, std::string> options;
+std::string slot;  // that runs, with a point behind it
 
 std::string option(const std::string &name, const std::string &otherwise = "") {
-  const auto found = options.find(name);
+  auto found = options.find(slot + name);
+  if (found == options.end()) found = options.find(name);
   return found == options.end() ? otherwise : found->second;
 }
 
 uint32_t number(const std::string &name, uint32_t otherwise) {
-  const auto found = options.find(name);
-  return found == options.end() ? otherwise : static_cast<uint32_t>(std::stoul(found->second));
+  const std::string found = option(name);
+  return found.empty() ? otherwise : static_cast<uint32_t>(std::stoul(found));
 }
 
 size_t progressed = 0;
@@ -87,11 +92,27 @@ void serve(OtaSeal &updates, int line) {
   }
 }
 
+#if defined(ARDUINO_ARCH_ESP32)
+void start(const std::string &folder) {
+  const std::string kind = option("boot");
+  if (kind.empty()) return;
+  chip.waits = kind == "waits";
+  const unsigned runs = bootLoader(folder);
+  std::cout << "runs " << runs << std::endl;
+  slot = std::to_string(runs) + ".";
+  chip.resetReason = static_cast<int>(number("reset", static_cast<uint32_t>(chip.resetReason)));
+}
+#endif
+
+const std::map<std::string, std::string> KEPT = {{"otaseal/secret", "/nvs"}, {"otaseal/trial", "/nvs-trial"}};
+
 void setUp(const std::string &folder) {
   for (const auto &entry : std::filesystem::directory_iterator(folder + "/fs")) {
     disk.files["/" + entry.path().filename().string()] = readFile(entry.path().string());
   }
-  if (std::filesystem::exists(folder + "/nvs")) chip.nvs["otaseal/secret"] = readFile(folder + "/nvs");
+  for (const auto &one : KEPT) {
+    if (std::filesystem::exists(folder + one.second)) chip.nvs[one.first] = readFile(folder + one.second);
+  }
   disk.mountable = number("mountable", 1);
   disk.room = number("room", 1 << 20);
   chip.timeAtStart = number("clock", 0);
@@ -120,8 +141,15 @@ void tearDown(const std::string &folder) {
   std::filesystem::remove_all(folder + "/fs");
   std::filesystem::create_directory(folder + "/fs");
   for (const auto &file : disk.files) writeFile(folder + "/fs" + file.first, file.second);
-  if (!chip.nvs.empty()) writeFile(folder + "/nvs", chip.nvs.begin()->second);
+  for (const auto &one : KEPT) {
+    const auto found = chip.nvs.find(one.first);
+    std::filesystem::remove(folder + one.second);
+    if (found != chip.nvs.end()) writeFile(folder + one.second, found->second);
+  }
   if (isStaged()) writeFile(folder + "/staged.bin", staged());
+#if defined(ARDUINO_ARCH_ESP32)
+  if (!option("boot").empty()) saveSlots(folder);
+#endif
 }
 
 }  // namespace
@@ -133,7 +161,15 @@ int main(int argc, char **argv) {
     const std::string text = argv[i];
     options[text.substr(0, text.find('='))] = text.substr(text.find('=') + 1);
   }
+#if defined(ARDUINO_ARCH_ESP32)
+  start(folder);
+#endif
   setUp(folder);
+  const std::string crash = option("crash");
+  if (crash == "before") {
+    tearDown(folder);
+    return 0;
+  }
   const std::string identity = option("identity").empty() ? "" : readFile(option("identity"));
   const std::string key = option("key").empty() ? "" : readFile(option("key"));
   const std::string next = option("next").empty() ? "" : readFile(option("next"));
@@ -162,8 +198,17 @@ int main(int argc, char **argv) {
   if (number("busy", 0)) Update.begin(1000);
   const std::string claim = option("claim");
   if (!claim.empty()) updates.claim(claim == "-" ? nullptr : claim.c_str());
+#if defined(ARDUINO_ARCH_ESP32)
+  if (!option("starts").empty()) {
+    updates.trial(static_cast<uint8_t>(number("starts", 0)), number("seconds", otaseal::trial::SECONDS));
+  }
+#endif
   const bool ready = updates.begin();
   std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
+  if (crash == "after") {
+    tearDown(folder);
+    return 0;
+  }
   serve(updates, static_cast<int>(number("line", 0)));
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
     updates.pollNow();

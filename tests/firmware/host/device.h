@@ -26,6 +26,10 @@ std::string staged();
 bool startable();  // whether the boot loader could start what is where updates go
 void forgetStaged();
 
+// Of an ESP32: starts what its boot loader finds in the folder, and returns the number of the slot; and writes it back.
+unsigned bootLoader(const std::string &folder);
+void saveSlots(const std::string &folder);
+
 void restartUpdater();  // what it has in RAM is gone
 
 extern std::string sketchMd5;  // of what runs

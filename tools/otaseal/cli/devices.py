@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from ..client.client import Client, product_path
 from ..errors import ConfigError, counted
 from ..release.evidence import Evidence, Proof, is_proven
+from ..release.trial import GAVE_WAY
 from ..store.device_rows import STATES
 from . import common, remote
 
@@ -166,7 +167,9 @@ def _line(device: dict[str, Any], *, with_channel: bool) -> str:
         line += ", and is not given any more" if proven else ", and is given once an hour"
     if device.get("other_mac"):
         line += f"  CLONED: {device['other_mac']} showed its certificate or key, too"
-    if device["error"]:
+    if device["error"] in GAVE_WAY:
+        line += f"  its last update gave way to what ran before: {GAVE_WAY[device['error']]}"
+    elif device["error"]:
         line += f"  its last update ended with error {device['error']}"
     return line
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..pki.profile import MAC_ADDRESS
 from ..protocol.decisions import LOOP_LIMIT
 from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, WEIGHTS, Evidence, is_proven
+from ..release.trial import GAVE_WAY
 
 MAX_CLAIM = 128
 """Characters of any one thing that a device says; longer ones are cut."""
@@ -72,7 +73,8 @@ class Device(NamedTuple):
 
     `offered` is the version that it was last answered with, `expected_md5` the sketch MD5 it should come back with,
     `deliveries` how often that went out in full since the device's own MD5 last changed, `confirmed_at` when it came
-    back with it. `failed_at`: it came back after a full delivery with what it ran before.
+    back with it. `failed_at`: it came back after a full delivery with what it ran before, or says that the release gave
+    way to that.
     `address` is where it is at home: another one takes that place only after AT_HOME_SECONDS without a word from there.
     What went out in full to others in its name is `elsewhere`: of which version, how often, and when last.
     `sequence` is the number of its last proof by a key, None where it did not prove what it said last; `enrolled` is
@@ -236,6 +238,9 @@ def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None
     news: dict[str, Any] = {}
     if known.expected_md5 and claim.md5 == known.expected_md5:
         news = {"deliveries": 0, "failed_at": None, "confirmed_at": known.confirmed_at or now}
+    elif claim.error in GAVE_WAY and known.delivered_at is not None:  # also of one that had come back with the release
+        deliveries = max(known.deliveries, 1)
+        news = {"deliveries": deliveries, "failed_at": known.failed_at or now, "confirmed_at": None}
     elif claim.md5 != known.md5:
         news = {"deliveries": 0, "confirmed_at": None}
     elif known.deliveries:

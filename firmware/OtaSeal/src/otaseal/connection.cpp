@@ -26,7 +26,9 @@ void OtaSeal::pollFirmware() {
   const bool talked = !_failed || error >= Error::Http;
   if (talked) noteTime();
   if (!talked) _fragments = false;  // perhaps another server answers next time
-  if (error == Error::None && !installed && _journal.record.attempts != 0) {
+  if (!_failed || error > Error::Unauthorized) trial::confirm();  // the server gives this device firmware
+  if (installed) trial::announce(_journal.record);
+  if (!_failed && !installed && _journal.record.attempts != 0 && reported() == Error::None) {
     _journal.record.attempts = 0;
     _journal.save();
   }

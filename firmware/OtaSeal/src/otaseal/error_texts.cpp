@@ -42,7 +42,12 @@ static const char TEXTS[] PROGMEM =
     "\62" "claim refused\0"  // 50
     "\63" "other key\0"  // 51
     "\74" "patch for other firmware\0"  // 60
-    "\75" "bad patch\0";  // 61
+    "\75" "bad patch\0"  // 61
+#if defined(ARDUINO_ARCH_ESP32)
+    "\106" "trial: no answer in time\0"  // 70
+    "\107" "trial: too many starts\0"    // 71
+#endif
+    ;
 
 const __FlashStringHelper *OtaSeal::errorText(Error error) {
   const char *at = TEXTS;

@@ -60,6 +60,10 @@ enum class Error : uint8_t {
   // a patch; nothing was installed, and the whole image comes next
   PatchBase = 60,  // it was made for another sketch than the one that runs
   Patch = 61,      // damaged, or of a format that this firmware is too old to understand
+
+  // the trial of an update on an ESP32; the firmware before it runs again
+  Unreached = 70,  // the server did not answer it in time
+  Restarts = 71,   // it started too often before the server answered, or not so far as to count
 };
 
 }  // namespace otaseal

@@ -7,6 +7,8 @@
 
 #include <atomic>
 
+#include "trial.h"
+
 namespace otaseal {
 namespace port {
 
@@ -17,10 +19,13 @@ static constexpr uint16_t TIMEOUT = 8000;                                // mill
 // With one slot in the partition table, ESP-IDF names the one that runs as the next: writing to it resets the chip.
 bool hasOtherSlot() { return esp_ota_get_next_update_partition(nullptr) != esp_ota_get_running_partition(); }
 
-// An update that waits for a restart lies in the slot that is written now: the boot loader must not go there any more.
+// An update that waits for a restart lies in the slot that is written now: the boot loader must not go there any more, and
+// that it goes to what runs is no news of it. The firmware before it is not there any more either.
 void beforeWriting() {
   const esp_partition_t *running = esp_ota_get_running_partition();
-  if (esp_ota_get_boot_partition() != running) esp_ota_set_boot_partition(running);
+  trial::confirm();
+  if (esp_ota_get_boot_partition() == running) return;
+  if (esp_ota_set_boot_partition(running) == ESP_OK) esp_ota_mark_app_valid_cancel_rollback();
 }
 
 void describe(HTTPClient &http, const String &version) {

@@ -146,7 +146,7 @@ void OtaSeal::address(Request &request, const char *file) {
   deviceName(at);
   at = endLine(at);
   char *claims = at = describe(_build, request.updates, at);
-  at += snprintf_P(at, 32, PSTR("%u\n%u\n"), static_cast<unsigned>(identity.counter()), static_cast<unsigned>(_error));
+  at += snprintf_P(at, 32, PSTR("%u\n%u\n"), static_cast<unsigned>(identity.counter()), static_cast<unsigned>(reported()));
   hex(_certificatesHash, HASH, at);
   at = endLine(at);
   at = hex(identity.board(), Manifest::ID, at);

@@ -15,12 +15,12 @@ void Schedule::start(uint32_t now, uint32_t chance) {
 
 void Schedule::succeeded(uint32_t now, uint32_t chance) {
   _failures = 0;
-  plan(now, chance);
+  plan(now, chance, LONGEST);
 }
 
-void Schedule::failed(uint32_t now, uint32_t chance) {
+void Schedule::failed(uint32_t now, uint32_t chance, uint32_t longest) {
   if (_failures < MOST_DOUBLINGS) _failures++;
-  plan(now, chance);
+  plan(now, chance, longest);
 }
 
 bool Schedule::due(uint32_t now) {
@@ -28,10 +28,10 @@ bool Schedule::due(uint32_t now) {
   return !_waiting;
 }
 
-void Schedule::plan(uint32_t now, uint32_t chance) {
+void Schedule::plan(uint32_t now, uint32_t chance, uint32_t longest) {
   uint32_t seconds = _interval;
-  for (uint8_t i = 0; i < _failures && seconds < LONGEST; i++) seconds *= 2;
-  if (seconds > LONGEST) seconds = LONGEST;
+  for (uint8_t i = 0; i < _failures && seconds < longest; i++) seconds *= 2;
+  if (seconds > longest) seconds = longest;
   const uint32_t middle = 1000 * seconds;
   _since = now;
   _wait = middle - middle / 8 + chance % (middle / 4);

@@ -15,13 +15,13 @@ class Schedule {
   void interval(uint32_t seconds);
   void start(uint32_t now, uint32_t chance);
   void succeeded(uint32_t now, uint32_t chance);
-  void failed(uint32_t now, uint32_t chance);
+  void failed(uint32_t now, uint32_t chance, uint32_t longest = LONGEST);  // seconds
   void now() { _waiting = false; }
   bool due(uint32_t now);
   uint32_t wait() const { return _wait; }  // milliseconds from the last poll to the next
 
  private:
-  void plan(uint32_t now, uint32_t chance);
+  void plan(uint32_t now, uint32_t chance, uint32_t longest);
 
   uint32_t _interval = 3600;
   uint32_t _since = 0;

@@ -58,10 +58,7 @@ bool Gate::verify(UpdateDigest *digest, const void *signature, uint32_t size) {
   if (_error == Error::None) _error = hash.inspector.error();
   if (_journal == nullptr) return _error == Error::None;
   const uint8_t *payload = static_cast<const uint8_t *>(hash.hash());
-  if (_journal->record.exhausted(payload)) {
-    if (_error == Error::None) _error = Error::Attempts;
-    return false;
-  }
+  if (_journal->record.exhausted(payload) && _error == Error::None) _error = Error::Attempts;
   _journal->record.note(payload, _transfer);
   _journal->save();  // before it is installed: whatever happens next, this try counts
   return _error == Error::None;

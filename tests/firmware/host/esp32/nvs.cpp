@@ -29,5 +29,9 @@ esp_err_t nvs_set_blob(nvs_handle_t, const char *name, const void *data, size_t 
   return ESP_OK;
 }
 
+esp_err_t nvs_erase_key(nvs_handle_t, const char *name) {
+  return chip.nvs.erase(opened + name) != 0 ? ESP_OK : ESP_ERR_NVS_NOT_FOUND;
+}
+
 esp_err_t nvs_commit(nvs_handle_t) { return ESP_OK; }
 void nvs_close(nvs_handle_t) { opened.clear(); }

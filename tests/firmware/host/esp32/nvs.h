@@ -15,5 +15,6 @@ typedef enum { NVS_READONLY, NVS_READWRITE } nvs_open_mode_t;
 esp_err_t nvs_open(const char *space, nvs_open_mode_t mode, nvs_handle_t *handle);
 esp_err_t nvs_get_blob(nvs_handle_t handle, const char *name, void *data, size_t *size);
 esp_err_t nvs_set_blob(nvs_handle_t handle, const char *name, const void *data, size_t size);
+esp_err_t nvs_erase_key(nvs_handle_t handle, const char *name);
 esp_err_t nvs_commit(nvs_handle_t handle);
 void nvs_close(nvs_handle_t handle);
