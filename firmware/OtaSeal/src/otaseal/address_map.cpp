@@ -2,9 +2,8 @@
 
 namespace otaseal {
 
-static constexpr int32_t CALL_REACH = 0x20000;       // words, to both sides
-static constexpr int32_t LOAD_REACH = 0x10000;       // words, all of them before the load
-static constexpr uint32_t LOAD_BYTES = 4 * LOAD_REACH;
+static constexpr uint32_t CALL_REACH = 0x20000;  // words, to both sides
+static constexpr uint32_t LOAD_REACH = 0x10000;  // words, back
 
 void AddressMap::add(uint32_t start, uint32_t amount) {
   if (_count == 0) _first = start;
@@ -29,19 +28,17 @@ uint32_t AddressMap::find(uint32_t address) const {
   return address - _shifts[low].start < BLOCK ? _shifts[low].amount : 0;
 }
 
-static int32_t words(uint32_t distance) { return static_cast<int32_t>(distance) >> 2; }
-
+// Both have a distance in words to a multiple of 4 that lies ahead: a call one with a sign, a load one that is negative.
 uint32_t AddressMap::aimed(uint32_t instruction, uint32_t from, uint32_t to) const {
-  if ((instruction & 15) == CALL) {
-    const uint32_t target = (from & ~3u) + 4 + static_cast<uint32_t>(words(instruction << 8) >> 12) * 4;
-    const int32_t far = words(target + amount(target) - (to & ~3u) - 4);
-    if (far < -CALL_REACH || far >= CALL_REACH) return instruction;
-    return (instruction & 0x3f) | (static_cast<uint32_t>(far) << 6 & 0xffffc0);
-  }
-  const uint32_t target = ((from + 3) & ~3u) + (instruction >> 8) * 4 - LOAD_BYTES;
-  const int32_t far = words(target + amount(target) - ((to + 3) & ~3u) + LOAD_BYTES);
-  if (far < 0 || far >= LOAD_REACH) return instruction;
-  return (instruction & 0xff) | static_cast<uint32_t>(far) << 8;
+  const bool call = (instruction & 15) == CALL;
+  const uint32_t ahead = call ? 4 : 3, low = call ? 6 : 8;  // bytes; bits below the distance
+  const int32_t words = call ? static_cast<int32_t>(instruction << 8) >> 14
+                             : static_cast<int32_t>(instruction | 0xff000000) >> 8;
+  const uint32_t target = ((from + ahead) & ~3u) + static_cast<uint32_t>(words) * 4;
+  const int32_t far = static_cast<int32_t>(target + amount(target) - ((to + ahead) & ~3u)) >> 2;
+  const uint32_t back = call ? CALL_REACH : LOAD_REACH, reach = call ? 2 * CALL_REACH : LOAD_REACH;
+  if (static_cast<uint32_t>(far) + back >= reach) return instruction;
+  return (instruction & ~(UINT32_MAX << low)) | (static_cast<uint32_t>(far) << low & 0xffffff);
 }
 
 }  // namespace otaseal

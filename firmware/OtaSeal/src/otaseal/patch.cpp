@@ -27,7 +27,7 @@ static bool isMd5(const uint8_t *md5, const char *digits) {
   return true;
 }
 
-PatchDecoder::PatchDecoder(PatchIo &io) : _io(io), _coder(io) {
+PatchDecoder::PatchDecoder(PatchIo &io) : _coder(io), _io(io) {
   memset(_missed, 0, sizeof _missed);
   memset(&_chances, RangeDecoder::HALF, sizeof _chances);
 }
@@ -58,22 +58,18 @@ Error PatchDecoder::header(uint32_t baseSize, const char *baseMd5) {
 void PatchDecoder::readRuns() {
   uint32_t end = 0;
   for (uint8_t i = 0; i < _runCount && !_coder.failed(); i++) {
-    const uint32_t gap = _coder.number(_chances.place), size = _coder.number(_chances.place);
     Code &run = _runs[i];
+    run.start = end + _coder.number(_chances.place, _baseSize - end);
+    run.end = end = run.start + _coder.number(_chances.place, _baseSize - run.start);
     run.address = _coder.number(_chances.place);
     run.moved = _coder.signedNumber(_chances.shift);
-    if (gap > _baseSize - end || size > _baseSize - end - gap) _coder.fail(Error::Patch);
-    run.start = end + gap;
-    run.end = end = run.start + size;
   }
 }
 
 void PatchDecoder::readShifts(uint8_t count) {
   uint32_t start = 0, amount = 0;
   for (; count > 0 && !_coder.failed(); count--) {
-    const uint32_t gap = _coder.number(_chances.place);
-    if (gap > UINT32_MAX - start) _coder.fail(Error::Patch);
-    start += gap;
+    start += _coder.number(_chances.place, UINT32_MAX - start);
     amount += _coder.signedNumber(_chances.shift);
     _map.add(start, amount);
   }
@@ -82,28 +78,20 @@ void PatchDecoder::readShifts(uint8_t count) {
 Error PatchDecoder::run() {
   uint32_t at = 0;
   while (_made < _imageSize && !_coder.failed()) {
-    const uint32_t copied = counted(_chances.copied);
-    if (at > _baseSize || copied > _baseSize - at) _coder.fail(Error::Patch);
-    if (_coder.failed()) break;
-    _moved = _made - copied - at;
-    _end = at + copied;
+    const uint32_t before = _made, left = _imageSize - _made, room = _baseSize - at;
+    _moved = _made - at;
+    _end = at + _coder.number(_chances.copied, room < left ? room : left);
+    _made += _end - at;
     copy(at);
-    const uint32_t added = counted(_chances.added);
+    const uint32_t added = _coder.number(_chances.added, _imageSize - _made);
+    _made += added;
     insert(added);
-    if (copied == 0 && added == 0) _coder.fail(Error::Patch);
-    if (_made < _imageSize) at = _end + _coder.signedNumber(_chances.seek);  // what is below 0 is behind the base
+    if (_made == before) _coder.fail(Error::Patch);
+    if (_made < _imageSize) at = _end + _coder.signedNumber(_chances.seek);
+    if (at > _baseSize) _coder.fail(Error::Patch);  // what is below 0, too
   }
   if (!_coder.failed()) _coder.end();
   return _coder.error();
-}
-
-// How many bytes of the image come now, and adds them to what is made.
-uint32_t PatchDecoder::counted(uint8_t *tree) {
-  const uint32_t size = _coder.number(tree);
-  if (size > _imageSize - _made) _coder.fail(Error::Patch);
-  if (_coder.failed()) return 0;
-  _made += size;
-  return size;
 }
 
 void PatchDecoder::insert(uint32_t size) {
@@ -141,10 +129,7 @@ void PatchDecoder::copy(uint32_t at) {
 
 // Where the next byte stands that is not as expected, from `at` on; the copy's end, where none does.
 uint32_t PatchDecoder::differing(uint32_t at) {
-  if (at == _end) return _end;
-  const uint32_t same = _coder.number(_chances.same);
-  if (same > _end - at) _coder.fail(Error::Patch);
-  return _coder.failed() ? _end : at + same;
+  return at == _end ? at : at + _coder.number(_chances.same, _end - at);
 }
 
 // Reads the base around `at` into the window; what is behind its end is of no consequence.
@@ -174,7 +159,7 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
     const uint32_t amount = isWord ? _map.amount(word(bytes + aligned)) : 0;
     if (amount != 0) {
       size = aligned;
-      if (aligned == 0) size = shift(bytes, amount);
+      if (aligned == 0) settle(Word, bytes, word(bytes) + amount, size = WORD);
     } else if (code && (low == AddressMap::CALL || low == AddressMap::LOAD)) {
       aim(at, bytes);
     }
@@ -183,26 +168,19 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
   return at;
 }
 
-// The word with `amount` added; returns its bytes.
-uint32_t PatchDecoder::shift(uint8_t *bytes, uint32_t amount) {
-  const uint32_t to = word(bytes) + amount;
-  if (holds(Word)) memcpy(bytes, &to, WORD);
-  return WORD;
-}
-
 // The instruction at `at` with what it means moved.
 void PatchDecoder::aim(uint32_t at, uint8_t *bytes) {
   const uint32_t old = bytes[0] | bytes[1] << 8 | static_cast<uint32_t>(bytes[2]) << 16;
   const uint32_t from = _run->address + at - _run->start, to = from + _moved + _run->moved;
   const uint32_t now = _map.aimed(old, from, to);
-  if (now != old && holds((old & 15) == AddressMap::CALL ? Call : Load)) memcpy(bytes, &now, INSTRUCTION);
+  if (now != old) settle((old & 15) == AddressMap::CALL ? Call : Load, bytes, now, INSTRUCTION);
 }
 
-// Whether what is expected of a site of this kind is so; else it has the base's own bytes.
-bool PatchDecoder::holds(Kind kind) {
+// Takes what is expected of a site of this kind, if the patch says that it holds; else the base's bytes stay.
+void PatchDecoder::settle(Kind kind, uint8_t *bytes, uint32_t expected, uint32_t size) {
   uint8_t &missed = _missed[kind];
   missed = static_cast<uint8_t>(_coder.bit(_chances.held[kind][missed], RATE));
-  return missed == 0;
+  if (missed == 0) memcpy(bytes, &expected, size);
 }
 
 void PatchDecoder::findRun(uint32_t at) {

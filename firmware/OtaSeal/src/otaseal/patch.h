@@ -46,32 +46,31 @@ class PatchDecoder {  // 1.4 KB
   Error header(uint32_t baseSize, const char *baseMd5);
   void readRuns();
   void readShifts(uint8_t count);
-  uint32_t counted(uint8_t *tree);
   void copy(uint32_t at);
   bool load(uint32_t at);
   uint32_t foretell(uint32_t at, uint32_t until);
-  uint32_t shift(uint8_t *bytes, uint32_t amount);
   void aim(uint32_t at, uint8_t *bytes);
-  bool holds(Kind kind);
+  void settle(Kind kind, uint8_t *bytes, uint32_t expected, uint32_t size);
   void findRun(uint32_t at);
   uint32_t differing(uint32_t at);
   void insert(uint32_t size);
   void give(const uint8_t *data, uint32_t size);
 
-  PatchIo &_io;
+  // In an order that spares code: what is nearest to the beginning is reached by the shortest instructions.
   RangeDecoder _coder;
+  PatchIo &_io;
   uint32_t _baseSize = 0, _imageSize = 0;
-  uint32_t _made = 0;           // bytes of the image that the steps so far make, this one's included
-  uint32_t _end = 0;            // of this copy, in the base
-  uint32_t _moved = 0;          // by how much its offset is larger in the image
-  uint32_t _begin = 0;          // of the window, in the base
-  const Code *_run = nullptr;   // in which it is
-  uint32_t _runEnd = 0;         // up to where that holds
-  AddressMap _map;
-  Code _runs[RUNS];
+  uint32_t _made = 0;          // bytes of the image that the steps so far make, this one's included
+  uint32_t _end = 0;           // of this copy, in the base
+  uint32_t _moved = 0;         // by how much its offset is larger in the image
+  uint32_t _begin = 0;         // of the window, in the base
+  const Code *_run = nullptr;  // in which it is
+  uint32_t _runEnd = 0;        // up to where that holds
   uint8_t _runCount = 0;
   uint8_t _missed[Kinds];
   Chances _chances;
+  Code _runs[RUNS];
+  AddressMap _map;
   alignas(4) uint8_t _window[WINDOW];
 };
 

@@ -64,7 +64,7 @@ uint32_t RangeDecoder::symbol(uint8_t *tree, uint8_t bits, uint8_t rate) {
   return node - (1UL << bits);
 }
 
-uint32_t RangeDecoder::number(uint8_t *tree) {
+uint32_t RangeDecoder::number(uint8_t *tree, uint32_t limit) {
   uint32_t value = 1;
   for (uint32_t bits = symbol(tree, CLASS_BITS, RATE); bits > 0; bits--) {
     _range >>= 1;
@@ -73,7 +73,8 @@ uint32_t RangeDecoder::number(uint8_t *tree) {
     value = value << 1 | one;
     shift();
   }
-  return value - 1;
+  if (--value > limit) fail(Error::Patch);
+  return failed() ? 0 : value;
 }
 
 uint32_t RangeDecoder::signedNumber(uint8_t *tree) {

@@ -21,9 +21,9 @@ class RangeDecoder {
   void begin();
   uint32_t bit(uint8_t &chance, uint8_t rate);
   uint32_t symbol(uint8_t *tree, uint8_t bits, uint8_t rate);
-  uint32_t number(uint8_t *tree);        // 0 to 2**32 - 2
-  uint32_t signedNumber(uint8_t *tree);  // in two's complement
-  void end();                            // an error where the patch does not end here
+  uint32_t number(uint8_t *tree, uint32_t limit = UINT32_MAX);  // an error, and 0, where it is more
+  uint32_t signedNumber(uint8_t *tree);                         // in two's complement
+  void end();                                                   // an error where the patch does not end here
 
   void fail(Error error);  // the first one stays, None is none
   Error error() const { return _error; }
