@@ -7,6 +7,7 @@ from otaseal.server.device_api.app import DeviceApp
 from otaseal.server.device_api.enrolment import Enrolment
 from otaseal.server.device_api.proofs import ProofCheck
 from otaseal.server.device_api.recorder import Recorder
+from otaseal.server.patches import Patches
 from otaseal.server.telemetry import Telemetry
 from otaseal.store.enrolments import Enrolments
 from otaseal.store.proof_keys import ProofKeys
@@ -20,4 +21,5 @@ def make_app(store: Store, recorder: Recorder, secrets: Secrets | None = None) -
     secrets = secrets or Secrets(store.directory / SECRETS_FILE)
     keys = ProofKeys(secrets)
     proofs = ProofCheck(keys, recorder, telemetry)
-    return DeviceApp(catalog, recorder, telemetry, proofs, Enrolment(catalog, Enrolments(secrets), keys, telemetry))
+    enrolment = Enrolment(catalog, Enrolments(secrets), keys, telemetry)
+    return DeviceApp(catalog, recorder, telemetry, proofs, enrolment, Patches(catalog, None, print))

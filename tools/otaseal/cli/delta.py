@@ -9,7 +9,7 @@ from typing import Any
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..delta import bases, header
-from ..errors import InputError
+from ..errors import InputError, VerificationError
 from ..image import firmware, gzip_payload
 from ..image.firmware import Firmware
 from . import common
@@ -57,7 +57,7 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    from ..delta import making
+    from ..delta import applying, making
 
     output: Path = arguments.output or arguments.target.with_name(arguments.target.name + SUFFIX)
     sources = (arguments.base, arguments.target)
@@ -68,7 +68,10 @@ def _make(arguments: argparse.Namespace) -> int:
             f"'{arguments.base}' is for the {base.image.chip}, and '{arguments.target}' for the {target.image.chip}",
             "give two images for the same chip",
         )
-    patch = making.make(bases.for_target(base.image, target.image), target.data)
+    source = bases.for_target(base.image, target.image)
+    patch = making.make(source, target.data)
+    if applying.apply(source, patch) != target.data:
+        raise VerificationError("the patch makes another image than it was made for", "keep both files, and report it")
     files.write_atomic(output, patch)
     whole = _whole_update_size(target)
     shown = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -191,7 +192,11 @@ def _releases(arguments: argparse.Namespace) -> int:
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
     lines = [] if answer["releases"] else [f"product '{product}' has no release yet"]
     lines += [f"channel  {name}: {_state(state)}" for name, state in answer["channels"].items()]
-    lines += [line for document in answer["releases"] for line in _release_lines(record_json.from_json(document))]
+    for document in answer["releases"]:
+        release = record_json.from_json(document)
+        lines += _release_lines(release)
+        made = answer.get("patches", [])  # an older server has none
+        lines += [_patch_line(patch, release) for patch in made if patch["version"] == release.version]
     common.show(arguments, answer, *lines)
     for damage in () if arguments.json else answer.get("damaged", []):
         print(f"otaseal: warning: {damage}", file=sys.stderr)
@@ -206,6 +211,14 @@ def _release_lines(release: Release) -> list[str]:
         return [f"{head}  {_sizes(release)}{counter}{dirty}"]
     boards = [f"  {image.board or image.board_key}  {image.chip}  {_sizes(image)}" for image in release.images]
     return [f"{head}{counter}{dirty}", *boards]
+
+
+def _patch_line(patch: Mapping[str, Any], release: Release) -> str:
+    image = next((image for image in release.images if (image.board or image.board_key) == patch["board"]), release)
+    raw = image.form("raw")
+    share = f", {100 * patch['size'] / raw.size:.2g} % of the image" if raw else ""
+    board = f"  {patch['board']}" if patch["board"] else ""
+    return f"  from {patch['before']}{board}  patch {patch['size']} bytes{share}"
 
 
 def _sizes(image: Release) -> str:

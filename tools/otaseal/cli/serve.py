@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import NoReturn
 
 from .. import files
@@ -129,6 +130,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.name),
         trusted=arguments.trusted,
         forwarders=tuple(arguments.proxy_protocol_from),
+        cache=Path(cache) if (cache := os.environ.get("CACHE_DIRECTORY")) else None,  # systemd's
     )
 
     def ready(devices: str, operators: str) -> None:

@@ -7,6 +7,7 @@ it again.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..release.archive_record import ArchiveRecord
 from ..release.records import Form
@@ -15,11 +16,20 @@ from .request import UpdateRequest
 Headers = tuple[tuple[str, str], ...]
 
 
+class PatchPair(NamedTuple):
+    """What a patch is made of: the sketch MD5 of the base, the blob of that image, and the form that comes out."""
+
+    base_md5: str
+    base: str
+    target: Form
+
+
 @dataclass(frozen=True)
 class Decision:
     """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
 
-    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person.
+    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person. A patch of this `patch`
+    may be sent in place of the form.
     """
 
     status: int
@@ -30,6 +40,7 @@ class Decision:
     form: Form | None = None
     blob: str | None = None
     alarm: bool = False
+    patch: PatchPair | None = None
 
 
 def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:

@@ -17,11 +17,14 @@ from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
 from ..chips.families import FAMILIES, FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..release.records import Form, Release
-from .answers import Decision, Headers, file_headers, text_answer
+from .answers import Decision, Headers, PatchPair, file_headers, text_answer
 from .request import UpdateRequest
 
 LOOP_LIMIT = 3
 """Deliveries of one release to one device, its MD5 unchanged, after which it gets no more of it."""
+PATCHES = "patch1"
+"""By this word among its capabilities a device says that it takes patches of format 1 (docs/delta-format.md)."""
+VERSION_HEADER = "X-Otaseal-Version"
 
 # What a chip can be switched to: never to more data lines than it is known to run with.
 _MODES_BELOW = {
@@ -85,6 +88,27 @@ def own_image(request: UpdateRequest, release: Release, known: Mapping[str, Runn
         return release
     of_family = [image for image in release.images if FAMILY_OF[image.chip].name == request.family]
     return of_family[0] if len(of_family) == 1 else None
+
+
+def patch_pair(md5: str, running: Running, own: Release) -> PatchPair | None:
+    """Return what makes a patch from the image with this sketch MD5 to the image `own`; None where none can be.
+
+    What a patch makes is the raw form, which is for chips of its own flash mode only (F7).
+    """
+    image = next((image for image in running.release.images if md5 in image.sketch_md5), None)
+    raw = own.form("raw")
+    if image is None or raw is None or image.chip != own.chip or md5 in own.sketch_md5:
+        return None
+    if running.flash_mode not in (None, own.flash_mode):
+        return None
+    return PatchPair(md5, (image.form("raw") or image.forms[0]).blob, raw)
+
+
+def patched(decision: Decision, patch: Form) -> Decision:
+    """Return a decision that sends the form `patch` in place of the whole image."""
+    version = next(header for header in decision.headers if header[0] == VERSION_HEADER)
+    reason = f"{decision.reason}, as a patch"
+    return replace(decision, headers=file_headers(patch, version), reason=reason, form=patch, blob=patch.blob)
 
 
 def _modes(release: Release) -> tuple[FlashMode | None, ...]:
@@ -168,6 +192,15 @@ class _Case:
     @property
     def form(self) -> Form | None:
         return next((form for objection, form in self.objections if objection is None), None)
+
+    @property
+    def patch(self) -> PatchPair | None:
+        """What a patch would be made of for this device, unless it has had this release and did not come back so."""
+        md5, running = self.request.sketch_md5, self.running
+        if md5 is None or running is None or self.state.deliveries or PATCHES not in (self.request.capabilities or ()):
+            return None
+        fits = any(form.kind == "raw" and objection is None for objection, form in self.objections)
+        return patch_pair(md5, running, self.wanted) if fits else None
 
     @property
     def objection(self) -> str | None:
@@ -297,11 +330,11 @@ def _answer(row: _Row, case: _Case) -> Decision:
 def _delivery(case: _Case) -> Decision:
     form = case.form
     assert form is not None
-    headers = file_headers(form, ("X-Otaseal-Version", case.wanted.version))
+    headers = file_headers(form, (VERSION_HEADER, case.wanted.version))
     mode = f", chip in {_mode(case.running.flash_mode)}" if case.running else ", chip unknown"
     mode = "" if case.wanted.flash_mode is None else mode
     reason = f"{case.own_version or 'unknown'} to {case.wanted.version}, {form.kind}{mode}"
-    return Decision(200, headers, "update", reason, form=form, blob=form.blob)
+    return Decision(200, headers, "update", reason, form=form, blob=form.blob, patch=case.patch)
 
 
 def _boards(release: Release | None) -> str:

@@ -27,6 +27,7 @@ HELP = {
     "otaseal_proofs_total": "Requests with a proof that does not hold, or without where a key is known, by result.",
     "otaseal_refused_connections_total": "Connections of devices beyond the most, in all or of one address.",
     "otaseal_sent_bytes_total": "Bytes of firmware handed to devices.",
+    "otaseal_deliveries_total": "Firmware that devices have received to its last byte, by form: raw, gzip or patch.",
     "otaseal_operator_requests_total": "Requests of operators by status.",
     "otaseal_authentication_failures_total": "Operators refused for their credentials.",
     "otaseal_alarms_total": "Events that call for a person.",

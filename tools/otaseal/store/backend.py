@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .postgresql.devices import PostgresDevices
     from .sql import Tables, Transaction
 
+CACHE = "patches"
 DEVICE_FILE_SECONDS = 10.0
 """How often a file of devices is tried again while they are in memory."""
 
@@ -47,6 +48,8 @@ class Backend(ABC):
     """What operators and maintenance read."""
     notes: DeviceFile | PostgresDevices
     """Where a `Recorder` writes what devices say."""
+    cache: Path | None = None
+    """A folder for what can be made again, which need not be there; None where the store has no place for one."""
 
     def __enter__(self) -> Backend:
         return self
@@ -94,6 +97,7 @@ class FileBackend(Backend):
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.cache = store.directory / CACHE
         self.secrets: Secrets = Secrets(store.directory / SECRETS_FILE)
         self._stack = contextlib.ExitStack()
         self._tried = time.monotonic()

@@ -38,7 +38,7 @@ class DeviceRequest(NamedTuple):
 class Answer:
     """A response, and for the log what it was about; `delivers` is set when the body is a whole firmware.
 
-    `proven`: the `device` proved its name.
+    `proven`: the `device` proved its name. `form` is the kind of the firmware's form that the body is, or a part of.
     """
 
     status: int
@@ -51,6 +51,7 @@ class Answer:
     delivers: bool = False
     alarm: bool = False
     proven: bool = False
+    form: str = ""
 
     @property
     def counts(self) -> bool:

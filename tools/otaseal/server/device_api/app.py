@@ -30,6 +30,7 @@ from ...protocol.request import (
 from ...store.device_rows import Asking, Sighting
 from ..catalog import Catalog, Choice
 from ..limits import origin
+from ..patches import Patches
 from ..telemetry import DeviceEvent, Event, Labelled, Telemetry, labelled, make_event
 from .answers import Answer, DeviceRequest, Headers, LaterError, fault, plain, ranged
 from .enrolment import Enrolment
@@ -73,6 +74,7 @@ class DeviceApp:
     telemetry: Telemetry
     proofs: ProofCheck
     enrolment: Enrolment
+    patches: Patches
 
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
@@ -154,7 +156,7 @@ class DeviceApp:
         request, standing, decision = cached.request, cached.standing, self._decision(cached, choice, deliveries)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
-            body = self._body(decision.form.blob)
+            decision, body = self._patched(decision) or (decision, self._body(decision.form.blob))
             self._offer(cached, choice)
         answer = Answer(
             decision.status,
@@ -167,10 +169,18 @@ class DeviceApp:
             delivers=decision.form is not None and request.method == "GET",
             alarm=decision.alarm,
             proven=standing.proven,
+            form="" if decision.form is None else decision.form.kind,
         )
-        if decision.form is None or not cached.ranged:
+        if decision.blob is None or not cached.ranged:
             return answer
-        return ranged(answer, head.headers, decision.form.blob)
+        return ranged(answer, head.headers, decision.blob)
+
+    def _patched(self, decision: Decision) -> tuple[Decision, bytes] | None:
+        """Return the decision to send a patch, and that, None where there is none that is smaller."""
+        patch = None if decision.patch is None else self.patches.find(decision.patch)
+        if patch is None or decision.form is None or patch.form.size >= decision.form.size:
+            return None
+        return decisions.patched(decision, patch.form), patch.data
 
     def _decision(self, cached: _CachedRequest, choice: Choice, deliveries: int) -> Decision:
         """Return the decision on a request; those that differ in the MAC address alone share one."""
@@ -223,6 +233,7 @@ class DeviceApp:
         if answer.delivers and arrived and device and choice.product and choice.release:
             asking = Asking(choice.product, device, _network(request), answer.proven)
             self.devices.deliver(asking, choice.release.version, time.time())
+            self.telemetry.count("otaseal_deliveries_total", form=answer.form)
         self.telemetry.add(_counter(answer.status, answer.code))
         if answer.delivers:
             self.telemetry.count("otaseal_sent_bytes_total", sent)

@@ -22,6 +22,7 @@ from ...release.stranding import Consent, Group
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 from ...store.enrolments import PROOFS
 from ...store.proof_keys import FINGERPRINT
+from ..patches import Made
 
 MAX_DEVICES = 500
 """Devices that one answer lists."""
@@ -168,8 +169,15 @@ def schemas() -> dict[str, Schema]:
         ),
         "Group": _object(_fields(Group)),
         "Releases": _object(
-            {"product": _TEXT, "releases": _array(release), "channels": _by_name(channel), "damaged": texts}
+            {
+                "product": _TEXT,
+                "releases": _array(release),
+                "channels": _by_name(channel),
+                "patches": _array(reference("Patch")),
+                "damaged": texts,
+            }
         ),
+        "Patch": _object(_fields(Made)),
         "Form": _object(_fields(Form)),
         "Release": {"anyOf": [reference("BoardRelease"), reference("BoardsRelease")]},
         "BoardRelease": _object({"format": {"type": "integer"}, **image}, _of_every_format()),

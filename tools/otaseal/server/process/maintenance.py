@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ...store.store import Store
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import UptimeClock, tally
+from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import Credentials
 
@@ -104,6 +106,7 @@ class Maintenance:
     devices: DeviceTable
     store_check: StoreCheck
     backend: Backend
+    patches: Patches
     clock: UptimeClock = field(init=False, repr=False)
     _certificate_error: str = field(default="", repr=False)
 
@@ -141,6 +144,7 @@ class Maintenance:
                 self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
                 await asyncio.to_thread(self.write_keys)
                 await asyncio.to_thread(self._judge_rollouts)
+                await asyncio.to_thread(self._prepare_patches)
                 judged = time.monotonic()
 
     def _judge_rollouts(self) -> None:
@@ -153,6 +157,10 @@ class Maintenance:
             report_clones(self.devices, self.keys, self.telemetry)
         except OtasealError as error:
             self.telemetry.set_problems("rollout", [error.message])
+
+    def _prepare_patches(self) -> None:
+        with contextlib.suppress(OtasealError):  # tried again, and until then devices get whole images
+            self.patches.prepare(self.devices)
 
     def write_keys(self) -> None:
         """Make durable which keys devices have shown; what cannot be written is tried again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ..operator_api.auth import Access
 from ..operator_api.fleet import Fleet
 from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.listener import make_listener
+from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import ClientCheck, Credentials
 from . import event_loop
@@ -66,6 +68,8 @@ class ServerOptions:
     names: tuple[str, ...] = ()
     trusted: Path | None = None
     forwarders: tuple[Network, ...] = ()
+    cache: Path | None = None
+    """A folder for what can be made again, where the store has none."""
 
     def device_authorities(self) -> tuple[Certificate, ...]:
         """Return what is in --device-ca; raises InputError."""
@@ -102,7 +106,8 @@ class Service:
     def run(self, ready: Callable[[], None]) -> None:
         """Serve devices and operators until a signal ends it; `ready` is called once."""
         report = partial(_alarm, self.telemetry)
-        with Recorder(self.backend.notes, report) as recorder:
+        patches = self._patches()
+        with Recorder(self.backend.notes, report) as recorder, contextlib.closing(patches):
             maintenance = Maintenance(
                 catalog=self.catalog,
                 recorder=recorder,
@@ -113,11 +118,24 @@ class Service:
                 devices=self.backend.devices,
                 store_check=self.store_check,
                 backend=self.backend,
+                patches=patches,
             )
             self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
             event_loop.run(listeners, maintenance, ready)
             maintenance.write_keys()
+
+    def _patches(self) -> Patches:
+        """Return the patches that are kept, and what makes more of them where its package is installed."""
+
+        def report(message: str) -> None:
+            self.telemetry.event("patches", message=message)
+
+        patches = Patches(self.catalog, self.backend.cache or self.options.cache, report)
+        if missing := patches.missing():
+            report(missing)
+            patches.close()
+        return patches
 
     def _require_proof(self, maintenance: Maintenance) -> None:
         """Give firmware from now on to devices that prove their names alone, or to all again, as the options say.
@@ -148,7 +166,7 @@ class Service:
         recorder = maintenance.recorder
         proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
         enrolment = Enrolment(self.catalog, Enrolments(self.backend.secrets), maintenance.keys, self.telemetry)
-        app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment)
+        app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment, maintenance.patches)
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
@@ -169,6 +187,7 @@ class Service:
             access=Access(TokenFile(catalog.store.documents), self.telemetry),
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
+            patches=maintenance.patches,
             chain=options.chain,
             names=options.names,
             proven_only=options.require_proof,

@@ -12,6 +12,7 @@ from ....errors import NotFoundError, SystemFaultError
 from ....names import check_name
 from ....release.channels import Channel
 from ...catalog import DEFAULT_CHANNEL, Catalog
+from ...patches import Patches
 from ...telemetry import Telemetry
 from ..auth import Access
 from ..fleet import Fleet
@@ -44,6 +45,7 @@ class OperatorContext:
     access: Access
     telemetry: Telemetry
     endpoint: DeviceEndpoint
+    patches: Patches
     chain: Path
     names: tuple[str, ...] = ()
     device_authorities: tuple[Certificate, ...] = ()

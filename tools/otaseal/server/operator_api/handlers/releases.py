@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def releases(context: OperatorContext, request: Request) -> dict[str, Any]:
-    """Return a product's releases, the latest first, and its channels."""
+    """Return a product's releases, the latest first, its channels, and the patches that were made."""
     product = context.product(request)
     return await asyncio.to_thread(_listed, context, product)
 
@@ -146,6 +146,7 @@ def _listed(context: OperatorContext, product: str) -> dict[str, Any]:
         "product": product,
         "releases": [as_json(release) for release in context.catalog.releases(product)],
         "channels": context.channels(product),
+        "patches": [made._asdict() for made in context.patches.made(product)],
         "damaged": context.catalog.damage_of(product),
     }
 
