@@ -22,6 +22,8 @@ from support import patches
 
 BASE, TARGET = b"a base of 24 bytes, all ", b"a base of 24 bytes, all!!"
 PARTS = (("copied", 23), ("same", 23), ("added", 2), ("byte", 0x21), ("byte", 0x21))
+SHIFTS_65 = [*[("place", 0), ("shift", 0)] * 65, *PARTS]
+RUNS_4 = [*[*[("place", 0)] * 3, ("shift", 0)] * 4, *PARTS]
 PATCH = patches.patch(BASE, TARGET, PARTS)
 FUNCTIONS = patches.program(60)
 OLD = patches.image(FUNCTIONS)
@@ -37,8 +39,8 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], bytes]]] = {
     "a later format": (LaterFormatError, "newer otaseal", lambda: PATCH[:8] + b"\2" + PATCH[9:]),
     "format 0": (DamagedPatchError, "format 0", lambda: PATCH[:8] + b"\0" + PATCH[9:]),
     "reserved byte": (DamagedPatchError, "format 1", lambda: PATCH[:11] + b"\1" + PATCH[12:]),
-    "65 shifts": (DamagedPatchError, "65 shifts", lambda: patches.patch(BASE, TARGET, PARTS, shifts=65)),
-    "4 runs of code": (DamagedPatchError, "4 runs", lambda: patches.patch(BASE, TARGET, PARTS, code=4)),
+    "65 shifts": (DamagedPatchError, "65 shifts", lambda: patches.patch(BASE, TARGET, SHIFTS_65, shifts=65)),
+    "4 runs of code": (DamagedPatchError, "4 runs", lambda: patches.patch(BASE, TARGET, RUNS_4, code=4)),
     "no base": (DamagedPatchError, "of 0", lambda: patches.patch(BASE, TARGET, PARTS, base_size=0)),
     "no target": (DamagedPatchError, "makes 0", lambda: patches.patch(BASE, TARGET, PARTS, target_size=0)),
     "a target that no flash holds": (
