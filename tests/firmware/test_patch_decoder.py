@@ -75,6 +75,11 @@ def test_pieces_of_any_size_make_the_same(decoder: PatchDecoder, piece: int) -> 
     assert decoder.decode([Case(OLD, REAL, piece)]) == [Made(NONE, NEW)]
 
 
+@pytest.mark.parametrize("piece", [1, len(PATCH) - 1, len(PATCH), len(PATCH) + 1])
+def test_what_follows_the_end_is_refused_in_whichever_piece_it_comes(decoder: PatchDecoder, piece: int) -> None:
+    assert [made.error for made in decoder.decode([Case(BASE, PATCH + b"\0", piece)])] == [DAMAGED]
+
+
 def test_it_makes_what_bspatch_makes(decoder: PatchDecoder) -> None:
     noise = random.Random(4)
     some, functions = noise.randbytes(3000), patches.program(300)
