@@ -13,7 +13,7 @@ from littlefs import LittleFS
 from otaseal.chips import esp32
 from otaseal.errors import ConfigError
 from otaseal.image.firmware import Firmware
-from otaseal.rehearsal import hostile, scenario, setup
+from otaseal.rehearsal import hostile, scenario, setup, trial
 from otaseal.rehearsal.candidate import Candidate, repaired
 from otaseal.rehearsal.hostile import LIBRARY, STOCK
 from otaseal.rehearsal.report import Report
@@ -22,6 +22,7 @@ from otaseal.rehearsal.text import report_lines
 from otaseal.release.records import Origin
 from otaseal.simulator.esp32.device import Esp32Device
 from otaseal.simulator.esp32.table import APPLICATION, DATA, Partition, Table, default, parse
+from otaseal.simulator.esp32.trial import Note
 from otaseal.simulator.flash import LAYOUTS
 from support.esp32_boards import BOARD, image, sealed
 
@@ -58,10 +59,26 @@ def test_an_update_is_played_to_its_end(chip: str, rsa_key: rsa.RSAPrivateKey) -
     said = steps(report)
     assert said["power-cut"].endswith("moments: the old or the new firmware starts")
     assert said["boot"].startswith("'app1'")
+    assert said["boot"].endswith("on trial")
+    tried = [step.checked for phase in report.phases for step in phase.steps if step.name == "trial"]
+    assert [text.partition(": ")[2] for text in tried[:3]] == [
+        f"'app0' runs again, and says error {error}" for error in (71, 71, 70)
+    ]
+    assert tried[3:] == ["'app1' is confirmed by this answer"]
     assert "counter 3" in said["manifest"]
     assert "poll 2: it is told that it is up to date" in [phase.title for phase in report.phases]
     assert any("the core's own for 4 MiB of flash was assumed" in note for note in report.unchecked)
     assert any("mbedTLS" in note for note in report.unchecked)
+
+
+def test_an_answer_that_does_not_confirm_what_is_on_trial_is_said_with_its_fix(rsa_key: rsa.RSAPrivateKey) -> None:
+    device = prepared(rsa_key).device
+    assert isinstance(device, Esp32Device)
+    assert trial.confirmation(device, device) == (), "it came by cable"
+    tried = replace(device, note=Note(device.running_slot, device.table.slots[1]))
+    (step,) = trial.confirmation(tried, tried)
+    assert (step.ok, step.error) == (False, 70)
+    assert "304" in step.fix
 
 
 def test_the_flash_map_has_the_update_in_the_other_slot(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -67,8 +67,9 @@ def test_at_the_live_server_and_then_on_this_machine(rehearse: Command, server: 
     assert (result.json["device"], result.json["partly"]) == ("ESP32", False)
     titles = [act["title"] for act in result.json["acts"]]
     assert titles[2].startswith("a device meets the live server: https://localhost")
-    assert titles[-3:] == [
+    assert titles[-4:] == [
         "the power fails during the update",
+        "the new firmware does not reach its server, and gives way",
         "the flash holds what was built",
         "poll 2: it is told that it is up to date",
     ]

@@ -104,6 +104,7 @@ def test_updates_go_round_all_slots_by_numbers_that_the_peer_reads(count: int, r
         assert started.slot == after
         assert started.slot is not None
         running = started.slot
+        boot.confirm(flash, table, running)
         best, _ = OtaDataSelectEntry.select(*entries(bytes(flash.content)))
         assert best is not None
         assert best.ota_state is OtaImageState.VALID

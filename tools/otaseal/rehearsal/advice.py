@@ -119,6 +119,10 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         "": "look at the chip's flash layout: eboot copies whole sectors",
     },
     "order": {"": _ROOM},
+    "trial": {
+        LibraryError.UNREACHED: "let the server answer the new firmware with 304, under the name, at the path and "
+        "by the certificates that it has",
+    },
     "boot": {"F56": "build it for the chip that devices have: another one's is taken, and loses them", "": _REBUILD},
     "filesystem": {
         "F55": "keep board_build.filesystem_size as devices have it: another one goes onto them by cable",

@@ -20,6 +20,7 @@ from ..simulator.esp32.device import Esp32Device
 from ..simulator.filesystem import read_file
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
+from . import trial
 from .advice import explained
 from .candidate import Candidate, CandidateServer
 from .flash_map import FlashMap, flash_maps, slot_maps
@@ -43,7 +44,7 @@ ALWAYS_OPEN = (SKETCH, "power cuts while the image is copied, after which the ch
 OPEN_ON_ESP32 = (
     SKETCH,
     "TLS as mbedTLS judges it: it was judged by BearSSL's narrower rules",
-    "the boot loader that the device has: with rollback, as the core's own, was assumed",
+    "the boot loader that the device has: with one without rollback, firmware that restarts before begin() stays",
     "the radio",
 )
 OPEN_ON_PICO = (f"{SKETCH}, and without the OtaSeal library that it says its version", "the radio")
@@ -168,6 +169,7 @@ def _serve(scenario: Scenario) -> list[Phase]:
         phases = [Phase(DOWNLOAD, steps)]
         if outcome.ok:
             phases += _cut_power(device, scenario.candidate)
+            phases += trial.give_way(outcome.device)
             phases += _poll_again(scenario, outcome, url, HOST)
     return phases
 
@@ -193,15 +195,17 @@ def _cut_power(device: Device, candidate: Candidate) -> list[Phase]:
 def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:
     """Yield what the flash holds, and each further poll, which has to find nothing new (F30)."""
     yield _compare(scenario, outcome.device)
+    device = _next(outcome.device, scenario.candidate)
     for number in range(2, scenario.polls + 1):
-        again = _next(outcome.device, scenario.candidate).poll(url, host=host)
+        again = device.poll(url, host=host)
         by_version = isinstance(outcome.device, PicoDevice) and outcome.device.identity is None
         fix = LOOP_FIX_ON_PICO if by_version else LOOP_FIX
-        steps = explained(again.steps)
+        steps = (*explained(again.steps), *trial.confirmation(device, again.device))
         if again.result is Result.UPDATED:
             reason = "the device is given the same release again, and would update for ever"
             steps = (*steps, Step("loop", f"poll {number}", False, reason=reason, fact="F30", fix=fix))
         yield Phase(f"poll {number}: it is told that it is up to date", steps)
+        device = _next(again.device, scenario.candidate)
 
 
 def _next(device: Device, candidate: Candidate) -> Device:

@@ -61,6 +61,8 @@ class LibraryError(IntEnum):
     ARCHIVE_OLDER = 42
     ARCHIVE_LOCKOUT = 43
     ARCHIVE_WRITE = 44
+    UNREACHED = 70
+    RESTARTS = 71
 
 
 EXHAUSTED = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
@@ -91,6 +93,7 @@ class Memory:
     """What the library keeps over a restart: the last error, when the certificates were built, attempts at a payload.
 
     `payload` is the beginning of its SHA-256, `transfer` the MD5 (lower case) that the server announced for it.
+    `gave_way` is why it is not what runs, although it was on trial.
     """
 
     error: int = 0
@@ -98,6 +101,12 @@ class Memory:
     attempts: int = 0
     payload: bytes = b""
     transfer: str = ""
+    gave_way: int = 0
+
+    @property
+    def said(self) -> int:
+        """The error that the server is told: why the last update gave way, until another one was tried."""
+        return self.gave_way if self.error in (0, LibraryError.ATTEMPTS) and self.gave_way else self.error
 
     def exhausted(self, payload: bytes) -> bool:
         """Tell whether this payload was tried often enough."""
@@ -110,8 +119,14 @@ class Memory:
     def noted(self, payload: bytes, md5: str) -> Memory:
         """Return the memory after another try at `payload`."""
         digest = hashlib.sha256(payload).digest()[:8]
-        before = self.attempts if digest == self.payload else 0
-        return replace(self, attempts=min(before + 1, MOST_ATTEMPTS), payload=digest, transfer=md5.lower())
+        same = digest == self.payload
+        return replace(
+            self,
+            attempts=min(self.attempts * same + 1, MOST_ATTEMPTS),
+            payload=digest,
+            transfer=md5.lower(),
+            gave_way=self.gave_way * same,
+        )
 
 
 def read_record(data: bytes) -> Record:

@@ -96,7 +96,7 @@ class Poll:
     def ask(self, connection: Connection, headers: dict[str, str]) -> tuple[Body, Response]:
         """Send the request with `headers`, and read those of the answer."""
         if self.own is not None:
-            own = {"X-Otaseal-Counter": str(self.own.counter), "X-Otaseal-Error": str(self.device.memory.error)}
+            own = {"X-Otaseal-Counter": str(self.own.counter), "X-Otaseal-Error": str(self.device.memory.said)}
             own |= {"X-Otaseal-Certs": self._archive_hash or "0" * 64, "X-Otaseal-Board": self.own.board.hex()}
             headers = own | headers
         self.request = request_bytes(self.url, headers, self.device.dialect)
@@ -225,7 +225,8 @@ class UpdatePoll(Poll):
         if response.status == NOT_MODIFIED:
             self.passed("answer", "304: nothing newer", "F29")
             self.result = Result.UP_TO_DATE
-            self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
+            if not self.device.memory.said:
+                self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
             return
         self.judge_response(response, body)
         data = body.take(response.size)

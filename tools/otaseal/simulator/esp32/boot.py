@@ -23,12 +23,12 @@ class Started:
     refused: str = ""
 
 
-def start(flash: Flash, table: Table, chip: Chip, revision: int | None = None) -> Started:
-    """Start what otadata says, else what else can be started; the core's boot loader tries a new application once.
+def start(flash: Flash, table: Table, chip: Chip, revision: int | None = None, *, waits: bool = True) -> Started:
+    """Start what otadata says, else what else can be started.
 
-    The core then confirms it before the sketch's `setup` runs (F85).
+    A boot loader that `waits` for the word of a new application, as the core's does, starts one without it once (F121).
     """
-    first, initial = _choice(flash, table)
+    first, initial = _choice(flash, table, waits=waits)
     refused = ""
     for index in (*range(first, FACTORY_INDEX - 1, -1), *range(first + 1, len(table.slots))):
         slot = table.factory if index == FACTORY_INDEX else table.slots[index] if index < len(table.slots) else None
@@ -38,19 +38,18 @@ def start(flash: Flash, table: Table, chip: Chip, revision: int | None = None) -
         if not found.reason:
             if initial and index != FACTORY_INDEX:
                 otadata.write(flash, table, 0, index + 1, State.VALID)
-            _confirm(flash, table, slot)
             return Started(slot, found, refused)
         refused = refused or found.reason
     return Started(None, Application(0, refused), refused)
 
 
-def _choice(flash: Flash, table: Table) -> tuple[int, bool]:
+def _choice(flash: Flash, table: Table, *, waits: bool) -> tuple[int, bool]:
     """Return the number of the slot that is tried first, and whether otadata is as the factory leaves it."""
     entries = otadata.read(flash, table)
     if entries is None:
         return FACTORY_INDEX, False
     for number, entry in enumerate(entries):
-        if entry.state == State.PENDING:  # it was started once, and nobody has confirmed it
+        if waits and entry.state == State.PENDING:  # it was started once, and nobody has confirmed it
             otadata.write(flash, table, number, entry.sequence, State.ABORTED)
     entries = otadata.read(flash, table)
     assert entries is not None
@@ -61,17 +60,14 @@ def _choice(flash: Flash, table: Table) -> tuple[int, bool]:
     now = otadata.active(entries)
     if now is None:
         return FACTORY_INDEX, False
-    if entries[now].state == State.NEW:
+    if waits and entries[now].state == State.NEW:
         otadata.write(flash, table, now, entries[now].sequence, State.PENDING)
     return (entries[now].sequence - 1) % len(table.slots), False
 
 
-def _confirm(flash: Flash, table: Table, slot: Partition) -> None:
-    """Mark what runs as valid, as `initArduino` does where it is still pending."""
+def confirm(flash: Flash, table: Table, slot: Partition) -> None:
+    """Give the word for the application that runs in `slot`, as the core does before `setup`, or the library later."""
     entries = otadata.read(flash, table)
-    if entries is None or slot not in table.slots:
-        return
-    for number, entry in enumerate(entries):
-        mine = entry.intact and (entry.sequence - 1) % len(table.slots) == table.slots.index(slot)
-        if mine and entry.state == State.PENDING:
-            otadata.write(flash, table, number, entry.sequence, State.VALID)
+    number = otadata.entry_of(flash, table, slot)
+    if entries is not None and number is not None and entries[number].state in (State.NEW, State.PENDING):
+        otadata.write(flash, table, number, entries[number].sequence, State.VALID)

@@ -17,11 +17,11 @@ from ..device import TIMEOUT, Device
 from ..error_numbers import HttpError
 from ..firmware import Firmware, identity_in, keys_in
 from ..http_client import Body, Dialect, Response, parse_url
-from ..http_update import UNAUTHORIZED, judge_status
+from ..http_update import NOT_MODIFIED, UNAUTHORIZED, judge_status
 from ..library import LibraryError, Record
 from ..poll import UpdatePoll
 from ..report import Fault, Outcome, PowerCuts, Result
-from . import boot, otadata
+from . import boot, otadata, trial
 from .chip import CHIPS, Chip
 from .image import HASH_SIZE, HEADER, MAGIC, check
 from .nor import Flash, PowerCutError
@@ -38,7 +38,8 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 class Esp32Device(Device):
     """A board that can be polled; see `Device` for what it holds, and `provision_board` for how it begins.
 
-    `running_slot` is the partition that runs.
+    `running_slot` is the partition that runs. `waits`: its boot loader waits for the word of new firmware. `note` is of
+    an update that the library has on trial, or that gave way.
     """
 
     dialect: ClassVar[Dialect] = Dialect("ESP32-http-Update", joins=False, says_length=False)
@@ -46,6 +47,8 @@ class Esp32Device(Device):
     chip: Chip = CHIPS["esp32"]
     table: Table = field(default_factory=lambda: Table((), 0))
     running_slot: Partition = NOWHERE
+    waits: bool = True
+    note: trial.Note | None = None
 
     @classmethod
     def provision_board(
@@ -69,7 +72,9 @@ class Esp32Device(Device):
         if table.otadata is not None and table.factory is None:  # boot_app0.bin
             otadata.write(flash, table, 0, 1, otadata.State.UNDEFINED)
         started = boot.start(flash, table, chip)
-        if started.slot is None:
+        if started.slot is not None:
+            boot.confirm(flash, table, started.slot)
+        else:
             raise ConfigError(f"the firmware does not start: {started.refused}", "build it again, for this chip")
         content = bytes(flash.content)
         device = cls(content, table.layout, free_heap=FREE_HEAP, chip=chip, table=table, running_slot=started.slot)
@@ -124,18 +129,24 @@ class Esp32Device(Device):
         setup = _setup(self, None)
         whole = Flash(self.flash)
         update(whole, data, setup)
-        boot.start(whole, self.table, self.chip)
+        self._start(whole)
         total = whole.operations
         tried = sorted({total * number // most for number in range(most)}) if total > most else range(total)
         lost = tuple(moment for moment in tried if not self._survives(data, setup, moment))
         return PowerCuts(total, len(tried), lost)
+
+    def _start(self, flash: Flash) -> None:
+        """Start what is in `flash`; its word, or the library's for another start, is the same operations."""
+        started = boot.start(flash, self.table, self.chip)
+        assert started.slot is not None
+        boot.confirm(flash, self.table, started.slot)
 
     def _survives(self, data: bytes, setup: Setup, moment: int) -> bool:
         """Tell whether the device starts the old firmware or all of the new one when the power fails at `moment`."""
         flash = Flash(self.flash, power=moment)
         try:
             update(flash, data, setup)
-            boot.start(flash, self.table, self.chip)
+            self._start(flash)
         except PowerCutError:
             flash = Flash(bytes(flash.content))
         started = boot.start(flash, self.table, self.chip)
@@ -145,8 +156,68 @@ class Esp32Device(Device):
         return image == self.running or data.startswith(image)
 
     def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
-        """Return what comes of one update from `url`; `host` is dialled instead of the name in it. Raises as Device."""
-        return Esp32Poll(self, parse_url(url), timeout, host).run()
+        """Return what comes of one update from `url`; `host` is dialled instead of the name in it. Raises as Device.
+
+        An answer with firmware, or that there is nothing newer, confirms what was on trial.
+        """
+        outcome = Esp32Poll(self, parse_url(url), timeout, host).run()
+        if outcome.status != NOT_MODIFIED and outcome.library_error <= LibraryError.UNAUTHORIZED:
+            return outcome
+        assert isinstance(outcome.device, Esp32Device)
+        return replace(outcome, device=outcome.device.confirmed())
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the server has not answered yet what runs."""
+        return self.note is not None and self.note.slot == self.running_slot
+
+    def confirmed(self) -> Esp32Device:
+        """Return the device after its server has answered it; the same where nothing is on trial."""
+        if not self.on_trial:
+            return self
+        flash = Flash(self.flash)
+        boot.confirm(flash, self.table, self.running_slot)
+        return replace(self, flash=bytes(flash.content), note=None)
+
+    def restarted(self, *, crashes: bool = False) -> Esp32Device:
+        """Return the device after a reset; what is on trial `crashes` before it comes to `begin()`.
+
+        What gives way in `begin()` restarts the device by itself.
+        """
+        flash = Flash(self.flash)
+        started = boot.start(flash, self.table, self.chip, waits=self.waits)
+        assert started.slot is not None  # what ran is there still
+        after = replace(self, flash=bytes(flash.content), running_slot=started.slot, session=None)
+        after = replace(after, memory=replace(self.memory, error=0))
+        if crashes and after.on_trial:
+            return after
+        return after._begun()
+
+    def _begun(self) -> Esp32Device:
+        flash = Flash(self.flash)
+        if self.identity is None:  # the core gives the word by itself
+            boot.confirm(flash, self.table, self.running_slot)
+            return replace(self, flash=bytes(flash.content))
+        note, mine = trial.begin(self._board(flash), self.note), self.on_trial
+        after = replace(self, flash=bytes(flash.content), note=note)
+        if note is None or not note.reason:
+            return after
+        if mine:
+            return after.restarted()
+        return replace(after, memory=replace(self.memory, attempts=library.MOST_ATTEMPTS, gave_way=note.reason))
+
+    def waited(self, seconds: int = trial.SECONDS) -> Esp32Device:
+        """Return the device after so many seconds without a good answer, in which the sketch calls `poll()`."""
+        if not self.on_trial or seconds < trial.SECONDS:
+            return self
+        assert self.note is not None
+        flash = Flash(self.flash)
+        note = trial.give_way(self._board(flash), self.note, LibraryError.UNREACHED)
+        after = replace(self, flash=bytes(flash.content), note=note)
+        return after if note is None else after.restarted()
+
+    def _board(self, flash: Flash) -> trial.Board:
+        return trial.Board(flash, self.table, self.chip, self.running_slot)
 
 
 class Esp32Poll(UpdatePoll):
@@ -187,7 +258,8 @@ class Esp32Poll(UpdatePoll):
 
     def install(self, data: bytes, response: Response) -> None:
         """Run the updater, then the boot loader."""
-        device, setup = self.device, _setup(self.device, response.md5 or None)
+        self.device = device = self.device.confirmed()  # what is written over is the way back
+        setup = _setup(device, response.md5 or None)
         staged = update(Flash(device.flash), data, setup, response.size)
         self.device = replace(device, flash=staged.flash)
         fault, step = staged.fault, staged.step
@@ -215,15 +287,18 @@ class Esp32Poll(UpdatePoll):
         self.passed("manifest", checked, "F11")
 
     def _restart(self, staged: Staged) -> None:
-        flash = Flash(staged.flash)
-        started = boot.start(flash, self.device.table, self.device.chip)
         before = self.device.running_slot
-        assert started.slot is not None  # what ran is there still
-        self.device = replace(self.device, flash=bytes(flash.content), running_slot=started.slot, session=None)
-        if started.slot == before:
-            fault = Fault(0, f"the boot loader goes back to '{before.label}': {started.refused}", "F85")
-            self.refuse("boot", f"'{started.slot.label}'", fault)
-        self.passed("boot", f"'{started.slot.label}', {started.application.length} bytes, confirmed", "F85")
+        place = self.device.table.next_slot(before)
+        assert place is not None  # it was written to
+        note = None if self.own is None else trial.Note(place, before)
+        self.device = replace(self.device, flash=staged.flash, note=note).restarted()
+        running = self.device.running_slot
+        if running == before:
+            refused = check(staged.flash[place.offset : place.end], self.device.chip).reason
+            fault = Fault(0, f"the boot loader goes back to '{before.label}': {refused}", "F85")
+            self.refuse("boot", f"'{running.label}'", fault)
+        state = "on trial" if self.device.on_trial else "confirmed"
+        self.passed("boot", f"'{running.label}', {len(self.device.running)} bytes, {state}", "F85")
         self.result = Result.UPDATED
         device, identity = self.device, self.device.identity
         self.device = replace(device, version=identity.version if identity else device.version)

@@ -63,6 +63,16 @@ def active(entries: tuple[Entry, Entry]) -> int | None:
     return max(valid, key=lambda number: (entries[number].sequence, -number), default=None)
 
 
+def entry_of(flash: Flash, table: Table, slot: Partition) -> int | None:
+    """Return the number of the entry that leads to `slot`, None where none does."""
+    entries = read(flash, table)
+    if entries is None or slot not in table.slots:
+        return None
+    index, count = table.slots.index(slot), len(table.slots)
+    mine = [number for number, one in enumerate(entries) if one.intact and (one.sequence - 1) % count == index]
+    return mine[0] if mine else None
+
+
 def write(flash: Flash, table: Table, number: int, sequence: int, state: State) -> None:
     """Write an entry: its sector is erased first."""
     place = table.otadata
