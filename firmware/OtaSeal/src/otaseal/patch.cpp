@@ -13,7 +13,7 @@ static constexpr uint8_t RATE = 4, DIFFERENCE_RATE = 3;
 static constexpr uint32_t INSTRUCTION = 3, WORD = 4;  // bytes; some instructions have 2
 
 // Chips and hosts are little-endian, as the format is; `bytes` is aligned.
-static uint32_t word(const uint8_t *bytes) {
+static uint32_t wordAt(const uint8_t *bytes) {
   uint32_t value;
   memcpy(&value, __builtin_assume_aligned(bytes, WORD), WORD);
   return value;
@@ -46,11 +46,11 @@ Error PatchDecoder::begin(uint32_t baseSize, const char *baseMd5) {
 
 Error PatchDecoder::header(uint32_t baseSize, const char *baseMd5) {
   const uint8_t *head = _window;
-  _imageSize = word(head + IMAGE_AT);
+  _imageSize = wordAt(head + IMAGE_AT);
   _runCount = head[RUNS_AT];
-  if (word(head) != MAGIC || word(head + WORD) != MAGIC_END || head[FORMAT_AT] != FORMAT) return Error::Patch;
+  if (wordAt(head) != MAGIC || wordAt(head + WORD) != MAGIC_END || head[FORMAT_AT] != FORMAT) return Error::Patch;
   if (head[SHIFTS_AT] > AddressMap::LIMIT || _runCount > RUNS || head[ZERO_AT] != 0) return Error::Patch;
-  _baseSize = word(head + BASE_AT);
+  _baseSize = wordAt(head + BASE_AT);
   if (_baseSize - 1 >= LARGEST || _imageSize - 1 >= LARGEST) return Error::Patch;
   return _baseSize == baseSize && isMd5(head + MD5_AT, baseMd5) ? Error::None : Error::PatchBase;
 }
@@ -156,10 +156,10 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
     if (size > left) size = left;
     if (code) size = low - 8u < 6 ? INSTRUCTION - 1 : INSTRUCTION;
     const bool isWord = words && aligned < size && at + aligned + WORD <= _end;
-    const uint32_t amount = isWord ? _map.amount(word(bytes + aligned)) : 0;
+    const uint32_t amount = isWord ? _map.amount(wordAt(bytes + aligned)) : 0;
     if (amount != 0) {
       size = aligned;
-      if (aligned == 0) settle(Word, bytes, word(bytes) + amount, size = WORD);
+      if (aligned == 0) settle(Word, bytes, wordAt(bytes) + amount, size = WORD);
     } else if (code && (low == AddressMap::CALL || low == AddressMap::LOAD)) {
       aim(at, bytes);
     }
@@ -179,7 +179,7 @@ void PatchDecoder::aim(uint32_t at, uint8_t *bytes) {
 // Takes what is expected of a site of this kind, if the patch says that it holds; else the base's bytes stay.
 void PatchDecoder::settle(Kind kind, uint8_t *bytes, uint32_t expected, uint32_t size) {
   uint8_t &missed = _missed[kind];
-  missed = static_cast<uint8_t>(_coder.bit(_chances.held[kind][missed], RATE));
+  missed = static_cast<uint8_t>(_coder.takeBit(_chances.held[kind][missed], RATE));
   if (missed == 0) memcpy(bytes, &expected, size);
 }
 

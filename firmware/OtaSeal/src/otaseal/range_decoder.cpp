@@ -43,7 +43,7 @@ void RangeDecoder::shift() {
   _code = _code << 8 | byte();
 }
 
-uint32_t RangeDecoder::bit(uint8_t &chance, uint8_t rate) {
+uint32_t RangeDecoder::takeBit(uint8_t &chance, uint8_t rate) {
   const uint32_t bound = (_range >> 8) * chance;
   const bool one = _code >= bound;
   if (one) {
@@ -60,7 +60,7 @@ uint32_t RangeDecoder::bit(uint8_t &chance, uint8_t rate) {
 
 uint32_t RangeDecoder::symbol(uint8_t *tree, uint8_t bits, uint8_t rate) {
   uint32_t node = 1;
-  for (uint8_t i = 0; i < bits; i++) node = node << 1 | bit(tree[node], rate);
+  for (uint8_t i = 0; i < bits; i++) node = node << 1 | takeBit(tree[node], rate);
   return node - (1UL << bits);
 }
 

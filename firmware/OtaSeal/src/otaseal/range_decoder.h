@@ -19,7 +19,7 @@ class RangeDecoder {
 
   uint8_t byte();  // the next one of the patch as it is: of what stands before the coded bits
   void begin();
-  uint32_t bit(uint8_t &chance, uint8_t rate);
+  uint32_t takeBit(uint8_t &chance, uint8_t rate);  // bit() is a macro of Arduino.h
   uint32_t symbol(uint8_t *tree, uint8_t bits, uint8_t rate);
   uint32_t number(uint8_t *tree, uint32_t limit = UINT32_MAX);  // an error, and 0, where it is more
   uint32_t signedNumber(uint8_t *tree);                         // in two's complement
