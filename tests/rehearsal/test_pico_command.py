@@ -60,7 +60,7 @@ def test_at_the_live_server_and_then_on_this_machine(rehearse: Command, server: 
     titles = [act["title"] for act in result.json["acts"]]
     assert titles[2].startswith("a device meets the live server: https://localhost")
     assert titles[-3:] == [
-        "the power fails while the image is copied",
+        "the power fails during the update",
         "the flash holds what was built",
         "poll 2: it is told that it is up to date",
     ]

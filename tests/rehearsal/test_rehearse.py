@@ -110,13 +110,23 @@ def test_the_release_that_is_given_out_now_is_what_devices_run(
     assert result.json["acts"][2]["steps"][-1]["checked"].startswith("304")
 
 
+def test_the_power_fails_at_every_operation(rehearse: Command) -> None:
+    result = rehearse("--power-cuts", "--offline").succeeded()
+    table = result.out.split("\n\n")[-2:]
+    assert all(len(line) < 88 for text in table for line in text.splitlines())
+    staged, copied = rehearse("--power-cuts", "--offline", "--json").succeeded().json["power_cuts"]
+    assert (staged["lost"], staged["old"]) == ([], staged["operations"])
+    assert copied["tried"] == copied["operations"] > 50
+    assert f"{len(copied['lost'])} of {staged['tried'] + copied['tried']} power cuts lose the chip" in result.out
+
+
 def test_people_see_steps_a_map_and_what_was_not_checked(rehearse: Command, tmp_path: Path) -> None:
     result = rehearse("--svg", tmp_path / "flash.svg", "--repeat", "3").succeeded()
     text = result.out
     assert "  ok      signature" in text
     assert "staged  |#" in text
     assert "poll 3: it is told that it is up to date" in text
-    assert "not checked: power cuts" in text
+    assert "  ok      power-cut" in text
     assert text.splitlines()[-1] == "a device would take this update"
     drawn = ElementTree.parse(tmp_path / "flash.svg").getroot()
     assert drawn.tag == "{http://www.w3.org/2000/svg}svg"

@@ -15,6 +15,7 @@ from otaseal.simulator.pico.boot import restart
 from otaseal.simulator.pico.chip import CHIPS, chip_of, layout_in, start
 from otaseal.simulator.pico.order import FIRMWARE, ORDER, make_order
 from otaseal.simulator.pico.updater import update
+from otaseal.simulator.power import Fate, Noted, Operation, cut_everywhere
 from support import peers
 from support.pico_boards import SMALL, firmware, flash_with, setup_of, signed, staged
 from support.pico_images import CHIPS as IMAGES
@@ -108,24 +109,28 @@ def test_damaged_data_leaves_half_of_each() -> None:
 def test_a_power_cut_at_any_step_begins_anew(name: str, packed: bool) -> None:
     old, new = firmware(1, name), firmware(2, name)
     before = staged(old, gzip.compress(new, mtime=0) if packed else new).flash
-    whole = restart(before, chip_of(name))
     assert old[:0x3000] == new[:0x3000], "the same core: the stub's pages are skipped"
-    for power in range(whole.operations):
-        cut = restart(before, chip_of(name), power)
-        assert cut.cut
-        assert cut.started.cpu, power
-        after = restart(cut.flash, chip_of(name))
-        assert after.flash.startswith(new), power
-        assert restart(after.flash, chip_of(name)).operations == 0, power
+    for state in torn(before, name):
+        after = restart(state, chip_of(name))
+        assert after.started.cpu
+        assert after.flash.startswith(new)
+        assert restart(after.flash, chip_of(name)).operations == 0
 
 
-def test_a_power_cut_while_the_stub_is_replaced_loses_the_chip() -> None:
-    old, new = firmware(1), firmware(2)
-    other_stub = new[:0x1800] + bytes([new[0x1800] ^ 1]) + new[0x1801:]
-    before = staged(old, other_stub).flash
-    lost = [power for power in range(60) if not restart(before, RP2040, power).started.cpu]
-    assert lost == list(range(17)), "an erased page, and its 16 times 256 bytes"
-    assert restart(before, RP2040).flash.startswith(other_stub)
+def torn(before: bytes, name: str = "rp2040") -> list[bytes]:
+    """Return the flash as each operation of a restart leaves it when the power fails."""
+    states: list[bytes] = []
+
+    def fate(state: bytes, _: Operation) -> Fate:
+        states.append(state)
+        return Fate.OLD
+
+    noted = Noted()
+    noted.begin("copy")
+    whole = restart(before, chip_of(name), noted)
+    cuts = cut_everywhere(before, noted, fate)
+    assert cuts.operations == whole.operations == len(states)
+    return states
 
 
 def test_another_filesystem_size_is_copied_and_a_power_cut_then_ends_it() -> None:
@@ -134,8 +139,7 @@ def test_another_filesystem_size_is_copied_and_a_power_cut_then_ends_it() -> Non
     before = staged(old, new).flash
     whole = restart(before, RP2040)
     assert whole.flash.startswith(new)
-    cut = restart(before, RP2040, 17 + 20)
-    after = restart(cut.flash, RP2040)
+    after = restart(torn(before)[17 + 20], RP2040)
     assert (after.copied, after.flash[: len(new)] in (old, new)) == (False, False)
 
 

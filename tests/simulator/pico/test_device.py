@@ -296,3 +296,14 @@ def test_certificates_come_over_the_air_into_the_same_filesystem(start_server: S
     assert outcome.result is Result.UPDATED, outcome.failed
     assert read_file(outcome.device.flash, outcome.device.layout, "/certs.ar") == both
     assert outcome.device.renew_certificates(url, host="127.0.0.1").result is Result.UP_TO_DATE
+
+
+def test_a_power_cut_loses_the_chip_only_while_the_stub_is_replaced(rsa_key: rsa.RSAPrivateKey) -> None:
+    old, new = image(rsa_key), image(rsa_key, 2)
+    cuts = board(old).cut_power(sign(new, rsa_key))
+    assert cuts.lost == 0
+    written, copied = cuts.phases
+    assert (written.old, copied.new) == (written.operations, copied.operations)
+    other_stub = new[:0x1800] + bytes([new[0x1800] ^ 1]) + new[0x1801:]
+    _, copied = board(old).cut_power(sign(other_stub, rsa_key)).phases
+    assert copied.lost == tuple(range(17)), "an erased page, and its 16 times 256 bytes"

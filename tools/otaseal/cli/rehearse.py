@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import asdict
 from datetime import datetime, timezone
 
 from .. import files
@@ -15,7 +16,7 @@ from ..errors import ConfigError, SystemFaultError
 from ..project import project, source_version
 from ..project.project import Project
 from ..rehearsal import hostile as attacks
-from ..rehearsal import scenario, setup, sources
+from ..rehearsal import power_cuts, scenario, setup, sources
 from ..rehearsal.candidate import Candidate
 from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
@@ -54,6 +55,7 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--offline", action="store_true", help="leave the live server alone")
     parser.add_argument("--repeat", type=int, default=POLLS, metavar="N", help=f"polls in all; default: {POLLS}")
     parser.add_argument("--hostile", action="store_true", help="try what must fail, too")
+    parser.add_argument("--power-cuts", action="store_true", help="let the power fail at every operation on flash, too")
     parser.add_argument("--svg", type=common.path, metavar="FILE", help="draw the flash map into this file")
 
 
@@ -69,13 +71,18 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     prepared = setup.prepare(inputs, _device_options(arguments), _remote(arguments, examined))
     report, colours = scenario.play(prepared), common.colours(sys.stdout)
     rows = attacks.hostile(prepared) if arguments.hostile else ()
+    cuts = power_cuts.cut(prepared.device, candidate) if arguments.power_cuts and report.good else None
     if arguments.svg is not None:
         title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {prepared.device.layout.name}"
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
     table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
     attack_lines = ["", "what must fail:", *table_lines(rows, colours)] if rows else []
-    common.show(arguments, {**report.as_dict(), **table}, *map(runnable, report_lines(report, colours)), *attack_lines)
-    return 0 if report.good and all(row.ok for row in rows) else 1
+    cut_lines = ["", *power_cuts.table_lines(prepared.device, cuts)] if cuts else []
+    table |= {"power_cuts": asdict(cuts)["phases"]} if cuts else {}
+    lines = (*map(runnable, report_lines(report, colours)), *attack_lines, *cut_lines)
+    common.show(arguments, {**report.as_dict(), **table}, *lines)
+    lost = cuts is not None and cuts.lost and power_cuts.must_survive(prepared.device)
+    return 0 if report.good and all(row.ok for row in rows) and not lost else 1
 
 
 def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:

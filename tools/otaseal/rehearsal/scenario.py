@@ -20,7 +20,7 @@ from ..simulator.esp32.device import Esp32Device
 from ..simulator.filesystem import read_file
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
-from . import trial
+from . import power_cuts, trial
 from .advice import explained
 from .candidate import Candidate, CandidateServer
 from .flash_map import FlashMap, flash_maps, slot_maps
@@ -40,7 +40,7 @@ LOOP_FIX_ON_PICO = (
     "takes the same image under another version again and again"
 )
 SKETCH = "the sketch: that it sets the clock, mounts the filesystem and asks at all"
-ALWAYS_OPEN = (SKETCH, "power cuts while the image is copied, after which the chip may not start, and the radio")
+ALWAYS_OPEN = (SKETCH, "the radio")
 OPEN_ON_ESP32 = (
     SKETCH,
     "TLS as mbedTLS judges it: it was judged by BearSSL's narrower rules",
@@ -48,8 +48,6 @@ OPEN_ON_ESP32 = (
     "the radio",
 )
 OPEN_ON_PICO = (f"{SKETCH}, and without the OtaSeal library that it says its version", "the radio")
-POWER_CUTS = 32
-"""How many of the moments at which the power can fail are tried."""
 
 
 @dataclass(frozen=True)
@@ -168,28 +166,10 @@ def _serve(scenario: Scenario) -> list[Phase]:
             return [Phase(DOWNLOAD, (*steps, Step("release", "304", False, reason=reason, fix=fix)))]
         phases = [Phase(DOWNLOAD, steps)]
         if outcome.ok:
-            phases += _cut_power(device, scenario.candidate)
+            phases.append(power_cuts.phase(device, scenario.candidate))
             phases += trial.give_way(outcome.device)
             phases += _poll_again(scenario, outcome, url, HOST)
     return phases
-
-
-def _cut_power(device: Device, candidate: Candidate) -> list[Phase]:
-    """Let the power fail during the update; eboot's order does not survive that anyway (F12, F55b)."""
-    if isinstance(device, Esp32Device):
-        cuts = device.cut_power(candidate.forms[0].data, POWER_CUTS)
-        reason = f"{len(cuts.lost)} of them lose the chip" if cuts.lost else ""
-        checked = f"{cuts.tried} of {cuts.operations} moments: the old or the new firmware starts"
-        step = Step("power-cut", checked, not reason, reason=reason, fact="F85")
-        return [Phase("the power fails during the update", (step,))]
-    if not isinstance(device, PicoDevice):
-        return []
-    cuts = device.cut_power(candidate.forms[-1].data, POWER_CUTS)
-    reason = f"{len(cuts.lost)} of them lose the chip: the update changes the boot stub, too" if cuts.lost else ""
-    checked = f"{cuts.tried} of {cuts.operations} moments: the stub begins anew"
-    return [
-        Phase("the power fails while the image is copied", (Step("power-cut", checked, reason=reason, fact="F55b"),))
-    ]
 
 
 def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:

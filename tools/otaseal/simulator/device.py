@@ -11,17 +11,19 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from ..errors import ConfigError
+from . import eboot, library, updater
 from . import flash as chip
-from . import library
 from .core import DEFAULT_CORE, core_rules
 from .firmware import Firmware, read
-from .flash import MODE_BYTE, Layout
+from .flash import MODE_BYTE, SECTOR, Layout
 from .http_client import ESP8266, Dialect, parse_url
 from .library import Memory, Record
 from .poll import FirmwarePoll
+from .power import Fate, Noted, Operation, PowerCuts, cut_everywhere
 from .report import Outcome
 from .rotation import ArchivePoll, Responder
 from .tls import ClientCertificate, Session
+from .updater import Setup
 
 D = TypeVar("D", bound="Device")
 
@@ -138,6 +140,29 @@ class Device:
         if own is None:
             return self.clock
         return own.built if self.clock is None else max(self.clock, own.built)
+
+    def cut_power(self, data: bytes, most: int | None = None) -> PowerCuts:
+        """Return what comes of power cuts at every operation of the update `data` and of eboot's copy after it.
+
+        At `most` operations of both, if that is given. eboot's command is gone after each. Raises ConfigError where the
+        update is refused.
+        """
+        keys = self.verifying_keys
+        setup = Setup(self.core, self.layout, key=next(iter(keys), None), next_key=keys[1] if len(keys) > 1 else None)
+        staged, noted = updater.update(self.flash, data, setup), Noted()
+        if staged.command is None:
+            raise ConfigError("the device refuses this update", "otaseal rehearse says why")
+        noted.begin("the update is staged")
+        for at in range(staged.address, staged.address + len(data), SECTOR):
+            noted.sector(at, staged.flash[at : min(at + SECTOR, staged.address + len(data))])
+        noted.begin("eboot copies it")
+        after = eboot.restart(staged.flash, staged.command, self.core, noted)
+        old, new = (flash[: chip.sketch_size(flash)] for flash in (self.flash, after.flash))
+
+        def fate(state: bytes, _: Operation) -> Fate:
+            return Fate.OLD if state.startswith(old) else Fate.NEW if state.startswith(new) else Fate.LOST
+
+        return cut_everywhere(self.flash, noted, fate, most)
 
     def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
         """Return what comes of one update from `url`; `host` is dialled instead of the name in it.

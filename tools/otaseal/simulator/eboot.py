@@ -2,7 +2,8 @@
 
 The copy works on the flash itself, sector by sector, as bootloaders/eboot/eboot.c does, so it can overwrite what it has
 not read yet. eboot checks neither CRC nor structure (F8b); the boot ROM checks eboot's checksum, and nothing checks the
-application's. There is no second slot; power cuts are not simulated (F12).
+application's. There is no second slot, and the command lies in RTC memory, which a power cut empties (F12): what is in
+flash then is started as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from .core import Core, core_rules
 from .flash import APPLICATION, SECTOR
+from .power import Noted
 from .updater import GZIP_MAGIC, IMAGE_MAGIC, Command
 from .uzlib import GARBAGE, Inflater
 
@@ -42,24 +44,35 @@ class BootResult:
         return self.starts and self.written > APPLICATION
 
 
-def restart(flash: bytes, command: Command | None, core: str) -> BootResult:
-    """Return the chip after a restart with eboot's `command`; raises ConfigError for an unknown core."""
+def restart(flash: bytes, command: Command | None, core: str, noted: Noted | None = None) -> BootResult:
+    """Return the chip after a restart with eboot's `command`; what that does to the flash is `noted`.
+
+    Raises ConfigError for an unknown core.
+    """
+    noted = noted or Noted([("", [])])
     rules = core_rules(core)
     if command is None:
         return _started(flash)
     if command.source % SECTOR:
         return _started(flash, result=UNALIGNED, reason="eboot copies whole sectors only", fact="F12")
     if rules.gzip and flash[command.source : command.source + 2] == GZIP_MAGIC:
-        return _copy_gzip(flash, command, rules)
+        return _copy_gzip(flash, command, rules, noted)
     copied = bytearray(flash)
     for offset in range(0, command.size, SECTOR):
         at = command.source + offset
-        copied[offset : offset + SECTOR] = copied[at : at + SECTOR]
+        _write(copied, offset, bytes(copied[at : at + SECTOR]), rules, noted)
     return _started(bytes(copied), written=command.size)
 
 
-def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
-    copier = _GzipCopier(bytearray(flash), command)
+def _write(flash: bytearray, at: int, sector: bytes, rules: Core, noted: Noted) -> None:
+    """Erase and program a sector; the boot loader's own is left alone where it would stay as it is."""
+    if at or rules.trailer_copied or flash[:SECTOR] != sector:  # cores before 3.0 copy that one, too
+        noted.sector(at, sector)
+    flash[at : at + SECTOR] = sector
+
+
+def _copy_gzip(flash: bytes, command: Command, rules: Core, noted: Noted) -> BootResult:
+    copier = _GzipCopier(bytearray(flash), command, rules, noted)
     last = copier.flash[command.source + command.size - 4 : command.source + command.size]
     left = int.from_bytes(last, "little", signed=True)
     if not copier.skip_header():
@@ -86,9 +99,9 @@ def _copy_gzip(flash: bytes, command: Command, rules: Core) -> BootResult:
 class _GzipCopier(Inflater):
     """uzlib over flash that changes under it: it reads a sector when it needs one, and writes one when it is full."""
 
-    def __init__(self, flash: bytearray, command: Command) -> None:
+    def __init__(self, flash: bytearray, command: Command, rules: Core, noted: Noted) -> None:
         super().__init__(self._sector)
-        self.flash, self.command = flash, command
+        self.flash, self.command, self.rules, self.noted = flash, command, rules, noted
         self.produced, self.overtook = 0, False
         self.next_read = command.source
 
@@ -111,7 +124,7 @@ class _GzipCopier(Inflater):
             # Behind the end of the stream uzlib goes on with whatever comes; before it, the buffer keeps old bytes.
             filled = piece + (buffer[len(piece) : wanted] if piece else GARBAGE * wanted)
             buffer = filled.ljust(SECTOR, b"\xff")
-            self.flash[target : target + SECTOR] = buffer
+            _write(self.flash, target, buffer, self.rules, self.noted)
             end = self.command.source + self.command.size
             self.overtook |= left > SECTOR and not self.stream.eof and self.next_read < min(end, target + SECTOR)
             target, left = target + SECTOR, left - SECTOR

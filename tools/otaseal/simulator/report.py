@@ -21,15 +21,6 @@ class Result(Enum):
 
 
 @dataclass(frozen=True)
-class PowerCuts:
-    """What comes of power cuts: `tried` of the `operations` on flash, and those after which the chip is `lost`."""
-
-    operations: int
-    tried: int
-    lost: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Fault:
     """Why something is refused: the device's `error` number, a reason in words, and the fact ("F7") behind it.
 

@@ -20,11 +20,12 @@ from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import NOT_MODIFIED, UNAUTHORIZED, judge_status
 from ..library import LibraryError, Record
 from ..poll import UpdatePoll
-from ..report import Fault, Outcome, PowerCuts, Result
+from ..power import Fate, Noted, PowerCuts, cut_everywhere
+from ..report import Fault, Outcome, Result
 from . import boot, otadata, trial
 from .chip import CHIPS, Chip
 from .image import HASH_SIZE, HEADER, MAGIC, check
-from .nor import Flash, PowerCutError
+from .nor import Flash
 from .receive import MD5_DIGITS, Setup, Staged, update
 from .table import TABLE_AT, Partition, Table, default, parse, serialise
 
@@ -124,16 +125,18 @@ class Esp32Device(Device):
         """What the running image says of itself: neither core nor flash mode that any device goes by (F91)."""
         return Firmware(None, keys_in(self.running), identity_in(self.running), 255, 0)
 
-    def cut_power(self, data: bytes, most: int) -> PowerCuts:
-        """Return what comes of power cuts at up to `most` operations of the update `data` and the start after it."""
-        setup = _setup(self, None)
-        whole = Flash(self.flash)
-        update(whole, data, setup)
-        self._start(whole)
-        total = whole.operations
-        tried = sorted({total * number // most for number in range(most)}) if total > most else range(total)
-        lost = tuple(moment for moment in tried if not self._survives(data, setup, moment))
-        return PowerCuts(total, len(tried), lost)
+    def cut_power(self, data: bytes, most: int | None = None) -> PowerCuts:
+        """Return what comes of power cuts at every operation of the update `data` and the start after it.
+
+        The old firmware has to take the update afterwards. At `most` operations of both, if that is given.
+        """
+        noted, setup = Noted(), _setup(self, None)
+        flash = Flash(self.flash, noted)
+        noted.begin("the slot is written")
+        update(flash, data, setup)
+        noted.begin("it is started")
+        self._start(flash)
+        return cut_everywhere(self.flash, noted, lambda state, _: self._fate(state, data, setup), most)
 
     def _start(self, flash: Flash) -> None:
         """Start what is in `flash`; its word, or the library's for another start, is the same operations."""
@@ -141,19 +144,21 @@ class Esp32Device(Device):
         assert started.slot is not None
         boot.confirm(flash, self.table, started.slot)
 
-    def _survives(self, data: bytes, setup: Setup, moment: int) -> bool:
-        """Tell whether the device starts the old firmware or all of the new one when the power fails at `moment`."""
-        flash = Flash(self.flash, power=moment)
-        try:
-            update(flash, data, setup)
-            self._start(flash)
-        except PowerCutError:
-            flash = Flash(bytes(flash.content))
+    def _fate(self, state: bytes, data: bytes, setup: Setup) -> Fate:
+        """Return what is started from a flash in this state, and LOST where the update then comes to nothing."""
+        flash = Flash(state)
+        fate = self._started(flash, data)
+        if fate is not Fate.OLD:
+            return fate
+        update(flash, data, setup)
+        return Fate.OLD if self._started(flash, data) is Fate.NEW else Fate.LOST
+
+    def _started(self, flash: Flash, data: bytes) -> Fate:
         started = boot.start(flash, self.table, self.chip)
         if started.slot is None:
-            return False
+            return Fate.LOST
         image = flash.read(started.slot.offset, started.application.length)
-        return image == self.running or data.startswith(image)
+        return Fate.OLD if image == self.running else Fate.NEW if data.startswith(image) else Fate.LOST
 
     def poll(self, url: str, *, timeout: float = TIMEOUT, host: str | None = None) -> Outcome:
         """Return what comes of one update from `url`; `host` is dialled instead of the name in it. Raises as Device.

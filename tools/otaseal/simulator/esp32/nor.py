@@ -1,22 +1,18 @@
-"""Flash as a chip has it: erased in sectors to ones, programmed to zeros only; the power may fail at any operation."""
+"""Flash as a chip has it: erased in sectors to ones, programmed to zeros only."""
 
 from __future__ import annotations
 
+from ..power import Noted
+
 ERASED = 0xFF
 SECTOR = 4096
-_WEAK = 0x5A  # what is left of bytes at which the power failed
-
-
-class PowerCutError(Exception):
-    """The power has failed during an operation."""
 
 
 class Flash:
-    """A flash that changes in place; at operation number `power` the power fails, None: never."""
+    """A flash that changes in place; what is done to it is `noted`."""
 
-    def __init__(self, content: bytes, power: int | None = None) -> None:
-        self.content = bytearray(content)
-        self.operations, self._power = 0, power
+    def __init__(self, content: bytes, noted: Noted | None = None) -> None:
+        self.content, self._noted = bytearray(content), noted
 
     def read(self, at: int, size: int) -> bytes:
         """Return `size` bytes, fewer at the end of the flash."""
@@ -32,8 +28,6 @@ class Flash:
         self._operate(at, (before & int.from_bytes(data, "little")).to_bytes(len(data), "little"))
 
     def _operate(self, at: int, after: bytes) -> None:
-        fails = self.operations == self._power
-        self.operations += 1
-        self.content[at : at + len(after)] = bytes([_WEAK]) * len(after) if fails else after
-        if fails:
-            raise PowerCutError
+        if self._noted is not None:
+            self._noted.note(at, after)
+        self.content[at : at + len(after)] = after

@@ -64,10 +64,7 @@ class Staged:
 
 
 def update(flash: Flash, data: bytes, setup: Setup, declared: int | None = None) -> Staged:
-    """Return what becomes of `data`, the body as it arrived, announced as `declared` bytes (all of them where None).
-
-    Raises PowerCutError where the flash says so.
-    """
+    """Return what becomes of `data`, the body as it arrived, announced as `declared` bytes (all of them where None)."""
     size = len(data) if declared is None else declared
     receiver = _Receiver(flash, setup)
     try:

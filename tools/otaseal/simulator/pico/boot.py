@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..filesystem import mounted
 from ..flash import Layout
-from ..report import PowerCuts
+from ..power import Noted
 from ..uzlib import GARBAGE, GZIP_MAGIC, Inflater
 from .chip import APPLICATION, DISK, DIVISION, FLASH, MAX_FLASH, PAGE, Chip, Start, start
 from .order import ORDER, SIZE, Write, make_order, read_order
@@ -37,8 +37,7 @@ class BootResult:
     """The flash after a restart; `started` is what runs now.
 
     `copied`: an order was carried out to its end, for `size` bytes, of which `pages` of the flash were written, in that
-    many `operations` (an erased page, or 256 bytes programmed). `reason` says what went wrong. `cut`: the power failed;
-    the chip starts again unless `started` says otherwise.
+    many `operations` (an erased page, or 256 bytes programmed). `reason` says what went wrong.
     """
 
     flash: bytes = field(repr=False)
@@ -48,24 +47,18 @@ class BootResult:
     pages: int = 0
     operations: int = 0
     reason: str = ""
-    cut: bool = False
 
 
-def restart(flash: bytes, chip: Chip, power: int | None = None) -> BootResult:
-    """Return the chip after a restart; with `power` it fails during the operation after so many.
+def restart(flash: bytes, chip: Chip, noted: Noted | None = None) -> BootResult:
+    """Return the chip after a restart; what is done to the flash is `noted`.
 
     Raises SystemFaultError where littlefs-python is missing.
     """
     first = start(flash, chip)
     if not first.stub:
         return BootResult(flash, first)
-    stub = _Stub(bytearray(flash), power)
-    try:
-        reason = stub.run()
-    except _PowerCutError as failure:
-        lost = Start("", "the power failed while the boot stub replaced itself")
-        started = lost if failure.address < APPLICATION else first
-        return BootResult(bytes(stub.flash), started, False, 0, stub.pages, stub.operations, cut=True)
+    stub = _Stub(bytearray(flash), noted)
+    reason = stub.run()
     after = bytes(stub.flash)
     return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
 
@@ -77,29 +70,10 @@ def start_from(stored: bytes, chip: Chip) -> BootResult:
     """
     lines = read_order(make_order(stored))
     size = min(MAX_FLASH, max((line.length for line in lines), default=0) + 2 * PAGE)
-    stub = _Stub(bytearray(ERASED * max(size, APPLICATION)), None)
+    stub = _Stub(bytearray(ERASED * max(size, APPLICATION)))
     reason = stub.carry_out(lines, lambda _: nullcontext(BytesIO(stored).read))
     after = bytes(stub.flash)
     return BootResult(after, start(after, chip), stub.copied, stub.size, stub.pages, stub.operations, reason)
-
-
-def cut_power(flash: bytes, chip: Chip, most: int) -> PowerCuts:
-    """Let the power fail at up to `most` moments of a restart, evenly spread, and restart the chip after each."""
-    whole = restart(flash, chip)
-    moments = range(0, whole.operations, max(1, -(-whole.operations // most)))
-    lost = []
-    for power in moments:
-        cut = restart(flash, chip, power)
-        if not cut.started.cpu or restart(cut.flash, chip).flash[: whole.size] != whole.flash[: whole.size]:
-            lost.append(power)
-    return PowerCuts(whole.operations, len(moments), tuple(lost))
-
-
-class _PowerCutError(Exception):
-    """The power failed while the flash was changed at `address`, and what was to be there is garbage."""
-
-    def __init__(self, address: int) -> None:
-        self.address = address
 
 
 class _GivenUpError(Exception):
@@ -109,8 +83,8 @@ class _GivenUpError(Exception):
 class _Stub:
     """The stub at work: it runs in RAM, so that it may replace what it was started from."""
 
-    def __init__(self, flash: bytearray, power: int | None) -> None:
-        self.flash, self.power = flash, power
+    def __init__(self, flash: bytearray, noted: Noted | None = None) -> None:
+        self.flash, self.noted = flash, noted
         self.pages = self.operations = self.size = 0
         self.copied = False
         begin, end = struct.unpack_from("<2I", flash, DIVISION)
@@ -214,14 +188,12 @@ class _Stub:
 
     def _change(self, at: int, content: bytes) -> None:
         """Erase or program; the filesystem that is read from changes with the flash below it."""
-        fails = self.operations == self.power
-        content = GARBAGE * len(content) if fails else content
+        if self.noted is not None:
+            self.noted.note(at, content)
         self.flash[at : at + len(content)] = content
         if self.filesystem is not None and self.begin <= at < self.end:
             inside = at - self.begin
             self.filesystem.context.buffer[inside : inside + len(content)] = content
-        if fails:
-            raise _PowerCutError(at)
         self.operations += 1
 
 

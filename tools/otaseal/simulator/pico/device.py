@@ -7,6 +7,7 @@ the answer, and what happens to the flash is arduino-pico's.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import ClassVar
 
 from ...errors import ConfigError, InputError
@@ -16,11 +17,12 @@ from ..firmware import Firmware, identity_in, keys_in
 from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import judge_status
 from ..poll import UpdatePoll
+from ..power import Fate, Noted, Operation, PowerCuts, cut_everywhere
 from ..public_key import load_public_key
-from ..report import Fault, Outcome, PowerCuts, Result
+from ..report import Fault, Outcome, Result
 from . import updater
-from .boot import BootResult, cut_power, restart
-from .chip import CHIPS, PAGE, Chip, layout_in
+from .boot import BootResult, restart
+from .chip import APPLICATION, CHIPS, PAGE, Chip, layout_in
 from .order import FIRMWARE, ORDER
 from .release import DEFAULT_RELEASE, release
 from .updater import Setup, Staged
@@ -86,10 +88,40 @@ class PicoDevice(Device):
         """Tell whether what runs is what was built; a manifest stands behind it."""
         return self.running.startswith(built)
 
-    def cut_power(self, data: bytes, most: int) -> PowerCuts:
-        """Return what comes of power cuts at up to `most` moments while the update `data` is copied."""
-        staged = updater.update(self.flash, data, _setup(self, None))
-        return cut_power(staged.flash, self.chip, most)
+    def cut_power(self, data: bytes, most: int | None = None) -> PowerCuts:
+        """Return what comes of power cuts at every operation of the update `data` and of the copy after it.
+
+        The old firmware has to take the update afterwards, at every sixteenth of them. At `most` operations of both, if
+        that is given.
+        """
+        noted = Noted()
+        noted.begin("the file is written")
+        staged = updater.update(self.flash, data, _setup(self, None), noted=noted)
+        noted.begin("it is copied")
+        whole = restart(staged.flash, self.chip, noted)
+        tries = count()
+
+        def fate(state: bytes, operation: Operation) -> Fate:
+            if operation.at < APPLICATION:  # the boot ROM starts no stub that is damaged, or a damaged one
+                return Fate.LOST
+            found = self._started(state, whole)
+            return self._again(state, data, whole) if found is Fate.OLD and next(tries) % 16 == 0 else found
+
+        return cut_everywhere(self.flash, noted, fate, most)
+
+    def _started(self, state: bytes, whole: BootResult) -> Fate:
+        """Return what is started from a flash in this state: the old firmware, or what comes of the `whole` update."""
+        after = restart(state, self.chip)
+        if not after.started.cpu:
+            return Fate.LOST
+        if after.flash[: whole.size] == whole.flash[: whole.size]:
+            return Fate.NEW
+        return Fate.OLD if after.flash[: self.size] == self.running else Fate.LOST
+
+    def _again(self, state: bytes, data: bytes, whole: BootResult) -> Fate:
+        """Return OLD for a flash in this state whose firmware then takes the update, else LOST."""
+        staged = updater.update(restart(state, self.chip).flash, data, _setup(self, None))
+        return Fate.OLD if self._started(staged.flash, whole) is Fate.NEW else Fate.LOST
 
     @property
     def firmware(self) -> Firmware:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..error_numbers import HttpError, UpdateError
 from ..filesystem import mount, mounted
 from ..flash import Layout
+from ..power import Noted
 from ..report import Fault
 from ..trailer import AssumedKey, holds, no_key_fits, read_trailer
 from ..updater import MD5_DIGITS
@@ -25,7 +26,7 @@ from .release import Release
 
 if TYPE_CHECKING:
     from littlefs import LittleFS
-    from littlefs.lfs import LFSFile
+    from littlefs.lfs import LFSConfig, LFSFile
 
 Judge = Callable[[bytes], "Fault | None"]
 """Takes a payload that is signed, and returns why it is not taken."""
@@ -68,8 +69,10 @@ class Staged:
     ordered: bool = False
 
 
-def update(flash: bytes, data: bytes, setup: Setup, declared: int | None = None) -> Staged:
+def update(flash: bytes, data: bytes, setup: Setup, declared: int | None = None, noted: Noted | None = None) -> Staged:
     """Return what becomes of `data`, the body as it arrived, announced as `declared` bytes (all of them where None).
+
+    What is done to a flash with a filesystem is `noted`.
 
     Raises SystemFaultError where littlefs-python is missing.
     """
@@ -84,7 +87,25 @@ def update(flash: bytes, data: bytes, setup: Setup, declared: int | None = None)
     filesystem = mounted(ready.flash[setup.layout.fs_start : setup.layout.fs_end], setup.layout)
     if filesystem is None:
         return Staged(ready.flash, Fault(UpdateError.SPACE, "the filesystem does not mount", "F55"), "space")
+    if noted is not None:
+        _note(filesystem, setup.layout, noted)
     return _Update(ready.flash, setup, filesystem).run(data, size)
+
+
+def _note(filesystem: LittleFS, layout: Layout, noted: Noted) -> None:
+    """Have what the filesystem does to its partition noted."""
+    context = filesystem.context
+    erase, program = context.erase, context.prog
+
+    def erased(cfg: LFSConfig, block: int) -> int:
+        noted.note(layout.fs_start + block * layout.block, b"\xff" * layout.block)
+        return int(erase(cfg, block))
+
+    def programmed(cfg: LFSConfig, block: int, off: int, data: bytes) -> int:
+        noted.note(layout.fs_start + block * layout.block + off, bytes(data))
+        return int(program(cfg, block, off, data))
+
+    context.erase, context.prog = erased, programmed  # type: ignore[method-assign]
 
 
 class _Update:
