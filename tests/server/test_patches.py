@@ -17,9 +17,10 @@ from otaseal.protocol.decisions import PATCHES
 from otaseal.release.records import Form
 from otaseal.server import patches
 from otaseal.server.catalog import Catalog
-from otaseal.store.backend import CACHE, open_backend
+from otaseal.store.backend import CACHE, open_backend, open_new
 from otaseal.store.check import check
 from otaseal.store.store import Store
+from support import postgresql
 from support.command import process
 from support.servers import (
     MAC,
@@ -32,6 +33,7 @@ from support.servers import (
     metrics,
     operator,
     publish,
+    start,
     talk,
     until,
 )
@@ -230,3 +232,26 @@ def test_one_that_takes_too_long_is_told_of_once(
         assert found.find(wanted) is None
     (line,) = told
     assert line.endswith("took longer than 0 s: it is not offered")
+
+
+@pytest.mark.proof
+def test_two_servers_on_a_database_make_their_own(world: World, releases: list[Firmware], tmp_path: Path) -> None:
+    cluster = postgresql.Cluster.create(**postgresql.FAST)
+    with contextlib.ExitStack() as stack:
+        stack.callback(cluster.remove)
+        url = cluster.database()
+        open_new(url).close()
+        kept = tmp_path / "cache"
+        kept.mkdir()
+        first = start(world, tmp_path / "a", location=url, environment={"CACHE_DIRECTORY": str(kept)})
+        stack.callback(first.end)
+        second = start(world, tmp_path / "b", location=url, token=first.token)
+        stack.callback(second.end)
+        old, new = releases
+        publish(first, "1.0", old.signed)
+        assert ask(second, old).status == 304
+        publish(first, "1.1", new.signed)
+        for server in (first, second):
+            await_patch(server, old)
+        assert len(list((kept / CACHE).iterdir())) == 1
+        assert ask(second, old).body == ask(first, old, mac="5C:CF:7F:00:00:06").body
