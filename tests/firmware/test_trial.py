@@ -30,6 +30,10 @@ HOUR = 3600
 LIMIT = 3
 OLD, NEW = "0", "1"
 DEEP_SLEEP = 8
+UNDEFINED = 0xFFFF_FFFF
+"""The state that a cable leaves in otadata."""
+SLOT_AT, WAKES_AT, REASON_AT = 1, 4, 5
+"""Where in the note the subtypes of both slots, the wake-ups and the reason are, a byte each."""
 
 
 @dataclass
@@ -44,6 +48,12 @@ class Trying:
         """Play one start; what the new firmware alone does differently is named `new_...`."""
         values = {name.replace("new_", "1.", 1): value for name, value in settings.items()}
         return self.device.run(boot=self.kind, **{"port": self.server.port, "starts": LIMIT, **values})
+
+    def rewrite(self, at: int, value: bytes) -> None:
+        """Change what the library has noted, from byte `at` on."""
+        path = self.device.folder / "nvs-trial"
+        note = path.read_bytes()
+        path.write_bytes(note[:at] + value + note[at + len(value) :])
 
     @property
     def on_trial(self) -> bool:
@@ -150,10 +160,10 @@ def test_it_does_not_reach_its_server(
     over = trying.start(**settings, polls=0, minutes=70, seconds=HOUR)
     assert (over.seen["runs"], over.seen["restarted"]) == (NEW, "1")
     assert over.results[-1] == ("failed", UNREACHED, 0)
-    assert len(over.results) - 1 in ({3, 4, 5} if over.errors[0] != UNREACHED else {0}), (
-        "a poll each quarter of an hour"
-    )
-    assert_given_back(trying, UNREACHED)
+    polls = len(over.results) - 1
+    assert polls in ({3, 4, 5} if over.errors[0] != UNREACHED else {0}), "one in each quarter of an hour"
+    back = trying.start()
+    assert (back.seen["runs"], back.errors, trying.said()[-1]) == (OLD, [ATTEMPTS], str(UNREACHED))
 
 
 def test_a_server_that_is_down_for_hours_costs_no_update(trying: Trying) -> None:
@@ -205,9 +215,9 @@ def test_a_release_that_gave_way_is_known_in_any_form(trying: Trying) -> None:
 
 def test_sleeping_is_not_crashing(trying: Trying) -> None:
     """Twenty wake-ups from deep sleep are one start."""
-    for _ in range(25):
+    trying.rewrite(WAKES_AT, bytes([18]))
+    for _ in range(3):
         assert trying.start(crash="after", reset=DEEP_SLEEP).seen["runs"] == NEW
-    assert trying.on_trial
     for _ in range(LIMIT - 1):
         assert trying.start(new_crash="after").seen["runs"] == NEW
     assert trying.start(new_polls=0).seen["runs"] == (NEW if trying.kind == "plain" else OLD)
@@ -299,3 +309,45 @@ def test_the_server_hears_of_it_and_halts_the_rollout(
     assert "gave way to what ran before: the server did not answer it in time" in said
     until(lambda: any(line.startswith("halted ") for line in server.lines()), "the rollout goes on")
     server.end()
+
+
+def test_the_sketch_may_give_it_up_by_itself(trying: Trying) -> None:
+    """By `Update.rollBack()`, which chooses the other slot and says nothing of this one."""
+    assert trying.start(new_crash="after").seen["runs"] == NEW
+    (trying.device.folder / "otadata").write_text("3 0 2 0")
+    assert_given_back(trying, RESTARTS)
+
+
+def test_a_cable_ends_a_trial(trying: Trying) -> None:
+    """Into the other slot, or into the one that is on trial: what it brings is neither given up nor on trial."""
+    by_cable = f"1 {UNDEFINED} 0 {UNDEFINED}"
+    assert trying.start(new_crash="after").seen["runs"] == NEW
+    (trying.device.folder / "otadata").write_text(by_cable)
+    assert trying.start().results == [("installed", 0, 0)], "the same release again"
+    assert trying.said()[-1] == "0"
+    (trying.device.folder / "otadata").write_text(by_cable)
+    trying.rewrite(SLOT_AT, bytes([0x10, 0x11]))
+    for _ in range(LIMIT + 2):
+        assert trying.start(crash="after").seen["runs"] == OLD
+    assert not trying.on_trial
+
+
+@pytest.mark.parametrize("reason", [UNREACHED, RESTARTS])
+def test_a_power_cut_while_it_gives_way(reason: int, trying: Trying) -> None:
+    """The reason is in NVS, and the other slot is not chosen yet."""
+    assert trying.start(new_crash="after").seen["runs"] == NEW
+    trying.rewrite(REASON_AT, bytes([reason]))
+    assert trying.start().results == [("failed", reason, 0)]
+    assert_given_back(trying, reason)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_note_that_cannot_be_read_is_none(later: bool, trying: Trying) -> None:
+    """One that is too short, or of a later format."""
+    path = trying.device.folder / "nvs-trial"
+    if later:
+        trying.rewrite(0, b"\2")
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(LIMIT + 1):
+        assert trying.start(crash="after").seen["runs"] == NEW

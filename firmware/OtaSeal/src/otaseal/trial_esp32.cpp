@@ -69,27 +69,34 @@ esp_ota_img_states_t state(const esp_partition_t *partition) {
   return found;
 }
 
+// An update, of which nobody has said that it works; what a cable has brought is UNDEFINED.
+bool isUnproven() {
+  const esp_ota_img_states_t own = state(esp_ota_get_running_partition());
+  return own == ESP_OTA_IMG_PENDING_VERIFY || own == ESP_OTA_IMG_NEW;
+}
+
 bool wokeUp() { return esp_reset_reason() == ESP_RST_DEEPSLEEP; }
 
-// Whether the boot loader has given the slot up: what was there did not start, or not come so far as to count.
-bool wasGivenUp(uint8_t subtype) {
-  switch (state(slot(subtype))) {
-    case ESP_OTA_IMG_PENDING_VERIFY:
-    case ESP_OTA_IMG_INVALID:
-    case ESP_OTA_IMG_ABORTED: return true;
-    default: break;
-  }
-  const esp_partition_t *boot = esp_ota_get_boot_partition();
-  return boot != nullptr && boot->subtype == subtype && !wokeUp();  // which may begin without a look at all this
+// Whether what was on trial was given up by other than the library: by the boot loader, for which it did not start or not
+// come so far as to count, or by the sketch, with Update.rollBack(). A cable leaves no word of it.
+bool wasGivenUp() {
+  esp_ota_img_states_t found;
+  const esp_partition_t *tried = slot(note.slot), *boot = esp_ota_get_boot_partition();
+  if (tried == nullptr || esp_ota_get_state_partition(tried, &found) != ESP_OK) return false;
+  if (note.starts != 0 || note.wakes != 0) return true;
+  return found == ESP_OTA_IMG_ABORTED || found == ESP_OTA_IMG_PENDING_VERIFY || (boot == tried && !wokeUp());
 }
 
 // What came another way, or was given back to, is not on trial: the boot loader need not wait for its word.
 void settle() {
-  const esp_ota_img_states_t own = state(esp_ota_get_running_partition());
-  if (own == ESP_OTA_IMG_PENDING_VERIFY || own == ESP_OTA_IMG_NEW) esp_ota_mark_app_valid_cancel_rollback();
-  if (!known || note.reason != 0 || !wasGivenUp(note.slot)) return;
-  note.reason = static_cast<uint8_t>(Error::Restarts);
-  save();
+  if (isUnproven()) esp_ota_mark_app_valid_cancel_rollback();
+  if (!known) return;
+  if (isRunning(note.slot)) {
+    forget();
+  } else if (note.reason == 0 && wasGivenUp()) {
+    note.reason = static_cast<uint8_t>(Error::Restarts);
+    save();
+  }
 }
 
 unsigned counted() { return note.starts + note.wakes / WAKES; }  // in whole starts
@@ -122,7 +129,7 @@ Error start() {
   if (begun) return Error::None;
   begun = true;
   load();
-  on = known && isRunning(note.slot);
+  on = known && isRunning(note.slot) && isUnproven();
   if (!on) {
     settle();
     return Error::None;

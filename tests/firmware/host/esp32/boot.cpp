@@ -79,6 +79,9 @@ std::vector<uint8_t> content(const std::string &folder, unsigned slot) {
 
 }  // namespace
 
+// As the core has it, which asks before setup().
+extern "C" __attribute__((weak)) bool verifyRollbackLater() { return false; }
+
 esp_reset_reason_t esp_reset_reason() { return static_cast<esp_reset_reason_t>(chip.resetReason); }
 
 const esp_partition_t *esp_ota_get_running_partition() { return &SLOTS[running]; }
@@ -136,6 +139,7 @@ unsigned bootLoader(const std::string &folder) {
   running = now == nullptr ? 0 : now->slot();
   if (!canStart(content(folder, running))) running = 1 - running;
   chip.slot = content(folder, 1 - running);
+  if (!verifyRollbackLater() && now != nullptr && now->state == ESP_OTA_IMG_PENDING_VERIFY) now->state = ESP_OTA_IMG_VALID;
   return running;
 }
 

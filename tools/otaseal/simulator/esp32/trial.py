@@ -15,7 +15,7 @@ from .table import Partition, Table
 STARTS = 5
 SECONDS = 24 * 3600
 """The library's limits, where the sketch sets no others: starts, and the length of one of them."""
-_GIVEN_UP = (State.PENDING, State.INVALID, State.ABORTED)
+_GIVEN_UP = (State.PENDING, State.ABORTED)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def begin(board: Board, note: Note | None) -> Note | None:
     """Return the note after `begin()` of what runs; what gives way has had the slot before chosen."""
     if note is None or note.slot != board.running:
         boot.confirm(board.flash, board.table, board.running)
-        if note is None or note.reason or not _was_given_up(board, note.slot):
+        if note is None or note.reason or not _was_given_up(board, note):
             return note
         return replace(note, reason=LibraryError.RESTARTS)
     if note.reason:  # the power failed while it gave way
@@ -76,10 +76,9 @@ def _state(board: Board, slot: Partition) -> int | None:
     return None if entries is None or number is None else entries[number].state
 
 
-def _was_given_up(board: Board, slot: Partition) -> bool:
-    """Tell whether the boot loader has given `slot` up, or does not start what otadata leads to."""
-    entries = otadata.read(board.flash, board.table)
-    now = None if entries is None else otadata.active(entries)
-    return _state(board, slot) in _GIVEN_UP or (
-        now is not None and now == otadata.entry_of(board.flash, board.table, slot)
-    )
+def _was_given_up(board: Board, note: Note) -> bool:
+    """Tell whether what was on trial was given up by the boot loader, or by the sketch."""
+    entries, number = otadata.read(board.flash, board.table), otadata.entry_of(board.flash, board.table, note.slot)
+    if entries is None or number is None:
+        return False
+    return bool(note.starts) or entries[number].state in _GIVEN_UP or otadata.active(entries) == number
