@@ -37,7 +37,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 from rivals import Server, nginx
 
 from otaseal.keys import signers
-from otaseal.server.device_api.recorder import GATHER_SECONDS
+from otaseal.server.device_api.recorder import LAZY_SECONDS
 from otaseal.store.backend import open_new
 from support import postgresql
 from support.servers import Firmware, World, as_device, publish, start
@@ -47,7 +47,7 @@ JITTER = 1 / 8
 THREADS = 4
 POSTGRESQL = "postgresql"
 MAC = "5C:CF:7F:00:00:00"
-SETTLE_SECONDS = 3 * GATHER_SECONDS
+SETTLE_SECONDS = 1.5 * LAZY_SECONDS
 """Until what a server writes after its answers is written, and counted."""
 
 

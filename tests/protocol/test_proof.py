@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otaseal.errors import InputError
-from otaseal.protocol.proof import KEY_BYTES, MAC_BYTES, Proof, Verifier, name_of, parse_proof, said
+from otaseal.protocol.proof import KEY_BYTES, MAC_BYTES, Proof, holds, name_of, parse_proof, said
 from otaseal.protocol.request import parse_request
 from support.proving import ProvingDevice, hmac_sha256
 
@@ -39,7 +39,7 @@ def asked(*lines: str) -> bytes:
 def split(request: bytes) -> tuple[Proof, bytes]:
     headers = headers_of(request)
     (value,) = [value for name, value in headers if name == b"x-otaseal-proof"]
-    return parse_proof(value), said("/blink/beta/firmware.bin.signed", MAC, headers)
+    return parse_proof(value), said("/blink/beta/firmware.bin.signed", headers).by(MAC)
 
 
 def test_the_text_is_what_the_device_is_to_say_each_value_in_its_line() -> None:
@@ -48,7 +48,7 @@ def test_the_text_is_what_the_device_is_to_say_each_value_in_its_line() -> None:
         "otaseal-proof-1\n/blink/beta/firmware.bin.signed\n5ccf7ff004cb\n1.0\n00112233445566778899AABBCCDDEEFF\n"
         f"3\n-6\n{'ab' * 32}\n0123456789abcdef\n1 proof enroll\n"
     )
-    assert said("/", MAC, []) == b"otaseal-proof-1\n/\n5ccf7ff004cb\n\n\n\n\n\n\n\n"
+    assert said("/", []).by(MAC) == b"otaseal-proof-1\n/\n5ccf7ff004cb\n\n\n\n\n\n\n\n"
 
 
 @pytest.mark.parametrize("prefix", ["x-ESP8266-", "x-ESP32-", "x-Pico-"])
@@ -59,18 +59,18 @@ def test_a_proof_holds_for_this_very_request_and_key(prefix: str) -> None:
     assert proof.device == MAC
     assert proof.sequence == device.clock
     assert proof.key == device.key
-    assert Verifier(device.key, text).holds(proof)
+    assert holds(proof, device.key, text)
     expected = hmac.new(device.key, text + b"%d\n" % device.clock, hashlib.sha256).digest()
     assert proof.mac == expected[:MAC_BYTES], "the device of the tests is right, by Python's own HMAC"
-    assert not Verifier(ProvingDevice(MAC).key, text).holds(proof)
-    assert not Verifier(device.key, text).holds(proof._replace(sequence=proof.sequence + 1))
-    assert not Verifier(device.key, text.replace(b"/beta/", b"/stable/")).holds(proof)
+    assert not holds(proof, ProvingDevice(MAC).key, text)
+    assert not holds(proof._replace(sequence=proof.sequence + 1), device.key, text)
+    assert not holds(proof, device.key, text.replace(b"/beta/", b"/stable/"))
     for number in range(len(fields)):
         changed = [*fields[:number], fields[number][:-1] + "9", *fields[number + 1 :]]
         _, other = split(device.prove(asked(*changed)))
-        assert not Verifier(device.key, other).holds(proof), changed[number]
+        assert not holds(proof, device.key, other), changed[number]
         _, other = split(device.prove(asked(*fields[:number], *fields[number + 1 :])))
-        assert not Verifier(device.key, other).holds(proof), f"without {fields[number]}"
+        assert not holds(proof, device.key, other), f"without {fields[number]}"
 
 
 def test_a_cloned_flash_has_another_key_on_another_chip() -> None:

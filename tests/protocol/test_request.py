@@ -164,8 +164,9 @@ def test_a_path_that_is_too_long() -> None:
 
 
 def test_a_certificate_is_the_identity_and_a_mac_only_a_claim() -> None:
-    assert device_id(EXPECTED, "kitchen") == "cert:kitchen"
-    assert device_id(EXPECTED, None) == "mac:5C:CF:7F:F0:04:CB"
-    assert device_id(UpdateRequest("GET"), None) is None
+    assert device_id(EXPECTED.mac, "kitchen") == "cert:kitchen"
+    assert device_id(EXPECTED.mac, None) == "mac:5C:CF:7F:F0:04:CB"
+    assert device_id(None, None) is None
     posing = parse_request("GET", [(b"x-esp8266-sta-mac", b"5c-cf-7f-f0-04-cb")])
-    assert device_id(posing, None) == device_id(EXPECTED, None) != device_id(posing, "mac:5C:CF:7F:F0:04:CB")
+    assert device_id(posing.mac, None) == device_id(EXPECTED.mac, None)
+    assert device_id(posing.mac, None) != device_id(posing.mac, "mac:5C:CF:7F:F0:04:CB")

@@ -69,7 +69,7 @@ class Served(NamedTuple):
     def ask(self, request: bytes, address: str = HOME, certificate: ClientCertificate | None = None) -> Answer:
         """Return the answer to a request, with a proof or without, all of which arrives."""
         (received,) = RequestParser().feed(request)
-        asked = DeviceRequest(received.head, certificate, address, received.proof)
+        asked = DeviceRequest(received.head, certificate, address, received.proof, received.mac)
         try:
             answer = self.app.answer(asked)
         except LaterError as later:

@@ -9,22 +9,37 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from otaseal.errors import InputError
+from otaseal.protocol.request import parse_request
 from otaseal.server import limits
 from otaseal.server.device_api import request_parser
-from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
+from otaseal.server.device_api.answers import DeviceRequest
+from otaseal.server.device_api.recorder import Recorder
+from otaseal.server.device_api.request_parser import MAX_WAITING, Received, RequestParser
+from otaseal.store.store import Store
 from support import peers
+from support.device_apps import make_app
 from support.proving import ProvingDevice
 from support.servers import SECONDS, Running, StartServer, as_device, get, parse_reply, publish, run, talk, until
+from support.update_requests import ESP32, PICO
 
 PATH = "/blink/firmware.bin.signed"
 
+ESP8266 = (
+    b"GET /a HTTP/1.0\r\nHost: a\r\nx-ESP8266-Chip-ID: 15729867\r\nx-ESP8266-STA-MAC: 5C:CF:7F:00:00:00\r\n"
+    b"x-ESP8266-AP-MAC: 5E:CF:7F:F0:04:CB\r\nx-ESP8266-mode: sketch\r\n\r\n"
+)
+BASED = ESP32.replace(b"x-ESP32-STA", b"x-ESP32-BASE-MAC: 24:0A:C4:00:11:20\r\nx-ESP32-STA")
 SAYS = attrgetter("proof", *(f"head.{name}" for name in ("method", "path", "headers", "version", "keeps", "has_body")))
 
 
@@ -259,7 +274,7 @@ def test_a_device_is_remembered_whatever_number_its_proof_has() -> None:
     assert heads[0] is heads[1] is heads[2]
     assert [name for name, _ in heads[0].headers] == [b"host", b"x-otaseal-capabilities"]
     (plain,) = parser.feed(get("/a", "X-Otaseal-Capabilities: 1 proof enroll", version="1.1"))
-    assert plain == (heads[0], None)
+    assert plain == (heads[0], None, None)
     parser.feed(device.prove(device.prove(get("/a", version="1.1"))))
     assert parser.refusal == "X-Otaseal-Proof is given twice, or says nothing"
 
@@ -281,18 +296,31 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
     assert rounds[0] == rounds[1] == rounds[2]
 
 
-def test_remembered_heads_are_few_and_short_with_few_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_parser, "MAX_REMEMBERED", 50)
+def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever strangers say, with what the app has made of it; once they were counted, however large each was."""
+    monkeypatch.setattr(request_parser, "MAX_REMEMBERED_BYTES", 2_000_000)
     request_parser._remembered.clear()
-    parser = RequestParser()
-    for number in range(60):
-        parser.feed(get(f"/{number}", version="1.1"))
+    with Recorder(tmp_path / "devices", print) as recorder:
+        app = make_app(Store.create(tmp_path / "store"), recorder)
+        tracemalloc.start()
+        for number in range(1500):
+            many = [f"A{of}-{number}: {number}" for of in range(number % 50)]
+            path = f"/{number}{'l' * 200}"
+            parser = RequestParser()
+            (received,) = parser.feed(get(path, "x-ESP8266-STA-MAC: 5C:CF:7F:00:00:00", *many, version="1.1"))
+            app.answer(DeviceRequest(received.head))
+            parser.close()
+    count, counted = len(request_parser._remembered), request_parser._remembered.size
+    full = tracemalloc.get_traced_memory()[0]
+    request_parser._remembered.clear()
+    taken = full - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 200 < count < 700
+    assert 1_000_000 < taken < counted <= 2_000_000
     long = get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1")
-    many = get("/", *(f"A{number}: b" for number in range(request_parser.REMEMBERED_HEADERS)), version="1.1")
-    for data in (long, many):
-        assert parser.feed(data)[0].head is not parser.feed(data)[0].head
+    parser = RequestParser()
+    assert parser.feed(long)[0].head is not parser.feed(long)[0].head
     parser.close()
-    assert len(request_parser._remembered) == 50
 
 
 def test_a_request_for_a_certificate_is_not_remembered() -> None:
@@ -303,18 +331,79 @@ def test_a_request_for_a_certificate_is_not_remembered() -> None:
         assert len(request_parser._remembered) == count
 
 
-def test_a_fleet_is_remembered() -> None:
-    """Ten times as many devices as in the bench: once a fleet of so many paid for all of a request with each poll."""
-    heads = [[feed(number) for number in range(10_000)] for _ in range(2)]
-    assert all(again is first for first, again in zip(*heads, strict=True))
+@pytest.mark.parametrize("sent", [ESP8266, PICO, ESP32, BASED])
+def test_a_fleet_is_one_head(sent: bytes) -> None:
+    """Each device once had a head of its own, all of it parsed and kept."""
     request_parser._remembered.clear()
+    found = set()
+    for number in range(10_000):
+        mac = f"5C:CF:7F:00:{number >> 8:02X}:{number & 255:02X}"
+        (received,) = RequestParser().feed(re.sub(rb"(?<=A-MAC: )[0-9A-F:]+", mac.encode(), sent))
+        assert received.mac == mac
+        found.add(id(received.head))
+    assert len(found) == len(request_parser._remembered) == 1
+    assert all(value == b"" for name, value in received.head.headers if name.endswith((b"-mac", b"-chip-id")))
 
 
-def feed(number: int) -> request_parser.Head:
-    parser = RequestParser()
-    (received,) = parser.feed(get("/a", f"x-ESP8266-STA-MAC: {number}", version="1.1"))
-    parser.close()
-    return received.head
+CHIPS = (
+    b"x-ESP8266-Chip-ID: 1572\r\nx-ESP8266-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s",
+    b"x-Pico-Chip-ID: E6614103E7452D2F\r\nx-Pico-STA-MAC: %s\r\nx-Pico-AP-MAC: %s",
+    b"x-ESP32-STA-MAC: %s\r\nx-ESP32-AP-MAC: %s",
+    b"x-ESP32-BASE-MAC: 24:0A:C4:00:11:22\r\nx-ESP32-STA-MAC: %s\r\nx-ESP32-AP-MAC: %s",
+)
+ODD_CHIPS = (
+    b"x-ESP32-BASE-MAC: 24:0A:C4:00:11:2\r\nx-ESP32-STA-MAC: %s\r\nx-ESP32-AP-MAC: %s",
+    b"x-ESP8266-Chip-ID: 1\r\nx-ESP32-STA-MAC: %s\r\nx-ESP8266-AP-MAC: %s",
+    b"x-ESP8266-STA-MAC: %s",
+    b"x-esp8266-sta-mac: %s",
+    b"x-ESP32-STA-MAC: %s ",
+    b"x-ESP32-STA-MAC:%s\r\nx-ESP32-AP-MAC: %s0",
+    b"x-ESP32-STA-MAC: %s\r\n folded\r\nx-ESP32-AP-MAC: %s",
+    b"x-ESP32-BASE-MAC: %s",
+    b"x-ESP32-free-space: %s",
+    b"Content-Length: 40\r\n\r\nx-ESP32-STA-MAC: %s\r\nx-ESP32-AP-MAC: %s",
+    b"X: %s\n",
+    b"",
+    b"x-Pico-Mode: sketch",
+    b"x-ESP8266-mode: sketch",
+    PROOF,
+)
+MACS = st.sampled_from(
+    [b"5C:CF:7F:F0:04:CB", b"00:00:00:00:00:00", b"5c:cf:7f:f0:04:cb", b"24-0A-C4-00-11-22", b"5C", b""]
+)
+START = st.sampled_from(
+    [b"GET /a HTTP/1.0\r\n", b"GET /a HTTP/1.1\r\nHost: x\r\n", b"\r\nGET /a HTTP/1.0\r\n", b"\r\n", b""]
+)
+
+
+def meaning(received: Received) -> tuple[object, ...]:
+    """What is said, wherever it stands: the head's values, and the claims or what is wrong with them."""
+    head, proof, mac = received
+    try:
+        request = parse_request(head.method, head.headers)
+        claims: object = replace(request, mac=mac or request.mac)
+    except InputError as error:
+        claims = error.message
+    names = [name for name, _ in head.headers]
+    return proof, names, head.method, head.path, head.version, head.keeps, head.has_body, claims
+
+
+@given(START, st.lists(st.sampled_from(CHIPS + ODD_CHIPS), max_size=4), MACS, st.lists(MACS, min_size=1, max_size=3))
+@settings(max_examples=400, deadline=None)
+def test_what_a_chip_says_of_itself_means_the_same_beside_a_head_that_is_remembered(
+    start: bytes, lines: list[bytes], mac: bytes, before: list[bytes]
+) -> None:
+    def sent(by: bytes) -> bytes:
+        return start + b"".join(line.replace(b"%s", by) + b"\r\n" for line in lines) + b"\r\n"
+
+    request_parser._remembered.clear()
+    for other in before:
+        RequestParser().feed(sent(other))
+    parser, alone = RequestParser(), RequestParser()
+    found, expected = parser.feed(sent(mac)), alone._parse(sent(mac))
+    assert list(map(meaning, found)) == list(map(meaning, expected))
+    for state in ("stopped", "unread", "within", "refusal"):
+        assert getattr(parser, state) == getattr(alone, state)
 
 
 @given(st.binary(max_size=300))

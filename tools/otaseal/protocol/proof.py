@@ -6,7 +6,6 @@ higher each time, so that what was overheard or kept counts once. docs/adr/0020-
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from binascii import unhexlify
@@ -24,8 +23,6 @@ CAPABILITIES = " ".join(("1", *OFFERED))
 MAC_BYTES, KEY_BYTES = 16, 32
 UNKNOWN, WRONG, AFTER = "unknown", "wrong", "after"
 """What is answered where a proof does not hold: the server knows no key, or another; the number is not above this."""
-_BLOCK = 64
-_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _FIRST = b"otaseal-proof-1"
 _PROOF = re.compile(rb"([0-9a-f]{12}) (0|[1-9][0-9]{0,9}) ([0-9a-f]{32})(?: ([0-9a-f]{64}))?(?=\r\n)")
 _SAID = tuple(f"x-otaseal-{name}".encode() for name in ("counter", "error", "certs", "board", "capabilities"))
@@ -78,40 +75,26 @@ def name_of(device: str) -> bytes:
     return device.replace(":", "").lower().encode()
 
 
-def said(path: str, device: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return what a proof by `device` is over, but for the number: the text is the same all day.
+class Said(NamedTuple):
+    """What proofs are over, `before` the name of the device and `behind` it, but for the number: the same all day."""
 
-    `path` is the decoded one that is asked for; `headers` have names in lower case.
-    """
+    before: bytes
+    behind: bytes
+
+    def by(self, device: str) -> bytes:
+        """Return what a proof by the device with this MAC address is over."""
+        return self.before + name_of(device) + self.behind
+
+
+def said(path: str, headers: Iterable[tuple[bytes, bytes]]) -> Said:
+    """Return what is said in a request: `path` is the decoded one, `headers` have names in lower case."""
     given = {name: value.strip() for name, value in headers}
     version, md5 = (next((given[name] for name in names if name in given), b"") for names in (_VERSIONS, _MD5S))
-    values = (
-        path.encode("utf-8", "surrogateescape"),
-        name_of(device),
-        version,
-        md5,
-        *(given.get(name, b"") for name in _SAID),
-    )
-    return b"\n".join((_FIRST, *values, b""))
+    values = version, md5, *(given.get(name, b"") for name in _SAID)
+    return Said(b"\n".join((_FIRST, path.encode("utf-8", "surrogateescape"), b"")), b"\n".join((b"", *values, b"")))
 
 
-class Verifier:
-    """Checks the proofs of a device that has `key` and says the same again, at the cost of two blocks of SHA-256.
-
-    It keeps HMAC's two hashes (RFC 2104) as they are before the number: `text` is what `said` returned.
-    """
-
-    __slots__ = ("_inner", "_outer", "key")
-
-    def __init__(self, key: bytes, text: bytes) -> None:
-        self.key = key
-        block = key.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(block.translate(_INNER) + text)
-        self._outer = hashlib.sha256(block.translate(_OUTER))
-
-    def holds(self, proof: Proof) -> bool:
-        """Return whether the device said this with the number in `proof`."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(b"%d\n" % proof.sequence)
-        outer.update(inner.digest())
-        return hmac.compare_digest(outer.digest()[:MAC_BYTES], proof.mac)
+def holds(proof: Proof, key: bytes, text: bytes) -> bool:
+    """Return whether who has `key` said `text`, which `Said.by` returned, with the number in `proof`."""
+    made = hmac.digest(key, text + b"%d\n" % proof.sequence, "sha256")
+    return hmac.compare_digest(made[:MAC_BYTES], proof.mac)

@@ -133,11 +133,11 @@ def parse_request(method: str, headers: Iterable[tuple[bytes, bytes]]) -> Update
     return UpdateRequest(method=method, family=families.pop() if families else agent, **claims)
 
 
-def device_id(request: UpdateRequest, certificate_name: str | None) -> str | None:
+def device_id(mac: str | None, certificate_name: str | None) -> str | None:
     """Return `cert:<name>`, else `mac:<MAC>` as a claim, None for a client that says neither (F28)."""
     if certificate_name:
         return f"cert:{certificate_name}"
-    return f"mac:{request.mac}" if request.mac else None
+    return f"mac:{mac}" if mac else None
 
 
 class _HeaderClaims(NamedTuple):

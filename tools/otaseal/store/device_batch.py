@@ -17,6 +17,7 @@ from .device_rows import (
     retried,
     says_nothing_new,
     seen,
+    touched,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Rows:
         """Record a request that only `repeats`, with the number of its proof; a device that is gone stays so."""
         key = product, device
         if (row := self._rows.get(key)) is not None:
-            self._put(key, row._replace(last_seen=now, sequence=sequence))
+            self._put(key, touched(row, now, sequence))
         elif key not in self._rows:
             self._touched[key] = now, sequence
 
@@ -106,10 +107,10 @@ class Rows:
 
     def _get(self, key: tuple[str, str]) -> Device | None:
         if key not in self._rows:
-            row, touched = self._devices.get(*key), self._touched.pop(key, None)
+            row, values = self._devices.get(*key), self._touched.pop(key, None)
             self._rows[key] = row
-            if row is not None and touched is not None:
-                return self._put(key, row._replace(last_seen=touched[0], sequence=touched[1]))
+            if row is not None and values is not None:
+                return self._put(key, touched(row, *values))
         return self._rows[key]
 
     def _put(self, key: tuple[str, str], row: Device) -> Device:

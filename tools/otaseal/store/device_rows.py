@@ -139,6 +139,7 @@ class Selection:
 
 _CLAIM_FIELDS = tuple(field.name for field in fields(Sighting) if field.name != "proven")
 _CLAIMS = attrgetter(*_CLAIM_FIELDS)
+_LAST_SEEN = Device._fields.index("last_seen")
 
 
 def is_recent(known: Device, now: float) -> bool:
@@ -218,6 +219,11 @@ def repeats(known: Device, claim: Sighting, now: float) -> bool:
         and (known.sequence is not None or not claim.proven or is_proven(known.device))
         and at_home(known, claim, now)
     )
+
+
+def touched(known: Device, now: float, sequence: int | None) -> Device:
+    """Return the row of a device after it said what `repeats`, with the number of its proof."""
+    return Device._make((*known[:_LAST_SEEN], now, *known[_LAST_SEEN + 1 : -1], sequence))  # a third of `_replace`
 
 
 def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None = None) -> Device:

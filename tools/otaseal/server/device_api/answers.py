@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ...errors import CorruptStoreError, OtasealError
@@ -24,18 +23,19 @@ NO_CHOICE = Choice()
 class DeviceRequest(NamedTuple):
     """A request: its head, the certificate that the client proved to have, its address, and its X-Otaseal-Proof.
 
-    `identity` is who sent it, where that has been found out: a proof holds once.
+    `mac` is the station's where the head does not have it; `identity` is who sent the request, where that has been
+    found out: a proof holds once.
     """
 
     head: Head
     certificate: ClientCertificate | None = None
     address: str | None = None
     proof: Proof | None = None
+    mac: str | None = None
     identity: Identity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response, and for the log what it was about; `delivers` is set when the body is a whole firmware.
 
     `proven`: the `device` proved its name. `form` is the kind of the firmware's form that the body is, or a part of.
@@ -100,9 +100,9 @@ def ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) ->
         return answer
     if first >= size:
         refused = plain(416, "range", "there is no such range", (("Content-Range", f"bytes */{size}"),))
-        return replace(refused, device=answer.device, choice=answer.choice)
+        return refused._replace(device=answer.device, choice=answer.choice)
     part = memoryview(answer.body)[first : last + 1]
     # x-MD5 is over the bytes sent (F29), and a part has none
     others = tuple((name, value) for name, value in answer.headers if name not in ("Content-Length", "x-MD5"))
     lengths = (("Content-Length", str(len(part))), ("Content-Range", f"bytes {first}-{last}/{size}"))
-    return replace(answer, status=206, headers=(*others, *lengths), body=part, delivers=False, code="range")
+    return answer._replace(status=206, headers=(*others, *lengths), body=part, delivers=False, code="range")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import cast
@@ -16,7 +16,7 @@ from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
 from ...protocol.enrolment import others
-from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, said
+from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, Said, said
 from ...protocol.request import (
     ARCHIVE_FILE,
     CERTIFICATE_FILE,
@@ -41,28 +41,23 @@ from .request_parser import Head
 MAX_REASON = 512
 MAX_DECISIONS, MAX_COUNTERS, MAX_EVENTS = 256, 1024, 256
 _CLAIMS = attrgetter(*(field.name for field in dataclasses.fields(UpdateRequest) if field.name != "mac"))
-NOBODY = Standing()
-UNKNOWN_CLIENT = Identity(NOBODY)
+UNKNOWN_CLIENT = Identity(Standing())
 
 
 @dataclass(eq=False, slots=True)
-class _CachedRequest:
-    """What a head claims, or the `refusal` that it always gets; the last answer to it, and what that depended on."""
+class _Shared:
+    """What a head claims, or the `refusal` that it always gets, whichever device of a fleet says it."""
 
     request: UpdateRequest
     route: Route
     refusal: Answer | None = None
-    standing: Standing = NOBODY
-    network: str = ""
-    sighting: Sighting | None = None
-    choice: Choice | None = None
-    deliveries: int = 0
-    answer: Answer | None = None
     ranged: bool = False
     capabilities: Headers = ()
     """What is answered to a device that says what it can."""
-    claim: Claim | None = None
-    """What it says of who it is, once that was asked for."""
+    said: Said | None = None
+    """What proofs are over, once one was asked for."""
+    decided: tuple[Choice, int, bool, Decision] | None = None
+    """The last decision, and what it depends on."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +73,7 @@ class DeviceApp:
 
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
-        head = request.head
-        cached = _parse(head)
+        cached = _parse(request.head)
         identity, answer = request.identity or UNKNOWN_CLIENT, cached.refusal
         try:
             if answer is None:
@@ -93,21 +87,18 @@ class DeviceApp:
             raise
         return _with_capabilities(cached, identity, answer)
 
-    def _identify(self, cached: _CachedRequest, request: DeviceRequest) -> Identity:
-        certificate, proof, mac = request.certificate, request.proof, cached.request.mac
+    def _identify(self, cached: _Shared, request: DeviceRequest) -> Identity:
+        certificate, proof, mac = request.certificate, request.proof, request.mac or cached.request.mac
         if mac is None and proof is not None:  # the core's updater names the device, and asks for firmware alone
             mac = proof.device
-        if certificate is not None and certificate.name:
-            return Identity(Standing(device_id(cached.request, certificate.name), proven=True, accepted=True))
-        claim = cached.claim
-        if claim is None or claim.mac != mac or cached.route.product is None:  # what has a name is there for good
-            product = self.catalog.product_of(cached.route.product)
-            if mac is None or product is None:
-                return Identity(Standing(device_id(cached.request, None), accepted=certificate is not None))
-            if claim is None or (claim.product, claim.mac) != (product, mac):
-                text = said(request.head.path, mac, request.head.headers)
-                cached.claim = claim = Claim(product, mac, text)
-        identity = self.proofs.identify(claim, proof, _network(request))
+        name = "" if certificate is None else certificate.name
+        product = self.catalog.product_of(cached.route.product)
+        if name or mac is None or product is None:
+            proven = bool(name)
+            return Identity(Standing(device_id(mac, name), proven=proven, accepted=proven or certificate is not None))
+        if cached.said is None:
+            cached.said = said(request.head.path, request.head.headers)
+        identity = self.proofs.identify(Claim(product, mac, cached.said), proof, _network(request))
         if certificate is None:
             return identity
         # One without a name shows that it is a device of ours, and not which one.
@@ -126,38 +117,24 @@ class DeviceApp:
             raise LaterError(partial(self._load, blob))
         return self.catalog.body(blob)
 
-    def _answer(self, cached: _CachedRequest, request: DeviceRequest, identity: Identity) -> Answer:
+    def _answer(self, cached: _Shared, request: DeviceRequest, identity: Identity) -> Answer:
         standing = identity.standing
         if cached.route.file == CERTIFICATE_FILE:
             proven = standing.proven or identity.met
             return self.enrolment.answer(request, cached.route, standing.device, proven=proven)
         if cached.route.file == ARCHIVE_FILE:
             return self._archive(cached, request.head, standing)
-        return self._firmware(cached, request.head, identity, _network(request))
+        return self._firmware(cached, request, identity)
 
-    def _firmware(self, cached: _CachedRequest, head: Head, identity: Identity, network: str) -> Answer:
-        """Return the last answer where nothing has changed, which is what nearly every poll gets."""
-        standing = identity.standing
-        choice = self.catalog.choose(cached.route.product, cached.route.channel, standing.device, cached.request.runs)
-        if cached.choice is not choice or cached.standing != standing or cached.network != network:
-            cached.choice, cached.standing, cached.network = choice, standing, network
-            cached.sighting, cached.answer = _sighting(cached), None
-        deliveries = self._record_poll(cached.sighting, choice, identity.sequence)
-        if cached.deliveries != deliveries:
-            cached.deliveries, cached.answer = deliveries, None
-        if cached.answer is not None:
-            return cached.answer
-        answer = self._decide(cached, head, choice, deliveries)
-        if not answer.body:  # firmware is the catalog's to keep
-            cached.answer = answer = _with_capabilities(cached, UNKNOWN_CLIENT, answer)
-        return answer
-
-    def _decide(self, cached: _CachedRequest, head: Head, choice: Choice, deliveries: int) -> Answer:
-        request, standing, decision = cached.request, cached.standing, self._decision(cached, choice, deliveries)
+    def _firmware(self, cached: _Shared, request: DeviceRequest, identity: Identity) -> Answer:
+        standing, (product, channel) = identity.standing, (cached.route.product, cached.route.channel)
+        choice = self.catalog.choose(product, channel, standing.device, cached.request.runs)
+        deliveries = self._record_poll(cached, request, identity, choice)
+        decision = self._decide(cached, choice, deliveries, standing)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
             decision, body = self._patched(decision) or (decision, self._body(decision.form.blob))
-            self._offer(cached, choice)
+            self._offer(cached, request, standing, choice)
         answer = Answer(
             decision.status,
             decision.headers,
@@ -166,14 +143,14 @@ class DeviceApp:
             decision.reason,
             standing.device,
             choice,
-            delivers=decision.form is not None and request.method == "GET",
+            delivers=decision.form is not None and cached.request.method == "GET",
             alarm=decision.alarm,
             proven=standing.proven,
             form="" if decision.form is None else decision.form.kind,
         )
         if decision.blob is None or not cached.ranged:
             return answer
-        return ranged(answer, head.headers, decision.blob)
+        return ranged(answer, request.head.headers, decision.blob)
 
     def _patched(self, decision: Decision) -> tuple[Decision, bytes] | None:
         """Return the decision to send a patch, and that, None where there is none that is smaller."""
@@ -182,9 +159,12 @@ class DeviceApp:
             return None
         return decisions.patched(decision, patch.form), patch.data
 
-    def _decision(self, cached: _CachedRequest, choice: Choice, deliveries: int) -> Decision:
-        """Return the decision on a request; those that differ in the MAC address alone share one."""
-        unproven = self.proofs.keys.closed is not None and not cached.standing.accepted
+    def _decide(self, cached: _Shared, choice: Choice, deliveries: int, standing: Standing) -> Decision:
+        """Return the decision on a request: the last one where nothing has changed, as for nearly every poll."""
+        unproven = self.proofs.keys.closed is not None and not standing.accepted
+        last = cached.decided
+        if last is not None and last[0] is choice and last[1:3] == (deliveries, unproven):
+            return last[3]
         claimed = _CLAIMS(cached.request), deliveries, unproven
         decision = choice.decisions.get(claimed)
         if decision is None:
@@ -193,9 +173,10 @@ class DeviceApp:
             if len(choice.decisions) >= MAX_DECISIONS:
                 choice.decisions.clear()
             choice.decisions[claimed] = decision
+        cached.decided = choice, deliveries, unproven, decision
         return decision
 
-    def _archive(self, cached: _CachedRequest, head: Head, standing: Standing) -> Answer:
+    def _archive(self, cached: _Shared, head: Head, standing: Standing) -> Answer:
         """Return the answer to a device that asks for certificates, of which any number may come."""
         record, missing = self.catalog.archive(cached.route.product, cached.route.channel)
         decision = decide_archive(cached.request, record, missing)
@@ -205,18 +186,23 @@ class DeviceApp:
             return answer
         return ranged(answer, head.headers, decision.blob)
 
-    def _record_poll(self, sighting: Sighting | None, choice: Choice, sequence: int | None) -> int:
+    def _record_poll(self, cached: _Shared, request: DeviceRequest, identity: Identity, choice: Choice) -> int:
         """Record that a device asked, and return how often it was given the release in vain."""
-        if sighting is None or choice.release is None:
+        said, (device, proven, enrolled, _) = cached.request, identity.standing
+        if device is None or choice.product is None or choice.release is None:
             return 0
+        claimed = said.runs or "", said.version or "", request.mac or said.mac or ""
+        report = said.counter, said.error, said.certs or ""
+        place = choice.product, choice.channel or "", device
+        sighting = Sighting(*place, *claimed, *report, _network(request), enrolled, proven)
         try:
-            return self.devices.poll(sighting, choice.release.version, time.time(), sequence)
+            return self.devices.poll(sighting, choice.release.version, time.time(), identity.sequence)
         except SystemFaultError as error:  # devices get their updates all the same
             self.telemetry.alarm("devices", message=error.message)
             return 0
 
-    def _offer(self, cached: _CachedRequest, choice: Choice) -> None:
-        request, device = cached.request, cached.standing.device
+    def _offer(self, cached: _Shared, asked: DeviceRequest, standing: Standing, choice: Choice) -> None:
+        request, device = cached.request, standing.device
         if device is None or choice.product is None or choice.release is None or request.method != "GET":
             return
         image = decisions.own_image(request, choice.release, choice.known)
@@ -224,7 +210,7 @@ class DeviceApp:
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
         mode, names = image.flash_mode, image.runs
         expected = names[0] if len(names) == 1 else "" if mode is None else names[mode]
-        asking = Asking(choice.product, device, cached.network, cached.standing.proven)
+        asking = Asking(choice.product, device, _network(asked), standing.proven)
         self.devices.offer(asking, choice.release.version, expected, time.time())
 
     def account(self, request: DeviceRequest, answer: Answer, sent: int, arrived: bool) -> None:
@@ -253,10 +239,10 @@ class DeviceApp:
         self.telemetry.write(DeviceEvent(event, answer.device, request.address))
 
 
-def _parse(head: Head) -> _CachedRequest:
+def _parse(head: Head) -> _Shared:
     """Return what a head claims: the same object for the same head, as long as it is remembered."""
     if head.memo is not None:
-        return cast(_CachedRequest, head.memo)
+        return cast(_Shared, head.memo)
     request, target, refusal = UpdateRequest(head.method), Route(""), None
     if head.method not in ("GET", "HEAD"):
         refusal = plain(405, "method", f"method '{head.method}'", (("Allow", "GET, HEAD"),))
@@ -274,31 +260,22 @@ def _parse(head: Head) -> _CachedRequest:
             refusal = refusal or plain(400, "request", error.message)
     ranged = any(name == b"range" for name, _ in head.headers)
     capabilities = () if request.capabilities is None else ((CAPABILITIES_HEADER, CAPABILITIES),)
-    head.memo = cached = _CachedRequest(request, target, refusal, ranged=ranged, capabilities=capabilities)
+    head.memo = cached = _Shared(request, target, refusal, ranged, capabilities)
     return cached
 
 
-def _with_capabilities(cached: _CachedRequest, identity: Identity, answer: Answer) -> Answer:
+def _with_capabilities(cached: _Shared, identity: Identity, answer: Answer) -> Answer:
     """Return the answer with what the server offers to who asked for that, and what is wrong with a proof."""
-    more = () if answer is cached.answer else cached.capabilities
+    more = cached.capabilities
     if identity.answer:
         more = (*more, (PROOF_HEADER, identity.answer))
-    return replace(answer, headers=(*answer.headers, *more)) if more else answer
+    return answer._replace(headers=(*answer.headers, *more)) if more else answer
 
 
 def _network(request: DeviceRequest) -> str:
     """Return from where it is asked; "" where a certificate proves the name, which may ask from anywhere."""
     certificate = request.certificate
     return "" if request.address is None or (certificate and certificate.name) else origin(request.address)
-
-
-def _sighting(cached: _CachedRequest) -> Sighting | None:
-    request, (device, proven, enrolled, _), choice = cached.request, cached.standing, cached.choice
-    if device is None or choice is None or choice.product is None or choice.release is None:
-        return None
-    claimed = request.runs or "", request.version or "", request.mac or ""
-    report = request.counter, request.error, request.certs or ""
-    return Sighting(choice.product, choice.channel or "", device, *claimed, *report, cached.network, enrolled, proven)
 
 
 @lru_cache(MAX_COUNTERS)

@@ -201,7 +201,8 @@ class DeviceConnection(asyncio.Protocol):
         while self._phase is REQUEST:
             received = self._requests.take()
             if received is not None:
-                self._answer(tls, DeviceRequest(received.head, self._certificate, tls.address, received.proof))
+                head, proof, mac = received
+                self._answer(tls, DeviceRequest(head, self._certificate, tls.address, proof, mac))
             elif data := tls.read():
                 if self._requests.add(data):
                     self._wait(limits.HEAD_SECONDS)

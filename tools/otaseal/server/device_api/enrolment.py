@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 
 from ...errors import InputError, OtasealError
@@ -57,7 +56,7 @@ class Enrolment:
             answer = fault(error)
         finally:
             self._places.release()
-        return replace(answer, device=device, headers=(*answer.headers, *NO_STORE))
+        return answer._replace(device=device, headers=(*answer.headers, *NO_STORE))
 
     def _decide(self, request: DeviceRequest, target: Route, proven: str | None) -> Answer:
         product = self._catalog.product_of(target.product)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import SystemFaultError
-from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, Verifier, name_of
+from ...protocol.proof import AFTER, UNKNOWN, WRONG, Proof, Said, holds, name_of
 from ...release.evidence import UNPROVEN_PREFIX
 from ...store.device_rows import Asking
-from ...store.proof_key_rows import ProofKey
 from ...store.proof_keys import ProofKeys
 from ..telemetry import Telemetry, labelled
 from .recorder import Recorder
@@ -51,24 +50,25 @@ class Identity(NamedTuple):
     met: bool = False
 
 
-class Claim:
-    """What a request for a `product` says without proof: that its MAC address is `mac`; its proof is over `text`.
+class Claim(NamedTuple):
+    """What a request for a `product` says without proof: that its MAC address is `mac`; proofs are over `said`."""
 
-    Remembered with it is how it is answered, `proven` by the `key` that it proved last or `unproven`, and a `verifier`.
-    """
+    product: str
+    mac: str
+    said: Said
 
-    __slots__ = ("device", "key", "mac", "name", "product", "proven", "text", "unproven", "verifier")
+    @property
+    def device(self) -> str:
+        """The name that is claimed."""
+        return f"mac:{self.mac}"
 
-    def __init__(self, product: str, mac: str, text: bytes) -> None:
-        self.product, self.mac, self.text = product, mac, text
-        self.name, self.device = name_of(mac), f"mac:{mac}"
-        self.key: ProofKey | None = None
-        self.proven = self.unproven = Standing(UNPROVEN_PREFIX + mac)
-        self.verifier: Verifier | None = None
+    def is_proven(self, proof: Proof, key: bytes) -> bool:
+        """Return whether who has that key made the proof, of this very name."""
+        return proof.name == name_of(self.mac) and holds(proof, key, self.said.by(self.mac))
 
-    def is_shown(self, said: Proof) -> bool:
+    def is_shown(self, proof: Proof) -> bool:
         """Return whether a proof shows a key, and who has that key made it."""
-        return said.key is not None and said.name == self.name and Verifier(said.key, self.text).holds(said)
+        return proof.key is not None and self.is_proven(proof, proof.key)
 
 
 @dataclass(frozen=True)
@@ -89,17 +89,12 @@ class ProofCheck:
             return self._unproven(claim, NONE)
         if key is None:
             return self._meet(claim, said, network)
-        verifier = claim.verifier
-        if verifier is None or verifier.key is not key.key:
-            claim.verifier = verifier = Verifier(key.key, claim.text)
-        if said.name != claim.name or not verifier.holds(said):
+        if not claim.is_proven(said, key.key):
             return self._refuse(claim, said, network)
         last = self.keys.advance(product, device, said.sequence, time.time())
         if last is not None:
             return self._unproven(claim, AFTER, f"{AFTER} {last}")
-        if claim.key is not key:
-            claim.key, claim.proven = key, Standing(device, True, key.enrolled, self.keys.accepts(key))
-        return Identity(claim.proven, said.sequence)
+        return Identity(Standing(device, True, key.enrolled, self.keys.accepts(key)), said.sequence)
 
     def _meet(self, claim: Claim, said: Proof, network: str) -> Identity:
         """Take the key of a device of which none is known, if it shows one, and speaks from where it is at home."""
@@ -133,7 +128,7 @@ class ProofCheck:
     def _unproven(self, claim: Claim, result: str, answer: str = "") -> Identity:
         """Return that somebody says a name that is another's."""
         self.telemetry.add(_COUNTERS[result])
-        return Identity(claim.unproven, answer=answer)
+        return Identity(Standing(UNPROVEN_PREFIX + claim.mac), answer=answer)
 
     def _at_home(self, claim: Claim, network: str, now: float) -> bool:
         """Return whether the device, if it was seen before, is at home where this comes from."""

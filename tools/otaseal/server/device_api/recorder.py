@@ -32,6 +32,7 @@ from ...store.device_rows import (
     offered_to,
     repeats,
     retried,
+    touched,
 )
 from ...store.devices import Devices
 
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 
 GATHER_SECONDS = 0.1
 """How long a note waits for others to be written with; a commit each would cost more than the notes."""
-LAZY_SECONDS = 10.0
-"""How long it waits in a database where it only says when a device was seen: there a commit costs ten times as much."""
-BATCH = 500
+LAZY_SECONDS, LAZY_DATABASE_SECONDS = 1.0, 10.0
+"""How long it waits where it only says when a device was seen: in a database a commit costs ten times as much."""
+BATCH = 2000
 MAX_QUEUE = 20_000
 READ_SECONDS = 0.05
 """What a request waits for the file at most; readers of a WAL don't wait for a writer at all."""
@@ -88,11 +89,12 @@ class Recorder:
             self._reader, self._writer = Devices(place, timeout=READ_SECONDS), Devices(place)
         else:
             self._reader, self._writer = place.reader(), place
-        self._patience = GATHER_SECONDS if isinstance(self._reader, Devices) else LAZY_SECONDS
+        self._patience = LAZY_SECONDS if isinstance(self._reader, Devices) else LAZY_DATABASE_SECONDS
         """Seconds that a note waits which nobody else waits for."""
         self._known: dict[Key, _Known] = {}
         self._queue: queue.SimpleQueue[_Waiting | threading.Event | None] = queue.SimpleQueue()
-        self._hurry = threading.Event()
+        self._hurry, self._eager = threading.Event(), False
+        """Whether nothing is to be waited for any more, and whether a note waits that somebody else may wait for."""
         self._noted = self._written = 0
         """Notes taken, and those of them that are in the file: each is counted by one thread alone."""
         self._losses = 0
@@ -115,7 +117,7 @@ class Recorder:
         row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
         as_before = (said is sighting or said == sighting) and losses == self._losses + self._reader.losses
         if row is None or not as_before or not is_recent(row, now):
-            row = self._see(bounded(sighting), now, sequence)
+            row = self._see(sighting, now, sequence)
         return in_vain(row, sighting, version, now)
 
     def at_home(self, asking: Asking, now: float) -> bool:
@@ -168,13 +170,14 @@ class Recorder:
 
     def _see(self, claim: Sighting, now: float, sequence: int | None) -> Device:
         """Note what a device says, where it is news, and return the row that it has then."""
-        key = claim.product, claim.device
+        key = device_key(claim.product, claim.device)
         before, losses = self._read(key)
         if before is not None and losses is not None and not is_recent(before, now) and repeats(before, claim, now):
             number = sequence if claim.proven else None
-            row = before._replace(last_seen=now, sequence=number)
+            row = touched(before, now, number)
             self._note(key, row, losses, lambda rows: rows.touch(*key, now, number), reads=False)
             return row
+        claim = bounded(claim)
         row, changed = self._reader.preview(before, claim, now, sequence)
         if changed:
             self._note(key, row, losses, lambda rows: rows.see(claim, now, sequence))
@@ -240,7 +243,8 @@ class Recorder:
         self._noted += 1
         self._keep(key, _Known(None, self._noted, 0) if losses is None else _Known(row, self._noted, losses))
         self._queue.put((key if reads else None, write))
-        if reads and self._patience > GATHER_SECONDS:
+        self._eager = self._eager or reads
+        if waiting >= BATCH:
             self._hurry.set()
         return True
 
@@ -291,8 +295,11 @@ class Recorder:
         waiting: list[threading.Event] = []
         item = self._queue.get()
         if isinstance(item, tuple) and self._queue.qsize() < BATCH:
-            self._hurry.wait(GATHER_SECONDS if item[0] is not None else self._patience)
+            end = time.monotonic() + self._patience
+            while not (self._hurry.wait(GATHER_SECONDS) or self._eager or time.monotonic() > end):
+                pass
         self._hurry.clear()  # before looking: who is in a hurry has put something in already
+        self._eager = False
         with contextlib.suppress(queue.Empty):
             while item is not None:
                 if isinstance(item, threading.Event):

@@ -1,17 +1,16 @@
 """The heads of HTTP/1 requests in bytes that come in any pieces; bodies are seen, and dropped.
 
 The grammar is llhttp's (through httptools); added are how long a head may be, that HTTP/1.1 names one host (RFC 9112,
-3.2), and how many requests may wait. The proof of a device's name is another one each time, and stands beside the head
-that is the same all day.
+3.2), and how many requests may wait. What the devices of a fleet say differs in the proof of a name and in a few lines
+about the chip: these stand beside the head, which is remembered once for the whole fleet.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import blake2b
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -23,15 +22,30 @@ from ..limits import MAX_HEAD_BYTES
 TOO_LONG = f"a request head of more than {MAX_HEAD_BYTES} bytes"
 MAX_WAITING = 16
 """Requests that a client may send ahead; it gets the answers to these, and then the connection ends."""
-MAX_REMEMBERED, REMEMBERED_BYTES, REMEMBERED_HEADERS = 60_000, 1024, 28
-"""Heads that are remembered, how long one may be, and of how many headers: a device says the same thing, byte for byte,
-all day, in some 20 of them. One takes 2 to 3 KB with the `memo` of it; each header that is its alone 150 bytes more."""
-MAX_SHARED, SHARED_BYTES = 1024, 64
-"""Headers that heads share, and how long the value of one may be: a fleet says most of them alike."""
+REMEMBERED_BYTES, MAX_REMEMBERED_BYTES = 1024, 32 * 1024 * 1024
+"""How long a head may be that is remembered, and what all of them may take: those of a fleet take a few KB, and of
+devices with something else of their own in the head, 6,000 have room."""
+_HEAD_COST, _HEADER_COST = 2048, 128
+"""Bytes that a remembered head takes at most with the `memo` of it, and each header of it, beside twice its text."""
 _PROOF = PROOF_HEADER.lower().encode()
 _PROOF_START = f"\r\n{PROOF_HEADER}: ".encode()
 _END = b"\r\n\r\n"
 _NEWLINE = 10
+_CHIPS = (
+    ("ESP8266", "Chip-ID", "STA-MAC", "AP-MAC"),
+    ("ESP32", "STA-MAC", "AP-MAC"),
+    ("ESP32", "BASE-MAC", "STA-MAC", "AP-MAC"),
+    ("Pico", "Chip-ID", "STA-MAC", "AP-MAC"),
+)
+"""The headers that are one chip's alone, as the cores write them, one behind the other (F28, F48, F57)."""
+_MAC = ":".join(["[0-9A-Fa-f]{2}"] * 6)
+_VALUES = {"Chip-ID": "[0-9A-F]{1,16}", "STA-MAC": f"({_MAC})", "AP-MAC": _MAC, "BASE-MAC": _MAC}
+_CHIP = re.compile(
+    "|".join(
+        "".join(rf"\r\nx-{chip}-{name}: {_VALUES[name]}" for name in names) + r"(?=\r\n)" for chip, *names in _CHIPS
+    ).encode()
+)
+_EMPTY = [b"".join(f"\r\nx-{chip}-{name}: ".encode() for name in names) for chip, *names in _CHIPS]
 
 
 @dataclass(eq=False, slots=True)
@@ -52,10 +66,15 @@ class Head:
 
 
 class Received(NamedTuple):
-    """A request: its head without the header of the proof, and what that says, None where there is none."""
+    """A request: its head without the header of the proof, and what that says, None where there is none.
+
+    `mac` is the station's MAC address where it was cut out of the head with what else is one chip's alone: those
+    headers are empty there.
+    """
 
     head: Head
     proof: Proof | None = None
+    mac: str | None = None
 
 
 NO_HEAD = Head("other", "", (), "1.1", keeps=False, has_body=False)
@@ -105,12 +124,23 @@ class RequestParser:
         if self.stopped:
             return []
         between, self._between = self._between, False
-        rest, proof = without_proof(data)
-        if between and (known := _remembered.get(key := _key(rest))) is not None:
-            _remembered.move_to_end(key)
+        text, proof = without_proof(data)
+        text, mac = without_chip(text)
+        if between and (known := _remembered.get(text)) is not None:
             self._between, self._fed, self.stopped = True, len(data), not known.keeps
-            return [Received(known, proof)]
-        return self._parse(data, between, rest, proof)
+            return [Received(known, proof, mac)]
+        heads = self._parse(data)
+        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
+        # Line ends between requests say nothing, but a line with a proof could come back behind them.
+        self._between = between and len(heads) == 1 and not (self.within or self.unread or self.refusal)
+        if self._between and len(text) <= REMEMBERED_BYTES and text.find(_END) == len(text) - len(_END):
+            received = heads[0]
+            # A request for a certificate has another signature each time, and perhaps a claim code.
+            if received.proof == proof and not received.head.path.endswith(CERTIFICATE_FILE):
+                head = received.head if mac is None else _read_alone(text)
+                _remembered.put(text, head)
+                return [Received(head, proof, mac)]
+        return heads
 
     def add(self, data: bytes) -> bool:
         """Parse `data`, and return whether a head begins in it that is not complete."""
@@ -132,7 +162,7 @@ class RequestParser:
         """Drop the requests that wait."""
         self._waiting.clear()
 
-    def _parse(self, data: bytes, between: bool, rest: bytes, proof: Proof | None) -> list[Received]:
+    def _parse(self, data: bytes) -> list[Received]:
         import httptools
 
         if self._parser is None:
@@ -151,15 +181,6 @@ class RequestParser:
             self._fed = len(data)
         elif self._fed > MAX_HEAD_BYTES:
             self._refuse(TOO_LONG)
-        # With nothing before it and nothing of another behind it, these bytes mean the same wherever they come again.
-        # Line ends between requests say nothing, but a line with a proof could come back behind them.
-        self._between = between and len(self._heads) == 1 and not (self.within or self.unread or self.refusal)
-        if self._between and len(rest) <= REMEMBERED_BYTES and rest.find(_END) == len(rest) - len(_END):
-            received = self._heads[0]
-            # A request for a certificate has another signature each time, and perhaps a claim code.
-            changes = received.proof != proof or received.head.path.endswith(CERTIFICATE_FILE)
-            if not changes and len(received.head.headers) <= REMEMBERED_HEADERS:
-                _remember(_key(rest), received.head)
         return self._heads
 
     def on_message_begin(self) -> None:
@@ -176,7 +197,7 @@ class RequestParser:
         if name == _PROOF and value and not self._proof:
             self._proof = value
         else:
-            self._headers.append((name, value) if len(value) > SHARED_BYTES else _shared(name, value))
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """End a head (called by httptools)."""
@@ -236,20 +257,55 @@ def without_proof(data: bytes) -> tuple[bytes, Proof | None]:
     return (data, None) if found is None else (data[:start] + data[found[1] :], found[0])
 
 
-_remembered: OrderedDict[bytes, Head] = OrderedDict()
-"""The `_key` of bytes that were exactly one head, and what they say; of one event loop."""
+def without_chip(data: bytes) -> tuple[bytes, str | None]:
+    """Return a head in bytes with nothing behind the names of the lines that one chip alone says, and its MAC address.
+
+    Of anything but these lines as a core writes them, the same bytes and None. What is left is a head with the same
+    names of headers; where it can be read, each value that was cut out was read as a header's, and well formed.
+    """
+    match = _CHIP.search(data)
+    if match is None or match.lastindex is None:
+        return data, None
+    start, end = match.span()
+    return data[:start] + _EMPTY[match.lastindex - 1] + data[end:], match[match.lastindex].decode().upper()
 
 
-def _key(data: bytes) -> bytes:
-    return blake2b(data, digest_size=16).digest()
+def _read_alone(text: bytes) -> Head:
+    parser = RequestParser()
+    ((head, *_),) = parser._parse(text)
+    parser.close()
+    return head
 
 
-@lru_cache(MAX_SHARED)
-def _shared(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    return name, value
+class _Remembered:
+    """Bytes that were exactly one head, and what they say, those that came last; of one event loop."""
+
+    def __init__(self) -> None:
+        self._heads: OrderedDict[bytes, Head] = OrderedDict()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def get(self, text: bytes) -> Head | None:
+        head = self._heads.get(text)
+        if head is not None:
+            self._heads.move_to_end(text)
+        return head
+
+    def put(self, text: bytes, head: Head) -> None:
+        self._heads[text] = head
+        self.size += _cost(text, head)
+        while self.size > MAX_REMEMBERED_BYTES:
+            self.size -= _cost(*self._heads.popitem(last=False))
+
+    def clear(self) -> None:
+        self._heads.clear()
+        self.size = 0
 
 
-def _remember(key: bytes, head: Head) -> None:
-    _remembered[key] = head
-    if len(_remembered) > MAX_REMEMBERED:
-        _remembered.popitem(last=False)
+def _cost(text: bytes, head: Head) -> int:
+    return _HEAD_COST + 2 * len(text) + _HEADER_COST * len(head.headers)
+
+
+_remembered = _Remembered()

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from .answers import Answer, DeviceRequest
+from .answers import Answer, DeviceRequest, Headers
 from .app import DeviceApp
 from .listener import ListenerContext
 from .tls_transport import KERNEL_BUFFER, RECORD, TlsTransport
@@ -75,7 +75,7 @@ def start_response(
 ) -> Delivery | None:
     """Encrypt what fits into one record; return what is left to be delivered, None for nothing. Raises ssl.SSLError."""
     body = b"" if request.head.method == "HEAD" else answer.body
-    head = _response_head(answer, request.head.version, keeps=keeps)
+    head = _response_head(answer.status, answer.headers, request.head.version, int(time.time()), keeps=keeps)
     room = max(RECORD - len(head), 0)
     tls.write(head + body[:room])
     if len(body) <= room and not answer.counts:
@@ -89,20 +89,16 @@ def start_response(
     return Delivery(request, answer, memoryview(body), keeps, min(len(body), room))
 
 
-def _response_head(answer: Answer, version: str, *, keeps: bool) -> bytes:
-    """Return the head of `answer` to a request of HTTP `version`; without `keeps` the connection ends after it."""
-    lines = [_STATUS_LINES[answer.status], f"Date: {_date(int(time.time()))}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers if name != "Connection"]
+@lru_cache(maxsize=64)
+def _response_head(status: int, headers: Headers, version: str, second: int, *, keeps: bool) -> bytes:
+    """Return the head of an answer to a request of HTTP `version`; without `keeps` the connection ends after it."""
+    lines = [_STATUS_LINES[status], f"Date: {formatdate(second, usegmt=True)}"]
+    lines += [f"{name}: {value}" for name, value in headers if name != "Connection"]
     if not keeps:
         lines.append("Connection: close")
     elif version == "1.0":
         lines.append("Connection: keep-alive")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-@lru_cache(maxsize=4)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
 
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
