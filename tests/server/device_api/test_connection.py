@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from otaseal.errors import InputError
 from otaseal.protocol.request import parse_request
 from otaseal.server import limits
-from otaseal.server.device_api import request_parser
+from otaseal.server.device_api import heads, request_parser
 from otaseal.server.device_api.answers import DeviceRequest
+from otaseal.server.device_api.heads import Received
 from otaseal.server.device_api.recorder import Recorder
-from otaseal.server.device_api.request_parser import MAX_WAITING, Received, RequestParser
+from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
 from otaseal.store.store import Store
 from support import peers
 from support.device_apps import make_app
@@ -298,7 +299,7 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
 
 def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever strangers say, with what the app has made of it; once they were counted, however large each was."""
-    monkeypatch.setattr(request_parser, "MAX_REMEMBERED_BYTES", 2_000_000)
+    monkeypatch.setattr(heads, "MAX_REMEMBERED_BYTES", 2_000_000)
     request_parser._remembered.clear()
     with Recorder(tmp_path / "devices", print) as recorder:
         app = make_app(Store.create(tmp_path / "store"), recorder)
@@ -317,7 +318,7 @@ def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch,
     tracemalloc.stop()
     assert 200 < count < 700
     assert 1_000_000 < taken < counted <= 2_000_000
-    long = get("/" + "l" * request_parser.REMEMBERED_BYTES, version="1.1")
+    long = get("/" + "l" * heads.REMEMBERED_BYTES, version="1.1")
     parser = RequestParser()
     assert parser.feed(long)[0].head is not parser.feed(long)[0].head
     parser.close()

@@ -18,8 +18,8 @@ from otaseal.keys.public import public_pem
 from otaseal.pki.profile import Role
 from otaseal.server.device_api.app import DeviceRequest, LaterError
 from otaseal.server.device_api.enrolment import MAX_WAITING
+from otaseal.server.device_api.heads import Head
 from otaseal.server.device_api.recorder import Recorder
-from otaseal.server.device_api.request_parser import Head
 from otaseal.server.failures import FAILURES
 from otaseal.store.files import DEVICES_FILE
 from otaseal.store.store import Store

@@ -14,8 +14,8 @@ from otaseal.release.channels import Pointer
 from otaseal.server import catalog
 from otaseal.server.device_api.answers import DeviceRequest, LaterError
 from otaseal.server.device_api.app import MAX_PATH, DeviceApp
+from otaseal.server.device_api.heads import Head
 from otaseal.server.device_api.recorder import Recorder
-from otaseal.server.device_api.request_parser import Head
 from otaseal.server.tls import ClientCertificate
 from otaseal.store.documents import AUDIT, PRODUCTS, blob_name
 from otaseal.store.files import DEVICES_FILE

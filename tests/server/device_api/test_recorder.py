@@ -81,6 +81,40 @@ def test_an_hourly_poll_reads_no_row_to_say_when_it_was(tmp_path: Path, notes: R
     assert [line for line in read if line.startswith("SELECT")] == []
 
 
+class Hurry(threading.Event):
+    """Says that somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.awaited = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.awaited.set()
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize("batch", [10, 1000])
+def test_what_only_says_when_devices_were_waits_until_there_is_more_to_write(
+    tmp_path: Path, notes: Recorder, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """Ten seconds in a database: more polls than the queue has room for waited there, and others were dropped."""
+    with Devices(tmp_path / "devices") as devices:
+        for number in range(20):
+            notes.poll(sighting(f"mac:{number}"), "2", 1.0)
+        assert notes.flush(SECONDS)
+        monkeypatch.setattr(recorder, "BATCH", batch)
+        monkeypatch.setattr(notes, "_patience", 600.0)
+        monkeypatch.setattr(notes, "_eager", False)
+        monkeypatch.setattr(notes, "_hurry", hurry := Hurry())
+        notes.poll(sighting("mac:0"), "2", 3601.0)
+        assert hurry.awaited.wait(SECONDS)
+        for number in range(1, 20):
+            notes.poll(sighting(f"mac:{number}"), "2", 3601.0)
+        if batch == 1000:  # and an offer is what somebody may look for
+            notes.offer(Asking("blink", "mac:0"), "2", NEW, 3602.0)
+        until(lambda: [row.last_seen for row in devices.list("blink")].count(3601.0) >= 10, "nothing is written")
+
+
 @pytest.mark.proof
 def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Recorder) -> None:
     for count in range(1, 15):

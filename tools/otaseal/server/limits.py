@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections import Counter
 from functools import lru_cache
 
 MAX_CONNECTIONS = 10_000
@@ -63,17 +62,16 @@ class Addresses:
 
     def __init__(self, most: int) -> None:
         self._most, self._share = most, max(1, most // SHARES)
-        self._open: Counter[str] = Counter()
+        self._open: dict[str, int] = {}
         self._total = 0
 
     def enter(self, address: str) -> bool:
         """Count one more connection of `address`, and return whether there was room for it."""
         where = origin(address)
-        if self._total >= self._most or self._open[where] >= self._share:
-            if not self._open[where]:
-                del self._open[where]
+        there = self._open.get(where, 0)
+        if self._total >= self._most or there >= self._share:
             return False
-        self._open[where] += 1
+        self._open[where] = there + 1
         self._total += 1
         return True
 
@@ -81,9 +79,9 @@ class Addresses:
         """Count one less, which has entered."""
         where = origin(address)
         self._total -= 1
-        self._open[where] -= 1
-        if not self._open[where]:
-            del self._open[where]
+        there = self._open.pop(where) - 1
+        if there:
+            self._open[where] = there
 
 
 @lru_cache(maxsize=4096)

@@ -11,8 +11,8 @@ from ...errors import CorruptStoreError, OtasealError
 from ...protocol.proof import Proof
 from ..catalog import Choice
 from ..tls import ClientCertificate
+from .heads import Head
 from .proofs import Identity
-from .request_parser import Head
 
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 

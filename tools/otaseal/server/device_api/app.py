@@ -34,9 +34,9 @@ from ..patches import Patches
 from ..telemetry import DeviceEvent, Event, Labelled, Telemetry, labelled, make_event
 from .answers import Answer, DeviceRequest, Headers, LaterError, fault, plain, ranged
 from .enrolment import Enrolment
+from .heads import Head
 from .proofs import Claim, Identity, ProofCheck, Standing
 from .recorder import Recorder
-from .request_parser import Head
 
 MAX_REASON = 512
 MAX_DECISIONS, MAX_COUNTERS, MAX_EVENTS = 256, 1024, 256

@@ -18,8 +18,9 @@ from .. import limits
 from ..tls import ClientCertificate
 from . import proxy_protocol
 from .answers import Answer, DeviceRequest, LaterError, plain
+from .heads import NO_HEAD
 from .listener import ListenerContext
-from .request_parser import NO_HEAD, RequestParser
+from .request_parser import RequestParser
 from .responses import ACKNOWLEDGEMENT_SECONDS, Delivery, start_response
 from .tls_transport import KERNEL_BUFFER, TlsTransport
 
