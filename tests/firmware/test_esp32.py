@@ -36,6 +36,7 @@ pytestmark = pytest.mark.proof
 
 BUSY, TRUNCATED, SPACE, NOT_FIRMWARE, FLASH, SIGNATURE, LOWER, ATTEMPTS = 16, 25, 26, 27, 28, 30, 36, 37
 SLOT = 0x140000
+TRIES_AT = 12  # in the journal
 THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
 MUTATIONS = 20_000 if THOROUGH else 400
 STEP = 1 if THOROUGH else 7  # through the values of a byte; a prime, so that each comes
@@ -279,6 +280,17 @@ def test_a_release_is_tried_three_times(device: Device, signing: Signing, answer
     running = answers(firmware_reply(signing.sign(signing.payload(RAW, counter=COUNTER - 1))))
     assert [device.run(port=running.port).errors for _ in range(4)] == [[LOWER], [LOWER], [LOWER], [ATTEMPTS]]
     assert device.run(port=running.port).seen["progress"] == "0", "not even downloaded"
+
+
+def test_tries_are_forgotten_as_soon_as_nothing_is_due(device: Device, signing: Signing, answers: StartAnswers) -> None:
+    """Also where the poll before that got no answer at all."""
+    running = answers(firmware_reply(signing.sign(signing.payload(RAW, counter=COUNTER - 1))))
+    assert device.run(port=running.port).errors == [LOWER]
+    assert device.get("otaseal.jnl")[TRIES_AT] == 1
+    running.paths["/blink/firmware.bin.signed"] = b""
+    running.later["/blink/firmware.bin.signed"] = UP_TO_DATE
+    assert device.run(port=running.port, polls=2).errors[:2] == [11, 0]
+    assert device.get("otaseal.jnl")[TRIES_AT] == 0
 
 
 def test_the_clock_is_ours(device: Device, signing: Signing, answers: StartAnswers) -> None:

@@ -225,7 +225,7 @@ class UpdatePoll(Poll):
         if response.status == NOT_MODIFIED:
             self.passed("answer", "304: nothing newer", "F29")
             self.result = Result.UP_TO_DATE
-            if not self.device.memory.said:
+            if not self.device.memory.gave_way:
                 self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
             return
         self.judge_response(response, body)

@@ -28,7 +28,7 @@ void OtaSeal::pollFirmware() {
   if (!talked) _fragments = false;  // perhaps another server answers next time
   if (!_failed || error > Error::Unauthorized) trial::confirm();  // the server gives this device firmware
   if (installed) trial::announce(_journal.record);
-  if (!_failed && !installed && _journal.record.attempts != 0 && reported() == Error::None) {
+  if (!_failed && !installed && _journal.record.attempts != 0 && trial::verdict(_journal.record) == Error::None) {
     _journal.record.attempts = 0;
     _journal.save();
   }
