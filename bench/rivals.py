@@ -1,9 +1,10 @@
-"""Servers to measure beside each other: ours, nginx with static files, Node with Express; each a process tree.
+"""Servers to measure beside each other: ours, and others with static files; each a process tree.
 
-All three get the same certificate, key and files. nginx runs one worker with what helps it: a cache of sessions for a
-day, open files kept, an access log that is written in pieces, connections kept as long as the client likes. Express
-sends files as a tutorial would have it and says so on its output. It is installed by npm into a folder of its own when
-it is needed.
+All get the same certificate, key and files, and log each request. nginx runs one worker with what helps it: a cache of
+sessions for a day, open files kept, an access log that is written in pieces, connections kept as long as the client
+likes. HAProxy runs one thread, with such a cache, and answers from memory. uvicorn (on uvloop and httptools) and
+granian run an application of a few lines with the files in memory, one worker each. Express sends files as a tutorial
+would have it. It is installed by npm into a folder of its own when it is needed; granian is on PyPI.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -57,6 +59,34 @@ for (const name of ['firmware.bin.signed', 'poll']) {
   })
 }
 createServer({ cert: readFileSync(cert), key: readFileSync(key) }, app).listen(Number(port), '127.0.0.1')
+"""
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 4096
+    tune.bufsize 524288
+    tune.ssl.cachesize 250000
+    tune.ssl.lifetime 86400
+    log stdout format raw local0
+defaults
+    mode http
+    log global
+    option httplog
+    timeout client 60s
+frontend devices
+    bind 127.0.0.1:{port} ssl crt {pem} no-tls-tickets
+    http-request return status 200 content-type application/octet-stream file {files}/poll if {{ path /poll }}
+    http-request return status 200 content-type application/octet-stream file {files}/firmware.bin.signed
+"""
+APPLICATION = """
+import os, pathlib
+BODIES = {f"/{file.name}": file.read_bytes() for file in pathlib.Path(os.environ["FILES"]).iterdir()}
+async def application(scope, receive, send):
+    if scope["type"] == "http":
+        body = BODIES[scope["path"]]
+        headers = [(b"content-type", b"application/octet-stream"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 """
 SECONDS = 20
 CACHE_MEGABYTES = 64
@@ -129,6 +159,48 @@ def express(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Serve
     script.write_text(EXPRESS)
     command = ["node", str(script), str(port), str(chain), str(key), str(files)]
     with _running("express", command, port, folder) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def haproxy(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Server]:
+    """Run HAProxy with the files of a folder in its memory."""
+    port, pem, configuration = _free_port(), folder / "server.pem", folder / "haproxy.cfg"
+    pem.write_bytes(chain.read_bytes() + key.read_bytes())
+    configuration.write_text(HAPROXY.format(port=port, pem=pem, files=files))
+    program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "haproxy"
+    with _running("haproxy", [program, "-db", "-f", str(configuration)], port, folder) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def uvicorn(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Server]:
+    """Run uvicorn with the files of a folder in its memory."""
+    options = ["--loop", "uvloop", "--http", "httptools", "--ssl-certfile", str(chain), "--ssl-keyfile", str(key)]
+    with _asgi("uvicorn", options, folder, files) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def granian(folder: Path, files: Path, chain: Path, key: Path) -> Iterator[Server]:
+    """Run granian with the files of a folder in its memory."""
+    options = ["--interface", "asgi", "--access-log", "--ssl-protocol-min", "tls1.2"]
+    options += ["--ssl-certificate", str(chain), "--ssl-keyfile", str(key)]
+    with _asgi("granian", options, folder, files) as server:
+        yield server
+
+
+RIVALS = {"nginx": nginx, "haproxy": haproxy, "granian": granian, "uvicorn": uvicorn, "express": express}
+RESUMING = "nginx", "haproxy", "granian", "uvicorn"
+"""Those that resume sessions by id, as devices do."""
+
+
+@contextlib.contextmanager
+def _asgi(name: str, options: list[str], folder: Path, files: Path) -> Iterator[Server]:
+    port = _free_port()
+    (folder / "rival.py").write_text(APPLICATION)
+    command = [sys.executable, "-m", name, *options, "--host", "127.0.0.1", "--port", str(port), "rival:application"]
+    with _running(name, command, port, folder, {"FILES": str(files), "PYTHONPATH": str(folder)}) as server:
         yield server
 
 

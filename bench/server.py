@@ -1,6 +1,6 @@
-"""Processor time of the update server for one request, beside nginx with static files and Node with Express.
+"""Processor time of the update server for one request, beside nginx and other servers with static files.
 
-    python bench/server.py [--pairs 15] [--threads 4] [--only poll ...] [--without-express] [--before CHECKOUT]
+    python bench/server.py [--pairs 15] [--threads 4] [--only poll ...] [--beside nginx express ...] [--before CHECKOUT]
 
 Each round runs one batch of the same requests against each server, in turning order, so that what else the machine does
 hits all of them; the servers' time is read from /proc (all threads, all processes of the tree). Prints medians in
@@ -12,9 +12,9 @@ A poll is answered 304 by ours, which looks up what this device runs, and with a
 know of no devices. Every download is that of another device, as a release goes out: before each batch the channel is
 rolled back, its devices poll, and the release is published again. "Strangers" are devices that nobody has heard of
 before they download, and "plain" clients do not say who they are, so that ours keeps no books, as nginx never does.
-Session ids: ours resumes them, and nginx does, with the cache that it gets (rivals.py); Express does not. With --before
-the server of another checkout of otaseal runs beside that of this one. Needs Linux, cc, OpenSSL's headers, nginx, and
-for Express node and npm; and the packages of the extra `test`.
+Session ids: ours resumes them, and so do all but Express, with the caches that they get (rivals.py). With --before the
+server of another checkout of otaseal runs beside that of this one. Needs Linux, cc, OpenSSL's headers, and the servers
+of --beside, for Express node and npm; and the packages of the extra `test`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools"), str(ROOT / "bench")]
 
-from rivals import Server, express, nginx
+from rivals import RESUMING, RIVALS, Server
 
 from otaseal.keys import signers
 from otaseal.server.device_api.recorder import LAZY_SECONDS
@@ -145,7 +145,7 @@ class Bench:
         received, resumed = map(int, done.stdout.split())
         if length is not None and received != length:
             raise RuntimeError(f"{server.name}, {case.name}: {received} bytes, not {length}")
-        if case.mode == "resumed" and server.name != "express" and resumed < size - self.threads:
+        if case.mode == "resumed" and (ours or server.name in RESUMING) and resumed < size - self.threads:
             raise RuntimeError(f"{resumed} sessions of {size} resumed")
         return spent / size
 
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=4, help="devices at once")
     parser.add_argument("--only", nargs="+", choices=[one.name for one in CASES], default=[one.name for one in CASES])
-    parser.add_argument("--without-express", action="store_true")
+    parser.add_argument("--beside", nargs="+", choices=list(RIVALS), default=["nginx", "express"], help="other servers")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another otaseal, to measure beside this one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
@@ -181,17 +181,18 @@ def main() -> None:
         files.mkdir()
         (files / "poll").write_bytes(b"nothing new here\n")
         (files / "firmware.bin.signed").write_bytes(releases[1].signed)
-        rivals = {"nginx": nginx} if options.without_express else {"nginx": nginx, "express": express}
         checkouts = {"otaseal": ROOT, "before": options.before}
         servers: list[Server] = [
             stack.enter_context(Ours.start(one, world, folder / f"store-{one}", releases, path.resolve() / "tools"))
             for one, path in checkouts.items()
             if path is not None
         ]
-        for rival, run in rivals.items():
+        for rival in options.beside:
             own = folder / rival
             own.mkdir()
-            servers.append(stack.enter_context(run(own, files, world.chain, world.chain.with_name("key.pem"))))
+            servers.append(
+                stack.enter_context(RIVALS[rival](own, files, world.chain, world.chain.with_name("key.pem")))
+            )
         bench = Bench(servers, client, *releases, options.threads, itertools.count())
         print(f"{ssl.OPENSSL_VERSION}, Python {sys.version.split()[0]}, {options.pairs} rounds")
         print(f"{options.threads} devices at once, {len(releases[1].signed)} bytes of firmware; microseconds a request")
