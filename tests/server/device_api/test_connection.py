@@ -24,7 +24,7 @@ from otaseal.protocol.request import parse_request
 from otaseal.server import limits
 from otaseal.server.device_api import heads, request_parser
 from otaseal.server.device_api.answers import DeviceRequest
-from otaseal.server.device_api.heads import Received
+from otaseal.server.device_api.heads import Received, RememberedHeads
 from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.device_api.request_parser import MAX_WAITING, RequestParser
 from otaseal.store.store import Store
@@ -42,6 +42,10 @@ ESP8266 = (
 )
 BASED = ESP32.replace(b"x-ESP32-STA", b"x-ESP32-BASE-MAC: 24:0A:C4:00:11:20\r\nx-ESP32-STA")
 SAYS = attrgetter("proof", *(f"head.{name}" for name in ("method", "path", "headers", "version", "keeps", "has_body")))
+
+
+def forget() -> None:
+    request_parser._remembered = RememberedHeads()
 
 
 @contextlib.contextmanager
@@ -251,7 +255,7 @@ def test_a_proof_stands_beside_a_head_that_is_remembered_without_it(before: list
     proving = [b"GET /a HTTP/1.1", b"Host: x", *before, PROOF, *behind, b"", b""]
     found = []
     for seen_before in (False, True):
-        request_parser._remembered.clear()
+        forget()
         parser = RequestParser()
         if seen_before:
             for lines in (plain, [*plain[:-2], PROOF, b"", b""]):
@@ -262,7 +266,7 @@ def test_a_proof_stands_beside_a_head_that_is_remembered_without_it(before: list
 
 
 def test_a_device_is_remembered_whatever_number_its_proof_has() -> None:
-    request_parser._remembered.clear()
+    forget()
     parser = RequestParser()
     device, heads = ProvingDevice("5C:CF:7F:F0:04:CB", shows=True), []
     for shows in (True, False, False):
@@ -293,14 +297,14 @@ def test_a_parser_finds_the_same_in_bytes_that_it_remembers(said: list[tuple[str
         heads = [list(map(SAYS, parser.feed(data))) for data in sent]
         rounds.append((heads, parser.stopped, parser.unread, parser.within, parser.refusal))
         parser.close()
-    request_parser._remembered.clear()
+    forget()
     assert rounds[0] == rounds[1] == rounds[2]
 
 
 def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever strangers say, with what the app has made of it; once they were counted, however large each was."""
     monkeypatch.setattr(heads, "MAX_REMEMBERED_BYTES", 2_000_000)
-    request_parser._remembered.clear()
+    forget()
     with Recorder(tmp_path / "devices", print) as recorder:
         app = make_app(Store.create(tmp_path / "store"), recorder)
         tracemalloc.start()
@@ -311,9 +315,9 @@ def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch,
             (received,) = parser.feed(get(path, "x-ESP8266-STA-MAC: 5C:CF:7F:00:00:00", *many, version="1.1"))
             app.answer(DeviceRequest(received.head))
             parser.close()
-    count, counted = len(request_parser._remembered), request_parser._remembered.size
+    count, counted = len(request_parser._remembered._heads), request_parser._remembered.size
     full = tracemalloc.get_traced_memory()[0]
-    request_parser._remembered.clear()
+    forget()
     taken = full - tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert 200 < count < 700
@@ -325,24 +329,24 @@ def test_remembered_heads_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_request_for_a_certificate_is_not_remembered() -> None:
-    request_parser._remembered.clear()
+    forget()
     for path, count in (("/blink/client.crt", 0), ("/blink/certs.ar.signed", 1)):
         parser = RequestParser()
         assert len(parser.feed(get(path, "X-Otaseal-Claim: 0000-0000-0000-0000", version="1.1"))) == 1
-        assert len(request_parser._remembered) == count
+        assert len(request_parser._remembered._heads) == count
 
 
 @pytest.mark.parametrize("sent", [ESP8266, PICO, ESP32, BASED])
 def test_a_fleet_is_one_head(sent: bytes) -> None:
     """Each device once had a head of its own, all of it parsed and kept."""
-    request_parser._remembered.clear()
+    forget()
     found = set()
     for number in range(10_000):
         mac = f"5C:CF:7F:00:{number >> 8:02X}:{number & 255:02X}"
         (received,) = RequestParser().feed(re.sub(rb"(?<=A-MAC: )[0-9A-F:]+", mac.encode(), sent))
         assert received.mac == mac
         found.add(id(received.head))
-    assert len(found) == len(request_parser._remembered) == 1
+    assert len(found) == len(request_parser._remembered._heads) == 1
     assert all(value == b"" for name, value in received.head.headers if name.endswith((b"-mac", b"-chip-id")))
 
 
@@ -397,7 +401,7 @@ def test_what_a_chip_says_of_itself_means_the_same_beside_a_head_that_is_remembe
     def sent(by: bytes) -> bytes:
         return start + b"".join(line.replace(b"%s", by) + b"\r\n" for line in lines) + b"\r\n"
 
-    request_parser._remembered.clear()
+    forget()
     for other in before:
         RequestParser().feed(sent(other))
     parser, alone = RequestParser(), RequestParser()

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
-from ..protocol.answers import Decision
 from ..release import rollout
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
@@ -49,8 +48,6 @@ class Choice:
     held: bool = False
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
-    decisions: dict[object, Decision] = field(default_factory=dict, repr=False)
-    """Decisions by what they depend on beside this choice."""
 
 
 @dataclass(eq=False)
@@ -200,11 +197,11 @@ class Catalog:
         if self._is_included(state, device) or (runs is not None and runs in current.release.runs):
             return current
         if state.previous is None:
-            choices.held = choices.held or replace(current, held=True, decisions={})
+            choices.held = choices.held or replace(current, held=True)
             return choices.held
         if choices.previous is None:
             release = self._needed(current.release.product, state.previous)
-            choices.previous = replace(current, release=release, decisions={})
+            choices.previous = replace(current, release=release)
         return choices.previous
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from operator import attrgetter
 from typing import cast
 
 from ...errors import InputError, OtasealError, SystemFaultError
@@ -39,8 +37,7 @@ from .proofs import Claim, Identity, ProofCheck, Standing
 from .recorder import Recorder
 
 MAX_REASON = 512
-MAX_DECISIONS, MAX_COUNTERS, MAX_EVENTS = 256, 1024, 256
-_CLAIMS = attrgetter(*(field.name for field in dataclasses.fields(UpdateRequest) if field.name != "mac"))
+MAX_DECISIONS, MAX_COUNTERS, MAX_EVENTS = 4, 1024, 256
 UNKNOWN_CLIENT = Identity(Standing())
 
 
@@ -56,8 +53,8 @@ class _Shared:
     """What is answered to a device that says what it can."""
     said: Said | None = None
     """What proofs are over, once one was asked for."""
-    decided: tuple[Choice, int, bool, Decision] | None = None
-    """The last decision, and what it depends on."""
+    decisions: dict[tuple[Choice, int, bool], Decision] = field(default_factory=dict)
+    """Those that were made, by what they depend on: the release, deliveries in vain, whether a proof is wanted."""
 
 
 @dataclass(frozen=True)
@@ -160,20 +157,14 @@ class DeviceApp:
         return decisions.patched(decision, patch.form), patch.data
 
     def _decide(self, cached: _Shared, choice: Choice, deliveries: int, standing: Standing) -> Decision:
-        """Return the decision on a request: the last one where nothing has changed, as for nearly every poll."""
+        """Return the decision on a request, which is made once for a fleet."""
         unproven = self.proofs.keys.closed is not None and not standing.accepted
-        last = cached.decided
-        if last is not None and last[0] is choice and last[1:3] == (deliveries, unproven):
-            return last[3]
-        claimed = _CLAIMS(cached.request), deliveries, unproven
-        decision = choice.decisions.get(claimed)
+        decision = cached.decisions.get(case := (choice, deliveries, unproven))
         if decision is None:
+            if len(cached.decisions) >= MAX_DECISIONS:
+                cached.decisions.clear()
             state = decisions.State(choice.known, deliveries, choice.held, choice.missing, unproven)
-            decision = decisions.decide(cached.request, choice.release, state)
-            if len(choice.decisions) >= MAX_DECISIONS:
-                choice.decisions.clear()
-            choice.decisions[claimed] = decision
-        cached.decided = choice, deliveries, unproven, decision
+            decision = cached.decisions[case] = decisions.decide(cached.request, choice.release, state)
         return decision
 
     def _archive(self, cached: _Shared, head: Head, standing: Standing) -> Answer:

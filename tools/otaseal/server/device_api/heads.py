@@ -104,9 +104,6 @@ class RememberedHeads:
         self._heads: OrderedDict[bytes, Head] = OrderedDict()
         self.size = 0
 
-    def __len__(self) -> int:
-        return len(self._heads)
-
     def get(self, text: bytes) -> Head | None:
         """Return what these bytes say, None where that is not remembered."""
         head = self._heads.get(text)
@@ -120,11 +117,6 @@ class RememberedHeads:
         self.size += _cost(text, head)
         while self.size > MAX_REMEMBERED_BYTES:
             self.size -= _cost(*self._heads.popitem(last=False))
-
-    def clear(self) -> None:
-        """Remember nothing."""
-        self._heads.clear()
-        self.size = 0
 
 
 def _cost(text: bytes, head: Head) -> int:

@@ -65,13 +65,12 @@ class _Known(NamedTuple):
     """The row of a device when all notes are written, None where only the file will tell.
 
     `last` is the number of the device's last note, `losses` how often the file had lost rows before this one was read
-    from it, and `sighting` what did not change it.
+    from it.
     """
 
     row: Device | None
     last: int
     losses: int
-    sighting: Sighting | None = None
 
 
 _NOTHING = _Known(None, 0, 0)
@@ -114,11 +113,7 @@ class Recorder:
 
         `sequence` is the number of its proof by a key.
         """
-        row, _, losses, said = self._known.get((sighting.product, sighting.device), _NOTHING)
-        as_before = (said is sighting or said == sighting) and losses == self._losses + self._reader.losses
-        if row is None or not as_before or not is_recent(row, now):
-            row = self._see(sighting, now, sequence)
-        return in_vain(row, sighting, version, now)
+        return in_vain(self._see(sighting, now, sequence), sighting, version, now)
 
     def at_home(self, asking: Asking, now: float) -> bool:
         """Return whether who asks speaks for the device, or nothing is known of it; raises SystemFaultError."""
@@ -172,17 +167,21 @@ class Recorder:
         """Note what a device says, where it is news, and return the row that it has then."""
         key = device_key(claim.product, claim.device)
         before, losses = self._read(key)
-        if before is not None and losses is not None and not is_recent(before, now) and repeats(before, claim, now):
+        if before is None or losses is None or not repeats(before, claim, now):
+            claim = bounded(claim)
+            row, changed = self._reader.preview(before, claim, now, sequence)
+            if changed:
+                self._note(key, row, losses, lambda rows: rows.see(claim, now, sequence))
+                return row
+        elif not is_recent(before, now):
             number = sequence if claim.proven else None
             row = touched(before, now, number)
             self._note(key, row, losses, lambda rows: rows.touch(*key, now, number), reads=False)
             return row
-        claim = bounded(claim)
-        row, changed = self._reader.preview(before, claim, now, sequence)
-        if changed:
-            self._note(key, row, losses, lambda rows: rows.see(claim, now, sequence))
-        elif losses is not None:
-            self._keep(key, _Known(row, self._known.get(key, _NOTHING).last, losses, claim))
+        else:
+            row = before
+        if losses is not None:
+            self._keep(key, _Known(row, self._known.get(key, _NOTHING).last, losses))
         return row
 
     def _change(
