@@ -106,7 +106,8 @@ class Memory:
     @property
     def said(self) -> int:
         """The error that the server is told: why the last update gave way, until another one was tried."""
-        return self.gave_way if self.error in (0, LibraryError.ATTEMPTS) and self.gave_way else self.error
+        said = self.gave_way if self.error in (0, LibraryError.ATTEMPTS) and self.gave_way else self.error
+        return int(said)  # whose text is a name before Python 3.11, if it is an IntEnum
 
     def exhausted(self, payload: bytes) -> bool:
         """Tell whether this payload was tried often enough."""
