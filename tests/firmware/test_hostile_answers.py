@@ -160,18 +160,27 @@ def test_servers(
 STALL_SECONDS, LONGEST_SECONDS = 30, 600
 
 
-def test_a_download_that_stands_still_is_given_up(answers: StartAnswers, device: Device, signing: Signing) -> None:
-    body = signing.sign(signing.payload())
-    done = device.run(port=answers(reply(body[:4096], length=len(body))).port)
+def test_a_download_that_stands_still_is_given_up(answers: StartAnswers, device: Device, offered: bytes) -> None:
+    done = device.run(port=answers(offered).port, silent_after=4096)
     assert done.results[0][:2] == ("failed", 25)
     assert STALL_SECONDS <= int(done.seen["longest"]) / 1000 <= STALL_SECONDS + 1, "the core alone waits for 60 s"
 
 
-@pytest.mark.parametrize("path", ["firmware_bin_signed", "certs_ar_signed"])
-def test_a_download_that_trickles_ends(path: str, answers: StartAnswers, device: Device, signing: Signing) -> None:
-    body = signing.sign(signing.payload(build_image(code_size=12000)))
+@pytest.mark.parametrize(("pace", "seconds"), [(100, STALL_SECONDS), (7, LONGEST_SECONDS)])
+def test_a_download_that_trickles_ends(
+    pace: int, seconds: int, answers: StartAnswers, device: Device, signing: Signing
+) -> None:
+    """A byte each 100 ms makes 4 KB in seven minutes, one each 7 ms makes them in 29 seconds."""
+    running = answers(firmware_reply(signing.sign(signing.payload(build_image(code_size=90_000)))))
+    done = device.run(port=running.port, pace=pace)
+    assert done.results[-1][:2] == ("failed", 25)
+    assert seconds <= int(done.seen["longest"]) / 1000 <= seconds + 10
+
+
+def test_certificates_that_trickle_end(answers: StartAnswers, device: Device, signing: Signing) -> None:
     nothing_new = b"HTTP/1.0 304 Not Modified\r\n\r\n"
-    running = answers(**{"firmware_bin_signed": nothing_new, path: firmware_reply(body)})
+    body = signing.sign(signing.payload(build_image(code_size=12000)))
+    running = answers(nothing_new, certs_ar_signed=firmware_reply(body))
     done = device.run(port=running.port, pace=100)
     assert done.results[-1][:2] == ("failed", 25)
     assert LONGEST_SECONDS <= int(done.seen["longest"]) / 1000 <= LONGEST_SECONDS + 10

@@ -16,13 +16,16 @@ from otaseal.image import gzip_payload, manifest
 from otaseal.image.manifest import Claim, Kind, Manifest
 from otaseal.simulator import library
 from otaseal.simulator.device import Device
+from otaseal.simulator.error_numbers import UpdateError
 from otaseal.simulator.filesystem import read_file
 from otaseal.simulator.flash import LAYOUTS
 from otaseal.simulator.library import LibraryError, Memory
 from otaseal.simulator.report import Outcome, Result
 from support import cas
+from support.answering import Answers, Ranges
 from support.answers import answering, body
 from support.chips import make_filesystem, public_pem, sign
+from support.firmware import server_context
 from support.images import build_image
 from support.servers import World
 
@@ -125,6 +128,27 @@ def test_a_release_is_tried_three_times(device: Device, world: World) -> None:
     assert refused.library_error == LibraryError.ATTEMPTS
     assert "write" not in [one.name for one in refused.steps], "it is not even downloaded"
     assert Memory().noted(b"x", "A" * 32).exhausted(b"x") is False
+
+
+def test_a_download_goes_on_where_its_connection_ended(device: Device, world: World) -> None:
+    path, data = "/blink/firmware.bin.signed", offer(NEW, world.key, counter=6)
+    lying = Ranges(data, 9_000, lie=lambda status, headers: "404 Not Found")
+    flash = make_filesystem(PLACE, {"/certs.ar": archive(root_of(world))})
+    stock = replace(Device.provision(build_image(code_size=20_000), PLACE, flash), clock=NOW)
+    for asked, answers, ends in (
+        (device, Ranges(data, 9_000), LibraryError.NONE),
+        (device, lying, LibraryError.NOT_FOUND),
+        (device, Ranges(data, 9_000, tag=""), LibraryError.TRUNCATED),
+        (stock, Ranges(data, 9_000), None),
+    ):
+        with Answers(server_context(world), {path: answers}) as running:
+            outcome = asked.poll(f"https://localhost:{running.port}{path}", host="127.0.0.1")
+        if ends is None:
+            assert outcome.error == UpdateError.STREAM, "a stock device waits in vain for the rest"
+            assert len(running.requests) == 1
+        else:
+            assert outcome.library_error == ends
+            assert outcome.ok == (ends == LibraryError.NONE)
 
 
 def test_numbers_of_the_connection(device: Device, world: World) -> None:

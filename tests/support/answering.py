@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 SECONDS = 60
 Response = bytes | Callable[[str], bytes]
@@ -24,6 +26,32 @@ def reply(body: bytes, status: str = "200 OK", length: int | None = -1, **header
 def firmware_reply(body: bytes) -> bytes:
     """Return the response that an honest server gives to a device."""
     return reply(body, x_MD5=hashlib.md5(body).hexdigest())
+
+
+@dataclass
+class Ranges:
+    """A server's answers to requests for a file: `sent` bytes of it at a time, then the connection ends.
+
+    `lie` changes status and headers of a part.
+    """
+
+    body: bytes
+    sent: int = 40_000
+    tag: str = '"one"'
+    lie: Callable[[str, dict[str, str]], str] = lambda status, headers: status
+
+    def __call__(self, head: str) -> bytes:
+        found = re.search(r"\r\nRange: bytes=(\d+)-\r\n", head)
+        begin, headers = 0, {"ETag": self.tag, "x_MD5": hashlib.md5(self.body).hexdigest()}
+        status = "200 OK"
+        if found is not None:
+            assert f"\r\nIf-Range: {self.tag}\r\n" in head
+            begin = int(found[1])
+            del headers["x_MD5"]
+            headers["Content_Range"] = f"bytes {begin}-{len(self.body) - 1}/{len(self.body)}"
+            status = self.lie("206 Partial Content", headers)
+        length = int(headers.pop("length", len(self.body) - begin))
+        return reply(self.body[begin : begin + self.sent], status, length, **headers)
 
 
 class Answers:

@@ -18,10 +18,13 @@ REVISION_AT, HASH = 15, 32
 NOW = int(time.time())
 
 
-def build_image(chip: int = other_images.ESP32, *, seed: int = 0, revision: int = 0) -> bytes:
-    """Return an application with the library in it that needs this revision of the chip (major * 100 + minor)."""
+def build_image(chip: int = other_images.ESP32, *, seed: int = 0, revision: int = 0, more: bytes = b"") -> bytes:
+    """Return an application with the library in it that needs this revision of the chip (major * 100 + minor).
+
+    `more` are further constants.
+    """
     own = identity(replace(OWN, version=""))
-    raw = other_images.esp32_image(chip, constants=own + struct.pack("<I", seed))
+    raw = other_images.esp32_image(chip, constants=own + struct.pack("<I", seed) + more)
     raw = raw[:REVISION_AT] + struct.pack("<H", revision) + raw[REVISION_AT + 2 : -HASH]
     return raw + hashlib.sha256(raw).digest()
 

@@ -48,7 +48,7 @@ TLS = {"esp8266": ["-lbearssl"], "pico": ["-lbearssl"], "esp32": ["-lmbedtls", "
 ELSEWHERE = {
     "esp8266": (),
     "pico": ("updater",),
-    "esp32": ("updater", "update_stream", "esp8266", "stage", "tls", "http"),
+    "esp32": ("updater", "updater_base", "esp8266", "stage", "tls", "http"),
 }
 """What of the common files a chip has its own of."""
 COMPILE_SECONDS = 300

@@ -28,8 +28,13 @@
 #include "otaseal/proof.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
+#include "otaseal/staging.h"
 #include "otaseal/tls.h"
 #include "otaseal/trial.h"
+
+namespace otaseal {
+class Download;
+}
 
 class OtaSeal {
  public:
@@ -88,6 +93,8 @@ class OtaSeal {
   static const __FlashStringHelper *errorText(Error error);
 
  private:
+  friend class otaseal::Download;
+
   enum class Step : uint8_t { Probe, Firmware, Certificates, Enrolment };
 
   static constexpr size_t PATH = 128;
@@ -107,6 +114,8 @@ class OtaSeal {
   void probe();
   void pollFirmware();
   Error fetch(bool &installed, int &detail);
+  Error receive(otaseal::Download &download, int &detail);
+  Error install(otaseal::Download &download, otaseal::Staging &staging);
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);
   Error download(int &detail);
@@ -130,9 +139,7 @@ class OtaSeal {
   void address(otaseal::Request &request, const char *file);
   void takeVerdict(const char *verdict);
   Error classify(otaseal::TlsClient &client, int code, int &detail);
-#if defined(ARDUINO_ARCH_ESP32)
-  Error receive(otaseal::Request &request, int &detail);
-#else
+#if !defined(ARDUINO_ARCH_ESP32)
   bool configure(otaseal::TlsClient &client, BearSSL::CertStore &store);
 #endif
 

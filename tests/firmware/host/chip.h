@@ -24,6 +24,7 @@ struct Chip {
   uint32_t networkTime = 0;  // what a time server says; 0: none answers
   bool asksForTime = false;
   uint32_t pace = 0;  // milliseconds that one byte of a slow server takes; 0: any number takes none
+  uint32_t silentAfter = 0;  // bytes that come before a connection stands still, once; 0: none does
   bool online = true;
   std::string mac = "5C:CF:7F:F0:04:CB";  // of the station
   std::string address = "127.0.0.1";      // that it asks from
@@ -31,6 +32,7 @@ struct Chip {
   uint32_t stagedAt = 0, stagedSize = 0;  // the order to the boot loader; size 0: none
   std::vector<uint16_t> buffers;         // receive buffers of the connections that were made
   unsigned probes = 0, resumed = 0;
+  uint32_t given = 0;  // bytes that have come over any connection
   uint32_t chance = 1;
   std::map<std::string, std::string> nvs;  // of an ESP32: blobs by space/name
   bool nvsFails = false;  // it cannot be written
@@ -38,6 +40,7 @@ struct Chip {
   int resetReason = 3;    // of an ESP32: by software
 
   uint8_t *writeMac(uint8_t *bytes) const;  // of the station
+  bool silent() const { return silentAfter != 0 && given >= silentAfter; }
   uint32_t noise();  // of the radio
   void start();      // as after a restart: RAM is gone, flash is not
 };

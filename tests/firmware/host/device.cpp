@@ -9,7 +9,8 @@
  * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
  * claim (a code; "-" for none), line (number of the file that is the serial line to a bench, served until it hangs up),
- * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte),
+ * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte), silent_after (bytes, then a
+ * connection stands still, once),
  * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
  * FOLDER/nvs and FOLDER/nvs-trial are what an ESP32 keeps beside its filesystem.
  * With boot=waits or boot=plain an ESP32 starts as its boot loader says, from FOLDER/otadata, slot0 and slot1; a value named
@@ -133,6 +134,7 @@ void setUp(const std::string &folder) {
   chip.writesBeforeFailure = number("sectors", chip.writesBeforeFailure);
   disk.replaces = number("replaces", 1);
   chip.pace = number("pace", 0);
+  chip.silentAfter = number("silent_after", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
 }

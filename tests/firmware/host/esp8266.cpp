@@ -11,6 +11,16 @@ FS LittleFS;
 void EspClass::restart() { chip.restarted = true; }
 uint32_t EspClass::random() { return chip.noise(); }
 uint32_t EspClass::getFreeHeap() { return chip.freeHeap; }
+uint32_t EspClass::getChipId() { return 0xf004cb; }
+uint32_t EspClass::getSketchSize() { return chip.sketchSize; }
+uint32_t EspClass::getFlashChipRealSize() { return static_cast<uint32_t>(chip.flash.size()); }
+const char *EspClass::getSdkVersion() { return "2.2.2-dev(38a443e)"; }
+
+uint32_t EspClass::magicFlashChipSize(uint8_t bits) {
+  static const uint32_t kilobytes[16] = {512, 256, 1024, 2048, 4096, 0, 0, 0, 8192, 16384};
+  return kilobytes[bits & 15] << 10;
+}
+
 uint32_t EspClass::getFreeSketchSpace() { return chip.filesystem - ((chip.sketchSize + 4095) & ~4095u); }
 
 bool EspClass::flashRead(uint32_t address, uint8_t *data, size_t size) {

@@ -1,5 +1,5 @@
-// HTTP/1.0, and what the core's update client makes of an answer.
-#include <ESP8266httpUpdate.h>
+// HTTP/1.0, as the cores of the ESP8266 and the Pico ask, and what they make of an answer.
+#include <ESP8266HTTPClient.h>
 
 #include <map>
 #include <string>
@@ -94,68 +94,4 @@ void HTTPClient::end() {
   _exchange->client = Shared<WiFiClient>();
 }
 
-// Writes the update that is coming in. `error` is the number of what went wrong, which may be 0: ended by a callback.
-static bool take(HTTPClient &http, const HTTPUpdateStartCB &started, const HTTPUpdateProgressCB &progress, int &error) {
-  const int size = http.getSize();
-  error = HTTP_UE_SERVER_NOT_REPORT_SIZE;
-  if (size <= 0) return false;
-  error = HTTP_UE_TOO_LESS_SPACE;
-  if (static_cast<uint32_t>(size) > ESP.getFreeSketchSpace()) return false;
-  if (started) started();
-  WiFiClient *stream = http.getStreamPtr();
-  error = HTTPC_ERROR_CONNECTION_LOST;
-  if (stream == nullptr) return false;
-  const int first = stream->peek();
-  error = HTTP_UE_BIN_VERIFY_HEADER_FAILED;
-  if (first != 0xe9 && first != 0x1f) return false;
-  const bool begun = Update.begin(static_cast<size_t>(size));
-  if (begun && progress) {
-    progress(0, size);
-    Update.onProgress(progress);
-  }
-  const String md5 = http.header("x-MD5");
-  error = HTTP_UE_SERVER_FAULTY_MD5;
-  if (begun && !md5.isEmpty() && !Update.setMD5(md5.c_str())) return false;  // and the updater goes on running
-  const bool written = begun && Update.writeStream(*stream) > 0 && Update.end();
-  error = Update.getError();
-  if (written && progress) progress(size, size);
-  return written;
-}
-
-// What an answer that is no update means: a number of the core's.
-static int refusal(int code) {
-  switch (code) {
-    case HTTP_CODE_NOT_FOUND: return HTTP_UE_SERVER_FILE_NOT_FOUND;
-    case HTTP_CODE_FORBIDDEN: return HTTP_UE_SERVER_FORBIDDEN;
-    case HTTP_CODE_UNAUTHORIZED: return HTTP_UE_SERVER_UNAUTHORIZED;
-    default: return code <= 0 ? code : HTTP_UE_SERVER_WRONG_HTTP_CODE;
-  }
-}
-
 String EspClass::getSketchMD5() { return sketchMd5.c_str(); }
-
-HTTPUpdateResult ESP8266HTTPUpdate::handleUpdate(HTTPClient &http, const String &version, bool) {
-  const String size(chip.sketchSize), space(ESP.getFreeSketchSpace()), real(static_cast<uint32_t>(chip.flash.size()));
-  http.addHeader("x-ESP8266-Chip-ID", "15729867");
-  http.addHeader("x-ESP8266-STA-MAC", WiFi.macAddress());
-  http.addHeader("x-ESP8266-AP-MAC", "5E:CF:7F:F0:04:CB");
-  http.addHeader("x-ESP8266-free-space", space);
-  http.addHeader("x-ESP8266-sketch-size", size);
-  http.addHeader("x-ESP8266-sketch-md5", ESP.getSketchMD5());
-  http.addHeader("x-ESP8266-chip-size", real);
-  http.addHeader("x-ESP8266-sdk-version", "2.2.2-dev(38a443e)");
-  http.addHeader("x-ESP8266-mode", "sketch");
-  if (!version.isEmpty()) http.addHeader("x-ESP8266-version", version);
-  const char *collected[] = {"x-MD5"};
-  http.collectHeaders(collected, 1);
-  const int code = http.GET();
-  HTTPUpdateResult result = HTTP_UPDATE_NO_UPDATES;
-  if (code == HTTP_CODE_OK) {
-    result = take(http, _started, _progress, _error) ? HTTP_UPDATE_OK : HTTP_UPDATE_FAILED;
-  } else if (code != HTTP_CODE_NOT_MODIFIED) {
-    _error = refusal(code);
-    result = HTTP_UPDATE_FAILED;
-  }
-  http.end();
-  return result;
-}

@@ -226,6 +226,7 @@ struct WiFiClientSecure::Context {
   ~Context() { hangUp(); }
   void hangUp() {
     if (fd >= 0) close(fd);
+    if (fd >= 0 && chip.silent()) chip.silentAfter = 0;
     fd = -1;
     done = false;
     peeked = -1;
@@ -351,12 +352,12 @@ bool WiFiClientSecure::fill() {
     _context->peeked = static_cast<unsigned char>(canned.body[_context->at++]);
   }
   if (canned.used) return _context->done && _context->peeked >= 0;
-  if (_context->fd < 0 || !_context->done) return false;
+  if (_context->fd < 0 || !_context->done || chip.silent()) return false;
   if (_context->peeked < 0 && br_sslio_read(&_context->io, &byte, 1) == 1) _context->peeked = byte;
   return _context->peeked >= 0;
 }
 
-uint8_t WiFiClientSecure::connected() { return fill(); }
+uint8_t WiFiClientSecure::connected() { return fill() || (_context->done && chip.silent()); }
 int WiFiClientSecure::available() { return fill(); }
 int WiFiClientSecure::peek() { return fill() ? _context->peeked : -1; }
 
@@ -364,6 +365,7 @@ int WiFiClientSecure::read() {
   if (!fill()) return -1;
   const int byte = _context->peeked;
   _context->peeked = -1;
+  chip.given++;
   return byte;
 }
 
@@ -377,10 +379,17 @@ size_t WiFiClientSecure::readBytes(char *buffer, size_t size) {
     buffer[got++] = static_cast<char>(byte);
     if (got < size && _context->done && !canned.used) {
       const int more = br_sslio_read(&_context->io, buffer + got, size - got);
-      if (more > 0) got += static_cast<size_t>(more);
+      if (more <= 0) break;
+      got += static_cast<size_t>(more);
+      chip.given += static_cast<uint32_t>(more);
     }
   }
   return got;
+}
+
+int WiFiClientSecure::read(uint8_t *buffer, size_t size) {
+  if (!fill()) return -1;
+  return static_cast<int>(readBytes(reinterpret_cast<char *>(buffer), size < 512 ? size : 512));
 }
 
 size_t WiFiClientSecure::write(const uint8_t *data, size_t size) {

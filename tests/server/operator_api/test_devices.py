@@ -17,6 +17,7 @@ from support.servers import (
     StartServer,
     World,
     as_device,
+    devices_seen,
     get,
     metrics,
     operator,
@@ -98,6 +99,17 @@ def test_a_download_that_breaks_off_is_no_delivery(server: Running) -> None:
             connection.sendall(as_device("/blink/firmware.bin.signed", old))
             assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert ask(server, as_device("/blink/firmware.bin.signed", old)).body == new.signed
+
+
+def test_the_last_part_of_a_download_is_a_delivery(server: Running) -> None:
+    old, new = server.world.firmware(1), server.world.firmware(2)
+    publish(server, "1.1", new.signed)
+    asked = as_device("/blink/firmware.bin.signed", old).removesuffix(b"\r\n")
+    for first, last in ((0, 99), (100, len(new.signed) - 2), (100, "")):
+        part = ask(server, asked + f"Range: bytes={first}-{last}\r\n\r\n".encode())
+        assert part.status == 206
+    until(lambda: devices_seen(server)[0]["deliveries"] > 0, "the delivery was lost")
+    assert devices_seen(server)[0]["deliveries"] == 1
 
 
 def test_parts_of_a_firmware(released: Running) -> None:

@@ -22,8 +22,7 @@ class Core:
     `digest_info`: the signature is over the digest in its DigestInfo, not over the bare one (F3). `trailer_copied`:
     eboot is told the size with the signature (F8b). `erases_first`: eboot erases a sector before it has unpacked what
     goes there. `word_reads`: flash is hashed in whole words, and a last piece that is none is not read at all (F8).
-    `unauthorized`: a 401 has an error of its own. `stoppable`: what is called at the start of an update can stop it
-    (since 3.1).
+    `unauthorized`: a 401 has an error of its own.
     """
 
     name: str
@@ -37,12 +36,11 @@ class Core:
     erases_first: bool = False
     word_reads: bool = False
     unauthorized: bool = True
-    stoppable: bool = True
 
 
 _HEAD = Core("head")
 _3_1 = Core("", word_reads=True)
-_3_0 = Core("", stoppable=False)
+_3_0 = Core("")
 _2_7 = replace(_3_0, commit_at=0x1010, length_at=0x0FF8, trailer_copied=True, erases_first=True, unauthorized=False)
 _2_6 = replace(_2_7, gzip=False, length_at=None, erases_first=False)
 _2_5 = replace(_2_6, digest_info=False)

@@ -56,7 +56,8 @@ class Url:
 class Response:
     """Status, announced size (-1: none), x-MD5 ("": none); `fault` where the client gives up instead.
 
-    `server_reason` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads.
+    `server_reason` is the update server's own word for its answer (X-Otaseal-Reason), which no device reads. `tag` and
+    `content_range` are headers that the OtaSeal library reads.
     """
 
     status: int
@@ -64,6 +65,8 @@ class Response:
     md5: str
     fault: Fault | None = None
     server_reason: str = ""
+    tag: str = ""
+    content_range: str = ""
 
 
 def parse_url(text: str) -> Url:
@@ -137,7 +140,8 @@ class Body:
 
 def read_response(body: Body, dialect: Dialect = ESP8266) -> Response:
     """Read the headers as `handleHeaderResponse` does."""
-    status, size, md5, encoding, reason = 0, -1, "", "", ""
+    status, size, md5, encoding = 0, -1, "", ""
+    others = {"x-otaseal-reason": "", "etag": "", "content-range": ""}
     for _ in range(MAX_HEADERS):
         line = body.line()
         if line is None:
@@ -153,9 +157,10 @@ def read_response(body: Body, dialect: Dialect = ESP8266) -> Response:
             encoding = value if key == "transfer-encoding" else encoding
             if key == "x-md5":
                 md5 = f"{md5},{value}".lstrip(",") if dialect.joins else value
-            reason = value if key == "x-otaseal-reason" else reason
+            if key in others:
+                others[key] = value
         elif not line.strip():
-            return Response(status, size, md5, _fault(status, encoding, dialect), reason)
+            return Response(status, size, md5, _fault(status, encoding, dialect), *others.values())
     return Response(status, size, md5, Fault(HttpError.CONNECTION_LOST, "headers without end", "F29", "no-answer"))
 
 

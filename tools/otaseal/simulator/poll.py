@@ -17,7 +17,7 @@ from .eboot import restart
 from .error_numbers import OUT_OF_MEMORY, RECEIVED_ALERT, HttpError, UpdateError, describe_alert
 from .filesystem import read_file
 from .http_client import Body, Response, Url, read_response, request_bytes
-from .http_update import NOT_MODIFIED, claims, judge_answer, judge_first_bytes
+from .http_update import NOT_MODIFIED, OK, PARTIAL_CONTENT, claims, judge_answer, judge_first_bytes, judge_status
 from .library import LibraryError
 from .probe import probe_fragment_length
 from .report import Fault, Outcome, Result, Step
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 CONTEXTS = 5_200
 """Bytes that a connection takes beside its buffers, so that it is about 22 KB with those of the core (F27)."""
+
+MOST_REOPENED = 12
+"""Connections after the first one over which the library goes on with a download (download.cpp)."""
 
 
 class PollEnded(Exception):
@@ -230,9 +233,32 @@ class UpdatePoll(Poll):
             return
         self.judge_response(response, body)
         data = body.take(response.size)
+        reopened = MOST_REOPENED if self.own is not None else 0
+        while len(data) < response.size and response.tag.startswith('"') and reopened > 0:
+            reopened -= 1
+            body, part = self._go_on(len(data), response)
+            if part.status == OK:
+                self.judge_response(part, body)
+                response, data = part, b""
+            data += body.take(response.size - len(data))
         self.hang_up()
         self.tls_error = body.tls_error if len(data) < response.size else 0
         self.install(data, response)
+
+    def _go_on(self, done: int, response: Response) -> tuple[Body, Response]:
+        """Ask over another connection for what is behind `done` bytes of a body (download.cpp); 200 begins anew."""
+        self.hang_up()
+        wanted = {"Range": f"bytes={done}-", "If-Range": response.tag}
+        body, part = self.ask(self._connect(), self.claims() | wanted)
+        size, checked = response.size, f"the rest behind {done} of {response.size} bytes"
+        rest = (PARTIAL_CONTENT, f"bytes {done}-{size - 1}/{size}", response.tag, size - done)
+        if part.status != OK and (part.status, part.content_range, part.tag, part.size) != rest:
+            fault = judge_status(part)
+            reason = f"status {part.status}, '{part.content_range}': not the rest of the same file"
+            error = library.classify(fault.error, 0) if fault is not None else LibraryError.HTTP
+            self.refuse("answer", checked, Fault(error, reason, "F113"))
+        self.passed("answer", f"{checked}, status {part.status}", "F113")
+        return body, part
 
     def claims(self) -> dict[str, str]:
         """Return what the core says of the device, as headers."""
@@ -249,7 +275,6 @@ class UpdatePoll(Poll):
     def refuse_exhausted(self, response: Response) -> None:
         """With the library, refuse a release that was tried often enough, by the MD5 that is announced."""
         if self.own is not None and self.device.memory.exhausted_transfer(response.md5):
-            self.error = HttpError.CONNECTION_LOST
             self.refuse("manifest", f"x-MD5 {response.md5}", library.EXHAUSTED)
 
     def note_attempt(self, payload: bytes, response: Response) -> None:
@@ -293,8 +318,7 @@ class FirmwarePoll(UpdatePoll):
             self.refuse(refused[0], checked, refused[1])
         self.passed("answer", checked, "F29")
         self.passed("space", f"{response.size} of {room} bytes", "F10")
-        if rules.stoppable:
-            self.refuse_exhausted(response)
+        self.refuse_exhausted(response)
         first = body.peek(4)
         fault = judge_first_bytes(first, rules, device.layout.flash_size)
         if fault is not None:

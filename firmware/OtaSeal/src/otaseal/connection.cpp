@@ -2,9 +2,16 @@
 // are made, in connection_bearssl.cpp and connection_esp32.cpp.
 #include <OtaSeal.h>
 
+#include <memory>
+#include <new>
+
 #include "crypto.h"
+#include "download.h"
+#include "staging.h"
 
 using namespace otaseal;
+
+static constexpr size_t SECTOR = 4096;  // bytes between two calls of onProgress()
 
 Request::Request() = default;
 Request::~Request() {
@@ -36,4 +43,59 @@ void OtaSeal::pollFirmware() {
   if (!last) _step = Step::Certificates;
   finish(installed ? Result::Installed : _failed ? Result::Failed : Result::UpToDate, error, detail, last);
   if (installed && _restart) port::restart();
+}
+
+// All that the request takes is free again when this returns.
+Error OtaSeal::fetch(bool &installed, int &detail) {
+  const port::UpdateLock lock;
+  if (!lock.held() || Staging::isBusy()) return Error::Busy;
+  std::unique_ptr<Download> download(new (std::nothrow) Download(*this));
+  if (download == nullptr) return Error::Memory;
+  Error error = download->ask();
+  detail = download->detail();
+  if (error != Error::None || download->isNothingNew()) return error;
+  do {
+    error = receive(*download, detail);
+  } while (download->isAnotherFile());
+  installed = error == Error::None;
+  return error;
+}
+
+// The answer's headers are here, and nothing of it is in flash.
+Error OtaSeal::receive(Download &download, int &detail) {
+  uint8_t announced[16];
+  Error error = download.begin();
+  detail = download.detail();
+  if (error != Error::None) return error;
+  const String &md5 = download.md5();
+  if (!parseMd5(md5.c_str(), announced) && md5.length() > 0) return Error::Http;
+  if (_journal.record.exhaustedTransfer(md5.c_str())) return Error::Attempts;
+  std::unique_ptr<Staging> staging(new (std::nothrow) Staging(_gate, download.size()));
+  if (staging == nullptr) return Error::Memory;
+  _gate.reset();
+  _gate.watch(&_journal);
+  _gate.announce(announced);
+  error = install(download, *staging);
+  _gate.watch(nullptr);
+  if (error != Error::None) staging->discard();
+  detail = staging->detail() != 0 ? staging->detail() : download.detail();
+  return error;
+}
+
+Error OtaSeal::install(Download &download, Staging &staging) {
+  const size_t size = download.size();
+  port::beforeTaking(download.client());
+  if (_progress != nullptr) _progress(0, size);
+  for (size_t done = 0;;) {
+    const uint8_t *data;
+    size_t got;
+    Error error = download.read(data, got);
+    if (error != Error::None) return error;
+    if (got == 0) return staging.finish();
+    error = staging.add(data, got);
+    if (error != Error::None) return error;
+    const bool sector = done / SECTOR != (done + got) / SECTOR;
+    done += got;
+    if (_progress != nullptr && (sector || done == size)) _progress(done, size);
+  }
 }

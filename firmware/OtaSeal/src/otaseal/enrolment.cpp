@@ -123,8 +123,8 @@ Error OtaSeal::downloadCertificate(int &detail) {
   Request request;
   error = open(request, "client.crt", detail);
   if (error != Error::None) return error;
-  addHeader(request.http, PSTR("Csr"), text);
-  if (_claim != nullptr) addHeader(request.http, PSTR("Claim"), _claim);
+  addHeader(request.http, OURS, PSTR("Csr"), text);
+  if (_claim != nullptr) addHeader(request.http, OURS, PSTR("Claim"), _claim);
   error = get(request, files::CLIENT_CERTIFICATE_NEW, {SMALLEST, LARGEST}, detail);
   if (error != Error::Http) return error;
   if (detail == HTTP_CODE_ACCEPTED) return Error::None;  // not yet

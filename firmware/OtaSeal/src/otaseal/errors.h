@@ -23,7 +23,7 @@ enum class Error : uint8_t {
   ServerName = 13,       // the certificate is for another name than the one that was asked for
   CertificateTime = 14,  // a certificate is not valid yet, or not any more, or the clock is wrong
   Untrusted = 15,        // no authority in /certs.ar vouches for the server
-  Busy = 16,             // on an ESP32: another update is running, in another task or by the core's updater
+  Busy = 16,             // another update is running, in another task or by the core's updater
 
   // the answer
   Http = 20,          // a status or a header that makes no sense
@@ -31,7 +31,7 @@ enum class Error : uint8_t {
   Forbidden = 22,     // 403
   Unauthorized = 23,  // 401
   NoLength = 24,      // no Content-Length, or a chunked body
-  Truncated = 25,     // the body ended too early, stood still for 30 s or took ten minutes
+  Truncated = 25,     // the body ended too early or stood still for 30 s, and could not be gone on with; or it took ten minutes
   Space = 26,         // larger than what is free beside the running sketch
   NotFirmware = 27,   // neither an image for this chip nor a gzip
   Flash = 28,         // writing or reading flash failed; the detail is the core's updater error

@@ -1,16 +1,16 @@
 // What the chips' cores do differently, and nothing else. Each port gives the same names in namespace otaseal::port;
 // they are inline or constant, so that a port costs what calling the core costs.
 //
-//   HttpUpdater          the core's class that fetches and writes an update (not on the ESP32)
 //   CLOCK_NEEDS_NETWORK  whether startClock() has to wait for a connection
-//   STOPS_BEFORE_WRITING whether an update ends where its start callback closes the connection (not on the ESP32)
 //   KEYS_OF_ANY_SIZE     whether two keys may differ in size
 //   random()             32 bits of chance
 //   freeHeap()           bytes
 //   restart()            does not return on the chip
 //   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
-//   prepare(updater)     what has to be set before it fetches (not on the ESP32)
-//   beforeWriting()      the answer's headers are here, and nothing of it is in flash
+//   describe(http, version)  says of the device what the core's updater says, after F28
+//   beforeTaking(client) the answer's headers have come over `client`, and a file follows
+//   beforeWriting()      nothing of it is in flash
+//   judgeStart(first)    why no image begins with these FIRST_BYTES (not on the ESP32)
 //   Inspector            is shown an update as it is hashed, and tells why this chip must not start from it
 //   isStaged(inspector)  whether the boot loader will find the update that the core has accepted (not on the ESP32)
 //   discardFailed()      gives back what an update takes that came to nothing (not on the ESP32)

@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "request.h"
 #include "trial.h"
 
 namespace otaseal {
@@ -14,7 +15,6 @@ namespace port {
 
 static constexpr uint8_t MAGIC = 0xe9;
 static constexpr uint32_t MAGIC_AT = 0, CHIP_AT = 12, REVISION_AT = 15;  // in the header, the last two of 16 bits
-static constexpr uint16_t TIMEOUT = 8000;                                // milliseconds, as the core's updater has it
 
 // With one slot in the partition table, ESP-IDF names the one that runs as the next: writing to it resets the chip.
 bool hasOtherSlot() { return esp_ota_get_next_update_partition(nullptr) != esp_ota_get_running_partition(); }
@@ -28,23 +28,21 @@ void beforeWriting() {
   if (esp_ota_set_boot_partition(running) == ESP_OK) esp_ota_mark_app_valid_cancel_rollback();
 }
 
+static const char PREFIX[] = "x-ESP32-";
+
 void describe(HTTPClient &http, const String &version) {
-  static const char *collected[] = {"x-MD5"};
-  http.useHTTP10(true);
-  http.setTimeout(TIMEOUT);
+  const String md5 = sketchMd5();
   http.setUserAgent("ESP32-http-Update");
   http.addHeader("Cache-Control", "no-cache");
-  http.addHeader("x-ESP32-STA-MAC", WiFi.macAddress());
-  http.addHeader("x-ESP32-AP-MAC", WiFi.softAPmacAddress());
-  http.addHeader("x-ESP32-free-space", String(ESP.getFreeSketchSpace()));
-  http.addHeader("x-ESP32-sketch-size", String(ESP.getSketchSize()));
-  const String md5 = sketchMd5();
-  if (md5.length() > 0) http.addHeader("x-ESP32-sketch-md5", md5);
-  http.addHeader("x-ESP32-chip-size", String(ESP.getFlashChipSize()));
-  http.addHeader("x-ESP32-sdk-version", ESP.getSdkVersion());
-  http.addHeader("x-ESP32-mode", "sketch");
-  if (version.length() > 0) http.addHeader("x-ESP32-version", version);
-  http.collectHeaders(collected, sizeof collected / sizeof *collected);
+  addHeader(http, PREFIX, "STA-MAC", WiFi.macAddress());
+  addHeader(http, PREFIX, "AP-MAC", WiFi.softAPmacAddress());
+  addHeader(http, PREFIX, "free-space", String(ESP.getFreeSketchSpace()));
+  addHeader(http, PREFIX, "sketch-size", String(ESP.getSketchSize()));
+  if (md5.length() > 0) addHeader(http, PREFIX, "sketch-md5", md5);
+  addHeader(http, PREFIX, "chip-size", String(ESP.getFlashChipSize()));
+  addHeader(http, PREFIX, "sdk-version", ESP.getSdkVersion());
+  addHeader(http, PREFIX, "mode", "sketch");
+  if (version.length() > 0) addHeader(http, PREFIX, "version", version);
 }
 
 void Inspector::add(const void *data, uint32_t size) {

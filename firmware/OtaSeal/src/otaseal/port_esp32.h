@@ -26,12 +26,12 @@ inline uint32_t freeHeap() { return ESP.getFreeHeap(); }
 inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
 bool hasOtherSlot();
+inline void beforeTaking(WiFiClient &) {}
 void beforeWriting();
 inline void discardInstalled() {}
 inline String sketchMd5() { return ESP.getSketchMD5(); }
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 
-// What the core's HTTPUpdate says of the device, and how it asks.
 void describe(HTTPClient &http, const String &version);
 
 // Looks at what the boot loader looks at first, so that what it would refuse is not written.

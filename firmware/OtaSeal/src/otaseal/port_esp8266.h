@@ -5,32 +5,43 @@
 
 #include <ESP8266HTTPClient.h>
 #include <ESP8266WiFi.h>
-#include <ESP8266httpUpdate.h>
+#include <WiFiUdp.h>
 
 #include "errors.h"
 
 namespace otaseal {
 namespace port {
 
-using HttpUpdater = ESP8266HTTPUpdate;
 constexpr bool CLOCK_NEEDS_NETWORK = false;
 constexpr bool KEYS_OF_ANY_SIZE = true;
-#if ARDUINO_ESP8266_MAJOR > 3 || (ARDUINO_ESP8266_MAJOR == 3 && ARDUINO_ESP8266_MINOR > 0)
-constexpr bool STOPS_BEFORE_WRITING = true;
-#else
-constexpr bool STOPS_BEFORE_WRITING = false;  // it would crash
-#endif
+constexpr uint8_t FIRST_BYTES = 4;
 
 inline uint32_t random() { return RANDOM_REG32; }  // the radio's noise
 inline uint32_t freeHeap() { return ESP.getFreeHeap(); }
 inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
-inline void prepare(HttpUpdater &) {}
+void describe(HTTPClient &http, const String &version);
+
+// As the core's updater does: whatever else is connected would take memory and interrupts while flash is written.
+inline void beforeTaking(WiFiClient &client) {
+  WiFiUDP::stopAll();
+  WiFiClient::stopAllExcept(&client);
+  delay(100);
+}
 inline void beforeWriting() {}
+
+// The updater looks at the flash size at the end only.
+inline Error judgeStart(const uint8_t *first) {
+  if (first[0] != 0xe9) return first[0] == 0x1f ? Error::None : Error::NotFirmware;
+#if !FLASH_MAP_SUPPORT  // else the header does not say it
+  if (ESP.magicFlashChipSize(first[3] >> 4) > ESP.getFlashChipRealSize()) return Error::Flash;
+#endif
+  return Error::None;
+}
 struct Inspector {
   void begin() {}
   void add(const void *, uint32_t) {}
-  Error error() const { return Error::None; }  // the core has looked at its first byte, and at its room
+  Error error() const { return Error::None; }  // judgeStart() has looked at its first byte, and the core at its room
 };
 inline bool isStaged(const Inspector &) { return true; }
 inline void discardFailed() {}

@@ -7,6 +7,7 @@
 #include <lwip_wrap.h>
 
 #include "files.h"
+#include "request.h"
 #include "staged_trailer.h"
 
 namespace otaseal {
@@ -24,6 +25,17 @@ void startClock(const char *first, const char *second) {
   sntp_setservername(0, first);
   sntp_setservername(1, second);
   sntp_init();
+}
+
+static const char PREFIX[] PROGMEM = "x-Pico-";
+
+void describe(HTTPClient &http, const String &version) {
+  http.setUserAgent(F("Pico-HTTP-Update"));
+  addHeader(http, PREFIX, PSTR("Chip-ID"), rp2040.getChipID());
+  addHeader(http, PREFIX, PSTR("STA-MAC"), WiFi.macAddress());
+  addHeader(http, PREFIX, PSTR("AP-MAC"), WiFi.softAPmacAddress());
+  addHeader(http, PREFIX, PSTR("Mode"), F("sketch"));
+  if (version.length() > 0) addHeader(http, PREFIX, PSTR("Version"), version);
 }
 
 // First the order: with one left over from an update that was not restarted into, a reset during this download would have

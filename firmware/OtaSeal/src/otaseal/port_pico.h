@@ -5,7 +5,6 @@
 #include <Arduino.h>
 
 #include <HTTPClient.h>
-#include <HTTPUpdate.h>
 #include <WiFi.h>
 
 #include "errors.h"
@@ -17,18 +16,18 @@
 namespace otaseal {
 namespace port {
 
-using HttpUpdater = HTTPUpdate;
 constexpr bool CLOCK_NEEDS_NETWORK = true;  // before that, nothing of lwIP may be called
-constexpr bool STOPS_BEFORE_WRITING = true;
+constexpr uint8_t FIRST_BYTES = 1;
 constexpr bool KEYS_OF_ANY_SIZE = false;  // nothing but the updater can read the end of the file that it has open
 
 inline uint32_t random() { return rp2040.hwrand32(); }
 inline uint32_t freeHeap() { return static_cast<uint32_t>(rp2040.getFreeHeap()); }
 inline void restart() { rp2040.restart(); }
 void startClock(const char *first, const char *second);
-// What its HTTP client reads from is not what it is connected by, so the core would close our connection with all others.
-inline void prepare(HttpUpdater &updater) { updater.closeConnectionsOnUpdate(false); }
+void describe(HTTPClient &http, const String &version);
+inline void beforeTaking(WiFiClient &) {}  // the other core may be using a connection; flash is written in short pieces
 void beforeWriting();
+inline Error judgeStart(const uint8_t *) { return Error::None; }  // the vector table of any image begins with anything
 inline String sketchMd5() { return String(); }  // the core tells none
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 

@@ -73,9 +73,11 @@ void loadSecret() {
 
 bool proofKey(const char *name, uint8_t *key) { return kept && hmac(secret, name, NAME, key); }
 
+const char OURS[] PROGMEM = "X-Otaseal-";
+
 // Out of line: the strings that are made and unmade are larger than the call.
-__attribute__((noinline)) void addHeader(HTTPClient &http, const char *name, const char *value) {
-  String whole(F("X-Otaseal-"));
+__attribute__((noinline)) void addHeader(HTTPClient &http, const char *prefix, const char *name, const String &value) {
+  String whole(FPSTR(prefix));
   whole += FPSTR(name);
   http.addHeader(whole, value);
 }
@@ -94,7 +96,7 @@ static __attribute__((noinline)) char *endLine(char *at) {
   return at;
 }
 
-// Two lines: what the updater says of the device in headers of its own, if it makes the request.
+// Two lines: what port::describe() says of the device in headers of its own, if the request is for firmware.
 static char *describe(const Build &build, bool updates, char *at) {
   if (updates) strncpy_P(at, build.version, LONGEST_VERSION);
   at[LONGEST_VERSION] = 0;
@@ -109,7 +111,7 @@ static PGM_P sendLines(HTTPClient &http, char *line) {
   for (int left = CLAIMS; left > 0; left--) {
     char *end = strchr(line, '\n');
     *end = 0;
-    addHeader(http, header, line);
+    addHeader(http, OURS, header, line);
     *end = '\n';
     line = end + 1;
     header += strlen_P(header) + 1;
@@ -155,7 +157,7 @@ void OtaSeal::address(Request &request, const char *file) {
   snprintf_P(at, static_cast<size_t>(said + sizeof said - at), PSTR("\n%s\n%u\n"), capabilities,
              static_cast<unsigned>(sequence));
   PGM_P last = sendLines(request.http, claims);
-  if (prove(said, name, _showsKey)) addHeader(request.http, last, said);
+  if (prove(said, name, _showsKey)) addHeader(request.http, OURS, last, said);
   _showsKey = false;
 }
 

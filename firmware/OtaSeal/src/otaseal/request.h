@@ -27,9 +27,12 @@ struct Request {
 
   TlsClient client;
   HTTPClient http;
-  bool updates = false;  // the updater makes it, which says more of the device
+  bool updates = false;  // it is for firmware, and says more of the device
 };
 
-void addHeader(HTTPClient &http, const char *name, const char *value);  // the name is in PROGMEM, behind X-Otaseal-
+extern const char OURS[];  // X-Otaseal-, in PROGMEM
+
+// The header's name is made of two parts, both in PROGMEM.
+void addHeader(HTTPClient &http, const char *prefix, const char *name, const String &value);
 
 }  // namespace otaseal

@@ -17,8 +17,11 @@ uint32_t stagedTrailer() { return trailer; }
 
 SlotUpdate::SlotUpdate(Gate &gate, uint32_t size) : _gate(gate), _size(size) { _gate.hash.begin(); }
 
-SlotUpdate::~SlotUpdate() {
+bool SlotUpdate::isBusy() { return Update.isRunning(); }
+
+void SlotUpdate::discard() {
   if (_begun) Update.abort();
+  _begun = false;
 }
 
 Error SlotUpdate::add(const uint8_t *data, size_t size) {

@@ -16,14 +16,17 @@ class SlotUpdate {
  public:
   static constexpr size_t HELD = 1024;  // bytes that are held back: the longest trailer and manifest have 580
 
+  static bool isBusy();  // an update of others is under way
+
   // `size`: of the whole file, as the server announces it: so much has to come.
   SlotUpdate(Gate &gate, uint32_t size);
-  ~SlotUpdate();  // aborts what was not finished
+  ~SlotUpdate() { discard(); }
   SlotUpdate(const SlotUpdate &) = delete;
   SlotUpdate &operator=(const SlotUpdate &) = delete;
 
   Error add(const uint8_t *data, size_t size);  // the next bytes, however many
   Error finish();                               // None: verified, in the slot, and what is started next
+  void discard();                               // what was not finished
   int detail() const { return _detail; }        // the updater's own number; 0: none
 
  private:

@@ -131,6 +131,7 @@ int WiFiClientSecure::connect(const char *host, uint16_t port, int32_t) {
 }
 
 void WiFiClientSecure::stop() {
+  if (_context->connected && chip.silent()) chip.silentAfter = 0;
   _context->connected = false;
   _context->held = 0;
   _context->free();
@@ -140,7 +141,7 @@ void WiFiClientSecure::stop() {
 // Waits for the next bytes; false at the end.
 bool WiFiClientSecure::Context::fill() {
   if (held > 0) return true;
-  if (!connected) return false;
+  if (!connected || chip.silent()) return false;
   int got = 0;
   if (canned.used) {
     got = static_cast<int>(std::min(sizeof buffer, canned.body.size() - at));
@@ -173,6 +174,7 @@ int WiFiClientSecure::read(uint8_t *buffer, size_t size) {
   const size_t taken = std::min(size, c.held);
   memcpy(buffer, c.buffer, taken);
   c.held -= taken;
+  chip.given += static_cast<uint32_t>(taken);
   memmove(c.buffer, c.buffer + taken, c.held);
   return static_cast<int>(taken);
 }

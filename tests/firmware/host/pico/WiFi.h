@@ -11,6 +11,7 @@ uintptr_t runningImage();  // its first bytes, where flash begins
 
 struct RP2040 {
   static uint32_t hwrand32() { return chip.noise(); }
+  static const char *getChipID() { return "E66058388361A52E"; }
   static int getFreeHeap() { return static_cast<int>(chip.freeHeap); }
   static void restart() { chip.restarted = true; }
 };

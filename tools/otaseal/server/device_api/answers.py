@@ -36,7 +36,7 @@ class DeviceRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A response, and for the log what it was about; `delivers` is set when the body is a whole firmware.
+    """A response, and for the log what it was about; `delivers` is set when a device has all of a firmware with it.
 
     `proven`: the `device` proved its name. `form` is the kind of the firmware's form that the body is, or a part of.
     """
@@ -87,7 +87,10 @@ def plain(status: int, code: str, text: str, headers: Headers = (), *, alarm: bo
 
 
 def ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) -> Answer:
-    """Return the part of the body that one `Range` header asks for (RFC 9110, 14); anything odd gets the whole."""
+    """Return the part of the body that one `Range` header asks for (RFC 9110, 14); anything odd gets the whole.
+
+    A part that ends with the last byte delivers: a download that was interrupted is complete with it.
+    """
     fields = {name: value.decode("latin-1") for name, value in headers if name in (b"range", b"if-range")}
     match = _RANGE.fullmatch(fields.get(b"range", ""))
     tag = fields.get(b"if-range")
@@ -105,4 +108,5 @@ def ranged(answer: Answer, headers: Iterable[tuple[bytes, bytes]], blob: str) ->
     # x-MD5 is over the bytes sent (F29), and a part has none
     others = tuple((name, value) for name, value in answer.headers if name not in ("Content-Length", "x-MD5"))
     lengths = (("Content-Length", str(len(part))), ("Content-Range", f"bytes {first}-{last}/{size}"))
-    return answer._replace(status=206, headers=(*others, *lengths), body=part, delivers=False, code="range")
+    delivers = answer.delivers and last == size - 1
+    return answer._replace(status=206, headers=(*others, *lengths), body=part, delivers=delivers, code="range")

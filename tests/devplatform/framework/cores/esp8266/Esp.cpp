@@ -31,6 +31,7 @@ uint32_t EspClass::getFlashChipId() { return 0; }
 uint32_t EspClass::getFlashChipRealSize() { return 4 * 1024 * 1024; }
 uint32_t EspClass::getFlashChipSize() { return 4 * 1024 * 1024; }
 FlashMode_t EspClass::getFlashChipMode() { return FM_DIO; }
+uint32_t EspClass::magicFlashChipSize(uint8_t) { return getFlashChipSize(); }
 uint32_t EspClass::getSketchSize() { return 0; }
 String EspClass::getSketchMD5() { return "d41d8cd98f00b204e9800998ecf8427e"; }
 uint32_t EspClass::getFreeSketchSpace() { return 0; }

@@ -29,6 +29,7 @@ class EspClass {
   static uint32_t getFlashChipRealSize();
   static uint32_t getFlashChipSize();
   static FlashMode_t getFlashChipMode();
+  static uint32_t magicFlashChipSize(uint8_t bits);
   static uint32_t getSketchSize();
   static String getSketchMD5();
   static uint32_t getFreeSketchSpace();

@@ -63,7 +63,7 @@ class UpdaterClass {
   uint8_t getError() { return _error; }
   void clearError() { _error = UPDATE_ERROR_OK; }
   bool hasError() { return _error != UPDATE_ERROR_OK; }
-  bool isRunning() { return false; }
+  bool isRunning() { return _size > 0; }
   bool isFinished() { return false; }
   size_t size() { return _size; }
   size_t progress() { return _written; }

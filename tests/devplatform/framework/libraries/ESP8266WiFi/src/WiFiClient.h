@@ -23,4 +23,5 @@ class WiFiClient : public Client {
   IPAddress remoteIP() { return IPAddress(); }
   void setNoDelay(bool) {}
   static void stopAll() {}
+  static void stopAllExcept(WiFiClient *) {}
 };

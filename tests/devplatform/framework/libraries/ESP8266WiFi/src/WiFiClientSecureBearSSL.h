@@ -22,9 +22,9 @@ class WiFiClientSecure : public WiFiClient {
   using Print::write;
   int available() override;
   int read() override;
+  int read(uint8_t *buffer, size_t size) override;
   int peek() override;
   size_t readBytes(char *buffer, size_t size) override;
-  using Stream::read;
   using Stream::readBytes;
 
   void setSession(Session *session);

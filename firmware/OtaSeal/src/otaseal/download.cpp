@@ -1,0 +1,129 @@
+#include "download.h"
+
+#include <OtaSeal.h>
+
+#include <new>
+
+namespace otaseal {
+
+static constexpr uint32_t STALL = 30 * 1000;  // milliseconds without another sector
+static constexpr uint32_t SECTOR = 4096;
+static constexpr uint8_t MOST_REOPENED = 12, MOST_IN_VAIN = 6;  // the latter without another sector
+static constexpr uint32_t FIRST_WAIT = 1000;  // milliseconds before the second connection; doubled while it is in vain
+
+static Error statusError(int status) {
+  switch (status) {
+    case HTTP_CODE_NOT_FOUND: return Error::NotFound;
+    case HTTP_CODE_FORBIDDEN: return Error::Forbidden;
+    case HTTP_CODE_UNAUTHORIZED: return Error::Unauthorized;
+    default: return Error::Http;
+  }
+}
+
+// One request of its own for each connection, with its own proof. The last one is gone before: its memory is needed.
+Error Download::ask() {
+  static const char *collected[] = {"x-MD5", "ETag", "Content-Range"};
+  _request.reset();
+  _request.reset(new (std::nothrow) Request);
+  if (_request == nullptr) return Error::Memory;
+  _request->updates = true;
+  const Error error = _updates.open(*_request, "firmware.bin.signed", _detail);
+  if (error != Error::None) return error;
+  HTTPClient &http = _request->http;
+  port::describe(http, _updates._build.version);
+  http.useHTTP10(true);
+  http.setTimeout(TIMEOUT);
+  if (_done > 0) {
+    char range[24];
+    snprintf_P(range, sizeof range, PSTR("bytes=%u-"), static_cast<unsigned>(_done));
+    http.addHeader(F("Range"), range);
+    http.addHeader(F("If-Range"), _tag);
+  }
+  http.collectHeaders(collected, sizeof collected / sizeof *collected);
+  _status = http.GET();
+  return _status < 0 ? _updates.classify(_request->client, _status, _detail) : Error::None;
+}
+
+Error Download::begin() {
+  HTTPClient &http = _request->http;
+  const int length = http.getSize();
+  _anew = false;
+  if (_status != HTTP_CODE_OK) {
+    _detail = _status;
+    return statusError(_status);
+  }
+  if (length <= 0) return Error::NoLength;
+  _size = static_cast<uint32_t>(length);
+  _md5 = http.header("x-MD5");
+  _tag = http.header("ETag");
+  if (_tag[0] != '"') _tag = String();  // a weak one says nothing of bytes
+  _done = 0;
+  listen();
+  return Error::None;
+}
+
+void Download::listen() {
+  _since = uptime();
+  _sector = _done + SECTOR;
+}
+
+// Returns how many bytes there are now; 0: the connection has ended, or stands still, or it has taken too long.
+size_t Download::receive() {
+  TlsClient &client = _request->client;
+  const uint32_t left = _size - _done;
+  for (;;) {
+    const uint32_t now = uptime();
+    if (now - _since >= STALL || now - _begun >= LONGEST_DOWNLOAD) return 0;
+    const int got = client.available() > 0 ? client.read(_piece, left < sizeof _piece ? left : sizeof _piece) : 0;
+    if (got > 0) return static_cast<size_t>(got);
+    if (!client.connected()) return 0;
+    delay(1);
+  }
+}
+
+Error Download::read(const uint8_t *&data, size_t &size) {
+  data = _piece;
+  size = 0;
+  while (_done < _size && (size = receive()) == 0) {
+    const Error error = reopen();
+    if (error != Error::None) return error;
+  }
+  _done += static_cast<uint32_t>(size);
+  if (_done < _sector) return Error::None;
+  listen();
+  _inVain = 0;
+  delay(1);  // on chips with one core nobody else runs, and the watchdog bites, while bytes come without a break
+  return Error::None;
+}
+
+// Whether this answer is the rest of the file, and nothing else.
+bool Download::continues() const {
+  HTTPClient &http = _request->http;
+  char range[48];
+  const unsigned done = _done, size = _size;
+  snprintf_P(range, sizeof range, PSTR("bytes %u-%u/%u"), done, size - 1, size);
+  return _status == HTTP_CODE_PARTIAL_CONTENT && http.header("Content-Range") == range && http.header("ETag") == _tag &&
+         http.getSize() == static_cast<int>(size - done);
+}
+
+// None: the next connection goes on where the last one has ended.
+Error Download::reopen() {
+  while (_tag.length() > 0 && _reopened < MOST_REOPENED && _inVain < MOST_IN_VAIN) {
+    _request.reset();
+    _reopened++;
+    delay(FIRST_WAIT << _inVain++);
+    if (uptime() - _begun >= LONGEST_DOWNLOAD) break;
+    if (ask() != Error::None) continue;  // no better than the last one
+    listen();
+    _detail = 0;
+    if (continues()) return Error::None;
+    _anew = _status == HTTP_CODE_OK;
+    if (_anew) return Error::Truncated;
+    _detail = _status;
+    return statusError(_status);
+  }
+  _detail = 0;
+  return Error::Truncated;
+}
+
+}  // namespace otaseal

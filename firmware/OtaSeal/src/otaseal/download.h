@@ -1,0 +1,58 @@
+// A file on its way from the server, over as many connections as it takes: where one ends or stands still too early, the
+// next one goes on at that byte (RFC 9110, 14), if it is still the same file. The caller asks for the next bytes.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <memory>
+
+#include "errors.h"
+#include "request.h"
+
+class OtaSeal;
+
+namespace otaseal {
+
+class Download {  // 0.6 KB: for the heap
+ public:
+  explicit Download(OtaSeal &updates) : _updates(updates) {}
+  Download(const Download &) = delete;
+  Download &operator=(const Download &) = delete;
+
+  Error ask();  // for firmware, once
+  TlsClient &client() { return _request->client; }
+  bool isNothingNew() const { return _status == HTTP_CODE_NOT_MODIFIED; }
+
+  // Takes what the headers say of a whole file, of which nothing has been read.
+  Error begin();
+  uint32_t size() const { return _size; }  // bytes, at least 1
+  const String &md5() const { return _md5; }  // as the server announces it; may be none
+
+  // Waits for the next bytes; they are valid until the next call. No bytes: all has come.
+  Error read(const uint8_t *&data, size_t &size);
+
+  // Whether read() has ended because the server has begun to send a whole file anew, with headers to begin() with.
+  bool isAnotherFile() const { return _anew; }
+
+  int detail() const { return _detail; }  // of the last error: of TLS or HTTPClient, or a status; 0: none
+
+ private:
+  void listen();
+  size_t receive();
+  Error reopen();
+  bool continues() const;
+
+  OtaSeal &_updates;
+  std::unique_ptr<Request> _request;
+  String _tag, _md5;
+  const uint32_t _begun = uptime();        // milliseconds
+  uint32_t _since = 0, _sector = 0;        // milliseconds of the last sector; where the next one ends
+  uint32_t _size = 0, _done = 0;
+  int _status = 0, _detail = 0;
+  uint8_t _reopened = 0, _inVain = 0;
+  bool _anew = false;
+  uint8_t _piece[512];
+};
+
+}  // namespace otaseal

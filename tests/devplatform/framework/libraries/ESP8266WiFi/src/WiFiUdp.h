@@ -1,0 +1,7 @@
+// UDP.
+#pragma once
+
+class WiFiUDP {
+ public:
+  static void stopAll() {}
+};
