@@ -28,7 +28,6 @@
 #include "otaseal/proof.h"
 #include "otaseal/request.h"
 #include "otaseal/schedule.h"
-#include "otaseal/staging.h"
 #include "otaseal/tls.h"
 #include "otaseal/trial.h"
 
@@ -115,7 +114,6 @@ class OtaSeal {
   void pollFirmware();
   Error fetch(bool &installed, int &detail);
   Error receive(otaseal::Download &download, int &detail);
-  Error install(otaseal::Download &download, otaseal::Staging &staging);
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);
   Error download(int &detail);
@@ -172,6 +170,7 @@ class OtaSeal {
   bool _online = false;
   bool _showsKey = false;    // the next request has to bring the key of its proof
   bool _introduced = false;  // one has, soon after the start
+  bool _wholeOnly = false;   // a patch has come to nothing: no further one until that release is in, or nothing is due
   bool _failed = false;         // what this poll has come to so far
   bool _fullHandshake = true;  // the next connection checks certificates and dates
   bool _offered = false;       // the server enrols, as it last said

@@ -6,7 +6,7 @@
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
  * it run by its own schedule), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next, version (files),
- * sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
+ * sketch (file), sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
  * claim (a code; "-" for none), line (number of the file that is the serial line to a bench, served until it hangs up),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte), silent_after (bytes, then a
@@ -137,6 +137,8 @@ void setUp(const std::string &folder) {
   chip.silentAfter = number("silent_after", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
+  const std::string sketch = option("sketch").empty() ? "" : readFile(option("sketch"));
+  std::copy(sketch.begin(), sketch.end(), chip.flash.begin());
 }
 
 void tearDown(const std::string &folder) {

@@ -7,11 +7,9 @@
 
 #include "crypto.h"
 #include "download.h"
-#include "staging.h"
+#include "installation.h"
 
 using namespace otaseal;
-
-static constexpr size_t SECTOR = 4096;  // bytes between two calls of onProgress()
 
 Request::Request() = default;
 Request::~Request() {
@@ -53,11 +51,16 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   if (download == nullptr) return Error::Memory;
   Error error = download->ask();
   detail = download->detail();
-  if (error != Error::None || download->isNothingNew()) return error;
+  if (error != Error::None) return error;
+  if (download->isNothingNew()) {
+    _wholeOnly = false;
+    return Error::None;
+  }
   do {
     error = receive(*download, detail);
   } while (download->isAnotherFile());
   installed = error == Error::None;
+  if (installed) _wholeOnly = false;
   return error;
 }
 
@@ -70,32 +73,13 @@ Error OtaSeal::receive(Download &download, int &detail) {
   const String &md5 = download.md5();
   if (!parseMd5(md5.c_str(), announced) && md5.length() > 0) return Error::Http;
   if (_journal.record.exhaustedTransfer(md5.c_str())) return Error::Attempts;
-  std::unique_ptr<Staging> staging(new (std::nothrow) Staging(_gate, download.size()));
-  if (staging == nullptr) return Error::Memory;
   _gate.reset();
   _gate.watch(&_journal);
   _gate.announce(announced);
-  error = install(download, *staging);
+  Installation installation(_gate, download, _progress);
+  error = installation.run();
   _gate.watch(nullptr);
-  if (error != Error::None) staging->discard();
-  detail = staging->detail() != 0 ? staging->detail() : download.detail();
+  detail = installation.detail();
+  if (installation.isPatch() && error != Error::Truncated) _wholeOnly = error != Error::None;
   return error;
-}
-
-Error OtaSeal::install(Download &download, Staging &staging) {
-  const size_t size = download.size();
-  port::beforeTaking(download.client());
-  if (_progress != nullptr) _progress(0, size);
-  for (size_t done = 0;;) {
-    const uint8_t *data;
-    size_t got;
-    Error error = download.read(data, got);
-    if (error != Error::None) return error;
-    if (got == 0) return staging.finish();
-    error = staging.add(data, got);
-    if (error != Error::None) return error;
-    const bool sector = done / SECTOR != (done + got) / SECTOR;
-    done += got;
-    if (_progress != nullptr && (sector || done == size)) _progress(done, size);
-  }
 }

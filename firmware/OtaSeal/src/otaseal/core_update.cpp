@@ -9,7 +9,11 @@ namespace otaseal {
 
 void CoreUpdate::discard() {
   if (!_begun) return;
-  Update.end();  // of what is not whole
+  if (_opened) {
+    Update.write(nullptr, _size + 1);  // refused, with all before: end() would install what is whole by now
+  } else {
+    Update.end();
+  }
   port::discardFailed();
 }
 
@@ -38,7 +42,8 @@ Error CoreUpdate::add(const uint8_t *data, size_t size) {
   if (!_begun) {
     port::beforeWriting();
     _begun = true;
-    if (!Update.begin(_size)) return refused();
+    _opened = Update.begin(_size);
+    if (!_opened) return refused();
   }
   _came += static_cast<uint32_t>(size);
   return Update.write(const_cast<uint8_t *>(data), size) == size ? Error::None : refused();

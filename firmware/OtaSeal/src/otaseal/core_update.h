@@ -30,7 +30,7 @@ class CoreUpdate {
   const uint32_t _size;
   uint32_t _came = 0;
   int _detail = 0;
-  bool _begun = false;
+  bool _begun = false, _opened = false;
   uint8_t _first[port::FIRST_BYTES];
 };
 

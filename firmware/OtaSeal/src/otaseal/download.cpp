@@ -27,6 +27,7 @@ Error Download::ask() {
   _request.reset(new (std::nothrow) Request);
   if (_request == nullptr) return Error::Memory;
   _request->updates = true;
+  _request->patches = port::PATCHES && !_updates._wholeOnly;
   const Error error = _updates.open(*_request, "firmware.bin.signed", _detail);
   if (error != Error::None) return error;
   HTTPClient &http = _request->http;

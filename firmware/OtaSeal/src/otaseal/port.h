@@ -16,6 +16,9 @@
 //   discardFailed()      gives back what an update takes that came to nothing (not on the ESP32)
 //   discardInstalled()   gives back what the last update took, once the boot loader has carried it out
 //   UpdateLock           while one is there no other one is held(), where there are tasks
+//   PATCHES              whether the sketch can be read as the base of a patch
+//   sketchSize()         bytes that sketchMd5() covers
+//   readSketch(...)      these, from an offset that is a multiple of 4
 //   sketchMd5()          as the core's updater sends it, empty where it does not
 //   patience(stream, ms) how long a read of an answer may wait, where the HTTP client does not hand its time-out on
 #pragma once

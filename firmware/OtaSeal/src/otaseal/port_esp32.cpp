@@ -28,6 +28,10 @@ void beforeWriting() {
   if (esp_ota_set_boot_partition(running) == ESP_OK) esp_ota_mark_app_valid_cancel_rollback();
 }
 
+bool readSketch(uint32_t offset, void *buffer, size_t size) {
+  return esp_partition_read(esp_ota_get_running_partition(), offset, buffer, size) == ESP_OK;
+}
+
 static const char PREFIX[] = "x-ESP32-";
 
 void describe(HTTPClient &http, const String &version) {
@@ -37,7 +41,7 @@ void describe(HTTPClient &http, const String &version) {
   addHeader(http, PREFIX, "STA-MAC", WiFi.macAddress());
   addHeader(http, PREFIX, "AP-MAC", WiFi.softAPmacAddress());
   addHeader(http, PREFIX, "free-space", String(ESP.getFreeSketchSpace()));
-  addHeader(http, PREFIX, "sketch-size", String(ESP.getSketchSize()));
+  addHeader(http, PREFIX, "sketch-size", String(sketchSize()));
   if (md5.length() > 0) addHeader(http, PREFIX, "sketch-md5", md5);
   addHeader(http, PREFIX, "chip-size", String(ESP.getFlashChipSize()));
   addHeader(http, PREFIX, "sdk-version", ESP.getSdkVersion());

@@ -29,6 +29,9 @@ bool hasOtherSlot();
 inline void beforeTaking(WiFiClient &) {}
 void beforeWriting();
 inline void discardInstalled() {}
+constexpr bool PATCHES = true;
+inline uint32_t sketchSize() { return ESP.getSketchSize(); }
+bool readSketch(uint32_t offset, void *buffer, size_t size);
 inline String sketchMd5() { return ESP.getSketchMD5(); }
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 

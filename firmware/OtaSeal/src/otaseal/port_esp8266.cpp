@@ -15,7 +15,7 @@ void describe(HTTPClient &http, const String &version) {
   addHeader(http, PREFIX, PSTR("STA-MAC"), WiFi.macAddress());
   addHeader(http, PREFIX, PSTR("AP-MAC"), WiFi.softAPmacAddress());
   addHeader(http, PREFIX, PSTR("free-space"), String(ESP.getFreeSketchSpace()));
-  addHeader(http, PREFIX, PSTR("sketch-size"), String(ESP.getSketchSize()));
+  addHeader(http, PREFIX, PSTR("sketch-size"), String(sketchSize()));
   addHeader(http, PREFIX, PSTR("sketch-md5"), sketchMd5());
   addHeader(http, PREFIX, PSTR("chip-size"), String(ESP.getFlashChipRealSize()));
   addHeader(http, PREFIX, PSTR("sdk-version"), ESP.getSdkVersion());

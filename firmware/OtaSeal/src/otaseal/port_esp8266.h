@@ -49,6 +49,11 @@ struct UpdateLock {
   bool held() const { return true; }  // there are no tasks
 };
 inline void discardInstalled() {}
+constexpr bool PATCHES = true;
+inline uint32_t sketchSize() { return ESP.getSketchSize(); }
+inline bool readSketch(uint32_t offset, void *buffer, size_t size) {
+  return ESP.flashRead(offset, static_cast<uint8_t *>(buffer), size);
+}
 inline String sketchMd5() { return ESP.getSketchMD5(); }
 inline void patience(Stream &, uint32_t) {}
 

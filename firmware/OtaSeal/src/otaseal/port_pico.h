@@ -28,6 +28,9 @@ void describe(HTTPClient &http, const String &version);
 inline void beforeTaking(WiFiClient &) {}  // the other core may be using a connection; flash is written in short pieces
 void beforeWriting();
 inline Error judgeStart(const uint8_t *) { return Error::None; }  // the vector table of any image begins with anything
+constexpr bool PATCHES = false;  // the core tells neither size nor MD5 of the sketch
+inline uint32_t sketchSize() { return 0; }
+inline bool readSketch(uint32_t, void *, size_t) { return false; }
 inline String sketchMd5() { return String(); }  // the core tells none
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 

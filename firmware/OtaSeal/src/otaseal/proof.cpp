@@ -154,8 +154,8 @@ void OtaSeal::address(Request &request, const char *file) {
   at = hex(identity.board(), Manifest::ID, at);
   const uint32_t now = clock();
   sequence = now > sequence ? now : sequence + 1;
-  snprintf_P(at, static_cast<size_t>(said + sizeof said - at), PSTR("\n%s\n%u\n"), capabilities,
-             static_cast<unsigned>(sequence));
+  snprintf_P(at, static_cast<size_t>(said + sizeof said - at), PSTR("\n%s%s\n%u\n"), capabilities,
+             request.patches ? " patch1" : "", static_cast<unsigned>(sequence));
   PGM_P last = sendLines(request.http, claims);
   if (prove(said, name, _showsKey)) addHeader(request.http, OURS, last, said);
   _showsKey = false;

@@ -28,6 +28,7 @@ struct Request {
   TlsClient client;
   HTTPClient http;
   bool updates = false;  // it is for firmware, and says more of the device
+  bool patches = false;  // which may come as a patch
 };
 
 extern const char OURS[];  // X-Otaseal-, in PROGMEM

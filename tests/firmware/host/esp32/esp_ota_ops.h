@@ -1,5 +1,6 @@
 // Which of two slots runs, which one the boot loader starts next, and what is known of what lies in them.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 typedef int esp_err_t;
@@ -31,3 +32,4 @@ const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_p
 esp_err_t esp_ota_set_boot_partition(const esp_partition_t *partition);
 esp_err_t esp_ota_get_state_partition(const esp_partition_t *partition, esp_ota_img_states_t *state);
 esp_err_t esp_ota_mark_app_valid_cancel_rollback(void);
+int esp_partition_read(const esp_partition_t *partition, size_t offset, void *data, size_t size);  // 0: done

@@ -1,0 +1,72 @@
+#include "installation.h"
+
+#include <new>
+
+#include "patch.h"
+
+namespace otaseal {
+
+static constexpr uint32_t SECTOR = 4096;  // bytes between two calls of onProgress()
+
+int Installation::detail() const {
+  const int own = _staging != nullptr ? _staging->detail() : 0;
+  return own != 0 ? own : _download.detail();
+}
+
+Error Installation::run() {
+  Error error = _download.read(_data, _held);
+  if (error != Error::None) return error;
+  _isPatch = port::PATCHES && PatchDecoder::isPatch(*_data);
+  port::beforeTaking(_download.client());
+  error = _isPatch ? decode() : copy();
+  if (_staging == nullptr) return error;
+  if (error == Error::None) error = _staging->finish();
+  if (error != Error::None) _staging->discard();
+  return error;
+}
+
+Error Installation::open(uint32_t size) {
+  _size = size;
+  _staging.reset(new (std::nothrow) Staging(_gate, size));
+  if (_progress != nullptr) _progress(0, size);
+  return _staging != nullptr ? Error::None : Error::Memory;
+}
+
+Error Installation::copy() {
+  Error error = open(_download.size());
+  while (error == Error::None && _held > 0) {
+    error = image(_data, _held);
+    if (error == Error::None) error = _download.read(_data, _held);
+  }
+  return error;
+}
+
+// The decoder is gone before the signature is verified, which takes memory, too.
+Error Installation::decode() {
+  std::unique_ptr<PatchDecoder> decoder(new (std::nothrow) PatchDecoder(*this));
+  if (decoder == nullptr) return Error::Memory;
+  Error error = decoder->begin(port::sketchSize(), port::sketchMd5().c_str());
+  if (error == Error::None) error = open(decoder->imageSize());
+  return error == Error::None ? decoder->run() : error;
+}
+
+Error Installation::patch(const uint8_t *&data, size_t &size) {
+  if (_held == 0) return _download.read(data, size);
+  data = _data;
+  size = _held;
+  _held = 0;
+  return Error::None;
+}
+
+bool Installation::base(uint32_t offset, void *buffer, size_t size) { return port::readSketch(offset, buffer, size); }
+
+Error Installation::image(const uint8_t *data, size_t size) {
+  const uint32_t before = _done;
+  const Error error = _staging->add(data, size);
+  _done += static_cast<uint32_t>(size);
+  const bool sector = before / SECTOR != _done / SECTOR;
+  if (error == Error::None && _progress != nullptr && (sector || _done == _size)) _progress(_done, _size);
+  return error;
+}
+
+}  // namespace otaseal
