@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,11 @@ from support import esp32_devices
 from support.answering import Ranges, firmware_reply
 from support.firmware import PRODUCT, Device, Signing, StartAnswers
 from support.images import build_image
+from support.relay import Relay
+from support.servers import Running, World, metrics, operator, publish, start, until
 
 pytestmark = pytest.mark.proof
+pytest.importorskip("bsdiff4")
 
 TRUNCATED, SPACE, SIGNATURE, LOWER, WRONG_BASE, DAMAGED, ATTEMPTS = 25, 26, 30, 36, 60, 61, 37
 FIRMWARE = f"/{PRODUCT}/firmware.bin.signed"
@@ -175,3 +179,25 @@ def test_without_the_word_a_patch_is_no_firmware(pico: Device, chip: Chip, answe
     chip.device.run(port=running.port)
     assert words(running.requests) == [False, True]
     assert not any(words(running.requests, FIRMWARE.replace("firmware.bin", "certs.ar")))
+
+
+@pytest.fixture
+def server(world: World, tmp_path: Path) -> Iterator[Running]:
+    running = start(world, tmp_path / "store")
+    yield running
+    running.end()
+
+
+def test_the_real_server_makes_it_for_who_runs_the_release_before(chip: Chip, server: Running) -> None:
+    publish(server, "1.0", chip.signing.sign(chip.signing.payload(chip.base, version="1.0")))
+    assert chip.device.run(port=server.port).errors[0] == 0
+    publish(server, "1.1", chip.signed)
+    until(lambda: bool(operator(server).get(f"/v1/products/{PRODUCT}/releases")["patches"]), "no patch is made")
+    # With records of 16 KB all of the patch comes in one, and the headers, too.
+    with Relay(server.port, [9_000] if chip.name == "esp8266" else []) as link:
+        done = chip.device.run(port=link.port)
+    assert done.results == [("installed", 0, 0)]
+    assert chip.has(chip.signed, done.staged)
+    assert not link.cuts, "it broke within the patch"
+    assert sum(link.came) < len(chip.signed) / 2, "handshakes included"
+    until(lambda: 'otaseal_deliveries_total{form="patch"} 1' in metrics(server), "the last part is no delivery")
