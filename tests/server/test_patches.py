@@ -143,12 +143,16 @@ def test_after_one_that_came_to_nothing_it_is_the_whole_image(
     publish(server, "1.0", old.signed)
     publish(server, "1.1", new.signed)
     await_patch(server, old)
-    assert header.is_patch(ask(server, old).body)
+    patch = ask(server, old)
+    assert header.is_patch(patch.body)
+    tag = patch.headers["etag"]
 
     def whole() -> bool:
         return ask(server, old, "Range: bytes=0-1").body == new.signed[:2]
 
     until(whole, "the patch is given again")
+    rest = ask(server, old, "Range: bytes=4-", f"If-Range: {tag}")
+    assert (rest.status, rest.body) == (206, patch.body[4:]), "the link broke when it had all been acknowledged"
     assert ask(server, old).body == new.signed
 
 

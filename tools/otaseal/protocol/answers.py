@@ -29,7 +29,7 @@ class Decision:
     """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
 
     `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person. A patch of this `patch`
-    may be sent in place of the form.
+    may be sent in place of the form, to a device that has not had the release yet.
     """
 
     status: int

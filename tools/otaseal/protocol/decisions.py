@@ -195,9 +195,9 @@ class _Case:
 
     @property
     def patch(self) -> PatchPair | None:
-        """What a patch would be made of for this device, unless it has had this release and did not come back so."""
+        """What a patch would be made of for this device."""
         md5, running = self.request.sketch_md5, self.running
-        if md5 is None or running is None or self.state.deliveries or PATCHES not in (self.request.capabilities or ()):
+        if md5 is None or running is None or PATCHES not in (self.request.capabilities or ()):
             return None
         fits = any(form.kind == "raw" and objection is None for objection, form in self.objections)
         return patch_pair(md5, running, self.wanted) if fits else None

@@ -130,7 +130,8 @@ class DeviceApp:
         decision = self._decide(cached, choice, deliveries, standing)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
-            decision, body = self._patched(decision) or (decision, self._body(decision.form.blob))
+            patched = self._patched(decision, request.head, deliveries)
+            decision, body = patched or (decision, self._body(decision.form.blob))
             self._offer(cached, request, standing, choice)
         answer = Answer(
             decision.status,
@@ -149,10 +150,16 @@ class DeviceApp:
             return answer
         return ranged(answer, request.head.headers, decision.blob)
 
-    def _patched(self, decision: Decision) -> tuple[Decision, bytes] | None:
-        """Return the decision to send a patch, and that, None where there is none that is smaller."""
+    def _patched(self, decision: Decision, head: Head, deliveries: int) -> tuple[Decision, bytes] | None:
+        """Return the decision to send a patch, and that, None where there is none that is smaller.
+
+        After a delivery that came to nothing there is none either, but for who asks for the rest of one: what the
+        device's system had acknowledged when its link broke was delivered.
+        """
         patch = None if decision.patch is None else self.patches.find(decision.patch)
         if patch is None or decision.form is None or patch.form.size >= decision.form.size:
+            return None
+        if deliveries and (b"if-range", f'"{patch.form.blob}"'.encode()) not in head.headers:
             return None
         return decisions.patched(decision, patch.form), patch.data
 
