@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 import time
@@ -77,8 +76,8 @@ def esp32_programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPri
 @pytest.fixture
 def esp32(esp32_programs: dict[str, Path], world: World, tmp_path: Path) -> Iterator[Device]:
     """Return an ESP32 that trusts the world's authority; whatever comes, it keeps its certificates."""
-    settings = {"ntp": NOW, "sketch_md5": hashlib.md5(RAW, usedforsecurity=False).hexdigest()}
-    made = Device(esp32_programs["device"], tmp_path / "esp32", {**settings, "sketch_size": len(RAW)})
+    made = Device(esp32_programs["device"], tmp_path / "esp32", {"ntp": NOW})
+    made.runs(RAW)
     made.belongs(OWN, world.key.public_key())
     made.put("certs.ar", own_archive(world))
     yield made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -41,13 +40,7 @@ class Chip:
         self.base = self.image(NOISE)
         self.signed = self.signing.sign(self.signing.payload(self.image(CHANGED)))
         self.patch = making.make(self.base, self.signed)
-        self.device.folder.joinpath("sketch").write_bytes(self.base)
-        md5 = hashlib.md5(self.base, usedforsecurity=False).hexdigest()
-        self.device.settings |= {
-            "sketch": self.device.folder / "sketch",
-            "sketch_md5": md5,
-            "sketch_size": len(self.base),
-        }
+        self.device.runs(self.base)
 
     def image(self, data: bytes) -> bytes:
         if self.name == "esp32":

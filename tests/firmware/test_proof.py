@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.chips import esp8266
 from otaseal.client.client import product_path
 from otaseal.release.evidence import Proof
 from otaseal.store.secrets import SECRETS_FILE, Secrets
@@ -246,8 +245,8 @@ def test_what_somebody_says_in_its_name_is_told_apart(
 ) -> None:
     firmware = world.firmware(8)
     publish(server, "1.0", signing.sign(signing.payload(firmware.raw, version="1.0")))
-    runs = {"sketch_md5": firmware.md5, "sketch_size": esp8266.parse(firmware.raw).sketch_size}
-    assert set(device.run(port=server.port, polls=3, **runs).errors) == {0}
+    device.runs(firmware.sketch)
+    assert set(device.run(port=server.port, polls=3).errors) == {0}
 
     def rows() -> dict[str, str]:
         return {
@@ -257,5 +256,5 @@ def test_what_somebody_says_in_its_name_is_told_apart(
     own, poser = f"mac:{MAC}", f"unproven:{MAC}"
     assert rows() == {own: Proof.AGREED.value}, "under one name, from its first request on"
     device.put("otaseal.key", bytes(32))
-    assert set(device.run(port=server.port, polls=3, **runs).errors) == {0}, "it is served all the same"
+    assert set(device.run(port=server.port, polls=3).errors) == {0}, "it is served all the same"
     assert rows() == {own: Proof.AGREED.value, poser: Proof.REFUSED.value}

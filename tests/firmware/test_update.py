@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from otaseal.chips import esp8266
 from support import peers
 from support.answering import firmware_reply, reply
 from support.firmware import BOARD, COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header
@@ -39,7 +38,7 @@ def runs(world: World, server: Running, device: Device, signing: Signing) -> Non
     """Let the device run a release that the server knows, so that it knows the chip and its core."""
     firmware = world.firmware(8)
     publish(server, "1.0", signing.sign(signing.payload(firmware.raw, version="1.0")))
-    device.settings |= {"sketch_md5": firmware.md5, "sketch_size": esp8266.parse(firmware.raw).sketch_size}
+    device.runs(firmware.sketch)
 
 
 @pytest.mark.parametrize("form", ["raw", "gzip"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import ssl
 import struct
@@ -210,6 +211,13 @@ class Device:
 
     def has(self, name: str) -> bool:
         return (self.folder / "fs" / name).exists()
+
+    def runs(self, image: bytes) -> None:
+        """Put what runs, without manifest and signature, where the chip and patches find it, and let it be named."""
+        path = self.folder / "sketch"
+        path.write_bytes(image)
+        md5 = hashlib.md5(image, usedforsecurity=False).hexdigest()
+        self.settings |= {"sketch": path, "sketch_md5": md5, "sketch_size": len(image)}
 
     def belongs(self, claim: Claim, key: rsa.RSAPublicKey, next_key: rsa.RSAPublicKey | None = None) -> None:
         """Make it run firmware of this claim, which takes updates by these keys."""

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otaseal.chips import esp8266
 from otaseal.store.device_rows import Device as Row
 from otaseal.store.devices import Devices
 from otaseal.store.files import DEVICES_FILE
@@ -70,10 +69,9 @@ class LibraryNode(Node):
 
     def poll(self, fleet: Fleet) -> None:
         assert self.device is not None
-        size = esp8266.parse(self.running.raw).sketch_size
-        runs = {"sketch_md5": self.running.md5, "sketch_size": size}
+        self.device.runs(self.running.sketch)
         self.clock += 600
-        done = self.device.run(port=fleet.server.port, ntp=self.clock, **runs)
+        done = self.device.run(port=fleet.server.port, ntp=self.clock)
         for result, *_ in done.results:  # one more where it was asked for its key
             assert result in ("installed", "up-to-date"), (self.mac, done.results)
             self.statuses.append(200 if result == "installed" else 304)

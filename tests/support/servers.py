@@ -86,6 +86,13 @@ class Firmware:
         assert parsed.flash_mode is not None
         return parsed.sketch_md5(parsed.flash_mode)
 
+    @property
+    def sketch(self) -> bytes:
+        """What the chip has in flash, and that MD5 covers."""
+        from otaseal.chips import esp8266
+
+        return self.raw[: esp8266.parse(self.raw).sketch_size]
+
 
 @dataclass
 class Running:

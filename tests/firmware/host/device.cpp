@@ -137,7 +137,8 @@ void setUp(const std::string &folder) {
   chip.silentAfter = number("silent_after", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
-  const std::string sketch = option("sketch").empty() ? "" : readFile(option("sketch"));
+  const bool isThere = !option("boot").empty() || option("sketch").empty();
+  const std::string sketch = isThere ? "" : readFile(option("sketch"));
   std::copy(sketch.begin(), sketch.end(), chip.flash.begin());
 }
 

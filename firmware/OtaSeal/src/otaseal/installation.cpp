@@ -65,6 +65,7 @@ Error Installation::image(const uint8_t *data, size_t size) {
   const Error error = _staging->add(data, size);
   _done += static_cast<uint32_t>(size);
   const bool sector = before / SECTOR != _done / SECTOR;
+  if (sector && _isPatch) delay(1);  // a few bytes of it make all of an image: nobody else would run meanwhile
   if (error == Error::None && _progress != nullptr && (sector || _done == _size)) _progress(_done, _size);
   return error;
 }

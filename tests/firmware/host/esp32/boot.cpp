@@ -139,6 +139,8 @@ unsigned bootLoader(const std::string &folder) {
   running = now == nullptr ? 0 : now->slot();
   if (!canStart(content(folder, running))) running = 1 - running;
   chip.slot = content(folder, 1 - running);
+  const std::vector<uint8_t> runs = content(folder, running);
+  std::copy(runs.begin(), runs.end(), chip.flash.begin());
   if (!verifyRollbackLater() && now != nullptr && now->state == ESP_OTA_IMG_PENDING_VERIFY) now->state = ESP_OTA_IMG_VALID;
   return running;
 }
