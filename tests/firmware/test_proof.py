@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from otaseal.client.client import product_path
+from otaseal.protocol.decisions import PATCHES
 from otaseal.release.evidence import Proof
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from support.answering import Answers, reply
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.proof
 NOW = int(time.time())
 NAME = "5ccf7ff004cb"
 SAID = ("Counter", "Error", "Certs", "Board", "Capabilities")
+TAKE_PATCHES = ("esp8266", "esp32")
 UP_TO_DATE = "304 Not Modified"
 CERTIFICATES = "/blink/certs.ar.signed"
 
@@ -85,7 +87,8 @@ def test_every_request_is_proven(answers: StartAnswers, any_device: Device) -> N
     assert len(set(secret)) > 16
     assert len(running.requests) == 4
     for request in running.requests:
-        assert headers(request)["x-otaseal-capabilities"] == "1 proof"
+        asks_for_patch = chip_of(request) in TAKE_PATCHES
+        assert headers(request)["x-otaseal-capabilities"] == "1 proof" + f" {PATCHES}" * asks_for_patch
         assert re.fullmatch(r"[0-9a-f]{12} [0-9]{1,10} [0-9a-f]{32}", " ".join(proof(request)))
         assert proof(request)[0] == NAME
         assert good(request, secret)
