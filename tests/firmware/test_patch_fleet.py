@@ -1,10 +1,11 @@
-"""A fleet of real libraries at the real server: some two releases behind, some on links that break, all with patches."""
+"""A fleet of real libraries at the real server, all with patches: some two releases behind, some on bad links."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Member:
 
     def update(self, port: int) -> list[tuple[str, int, int]]:
         with Relay(port, self.cuts) as link:
-            done = self.device.run(port=link.port)
+            done = self.device.run(port=link.port, ntp=int(time.time()))
         self.came, self.connections = sum(link.came), len(link.came)
         self.staged = done.staged
         return done.results
