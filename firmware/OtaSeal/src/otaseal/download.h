@@ -14,7 +14,7 @@ class OtaSeal;
 
 namespace otaseal {
 
-class Download {  // 0.6 KB: for the heap
+class Download {  // 0.2 KB: for the heap
  public:
   explicit Download(OtaSeal &updates) : _updates(updates) {}
   Download(const Download &) = delete;
@@ -52,7 +52,7 @@ class Download {  // 0.6 KB: for the heap
   int _status = 0, _detail = 0;
   uint8_t _reopened = 0, _inVain = 0;
   bool _anew = false;
-  uint8_t _piece[512];
+  uint8_t _piece[128];
 };
 
 }  // namespace otaseal

@@ -22,7 +22,7 @@ inline void restart() { ESP.restart(); }
 inline void startClock(const char *first, const char *second) { configTime(0, 0, first, second); }
 void describe(HTTPClient &http, const String &version);
 
-// As the core's updater does: whatever else is connected would take memory and interrupts while flash is written.
+// As the core's updater does.
 inline void beforeTaking(WiFiClient &client) {
   WiFiUDP::stopAll();
   WiFiClient::stopAllExcept(&client);

@@ -25,7 +25,7 @@ inline uint32_t freeHeap() { return static_cast<uint32_t>(rp2040.getFreeHeap());
 inline void restart() { rp2040.restart(); }
 void startClock(const char *first, const char *second);
 void describe(HTTPClient &http, const String &version);
-inline void beforeTaking(WiFiClient &) {}  // the other core may be using a connection; flash is written in short pieces
+inline void beforeTaking(WiFiClient &) {}  // a file is written: other connections can stay
 void beforeWriting();
 inline Error judgeStart(const uint8_t *) { return Error::None; }  // the vector table of any image begins with anything
 constexpr bool PATCHES = false;  // the core tells neither size nor MD5 of the sketch
