@@ -7,7 +7,7 @@
 //   freeHeap()           bytes
 //   restart()            does not return on the chip
 //   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
-//   describe(http, version)  says of the device what the core's updater says, after F28
+//   describe(http, version)  says of the device what the core's updater says
 //   beforeTaking(client) the answer's headers have come over `client`, and a file follows
 //   beforeWriting()      nothing of it is in flash
 //   judgeStart(first)    why no image begins with these FIRST_BYTES (not on the ESP32)
