@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-SECONDS = 60
+from support.listening import Listening
+
 Response = bytes | Callable[[str], bytes]
 
 
@@ -54,7 +53,7 @@ class Ranges:
         return reply(self.body[begin : begin + self.sent], status, length, **headers)
 
 
-class Answers:
+class Answers(Listening):
     """Serves `paths`, 404 for others; `context` None is not TLS. A function makes its response from the request's head.
 
     `requests` are the heads that came, in order, and `certificates` (DER, or None) what each came with. What is in
@@ -62,50 +61,30 @@ class Answers:
     """
 
     def __init__(self, context: ssl.SSLContext | None, paths: Mapping[str, Response]) -> None:
+        super().__init__()
         self.paths = dict(paths)
         self.certificates: list[bytes | None] = []
         self.later: dict[str, bytes] = {}
         self.requests: list[str] = []
         self._context = context
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Answers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(SECONDS)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listening.accept()
-            except OSError:
-                return
-            raw.settimeout(SECONDS)
-            with raw, contextlib.suppress(OSError):
-                self._answer(raw)
-
-    def _answer(self, raw: socket.socket) -> None:
+    def take(self, connection: socket.socket) -> None:
+        """Answer one request."""
         if self._context is None:
-            raw.recv(4096)
-            raw.sendall(reply(b"no TLS here", "400 Bad Request"))
+            connection.recv(4096)
+            connection.sendall(reply(b"no TLS here", "400 Bad Request"))
             return
-        with self._context.wrap_socket(raw, server_side=True) as connection:
+        with self._context.wrap_socket(connection, server_side=True) as secure:
             head = bytearray()
             while b"\r\n\r\n" not in head:
-                piece = connection.recv(4096)
+                piece = secure.recv(4096)
                 if not piece:
                     return
                 head += piece
             self.requests.append(head.decode("latin-1"))
-            self.certificates.append(connection.getpeercert(binary_form=True))
+            self.certificates.append(secure.getpeercert(binary_form=True))
             path = self.requests[-1].split(" ")[1]
             response = self.paths.get(path, reply(b"nothing here", "404 Not Found"))
-            connection.sendall(response(self.requests[-1]) if callable(response) else response)
+            secure.sendall(response(self.requests[-1]) if callable(response) else response)
             if path in self.later:
                 self.paths[path] = self.later.pop(path)

@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
-import threading
 from collections.abc import Callable, Sequence
 
-SECONDS = 60
+from support.listening import SECONDS, Listening
+
 PIECE = 2048
 
 
-class Relay:
+class Relay(Listening):
     """Hands connections on to `server`. One that brings `cuts[0]` bytes is broken, then the next number counts.
 
     `came` are the bytes that each connection has brought, `before_cut` is called before one is broken.
     """
 
     def __init__(self, server: int, cuts: Sequence[int], before_cut: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
         self.came: list[int] = []
         self.cuts = list(cuts)
         self._server, self._before_cut = server, before_cut
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def __enter__(self) -> Relay:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._thread.join(SECONDS)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                device, _ = self._listening.accept()
-            except OSError:
-                return
-            with device, socket.socket() as server, contextlib.suppress(OSError):
-                # What this end acknowledges counts as arrived: no more than is handed on at once.
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
-                server.connect(("127.0.0.1", self._server))
-                self._hand_on(device, server)
+    def take(self, connection: socket.socket) -> None:
+        """Hand one connection on."""
+        with socket.socket() as server:
+            # What this end acknowledges counts as arrived: no more than is handed on at once.
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PIECE)
+            server.connect(("127.0.0.1", self._server))
+            self._hand_on(connection, server)
 
     def _hand_on(self, device: socket.socket, server: socket.socket) -> None:
         self.came.append(0)
