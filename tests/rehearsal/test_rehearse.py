@@ -113,10 +113,12 @@ def test_the_release_that_is_given_out_now_is_what_devices_run(
 def test_the_power_fails_at_every_operation(rehearse: Command) -> None:
     result = rehearse("--power-cuts", "--offline").succeeded()
     table = result.out.split("\n\n")[-2:]
-    assert all(len(line) < 88 for text in table for line in text.splitlines())
+    assert all(len(line) <= 80 for text in table for line in text.splitlines())
     staged, copied = rehearse("--power-cuts", "--offline", "--json").succeeded().json["power_cuts"]
     assert (staged["lost"], staged["old"]) == ([], staged["operations"])
     assert copied["tried"] == copied["operations"] > 50
+    refused = rehearse("--power-cuts", "--offline", "--flash-mode", "qio")
+    assert refused.out.endswith("power cuts: none, the device refuses this update\n")
     assert f"{len(copied['lost'])} of {staged['tried'] + copied['tried']} power cuts lose the chip" in result.out
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal.errors import ConfigError
 from otaseal.image import manifest, signed_image
 from otaseal.simulator import library
 from otaseal.simulator.error_numbers import HttpError
@@ -194,6 +195,11 @@ def test_a_power_cut_between_any_two_operations_leaves_old_or_new(
     cuts = running.cut_power(data, 1000)
     assert cuts.tried == cuts.operations > 20
     assert cuts.lost == 0
+
+
+def test_there_are_no_power_cuts_in_an_update_that_is_refused(rsa_key: rsa.RSAPrivateKey) -> None:
+    with pytest.raises(ConfigError, match="refuses"):
+        board(image(rsa_key)).cut_power(sealed(image(rsa_key, 2), make_rsa(2048, 9)))
 
 
 def test_power_cuts_that_lose_a_device_are_seen(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 
@@ -22,6 +23,7 @@ from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
 from ..rehearsal.text import report_lines, table_lines
 from ..release.records import board_key, manifest_of
+from ..simulator.power import PowerCuts
 from . import common
 
 NO_VERSION = "rehearsal"
@@ -71,18 +73,26 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     prepared = setup.prepare(inputs, _device_options(arguments), _remote(arguments, examined))
     report, colours = scenario.play(prepared), common.colours(sys.stdout)
     rows = attacks.hostile(prepared) if arguments.hostile else ()
-    cuts = power_cuts.cut(prepared.device, candidate) if arguments.power_cuts and report.good else None
+    cuts, cut_lines = _cut_power(prepared) if arguments.power_cuts else (None, ())
     if arguments.svg is not None:
         title = f"{candidate.origin.product} {candidate.origin.version}: flash layout {prepared.device.layout.name}"
         files.write_atomic(arguments.svg, svg(report.maps, title).encode())
     table = {"hostile": [{**row.__dict__, "ok": row.ok} for row in rows]} if arguments.hostile else {}
     attack_lines = ["", "what must fail:", *table_lines(rows, colours)] if rows else []
-    cut_lines = ["", *power_cuts.table_lines(prepared.device, cuts)] if cuts else []
     table |= {"power_cuts": asdict(cuts)["phases"]} if cuts else {}
     lines = (*map(runnable, report_lines(report, colours)), *attack_lines, *cut_lines)
     common.show(arguments, {**report.as_dict(), **table}, *lines)
     lost = cuts is not None and cuts.lost and power_cuts.must_survive(prepared.device)
     return 0 if report.good and all(row.ok for row in rows) and not lost else 1
+
+
+def _cut_power(prepared: scenario.Scenario) -> tuple[PowerCuts | None, Sequence[str]]:
+    """Return what comes of power cuts, None where the update is refused, and what there is to be said of them."""
+    try:
+        cuts = power_cuts.cut(prepared.device, prepared.candidate)
+    except ConfigError as error:
+        return None, ("", f"power cuts: none, {error.message}")
+    return cuts, ("", *power_cuts.table_lines(prepared.device, cuts))
 
 
 def _candidate(arguments: argparse.Namespace, examined: Project) -> Candidate:

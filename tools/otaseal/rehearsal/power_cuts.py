@@ -18,10 +18,11 @@ SAMPLE = 32
 TITLE = "the power fails during the update"
 _WIDTHS = "{:<22}{:>12}{:>10}{:>10}{:>10}{:>10}"
 _NO_SLOT = (
-    "eboot's order does not outlive a power cut: half of each image is started, and the",
-    "chip needs a cable. A smaller image makes that time shorter; gzip and patches do not.",
+    "eboot's order does not outlive a power cut: half of each image is started, and",
+    "the chip needs a cable. A smaller image makes that time shorter; gzip and",
+    "patches do not.",
 )
-_STUB = ("The update changes the boot stub, too, and the chip has one only: it needs a cable.",)
+_STUB = ("The update changes the boot stub, of which there is one: the chip needs a cable.",)
 _SLOTS = ("No power cut may do that on this chip: do not publish it.",)
 
 

@@ -19,7 +19,7 @@ from .flash import MODE_BYTE, SECTOR, Layout
 from .http_client import ESP8266, Dialect, parse_url
 from .library import Memory, Record
 from .poll import FirmwarePoll
-from .power import Fate, Noted, Operation, PowerCuts, cut_everywhere
+from .power import Fate, Noted, Operation, PowerCuts, cut_everywhere, refused
 from .report import Outcome
 from .rotation import ArchivePoll, Responder
 from .tls import ClientCertificate, Session
@@ -151,7 +151,7 @@ class Device:
         setup = Setup(self.core, self.layout, key=next(iter(keys), None), next_key=keys[1] if len(keys) > 1 else None)
         staged, noted = updater.update(self.flash, data, setup), Noted()
         if staged.command is None:
-            raise ConfigError("the device refuses this update", "otaseal rehearse says why")
+            raise refused()
         noted.begin("the update is staged")
         for at in range(staged.address, staged.address + len(data), SECTOR):
             noted.sector(at, staged.flash[at : min(at + SECTOR, staged.address + len(data))])

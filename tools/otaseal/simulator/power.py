@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from ..errors import ConfigError
+
 TORN = 0x5A
 SECTOR, PAGE = 4096, 256
 ERASE_SECONDS, PROGRAM_SECONDS = 0.045, 0.0007
@@ -75,6 +77,11 @@ class PowerCuts:
     def lost(self) -> int:
         """Operations after which the chip was lost."""
         return sum(len(phase.lost) for phase in self.phases)
+
+
+def refused() -> ConfigError:
+    """Return the error that there is no update during which the power could fail."""
+    return ConfigError("the device refuses this update", "otaseal rehearse says why")
 
 
 @dataclass

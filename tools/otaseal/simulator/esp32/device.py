@@ -20,7 +20,7 @@ from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import NOT_MODIFIED, UNAUTHORIZED, judge_status
 from ..library import LibraryError, Record
 from ..poll import UpdatePoll
-from ..power import Fate, Noted, PowerCuts, cut_everywhere
+from ..power import Fate, Noted, PowerCuts, cut_everywhere, refused
 from ..report import Fault, Outcome, Result
 from . import boot, otadata, trial
 from .chip import CHIPS, Chip
@@ -128,12 +128,14 @@ class Esp32Device(Device):
     def cut_power(self, data: bytes, most: int | None = None) -> PowerCuts:
         """Return what comes of power cuts at every operation of the update `data` and the start after it.
 
-        The old firmware has to take the update afterwards. At `most` operations of both, if that is given.
+        The old firmware has to take the update afterwards. At `most` operations of both, if that is given. Raises
+        ConfigError where the update is refused.
         """
         noted, setup = Noted(), _setup(self, None)
         flash = Flash(self.flash, noted)
         noted.begin("the slot is written")
-        update(flash, data, setup)
+        if update(flash, data, setup).fault is not None:
+            raise refused()
         noted.begin("it is started")
         self._start(flash)
         return cut_everywhere(self.flash, noted, lambda state, _: self._fate(state, data, setup), most)

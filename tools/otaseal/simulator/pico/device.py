@@ -17,7 +17,7 @@ from ..firmware import Firmware, identity_in, keys_in
 from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import judge_status
 from ..poll import UpdatePoll
-from ..power import Fate, Noted, Operation, PowerCuts, cut_everywhere
+from ..power import Fate, Noted, Operation, PowerCuts, cut_everywhere, refused
 from ..public_key import load_public_key
 from ..report import Fault, Outcome, Result
 from . import updater
@@ -92,11 +92,13 @@ class PicoDevice(Device):
         """Return what comes of power cuts at every operation of the update `data` and of the copy after it.
 
         The old firmware has to take the update afterwards, at every sixteenth of them. At `most` operations of both, if
-        that is given.
+        that is given. Raises ConfigError where the update is refused.
         """
         noted = Noted()
         noted.begin("the file is written")
         staged = updater.update(self.flash, data, _setup(self, None), noted=noted)
+        if staged.fault is not None or not staged.ordered:
+            raise refused()
         noted.begin("it is copied")
         whole = restart(staged.flash, self.chip, noted)
         tries = count()
