@@ -387,11 +387,6 @@ size_t WiFiClientSecure::readBytes(char *buffer, size_t size) {
   return got;
 }
 
-int WiFiClientSecure::read(uint8_t *buffer, size_t size) {
-  if (!fill()) return -1;
-  return static_cast<int>(readBytes(reinterpret_cast<char *>(buffer), size < 512 ? size : 512));
-}
-
 size_t WiFiClientSecure::write(const uint8_t *data, size_t size) {
   if (!_context->done || br_sslio_write_all(&_context->io, data, size) != 0) return 0;
   return br_sslio_flush(&_context->io) == 0 ? size : 0;

@@ -145,6 +145,7 @@ FIXES_BY_FACT: Mapping[str, str] = {
     "F9": "publish what the build made: firmware.bin.signed",
     "F15": "set board_build.filesystem = littlefs, and ship it with -t uploadfs",
     "F15b": "let PlatformIO build the image (-t buildfs): it has to be LittleFS 2.0 in the partition's own geometry",
+    "F113": "let whatever stands in front of the server hand parts of a file on as the server sends them",
     "F16": "pack the archive with pack_certs.py or 'otaseal certs pack', and ship it with -t uploadfs",
     "F18": "use an authority whose subject has at least 32 bytes, as those of 'otaseal pki' have",
     "F18b": "pack the archive with pack_certs.py, which makes one member of each certificate",

@@ -15,7 +15,6 @@ void WiFiClientSecure::stop() {}
 size_t WiFiClientSecure::write(const uint8_t *, size_t) { return 0; }
 int WiFiClientSecure::available() { return 0; }
 int WiFiClientSecure::read() { return -1; }
-int WiFiClientSecure::read(uint8_t *, size_t) { return -1; }
 int WiFiClientSecure::peek() { return -1; }
 size_t WiFiClientSecure::readBytes(char *, size_t) { return 0; }
 void WiFiClientSecure::setSession(Session *) {}

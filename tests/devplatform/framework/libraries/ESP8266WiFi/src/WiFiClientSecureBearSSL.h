@@ -22,7 +22,9 @@ class WiFiClientSecure : public WiFiClient {
   using Print::write;
   int available() override;
   int read() override;
-  int read(uint8_t *buffer, size_t size) override;
+  int read(uint8_t *buffer, size_t size) override {
+    return available() > 0 ? static_cast<int>(readBytes(reinterpret_cast<char *>(buffer), size < 512 ? size : 512)) : -1;
+  }
   int peek() override;
   size_t readBytes(char *buffer, size_t size) override;
   using Stream::readBytes;
