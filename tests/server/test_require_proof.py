@@ -179,7 +179,7 @@ def test_certificate_or_key_where_tls_asks_for_one(
     start_server: StartServer, world: World, releases: tuple[Firmware, Firmware]
 ) -> None:
     old, new = releases
-    client = world.pki.issue_device("kitchen", now=datetime.now(timezone.utc))
+    client = world.pki.issue_device("pantry", now=datetime.now(timezone.utc))
     authority = world.pki.directory / "device-ca" / "certificate.pem"
     server = start_server("--require-proof", "--device-ca", authority)
     server.logs("open ", "by a certificate or a key, can read")
@@ -192,7 +192,7 @@ def test_certificate_or_key_where_tls_asks_for_one(
     both = ProvingDevice(plausible(4))
     assert "x-otaseal-proof" not in poll(server, both, old, client).headers
     names = {row["device"]: row["proof"] for row in devices_seen(server)}
-    assert names == {"cert:kitchen": "certificate", f"mac:{device.mac}": "enrolled key", f"mac:{MAC}": "none"}
+    assert names == {"cert:pantry": "certificate", f"mac:{device.mac}": "enrolled key", f"mac:{MAC}": "none"}
 
 
 def test_who_was_silent_for_a_month_is_not_left_behind(start_server: StartServer, world: World) -> None:
