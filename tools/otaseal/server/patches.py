@@ -129,8 +129,8 @@ class Patches:
         """Make no more, and end what is being made."""
         self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
-        with contextlib.suppress(OSError, AttributeError):
-            self._child.kill()  # type: ignore[union-attr]
+        if self._child is not None:
+            self._child.kill()
 
     def _want(self, key: Key, pair: PatchPair) -> None:
         with self._lock:
@@ -168,6 +168,8 @@ class Patches:
                 command, cwd=package, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as child:
                 self._child = child
+                if self._closed:  # it was not there to be ended
+                    child.kill()
                 _restrict(child.pid)
                 try:
                     _, said = child.communicate(timeout=SECONDS)
