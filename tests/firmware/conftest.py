@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from support.answering import Answers, firmware_reply
 from support.esp32_devices import NOW, RAW, own_archive
 from support.firmware import OWN, PRODUCT, Device, Signing, StartAnswers, pack, server_context, shared_programs
-from support.servers import World
+from support.servers import Running, World, start
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +26,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKe
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
     return World.create(tmp_path_factory.mktemp("world"), rsa_key)
+
+
+@pytest.fixture
+def server(world: World, tmp_path: Path) -> Iterator[Running]:
+    """Return a real server without releases, for one test."""
+    running = start(world, tmp_path / "store")
+    yield running
+    running.end()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.image import gzip_payload, manifest
 from support import cas, peers
 from support.firmware import CORE_SOURCES, HOST, LIBRARY, OWN, WARNINGS, flags, pack, run_compiler, write_header
+from support.fuzzing import fuzz
 from support.images import build_image
 
 pytestmark = pytest.mark.proof
@@ -66,13 +66,4 @@ def test_no_input_breaks_a_parser(fuzzer: Path, tmp_path: Path) -> None:
     corpus.mkdir()
     for index, seed in enumerate(seeds()):
         (corpus / str(index)).write_bytes(seed)
-    limits = [f"-runs={RUNS}", f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=20", "-seed=1"]
-    done = subprocess.run(
-        [str(fuzzer), *limits, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS + 120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "DONE" in done.stderr
+    fuzz(fuzzer, corpus, RUNS, SECONDS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
 from collections.abc import Iterable
 from hashlib import md5, sha256
 from itertools import pairwise
@@ -19,6 +18,7 @@ from otaseal.delta.errors import WrongBaseError
 from otaseal.delta.making import make
 from support import patches, peers
 from support.firmware import LIBRARY, run_compiler
+from support.fuzzing import fuzz
 from support.patch_cases import BASE, NEW, OLD, PATCH, REAL, REFUSED, TARGET, hostile, mutated, relocated
 from support.patch_decoder import (
     CONNECT,
@@ -179,16 +179,5 @@ def test_no_input_breaks_the_decoder(fuzzer: Path, decoder: PatchDecoder, tmp_pa
     noise = random.Random(3)
     for number, seed in enumerate([REAL, make(OLD, NEW[::-1]), *(mutated(noise) for _ in range(20))]):
         (corpus / str(number)).write_bytes(seed)
-    environment = {"OTASEAL_BASE": str(base), "OTASEAL_BASE_MD5": header.md5(OLD).hex(), **os.environ}
-    limits = [f"-runs={RUNS}", f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=20", "-seed=1"]
-    done = subprocess.run(
-        [str(fuzzer), *limits, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS + 120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "DONE" in done.stderr
+    fuzz(fuzzer, corpus, RUNS, SECONDS, OTASEAL_BASE=str(base), OTASEAL_BASE_MD5=header.md5(OLD).hex())
     agree(decoder, ((OLD, path.read_bytes()) for path in sorted(corpus.iterdir())))

@@ -6,7 +6,6 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from otaseal.chips import esp8266
 from support.firmware import Device, Signing
 from support.images import build_image
 from support.relay import Relay
-from support.servers import Running, World, devices_seen, metrics, operator, publish, start, until
+from support.servers import Running, devices_seen, metrics, operator, publish, until
 
 pytestmark = pytest.mark.proof
 
@@ -52,13 +51,6 @@ class Member:
         self.came, self.connections = sum(link.came), len(link.came)
         self.staged = done.staged
         return done.results
-
-
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    running = start(world, tmp_path / "store")
-    yield running
-    running.end()
 
 
 @pytest.fixture

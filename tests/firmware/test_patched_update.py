@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from support.answering import Ranges, firmware_reply
 from support.firmware import PRODUCT, Device, Signing, StartAnswers
 from support.images import build_image
 from support.relay import Relay
-from support.servers import Running, World, metrics, operator, publish, start, until
+from support.servers import Running, metrics, operator, publish, until
 
 pytestmark = pytest.mark.proof
 pytest.importorskip("bsdiff4")
@@ -172,13 +171,6 @@ def test_without_the_word_a_patch_is_no_firmware(pico: Device, chip: Chip, answe
     chip.device.run(port=running.port)
     assert words(running.requests) == [False, True]
     assert not any(words(running.requests, FIRMWARE.replace("firmware.bin", "certs.ar")))
-
-
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    running = start(world, tmp_path / "store")
-    yield running
-    running.end()
 
 
 def test_the_real_server_makes_it_for_who_runs_the_release_before(chip: Chip, server: Running) -> None:

@@ -6,8 +6,6 @@ import hmac
 import itertools
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,7 @@ from otaseal.release.evidence import Proof
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from support.answering import Answers, reply
 from support.firmware import PRODUCT, Device, Signing, StartAnswers
-from support.servers import MAC, Running, World, operator, publish, start
+from support.servers import MAC, Running, World, operator, publish
 
 pytestmark = pytest.mark.proof
 
@@ -225,13 +223,6 @@ def test_a_version_of_any_length_is_proven(answers: StartAnswers, device: Device
         request = running.requests[-2]
         assert headers(request).get("x-esp8266-version", "") == version
         assert good(request, device.get("otaseal.key"))
-
-
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    running = start(world, tmp_path / "store")
-    yield running
-    running.end()
 
 
 @pytest.mark.parametrize("chip", ["esp8266", "esp32", "pico"])

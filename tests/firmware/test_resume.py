@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from support.firmware import PRODUCT, Device, Signing, StartAnswers
 from support.images import build_image
 from support.nginx import serve_static
 from support.relay import Relay
-from support.servers import Running, World, devices_seen, publish, start
+from support.servers import Running, World, devices_seen, publish
 
 pytestmark = pytest.mark.proof
 
@@ -58,13 +58,6 @@ class Chip:
 def chip(request: pytest.FixtureRequest, signing: Signing) -> Chip:
     device: Device = request.getfixturevalue({"esp8266": "device"}.get(request.param, request.param))
     return Chip(request.param, device, signing)
-
-
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    running = start(world, tmp_path / "store")
-    yield running
-    running.end()
 
 
 def cuts(seed: int, count: int = 4) -> list[int]:

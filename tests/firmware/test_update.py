@@ -9,7 +9,6 @@ import ssl
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,13 +24,6 @@ pytestmark = pytest.mark.proof
 
 NOW = int(time.time())
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    running = start(world, tmp_path / "store")
-    yield running
-    running.end()
 
 
 def runs(world: World, server: Running, device: Device, signing: Signing) -> None:

@@ -49,6 +49,16 @@ def releases(world: World) -> list[Firmware]:
     return [world.firmware(1, embedded=bytes([number]) * 20) for number in range(2)]
 
 
+@pytest.fixture
+def patching(start_server: StartServer, releases: list[Firmware]) -> Running:
+    """Return a server that has both builds as 1.0 and 1.1, and the patch from one to the other."""
+    server = start_server()
+    for version, firmware in zip(("1.0", "1.1"), releases, strict=True):
+        publish(server, version, firmware.signed)
+    await_patch(server, releases[0])
+    return server
+
+
 def asking(firmware: Firmware, *more: str, mac: str = MAC, says: bool = True) -> bytes:
     lines = as_device(PATH, firmware, mac).decode().rstrip().split("\r\n") + [SAYS] * says
     return "\r\n".join([*lines, *more, "", ""]).encode()
@@ -109,11 +119,8 @@ def test_an_operator_sees_what_devices_run_made_ready(
     assert re.fullmatch(r"  from 1\.0  patch \d+ bytes, [\d.]+ % of the image", line)
 
 
-def test_it_is_resumed_by_its_own_tag(start_server: StartServer, releases: list[Firmware]) -> None:
-    old, new = releases[:2]
-    server = start_server()
-    publish(server, "1.0", old.signed)
-    publish(server, "1.1", new.signed)
+def test_it_is_resumed_by_its_own_tag(patching: Running, releases: list[Firmware]) -> None:
+    server, (old, _) = patching, releases
     first = await_patch(server, old)
     size, tag = int(first.headers["content-range"].partition("/")[2]), first.headers["etag"]
     rest = ask(server, old, f"Range: bytes={size - 10}-", f"If-Range: {tag}")
@@ -122,12 +129,8 @@ def test_it_is_resumed_by_its_own_tag(start_server: StartServer, releases: list[
     assert (other.status, len(other.body)) == (200, size)
 
 
-def test_nobody_else_gets_one(start_server: StartServer, world: World, releases: list[Firmware]) -> None:
-    old, new = releases[:2]
-    server = start_server()
-    publish(server, "1.0", old.signed)
-    publish(server, "1.1", new.signed)
-    await_patch(server, old)
+def test_nobody_else_gets_one(patching: Running, world: World, releases: list[Firmware]) -> None:
+    server, (old, new) = patching, releases
     assert ask(server, old, says=False).body == new.signed
     stranger = world.firmware(7)
     assert ask(server, stranger, mac="5C:CF:7F:00:00:02").body == new.signed, "its MD5 is that of no release"
@@ -135,14 +138,8 @@ def test_nobody_else_gets_one(start_server: StartServer, world: World, releases:
     assert talk(world.context(), server.port, plain).body == new.signed
 
 
-def test_after_one_that_came_to_nothing_it_is_the_whole_image(
-    start_server: StartServer, releases: list[Firmware]
-) -> None:
-    old, new = releases[:2]
-    server = start_server()
-    publish(server, "1.0", old.signed)
-    publish(server, "1.1", new.signed)
-    await_patch(server, old)
+def test_after_one_that_came_to_nothing_it_is_the_whole_image(patching: Running, releases: list[Firmware]) -> None:
+    server, (old, new) = patching, releases
     patch = ask(server, old)
     assert header.is_patch(patch.body)
     tag = patch.headers["etag"]
@@ -157,15 +154,11 @@ def test_after_one_that_came_to_nothing_it_is_the_whole_image(
 
 
 def test_a_restart_keeps_them_but_not_those_that_are_damaged(
-    start_server: StartServer, releases: list[Firmware]
+    patching: Running, start_server: StartServer, releases: list[Firmware]
 ) -> None:
-    old, new = releases[:2]
-    server = start_server()
-    publish(server, "1.0", old.signed)
-    publish(server, "1.1", new.signed)
-    await_patch(server, old)
-    server.stop()
-    (kept,) = (server.store / CACHE).iterdir()
+    old, new = releases
+    patching.stop()
+    (kept,) = (patching.store / CACHE).iterdir()
     again = start_server()
     assert header.is_patch(ask(again, old).body), "at once"
     again.stop()
@@ -180,12 +173,8 @@ def test_a_restart_keeps_them_but_not_those_that_are_damaged(
     assert applying.apply(old.raw[: header.parse(patch).base_size], patch) == new.signed
 
 
-def test_the_store_is_whole_without_them(start_server: StartServer, releases: list[Firmware], tmp_path: Path) -> None:
-    server = start_server()
-    publish(server, "1.0", releases[0].signed)
-    publish(server, "1.1", releases[1].signed)
-    await_patch(server, releases[0])
-    with open_backend(str(server.store)) as backend:
+def test_the_store_is_whole_without_them(patching: Running) -> None:
+    with open_backend(str(patching.store)) as backend:
         report = check(backend.store)
     assert report.whole
     assert not report.orphans
