@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, by a `kind` of credentials, "certificate" or "token", and its name, and for what these are."""
+
+    kind: str
+    name: str
+    scopes: tuple[scope.Scope, ...]
+
+    def require(self, product: str | None, channel: str | None) -> str:
+        """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
+        if not any(allowed.covers(product, channel) for allowed in self.scopes):
+            scopes = ", ".join(map(str, self.scopes))
+            message = f"{self.kind} '{self.name}' is not for {_target(product, channel)}, but for {scopes}"
+            raise Refused(403, message, "use one that is, or make one")
+        return f"{self.kind}:{self.name}"
+
+
 @dataclass
 class Access:
     """Decides what a request may do, by its client's certificate or the tokens of a store."""
@@ -32,23 +49,21 @@ class Access:
     telemetry: Telemetry
     failures: FailureCounter = field(default_factory=FailureCounter)
 
-    def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
-        """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
+    def caller(self, request: Request) -> Caller:
+        """Return who asks, by the certificate of the connection, else by the token; raises Refused."""
         certificate: ClientCertificate | None = request.scope["state"]["certificate"]
         if certificate is not None:
-            kind, name, scopes = "certificate", certificate.name, _scopes(certificate)
-        else:
-            token = self._token(request)
-            kind, name, scopes = "token", token.name, (token.scope,)
-        if not any(allowed.covers(product, channel) for allowed in scopes):
-            message = f"{kind} '{name}' is not for {_target(product, channel)}, but for {', '.join(map(str, scopes))}"
-            raise Refused(403, message, "use one that is, or make one")
-        return f"{kind}:{name}"
-
-    def _token(self, request: Request) -> Token:
+            return of_certificate(certificate)
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        secret = secret.strip()
-        token = self.tokens.find(secret, datetime.now(timezone.utc)) if scheme.lower() == "bearer" and secret else None
+        return of_token(self.token(request, secret.strip() if scheme.lower() == "bearer" else ""))
+
+    def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
+        """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
+        return self.caller(request).require(product, channel)
+
+    def token(self, request: Request, secret: str) -> Token:
+        """Return the token with this secret, "" for none; raises Refused, and counts that against the address."""
+        token = self.tokens.find(secret, datetime.now(timezone.utc)) if secret else None
         if token is not None:
             return token
         address = request.client.host if request.client else ""
@@ -61,11 +76,17 @@ class Access:
         raise Refused(401, "no valid token", "otaseal token new makes one on the server; it may have expired")
 
 
-def _scopes(certificate: ClientCertificate) -> tuple[scope.Scope, ...]:
+def of_certificate(certificate: ClientCertificate) -> Caller:
+    """Return who shows this certificate; raises Refused for scopes that cannot be read."""
     try:
-        return scope.of_uris(certificate.uris)
+        return Caller("certificate", certificate.name, scope.of_uris(certificate.uris))
     except InputError as error:
         raise Refused(403, error.message, error.hint) from error
+
+
+def of_token(token: Token) -> Caller:
+    """Return who shows this token."""
+    return Caller("token", token.name, (token.scope,))
 
 
 def _target(product: str | None, channel: str | None) -> str:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError, NotFoundError, SystemFaultError
+from ....errors import ConfigError
 from ....names import check_name
-from ....pki.scope import ANY
 from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
 from ....release.records import check_version
 from ....store.device_rows import STATES, Selection
 from ....store.proof_key_rows import ProofKey, WaitingKey
 from ....store.proof_keys import FINGERPRINT, fingerprint
-from ..fleet import Listed, applicant
+from .. import device_changes
+from ..device_changes import CLAIM_PREFIX
+from ..fleet import Listed
 from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
 from ..uploads import read_json
 from .context import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-CLAIM_PREFIX = "mac:"
 
 
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -43,7 +42,7 @@ async def show_device(context: OperatorContext, request: Request) -> dict[str, A
     keys = context.fleet.keys
     key, waiting = keys.get(product, device), keys.waiting(product, device)
     if not rows and key is None:
-        raise _unseen(product, device)
+        raise device_changes.unseen(product, device)
     return {
         "product": product,
         "device": device,
@@ -55,21 +54,24 @@ async def show_device(context: OperatorContext, request: Request) -> dict[str, A
 
 async def forget_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Forget a device: `{"device": ...}`. When it asks again, it is a new one."""
-    return await _change(context, request, "forget", context.fleet.recorder.forget)
+    product, device = await _named(context, request)
+    return await device_changes.forget(context, context.access.caller(request), product, device)
 
 
 async def retry_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Let a device that is stuck or in a loop have its release again: `{"device": ...}`."""
-    return await _change(context, request, "retry", context.fleet.recorder.retry)
+    product, device = await _named(context, request)
+    return await device_changes.retry(context, context.access.caller(request), product, device)
 
 
 async def enrol_key(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Make a key that of a device, as read from it at the bench: `{"key": <64 hex digits>}`."""
-    changed, who = await _keyed(context, request)
+    product, device = context.product(request), _device(request)
+    changed, who = await device_changes.begin(context, context.access.caller(request), product, device)
     key = (await read_json(request, ("key",))).get("key")
     if not isinstance(key, str) or not re.fullmatch(PROOF_KEY, key):
         raise ConfigError("no key is given", "give the 64 hex digits that the device says, in the field 'key'")
-    return await _enrol(context, "enrol", changed, who, bytes.fromhex(key))
+    return await device_changes.enrol(context, "enrol", changed, who, bytes.fromhex(key))
 
 
 async def accept_key(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -77,24 +79,12 @@ async def accept_key(context: OperatorContext, request: Request) -> dict[str, An
 
     `{"key": <fingerprint>}` says which one; `{}` where it can be only one.
     """
-    changed, who = await _keyed(context, request)
+    product, device = context.product(request), _device(request)
+    changed, who = await device_changes.begin(context, context.access.caller(request), product, device)
     chosen = (await read_json(request, ("key",))).get("key", "")
     if not isinstance(chosen, str) or (chosen and not re.fullmatch(KEY_FINGERPRINT, chosen)):
         raise ConfigError("that is no key's fingerprint", f"give its {FINGERPRINT} hex digits: otaseal devices show")
-    shown = context.fleet.shown_key(changed["product"], changed["device"], chosen)
-    where = {"address": shown.address, "shown": shown.shown} if isinstance(shown, WaitingKey) else {}
-    return await _enrol(context, "accept", changed | where, who, shown.key)
-
-
-async def _enrol(context: OperatorContext, event: str, changed: dict[str, Any], who: str, key: bytes) -> dict[str, Any]:
-    """Make `key` that of a device, once the audit log says who wanted it; return what has `changed`."""
-    product, device = changed["product"], changed["device"]
-    changed["key"] = fingerprint(key)
-    await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
-    await asyncio.to_thread(context.fleet.enrol, product, device, key)
-    context.fleet.recorder.retry(product, device)  # what was given in its name before may have been somebody else's
-    context.log(event, product, changed["channel"] or "", who, device=device, key=changed["key"])
-    return changed
+    return await device_changes.accept(context, changed, who, chosen)
 
 
 def _as_json(listed: Listed) -> dict[str, Any]:
@@ -125,24 +115,13 @@ def _device(request: Request) -> str:
     return CLAIM_PREFIX + str(name).removeprefix(CLAIM_PREFIX).upper()
 
 
-def _unseen(product: str, device: str) -> NotFoundError:
-    return NotFoundError(f"no device '{device[:64]}' of '{product}' was seen", "otaseal devices lists them")
-
-
-async def _keyed(context: OperatorContext, request: Request) -> tuple[dict[str, Any], str]:
-    """Return what the answer to a request about a key begins with, and who asks and may change it."""
-    product, device = context.product(request), _device(request)
-    channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
-    who = _authorise(context, request, product, channel)
-    return {"product": product, "channel": channel or None, "device": device}, who
-
-
-def _authorise(context: OperatorContext, request: Request, product: str, channel: str | None) -> str:
-    """Return who asks and may change a device with the channel that `Fleet.channel_of` returned; raises Refused.
-
-    One that was not seen yet may turn up in any channel: only who may change them all may speak for it.
-    """
-    return context.access.authorise(request, product, channel or ANY)
+async def _named(context: OperatorContext, request: Request) -> tuple[str, str]:
+    """Return the product, and the device that the body names; raises ConfigError, Refused."""
+    product = context.product(request)
+    device = (await read_json(request, ("device",))).get("device")
+    if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
+        raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
+    return product, device
 
 
 def _selection(context: OperatorContext, product: str, query: Mapping[str, str]) -> Selection:
@@ -169,28 +148,3 @@ def page_of(query: Mapping[str, str]) -> tuple[str, int]:
             f"limit '{limit[:32]}' is not a valid number of devices", f"use a whole number from 1 to {MAX_DEVICES}"
         )
     return after, int(limit)
-
-
-async def _change(
-    context: OperatorContext, request: Request, event: str, change: Callable[[str, str], bool]
-) -> dict[str, Any]:
-    """Change a device, for who has the right to its channel, and wait until that is written."""
-    product = context.product(request)
-    device = (await read_json(request, ("device",))).get("device")
-    if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
-        raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
-    channel = await asyncio.to_thread(context.fleet.channel_of, product, device)
-    if channel is None:
-        raise _unseen(product, device)
-    who = _authorise(context, request, product, channel)
-    changed = {"product": product, "channel": channel or None, "device": device}
-    await asyncio.to_thread(context.catalog.store.record_event, {"event": event, **changed, "by": who})
-    if event == "forget":
-        context.fleet.recorder.forget(product, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1))
-        await asyncio.to_thread(context.fleet.keys.forget, product, device)
-        await asyncio.to_thread(context.fleet.enrolments.forget, product, applicant(device))
-    if not change(product, device):
-        raise SystemFaultError("the list of devices is too slow to take a change", "try again in a while")
-    await asyncio.to_thread(context.fleet.require_written)
-    context.log(event, product, channel or "", who, device=device)
-    return changed

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ....errors import ConfigError
 from ....pki.enrolled import check_enrolled, key_id
 from ....pki.scope import ANY
+from ..device_changes import CLAIM_PREFIX
 from ..schemas import DEVICE_NAME, MAX_DEVICE
 from ..uploads import read_body
 from .context import OperatorContext
-from .devices import CLAIM_PREFIX, page_of
+from .devices import page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
