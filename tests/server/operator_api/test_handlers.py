@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.client.deployment import Options
 from otaseal.errors import InputError, SystemFaultError
 from otaseal.image import signed_image
+from otaseal.image.firmware import Firmware
 from otaseal.release.records import Origin
 from otaseal.release.rollout import includes
 from otaseal.store.store import Store
@@ -154,3 +155,31 @@ def test_the_audit_log_keeps_whether_a_release_was_rehearsed(server: Running) ->
     assert operator(server).firmware(release) == one.signed
     with pytest.raises(SystemFaultError, match="answers 404"):
         operator(server).firmware(replace(release, version="9.9"))
+
+
+def test_attachments_come_with_an_upload(server: Running) -> None:
+    signed, sbom = server.world.firmware(1).signed, b'{"bomFormat": "CycloneDX"}'
+    client = operator(server)
+    admitted = client.check([Firmware(signed)], Origin("blink", "1.0", "2026-01-01T00:00:00Z"), Options())
+    client.publish(admitted, attachments={"sbom": sbom})
+    assert client.fetch("/v1/products/blink/releases/1.0/attachments/sbom") == sbom
+    assert client.get("/v1/products/blink/releases")["attachments"] == {"1.0": ["sbom"]}
+    assert client.fetch("/v1/products/blink/releases/1.0/attachments/provenance") is None
+    with pytest.raises(InputError, match="'licence' is no attachment"):
+        client.get("/v1/products/blink/releases/1.0/attachments/licence")
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "error"),
+    [
+        ("sbom", 400, "X-Otaseal-Attachments 'sbom'"),
+        ("sbom=4,sbom=4", 400, "X-Otaseal-Attachments 'sbom=4,sbom=4' names a kind twice"),
+        ("provenance=99999999", 413, "the provenance has 99999999 bytes"),
+        ("sbom=4", 422, "the sbom is not JSON"),
+    ],
+)
+def test_attachments_that_cannot_be(server: Running, header: str, status: int, error: str) -> None:
+    body = server.world.firmware(1).signed + b"{{{{"
+    reply = upload(server, body, f"Content-Length: {len(body)}", f"X-Otaseal-Attachments: {header}")
+    assert refusal(reply, status) == error
+    assert operator(server).get("/v1/products/blink/releases")["releases"] == []

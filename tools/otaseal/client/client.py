@@ -68,10 +68,17 @@ class Client:
         """The server's name or address."""
         return urlsplit(self.url).hostname or ""
 
-    def publish(self, admitted: Admitted, rehearsal: str = "", progress: Progress | None = None) -> Deployment:
+    def publish(
+        self,
+        admitted: Admitted,
+        rehearsal: str = "",
+        progress: Progress | None = None,
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> Deployment:
         """Publish what `check` admitted, read it back, and return what changed.
 
-        `rehearsal` is its outcome, for the audit log: "passed", "partly", "skipped", or "". Raises InputError for what
+        `rehearsal` is its outcome, for the audit log: "passed", "partly", "skipped", or "". `attachments` are JSON by
+        kind (`release.attachments`). Raises InputError for what
         the server refuses, VerificationError when it gives out something else, SystemFaultError without an answer.
         """
         origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
@@ -90,7 +97,11 @@ class Client:
         query |= {name: value for name, value in limits.items() if value is not None}
         path = f"{product_path(origin.product, 'releases', origin.version)}?{urlencode(query)}"
         headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
-        answer = self._json(self._request("PUT", path, b"".join(signed), headers, progress))
+        attached = attachments or {}
+        if attached:
+            headers["X-Otaseal-Attachments"] = ",".join(f"{kind}={len(data)}" for kind, data in attached.items())
+        body = b"".join((*signed, *attached.values()))
+        answer = self._json(self._request("PUT", path, body, headers, progress))
         release = from_json(answer["release"])
         check_record(release, admitted.release)
         for board in admitted.boards:

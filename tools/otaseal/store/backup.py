@@ -26,6 +26,7 @@ from ..directories import PRIVATE_DIRECTORY_MODE, locked
 from ..errors import InputError, LaterFormatError, NotFoundError, SystemFaultError
 from ..formats import refuse_later
 from ..names import NAME
+from ..release import attachments
 from ..release.archive_record import MAX_RECORD_BYTES
 from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.record_fields import VERSION
@@ -38,16 +39,22 @@ from .store import MAX_KEY_BYTES, Store
 from .tokens import MAX_TOKENS_BYTES
 
 MANIFEST = "manifest.json"
-FORMAT = 2
-"""Of a backup with secrets; 1 is that of one without, which earlier versions can restore."""
+FORMAT = 3
+"""Of a backup with attachments of releases; 2 is that of one with secrets, 1 of one without either: each is written in
+the oldest that can say it, which earlier versions can restore.
+"""
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
+_ATTACHMENT = re.compile(
+    rf"{PRODUCTS}/{NAME.pattern}/attachments/{VERSION.pattern}/({'|'.join(attachments.LIMITS)})\.json"
+)
 _OTHER = (
     (re.compile(MARKER), MAX_RECORD_SIZE),
     (re.compile(re.escape(AUDIT)), MAX_SMALL_BYTES),
     (re.compile(TOKENS), MAX_TOKENS_BYTES),
     (re.compile(re.escape(SECRETS_FILE)), MAX_SMALL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
+    (_ATTACHMENT, max(attachments.LIMITS.values())),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/channels/{NAME.pattern}\.json"), MAX_CHANNEL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/certs/{NAME.pattern}\.json"), MAX_RECORD_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),
@@ -69,7 +76,7 @@ def backup(store: Store, path: Path) -> None:
     for digest in blobs:
         manifest[blob_name(digest)] = (len(store.read_blob(digest)), digest)
     with _new_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        written = FORMAT if SECRETS_FILE in manifest else 1
+        written = FORMAT if any(map(_ATTACHMENT.fullmatch, manifest)) else 2 if SECRETS_FILE in manifest else 1
         _add(tar, MANIFEST, json.dumps({"format": written, "files": manifest}, separators=(",", ":")).encode())
         for name, data in small.items():
             _add(tar, name, data)

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 
 from ..errors import CorruptStoreError, LaterFormatError, OtasealError
 from ..keys.public import load_public_key
+from ..release import attachments
 from ..release.record_json import serialise
 from .audit_log import (
     KINDS,
@@ -34,6 +35,7 @@ from .documents import (
     Change,
     Reader,
     archive_name,
+    attachment_name,
     blob_name,
     channel_name,
     key_name,
@@ -168,6 +170,10 @@ def _survey_product(contents: Contents, product: str, found: Survey) -> None:
             release = contents.release(product, version)
             found.blobs |= {form.blob for form in release.files}
             found.releases[product, version] = hashlib.sha256(serialise(release)).hexdigest()
+        for kind in contents.attachments(product, version):
+            found.files.add(name := attachment_name(product, version, kind))
+            with found.noting(name):
+                attachments.parse(kind, contents.attachment(product, version, kind) or b"")
     for channel in contents.channels(product):
         found.files.add(name := channel_name(product, channel))
         found.pointers[KINDS[0], product, channel] = None

@@ -2,6 +2,7 @@
 
     store.json                                      the store's format
     products/<product>/releases/<version>.json      immutable
+    products/<product>/attachments/<version>/<kind>.json  immutable: what is said of a release beside its images
     products/<product>/channels/<channel>.json      replaced by compare-and-swap of its generation
     products/<product>/certs/<channel>.json         the same, for the certificate archive that a channel gives out
     products/<product>/keys/<name>.pub              public keys; the store never holds a private one
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 
 from ..errors import InputError
 from ..names import check_name
+from ..release.attachments import check_kind
 from ..release.records import check_version
 
 MAX_BLOB_BYTES = 16 * 1024 * 1024
@@ -131,6 +133,16 @@ class Documents(Reader, Protocol):
 def release_name(product: str, version: str) -> str:
     """Return the name of a release's record; raises InputError."""
     return f"{product_folder(product)}/releases/{check_version(version)}.json"
+
+
+def attachment_name(product: str, version: str, kind: str) -> str:
+    """Return the name of an attachment of a release; raises InputError."""
+    return f"{attachment_folder(product, version)}/{check_kind(kind)}.json"
+
+
+def attachment_folder(product: str, version: str) -> str:
+    """Return the folder of a release's attachments; raises InputError."""
+    return f"{product_folder(product)}/attachments/{check_version(version)}"
 
 
 def channel_name(product: str, channel: str) -> str:

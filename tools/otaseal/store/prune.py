@@ -17,7 +17,7 @@ from .audit_log import Named
 from .backend import Backend
 from .check import Survey, survey
 from .documents import Change, Reader, release_name
-from .store import Contents
+from .store import Contents, remove_release
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""
@@ -98,6 +98,6 @@ def _seen(backend: Backend) -> dict[str, Seen]:
 def _remove(change: Change, plan: Pruned, by: str) -> None:
     for product, version in plan.releases:
         change.append({"event": "prune", "product": product, "version": version, "by": by})
-        change.remove(release_name(product, version))
+        remove_release(change, product, version)
     for digest in plan.blobs:
         change.remove_blob(digest)

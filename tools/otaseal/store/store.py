@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from ..keys.public import load_public_key
 from ..names import NAME
 from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from ..release.archive_record import ArchiveRecord
+from ..release.attachments import LIMITS
 from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE, parse, serialise
@@ -29,6 +30,8 @@ from .documents import (
     Documents,
     Reader,
     archive_name,
+    attachment_folder,
+    attachment_name,
     blob_name,
     channel_name,
     key_name,
@@ -89,6 +92,16 @@ class Contents:
     def releases(self, product: str) -> tuple[str, ...]:
         """Return the versions of a product's releases, sorted as text; empty for an unknown product."""
         return self._names(product, "releases", VERSION, ".json")
+
+    def attachments(self, product: str, version: str) -> tuple[str, ...]:
+        """Return the kinds of a release's attachments, sorted; raises InputError, SystemFaultError."""
+        names = self.reader.names(attachment_folder(product, version))
+        return tuple(kind for kind in sorted(LIMITS) if f"{kind}.json" in names)
+
+    def attachment(self, product: str, version: str, kind: str) -> bytes | None:
+        """Return an attachment of a release, None where it has none; raises InputError, CorruptStoreError."""
+        name, what = attachment_name(product, version, kind), f"the {kind} of release '{version}' of '{product}'"
+        return self.reader.read(name, what, LIMITS[kind])
 
     def keys(self, product: str) -> dict[str, bytes]:
         """Return the public keys (PEM) that a product's releases may be signed with, by name."""
@@ -163,10 +176,18 @@ class Store(Contents):
             _put_immutable(change, path, pem, f"a key '{name}' of '{product}'")
             change.append({"event": "key", "product": product, "key": name})
 
-    def publish(self, release: Release, blobs: Iterable[bytes], by: str = "", rehearsal: str = "") -> None:
+    def publish(
+        self,
+        release: Release,
+        blobs: Iterable[bytes],
+        by: str = "",
+        rehearsal: str = "",
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Store a release: its blobs, as far as the store has them not, then its record. Idempotent.
 
-        The audit log keeps the operator `by` and the outcome of the `rehearsal`. Raises CorruptStoreError for a missing
+        The audit log keeps the operator `by` and the outcome of the `rehearsal`. Of a release that is there, only
+        `attachments` (JSON by kind) that it does not have are added. Raises CorruptStoreError for a missing
         blob, ConflictError when there is another release of that version, SystemFaultError when the disk refuses.
         """
         name, what = release_name(release.product, release.version), f"release '{release.version}'"
@@ -177,9 +198,11 @@ class Store(Contents):
             for form in release.files:
                 if form.blob not in written:
                     _put_blob(change, Contents(change).read_blob(form.blob))
+            attached = _attach(change, release, attachments or {})
             _put_immutable(change, name, content, what)
-            event = publish_event(release.product, release.version, content)
-            change.append(event | {"by": by} | ({"rehearsal": rehearsal} if rehearsal else {}))
+            event = publish_event(release.product, release.version, content) | {"by": by}
+            event |= {"rehearsal": rehearsal} if rehearsal else {}
+            change.append(event | ({"attached": attached} if attached else {}))
 
     def point(self, product: str, channel: str, pointer: Pointer, *, expected: int, by: str = "") -> Channel:
         """Point a channel, of generation `expected` (0: new), at a release; raises ConflictError, NotFoundError."""
@@ -251,6 +274,27 @@ class Store(Contents):
         """Append `event`, a JSON object without secrets, to the audit log with the time; durable on return."""
         with self.documents.change() as change:
             change.append(event)
+
+
+def remove_release(change: Change, product: str, version: str) -> None:
+    """Remove a release and its attachments, those first: a kill leaves none without a release. Its blobs stay."""
+    for kind in Contents(change).attachments(product, version):
+        change.remove(attachment_name(product, version, kind))
+    change.remove(release_name(product, version))
+
+
+def _attach(change: Change, release: Release, attachments: Mapping[str, bytes]) -> dict[str, str]:
+    """Keep the attachments that the release does not have yet; return their SHA-256 by kind.
+
+    Where there is no record yet, one that is there is of an upload that did not get so far.
+    """
+    there = change.read(release_name(release.product, release.version), "release", MAX_RECORD_SIZE) is not None
+    attached: dict[str, str] = {}
+    for kind, data in attachments.items():
+        if not there or Contents(change).attachment(release.product, release.version, kind) is None:
+            change.replace(attachment_name(release.product, release.version, kind), data)
+            attached[kind] = hashlib.sha256(data).hexdigest()
+    return attached
 
 
 def _is_back(before: Channel, after: Channel) -> bool:

@@ -56,6 +56,8 @@ ENDPOINTS = (
               "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release, for one board", BYTES,
              ("board_id",)),
+    Endpoint("GET", RELEASE + "/attachments/{kind}", "attachment", "Return an attachment of a release",
+             "Attachment"),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
     Endpoint("POST", CHANNEL + "/rollback", "rollback", "Point a channel back at what all its devices had", "Effect",
@@ -118,7 +120,9 @@ def _operation(endpoint: Endpoint) -> Schema:
     ]
     if endpoint.handler == "publish":
         sizes = pattern(f"{DIGITS}(,{DIGITS})*", description="the size of each file, if there are several")
-        parameters.append({"name": "X-Otaseal-Parts", "in": "header", "required": False, "schema": sizes})
+        attached = pattern(f"[a-z]+={DIGITS}(,[a-z]+={DIGITS})*", description="of attachments, which follow the files")
+        headers = {"X-Otaseal-Parts": sizes, "X-Otaseal-Attachments": attached}
+        parameters += [{"name": name, "in": "header", "required": False, "schema": headers[name]} for name in headers]
     operation: Schema = {
         "operationId": endpoint.handler,
         "summary": endpoint.summary,

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Any, Union
 
 from ...names import NAME
+from ...release import attachments
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_PATIENCE
 from ...release.evidence import Evidence, Proof
@@ -76,6 +77,7 @@ IN_PATH: Mapping[str, Schema] = {
     "channel": pattern(NAME.pattern),
     "version": pattern(VERSION.pattern),
     "device": pattern(DEVICE_NAME),
+    "kind": {"type": "string", "enum": list(attachments.LIMITS)},
 }
 
 
@@ -173,11 +175,13 @@ def schemas() -> dict[str, Schema]:
                 "product": _TEXT,
                 "releases": _array(release),
                 "channels": _by_name(channel),
+                "attachments": {**_by_name(texts), "description": "their kinds, by version"},
                 "patches": _array(reference("Patch")),
                 "damaged": texts,
             }
         ),
         "Patch": _object(_fields(Made)),
+        "Attachment": {"type": "object", "description": "CycloneDX, or a DSSE envelope"},
         "Form": _object(_fields(Form)),
         "Release": {"anyOf": [reference("BoardRelease"), reference("BoardsRelease")]},
         "BoardRelease": _object({"format": {"type": "integer"}, **image}, _of_every_format()),

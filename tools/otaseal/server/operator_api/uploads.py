@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import OtasealError
+from ...release import attachments
 from ...release.admission import Policy
 from ...release.records import MAX_BOARDS
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MAX_UPLOAD = 4 * Policy.max_size
-"""All files of a release: two forms of each board."""
+"""Bytes of all files of a release: two forms of each board."""
+MAX_BODY = MAX_UPLOAD + sum(attachments.LIMITS.values())
 MAX_JSON = 64 * 1024
 UPLOADS_AT_ONCE = 8
 """Uploads that are read at the same time, each of which is in memory."""
@@ -32,6 +35,8 @@ STALL_SECONDS, STALL_BYTES = 10.0, 16 * 1024
 """An upload that is not over has to bring so many bytes in that time."""
 DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
 _PARTS = re.compile(rf"[0-9]{{1,9}}(,[0-9]{{1,9}}){{0,{2 * MAX_BOARDS - 1}}}")
+_KINDS = "|".join(attachments.LIMITS)
+_ATTACHMENTS = re.compile(rf"(?:{_KINDS})=[0-9]{{1,9}}(?:,(?:{_KINDS})=[0-9]{{1,9}})*")
 
 
 class Refused(OtasealError):
@@ -42,19 +47,59 @@ class Refused(OtasealError):
         self.status = status
 
 
-async def read_files(request: Request) -> list[bytes]:
-    """Return the files in the body, by the sizes in X-Otaseal-Parts; raises Refused, TimeoutError when it is slow."""
+class Upload(NamedTuple):
+    """The files of an upload, and the attachments that follow them, by kind."""
+
+    files: list[bytes]
+    attachments: dict[str, bytes]
+
+
+async def read_upload(request: Request) -> Upload:
+    """Return what is in the body, by the sizes in X-Otaseal-Parts and X-Otaseal-Attachments.
+
+    Raises Refused, TimeoutError when it is slow.
+    """
+    length = _length(request)
+    attached = _attachment_sizes(request.headers.get("x-otaseal-attachments", ""))
+    files = _file_sizes(request.headers.get("x-otaseal-parts"), length - sum(attached.values()))
+    body = memoryview(await read_body(request, length))
+    ends = list(itertools.accumulate((*files, *attached.values())))
+    parts = [bytes(body[begin:end]) for begin, end in zip((0, *ends), ends, strict=False)]
+    return Upload(parts[: len(files)], dict(zip(attached, parts[len(files) :], strict=True)))
+
+
+def _length(request: Request) -> int:
     length = request.headers.get("content-length")
-    parts = request.headers.get("x-otaseal-parts", length or "")
     if length is None or not length.isascii() or not length.isdigit():
         raise Refused(411, "an upload without Content-Length", "send the firmware with its length")
-    if int(length) > MAX_UPLOAD:
-        raise Refused(413, f"an upload of {length} bytes", f"{MAX_UPLOAD} are the most")
-    if not _PARTS.fullmatch(parts) or sum(map(int, parts.split(","))) != int(length):
-        raise Refused(400, f"X-Otaseal-Parts '{parts[:64]}' do not add up to {length}", "give each file's size")
-    body = await read_body(request, int(length))
-    sizes = [int(size) for size in parts.split(",")]
-    return [body[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
+    if int(length) > MAX_BODY:
+        raise Refused(413, f"an upload of {length} bytes", f"{MAX_BODY} are the most")
+    return int(length)
+
+
+def _file_sizes(text: str | None, total: int) -> list[int]:
+    """Return the sizes of the files, `total` together: by the header, of one file without it; raises Refused."""
+    if total > MAX_UPLOAD:
+        raise Refused(413, f"files of {total} bytes", f"{MAX_UPLOAD} are the most")
+    sizes = str(total) if text is None else text
+    if not _PARTS.fullmatch(sizes) or sum(map(int, sizes.split(","))) != total:
+        raise Refused(400, f"X-Otaseal-Parts '{sizes[:64]}' do not add up to {total}", "give each file's size")
+    return [int(size) for size in sizes.split(",")]
+
+
+def _attachment_sizes(text: str) -> dict[str, int]:
+    """Return the sizes of the attachments by kind, as the header has them; raises Refused."""
+    if text and not _ATTACHMENTS.fullmatch(text):
+        kinds = ", ".join(attachments.LIMITS)
+        raise Refused(400, f"X-Otaseal-Attachments '{text[:64]}'", f"write kind=size, of {kinds}")
+    pairs = [part.split("=") for part in text.split(",") if part]
+    sizes = {kind: int(size) for kind, size in pairs}
+    if len(sizes) < len(pairs):
+        raise Refused(400, f"X-Otaseal-Attachments '{text[:64]}' names a kind twice", "send one of each kind")
+    for kind, size in sizes.items():
+        if size > attachments.LIMITS[kind]:
+            raise Refused(413, f"the {kind} has {size} bytes", f"{attachments.LIMITS[kind]} are the most")
+    return sizes
 
 
 async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
@@ -78,7 +123,7 @@ async def drain(request: Request) -> None:
     deadline, taken = time.monotonic() + DRAIN_SECONDS, 0
     try:
         stream = request.stream()
-        while taken <= MAX_UPLOAD:
+        while taken <= MAX_BODY:
             left = min(deadline - time.monotonic(), DRAIN_PAUSE)
             taken += len(await asyncio.wait_for(stream.__anext__(), max(left, 0.01)))
     except (StopAsyncIteration, ClientDisconnect, asyncio.TimeoutError, RuntimeError):

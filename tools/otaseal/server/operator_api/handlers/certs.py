@@ -13,7 +13,7 @@ from ....errors import NotFoundError
 from ....release import signed_archive
 from ....release.archive_record import ArchiveRecord
 from ....release.signed_archive import PresentedChain
-from ..uploads import read_files
+from ..uploads import read_upload
 from .context import OperatorContext
 from .releases import rehearsal
 
@@ -41,7 +41,7 @@ async def publish_certs(context: OperatorContext, request: Request) -> dict[str,
     rehearsed = rehearsal(request)
     logged = {"by": who, **({"rehearsal": rehearsed} if rehearsed else {})}
     async with context.uploads.turn(who):
-        data = b"".join(await read_files(request))
+        data = b"".join((await read_upload(request)).files)
         async with context.publishing:
             record = await asyncio.to_thread(_publish, context, product, channel, data, logged)
     details = {"archive": record.archive, "certificates": record.certificates, "rehearsal": rehearsed or None}

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError, ConflictError, NotFoundError
 from ....image.firmware import Firmware
-from ....release import record_json
+from ....release import attachments, record_json
 from ....release.admission import Policy, admit
 from ....release.channels import Channel
 from ....release.records import Origin, Release, check_version
 from ....release.stranding import Consent, Effect
 from ...catalog import Catalog
 from ..fleet import Fleet
+from ..openapi import JSON
 from ..rollout_options import RolloutOptions
 from ..schemas import REHEARSALS
-from ..uploads import read_files
+from ..uploads import Upload, read_upload
 from .context import OperatorContext
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
         who=who,
     )
     async with context.uploads.turn(who):
-        parts = await read_files(request)
+        upload = await read_upload(request)
         async with context.publishing:
-            release, before, effect = await asyncio.to_thread(_publish, context.fleet, parts, publication)
+            release, before, effect = await asyncio.to_thread(_publish, context.fleet, upload, publication)
     percent = 100 if publication.options.percent is None else publication.options.percent
     details = {"percent": percent, "downgrade": publication.allow_downgrade, "rehearsal": publication.rehearsal or None}
     context.log("publish", product, channel, who, version=version, before=before, **details)
@@ -79,6 +80,21 @@ async def firmware(context: OperatorContext, request: Request) -> Response:
     form = image.form("raw") or image.forms[0]
     body = context.catalog.body(form.blob)
     return Response(body, headers={"x-MD5": form.md5}, media_type="application/octet-stream")
+
+
+async def attachment(context: OperatorContext, request: Request) -> Response:
+    """Return an attachment of a release as it was sent."""
+    from starlette.responses import Response
+
+    product, kind = context.product(request), request.path_params["kind"]
+    version = check_version(request.path_params["version"])
+    context.catalog.release(product, version)
+    data = await asyncio.to_thread(context.catalog.store.attachment, product, version, kind)
+    if data is None:
+        raise NotFoundError(
+            f"release '{version}' of '{product}' has no {kind}", "it comes with a deployment that has one to send"
+        )
+    return Response(data, headers={"cache-control": "no-store"}, media_type=JSON)
 
 
 def as_json(release: Release) -> Any:
@@ -108,7 +124,7 @@ class _Publication:
     who: str
 
 
-def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tuple[Release, str | None, Effect]:
+def _publish(fleet: Fleet, upload: Upload, wanted: _Publication) -> tuple[Release, str | None, Effect]:
     """Check and store a release, point its channel at it; return it, the channel's version before, the effect."""
     catalog, origin, product = fleet.catalog, wanted.origin, wanted.origin.product
     state = catalog.channel(product, wanted.channel)
@@ -116,13 +132,17 @@ def _publish(fleet: Fleet, parts: Sequence[bytes], wanted: _Publication) -> tupl
     pointer = wanted.options.published(origin.version, state)
     fleet.check_rollout(product, wanted.channel, pointer)
     policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
-    release = admit([Firmware(part) for part in parts], origin, policy, current, wanted.boards)
+    for kind, data in upload.attachments.items():
+        attachments.parse(kind, data)
+    release = admit([Firmware(file) for file in upload.files], origin, policy, current, wanted.boards)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)
         if set(before.files) == set(release.files):  # boards stand in the order of their names, which need not be given
             release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
     effect = fleet.allow(release, wanted.channel, state, wanted.consent, wanted.who)
-    catalog.store.publish(release, list(parts), by=wanted.who, rehearsal=wanted.rehearsal)
+    catalog.store.publish(
+        release, upload.files, by=wanted.who, rehearsal=wanted.rehearsal, attachments=upload.attachments
+    )
     expected = 0 if state is None else state.generation
     catalog.store.point(product, wanted.channel, pointer, expected=expected, by=wanted.who)
     fleet.begin(product, wanted.channel, pointer.version)
@@ -146,9 +166,17 @@ def _listed(context: OperatorContext, product: str) -> dict[str, Any]:
         "product": product,
         "releases": [as_json(release) for release in context.catalog.releases(product)],
         "channels": context.channels(product),
+        "attachments": _attachments(context, product),
         "patches": [made._asdict() for made in context.patches.made(product)],
         "damaged": context.catalog.damage_of(product),
     }
+
+
+def _attachments(context: OperatorContext, product: str) -> dict[str, list[str]]:
+    """Return the kinds of attachments by version, of the releases that have any."""
+    store = context.catalog.store
+    found = ((version, list(store.attachments(product, version))) for version in store.releases(product))
+    return {version: kinds for version, kinds in found if kinds}
 
 
 def _flag(query: Mapping[str, str], name: str) -> bool:
