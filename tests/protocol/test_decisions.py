@@ -156,6 +156,17 @@ def test_a_rollout_holds_back_whom_it_has_not_reached() -> None:
     assert answer(a_device(NEW), held) == (304, "current", None)
 
 
+def test_a_pinned_device_stays_as_it_is_and_is_told_why() -> None:
+    for state in (replace(KNOWN, pinned=True), replace(KNOWN, pinned=True, held=True, unproven=True, deliveries=9)):
+        assert answer(a_device(OLD), state) == (304, "pinned", None)
+        assert answer(a_device(NEW), state) == (304, "current", None)
+        found = decide(a_device(OLD), NEW, state)
+        assert "stays with 1.2.2 until otaseal devices unpin" in found.reason
+        told = decide(a_device(OLD, mode="version"), NEW, state)
+        assert ("X-Version", "1.2.2") in told.headers, "it is not told of what it does not get"
+    assert answer(a_device(None, mode="version"), replace(KNOWN, pinned=True)) == (304, "pinned", None)
+
+
 def test_a_loop_is_broken_after_three_deliveries_and_raises_an_alarm() -> None:
     for deliveries in range(6):
         found = decide(a_device(OLD), NEW, replace(KNOWN, deliveries=deliveries))

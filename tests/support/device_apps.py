@@ -10,6 +10,7 @@ from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.patches import Patches
 from otaseal.server.telemetry import Telemetry
 from otaseal.store.enrolments import Enrolments
+from otaseal.store.labels import Labels
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.store import Store
@@ -22,4 +23,4 @@ def make_app(store: Store, recorder: Recorder, secrets: Secrets | None = None) -
     keys = ProofKeys(secrets)
     proofs = ProofCheck(keys, recorder, telemetry)
     enrolment = Enrolment(catalog, Enrolments(secrets), keys, telemetry)
-    return DeviceApp(catalog, recorder, telemetry, proofs, enrolment, Patches(catalog, None, print))
+    return DeviceApp(catalog, recorder, telemetry, proofs, enrolment, Patches(catalog, None, print), Labels(secrets))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from otaseal.server.device_api.recorder import Recorder
 from otaseal.server.tls import ClientCertificate
 from otaseal.store.documents import AUDIT, PRODUCTS, blob_name
 from otaseal.store.files import DEVICES_FILE
+from otaseal.store.labels import Label
+from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.store import Store
 from support.device_apps import make_app
 from support.releases import make_release
@@ -34,8 +37,11 @@ def app(tmp_path: Path, world: World) -> Iterator[DeviceApp]:
     store.add_key("blink", "signing", public_pem(world.key.public_key()))
     store.publish(make_release("1.0", BLOB), [BLOB], by="test")
     store.point("blink", "stable", Pointer("1.0"), expected=0, by="test")
-    with Recorder(store.directory / DEVICES_FILE, print) as recorder:
-        yield make_app(store, recorder)
+    with (
+        Recorder(store.directory / DEVICES_FILE, print) as recorder,
+        Secrets(store.directory / SECRETS_FILE) as secrets,
+    ):
+        yield make_app(store, recorder, secrets)
 
 
 def test_no_file_is_read_for_an_answer(app: DeviceApp) -> None:
@@ -64,6 +70,19 @@ def test_a_poll_looks_at_the_audit_log_alone(app: DeviceApp, monkeypatch: pytest
     monkeypatch.setattr(files, "stamp", look)
     assert app.answer(poll).device == first.device == "mac:5C:CF:7F:F0:04:CB"
     assert looks == [AUDIT]
+
+
+def test_a_pin_holds_from_the_next_poll_on_and_no_longer(app: DeviceApp) -> None:
+    headers = ((b"x-esp8266-sta-mac", b"5C:CF:7F:F0:04:CB"), (b"x-esp8266-mode", b"sketch"))
+    poll = ASKED._replace(head=Head("GET", ASKED.head.path, headers, "1.1", keeps=True, has_body=False))
+    other = poll._replace(head=replace(poll.head, headers=((b"x-esp8266-sta-mac", b"5C:CF:7F:00:00:01"), headers[1])))
+    codes = [app.answer(poll).code]
+    for pinned in (True, False):
+        app.labels.set("blink", "mac:5C:CF:7F:F0:04:CB", Label(pinned=pinned))
+        codes += [app.answer(asked).code for asked in (poll, other)]
+    unpinned = codes[0]
+    assert unpinned != "pinned"
+    assert codes == [unpinned, "pinned", unpinned, unpinned, unpinned]
 
 
 def test_what_cannot_be_read_is_an_alarm(app: DeviceApp) -> None:

@@ -49,7 +49,7 @@ class State:
 
     `deliveries` in full since its sketch MD5 last changed; `held` while the rollout has not reached it; `missing` is
     what the URL names and does not exist ("product", "channel" or "release"); `unproven` where firmware is for devices
-    that prove their names, and this one does not.
+    that prove their names, and this one does not; `pinned` where an operator said that this one stays as it is.
     """
 
     known: Mapping[str, Running] = field(default_factory=dict)
@@ -57,6 +57,12 @@ class State:
     held: bool = False
     missing: str = "release"
     unproven: bool = False
+    pinned: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether the device is to stay with what it runs."""
+        return self.held or self.pinned
 
 
 def known_images(releases: Iterable[Release]) -> dict[str, Running]:
@@ -263,13 +269,19 @@ _TABLE = (
         lambda c: f"the release is for the chip {c.wanted.chip}, the device {c.other_chip}",
     ),
     _Row(
-        lambda c: c.request.mode == "version" and not (c.state.held and c.own_version is None),
+        lambda c: c.request.mode == "version" and not (c.state.stays and c.own_version is None),
         200,
         "version",
         lambda c: f"the device asks which version there is, and has {c.own_version or 'none that it names'}",
     ),
     _Row(lambda c: c.runs_wanted, 304, "current", lambda c: f"the device runs {c.wanted.version}, by its {c.told_by}"),
     _Row(lambda c: c.says_wanted, 304, "current", lambda c: f"the device says it runs {c.wanted.version}"),
+    _Row(
+        lambda c: c.state.pinned,
+        304,
+        "pinned",
+        lambda c: f"it is pinned: it stays with {c.own_version or 'what it runs'} until otaseal devices unpin",
+    ),
     _Row(lambda c: c.state.held, 304, "held", lambda c: f"the rollout of {c.wanted.version} has not reached it"),
     _Row(
         lambda c: c.state.unproven,
@@ -320,7 +332,7 @@ _TABLE = (
 def _answer(row: _Row, case: _Case) -> Decision:
     reason = row.reason(case)
     if row.code == "version":
-        version = case.own_version if case.state.held and case.own_version else case.wanted.version
+        version = case.own_version if case.state.stays and case.own_version else case.wanted.version
         headers: Headers = (("X-Version", version.encode("ascii", "replace").decode()),)
         return replace(text_answer(row.status, row.code, version, headers), reason=reason)
     allow: Headers = (("Allow", "GET, HEAD"),) if row.code == "method" else ()

@@ -15,6 +15,7 @@ from .device_file import DeviceFile
 from .devices import Devices
 from .documents import MARKER, Change
 from .files import DEVICES_FILE, FileDocuments
+from .labels import Labels
 from .proof_keys import ProofKeys
 from .secrets import SECRETS_FILE, Secrets
 from .store import Store
@@ -48,6 +49,8 @@ class Backend(ABC):
     """What operators and maintenance read."""
     notes: DeviceFile | PostgresDevices
     """Where a `Recorder` writes what devices say."""
+    labels: Labels
+    """What operators say of devices; once it has begun to serve."""
     cache: Path | None = None
     """A folder for what can be made again, which need not be there; None where the store has no place for one."""
 
@@ -110,6 +113,7 @@ class FileBackend(Backend):
         self.notes = self._stack.enter_context(DeviceFile(self.store.directory / DEVICES_FILE))
         self.notes.use_home(report)
         self.devices = self._stack.enter_context(Devices(self.notes))
+        self.labels = Labels(self.secrets)
         return ProofKeys(self.secrets, self.devices.proofs())
 
     @contextlib.contextmanager

@@ -22,6 +22,7 @@ from .claims import Claim
 from .device_rows import Device
 from .documents import MAX_SMALL_BYTES, TOKENS
 from .enrolments import Request
+from .labels import Label
 from .proof_key_rows import ProofKey, WaitingKey
 from .rollout_rows import ROLLOUT_COLUMNS
 from .sql import Transaction
@@ -35,6 +36,7 @@ SECRETS: Columns = {
     "waiting_keys": ("product", "device", *WaitingKey._fields),
     "claims": ("sha256", *Claim._fields),
     "requests": ("product", *Request._fields),
+    "labels": ("product", "device", *Label._fields),
 }
 DEVICES: Columns = {"devices": Device._fields, "rollouts": ROLLOUT_COLUMNS, "statements": STATEMENT_COLUMNS}
 """The columns of each table."""

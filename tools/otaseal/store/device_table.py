@@ -8,28 +8,33 @@ that a flood of invented devices cannot push out a fleet.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ..release.evidence import PROVEN_PREFIX
 from ..release.rollout import Tally
 from . import statements
 from .device_batch import SELECT, TAKE, Key, Rows
 from .device_rows import (
     CERTIFIED,
+    IN_JSON,
     IS_NEW,
     PROVEN,
     UNPROVEN,
     Device,
     Selection,
     Sighting,
+    change_name,
     conditions,
     device_key,
     says_nothing_new,
     seen,
 )
+from .labels import CHIP_PREFIX
 from .proof_key_rows import Name
 from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
@@ -41,10 +46,13 @@ EVICTED_AT_ONCE = 100
 NEWCOMERS_SHARE = 10
 """One of so many places is kept for newcomers: beyond that they push out each other only."""
 NEWCOMERS = f"SELECT count(*) FROM devices WHERE {IS_NEW}"  # noqa: S608 - our own names
+IS_LABELLED = f"(product || ' ' || device) IN {IN_JSON}"
 EVICT_NEWCOMERS = f"""DELETE FROM devices WHERE (product, device) IN (
-    SELECT product, device FROM devices WHERE {IS_NEW} ORDER BY last_seen LIMIT ?)"""  # noqa: S608
+    SELECT product, device FROM devices WHERE {IS_NEW}
+    ORDER BY {IS_LABELLED}, last_seen LIMIT ?)"""  # noqa: S608
 EVICT = f"""DELETE FROM devices WHERE (product, device) IN (
-    SELECT product, device FROM devices WHERE NOT {IS_NEW} ORDER BY {PROVEN}, last_seen LIMIT ?)"""  # noqa: S608
+    SELECT product, device FROM devices WHERE NOT {IS_NEW}
+    ORDER BY {IS_LABELLED}, {PROVEN}, last_seen LIMIT ?)"""  # noqa: S608
 RUNNING = """SELECT md5, version, count(*) FROM (
     SELECT md5, version FROM devices WHERE product = :product AND channel = :channel UNION ALL
     SELECT md5, version FROM statements WHERE product = :product AND channel = :channel AND said_at >= :since) AS said
@@ -69,6 +77,8 @@ class DeviceTable(ABC):
     room = 0
     losses = 0
     """How often rows have gone or changed, or may have, that the caller believes to know."""
+    labelled: Callable[[], Iterable[Key]] = tuple
+    """Returns of which devices operators have said something, by `labels.chip_of`: these go last of all."""
 
     @abstractmethod
     def query(self, statement: str, values: Values = ()) -> Sequence[Any]:
@@ -176,9 +186,10 @@ class DeviceTable(ABC):
         if count >= self.limit:
             surplus = count - self.limit + self._evicted_at_once
             ((newcomers,),) = self.query(NEWCOMERS)
+            labelled = self._labelled()
             theirs = max(0, min(surplus, newcomers - self.limit // NEWCOMERS_SHARE + 1))
-            count -= self._evicted(EVICT_NEWCOMERS, theirs)
-            count -= self._evicted(EVICT, surplus - theirs)
+            count -= self._evicted(EVICT_NEWCOMERS, labelled, theirs)
+            count -= self._evicted(EVICT, labelled, surplus - theirs)
             self.losses += 1
         self.room = self.limit - count - 1
 
@@ -206,9 +217,18 @@ class DeviceTable(ABC):
             yield rows
             rows.write()
 
-    def _evicted(self, statement: str, count: int) -> int:
+    def _evicted(self, statement: str, labelled: str, count: int) -> int:
         """Evict so many devices, and return how many went."""
-        return len(self.query(f"{statement} RETURNING 1", (count,))) if count else 0
+        return len(self.query(f"{statement} RETURNING 1", (labelled, count))) if count else 0
+
+    def _labelled(self) -> str:
+        """Return the names of rows, in JSON, of which operators have said something."""
+        named = (
+            (product, device.replace(CHIP_PREFIX, prefix, 1))
+            for product, device in self.labelled()
+            for prefix in (CHIP_PREFIX, PROVEN_PREFIX)
+        )
+        return json.dumps(list(dict.fromkeys(map(change_name, named))))
 
     @property
     def _evicted_at_once(self) -> int:

@@ -142,8 +142,8 @@ class Devices(DeviceTable):
         """See `DeviceTable.touch`: in one statement, for each would take Python's lock from the requests as often."""
         transaction.execute(TOUCH, (json.dumps(touched),))
 
-    def _evicted(self, statement: str, count: int) -> int:
-        return self._database.execute(statement, (count,)).rowcount
+    def _evicted(self, statement: str, labelled: str, count: int) -> int:
+        return self._database.execute(statement, (labelled, count)).rowcount
 
     @contextlib.contextmanager
     def _current_file(self) -> Iterator[None]:

@@ -1,5 +1,5 @@
 """The secrets of a store in one SQLite file beside it, `secrets.sqlite`: what devices prove themselves with, and ask
-for certificates.
+for certificates; and what operators say of devices.
 
 Promises, not telemetry: every commit is on the disk before it is acknowledged, backups have the file, `check` reads it,
 and a damaged one is nobody's to make anew. It is the owner's alone (mode 0600), and made with the first secret: a store
@@ -20,7 +20,7 @@ from typing import Any
 from .. import files
 from ..errors import CorruptStoreError, SystemFaultError
 from ..formats import refuse_later
-from . import claims, enrolments, proof_key_rows
+from . import claims, enrolments, labels, proof_key_rows
 from .sql import Values
 
 SECRETS_FILE = "secrets.sqlite"
@@ -28,7 +28,7 @@ SECRETS_FILE = "secrets.sqlite"
 SCHEMA = 1
 BUSY_TIMEOUT = 5.0
 """Seconds to wait while another process writes."""
-TABLES: Mapping[str, str] = {**proof_key_rows.TABLES, **claims.TABLES, **enrolments.TABLES}
+TABLES: Mapping[str, str] = {**proof_key_rows.TABLES, **claims.TABLES, **enrolments.TABLES, **labels.TABLES}
 """By its name, the statement that makes each table. Tables and columns may be added without a new schema."""
 _HINT = "restore the store from a backup; or move the file away, and devices have to prove themselves anew"
 

@@ -26,6 +26,7 @@ from ...protocol.request import (
     route,
 )
 from ...store.device_rows import Asking, Sighting
+from ...store.labels import Labels
 from ..catalog import Catalog, Choice
 from ..limits import origin
 from ..patches import Patches
@@ -53,8 +54,8 @@ class _Shared:
     """What is answered to a device that says what it can."""
     said: Said | None = None
     """What proofs are over, once one was asked for."""
-    decisions: dict[tuple[Choice, int, bool], Decision] = field(default_factory=dict)
-    """Those that were made, by what they depend on: the release, deliveries in vain, whether a proof is wanted."""
+    decisions: dict[tuple[Choice, int, bool, bool], Decision] = field(default_factory=dict)
+    """Those that were made, by what they depend on: release, deliveries in vain, whether a proof is wanted, a pin."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class DeviceApp:
     proofs: ProofCheck
     enrolment: Enrolment
     patches: Patches
+    labels: Labels
 
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
@@ -166,11 +168,12 @@ class DeviceApp:
     def _decide(self, cached: _Shared, choice: Choice, deliveries: int, standing: Standing) -> Decision:
         """Return the decision on a request, which is made once for a fleet."""
         unproven = self.proofs.keys.closed is not None and not standing.accepted
-        decision = cached.decisions.get(case := (choice, deliveries, unproven))
+        pinned = self.labels.is_pinned(choice.product or "", standing.device)
+        decision = cached.decisions.get(case := (choice, deliveries, unproven, pinned))
         if decision is None:
             if len(cached.decisions) >= MAX_DECISIONS:
                 cached.decisions.clear()
-            state = decisions.State(choice.known, deliveries, choice.held, choice.missing, unproven)
+            state = decisions.State(choice.known, deliveries, choice.held, choice.missing, unproven, pinned)
             decision = cached.decisions[case] = decisions.decide(cached.request, choice.release, state)
         return decision
 

@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,8 +79,16 @@ _NOTHING = _Known(None, 0, 0)
 class Recorder:
     """The devices in a file or a database, for the event loop; use in a `with` statement, or `close` it."""
 
-    def __init__(self, place: Path | DeviceFile | PostgresDevices, report: Report) -> None:
-        """Open it and start the thread; `report` is told what cannot be written. Raises SystemFaultError."""
+    def __init__(
+        self,
+        place: Path | DeviceFile | PostgresDevices,
+        report: Report,
+        labelled: Callable[[], Iterable[Key]] = tuple,
+    ) -> None:
+        """Open it and start the thread; `report` is told what cannot be written. Raises SystemFaultError.
+
+        `labelled` returns of which devices operators have said something: see `DeviceTable.labelled`.
+        """
         self._report = report
         self._reader: Devices | DeviceReader
         self._writer: DeviceTable
@@ -88,6 +96,7 @@ class Recorder:
             self._reader, self._writer = Devices(place, timeout=READ_SECONDS), Devices(place)
         else:
             self._reader, self._writer = place.reader(), place
+        self._writer.labelled = labelled
         self._patience = LAZY_SECONDS if isinstance(self._reader, Devices) else LAZY_DATABASE_SECONDS
         """Seconds that a note waits which nobody else waits for."""
         self._known: dict[Key, _Known] = {}

@@ -107,7 +107,7 @@ class Service:
         """Serve devices and operators until a signal ends it; `ready` is called once."""
         report = partial(_alarm, self.telemetry)
         patches = self._patches()
-        with Recorder(self.backend.notes, report) as recorder, contextlib.closing(patches):
+        with Recorder(self.backend.notes, report, self.backend.labels.keys) as recorder, contextlib.closing(patches):
             maintenance = Maintenance(
                 catalog=self.catalog,
                 recorder=recorder,
@@ -166,7 +166,9 @@ class Service:
         recorder = maintenance.recorder
         proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
         enrolment = Enrolment(self.catalog, Enrolments(self.backend.secrets), maintenance.keys, self.telemetry)
-        app = DeviceApp(self.catalog, recorder, self.telemetry, proofs, enrolment, maintenance.patches)
+        app = DeviceApp(
+            self.catalog, recorder, self.telemetry, proofs, enrolment, maintenance.patches, self.backend.labels
+        )
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from .. import sql
 from ..backend import Backend, Held, Report
 from ..device_table import DeviceTable
+from ..labels import Labels
 from ..proof_keys import ProofKeys
 from ..store import Store
 from .database import Database
@@ -17,6 +19,8 @@ from .follower import Follower, Kind
 
 KEY = "key"
 """The kind of changes that are about keys of devices."""
+LABEL = "label"
+"""That of changes of what operators say of devices."""
 
 
 class PostgresBackend(Backend):
@@ -41,12 +45,14 @@ class PostgresBackend(Backend):
 
     def start(self, report: Report, warm: Callable[[], None]) -> ProofKeys:
         """See `Backend.start`: everything is read into memory, and followed from now on."""
-        keys = ProofKeys(self._database, self.devices.proofs(), tell=_tell)
+        keys = ProofKeys(self._database, self.devices.proofs(), tell=partial(_tell, KEY))
+        self.labels = labels = Labels(self._database, tell=partial(_tell, LABEL))
         self.devices.heard = keys.heard
         follower = Follower(self._database, report)
         self._documents.warm = warm
         self._documents.follow(follower)
         follower.on(KEY, Kind(lambda: keys.load(self.devices.proofs()), keys.apply))
+        follower.on(LABEL, Kind(labels.load, labels.apply))
         self.devices.follow(follower)
         follower.start()
         self._follower = follower
@@ -81,5 +87,5 @@ class PostgresBackend(Backend):
         self._database.close()
 
 
-def _tell(transaction: sql.Transaction, names: Iterable[str]) -> None:
-    transaction.changed(KEY, *names)  # type: ignore[attr-defined] # of a Database
+def _tell(kind: str, transaction: sql.Transaction, names: Iterable[str]) -> None:
+    transaction.changed(kind, *names)  # type: ignore[attr-defined] # of a Database

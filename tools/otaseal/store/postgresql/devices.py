@@ -137,8 +137,8 @@ class PostgresDevices(DeviceTable):
             if row.sequence is not None:
                 self.heard(key, row.sequence)
 
-    def _evicted(self, statement: str, count: int) -> int:
-        gone = self.query(f"{statement} RETURNING product, device", (count,)) if count else []
+    def _evicted(self, statement: str, labelled: str, count: int) -> int:
+        gone = self.query(f"{statement} RETURNING product, device", (labelled, count)) if count else []
         self._local.rows.outcome.update(dict.fromkeys(gone))
         return len(gone)
 

@@ -42,7 +42,11 @@ CREATE TABLE requests (product text, device text, key text NOT NULL, csr bytea N
     credential text NOT NULL, asked double precision NOT NULL, certificate bytea, ends double precision,
     PRIMARY KEY (product, device));
 """
-MIGRATIONS = (_FIRST,)
+_LABELS = """
+CREATE TABLE labels (product text, device text, name text NOT NULL, note text NOT NULL, tags text NOT NULL,
+    pinned integer NOT NULL, PRIMARY KEY (product, device));
+"""
+MIGRATIONS = (_FIRST, _LABELS)
 """The first one makes a store; each of the others makes the schema of the one before into the next."""
 READABLE_BY = 1
 EXISTS = "SELECT to_regclass('otaseal_schema') IS NOT NULL"
