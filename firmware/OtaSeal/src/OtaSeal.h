@@ -84,7 +84,9 @@ class OtaSeal {
   // where it is wanted: returns at once when nothing has come. Reads whole lines, and passes over those of others.
   void enroll(Stream &bench);
 
-  void pollNow() { _schedule.now(); }  // do not wait for the interval: the next poll() asks the server
+  // Do not wait for the interval: the next poll() asks the server, or, where a whole fleet is told at once, one within so
+  // many seconds, by chance. However often this is called, polls are ten seconds apart. Not from another task.
+  void pollNow(uint32_t within = 0) { _schedule.soon(otaseal::uptime(), otaseal::port::random(), within); }
 
   Error lastError() const { return _error; }    // of the last poll; None once one went well
   int lastErrorDetail() const { return _detail; }  // of TLS, HTTPClient or the updater, their own number; 0: none

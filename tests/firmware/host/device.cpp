@@ -4,7 +4,7 @@
  *
  * FOLDER/fs is its filesystem, read at the start and written back at the end; FOLDER/staged.bin is what the boot loader
  * would copy, if an update was installed. Values: server, port, product, channel, polls (asked for), minutes (then let
- * it run by its own schedule), interval (seconds), clock (Unix seconds at the
+ * it run by its own schedule), hints (seconds + 1: then it is told to poll within so many, all the time), interval (seconds), clock (Unix seconds at the
  * start; 1970 by default), ntp (what a time server says), floor (build time), identity, key, next, version (files),
  * sketch (file), sketch_size, sketch_md5, mode (of the flash), stack (a Pico's), chip, revision, slot, sectors, one_slot (an ESP32's: of the slot,
  * before its flash fails, no other slot), second (1: another object polls during a download), busy (1: something else updates),
@@ -69,6 +69,7 @@ void onProgress(size_t done, size_t) {
 
 const OtaSeal *device = nullptr;
 uint32_t longest = 0;  // milliseconds that poll() took
+std::vector<uint32_t> results;  // when there was one, in seconds since the start
 
 void pollOnce(OtaSeal &updates) {
   const uint32_t since = chip.milliseconds;
@@ -78,6 +79,7 @@ void pollOnce(OtaSeal &updates) {
 }
 
 void onResult(OtaSeal::Result result, OtaSeal::Error error) {
+  results.push_back(chip.milliseconds / 1000);
   static const char *const names[] = {"up-to-date", "installed", "renewed", "failed", "enrolled"};
   std::cout << "result " << names[static_cast<int>(result)] << ' ' << static_cast<int>(error) << ' '
             << device->lastErrorDetail() << std::endl;
@@ -221,13 +223,17 @@ int main(int argc, char **argv) {
       pollOnce(updates);
     }
   }
+  const uint32_t hints = number("hints", 0);
   for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
+    if (hints != 0) updates.pollNow(hints - 1);
     pollOnce(updates);
   }
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
             << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\nstartable " << startable() << "\nbuffers";
   for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
+  std::cout << "\nwhen";
+  for (const uint32_t time : results) std::cout << ' ' << time;
   std::cout << std::endl;
   tearDown(folder);
   return 0;

@@ -22,7 +22,7 @@ static Error statusError(int status) {
 
 // One request of its own for each connection, with its own proof. The last one is gone before: its memory is needed.
 Error Download::ask() {
-  static const char *collected[] = {"x-MD5", "ETag", "Content-Range"};
+  static const char *collected[] = {"x-MD5", "ETag", "Content-Range", WAIT};
   _request.reset();
   _request.reset(new (std::nothrow) Request);
   if (_request == nullptr) return Error::Memory;
@@ -42,7 +42,9 @@ Error Download::ask() {
   }
   http.collectHeaders(collected, sizeof collected / sizeof *collected);
   _status = http.GET();
-  return _status < 0 ? _updates.classify(_request->client, _status, _detail) : Error::None;
+  if (_status < 0) return _updates.classify(_request->client, _status, _detail);
+  _updates._schedule.told(http.header(WAIT).c_str());
+  return Error::None;
 }
 
 Error Download::begin() {

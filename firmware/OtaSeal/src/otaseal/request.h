@@ -14,6 +14,8 @@ constexpr uint16_t TIMEOUT = 8000;                     // milliseconds, as the c
 
 constexpr char OFFERED[] = "X-Otaseal-Capabilities";  // the header in which a server says what it offers
 
+constexpr char WAIT[] = "X-Otaseal-Wait";  // the header in which it says after how many seconds to ask again
+
 // How long a body may be, in bytes.
 struct Limits {
   uint32_t smallest, largest;

@@ -1,5 +1,6 @@
-// When to ask the server: at an interval, spread by chance so that a fleet does not ask at once, and less and less often
-// while it fails. Knows no clock: milliseconds since the start, which may overflow, and chance are handed in.
+// When to ask the server: at an interval, spread by chance so that a fleet does not ask at once, less and less often while
+// it fails, and when a server or somebody else says so. Knows no clock: milliseconds since the start, which may overflow,
+// and chance are handed in.
 #pragma once
 
 #include <stdint.h>
@@ -17,6 +18,14 @@ class Schedule {
   void succeeded(uint32_t now, uint32_t chance);
   void failed(uint32_t now, uint32_t chance, uint32_t longest = LONGEST);  // seconds
   void now() { _waiting = false; }
+
+  // Brings the next poll forward: to within so many seconds, by chance. However often it is called, polls are SHORTEST
+  // apart, and who was told to come within a while is not told again.
+  void soon(uint32_t now, uint32_t chance, uint32_t within);
+
+  // If this poll goes well, the next one comes after so many seconds, and up to `spread` later, and not after the interval.
+  void next(uint32_t seconds, uint32_t spread);
+  void told(const char *seconds);  // the same, as a server says it; anything but a number says nothing
   bool due(uint32_t now);
   uint32_t wait() const { return _wait; }  // milliseconds from the last poll to the next
 
@@ -24,10 +33,11 @@ class Schedule {
   void plan(uint32_t now, uint32_t chance, uint32_t longest);
 
   uint32_t _interval = 3600;
+  uint32_t _next = 0, _spread = 0;  // seconds; 0: the interval
   uint32_t _since = 0;
   uint32_t _wait = 0;
   uint8_t _failures = 0;
-  bool _waiting = false;
+  bool _waiting = false, _soon = false;
 };
 
 }  // namespace otaseal
