@@ -37,6 +37,7 @@ from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import Secrets
 from otaseal.store.store import Store
 from otaseal.store.tokens import TokenFile
+from otaseal.store.trusts import Trust, TrustFile
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import content
 from support.releases import make_archive, make_release
@@ -60,6 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.point("blink", "stable", Pointer("1.0.0", max_failed=7), expected=0, by="alice")
     store.publish_archive("blink", "stable", make_archive(b"certs"), b"certs", expected=0)
     TokenFile(store.directory).issue("ci", "blink", "*", 9, NOW)
+    TrustFile(folder / STORE).add(Trust("", "ci", "https://ci.local", "us", {"sub": "me"}, {}, ("blink",)), "alice")
     Devices(store.directory / "devices.sqlite").close()
     with Secrets(store.directory / "secrets.sqlite") as secrets:
         ProofKeys(secrets).enrol("blink", "mac:5C:CF:7F:F0:04:CB", bytes(32), NOW.timestamp())
@@ -184,6 +186,7 @@ ROWS: Mapping[str, Row] = {
         CERTS, pointer_with(new=1), lambda path: Store(path.parents[3]).archive("blink", "stable"), json_with(new=1)
     ),
     "tokens": Row(f"{STORE}/tokens.json", LATER, lambda path: TokenFile(path.parent).list()),
+    "trusts": Row(f"{STORE}/trusts.json", LATER, lambda path: TrustFile(path.parent).list()),
     "tokens, issued": Row(
         f"{STORE}/tokens.json",
         LATER,

@@ -30,6 +30,7 @@ COMMANDS = {
     "delta": Command("delta", "make, apply and inspect patches from one firmware image to the next"),
     "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
     "token": Command("serve", "make, list and revoke the tokens of operators, on the server itself"),
+    "trust": Command("trust", "say whose short-lived tokens the server takes: those of CI jobs (OpenID Connect)"),
     "claim": Command("claim", "make, list and revoke the codes by which devices ask for a certificate, on the server"),
     "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
     "releases": Command("deploy", "list the releases of a product and what its channels give out"),

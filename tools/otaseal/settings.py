@@ -24,7 +24,7 @@ MAX_VALUE_LENGTH = 16 * 1024
 """Characters in one option: generous for a list of certificate files, and no more."""
 MAX_COUNTER = 0xFFFF_FFFF
 """The highest security counter: the manifest has 32 bits for it."""
-CREDENTIALS = ("token_file", "operator_cert", "operator_key")
+CREDENTIALS = ("token_file", "oidc", "operator_cert", "operator_key")
 """What says to an update server who asks. It comes from one source, the strongest that has any of it: a build server's
 token is not shown beside the certificate of the person who wrote platformio.ini."""
 CREDENTIAL_VARIABLE = "OTASEAL_TOKEN"
@@ -148,6 +148,11 @@ class Settings:
     )
     token_file: str | None = _option(
         None, _text, "file whose first line is the token for the update server; else OTASEAL_TOKEN"
+    )
+    oidc: str | None = _option(
+        None,
+        _choice("github"),
+        "whose short-lived token a CI job shows to the update server, in the place of a kept one",
     )
     operator_cert: str | None = _option(None, _text, "in the place of a token: an operator's certificate, chain.pem")
     operator_key: str | None = _option(None, _text, "the private key of that certificate")

@@ -53,6 +53,9 @@ def command(
     parser.add_argument(
         "--token-file", type=common.path, metavar="FILE", help="its first line is the token; else OTASEAL_TOKEN"
     )
+    parser.add_argument(
+        "--oidc", action="store_const", const="github", help="show the short-lived token of this GitHub Actions job"
+    )
     parser.add_argument("--ca", type=common.path, metavar="FILE", help="the authority of the server; else the system's")
     parser.add_argument("--cert", type=common.path, metavar="FILE", help="an operator certificate, instead of a token")
     parser.add_argument("--cert-key", type=common.path, metavar="FILE", help="the private key of --cert")
@@ -88,6 +91,7 @@ def options(arguments: argparse.Namespace) -> Settings:
         "product": arguments.product,
         "channel": getattr(arguments, "channel", None),
         "version": getattr(arguments, "version", None),
+        "oidc": arguments.oidc,
         **{option: common.absolute(getattr(arguments, name), project_folder) for option, name in files.items()},
     }
     if project_folder is not None:

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
@@ -24,9 +24,6 @@ from ..release.records import Origin, Release, describe
 from .deployment import Admitted, Deployment, Options, admit_against, check_record, public_keys_of
 from .tls import client_context, handshake_fault
 
-if TYPE_CHECKING:
-    pass
-
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
@@ -34,6 +31,8 @@ NO_PATH = "no such path"  # what a server says that does not know a request
 
 Progress = Callable[[int, int], None]
 """Called with the bytes sent so far and in all."""
+Token = str | Callable[[], str] | None
+"""What is shown to the server, or what returns it before each request: one of some minutes may have to be replaced."""
 Reply = tuple[int, Mapping[str, str], bytes]
 """Status, headers by their names in lower case, body."""
 
@@ -43,7 +42,7 @@ class Client:
     """An operator of the server at `url` (https, the operators' port); `ca` has its authorities, None: the system's."""
 
     url: str
-    token: str | None = field(default=None, repr=False)
+    token: Token = field(default=None, repr=False)
     ca: Path | None = None
     certificate: tuple[Path, Path] | None = None
 
@@ -239,8 +238,8 @@ class Client:
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in (headers or {}).items():
                 connection.putheader(name, value)
-            if self.token is not None:
-                connection.putheader("Authorization", f"Bearer {self.token}")
+            if (token := self.token() if callable(self.token) else self.token) is not None:
+                connection.putheader("Authorization", f"Bearer {token}")
             if body is not None:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders()

@@ -13,10 +13,12 @@ from pathlib import Path
 from .. import files
 from ..errors import ConfigError, InputError, KeyRefusedError
 from ..settings import CREDENTIAL_VARIABLE, Settings
-from .client import Client
+from .client import Client, Token
+from .github_oidc import GithubToken
 
-MAX_TOKEN_BYTES = 1024
-_TOKEN = re.compile(r"[!-~]{8,256}")
+MAX_TOKEN_BYTES = 8 * 1024
+"""Of an issuer's token; our own have 51."""
+_TOKEN = re.compile(rf"[!-~]{{8,{MAX_TOKEN_BYTES}}}")
 
 
 def connect(options: Settings, base: Path, environment: Mapping[str, str]) -> Client:
@@ -27,8 +29,10 @@ def connect(options: Settings, base: Path, environment: Mapping[str, str]) -> Cl
             "set custom_otaseal_server in platformio.ini, or OTASEAL_SERVER, or give --server https://host:port",
         )
     certificate = _certificate(options, base)
-    token = None
-    if options.token_file is not None or certificate is None:
+    token: Token = None
+    if options.oidc is not None:
+        token = GithubToken.of(environment, options.server)
+    elif options.token_file is not None or certificate is None:
         file = None if options.token_file is None else files.resolve_path(options.token_file, base)
         token = load_token(file, environment)
     authority = None if options.server_ca is None else files.resolve_path(options.server_ca, base)

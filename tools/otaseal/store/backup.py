@@ -32,16 +32,17 @@ from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
-from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_SMALL_BYTES, PRODUCTS, TOKENS, blob_name
+from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_SMALL_BYTES, PRODUCTS, TOKENS, TRUSTS, blob_name
 from .secrets import SECRETS_FILE, Secrets
 from .staging import new_directory
 from .store import MAX_KEY_BYTES, Store
 from .tokens import MAX_TOKENS_BYTES
+from .trusts import MAX_TRUSTS_BYTES
 
 MANIFEST = "manifest.json"
 FORMAT = 3
-"""Of a backup with attachments of releases; 2 is that of one with secrets, 1 of one without either: each is written in
-the oldest that can say it, which earlier versions can restore.
+"""Of a backup with attachments of releases or trusts; 2 is that of one with secrets, 1 of one without any: each is
+written in the oldest that can say it, which earlier versions can restore.
 """
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 _BLOB = re.compile(rf"{BLOBS}/([0-9a-f]{{2}})/(\1[0-9a-f]{{62}})")
@@ -52,6 +53,7 @@ _OTHER = (
     (re.compile(MARKER), MAX_RECORD_SIZE),
     (re.compile(re.escape(AUDIT)), MAX_SMALL_BYTES),
     (re.compile(TOKENS), MAX_TOKENS_BYTES),
+    (re.compile(TRUSTS), MAX_TRUSTS_BYTES),
     (re.compile(re.escape(SECRETS_FILE)), MAX_SMALL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
     (_ATTACHMENT, max(attachments.LIMITS.values())),
@@ -60,7 +62,7 @@ _OTHER = (
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),
 )
 """The other files of a store, and how many bytes each has at most."""
-_PRIVATE = (TOKENS, SECRETS_FILE)
+_PRIVATE = (TOKENS, TRUSTS, SECRETS_FILE)
 _HINT = "use another backup: from this one nothing was restored"
 
 Manifest = dict[str, tuple[int, str]]
@@ -76,7 +78,8 @@ def backup(store: Store, path: Path) -> None:
     for digest in blobs:
         manifest[blob_name(digest)] = (len(store.read_blob(digest)), digest)
     with _new_file(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        written = FORMAT if any(map(_ATTACHMENT.fullmatch, manifest)) else 2 if SECRETS_FILE in manifest else 1
+        late = TRUSTS in manifest or any(map(_ATTACHMENT.fullmatch, manifest))
+        written = FORMAT if late else 2 if SECRETS_FILE in manifest else 1
         _add(tar, MANIFEST, json.dumps({"format": written, "files": manifest}, separators=(",", ":")).encode())
         for name, data in small.items():
             _add(tar, name, data)
@@ -105,7 +108,7 @@ def _snapshot(store: Store, folder: Path) -> tuple[dict[str, bytes], list[str]]:
     """
     contents = survey(store, store.documents)
     contents.require_whole()
-    names = [MARKER, AUDIT, TOKENS, *sorted(contents.files)]
+    names = [MARKER, AUDIT, TOKENS, TRUSTS, *sorted(contents.files)]
     paths = {name: path for name in names if (path := store.directory / name).is_file()}
     small = {name: files.read_bounded(path, MAX_SMALL_BYTES, "file of the store") for name, path in paths.items()}
     if (secrets := store.directory / SECRETS_FILE).is_file():

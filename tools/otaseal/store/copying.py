@@ -20,7 +20,7 @@ from .backend import Backend, FileBackend, Held, open_backend, open_new
 from .check import check, survey
 from .claims import Claim
 from .device_rows import Device
-from .documents import MAX_SMALL_BYTES, TOKENS
+from .documents import MAX_SMALL_BYTES, TOKENS, TRUSTS
 from .enrolments import Request
 from .labels import Label
 from .proof_key_rows import ProofKey, WaitingKey
@@ -142,7 +142,8 @@ def _fill(source: Backend, target: Backend, location: str) -> Copied:
 def _read(backend: Backend, held: Held) -> _Snapshot:
     contents = survey(backend.store, held.change)
     contents.require_whole()
-    documents = {name: held.change.read(name, name, MAX_SMALL_BYTES) for name in (TOKENS, *sorted(contents.files))}
+    names = (TOKENS, TRUSTS, *sorted(contents.files))
+    documents = {name: held.change.read(name, name, MAX_SMALL_BYTES) for name in names}
     return _Snapshot(
         {name: data for name, data in documents.items() if data is not None},
         [line for _, line in held.change.audit_lines() if line is not None],

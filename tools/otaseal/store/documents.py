@@ -7,6 +7,7 @@
     products/<product>/certs/<channel>.json         the same, for the certificate archive that a channel gives out
     products/<product>/keys/<name>.pub              public keys; the store never holds a private one
     tokens.json                                     hashes of operators' tokens
+    trusts.json                                     whose tokens are taken in their place
     blobs/sha256/<2 digits>/<64 digits>             what devices download; never changed
     audit.log                                       one JSON object a line, appended
 
@@ -30,8 +31,9 @@ MAX_BLOB_BYTES = 16 * 1024 * 1024
 """The largest flash chip that an ESP8266 can use; no image and no filesystem is larger."""
 MAX_SMALL_BYTES = 256 * 1024 * 1024
 """Bytes of any document that is not a blob: the audit log after a million deploys."""
-MARKER, AUDIT, TOKENS, BLOBS, PRODUCTS = "store.json", "audit.log", "tokens.json", "blobs/sha256", "products"
-PRIVATE = frozenset({TOKENS})
+MARKER, AUDIT, TOKENS, TRUSTS, BLOBS = "store.json", "audit.log", "tokens.json", "trusts.json", "blobs/sha256"
+PRODUCTS = "products"
+PRIVATE = frozenset({TOKENS, TRUSTS})
 """Documents that nobody but their owner may read."""
 RECORD_HINT = "restore the store from a backup, or give the devices another release"
 _SHA256 = re.compile(r"[0-9a-f]{64}")

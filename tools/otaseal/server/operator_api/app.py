@@ -77,7 +77,7 @@ def make_app(context: OperatorContext) -> Starlette:
     # One route a path: it is what a 405 lists the methods of.
     paths: dict[str, dict[str, Handler]] = {}
     for endpoint in ENDPOINTS:
-        run = _guarded(partial(HANDLERS[endpoint.handler], context), endpoint, context.telemetry)
+        run = _guarded(context, endpoint)
         methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
         paths.setdefault(endpoint.path, {}).update(dict.fromkeys(methods, run))
     routes = [OnePath(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
@@ -87,8 +87,9 @@ def make_app(context: OperatorContext) -> Starlette:
     return app
 
 
-def _guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
-    """Return a handler that answers with the value of `run` as JSON, or with its error."""
+def _guarded(context: OperatorContext, endpoint: Endpoint) -> Handler:
+    """Return a handler of an endpoint that answers with its value as JSON, or with its error."""
+    run, telemetry = HANDLERS[endpoint.handler], context.telemetry
 
     async def handle(request: Request) -> Response:
         from starlette.requests import ClientDisconnect
@@ -96,7 +97,9 @@ def _guarded(run: Handler, endpoint: Endpoint, telemetry: Telemetry) -> Handler:
 
         try:
             _check(request, endpoint)
-            value = await run(request)
+            if not endpoint.open:
+                await context.access.identify(request)
+            value = await run(context, request)
             response = value if isinstance(value, Response) else _json(value, 200)
         except OtasealError as error:
             response = await _refusal(request, error, telemetry)
@@ -143,7 +146,7 @@ async def _refusal(request: Request, error: OtasealError, telemetry: Telemetry) 
     if isinstance(error, uploads.Refused):
         status = error.status
     headers = {}
-    if status >= 500:
+    if status >= 500 and not isinstance(error, uploads.Refused):  # it is an issuer that does not answer
         telemetry.alarm("fault", message=error.message)
     await uploads.drain(request)
     if status == 401:

@@ -1,4 +1,5 @@
-"""Authentication and authorisation of operators, by the certificate of the connection or by a token.
+"""Authentication and authorisation of operators: by the certificate of the connection, by a token, or by one of an
+issuer that the store trusts.
 
 Valid credentials are always accepted. After too many failures from one address each further one is answered with a
 delay: 256 random bits cannot be guessed, but attempts should be seen, and cost time.
@@ -16,17 +17,20 @@ from ...store.tokens import Token, TokenFile
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
 from ..tls import ClientCertificate
+from .oidc import InvalidTokenError, Oidc, is_token
 from .uploads import Refused
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 HOLD_SECONDS = 1.0
+CALLER = "otaseal.caller"
+"""Where a request's scope has the Caller whose token an issuer has signed."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, by a `kind` of credentials, "certificate" or "token", and its name, and for what these are."""
+    """Who asks, by a `kind` of credentials, "certificate", "token" or "oidc", and its name, and for what these are."""
 
     kind: str
     name: str
@@ -46,16 +50,31 @@ class Access:
     """Decides what a request may do, by its client's certificate or the tokens of a store."""
 
     tokens: TokenFile
+    oidc: Oidc
     telemetry: Telemetry
     failures: FailureCounter = field(default_factory=FailureCounter)
 
+    async def identify(self, request: Request) -> None:
+        """Verify what an issuer has signed, for whose keys a request may have to wait; raises Refused."""
+        token = _bearer(request)
+        if request.scope["state"]["certificate"] is not None or not is_token(token):
+            return
+        try:
+            bearer = await self.oidc.verify(token)
+        except InvalidTokenError as error:
+            raise self._refused(request, error.message, error.hint, error.reason) from error
+        request.scope[CALLER] = Caller("oidc", bearer.subject, bearer.allowed)
+
     def caller(self, request: Request) -> Caller:
-        """Return who asks, by the certificate of the connection, else by the token; raises Refused."""
+        """Return who asks: by the certificate of the connection, else as `identify` found, else by the token.
+
+        Raises Refused.
+        """
         certificate: ClientCertificate | None = request.scope["state"]["certificate"]
         if certificate is not None:
             return of_certificate(certificate)
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        return of_token(self.token(request, secret.strip() if scheme.lower() == "bearer" else ""))
+        identified: Caller | None = request.scope.get(CALLER)
+        return identified or of_token(self.token(request, _bearer(request)))
 
     def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
@@ -66,14 +85,24 @@ class Access:
         token = self.tokens.find(secret, datetime.now(timezone.utc)) if secret else None
         if token is not None:
             return token
+        raise self._refused(request, "no valid token", "otaseal token new makes one on the server; it may have expired")
+
+    def _refused(self, request: Request, message: str, hint: str, reason: str | None = None) -> Refused:
+        """Count a failure, and return what to raise; the log gets the `reason`."""
         address = request.client.host if request.client else ""
         self.telemetry.count("otaseal_authentication_failures_total")
         if self.failures.add(address) > FAILURES:  # no event each: whoever guesses does not write the log
-            raise Refused(
+            return Refused(
                 429, "too many wrong credentials from this address", "use a valid token: it is let in at once"
             )
-        self.telemetry.event("refused", address=address, path=request.url.path[:256])
-        raise Refused(401, "no valid token", "otaseal token new makes one on the server; it may have expired")
+        self.telemetry.event("refused", address=address, path=request.url.path[:256], reason=reason)
+        return Refused(401, message, hint)
+
+
+def _bearer(request: Request) -> str:
+    """Return the token that a request shows, "" for none."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def of_certificate(certificate: ClientCertificate) -> Caller:

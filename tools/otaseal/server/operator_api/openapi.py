@@ -101,7 +101,11 @@ def description() -> Schema:
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "as otaseal token new prints it"},
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "as otaseal token new prints it, or of an issuer that otaseal trust add names",
+                },
                 "certificate": {"type": "mutualTLS", "description": "as otaseal pki operator issues it"},
             },
         },

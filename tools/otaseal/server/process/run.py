@@ -20,6 +20,7 @@ from ...names import check_name
 from ...store.backend import open_backend
 from ...store.store import Store
 from ...store.tokens import TokenFile
+from ...store.trusts import TrustFile
 from ..catalog import Catalog
 from ..device_api.listener import BACKLOG
 from ..device_api.tls_transport import KERNEL_BUFFER
@@ -98,6 +99,7 @@ def _require_packages() -> None:
     """Raise SystemFaultError, with the command that installs them, unless the packages of the server are there."""
     try:
         import httptools  # noqa: F401
+        import jwt  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
@@ -108,10 +110,11 @@ def _require_packages() -> None:
 
 def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemetry) -> None:
     """Report what devices will think of the certificate, and what operators will miss."""
-    try:
-        TokenFile(store.documents).list()
-    except OtasealError as error:
-        telemetry.alarm("tokens", message=error.message)
+    for kind, file in (("tokens", TokenFile(store.documents)), ("trusts", TrustFile(store.documents))):
+        try:
+            file.list()
+        except OtasealError as error:
+            telemetry.alarm(kind, message=error.message)
     for line in findings:
         (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
     if not store.products():

@@ -16,6 +16,7 @@ from ...store.backend import Backend
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
 from ...store.tokens import TokenFile
+from ...store.trusts import TrustFile
 from ..catalog import Catalog
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
@@ -29,7 +30,9 @@ from ..operator_api.app import make_app
 from ..operator_api.auth import Access
 from ..operator_api.fleet import Fleet
 from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
+from ..operator_api.issuer_keys import IssuerKeys
 from ..operator_api.listener import make_listener
+from ..operator_api.oidc import Oidc
 from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import ClientCheck, Credentials
@@ -186,7 +189,7 @@ class Service:
                 maintenance.keys,
                 Enrolments(self.backend.secrets),
             ),
-            access=Access(TokenFile(catalog.store.documents), self.telemetry),
+            access=self._access(),
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             patches=maintenance.patches,
@@ -197,6 +200,13 @@ class Service:
         )
         inspect = options.client_check("operator", self.telemetry) or _no_certificate
         return make_listener(make_app(context), self.operator_socket, self.contexts[1], inspect)
+
+    def _access(self) -> Access:
+        def report(message: str) -> None:
+            self.telemetry.event("issuer", message=message)
+
+        documents = self.catalog.store.documents
+        return Access(TokenFile(documents), Oidc(TrustFile(documents), IssuerKeys(report)), self.telemetry)
 
 
 def _no_certificate(connection: Any) -> None:
