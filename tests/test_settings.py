@@ -37,6 +37,8 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "unverified_updates": (("allow", "allow"), ("refuse", "refuse"), ("allow", "allow")),
     "enroll": (("key", "key"), ("certificate", "certificate"), ("key", "key")),
     "pki": (("a", "a"), ("b", "b"), ("~/my pki/c", "~/my pki/c")),
+    "provenance": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
+    "builder": (("https://a", "https://a"), ("urn:b", "urn:b"), ("https://c/d", "https://c/d")),
     "rehearse": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
 }
 

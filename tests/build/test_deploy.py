@@ -10,11 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import files
+from otaseal.release import provenance
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
-from support.servers import Running, get, talk
+from support.servers import Running, get, operator, talk
 
 pytestmark = pytest.mark.build
+BUILDER = "https://ci.example.com/blink"
 
 MakeProject = Callable[..., Project]
 
@@ -45,10 +47,18 @@ def test_deploy_publishes_what_was_built(
     made.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
     older = made.run("-t", "deploy", check=False)
     assert "exists already" in older.stderr
-    made.configure([*lines, "custom_otaseal_version = 1.1.0", "custom_otaseal_channel = beta"])
+    lines += ["custom_otaseal_version = 1.1.0", "custom_otaseal_channel = beta", "custom_otaseal_provenance = yes"]
+    made.configure(lines)
     before = served(server)
+    unnamed = made.run("-t", "deploy", env={"GITHUB_WORKFLOW_REF": ""}, check=False)
+    assert "nothing says who builds" in unnamed.stderr
+    made.configure([*lines, f"custom_otaseal_builder = {BUILDER}"])
     assert "channel 'beta': nothing -> 1.1.0" in made.run("-t", "deploy").stdout
     assert served(server) == before
+    envelope = operator(server).fetch("/v1/products/blink/releases/1.1.0/attachments/provenance")
+    assert envelope is not None
+    built = provenance.verify(envelope, [rsa_key.public_key()])
+    provenance.check(built, [made.build("firmware.bin.signed").read_bytes()], [BUILDER])
 
 
 def test_an_old_binary_is_not_published_under_a_new_version(

@@ -24,6 +24,7 @@ COMMANDS += [
     ["rehearse"],
     ["doctor"],
     ["completion"],
+    ["provenance"],
     ["delta"],
     *(["delta", verb] for verb in ("make", "apply", "inspect")),
 ]

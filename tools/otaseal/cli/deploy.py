@@ -17,7 +17,7 @@ from ..client.deployment import Admitted, Options
 from ..errors import ConfigError
 from ..image.firmware import Firmware
 from ..project import project, source_version
-from ..release import record_json
+from ..release import attachments, record_json
 from ..release.boards import known_names
 from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
 from ..release.records import Release, manifest_of
@@ -50,6 +50,9 @@ def register(subparsers: common.Subparsers) -> None:
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
+    deploy.add_argument(
+        "--provenance", type=common.path, metavar="FILE", help="who built it, as otaseal provenance writes it"
+    )
     deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
     deploy.add_argument(
         "--filesystem", type=common.path, metavar="FILE", help="the devices' littlefs.bin, for the rehearsal"
@@ -134,12 +137,26 @@ def _deploy(arguments: argparse.Namespace) -> int:
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     )
+    attached = _attachments(arguments)
     admitted = connected.check(signed, origin, options, boards)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
-        deployment = connected.publish(admitted, rehearsal_result, progress_bar())
+        deployment = connected.publish(admitted, rehearsal_result, progress_bar(), attached)
     common.show(arguments, deployment.as_dict(), *deployment.lines())
     return 0
+
+
+def _attachments(arguments: argparse.Namespace) -> dict[str, bytes]:
+    """Return what is to be kept beside the images, by kind; raises InputError for what cannot be that."""
+    given = {attachments.PROVENANCE: arguments.provenance}
+    found = {
+        kind: files.read_bounded(path, attachments.LIMITS[kind], kind)
+        for kind, path in given.items()
+        if path is not None
+    }
+    for kind, data in found.items():
+        attachments.parse(kind, data)
+    return found
 
 
 def _rehearsed(arguments: argparse.Namespace, connected: Client, admitted: Admitted) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from ..image.manifest import Claim
 from ..keys import compromised
 from ..keys.public import fingerprint
 from ..project import project, source_version
+from ..release import attachments, provenance
+from ..release.provenance import Provenance
 from . import common
 
 if TYPE_CHECKING:
@@ -52,6 +55,16 @@ def register(subparsers: common.Subparsers) -> None:
     )
     verify.add_argument("image", type=common.path, help="firmware.bin.signed")
     verify.add_argument("--key", metavar="FILE", help="the public key; else OTASEAL_PUBLIC_KEY")
+    verify.add_argument(
+        "--provenance", type=common.path, metavar="FILE", help="check, too, who says there to have built it"
+    )
+    verify.add_argument(
+        "--builder", action="append", default=[], metavar="URI",
+        help="who may have built it: a URI, or the beginning of one and *; default: anybody whom the key signs for",
+    )  # fmt: skip
+    verify.add_argument(
+        "--builder-key", metavar="FILE", help="the public key that signed the provenance; default: the one of --key"
+    )
     verify.add_argument("--product", metavar="NAME", help=NAMED)
 
     inspect = common.command(
@@ -133,9 +146,25 @@ def _verify(arguments: argparse.Namespace) -> int:
     lines = [f"{arguments.image}: signature over {len(payload)} bytes is good, key {fingerprint(key)}"]
     if signed.manifest is not None:
         lines.append(f"manifest: {signed.manifest.described(_names(arguments.product))}")
-    shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key)}
-    common.show(arguments, {**shown, "manifest": _manifest(signed)}, *lines)
+    shown = {"verified": True, "payload_size": len(payload), "key": fingerprint(key), "manifest": _manifest(signed)}
+    if (built := _verify_provenance(arguments, signed, key)) is not None:
+        shown["provenance"] = asdict(built)
+        of = f" from commit {built.commit}" if built.commit else ""
+        lines.append(f"provenance: built by {built.builder}{of}, {built.finished}")
+    common.show(arguments, shown, *lines)
     return 0
+
+
+def _verify_provenance(arguments: argparse.Namespace, signed: Firmware, key: RSAPublicKey) -> Provenance | None:
+    """Return the provenance that was given, of this image and by who may build it; None where none was given."""
+    if arguments.provenance is None:
+        if arguments.builder or arguments.builder_key:
+            raise ConfigError("--builder and --builder-key are for a provenance", "give its file: --provenance FILE")
+        return None
+    data = files.read_bounded(arguments.provenance, attachments.LIMITS[attachments.PROVENANCE], "provenance")
+    found = provenance.verify(data, [common.load_key(arguments.builder_key) if arguments.builder_key else key])
+    provenance.check(found, [signed.data], arguments.builder)
+    return found
 
 
 def _names(product: str | None) -> list[str]:

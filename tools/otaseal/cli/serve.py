@@ -17,6 +17,7 @@ from typing import NoReturn
 from .. import files
 from ..errors import ConfigError
 from ..pki.scope import ANY
+from ..release.provenance import Builders
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
 from ..server.process import run
@@ -26,6 +27,7 @@ from ..store.tokens import Token, TokenFile
 from . import common
 
 DEFAULT_DAYS = 90
+ANY_BUILDER = "any"
 DEVICES, OPERATORS = "127.0.0.1:8443", "127.0.0.1:8444"
 
 
@@ -65,6 +67,14 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--strand-devices", action="store_true",
         help="with --require-proof: even if devices seen lately cannot, and get no firmware any more",
+    )  # fmt: skip
+    serve.add_argument(
+        "--require-provenance", action="append", metavar="BUILDER",
+        help="releases only with provenance from this builder: its URI, the beginning of one and *, or any",
+    )  # fmt: skip
+    serve.add_argument(
+        "--builder-key", type=common.path, action="append", default=[], metavar="FILE",
+        help="a public key that builders sign provenance with; the keys of the product may, too",
     )  # fmt: skip
     serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
@@ -123,6 +133,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         device_ca=arguments.device_ca,
         require_proof=arguments.require_proof,
         strand_devices=arguments.strand_devices,
+        builders=_builders(arguments),
         operator_ca=arguments.operator_ca,
         revoked=arguments.revoked,
         no_revocations=arguments.no_revocations,
@@ -144,6 +155,15 @@ def _serve(arguments: argparse.Namespace) -> int:
     log = Log(None if sys.stderr is None else sys.stderr.fileno(), as_json=arguments.log_json)
     run.serve(options, log, ready)
     return 0
+
+
+def _builders(arguments: argparse.Namespace) -> Builders:
+    names = arguments.require_provenance or []
+    return Builders(
+        required=bool(names),
+        names=() if ANY_BUILDER in names else tuple(names),
+        keys=tuple(map(common.load_key, arguments.builder_key)),
+    )
 
 
 def _refuse_workers(count: str) -> NoReturn:

@@ -14,7 +14,7 @@ from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build, claim, deploy_boards, rehearse
+from . import build, claim, deploy_boards, provenance, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -40,7 +40,8 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)
         print(f"otaseal: publishing {product} {origin.version}, {size} bytes, to {connected.url}", flush=True)
-        done = connected.publish(admitted, rehearsed)
+        attached = provenance.attachments(env, options, origin, {env["PIOENV"]: [form.data for form in signed]})
+        done = connected.publish(admitted, rehearsed, attachments=attached)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 
     env.AddCustomTarget(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import files
 from ...errors import InputError, counted
+from ...release.provenance import Builders
 from ...store.backend import Backend
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
@@ -68,6 +69,8 @@ class ServerOptions:
     products: tuple[tuple[str, Path], ...] = ()
     require_proof: bool = False
     strand_devices: bool = False
+    builders: Builders = field(default_factory=Builders)
+    """Whose builds become releases."""
     names: tuple[str, ...] = ()
     trusted: Path | None = None
     forwarders: tuple[Network, ...] = ()
@@ -195,6 +198,7 @@ class Service:
             patches=maintenance.patches,
             chain=options.chain,
             names=options.names,
+            builders=options.builders,
             proven_only=options.require_proof,
             device_authorities=options.device_authorities(),
         )

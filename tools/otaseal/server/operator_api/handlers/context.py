@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import NotFoundError, SystemFaultError
 from ....names import check_name
 from ....release.channels import Channel
+from ....release.provenance import Builders
 from ...catalog import DEFAULT_CHANNEL, Catalog
 from ...patches import Patches
 from ...telemetry import Telemetry
@@ -49,6 +50,7 @@ class OperatorContext:
     chain: Path
     names: tuple[str, ...] = ()
     device_authorities: tuple[Certificate, ...] = ()
+    builders: Builders = field(default_factory=Builders)
     proven_only: bool = False
     """Whether firmware is for devices that prove their names, and for no operator's client at the devices' port."""
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError, ConflictError, NotFoundError
 from ....image.firmware import Firmware
-from ....release import attachments, record_json
+from ....release import attachments, provenance, record_json
 from ....release.admission import Policy, admit
 from ....release.channels import Channel
 from ....release.records import Origin, Release, check_version
 from ....release.stranding import Consent, Effect
 from ...catalog import Catalog
-from ..fleet import Fleet
 from ..openapi import JSON
 from ..rollout_options import RolloutOptions
 from ..schemas import REHEARSALS
@@ -57,7 +56,7 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
     async with context.uploads.turn(who):
         upload = await read_upload(request)
         async with context.publishing:
-            release, before, effect = await asyncio.to_thread(_publish, context.fleet, upload, publication)
+            release, before, effect = await asyncio.to_thread(_publish, context, upload, publication)
     percent = 100 if publication.options.percent is None else publication.options.percent
     details = {"percent": percent, "downgrade": publication.allow_downgrade, "rehearsal": publication.rehearsal or None}
     context.log("publish", product, channel, who, version=version, before=before, **details)
@@ -124,16 +123,19 @@ class _Publication:
     who: str
 
 
-def _publish(fleet: Fleet, upload: Upload, wanted: _Publication) -> tuple[Release, str | None, Effect]:
+def _publish(context: OperatorContext, upload: Upload, wanted: _Publication) -> tuple[Release, str | None, Effect]:
     """Check and store a release, point its channel at it; return it, the channel's version before, the effect."""
-    catalog, origin, product = fleet.catalog, wanted.origin, wanted.origin.product
+    fleet, catalog = context.fleet, context.catalog
+    origin, product = wanted.origin, wanted.origin.product
     state = catalog.channel(product, wanted.channel)
     current = None if state is None else _current(catalog, product, state, wanted)
     pointer = wanted.options.published(origin.version, state)
     fleet.check_rollout(product, wanted.channel, pointer)
-    policy = Policy(product, list(catalog.keys(product).values()), allow_downgrade=wanted.allow_downgrade)
+    keys = list(catalog.keys(product).values())
+    policy = Policy(product, keys, allow_downgrade=wanted.allow_downgrade)
     for kind, data in upload.attachments.items():
         attachments.parse(kind, data)
+    provenance.admit(upload.attachments.get(attachments.PROVENANCE), upload.files, keys, context.builders)
     release = admit([Firmware(file) for file in upload.files], origin, policy, current, wanted.boards)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)

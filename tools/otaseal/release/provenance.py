@@ -1,0 +1,213 @@
+"""Who built a release, from what: an in-toto statement (SLSA provenance v1) in a DSSE envelope.
+
+Pure. An envelope is signed as firmware is, RSASSA-PKCS1-v1_5 with SHA-256, over DSSE's pre-authentication encoding: by
+the key that signs the releases, or by one that builds sign with. Sources: github.com/secure-systems-lab/dsse (protocol
+and envelope 1.0), in-toto.io/Statement/v1, slsa.dev/provenance/v1.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, VerificationError
+from ..keys import public
+from ..keys.public import fingerprint
+from . import attachments
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+    from ..keys.signers import Signer
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "tag:otaseal,2026:platformio/v1"
+"""What the parameters of a build mean: docs/provenance.md."""
+MAX_SIGNATURES = 16
+_HINT = "make it again with the build that it is of"
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a release was built: `builder` is a URI that says by whom, `invocation` one of that very run, or "".
+
+    `parameters` are what was asked for, as product, version and environment; `commit` is git's, "" where there is none;
+    `finished` is in RFC 3339.
+    """
+
+    builder: str
+    parameters: Mapping[str, str]
+    commit: str
+    finished: str
+    invocation: str = ""
+
+
+@dataclass(frozen=True)
+class Builders:
+    """Whose builds a server takes: those that `names` has, of anybody where it is empty (see `check`).
+
+    `keys` are those that builds sign with beside the product's own; `required`: no release comes without provenance.
+    """
+
+    required: bool = False
+    names: tuple[str, ...] = ()
+    keys: tuple[RSAPublicKey, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a statement says: the SHA-256 of each file by name, and by whom they were built."""
+
+    subjects: Mapping[str, str]
+    builder: str
+    commit: str
+    finished: str
+
+
+def statement(files: Mapping[str, bytes], build: Build, materials: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the in-toto statement that `build` made the `files`.
+
+    `materials` are the SHA-256 in hex of what they were made from, or are made of, by name.
+    """
+    dependencies: list[dict[str, Any]] = []
+    if build.commit:
+        dependencies.append({"name": "source", "digest": {"gitCommit": build.commit}})
+    dependencies += [{"name": name, "digest": {"sha256": digest}} for name, digest in (materials or {}).items()]
+    metadata = {"finishedOn": build.finished, **({"invocationId": build.invocation} if build.invocation else {})}
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": name, "digest": {"sha256": _sha256(data)}} for name, data in files.items()],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": dict(build.parameters),
+                "resolvedDependencies": dependencies,
+            },
+            "runDetails": {"builder": {"id": build.builder}, "metadata": metadata},
+        },
+    }
+
+
+def sign(value: Mapping[str, Any], signer: Signer) -> bytes:
+    """Return the envelope, JSON, in which `signer` signs a statement."""
+    payload = json.dumps(value, separators=(",", ":")).encode()
+    signature = {"keyid": fingerprint(signer.public_key), "sig": _text(signer.sign(_pre_authentication(payload)))}
+    envelope = {"payload": _text(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+    return json.dumps(envelope, indent=2).encode() + b"\n"
+
+
+def verify(data: bytes, keys: Sequence[RSAPublicKey]) -> Provenance:
+    """Return what an envelope says that one of `keys` signed.
+
+    Raises InputError for what is no such envelope or statement, VerificationError where none of the keys signed it.
+    """
+    envelope = attachments.parse(attachments.PROVENANCE, data)
+    if envelope.get("payloadType") != PAYLOAD_TYPE:
+        raise InputError(
+            f"the provenance is of type '{str(envelope.get('payloadType'))[:80]}'", f"it is {PAYLOAD_TYPE}"
+        )
+    payload, signatures = _bytes(envelope.get("payload")), envelope.get("signatures")
+    if not isinstance(signatures, list) or not 0 < len(signatures) <= MAX_SIGNATURES:
+        raise InputError("the provenance has no signature", _HINT)
+    encoded = [_bytes(entry.get("sig") if isinstance(entry, dict) else None) for entry in signatures]
+    if not any(_is_signed(_pre_authentication(payload), signature, key) for signature in encoded for key in keys):
+        known = ", ".join(map(public.short_fingerprint, keys)) or "none"
+        raise VerificationError(
+            f"none of the {len(keys)} keys signed the provenance ({known})",
+            "sign it with a key of the product, or give the key that its builder signs with",
+        )
+    return _parse(payload)
+
+
+def check(found: Provenance, files: Iterable[bytes], builders: Sequence[str] = ()) -> None:
+    """Raise VerificationError unless each of `files` is a subject, and the builder among `builders`, if there are any.
+
+    A builder that ends with `*` stands for all that begin so.
+    """
+    known = set(found.subjects.values())
+    for data in files:
+        if (digest := _sha256(data)) not in known:
+            raise VerificationError(f"the provenance is not of the file with the SHA-256 '{digest}'", _HINT)
+    if builders and not any(_is_named(found.builder, builder) for builder in builders):
+        raise VerificationError(
+            f"the provenance names the builder '{found.builder[:200]}'", f"only these may build: {', '.join(builders)}"
+        )
+
+
+def admit(data: bytes | None, files: Iterable[bytes], keys: Sequence[RSAPublicKey], builders: Builders) -> None:
+    """Check the provenance of a release (None: it has none), whose product has `keys`; raises as `verify`, `check`.
+
+    Raises VerificationError where `builders` ask for one that is not there.
+    """
+    if data is not None:
+        check(verify(data, [*keys, *builders.keys]), files, builders.names)
+    elif builders.required:
+        raise VerificationError(
+            "the release comes without provenance, and this server takes none without",
+            "set custom_otaseal_provenance = yes and deploy from the build, or give --provenance",
+        )
+
+
+def _is_named(builder: str, pattern: str) -> bool:
+    return builder.startswith(pattern[:-1]) if pattern.endswith("*") else builder == pattern
+
+
+def _parse(payload: bytes) -> Provenance:
+    """Return what a statement says; raises InputError."""
+    try:
+        value = json.loads(payload)
+        if (value["_type"], value["predicateType"]) != (STATEMENT, PREDICATE):
+            raise InputError(
+                f"the statement is a '{str(value['predicateType'])[:80]}'", f"a provenance is a {PREDICATE}"
+            )
+        details, definition = value["predicate"]["runDetails"], value["predicate"]["buildDefinition"]
+        dependencies = definition.get("resolvedDependencies", [])
+        commits = [entry["digest"]["gitCommit"] for entry in dependencies if "gitCommit" in entry.get("digest", {})]
+        return Provenance(
+            subjects={str(entry["name"]): str(entry["digest"]["sha256"]) for entry in value["subject"]},
+            builder=str(details["builder"]["id"]),
+            commit=str(commits[0]) if commits else "",
+            finished=str(details.get("metadata", {}).get("finishedOn", "")),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError("the provenance's statement is damaged", _HINT) from error
+
+
+def _pre_authentication(payload: bytes) -> bytes:
+    kind = PAYLOAD_TYPE.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+def _is_signed(message: bytes, signature: bytes, key: RSAPublicKey) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    try:
+        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: object) -> bytes:
+    try:
+        if isinstance(text, str):
+            return base64.b64decode(text, validate=True)
+    except ValueError:  # binascii.Error is one, and what is not ASCII another
+        pass
+    raise InputError("the provenance is not base64 where it has to be", _HINT)
