@@ -15,8 +15,8 @@ from otaseal.chips import esp8266
 from otaseal.chips.boot_image import FlashMode
 from otaseal.image import gzip_payload, signed_image
 from otaseal.protocol import decisions
-from otaseal.protocol.answers import Decision
-from otaseal.protocol.decisions import State, decide, known_images
+from otaseal.protocol.answers import ANSWERED, REASONS, Decision
+from otaseal.protocol.decisions import _TABLE, State, decide, known_images
 from otaseal.protocol.request import UpdateRequest
 from otaseal.release.records import Origin, Release
 from otaseal.simulator.verdict import StockDevice, judge, judge_on
@@ -154,6 +154,25 @@ def test_a_rollout_holds_back_whom_it_has_not_reached() -> None:
     held = replace(KNOWN, held=True)
     assert answer(a_device(OLD), held) == (304, "held", None)
     assert answer(a_device(NEW), held) == (304, "current", None)
+
+
+def test_each_answer_about_a_device_has_a_reason_in_words() -> None:
+    for told, state, reason in (
+        (OLD, KNOWN, "offered"),
+        (NEW, replace(KNOWN, behind="halted"), "halted"),
+        (NEW, KNOWN, "current"),
+        (OLD, replace(KNOWN, held=True, behind="not-included"), "not-included"),
+        (OLD, replace(KNOWN, held=True), "not-included"),
+        (NEW, replace(KNOWN, held=True, behind="halted"), "current"),
+        (OLD, replace(KNOWN, pinned=True, behind="halted"), "pinned"),
+        (OLD, replace(KNOWN, deliveries=9), "looping"),
+        (OLD, replace(KNOWN, unproven=True), "unproven"),
+    ):
+        found = decide(a_device(told), NEW, state)
+        assert found.answered == reason
+        assert reason in REASONS
+    assert decide(a_device(OLD, mode="version"), NEW, KNOWN).answered == "", "that says nothing of the device"
+    assert {row.code for row in _TABLE} - ANSWERED.keys() == {"method", "missing", "version"}
 
 
 def test_a_pinned_device_stays_as_it_is_and_is_told_why() -> None:

@@ -317,7 +317,7 @@ def test_who_proves_nothing_is_slowed_and_never_stopped(tmp_path: Path, device: 
         assert recorder.flush(SECONDS)
 
         def looping(now: float) -> bool:
-            return recorder.poll(sighting, "2.0", now) >= LOOP_LIMIT
+            return recorder.poll(sighting, "2.0", now)[0] >= LOOP_LIMIT
 
         assert looping(5.0)
         assert looping(3603.0)

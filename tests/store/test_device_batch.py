@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.store.device_rows import Asking, Sighting, delivered_to, offered_to, repeats, seen
+from otaseal.store.device_rows import Asking, Sighting, delivered_to, offered_to, repeats, seen, touched
 from support.devices import Open, open_devices
 
 __all__ = ["open_devices"]
@@ -37,7 +37,12 @@ def test_a_request_that_repeats_changes_nothing_but_when(steps: list[str], data:
     claim = data.draw(st.sampled_from(list(claims.values())))
     later = data.draw(st.sampled_from([10.0, 3600.0, 7 * 3600.0]))
     if repeats(row, claim, later):
-        assert seen(row, claim, later, 99) == row._replace(last_seen=later, sequence=99 if claim.proven else None)
+        after = touched(row, later, 99 if claim.proven else None)
+        assert (
+            seen(row, claim, later, 99)
+            == after
+            == row._replace(last_seen=later, sequence=after.sequence, pace=after.pace)
+        )
 
 
 def test_requests_that_repeat_are_written_with_the_others_of_their_batch(open_devices: Open) -> None:
@@ -51,8 +56,7 @@ def test_requests_that_repeat_are_written_with_the_others_of_their_batch(open_de
                 rows.touch("blink", name, 3600.5, 7)
             rows.offer(Asking("blink", "offered"), "2.0", NEW, 3.0)
             rows.forget("blink", "forgotten")
-        later = {"last_seen": 3600.5, "sequence": 7}
-        assert devices.get("blink", "touched") == first["touched"]._replace(**later)
+        assert devices.get("blink", "touched") == touched(first["touched"], 3600.5, 7)
         for name in ("offered", "after"):
             row = devices.get("blink", name)
             assert row is not None

@@ -51,10 +51,10 @@ def test_nobody_waits_for_a_writer_and_nothing_is_lost(tmp_path: Path, notes: Re
     with locked(tmp_path / "devices"):
         begun = time.monotonic()
         for name in (f"mac:{number}" for number in range(200)):
-            assert notes.poll(sighting(name), "2", 1.0) == 0
+            assert notes.poll(sighting(name), "2", 1.0)[0] == 0
             notes.offer(Asking("blink", name), "2", NEW, 1.0)
             notes.deliver(Asking("blink", name), "2", 1.0)
-            assert notes.poll(sighting(name), "2", 1.0) == 1, "a delivery counts before it is written"
+            assert notes.poll(sighting(name), "2", 1.0)[0] == 1, "a delivery counts before it is written"
         waited = 400 * recorder.READ_SECONDS  # if each look at the file had waited for the writer
         assert time.monotonic() - begun < waited / 2
         assert not notes.flush(0.1), "nothing can be written"
@@ -72,7 +72,7 @@ def test_an_hourly_poll_reads_no_row_to_say_when_it_was(tmp_path: Path, notes: R
     assert notes.flush(SECONDS)
     notes._writer._database.set_trace_callback(read.append)
     for hour in range(1, 4):
-        assert notes.poll(sighting("mac:A"), "2", hour * 3600.0) == 0
+        assert notes.poll(sighting("mac:A"), "2", hour * 3600.0)[0] == 0
         assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:
         row = devices.get("blink", "mac:A")
@@ -125,7 +125,7 @@ def test_a_delivery_is_counted_once_at_every_moment_of_its_writing(notes: Record
         notes.deliver(Asking("blink", "mac:A"), "2", 1.0)
         end = time.monotonic() + 2 * recorder.GATHER_SECONDS
         while time.monotonic() < end:
-            assert notes.poll(sighting("mac:A"), "2", 1.0) == count
+            assert notes.poll(sighting("mac:A"), "2", 1.0)[0] == count
 
 
 def test_a_full_queue_drops_what_is_said_before_what_was_delivered(
@@ -137,7 +137,7 @@ def test_a_full_queue_drops_what_is_said_before_what_was_delivered(
             notes.poll(sighting(f"mac:{number}"), "2", 1.0)
         notes.offer(Asking("blink", "mac:0"), "2", NEW, 1.0)
         notes.deliver(Asking("blink", "mac:0"), "2", 1.0)
-        assert notes.poll(sighting("mac:0"), "2", 1.0) == 1
+        assert notes.poll(sighting("mac:0"), "2", 1.0)[0] == 1
     assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:
         rows = devices.list("blink")
@@ -202,13 +202,13 @@ def test_a_device_that_the_file_has_lost_begins_anew(tmp_path: Path, notes: Reco
         notes.offer(Asking("blink", name), "2", NEW, 1.0)
         notes.deliver(Asking("blink", name), "2", 1.0)
     assert notes.flush(SECONDS)
-    assert notes.poll(sighting("mac:A"), "2", 1.0) == 1
+    assert notes.poll(sighting("mac:A"), "2", 1.0)[0] == 1
     for number in range(3):
         notes.poll(sighting(f"mac:{number}"), "2", 2.0 + number)
     assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:
         assert devices.get("blink", "mac:A") is None
-    assert notes.poll(sighting("mac:A"), "2", 5.0) == 0
+    assert notes.poll(sighting("mac:A"), "2", 5.0)[0] == 0
     assert notes.flush(SECONDS)
     with Devices(tmp_path / "devices") as devices:
         assert devices.get("blink", "mac:A") is not None
@@ -219,10 +219,10 @@ def test_a_forgotten_device_is_new_and_one_tried_again_is_not_in_vain(notes: Rec
         notes.poll(sighting("mac:A"), "2", 1.0)
         notes.offer(Asking("blink", "mac:A"), "2", NEW, 1.0)
         notes.deliver(Asking("blink", "mac:A"), "2", 1.0)
-        assert notes.poll(sighting("mac:A"), "2", 1.0) == 1
+        assert notes.poll(sighting("mac:A"), "2", 1.0)[0] == 1
         assert change("blink", "mac:A")
         assert notes.flush(SECONDS)
-        assert notes.poll(sighting("mac:A"), "2", 1.0) == 0
+        assert notes.poll(sighting("mac:A"), "2", 1.0)[0] == 0
         assert notes.flush(SECONDS)
         row = notes._reader.get("blink", "mac:A")
         assert row is not None
@@ -236,7 +236,7 @@ def test_more_devices_than_are_kept_in_memory_are_counted_all_the_same(
     names = [f"mac:{number}" for number in range(20)]
 
     def count() -> list[int]:
-        return [notes.poll(sighting(name), "2", 1.0) for name in names]
+        return [notes.poll(sighting(name), "2", 1.0)[0] for name in names]
 
     with locked(tmp_path / "devices"):
         assert count() == [0] * 20

@@ -6,6 +6,7 @@ it again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,26 @@ from ..release.records import Form
 from .request import UpdateRequest
 
 Headers = tuple[tuple[str, str], ...]
+
+OFFERED, NOT_INCLUDED, HALTED = "offered", "not-included", "halted"
+ANSWERED: Mapping[str, str] = {
+    "update": OFFERED,
+    "current": "current",
+    "held": NOT_INCLUDED,
+    "pinned": "pinned",
+    "loop": "looping",
+    "space": "no-room",
+    "chip_size": "small-chip",
+    "flash_mode": "flash-mode",
+    "gzip_core": "gzip-core",
+    "board": "other-board",
+    "platform": "other-chip",
+    "proof": "unproven",
+    "filesystem": "filesystem",
+}
+"""Why polls are answered as they are, in words for people, by the code of the decision. A device that is not to have
+the channel's release yet is `not-included`, or `halted`, whether it waits or has the release before."""
+REASONS = (*ANSWERED.values(), HALTED)
 
 
 class PatchPair(NamedTuple):
@@ -28,7 +49,8 @@ class PatchPair(NamedTuple):
 class Decision:
     """The answer: its body is the blob with the SHA-256 `blob`, of the release's `form`, or `body` where that is None.
 
-    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person. A patch of this `patch`
+    `code` is one word for logs and metrics, `reason` a sentence; `alarm` calls for a person; `answered` is one of
+    REASONS, "" for what says nothing of the device. A patch of this `patch`
     may be sent in place of the form, to a device that has not had the release yet.
     """
 
@@ -41,6 +63,7 @@ class Decision:
     blob: str | None = None
     alarm: bool = False
     patch: PatchPair | None = None
+    answered: str = ""
 
 
 def text_answer(status: int, code: str, reason: str, headers: Headers = ()) -> Decision:

@@ -17,7 +17,7 @@ from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
 from ..chips.families import FAMILIES, FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..release.records import Form, Release
-from .answers import Decision, Headers, PatchPair, file_headers, text_answer
+from .answers import ANSWERED, Decision, Headers, PatchPair, file_headers, text_answer
 from .request import UpdateRequest
 
 LOOP_LIMIT = 3
@@ -49,7 +49,8 @@ class State:
 
     `deliveries` in full since its sketch MD5 last changed; `held` while the rollout has not reached it; `missing` is
     what the URL names and does not exist ("product", "channel" or "release"); `unproven` where firmware is for devices
-    that prove their names, and this one does not; `pinned` where an operator said that this one stays as it is.
+    that prove their names, and this one does not; `pinned` where an operator said that this one stays as it is;
+    `behind` says why it is not to have the channel's release, and the one before in its place: one of `REASONS`.
     """
 
     known: Mapping[str, Running] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class State:
     missing: str = "release"
     unproven: bool = False
     pinned: bool = False
+    behind: str = ""
 
     @property
     def stays(self) -> bool:
@@ -129,10 +131,10 @@ def decide(request: UpdateRequest, release: Release | None, state: State) -> Dec
     chip would refuse or not survive, 404 for nothing there, 405 for anything but GET and HEAD.
     """
     case = _Case(request, release, state)
-    for row in _TABLE:
-        if row.applies(case):
-            return _answer(row, case)
-    return _delivery(case)
+    row = next((row for row in _TABLE if row.applies(case)), None)
+    decision = _delivery(case) if row is None else _answer(row, case)
+    late = decision.code == "held" or (decision.code == "current" and not state.held)
+    return replace(decision, answered=(state.behind if late else "") or ANSWERED.get(decision.code, ""))
 
 
 @dataclass(frozen=True)

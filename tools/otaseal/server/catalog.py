@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
+from ..protocol.answers import HALTED, NOT_INCLUDED
 from ..release import rollout
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
@@ -46,6 +47,8 @@ class Choice:
     channel: str | None = None
     release: Release | None = None
     held: bool = False
+    behind: str = ""
+    """Why it is not the channel's release, or held: one of `protocol.answers.REASONS`."""
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
 
@@ -197,11 +200,11 @@ class Catalog:
         if self._is_included(state, device) or (runs is not None and runs in current.release.runs):
             return current
         if state.previous is None:
-            choices.held = choices.held or replace(current, held=True)
+            choices.held = choices.held or replace(current, held=True, behind=_behind(state))
             return choices.held
         if choices.previous is None:
             release = self._needed(current.release.product, state.previous)
-            choices.previous = replace(current, release=release)
+            choices.previous = replace(current, release=release, behind=_behind(state))
         return choices.previous
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
@@ -291,3 +294,8 @@ class Catalog:
         if not self.store.documents.is_current():  # it may have been halted since
             return False
         return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
+
+
+def _behind(state: Channel) -> str:
+    """Return why devices do not get the release that a channel points at."""
+    return HALTED if state.pointer.halted else NOT_INCLUDED

@@ -22,6 +22,7 @@ from .claims import Claim
 from .device_rows import Device
 from .documents import MAX_SMALL_BYTES, TOKENS, TRUSTS
 from .enrolments import Request
+from .history import HISTORY_COLUMNS
 from .labels import Label
 from .proof_key_rows import ProofKey, WaitingKey
 from .rollout_rows import ROLLOUT_COLUMNS
@@ -38,7 +39,12 @@ SECRETS: Columns = {
     "requests": ("product", *Request._fields),
     "labels": ("product", "device", *Label._fields),
 }
-DEVICES: Columns = {"devices": Device._fields, "rollouts": ROLLOUT_COLUMNS, "statements": STATEMENT_COLUMNS}
+DEVICES: Columns = {
+    "devices": Device._fields,
+    "rollouts": ROLLOUT_COLUMNS,
+    "statements": STATEMENT_COLUMNS,
+    "history": HISTORY_COLUMNS,
+}
 """The columns of each table."""
 
 Rows = dict[str, frozenset[tuple[Any, ...]]]

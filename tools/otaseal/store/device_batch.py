@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import statements
+from . import history, statements
 from .device_rows import (
     Asking,
     Device,
     Sighting,
+    answered_to,
     bounded,
     delivered_to,
     device_key,
@@ -48,6 +49,7 @@ class Rows:
         self._rows: dict[tuple[str, str], Device | None] = {}
         self._changed: dict[tuple[str, str], Device] = {}
         self._touched: dict[tuple[str, str], tuple[float, int | None]] = {}
+        self._events: list[tuple[object, ...]] = []
 
     def see(self, sighting: Sighting, now: float, sequence: int | None = None) -> Device:
         """Record a request of a device, with the number of its proof by a key, and return its row."""
@@ -59,37 +61,43 @@ class Rows:
             statements.remember(self._transaction, known, claim, now)
             if says_nothing_new(known, claim, now):
                 return known
-        return self._put(key, seen(known, claim, now, sequence))
+        return self._put(key, seen(known, claim, now, sequence), now)
 
     def touch(self, product: str, device: str, now: float, sequence: int | None) -> None:
         """Record a request that only `repeats`, with the number of its proof; a device that is gone stays so."""
         key = product, device
         if (row := self._rows.get(key)) is not None:
-            self._put(key, touched(row, now, sequence))
+            self._put(key, touched(row, now, sequence), now)
         elif key not in self._rows:
             self._touched[key] = now, sequence
 
     def offer(self, asking: Asking, version: str, expected_md5: str, now: float) -> None:
         """Record that a device, if it is known, is answered with a release whose sketch has that MD5."""
         key = device_key(asking.product, asking.device)
-        self._change(key, lambda known: offered_to(known, asking, version, expected_md5, now))
+        self._change(key, lambda known: offered_to(known, asking, version, expected_md5, now), now)
 
     def deliver(self, asking: Asking, version: str, now: float) -> None:
         """Record a delivery in full; at home one of a release that was not offered does not count."""
         key = device_key(asking.product, asking.device)
-        self._change(key, lambda known: delivered_to(known, asking, version, now))
+        self._change(key, lambda known: delivered_to(known, asking, version, now), now)
+
+    def answer(self, asking: Asking, reason: str, now: float) -> None:
+        """Record why a device's poll was answered as it was."""
+        key = device_key(asking.product, asking.device)
+        self._change(key, lambda known: answered_to(known, asking, reason, now), now)
 
     def forget(self, product: str, device: str) -> None:
         """Remove a device; when it asks again, it is a new one."""
         key = device_key(product, device)
         self._changed.pop(key, None)
         self._touched.pop(key, None)
+        self._events = [event for event in self._events if event[:2] != key]
         self._rows[key] = None
         self._transaction.execute(FORGET, key)
 
     def retry(self, product: str, device: str) -> None:
         """Let a device that is stuck or in a loop have its release again."""
-        self._change(device_key(product, device), retried)
+        self._change(device_key(product, device), retried, 0.0)
 
     def write(self) -> None:
         """Write the rows that have changed."""
@@ -99,21 +107,28 @@ class Rows:
         if self._changed:
             self._transaction.executemany(SAVE, self._changed.values())
             self._changed.clear()
+        if self._events:
+            self._transaction.executemany(history.PUT, self._events)
+            self._events.clear()
 
-    def _change(self, key: tuple[str, str], change: Callable[[Device], Device]) -> None:
+    def _change(self, key: tuple[str, str], change: Callable[[Device], Device], now: float) -> None:
         known = self._get(key)
         if known is not None and (row := change(known)) is not known:
-            self._put(key, row)
+            self._put(key, row, now)
 
     def _get(self, key: tuple[str, str]) -> Device | None:
         if key not in self._rows:
             row, values = self._devices.get(*key), self._touched.pop(key, None)
             self._rows[key] = row
             if row is not None and values is not None:
-                return self._put(key, touched(row, *values))
+                return self._put(key, touched(row, *values), values[0])
         return self._rows[key]
 
-    def _put(self, key: tuple[str, str], row: Device) -> Device:
+    def _put(self, key: tuple[str, str], row: Device, now: float) -> Device:
+        """Change a row at `now`, with what became of its device by that."""
+        if events := history.changes(self._rows.get(key), row, now):
+            self._events += history.numbered(row, events)
+            row = row._replace(events=row.events + len(events))
         self._rows[key] = self._changed[key] = row
         return row
 

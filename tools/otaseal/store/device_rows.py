@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..pki.profile import MAC_ADDRESS
+from ..protocol.answers import OFFERED
 from ..protocol.decisions import LOOP_LIMIT
 from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, WEIGHTS, Evidence, is_proven
 from ..release.trial import GAVE_WAY
@@ -18,6 +19,14 @@ CLOCK_SECONDS = 5.0
 """How far a clock may be set back as if nothing had happened."""
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
+LATE_PACES = 3
+"""So many times as long as a device waits between two polls it has to be silent until it is late."""
+UNKNOWN_PACE = 8 * 3600.0
+"""Of a device that has asked once."""
+PACE_SHARE = 4
+"""One part of so many is what the last interval counts in a pace, and so many times as long as the pace at most."""
+LATE = f"(:now - last_seen > {LATE_PACES} * coalesce(pace, {UNKNOWN_PACE}))"
+"""`Device.is_late` in SQL."""
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
 STATES = ("seen", "offered", "updating", "updated", "stuck", "looping")
@@ -35,6 +44,23 @@ NEW_SECONDS = 86400.0
 IS_NEW = f"(NOT {PROVEN} AND ({UNPROVEN} OR last_seen - first_seen < {NEW_SECONDS}))"
 IN_JSON = "(SELECT value FROM json_each(?))"
 RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
+
+
+class Hardware(NamedTuple):
+    """What a device says of its chip and its flash: the id of its `board` as in the manifest, which the library says;
+    the family of its `chip` (`chips.families`); bytes; and the version of the SDK in its core. "" or None for what was
+    not said.
+    """
+
+    board: str = ""
+    chip: str = ""
+    free_space: int | None = None
+    sketch_size: int | None = None
+    chip_size: int | None = None
+    sdk: str = ""
+
+
+NO_HARDWARE = Hardware()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +83,7 @@ class Sighting:
     address: str = ""
     enrolled: float | None = None
     proven: bool = False
+    hardware: Hardware = NO_HARDWARE
 
 
 class Asking(NamedTuple):
@@ -78,7 +105,8 @@ class Device(NamedTuple):
     `address` is where it is at home: another one takes that place only after AT_HOME_SECONDS without a word from there.
     What went out in full to others in its name is `elsewhere`: of which version, how often, and when last.
     `sequence` is the number of its last proof by a key, None where it did not prove what it said last; `enrolled` is
-    when that key was.
+    when that key was. From `board` to `sdk` it is its `Hardware`. `answered` is why its polls are answered as they are,
+    one of `protocol.answers.REASONS`; `events` counts its `history`, and `pace` how long it waits between two polls.
     """
 
     product: str
@@ -107,6 +135,24 @@ class Device(NamedTuple):
     """The MAC address of another chip that showed its certificate, or in lists its enrolled key, None for none."""
     enrolled: float | None = None
     sequence: int | None = None
+    board: str = ""
+    chip: str = ""
+    free_space: int | None = None
+    sketch_size: int | None = None
+    chip_size: int | None = None
+    sdk: str = ""
+    answered: str = ""
+    events: int = 0
+    pace: float | None = None
+
+    @property
+    def next_poll(self) -> float | None:
+        """When it is expected to ask again, by its own pace; None where it has not asked twice."""
+        return None if self.pace is None else self.last_seen + self.pace
+
+    def is_late(self, now: float) -> bool:
+        """Return whether it should have asked again long ago."""
+        return now - self.last_seen > LATE_PACES * (UNKNOWN_PACE if self.pace is None else self.pace)
 
     @property
     def state(self) -> str:
@@ -137,9 +183,10 @@ class Selection:
     known: frozenset[str] = frozenset()
 
 
-_CLAIM_FIELDS = tuple(field.name for field in fields(Sighting) if field.name != "proven")
+_CLAIM_FIELDS = tuple(field.name for field in fields(Sighting) if field.name not in ("proven", "hardware"))
 _CLAIMS = attrgetter(*_CLAIM_FIELDS)
-_LAST_SEEN = Device._fields.index("last_seen")
+_LAST_SEEN, _SEQUENCE, _PACE = map(Device._fields.index, ("last_seen", "sequence", "pace"))
+_HARDWARE = slice(Device._fields.index(Hardware._fields[0]), Device._fields.index(Hardware._fields[-1]) + 1)
 
 
 def is_recent(known: Device, now: float) -> bool:
@@ -186,12 +233,14 @@ def delivered_to(known: Device, asking: Asking, version: str, now: float) -> Dev
 def bounded(sighting: Sighting) -> Sighting:
     """Return a sighting with its texts cut to MAX_CLAIM characters."""
     claims: tuple[Any, ...] = _CLAIMS(sighting)
-    texts = [value for value in claims if isinstance(value, str)]
+    hardware = sighting.hardware
+    texts = [value for value in (*claims, hardware.sdk) if isinstance(value, str)]
     together = "".join(texts)
     if max(map(len, texts)) <= MAX_CLAIM and together.isascii() and "\0" not in together:
         return sighting
     bounded_claims: list[Any] = [_bounded_text(value) if isinstance(value, str) else value for value in claims]
-    return replace(sighting, **dict(zip(_CLAIM_FIELDS, bounded_claims, strict=True)))
+    bounded_hardware = hardware._replace(sdk=_bounded_text(hardware.sdk))
+    return replace(sighting, **dict(zip(_CLAIM_FIELDS, bounded_claims, strict=True)), hardware=bounded_hardware)
 
 
 def says_nothing_new(known: Device, claim: Sighting, now: float) -> bool:
@@ -214,6 +263,7 @@ def repeats(known: Device, claim: Sighting, now: float) -> bool:
     settled = known.confirmed_at is not None and known.failed_at is None
     return (
         _CLAIMS(known) == _CLAIMS(claim)
+        and known[_HARDWARE] == claim.hardware  # type: ignore[comparison-overlap]  # both are tuples
         and not known.deliveries
         and (settled or known.md5 != known.expected_md5)
         and (known.sequence is not None or not claim.proven or is_proven(known.device))
@@ -223,7 +273,30 @@ def repeats(known: Device, claim: Sighting, now: float) -> bool:
 
 def touched(known: Device, now: float, sequence: int | None) -> Device:
     """Return the row of a device after it said what `repeats`, with the number of its proof."""
-    return Device._make((*known[:_LAST_SEEN], now, *known[_LAST_SEEN + 1 : -1], sequence))  # a third of `_replace`
+    values = list(known)  # a third of `_replace`
+    values[_LAST_SEEN], values[_SEQUENCE], values[_PACE] = now, sequence, _pace(known, now)
+    return Device._make(values)
+
+
+def _pace(known: Device, now: float) -> float | None:
+    """Return how long a device waits between two polls, now that it asks: smoothed, and no night offline counts whole.
+
+    `pace` is the same in SQL.
+    """
+    waited = now - known.last_seen
+    if waited < LAST_SEEN_RESOLUTION:
+        return known.pace
+    if known.pace is None:
+        return waited
+    return known.pace + (min(waited, PACE_SHARE * known.pace) - known.pace) / PACE_SHARE
+
+
+def pace(new: str) -> str:
+    """Return `_pace` in SQL, as part of an UPDATE of devices by a table `new` with their `last_seen`."""
+    waited = f"({new}.last_seen - devices.last_seen)"
+    most = f"CASE WHEN {waited} < {PACE_SHARE} * devices.pace THEN {waited} ELSE {PACE_SHARE} * devices.pace END"
+    return f"""pace = CASE WHEN {waited} < {LAST_SEEN_RESOLUTION} THEN devices.pace
+        WHEN devices.pace IS NULL THEN {waited} ELSE devices.pace + ({most} - devices.pace) / {PACE_SHARE} END"""
 
 
 def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None = None) -> Device:
@@ -234,8 +307,10 @@ def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None
     claims: dict[str, Any] = dict(zip(_CLAIM_FIELDS, _CLAIMS(claim), strict=True))
     claims["sequence"] = sequence if claim.proven else None
     claims["other_mac"] = _other_mac(known, claim)
+    claims.update(claim.hardware._asdict())
     if known is None:
         return Device(**claims, first_seen=now, last_seen=now)
+    claims["pace"] = _pace(known, now)
     claims["mac"] = claim.mac or known.mac
     if not at_home(known, claim, now):
         return _from_elsewhere(known, claim, now)
@@ -280,10 +355,17 @@ def _from_elsewhere(known: Device, claim: Sighting, now: float) -> Device:
 
 def offered_to(known: Device, asking: Asking, version: str, expected_md5: str, now: float) -> Device:
     """Return the row of a device that is answered with a release whose sketch has that MD5."""
-    if not at_home(known, asking, now) or (known.offered, known.expected_md5) == (version, expected_md5):
+    if not at_home(known, asking, now):
         return known
-    answered = {"offered": version, "expected_md5": expected_md5, "offered_at": now}
-    return known._replace(**answered, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
+    if (known.offered, known.expected_md5) == (version, expected_md5):
+        return known if known.answered == OFFERED else known._replace(answered=OFFERED)
+    offer = {"answered": OFFERED, "offered": version, "expected_md5": expected_md5, "offered_at": now}
+    return known._replace(**offer, deliveries=0, delivered_at=None, confirmed_at=None, failed_at=None)  # type: ignore[arg-type]
+
+
+def answered_to(known: Device, asking: Asking, reason: str, now: float) -> Device:
+    """Return the row of a device whose poll was answered for a reason."""
+    return known._replace(answered=reason) if reason != known.answered and at_home(known, asking, now) else known
 
 
 def retried(known: Device) -> Device:

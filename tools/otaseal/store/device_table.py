@@ -17,7 +17,7 @@ from typing import Any
 
 from ..release.evidence import PROVEN_PREFIX
 from ..release.rollout import Tally
-from . import statements
+from . import history, statements
 from .device_batch import SELECT, TAKE, Key, Rows
 from .device_rows import (
     CERTIFIED,
@@ -101,6 +101,10 @@ class DeviceTable(ABC):
     def get(self, product: str, device: str) -> Device | None:
         """Return what is known of a device, None if nothing is."""
         return self._row(*device_key(product, device))
+
+    def history(self, product: str, device: str) -> tuple[history.Event, ...]:
+        """Return what became of a device, the newest first."""
+        return tuple(history.Event(*row) for row in self.query(history.SELECT, device_key(product, device)))
 
     def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
         """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ..directories import locked
 from ..errors import SystemFaultError
 from ..formats import refuse_later
-from . import statements
-from .device_batch import COLUMNS
+from . import history, statements
+from .device_rows import Device, pace
 from .device_table import MAX_DEVICES, DeviceTable
 from .rollout_rows import ROLLOUTS
 from .sql import Transaction, Values
@@ -37,26 +37,36 @@ class DamagedFileError(SystemFaultError):
     """The file is not a list of devices, or one that is damaged."""
 
 
-TOUCH = """INSERT INTO devices (product, device, last_seen, sequence)
+TOUCH = f"""INSERT INTO devices (product, device, last_seen, sequence)
     SELECT devices.product, devices.device, json_extract(value, '$[2]'), json_extract(value, '$[3]')
     FROM json_each(?) JOIN devices ON devices.product = json_extract(value, '$[0]')
     AND devices.device = json_extract(value, '$[1]') WHERE true
-    ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen, sequence = excluded.sequence"""
-TABLES = (
-    f"CREATE TABLE IF NOT EXISTS devices ({COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
-    "DROP INDEX IF EXISTS by_age",
-    "CREATE INDEX IF NOT EXISTS by_silence ON devices (last_seen)",
-    "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
-    ROLLOUTS,
-    *statements.TABLES,
-)
+    ON CONFLICT DO UPDATE SET last_seen = excluded.last_seen, sequence = excluded.sequence, {pace("excluded")}"""  # noqa: S608 - our own words
 ADDED = {
     **{"counter": "counter", "error": "error", "certs": "certs DEFAULT ''", "address": "address DEFAULT ''"},
     **{"elsewhere": "elsewhere", "elsewhere_deliveries": "elsewhere_deliveries DEFAULT 0"},
     **{"elsewhere_at": "elsewhere_at", "other_mac": "other_mac"},
     **{"enrolled": "enrolled", "sequence": "sequence"},
+    **{
+        "board": "board DEFAULT ''",
+        "chip": "chip DEFAULT ''",
+        "free_space": "free_space",
+        "sketch_size": "sketch_size",
+    },
+    **{"chip_size": "chip_size", "sdk": "sdk DEFAULT ''", "answered": "answered DEFAULT ''"},
+    **{"events": "events DEFAULT 0", "pace": "pace"},
 }
 """Columns that earlier versions did not have. Those of schema 2 name theirs, and leave others as they are."""
+_COLUMNS = ", ".join(ADDED.get(name, name) for name in Device._fields)
+TABLES = (
+    f"CREATE TABLE IF NOT EXISTS devices ({_COLUMNS}, PRIMARY KEY (product, device)) WITHOUT ROWID",
+    "DROP INDEX IF EXISTS by_age",
+    "CREATE INDEX IF NOT EXISTS by_silence ON devices (last_seen)",
+    "CREATE INDEX IF NOT EXISTS by_channel ON devices (product, channel, last_seen)",
+    ROLLOUTS,
+    *statements.TABLES,
+    *history.TABLES,
+)
 
 
 class Devices(DeviceTable):

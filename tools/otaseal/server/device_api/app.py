@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import cast
 
+from ...chips.families import FAMILIES
 from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
 from ...protocol.answers import Decision, decide_archive
@@ -25,7 +26,7 @@ from ...protocol.request import (
     parse_request,
     route,
 )
-from ...store.device_rows import Asking, Sighting
+from ...store.device_rows import NO_HARDWARE, Asking, Hardware, Sighting
 from ...store.labels import Labels
 from ..catalog import Catalog, Choice
 from ..limits import origin
@@ -52,6 +53,8 @@ class _Shared:
     ranged: bool = False
     capabilities: Headers = ()
     """What is answered to a device that says what it can."""
+    hardware: Hardware = NO_HARDWARE
+    """What it says of the chip."""
     said: Said | None = None
     """What proofs are over, once one was asked for."""
     decisions: dict[tuple[Choice, int, bool, bool], Decision] = field(default_factory=dict)
@@ -128,13 +131,15 @@ class DeviceApp:
     def _firmware(self, cached: _Shared, request: DeviceRequest, identity: Identity) -> Answer:
         standing, (product, channel) = identity.standing, (cached.route.product, cached.route.channel)
         choice = self.catalog.choose(product, channel, standing.device, cached.request.runs)
-        deliveries = self._record_poll(cached, request, identity, choice)
+        deliveries, before = self._record_poll(cached, request, identity, choice)
         decision = self._decide(cached, choice, deliveries, standing)
         body: bytes | memoryview = decision.body
         if decision.form is not None:
             patched = self._patched(decision, request.head, deliveries)
             decision, body = patched or (decision, self._body(decision.form.blob))
             self._offer(cached, request, standing, choice)
+        elif decision.answered != before is not None and decision.answered:
+            self._note_answer(request, standing, choice, decision.answered)
         answer = Answer(
             decision.status,
             decision.headers,
@@ -173,7 +178,9 @@ class DeviceApp:
         if decision is None:
             if len(cached.decisions) >= MAX_DECISIONS:
                 cached.decisions.clear()
-            state = decisions.State(choice.known, deliveries, choice.held, choice.missing, unproven, pinned)
+            state = decisions.State(
+                choice.known, deliveries, choice.held, choice.missing, unproven, pinned, choice.behind
+            )
             decision = cached.decisions[case] = decisions.decide(cached.request, choice.release, state)
         return decision
 
@@ -187,20 +194,31 @@ class DeviceApp:
             return answer
         return ranged(answer, head.headers, decision.blob)
 
-    def _record_poll(self, cached: _Shared, request: DeviceRequest, identity: Identity, choice: Choice) -> int:
-        """Record that a device asked, and return how often it was given the release in vain."""
+    def _record_poll(
+        self, cached: _Shared, request: DeviceRequest, identity: Identity, choice: Choice
+    ) -> tuple[int, str | None]:
+        """Record that a device asked, and return how often it was given the release in vain.
+
+        Beside it stands why its poll before was answered as it was; None where that is not kept.
+        """
         said, (device, proven, enrolled, _) = cached.request, identity.standing
         if device is None or choice.product is None or choice.release is None:
-            return 0
+            return 0, None
         claimed = said.runs or "", said.version or "", request.mac or said.mac or ""
         report = said.counter, said.error, said.certs or ""
         place = choice.product, choice.channel or "", device
-        sighting = Sighting(*place, *claimed, *report, _network(request), enrolled, proven)
+        sighting = Sighting(*place, *claimed, *report, _network(request), enrolled, proven, cached.hardware)
         try:
             return self.devices.poll(sighting, choice.release.version, time.time(), identity.sequence)
         except SystemFaultError as error:  # devices get their updates all the same
             self.telemetry.alarm("devices", message=error.message)
-            return 0
+            return 0, None
+
+    def _note_answer(self, request: DeviceRequest, standing: Standing, choice: Choice, answered: str) -> None:
+        assert choice.product is not None
+        assert standing.device is not None
+        asking = Asking(choice.product, standing.device, _network(request), standing.proven)
+        self.devices.answer(asking, answered, time.time())
 
     def _offer(self, cached: _Shared, asked: DeviceRequest, standing: Standing, choice: Choice) -> None:
         request, device = cached.request, standing.device
@@ -261,8 +279,13 @@ def _parse(head: Head) -> _Shared:
             refusal = refusal or plain(400, "request", error.message)
     ranged = any(name == b"range" for name, _ in head.headers)
     capabilities = () if request.capabilities is None else ((CAPABILITIES_HEADER, CAPABILITIES),)
-    head.memo = cached = _Shared(request, target, refusal, ranged, capabilities)
+    head.memo = cached = _Shared(request, target, refusal, ranged, capabilities, _hardware(request))
     return cached
+
+
+def _hardware(said: UpdateRequest) -> Hardware:
+    chip = said.family if said.family in FAMILIES else ""
+    return Hardware(said.board or "", chip, said.free_space, said.sketch_size, said.chip_size, said.sdk_version or "")
 
 
 def _with_capabilities(cached: _Shared, identity: Identity, answer: Answer) -> Answer:

@@ -23,6 +23,7 @@ from ...store.device_rows import (
     Asking,
     Device,
     Sighting,
+    answered_to,
     at_home,
     bounded,
     delivered_to,
@@ -117,12 +118,21 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def poll(self, sighting: Sighting, version: str, now: float, sequence: int | None = None) -> int:
+    def poll(self, sighting: Sighting, version: str, now: float, sequence: int | None = None) -> tuple[int, str]:
         """Note a poll, and return how often the device was given `version` in vain; raises SystemFaultError.
 
-        `sequence` is the number of its proof by a key.
+        `sequence` is the number of its proof by a key. Beside it stands why its poll before was answered as it was.
         """
-        return in_vain(self._see(sighting, now, sequence), sighting, version, now)
+        row = self._see(sighting, now, sequence)
+        return in_vain(row, sighting, version, now), row.answered
+
+    def answer(self, asking: Asking, reason: str, now: float) -> None:
+        """Note why a poll was answered as it was; see `Rows.answer`."""
+        self._change(
+            device_key(asking.product, asking.device),
+            lambda known: answered_to(known, asking, reason, now),
+            lambda rows: rows.answer(asking, reason, now),
+        )
 
     def at_home(self, asking: Asking, now: float) -> bool:
         """Return whether who asks speaks for the device, or nothing is known of it; raises SystemFaultError."""

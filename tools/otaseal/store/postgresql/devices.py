@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from .. import sql
 from ..device_batch import SELECT, Key, Rows
-from ..device_rows import Device, Sighting, change_name, changed_key, device_key
+from ..device_rows import Device, Sighting, change_name, changed_key, device_key, pace
+from ..device_rows import touched as touched_row
 from ..device_table import MAX_DEVICES, DeviceTable, preview
 from ..sql import Values
 from .database import Database, Transaction
@@ -22,10 +23,10 @@ from .follower import Follower, Kind
 KIND = "device"
 T = TypeVar("T")
 _OF_KEYS = "(product, device) IN (SELECT * FROM unnest(?::text[], ?::text[]))"
-_TOUCH = """UPDATE devices SET last_seen = touched.last_seen, sequence = touched.sequence
+_TOUCH = f"""UPDATE devices SET last_seen = touched.last_seen, sequence = touched.sequence, {pace("touched")}
     FROM unnest(?::text[], ?::text[], ?::double precision[], ?::bigint[])
         AS touched (product, device, last_seen, sequence)
-    WHERE devices.product = touched.product AND devices.device = touched.device"""
+    WHERE devices.product = touched.product AND devices.device = touched.device"""  # noqa: S608 - our own words
 _SAID = "SELECT product, device, md5, said_at FROM statements"
 
 
@@ -52,7 +53,7 @@ class _Copy:
         """Note when devices were seen."""
         for key, (when, sequence) in touched.items():
             if (row := self.rows.get(key)) is not None:
-                self.rows[key] = row._replace(last_seen=when, sequence=sequence)
+                self.rows[key] = touched_row(row, when, sequence)
 
     @staticmethod
     def _put(kept: dict[Key, T], key: Key, value: T | None) -> None:

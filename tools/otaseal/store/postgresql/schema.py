@@ -46,7 +46,18 @@ _LABELS = """
 CREATE TABLE labels (product text, device text, name text NOT NULL, note text NOT NULL, tags text NOT NULL,
     pinned integer NOT NULL, PRIMARY KEY (product, device));
 """
-MIGRATIONS = (_FIRST, _LABELS)
+_HISTORY = """
+ALTER TABLE devices ADD COLUMN board text NOT NULL DEFAULT '', ADD COLUMN chip text NOT NULL DEFAULT '',
+    ADD COLUMN free_space bigint, ADD COLUMN sketch_size bigint, ADD COLUMN chip_size bigint,
+    ADD COLUMN sdk text NOT NULL DEFAULT '', ADD COLUMN answered text NOT NULL DEFAULT '',
+    ADD COLUMN events bigint NOT NULL DEFAULT 0, ADD COLUMN pace double precision;
+CREATE TABLE history (product text, device text, slot integer, number bigint NOT NULL, at double precision NOT NULL,
+    event text NOT NULL, version text NOT NULL, detail text NOT NULL, PRIMARY KEY (product, device, slot));
+CREATE FUNCTION forget_history() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    DELETE FROM history WHERE product = old.product AND device = old.device; RETURN old; END $$;
+CREATE TRIGGER forget_history AFTER DELETE ON devices FOR EACH ROW EXECUTE FUNCTION forget_history();
+"""
+MIGRATIONS = (_FIRST, _LABELS, _HISTORY)
 """The first one makes a store; each of the others makes the schema of the one before into the next."""
 READABLE_BY = 1
 EXISTS = "SELECT to_regclass('otaseal_schema') IS NOT NULL"
