@@ -249,6 +249,7 @@ def test_operators_side(target: Running, tmp_path: Path, focused: bool) -> None:
     # A wrong credential of many is 429 and not 401, and arbitrary bytes are no firmware: both have tests of their own.
     command += ["--exclude-checks", "ignored_auth,positive_data_acceptance", "--continue-on-failure"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--warnings", "off"]
+    command += ["--exclude-operation-id", "events"]  # its answer does not end
     command += ["--request-timeout", str(SECONDS), *([] if THOROUGH else ["--generation-deterministic"])]
     done = subprocess.run(
         [*command, f"{target.url}/openapi.json"],

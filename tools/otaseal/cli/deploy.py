@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -209,6 +210,7 @@ def _releases(arguments: argparse.Namespace) -> int:
     answer = connected.get(f"/v1/products/{quote(product, safe='')}/releases")
     lines = [] if answer["releases"] else [f"product '{product}' has no release yet"]
     lines += [f"channel  {name}: {_state(state)}" for name, state in answer["channels"].items()]
+    lines += map(_alarm_line, answer.get("alarms", []))
     for document in answer["releases"]:
         release = record_json.from_json(document)
         lines += _release_lines(release)
@@ -228,6 +230,12 @@ def _release_lines(release: Release) -> list[str]:
         return [f"{head}  {_sizes(release)}{counter}{dirty}"]
     boards = [f"  {image.board or image.board_key}  {image.chip}  {_sizes(image)}" for image in release.images]
     return [f"{head}{counter}{dirty}", *boards]
+
+
+def _alarm_line(alarm: Mapping[str, Any]) -> str:
+    since = datetime.fromtimestamp(alarm["since"], timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    where = "".join(f"  {alarm[field]}" for field in ("channel", "device") if alarm[field])
+    return f"alarm    since {since}{where}: {alarm['text']}"
 
 
 def _patch_line(patch: Mapping[str, Any], release: Release) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from .alarms import Alarms, Problem
+
 Labelled = tuple[str, tuple[tuple[str, str], ...]]
 Counters = Counter[Labelled]
 
@@ -91,6 +93,7 @@ class Telemetry:
 
     take: Callable[[Event | DeviceEvent], object]
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    alarms: Alarms = field(default_factory=Alarms, repr=False)
     _counters: Counters = field(default_factory=Counter, repr=False)
 
     def write(self, event: Event | DeviceEvent) -> None:
@@ -103,19 +106,28 @@ class Telemetry:
         self.write(make_event(name, **values))
 
     def alarm(self, name: str, /, **values: object) -> None:
-        """Write an event that calls for a person, and count it."""
+        """Write an event that calls for a person, and count it: an alarm of a moment."""
+        self.call(name, **values)
+        text = str(_without_token(values.get("message") or make_event(name, **values).as_line()))
+        where = {field: str(values.get(field) or "") for field in Problem._fields[1:]}
+        self.alarms.moment(name, Problem(text, **where))
+
+    def call(self, name: str, /, **values: object) -> None:
+        """Write and count an event that calls for a person, of which `alarms` is told beside that."""
         self.count("otaseal_alarms_total", kind=name)
         self.event(name, alarm=True, **values)
 
-    def set_problems(self, kind: str, messages: Iterable[str]) -> None:
+    def set_problems(self, kind: str, problems: Iterable[str | Problem]) -> None:
         """Note what is wrong now, in place of what was: an alarm for each that is new, a line when nothing is left."""
-        before, now = self.problems.get(kind, ()), tuple(dict.fromkeys(messages))
+        whole = [one if isinstance(one, Problem) else Problem(one) for one in problems]
+        before, now = self.problems.get(kind, ()), tuple(dict.fromkeys(problem.text for problem in whole))
         self.problems[kind] = now
         for message in now:
             if message not in before:
-                self.alarm(kind, message=message)
+                self.call(kind, message=message)
         if before and not now:
             self.event(kind, message="all is well again")
+        self.alarms.set(kind, (one._replace(text=str(_without_token(one.text))) for one in whole))
 
     def count(self, name: str, by: int = 1, /, **labels: str) -> None:
         """Add to a counter."""

@@ -92,6 +92,10 @@ class DeviceTable(ABC):
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Make one change of what is executed within, when one raises, none; raises SystemFaultError."""
 
+    def take_changed(self) -> set[str]:
+        """Return the products of which others have changed devices since the last call; nobody else does in a file."""
+        return set()
+
     def preview(
         self, known: Device | None, claim: Sighting, now: float, sequence: int | None = None
     ) -> tuple[Device, bool]:

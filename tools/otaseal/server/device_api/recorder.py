@@ -107,6 +107,7 @@ class Recorder:
         self._noted = self._written = 0
         """Notes taken, and those of them that are in the file: each is counted by one thread alone."""
         self._losses = 0
+        self._changed: set[str] = set()
         self._full = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="devices", daemon=True)
@@ -171,6 +172,14 @@ class Recorder:
         self._queue.put(done)
         self._hurry.set()
         return done.wait(seconds)
+
+    def take_changed(self) -> set[str]:
+        """Return the products of which devices have changed since the last call, on this server or another."""
+        changed = self._writer.take_changed()
+        with contextlib.suppress(KeyError):
+            while True:
+                changed.add(self._changed.pop())
+        return changed
 
     def close(self) -> None:
         """Write what is left, for a bounded time, and close the file."""
@@ -304,6 +313,7 @@ class Recorder:
         with self._writer.batch(key for key, _ in notes if key is not None) as rows:
             for _, write in notes:
                 write(rows)
+        self._changed.update(key[0] for key, _ in notes if key is not None)
         self._losses = self._writer.losses
         self._written += len(notes)
 

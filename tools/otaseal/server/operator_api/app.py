@@ -27,7 +27,7 @@ from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
 from .auth import HOLD_SECONDS
-from .handlers import certs, channels, devices, enrolments, releases, service
+from .handlers import certs, channels, devices, enrolments, outside, releases, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint
 
@@ -46,6 +46,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(devices.list_devices, devices.forget_device, devices.retry_device),
         *(devices.show_device, devices.enrol_key, devices.accept_key),
         *(enrolments.enrolments, enrolments.answer_enrolment),
+        *(outside.events, outside.alarms),
     )
 }
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (

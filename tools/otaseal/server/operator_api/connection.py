@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import OtasealError
+from ..changes import Listener
 from ..limits import HEAD_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES, STALL_SECONDS
 from ..tls import Inspect
 
@@ -36,7 +37,8 @@ class OperatorConnection(asyncio.Protocol):
         self._inspect, self._ended = inspect, ended
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._state: dict[str, Any] = {"answered": self._answered}
+        self._listener: Listener | None = None
+        self._state: dict[str, Any] = {"answered": self._answered, "hand_on": self._hand_on}
         self._http: asyncio.Protocol | None = HttpToolsProtocol(config, server_state, self._state)
         self._heads = RequestHeads()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -64,6 +66,9 @@ class OperatorConnection(asyncio.Protocol):
             http.connection_lost(exc)
         self._heads.close()
         self._state.clear()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.leave()
 
     def data_received(self, data: bytes) -> None:
         """Hand on what belongs to a request whose head is within the bounds."""
@@ -83,15 +88,32 @@ class OperatorConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Wait for the reader, for a bounded time."""
+        if self._listener is not None:
+            self._listener.pause()
         if self._http is not None:
             self._http.pause_writing()
+        if self._http is not None or self._listener is not None:
             self._begin("stall", STALL_SECONDS, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Go on with the answer."""
         self._cancel("stall")
+        if self._listener is not None:
+            self._listener.resume()
         if self._http is not None:
             self._http.resume_writing()
+
+    def _hand_on(self, listener: Listener, head: bytes) -> None:
+        """Answer a request with `head`, and let the rest of the connection be a listener's."""
+        http, self._http = self._http, None
+        if http is None:
+            return
+        http.connection_lost(ConnectionAbortedError())  # for uvicorn it is over
+        self._heads.close()
+        self._listener = listener
+        self._transport.resume_reading()  # else the client's end would not be seen
+        self._transport.write(head)
+        listener.begin(self._transport)
 
     def _answered(self) -> None:
         """See to the end of a connection that closes with this answer, or soon because nothing more is asked."""

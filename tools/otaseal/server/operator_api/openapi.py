@@ -12,6 +12,7 @@ from .schemas import IN_PATH, QUERY, Schema, pattern, reference, schemas
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"
+EVENTS = "text/event-stream"
 JSON = "application/json"
 PRODUCT = "/v1/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
@@ -82,6 +83,9 @@ ENDPOINTS = (
              "Enrolments", ("after", "limit")),
     Endpoint("PUT", PRODUCT + "/enrolments/{device}", "answer_enrolment",
              "Give a device the certificate that it asks for", "Enrolled", body=BYTES),
+    Endpoint("GET", "/v1/events", "events", "Say what changes, as long as the client listens", EVENTS, ("product",)),
+    Endpoint("GET", "/v1/alarms", "alarms", "List what calls for a person, and what did lately", "Alarms",
+             ("product",)),
 )  # fmt: skip
 
 

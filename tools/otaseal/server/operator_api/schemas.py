@@ -23,6 +23,7 @@ from ...release.stranding import Consent, Group
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 from ...store.enrolments import PROOFS
 from ...store.proof_keys import FINGERPRINT
+from ..alarms import Alarm
 from ..patches import Made
 
 MAX_DEVICES = 500
@@ -55,6 +56,7 @@ _LIMITS: Mapping[str, Schema] = {
 }
 
 QUERY: Mapping[str, Schema] = {
+    "product": pattern(NAME.pattern, description="this one, and what is of none; without it all are meant"),
     "channel": pattern(NAME.pattern, default="stable"),
     "percent": {**_PERCENT, "default": 100},
     **_LIMITS,
@@ -178,6 +180,7 @@ def schemas() -> dict[str, Schema]:
                 "attachments": {**_by_name(texts), "description": "their kinds, by version"},
                 "patches": _array(reference("Patch")),
                 "damaged": texts,
+                "alarms": {**_array(reference("Alarm")), "description": "those that stand"},
             }
         ),
         "Patch": _object(_fields(Made)),
@@ -252,5 +255,7 @@ def schemas() -> dict[str, Schema]:
             }
         ),
         "Enrolments": _object({"product": _TEXT, "enrolments": _array(reference("Enrolment")), "next": _NEXT}),
+        "Alarm": _object(_fields(Alarm)),
+        "Alarms": _object({"alarms": _array(reference("Alarm"))}),
         "Enrolled": _object({"product": _TEXT, "device": _TEXT, "serial": _TEXT, "expires": _TEXT}),
     }

@@ -17,12 +17,15 @@ from ...store.check import check, survey, tidy
 from ...store.device_table import DeviceTable
 from ...store.proof_keys import ProofKeys
 from ...store.store import Store
+from ..alarms import Problem
 from ..catalog import Catalog
+from ..changes import Changes
 from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import UptimeClock, tally
 from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import Credentials
+from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
     import ssl
@@ -107,13 +110,15 @@ class Maintenance:
     store_check: StoreCheck
     backend: Backend
     patches: Patches
+    changes: Changes
     clock: UptimeClock = field(init=False, repr=False)
-    _certificate_error: str = field(default="", repr=False)
+    watch: StoreWatch = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.clock = UptimeClock(
             lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
         )
+        self.watch = StoreWatch(self.catalog, self.changes)
 
     async def run(self) -> None:
         """Run all tasks until cancelled."""
@@ -121,6 +126,7 @@ class Maintenance:
         tasks = [
             asyncio.ensure_future(self.store_check.run(self.telemetry)),
             asyncio.ensure_future(watch_backend(self.backend, self.telemetry)),
+            asyncio.ensure_future(self.changes.run()),
         ]
         try:
             await self._run()
@@ -131,14 +137,18 @@ class Maintenance:
     async def _run(self) -> None:
         renewed = judged = time.monotonic()
         last_change = self.catalog.store.documents.last_change()
+        await asyncio.to_thread(self.watch.look)
         while True:
             await asyncio.sleep(CHANGE_SECONDS)
             if last_change != (change := self.catalog.store.documents.last_change()):
                 last_change = change
                 await asyncio.to_thread(self.catalog.warm)
+                await asyncio.to_thread(self.watch.look)
             now = time.monotonic()
             if now - renewed >= RENEWAL_SECONDS:
                 renewed = now
+                for product in self.recorder.take_changed():
+                    self.changes.tell("devices", product)
                 self.renew()
             if now - judged >= ROLLOUT_SECONDS:
                 self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
@@ -153,6 +163,7 @@ class Maintenance:
             with self.backend.judging(ROLLOUT_SECONDS) as mine:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
+            report_halts(self.catalog, self.telemetry)
             report_flood(self.devices, self.keys, self.telemetry)
             report_clones(self.devices, self.keys, self.telemetry)
         except OtasealError as error:
@@ -178,14 +189,13 @@ class Maintenance:
 
     def renew(self) -> None:
         """Use a certificate that was renewed; a bad one is reported once, and the old one stays in use."""
+        problems = []
         try:
             if self.credentials.renew(self.contexts):
                 self.telemetry.event("renewed", chain=str(self.credentials.chain))
-            self._certificate_error = ""
         except OtasealError as error:
-            if error.message != self._certificate_error:
-                self._certificate_error = error.message
-                self.telemetry.alarm("certificate", message=error.message)
+            problems = [error.message]
+        self.telemetry.set_problems("certificate", problems)
 
 
 async def watch_backend(backend: Backend, telemetry: Telemetry) -> None:
@@ -204,6 +214,19 @@ def _fault(backend: Backend, telemetry: Telemetry) -> str:
         return error.message
 
 
+def report_halts(catalog: Catalog, telemetry: Telemetry) -> None:
+    """Keep an alarm for every rollout that is halted, until it goes on or another release is given out."""
+    telemetry.alarms.set(
+        "halted",
+        [
+            Problem(f"the rollout of '{state.pointer.version}' is halted", product, channel)
+            for product in catalog.store.products()
+            for channel, state in catalog.channels(product).items()
+            if state.pointer.halted
+        ],
+    )
+
+
 def report_flood(devices: DeviceTable, keys: ProofKeys, telemetry: Telemetry) -> None:
     """Report that invented devices, or very many new ones, fill the lists of devices and of their keys."""
     telemetry.set_problems("flood", filter(None, (devices.flood(), keys.flood())))
@@ -220,7 +243,7 @@ def report_clones(devices: DeviceTable, keys: ProofKeys, telemetry: Telemetry) -
 
 def halt_failing(catalog: Catalog, devices: DeviceTable, telemetry: Telemetry, clock: UptimeClock) -> None:
     """Halt every rollout of which too many devices did not come back with the new release."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     for product in catalog.store.products():
         for name, state in catalog.channels(product).items():
             if state.pointer.halted:
@@ -230,20 +253,22 @@ def halt_failing(catalog: Catalog, devices: DeviceTable, telemetry: Telemetry, c
             found = tally(devices, product, name, state.pointer, clock)
             if not must_halt(found, most):
                 if too_many_failed(found.everybody, most):
-                    problems.append(
+                    text = (
                         f"channel '{name}' of '{product}': so many devices that do not count, or are at so few "
                         f"addresses, did not come back with '{version}' that it would be halted: see otaseal devices"
                     )
+                    problems.append(Problem(text, product, name))
                 continue
             try:
                 halted = replace(state.pointer, halted=True)
                 catalog.store.point(product, name, halted, expected=state.generation, by="server")
                 failed = int(found.heard.failed)
                 evidence = {"product": product, "channel": name, "version": version, "evidence": found.failures()}
-                telemetry.alarm("halted", **evidence, failed=failed)
+                telemetry.call("halted", **evidence, failed=failed)
                 catalog.store.record_event({"event": "halted", **evidence, "by": "server"})
             except ConflictError:
                 pass  # somebody changed it just now, and it is judged anew
             except OtasealError as error:  # of this channel alone: the others are judged all the same
-                problems.append(f"channel '{name}' of '{product}' cannot be halted: {error.message}")
+                text = f"channel '{name}' of '{product}' cannot be halted: {error.message}"
+                problems.append(Problem(text, product, name))
     telemetry.set_problems("rollout", problems)

@@ -19,6 +19,7 @@ from ...store.proof_keys import ProofKeys
 from ...store.tokens import TokenFile
 from ...store.trusts import TrustFile
 from ..catalog import Catalog
+from ..changes import Changes
 from ..device_api.app import DeviceApp
 from ..device_api.connection import DeviceConnection
 from ..device_api.enrolment import Enrolment
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 LATELY_SECONDS = 30 * 86400.0
 """How long ago a device was seen at most that must not be left behind."""
+SPARE = 250
+"""Connections of operators that are for requests, however many listen to what changes."""
 MAX_CA_BYTES = 256 * 1024
 
 
@@ -112,7 +115,8 @@ class Service:
     def run(self, ready: Callable[[], None]) -> None:
         """Serve devices and operators until a signal ends it; `ready` is called once."""
         report = partial(_alarm, self.telemetry)
-        patches = self._patches()
+        patches, changes = self._patches(), Changes(max(1, room() - SPARE))
+        self.telemetry.alarms.watchers.append(lambda alarm: changes.tell("alarms", alarm.product, alarm.channel))
         with Recorder(self.backend.notes, report, self.backend.labels.keys) as recorder, contextlib.closing(patches):
             maintenance = Maintenance(
                 catalog=self.catalog,
@@ -125,6 +129,7 @@ class Service:
                 store_check=self.store_check,
                 backend=self.backend,
                 patches=patches,
+                changes=changes,
             )
             self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
@@ -196,6 +201,7 @@ class Service:
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             patches=maintenance.patches,
+            changes=maintenance.changes,
             chain=options.chain,
             names=options.names,
             builders=options.builders,

@@ -72,6 +72,7 @@ class PostgresDevices(DeviceTable):
         self._copy = _Copy()
         self._follower: Follower | None = None
         self._local = threading.local()
+        self._changed: set[str] = set()
         self.heard: Callable[[Key, int], None] = lambda key, sequence: None
         """Is told the numbers of proofs that another server has taken."""
 
@@ -83,6 +84,14 @@ class PostgresDevices(DeviceTable):
     def reader(self) -> DeviceReader:
         """Return what requests read: memory, and no database."""
         return DeviceReader(self._copy)
+
+    def take_changed(self) -> set[str]:
+        """See `DeviceTable.take_changed`: what the follower has read anew."""
+        changed = set()
+        with contextlib.suppress(KeyError):
+            while True:
+                changed.add(self._changed.pop())
+        return changed
 
     def load(self) -> None:
         """Read the rows of all devices; raises SystemFaultError."""
@@ -134,6 +143,7 @@ class PostgresDevices(DeviceTable):
             rows = self._rows_of(keys)
             self._copy.take(keys, rows.values(), self._said_of(keys))
             self._copy.losses += 1
+        self._changed.update(product for product, _ in keys)
         for key, row in rows.items():
             if row.sequence is not None:
                 self.heard(key, row.sequence)

@@ -13,6 +13,7 @@ from ....names import check_name
 from ....release.channels import Channel
 from ....release.provenance import Builders
 from ...catalog import DEFAULT_CHANNEL, Catalog
+from ...changes import Changes
 from ...patches import Patches
 from ...telemetry import Telemetry
 from ..auth import Access
@@ -47,6 +48,7 @@ class OperatorContext:
     telemetry: Telemetry
     endpoint: DeviceEndpoint
     patches: Patches
+    changes: Changes
     chain: Path
     names: tuple[str, ...] = ()
     device_authorities: tuple[Certificate, ...] = ()
@@ -61,7 +63,7 @@ class OperatorContext:
         """Return the product in the path, for who may read it; raises InputError, Refused, NotFoundError."""
         product = check_name(request.path_params["product"], "product")
         self.access.authorise(request, product, None)
-        self._require(product)
+        self.require(product)
         return product
 
     def channel(self, request: Request) -> tuple[str, str, str]:
@@ -69,7 +71,7 @@ class OperatorContext:
         product = check_name(request.path_params["product"], "product")
         channel = channel_of(request)
         who = self.access.authorise(request, product, channel)
-        self._require(product)
+        self.require(product)
         return product, channel, who
 
     def channel_state(self, product: str, channel: str) -> Channel:
@@ -100,7 +102,8 @@ class OperatorContext:
         """Write an event of a change."""
         self.telemetry.event(event, product=product, channel=channel, by=who, **values)
 
-    def _require(self, product: str) -> None:
+    def require(self, product: str) -> None:
+        """Raise NotFoundError for a product that the server does not have."""
         if product not in self.catalog.store.products():
             raise NotFoundError(
                 f"the server has no product '{product}'",

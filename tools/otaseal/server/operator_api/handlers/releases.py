@@ -171,6 +171,7 @@ def _listed(context: OperatorContext, product: str) -> dict[str, Any]:
         "attachments": _attachments(context, product),
         "patches": [made._asdict() for made in context.patches.made(product)],
         "damaged": context.catalog.damage_of(product),
+        "alarms": [alarm._asdict() for alarm in context.telemetry.alarms.listed(product) if alarm.until is None],
     }
 
 

@@ -37,6 +37,7 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
 
     context.access.authorise(request, None, None)
     gauges = {labelled("otaseal_products"): len(context.catalog.store.products())}
+    gauges[labelled("otaseal_listeners")] = context.changes.listening
     for evidence, count in (await asyncio.to_thread(context.fleet.by_evidence)).items():
         gauges[labelled("otaseal_devices", evidence=evidence.value)] = count
     for kind, count in context.fleet.keys.counts().items():
