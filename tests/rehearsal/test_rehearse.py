@@ -13,7 +13,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.image.manifest import Claim
+from otaseal.rehearsal import markdown
+from otaseal.rehearsal.comparison import Row
+from otaseal.rehearsal.report import Phase, Report
+from otaseal.release.records import Origin
 from otaseal.simulator.flash import layout
+from otaseal.simulator.report import Step
 from support.built import ENVIRONMENT, BuiltProject
 from support.by_bytes import sign_firmware
 from support.command import Command, Result, otaseal
@@ -276,3 +281,31 @@ def test_deploy_rehearses_and_the_server_keeps_it(
     log = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
     kept = [(one["version"], one["rehearsal"]) for one in log if one.get("rehearsal")]
     assert kept == [("2.0.0", "passed"), ("2.1.0", "partly"), ("2.2.0", "skipped")]
+
+
+def test_the_report_for_people_says_what_changes(
+    rehearse: Command, project: BuiltProject, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
+) -> None:
+    before, report = tmp_path / "before.signed", tmp_path / "report.md"
+    before.write_bytes((project.folder / SIGNED).read_bytes())
+    project.build(project.key, seed=2, code_size=20_016)
+    rehearse("--offline", "--summary", report, "--compare", before).succeeded()
+    text = report.read_text()
+    assert text.startswith("### ✅ blink 1.0.0: devices would take this update\n")
+    assert re.search(r"\| image \| 2\d,\d{3} bytes \| 2\d,\d{3} bytes \| \+\d+ bytes \|", text)
+    assert re.search(r"\| patch \|  \| [\d,]+ bytes \| [\d.e+]+ % of the image \|", text)
+    project.build(other_rsa_key, seed=3)
+    assert rehearse("--offline", "--summary", report, "--from", before).code == 1
+    text = report.read_text()
+    assert "devices would **not** take this update" in text
+    assert re.search(r"13 steps, failed at \*[a-z\\-]+\*: ", text)
+    assert "What to do: " in text
+
+
+def test_the_report_takes_nothing_for_markup_that_others_have_written() -> None:
+    step = Step("signature", "a <b> | c", ok=False, reason="`x` [y](z)\n# no")
+    origin = Origin("blink", "<img src=x>|1", "2026-01-31T12:00:00Z", "d1`mini")
+    text = markdown.summary(origin, Report((Phase("one", (step,)),)), [Row("core", "*a*", "@b")], ["abc #1 <script>"])
+    for markup in ("<img", "<b>", "<script", " # no", "`x`", "[y](z)", "*a*", " @b", " #1"):
+        assert markup not in text
+    assert "| core | \\*a\\* | \\@b |" in text

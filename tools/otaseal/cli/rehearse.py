@@ -11,13 +11,15 @@ from datetime import datetime, timezone
 
 from .. import files
 from ..chips.boot_image import FlashMode
+from ..chips.limits import MAX_IMAGE_SIZE
 from ..client import credentials
 from ..commands import runnable
 from ..errors import ConfigError, SystemFaultError
+from ..image.firmware import read as read_firmware
 from ..project import project, source_version
 from ..project.project import Project
+from ..rehearsal import Report, comparison, markdown, power_cuts, scenario, setup, sources
 from ..rehearsal import hostile as attacks
-from ..rehearsal import power_cuts, scenario, setup, sources
 from ..rehearsal.candidate import Candidate
 from ..rehearsal.flash_map import svg
 from ..rehearsal.setup import DeviceOptions, Inputs, Remote
@@ -58,6 +60,12 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--repeat", type=int, default=POLLS, metavar="N", help=f"polls in all; default: {POLLS}")
     parser.add_argument("--hostile", action="store_true", help="try what must fail, too")
     parser.add_argument("--power-cuts", action="store_true", help="let the power fail at every operation on flash, too")
+    parser.add_argument(
+        "--summary", type=common.path, metavar="FILE", help="write a report in Markdown, as for a CI job"
+    )
+    parser.add_argument(
+        "--compare", type=common.path, metavar="OLD.bin", help="with --summary: the release before; default: as --from"
+    )
     parser.add_argument("--svg", type=common.path, metavar="FILE", help="draw the flash map into this file")
 
 
@@ -70,8 +78,11 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     authority = None if examined.settings.server_ca is None else examined.path(examined.settings.server_ca)
     layout = sources.layout_of(examined, arguments.layout)
     inputs = Inputs(candidate, image, archive, authority=authority, layout=layout)
-    prepared = setup.prepare(inputs, _device_options(arguments), _remote(arguments, examined))
+    remote = _remote(arguments, examined)
+    prepared = setup.prepare(inputs, _device_options(arguments), remote)
     report, colours = scenario.play(prepared), common.colours(sys.stdout)
+    if arguments.summary is not None:
+        files.write_atomic(arguments.summary, _summary(arguments, candidate, remote, report).encode())
     rows = attacks.hostile(prepared) if arguments.hostile else ()
     cuts, cut_lines = _cut_power(prepared) if arguments.power_cuts else (None, ())
     if arguments.svg is not None:
@@ -84,6 +95,18 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     common.show(arguments, {**report.as_dict(), **table}, *lines)
     lost = cuts is not None and cuts.lost and power_cuts.must_survive(prepared.device)
     return 0 if report.good and all(row.ok for row in rows) and not lost else 1
+
+
+def _summary(arguments: argparse.Namespace, candidate: Candidate, remote: Remote | None, report: Report) -> str:
+    """Return the report in Markdown, compared with the release before as far as that is known."""
+    named = arguments.compare or arguments.old
+    before = None if remote is None or remote.current is None else read_firmware(remote.current)
+    if named is not None:
+        before = read_firmware(files.read_bounded(named, MAX_IMAGE_SIZE, "release before"))
+    released = None if remote is None or named is not None else remote.version
+    commits = [one.git_commit for one in remote.known if one.version == released] if remote is not None else []
+    changes = source_version.changes_since(commits[0], arguments.project, os.environ) if commits else ()
+    return markdown.summary(candidate.origin, report, comparison.compare(before, candidate.forms), changes)
 
 
 def _cut_power(prepared: scenario.Scenario) -> tuple[PowerCuts | None, Sequence[str]]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SOURCE_DATE = "SOURCE_DATE_EPOCH"
 MAX_TIME = 0xFFFF_FFFF
 """Unix seconds: what 32 bits of a manifest hold, until 2106."""
+MAX_CHANGES = 50
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 NO_VERSION_HINT = "set custom_otaseal_version, or give --version"
 
@@ -54,6 +56,18 @@ def git_state(project: Path, environment: Mapping[str, str]) -> GitState | None:
     assert time is not None
     seconds = int(time.text) if time.text.isdigit() else 0
     return GitState(described.text, commit.text, described.text.endswith("-dirty"), seconds)
+
+
+def changes_since(commit: str, project: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the subjects of the commits since `commit`, the latest first, MAX_CHANGES at most; () where unknown."""
+    if not _COMMIT.fullmatch(commit):
+        return ()
+    options = ("--no-show-signature", "--format=%h %s", f"--max-count={MAX_CHANGES}")
+    try:
+        said = git.ask(project, environment, "log", *options, f"{commit}..HEAD", "--")
+    except SystemFaultError:  # git does not know it: a checkout of the last commit alone
+        return ()
+    return tuple(said.text.splitlines()) if said is not None and said.yes else ()
 
 
 def source_date(environment: Mapping[str, str]) -> int | None:

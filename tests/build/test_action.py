@@ -1,0 +1,119 @@
+"""The GitHub Action: its steps, run as its runner's bash runs them, with the real PlatformIO and a real server."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from otaseal.keys.signers import private_key_pem
+from otaseal.store.trusts import Trust, TrustFile
+from support.command import TOOLS
+from support.composite import Action, Finished
+from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in
+from support.issuer import issuing
+from support.pio import Project
+from support.servers import Running
+
+pytestmark = pytest.mark.build
+
+ROOT = TOOLS.parent
+MakeProject = Callable[..., Project]
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def blink(project: MakeProject, server: Running) -> Project:
+    lines = [*opt_in(*ALL_HOOKS), "board_build.filesystem = littlefs", "custom_otaseal_product = blink"]
+    made = project(*lines, sources={"main.cpp": SELF_UPDATING})
+    made.write("certs/ca.pem", server.world.ca.read_text())
+    made.environment["OTASEAL_REHEARSE"] = "yes"
+    return made
+
+
+@pytest.fixture
+def run(blink: Project, tmp_path: Path) -> Run:
+    """Return what runs the action in the project's folder, a job of its own each time."""
+    jobs = iter(range(10))
+
+    def begin(environment: Mapping[str, str] | None = None, **inputs: str) -> Finished:
+        temporary = tmp_path / f"job{next(jobs)}"
+        temporary.mkdir()
+        variables = {**blink.environment_of_runs(), "PYTHONPATH": str(TOOLS), **(environment or {})}
+        given = {name.replace("_", "-"): value for name, value in inputs.items()}
+        return Action(ROOT).run(blink.path, temporary, variables, {"python": sys.executable, **given})
+
+    return begin
+
+
+def test_a_pull_request_is_checked_and_another_job_publishes_without_a_kept_secret(
+    blink: Project, run: Run, server: Running, rsa_key: rsa.RSAPrivateKey, tmp_path: Path
+) -> None:
+    pem = private_key_pem(rsa_key, None).decode()
+    with issuing(server.world.chain, one=rsa_key) as issuer:
+        trust = Trust(
+            *("", "release", issuer.url, server.url, {"environment": "release"}, {}, ("blink/stable",)),
+            authority=server.world.ca.read_text(),
+        )
+        TrustFile(server.store).add(trust, "local:tests")
+        job = {**issuer.job(), "SSL_CERT_FILE": str(server.world.ca)}
+        to_server = {"server": server.url, "server_ca": str(server.world.ca)}
+        published = run(job, publish="yes", signing_key=pem, version="1.0.0", **to_server)
+        assert published.failed is None, published.output
+        assert list(published.codes)[-1] == "Publish"
+        assert "nothing -> 1.0.0, for every device" in published.output
+        assert pem.splitlines()[1] not in published.output + published.summary
+        assert "blink 1.0.0: devices would take this update" in published.summary.replace("\\", "")
+
+        shutil.copyfile(blink.build("firmware.bin.signed"), tmp_path / "before.signed")
+        blink.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
+        checked = run(compare=str(tmp_path / "before.signed"), version="1.1.0")
+        assert checked.failed is None, checked.output
+        assert "Publish" not in checked.codes
+        assert "| version | 1.0.0 | 1.1.0 | changed |" in checked.summary
+        assert "% of the image |" in checked.summary, "the patch's size"
+        assert "| keys that it trusts | SHA256:" in checked.summary
+
+        again = run(job, publish="yes", signing_key=pem, version="1.1.0", channel="beta", **to_server)
+        assert again.failed == "Publish"
+        assert "is not for product 'blink', channel 'beta'" in again.output
+        assert "| version | 1.0.0 | 1.1.0 | changed |" not in again.summary, "the channel has no release before"
+
+
+def test_a_check_that_fails_says_why_in_the_summary(blink: Project, run: Run) -> None:
+    refused = run(publish="yes")
+    assert refused.failed == "Choose the key and the environments"
+    assert "there is no key to publish with" in refused.output
+    assert run(publish="true").failed == "Choose the key and the environments"
+    strange = run(environments='nodemcuv2" ; touch injected ; "')
+    assert strange.failed == "Build and sign"
+    assert not (blink.path / "injected").exists()
+
+    blink.write("src/broken.cpp", "syntax error")
+    assert run().failed == "Build and sign"
+    (blink.path / "src" / "broken.cpp").unlink()
+    # what is built is not what would be released
+    other = run(environment={"OTASEAL_PRODUCT": "blink"}, version="1.0.0", compare="nowhere.bin")
+    assert other.failed == "Rehearse the update, and say what changes"
+    assert "nodemcuv2 could not be rehearsed" in other.summary
+    assert "nowhere.bin" in other.summary
+
+
+@pytest.mark.proof
+def test_it_installs_itself(tmp_path: Path) -> None:
+    """Without dependencies, which are there already, so that no index is asked."""
+    packages = str(Path(pytest.__file__).parents[1])
+    quiet = {"PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PYTHONPATH": packages}
+    folder = tmp_path / "checkout"
+    for name in ("tools", "extra_scripts", "firmware"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("action.yml", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, folder / name)
+    path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    done = Action(folder).run(tmp_path, tmp_path, {**path, **quiet}, {}, only=1)
+    assert done.failed is None, done.output
+    assert (tmp_path / "otaseal" / "bin" / "otaseal").is_file()
