@@ -26,7 +26,7 @@ from ...errors import (
 from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
-from .auth import HOLD_SECONDS
+from .auth import HELD, HOLD_SECONDS
 from .handlers import certs, channels, devices, enrolments, outside, releases, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ASGIApp
 
 HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
     handler.__name__: handler
@@ -63,10 +64,11 @@ HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 Handler = Callable[["Request"], Awaitable[Any]]
 
 
-def make_app(context: OperatorContext) -> Starlette:
-    """Return the ASGI application."""
+def make_app(context: OperatorContext, page: ASGIApp | None = None, path: str = "") -> Starlette:
+    """Return the ASGI application, with a `page` for people at addresses below `path`, to which the first one leads."""
     from starlette.applications import Starlette
-    from starlette.routing import Match, Route
+    from starlette.responses import RedirectResponse
+    from starlette.routing import BaseRoute, Match, Mount, Route
 
     class OnePath(Route):
         """The first that fits a path is the one, whatever the method: `devices/retry` is no device to be shown."""
@@ -81,7 +83,15 @@ def make_app(context: OperatorContext) -> Starlette:
         run = _guarded(context, endpoint)
         methods = ("GET", "HEAD") if endpoint.method == "GET" else (endpoint.method,)
         paths.setdefault(endpoint.path, {}).update(dict.fromkeys(methods, run))
-    routes = [OnePath(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()]
+    routes: list[BaseRoute] = [
+        OnePath(path, _by_method(handlers), methods=list(handlers)) for path, handlers in paths.items()
+    ]
+    if page is not None:
+
+        async def lead(request: Request) -> Response:
+            return _counted(RedirectResponse(f"{path}/", 303, HEADERS), context.telemetry)
+
+        routes += [Mount(path, page), Route("/", lead), Route(path, lead)]
     refuse = partial(_no_route, context.telemetry)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
     app.router.redirect_slashes = False  # to an address that the client's Host header names
@@ -142,19 +152,29 @@ def _check(request: Request, endpoint: Endpoint) -> None:
         raise uploads.Refused(415, f"a body of type '{kind[:64]}'", f"send JSON, with Content-Type: {JSON}")
 
 
-async def _refusal(request: Request, error: OtasealError, telemetry: Telemetry) -> Response:
-    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+def status_of(error: OtasealError) -> int:
+    """Return the HTTP status of an error."""
     if isinstance(error, uploads.Refused):
-        status = error.status
-    headers = {}
+        return error.status
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
+async def settle(request: Request, error: OtasealError, telemetry: Telemetry) -> tuple[int, dict[str, str]]:
+    """Return status and headers of a refusal, once the rest of the body is read, and who guesses has waited."""
+    status, headers = status_of(error), {}
     if status >= 500 and not isinstance(error, uploads.Refused):  # it is an issuer that does not answer
         telemetry.alarm("fault", message=error.message)
     await uploads.drain(request)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
-    if status == 429:
+    if status == HELD:
         headers["retry-after"] = str(int(FAILURE_SECONDS))
         await asyncio.sleep(HOLD_SECONDS)
+    return status, headers
+
+
+async def _refusal(request: Request, error: OtasealError, telemetry: Telemetry) -> Response:
+    status, headers = await settle(request, error, telemetry)
     return _json({"error": error.message, "hint": error.hint}, status, headers)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 HOLD_SECONDS = 1.0
 CALLER = "otaseal.caller"
 """Where a request's scope has the Caller whose token an issuer has signed."""
+HELD = 429
+"""The status of who shows wrong credentials too often, who waits for it."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,13 @@ class Caller:
     name: str
     scopes: tuple[scope.Scope, ...]
 
+    def covers(self, product: str | None, channel: str | None) -> bool:
+        """Return whether `require` would allow that."""
+        return any(allowed.covers(product, channel) for allowed in self.scopes)
+
     def require(self, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
-        if not any(allowed.covers(product, channel) for allowed in self.scopes):
+        if not self.covers(product, channel):
             scopes = ", ".join(map(str, self.scopes))
             message = f"{self.kind} '{self.name}' is not for {_target(product, channel)}, but for {scopes}"
             raise Refused(403, message, "use one that is, or make one")
@@ -93,7 +99,7 @@ class Access:
         self.telemetry.count("otaseal_authentication_failures_total")
         if self.failures.add(address) > FAILURES:  # no event each: whoever guesses does not write the log
             return Refused(
-                429, "too many wrong credentials from this address", "use a valid token: it is let in at once"
+                HELD, "too many wrong credentials from this address", "use a valid token: it is let in at once"
             )
         self.telemetry.event("refused", address=address, path=request.url.path[:256], reason=reason)
         return Refused(401, message, hint)

@@ -189,13 +189,19 @@ class Fleet:
         Raises InputError where that would strand devices without `consent`; with it, the audit log says so first.
         """
         product = new.product
-        current = None if before is None else self.catalog.sound(product, before.pointer.version)
-        effect = stranding.check(new, current, self.groups(product, channel), consent)
+        effect = stranding.check(new, self._current(new, before), self.groups(product, channel), consent)
         agreed = effect.as_event()
         if agreed:
             event = {"event": "consent", "product": product, "channel": channel, "version": new.version}
             self.catalog.store.record_event({**event, **agreed, "by": who})
         return effect
+
+    def effect(self, new: Release, channel: str, before: Channel | None) -> Effect:
+        """Return what `allow` would, whatever is agreed to."""
+        return stranding.effect(new, self._current(new, before), self.groups(new.product, channel))
+
+    def _current(self, new: Release, before: Channel | None) -> Release | None:
+        return None if before is None else self.catalog.sound(new.product, before.pointer.version)
 
     def _running(self, product: str, channel: str, since: float) -> Iterator[tuple[Release | None, str, int]]:
         """Yield the releases that devices run, by their MD5, and the versions that they say, each with their number."""

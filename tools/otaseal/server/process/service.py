@@ -35,6 +35,8 @@ from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.issuer_keys import IssuerKeys
 from ..operator_api.listener import make_listener
 from ..operator_api.oidc import Oidc
+from ..operator_page.app import make_page
+from ..operator_page.visitors import PATH
 from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import ClientCheck, Credentials
@@ -209,7 +211,8 @@ class Service:
             device_authorities=options.device_authorities(),
         )
         inspect = options.client_check("operator", self.telemetry) or _no_certificate
-        return make_listener(make_app(context), self.operator_socket, self.contexts[1], inspect)
+        app = make_app(context, make_page(context), PATH)
+        return make_listener(app, self.operator_socket, self.contexts[1], inspect)
 
     def _access(self) -> Access:
         def report(message: str) -> None:

@@ -16,7 +16,7 @@ from ...catalog import DEFAULT_CHANNEL, Catalog
 from ...changes import Changes
 from ...patches import Patches
 from ...telemetry import Telemetry
-from ..auth import Access
+from ..auth import Access, Caller
 from ..fleet import Fleet
 from ..uploads import UploadQueue
 
@@ -61,8 +61,12 @@ class OperatorContext:
 
     def product(self, request: Request) -> str:
         """Return the product in the path, for who may read it; raises InputError, Refused, NotFoundError."""
-        product = check_name(request.path_params["product"], "product")
-        self.access.authorise(request, product, None)
+        return self.product_for(self.access.caller(request), request.path_params["product"])
+
+    def product_for(self, caller: Caller, name: str) -> str:
+        """Return the name of a product, for a caller who may read it; raises as `product`."""
+        product = check_name(name, "product")
+        caller.require(product, None)
         self.require(product)
         return product
 
@@ -89,6 +93,11 @@ class OperatorContext:
             | {"previous": state.previous, "generation": state.generation}
             for name, state in self.catalog.channels(product).items()
         }
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the server or its store now, in words."""
+        standing = [message for messages in self.telemetry.problems.values() for message in messages]
+        return list(dict.fromkeys((*standing, *list(self.catalog.damage.values()))))
 
     async def effect(self, product: str, channel: str, before: str | None) -> dict[str, Any]:
         """Return the effect of a change as JSON: the channel's state, its devices by version, the version `before`."""

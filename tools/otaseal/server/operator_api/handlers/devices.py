@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""
     product, query = context.product(request), request.query_params
-    selection, (after, limit) = _selection(context, product, query), page_of(query)
+    selection, (after, limit) = selection_of(context, product, query), page_of(query)
     listed = await asyncio.to_thread(context.fleet.page, product, selection, after, limit + 1)
     rows = [_as_json(one) for one in listed[:limit]]
     return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(listed) > limit else None}
@@ -124,7 +124,7 @@ async def _named(context: OperatorContext, request: Request) -> tuple[str, str]:
     return product, device
 
 
-def _selection(context: OperatorContext, product: str, query: Mapping[str, str]) -> Selection:
+def selection_of(context: OperatorContext, product: str, query: Mapping[str, str]) -> Selection:
     """Return which devices a query means; raises ConfigError, NotFoundError for a channel that does not exist."""
     channel, state, version = query.get("channel"), query.get("state"), query.get("version")
     if channel is not None:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 async def health(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return that the server answers and its store can be read, and what is wrong with a part of it."""
     context.catalog.store.products()
-    standing = [message for messages in context.telemetry.problems.values() for message in messages]
-    problems = list(dict.fromkeys((*standing, *list(context.catalog.damage.values()))))
+    problems = context.problems()
     return {"status": "problems", "problems": problems} if problems else {"status": "ok"}
 
 

@@ -1,0 +1,188 @@
+"""What people do by the forms of the page is what the commands do: same checks, same rights, same audit lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+
+from otaseal.store.tokens import TokenFile
+from support.page_client import CHANNEL, HOME, audit, device_page, visit
+from support.servers import MAC, PRODUCT, Running, StartServer, as_device, devices_seen, operator, publish, talk
+
+API = f"/v1/products/{PRODUCT}/channels/stable"
+DEVICE = f"mac:{MAC}"
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture(scope="module")
+def unasked(shared_server: StartServer) -> Running:
+    """Return a server with two releases, 1.0 and 1.1, that no device has asked; each test leaves 1.1 in stable."""
+    server = shared_server()
+    for seed, version in ((1, "1.0"), (2, "1.1")):
+        publish(server, version, server.world.firmware(seed).signed)
+    return server
+
+
+@pytest.fixture(scope="module")
+def two(shared_server: StartServer) -> Running:
+    """Return a server with two releases: 1.0, and 1.1, which one device has downloaded in vain; tests leave it so."""
+    server = shared_server()
+    publish(server, "1.0", server.world.firmware(1).signed)
+    poll(server, 1)
+    publish(server, "1.1", server.world.firmware(2).signed)
+    fail(server)
+    return server
+
+
+def fail(server: Running) -> None:
+    """Let the device download 1.1, and come back without it."""
+    poll(server, 1)
+    poll(server, 1)
+
+
+def poll(server: Running, seed: int) -> int:
+    """Let the device ask that runs the firmware of this seed."""
+    request = as_device("/blink/firmware.bin.signed", server.world.firmware(seed))
+    return talk(server.world.context(), server.port, request).status
+
+
+def added(server: Running, change: Callable[[], object]) -> list[dict[str, Any]]:
+    """Return what a change adds to the audit log."""
+    before = len(audit(server))
+    change()
+    return audit(server)[before:]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "command", "body"),
+    [
+        ("promote?version=1.0", {"percent": "25"}, "promote", {"version": "1.0", "percent": 25}),
+        ("percent", {"percent": "40", "max_failed": "7"}, "percent", {"percent": 40, "max_failed": 7, "patience": 60}),
+        ("rollback", {}, "rollback", {}),
+    ],
+)
+def test_a_channels_form_leaves_the_commands_line(
+    unasked: Running, path: str, fields: dict[str, str], command: str, body: dict[str, Any]
+) -> None:
+    client, api = visit(unasked), operator(unasked)
+
+    def by_form() -> None:
+        reply = client.submit(f"{CHANNEL}/{path}", **fields)
+        assert (reply.status, reply.headers["location"]) == (303, CHANNEL), reply.body.decode()
+
+    lines = added(unasked, by_form)
+    api.post(f"{API}/promote", {"version": "1.1"})
+    assert lines == added(unasked, lambda: api.post(f"{API}/{command}", body)) != []
+    api.post(f"{API}/promote", {"version": "1.1"})
+    assert lines[-1]["by"] == "token:tests"
+
+
+def test_what_is_refused_stands_in_the_form(two: Running) -> None:
+    client = visit(two)
+    reply = client.submit(f"{CHANNEL}/percent", percent="101")
+    assert reply.status == 400
+    shown = reply.body.decode()
+    assert "is not a percentage" in shown
+    assert "use a whole number from 0 to 100" in shown
+    assert 'value="101"' in shown, "what was typed is still there"
+    assert client.submit(f"{CHANNEL}/percent", percent="100").status == 409, "its one device failed: it would halt"
+
+
+def test_what_a_roll_back_does_is_said_before(unasked: Running) -> None:
+    shown = visit(unasked).see(f"{CHANNEL}/rollback")
+    assert "Roll channel stable back from 1.1 to 1.0?" in shown.text
+    assert "Nobody seen is left behind." in shown.text
+    assert not shown.checks
+
+
+def test_a_release_is_chosen_first(unasked: Running) -> None:
+    client = visit(unasked)
+    shown = client.see(f"{CHANNEL}/promote")
+    assert set(shown.fields) == {"version"}
+    assert {"1.0", "1.1"} <= set(shown.words)
+    assert "Give 1.1 to the devices of channel stable?" in client.see(f"{CHANNEL}/promote?version=1.1").text
+    client.see(f"{CHANNEL}/promote?version=9.9", 404)
+
+
+def test_a_channel_is_made_by_the_form(unasked: Running) -> None:
+    client = visit(unasked)
+    assert "The channel is new." in client.see(f"{HOME}/channels/beta/promote?version=1.1").text
+    assert client.submit(f"{HOME}/channels/beta/promote?version=1.1", percent="100").status == 303
+    assert operator(unasked).get(f"/v1/products/{PRODUCT}/releases")["channels"]["beta"]["version"] == "1.1"
+
+
+def test_a_device_that_failed_gets_it_again(two: Running) -> None:
+    client = visit(two)
+    shown = client.see(device_page(DEVICE))
+    assert "Failed" in shown.text
+    assert device_page(DEVICE, "retry") in [link.replace("%3A", ":").replace(":", "%3A") for link in shown.links]
+    lines = added(two, lambda: client.submit(device_page(DEVICE, "retry")))
+    fail(two)
+    assert lines == added(two, lambda: operator(two).post(f"/v1/products/{PRODUCT}/devices/retry", {"device": DEVICE}))
+    assert [line["event"] for line in lines] == ["retry"]
+    fail(two)
+
+
+def test_a_device_is_forgotten(two: Running) -> None:
+    client = visit(two)
+    reply = client.submit(device_page(DEVICE, "forget"))
+    assert (reply.status, reply.headers["location"]) == (303, f"{HOME}/devices")
+    assert devices_seen(two) == []
+    assert "No device was seen yet" in client.see(f"{HOME}/devices").text
+    assert client.submit(device_page(DEVICE, "forget")).status == 404
+    fail(two)
+
+
+@pytest.mark.parametrize("scope", [("blink", "beta"), ("lamp", "*")])
+def test_a_token_keeps_to_its_scope(two: Running, scope: tuple[str, str]) -> None:
+    _, secret = TokenFile(two.store).issue("other", *scope, 1, NOW)
+    client, whole, before = visit(two, secret), visit(two), audit(two)
+    if scope[0] == "lamp":
+        assert client.ask("GET", HOME).status == 403
+        assert "No product that you may see" in client.see("/page/").text
+        return
+    for path in (HOME, CHANNEL, device_page(DEVICE)):
+        theirs = [link for link in client.see(path).links if "/stable/" in link or "/device/" in link]
+        assert not theirs, "what would be refused is not offered"
+        assert [link for link in whole.see(path).links if "/stable/" in link or "/device/" in link]
+    for path in (f"{CHANNEL}/percent", f"{CHANNEL}/rollback", f"{CHANNEL}/promote"):
+        assert client.ask("GET", path).status == 403
+    proof = client.see(f"{HOME}/channels/beta/promote?version=1.0").fields["proof"]
+    fields = {"proof": proof, "percent": "1", "version": "1.0", "name": DEVICE}
+    for path in (f"{CHANNEL}/percent", f"{CHANNEL}/rollback", f"{CHANNEL}/promote", f"{HOME}/device/forget"):
+        reply = client.ask("POST", path, fields)
+        assert (reply.status, b"is not for product" in reply.body) == (403, True), path
+    assert audit(two) == before
+
+
+def test_numbers_lead_to_the_devices(two: Running) -> None:
+    client = visit(two)
+    links = [link for link in client.see(CHANNEL).links if "/devices?" in link]
+    assert len(links) > 3
+    for link in links:
+        assert client.ask("GET", link).status == 200, link
+    assert MAC in client.see(f"{HOME}/devices?channel=stable&state=stuck").text
+    assert "No such device" in client.see(f"{HOME}/devices?state=looping").text
+
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 77*7 }}", "a" * 128, "&lt;x", "%00")
+
+
+def test_what_a_device_says_is_text(unasked: Running) -> None:
+    for number, version in enumerate(HOSTILE):
+        mac = f"5C:CF:7F:00:00:{number:02X}"
+        request = as_device("/blink/firmware.bin.signed", unasked.world.firmware(9), mac, version=version)
+        assert talk(unasked.world.context(), unasked.port, request).status == 200
+    client = visit(unasked)
+    links = [link for link in client.see(f"{HOME}/devices").links if "/device?" in link]
+    assert len(links) == len(HOSTILE)
+    for path in (HOME, CHANNEL, f"{HOME}/devices", *links):
+        text = client.ask("GET", path).body.decode()
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert " 539 " not in text, "a template in it is not run"
+    for link, version in zip(links, HOSTILE, strict=True):
+        assert version in client.see(link).text

@@ -1,0 +1,135 @@
+"""The addresses of the page, and what happens around every screen: who asks, whether a form is ours, what is refused.
+
+`GET` shows and `POST` changes, and answers with where to look then. A path that changes something shows, when it is
+only looked at, what would happen: so every button works without JavaScript, and none changes anything by itself.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...errors import OtasealError
+from ..operator_api import uploads
+from ..operator_api.app import settle
+from ..operator_api.handlers.context import OperatorContext
+from . import sign_in
+from .page import HEADERS, Page, Visit
+from .screens import channel_forms, device, devices, overview, releases, rollout
+from .visitors import PATH, check_origin, check_proof, read_form, recognise
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+Screen = Callable[[Page, Visit], Awaitable[Any]]
+PRODUCT = "/products/{product}"
+CHANNEL = PRODUCT + "/channels/{channel}"
+SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
+    ("/", overview.products, None),
+    (PRODUCT, overview.product, None),
+    (CHANNEL, rollout.show, None),
+    (CHANNEL + "/promote", channel_forms.ask_promote, channel_forms.promote),
+    (CHANNEL + "/percent", channel_forms.ask_percent, channel_forms.percent),
+    (CHANNEL + "/rollback", channel_forms.ask_rollback, channel_forms.rollback),
+    (PRODUCT + "/devices", devices.show, None),
+    (PRODUCT + "/device", device.show, None),
+    (PRODUCT + "/device/{change}", device.ask, device.change),
+    (PRODUCT + "/releases", releases.listed, None),
+    (PRODUCT + "/releases/{version}", releases.show, None),
+)
+"""Paths below PATH: what they show, and what a form that is posted there does."""
+
+
+def make_page(context: OperatorContext) -> Starlette:
+    """Return the page as an ASGI application, for addresses below PATH."""
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    page = Page(context)
+    routes = [
+        Route("/static/{name}", partial(_static, page)),
+        Route("/sign-in", partial(_counting, page, sign_in.show), methods=["GET"]),
+        Route("/sign-in", partial(_counting, page, sign_in.begin), methods=["POST"]),
+        Route("/sign-out", partial(_signed_in, page, None, sign_in.end), methods=["POST"]),
+    ]
+    for path, show, change in SCREENS:
+        methods = ["GET", "HEAD"] if change is None else ["GET", "HEAD", "POST"]
+        routes.append(Route(path, partial(_signed_in, page, show, change), methods=methods))
+    refuse = partial(_no_route, page)
+    app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _signed_in(page: Page, show: Screen | None, change: Screen | None, request: Request) -> Response:
+    """Answer who is signed in with a screen, or with what a form does; anybody else is asked to sign in."""
+
+    async def answer(page: Page, request: Request) -> Response:
+        visitor = recognise(page.context.access, page.sessions, request)
+        if visitor is None:
+            await uploads.drain(request)
+            return sign_in.wanted(request)
+        if request.method != "POST":
+            assert show is not None
+            return await _shown(show(page, Visit(request, visitor, {})))
+        assert change is not None
+        check_origin(request)
+        form = await read_form(request)
+        check_proof(visitor, form)
+        return await _shown(change(page, Visit(request, visitor, form)))
+
+    return await _counting(page, answer, request)
+
+
+async def _counting(page: Page, answer: Callable[[Page, Request], Awaitable[Response]], request: Request) -> Response:
+    """Return the answer, or the screen of its error, and count it as the API's are."""
+    from starlette.requests import ClientDisconnect
+
+    telemetry = page.context.telemetry
+    try:
+        response = await answer(page, request)
+    except OtasealError as error:
+        status, headers = await settle(request, error, telemetry)
+        response = page.render("error.html", status, message=error.message, hint=error.hint)
+        response.headers.update(headers)
+    except (ClientDisconnect, TimeoutError):
+        response = page.render("error.html", 408, message="the form stopped coming", hint="try again")
+    except Exception:
+        telemetry.alarm("fault", message=traceback.format_exc())
+        response = page.render("error.html", 500, message="the server has a fault", hint="its log says which")
+    if response.status_code >= 400:
+        response.headers["connection"] = "close"
+    telemetry.count("otaseal_operator_requests_total", status=str(response.status_code))
+    return response
+
+
+async def _shown(screen: Awaitable[Any]) -> Response:
+    from starlette.responses import RedirectResponse, Response
+
+    value = await screen
+    return value if isinstance(value, Response) else RedirectResponse(value, 303, HEADERS)
+
+
+async def _static(page: Page, request: Request) -> Response:
+    """Give out one of our own files, to anybody: the sign-in looks like the rest."""
+    from starlette.responses import Response
+
+    asset = page.assets.get(request.path_params["name"])
+    if asset is None:
+        return await _no_route(page, request, None)
+    kept = "max-age=31536000, immutable" if request.url.query else "no-cache"
+    return Response(asset.body, headers={**HEADERS, "cache-control": kept}, media_type=asset.kind)
+
+
+async def _no_route(page: Page, request: Request, error: Any) -> Response:
+    async def answer(page: Page, request: Request) -> Response:
+        await uploads.drain(request)
+        status = 404 if error is None else error.status_code
+        message = "there is no such page" if status == 404 else f"no method '{request.method[:32]}' here"
+        return page.render("error.html", status, message=message, hint=f"begin at {PATH}/")
+
+    return await _counting(page, answer, request)

@@ -1,0 +1,187 @@
+"""The forms that change what a channel gives out: another release, another share of the devices, the way back.
+
+Each says first what it does to the devices that were seen, and asks for the same consent as the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ....errors import counted
+from ....names import check_name
+from ....release.channels import MAX_PATIENCE, Channel
+from ....release.records import check_version
+from ....release.stranding import Consent, Effect
+from ...operator_api import channel_changes
+from ...operator_api.channel_changes import Target
+from ...operator_api.rollout_options import NAMES, RolloutOptions
+from ..forms import Field, Form
+from ..page import Page, Visit, address
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+Asked = tuple[Form, tuple[Field, ...]]
+
+
+async def ask_promote(page: Page, visit: Visit) -> Response:
+    """Ask which release a channel is to have, then for whom, and say what that does."""
+    target, version = _target(page, visit), visit.query.get("version", "")
+    form, fields = await _promotion(page, target, version, visit.query)
+    return form.ask(page, visit, back=_channel(target), fields=fields)
+
+
+async def promote(page: Page, visit: Visit) -> Response | str:
+    """Point a channel at a release."""
+    target, version = _target(page, visit), visit.form.get("version", "")
+    form, fields = await _promotion(page, target, version, {})
+
+    async def change() -> object:
+        options = RolloutOptions.parse(_given(visit))
+        return await channel_changes.promote(page.context, target, check_version(version), options, _consent(visit))
+
+    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+
+
+async def ask_percent(page: Page, visit: Visit) -> Response:
+    """Ask to how many devices a release is to go."""
+    target = _target(page, visit)
+    form, fields = _percentage(page, target, visit.query.get("percent"))
+    return form.ask(page, visit, back=_channel(target), fields=fields)
+
+
+async def percent(page: Page, visit: Visit) -> Response | str:
+    """Set to how many devices a release goes; a halted rollout goes on."""
+    target = _target(page, visit)
+    form, fields = _percentage(page, target, None)
+
+    async def change() -> object:
+        options = RolloutOptions.parse({"percent": None, **_given(visit)})
+        aside = "set_aside" in visit.form
+        return await channel_changes.set_percent(page.context, target, options, set_aside=aside)
+
+    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+
+
+async def ask_rollback(page: Page, visit: Visit) -> Response:
+    """Ask before a channel goes back, and say whom that would leave behind."""
+    target = _target(page, visit)
+    form, fields = await _return(page, target)
+    return form.ask(page, visit, back=_channel(target), fields=fields)
+
+
+async def rollback(page: Page, visit: Visit) -> Response | str:
+    """Point a channel back at what all its devices had."""
+    target = _target(page, visit)
+    form, fields = await _return(page, target)
+
+    async def change() -> object:
+        return await channel_changes.roll_back(page.context, target, _consent(visit))
+
+    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+
+
+async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Asked:
+    """Return the form that gives a channel a version: one that asks for the version first, where there is none."""
+    catalog, (product, channel, _) = page.context.catalog, target
+    if not version:
+        versions = tuple(release.version for release in await asyncio.to_thread(catalog.releases, product))
+        choose = Form("Promote", f"Which release is channel {channel} to give out?", (), "Go on", looks=True)
+        return choose, (Field("version", "Release", "select", choices=versions),)
+    release, before = catalog.release(product, check_version(version)), catalog.channel(product, channel)
+    effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)
+    facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new.", *_facts(effect)]
+    form = Form("Promote", f"Give {version} to the devices of channel {channel}?", tuple(facts), f"Give out {version}")
+    return form, (Field.hidden("version", version), *_limits(before, query.get("percent", "10")), *_consents(effect))
+
+
+def _percentage(page: Page, target: Target, percent: str | None) -> Asked:
+    before = page.context.channel_state(target.product, target.channel)
+    pointer = before.pointer
+    now = "Its rollout was halted, and goes on." if pointer.halted else f"It goes to {pointer.percent} % now."
+    fields = _limits(before, percent or str(pointer.percent))
+    if pointer.halted:
+        note = "Only if they are not to be believed: the audit log says who decided that."
+        fields = (*fields, Field("set_aside", "Count the failures so far no more", "check", note=note))
+    question = f"To how many devices of channel {target.channel} is {pointer.version} to go?"
+    return Form("Share of the devices", question, (now,), "Set the share"), fields
+
+
+async def _return(page: Page, target: Target) -> Asked:
+    """Return the form that takes a channel back, with what that does."""
+    context, (product, channel, _) = page.context, target
+    before = context.channel_state(product, channel)
+    release = None if before.previous is None else context.catalog.sound(product, before.previous)
+    if release is None:
+        none = "There is no version that all devices of this channel had before."
+        return Form("Roll back", f"Roll channel {channel} back?", (none,), "Roll back", danger=True), ()
+    effect = await asyncio.to_thread(context.fleet.effect, release, channel, before)
+    count = sum((await asyncio.to_thread(context.fleet.versions, product, channel)).values())
+    facts = (
+        f"All {counted(count, 'device')} of the channel get {release.version} when they ask next.",
+        f"{before.pointer.version} is given to nobody any more.",
+        *(_facts(effect) or ("Nobody seen is left behind.",)),
+    )
+    question = f"Roll channel {channel} back from {before.pointer.version} to {release.version}?"
+    return Form("Roll back", question, facts, f"Roll back to {release.version}", danger=True), _consents(effect)
+
+
+def _facts(effect: Effect) -> tuple[str, ...]:
+    """Return in words what a release does to the devices that were seen, nothing where all take it."""
+    facts = [
+        f"{counted(count, 'device')} seen {why}, and would get no firmware any more."
+        for count, why in (
+            (effect.by_key, "do not have the key that signed it"),
+            (effect.by_counter, "have a higher security counter"),
+            (effect.by_board, "are of a board for which it has no image"),
+        )
+        if count
+    ]
+    if effect.raised is not None:
+        before, after = effect.raised
+        facts.append(f"The security counter rises from {before} to {after}: no device that takes it goes back below.")
+    return (*facts, *(f"{warning[0].upper()}{warning[1:]}." for warning in effect.warnings()))
+
+
+def _consents(effect: Effect) -> tuple[Field, ...]:
+    asked = []
+    if effect.stranded:
+        asked.append(Field("strand_devices", f"Leave {counted(effect.stranded, 'device')} behind", "check"))
+    if effect.raised is not None:
+        asked.append(Field("raise_counter", "Raise the security counter for good", "check"))
+    return tuple(asked)
+
+
+def _limits(before: Channel | None, percent: str) -> tuple[Field, ...]:
+    """Return the fields of a rollout's options, with those of the rollout before."""
+    pointer = None if before is None else before.pointer
+    failed, patience = ("", "") if pointer is None else (str(pointer.max_failed), str(pointer.patience))
+    silence = "Longer than the longest pause between two polls."
+    return (
+        Field("percent", "Share of the devices, in per cent", "number", percent, least=0, most=100),
+        Field("max_failed", "Halt above this share of failures, in per cent", "number", failed, least=0, most=100),
+        Field(
+            "patience", "Minutes until silence is a failure", "number", patience, silence, least=1, most=MAX_PATIENCE
+        ),
+    )
+
+
+def _target(page: Page, visit: Visit) -> Target:
+    """Return the channel in the path, for who may change it; raises Refused, InputError, NotFoundError."""
+    product, channel = page.product(visit), check_name(visit.request.path_params["channel"], "channel")
+    return Target(product, channel, visit.caller.require(product, channel))
+
+
+def _channel(target: Target) -> str:
+    return address(target.product, "channels", target.channel)
+
+
+def _given(visit: Visit) -> dict[str, object]:
+    """Return the options in a form; a field that is empty is not given."""
+    return {name: value.strip() for name in NAMES if (value := visit.form.get(name, "")).strip()}
+
+
+def _consent(visit: Visit) -> Consent:
+    return Consent("raise_counter" in visit.form, "strand_devices" in visit.form)

@@ -1,0 +1,72 @@
+"""How values become text for people: times, sizes, and what devices say, which may be anything. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime, timezone
+
+UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
+HIDDEN = frozenset(("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"))
+"""Unicode's categories of what cannot be seen, or turns what follows around: controls, directions, surrogates."""
+MAX_MARKS = 2
+"""Accents on one letter; with more a text would reach over its neighbours."""
+
+
+def visible(text: str) -> str:
+    """Return a text in which nothing is hidden: what has no shape, or would turn others around, stands as its number.
+
+    A surrogate would have no UTF-8 either.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    shown, marks = [], 0
+    for one in text:
+        category = unicodedata.category(one)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        hidden = (category in HIDDEN and one != "\n") or marks > MAX_MARKS
+        shown.append(f"[U+{ord(one):04X}]" if hidden else one)
+    return "".join(shown)
+
+
+def ago(seconds: float) -> str:
+    """Return a time that has passed in words, in its largest unit."""
+    for size, unit in UNITS:
+        if seconds >= size:
+            return f"{_plural(int(seconds // size), unit)} ago"
+    return "just now"
+
+
+def ahead(seconds: float) -> str:
+    """Return a time that is to come in words."""
+    for size, unit in UNITS:
+        if seconds >= size:
+            return f"in {_plural(int(seconds // size), unit)}"
+    return "now"
+
+
+def moment(when: float) -> str:
+    """Return a time, in seconds since 1970, as ISO 8601 in UTC; "" for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count} bytes" if count < 1024 else f"{count / 1024:,.0f} KiB"
+
+
+def number(count: float) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{count:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def percentage(part: float, whole: float) -> str:
+    """Return a share in per cent, with a decimal where it is small."""
+    share = 100 * part / whole if whole else 0.0
+    return f"{share:.1f}" if 0 < share < 10 and share != round(share) else f"{share:.0f}"
+
+
+def _plural(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

@@ -1,0 +1,87 @@
+"""Who looks at the page, and whether a form that is posted comes from a page of ours (ADR 0036).
+
+A browser sends cookies and certificates by itself, whoever made it ask. So a form brings a proof which only our own
+pages hold, and the browser has to say that a page of ours sent it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl
+
+from ..operator_api.auth import Access, Caller, of_certificate, of_token
+from ..operator_api.uploads import Refused, read_body
+from ..tls import ClientCertificate
+from .sessions import Sessions
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+COOKIE = "__Secure-otaseal-page"
+PATH = "/page"
+"""Of every address of the page, and of the cookie: a cookie ignores ports, and devices ask for nothing below it."""
+PROOF = "proof"
+MAX_FORM = 64 * 1024
+MAX_FIELDS = 64
+FORM = "application/x-www-form-urlencoded"
+
+
+class Visitor(NamedTuple):
+    """Who is signed in, and the `proof` that forms of this person bring; `session` is the cookie's secret, "" without.
+
+    Who is known by a certificate has no session, and cannot sign out.
+    """
+
+    caller: Caller
+    proof: str
+    session: str = ""
+
+
+def recognise(access: Access, sessions: Sessions, request: Request) -> Visitor | None:
+    """Return who asks, None for somebody who has to sign in; raises Refused for scopes that cannot be read."""
+    certificate: ClientCertificate | None = request.scope["state"]["certificate"]
+    if certificate is not None:
+        return Visitor(of_certificate(certificate), sessions.proof(f"certificate {certificate.serial}"))
+    secret = request.cookies.get(COOKIE, "")
+    identifier = sessions.find(secret) if secret else None
+    if identifier is None:
+        return None
+    now = datetime.now(timezone.utc)
+    token = next((one for one in access.tokens.list() if one.id == identifier and one.valid_at(now)), None)
+    if token is None:
+        sessions.end(secret)
+        return None
+    return Visitor(of_token(token), sessions.proof(f"session {secret}"), secret)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form that is posted; raises Refused for what is none of ours."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise Refused(415, f"a body of type '{kind[:64]}'", "use the forms of the page")
+    try:
+        text = (await read_body(request, MAX_FORM)).decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise Refused(400, "the form cannot be read", "use the forms of the page") from error
+    return dict(pairs)
+
+
+def check_origin(request: Request) -> None:
+    """Raise Refused unless the browser says that a page of this very origin posts."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    own = f"https://{request.headers.get('host', '')}"
+    if (site is None and origin is None) or site not in (None, "same-origin") or origin not in (None, own):
+        raise Refused(
+            403,
+            f"a form from '{(origin or site or 'somewhere')[:80]}'",
+            "open the page itself, and use its own forms; a program uses the API",
+        )
+
+
+def check_proof(visitor: Visitor, form: dict[str, str]) -> None:
+    """Raise Refused unless a form was made for who posts it."""
+    if not hmac.compare_digest(form.get(PROOF, "").encode(), visitor.proof.encode()):
+        raise Refused(403, "this form is out of date: the server or your session began anew", "open it again")
