@@ -38,6 +38,7 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "enroll": (("key", "key"), ("certificate", "certificate"), ("key", "key")),
     "pki": (("a", "a"), ("b", "b"), ("~/my pki/c", "~/my pki/c")),
     "provenance": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
+    "log": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
     "builder": (("https://a", "https://a"), ("urn:b", "urn:b"), ("https://c/d", "https://c/d")),
     "rehearse": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
 }

@@ -10,7 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal import files
+from otaseal.client import release_log
 from otaseal.release import provenance
+from otaseal.release import release_log as release_log_format
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project
 from support.servers import Running, get, operator, talk
@@ -48,6 +50,7 @@ def test_deploy_publishes_what_was_built(
     older = made.run("-t", "deploy", check=False)
     assert "exists already" in older.stderr
     lines += ["custom_otaseal_version = 1.1.0", "custom_otaseal_channel = beta", "custom_otaseal_provenance = yes"]
+    lines.append("custom_otaseal_log = yes")
     made.configure(lines)
     before = served(server)
     unnamed = made.run("-t", "deploy", env={"GITHUB_WORKFLOW_REF": ""}, check=False)
@@ -57,6 +60,9 @@ def test_deploy_publishes_what_was_built(
     assert served(server) == before
     envelope = operator(server).fetch("/v1/products/blink/releases/1.1.0/attachments/provenance")
     assert envelope is not None
+    (entry,) = release_log.entries(operator(server), "blink")
+    said = release_log_format.parse(entry)
+    assert (said.version, list(said.attached)) == ("1.1.0", ["provenance"])
     built = provenance.verify(envelope, [rsa_key.public_key()])
     provenance.check(built, [made.build("firmware.bin.signed").read_bytes()], [BUILDER])
 

@@ -25,6 +25,8 @@ COMMANDS += [
     ["doctor"],
     ["completion"],
     ["provenance"],
+    ["log"],
+    *(["log", action] for action in ("list", "verify")),
     ["delta"],
     *(["delta", verb] for verb in ("make", "apply", "inspect")),
 ]

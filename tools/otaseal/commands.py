@@ -35,6 +35,7 @@ COMMANDS = {
     "claim": Command("claim", "make, list and revoke the codes by which devices ask for a certificate, on the server"),
     "deploy": Command("deploy", "publish a signed firmware, and confirm it by reading it back"),
     "releases": Command("deploy", "list the releases of a product and what its channels give out"),
+    "log": Command("log", "list and verify the log of a product's releases, which their publishers sign"),
     "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),
     "rollback": Command("deploy", "give a channel the release before"),
     "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),

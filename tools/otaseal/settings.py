@@ -129,6 +129,7 @@ class Settings:
     product: str | None = _option(None, _name, "what the firmware is called on the update server")
     channel: str = _option("stable", _name, "the channel that a deployment goes to")
     provenance: str = _option("no", _choice("no", "yes"), "whether a deployment says, signed, who built it from what")
+    log: str = _option("no", _choice("no", "yes"), "whether a deployment enters the release into the product's log")
     builder: str | None = _option(
         None, _text, "who builds, as a URI, for the provenance; default: the workflow, where GitHub runs it"
     )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
+from ..client import release_log
 from ..client.client import Client, Progress
 from ..client.deployment import Admitted, Options
 from ..errors import ConfigError
@@ -53,6 +54,9 @@ def register(subparsers: common.Subparsers) -> None:
     _add_consent(deploy)
     deploy.add_argument(
         "--provenance", type=common.path, metavar="FILE", help="who built it, as otaseal provenance writes it"
+    )
+    deploy.add_argument(
+        "--log-key", metavar="URI", help="enter the release into the product's log, signed by this key of the product"
     )
     deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
     deploy.add_argument(
@@ -142,6 +146,9 @@ def _deploy(arguments: argparse.Namespace) -> int:
     admitted = connected.check(signed, origin, options, boards)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
+        if arguments.log_key is not None:
+            signer = common.signer(arguments.log_key, None)
+            attached[attachments.LOG] = release_log.next_entry(connected, admitted.release, attached, signer)
         deployment = connected.publish(admitted, rehearsal_result, progress_bar(), attached)
     common.show(arguments, deployment.as_dict(), *deployment.lines())
     return 0

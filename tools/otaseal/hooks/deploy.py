@@ -14,7 +14,7 @@ from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import build, claim, deploy_boards, provenance, rehearse
+from . import attachments, build, claim, deploy_boards, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -40,7 +40,9 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)
         print(f"otaseal: publishing {product} {origin.version}, {size} bytes, to {connected.url}", flush=True)
-        attached = provenance.attachments(env, options, origin, {env["PIOENV"]: [form.data for form in signed]})
+        attached = attachments.collect(
+            env, options, connected, admitted, {env["PIOENV"]: [form.data for form in signed]}
+        )
         done = connected.publish(admitted, rehearsed, attachments=attached)
         return "\n".join(f"otaseal: {line}" for line in done.lines())
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..settings import Settings
-from . import build, provenance, rehearse
+from . import attachments, build, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -47,7 +47,8 @@ def deploy(env: build.Env, options: Settings, connected: Client, signed: Sequenc
     for entry in kept:
         print(f"otaseal: {entry.environment}: {sum(map(len, entry.files))} bytes for '{entry.board}', {entry.built}")
     print(f"otaseal: publishing {origin.product} {origin.version} to {connected.url}", flush=True)
-    attached = provenance.attachments(env, options, origin, {entry.environment: entry.files for entry in kept})
+    images = {entry.environment: entry.files for entry in kept}
+    attached = attachments.collect(env, options, connected, admitted, images)
     done = connected.publish(admitted, outcome([entry.rehearsal for entry in kept]), attachments=attached)
     draft.clear()
     return "\n".join(f"otaseal: {line}" for line in done.lines())

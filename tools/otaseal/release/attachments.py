@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import InputError
 
-SBOM, PROVENANCE = "sbom", "provenance"
-LIMITS: Mapping[str, int] = {SBOM: 4 * 1024 * 1024, PROVENANCE: 256 * 1024}
+SBOM, PROVENANCE, LOG = "sbom", "provenance", "log"
+LIMITS: Mapping[str, int] = {SBOM: 4 * 1024 * 1024, PROVENANCE: 256 * 1024, LOG: 16 * 1024}
 """Bytes of a document of each kind."""
 
 

@@ -1,13 +1,11 @@
 """Who built a release, from what: an in-toto statement (SLSA provenance v1) in a DSSE envelope.
 
-Pure. An envelope is signed as firmware is, RSASSA-PKCS1-v1_5 with SHA-256, over DSSE's pre-authentication encoding: by
-the key that signs the releases, or by one that builds sign with. Sources: github.com/secure-systems-lab/dsse (protocol
-and envelope 1.0), in-toto.io/Statement/v1, slsa.dev/provenance/v1.
+Pure. It is signed by the key that signs the releases, or by one that builds sign with. Sources:
+in-toto.io/Statement/v1, slsa.dev/provenance/v1.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, VerificationError
-from ..keys import public
-from ..keys.public import fingerprint
-from . import attachments
+from . import dsse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -28,7 +24,6 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "tag:otaseal,2026:platformio/v1"
 """What the parameters of a build mean: docs/provenance.md."""
-MAX_SIGNATURES = 16
 _HINT = "make it again with the build that it is of"
 
 
@@ -96,10 +91,7 @@ def statement(files: Mapping[str, bytes], build: Build, materials: Mapping[str, 
 
 def sign(value: Mapping[str, Any], signer: Signer) -> bytes:
     """Return the envelope, JSON, in which `signer` signs a statement."""
-    payload = json.dumps(value, separators=(",", ":")).encode()
-    signature = {"keyid": fingerprint(signer.public_key), "sig": _text(signer.sign(_pre_authentication(payload)))}
-    envelope = {"payload": _text(payload), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
-    return json.dumps(envelope, indent=2).encode() + b"\n"
+    return dsse.seal(value, PAYLOAD_TYPE, signer)
 
 
 def verify(data: bytes, keys: Sequence[RSAPublicKey]) -> Provenance:
@@ -107,22 +99,7 @@ def verify(data: bytes, keys: Sequence[RSAPublicKey]) -> Provenance:
 
     Raises InputError for what is no such envelope or statement, VerificationError where none of the keys signed it.
     """
-    envelope = attachments.parse(attachments.PROVENANCE, data)
-    if envelope.get("payloadType") != PAYLOAD_TYPE:
-        raise InputError(
-            f"the provenance is of type '{str(envelope.get('payloadType'))[:80]}'", f"it is {PAYLOAD_TYPE}"
-        )
-    payload, signatures = _bytes(envelope.get("payload")), envelope.get("signatures")
-    if not isinstance(signatures, list) or not 0 < len(signatures) <= MAX_SIGNATURES:
-        raise InputError("the provenance has no signature", _HINT)
-    encoded = [_bytes(entry.get("sig") if isinstance(entry, dict) else None) for entry in signatures]
-    if not any(_is_signed(_pre_authentication(payload), signature, key) for signature in encoded for key in keys):
-        known = ", ".join(map(public.short_fingerprint, keys)) or "none"
-        raise VerificationError(
-            f"none of the {len(keys)} keys signed the provenance ({known})",
-            "sign it with a key of the product, or give the key that its builder signs with",
-        )
-    return _parse(payload)
+    return _parse(dsse.verify(data, PAYLOAD_TYPE, keys, "the provenance"))
 
 
 def check(found: Provenance, files: Iterable[bytes], builders: Sequence[str] = ()) -> None:
@@ -179,35 +156,5 @@ def _parse(payload: bytes) -> Provenance:
         raise InputError("the provenance's statement is damaged", _HINT) from error
 
 
-def _pre_authentication(payload: bytes) -> bytes:
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
-
-
-def _is_signed(message: bytes, signature: bytes, key: RSAPublicKey) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import padding
-
-    try:
-        key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
-        return False
-    return True
-
-
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _bytes(text: object) -> bytes:
-    try:
-        if isinstance(text, str):
-            return base64.b64decode(text, validate=True)
-    except ValueError:  # binascii.Error is one, and what is not ASCII another
-        pass
-    raise InputError("the provenance is not base64 where it has to be", _HINT)

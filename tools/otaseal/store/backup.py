@@ -57,6 +57,7 @@ _OTHER = (
     (re.compile(re.escape(SECRETS_FILE)), MAX_SMALL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/releases/{VERSION.pattern}\.json"), MAX_RECORD_SIZE),
     (_ATTACHMENT, max(attachments.LIMITS.values())),
+    (re.compile(rf"{PRODUCTS}/{NAME.pattern}/log/[0-9]{{8}}\.json"), attachments.LIMITS[attachments.LOG]),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/channels/{NAME.pattern}\.json"), MAX_CHANNEL_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/certs/{NAME.pattern}\.json"), MAX_RECORD_BYTES),
     (re.compile(rf"{PRODUCTS}/{NAME.pattern}/keys/{VERSION.pattern}\.pub"), MAX_KEY_BYTES),

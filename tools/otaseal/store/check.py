@@ -16,8 +16,9 @@ from pathlib import PurePosixPath
 
 from ..errors import CorruptStoreError, LaterFormatError, OtasealError
 from ..keys.public import load_public_key
-from ..release import attachments
+from ..release import attachments, release_log
 from ..release.record_json import serialise
+from ..release.release_log import Head
 from .audit_log import (
     KINDS,
     Event,
@@ -39,6 +40,7 @@ from .documents import (
     blob_name,
     channel_name,
     key_name,
+    log_name,
     product_folder,
     release_name,
 )
@@ -174,6 +176,7 @@ def _survey_product(contents: Contents, product: str, found: Survey) -> None:
             found.files.add(name := attachment_name(product, version, kind))
             with found.noting(name):
                 attachments.parse(kind, contents.attachment(product, version, kind) or b"")
+    _survey_log(contents, product, found)
     for channel in contents.channels(product):
         found.files.add(name := channel_name(product, channel))
         found.pointers[KINDS[0], product, channel] = None
@@ -196,6 +199,21 @@ def _survey_product(contents: Contents, product: str, found: Survey) -> None:
         for key, pem in contents.keys(product).items():
             found.files.add(key_name(product, key))
             load_public_key(pem, f"public key '{key}' of '{product}'")
+
+
+def _survey_log(contents: Contents, product: str, found: Survey) -> None:
+    """Follow the chain of a product's log; who signed it is for those to see who have the keys."""
+    head = Head()
+    for number in range(1, contents.log(product) + 1):
+        found.files.add(name := log_name(product, number))
+        with found.noting(name):
+            data = contents.log_entry(product, number)
+            if not release_log.parse(data).follows(head):
+                raise CorruptStoreError(
+                    f"entry {number} of the log of '{product}' does not follow the one before",
+                    "restore the store from a backup",
+                )
+            head = release_log.head_of(number, data)
 
 
 def _contradictions(contents: Survey, logged: LastEvents) -> Iterator[str]:

@@ -3,6 +3,7 @@
     store.json                                      the store's format
     products/<product>/releases/<version>.json      immutable
     products/<product>/attachments/<version>/<kind>.json  immutable: what is said of a release beside its images
+    products/<product>/log/<number>.json            immutable: what publishers sign of each release, in a chain
     products/<product>/channels/<channel>.json      replaced by compare-and-swap of its generation
     products/<product>/certs/<channel>.json         the same, for the certificate archive that a channel gives out
     products/<product>/keys/<name>.pub              public keys; the store never holds a private one
@@ -145,6 +146,11 @@ def attachment_name(product: str, version: str, kind: str) -> str:
 def attachment_folder(product: str, version: str) -> str:
     """Return the folder of a release's attachments; raises InputError."""
     return f"{product_folder(product)}/attachments/{check_version(version)}"
+
+
+def log_name(product: str, number: int) -> str:
+    """Return the name of an entry of a product's log; raises InputError."""
+    return f"{product_folder(product)}/log/{number:08}.json"
 
 
 def channel_name(product: str, channel: str) -> str:

@@ -14,13 +14,15 @@ from typing import TypeVar
 from ..errors import ConflictError, CorruptStoreError, InputError, LaterFormatError, NotFoundError, SystemFaultError
 from ..keys.public import load_public_key
 from ..names import NAME
+from ..release import release_log
 from ..release.archive_record import MAX_RECORD_BYTES as MAX_ARCHIVE_RECORD
 from ..release.archive_record import ArchiveRecord
-from ..release.attachments import LIMITS
+from ..release.attachments import LIMITS, LOG
 from ..release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE, parse, serialise
 from ..release.records import Release
+from ..release.release_log import Head
 from .audit_log import archive_event, pointer_event, publish_event
 from .documents import (
     MAX_BLOB_BYTES,
@@ -35,6 +37,7 @@ from .documents import (
     blob_name,
     channel_name,
     key_name,
+    log_name,
     product_folder,
     release_name,
 )
@@ -43,6 +46,7 @@ from .files import FileDocuments
 MAX_KEY_BYTES = 64 * 1024
 MAX_KEYS = 16
 """Public keys of one product: every signature is tried against all of them."""
+_NUMBER = re.compile(r"[0-9]{8}")
 T = TypeVar("T")
 _BLOB_HINT = "restore the store from a backup, or deploy that release again"
 
@@ -102,6 +106,23 @@ class Contents:
         """Return an attachment of a release, None where it has none; raises InputError, CorruptStoreError."""
         name, what = attachment_name(product, version, kind), f"the {kind} of release '{version}' of '{product}'"
         return self.reader.read(name, what, LIMITS[kind])
+
+    def log(self, product: str) -> int:
+        """Return how many entries the log of a product's releases has."""
+        return len(self._names(product, "log", _NUMBER, ".json"))
+
+    def log_entry(self, product: str, number: int) -> bytes:
+        """Return an entry of that log, counted from 1; raises NotFoundError, CorruptStoreError."""
+        what = f"entry {number} of the log of '{product}'"
+        data = self.reader.read(log_name(product, number), what, LIMITS[LOG])
+        if data is None:
+            raise CorruptStoreError(f"{what} is missing", "restore the store from a backup")
+        return data
+
+    def log_head(self, product: str) -> Head:
+        """Return where that log ends; raises as `log_entry`."""
+        number = self.log(product)
+        return release_log.head_of(number, self.log_entry(product, number)) if number else Head()
 
     def keys(self, product: str) -> dict[str, bytes]:
         """Return the public keys (PEM) that a product's releases may be signed with, by name."""
@@ -294,7 +315,15 @@ def _attach(change: Change, release: Release, attachments: Mapping[str, bytes]) 
         if not there or Contents(change).attachment(release.product, release.version, kind) is None:
             change.replace(attachment_name(release.product, release.version, kind), data)
             attached[kind] = hashlib.sha256(data).hexdigest()
+    if LOG in attached:
+        _append_log(change, release.product, attachments[LOG])
     return attached
+
+
+def _append_log(change: Change, product: str, data: bytes) -> None:
+    head = Contents(change).log_head(product)
+    release_log.refuse_other_head(release_log.parse(data), head)
+    change.put_new(log_name(product, head.number + 1), data)
 
 
 def _is_back(before: Channel, after: Channel) -> bool:

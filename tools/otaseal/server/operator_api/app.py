@@ -41,7 +41,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
     handler.__name__: handler
     for handler in (
         *(service.health, service.describe, service.metrics, service.products, service.product),
-        *(releases.releases, releases.publish, releases.firmware, releases.attachment),
+        *(releases.releases, releases.publish, releases.firmware, releases.attachment, releases.log),
         *(channels.promote, channels.rollback, channels.percent),
         *(certs.certs, certs.publish_certs),
         *(devices.list_devices, devices.forget_device, devices.retry_device),

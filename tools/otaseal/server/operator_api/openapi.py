@@ -59,6 +59,8 @@ ENDPOINTS = (
              ("board_id",)),
     Endpoint("GET", RELEASE + "/attachments/{kind}", "attachment", "Return an attachment of a release",
              "Attachment"),
+    Endpoint("GET", PRODUCT + "/log", "log", "Return what publishers signed of each release, the first first", "Log",
+             ("after", "limit")),
     Endpoint("POST", CHANNEL + "/promote", "promote", "Point a channel at another's release, or at a version", "Effect",
              body="Promotion"),
     Endpoint("POST", CHANNEL + "/rollback", "rollback", "Point a channel back at what all its devices had", "Effect",

@@ -185,6 +185,14 @@ def schemas() -> dict[str, Schema]:
         ),
         "Patch": _object(_fields(Made)),
         "Attachment": {"type": "object", "description": "CycloneDX, or a DSSE envelope"},
+        "Log": _object(
+            {
+                "product": _TEXT,
+                "head": _object({"number": {"type": "integer"}, "sha256": _TEXT}),
+                "entries": {**texts, "description": "DSSE envelopes, whose SHA-256 is that of these very characters"},
+                "next": _NEXT,
+            }
+        ),
         "Form": _object(_fields(Form)),
         "Release": {"anyOf": [reference("BoardRelease"), reference("BoardsRelease")]},
         "BoardRelease": _object({"format": {"type": "integer"}, **image}, _of_every_format()),

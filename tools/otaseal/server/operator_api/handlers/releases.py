@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError, ConflictError, NotFoundError
 from ....image.firmware import Firmware
-from ....release import attachments, provenance, record_json
+from ....release import attachments, provenance, record_json, release_log
 from ....release.admission import Policy, admit
 from ....release.channels import Channel
 from ....release.records import Origin, Release, check_version
@@ -21,10 +22,16 @@ from ..rollout_options import RolloutOptions
 from ..schemas import REHEARSALS
 from ..uploads import Upload, read_upload
 from .context import OperatorContext
+from .devices import page_of
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from starlette.requests import Request
     from starlette.responses import Response
+
+
+MAX_ENTRIES = 500
+"""Of the log in one answer."""
 
 
 async def releases(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -96,6 +103,26 @@ async def attachment(context: OperatorContext, request: Request) -> Response:
     return Response(data, headers={"cache-control": "no-store"}, media_type=JSON)
 
 
+async def log(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return the log of a product's releases, a page at a time, and where it ends."""
+    product, (after, limit) = context.product(request), page_of(request.query_params)
+    return await asyncio.to_thread(_log_page, context, product, after, min(limit, MAX_ENTRIES))
+
+
+def _log_page(context: OperatorContext, product: str, after: str, limit: int) -> dict[str, Any]:
+    if after and not re.fullmatch(r"[0-9]{1,8}", after):
+        raise ConfigError(f"'{after[:32]}' is no entry of the log", "give the `next` of the page before")
+    store, first = context.catalog.store, int(after or 0) + 1
+    head = store.log_head(product)
+    last = min(head.number, first + limit - 1)
+    return {
+        "product": product,
+        "head": head._asdict(),
+        "entries": [store.log_entry(product, number).decode() for number in range(first, last + 1)],
+        "next": str(last) if last < head.number else None,
+    }
+
+
 def as_json(release: Release) -> Any:
     """Return a release as JSON, as its record has it."""
     return json.loads(record_json.serialise(release))
@@ -133,22 +160,38 @@ def _publish(context: OperatorContext, upload: Upload, wanted: _Publication) -> 
     fleet.check_rollout(product, wanted.channel, pointer)
     keys = list(catalog.keys(product).values())
     policy = Policy(product, keys, allow_downgrade=wanted.allow_downgrade)
-    for kind, data in upload.attachments.items():
-        attachments.parse(kind, data)
-    provenance.admit(upload.attachments.get(attachments.PROVENANCE), upload.files, keys, context.builders)
     release = admit([Firmware(file) for file in upload.files], origin, policy, current, wanted.boards)
     if origin.version in catalog.store.releases(product):
         before = catalog.release(product, origin.version)
         if set(before.files) == set(release.files):  # boards stand in the order of their names, which need not be given
             release = before  # sent once more, after a lost answer or by a repeated CI run: the record stays
+    attached = _admit_attachments(context, release, upload, keys)
     effect = fleet.allow(release, wanted.channel, state, wanted.consent, wanted.who)
-    catalog.store.publish(
-        release, upload.files, by=wanted.who, rehearsal=wanted.rehearsal, attachments=upload.attachments
-    )
+    catalog.store.publish(release, upload.files, by=wanted.who, rehearsal=wanted.rehearsal, attachments=attached)
     expected = 0 if state is None else state.generation
     catalog.store.point(product, wanted.channel, pointer, expected=expected, by=wanted.who)
     fleet.begin(product, wanted.channel, pointer.version)
     return release, None if current is None else current.version, effect
+
+
+def _admit_attachments(
+    context: OperatorContext, release: Release, upload: Upload, keys: Sequence[RSAPublicKey]
+) -> dict[str, bytes]:
+    """Check what comes with a release, and return what is to be kept beside it, that of an earlier upload included.
+
+    A release that is in the log already needs no second entry.
+    """
+    store, product, version = context.catalog.store, release.product, release.version
+    for kind, data in upload.attachments.items():
+        attachments.parse(kind, data)
+    provenance.admit(upload.attachments.get(attachments.PROVENANCE), upload.files, keys, context.builders)
+    kinds = store.attachments(product, version) if version in store.releases(product) else ()
+    kept = {kind: store.attachment(product, version, kind) for kind in kinds}
+    earlier = {kind: data for kind, data in kept.items() if data is not None}
+    attached = {**upload.attachments, **earlier}
+    if attachments.LOG not in earlier:
+        release_log.admit(release, attached, store.log_head(product), keys)
+    return attached
 
 
 def _current(catalog: Catalog, product: str, state: Channel, wanted: _Publication) -> Release | None:
