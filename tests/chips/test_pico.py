@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 import pytest
@@ -32,6 +33,15 @@ def test_an_image_says_its_chip_its_filesystem_and_where_it_ends(chip: str, behi
     assert image.faults() == () == image.sketch_digests()
     assert images.damage(image) is None is image.update_refusal()
     assert (image.flash_mode, image.flash_size, image.core_release) == (None, None, None)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_firmware_that_can_say_its_md5_says_that_of_what_the_linker_calls_the_image(chip: str) -> None:
+    """Without the name of the header there is nothing that would."""
+    data = build_image(chip, code=b"x-Pico-\0sketch-md5\0" + bytes(500))
+    for behind in (b"", b"OtaSealM" + bytes(56)):
+        assert parsed(data + behind).sketch_digests() == (hashlib.md5(data).hexdigest(),)
+    assert parsed(build_image(chip, code=b"sketch-md5sum\0")).sketch_digests() == ()
 
 
 @pytest.mark.parametrize("chip", CHIPS)

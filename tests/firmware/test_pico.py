@@ -108,15 +108,17 @@ def test_the_real_server_has_nothing_newer(device: Device, world: World, signing
 
 
 def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:
+    device.runs(RAW)
     running = answers(UP_TO_DATE)
-    device.run(port=running.port)
+    device.run(port=running.port, sketch_md5="0" * 32)  # it finds that itself
     first = running.requests[0]
     assert "\r\nUser-Agent: Pico-HTTP-Update\r\n" in first
     for name in ("x-Pico-Chip-ID", "x-Pico-STA-MAC"):
         assert re.search(rf"\r\n{name}: \S+\r\n", first)
     board = hashlib.sha256(OWN.board.encode()).digest()[:8].hex()
     library = f"X-Otaseal-Counter: {COUNTER}", "X-Otaseal-Error: 0", f"X-Otaseal-Board: {board}"
-    for line in ("x-Pico-Version: 1.0", "x-Pico-Mode: sketch", *library):
+    md5 = f"x-Pico-sketch-md5: {hashlib.md5(RAW).hexdigest()}"
+    for line in ("x-Pico-Version: 1.0", md5, "x-Pico-Mode: sketch", *library):
         assert f"\r\n{line}\r\n" in first
 
 

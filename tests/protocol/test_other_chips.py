@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from otaseal.chips.pico import BLOCK, staging_size
 from otaseal.protocol.answers import Decision
 from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, known_images
 from otaseal.protocol.request import UpdateRequest
@@ -55,6 +56,33 @@ def test_a_release_that_is_gzip_only_is_not_sent_to_a_core_that_may_be_too_old()
     packed = release(kinds="gzip")
     assert (answer(PICO, packed).status, answer(PICO, packed).code) == (403, "gzip_core")
     assert answer(WITH_LIBRARY, packed).status == 200
+
+
+SAYING = [
+    release(version, raw=build_image("rp2350", code=version.encode() * 800 + b"sketch-md5\0"))
+    for version in ("1.2.2", "1.2.3")
+]
+
+
+def test_a_pico_whose_library_says_an_md5_is_judged_by_it_as_other_chips_are() -> None:
+    old, new = SAYING
+    known = State(known_images(SAYING))
+    device = replace(WITH_LIBRARY, capabilities=frozenset({"patch1"}), sketch_md5=old.sketch_md5[0])
+    assert decide(replace(device, version="1.2.3"), new, known).status == 200, "a stale version"
+    assert decide(replace(device, sketch_md5=new.sketch_md5[0], version="0.1"), new, known).status == 304
+    found = decide(device, new, known)
+    assert found.patch is not None
+    assert (found.patch.base_md5, found.patch.target.kind) == (old.sketch_md5[0], "raw")
+    assert decide(replace(device, capabilities=None), new, known).patch is None
+    assert decide(replace(device, sketch_md5="0" * 32), new, known).patch is None
+
+
+def test_no_patch_makes_an_image_that_only_a_gzip_leaves_room_for() -> None:
+    old = SAYING[0]
+    tight = replace(SAYING[1], filesystem=(0x100000, staging_size(SAYING[1].forms[0].size) - BLOCK))
+    device = replace(WITH_LIBRARY, capabilities=frozenset({"patch1"}), sketch_md5=old.sketch_md5[0])
+    found = decide(device, tight, State(known_images([old, tight])))
+    assert (found.form and found.form.kind, found.patch) == ("gzip", None)
 
 
 def test_no_family_gets_the_release_of_another() -> None:

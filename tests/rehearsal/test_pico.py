@@ -29,13 +29,16 @@ from support.pico_images import build_image
 
 ORIGIN = Origin("blink", "1.0", "2026-01-31T12:00:00Z", "rpipicow")
 SMALL = (0x40000, 0x40000)
+SAYS_MD5 = b"x-Pico-\0sketch-md5\0"
 
 
-def image(key: rsa.RSAPrivateKey, chip: str, seed: int = 2, library: int | None = 3, **options: Any) -> bytes:
+def image(
+    key: rsa.RSAPrivateKey, chip: str, seed: int = 2, library: int | None = 3, more: bytes = b"", **options: Any
+) -> bytes:
     """Return an image with the key in it, and with the record of the library unless `library`, its counter, is None."""
-    record = b""
+    record = more
     if library is not None:
-        record = manifest.IDENTITY_MAGIC + manifest.serialise(claims(library, f"{seed - 1}.0"))[len(manifest.MAGIC) :]
+        record += manifest.IDENTITY_MAGIC + manifest.serialise(claims(library, f"{seed - 1}.0"))[len(manifest.MAGIC) :]
     code = bytes([seed]) * 9000 + embedded_key(key.public_key()) + record
     return build_image(chip, code=code, filesystem=options.pop("filesystem", SMALL), **options)
 
@@ -51,10 +54,11 @@ def prepared(
     old: Path | None = None,
     library: int | None = 3,
     packed: bool = False,
+    more: bytes = b"",
     **options: Any,
 ) -> Scenario:
     """Return the update of a board to an image of `chip`; `packed`: it is published as gzip, too."""
-    raw = image(key, chip, library=library)
+    raw = image(key, chip, library=library, more=more)
     payloads = [raw, gzip_payload.pad4(gzip.compress(raw, mtime=0))] if packed else [raw]
     if library is not None:
         payloads = [manifest.attach(payload, claims(library)) for payload in payloads]
@@ -79,6 +83,15 @@ def test_an_update_is_played_to_its_end(chip: str, library: int | None, rsa_key:
     assert not any("power cuts" in note for note in report.unchecked), "they were tried"
     assert f"a virtual {report.device}" in summary(report)[0]
     assert report.as_dict()["device"] == report.device
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_library_that_says_the_md5_is_known_by_it(packed: bool, rsa_key: rsa.RSAPrivateKey) -> None:
+    scenario_ = prepared(rsa_key, packed=packed, more=SAYS_MD5)
+    (md5,) = scenario_.candidate.release.sketch_md5
+    report = scenario.play(scenario_)
+    assert report.good, report.failed
+    assert steps(report)["result"] == f"runs sketch {md5}"
 
 
 def test_a_gzip_is_played_where_the_library_is(rsa_key: rsa.RSAPrivateKey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 
 from otaseal.image import gzip_payload, signed_image
@@ -9,6 +10,7 @@ from support.images import Signer
 from support.pico_images import build_image
 from support.servers import Reply, Running, devices_seen, publish, talk, until
 
+MAC = ("28:CD:C1:00:11:22",)
 FILE = "/firmware.bin.signed"
 
 
@@ -72,6 +74,25 @@ def test_a_gzip_goes_to_devices_with_the_library(server: Running) -> None:
     assert ask(server, "0.9").body == signed(server, "1.0")
     with_library = ask(server, "0.9", "28:CD:C1:00:11:23", "x-OtaSeal-Counter: 0", "x-OtaSeal-Error: 0")
     assert with_library.body == signed(server, "1.0", packed=True)
+
+
+def test_a_device_whose_new_library_says_an_md5_is_confirmed_and_then_known_by_it(server: Running) -> None:
+    """It begins with one that says its version; what was published for that one stays as it was."""
+    saying = {
+        version: build_image("rp2350", code=version.encode() * 400 + b"sketch-md5\0") for version in ("1.1", "1.2")
+    }
+    publish(server, "1.0", signed(server, "1.0"))
+    assert ask(server, "1.0").status == 304
+    runs = "1.0", ""
+    for version, image_ in saying.items():
+        publish(server, version, signed_image.sign(image_, Signer(server.world.key)))
+        assert ask(server, runs[0], *MAC, *([runs[1]] if runs[1] else [])).status == 200
+        until(lambda: state(server) == "updating", "the delivery was lost")
+        runs = version, f"x-Pico-sketch-md5: {hashlib.md5(image_).hexdigest()}"
+        assert ask(server, version, *MAC, runs[1]).status == 304
+        until(lambda: state(server) == "updated", "the confirmation was lost")
+    (device,) = devices_seen(server)
+    assert device["running"] == "1.2"
 
 
 def test_no_esp8266_and_no_esp32_gets_it(server: Running) -> None:

@@ -12,9 +12,10 @@ from .esp32_chips import CHIPS
 class Family:
     """A family by `name`: its `chips`, the `prefixes` of its headers and the user `agents`, in lower case.
 
-    `own_room`: the core tells neither sizes nor the MD5 of its sketch, and only the device knows whether an update, a
-    file in its filesystem, has room (F55, F57). `slots`: an update goes into the flash's other slot, whose size the
-    core tells as free space (F92). `unverified`: the core verifies no update, the OtaSeal library alone does (F46).
+    `own_room`: the core tells neither sizes nor the MD5 of its sketch (the library does the latter, F130), and only the
+    device knows whether an update, a file in its filesystem, has room (F55, F57). `slots`: an update goes into the
+    flash's other slot, whose size the core tells as free space (F92). `unverified`: the core verifies no update, the
+    OtaSeal library alone does (F46).
     """
 
     name: str

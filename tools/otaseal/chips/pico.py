@@ -7,6 +7,7 @@ image does, and on the RP2350 one more block of the boot ROM's chain follows. Pa
 
 from __future__ import annotations
 
+import hashlib
 import math
 import struct
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ BLOCK = 4096
 BOOT_STAGE_SIZE = 256
 """Bytes of the RP2040's second boot stage, the last four of them its CRC."""
 RAM_BASE, RAM_END = 0x2000_0000, {"rp2040": 0x2004_2000, "rp2350": 0x2008_2000, "rp2350-riscv": 0x2008_2000}
+
+SAYS_MD5 = b"sketch-md5\0"
+"""The end of the header's name, in firmware that says the MD5 of its sketch: the core's own updater says none."""
 
 BLOCK_MAGIC, BLOCK_END = b"\xd3\xde\xff\xff", b"\x79\x35\x12\xab"
 _BLOCK_SEARCHED = 4096
@@ -70,8 +74,9 @@ class PicoImage:
         return ()
 
     def sketch_digests(self) -> tuple[str, ...]:
-        """Return what a device says of the sketch it runs: nothing, in this core (F57)."""
-        return ()
+        """Return the MD5 that a device says of the sketch it runs; none where it cannot say one (F57, F130)."""
+        sketch = self.data[: self.sketch_size]
+        return (hashlib.md5(sketch, usedforsecurity=False).hexdigest(),) if SAYS_MD5 in bytes(sketch) else ()
 
     def gzip_refusal(self, *, library: bool) -> InputError | None:
         """Return why devices need not start from a signed gzip; with the OtaSeal `library` the core is new enough."""

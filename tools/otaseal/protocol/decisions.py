@@ -16,6 +16,7 @@ from ..chips.esp8266 import sectors
 from ..chips.esp8266_cores import core_by_name, signed_gzip_refusal
 from ..chips.families import FAMILIES, FAMILY_OF
 from ..chips.limits import MAX_IMAGE_SIZE
+from ..chips.pico import staging_size
 from ..release.records import Form, Release
 from .answers import ANSWERED, Decision, Headers, PatchPair, file_headers, text_answer
 from .request import UpdateRequest
@@ -109,6 +110,8 @@ def patch_pair(md5: str, running: Running, own: Release) -> PatchPair | None:
         return None
     if running.flash_mode not in (None, own.flash_mode):
         return None
+    if own.filesystem is not None and staging_size(raw.size) > own.filesystem[1]:
+        return None  # a gzip may have room there
     return PatchPair(md5, (image.form("raw") or image.forms[0]).blob, raw)
 
 

@@ -15,7 +15,7 @@ namespace otaseal {
 
 class PatchDecoder {  // 1.4 KB
  public:
-  // Whether a file is a patch, by its first byte: an image begins with 0xe9, a gzip with 0x1f, a UF2 is not sent.
+  // Whether a file is a patch, by its first byte: no image begins so, a gzip with 0x1f, a UF2 is not sent.
   static bool isPatch(uint8_t first) { return first == 'O'; }
 
   explicit PatchDecoder(PatchIo &io);

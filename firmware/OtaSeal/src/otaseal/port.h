@@ -19,7 +19,7 @@
 //   PATCHES              whether the sketch can be read as the base of a patch
 //   sketchSize()         bytes that sketchMd5() covers
 //   readSketch(...)      these, from an offset that is a multiple of 4
-//   sketchMd5()          as the core's updater sends it, empty where it does not
+//   sketchMd5()          as the core's updater sends it, or would; empty without PATCHES
 //   patience(stream, ms) how long a read of an answer may wait, where the HTTP client does not hand its time-out on
 #pragma once
 

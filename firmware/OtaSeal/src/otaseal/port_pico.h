@@ -28,10 +28,15 @@ void describe(HTTPClient &http, const String &version);
 inline void beforeTaking(WiFiClient &) {}  // a file is written: other connections can stay
 void beforeWriting();
 inline Error judgeStart(const uint8_t *) { return Error::None; }  // the vector table of any image begins with anything
-constexpr bool PATCHES = false;  // the core tells neither size nor MD5 of the sketch
-inline uint32_t sketchSize() { return 0; }
-inline bool readSketch(uint32_t, void *, size_t) { return false; }
-inline String sketchMd5() { return String(); }  // the core tells none
+// Firmware that can use Bluetooth keeps its pairings within its own image (F131): what is in flash is not what was built.
+#if CYW43_ENABLE_BLUETOOTH
+constexpr bool PATCHES = false;
+#else
+constexpr bool PATCHES = true;
+#endif
+uint32_t sketchSize();
+bool readSketch(uint32_t offset, void *buffer, size_t size);
+String sketchMd5();
 inline void patience(Stream &stream, uint32_t milliseconds) { stream.setTimeout(milliseconds); }
 
 // The core takes any file, and the boot stub writes it to the beginning of flash, however long it is. So this looks where

@@ -6,6 +6,7 @@ the answer, and what happens to the flash is arduino-pico's.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import ClassVar
@@ -28,6 +29,8 @@ from .release import DEFAULT_RELEASE, release
 from .updater import Setup, Staged
 
 FREE_HEAP = 160_000
+MD5_HEADER = b"sketch-md5\0"
+"""In firmware of which the library says the MD5."""
 NO_ACCESS_POINT = "00:00:00:00:00:00"
 
 
@@ -73,6 +76,15 @@ class PicoDevice(Device):
     def running(self) -> bytes:
         """The image that runs."""
         return self.flash[: self.size]
+
+    @property
+    def sketch_md5(self) -> str | None:
+        """The MD5 that the library says of what runs, the manifest behind it apart (F130); None where it says none."""
+        running = self.running
+        if self.identity is None or MD5_HEADER not in running:
+            return None
+        manifest = library.SIZE if running[-library.SIZE :].startswith(library.MAGIC) else 0
+        return hashlib.md5(running[: len(running) - manifest], usedforsecurity=False).hexdigest()
 
     @property
     def chip_name(self) -> str:
@@ -141,12 +153,13 @@ class PicoPoll(UpdatePoll):
     device: PicoDevice
 
     def claims(self) -> dict[str, str]:
-        """Return what HTTPUpdate says of the device: neither sizes nor what runs (F57)."""
+        """Return what HTTPUpdate says of the device, neither sizes nor what runs (F57), and the library's MD5."""
         device = self.device
         headers = {
             "x-Pico-Chip-ID": device.board_id,
             "x-Pico-STA-MAC": device.mac.lower(),
             "x-Pico-AP-MAC": NO_ACCESS_POINT,
+            **({"x-Pico-sketch-md5": device.sketch_md5} if device.sketch_md5 else {}),
             "x-Pico-Mode": "sketch",
         }
         return headers | ({"x-Pico-Version": device.version} if device.version else {})
@@ -208,7 +221,8 @@ class PicoPoll(UpdatePoll):
         """Take from the new firmware what it says of itself, and where it looks for its filesystem."""
         device, identity = self.device, self.device.identity
         self.device = replace(device, version=identity.version if identity else device.version)
-        self.passed("result", f"runs an image of {device.size} bytes", "F57")
+        shown = f"sketch {self.device.sketch_md5}" if self.device.sketch_md5 else f"an image of {device.size} bytes"
+        self.passed("result", f"runs {shown}", "F57")
         checked = f"{setup.layout.name} at 0x{setup.layout.fs_start:x}"
         try:
             moved = layout_in(device.running, setup.layout.flash_size)

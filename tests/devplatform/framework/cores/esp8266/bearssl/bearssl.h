@@ -29,6 +29,8 @@ typedef struct { size_t (*mulgen)(unsigned char *out, const unsigned char *x, si
 typedef size_t (*br_ecdsa_sign)(const br_ec_impl *curves, const br_hash_class *hash, const void *digest,
                                 const br_ec_private_key *key, void *signature);
 typedef struct { uint64_t count; } br_sha256_context;
+typedef struct { uint64_t count; } br_md5_context;
+#define br_md5_SIZE 16
 typedef struct { unsigned char *data; size_t data_len; } br_x509_certificate;
 typedef struct { int unused; } br_rsa_private_key, br_x509_minimal_context, br_ssl_session_parameters;
 
@@ -41,6 +43,9 @@ size_t br_hmac_out(const br_hmac_context *context, void *mac);
 void br_sha256_init(br_sha256_context *context);
 void br_sha256_update(br_sha256_context *context, const void *data, size_t size);
 void br_sha256_out(const br_sha256_context *context, void *digest);
+void br_md5_init(br_md5_context *context);
+void br_md5_update(br_md5_context *context, const void *data, size_t size);
+void br_md5_out(const br_md5_context *context, void *digest);
 void br_x509_decoder_init(br_x509_decoder_context *context, void (*subject)(void *, const void *, size_t), void *,
                           void (*issuer)(void *, const void *, size_t), void *);
 void br_x509_decoder_push(br_x509_decoder_context *context, const void *data, size_t size);
