@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otaseal.release.rollout import MIN_OUTCOMES, Counts, includes, too_many_failed
+from otaseal.release.rollout import MIN_OUTCOMES, Counts, too_many_failed
+from support.rollouts import includes
 
 FLEET = [f"mac:5C:CF:7F:{number >> 16:02X}:{number >> 8 & 255:02X}:{number & 255:02X}" for number in range(10_000)]
 names = st.text(max_size=30)

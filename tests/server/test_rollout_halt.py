@@ -11,7 +11,6 @@ import pytest
 
 from otaseal.errors import InputError
 from otaseal.release.channels import PATIENCE, Pointer
-from otaseal.release.rollout import includes
 from otaseal.server.catalog import Catalog
 from otaseal.server.operator_api.rollout_options import UptimeClock
 from otaseal.server.process.maintenance import halt_failing
@@ -21,6 +20,7 @@ from otaseal.store.files import DEVICES_FILE
 from otaseal.store.store import Store
 from support.devices import Devices
 from support.releases import make_release
+from support.rollouts import includes
 from support.servers import Running, as_device, operator, publish, talk
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from otaseal.errors import InputError
-from otaseal.release import rollout
 from otaseal.server.process.maintenance import ROLLOUT_SECONDS
 from otaseal.store.store import Store
+from support import rollouts
 from support.fleet import Fleet, verify
 from support.servers import SECONDS, Running, World, operator, publish
 
@@ -42,7 +42,7 @@ def meant(fleet: Fleet) -> set[str]:
     state = Store.open(fleet.server.store).current("blink", "stable")
     assert state is not None
     salt, percent = state.pointer.salt, state.pointer.percent
-    return {one.mac for one in fleet.nodes if rollout.includes(f"mac:{one.mac}", salt, percent)}
+    return {one.mac for one in fleet.nodes if rollouts.includes(f"mac:{one.mac}", salt, percent)}
 
 
 def took(fleet: Fleet) -> set[str]:

@@ -14,10 +14,10 @@ from otaseal.errors import InputError, SystemFaultError
 from otaseal.image import signed_image
 from otaseal.image.firmware import Firmware
 from otaseal.release.records import Origin
-from otaseal.release.rollout import includes
 from otaseal.store.store import Store
 from support.images import Signer, build_image
 from support.operator_requests import NOW, raw, refusal
+from support.rollouts import includes
 from support.servers import SECONDS, Reply, Running, as_device, deploy, get, operator, publish, talk
 
 

@@ -21,9 +21,10 @@ from ..image.firmware import Firmware
 from ..project import project, source_version
 from ..release import attachments, record_json
 from ..release.boards import known_names
-from ..release.channels import MAX_FAILED, MAX_PATIENCE, PATIENCE
+from ..release.channels import MAX_FAILED, PATIENCE
 from ..release.records import Release, manifest_of
 from ..release.stranding import Consent
+from ..release.waves import MAX_PATIENCE
 from . import common, remote
 
 BAR_WIDTH = 30

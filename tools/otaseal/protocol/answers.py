@@ -16,11 +16,12 @@ from .request import UpdateRequest
 
 Headers = tuple[tuple[str, str], ...]
 
-OFFERED, NOT_INCLUDED, HALTED = "offered", "not-included", "halted"
+OFFERED, NOT_INCLUDED, HALTED, PAUSED = "offered", "not-included", "halted", "paused"
 ANSWERED: Mapping[str, str] = {
     "update": OFFERED,
     "current": "current",
     "held": NOT_INCLUDED,
+    "window": "outside-window",
     "pinned": "pinned",
     "loop": "looping",
     "space": "no-room",
@@ -33,8 +34,8 @@ ANSWERED: Mapping[str, str] = {
     "filesystem": "filesystem",
 }
 """Why polls are answered as they are, in words for people, by the code of the decision. A device that is not to have
-the channel's release yet is `not-included`, or `halted`, whether it waits or has the release before."""
-REASONS = (*ANSWERED.values(), HALTED)
+the channel's release yet is `not-included`, `paused` or `halted`, whether it waits or has the release before."""
+REASONS = (*ANSWERED.values(), HALTED, PAUSED)
 
 
 class PatchPair(NamedTuple):

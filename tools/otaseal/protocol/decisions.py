@@ -26,6 +26,8 @@ LOOP_LIMIT = 3
 PATCHES = "patch1"
 """By this word among its capabilities a device says that it takes patches of format 1 (docs/delta-format.md)."""
 VERSION_HEADER = "X-Otaseal-Version"
+WAIT_HEADER = "X-Otaseal-Wait"
+"""In how many seconds a device with the library asks again: when its window opens. Others know nothing of it."""
 
 # What a chip can be switched to: never to more data lines than it is known to run with.
 _MODES_BELOW = {
@@ -51,7 +53,8 @@ class State:
     `deliveries` in full since its sketch MD5 last changed; `held` while the rollout has not reached it; `missing` is
     what the URL names and does not exist ("product", "channel" or "release"); `unproven` where firmware is for devices
     that prove their names, and this one does not; `pinned` where an operator said that this one stays as it is;
-    `behind` says why it is not to have the channel's release, and the one before in its place: one of `REASONS`.
+    `behind` says why it is not to have the channel's release, and the one before in its place: one of `REASONS`;
+    `closed` where it is held by its window.
     """
 
     known: Mapping[str, Running] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class State:
     unproven: bool = False
     pinned: bool = False
     behind: str = ""
+    closed: bool = False
 
     @property
     def stays(self) -> bool:
@@ -286,6 +290,12 @@ _TABLE = (
         304,
         "pinned",
         lambda c: f"it is pinned: it stays with {c.own_version or 'what it runs'} until otaseal devices unpin",
+    ),
+    _Row(
+        lambda c: c.state.closed,
+        304,
+        "window",
+        lambda c: f"the rollout of {c.wanted.version} goes on when the window of its wave opens",
     ),
     _Row(lambda c: c.state.held, 304, "held", lambda c: f"the rollout of {c.wanted.version} has not reached it"),
     _Row(

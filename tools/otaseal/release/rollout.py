@@ -84,11 +84,16 @@ class Tally:
         return f"{', '.join(said) or 'none'}{where}{aside}"
 
 
-def includes(device: str, salt: str, percent: int) -> bool:
-    """Return whether the device (`protocol.device_id`) is among the first `percent` of the rollout named `salt`."""
+def place(device: str, salt: str) -> int:
+    """Return the place of a device (`protocol.device_id`) in the rollout named `salt`: below 2**64."""
     # the length keeps two pairs of salt and device from running into the same text
     digest = hashlib.sha256(f"{len(salt)}:{salt}{device}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") * 100 < percent * 2**64
+    return int.from_bytes(digest[:8], "big")
+
+
+def in_share(place: int, percent: int) -> bool:
+    """Return whether a place is among the first `percent`."""
+    return place * 100 < percent * 2**64
 
 
 def must_halt(tally: Tally, max_failed: int) -> bool:

@@ -12,18 +12,20 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
 from ..protocol import decisions as protocol
-from ..protocol.answers import HALTED, NOT_INCLUDED
-from ..release import rollout
+from ..protocol.answers import HALTED, NOT_INCLUDED, PAUSED
+from ..release import waves
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 from ..release.records import Release
+from ..release.waves import Openings, Turn
+from ..release.windows import Opening
 from ..store.documents import PRODUCTS, channel_name, product_folder
 from ..store.store import Store
 
@@ -36,11 +38,22 @@ TRUSTED_SECONDS = 0.1
 """How long the audit log is believed: what hands change, or a process that died before its line, shows after that."""
 
 
+TagsOf = Callable[[str, str], Collection[str]]
+"""Returns the tags of a product's device."""
+
+
+def no_tags(product: str, device: str) -> Collection[str]:
+    """Return the tags of a device of which nothing is said."""
+    return ()
+
+
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The release that a URL and the channel's rollout lead one device to; without one, what is `missing`.
 
-    One object stands for one state of the store: as long as it is the same, so is the answer to the same request.
+    A device is `held` until its turn comes, or until its window is open: then `opening` says when that is.
+    One object stands for one state of the store and its windows: as long as it is the same, so is the answer to the
+    same request.
     """
 
     product: str | None = None
@@ -51,6 +64,7 @@ class Choice:
     """Why it is not the channel's release, or held: one of `protocol.answers.REASONS`."""
     missing: str = "product"
     known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
+    opening: Opening | None = None
 
 
 @dataclass(eq=False)
@@ -61,6 +75,9 @@ class _ChannelChoices:
     current: Choice
     held: Choice | None = None
     previous: Choice | None = None
+    openings: Openings | None = None
+    closed: dict[int, Choice] = field(default_factory=dict)
+    """By the wave, for who waits for its window, as long as `openings` holds."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,8 @@ class Catalog:
     """A cached store; methods raise CorruptStoreError for damage, LaterFormatError for what a later otaseal wrote."""
 
     store: Store
+    wall: Callable[[], float] = time.time
+    """The clock by which windows open."""
     damage: dict[str, str] = field(default_factory=dict)
     """What could not be read when it was last tried, and why."""
     bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict, repr=False)
@@ -190,15 +209,30 @@ class Catalog:
                 f"the store of '{product}' is damaged: {error.message}", "put the key back that was there"
             ) from error
 
-    def choose(self, product: str | None, channel: str | None, device: str | None, runs: str | None) -> Choice:
-        """Return the release for a device: by its URL, its place in the rollout, and what it `runs`."""
+    def choose(
+        self,
+        product: str | None,
+        channel: str | None,
+        device: str | None,
+        runs: str | None,
+        tags_of: TagsOf = no_tags,
+    ) -> Choice:
+        """Return the release for a device: by its URL, its turn in the rollout, and what it `runs`.
+
+        `tags_of` is called only where the rollout goes by tags.
+        """
         choices = self._choices_of(product, channel)
         if isinstance(choices, Choice):
             return choices
         state, current = choices.state, choices.current
         assert current.release is not None
-        if self._is_included(state, device) or (runs is not None and runs in current.release.runs):
+        if state.pointer.unconditional or (runs is not None and runs in current.release.runs):
             return current
+        turn, wave = self._turn(choices, device, tags_of)
+        if turn is Turn.NOW:
+            return current
+        if turn is Turn.CLOSED:
+            return choices.closed[wave]
         if state.previous is None:
             choices.held = choices.held or replace(current, held=True, behind=_behind(state))
             return choices.held
@@ -287,15 +321,35 @@ class Catalog:
             return products[0]
         return product if product in products else None
 
-    def _is_included(self, state: Channel, device: str | None) -> bool:
-        pointer = state.pointer
-        if pointer.complete:
-            return True
+    def _turn(self, choices: _ChannelChoices, device: str | None, tags_of: TagsOf) -> tuple[Turn, int]:
+        """Return what a device may have of the rollout now, and of which wave's window `choices.closed` says more."""
+        pointer, product = choices.state.pointer, choices.current.product or ""
         if not self.store.documents.is_current():  # it may have been halted since
-            return False
-        return device is not None and not pointer.halted and rollout.includes(device, pointer.salt, pointer.percent)
+            return Turn.LATER, 0
+        if device is None and pointer.percent < 100:
+            return Turn.LATER, 0
+        name = device or ""
+        if not pointer.halted and waves.is_named(name, pointer.granted):
+            return Turn.NOW, 0
+        tags = tags_of(product, name) if any(wave.tags for wave in pointer.waves) else ()
+        wave = waves.wave_of(pointer.waves, name, tags, pointer.salt)
+        turn = waves.turn(pointer.current_wave, wave, _windows(choices, self.wall()).is_open)
+        stopped = pointer.halted or pointer.paused
+        return (Turn.LATER if stopped and turn is Turn.NOW else turn), wave or 0
+
+
+def _windows(choices: _ChannelChoices, now: float) -> Openings:
+    """Return which waves' windows are open now."""
+    if choices.openings is None or not choices.openings.holds(now):
+        choices.openings = waves.openings(choices.state.pointer.waves, now)
+        choices.closed = {
+            number: replace(choices.current, held=True, opening=opening)
+            for number, opening in enumerate(choices.openings.windows)
+            if opening is not None
+        }
+    return choices.openings
 
 
 def _behind(state: Channel) -> str:
     """Return why devices do not get the release that a channel points at."""
-    return HALTED if state.pointer.halted else NOT_INCLUDED
+    return HALTED if state.pointer.halted else PAUSED if state.pointer.paused else NOT_INCLUDED

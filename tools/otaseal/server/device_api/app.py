@@ -26,6 +26,7 @@ from ...protocol.request import (
     parse_request,
     route,
 )
+from ...release.waves import USUAL_PACE, wait
 from ...store.device_rows import NO_HARDWARE, Asking, Hardware, Sighting
 from ...store.labels import Labels
 from ..catalog import Catalog, Choice
@@ -130,7 +131,8 @@ class DeviceApp:
 
     def _firmware(self, cached: _Shared, request: DeviceRequest, identity: Identity) -> Answer:
         standing, (product, channel) = identity.standing, (cached.route.product, cached.route.channel)
-        choice = self.catalog.choose(product, channel, standing.device, cached.request.runs)
+        choice = self.catalog.choose(product, channel, standing.device, cached.request.runs, self._tags)
+        waits = self._wait(choice, standing.device) if choice.opening and cached.capabilities else None
         deliveries, before = self._record_poll(cached, request, identity, choice)
         decision = self._decide(cached, choice, deliveries, standing)
         body: bytes | memoryview = decision.body
@@ -153,9 +155,21 @@ class DeviceApp:
             proven=standing.proven,
             form="" if decision.form is None else decision.form.kind,
         )
+        if decision.code == "window" and waits is not None:
+            return answer._replace(headers=(*answer.headers, (decisions.WAIT_HEADER, str(waits))))
         if decision.blob is None or not cached.ranged:
             return answer
         return ranged(answer, request.head.headers, decision.blob)
+
+    def _wait(self, choice: Choice, device: str | None) -> int | None:
+        """Return in how many seconds a device that waits for its window is to ask, None where its own pace is right."""
+        if choice.opening is None or choice.product is None or device is None:
+            return None
+        row, now = self.devices.row(choice.product, device), time.time()
+        return wait(choice.opening, now, device, USUAL_PACE if row is None else now - row.last_seen)
+
+    def _tags(self, product: str, device: str) -> frozenset[str]:
+        return self.labels.tags_of(product, device, self.devices.row(product, device))
 
     def _patched(self, decision: Decision, head: Head, deliveries: int) -> tuple[Decision, bytes] | None:
         """Return the decision to send a patch, and that, None where there is none that is smaller.
@@ -178,8 +192,9 @@ class DeviceApp:
         if decision is None:
             if len(cached.decisions) >= MAX_DECISIONS:
                 cached.decisions.clear()
+            closed = choice.opening is not None
             state = decisions.State(
-                choice.known, deliveries, choice.held, choice.missing, unproven, pinned, choice.behind
+                choice.known, deliveries, choice.held, choice.missing, unproven, pinned, choice.behind, closed
             )
             decision = cached.decisions[case] = decisions.decide(cached.request, choice.release, state)
         return decision

@@ -135,6 +135,13 @@ class Recorder:
             lambda rows: rows.answer(asking, reason, now),
         )
 
+    def row(self, product: str, device: str) -> Device | None:
+        """Return what is known of a device; None where that is nothing, or its row cannot be read."""
+        try:
+            return self._read(device_key(product, device))[0]
+        except SystemFaultError:
+            return None
+
     def at_home(self, asking: Asking, now: float) -> bool:
         """Return whether who asks speaks for the device, or nothing is known of it; raises SystemFaultError."""
         known, _ = self._read(device_key(asking.product, asking.device))

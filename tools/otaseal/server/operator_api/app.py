@@ -27,7 +27,7 @@ from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
 from .auth import HELD, HOLD_SECONDS
-from .handlers import certs, channels, devices, enrolments, outside, releases, service
+from .handlers import certs, channels, devices, enrolments, outside, releases, rollouts, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint
 
@@ -43,6 +43,8 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(service.health, service.describe, service.metrics, service.products, service.product),
         *(releases.releases, releases.publish, releases.firmware, releases.attachment, releases.log),
         *(channels.promote, channels.rollback, channels.percent),
+        *(rollouts.rollout, rollouts.preview_rollout, rollouts.pause_rollout, rollouts.resume_rollout),
+        *(rollouts.halt_rollout, rollouts.approve_rollout, rollouts.grant_rollout),
         *(certs.certs, certs.publish_certs),
         *(devices.list_devices, devices.forget_device, devices.retry_device),
         *(devices.show_device, devices.enrol_key, devices.accept_key),

@@ -37,7 +37,7 @@ async def promote(
         context.fleet.allow(release, channel, before, agreed, who)
         return pointer
 
-    return await _point(context, target, change, "promote")
+    return await point(context, target, change, "promote")
 
 
 async def set_percent(
@@ -58,7 +58,7 @@ async def set_percent(
         context.fleet.check_rollout(product, channel, pointer)
         return pointer
 
-    return await _point(context, target, change, "percent")
+    return await point(context, target, change, "percent")
 
 
 async def roll_back(context: OperatorContext, target: Target, agreed: Consent) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def proven_version(context: OperatorContext, product: str, channel: str) -> str:
     return pointer.version
 
 
-async def _point(
+async def point(
     context: OperatorContext, target: Target, change: Callable[[Channel | None], Pointer], event: str
 ) -> dict[str, Any]:
     """Point a channel at what `change` makes of its state, and return the effect."""

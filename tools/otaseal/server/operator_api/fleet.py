@@ -20,6 +20,7 @@ from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device, Selection
 from ...store.device_table import DeviceTable
 from ...store.enrolments import Enrolments
+from ...store.labels import Labels
 from ...store.proof_key_rows import ProofKey, WaitingKey
 from ...store.proof_keys import ProofKeys, fingerprint
 from ...store.statements import REMEMBERED_SECONDS
@@ -50,6 +51,7 @@ class Fleet:
     clock: UptimeClock
     keys: ProofKeys
     enrolments: Enrolments
+    labels: Labels
 
     def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
         """Return the selected devices behind the name `after`, at most `limit`."""

@@ -16,6 +16,7 @@ EVENTS = "text/event-stream"
 JSON = "application/json"
 PRODUCT = "/v1/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
+ROLLOUT = CHANNEL + "/rollout"
 RELEASE = PRODUCT + "/releases/{version}"
 DEVICE = PRODUCT + "/devices/{device}"
 DIGITS = "[0-9]{1,9}"
@@ -53,8 +54,8 @@ ENDPOINTS = (
     Endpoint("GET", PRODUCT, "product", "Return what a release is checked against", "Product", ("channel",)),
     Endpoint("GET", PRODUCT + "/releases", "releases", "List the releases, the latest first", "Releases"),
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
-             ("channel", "percent", "max_failed", "patience", "created", "board", "commit", "dirty", "downgrade",
-              "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
+             ("channel", "percent", "waves", "max_failed", "patience", "created", "board", "commit", "dirty",
+              "downgrade", "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release, for one board", BYTES,
              ("board_id",)),
     Endpoint("GET", RELEASE + "/attachments/{kind}", "attachment", "Return an attachment of a release",
@@ -67,6 +68,17 @@ ENDPOINTS = (
              body="Consent"),
     Endpoint("POST", CHANNEL + "/percent", "percent", "Set to how many devices a release goes", "Effect",
              body="Percentage"),
+    Endpoint("GET", ROLLOUT, "rollout", "Return where a rollout stands, and what is next", "Rollout"),
+    Endpoint("POST", ROLLOUT + "/preview", "preview_rollout", "Return what the waves of a plan would be", "Preview",
+             body="Waves"),
+    Endpoint("POST", ROLLOUT + "/pause", "pause_rollout", "Give a release to nobody who has it not", "Effect",
+             body="Nothing"),
+    Endpoint("POST", ROLLOUT + "/resume", "resume_rollout", "Let a rollout go on that was paused or halted", "Effect",
+             body="Nothing"),
+    Endpoint("POST", ROLLOUT + "/halt", "halt_rollout", "Halt a rollout", "Effect", body="Nothing"),
+    Endpoint("POST", ROLLOUT + "/approve", "approve_rollout", "Approve of the next wave", "Effect", body="Approval"),
+    Endpoint("POST", ROLLOUT + "/grant", "grant_rollout", "Give a release to one device now", "Effect",
+             body="NamedDevice"),
     Endpoint("GET", CHANNEL + "/certs", "certs", "Return which certificate archive a channel gives out", "Certs"),
     Endpoint("PUT", CHANNEL + "/certs", "publish_certs", "Give out a signed certificate archive", "PublishedCerts",
              ("rehearsal",), body=BYTES),

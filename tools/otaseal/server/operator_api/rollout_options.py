@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import secrets
@@ -11,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ...errors import ConfigError, ConflictError
-from ...release.channels import MAX_PATIENCE, Channel, Pointer
+from ...release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
+from ...release.plan_fields import parse_waves
 from ...release.rollout import Tally
+from ...release.waves import MAX_PATIENCE, Plan, Wave
 from ...store.device_table import DeviceTable
 from ...store.rollout_rows import Rollout
 
@@ -20,37 +23,46 @@ JUMP_SECONDS = 5.0
 """By how much the wall clock may differ from the monotonic one between two reads: one that is adjusted does by less."""
 START_SECONDS = 3600.0
 """How long a server that starts listens at most before silence means something: a patience may be days."""
-NAMES = ("percent", "max_failed", "patience")
+NAMES = ("percent", "max_failed", "patience", "waves")
 _NUMBER = re.compile("[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
 class RolloutOptions:
-    """Share of the devices and of failures (both per cent), minutes until silence counts as one; None: not given."""
+    """Share of the devices and of failures (both per cent), minutes until silence counts as one; None: not given.
+
+    Or, in place of a share of the devices, the `waves` of a plan.
+    """
 
     percent: int | None = None
     max_failed: int | None = None
     patience: int | None = None
+    waves: tuple[Wave, ...] | None = None
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> RolloutOptions:
         """Return the options among `values`, by NAMES; raises ConfigError."""
+        if "percent" in values and "waves" in values and values["percent"] is not None:
+            raise ConfigError("percent and waves are both given", "a plan says in its waves who gets the release")
         return cls(
             percent=_number(values, "percent", 0, 100, "is not a percentage"),
             max_failed=_number(values, "max_failed", 0, 100, "is not a percentage of failures"),
             patience=_number(values, "patience", 1, MAX_PATIENCE, "is not a valid number of minutes"),
+            waves=_waves(values["waves"]) if "waves" in values else None,
         )
 
     def pointer(self, version: str, before: Channel | None) -> Pointer:
         """Return the pointer to `version` in the channel `before`; the same version keeps its salt and its limits."""
         same = before.pointer if before is not None and before.pointer.version == version else Pointer(version)
-        return Pointer(
+        pointer = Pointer(
             version,
             percent=100 if self.percent is None else self.percent,
             salt=same.salt or secrets.token_hex(8),
             max_failed=same.max_failed if self.max_failed is None else self.max_failed,
             patience=same.patience if self.patience is None else self.patience,
+            granted=same.granted,
         )
+        return pointer if self.waves is None else pointer.with_plan(Plan(self.waves, began=int(time.time())))
 
     def published(self, version: str, before: Channel | None) -> Pointer:
         """Return the pointer to what is published; raises ConflictError for a release whose rollout was halted."""
@@ -60,6 +72,16 @@ class RolloutOptions:
                 "publish a release that works, or let it go on with otaseal promote --percent",
             )
         return self.pointer(version, before)
+
+
+def _waves(value: object) -> tuple[Wave, ...]:
+    """Return the waves that a list describes, or a text that has it as JSON."""
+    if not isinstance(value, str):
+        return parse_waves(value)
+    try:
+        return parse_waves(json.loads(value[:MAX_CHANNEL_BYTES]))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the waves '{value[:32]}' are not JSON", "give a list of waves") from error
 
 
 def _number(values: Mapping[str, object], name: str, least: int, most: int, what: str) -> int | None:

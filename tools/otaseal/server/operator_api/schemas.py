@@ -15,16 +15,18 @@ from typing import Any, Union
 from ...names import NAME
 from ...release import attachments
 from ...release.archive_record import ArchiveRecord
-from ...release.channels import MAX_PATIENCE
+from ...release.channels import MAX_CHANNEL_BYTES
 from ...release.evidence import Evidence, Proof
 from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
+from ...release.waves import MAX_PATIENCE
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 from ...store.enrolments import PROOFS
 from ...store.proof_keys import FINGERPRINT
 from ..alarms import Alarm
 from ..patches import Made
+from .wave_counts import WAVE_STATES, FailedDevice, Funnel
 
 MAX_DEVICES = 500
 """Devices that one answer lists."""
@@ -60,6 +62,7 @@ QUERY: Mapping[str, Schema] = {
     "channel": pattern(NAME.pattern, default="stable"),
     "percent": {**_PERCENT, "default": 100},
     **_LIMITS,
+    "waves": {"type": "string", "maxLength": MAX_CHANNEL_BYTES, "description": "the waves of a plan, as JSON"},
     "created": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", examples=["2030-01-31T12:00:00Z"]),
     "board": pattern("[0-9A-Za-z._,-]{0,1040}", description="the name of the board, or of each, separated by commas"),
     "board_id": pattern("[0-9a-f]{16}"),
@@ -143,6 +146,53 @@ def _by_name(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
+def _rollouts() -> dict[str, Schema]:
+    """Return the schemas of rollouts that go in waves."""
+    count: Schema = {"type": "integer", "minimum": 0}
+    funnel = dict.fromkeys((field.name for field in fields(Funnel)), count)
+    time, texts = {"type": ["number", "null"], "description": "seconds since 1970"}, _array(_TEXT)
+    wave = {
+        **{
+            "percent": {**_PERCENT, "description": "of the devices no tag or name has"},
+            "tags": texts,
+            "devices": texts,
+        },
+        **{"window": pattern("[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}"), "zone": _TEXT, "days": texts},
+        "soak": {**count, "description": "minutes until the next wave"},
+        "answers": {**count, "description": "devices that have to come back or fail, or all of a smaller wave"},
+        "max_failed": _PERCENT,
+        "approval": {**texts, "description": "operators, one of whom has to approve of the next wave; * is anybody"},
+    }
+    shown = {
+        "number": count,
+        "who": _TEXT,
+        "plan": reference("Wave"),
+        "state": {"type": "string", "enum": list(WAVE_STATES)},
+    }
+    halt = {"max_failed": _PERCENT, "failed": {"type": "number"}, "answered": {"type": "number"}, "needed": count}
+    rest = _object(funnel)
+    return {
+        "Wave": _object(wave, ()),
+        "Waves": _object({"waves": _array(reference("Wave"))}),
+        "WaveState": _object({**shown, "open": {"type": "boolean"}, "opens": time, "began": time, **funnel}),
+        "Preview": _object({"waves": _array(reference("WaveState")), "rest": rest, "pinned": count}),
+        "Nothing": _object({}),
+        "Approval": _object({"now": {"type": "boolean"}}, ()),
+        "Rollout": _object(
+            {
+                **{"product": _TEXT, "channel": _TEXT, "version": _TEXT, "previous": _MAYBE},
+                "state": {"type": "string", "enum": ["running", "paused", "halted", "complete"]},
+                **{"percent": _PERCENT, "began": time, "waves": _array(reference("WaveState")), "rest": rest},
+                **{"pinned": count, "granted": texts, "waits_for": texts, "next_at": time},
+                "halt": _object({**halt, "reached": {"type": "boolean"}}),
+                "failed": _array(
+                    _object({**_fields(FailedDevice), "text": {**_TEXT, "description": "its last error in words"}})
+                ),
+            }
+        ),
+    }
+
+
 def schemas() -> dict[str, Schema]:
     """Return all schemas by name, for the components of an OpenAPI document."""
     release, archive, channel = reference("Release"), reference("ArchiveRecord"), reference("Channel")
@@ -150,6 +200,7 @@ def schemas() -> dict[str, Schema]:
     consent, texts = _fields(Consent), _array(_TEXT)
     effect = {"before": _MAYBE, "channel": channel, "devices": _by_name({"type": "integer"}), **_DEVICE_ENDPOINT}
     promotion = {"from": IN_PATH["channel"], "version": IN_PATH["version"], "percent": _PERCENT, **_LIMITS, **consent}
+    promotion["waves"] = _array(reference("Wave"))
     return {
         "Error": _object({"error": _TEXT, "hint": _TEXT}),
         "Health": _object(
@@ -208,6 +259,9 @@ def schemas() -> dict[str, Schema]:
                 "version": _TEXT,
                 "percent": _PERCENT,
                 "halted": {"type": "boolean"},
+                "paused": {"type": "boolean"},
+                "wave": {"type": "integer", "minimum": 1},
+                "waves": {"type": "integer", "minimum": 1},
                 "previous": _MAYBE,
                 **_LIMITS,
                 "generation": {"type": "integer", "minimum": 1},
@@ -218,6 +272,7 @@ def schemas() -> dict[str, Schema]:
         "Consent": _object(consent, ()),
         "Promotion": {**_object(promotion, ()), "oneOf": [{"required": ["from"]}, {"required": ["version"]}]},
         "Percentage": _object({"percent": _PERCENT, **_LIMITS, "set_aside": {"type": "boolean"}}, ("percent",)),
+        **_rollouts(),
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": archive}),
         "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),

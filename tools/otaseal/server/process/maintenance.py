@@ -22,9 +22,11 @@ from ..catalog import Catalog
 from ..changes import Changes
 from ..device_api.recorder import Recorder
 from ..operator_api.rollout_options import UptimeClock, tally
+from ..operator_api.wave_counts import WaveCounter
 from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import Credentials
+from .advancing import Advancer
 from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
@@ -113,12 +115,15 @@ class Maintenance:
     changes: Changes
     clock: UptimeClock = field(init=False, repr=False)
     watch: StoreWatch = field(init=False, repr=False)
+    advancer: Advancer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.clock = UptimeClock(
             lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
         )
         self.watch = StoreWatch(self.catalog, self.changes)
+        counter = WaveCounter(self.devices, self.backend.labels, self.clock)
+        self.advancer = Advancer(self.catalog, counter, self.telemetry)
 
     async def run(self) -> None:
         """Run all tasks until cancelled."""
@@ -163,6 +168,7 @@ class Maintenance:
             with self.backend.judging(ROLLOUT_SECONDS) as mine:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
+                    self.telemetry.set_problems("waves", self.advancer.judge())
             report_halts(self.catalog, self.telemetry)
             report_flood(self.devices, self.keys, self.telemetry)
             report_clones(self.devices, self.keys, self.telemetry)

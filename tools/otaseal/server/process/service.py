@@ -198,6 +198,7 @@ class Service:
                 maintenance.clock,
                 maintenance.keys,
                 Enrolments(self.backend.secrets),
+                self.backend.labels,
             ),
             access=self._access(),
             telemetry=self.telemetry,

@@ -87,12 +87,7 @@ class OperatorContext:
 
     def channels(self, product: str) -> dict[str, Any]:
         """Return the product's channels as JSON, by name."""
-        shown = ("version", "percent", "halted", "max_failed", "patience")
-        return {
-            name: {field: getattr(state.pointer, field) for field in shown}
-            | {"previous": state.previous, "generation": state.generation}
-            for name, state in self.catalog.channels(product).items()
-        }
+        return {name: channel_fields(state) for name, state in self.catalog.channels(product).items()}
 
     def problems(self) -> list[str]:
         """Return what is wrong with the server or its store now, in words."""
@@ -118,6 +113,14 @@ class OperatorContext:
                 f"the server has no product '{product}'",
                 f"give the server its public key first: otaseal serve --product {product}=signing.pub",
             )
+
+
+def channel_fields(state: Channel) -> dict[str, Any]:
+    """Return a channel as JSON; `wave` counts from 1."""
+    pointer, shown = state.pointer, ("version", "percent", "halted", "max_failed", "patience", "paused")
+    waves = {"wave": pointer.current_wave + 1, "waves": len(pointer.waves)}
+    named = {name: getattr(pointer, name) for name in shown}
+    return {**named, **waves, "previous": state.previous, "generation": state.generation}
 
 
 def channel_of(request: Request) -> str:

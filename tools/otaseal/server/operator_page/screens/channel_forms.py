@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from ....errors import counted
 from ....names import check_name
-from ....release.channels import MAX_PATIENCE, Channel
+from ....release.channels import Channel
 from ....release.records import check_version
 from ....release.stranding import Consent, Effect
+from ....release.waves import MAX_PATIENCE
 from ...operator_api import channel_changes
 from ...operator_api.channel_changes import Target
 from ...operator_api.rollout_options import NAMES, RolloutOptions

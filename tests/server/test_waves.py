@@ -1,0 +1,291 @@
+"""A fleet of 2,000 with sleepers goes through a plan over a change of the clock, while servers come and go."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from otaseal.release.channels import Channel, Pointer
+from otaseal.release.plan_fields import parse_window
+from otaseal.release.rollout import Counts
+from otaseal.release.waves import Plan, Turn, Wave, turn, wait, wave_of
+from otaseal.server.catalog import Catalog, Choice
+from otaseal.server.operator_api.rollout_options import UptimeClock
+from otaseal.server.operator_api.wave_counts import WaveCounter
+from otaseal.server.process.advancing import Advancer
+from otaseal.server.process.maintenance import halt_failing
+from otaseal.server.telemetry import Telemetry
+from otaseal.store.device_rows import Asking, Sighting
+from otaseal.store.labels import Label, Labels
+from otaseal.store.rollout_rows import Rollout
+from otaseal.store.secrets import Secrets
+from otaseal.store.store import Store
+from support.devices import Devices
+from support.releases import make_release
+
+BEGAN = datetime(2026, 10, 23, 9, tzinfo=timezone.utc).timestamp()  # two days before summer time ends
+TICK, DAY = 1200.0, 86400.0
+OLD, NEW = "0" * 32, "1" * 32
+NIGHT = parse_window("02:00-05:00", "Europe/Berlin")
+WAVES = (
+    Wave(tags=("ours",), soak=60, answers=3),
+    Wave(percent=10, window=NIGHT, soak=24 * 60),
+    Wave(percent=50, window=NIGHT, soak=60, max_failed=4),
+    Wave(percent=100, window=NIGHT),
+)
+
+
+@dataclass
+class World:
+    """A store, its devices and clocks that only a test moves: what survives a server."""
+
+    folder: Path
+    now: float = BEGAN
+    took: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.store = Store.create(self.folder / "store")
+        for version, data in (("1.0", b"old"), ("2.0", b"new")):
+            release = make_release(version, data)
+            runs = (OLD if version == "1.0" else NEW,) * 4
+            self.store.publish(replace(release, sketch_md5=runs), [data])
+        self.store.point("blink", "stable", Pointer("1.0"), expected=0)
+        self.devices = Devices(self.folder / "devices")
+        self.secrets = Secrets(self.folder / "secrets.sqlite")
+
+    def begin(self, plan: tuple[Wave, ...], **fields: object) -> None:
+        pointer = Pointer("2.0", salt="salt", patience=2 * 24 * 60).with_plan(Plan(plan, began=int(self.now)))
+        self.store.point("blink", "stable", replace(pointer, **fields), expected=1)  # type: ignore[arg-type]
+        self.devices.begin("blink", "stable", "2.0", self.now)
+
+    @property
+    def state(self) -> Channel:
+        state = self.store.current("blink", "stable")
+        assert state is not None
+        return state
+
+    @property
+    def plan(self) -> Plan:
+        assert self.state.pointer.plan is not None
+        return self.state.pointer.plan
+
+    def known(self, names: list[str]) -> None:
+        with self.devices.batch() as rows:
+            for name in names:
+                rows.see(Sighting("blink", "stable", name, OLD), self.now - 30 * DAY)
+
+    def close(self) -> None:
+        self.devices.close()
+        self.secrets.close()
+
+
+class Server:
+    """One run of a server: what it has in memory, made anew from what the world keeps."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.events: list[str] = []
+        self.telemetry = Telemetry(lambda event: self.events.append(str(event["event"])))
+        self.catalog = Catalog(Store.open(world.store.directory), wall=lambda: world.now)
+        self.labels = Labels(world.secrets)
+        self.clock = UptimeClock(lambda jump: None, lambda: world.now, lambda: world.now)
+        self.clock._started -= 1e9
+        counter = WaveCounter(world.devices, self.labels, self.clock)
+        self.advancer = Advancer(self.catalog, counter, self.telemetry, lambda: world.now)
+
+    def judge(self) -> None:
+        halt_failing(self.catalog, self.world.devices, self.telemetry, self.clock)
+        assert self.advancer.judge() == []
+
+    def choose(self, device: str, runs: str) -> Choice:
+        return self.catalog.choose("blink", "stable", device, runs, self.tags)
+
+    def tags(self, product: str, device: str) -> frozenset[str]:
+        return self.labels.tags_of(product, device, None)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.close()
+
+
+@dataclass
+class Chip:
+    """A device that asks every so often, and at once after it has taken a release."""
+
+    name: str
+    pace: float
+    due: float
+    runs: str = OLD
+    fails: bool = False
+    asked: float = BEGAN - 3600.0
+
+
+def poll(server: Server, chips: list[Chip]) -> None:
+    """Let devices ask, and check of each that takes the release that it may."""
+    world, plan = server.world, server.world.plan
+    with world.devices.batch() as rows:
+        for chip in chips:
+            asking = Asking("blink", chip.name)
+            rows.see(Sighting("blink", "stable", chip.name, chip.runs), world.now)
+            choice = server.choose(chip.name, chip.runs)
+            told = (
+                None if choice.opening is None else wait(choice.opening, world.now, chip.name, world.now - chip.asked)
+            )
+            chip.due, chip.asked = world.now + (told or chip.pace), world.now
+            if chip.runs == NEW:
+                chip.due = math.inf  # what comes later is no news
+            if choice.held or choice.release is None or chip.runs in choice.release.runs:
+                continue
+            wave = wave_of(plan.waves, chip.name, server.tags("blink", chip.name), "salt")
+            assert wave is not None
+            assert wave <= plan.current, "nobody outside of his wave"
+            assert plan.waves[wave].window is None or NIGHT.is_open(world.now), "nobody outside of his window"
+            rows.offer(asking, "2.0", NEW, world.now)
+            rows.deliver(asking, "2.0", world.now)
+            world.took.setdefault(chip.name, world.now)
+            chip.runs, chip.due = OLD if chip.fails else NEW, world.now + TICK
+
+
+def fleet(count: int) -> list[Chip]:
+    """Return devices of all paces: some that are always there, some that wake once a day, some that slept for long."""
+    luck = random.Random(count)
+    chips = []
+    for number in range(count):
+        pace = luck.choice([7200.0, 6 * 3600.0, DAY - 3600.0, DAY + 3600.0])
+        first = BEGAN + luck.uniform(0, pace) + (5 * DAY if number % 50 == 0 else 0)
+        chips.append(Chip(f"mac:5C:CF:7F:00:{number >> 8:02X}:{number & 255:02X}", pace, first))
+    return chips
+
+
+def run(world: World, chips: list[Chip], days: float, restarts: float) -> Server:
+    """Let time pass; a server ends after each tick with this probability, and another one goes on."""
+    luck, server, end = random.Random(7), Server(world), world.now + days * DAY
+    while world.now < end:
+        world.now += TICK
+        poll(server, [chip for chip in chips if chip.due <= world.now])
+        server.judge()
+        if luck.random() < restarts:
+            server = Server(world)
+    return server
+
+
+@pytest.mark.proof
+def test_everybody_gets_it_in_his_wave_and_window_and_nobody_is_forgotten(world: World) -> None:
+    chips = fleet(2000)
+    world.known([chip.name for chip in chips])
+    Labels(world.secrets).set("blink", chips[0].name, Label(tags=frozenset({"ours"})))
+    labels = Labels(world.secrets)
+    for chip in chips[1:6]:
+        labels.set("blink", chip.name, Label(tags=frozenset({"ours"})))
+    labels.set("blink", chips[10].name, Label(pinned=True))
+    world.begin(WAVES)
+    pinned = chips.pop(10)
+
+    server = run(world, chips, 8, restarts=0.2)
+    assert world.plan.is_last
+    assert set(world.took) == {chip.name for chip in chips}
+    first = {chip.name: wave_of(WAVES, chip.name, server.tags("blink", chip.name), "salt") for chip in chips}
+    for earlier, later in ((0, 1), (1, 2), (2, 3)):
+        begun = [min(time for name, time in world.took.items() if first[name] == wave) for wave in (earlier, later)]
+        assert begun[1] - begun[0] >= 60.0 * WAVES[earlier].soak - TICK
+    assert not world.state.pointer.halted
+
+    pointer = world.state.pointer
+    found = server.advancer.counter.count("blink", "stable", pointer, server.catalog.release("blink", "2.0"))
+    by_sql = world.devices.tally("blink", "stable", Rollout("2.0", BEGAN), world.now, math.inf).everybody
+    counted = Counts.total(funnel.counts() for funnel in found.waves)
+    assert replace(counted, eligible=0) == replace(by_sql, eligible=0)
+    assert (counted.eligible, counted.confirmed, found.pinned) == (1999, 1999, 1)
+    assert pinned.runs == OLD
+
+
+def test_a_wave_of_which_too_many_fail_is_the_last(world: World) -> None:
+    chips = fleet(400)
+    world.known([chip.name for chip in chips])
+    for chip in chips:
+        chip.fails = True
+    world.begin((Wave(percent=20), Wave(percent=100)))
+    server = run(world, chips, 5, restarts=0.0)
+    state = world.state
+    assert state.pointer.halted
+    assert world.plan.current == 0
+    found = server.advancer.counter.count("blink", "stable", state.pointer, server.catalog.release("blink", "2.0"))
+    assert found.waves[1].offered == 0
+    assert found.waves[0].failed >= 10
+    assert len(found.failed) == found.waves[0].failed
+    assert {one.wave for one in found.failed} == {1}
+    assert "halted" in server.events
+
+
+@contextmanager
+def begun(world: World, **fields: object) -> Iterator[tuple[Server, Chip, Chip]]:
+    """Begin a plan with two devices, of which the second is in the second wave."""
+    chips = [Chip("mac:first", 1e9, 0), Chip("mac:second", 1e9, 0)]
+    world.known([chip.name for chip in chips])
+    world.begin((Wave(devices=("mac:first",)), Wave(percent=100, window=NIGHT)), **fields)
+    yield Server(world), chips[0], chips[1]
+
+
+def test_a_paused_rollout_gives_to_nobody(world: World) -> None:
+    with begun(world, paused=True) as (server, first, second):
+        poll(server, [first, second])
+        assert world.took == {}
+        server.judge()
+        assert world.plan.current == 0
+    world.store.point("blink", "stable", replace(world.state.pointer, paused=False), expected=world.state.generation)
+    poll(Server(world), [first])
+    assert set(world.took) == {"mac:first"}
+
+
+def test_one_device_out_of_turn(world: World) -> None:
+    with begun(world, granted=("mac:second",)) as (server, first, second):
+        assert not NIGHT.is_open(world.now)
+        assert server.choose(second.name, OLD).release is server.choose(first.name, OLD).release
+        halted = replace(world.state.pointer, halted=True)
+        world.store.point("blink", "stable", halted, expected=world.state.generation)
+        world.now += 1
+        choice = Server(world).choose(second.name, OLD)
+        assert choice.held, "what is halted is given to nobody"
+
+
+def test_who_waits_for_a_window_is_told_when_it_opens(world: World) -> None:
+    with begun(world) as (server, _, second):
+        choice = server.choose(second.name, OLD)
+        assert choice.held
+        assert choice.opening is not None
+        assert choice.opening == NIGHT.next_opening(world.now)
+        assert server.choose(second.name, OLD) is choice, "one answer for a fleet"
+        world.now = choice.opening.opens
+        opened = server.choose(second.name, OLD)
+        assert opened.opening is None
+        assert opened.release is not None
+        assert opened.release.version == "1.0", "its wave has not begun"
+        assert server.choose(second.name, NEW).release is not opened.release, "who has it, keeps it"
+
+
+def test_two_that_judge_begin_a_wave_once(world: World) -> None:
+    with begun(world) as (server, first, _):
+        poll(server, [first])
+        poll(server, [first])
+        other = Server(world)
+        stale = world.state
+        server.judge()
+        assert world.plan.current == 1
+        other.catalog._channels["blink", "stable"] = (None, stale)
+        other.judge()
+        assert world.plan.current == 1
+        assert world.state.generation == stale.generation + 1
+        events = [line for line in (world.store.directory / "audit.log").read_text().splitlines() if '"wave"' in line]
+        assert len(events) == 1
+        assert '"reason":"gate passed: 1 of 1 came back"' in events[0]
+        assert turn(1, 1, [True, True]) is Turn.NOW
