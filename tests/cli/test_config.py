@@ -25,6 +25,7 @@ COMMANDS += [
     ["doctor"],
     ["completion"],
     ["provenance"],
+    ["reproduce"],
     ["log"],
     *(["log", action] for action in ("list", "verify")),
     ["delta"],

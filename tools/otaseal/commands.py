@@ -28,6 +28,7 @@ COMMANDS = {
         "images", "tell all about an image: core, flash, sketch MD5, signature, and what stock devices do with it"
     ),
     "provenance": Command("provenance", "sign who built a firmware, from what: in-toto, SLSA provenance v1"),
+    "reproduce": Command("reproduce", "compare a firmware that was built again with the one that was released"),
     "delta": Command("delta", "make, apply and inspect patches from one firmware image to the next"),
     "serve": Command("serve", "serve firmware to devices, and take releases from operators"),
     "token": Command("serve", "make, list and revoke the tokens of operators, on the server itself"),
