@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("words", "offered"),
     [
         (["otaseal", "si"], {"sign"}),
-        (["otaseal", "re"], {"releases", "rehearse"}),
+        (["otaseal", "reh"], {"rehearse"}),
         (["otaseal", "certs", "pa"], {"pack"}),
         (["otaseal", "sign", "--passphrase"], {"--passphrase-file"}),
         (["otaseal", "devices", "--state", "st"], {"stuck"}),
