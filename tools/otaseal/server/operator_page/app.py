@@ -17,7 +17,7 @@ from ..operator_api.app import settle
 from ..operator_api.handlers.context import OperatorContext
 from . import sign_in
 from .page import HEADERS, Page, Visit
-from .screens import channel_forms, device, devices, overview, releases, rollout
+from .screens import access, certificates, channel_forms, device, devices, live, overview, releases, rollout
 from .visitors import PATH, check_origin, check_proof, read_form, recognise
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
     (PRODUCT + "/device/{change}", device.ask, device.change),
     (PRODUCT + "/releases", releases.listed, None),
     (PRODUCT + "/releases/{version}", releases.show, None),
+    (PRODUCT + "/certificates", certificates.show, None),
+    (PRODUCT + "/access", access.show, None),
+    (PRODUCT + "/events", live.listen, None),
 )
 """Paths below PATH: what they show, and what a form that is posted there does."""
 

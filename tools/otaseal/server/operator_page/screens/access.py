@@ -1,0 +1,22 @@
+"""Who may do what: the tokens for a product. Secrets are nowhere to be shown: the store has their SHA-256."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ..page import Page, Visit
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+
+async def show(page: Page, visit: Visit) -> Response:
+    """Return the tokens that are good for a product, those that end first at the top."""
+    product = page.product(visit)
+    tokens = [one for one in page.context.access.tokens.list() if one.scope.covers(product, None)]
+    ends = {one.id: datetime.fromisoformat(one.expires).timestamp() for one in tokens}
+    tokens.sort(key=lambda one: ends[one.id])
+    values: dict[str, Any] = {"tokens": tokens, "ends": ends, "at": time.time()}
+    return page.show(visit, "access.html", title="Access", **values)
