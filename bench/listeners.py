@@ -1,6 +1,6 @@
 """Thousands of listeners to `GET /v1/events`: what each costs, and how soon all know.
 
-    python bench/listeners.py [--listeners 9750] [--idle 1500]
+    python bench/listeners.py [--listeners 9600] [--idle 1500]
 
 Memory is what the server holds for itself (RssAnon). First `idle` connections only shake hands, then they listen:
 printed is what each takes, and how much more then. Then all listeners are there, each on a connection of its own from
@@ -90,7 +90,7 @@ def poll(server: Running, stop: threading.Event, took: list[float]) -> None:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--listeners", type=int, default=9750)
+    parser.add_argument("--listeners", type=int, default=9600)
     parser.add_argument("--idle", type=int, default=1500)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

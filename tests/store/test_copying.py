@@ -10,12 +10,15 @@ import psycopg
 import pytest
 
 from otaseal.errors import CorruptStoreError, InputError
+from otaseal.release.notes import Notes
 from otaseal.store.backend import Backend, open_backend, open_new
 from otaseal.store.copying import DEVICES, SECRETS, backup, copy, restore
 from otaseal.store.device_rows import Sighting
 from otaseal.store.enrolments import Applicant, Asking, Enrolments
 from otaseal.store.labels import Label, Labels
 from otaseal.store.proof_keys import ProofKeys
+from otaseal.store.release_notes import ReleaseNotes
+from otaseal.store.token_uses import TokenUses
 from otaseal.store.tokens import TokenFile
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import BACKENDS, damage_blob, everything, fill, new_location
@@ -42,6 +45,10 @@ def fill_all(backend: Backend) -> None:
     enrolments = Enrolments(backend.secrets)
     _, code = enrolments.claims.issue("blink", "", 7, 2, NOW)
     enrolments.ask(Asking("blink", MACS[0], "k1", b"\x00csr"), Applicant(claim=code), AT)
+    ReleaseNotes(backend.secrets).set("blink", "1.0.0", Notes("security", "A hole less."))
+    uses = TokenUses(backend.secrets)
+    uses.note("1a2b3c4d")
+    uses.write({"1a2b3c4d"}, now=True)
     Labels(backend.secrets).set("blink", f"mac:{MACS[0]}", Label("kitchen", "by the door", frozenset({"indoor"}), True))
     with backend.seen() as devices:
         assert devices is not None
@@ -86,7 +93,7 @@ def test_everything_is_copied_and_back(tmp_path: Path, otaseal: Command, backend
     before = kept(source)
     assert all(before[1][table] for table in (*SECRETS, *DEVICES))
     assert kept(there) == kept(back) == before
-    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 7)
+    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 9)
     directory = Path(there if other == "files" else back)
     for name in ("tokens.json", "secrets.sqlite"):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600

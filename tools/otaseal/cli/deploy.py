@@ -26,6 +26,7 @@ from ..release.records import Release, manifest_of
 from ..release.stranding import Consent
 from ..release.waves import MAX_PATIENCE
 from . import common, remote
+from .release import add_notes, given_notes
 
 BAR_WIDTH = 30
 _PERCENT = common.number(0, 100, "is not a percentage")
@@ -59,6 +60,7 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument(
         "--log-key", metavar="URI", help="enter the release into the product's log, signed by this key of the product"
     )
+    add_notes(deploy)
     deploy.add_argument("--no-rehearse", action="store_true", help="publish without a rehearsal, which is recorded")
     deploy.add_argument(
         "--filesystem", type=common.path, metavar="FILE", help="the devices' littlefs.bin, for the rehearsal"
@@ -144,6 +146,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         patience=arguments.patience,
     )
     attached = _attachments(arguments)
+    said = given_notes(arguments)
     admitted = connected.check(signed, origin, options, boards)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
@@ -151,6 +154,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
             signer = common.signer(arguments.log_key, None)
             attached[attachments.LOG] = release_log.next_entry(connected, admitted.release, attached, signer)
         deployment = connected.publish(admitted, rehearsal_result, progress_bar(), attached)
+        if said:
+            connected.set_notes(product, version, said)
     common.show(arguments, deployment.as_dict(), *deployment.lines())
     return 0
 
@@ -221,7 +226,7 @@ def _releases(arguments: argparse.Namespace) -> int:
     lines += map(_alarm_line, answer.get("alarms", []))
     for document in answer["releases"]:
         release = record_json.from_json(document)
-        lines += _release_lines(release)
+        lines += _release_lines(release, answer.get("notes", {}).get(release.version, {}))
         made = answer.get("patches", [])  # an older server has none
         lines += [_patch_line(patch, release) for patch in made if patch["version"] == release.version]
     common.show(arguments, answer, *lines)
@@ -230,14 +235,16 @@ def _releases(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _release_lines(release: Release) -> list[str]:
+def _release_lines(release: Release, said: Mapping[str, str]) -> list[str]:
     counter = f"  security counter {release.security_counter}" if release.security_counter else ""
     dirty = "  (uncommitted changes)" if release.dirty else ""
-    head = f"release  {release.version}  {release.created}"
+    severity = f"  [{said['severity']}]" if said.get("severity") else ""
+    head = f"release  {release.version}{severity}  {release.created}"
+    notes = [f"  | {line}" for line in said.get("notes", "").splitlines()]
     if not release.others:
-        return [f"{head}  {_sizes(release)}{counter}{dirty}"]
+        return [f"{head}  {_sizes(release)}{counter}{dirty}", *notes]
     boards = [f"  {image.board or image.board_key}  {image.chip}  {_sizes(image)}" for image in release.images]
-    return [f"{head}{counter}{dirty}", *boards]
+    return [f"{head}{counter}{dirty}", *notes, *boards]
 
 
 def _alarm_line(alarm: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from ..server.log import Log
 from ..server.process import run
 from ..server.process.service import ServerOptions
 from ..store.backend import open_backend
+from ..store.token_uses import TokenUses
 from ..store.tokens import Token, TokenFile
 from . import common
 
@@ -198,13 +199,14 @@ def _token_new(arguments: argparse.Namespace) -> int:
 
 def _token_list(arguments: argparse.Namespace) -> int:
     now = datetime.now(timezone.utc)
-    with _tokens(arguments.store) as file:
-        rows = file.list()
+    with open_backend(arguments.store) as backend:
+        rows, uses = TokenFile(backend.store.documents).list(), TokenUses(backend.secrets).all()
     lines = [
-        f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}"
+        f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}  "
+        + (f"used {_day(uses[token.id])}" if token.id in uses else "not used yet")
         for token in rows
     ]
-    shown = [{**_shown(token), "valid": token.valid_at(now)} for token in rows]
+    shown = [{**_shown(token), "valid": token.valid_at(now), "used": uses.get(token.id)} for token in rows]
     common.show(arguments, shown, *(lines or ["there is no token"]))
     return 0
 
@@ -214,6 +216,10 @@ def _token_revoke(arguments: argparse.Namespace) -> int:
         token = file.revoke(arguments.id)
     common.show(arguments, _shown(token), f"revoked  {token.id}  {token.name}")
     return 0
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _scope(token: Token) -> str:

@@ -163,6 +163,16 @@ class Client:
         headers = {"Content-Type": "application/json"}
         return self._json(self._request("POST", path, json.dumps(value).encode(), headers))
 
+    def delete(self, path: str) -> Any:
+        """Return the JSON answer to a DELETE; raises as `publish`."""
+        return self._json(self._request("DELETE", path))
+
+    def set_notes(self, product: str, version: str, said: Mapping[str, str]) -> Any:
+        """Say what a release is for, by `severity` and `notes`, as far as given; raises as `publish`."""
+        headers = {"Content-Type": "application/json"}
+        path = product_path(product, "releases", version, "notes")
+        return self._json(self._request("PUT", path, json.dumps(said).encode(), headers))
+
     def enrol(self, product: str, device: str, key: bytes) -> Any:
         """Enrol `key` (32 bytes), by which a device, named by its MAC address, proves itself; raises as `publish`."""
         headers = {"Content-Type": "application/json"}

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError, SystemFaultError
+from ..errors import CorruptStoreError, InputError, SystemFaultError
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 
 MAX_LINE = 16 * 1024
+BLOCK = 4 * MAX_LINE
+"""Bytes that are read at once from the end."""
 
 Event = dict[str, object]
 Named = tuple[str, str]
@@ -64,6 +66,39 @@ def lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
                 number += 1
                 if line.endswith(b"\n") or len(line) == MAX_LINE:
                     yield number, _parse(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SystemFaultError(f"'{path.name}' cannot be read: {error.strerror}", "check the disk") from error
+
+
+def lines_back(path: Path, before: int | None = None) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the lines from the last to the first, each with where it begins; None for a damaged one.
+
+    `before` is where one begins that was yielded. Raises SystemFaultError, CorruptStoreError for a line without an end.
+    """
+    try:
+        with path.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            end = size if before is None else min(before, size)
+            log.seek(start := max(0, end - BLOCK))
+            data = log.read(end - start)
+            data = data[: data.rfind(b"\n") + 1][:-1]  # what has no end yet is not a line
+            at = start + len(data)
+            while data or start:
+                first, *whole = data.split(b"\n")
+                for line in reversed(whole):
+                    at -= len(line)
+                    yield at, _parse(line)
+                    at -= 1
+                if not start:
+                    yield 0, _parse(first)
+                    return
+                if len(first) > MAX_LINE:
+                    raise CorruptStoreError(f"'{path.name}' has a line without an end", "see otaseal store check")
+                end, start = start, max(0, start - BLOCK)
+                log.seek(start)
+                data = log.read(end - start) + first
     except FileNotFoundError:
         return
     except OSError as error:

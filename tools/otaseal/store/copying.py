@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from .. import files
 from ..errors import CorruptStoreError, InputError, SystemFaultError
 from ..names import is_database
+from ..release.notes import Notes
 from . import backup as store_backup
 from .backend import Backend, FileBackend, Held, open_backend, open_new
 from .check import check, survey
@@ -38,6 +39,8 @@ SECRETS: Columns = {
     "claims": ("sha256", *Claim._fields),
     "requests": ("product", *Request._fields),
     "labels": ("product", "device", *Label._fields),
+    "release_notes": ("product", "version", *Notes._fields),
+    "token_uses": ("id", "used"),
 }
 DEVICES: Columns = {
     "devices": Device._fields,

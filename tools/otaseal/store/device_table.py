@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -123,6 +123,12 @@ class DeviceTable(ABC):
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
         rows = self.query(NEEDS, {"product": product})
         return frozenset(md5 for md5, _ in rows), frozenset(version for _, version in rows if version)
+
+    def count_needing(self, product: str, version: str, md5s: Collection[str]) -> int:
+        """Return how many devices named one of these sketch MD5s last, or were offered the version last."""
+        marks = ", ".join("?" * len(md5s))
+        statement = f"SELECT count(*) FROM devices WHERE product = ? AND (offered = ? OR md5 IN ({marks}))"  # noqa: S608
+        return int(self.query(statement, (product, version, *md5s))[0][0])
 
     def proofs(self) -> dict[Name, LastProof]:
         """Return the last proof by a key that was written down, by product and device."""

@@ -114,6 +114,12 @@ class Documents(Reader, Protocol):
     def last_change(self) -> object | None:
         """Return what differs when anything has changed that the audit log tells."""
 
+    def audit_back(self, before: int | None = None) -> Lines:
+        """Yield the lines of the audit log from the last, or that `before` a place, to the first, each with its place.
+
+        Raises SystemFaultError, CorruptStoreError.
+        """
+
     def unwritable(self) -> str:
         """Return in words why nothing can be written, "" where it can."""
 

@@ -108,6 +108,10 @@ class FileDocuments:
         """Yield the lines of the log's file; see `Reader`."""
         return audit_log.lines(self.directory / AUDIT)
 
+    def audit_back(self, before: int | None = None) -> Lines:
+        """Yield the lines of the log's file from its end; see `Documents`."""
+        return audit_log.lines_back(self.directory / AUDIT, before)
+
     def place(self, name: str) -> str:
         """Return the path of a file."""
         return str(self.directory / name)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..errors import ConflictError, InputError
 from ..release.records import Release
 from .audit_log import Named
 from .backend import Backend
 from .check import Survey, survey
 from .documents import Change, Reader, release_name
-from .store import Contents, remove_release
+from .store import Contents, Store, remove_release
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""
@@ -75,6 +75,41 @@ def _plan(reader: Reader, found: Survey, seen: Mapping[str, Seen], keep: int) ->
                 gone.append((product, release.version))
     unneeded = {digest: size for digest, size in reader.blobs().items() if digest not in blobs}
     return Pruned(tuple(gone), tuple(unneeded), sum(unneeded.values()), len(found.releases) - len(gone))
+
+
+def delete(store: Store, product: str, version: str, by: str = "") -> None:
+    """Remove a release that no channel gives out or can go back to, and the files that only it needed.
+
+    Raises NotFoundError, ConflictError where a channel needs it, CorruptStoreError for a store that is damaged.
+    """
+    with store.documents.change() as change:
+        contents = Contents(change)
+        release = contents.release(product, version)
+        for name in contents.channels(product):
+            channel = contents.current(product, name)
+            if channel is not None and version in channel.versions:
+                does = "gives out" if channel.pointer.version == version else "can go back to"
+                raise ConflictError(
+                    f"channel '{name}' of '{product}' {does} release '{version}'",
+                    "give the channel another release first; it goes back to the last 32 that all its devices had",
+                )
+        survey(store, change).require_whole()
+        change.append({"event": "prune", "product": product, "version": version, "by": by, "asked": True})
+        remove_release(change, product, version)
+        needed = _needed_blobs(contents)
+        for digest in dict.fromkeys(form.blob for form in release.files):
+            if digest not in needed:
+                change.remove_blob(digest)
+
+
+def _needed_blobs(store: Contents) -> set[str]:
+    """Return the files of all releases and certificate archives there are."""
+    blobs: set[str] = set()
+    for product in store.products():
+        records = [store.archive(product, channel) for channel in store.archives(product)]
+        blobs |= {record.blob for record in records if record}
+        blobs |= {form.blob for version in store.releases(product) for form in store.release(product, version).files}
+    return blobs
 
 
 def _needed(store: Contents, product: str, releases: Iterable[Release], seen: Seen) -> set[str]:

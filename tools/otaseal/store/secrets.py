@@ -20,7 +20,7 @@ from typing import Any
 from .. import files
 from ..errors import CorruptStoreError, SystemFaultError
 from ..formats import refuse_later
-from . import claims, enrolments, labels, proof_key_rows
+from . import claims, enrolments, labels, proof_key_rows, release_notes, token_uses
 from .sql import Values
 
 SECRETS_FILE = "secrets.sqlite"
@@ -28,7 +28,14 @@ SECRETS_FILE = "secrets.sqlite"
 SCHEMA = 1
 BUSY_TIMEOUT = 5.0
 """Seconds to wait while another process writes."""
-TABLES: Mapping[str, str] = {**proof_key_rows.TABLES, **claims.TABLES, **enrolments.TABLES, **labels.TABLES}
+TABLES: Mapping[str, str] = {
+    **proof_key_rows.TABLES,
+    **claims.TABLES,
+    **enrolments.TABLES,
+    **labels.TABLES,
+    **release_notes.TABLES,
+    **token_uses.TABLES,
+}
 """By its name, the statement that makes each table. Tables and columns may be added without a new schema."""
 _HINT = "restore the store from a backup; or move the file away, and devices have to prove themselves anew"
 

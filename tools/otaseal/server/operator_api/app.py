@@ -49,7 +49,8 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(devices.list_devices, devices.forget_device, devices.retry_device),
         *(devices.show_device, devices.enrol_key, devices.accept_key),
         *(enrolments.enrolments, enrolments.answer_enrolment),
-        *(outside.events, outside.alarms),
+        *(outside.events, outside.alarms, outside.audit),
+        *(releases.set_notes, releases.delete_release),
     )
 }
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (

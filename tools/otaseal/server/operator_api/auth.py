@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from ...pki import scope
+from ...store.token_uses import TokenUses
 from ...store.tokens import Token, TokenFile
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
@@ -57,6 +58,7 @@ class Access:
 
     tokens: TokenFile
     oidc: Oidc
+    uses: TokenUses
     telemetry: Telemetry
     failures: FailureCounter = field(default_factory=FailureCounter)
 
@@ -90,6 +92,7 @@ class Access:
         """Return the token with this secret, "" for none; raises Refused, and counts that against the address."""
         token = self.tokens.find(secret, datetime.now(timezone.utc)) if secret else None
         if token is not None:
+            self.uses.note(token.id)
             return token
         raise self._refused(request, "no valid token", "otaseal token new makes one on the server; it may have expired")
 

@@ -185,6 +185,11 @@ class Fleet:
         others = counts.total() - sum(by_version.values()) if len(counts) > len(by_version) else 0
         return {**by_version, **({"others": others} if others else {})}
 
+    def running_release(self, release: Release) -> int:
+        """Return how many devices of a product said last that they run a release, or were offered it last."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self.devices.count_needing(release.product, release.version, release.runs)
+
     def allow(self, new: Release, channel: str, before: Channel | None, consent: Consent, who: str) -> Effect:
         """Return what pointing `channel`, which is in the state `before`, at `new` does to its devices.
 

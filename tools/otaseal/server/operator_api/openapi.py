@@ -56,6 +56,9 @@ ENDPOINTS = (
     Endpoint("PUT", RELEASE, "publish", "Publish the signed files of a release in a channel", "Published",
              ("channel", "percent", "waves", "max_failed", "patience", "created", "board", "commit", "dirty",
               "downgrade", "rehearsal", "raise_counter", "strand_devices"), ("created",), BYTES),
+    Endpoint("PUT", RELEASE + "/notes", "set_notes", "Say what a release is for", "Notes", body="SetNotes"),
+    Endpoint("DELETE", RELEASE, "delete_release", "Delete a release that no channel needs", "Deleted",
+             ("even_if_run",)),
     Endpoint("GET", RELEASE + "/firmware", "firmware", "Return the bytes of a release, for one board", BYTES,
              ("board_id",)),
     Endpoint("GET", RELEASE + "/attachments/{kind}", "attachment", "Return an attachment of a release",
@@ -98,6 +101,8 @@ ENDPOINTS = (
     Endpoint("PUT", PRODUCT + "/enrolments/{device}", "answer_enrolment",
              "Give a device the certificate that it asks for", "Enrolled", body=BYTES),
     Endpoint("GET", "/v1/events", "events", "Say what changes, as long as the client listens", EVENTS, ("product",)),
+    Endpoint("GET", "/v1/audit", "audit", "List who did what, the latest first", "Audit",
+             ("product", "version", "by", "event", "since", "after", "limit")),
     Endpoint("GET", "/v1/alarms", "alarms", "List what calls for a person, and what did lately", "Alarms",
              ("product",)),
 )  # fmt: skip
@@ -185,6 +190,8 @@ def _responses(endpoint: Endpoint) -> Schema:
         statuses |= {401, 403, 429}
     if "{" in endpoint.path:
         statuses |= {404, 422}
+    if endpoint.method == "DELETE":
+        statuses |= {409}
     if endpoint.body is not None:
         statuses |= {408, 409, 413, 415 if endpoint.takes_json else 411}
     answers: Schema = {"200": {"description": endpoint.summary, "content": _content(endpoint.answer)}}

@@ -17,6 +17,7 @@ from ...release import attachments
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_CHANNEL_BYTES
 from ...release.evidence import Evidence, Proof
+from ...release.notes import MAX_NOTES, SEVERITIES
 from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
 from ...release.stranding import Consent, Group
@@ -72,6 +73,10 @@ QUERY: Mapping[str, Schema] = {
     "rehearsal": {"type": "string", "enum": list(REHEARSALS)},
     "raise_counter": {**_FLAG, "default": "0"},
     "strand_devices": {**_FLAG, "default": "0"},
+    "even_if_run": {**_FLAG, "default": "0"},
+    "by": {"type": "string", "maxLength": 256, "description": "who, as a line has it: token:ci"},
+    "event": {"type": "string", "maxLength": 64, "examples": ["publish", "point", "rollback", "halted"]},
+    "since": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{0,12}([+]00:00|Z)?)?", examples=["2030-01-31"]),
     "state": {"type": "string", "enum": list(STATES)},
     "version": pattern(VERSION.pattern, description="what devices run"),
     "after": {"type": "string", "maxLength": MAX_DEVICE, "description": "the `next` of the page before"},
@@ -136,6 +141,12 @@ _SHOWN_KEY: Mapping[str, Schema] = {
     "address": {**_TEXT, "description": "the network that a key was shown from in place of the known one, else empty"},
 }
 _DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "device_certificates": {"type": "boolean"}}
+
+
+_NOTES: dict[str, Schema] = {
+    "severity": {"type": "string", "enum": ["", *SEVERITIES]},
+    "notes": {"type": "string", "maxLength": MAX_NOTES},
+}
 
 
 def _array(items: Schema) -> Schema:
@@ -228,6 +239,7 @@ def schemas() -> dict[str, Schema]:
                 "product": _TEXT,
                 "releases": _array(release),
                 "channels": _by_name(channel),
+                "notes": _by_name(_object(_NOTES)),
                 "attachments": {**_by_name(texts), "description": "their kinds, by version"},
                 "patches": _array(reference("Patch")),
                 "damaged": texts,
@@ -318,6 +330,20 @@ def schemas() -> dict[str, Schema]:
             }
         ),
         "Enrolments": _object({"product": _TEXT, "enrolments": _array(reference("Enrolment")), "next": _NEXT}),
+        "Notes": _object({"product": _TEXT, "version": _TEXT, **_NOTES}),
+        "SetNotes": _object(_NOTES, ()),
+        "Deleted": _object({"product": _TEXT, "version": _TEXT, "devices": {"type": "integer"}}),
+        "AuditRow": _object(
+            {
+                "at": {**_TEXT, "description": "ISO 8601, UTC; of many lines the latest"},
+                "first": {**_TEXT, "description": "of many lines the earliest"},
+                **dict.fromkeys(("event", "product", "channel", "version", "by"), _TEXT),
+                "count": {"type": "integer", "minimum": 1, "description": "lines of the same, to another device each"},
+                "devices": texts,
+                "details": {"type": "object"},
+            }
+        ),
+        "Audit": _object({"rows": _array(reference("AuditRow")), "next": _NEXT}),
         "Alarm": _object(_fields(Alarm)),
         "Alarms": _object({"alarms": _array(reference("Alarm"))}),
         "Enrolled": _object({"product": _TEXT, "device": _TEXT, "serial": _TEXT, "expires": _TEXT}),

@@ -17,6 +17,8 @@ from ...store.check import check, survey, tidy
 from ...store.device_table import DeviceTable
 from ...store.proof_keys import ProofKeys
 from ...store.store import Store
+from ...store.token_uses import TokenUses
+from ...store.tokens import TokenFile
 from ..alarms import Problem
 from ..catalog import Catalog
 from ..changes import Changes
@@ -113,6 +115,7 @@ class Maintenance:
     backend: Backend
     patches: Patches
     changes: Changes
+    uses: TokenUses
     clock: UptimeClock = field(init=False, repr=False)
     watch: StoreWatch = field(init=False, repr=False)
     advancer: Advancer = field(init=False, repr=False)
@@ -158,6 +161,7 @@ class Maintenance:
             if now - judged >= ROLLOUT_SECONDS:
                 self.telemetry.set_problems("damage", list(self.catalog.damage.values()))
                 await asyncio.to_thread(self.write_keys)
+                await asyncio.to_thread(self.write_uses)
                 await asyncio.to_thread(self._judge_rollouts)
                 await asyncio.to_thread(self._prepare_patches)
                 judged = time.monotonic()
@@ -187,6 +191,12 @@ class Maintenance:
         except OtasealError as error:
             problems.append(f"{error.message}; until that works again, keys that devices show are kept in memory")
         self.telemetry.set_problems("secrets", problems)
+
+    def write_uses(self, *, now: bool = False) -> None:
+        """Write when tokens were used last, if it is time or `now`; what cannot be written is tried again."""
+        with contextlib.suppress(OtasealError):
+            tokens = TokenFile(self.catalog.store.documents).list()
+            self.uses.write({token.id for token in tokens}, now=now)
 
     def reload(self) -> None:
         """Look for a renewed certificate at once; everything else that can change is looked at whenever it is used."""

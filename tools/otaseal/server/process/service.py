@@ -16,6 +16,8 @@ from ...release.provenance import Builders
 from ...store.backend import Backend
 from ...store.enrolments import Enrolments
 from ...store.proof_keys import ProofKeys
+from ...store.release_notes import ReleaseNotes
+from ...store.token_uses import TokenUses
 from ...store.tokens import TokenFile
 from ...store.trusts import TrustFile
 from ..catalog import Catalog
@@ -132,11 +134,13 @@ class Service:
                 backend=self.backend,
                 patches=patches,
                 changes=changes,
+                uses=TokenUses(self.backend.secrets),
             )
             self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
             event_loop.run(listeners, maintenance, ready)
             maintenance.write_keys()
+            maintenance.write_uses(now=True)
 
     def _patches(self) -> Patches:
         """Return the patches that are kept, and what makes more of them where its package is installed."""
@@ -200,11 +204,12 @@ class Service:
                 Enrolments(self.backend.secrets),
                 self.backend.labels,
             ),
-            access=self._access(),
+            access=self._access(maintenance.uses),
             telemetry=self.telemetry,
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             patches=maintenance.patches,
             changes=maintenance.changes,
+            notes=ReleaseNotes(self.backend.secrets),
             chain=options.chain,
             names=options.names,
             builders=options.builders,
@@ -215,12 +220,12 @@ class Service:
         app = make_app(context, make_page(context), PATH)
         return make_listener(app, self.operator_socket, self.contexts[1], inspect)
 
-    def _access(self) -> Access:
+    def _access(self, uses: TokenUses) -> Access:
         def report(message: str) -> None:
             self.telemetry.event("issuer", message=message)
 
         documents = self.catalog.store.documents
-        return Access(TokenFile(documents), Oidc(TrustFile(documents), IssuerKeys(report)), self.telemetry)
+        return Access(TokenFile(documents), Oidc(TrustFile(documents), IssuerKeys(report)), uses, self.telemetry)
 
 
 def _no_certificate(connection: Any) -> None:

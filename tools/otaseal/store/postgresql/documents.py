@@ -17,6 +17,8 @@ from .follower import LEASE_SECONDS, Follower, Kind
 
 KIND = "document"
 POLL_SECONDS = 0.02
+MAX_NUMBER = 2**63 - 1
+LINES_AT_ONCE = 1000
 _PUT = """INSERT INTO documents (name, data, written) VALUES (?, ?, clock_timestamp())
     ON CONFLICT (name) DO UPDATE SET data = excluded.data, written = excluded.written"""
 _OUT_OF_TOUCH = "SELECT name FROM servers WHERE name <> ? AND at < clock_timestamp() - ? * interval '1 second'"
@@ -160,6 +162,14 @@ class PostgresDocuments(_Rows):
     def is_settled(self, stamp: object) -> bool:
         """Return True: every change has a number of its own."""
         return stamp is not None
+
+    def audit_back(self, before: int | None = None) -> Lines:
+        """Yield the lines from the last; see `Documents`."""
+        statement = "SELECT number, line FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
+        before = MAX_NUMBER if before is None else min(before, MAX_NUMBER)
+        while rows := self._database.query(statement, (before, LINES_AT_ONCE)):
+            for before, line in rows:
+                yield before, json.loads(line)
 
     def last_change(self) -> int:
         """Return the number of the last change that is known here; see `Documents`."""

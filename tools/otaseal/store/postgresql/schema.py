@@ -57,7 +57,12 @@ CREATE FUNCTION forget_history() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     DELETE FROM history WHERE product = old.product AND device = old.device; RETURN old; END $$;
 CREATE TRIGGER forget_history AFTER DELETE ON devices FOR EACH ROW EXECUTE FUNCTION forget_history();
 """
-MIGRATIONS = (_FIRST, _LABELS, _HISTORY)
+_NOTES = """
+CREATE TABLE release_notes (product text, version text, severity text NOT NULL, notes text NOT NULL,
+    PRIMARY KEY (product, version));
+CREATE TABLE token_uses (id text PRIMARY KEY, used double precision NOT NULL);
+"""
+MIGRATIONS = (_FIRST, _LABELS, _HISTORY, _NOTES)
 """The first one makes a store; each of the others makes the schema of the one before into the next."""
 READABLE_BY = 1
 EXISTS = "SELECT to_regclass('otaseal_schema') IS NOT NULL"

@@ -12,6 +12,7 @@ from ....errors import NotFoundError, SystemFaultError
 from ....names import check_name
 from ....release.channels import Channel
 from ....release.provenance import Builders
+from ....store.release_notes import ReleaseNotes
 from ...catalog import DEFAULT_CHANNEL, Catalog
 from ...changes import Changes
 from ...patches import Patches
@@ -49,6 +50,7 @@ class OperatorContext:
     endpoint: DeviceEndpoint
     patches: Patches
     changes: Changes
+    notes: ReleaseNotes
     chain: Path
     names: tuple[str, ...] = ()
     device_authorities: tuple[Certificate, ...] = ()

@@ -1,12 +1,17 @@
-"""Endpoints of what happens and happened: hints of changes as a stream, alarms."""
+"""Endpoints of what happens and happened: hints of changes as a stream, alarms, the audit log."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
+from ....errors import ConfigError
 from ....names import check_name
-from .. import event_stream
+from .. import audit_page, event_stream
+from ..audit_page import Wanted
 from .context import OperatorContext
+from .devices import page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,6 +27,18 @@ async def alarms(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the alarms that stand and those that ended lately, of a product and of the server, or of all products."""
     listed = context.telemetry.alarms.listed(_product(context, request))
     return {"alarms": [alarm._asdict() for alarm in listed]}
+
+
+async def audit(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return who did what, the latest first, a page at a time; of a product, or of all and the server."""
+    product, query = _product(context, request), request.query_params
+    wanted = Wanted(product or "", *(query.get(name, "") for name in ("version", "by", "event", "since")))
+    after, limit = page_of(query)
+    if not re.fullmatch("[0-9]{0,18}", after):
+        raise ConfigError(f"after '{after[:32]}' is no place in the log", "give the `next` of the page before")
+    before = int(after) if after else None
+    page = await asyncio.to_thread(audit_page.read, context.catalog.store.documents, wanted, before, limit)
+    return {"rows": page.rows, "next": None if page.next is None else str(page.next)}
 
 
 def _product(context: OperatorContext, request: Request) -> str | None:

@@ -14,13 +14,15 @@ from ....image.firmware import Firmware
 from ....release import attachments, provenance, record_json, release_log
 from ....release.admission import Policy, admit
 from ....release.channels import Channel
+from ....release.notes import Notes
 from ....release.records import Origin, Release, check_version
 from ....release.stranding import Consent, Effect
 from ...catalog import Catalog
+from .. import release_changes
 from ..openapi import JSON
 from ..rollout_options import RolloutOptions
 from ..schemas import REHEARSALS
-from ..uploads import Upload, read_upload
+from ..uploads import Upload, read_json, read_upload
 from .context import OperatorContext
 from .devices import page_of
 
@@ -123,6 +125,24 @@ def _log_page(context: OperatorContext, product: str, after: str, limit: int) ->
     }
 
 
+async def set_notes(context: OperatorContext, request: Request) -> dict[str, str]:
+    """Say what a release is for; what is not in the body stays as it was."""
+    product, caller = context.product(request), context.access.caller(request)
+    version, body = check_version(request.path_params["version"]), await read_json(request, Notes._fields)
+    for name, value in body.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"{name} is '{str(value)[:32]}'", "use a text")
+    before = (await asyncio.to_thread(context.notes.of, product)).get(version, Notes())
+    return await release_changes.set_notes(context, caller, product, version, before._replace(**body))
+
+
+async def delete_release(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Delete a release that no channel needs."""
+    product, caller = context.product(request), context.access.caller(request)
+    version, agreed = check_version(request.path_params["version"]), _flag(request.query_params, "even_if_run")
+    return await release_changes.delete(context, caller, product, version, even_if_run=agreed)
+
+
 def as_json(release: Release) -> Any:
     """Return a release as JSON, as its record has it."""
     return json.loads(record_json.serialise(release))
@@ -211,6 +231,7 @@ def _listed(context: OperatorContext, product: str) -> dict[str, Any]:
         "product": product,
         "releases": [as_json(release) for release in context.catalog.releases(product)],
         "channels": context.channels(product),
+        "notes": {version: said._asdict() for version, said in context.notes.of(product).items()},
         "attachments": _attachments(context, product),
         "patches": [made._asdict() for made in context.patches.made(product)],
         "damaged": context.catalog.damage_of(product),
