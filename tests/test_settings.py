@@ -31,6 +31,8 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "security_counter": (("1", 1), ("4294967295", 2**32 - 1), ("007", 7)),
     "compress": (("gzip", "gzip"), ("zopfli", "zopfli"), ("gzip", "gzip")),
     "token_file": (("a", "a"), ("b", "b"), ("~/my tokens/c", "~/my tokens/c")),
+    "sbom": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
+    "lock": (("yes", "yes"), ("no", "no"), ("yes", "yes")),
     "oidc": (("github", "github"), ("github", "github"), ("github", "github")),
     "operator_cert": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),
     "operator_key": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("~/my c.pem", "~/my c.pem")),

@@ -35,6 +35,8 @@ COMMANDS += [
     ["claim"],
     ["pki", "enroll"],
     *([of, verb] for of in ("token", "claim") for verb in ("new", "list", "revoke")),
+    ["sbom"],
+    ["lock"],
     ["trust"],
     *(["trust", verb] for verb in ("add", "list", "remove")),
 ]

@@ -29,6 +29,7 @@ from otaseal.project import shipped
 from otaseal.project.draft import Draft, Entry
 from otaseal.release import checksummed, record_json
 from otaseal.release.channels import Pointer
+from otaseal.sbom import lock
 from otaseal.store import backup
 from otaseal.store.check import check
 from otaseal.store.device_rows import Sighting
@@ -69,6 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authorities = Authorities.create(folder / AUTHORITIES, "blink", NOW)
     authorities.issue_device("kitchen", now=NOW)
     shipped.remember(folder / PROJECT / "shipped.json", "d1", b"archive")
+    lock.write(folder / PROJECT / "otaseal.lock", "d1", {("library", "Dial"): lock.Locked("1.0", "ab" * 32)})
     Draft(folder / PROJECT / "draft", ("blink", "1.0")).put(ENTRY)
     claim = manifest.make(Claim("blink"))
     (folder / "manifest").write_bytes(manifest.serialise(claim))
@@ -193,6 +195,8 @@ ROWS: Mapping[str, Row] = {
         lambda path: TokenFile(path.parent).issue("two", "*", "*", 1, NOW),
         json_with(format=0),
     ),
+    "lock": Row(f"{PROJECT}/otaseal.lock", LATER, lambda path: lock.read(path, "d1"), json_with(format=0)),
+    "lock, written": Row(f"{PROJECT}/otaseal.lock", LATER, lambda path: lock.write(path, "d2", {})),
     "devices": Row(f"{STORE}/devices.sqlite", with_schema(99), open_devices, byte(0, 0)),
     "devices, no schema": Row(f"{STORE}/devices.sqlite", with_schema(99), open_devices, with_schema(-1)),
     "secrets": Row(f"{STORE}/secrets.sqlite", with_schema(99), open_secrets, byte(0, 0)),

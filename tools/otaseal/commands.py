@@ -46,6 +46,8 @@ COMMANDS = {
     "store": Command("store", "make, check, prune, back up and restore a release store"),
     "rehearse": Command("rehearse", "play an update on a virtual device with the real files and the live server"),
     "doctor": Command("doctor", "examine a project and its update server, and say what to do next"),
+    "sbom": Command("sbom", "show what a firmware is made of: its SBOM, or that of a release on the server"),
+    "lock": Command("sbom", "write what PlatformIO has installed for a project, with hashes, to otaseal.lock"),
     "config": Command("config", "show the options, or the lines for platformio.ini"),
     "completion": Command("completion", "print what makes a shell complete otaseal's commands and options"),
 }

@@ -6,8 +6,9 @@ stop and quotes the offending value; the hint names the fix. Only `cli` and `hoo
 
 from __future__ import annotations
 
-INSTALLABLE = frozenset(("bsdiff4", "cryptography", "zopfli"))
-"""Packages that a build or a command may lack: who prints errors says how to install them, in which Python."""
+INSTALLABLE = {name: name for name in ("bsdiff4", "cryptography", "zopfli")} | {"cyclonedx": "cyclonedx-python-lib"}
+"""Packages that a build or a command may lack, by their modules: who prints errors says how to install them, in which
+Python."""
 
 
 class OtasealError(Exception):

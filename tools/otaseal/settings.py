@@ -144,6 +144,10 @@ class Settings:
     unverified_updates: str = _option(
         "refuse", _choice("refuse", "allow"), "on the ESP32: what to do with firmware that takes updates unverified"
     )
+    sbom: str = _option(
+        "no", _choice("no", "yes"), "make firmware.bin.cdx.json, a list of what the firmware is made of"
+    )
+    lock: str = _option("no", _choice("no", "yes"), "refuse what is not as otaseal.lock has it")
     rehearse: str = _option("yes", _choice("yes", "no"), "whether a deployment is rehearsed before it is published")
     enroll: str = _option(
         "auto", _choice("auto", "certificate", "key"), "what enrolling a device gives: auto is all that there is for it"

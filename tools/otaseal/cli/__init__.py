@@ -89,7 +89,9 @@ def _run(argv: Sequence[str]) -> int:
         if package not in INSTALLABLE:
             raise
         return _report(
-            SystemFaultError(f"the package '{package}' is missing", f'"{sys.executable}" -m pip install {package}'),
+            SystemFaultError(
+                f"the package '{package}' is missing", f'"{sys.executable}" -m pip install {INSTALLABLE[package]}'
+            ),
             argv,
         )
     return code

@@ -54,6 +54,7 @@ def register(subparsers: common.Subparsers) -> None:
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
+    deploy.add_argument("--sbom", type=common.path, metavar="FILE", help="what it is made of: its .cdx.json")
     deploy.add_argument(
         "--provenance", type=common.path, metavar="FILE", help="who built it, as otaseal provenance writes it"
     )
@@ -162,7 +163,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
 
 def _attachments(arguments: argparse.Namespace) -> dict[str, bytes]:
     """Return what is to be kept beside the images, by kind; raises InputError for what cannot be that."""
-    given = {attachments.PROVENANCE: arguments.provenance}
+    given = {attachments.SBOM: arguments.sbom, attachments.PROVENANCE: arguments.provenance}
     found = {
         kind: files.read_bounded(path, attachments.LIMITS[kind], kind)
         for kind, path in given.items()

@@ -1,4 +1,4 @@
-"""What a deployment sends beside the images: who built them, and the release's entry in the log."""
+"""What a deployment sends beside the images: what is in them, who built them, and the release's entry in the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..settings import Settings
-from . import build, signing_key
+from . import build, sbom, signing_key
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -26,9 +26,9 @@ def collect(
     """
     from ..release.attachments import LOG, PROVENANCE
 
-    attached: dict[str, bytes] = {}
+    attached = sbom.attachment(env, options, admitted.origin, images)
     if options.provenance == "yes":
-        attached[PROVENANCE] = _provenance(env, options, admitted, images)
+        attached[PROVENANCE] = _provenance(env, options, admitted, images, attached)
     if options.log == "yes":
         from ..client.release_log import next_entry
 
@@ -36,7 +36,14 @@ def collect(
     return attached
 
 
-def _provenance(env: build.Env, options: Settings, admitted: Admitted, images: Mapping[str, Sequence[bytes]]) -> bytes:
+def _provenance(
+    env: build.Env,
+    options: Settings,
+    admitted: Admitted,
+    images: Mapping[str, Sequence[bytes]],
+    beside: Mapping[str, bytes],
+) -> bytes:
+    """Return the provenance of the images, and of what is sent `beside` them, by kind."""
     from ..project.builder import describe_build
     from ..release import provenance
 
@@ -54,4 +61,5 @@ def _provenance(env: build.Env, options: Settings, admitted: Admitted, images: M
         for environment, files in images.items()
         for suffix, data in zip(FORMS, files, strict=False)
     }
+    named |= {f"{kind}.json": data for kind, data in beside.items()}
     return provenance.sign(provenance.statement(named, described), signing_key.signer(env, options))

@@ -270,5 +270,6 @@ def _missing(env: Env, package: str) -> SystemFaultError:
     uv = next((path for path in beside if path.is_file()), None)  # which makes interpreters without pip
     install = f'"{python}" -m pip install' if uv is None else f'"{uv}" pip install --python "{python}"'
     return SystemFaultError(
-        f"the Python that runs PlatformIO lacks the package '{package}'", f"install it there: {install} {package}"
+        f"the Python that runs PlatformIO lacks the package '{package}'",
+        f"install it there: {install} {INSTALLABLE[package]}",
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError, SystemFaultError
 from ..settings import Settings
-from . import build, deploy, deploy_certs, enroll, made_image, platforms, targets
+from . import build, deploy, deploy_certs, enroll, lock, made_image, platforms, targets
 
 ERASING = "erase_upload"
 """A target of pioarduino's: erases all of the flash, the certificates included, and uploads the firmware (F76)."""
@@ -38,6 +38,7 @@ def attach(env: build.Env, options: Settings) -> None:
         "deploy": partial(deploy.declare, options=options, firmware=firmware),
         "rehearse": partial(deploy.declare_rehearsal, options=options, firmware=firmware),
         "deploycerts": partial(deploy_certs.declare, options=options),
+        lock.TARGET: lock.declare,
         "enroll": partial(enroll.declare, options=options),
     }
     targets.declare_last(env, declarations, then)

@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..keys.public import FIRST_KEY_HINT, short_fingerprint
 from ..project import source_version
 from ..settings import Settings
-from . import build, claim, firmware_key, linked_updaters, own_signing, platforms, update_space, upload_form
+from . import build, claim, firmware_key, linked_updaters, lock, own_signing, platforms, sbom, update_space, upload_form
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -40,6 +40,7 @@ def attach(env: build.Env, options: Settings) -> None:
     upload_form.choose(env, Path(firmware.get_abspath()))
     if not firmware.has_builder():
         return  # a filesystem run, or `nobuild`
+    lock.check(env, options)
     own_signing.refuse_private_key(env)
     uri = options.signing_key
     if uri is None:
@@ -97,6 +98,7 @@ def attach(env: build.Env, options: Settings) -> None:
     env.Alias("buildprog", signed)
     env.Depends("upload", signed)
     _keep_serial_raw(env)
+    sbom.declare(env, options, Path(firmware.get_abspath()), signed)
 
 
 def _stable(build_claim: Claim | None) -> Claim | None:

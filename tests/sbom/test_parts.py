@@ -1,0 +1,100 @@
+"""What is read of libraries as they lie on the disk: of good manifests, poor ones, and hostile ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from otaseal.sbom.parts import MAX_TEXT, Kind, Part, read_part
+
+PACKAGES: list[tuple[str, dict[str, object], tuple[str, str, str, str, str]]] = [
+    (
+        "library.json",
+        {
+            "name": "ArduinoJson",
+            "version": "7.4.2",
+            "authors": {"name": "Benoit Blanchon", "email": "x@y.example"},
+            "repository": {"type": "git", "url": "https://github.com/bblanchon/ArduinoJson.git"},
+            "license": "MIT",
+        },
+        ("ArduinoJson", "7.4.2", "Benoit Blanchon", "MIT", "pkg:github/bblanchon/arduinojson@7.4.2"),
+    ),
+    (
+        "library.json",
+        {
+            "name": "PubSubClient",
+            "version": "2.8",
+            "repository": {"url": "git+ssh://git@github.com/knolleary/pubsubclient"},
+        },
+        ("PubSubClient", "2.8", "", "", "pkg:github/knolleary/pubsubclient@2.8"),
+    ),
+    (
+        "library.json",
+        {"name": "Lonely", "authors": [{"name": "A"}, {"name": "B"}], "homepage": "https://example.com/lonely"},
+        ("Lonely", "", "A", "", "pkg:generic/a/Lonely@"),
+    ),
+    (
+        "package.json",
+        {"name": "framework-arduinoespressif32", "version": "3.20017.0", "repository": "https://gitlab.com/a/b.git"},
+        ("framework-arduinoespressif32", "3.20017.0", "", "", "pkg:generic//framework-arduinoespressif32@3.20017.0"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "said", "expected"), PACKAGES, ids=[str(row[1]["name"]) for row in PACKAGES])
+def test_manifests(tmp_path: Path, name: str, said: dict[str, object], expected: tuple[str, ...]) -> None:
+    (tmp_path / name).write_text(json.dumps(said))
+    part = read_part(Kind.LIBRARY, tmp_path, {})
+    kind, namespace, named, version = part.purl
+    purl = f"pkg:{kind}/{namespace}/{named}@{version}"
+    assert (part.name, part.version, part.owner, part.licence, purl) == expected
+
+
+def test_arduinos_properties_and_what_platformio_installed(tmp_path: Path) -> None:
+    text = "\ufeffname=Adafruit BusIO\r\nversion=1.17.0\r\nauthor=Adafruit <info@x.example>, Somebody\r\n"
+    text += "url=https://github.com/adafruit/Adafruit_BusIO\r\nlicense=MIT\r\n"
+    (tmp_path / "library.properties").write_text(text, encoding="utf-8", newline="")
+    part = read_part(Kind.LIBRARY, tmp_path, {})
+    assert (part.name, part.version, part.owner, part.licence) == ("Adafruit BusIO", "1.17.0", "Adafruit", "MIT")
+    assert part.purl == ("github", "adafruit", "adafruit_busio", "1.17.0")
+    installed = {
+        "name": "BusIO",
+        "version": "1.18.0+sha.0123abc",
+        "owner": "adafruit",
+        "uri": "git+https://t:s@host.example/b.git",
+    }
+    part = read_part(Kind.LIBRARY, tmp_path, installed)
+    assert (part.name, part.version, part.owner, part.commit) == ("BusIO", "1.18.0+sha.0123abc", "adafruit", "0123abc")
+    assert part.source == "https://host.example/b.git", "without the password"
+    assert part.licence == "MIT"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b"\xff\xfe", b'{"name": 3, "version": [], "authors": {}}', b"[" * 100_000, b"x" * 300_000],
+)
+def test_what_cannot_be_read_is_unknown(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "Foo"
+    folder.mkdir()
+    (folder / "library.json").write_bytes(content)
+    part = read_part(Kind.LIBRARY, folder, {})
+    assert (part.name, part.version, part.licence, part.source) == ("Foo", "", "", "")
+    (folder / "library.json").write_text(json.dumps({"license": "x" * 5000, "repository": "javascript:alert(1)"}))
+    part = read_part(Kind.LIBRARY, folder, {})
+    assert (len(part.licence), part.source) == (MAX_TEXT, "")
+
+
+def test_the_commit_and_the_names_of_frameworks(tmp_path: Path) -> None:
+    header = tmp_path / "cores" / "esp32" / "core_version.h"
+    header.parent.mkdir(parents=True)
+    header.write_text("#define ARDUINO_ESP32_GIT_VER 0xDC859C1E\n#define ARDUINO_ESP32_GIT_DESC 2.0.17\n")
+    assert read_part(Kind.FRAMEWORK, tmp_path, {}).commit == "dc859c1e"
+    known = Part(Kind.FRAMEWORK, "framework-arduinoespressif32", "3.20017.241212", upstream="2.0.17")
+    assert known.cpe == "cpe:2.3:a:espressif:arduino-esp32:2.0.17:*:*:*:*:*:*:*"
+    assert Part(Kind.FRAMEWORK, "framework-espidf", "3.50301.0", upstream="5.3.1").cpe.startswith(
+        "cpe:2.3:a:espressif:esp-idf:5.3.1:"
+    )
+    assert Part(Kind.FRAMEWORK, "framework-espidf", "5.3+sha.1:*").cpe == "", "nothing that would mean another name"
+    assert Part(Kind.LIBRARY, "Foo", "1.0").cpe == ""

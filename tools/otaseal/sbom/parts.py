@@ -1,0 +1,173 @@
+"""The parts of a build: what is known of each, read from the files that its authors and PlatformIO put beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .. import files
+from ..errors import OtasealError
+
+MAX_MANIFEST = 256 * 1024
+MAX_TEXT = 1000
+"""Characters of anything that a library says of itself."""
+_GITHUB = re.compile(r"/([A-Za-z0-9-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?")
+_PROPERTY = re.compile(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", re.M)
+_SHA = re.compile(r"\+sha\.([0-9a-f]{7,40})$")
+_CORE_COMMIT = re.compile(r"#define\s+ARDUINO_ESP(?:8266|32)_GIT_VER\s+0x([0-9a-fA-F]{8})\b")
+_CPE = {"framework-espidf": "espressif:esp-idf", "framework-arduinoespressif32": "espressif:arduino-esp32"}
+"""Vendor and product by which vulnerability databases know a package of PlatformIO."""
+
+
+class Kind(Enum):
+    """What a part is; the value is what messages call it."""
+
+    PLATFORM = "platform"
+    FRAMEWORK = "framework"
+    TOOLCHAIN = "toolchain"
+    TOOL = "tool"
+    LIBRARY = "library"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: `version`, `owner`, `licence`, `source` (an address), `commit`, `tree` (a SHA-256) are "" if unknown.
+
+    `upstream` is the version as its authors count, where PlatformIO has one of its own for it.
+    """
+
+    kind: Kind
+    name: str
+    version: str = ""
+    owner: str = ""
+    source: str = ""
+    licence: str = ""
+    commit: str = ""
+    tree: str = ""
+    upstream: str = ""
+    folder: Path = Path()
+
+    @property
+    def purl(self) -> tuple[str, str, str, str]:
+        """Type, namespace, name and version of its package URL: that of its repository where GitHub has that."""
+        version = self.upstream or self.version
+        parts = urlsplit(self.source.removeprefix("git+"))
+        match = _GITHUB.fullmatch(parts.path)
+        if parts.hostname == "github.com" and match is not None:
+            return "github", match[1].lower(), match[2].lower(), version
+        return "generic", self.owner.lower(), self.name, version
+
+    @property
+    def cpe(self) -> str:
+        """The name by which NVD knows it, "" where that is not known."""
+        known, version = _CPE.get(self.name), self.upstream or self.version
+        return f"cpe:2.3:a:{known}:{version}:*:*:*:*:*:*:*" if known and re.fullmatch(r"[0-9.]+", version) else ""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"{self.kind.value} '{self.name}'"
+
+
+def read_part(kind: Kind, folder: Path, installed: Mapping[str, str]) -> Part:
+    """Return what is known of a part in `folder`: by its own manifest, and before that by what PlatformIO installed.
+
+    `installed` may have name, version, owner, uri. A manifest that cannot be read is no error: much is unknown then.
+    """
+    said = _manifest(folder)
+    version = installed.get("version") or said.get("version", "")
+    return Part(
+        kind=kind,
+        name=installed.get("name") or said.get("name") or folder.name,
+        version=version,
+        owner=installed.get("owner") or said.get("owner", ""),
+        source=_address(installed.get("uri", "")) or said.get("source", ""),
+        licence=said.get("licence", ""),
+        commit=_commit(folder, version) if kind is not Kind.LIBRARY else _sha(version),
+        folder=folder,
+    )
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    """Return name, version, owner, source and licence as far as a manifest in the folder says them."""
+    for name, parse in (
+        ("library.json", _of_json),
+        ("library.properties", _of_properties),
+        ("package.json", _of_json),
+        ("platform.json", _of_json),
+    ):
+        try:
+            if (folder / name).is_file():
+                text = files.read_bounded(folder / name, MAX_MANIFEST, "manifest").decode("utf-8-sig", "replace")
+                return {key: value[:MAX_TEXT] for key, value in parse(text).items() if value}
+        except (OtasealError, ValueError, RecursionError, OSError):
+            continue  # PlatformIO passes it over, too
+    return {}
+
+
+def _of_json(text: str) -> dict[str, str]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        return {}
+    repository = found.get("repository")
+    address = repository.get("url") if isinstance(repository, dict) else repository
+    return {
+        "name": _text(found.get("name")),
+        "version": _text(found.get("version")),
+        "owner": _author(found.get("authors", found.get("author", found.get("maintainer")))),
+        "source": _address(_text(address)) or _address(_text(found.get("homepage"))),
+        "licence": _text(found.get("license")),
+    }
+
+
+def _of_properties(text: str) -> dict[str, str]:
+    found = dict(_PROPERTY.findall(text))
+    return {
+        "name": found.get("name", ""),
+        "version": found.get("version", ""),
+        "owner": _person(found.get("author") or found.get("maintainer") or ""),
+        "source": _address(found.get("url", "")),
+        "licence": found.get("license", ""),
+    }
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _author(value: Any) -> str:
+    first = value[0] if isinstance(value, list) and value else value
+    return _person(_text(first.get("name")) if isinstance(first, dict) else _text(first))
+
+
+def _person(text: str) -> str:
+    """Return the first of several names, without its e-mail address: that belongs to nobody's list of parts."""
+    return re.sub(r"\s*<[^>]*>", "", text.partition(",")[0]).strip()
+
+
+def _address(text: str) -> str:
+    """Return the address of a repository or a page, without what may be a password in it; "" for none."""
+    parts = urlsplit(text.strip().removeprefix("git+"))
+    if parts.scheme not in ("http", "https", "git", "ssh") or not parts.hostname:
+        return ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()[:MAX_TEXT]
+
+
+def _sha(version: str) -> str:
+    match = _SHA.search(version)
+    return match[1] if match else ""
+
+
+def _commit(folder: Path, version: str) -> str:
+    """Return the commit of a framework, as its version has it or its core says it to sketches."""
+    for header in sorted(folder.glob("cores/*/core_version.h")):
+        text = files.read_bounded(header, MAX_MANIFEST, "core's version").decode("utf-8", "replace")
+        if match := _CORE_COMMIT.search(text):
+            return match[1].lower()
+    return _sha(version)
