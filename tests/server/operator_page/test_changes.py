@@ -37,6 +37,12 @@ def two(shared_server: StartServer) -> Running:
     return server
 
 
+def settle(server: Running) -> None:
+    """Have 1.1 in the stable channel, and 1.0 as what it goes back to."""
+    for version in ("1.0", "1.1"):
+        operator(server).post(f"{API}/promote", {"version": version})
+
+
 def fail(server: Running) -> None:
     """Let the device download 1.1, and come back without it."""
     poll(server, 1)
@@ -74,10 +80,61 @@ def test_a_channels_form_leaves_the_commands_line(
         assert (reply.status, reply.headers["location"]) == (303, CHANNEL), reply.body.decode()
 
     lines = added(unasked, by_form)
-    api.post(f"{API}/promote", {"version": "1.1"})
+    settle(unasked)
     assert lines == added(unasked, lambda: api.post(f"{API}/{command}", body)) != []
-    api.post(f"{API}/promote", {"version": "1.1"})
+    settle(unasked)
     assert lines[-1]["by"] == "token:tests"
+
+
+WAVES = [{"percent": 10, "soak": 60, "approval": ["tests"]}, {"percent": 100}]
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [
+        (("pause",), "paused"),
+        (("pause", "resume"), "running"),
+        (("halt",), "halted"),
+        (("halt", "resume"), "running"),
+        (("approve",), "running"),
+    ],
+)
+def test_a_rollouts_form_leaves_the_commands_line(unasked: Running, steps: tuple[str, ...], state: str) -> None:
+    client, api = visit(unasked), operator(unasked)
+
+    def begin() -> None:
+        settle(unasked)
+        api.post(f"{API}/promote", {"version": "1.0", "waves": WAVES})
+
+    def by_form() -> None:
+        for step in steps:
+            assert f"{CHANNEL}/rollout/{step}" in client.see(CHANNEL).links
+            assert client.submit(f"{CHANNEL}/rollout/{step}").headers["location"] == CHANNEL
+
+    def by_command() -> None:
+        for step in steps:
+            api.post(f"{API}/rollout/{step}", {})
+
+    begin()
+    lines = added(unasked, by_form)
+    assert api.get(f"{API}/rollout")["state"] == state
+    begin()
+    assert lines == added(unasked, by_command) != []
+    settle(unasked)
+
+
+def test_a_release_goes_out_in_waves(unasked: Running) -> None:
+    client, api = visit(unasked), operator(unasked)
+    assert client.submit(f"{CHANNEL}/promote?version=1.0", ramp="1, 10,100", soak="2h").status == 303
+    assert [wave["plan"] for wave in api.get(f"{API}/rollout")["waves"]] == [
+        {"percent": percent, "soak": 120} for percent in (1, 10, 100)
+    ]
+    assert "Wave 1 of 3" in client.see(CHANNEL).text
+    assert client.submit(f"{CHANNEL}/rollout/approve", "now").status == 303
+    assert "Wave 2 of 3" in client.see(CHANNEL).text
+    refused = client.submit(f"{CHANNEL}/promote?version=1.1", ramp="50,10")
+    assert (refused.status, b"wave 2 has 10 %" in refused.body) == (400, True)
+    settle(unasked)
 
 
 def test_what_is_refused_stands_in_the_form(two: Running) -> None:

@@ -9,8 +9,12 @@ from otaseal.server.operator_page.page import HEADERS
 from support.page_client import CHANNEL, HOME, PageClient, audit, visit
 from support.servers import Running
 
-POSTS = [path for path, _, change in SCREENS if change is not None]
-VALUES = {"product": "blink", "channel": "stable", "change": "forget", "version": "1.0"}
+VALUES = {"product": "blink", "channel": "stable", "version": "1.0"}
+POSTS = [
+    f"/page{path.format_map({**VALUES, 'change': 'halt' if '/rollout/' in path else 'forget'})}"
+    for path, _, change in SCREENS
+    if change is not None
+]
 FIELDS = {"version": "1.0", "percent": "7", "name": "mac:5C:CF:7F:F0:04:CB"}
 FOREIGN = {
     "another site": {"Origin": "https://evil.example"},
@@ -35,7 +39,7 @@ def test_a_form_from_elsewhere_changes_nothing(released: Running, headers: dict[
     client = visit(released)
     fields, before = fields_of(client), audit(released)
     for path in POSTS:
-        assert client.ask("POST", "/page" + path.format_map(VALUES), fields, headers).status == 403, path
+        assert client.ask("POST", path, fields, headers).status == 403, path
     assert client.ask("POST", "/page/sign-in", {"token": released.token}, headers).status == 403
     assert audit(released) == before
 
@@ -44,7 +48,7 @@ def test_a_form_without_its_proof_changes_nothing(released: Running) -> None:
     client, other, before = visit(released), visit(released), audit(released)
     for proof in ("", "0" * 64, "ü", fields_of(other)["proof"]):
         for path in POSTS:
-            reply = client.ask("POST", "/page" + path.format_map(VALUES), {**FIELDS, "proof": proof})
+            reply = client.ask("POST", path, {**FIELDS, "proof": proof})
             assert (reply.status, b"out of date" in reply.body) == (403, True), path
     assert audit(released) == before
 
@@ -52,7 +56,7 @@ def test_a_form_without_its_proof_changes_nothing(released: Running) -> None:
 def test_nobody_who_is_not_signed_in_changes_anything(released: Running) -> None:
     stranger, before = PageClient(released, released.world.context()), audit(released)
     for path in POSTS:
-        assert stranger.ask("POST", "/page" + path.format_map(VALUES), FIELDS).headers["location"] == "/page/sign-in"
+        assert stranger.ask("POST", path, FIELDS).headers["location"] == "/page/sign-in"
     assert audit(released) == before
 
 
@@ -60,7 +64,7 @@ def test_looking_changes_nothing(released: Running) -> None:
     client, before = visit(released), audit(released)
     for path in POSTS:
         query = "&".join(f"{name}={value}" for name, value in FIELDS.items())
-        assert client.ask("GET", "/page" + path.format_map(VALUES) + "?" + query).status == 200, path
+        assert client.ask("GET", f"{path}?{query}").status == 200, path
     assert audit(released) == before
 
 

@@ -17,7 +17,18 @@ from ..operator_api.app import settle
 from ..operator_api.handlers.context import OperatorContext
 from . import sign_in
 from .page import HEADERS, Page, Visit
-from .screens import access, certificates, channel_forms, device, devices, live, overview, releases, rollout
+from .screens import (
+    access,
+    certificates,
+    channel_forms,
+    device,
+    devices,
+    live,
+    overview,
+    releases,
+    rollout,
+    rollout_forms,
+)
 from .visitors import PATH, check_origin, check_proof, read_form, recognise
 
 if TYPE_CHECKING:
@@ -35,6 +46,7 @@ SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
     (CHANNEL + "/promote", channel_forms.ask_promote, channel_forms.promote),
     (CHANNEL + "/percent", channel_forms.ask_percent, channel_forms.percent),
     (CHANNEL + "/rollback", channel_forms.ask_rollback, channel_forms.rollback),
+    (CHANNEL + "/rollout/{change}", rollout_forms.ask, rollout_forms.change),
     (PRODUCT + "/devices", devices.show, None),
     (PRODUCT + "/device", device.show, None),
     (PRODUCT + "/device/{change}", device.ask, device.change),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...release import channels
@@ -101,3 +102,23 @@ def _widths(counts: list[int]) -> list[int]:
     least = [max(LEAST_WIDTH, round(WIDTH * count / total)) for count in counts]
     least[least.index(max(least))] += WIDTH - sum(least)
     return least
+
+
+def wave_parts(wave: Mapping[str, int]) -> tuple[Part, ...]:
+    """Return the parts of a bar of a wave's devices, as `rollout_status.shown` has it: how far each one is."""
+    failed = wave["failed"] + wave["silent"]
+    came, coming = wave["came_back"], wave["downloaded"] - wave["came_back"] - failed
+    waiting = wave["offered"] - wave["downloaded"]
+    counts = (
+        ("came back", came, "confirmed"),
+        ("did not", failed, "failed"),
+        ("on the way", coming, "delivered"),
+        ("offered", waiting, "offered"),
+        ("not asked yet", wave["devices"] - wave["offered"], "rest"),
+    )
+    there = [(label, count, kind) for label, count, kind in counts if count > 0]
+    widths, parts, at = _widths([count for _, count, _ in there]), [], 0
+    for (label, count, kind), width in zip(there, widths, strict=True):
+        parts.append(Part(label, count, at, width, kind))
+        at += width
+    return tuple(parts)

@@ -11,51 +11,57 @@ from typing import TYPE_CHECKING
 
 from ....errors import counted
 from ....names import check_name
+from ....release import plan_fields
 from ....release.channels import Channel
 from ....release.records import check_version
 from ....release.stranding import Consent, Effect
 from ....release.waves import MAX_PATIENCE
 from ...operator_api import channel_changes
 from ...operator_api.channel_changes import Target
-from ...operator_api.rollout_options import NAMES, RolloutOptions
+from ...operator_api.rollout_options import RolloutOptions
 from ..forms import Field, Form
 from ..page import Page, Visit, address
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+LIMITS = ("percent", "max_failed", "patience")
+RAMP = (
+    Field("ramp", "Or in waves, each a larger share", note="As in 1,10,50,100: in place of the share above."),
+    Field("soak", "Time between two waves", note="As in 90m, 2h or 1d."),
+)
 Asked = tuple[Form, tuple[Field, ...]]
 
 
 async def ask_promote(page: Page, visit: Visit) -> Response:
     """Ask which release a channel is to have, then for whom, and say what that does."""
-    target, version = _target(page, visit), visit.query.get("version", "")
+    target, version = target_of(page, visit), visit.query.get("version", "")
     form, fields = await _promotion(page, target, version, visit.query)
-    return form.ask(page, visit, back=_channel(target), fields=fields)
+    return form.ask(page, visit, back=channel_page(target), fields=fields)
 
 
 async def promote(page: Page, visit: Visit) -> Response | str:
     """Point a channel at a release."""
-    target, version = _target(page, visit), visit.form.get("version", "")
+    target, version = target_of(page, visit), visit.form.get("version", "")
     form, fields = await _promotion(page, target, version, {})
 
     async def change() -> object:
-        options = RolloutOptions.parse(_given(visit))
+        options = RolloutOptions.parse(_in_waves(visit))
         return await channel_changes.promote(page.context, target, check_version(version), options, _consent(visit))
 
-    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
 
 
 async def ask_percent(page: Page, visit: Visit) -> Response:
     """Ask to how many devices a release is to go."""
-    target = _target(page, visit)
+    target = target_of(page, visit)
     form, fields = _percentage(page, target, visit.query.get("percent"))
-    return form.ask(page, visit, back=_channel(target), fields=fields)
+    return form.ask(page, visit, back=channel_page(target), fields=fields)
 
 
 async def percent(page: Page, visit: Visit) -> Response | str:
     """Set to how many devices a release goes; a halted rollout goes on."""
-    target = _target(page, visit)
+    target = target_of(page, visit)
     form, fields = _percentage(page, target, None)
 
     async def change() -> object:
@@ -63,25 +69,25 @@ async def percent(page: Page, visit: Visit) -> Response | str:
         aside = "set_aside" in visit.form
         return await channel_changes.set_percent(page.context, target, options, set_aside=aside)
 
-    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
 
 
 async def ask_rollback(page: Page, visit: Visit) -> Response:
     """Ask before a channel goes back, and say whom that would leave behind."""
-    target = _target(page, visit)
+    target = target_of(page, visit)
     form, fields = await _return(page, target)
-    return form.ask(page, visit, back=_channel(target), fields=fields)
+    return form.ask(page, visit, back=channel_page(target), fields=fields)
 
 
 async def rollback(page: Page, visit: Visit) -> Response | str:
     """Point a channel back at what all its devices had."""
-    target = _target(page, visit)
+    target = target_of(page, visit)
     form, fields = await _return(page, target)
 
     async def change() -> object:
         return await channel_changes.roll_back(page.context, target, _consent(visit))
 
-    return await form.run(page, visit, change, back=_channel(target), then=_channel(target), fields=fields)
+    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
 
 
 async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Asked:
@@ -95,7 +101,8 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
     effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)
     facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new.", *_facts(effect)]
     form = Form("Promote", f"Give {version} to the devices of channel {channel}?", tuple(facts), f"Give out {version}")
-    return form, (Field.hidden("version", version), *_limits(before, query.get("percent", "10")), *_consents(effect))
+    percent, *limits = _limits(before, query.get("percent", "10"))
+    return form, (Field.hidden("version", version), percent, *RAMP, *limits, *_consents(effect))
 
 
 def _percentage(page: Page, target: Target, percent: str | None) -> Asked:
@@ -169,19 +176,30 @@ def _limits(before: Channel | None, percent: str) -> tuple[Field, ...]:
     )
 
 
-def _target(page: Page, visit: Visit) -> Target:
+def target_of(page: Page, visit: Visit) -> Target:
     """Return the channel in the path, for who may change it; raises Refused, InputError, NotFoundError."""
     product, channel = page.product(visit), check_name(visit.request.path_params["channel"], "channel")
     return Target(product, channel, visit.caller.require(product, channel))
 
 
-def _channel(target: Target) -> str:
+def channel_page(target: Target) -> str:
+    """Return the address of a channel."""
     return address(target.product, "channels", target.channel)
 
 
 def _given(visit: Visit) -> dict[str, object]:
     """Return the options in a form; a field that is empty is not given."""
-    return {name: value.strip() for name in NAMES if (value := visit.form.get(name, "")).strip()}
+    return {name: value.strip() for name in LIMITS if (value := visit.form.get(name, "")).strip()}
+
+
+def _in_waves(visit: Visit) -> dict[str, object]:
+    """Return the options in a form, with waves in place of the share where a ramp is given; raises ConfigError."""
+    given, ramp = _given(visit), visit.form.get("ramp", "").strip()
+    if not ramp:
+        return given
+    waves = plan_fields.ramp(ramp.replace(" ", ""), visit.form.get("soak", "").strip() or "0")
+    given.pop("percent", None)
+    return {**given, "waves": [plan_fields.wave_fields(wave) for wave in waves]}
 
 
 def _consent(visit: Visit) -> Consent:

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....errors import NotFoundError
+from ....release.device_errors import in_words
 from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
-from ....release.trial import GAVE_WAY
 from ....store.device_rows import Device
 from ...operator_api import device_changes
 from ...operator_api.device_changes import CLAIM_PREFIX
@@ -46,7 +46,7 @@ async def show(page: Page, visit: Visit) -> Response:
         "accepted": key is not None and keys.accepts(key),
         "proof": None if own is None else proof_of(name, own.device.sequence, own.device.enrolled),
         "moments": [] if own is None else moments(own.device),
-        "gave_way": GAVE_WAY,
+        "error": "" if own is None else in_words(own.device.error),
     }
     return page.show(visit, "device.html", title=name, **values)
 

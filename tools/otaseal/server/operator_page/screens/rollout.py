@@ -1,29 +1,44 @@
-"""The rollout of a channel: how far it is, and who failed."""
+"""The rollout of a channel: how far it is, wave by wave, and who failed."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ....release.channels import Channel
+from ....release.device_errors import in_words
 from ....store.device_rows import Selection
+from ...operator_api import rollout_status
+from ...operator_api.handlers.context import OperatorContext
 from ..page import Page, Visit
-from ..rollout_view import channel_view
+from ..rollout_view import channel_view, wave_parts
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
 FAILED_SHOWN = 20
+FAILED_STATES = ("stuck", "looping")
 
 
 async def show(page: Page, visit: Visit) -> Response:
     """Return how the rollout of a channel goes."""
     (product, channel), context = page.channel(visit), page.context
     state = context.channel_state(product, channel)
-    view = await asyncio.to_thread(channel_view, context, product, channel, state)
-    failed = [
-        one
-        for kind in ("stuck", "looping")
-        for one in await asyncio.to_thread(context.fleet.page, product, Selection(channel, kind), "", FAILED_SHOWN)
-    ]
-    values: dict[str, Any] = {"channel": view, "failed": failed, "release": context.catalog.current(product, channel)}
+    values = await asyncio.to_thread(_read, context, product, channel, state)
     return page.show(visit, "rollout.html", title=channel, **values)
+
+
+def _read(context: OperatorContext, product: str, channel: str, state: Channel) -> dict[str, Any]:
+    """Return what the screen shows; the devices are counted one by one only where waves have to be told apart."""
+    plan = state.pointer.plan
+    standing = rollout_status.status(context, product, channel) if plan is not None else None
+    failed = [
+        one for kind in FAILED_STATES for one in context.fleet.page(product, Selection(channel, kind), "", FAILED_SHOWN)
+    ]
+    return {
+        "channel": channel_view(context, product, channel, state),
+        "standing": standing,
+        "waves": [(wave, wave_parts(wave)) for wave in standing["waves"]] if standing else [],
+        "failed": failed,
+        "in_words": in_words,
+    }

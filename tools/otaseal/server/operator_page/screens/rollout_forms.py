@@ -1,0 +1,92 @@
+"""The forms that stop a rollout, let it go on, and let its next wave begin."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ....errors import NotFoundError
+from ...operator_api import rollouts
+from ...operator_api.channel_changes import Target
+from ...operator_api.handlers.context import OperatorContext
+from ..forms import Field, Form
+from ..page import Page, Visit
+from .channel_forms import channel_page, target_of
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+NOW = Field(
+    "now",
+    "Begin it at once, whatever else it waits for",
+    "check",
+    note="Without this it begins when its time and its devices' answers are there, too.",
+)
+
+
+class _Change(NamedTuple):
+    form: Form
+    run: Callable[[OperatorContext, Target, Visit], Awaitable[object]]
+    fields: tuple[Field, ...] = ()
+
+
+def _approve(context: OperatorContext, target: Target, visit: Visit) -> Awaitable[object]:
+    return rollouts.approve(context, target, at_once="now" in visit.form)
+
+
+CHANGES = {
+    "pause": _Change(
+        Form(
+            "Pause",
+            "Pause the rollout?",
+            ("Who has the release keeps it.", "Nobody else gets it until you let it go on."),
+            "Pause",
+        ),
+        lambda context, target, visit: rollouts.pause(context, target),
+    ),
+    "resume": _Change(
+        Form("Go on", "Let the rollout go on?", ("The devices of the waves that have begun get it again.",), "Go on"),
+        lambda context, target, visit: rollouts.resume(context, target),
+    ),
+    "halt": _Change(
+        Form(
+            "Halt",
+            "Halt the rollout?",
+            (
+                "Nobody who has it not gets the release.",
+                "It counts as one that failed, and is nothing to roll back to, until somebody lets it go on.",
+            ),
+            "Halt",
+            danger=True,
+        ),
+        lambda context, target, visit: rollouts.halt(context, target),
+    ),
+    "approve": _Change(
+        Form("Approve", "Approve of the next wave?", ("The audit log says who did.",), "Approve"), _approve, (NOW,)
+    ),
+}
+
+
+async def ask(page: Page, visit: Visit) -> Response:
+    """Ask before a rollout is changed."""
+    target, change = target_of(page, visit), _change(visit)
+    page.channel(visit)
+    return change.form.ask(page, visit, back=channel_page(target), fields=change.fields)
+
+
+async def change(page: Page, visit: Visit) -> Response | str:
+    """Change a rollout, and return where to look then."""
+    target, change = target_of(page, visit), _change(visit)
+
+    async def run() -> object:
+        return await change.run(page.context, target, visit)
+
+    back = channel_page(target)
+    return await change.form.run(page, visit, run, back=back, then=back, fields=change.fields)
+
+
+def _change(visit: Visit) -> _Change:
+    change = CHANGES.get(visit.request.path_params["change"])
+    if change is None:
+        raise NotFoundError("there is no such page", "go back to the channel")
+    return change
