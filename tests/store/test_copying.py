@@ -18,6 +18,7 @@ from otaseal.store.enrolments import Applicant, Asking, Enrolments
 from otaseal.store.labels import Label, Labels
 from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.release_notes import ReleaseNotes
+from otaseal.store.tag_rules import TagRule
 from otaseal.store.token_uses import TokenUses
 from otaseal.store.tokens import TokenFile
 from support.command import Command, otaseal  # noqa: F401
@@ -50,6 +51,7 @@ def fill_all(backend: Backend) -> None:
     uses.note("1a2b3c4d")
     uses.write({"1a2b3c4d"}, now=True)
     Labels(backend.secrets).set("blink", f"mac:{MACS[0]}", Label("kitchen", "by the door", frozenset({"indoor"}), True))
+    Labels(backend.secrets).rules.set("blink", TagRule("old", version="1.*"))
     with backend.seen() as devices:
         assert devices is not None
         with devices.batch([("blink", f"mac:{mac}") for mac in MACS]) as rows:
@@ -93,7 +95,7 @@ def test_everything_is_copied_and_back(tmp_path: Path, otaseal: Command, backend
     before = kept(source)
     assert all(before[1][table] for table in (*SECRETS, *DEVICES))
     assert kept(there) == kept(back) == before
-    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 9)
+    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 10)
     directory = Path(there if other == "files" else back)
     for name in ("tokens.json", "secrets.sqlite"):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from otaseal.protocol.decisions import LOOP_LIMIT
 from otaseal.release.evidence import Evidence
 from otaseal.release.rollout import Counts
-from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Selection, Sighting
+from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Sighting
 from otaseal.store.rollout_rows import Rollout
+from otaseal.store.selection import Facts, Match, in_channel, in_state
 from support.devices import Devices, OneByOne, Open, open_devices
 
 __all__ = ["open_devices"]
@@ -46,8 +47,8 @@ def test_a_device_is_known_from_its_first_request(devices: OneByOne) -> None:
     assert devices.get("other", "mac:A") is None
     moved = devices.see(replace(FIRST, channel="beta", version="1.1"), 2000.0)
     assert (moved.channel, moved.version, moved.first_seen, moved.last_seen) == ("beta", "1.1", 1000.0, 2000.0)
-    assert devices.list("blink", Selection("stable")) == ()
-    assert devices.list("blink", Selection("beta")) == devices.list("blink") == (moved,)
+    assert devices.list("blink", in_channel("stable")) == ()
+    assert devices.list("blink", in_channel("beta")) == devices.list("blink") == (moved,)
 
 
 def test_an_update_that_took(devices: OneByOne) -> None:
@@ -308,7 +309,7 @@ def test_a_list_goes_on_behind_a_name(devices: OneByOne) -> None:
         devices.see(replace(FIRST, device=f"mac:{9 - number}"), float(number))
     first = devices.list("blink", limit=3)
     assert [device.device for device in first] == ["mac:0", "mac:1", "mac:2"]
-    rest = devices.list("blink", Selection("stable"), after=first[-1].device)
+    rest = devices.list("blink", in_channel("stable"), after=first[-1].device)
     assert [device.device for device in rest] == [f"mac:{number}" for number in range(3, 10)]
 
 
@@ -335,7 +336,7 @@ def test_the_state_in_sql_is_that_of_the_row(
         last_seen=2.0,
     )
     devices.take([row])
-    found = [state for state in STATES if devices.list("blink", Selection(state=state))]
+    found = [state for state in STATES if devices.list("blink", in_state(state))]
     assert found == [row.state]
     forget(devices, "mac:A")
 
@@ -343,7 +344,7 @@ def test_the_state_in_sql_is_that_of_the_row(
 def test_a_device_runs_what_its_md5_says_else_what_it_says_itself(devices: OneByOne) -> None:
     for name, md5, version in (("a", OLD, "9"), ("b", OTHER, "1.0"), ("c", NEW, "1.0"), ("d", "", "1.0")):
         devices.see(replace(FIRST, device=name, md5=md5, version=version), 1.0)
-    chosen = Selection(version="1.0", md5s=frozenset({OLD}), known=frozenset({OLD, NEW}))
+    chosen = Facts({OLD: "1.0", NEW: "2.0"}).runs(Match("1.0"))
     assert [device.device for device in devices.list("blink", chosen)] == ["a", "b", "d"]
 
 

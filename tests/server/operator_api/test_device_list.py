@@ -162,7 +162,7 @@ def test_one_device_is_shown_as_it_is_listed_or_by_its_address(start_server: Sta
         rows.see(Sighting("blink", "stable", f"cert:{MAC}", server.world.firmware(1).md5), time.time())
     for name in (f"cert:{MAC}", MAC.lower()):
         assert f"cert:{MAC}  runs 1.0" in command(server, "show", name).succeeded().out
-    command(server, "show", "cert:kitchen").failed(1, "'cert:kitchen' is no device with a key")
+    command(server, "show", "cert:kitchen").failed(1, "no device 'cert:kitchen' of 'blink' was seen")
 
 
 def test_a_forgotten_device_is_a_new_one(start_server: StartServer) -> None:

@@ -27,6 +27,7 @@ from ..release.records import Release
 from ..release.waves import Openings, Turn
 from ..release.windows import Opening
 from ..store.documents import PRODUCTS, channel_name, product_folder
+from ..store.selection import Facts
 from ..store.store import Store
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Catalog:
     """The blobs in memory, by SHA-256; `body` reads others."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
     _known: dict[str, _KnownImages] = field(default_factory=dict, repr=False)
+    _facts: dict[str, tuple[Mapping[str, protocol.Running], Facts]] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
     _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
@@ -161,6 +163,13 @@ class Catalog:
         # Without its stamp while another change may come within the same tick of the clock.
         self._known[product] = replace(cached, stamp=stamp if self.store.documents.is_settled(stamp) else None)
         return cached.images
+
+    def facts(self, product: str) -> Facts:
+        """Return what the releases of a product tell of the devices that name their sketch MD5, or their board."""
+        known, before = self.known(product), self._facts.get(product)
+        if before is None or before[0] is not known:
+            before = self._facts[product] = known, _facts(known)
+        return before[1]
 
     def warm(self) -> None:
         """Read all releases, and the firmware that channels give out, before devices ask; for a thread of its own."""
@@ -353,3 +362,13 @@ def _windows(choices: _ChannelChoices, now: float) -> Openings:
 def _behind(state: Channel) -> str:
     """Return why devices do not get the release that a channel points at."""
     return HALTED if state.pointer.halted else PAUSED if state.pointer.paused else NOT_INCLUDED
+
+
+def _facts(known: Mapping[str, protocol.Running]) -> Facts:
+    told = {md5: running.release for md5, running in known.items()}
+    images = [image for release in told.values() for image in release.images]
+    names = {image.board_key: image.board for image in images if image.board_key and image.board}
+    one = {md5: release for md5, release in told.items() if not release.others}
+    boards = {md5: release.board or release.board_key for md5, release in one.items()}
+    versions = {md5: release.version for md5, release in told.items()}
+    return Facts(versions, {md5: board for md5, board in boards.items() if board}, names)

@@ -30,6 +30,7 @@ from .rollout_rows import ROLLOUT_COLUMNS
 from .sql import Transaction
 from .staging import new_directory
 from .statements import STATEMENT_COLUMNS
+from .tag_rules import TagRule
 
 Columns = Mapping[str, Sequence[str]]
 SECRETS: Columns = {
@@ -41,6 +42,7 @@ SECRETS: Columns = {
     "labels": ("product", "device", *Label._fields),
     "release_notes": ("product", "version", *Notes._fields),
     "token_uses": ("id", "used"),
+    "tag_rules": ("product", *TagRule._fields),
 }
 DEVICES: Columns = {
     "devices": Device._fields,

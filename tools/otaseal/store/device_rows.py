@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ UNKNOWN_PACE = 8 * 3600.0
 """Of a device that has asked once."""
 PACE_SHARE = 4
 """One part of so many is what the last interval counts in a pace, and so many times as long as the pace at most."""
-LATE = f"(:now - last_seen > {LATE_PACES} * coalesce(pace, {UNKNOWN_PACE}))"
+LATE = f"(? - last_seen > {LATE_PACES} * coalesce(pace, {UNKNOWN_PACE}))"
 """`Device.is_late` in SQL."""
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
@@ -43,7 +42,6 @@ NEW_SECONDS = 86400.0
 """How long a device that proves nothing has to be heard of until it is none that anybody may just have invented."""
 IS_NEW = f"(NOT {PROVEN} AND ({UNPROVEN} OR last_seen - first_seen < {NEW_SECONDS}))"
 IN_JSON = "(SELECT value FROM json_each(?))"
-RUNS = f"(md5 IN {IN_JSON} OR (version = ? AND md5 NOT IN {IN_JSON}))"
 
 
 class Hardware(NamedTuple):
@@ -166,21 +164,6 @@ class Device(NamedTuple):
         if self.delivered_at is not None:
             return "updating"
         return "seen" if self.offered is None else "offered"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which of a product's devices are meant; None stands for any.
-
-    A device runs the release whose sketch MD5 it names: `md5s` are those of `version`, `known` those of every release.
-    One that names another MD5 runs what it says itself.
-    """
-
-    channel: str | None = None
-    state: str | None = None
-    version: str | None = None
-    md5s: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
 
 
 _CLAIM_FIELDS = tuple(field.name for field in fields(Sighting) if field.name not in ("proven", "hardware"))
@@ -394,16 +377,3 @@ def changed_key(name: str) -> tuple[str, str]:
     """Return the primary key of the device that a `change_name` tells of."""
     product, _, device = name.partition(" ")
     return product, device
-
-
-def conditions(selection: Selection) -> tuple[str, tuple[str, ...]]:
-    """Return a selection in SQL, to be added to a WHERE clause, and the values in it."""
-    where, values = "", ()  # type: tuple[str, tuple[str, ...]]
-    if selection.channel is not None:
-        where, values = where + " AND channel = ?", (*values, selection.channel)
-    if selection.state is not None:
-        where, values = where + f" AND {STATE} = ?", (*values, selection.state)
-    if selection.version is not None:
-        md5s, known = (json.dumps(sorted(names)) for names in (selection.md5s, selection.known))
-        where, values = where + f" AND {RUNS}", (*values, md5s, selection.version, known)
-    return where, values

@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..release.evidence import PROVEN_PREFIX
 from ..release.rollout import Tally
@@ -23,21 +23,21 @@ from .device_rows import (
     CERTIFIED,
     IN_JSON,
     IS_NEW,
+    LATE,
     PROVEN,
+    STATE,
     UNPROVEN,
     Device,
-    Selection,
     Sighting,
     change_name,
-    conditions,
     device_key,
     says_nothing_new,
     seen,
 )
-from .labels import CHIP_PREFIX
 from .proof_key_rows import Name
 from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
+from .selection import ANY, CHIP_PREFIX, Condition
 from .sql import Transaction, Values
 from .statements import Said
 
@@ -67,7 +67,46 @@ NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UN
     SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
 
-ALL = Selection()
+class Flash(NamedTuple):
+    """What decides whether a device has room for a release: what it runs, in which channel, and its flash."""
+
+    channel: str
+    chip: str
+    board: str
+    free_space: int | None
+    sketch_size: int | None
+    chip_size: int | None
+    counter: int | None
+    md5: str
+    version: str
+
+    @property
+    def text(self) -> str:
+        """All of it as one text, as `FLASH` is in SQL; only the last two can have the sign in them."""
+        return "|".join("" if value is None else str(value) for value in self)
+
+
+class Alike(NamedTuple):
+    """What devices have in common that are counted together; `late` is whether they are."""
+
+    channel: str
+    chip: str
+    board: str
+    md5: str
+    version: str
+    answered: str
+    state: str
+    late: int
+
+
+FLASH = " || '|' || ".join(
+    f"coalesce(CAST({name} AS text), '')" if name in ("free_space", "sketch_size", "chip_size", "counter") else name
+    for name in Flash._fields
+)
+FLASHES = f"""SELECT DISTINCT {", ".join(Flash._fields)} FROM devices
+    WHERE product = ? AND free_space IS NOT NULL"""  # noqa: S608 - our own names
+GROUPED = ", ".join(str(1 + number) for number in range(len(Alike._fields)))
+GROUPS = f"SELECT {', '.join(Alike._fields[:-2])}, {STATE}, CASE WHEN {LATE} THEN 1 ELSE 0 END, count(*) FROM devices"  # noqa: S608
 
 
 class DeviceTable(ABC):
@@ -110,14 +149,28 @@ class DeviceTable(ABC):
         """Return what became of a device, the newest first."""
         return tuple(history.Event(*row) for row in self.query(history.SELECT, device_key(product, device)))
 
-    def list(self, product: str, selection: Selection = ALL, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
-        """Return the selected devices of a product, by name, at most `limit` of those behind the name `after`."""
-        where, values = conditions(selection)
+    def list(self, product: str, where: Condition = ANY, after: str = "", limit: int = 1000) -> tuple[Device, ...]:
+        """Return the devices of a product that are meant, by name, at most `limit` of those behind the name `after`."""
         rows = self.query(
-            f"{SELECT} WHERE product = ? AND device > ?{where} ORDER BY device LIMIT ?",
-            (product, after, *values, limit),
+            f"{SELECT} WHERE product = ? AND device > ? AND {where.sql} ORDER BY device LIMIT ?",
+            (product, after, *where.values, limit),
         )
         return tuple(Device(*row) for row in rows)
+
+    def count(self, product: str, where: Condition = ANY) -> int:
+        """Return how many devices of a product are meant."""
+        statement = f"SELECT count(*) FROM devices WHERE product = ? AND {where.sql}"  # noqa: S608 - our own words
+        return int(self.query(statement, (product, *where.values))[0][0])
+
+    def flashes(self, product: str) -> Iterator[Flash]:
+        """Yield each kind of flash that a product's devices say they have, with what they run."""
+        yield from (Flash(*row) for row in self.query(FLASHES, (product,)))
+
+    def groups(self, product: str, where: Condition, now: float) -> Iterator[tuple[Alike, int]]:
+        """Yield the devices that are meant, put together where they are alike, each with their number."""
+        statement = f"{GROUPS} WHERE product = ? AND {where.sql} GROUP BY {GROUPED}"
+        for *values, count in self.query(statement, (now, product, *where.values)):
+            yield Alike(*values), count
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
 from ..pki.profile import MAC_ADDRESS
+from . import tag_rules
 from .device_rows import MAX_CLAIM, change_name, changed_key
+from .selection import CHIP_PREFIX, NO_FACTS, Condition, Facts, Match, any_of, is_named
 from .sql import upsert
+from .tag_rules import TagRule, TagRules
 
 if TYPE_CHECKING:
     from .device_rows import Device
@@ -29,15 +32,16 @@ MAX_TAGS = 16
 """Of one device."""
 MAX_TAGS_OF_PRODUCT = 200
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
-CHIP_PREFIX = "mac:"
-"""What the name of a device begins with under which the label of its chip is kept."""
 MANY = 100
 """So many labels that are changed at once cost less when all are read."""
 
 TABLES = {
     "labels": """CREATE TABLE IF NOT EXISTS labels (product, device, name, note, tags, pinned,
-    PRIMARY KEY (product, device)) WITHOUT ROWID"""
+    PRIMARY KEY (product, device)) WITHOUT ROWID""",
+    **tag_rules.TABLES,
 }
+RULES = ""
+"""In place of a device's name where servers are told that rules have changed."""
 
 
 class Label(NamedTuple):
@@ -78,16 +82,23 @@ class Labels:
         self._pinned: frozenset[Key] = frozenset()
         self._tagged: dict[Key, frozenset[str]] = {}
         """Devices by product and tag."""
+        self.rules = TagRules(tables, lambda transaction: tell(transaction, (RULES,)))
+        self.facts: Callable[[str], Facts] = lambda product: NO_FACTS
+        """Returns what the releases of a product tell of devices, to which rules refer."""
         self.load()
 
     def load(self) -> None:
-        """Read all labels anew; raises as `Tables.query`."""
+        """Read all labels and rules anew; raises as `Tables.query`."""
+        self.rules.load()
         with self._lock:
             self._take({(product, device): _label(*values) for product, device, *values in self._tables.query(_SELECT)})
 
     def apply(self, names: Iterable[str]) -> None:
         """Take what was told of devices; raises as `Tables.query`."""
-        keys = [changed_key(name) for name in names]
+        told = set(names)
+        if RULES in told:
+            self.rules.load()
+        keys = [changed_key(name) for name in told - {RULES}]
         if len(keys) > MANY:
             self.load()
             return
@@ -108,6 +119,10 @@ class Labels:
         labels = self._labels  # which is replaced as a whole, and never changed
         return {device: label for (owner, device), label in labels.items() if owner == product}
 
+    def pinned(self, product: str) -> list[str]:
+        """Return the devices of a product that are pinned, as `chip_of` has them."""
+        return [device for owner, device in self._pinned if owner == product]
+
     def keys(self) -> tuple[Key, ...]:
         """Return of which devices something is said."""
         return tuple(self._labels)
@@ -117,12 +132,30 @@ class Labels:
         return self._tagged.get((product, tag), frozenset())
 
     def tags(self, product: str) -> list[str]:
-        """Return the tags that devices of a product have by hand."""
-        return sorted(tag for owner, tag in self._tagged if owner == product)
+        """Return the tags that devices of a product have by hand or may have by rule."""
+        return sorted({*self.rules.of(product), *(tag for owner, tag in self._tagged if owner == product)})
 
     def tags_of(self, product: str, device: str, row: Device | None) -> frozenset[str]:
-        """Return the tags of a device, of which a `row` may be known."""
-        return self.get(product, device).tags
+        """Return the tags of a device: those by hand, and those by rule where a `row` is known of it."""
+        label, rules = self.get(product, device), self.rules.of(product)
+        if not rules or row is None:
+            return label.tags
+        facts = self.facts(product)
+        return label.tags | {tag for tag, rule in rules.items() if rule.fits(row, facts, label.name)}
+
+    def has_tag(self, product: str, tag: str) -> Condition:
+        """Return the condition that a device of a product has a tag, by hand or by rule."""
+        rule = self.rules.of(product).get(tag)
+        by_hand = is_named(self.tagged(product, tag))
+        return by_hand if rule is None else any_of(by_hand, self.by_rule(product, rule))
+
+    def by_rule(self, product: str, rule: TagRule) -> Condition:
+        """Return the condition that a device of a product has the tag of a rule by that."""
+        return rule.condition(self.facts(product), lambda match: is_named(self.named(product, match)))
+
+    def named(self, product: str, match: Match) -> list[str]:
+        """Return the devices whose name fits, as `chip_of` has them."""
+        return [device for device, label in self.of(product).items() if match.fits(label.name)]
 
     def set(self, product: str, device: str, label: Label) -> None:
         """Say this of a device, in place of what was said; raises as `change`."""
@@ -134,7 +167,7 @@ class Labels:
         Each edit gets what is said by then, whoever said it. Raises InputError for what cannot be said, or where there
         is no room; else as `Tables.transaction`.
         """
-        edits_by_key = {(product, _checked_device(device)): edit for device, edit in edits.items()}
+        edits_by_key = {(product, checked_device(device)): edit for device, edit in edits.items()}
         with self._lock, self._tables.transaction() as transaction:
             before = self._stored(edits_by_key)
             after = {key: checked(edit(before.get(key, NO_LABEL))) for key, edit in edits_by_key.items()}
@@ -203,7 +236,8 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-def _checked_device(device: str) -> str:
+def checked_device(device: str) -> str:
+    """Return under which name the label of a device is kept; raises InputError for what is no name of a device."""
     name = chip_of(device)
     if not 0 < len(name) <= MAX_CLAIM or not name.isprintable():
         raise InputError(f"'{device[:MAX_NAME]}' is no name of a device", "name it as otaseal devices lists it")

@@ -46,6 +46,8 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(rollouts.rollout, rollouts.preview_rollout, rollouts.pause_rollout, rollouts.resume_rollout),
         *(rollouts.halt_rollout, rollouts.approve_rollout, rollouts.grant_rollout),
         *(certs.certs, certs.publish_certs),
+        *(devices.count_devices, devices.label_device, devices.import_labels),
+        *(devices.tag_rules, devices.set_tag_rule, devices.drop_tag_rule),
         *(devices.list_devices, devices.forget_device, devices.retry_device),
         *(devices.show_device, devices.enrol_key, devices.accept_key),
         *(enrolments.enrolments, enrolments.answer_enrolment),

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ...errors import NotFoundError, SystemFaultError
+from ...errors import ConflictError, NotFoundError, SystemFaultError
 from ...pki.scope import ANY
 from ...release.evidence import UNPROVEN_PREFIX
+from ...store.labels import NO_LABEL
 from ...store.proof_key_rows import WaitingKey
 from ...store.proof_keys import fingerprint
 from .auth import Caller
@@ -30,11 +31,17 @@ async def begin(context: OperatorContext, caller: Caller, product: str, device: 
 
 
 async def forget(context: OperatorContext, caller: Caller, product: str, device: str) -> dict[str, Any]:
-    """Forget a device, its key and its request for a certificate: when it asks again, it is a new one."""
+    """Forget a device, its key, its request for a certificate and its label: when it asks again, it is a new one.
+
+    Raises ConflictError for one that is pinned, which would get the next release then.
+    """
+    if context.fleet.labels.is_pinned(product, device):
+        raise ConflictError(f"'{device}' is pinned", "otaseal devices unpin ends that; then forget it")
     changed, who = await _announce(context, caller, (product, device), "forget")
     context.fleet.recorder.forget(product, device.replace(CLAIM_PREFIX, UNPROVEN_PREFIX, 1))
     await asyncio.to_thread(context.fleet.keys.forget, product, device)
     await asyncio.to_thread(context.fleet.enrolments.forget, product, applicant(device))
+    await asyncio.to_thread(context.fleet.labels.set, product, device, NO_LABEL)
     return await _finish(context, changed, who, "forget", taken=context.fleet.recorder.forget(product, device))
 
 

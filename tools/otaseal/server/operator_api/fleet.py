@@ -17,16 +17,18 @@ from ...release.evidence import UNPROVEN_PREFIX, Evidence, evidence_of
 from ...release.records import Release
 from ...release.rollout import Counts, must_halt
 from ...release.stranding import Consent, Effect, Group
-from ...store.device_rows import Device, Selection
-from ...store.device_table import DeviceTable
+from ...store.device_rows import Device
+from ...store.device_table import FLASH, DeviceTable
 from ...store.enrolments import Enrolments
 from ...store.labels import Labels
 from ...store.proof_key_rows import ProofKey, WaitingKey
 from ...store.proof_keys import ProofKeys, fingerprint
+from ...store.selection import Condition, is_in
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
 from .rollout_options import UptimeClock, tally
+from .room import Room
 
 MAX_VERSIONS = 100
 """Versions that are counted by name: what a device says that it runs is a claim."""
@@ -52,11 +54,17 @@ class Fleet:
     keys: ProofKeys
     enrolments: Enrolments
     labels: Labels
+    room: Room
 
-    def page(self, product: str, selection: Selection, after: str, limit: int) -> list[Listed]:
-        """Return the selected devices behind the name `after`, at most `limit`."""
+    def page(self, product: str, where: Condition, after: str, limit: int) -> list[Listed]:
+        """Return the devices that are meant behind the name `after`, at most `limit`."""
         self.recorder.flush(FLUSH_SECONDS)
-        return self._listed(product, self.devices.list(product, selection, after, limit))
+        return self._listed(product, self.devices.list(product, where, after, limit))
+
+    def without_room(self, product: str) -> Condition:
+        """Return the condition that a device has too little free space for the release of its channel."""
+        short = self.room.short(product, self.devices.flashes(product))
+        return is_in(FLASH, (kind.text for kind in short))
 
     def named(self, product: str, names: Sequence[str]) -> list[Listed]:
         """Return those of the named devices that were seen."""

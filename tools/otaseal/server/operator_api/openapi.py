@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .schemas import IN_PATH, QUERY, Schema, pattern, reference, schemas
+from .schemas import IN_PATH, OF_DEVICES, QUERY, Schema, pattern, reference, schemas
 
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"
@@ -20,6 +20,7 @@ ROLLOUT = CHANNEL + "/rollout"
 RELEASE = PRODUCT + "/releases/{version}"
 DEVICE = PRODUCT + "/devices/{device}"
 DIGITS = "[0-9]{1,9}"
+FILTERS = ("channel", "state", "version", "board", "tag", "answered", "text", "late", "no_room", "pinned", "since")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,19 @@ ENDPOINTS = (
     Endpoint("PUT", CHANNEL + "/certs", "publish_certs", "Give out a signed certificate archive", "PublishedCerts",
              ("rehearsal",), body=BYTES),
     Endpoint("GET", PRODUCT + "/devices", "list_devices", "List the devices seen, by name, a page at a time", "Devices",
-             ("channel", "state", "version", "after", "limit")),
+             (*FILTERS, "after", "limit")),
+    Endpoint("GET", PRODUCT + "/counts", "count_devices",
+             "Return how many devices there are of each kind: each number is the total of a list with that filter",
+             "Counts", ("channel",)),
+    Endpoint("POST", PRODUCT + "/devices/label", "label_device",
+             "Name, note, tag or pin a device, which may not have been seen yet", "LabelledDevice", body="DeviceLabel"),
+    Endpoint("PUT", PRODUCT + "/labels", "import_labels",
+             "Take names, tags and notes of devices from a CSV file, all or nothing", "Imported", body=BYTES),
+    Endpoint("GET", PRODUCT + "/tag-rules", "tag_rules", "List the rules by which devices have tags", "TagRules"),
+    Endpoint("POST", PRODUCT + "/tag-rules", "set_tag_rule", "Let all devices that fit have a tag", "TagRules",
+             body="TagRule"),
+    Endpoint("POST", PRODUCT + "/tag-rules/remove", "drop_tag_rule", "Remove the rule for a tag", "TagRules",
+             body="NamedTag"),
     Endpoint("POST", PRODUCT + "/devices/forget", "forget_device", "Forget a device until it asks again",
              "ChangedDevice", body="NamedDevice"),
     Endpoint("POST", PRODUCT + "/devices/retry", "retry_device", "Give a stuck device its release again",
@@ -163,8 +176,9 @@ def _operation(endpoint: Endpoint) -> Schema:
 
 
 def _in_query(endpoint: Endpoint, name: str) -> Schema:
-    narrows = name == "channel" and endpoint.handler == "list_devices"  # without it all are meant
-    return IN_PATH[name] if narrows else QUERY[name]
+    if endpoint.handler not in ("list_devices", "count_devices"):
+        return QUERY[name]
+    return OF_DEVICES.get(name, QUERY[name])
 
 
 _REFUSALS = {

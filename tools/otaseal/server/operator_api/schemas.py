@@ -5,6 +5,7 @@ What an answer looks like is read off the dataclasses that are sent, so that nei
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from enum import IntEnum
 from typing import Any, Union
 
 from ...names import NAME
+from ...protocol.answers import REASONS
 from ...release import attachments
 from ...release.archive_record import ArchiveRecord
 from ...release.channels import MAX_CHANNEL_BYTES
@@ -24,11 +26,17 @@ from ...release.stranding import Consent, Group
 from ...release.waves import MAX_PATIENCE
 from ...store.device_rows import MAX_CLAIM, STATES, Device
 from ...store.enrolments import PROOFS
+from ...store.history import EVENTS, Event
+from ...store.labels import MAX_NAME, MAX_NOTE, TAG
 from ...store.proof_keys import FINGERPRINT
+from ...store.tag_rules import PARTS, TagRule
 from ..alarms import Alarm
 from ..patches import Made
 from .wave_counts import WAVE_STATES, FailedDevice, Funnel
 
+BOARD = re.compile("[0-9A-Za-z._-]{1,64}")
+SINCE = "[0-9]{1,12}([.][0-9]{1,9})?"
+MAX_TEXT = 64
 MAX_DEVICES = 500
 """Devices that one answer lists."""
 MAX_DEVICE = MAX_CLAIM
@@ -47,6 +55,7 @@ def pattern(expression: str, **more: Any) -> Schema:
     return {"type": "string", "pattern": f"^(?:{expression})$", **more}
 
 
+_TAG: Schema = pattern(TAG.pattern)
 _PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 _FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
 _KNOWN_BY: Mapping[str, Schema] = {
@@ -79,9 +88,21 @@ QUERY: Mapping[str, Schema] = {
     "since": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{0,12}([+]00:00|Z)?)?", examples=["2030-01-31"]),
     "state": {"type": "string", "enum": list(STATES)},
     "version": pattern(VERSION.pattern, description="what devices run"),
+    "tag": _TAG,
+    "answered": {"type": "string", "enum": list(REASONS), "description": "why their polls are answered as they are"},
+    "text": {"type": "string", "maxLength": MAX_TEXT, "description": "in name, note, device or MAC address"},
+    "late": {**_FLAG, "description": "1 for those that should have asked long ago, 0 for the others"},
+    "no_room": {**_FLAG, "description": "with too little free space for the release of their channel, or not"},
+    "pinned": _FLAG,
     "after": {"type": "string", "maxLength": MAX_DEVICE, "description": "the `next` of the page before"},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_DEVICES, "default": MAX_DEVICES},
 }
+OF_DEVICES: Mapping[str, Schema] = {
+    "channel": pattern(NAME.pattern),
+    "board": pattern(BOARD.pattern, description="the name of a board, or its id"),
+    "since": pattern(SINCE, description="with news since then, in seconds since 1970"),
+}
+"""In place of parameters in QUERY, where devices are listed; without a channel all are meant."""
 IN_PATH: Mapping[str, Schema] = {
     "product": pattern(NAME.pattern),
     "channel": pattern(NAME.pattern),
@@ -133,6 +154,19 @@ _TEXT: Schema = {"type": "string"}
 _MAYBE: Schema = {"type": ["string", "null"]}
 _UNSEEN: Schema = {**_MAYBE, "description": "null for a device that was not seen yet"}
 _NEXT: Schema = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
+_TIME: Schema = {"type": "number", "description": "seconds since 1970"}
+_LABEL: Mapping[str, Schema] = {
+    **{"name": {"type": "string"}, "note": {"type": "string"}},
+    **{"tags": {"type": "array", "items": _TAG}, "pinned": {"type": "boolean"}},
+}
+_TOLD_OF_DEVICE: Mapping[str, Schema] = {
+    "state": {"type": "string", "enum": list(STATES)},
+    "running": {**_MAYBE, "description": "the version that it runs"},
+    "board_name": {**_MAYBE, "description": "by its release, else by the id that it says"},
+    "core": {**_MAYBE, "description": "the core release of what it runs"},
+    "next_poll": {"type": ["number", "null"], "description": "when it is expected to ask again, by its own pace"},
+    "late": {"type": "boolean", "description": "whether it should have asked long ago"},
+}
 _SHOWN_KEY: Mapping[str, Schema] = {
     "key": {**_TEXT, "description": "the first 16 hex digits of the key's SHA-256"},
     "how": {"type": "string", "enum": ["enrolled", "agreed at first contact", "shown in place of the known one"]},
@@ -288,12 +322,41 @@ def schemas() -> dict[str, Schema]:
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": archive}),
         "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),
-        "Device": _object({**_fields(Device), "state": _TEXT, "running": _MAYBE, **_KNOWN_BY}),
+        "Device": _object({**_fields(Device), **_TOLD_OF_DEVICE, **_KNOWN_BY, **_LABEL}),
+        "Event": _object({"device": _TEXT, **_fields(Event), "event": {"type": "string", "enum": list(EVENTS)}}),
+        "Counts": _object(
+            {
+                **{"product": _TEXT, "channel": _MAYBE, "now": _TIME},
+                **{name: {"type": "integer"} for name in ("total", "late", "no_room", "pinned")},
+                **{
+                    name: _by_name({"type": "integer"})
+                    for name in ("channels", "states", "answered", "versions", "boards", "tags")
+                },
+            }
+        ),
+        "DeviceLabel": _object(
+            {
+                "device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE},
+                "name": {"type": "string", "maxLength": MAX_NAME},
+                "note": {"type": "string", "maxLength": MAX_NOTE},
+                "tag": {**_array(_TAG), "description": "to add"},
+                "untag": {**_array(_TAG), "description": "to take off"},
+                "pinned": {"type": "boolean", "description": "whether it stays with what it runs"},
+            },
+            ("device",),
+        ),
+        "LabelledDevice": _object({"product": _TEXT, "channel": _UNSEEN, "device": _TEXT, **_LABEL}),
+        "Imported": _object({"product": _TEXT, "devices": {"type": "integer"}}),
+        "TagRule": _object({"tag": _TAG, **{part: {"type": "string", "maxLength": 64} for part in PARTS}}, ("tag",)),
+        "TagRules": _object({"product": _TEXT, "rules": _array(_object(_fields(TagRule)))}),
+        "NamedTag": _object({"tag": _TAG}),
         "Devices": _object(
             {
                 "product": _TEXT,
                 "devices": _array(reference("Device")),
                 "next": _NEXT,
+                "total": {"type": ["integer", "null"], "description": "of all pages; null behind the first one"},
+                "now": {**_TIME, "description": "what `late` is by, and `since` of the next look"},
             }
         ),
         "NamedDevice": _object({"device": {"type": "string", "minLength": 1, "maxLength": MAX_DEVICE}}),
@@ -302,9 +365,11 @@ def schemas() -> dict[str, Schema]:
             {
                 "product": _TEXT,
                 "device": _TEXT,
+                "label": {**_object(_LABEL), "description": "its tags by hand alone"},
                 "key": {"anyOf": [_object(_SHOWN_KEY), {"type": "null"}]},
                 "waiting": {"anyOf": [_object(_SHOWN_KEY), {"type": "null"}]},
                 "rows": {**_array(reference("Device")), "description": "its own, and that of others in its name"},
+                "history": {**_array(reference("Event")), "description": "the newest first"},
             }
         ),
         "ProofKey": _object({"key": pattern(PROOF_KEY)}),

@@ -15,10 +15,11 @@ from ...release.evidence import WEIGHTS, evidence_of
 from ...release.records import Release
 from ...release.rollout import Counts
 from ...release.waves import Standing, wave_of
-from ...store.device_rows import CLOCK_SECONDS, Device, Selection
+from ...store.device_rows import CLOCK_SECONDS, Device
 from ...store.device_table import DeviceTable
 from ...store.labels import Labels
 from ...store.rollout_rows import Rollout
+from ...store.selection import in_channel
 from .rollout_options import UptimeClock
 
 WAVE_STATES = DONE, RUNNING, WAITING = "done", "running", "waiting"
@@ -168,6 +169,6 @@ def _is_late(delivered: float, times: _Times) -> bool:
 def rows(table: DeviceTable, product: str, channel: str) -> Iterator[Device]:
     """Yield the devices of a channel, by name."""
     after = ""
-    while page := table.list(product, Selection(channel), after, PAGE):
+    while page := table.list(product, in_channel(channel), after, PAGE):
         yield from page
         after = page[-1].device

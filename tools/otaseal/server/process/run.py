@@ -73,6 +73,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         store_check.tidy()
         catalog = Catalog(store)
         proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message), catalog.warm)
+        backend.labels.facts = catalog.facts
         catalog.warm()  # once, and not by the first device
         _report(store, findings, telemetry)
         service = Service(

@@ -37,6 +37,7 @@ from ..operator_api.handlers.context import DeviceEndpoint, OperatorContext
 from ..operator_api.issuer_keys import IssuerKeys
 from ..operator_api.listener import make_listener
 from ..operator_api.oidc import Oidc
+from ..operator_api.room import Room
 from ..operator_page.app import make_page
 from ..operator_page.visitors import PATH
 from ..patches import Patches
@@ -203,6 +204,7 @@ class Service:
                 maintenance.keys,
                 Enrolments(self.backend.secrets),
                 self.backend.labels,
+                Room(catalog),
             ),
             access=self._access(maintenance.uses),
             telemetry=self.telemetry,

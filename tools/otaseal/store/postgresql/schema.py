@@ -62,7 +62,11 @@ CREATE TABLE release_notes (product text, version text, severity text NOT NULL, 
     PRIMARY KEY (product, version));
 CREATE TABLE token_uses (id text PRIMARY KEY, used double precision NOT NULL);
 """
-MIGRATIONS = (_FIRST, _LABELS, _HISTORY, _NOTES)
+_TAG_RULES = """
+CREATE TABLE tag_rules (product text, tag text, board text NOT NULL, chip text NOT NULL, version text NOT NULL,
+    channel text NOT NULL, name text NOT NULL, PRIMARY KEY (product, tag));
+"""
+MIGRATIONS = (_FIRST, _LABELS, _HISTORY, _NOTES, _TAG_RULES)
 """The first one makes a store; each of the others makes the schema of the one before into the next."""
 READABLE_BY = 1
 EXISTS = "SELECT to_regclass('otaseal_schema') IS NOT NULL"

@@ -1,54 +1,64 @@
-"""Endpoints of devices: list those seen, forget one, let one try again, enrol or accept its key."""
+"""Endpoints of devices: list, count and show those seen, label one, forget it, let it try again, accept its key."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError
-from ....names import check_name
-from ....release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, proof_of
-from ....release.records import check_version
-from ....store.device_rows import STATES, Selection
+from ....release.evidence import UNPROVEN_PREFIX
+from ....store.labels import NO_LABEL, chip_of
 from ....store.proof_key_rows import ProofKey, WaitingKey
 from ....store.proof_keys import FINGERPRINT, fingerprint
-from .. import device_changes
+from ....store.selection import names_of
+from ....store.tag_rules import TagRule
+from .. import device_changes, device_list, label_changes
 from ..device_changes import CLAIM_PREFIX
-from ..fleet import Listed
+from ..device_list import Query
+from ..label_changes import Said
 from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
-from ..uploads import read_json
+from ..uploads import read_body, read_json
 from .context import OperatorContext
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+LABEL_FIELDS = ("device", "name", "note", "tag", "untag", "pinned")
+
 
 async def list_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return the devices seen, a page at a time: what each runs, when it asked last, whether it is stuck."""
-    product, query = context.product(request), request.query_params
-    selection, (after, limit) = selection_of(context, product, query), page_of(query)
-    listed = await asyncio.to_thread(context.fleet.page, product, selection, after, limit + 1)
-    rows = [_as_json(one) for one in listed[:limit]]
-    return {"product": product, "devices": rows, "next": rows[-1]["device"] if len(listed) > limit else None}
+    product, given = context.product(request), request.query_params
+    query, (after, limit) = Query.parse(given), page_of(given)
+    return await asyncio.to_thread(device_list.page, context.fleet, product, query, after, limit)
+
+
+async def count_devices(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return how many devices there are of each kind: each is the total of a list with that filter."""
+    product, query = context.product(request), Query.parse(request.query_params)
+    return await asyncio.to_thread(device_list.counts, context.fleet, product, query.channel)
 
 
 async def show_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return what is known of one device and of its key, and what others said in its name."""
-    product, device = context.product(request), _device(request)
-    names = [device.replace(CLAIM_PREFIX, prefix, 1) for prefix in (CLAIM_PREFIX, PROVEN_PREFIX, UNPROVEN_PREFIX)]
-    rows = await asyncio.to_thread(context.fleet.named, product, names)
-    keys = context.fleet.keys
+    product, device = context.product(request), _any_device(request)
+    rows, now = await asyncio.to_thread(context.fleet.named, product, names_of(device)), time.time()
+    own = [row.device.device for row in rows if not row.device.device.startswith(UNPROVEN_PREFIX)]
+    keys, label = context.fleet.keys, context.fleet.labels.get(product, device)
     key, waiting = keys.get(product, device), keys.waiting(product, device)
-    if not rows and key is None:
+    if not rows and key is None and label == NO_LABEL:
         raise device_changes.unseen(product, device)
     return {
         "product": product,
         "device": device,
+        "label": label_changes.as_json(label),
         "key": None if key is None else _shown(key, accepted=keys.accepts(key)),
         "waiting": None if waiting is None else _shown(waiting, accepted=False),
-        "rows": [_as_json(row) for row in rows],
+        "rows": [device_list.as_json(context.fleet, row, now) for row in rows],
+        "history": await asyncio.to_thread(device_list.history, context.fleet, product, own),
     }
 
 
@@ -62,6 +72,44 @@ async def retry_device(context: OperatorContext, request: Request) -> dict[str, 
     """Let a device that is stuck or in a loop have its release again: `{"device": ...}`."""
     product, device = await _named(context, request)
     return await device_changes.retry(context, context.access.caller(request), product, device)
+
+
+async def label_device(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Say something of a device: its name, a note, tags to add or take off, whether it stays with what it runs."""
+    product = context.product(request)
+    body = await read_json(request, LABEL_FIELDS)
+    device = _named_in(body)
+    said = Said(
+        _text_in(body, "name"), _text_in(body, "note"), _tags_in(body, "tag"), _tags_in(body, "untag"), _pinned_in(body)
+    )
+    return await label_changes.label(context, context.access.caller(request), product, device, said)
+
+
+async def import_labels(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Take names, tags and notes of devices from a CSV file: all of it, or nothing."""
+    product, caller = context.product(request), context.access.caller(request)
+    data = await read_body(request, label_changes.MAX_CSV)
+    return await label_changes.import_csv(context, caller, product, data)
+
+
+async def tag_rules(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Return the rules by which devices have tags."""
+    return label_changes.rules_of(context, context.product(request))
+
+
+async def set_tag_rule(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Let all devices that fit have a tag: `{"tag": ..., "board": ..., ...}`, patterns with * and ?."""
+    product, caller = context.product(request), context.access.caller(request)
+    body = await read_json(request, TagRule._fields)
+    parts = {name: _text_in(body, name) or "" for name in TagRule._fields}
+    return await label_changes.set_rule(context, caller, product, TagRule(**parts))
+
+
+async def drop_tag_rule(context: OperatorContext, request: Request) -> dict[str, Any]:
+    """Remove the rule for a tag: `{"tag": ...}`."""
+    product, caller = context.product(request), context.access.caller(request)
+    tag = _text_in(await read_json(request, ("tag",)), "tag") or ""
+    return await label_changes.drop_rule(context, caller, product, tag)
 
 
 async def enrol_key(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -87,13 +135,6 @@ async def accept_key(context: OperatorContext, request: Request) -> dict[str, An
     return await device_changes.accept(context, changed, who, chosen)
 
 
-def _as_json(listed: Listed) -> dict[str, Any]:
-    device, version, evidence = listed
-    proof = proof_of(device.device, device.sequence, device.enrolled)
-    shown = {"state": device.state, "running": version, "evidence": evidence.value, "proof": proof.value}
-    return {**device._asdict(), **shown}
-
-
 def _shown(key: ProofKey | WaitingKey, *, accepted: bool) -> dict[str, Any]:
     """Return what people may see of a key."""
     if isinstance(key, WaitingKey):
@@ -115,27 +156,43 @@ def _device(request: Request) -> str:
     return CLAIM_PREFIX + str(name).removeprefix(CLAIM_PREFIX).upper()
 
 
+def _any_device(request: Request) -> str:
+    """Return the device that a path names, by its MAC address or as it is listed."""
+    name = str(request.path_params["device"])
+    return _device(request) if re.fullmatch(DEVICE_NAME, name) else chip_of(name)
+
+
 async def _named(context: OperatorContext, request: Request) -> tuple[str, str]:
     """Return the product, and the device that the body names; raises ConfigError, Refused."""
-    product = context.product(request)
-    device = (await read_json(request, ("device",))).get("device")
+    return context.product(request), _named_in(await read_json(request, ("device",)))
+
+
+def _named_in(body: Mapping[str, Any]) -> str:
+    device = body.get("device")
     if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
         raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
-    return product, device
+    return device
 
 
-def selection_of(context: OperatorContext, product: str, query: Mapping[str, str]) -> Selection:
-    """Return which devices a query means; raises ConfigError, NotFoundError for a channel that does not exist."""
-    channel, state, version = query.get("channel"), query.get("state"), query.get("version")
-    if channel is not None:
-        context.channel_state(product, check_name(channel, "channel"))
-    if state is not None and state not in STATES:
-        raise ConfigError(f"state '{state[:32]}' is unknown", f"say one of {', '.join(STATES)}")
-    if version is None:
-        return Selection(channel, state)
-    known = context.catalog.known(product)
-    md5s = {md5 for md5, running in known.items() if running.release.version == version}
-    return Selection(channel, state, check_version(version), frozenset(md5s), frozenset(known))
+def _text_in(body: Mapping[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{name} is '{str(value)[:32]}'", "give a text")
+    return value
+
+
+def _tags_in(body: Mapping[str, Any], name: str) -> frozenset[str]:
+    value = body.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ConfigError(f"{name} is '{str(value)[:32]}'", "give a list of tags")
+    return frozenset(value)
+
+
+def _pinned_in(body: Mapping[str, Any]) -> bool | None:
+    value = body.get("pinned")
+    if value not in (None, True, False) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        raise ConfigError(f"pinned is '{str(value)[:32]}'", "use true or false")
+    return value
 
 
 def page_of(query: Mapping[str, str]) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ...operator_api.handlers.devices import selection_of
+from ...operator_api.device_list import Query, matching
 from ..page import Page, Visit
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ async def show(page: Page, visit: Visit) -> Response:
     """Return a page of the devices that the query selects."""
     product, context = page.product(visit), page.context
     chosen = {name: value for name in FILTERS if (value := visit.query.get(name))}
-    selection = selection_of(context, product, chosen)
+    query = Query.parse(chosen)
     after = visit.query.get("after", "")
-    listed = await asyncio.to_thread(context.fleet.page, product, selection, after, PER_PAGE + 1)
+    listed = await asyncio.to_thread(matching, context.fleet, product, query, (after, PER_PAGE + 1))
     values: dict[str, Any] = {
         "chosen": chosen,
         "devices": listed[:PER_PAGE],

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ....release.channels import Channel
 from ....release.device_errors import in_words
-from ....store.device_rows import Selection
 from ...operator_api import rollout_status
+from ...operator_api.device_list import Query, matching
 from ...operator_api.handlers.context import OperatorContext
 from ..page import Page, Visit
 from ..rollout_view import channel_view, wave_parts
@@ -33,7 +33,9 @@ def _read(context: OperatorContext, product: str, channel: str, state: Channel) 
     plan = state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
     failed = [
-        one for kind in FAILED_STATES for one in context.fleet.page(product, Selection(channel, kind), "", FAILED_SHOWN)
+        one
+        for kind in FAILED_STATES
+        for one in matching(context.fleet, product, Query(channel, kind), ("", FAILED_SHOWN))
     ]
     return {
         "channel": channel_view(context, product, channel, state),
