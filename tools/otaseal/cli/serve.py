@@ -22,6 +22,7 @@ from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
 from ..server.process import run
 from ..server.process.service import ServerOptions
+from ..server.webhooks import Hook, read_hook
 from ..store.backend import open_backend
 from ..store.token_uses import TokenUses
 from ..store.tokens import Token, TokenFile
@@ -86,6 +87,10 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
     )
+    serve.add_argument(
+        "--webhook", type=_hook, action="append", default=[], metavar="FILE",
+        help="whom to tell what calls for a person: its first line is the address, https://..., its second the secret",
+    )  # fmt: skip
     serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
@@ -141,6 +146,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         products=tuple(arguments.product),
         names=tuple(arguments.name),
         trusted=arguments.trusted,
+        webhooks=tuple(arguments.webhook),
         forwarders=tuple(arguments.proxy_protocol_from),
         cache=Path(cache) if (cache := os.environ.get("CACHE_DIRECTORY")) else None,  # systemd's
     )
@@ -165,6 +171,10 @@ def _builders(arguments: argparse.Namespace) -> Builders:
         names=() if ANY_BUILDER in names else tuple(names),
         keys=tuple(map(common.load_key, arguments.builder_key)),
     )
+
+
+def _hook(text: str) -> Hook:
+    return read_hook(common.path(text))
 
 
 def _refuse_workers(count: str) -> NoReturn:

@@ -16,6 +16,8 @@ MAX_STANDING = 256
 """Alarms of one kind that stand; the others of that kind are in the log."""
 MAX_ENDED = 256
 MAX_TEXT = 500
+SHORTEST = 0.001
+"""Seconds that what stood has lasted at least: only a moment ends when it begins."""
 
 
 class Problem(NamedTuple):
@@ -57,7 +59,11 @@ class Alarms:
         now = dict.fromkeys(map(_bounded, problems))
         with self._lock:
             before, at = self._standing.get(kind, {}), self._clock()
-            ended = [alarm._replace(until=at) for problem, alarm in before.items() if problem not in now]
+            ended = [
+                alarm._replace(until=max(at, alarm.since + SHORTEST))
+                for problem, alarm in before.items()
+                if problem not in now
+            ]
             standing = {problem: alarm for problem, alarm in before.items() if problem in now}
             begun = [Alarm(kind, *problem, since=at, until=None) for problem in now if problem not in before]
             begun = begun[: MAX_STANDING - len(standing)]

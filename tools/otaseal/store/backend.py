@@ -85,6 +85,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def leads(self) -> bool:
+        """Return whether this is the one server of several that tells others of what all see."""
+
+    @abstractmethod
     def hold(self) -> contextlib.AbstractContextManager[Held]:
         """Let nobody else change anything for a moment, and be who may; raises as `start`."""
 
@@ -140,6 +144,10 @@ class FileBackend(Backend):
     def judging(self, seconds: float) -> Iterator[bool]:
         """See `Backend.judging`."""
         yield True
+
+    def leads(self) -> bool:
+        """See `Backend.leads`."""
+        return True
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:

@@ -15,7 +15,7 @@ from ...release import stranding
 from ...release.channels import Channel, Pointer
 from ...release.evidence import UNPROVEN_PREFIX, Evidence, evidence_of
 from ...release.records import Release
-from ...release.rollout import Counts, must_halt
+from ...release.rollout import Counts, Tally, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device
 from ...store.device_table import FLASH, DeviceTable
@@ -147,15 +147,12 @@ class Fleet:
             f"--max-failed {enough}; or, if they are not to be believed: otaseal promote --percent ... --set-aside",
         )
 
-    def by_evidence(self) -> dict[Evidence, int]:
-        """Return how many devices of all products were seen, by how well they are known in their channel's rollout."""
-        counts = dict.fromkeys(Evidence, 0)
+    def rollouts(self) -> Iterator[tuple[str, str, Pointer, Tally]]:
+        """Yield how the rollout of each channel goes, by product and channel."""
+        self.recorder.flush(FLUSH_SECONDS)
         for product in self.catalog.store.products():
             for channel, state in self.catalog.channels(product).items():
-                found = tally(self.devices, product, channel, state.pointer, self.clock)
-                for evidence, devices in found.devices.items():
-                    counts[evidence] += int(devices.eligible)
-        return counts
+                yield product, channel, state.pointer, tally(self.devices, product, channel, state.pointer, self.clock)
 
     def set_aside(self, product: str, channel: str, pointer: Pointer, who: str) -> None:
         """Let the failures of a rollout until now count no more, once the audit log says who wanted that."""

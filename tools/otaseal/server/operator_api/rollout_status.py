@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...release import waves
-from ...release.channels import Channel, Pointer
+from ...release.channels import Pointer
 from ...release.device_errors import in_words
 from ...release.plan_fields import wave_fields
 from ...release.rollout import MIN_OUTCOMES, too_many_failed
 from ...release.waves import Plan, Verdict, Wave
+from .gauges import state_of
 from .handlers.context import OperatorContext
 from .rollout_options import tally
 from .wave_counts import DONE, RUNNING, WAITING, FailedDevice, Standings, WaveCounter
@@ -31,7 +32,7 @@ def status(context: OperatorContext, product: str, channel: str) -> dict[str, An
         "channel": channel,
         "version": pointer.version,
         "previous": state.previous,
-        "state": _state(state),
+        "state": state_of(pointer),
         "percent": pointer.percent,
         "began": None if begun is None else begun.began,
         "waves": shown(pointer, found, now),
@@ -86,15 +87,6 @@ def shown(pointer: Pointer, found: Standings, now: float) -> list[dict[str, Any]
         }
         for number, (wave, funnel) in enumerate(zip(pointer.waves, found.waves, strict=True))
     ]
-
-
-def _state(state: Channel) -> str:
-    pointer = state.pointer
-    if pointer.halted:
-        return "halted"
-    if pointer.paused:
-        return "paused"
-    return "complete" if pointer.complete else "running"
 
 
 def _verdict(pointer: Pointer, found: Standings, now: float) -> Verdict | None:

@@ -29,6 +29,7 @@ from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import Credentials
 from .advancing import Advancer
+from .rollout_news import Notices, RolloutNews
 from .store_watch import StoreWatch
 
 if TYPE_CHECKING:
@@ -116,8 +117,10 @@ class Maintenance:
     patches: Patches
     changes: Changes
     uses: TokenUses
+    notices: Notices
     clock: UptimeClock = field(init=False, repr=False)
     watch: StoreWatch = field(init=False, repr=False)
+    news: RolloutNews = field(init=False, repr=False)
     advancer: Advancer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Maintenance:
             lambda jump: self.telemetry.event("clock", message=f"the clock was set by {jump:+.0f} seconds")
         )
         self.watch = StoreWatch(self.catalog, self.changes)
+        self.news = RolloutNews(self.catalog, self.devices, self.clock, self.telemetry, self.notices.tell)
         counter = WaveCounter(self.devices, self.backend.labels, self.clock)
         self.advancer = Advancer(self.catalog, counter, self.telemetry)
 
@@ -173,7 +177,8 @@ class Maintenance:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
                     self.telemetry.set_problems("waves", self.advancer.judge())
-            report_halts(self.catalog, self.telemetry)
+            self.notices.leading = self.backend.leads()
+            self.news.look(leading=self.notices.leading)
             report_flood(self.devices, self.keys, self.telemetry)
             report_clones(self.devices, self.keys, self.telemetry)
         except OtasealError as error:
@@ -228,19 +233,6 @@ def _fault(backend: Backend, telemetry: Telemetry) -> str:
     except OtasealError as error:
         telemetry.alarm("devices", message=error.message)
         return error.message
-
-
-def report_halts(catalog: Catalog, telemetry: Telemetry) -> None:
-    """Keep an alarm for every rollout that is halted, until it goes on or another release is given out."""
-    telemetry.alarms.set(
-        "halted",
-        [
-            Problem(f"the rollout of '{state.pointer.version}' is halted", product, channel)
-            for product in catalog.store.products()
-            for channel, state in catalog.channels(product).items()
-            if state.pointer.halted
-        ],
-    )
 
 
 def report_flood(devices: DeviceTable, keys: ProofKeys, telemetry: Telemetry) -> None:

@@ -43,8 +43,10 @@ from ..operator_page.visitors import PATH
 from ..patches import Patches
 from ..telemetry import Telemetry
 from ..tls import ClientCheck, Credentials
+from ..webhooks import Hook, Webhooks
 from . import event_loop
 from .maintenance import Maintenance, StoreCheck
+from .rollout_news import Notices
 
 if TYPE_CHECKING:
     import socket
@@ -82,6 +84,7 @@ class ServerOptions:
     names: tuple[str, ...] = ()
     trusted: Path | None = None
     forwarders: tuple[Network, ...] = ()
+    webhooks: tuple[Hook, ...] = ()
     cache: Path | None = None
     """A folder for what can be made again, where the store has none."""
 
@@ -122,7 +125,13 @@ class Service:
         report = partial(_alarm, self.telemetry)
         patches, changes = self._patches(), Changes(max(1, room() - SPARE))
         self.telemetry.alarms.watchers.append(lambda alarm: changes.tell("alarms", alarm.product, alarm.channel))
-        with Recorder(self.backend.notes, report, self.backend.labels.keys) as recorder, contextlib.closing(patches):
+        with (
+            Webhooks(self.options.webhooks, self.telemetry) as webhooks,
+            Recorder(self.backend.notes, report, self.backend.labels.keys) as recorder,
+            contextlib.closing(patches),
+        ):
+            notices = Notices(webhooks.tell)
+            self.telemetry.alarms.watchers.append(notices.alarm)
             maintenance = Maintenance(
                 catalog=self.catalog,
                 recorder=recorder,
@@ -136,6 +145,7 @@ class Service:
                 patches=patches,
                 changes=changes,
                 uses=TokenUses(self.backend.secrets),
+                notices=notices,
             )
             self._require_proof(maintenance)
             listeners = self._device_listener(maintenance), self._operator_listener(maintenance)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
+import psycopg
+
+from ...errors import SystemFaultError
 from .. import sql
 from ..backend import Backend, Held, Report
 from ..device_table import DeviceTable
 from ..labels import Labels
 from ..proof_keys import ProofKeys
 from ..store import Store
-from .database import Database
+from .database import LEAD, Database, deadline
 from .devices import PostgresDevices
 from .documents import PostgresDocuments
 from .follower import Follower, Kind
@@ -42,6 +46,7 @@ class PostgresBackend(Backend):
         self.store = Store(self._documents)
         self.devices = self.notes = PostgresDevices(self._database)
         self._follower: Follower | None = None
+        self._lead: psycopg.Connection[Any] | None = None
 
     def start(self, report: Report, warm: Callable[[], None]) -> ProofKeys:
         """See `Backend.start`: everything is read into memory, and followed from now on."""
@@ -74,6 +79,19 @@ class PostgresBackend(Backend):
         with self._database.turn(seconds) as mine:
             yield mine
 
+    def leads(self) -> bool:
+        """See `Backend.leads`: who has a lock, as long as its connection is there."""
+        try:
+            if self._lead is None or self._lead.closed:
+                self._lead = self._database.connect()
+            with self._database.faults(), deadline(self._lead):
+                row = self._lead.execute("SELECT pg_try_advisory_lock(%s)", (LEAD,)).fetchone()
+        except SystemFaultError:
+            if self._lead is not None:
+                self._lead.close()
+            return False
+        return row == (True,)
+
     @contextlib.contextmanager
     def hold(self) -> Iterator[Held]:
         """See `Backend.hold`: all is in one transaction."""
@@ -84,6 +102,8 @@ class PostgresBackend(Backend):
         """See `Backend.close`."""
         if self._follower is not None:
             self._follower.stop()
+        if self._lead is not None:
+            self._lead.close()
         self._database.close()
 
 

@@ -36,6 +36,8 @@ WRITERS = 0x6F7461
 """The advisory lock of all who write: "ota"."""
 TURN = WRITERS + 1
 """The advisory lock of who judges."""
+LEAD = WRITERS + 2
+"""The advisory lock of who tells others."""
 CHANNEL = "otaseal"
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _UNFLUSHED = "set_config('synchronous_commit', 'off', true)"

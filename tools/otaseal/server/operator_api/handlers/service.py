@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....keys.public import public_pem
 from ...telemetry import labelled
 from .. import openapi
+from ..gauges import Gauges, of_alarms, of_rollouts
 from .context import OperatorContext, channel_of
 from .releases import as_json
 
@@ -35,10 +36,10 @@ async def metrics(context: OperatorContext, request: Request) -> Response:
     from starlette.responses import PlainTextResponse
 
     context.access.authorise(request, None, None)
-    gauges = {labelled("otaseal_products"): len(context.catalog.store.products())}
+    gauges: Gauges = {labelled("otaseal_products"): len(context.catalog.store.products())}
     gauges[labelled("otaseal_listeners")] = context.changes.listening
-    for evidence, count in (await asyncio.to_thread(context.fleet.by_evidence)).items():
-        gauges[labelled("otaseal_devices", evidence=evidence.value)] = count
+    gauges |= of_alarms(context.telemetry.alarms)
+    gauges |= await asyncio.to_thread(of_rollouts, context.fleet)
     for kind, count in context.fleet.keys.counts().items():
         gauges[labelled("otaseal_proof_keys", kind=kind)] = count
     waiting = await asyncio.to_thread(context.fleet.enrolments.count_waiting, time.time())
