@@ -27,6 +27,7 @@ SAMPLES: dict[str, tuple[tuple[str, Any], tuple[str, Any], tuple[str, Any]]] = {
     "server_ca": (("a.pem", "a.pem"), ("b.pem", "b.pem"), ("my cas/c.pem", "my cas/c.pem")),
     "product": (("a", "a"), ("b", "b"), ("c", "c")),
     "channel": (("a", "a"), ("b", "b"), ("c", "c")),
+    "rollout": (("a.toml", "a.toml"), ("b.toml", "b.toml"), ("my plans/c.toml", "my plans/c.toml")),
     "version": (("1.0", "1.0"), ("v2-dirty", "v2-dirty"), ("3", "3")),
     "security_counter": (("1", 1), ("4294967295", 2**32 - 1), ("007", 7)),
     "compress": (("gzip", "gzip"), ("zopfli", "zopfli"), ("gzip", "gzip")),

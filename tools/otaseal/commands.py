@@ -41,6 +41,7 @@ COMMANDS = {
     "delete": Command("release", "delete a release that no channel gives out or can go back to"),
     "audit": Command("audit", "list who did what on an update server, the latest first"),
     "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),
+    "rollout": Command("rollout", "show a rollout's waves; pause, resume, halt, approve, or serve one device now"),
     "rollback": Command("deploy", "give a channel the release before"),
     "devices": Command("devices", "list the devices: what each runs, when it asked last, and whether it is stuck"),
     "store": Command("store", "make, check, prune, back up and restore a release store"),

@@ -133,6 +133,7 @@ class Settings:
     builder: str | None = _option(
         None, _text, "who builds, as a URI, for the provenance; default: the workflow, where GitHub runs it"
     )
+    rollout: str | None = _option(None, _text, "file with the plan of a deployment's rollout, rollout.toml")
     environments: tuple[str, ...] = _option(
         (), _words, "the environments whose images make one release; deploy in the last of them publishes it"
     )

@@ -22,10 +22,11 @@ from ..project import project, source_version
 from ..release import attachments, record_json
 from ..release.boards import known_names
 from ..release.channels import MAX_FAILED, PATIENCE
+from ..release.plan_fields import wave_fields
 from ..release.records import Release, manifest_of
 from ..release.stranding import Consent
 from ..release.waves import MAX_PATIENCE
-from . import common, remote
+from . import common, remote, rollout
 from .release import add_notes, given_notes
 
 BAR_WIDTH = 30
@@ -50,7 +51,8 @@ def register(subparsers: common.Subparsers) -> None:
     deploy.add_argument(
         "--board", action="append", default=[], help="the board that it is built for; of several once for each"
     )
-    deploy.add_argument("--percent", type=_PERCENT, default=100, help="of the devices that are to get it; default: 100")
+    deploy.add_argument("--percent", type=_PERCENT, help="of the devices that are to get it; default: 100")
+    rollout.add_plan(deploy)
     _limits(deploy)
     deploy.add_argument("--allow-downgrade", action="store_true", help="even if it is older than the current release")
     _add_consent(deploy)
@@ -88,6 +90,7 @@ def register(subparsers: common.Subparsers) -> None:
     promote.add_argument("--to", metavar="CHANNEL", help="the channel that gets it; default: what --channel says")
     promote.add_argument("--version", help="take this release instead")
     promote.add_argument("--percent", type=_PERCENT, default=None, help="of the devices; alone: continue a rollout")
+    rollout.add_plan(promote)
     promote.add_argument(
         "--set-aside", action="store_true", help="the failures of the rollout so far do not count any more"
     )
@@ -130,6 +133,7 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.no_rehearse and (arguments.filesystem or arguments.layout):
         raise ConfigError("--filesystem and --layout are for the rehearsal", "leave them out, or --no-rehearse")
+    plan = rollout.project_plan(arguments)
     connected, product, channel = remote.connect(arguments)
     signed = [Firmware(files.read_bounded(path, MAX_IMAGE_SIZE, "firmware")) for path in arguments.firmware]
     state = source_version.git_state(remote.folder(arguments) or Path(), os.environ)
@@ -140,15 +144,16 @@ def _deploy(arguments: argparse.Namespace) -> int:
     origin = source_version.origin(product, version, "".join(boards[:1]), state)
     options = Options(
         channel=channel,
-        percent=arguments.percent,
+        percent=100 if arguments.percent is None else arguments.percent,
         allow_downgrade=arguments.allow_downgrade,
         consent=_consent(arguments),
         max_failed=arguments.max_failed,
         patience=arguments.patience,
-    )
+    ).with_plan(plan)
     attached = _attachments(arguments)
     said = given_notes(arguments)
     admitted = connected.check(signed, origin, options, boards)
+    rollout.show_plan(arguments, connected, product, channel, options.waves)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)
         if arguments.log_key is not None:
@@ -267,13 +272,14 @@ def _sizes(image: Release) -> str:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
+    plan = rollout.plan_of(arguments)
     connected, product, channel = remote.connect(arguments)
     target = _target(arguments, channel)
     sources = [source for source in (arguments.source, arguments.version) if source is not None]
     path = f"/v1/products/{quote(product, safe='')}/channels/{quote(target, safe='')}"
     if len(sources) > 1 or (not sources and arguments.percent is None):
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
-    limits = {"max_failed": arguments.max_failed, "patience": arguments.patience}
+    limits = rollout.limits(arguments, plan)
     given = {name: value for name, value in limits.items() if value is not None}
     consent = _consent(arguments).given()
     if sources and arguments.set_aside:
@@ -286,8 +292,11 @@ def _promote(arguments: argparse.Namespace) -> int:
         path, asked = f"{path}/percent", {"percent": arguments.percent, **given, **aside}
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
-        percent = 100 if arguments.percent is None else arguments.percent
-        path, asked = f"{path}/promote", {**wanted, "percent": percent, **given, **dict.fromkeys(consent, True)}
+        share: dict[str, Any] = {"percent": 100 if arguments.percent is None else arguments.percent}
+        if plan is not None:
+            share = {"waves": [wave_fields(wave) for wave in plan.waves]}
+            rollout.show_plan(arguments, connected, product, target, plan.waves)
+        path, asked = f"{path}/promote", {**wanted, **share, **given, **dict.fromkeys(consent, True)}
     with remote.interruptible(lambda: remote.published_state(connected, product, target)):
         answer = connected.post(path, asked)
     return _report(arguments, target, answer)
@@ -316,4 +325,6 @@ def _report(arguments: argparse.Namespace, channel: str, answer: dict[str, Any])
 
 def _state(state: dict[str, Any]) -> str:
     share = "" if state["percent"] == 100 else f" to {state['percent']} % of the devices"
-    return f"{state['version']}{share}" + (", HALTED" if state["halted"] else "")
+    wave = f", wave {state['wave']} of {state['waves']}" if state.get("waves", 1) > 1 else ""
+    stopped = ", HALTED" if state["halted"] else ", paused" if state.get("paused") else ""
+    return f"{state['version']}{share}{wave}{stopped}"

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
 from ..image.firmware import Firmware
 from ..protocol.request import FILE_NAME
+from ..release.plan_fields import wave_fields
 from ..release.record_json import from_json
 from ..release.records import Origin, Release, describe
 from .deployment import Admitted, Deployment, Options, admit_against, check_record, public_keys_of
@@ -83,7 +84,7 @@ class Client:
         origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
         query = {
             "channel": options.channel,
-            "percent": options.percent,
+            **_share(options),
             "created": origin.created,
             "board": ",".join(image.board for image in admitted.release.images),
             "commit": origin.git_commit,
@@ -110,7 +111,8 @@ class Client:
             release=release,
             channel=options.channel,
             before=answer["before"],
-            percent=options.percent,
+            percent=answer["channel"]["percent"],
+            waves=answer["channel"].get("waves", 1),
             devices=answer["devices"],
             url=url,
             confirmed=confirmed,
@@ -196,7 +198,7 @@ class Client:
         Where devices need a certificate, or not every device is meant, the devices' port would not give us the release.
         """
         release, options, signed = board.release, board.options, [firmware.data for firmware in board.files]
-        if answer["device_port"] and not answer["device_certificates"] and options.percent == 100:
+        if answer["device_port"] and not answer["device_certificates"] and options.percent == 100 and not options.waves:
             path = device_path(release.product, options.channel, FILE_NAME)
             headers = {} if release.board_key is None else {"X-Otaseal-Board": release.board_key}
             return self.as_device(answer["device_port"]).read_back(path, signed, headers), "devices"
@@ -279,6 +281,13 @@ class Client:
         if self.certificate is not None:
             hint = f"see whether '{self.certificate[0]}' has expired, or another authority issued it than --operator-ca"
         return SystemFaultError(f"'{self.url}' closes the connection without an answer", hint)
+
+
+def _share(options: Options) -> dict[str, Any]:
+    """Return who gets a release, as the query has it."""
+    if not options.waves:
+        return {"percent": options.percent}
+    return {"waves": json.dumps([wave_fields(wave) for wave in options.waves], separators=(",", ":"))}
 
 
 def product_path(product: str, *names: str) -> str:

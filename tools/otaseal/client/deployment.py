@@ -12,9 +12,11 @@ from ..image.firmware import Firmware
 from ..keys import public
 from ..release import stranding
 from ..release.admission import Policy, admit
+from ..release.plan_fields import PlanFile
 from ..release.record_json import from_json
 from ..release.records import Origin, Release
 from ..release.stranding import Consent
+from ..release.waves import Wave
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -34,6 +36,16 @@ class Options:
     consent: Consent = field(default_factory=Consent)
     max_failed: int | None = None
     patience: int | None = None
+    waves: tuple[Wave, ...] = ()
+    """In place of a share of the devices, where there is a plan."""
+
+    def with_plan(self, plan: PlanFile | None) -> Options:
+        """Return the options with what a plan says, and they do not."""
+        if plan is None:
+            return self
+        max_failed = plan.max_failed if self.max_failed is None else self.max_failed
+        patience = plan.patience if self.patience is None else self.patience
+        return replace(self, waves=plan.waves, max_failed=max_failed, patience=patience)
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Deployment:
     channel: str
     before: str | None
     percent: int
+    waves: int
     devices: Mapping[str, int]
     url: str
     confirmed: str
@@ -80,6 +93,7 @@ class Deployment:
         """Return for a person what changes, and for whom."""
         release = self.release
         share = "every device" if self.percent == 100 else f"{self.percent} % of the devices"
+        share = f"the first of {self.waves} waves" if self.waves > 1 else share
         count = counted(len(release.files), "file")
         if release.others:
             count += " for " + ", ".join(image.board or f"board {image.board_key}" for image in release.images)
@@ -99,6 +113,7 @@ class Deployment:
             "channel": self.channel,
             "before": self.before,
             "percent": self.percent,
+            "waves": self.waves,
             "devices": dict(self.devices),
             "url": self.url,
             "confirmed": self.confirmed,

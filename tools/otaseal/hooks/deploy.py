@@ -14,7 +14,7 @@ from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..errors import ConfigError, InputError
 from ..settings import Settings
-from . import attachments, build, claim, deploy_boards, rehearse
+from . import attachments, build, claim, deploy_boards, planning, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -29,14 +29,13 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
     """Declare the target for the node `firmware`; what is missing for it is said when it is asked for."""
 
     def work(env: build.Env) -> str:
-        from ..client.deployment import Options
-
         connected, product = connect(env, options)
         signed = _signed_firmware(Path(firmware.get_abspath()), options)
         origin = _origin(env, options, product)
         if options.environments:
             return deploy_boards.deploy(env, options, connected, signed, origin)
-        admitted = connected.check(signed, origin, Options(options.channel))
+        wanted = planning.wanted(env, options, connected, product)
+        admitted = connected.check(signed, origin, wanted)
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)
         print(f"otaseal: publishing {product} {origin.version}, {size} bytes, to {connected.url}", flush=True)

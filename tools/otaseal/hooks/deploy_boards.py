@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..settings import Settings
-from . import attachments, build, rehearse
+from . import attachments, build, planning, rehearse
 
 if TYPE_CHECKING:
     from ..client.client import Client
@@ -41,6 +41,7 @@ def deploy(env: build.Env, options: Settings, connected: Client, signed: Sequenc
             f"otaseal: {origin.product} {origin.version}: the image for '{origin.board}' is kept, nothing is published "
             f"yet; still to come: {', '.join(missing)}"
         )
+    wanted = planning.wanted(env, options, connected, origin.product)
     admitted = connected.check(
         [Firmware(data) for entry in kept for data in entry.files], origin, wanted, [entry.board for entry in kept]
     )

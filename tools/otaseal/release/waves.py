@@ -20,6 +20,8 @@ from .windows import Opening, Window, local_time
 
 MAX_WAVES, MAX_NAMES, MAX_NAME = 16, 64, 128
 """Of one plan, waves and devices or tags named; characters of a name."""
+FEW = 3
+"""Devices of a wave that are told by their names."""
 MAX_SOAK, MAX_PATIENCE = 60 * 24 * 90, 60 * 24 * 365
 """Minutes."""
 MAC_PREFIX = "mac:"
@@ -55,16 +57,14 @@ class Wave:
 
     def has(self, device: str, tags: Collection[str], share: int) -> bool:
         """Return whether a device with these tags and this place is meant."""
-        return (
-            in_share(share, self.percent)
-            or any(tag in tags for tag in self.tags)
-            or (bool(self.devices) and is_named(device, self.devices))
-        )
+        if in_share(share, self.percent) or (self.devices and is_named(device, self.devices)):
+            return True
+        return bool(self.tags) and any(tag in tags for tag in self.tags)
 
     @property
     def who(self) -> str:
         """Who is meant, in words."""
-        named = counted(len(self.devices), "named device") if self.devices else ""
+        named = ", ".join(self.devices) if len(self.devices) <= FEW else counted(len(self.devices), "named device")
         share = "all others" if self.percent == 100 else f"{self.percent} % of the others" if self.percent else ""
         return " and ".join(filter(None, (" or ".join(f"tag {tag}" for tag in self.tags), named, share)))
 
@@ -136,7 +136,10 @@ def is_named(device: str, names: Collection[str]) -> bool:
 def wave_of(waves: Sequence[Wave], device: str, tags: Collection[str], salt: str) -> int | None:
     """Return which wave a device is in, from 0; None for one that the plan leaves out."""
     share = place(device, salt)
-    return next((number for number, wave in enumerate(waves) if wave.has(device, tags, share)), None)
+    for number, wave in enumerate(waves):  # every poll of a rollout asks
+        if wave.has(device, tags, share):
+            return number
+    return None
 
 
 def turn(current: int, wave: int | None, is_open: Sequence[bool]) -> Turn:

@@ -24,7 +24,7 @@ from ..release import waves
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 from ..release.records import Release
-from ..release.waves import Openings, Turn
+from ..release.waves import Openings, Turn, Wave
 from ..release.windows import Opening
 from ..store.documents import PRODUCTS, channel_name, product_folder
 from ..store.selection import Facts
@@ -76,9 +76,15 @@ class _ChannelChoices:
     current: Choice
     held: Choice | None = None
     previous: Choice | None = None
+    waves: tuple[Wave, ...] = ()
+    by_tags: bool = False
     openings: Openings | None = None
     closed: dict[int, Choice] = field(default_factory=dict)
     """By the wave, for who waits for its window, as long as `openings` holds."""
+
+    def __post_init__(self) -> None:
+        self.waves = self.state.pointer.waves
+        self.by_tags = any(wave.tags for wave in self.waves)
 
 
 @dataclass(frozen=True)
@@ -332,16 +338,16 @@ class Catalog:
 
     def _turn(self, choices: _ChannelChoices, device: str | None, tags_of: TagsOf) -> tuple[Turn, int]:
         """Return what a device may have of the rollout now, and of which wave's window `choices.closed` says more."""
-        pointer, product = choices.state.pointer, choices.current.product or ""
+        pointer = choices.state.pointer
         if not self.store.documents.is_current():  # it may have been halted since
             return Turn.LATER, 0
         if device is None and pointer.percent < 100:
             return Turn.LATER, 0
         name = device or ""
-        if not pointer.halted and waves.is_named(name, pointer.granted):
+        if pointer.granted and not pointer.halted and waves.is_named(name, pointer.granted):
             return Turn.NOW, 0
-        tags = tags_of(product, name) if any(wave.tags for wave in pointer.waves) else ()
-        wave = waves.wave_of(pointer.waves, name, tags, pointer.salt)
+        tags = tags_of(choices.current.product or "", name) if choices.by_tags else ()
+        wave = waves.wave_of(choices.waves, name, tags, pointer.salt)
         turn = waves.turn(pointer.current_wave, wave, _windows(choices, self.wall()).is_open)
         stopped = pointer.halted or pointer.paused
         return (Turn.LATER if stopped and turn is Turn.NOW else turn), wave or 0
@@ -350,7 +356,7 @@ class Catalog:
 def _windows(choices: _ChannelChoices, now: float) -> Openings:
     """Return which waves' windows are open now."""
     if choices.openings is None or not choices.openings.holds(now):
-        choices.openings = waves.openings(choices.state.pointer.waves, now)
+        choices.openings = waves.openings(choices.waves, now)
         choices.closed = {
             number: replace(choices.current, held=True, opening=opening)
             for number, opening in enumerate(choices.openings.windows)

@@ -46,8 +46,11 @@ class Funnel:
     def add(self, fate: Fate) -> None:
         """Count one device."""
         self.devices += 1
-        for name in ("offered", "downloaded", "came_back", "failed", "silent"):
-            setattr(self, name, getattr(self, name) + getattr(fate, name))
+        self.offered += fate.offered
+        self.downloaded += fate.downloaded
+        self.came_back += fate.came_back
+        self.failed += fate.failed
+        self.silent += fate.silent
 
     def counts(self) -> Counts:
         """Return them as a rollout is judged."""

@@ -1,0 +1,199 @@
+"""A plan from its file to its last wave on a real server: shown, begun, paused, approved of, and one device now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otaseal.errors import InputError
+from otaseal.release.plan_fields import parse_waves
+from support.command import Command, Result, otaseal, process  # noqa: F401
+from support.servers import Firmware, Reply, Running, as_device, operator, publish, talk, until
+
+MACS = [f"5C:CF:7F:00:00:{number:02X}" for number in range(1, 5)]
+PLAN = f"""
+patience = "1d"
+
+[[wave]]
+devices = "{MACS[0]}"
+answers = 1
+approval = "tests"
+
+[[wave]]
+percent = 100
+"""
+
+
+@dataclass
+class Operator:
+    """Who runs commands against a server, and devices that ask it."""
+
+    server: Running
+    folder: Path
+    runs: dict[str, Firmware] = field(default_factory=dict)
+
+    def __call__(self, *arguments: str) -> Result:
+        said = {"OTASEAL_SERVER": self.server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_TOKEN": self.server.token}
+        return process(*arguments, cwd=self.folder, OTASEAL_SERVER_CA=str(self.server.world.ca), **said)
+
+    def ask(self, mac: str, *headers: str) -> Reply:
+        """Let a device ask, and start what it gets."""
+        request = as_device("/blink/firmware.bin.signed", self.runs[mac], mac)
+        lines = "".join(f"{header}\r\n" for header in headers).encode()
+        reply = talk(self.server.world.context(), self.server.port, request[:-2] + lines + b"\r\n")
+        if reply.status == 200:
+            self.runs[mac] = next(one for one in self.images if one.signed == reply.body)
+        return reply
+
+    @property
+    def images(self) -> list[Firmware]:
+        return [self.server.world.firmware(seed) for seed in (1, 2)]
+
+    def show(self) -> Any:
+        return operator(self.server).get("/v1/products/blink/channels/stable/rollout")
+
+    def audit(self, event: str) -> list[dict[str, Any]]:
+        lines = map(json.loads, (self.server.store / "audit.log").read_text().splitlines())
+        return [line for line in lines if line["event"] == event]
+
+
+@pytest.fixture
+def run(server: Running, tmp_path: Path) -> Operator:
+    """Return an operator whose devices all run 1.0, and are known since before the rollout."""
+    run = Operator(server, tmp_path)
+    publish(server, "1.0", run.images[0].signed)
+    run.runs = dict.fromkeys(MACS, run.images[0])
+    for mac in MACS:
+        assert run.ask(mac).status == 304
+    (tmp_path / "rollout.toml").write_text(PLAN)
+    (tmp_path / "new.signed").write_bytes(run.images[1].signed)
+    return run
+
+
+def test_a_plan_from_its_file_to_its_last_wave(run: Operator) -> None:
+    shown = run("rollout", "preview", "--plan", "rollout.toml").succeeded().out
+    assert shown == (
+        f"wave 1: 1 device: mac:{MACS[0]}\n"
+        "  at any time; next after 1 answer, or all, the approval of tests\n"
+        "wave 2: 3 devices: all others\n"
+        "  at any time\n"
+    )
+    assert run.show()["version"] == "1.0", "nothing has begun"
+    done = run("deploy", "new.signed", "--version", "2.0", "--plan", "rollout.toml", "--no-rehearse").succeeded().out
+    assert done.startswith(shown)
+    assert "channel 'stable': 1.0 -> 2.0, for the first of 2 waves" in done
+
+    assert run.ask(MACS[1]).headers["x-otaseal-reason"] == "current", "it has what was before"
+    run("rollout", "pause").succeeded()
+    assert run.ask(MACS[0]).status == 304
+    run("rollout", "pause").failed(1, "the rollout of '2.0' is paused already")
+    assert run.show()["state"] == "paused"
+    run("rollout", "resume").succeeded()
+    assert run.ask(MACS[0]).status == 200
+    assert run.ask(MACS[0]).status == 304
+
+    run("rollout", "grant", MACS[3]).succeeded()
+    assert run.ask(MACS[3]).status == 200
+    assert run.ask(MACS[2]).status == 304
+    found = run.show()
+    assert found["waits_for"] == ["waits for the approval of tests"]
+    assert found["granted"] == [f"mac:{MACS[3]}"]
+    assert [(one["state"], one["devices"], one["came_back"]) for one in found["waves"]] == [
+        ("running", 1, 1),
+        ("waiting", 3, 0),
+    ]
+    assert "wave 1   running: 1 of 1 came back" in run("rollout").succeeded().out
+
+    assert "approved" in run("rollout", "approve").succeeded().out
+    until(lambda: bool(run.audit("wave")), "the server began the second wave")
+    (begun,) = run.audit("wave")
+    assert run.show()["waves"][1]["state"] == "running"
+    assert begun["reason"] == "gate passed: 1 of 1 came back; approved by token:tests"
+    assert (begun["wave"], begun["waves"], begun["by"]) == (2, 2, "server")
+    assert run.ask(MACS[2]).status == 200
+    assert run.show()["state"] == "complete"
+    for event in ("pause", "resume", "approve", "grant"):
+        assert [line["by"] for line in run.audit(event)] == ["token:tests"]
+    run("rollout", "approve").failed(1, "the rollout of '2.0' has no other wave")
+
+
+def test_who_has_to_wait_for_a_window_is_told_so(run: Operator) -> None:
+    opens = datetime.now(timezone.utc) + timedelta(minutes=50)
+    hours = f"{opens:%H:%M}-{opens + timedelta(hours=2):%H:%M}"
+    night = parse_waves([{"percent": 100, "window": hours, "zone": "UTC"}])
+    publish(run.server, "2.0", run.images[1].signed, waves=night)
+    stock, library = run.ask(MACS[0]), run.ask(MACS[1], "X-Otaseal-Capabilities: 1 proof")
+    for reply in (stock, library):
+        assert (reply.status, reply.headers["x-otaseal-reason"]) == (304, "window")
+    assert "x-otaseal-wait" not in stock.headers
+    assert "x-otaseal-wait" not in library.headers, "it asks so often that it comes once more before"
+    new = "5C:CF:7F:00:00:99"
+    run.runs[new] = run.images[0]
+    assert 2900 <= int(run.ask(new, "X-Otaseal-Capabilities: 1 proof").headers["x-otaseal-wait"]) <= 3000 + 1800
+    run("rollout", "grant", MACS[0]).succeeded()
+    assert run.ask(MACS[0]).status == 200
+
+
+def test_a_ramp_halted_and_begun_again_by_hand(run: Operator) -> None:
+    run("promote", "--version", "1.0", "--ramp", "10,50", "--soak", "2h").succeeded()
+    assert "soaks until" in "".join(run.show()["waits_for"])
+    assert [one["who"] for one in run.show()["waves"]] == ["10 % of the others", "50 % of the others"]
+    run("rollout", "approve").failed(1, "wave 1 waits for nobody's approval")
+    assert "the next wave has begun" in run("rollout", "approve", "--now").succeeded().out
+    assert run.show()["percent"] == 50
+    run("rollout", "halt").succeeded()
+    run("rollout", "grant", MACS[0]).failed(1, "the rollout of '1.0' is halted")
+    assert run.show()["state"] == "halted"
+    run("rollout", "resume").succeeded()
+    assert run("promote", "--percent", "100", "--json").succeeded().json["channel"]["waves"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rollout", "preview"), "'preview' has no plan"),
+        (("rollout", "--ramp", "1,100"), "'show' has a plan"),
+        (("rollout", "grant"), "'grant' has no device"),
+        (("rollout", "pause", "--now"), "--now is not for 'pause'"),
+        (("promote", "beta", "--percent", "10", "--ramp", "1,100"), "--ramp and --percent contradict each other"),
+        (("promote", "beta", "--soak", "2h"), "--soak is given, and no --ramp"),
+        (("promote", "beta", "--ramp", "10,1"), "wave 2 has 1 %"),
+        (("rollout", "preview", "--plan", "bad.toml"), "'bad.toml': wave 1: 'who' is nothing that a wave has"),
+        (("rollout", "preview", "--plan", "no.toml"), "'no.toml' is not TOML"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    otaseal: Command,  # noqa: F811 - the fixture
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bad.toml").write_text('[[wave]]\nwho = "all"\n')
+    (tmp_path / "no.toml").write_bytes(b"[[wave\xff")
+    otaseal(*arguments, "--server", "https://localhost:1", "--product", "blink").failed(2, message)
+
+
+def test_the_server_refuses_what_it_cannot_do(run: Operator) -> None:
+    client, path = operator(run.server), "/v1/products/blink/channels/stable/rollout"
+    for where, body, message in (
+        ("grant", {"device": "mac:00:00:00:00:00:00"}, "no device 'mac:00:00:00:00:00:00' asks in channel"),
+        ("grant", {}, "no device is named"),
+        ("resume", {}, "is not stopped"),
+        ("approve", {"now": 1}, "now is '1'"),
+        ("preview", {"waves": []}, "no list of 1 to 16"),
+        ("preview", {"waves": [{"percent": 100, "window": "02:00-04:00", "zone": "Mars"}]}, "no time zone 'Mars'"),
+        ("pause", {"why": "fun"}, "'why' is not a field here"),
+    ):
+        with pytest.raises(InputError, match=message):
+            client.post(f"{path}/{where}", body)
+    with pytest.raises(InputError, match="percent and waves are both given"):
+        client.post(f"{path[:-8]}/promote", {"version": "1.0", "percent": 5, "waves": [{"percent": 100}]})
+    waves = [{"percent": 10, "approval": ["alice"]}, {"percent": 100}]
+    client.post(f"{path[:-8]}/promote", {"version": "1.0", "waves": waves})
+    with pytest.raises(InputError, match="'tests' cannot approve of this wave, but alice"):
+        client.post(f"{path}/approve", {"now": True})

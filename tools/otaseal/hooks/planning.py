@@ -1,0 +1,27 @@
+"""In which waves a deployment goes out: the plan of the project, shown before it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..settings import Settings
+from . import build
+
+if TYPE_CHECKING:
+    from ..client.client import Client
+    from ..client.deployment import Options
+
+
+def wanted(env: build.Env, options: Settings, connected: Client, product: str) -> Options:
+    """Return how the firmware is published, and print who will be in which wave; raises as `plans.read_plan`."""
+    from ..client import plans
+    from ..client.deployment import Options
+
+    wanted = Options(options.channel)
+    if options.rollout is None:
+        return wanted
+    plan = plans.read_plan(files.resolve_path(options.rollout, build.path(env, ".")))
+    for line in plans.preview_lines(plans.preview(connected, product, options.channel, plan.waves)):
+        print(f"otaseal: {line}")
+    return wanted.with_plan(plan)
