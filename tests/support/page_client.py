@@ -45,6 +45,8 @@ class FormReader(HTMLParser):
             self.links.append(found.get("href", ""))
         elif tag == "select":
             self._select = found["name"]
+        elif tag == "textarea":
+            self.fields[found["name"]] = ""  # what is in it is left alone
         elif tag == "option" and self._select:
             self.fields.setdefault(self._select, found.get("value", ""))
         elif tag == "input" and self._ours:

@@ -171,6 +171,48 @@ def test_a_channel_is_made_by_the_form(unasked: Running) -> None:
     assert operator(unasked).get(f"/v1/products/{PRODUCT}/releases")["channels"]["beta"]["version"] == "1.1"
 
 
+def test_a_release_is_described_and_deleted(unasked: Running) -> None:
+    client, api = visit(unasked), operator(unasked)
+    words = "Fixes <b>that</b>\nand more \u202e"
+
+    def by_form() -> None:
+        assert client.submit(f"{HOME}/releases/1.2/notes", severity="security", notes="Fixes <b>that</b>").status == 303
+        assert "<b>that" not in client.ask("GET", f"{HOME}/releases/1.2").body.decode()
+        assert client.submit(f"{HOME}/releases/1.2/notes", severity="fix", notes=words).status == 422
+        assert client.submit(f"{HOME}/releases/1.2/delete").headers["location"] == f"{HOME}/releases"
+        client.see(f"{HOME}/releases/1.2", 404)
+
+    def by_command() -> None:
+        api.set_notes(PRODUCT, "1.2", {"severity": "security", "notes": "Fixes <b>that</b>"})
+        api.delete(f"/v1/products/{PRODUCT}/releases/1.2")
+
+    lines = []
+    for act in (by_form, by_command):
+        publish(unasked, "1.2", unasked.world.firmware(3).signed, channel="gone", percent=50)
+        api.post(f"/v1/products/{PRODUCT}/channels/gone/promote", {"version": "1.1"})
+        lines.append(added(unasked, act))
+    assert lines[0] == lines[1]
+    assert [line["event"] for line in lines[0]] == ["notes", "delete"]
+
+
+def test_a_release_that_is_needed_stays(unasked: Running) -> None:
+    client = visit(unasked)
+    assert f"{HOME}/releases/1.1/delete" not in client.see(f"{HOME}/releases/1.1").links
+    assert client.submit(f"{HOME}/releases/1.1/delete").status == 409
+
+
+def test_the_history_says_who_did_what(two: Running) -> None:
+    client = visit(two)
+    operator(two).post(f"{API}/percent", {"percent": 90, "max_failed": 100})
+    shown = client.see(f"{HOME}/history")
+    assert "tests pointed stable at 1.1 percent 90" in shown.text
+    assert f"{HOME}/history?by=token%3Atests" in shown.links
+    assert "published 1.0" not in client.see(f"{HOME}/history?version=1.1").text
+    assert "published 1.0" in client.see(f"{HOME}/history?by=token%3Atests&version=1.0").text
+    assert "Nothing like that was done" in client.see(f"{HOME}/history?by=somebody").text
+    client.see(f"{HOME}/history?after=x", 400)
+
+
 def test_a_device_that_failed_gets_it_again(two: Running) -> None:
     client = visit(two)
     shown = client.see(device_page(DEVICE))

@@ -26,9 +26,11 @@ SCREENS = {
     "releases": f"{HOME}/releases",
     "release": f"{HOME}/releases/1.4.0",
     "certificates": f"{HOME}/certificates",
+    "history": f"{HOME}/history",
     "access": f"{HOME}/access",
     "promote": f"{CHANNEL}/promote?version=1.3.2",
     "roll back": f"{CHANNEL}/rollback",
+    "notes": f"{HOME}/releases/1.4.0/notes",
     "forget": device_page(f"mac:{mac(3)}", "forget"),
 }
 API = "/v1/products/blink/channels/stable"

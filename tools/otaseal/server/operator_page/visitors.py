@@ -53,6 +53,7 @@ def recognise(access: Access, sessions: Sessions, request: Request) -> Visitor |
     if token is None:
         sessions.end(secret)
         return None
+    access.uses.note(token.id)
     return Visitor(of_token(token), sessions.proof(f"session {secret}"), secret)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,5 +19,6 @@ async def show(page: Page, visit: Visit) -> Response:
     tokens = [one for one in page.context.access.tokens.list() if one.scope.covers(product, None)]
     ends = {one.id: datetime.fromisoformat(one.expires).timestamp() for one in tokens}
     tokens.sort(key=lambda one: ends[one.id])
-    values: dict[str, Any] = {"tokens": tokens, "ends": ends, "at": time.time()}
+    used = await asyncio.to_thread(page.context.access.uses.all)
+    values: dict[str, Any] = {"tokens": tokens, "ends": ends, "used": used, "at": time.time()}
     return page.show(visit, "access.html", title="Access", **values)

@@ -32,7 +32,8 @@ async def product(page: Page, visit: Visit) -> Response:
         "channels": channels,
         "releases": releases,
         "waiting": len(waiting),
-        "problems": context.problems() if visit.caller.covers(None, None) else context.catalog.damage_of(name),
+        "alarms": [alarm for alarm in context.telemetry.alarms.listed(name) if alarm.until is None],
+        "damaged": context.catalog.damage_of(name),
         "keys": list(context.catalog.keys(name)),
     }
     return page.show(visit, "overview.html", title=name, **values)

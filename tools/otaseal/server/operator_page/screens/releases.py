@@ -18,6 +18,7 @@ async def listed(page: Page, visit: Visit) -> Response:
     values: dict[str, Any] = {
         "releases": await asyncio.to_thread(catalog.releases, product),
         "given": _given_out(page, product),
+        "notes": await asyncio.to_thread(page.context.notes.of, product),
         "damaged": catalog.damage_of(product),
     }
     return page.show(visit, "releases.html", title="Releases", **values)
@@ -38,6 +39,8 @@ async def show(page: Page, visit: Visit) -> Response:
         "channels": sorted(channels),
         "given": _given_out(page, product).get(release.version, []),
         "running": await asyncio.to_thread(running),
+        "notes": (await asyncio.to_thread(context.notes.of, product)).get(release.version),
+        "deletable": not any(release.version in state.versions for state in channels.values()),
         "patches": [made for made in context.patches.made(product) if made.version == release.version],
     }
     return page.show(visit, "release.html", title=release.version, **values)
