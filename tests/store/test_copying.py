@@ -46,7 +46,9 @@ def fill_all(backend: Backend) -> None:
     enrolments = Enrolments(backend.secrets)
     _, code = enrolments.claims.issue("blink", "", 7, 2, NOW)
     enrolments.ask(Asking("blink", MACS[0], "k1", b"\x00csr"), Applicant(claim=code), AT)
-    ReleaseNotes(backend.secrets).set("blink", "1.0.0", Notes("security", "A hole less."))
+    notes = ReleaseNotes(backend.secrets)
+    notes.set("blink", "1.0.0", Notes("security", "A hole less.", "CVE-2026-12345", "Update."))
+    notes.set_support_ends("blink", "2031-12-31")
     uses = TokenUses(backend.secrets)
     uses.note("1a2b3c4d")
     uses.write({"1a2b3c4d"}, now=True)
@@ -95,7 +97,7 @@ def test_everything_is_copied_and_back(tmp_path: Path, otaseal: Command, backend
     before = kept(source)
     assert all(before[1][table] for table in (*SECRETS, *DEVICES))
     assert kept(there) == kept(back) == before
-    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 10)
+    assert (counts["blobs"], counts["devices"], counts["secrets"]) == (3, 2, 11)
     directory = Path(there if other == "files" else back)
     for name in ("tokens.json", "secrets.sqlite"):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600

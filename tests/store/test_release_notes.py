@@ -32,6 +32,9 @@ def test_notes_are_set_changed_and_taken_back(either_secrets: Tables) -> None:  
         (Notes("", "a\x1b[31mb"), "control characters"),
         (Notes("", "a\0b"), "control characters"),
         (Notes("", "\ud800"), "control characters"),
+        (Notes("", "", "CVE-26-1"), "'CVE-26-1' is no CVE number"),
+        (Notes("", "", " ".join(f"CVE-2026-{n:05}" for n in range(33))), "33 CVE numbers"),
+        (Notes("", "", "", "x" * (MAX_NOTES + 1)), "the advisory has"),
     ],
 )
 def test_what_cannot_be_said_is_not(either_secrets: Tables, said: Notes, why: str) -> None:  # noqa: F811
@@ -56,3 +59,15 @@ def test_uses_are_written_from_time_to_time_and_those_of_revoked_tokens_go(eithe
     uses.note("one")
     uses.write({"one"}, now=True)
     assert TokenUses(either_secrets).all() == uses.all() == {"one": now}
+
+
+def test_support_ends_on_a_day(either_secrets: Tables) -> None:  # noqa: F811
+    notes = ReleaseNotes(either_secrets)
+    assert notes.support_ends("blink") is None
+    for day in ("soon", "2031-02-30", "2031-1-1", "20310101", "2031-W01-1"):
+        with pytest.raises(InputError, match=f"'{day}' is no day"):
+            notes.set_support_ends("blink", day)
+    notes.set_support_ends("blink", "2031-12-31")
+    notes.set_support_ends("blink", "2032-12-31")
+    assert ReleaseNotes(either_secrets).support_ends("blink") == "2032-12-31"
+    assert notes.support_ends("lamp") is None

@@ -38,6 +38,8 @@ COMMANDS = {
     "releases": Command("deploy", "list the releases of a product and what its channels give out"),
     "log": Command("log", "list and verify the log of a product's releases, which their publishers sign"),
     "notes": Command("release", "say what a release is for: its notes, and whether it is one for security"),
+    "report": Command("report", "report what runs where, how old it is, and how fast security releases arrive"),
+    "support": Command("report", "say until when a product is supported"),
     "delete": Command("release", "delete a release that no channel gives out or can go back to"),
     "audit": Command("audit", "list who did what on an update server, the latest first"),
     "promote": Command("deploy", "give a channel the release of another one, or a release by its version"),

@@ -36,7 +36,12 @@ def test_notes_come_with_a_deployment_or_later(server: Running, tmp_path: Path) 
     assert "  | Closes a hole.\n  | The lamp is brighter.\n" in listed
     run(server, tmp_path, "notes", "1.0", "--severity", "fix").succeeded()
     said = operator(server).get("/v1/products/blink/releases")["notes"]
-    assert said == {"1.0": {"severity": "fix", "notes": "Closes a hole.\nThe lamp is brighter."}}
+    kept = {"severity": "fix", "notes": "Closes a hole.\nThe lamp is brighter.", "cves": "", "advisory": ""}
+    assert said == {"1.0": kept}
+    run(server, tmp_path, "notes", "1.0", "--cve", "cve-2026-12345", "--cve", "CVE-2025-1").failed(1, "'CVE-2025-1' is")
+    run(server, tmp_path, "notes", "1.0", "--cve", "cve-2026-12345", "--advisory", "NOTES.txt").succeeded()
+    said = operator(server).get("/v1/products/blink/releases")["notes"]["1.0"]
+    assert (said["cves"], said["advisory"]) == ("CVE-2026-12345", kept["notes"])
     run(server, tmp_path, "notes", "1.0").failed(2, "nothing is said of the release")
     run(server, tmp_path, "notes", "9.9", "--severity", "fix").failed(1, "there is no release '9.9'")
     with open_backend(str(server.store)) as backend:

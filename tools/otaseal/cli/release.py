@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from urllib.parse import urlencode
 
 from .. import files
@@ -42,24 +43,32 @@ def add_notes(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say what a release is for."""
     parser.add_argument("--notes", type=common.path, metavar="FILE", help="what is new in it, as text for people")
     parser.add_argument("--severity", choices=SEVERITIES, help="what it is for")
+    parser.add_argument("--cve", action="append", metavar="NUMBER", help="what it closes; may be given several times")
+    parser.add_argument("--advisory", type=common.path, metavar="FILE", help="what that is, and who is affected")
 
 
 def given_notes(arguments: argparse.Namespace) -> dict[str, str]:
     """Return what is said of a release, of that which the options say; raises InputError for what is no text."""
     said = {} if arguments.severity is None else {"severity": str(arguments.severity)}
-    if arguments.notes is not None:
-        try:
-            text = files.read_bounded(arguments.notes, 4 * MAX_NOTES, "release notes").decode()
-        except UnicodeDecodeError as error:
-            raise InputError(f"'{arguments.notes}' is not text in UTF-8", "save it as such") from error
-        said["notes"] = text
+    if arguments.cve is not None:
+        said["cves"] = " ".join(arguments.cve)
+    for name, path in (("notes", arguments.notes), ("advisory", arguments.advisory)):
+        if path is not None:
+            said[name] = _text(path)
     return said
+
+
+def _text(path: Path) -> str:
+    try:
+        return files.read_bounded(path, 4 * MAX_NOTES, "text for people").decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"'{path}' is not text in UTF-8", "save it as such") from error
 
 
 def _notes(arguments: argparse.Namespace) -> int:
     said = given_notes(arguments)
     if not said:
-        raise ConfigError("nothing is said of the release", "give --notes or --severity, or both")
+        raise ConfigError("nothing is said of the release", "give --notes, --severity, --cve or --advisory")
     connected, product, _ = remote.connect(arguments)
     answer = connected.set_notes(product, arguments.version, said)
     line = f"release  {answer['version']}: {answer['severity'] or 'no severity'}, {len(answer['notes'])} characters"

@@ -188,9 +188,9 @@ class Client:
         """
         return self.post(product_path(product, "devices", device, "accept"), {} if key is None else {"key": key})
 
-    def put(self, path: str, body: bytes) -> Any:
-        """Return the JSON answer to a PUT of `body`; raises as `publish`."""
-        return self._json(self._request("PUT", path, body))
+    def put(self, path: str, body: bytes, kind: str | None = None) -> Any:
+        """Return the JSON answer to a PUT of `body`, of the media type `kind`; raises as `publish`."""
+        return self._json(self._request("PUT", path, body, {} if kind is None else {"Content-Type": kind}))
 
     def _confirm(self, board: Admitted, answer: Mapping[str, Any]) -> tuple[str, str]:
         """Fetch what was published for a board and compare; return the URL and whose answer it was.

@@ -41,6 +41,7 @@ SECRETS: Columns = {
     "requests": ("product", *Request._fields),
     "labels": ("product", "device", *Label._fields),
     "release_notes": ("product", "version", *Notes._fields),
+    "support": ("product", "ends"),
     "token_uses": ("id", "used"),
     "tag_rules": ("product", *TagRule._fields),
 }

@@ -172,6 +172,13 @@ class DeviceTable(ABC):
         for *values, count in self.query(statement, (now, product, *where.values)):
             yield Alike(*values), count
 
+    def first_back(self, product: str, versions: Collection[str]) -> dict[str, float]:
+        """Return when each device of a product first came back with one of these versions, as far as is remembered."""
+        marks = ", ".join("?" * len(versions))
+        statement = f"""SELECT device, min(at) FROM history
+            WHERE product = ? AND event = 'back' AND version IN ({marks}) GROUP BY device"""  # noqa: S608
+        return dict(self.query(statement, (product, *versions)))
+
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""
         rows = self.query(NEEDS, {"product": product})

@@ -1,9 +1,12 @@
-"""What is said of releases (`release.notes`): durable when it is set, and in backups."""
+"""What is said of releases (`release.notes`), and until when a product is supported: durable, and in backups."""
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..release.notes import NO_NOTES, Notes, checked
 from .sql import upsert
 
@@ -12,11 +15,13 @@ if TYPE_CHECKING:
 
 TABLES = {
     "release_notes": """CREATE TABLE IF NOT EXISTS release_notes (product, version, severity, notes,
-    PRIMARY KEY (product, version)) WITHOUT ROWID"""
+    cves DEFAULT '', advisory DEFAULT '', PRIMARY KEY (product, version)) WITHOUT ROWID""",
+    "support": "CREATE TABLE IF NOT EXISTS support (product PRIMARY KEY, ends) WITHOUT ROWID",
 }
 
 
-_OF = "SELECT version, severity, notes FROM release_notes WHERE product = ?"
+_OF = f"SELECT version, {', '.join(Notes._fields)} FROM release_notes WHERE product = ?"  # noqa: S608 - our own names
+_PUT_SUPPORT = upsert("support", ("product",), ("ends",))
 _PUT = upsert("release_notes", ("product", "version"), Notes._fields)
 _DROP = "DELETE FROM release_notes WHERE product = ? AND version = ?"
 
@@ -31,6 +36,18 @@ class ReleaseNotes:
         """Return what is said of releases of a product, by version."""
         return {version: Notes(*said) for version, *said in self._tables.query(_OF, (product,))}
 
+    def support_ends(self, product: str) -> str | None:
+        """Return the last day on which a product is supported, as in 2031-12-31; None where that is not said."""
+        rows = self._tables.query("SELECT ends FROM support WHERE product = ?", (product,))
+        return str(rows[0][0]) if rows else None
+
+    def set_support_ends(self, product: str, ends: str) -> None:
+        """Say until when a product is supported; raises InputError for what is no day."""
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", ends) or not _is_day(ends):
+            raise InputError(f"'{ends[:32]}' is no day", "write it as in 2031-12-31")
+        with self._tables.transaction() as transaction:
+            transaction.execute(_PUT_SUPPORT, (product, ends))
+
     def set(self, product: str, version: str, notes: Notes) -> Notes:
         """Say this of a release, in place of what was said, and return it; raises InputError for what cannot be."""
         said = checked(notes)
@@ -39,3 +56,11 @@ class ReleaseNotes:
             if said != NO_NOTES:
                 transaction.execute(_PUT, (product, version, *said))
         return said
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -27,7 +27,7 @@ from ..failures import FAILURE_SECONDS
 from ..telemetry import Telemetry
 from . import uploads
 from .auth import HELD, HOLD_SECONDS
-from .handlers import certs, channels, devices, enrolments, outside, releases, rollouts, service
+from .handlers import certs, channels, devices, enrolments, outside, releases, report, rollouts, service
 from .handlers.context import OperatorContext
 from .openapi import ENDPOINTS, JSON, Endpoint
 
@@ -53,6 +53,7 @@ HANDLERS: dict[str, Callable[[OperatorContext, Any], Awaitable[Any]]] = {
         *(enrolments.enrolments, enrolments.answer_enrolment),
         *(outside.events, outside.alarms, outside.audit),
         *(releases.set_notes, releases.delete_release),
+        *(report.report, report.set_support),
     )
 }
 STATUS: tuple[tuple[type[OtasealError], int], ...] = (

@@ -22,6 +22,7 @@ from ...release.evidence import Evidence, Proof
 from ...release.notes import MAX_NOTES, SEVERITIES
 from ...release.record_fields import VERSION
 from ...release.records import SHARED, Form, Release
+from ...release.standards import Point
 from ...release.stranding import Consent, Group
 from ...release.waves import MAX_PATIENCE
 from ...store.device_rows import MAX_CLAIM, STATES, Device
@@ -180,6 +181,24 @@ _DEVICE_ENDPOINT: dict[str, Schema] = {"device_port": {"type": "integer"}, "devi
 _NOTES: dict[str, Schema] = {
     "severity": {"type": "string", "enum": ["", *SEVERITIES]},
     "notes": {"type": "string", "maxLength": MAX_NOTES},
+    "cves": {"type": "string", "description": "CVE numbers, separated by blanks"},
+    "advisory": {"type": "string", "maxLength": MAX_NOTES},
+}
+_REACH: dict[str, Schema] = {
+    "devices": {"type": "integer"},
+    "reached": {"type": "integer"},
+    "seconds": {
+        "type": "object",
+        "additionalProperties": {"type": ["number", "null"]},
+        "description": "from the release until so many per cent of the devices had it; null: not yet",
+    },
+}
+_REPORTED: dict[str, Schema] = {
+    "version": {"type": "string"},
+    "created": {"type": "string"},
+    "commit": {"type": "string"},
+    "security_counter": {"type": ["integer", "null"]},
+    **_NOTES,
 }
 
 
@@ -397,6 +416,29 @@ def schemas() -> dict[str, Schema]:
         "Enrolments": _object({"product": _TEXT, "enrolments": _array(reference("Enrolment")), "next": _NEXT}),
         "Notes": _object({"product": _TEXT, "version": _TEXT, **_NOTES}),
         "SetNotes": _object(_NOTES, ()),
+        "Report": _object(
+            {
+                "product": _TEXT,
+                "made": _TEXT,
+                "support": _object({"ends": _MAYBE, "over": {"type": "boolean"}}),
+                "devices": _object({"seen": {"type": "integer"}, "active": {"type": "integer"}}),
+                "versions": _array(
+                    _object(
+                        {
+                            "version": _TEXT,
+                            "devices": {"type": "integer"},
+                            "days": {"type": ["integer", "null"], "description": "since the release was made"},
+                            "severity": _TEXT,
+                        }
+                    )
+                ),
+                "security": {"anyOf": [{"type": "null"}, _object({**_REPORTED, **_REACH})]},
+                "releases": _array(_object(_REPORTED)),
+                "points": _array(_object(_fields(Point))),
+            }
+        ),
+        "Support": _object({"product": _TEXT, "ends": _TEXT}),
+        "SetSupport": _object({"ends": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}")}),
         "Deleted": _object({"product": _TEXT, "version": _TEXT, "devices": {"type": "integer"}}),
         "AuditRow": _object(
             {

@@ -59,7 +59,8 @@ CREATE TRIGGER forget_history AFTER DELETE ON devices FOR EACH ROW EXECUTE FUNCT
 """
 _NOTES = """
 CREATE TABLE release_notes (product text, version text, severity text NOT NULL, notes text NOT NULL,
-    PRIMARY KEY (product, version));
+    cves text NOT NULL DEFAULT '', advisory text NOT NULL DEFAULT '', PRIMARY KEY (product, version));
+CREATE TABLE support (product text PRIMARY KEY, ends text NOT NULL);
 CREATE TABLE token_uses (id text PRIMARY KEY, used double precision NOT NULL);
 """
 _TAG_RULES = """
