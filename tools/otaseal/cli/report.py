@@ -13,7 +13,7 @@ from .. import files
 from ..client.client import product_path
 from ..errors import counted
 from . import common, remote
-from .devices import UNITS
+from .device_lines import UNITS
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 body{color:#1c2733;background:#fff}table{border-collapse:collapse;width:100%;margin:1rem 0}
