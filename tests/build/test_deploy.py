@@ -55,8 +55,11 @@ def test_deploy_publishes_what_was_built(
     before = served(server)
     unnamed = made.run("-t", "deploy", env={"GITHUB_WORKFLOW_REF": ""}, check=False)
     assert "nothing says who builds" in unnamed.stderr
-    made.configure([*lines, f"custom_otaseal_builder = {BUILDER}"])
-    assert "channel 'beta': nothing -> 1.1.0" in made.run("-t", "deploy").stdout
+    made.configure([*lines, f"custom_otaseal_builder = {BUILDER}", "custom_otaseal_rollout = rollout.toml"])
+    made.write("rollout.toml", '[[wave]]\ntags = "ours"\nsoak = "1d"\n[[wave]]\npercent = 100\n')
+    planned = made.run("-t", "deploy").stdout
+    assert "channel 'beta': nothing -> 1.1.0, for the first of 2 waves" in planned
+    assert planned.index("otaseal: wave 1: 0 devices: tag ours") < planned.index("publishing blink 1.1.0")
     assert served(server) == before
     envelope = operator(server).fetch("/v1/products/blink/releases/1.1.0/attachments/provenance")
     assert envelope is not None

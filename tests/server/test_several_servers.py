@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.errors import OtasealError
 from otaseal.protocol.decisions import LOOP_LIMIT
+from otaseal.release.waves import Wave
 from otaseal.store import copying
 from otaseal.store.backend import FileBackend, open_backend
 from otaseal.store.store import Store
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.proof
 
 MACS = [f"5C:CF:7F:00:00:{number:02X}" for number in range(20)]
 STABLE = "/v1/products/blink/channels/stable"
+ROLLOUT = f"{STABLE}/rollout"
 Pair = tuple[Running, Running]
 
 
@@ -160,3 +162,25 @@ def test_a_store_moves_into_a_database_while_devices_are_served(
     publish(after, "1.1", new.signed)
     assert ask(after, old).body == new.signed
     after.end()
+
+
+def test_one_of_two_begins_the_next_wave_and_both_give_it_out(pair: Pair) -> None:
+    first, second = pair
+    old, new = first.world.firmware(1), first.world.firmware(2)
+    publish(first, "1.0", old.signed)
+    for mac in MACS[:3]:
+        assert ask(first, old, mac).status == 304
+    waves = (Wave(devices=(f"mac:{MACS[0]}",)), Wave(devices=(f"mac:{MACS[1]}",)), Wave(percent=100))
+    publish(second, "2.0", new.signed, waves=waves)
+    for number, mac in enumerate(MACS[:3], 1):
+        until(lambda wave=number: operator(first).get(ROLLOUT)["waves"][wave - 1]["state"] == "running", "it began")
+        later = [ask(server, old, other).status for server in pair for other in MACS[number:3]]
+        assert set(later) <= {304}
+        assert ask(second, old, mac).status == 200
+        assert ask(first, new, mac).status == 304
+
+    def begun() -> list[str]:
+        return [line for server in pair for line in server.lines() if line.startswith("wave ")]
+
+    until(lambda: len(begun()) >= 2, "both are in the log")
+    assert sorted(line.partition(" wave=")[2][0] for line in begun()) == ["2", "3"], "each began once"

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 
+from otaseal.errors import ConflictError
 from otaseal.release.channels import Channel, Pointer
 from otaseal.release.plan_fields import parse_window
 from otaseal.release.rollout import Counts
 from otaseal.release.waves import Plan, Turn, Wave, turn, wait, wave_of
 from otaseal.server.catalog import Catalog, Choice
-from otaseal.server.operator_api.rollout_options import UptimeClock
+from otaseal.server.operator_api.channel_changes import Target
+from otaseal.server.operator_api.rollout_options import RolloutOptions, UptimeClock
+from otaseal.server.operator_api.rollouts import begin_next
 from otaseal.server.operator_api.wave_counts import WaveCounter
 from otaseal.server.process.advancing import Advancer
 from otaseal.server.process.maintenance import halt_failing
 from otaseal.server.telemetry import Telemetry
+from otaseal.store import audit_log
 from otaseal.store.device_rows import Asking, Sighting
 from otaseal.store.labels import Label, Labels
 from otaseal.store.rollout_rows import Rollout
@@ -277,15 +281,56 @@ def test_two_that_judge_begin_a_wave_once(world: World) -> None:
     with begun(world) as (server, first, _):
         poll(server, [first])
         poll(server, [first])
-        other = Server(world)
         stale = world.state
         server.judge()
         assert world.plan.current == 1
-        other.catalog._channels["blink", "stable"] = (None, stale)
-        other.judge()
+        with pytest.raises(ConflictError):  # another server, which has not heard of it yet
+            begin_next(world.store, Target("blink", "stable", "server"), stale, "again", world.now)
+        Server(world).judge()
         assert world.plan.current == 1
         assert world.state.generation == stale.generation + 1
-        events = [line for line in (world.store.directory / "audit.log").read_text().splitlines() if '"wave"' in line]
+        events = [
+            line for line in (world.store.directory / "audit.log").read_text().splitlines() if '"event":"wave"' in line
+        ]
         assert len(events) == 1
         assert '"reason":"gate passed: 1 of 1 came back"' in events[0]
         assert turn(1, 1, [True, True]) is Turn.NOW
+
+
+STATES: tuple[dict[str, object], ...] = ({}, {"paused": True}, {"halted": True}, {"granted": ("mac:second",)})
+
+
+@pytest.mark.parametrize("fields", STATES)
+@pytest.mark.parametrize("wave", [0, 1])
+def test_a_server_that_starts_goes_on_where_another_was(world: World, fields: dict[str, object], wave: int) -> None:
+    with begun(world) as (server, first, second):
+        plan = replace(world.plan, current=wave, approved="token:alice")
+        pointer = replace(world.state.pointer.with_plan(plan), **fields)  # type: ignore[arg-type]
+        world.store.point("blink", "stable", pointer, expected=world.state.generation)
+        for hours in range(0, 24, 3):
+            world.now = BEGAN + 3600 * hours
+            for chip in (first, second):
+                choices = [one.choose(chip.name, OLD) for one in (server, Server(world))]
+                assert len({(one.release and one.release.version, one.held, one.opening) for one in choices}) == 1
+                given = choices[0].release is not None and choices[0].release.version == "2.0" and not choices[0].held
+                is_granted = bool(fields.get("granted")) and chip is second
+                in_turn = "paused" not in fields and (chip is first or (wave == 1 and NIGHT.is_open(world.now)))
+                assert given is (not pointer.halted and (is_granted or in_turn))
+
+
+def test_who_repeats_a_deployment_begins_no_wave_anew(world: World) -> None:
+    with begun(world, paused=True):
+        plan = world.plan.next(world.now)
+        moved = Channel(world.state.pointer.with_plan(plan))
+        again = RolloutOptions(waves=plan.waves).pointer("2.0", moved)
+        assert (again.plan, again.paused) == (plan, True)
+        other = RolloutOptions(waves=plan.waves[1:]).pointer("2.0", moved)
+        assert other.plan is not None
+        assert (other.plan.current, other.paused) == (0, False)
+
+
+def test_the_audit_log_has_a_plan_once(world: World) -> None:
+    with begun(world):
+        world.store.point("blink", "stable", replace(world.state.pointer, paused=True), expected=2, by="alice")
+    lines = [line for _, line in audit_log.lines(world.store.directory / "audit.log") if line and "wave" in line]
+    assert [(line["wave"], line["waves"], "plan" in line) for line in lines] == [(1, 2, True), (1, 2, False)]

@@ -21,6 +21,7 @@ from .. import files
 from ..errors import CorruptStoreError, InputError, SystemFaultError
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
+from ..release.plan_fields import wave_fields
 
 MAX_LINE = 16 * 1024
 BLOCK = 4 * MAX_LINE
@@ -128,6 +129,16 @@ def pointer_event(event: str, product: str, channel: str, after: Channel) -> Eve
         "percent": after.pointer.percent,
         "halted": after.pointer.halted,
     }
+
+
+def plan_of(before: Channel | None, after: Channel) -> Event:
+    """Return what the line says of a rollout in waves: which one runs, and the plan where it is another than before."""
+    plan, known = after.pointer.plan, None if before is None else before.pointer.plan
+    if plan is None:
+        return {}
+    said: Event = {"wave": plan.current + 1, "waves": len(plan.waves)}
+    is_new = known is None or known.waves != plan.waves
+    return said | ({"plan": [wave_fields(wave) for wave in plan.waves]} if is_new else {})
 
 
 def publish_event(product: str, version: str, record: bytes) -> Event:

@@ -23,7 +23,7 @@ from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE, parse, serialise
 from ..release.records import Release
 from ..release.release_log import Head
-from .audit_log import archive_event, pointer_event, publish_event
+from .audit_log import archive_event, plan_of, pointer_event, publish_event
 from .documents import (
     MAX_BLOB_BYTES,
     PRODUCTS,
@@ -235,7 +235,7 @@ class Store(Contents):
             before = _expected(contents, product, channel, expected)
             after = Channel(pointer) if before is None else before.advanced(pointer)
             change.replace(channel_name(product, channel), after.to_json())
-            change.append(pointer_event("point", product, channel, after) | {"by": by})
+            change.append(pointer_event("point", product, channel, after) | plan_of(before, after) | {"by": by})
         self._spread(channel, before, after)
         return after
 

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import ConfigError, ConflictError
 from ...release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
@@ -52,7 +52,10 @@ class RolloutOptions:
         )
 
     def pointer(self, version: str, before: Channel | None) -> Pointer:
-        """Return the pointer to `version` in the channel `before`; the same version keeps its salt and its limits."""
+        """Return the pointer to `version` in the channel `before`; the same version keeps its salt and its limits.
+
+        With the same plan it keeps how far that has come.
+        """
         same = before.pointer if before is not None and before.pointer.version == version else Pointer(version)
         pointer = Pointer(
             version,
@@ -62,7 +65,13 @@ class RolloutOptions:
             patience=same.patience if self.patience is None else self.patience,
             granted=same.granted,
         )
-        return pointer if self.waves is None else pointer.with_plan(Plan(self.waves, began=int(time.time())))
+        if self.waves is None:
+            return pointer
+        if same.plan is not None and same.plan.waves == self.waves:
+            return replace(pointer, paused=same.paused).with_plan(
+                same.plan
+            )  # who repeats a deployment begins none anew
+        return pointer.with_plan(Plan(self.waves, began=int(time.time())))
 
     def published(self, version: str, before: Channel | None) -> Pointer:
         """Return the pointer to what is published; raises ConflictError for a release whose rollout was halted."""
