@@ -1,4 +1,4 @@
-"""What the hooks cost a build: a `pio run` with nothing to do, with all four and with none in turn; and one signature.
+"""What the hooks cost a build: `pio run` with nothing to do, with all four and with none in turn; a signature; an SBOM.
 
     python3 bench/build_overhead.py [pairs]
 
@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -41,6 +41,12 @@ def main() -> None:
             project.run()
         rows = [(_cost(plain.run), _cost(hooked.run)) for _ in range(pairs)]
         signing_rows = [(_cost(hooked.run)[0], _cost(lambda: _sign_again(hooked))[0]) for _ in range(pairs)]
+        listing = {"OTASEAL_SBOM": "yes"}
+        hooked.run(env=listing)
+        listing_rows = [
+            (_cost(lambda: _sign_again(hooked))[0], _cost(lambda: _sign_again(hooked, listing))[0])
+            for _ in range(pairs)
+        ]
     for index, name in enumerate(("CPU", "wall")):
         without = [a[index] for a, _ in rows]
         ratios = [b[index] / a[index] for a, b in rows]
@@ -50,12 +56,15 @@ def main() -> None:
         )
     added = statistics.median(b - a for a, b in signing_rows)
     print(f"pio run that signs, CPU   {added * 1000:.0f} ms more than one with nothing to do (median of {pairs} pairs)")
+    added = statistics.median(b - a for a, b in listing_rows)
+    print(f"pio run with an SBOM, CPU {added * 1000:.0f} ms more than one that only signs (median of {pairs} pairs)")
     _signature()
 
 
-def _sign_again(project: Project) -> None:
+def _sign_again(project: Project, environment: Mapping[str, str] | None = None) -> None:
     project.build("firmware.bin.signed").unlink()
-    project.run()
+    project.build("firmware.bin.cdx.json").unlink(missing_ok=True)
+    project.run(env=environment)
 
 
 def _projects(folder: Path) -> tuple[Project, Project]:

@@ -126,6 +126,7 @@ def test_it_names_what_is_really_compiled(
     assert framework["version"] == "3.30102.0"
     assert properties(framework)["upstream"] == "3.1.2"
     assert framework["scope"] == "required"
+    assert listed["ESP8266WiFi"]["purl"] == "pkg:generic/framework-arduinoespressif8266/ESP8266WiFi@1.0"
     assert listed["espressif8266"]["scope"] == listed["tool-esptoolpy"]["scope"] == "excluded"
 
     shown = otaseal("sbom", blink.build(DOCUMENT), "--of", blink.build("firmware.bin.signed")).succeeded().out

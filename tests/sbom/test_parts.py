@@ -86,6 +86,33 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path, content: bytes) -> None:
     assert (len(part.licence), part.source) == (MAX_TEXT, "")
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Ada <ada@x.example>", "Ada"),
+        ("Ada Lovelace (ada@x.example)", "Ada Lovelace"),
+        ("ada@x.example", ""),
+        ("A <a@x.example>, B", "A"),
+        ("@ada", "@ada"),
+    ],
+)
+def test_no_address_of_a_person_is_taken(tmp_path: Path, said: str, name: str) -> None:
+    (tmp_path / "library.properties").write_text(f"name=Foo\nauthor={said}\n")
+    assert read_part(Kind.LIBRARY, tmp_path, {}).owner == name
+
+
+def test_what_one_manifest_lacks_the_other_says(tmp_path: Path) -> None:
+    (tmp_path / "library.json").write_text('{"name": "Foo", "version": "2.0"}')
+    (tmp_path / "library.properties").write_text("name=Bar\nversion=1.0\nlicense=MIT\n")
+    part = read_part(Kind.LIBRARY, tmp_path, {})
+    assert (part.name, part.version, part.licence) == ("Foo", "2.0", "MIT")
+
+
+def test_a_part_of_a_framework_is_not_its_repository(tmp_path: Path) -> None:
+    part = Part(Kind.LIBRARY, "ESP8266WiFi", "1.0", source="https://github.com/esp8266/Arduino", within="framework-x")
+    assert part.purl == ("generic", "framework-x", "ESP8266WiFi", "1.0")
+
+
 def test_the_commit_and_the_names_of_frameworks(tmp_path: Path) -> None:
     header = tmp_path / "cores" / "esp32" / "core_version.h"
     header.parent.mkdir(parents=True)

@@ -6,7 +6,7 @@ then, as nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,15 @@ def platform_and_packages(env: build.Env) -> Iterator[Part]:
         yield replace(part, upstream=get_original_version(part.version) or "")
 
 
-def libraries(env: build.Env) -> Iterator[Part]:
-    """Yield the libraries that are compiled, those of the framework and of the project included."""
+def libraries(env: build.Env, packages: Sequence[Part]) -> Iterator[Part]:
+    """Yield the libraries that are compiled, those of the project and of the platform's `packages` included."""
+    places = {part.folder.resolve(): part.name for part in packages}
     for library in built(env):
         folder = Path(library.path)
         about = _installed(folder)
-        yield read_part(Kind.LIBRARY, folder, about or {"version": str(library.version or "")})
+        part = read_part(Kind.LIBRARY, folder, about or {"version": str(library.version or "")})
+        around = [place for place in places if folder.resolve().is_relative_to(place)]
+        yield replace(part, within=places[max(around, key=lambda place: len(place.parts))] if around else "")
 
 
 def built(env: build.Env) -> list[Any]:

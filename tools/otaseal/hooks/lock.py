@@ -42,11 +42,10 @@ def _now(env: build.Env) -> lock.Entries:
     known = installed.trees(env)
     project, deps = build.path(env, "."), build.path(env, "$PROJECT_LIBDEPS_DIR")
     parts = [*installed.platform_and_packages(env)]
-    framework = [part.folder.resolve() for part in parts]
-    for part in installed.libraries(env):
+    for part in installed.libraries(env, tuple(parts)):
         folder = part.folder.resolve()
         own = folder.is_relative_to(project) and not folder.is_relative_to(deps.resolve())
-        if not own and not any(folder.is_relative_to(one) for one in framework):  # those are locked with their package
+        if not own and not part.within:  # what is within a package is locked with it
             parts.append(part)
     found = lock.entries_of([installed.with_tree(part, known) for part in parts])
     known.save()

@@ -42,7 +42,7 @@ def declare(env: build.Env, options: Settings, firmware: Path, signed: Sequence[
 
         known = installed.trees(env)
         parts = [*installed.platform_and_packages(env)]
-        parts += [installed.with_tree(part, known) for part in installed.libraries(env)]
+        parts += [installed.with_tree(part, known) for part in installed.libraries(env, parts)]
         known.save()
         data = cyclonedx.document(_product(env, options, forms), parts, _tools(), _made(env, firmware))
         attachments.parse(attachments.SBOM, data)

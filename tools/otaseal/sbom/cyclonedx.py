@@ -92,7 +92,8 @@ def _component(part: Part) -> Component:
 
     types = {Kind.FRAMEWORK: ComponentType.FRAMEWORK, Kind.LIBRARY: ComponentType.LIBRARY}
     kind, namespace, name, version = part.purl
-    found = {"kind": part.kind.value, "files:sha256": part.tree, "commit": part.commit, "upstream": part.upstream}
+    found = {"kind": part.kind.value, "within": part.within, "files:sha256": part.tree}
+    found |= {"commit": part.commit, "upstream": part.upstream}
     return Component(
         name=part.name,
         group=part.owner or None,

@@ -39,7 +39,8 @@ class Kind(Enum):
 class Part:
     """One part: `version`, `owner`, `licence`, `source` (an address), `commit`, `tree` (a SHA-256) are "" if unknown.
 
-    `upstream` is the version as its authors count, where PlatformIO has one of its own for it.
+    `upstream` is the version as its authors count, where PlatformIO has one of its own for it; `within` the package
+    that a library is a part of.
     """
 
     kind: Kind
@@ -51,17 +52,17 @@ class Part:
     commit: str = ""
     tree: str = ""
     upstream: str = ""
+    within: str = ""
     folder: Path = Path()
 
     @property
     def purl(self) -> tuple[str, str, str, str]:
         """Type, namespace, name and version of its package URL: that of its repository where GitHub has that."""
-        version = self.upstream or self.version
-        parts = urlsplit(self.source.removeprefix("git+"))
+        parts = urlsplit(self.source)
         match = _GITHUB.fullmatch(parts.path)
-        if parts.hostname == "github.com" and match is not None:
-            return "github", match[1].lower(), match[2].lower(), version
-        return "generic", self.owner.lower(), self.name, version
+        if parts.hostname == "github.com" and match is not None and not self.within:
+            return "github", match[1].lower(), match[2].lower(), self.upstream or self.version
+        return "generic", self.within or self.owner.lower(), self.name, self.version
 
     @property
     def cpe(self) -> str:
@@ -95,7 +96,8 @@ def read_part(kind: Kind, folder: Path, installed: Mapping[str, str]) -> Part:
 
 
 def _manifest(folder: Path) -> dict[str, str]:
-    """Return name, version, owner, source and licence as far as a manifest in the folder says them."""
+    """Return name, version, owner, source and licence as far as a manifest in the folder says them, the first first."""
+    found: dict[str, str] = {}
     for name, parse in (
         ("library.json", _of_json),
         ("library.properties", _of_properties),
@@ -105,10 +107,10 @@ def _manifest(folder: Path) -> dict[str, str]:
         try:
             if (folder / name).is_file():
                 text = files.read_bounded(folder / name, MAX_MANIFEST, "manifest").decode("utf-8-sig", "replace")
-                return {key: value[:MAX_TEXT] for key, value in parse(text).items() if value}
+                found = {key: value[:MAX_TEXT] for key, value in parse(text).items() if value} | found
         except (OtasealError, ValueError, RecursionError, OSError):
             continue  # PlatformIO passes it over, too
-    return {}
+    return found
 
 
 def _of_json(text: str) -> dict[str, str]:
@@ -148,7 +150,7 @@ def _author(value: Any) -> str:
 
 def _person(text: str) -> str:
     """Return the first of several names, without its e-mail address: that belongs to nobody's list of parts."""
-    return re.sub(r"\s*<[^>]*>", "", text.partition(",")[0]).strip()
+    return re.sub(r"\s*<[^>]*>|\s*[(]?\S+@\S+", "", text.partition(",")[0]).strip()
 
 
 def _address(text: str) -> str:
