@@ -13,7 +13,7 @@ from support.filesystem import read_file
 from support.hooks import ca_certificate, opt_in
 from support.pio import FakeOtaDevice, PioError, Project, Run
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 LITTLEFS = "board_build.filesystem = littlefs"

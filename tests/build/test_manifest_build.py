@@ -21,7 +21,7 @@ from support.pio import FakeOtaDevice, Project
 from support.repositories import BROKEN, git
 from support.servers import World, get, start, talk
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 HOOKS = opt_in("verify_updates", "sign_firmware")

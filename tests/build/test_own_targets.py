@@ -13,7 +13,7 @@ from otaseal.pki import Authority, Role
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
 from support.pio import Project, Run
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 TARGETS = ("uploadall", "rehearse", "deploy", "deploycerts", "enroll")

@@ -17,7 +17,7 @@ from support.hooks import ALL_HOOKS, PICO_UPDATING, SELF_UPDATING, ca_certificat
 from support.pio import PICO_PLATFORM, FakeOtaDevice, Project
 from support.servers import Running, get, talk
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 BOARD = "rpipicow"

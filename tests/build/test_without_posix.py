@@ -12,7 +12,7 @@ from otaseal.image import signed_image
 from support.hooks import ALL_HOOKS, SELF_UPDATING, ca_certificate, opt_in, write_key
 from support.pio import Project
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 TESTS = Path(__file__).resolve().parent.parent
 HIDE = (

@@ -25,6 +25,8 @@ from support.firmware import Device
 from support.peers import tool
 from support.servers import World
 
+pytestmark = pytest.mark.proof
+
 MAC = "5C:CF:7F:F0:0A:CB"
 UNSIGNED = slice(3, 131)
 """Of a request: all but its signature, which is another one each time."""

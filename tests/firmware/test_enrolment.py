@@ -26,6 +26,8 @@ from support.esp32_devices import matrix
 from support.firmware import OWN, PRODUCT, Device, identity, pack
 from support.servers import World, operator, start
 
+pytestmark = pytest.mark.proof
+
 NOW = int(time.time())
 DAY = 24 * 3600
 LAST_THIRD = DAYS * DAY * 2 // 3 + DAY

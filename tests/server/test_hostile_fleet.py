@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from otaseal.store.store import Store
 from support.fleet import Fleet
 from support.hostile import Crowd, Play, ProvingNode, halted, mac, percent, release, stock_nodes
 from support.rollouts import includes
 from support.servers import SECONDS, Running, StartServer, devices_seen, metrics, publish, until
+
+pytestmark = pytest.mark.proof
 
 STOCK, BEHIND_ROUTER, PROVING, INVENTED, FIRST_GROUP = 12, 3, 6, 12, 11
 DEVICES = STOCK + PROVING

@@ -20,6 +20,8 @@ from support.command import process
 from support.devices import Devices
 from support.servers import MAC, Running, World, as_device, get, operator, publish, start, talk, until
 
+pytestmark = pytest.mark.proof
+
 URL = "/blink/firmware.bin.signed"
 DEVICES = "/v1/products/blink/devices"
 DEVICE = f"mac:{MAC}"
