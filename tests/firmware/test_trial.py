@@ -207,7 +207,7 @@ def test_a_release_that_gave_way_is_known_in_any_form(trying: Trying) -> None:
     release = trying.server.paths[FIRMWARE]
     assert isinstance(release, bytes)
     trying.start(new_port=1, polls=0, minutes=70, seconds=HOUR)
-    trying.server.paths[FIRMWARE] = reply(release.partition(b"\r\n\r\n")[2], x_MD5="0" * 32)
+    trying.server.paths[FIRMWARE] = reply(release.partition(b"\r\n\r\n")[2], x_MD5="1" * 32)
     assert trying.start().errors == [ATTEMPTS]
     once_more = trying.start()
     assert (once_more.errors, once_more.seen["progress"]) == ([ATTEMPTS], "0")

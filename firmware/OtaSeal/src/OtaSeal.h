@@ -115,6 +115,7 @@ class OtaSeal {
   void probe();
   void pollFirmware();
   Error fetch(bool &installed, int &detail);
+  Error fetch(bool &resumes, bool &installed, int &detail);
   Error receive(otaseal::Download &download, int &detail);
   void pollCertificates();
   Error renewCertificates(int &detail, bool &renewed);

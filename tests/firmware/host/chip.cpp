@@ -5,11 +5,19 @@
 
 Chip chip;
 
+__attribute__((weak)) void flashOperation() {}
+__attribute__((weak)) void powerFails() {}
+
 void Chip::start() {
   milliseconds = 0;
   asksForTime = false;
   restarted = false;
   stagedAt = stagedSize = 0;
+}
+
+void Chip::take(int size) {
+  given += static_cast<uint32_t>(size);
+  if (cutAfter != 0 && given >= cutAfter) powerFails();
 }
 
 uint8_t *Chip::writeMac(uint8_t *bytes) const {

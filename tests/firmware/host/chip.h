@@ -8,6 +8,10 @@
 
 struct PowerCut {};  // thrown where the power fails
 
+// Where there is a disk, which may lose power; else nothing happens.
+void flashOperation();
+void powerFails();
+
 struct Chip {
   std::vector<uint8_t> flash = std::vector<uint8_t>(4 << 20, 0xff);
   uint32_t filesystem = 0x200000;  // where it begins
@@ -16,7 +20,8 @@ struct Chip {
   std::vector<uint8_t> slot = std::vector<uint8_t>(0x140000, 0xff);  // of an ESP32: the one that does not run
   bool oneSlot = false;                    // of an ESP32: its table has no other one
   uint16_t id = 0, revision = 300;         // of an ESP32, as images name them
-  uint32_t writesBeforeFailure = UINT32_MAX;  // of an ESP32: sectors, then its flash fails
+  uint32_t writesBeforeFailure = UINT32_MAX;  // of an ESP32, then its flash fails
+  uint32_t writtenUpTo = 0;                   // of an ESP32's slot, since its beginning was erased
   uint32_t stack = 0x20042000;  // of a Pico: the end of its RAM, where the stack begins
   uint32_t freeHeap = 40000, largestBlock = 32000;
   uint32_t milliseconds = 0;
@@ -24,6 +29,7 @@ struct Chip {
   uint32_t networkTime = 0;  // what a time server says; 0: none answers
   bool asksForTime = false;
   uint32_t pace = 0;  // milliseconds that one byte of a slow server takes; 0: any number takes none
+  uint32_t cutAfter = 0;     // bytes that come before the power fails; 0: it does not
   uint32_t silentAfter = 0;  // bytes that come before a connection stands still, once; 0: none does
   bool online = true;
   std::string mac = "5C:CF:7F:F0:04:CB";  // of the station
@@ -40,6 +46,7 @@ struct Chip {
   int resetReason = 3;    // of an ESP32: by software
 
   uint8_t *writeMac(uint8_t *bytes) const;  // of the station
+  void take(int size);  // bytes that have come; throws PowerCut when it is time
   bool silent() const { return silentAfter != 0 && given >= silentAfter; }
   uint32_t noise();  // of the radio
   void start();      // as after a restart: RAM is gone, flash is not

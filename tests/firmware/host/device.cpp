@@ -11,8 +11,9 @@
  * claim (a code; "-" for none), line (number of the file that is the serial line to a bench, served until it hangs up),
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte), silent_after (bytes, then a
  * connection stands still, once),
+ * cut_after (bytes, then the power fails), cut_at (operation on flash, at which it does),
  * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
- * FOLDER/nvs and FOLDER/nvs-trial are what an ESP32 keeps beside its filesystem.
+ * FOLDER/nvs and those that begin with nvs- are what an ESP32 keeps beside its filesystem.
  * With boot=waits or boot=plain an ESP32 starts as its boot loader says, from FOLDER/otadata, slot0 and slot1; a value named
  * 1.port is then for the firmware in slot 1 alone. crash (before, after: a reset, of begin()), starts, seconds (of its trial),
  * reset (why it has started, as ESP-IDF numbers it).
@@ -107,7 +108,8 @@ void start(const std::string &folder) {
 }
 #endif
 
-const std::map<std::string, std::string> KEPT = {{"otaseal/secret", "/nvs"}, {"otaseal/trial", "/nvs-trial"}};
+const std::map<std::string, std::string> KEPT = {{"otaseal/secret", "/nvs"}, {"otaseal/trial", "/nvs-trial"},
+                                                 {"otaseal/download", "/nvs-download"}, {"otaseal/done", "/nvs-done"}};
 
 void setUp(const std::string &folder) {
   for (const auto &entry : std::filesystem::directory_iterator(folder + "/fs")) {
@@ -137,6 +139,8 @@ void setUp(const std::string &folder) {
   disk.replaces = number("replaces", 1);
   chip.pace = number("pace", 0);
   chip.silentAfter = number("silent_after", 0);
+  chip.cutAfter = number("cut_after", 0);
+  disk.cutAt = number("cut_at", 0);
   chip.chance = number("chance", 1);
   sketchMd5 = option("sketch_md5", sketchMd5);
   const bool isThere = !option("boot").empty() || option("sketch").empty();
@@ -157,6 +161,25 @@ void tearDown(const std::string &folder) {
 #if defined(ARDUINO_ARCH_ESP32)
   if (!option("boot").empty()) saveSlots(folder);
 #endif
+}
+
+// Until it restarts, or has polled often enough; or, where it crashes, only begins.
+void live(OtaSeal &updates, bool crashes) {
+  const bool ready = updates.begin();
+  std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
+  if (crashes) return;
+  serve(updates, static_cast<int>(number("line", 0)));
+  for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
+    updates.pollNow();
+    for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {
+      pollOnce(updates);
+    }
+  }
+  const uint32_t hints = number("hints", 0);
+  for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
+    if (hints != 0) updates.pollNow(hints - 1);
+    pollOnce(updates);
+  }
 }
 
 }  // namespace
@@ -210,27 +233,14 @@ int main(int argc, char **argv) {
     updates.trial(static_cast<uint8_t>(number("starts", 0)), number("seconds", otaseal::trial::SECONDS));
   }
 #endif
-  const bool ready = updates.begin();
-  std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
-  if (crash == "after") {
-    tearDown(folder);
-    return 0;
-  }
-  serve(updates, static_cast<int>(number("line", 0)));
-  for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
-    updates.pollNow();
-    for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {
-      pollOnce(updates);
-    }
-  }
-  const uint32_t hints = number("hints", 0);
-  for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
-    if (hints != 0) updates.pollNow(hints - 1);
-    pollOnce(updates);
+  try {
+    live(updates, crash == "after");
+  } catch (const PowerCut &) {
+    std::cout << "cut 1" << std::endl;
   }
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
-            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\nstartable " << startable() << "\nbuffers";
+            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\ncame " << chip.given << "\nstartable " << startable() << "\nbuffers";
   for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
   std::cout << "\nwhen";
   for (const uint32_t time : results) std::cout << ' ' << time;

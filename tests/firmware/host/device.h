@@ -1,5 +1,6 @@
 // What a test sets and sees of the device beside its chip.
 #pragma once
+#include <map>
 #include <string>
 
 namespace otaseal {
@@ -13,8 +14,11 @@ struct Canned {
   std::string file;
   std::string body;
   std::string capabilities;  // of that server
+  std::string tag;  // of the file; none: it is sent from its beginning
+  size_t from = 0;  // this byte of it is sent first
 
-  bool isAt(const std::string &uri) const { return uri.find("/" + file) != std::string::npos; }
+  // The status, and what else there is to know of the answer to a request with these lines.
+  int answer(const std::string &uri, const std::string &lines, std::map<std::string, std::string> &headers, int &size);
 };
 
 extern Canned canned;

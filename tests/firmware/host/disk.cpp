@@ -16,6 +16,9 @@ void Disk::step() {
   }
 }
 
+void flashOperation() { disk.step(); }
+void powerFails() { throw PowerCut(); }
+
 namespace fs {
 
 static std::set<OpenFile *> writers;
@@ -51,18 +54,24 @@ namespace fs {
 size_t File::write(const uint8_t *data, size_t size) {
   if (!_open || !_open->writes) return 0;
   OpenFile &file = *_open;
-  for (size_t i = 0; i < size; i++) {
-    disk.step();
-    if (disk.used() + 1 > disk.room) return i;
-    if (file.position < file.content.size()) {
-      file.content[file.position] = static_cast<char>(data[i]);
-    } else {
-      file.content.push_back(static_cast<char>(data[i]));
+  size_t done = 0;
+  try {
+    for (; done < size; done++) {
+      disk.step();
+      if (disk.room != SIZE_MAX && disk.used() + 1 > disk.room) break;
+      if (file.position < file.content.size()) {
+        file.content[file.position] = static_cast<char>(data[done]);
+      } else {
+        file.content.push_back(static_cast<char>(data[done]));
+      }
+      file.position++;
     }
-    file.position++;
+  } catch (const PowerCut &) {
     if (disk.torn) file.commit();
+    throw;
   }
-  return size;
+  if (disk.torn) file.commit();
+  return done;
 }
 
 size_t File::size() const { return _open ? _open->content.size() : 0; }
@@ -94,6 +103,13 @@ bool File::truncate(uint32_t size) {
   if (_open->position > size) _open->position = size;
   if (disk.torn) _open->commit();
   return true;
+}
+
+void File::flush() {
+  if (!_open || !_open->writes) return;
+  disk.step();
+  _open->commit();
+  disk.step();
 }
 
 void File::close() {

@@ -5,7 +5,6 @@
 
 #include "device.h"
 
-Canned canned;
 std::string sketchMd5 = std::string(32, '0');
 
 std::string readFile(const std::string &path) {

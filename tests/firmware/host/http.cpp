@@ -51,11 +51,7 @@ void HTTPClient::addHeader(const String &name, const String &value, bool, bool) 
 int HTTPClient::GET() {
   Exchange &e = *_exchange;
   if (!e.client || !e.client->connect(e.host.c_str(), e.port)) return HTTPC_ERROR_CONNECTION_FAILED;
-  if (canned.used) {
-    e.size = static_cast<int>(canned.body.size());
-    e.collected["X-Otaseal-Capabilities"] = canned.capabilities;
-    return canned.isAt(e.uri) ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
-  }
+  if (canned.used) return canned.answer(e.uri, e.headers, e.collected, e.size);
   const std::string request = "GET " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
                               "\r\nUser-Agent: " + e.agent + "\r\nConnection: close\r\n" + e.headers + "\r\n";
   if (e.client->write(request.c_str()) != request.size()) return HTTPC_ERROR_NOT_CONNECTED;

@@ -12,6 +12,9 @@
  *   matrix install KEY IDENTITY CERTS SIGNED COUNT SEED   cuts the power COUNT times while a device with CERTS installs
  *                                                  SIGNED; prints how often the boot loader finds nothing, or the whole
  *                                                  of it, and what must never be
+ *   matrix resume KEY IDENTITY CERTS SIGNED COUNT SEED   COUNT devices with CERTS download SIGNED, and the power fails up
+ *                                                  to eight times meanwhile, at any operation on flash or any byte that
+ *                                                  comes; prints how often it failed, what came, and what must never be
  *   matrix renew KEY IDENTITY CERTS OLD_KEY OLD NEW_KEY NEW TIME REPLACES   cuts the power before each operation while a device with CERTS
  *                                                  and the pair OLD gets the certificate NEW for the key it has asked with;
  *                                                  prints which pair it started with afterwards, and what must never be
@@ -193,7 +196,7 @@ int cuts(char **argv) {
   const std::string key = readFile(argv[0]), identity = readFile(argv[1]);
   const std::string before = readFile(argv[2]), after = readFile(argv[3]);
   const otaseal::Build build = makeBuild(identity.data(), key, "");
-  canned = {true, "certs.ar.signed", readFile(argv[4]), ""};
+  canned = {true, "certs.ar.signed", readFile(argv[4]), "", "", 0};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[6])));
   disk.files = {{"/certs.ar", before}};
   bool cut;
@@ -232,7 +235,7 @@ uint64_t cutWithin(uint64_t operations, unsigned long i) {
 int installs(char **argv) {
   const std::string key = readFile(argv[0]), identity = readFile(argv[1]), certificates = readFile(argv[2]);
   const otaseal::Build build = makeBuild(identity.data(), key, "");
-  canned = {true, "firmware.bin.signed", readFile(argv[3]), ""};
+  canned = {true, "firmware.bin.signed", readFile(argv[3]), "", "", 0};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[5])));
   disk.files = {{"/certs.ar", certificates}};
   bool cut;
@@ -261,6 +264,54 @@ int installs(char **argv) {
   return 0;
 }
 
+// A device as it comes out of the factory.
+void provision(const std::string &certificates, bool torn) {
+  disk = Disk();
+  disk.files = {{"/certs.ar", certificates}};
+  disk.torn = torn;
+  chip.nvs.clear();
+  std::fill(chip.slot.begin(), chip.slot.end(), 0xff);
+  forgetStaged();
+}
+
+int resumptions(char **argv) {
+  const std::string key = readFile(argv[0]), identity = readFile(argv[1]), certificates = readFile(argv[2]);
+  const otaseal::Build build = makeBuild(identity.data(), key, "");
+  canned = {true, "firmware.bin.signed", readFile(argv[3]), "", "\"one\"", 0};
+  noise.seed(static_cast<uint32_t>(std::stoul(argv[5])));
+  provision(certificates, false);
+  bool cut;
+  if (!live(build, cut) || cut || !isStaged()) return 3;
+  const Image payload = staged();
+  const uint64_t operations = disk.operations;
+  const uint32_t once = chip.given;
+  unsigned long failures = 0, stuck = 0, wrong = 0, lost = 0;
+  const unsigned long count = std::stoul(argv[4]);
+  chip.given = 0;
+  for (unsigned long i = 0; i < count; i++) {
+    provision(certificates, i % 2 != 0);
+    for (uint32_t left = 1 + below(8); left > 0 && !isStaged(); left--) {
+      disk.operations = 0;
+      disk.cutAt = left % 2 != 0 ? 1 + below(operations) : 0;
+      chip.cutAfter = left % 2 != 0 ? 0 : chip.given + 1 + below(once);
+      restart();
+      live(build, cut);
+      if (cut) failures++;
+      if (startable() && (!isStaged() || staged() != payload)) wrong++;
+      disk.dead = false;
+    }
+    disk.cutAt = chip.cutAfter = 0;
+    if (!isStaged()) {
+      restart();
+      if (!live(build, cut) || !isStaged() || staged() != payload) stuck++;
+    }
+    if (disk.files["/certs.ar"] != certificates) lost++;
+  }
+  std::cout << "operations " << operations << ", failures " << failures << ", once " << once << ", came " << chip.given
+            << ", wrong " << wrong << ", stuck " << stuck << ", lost " << lost << std::endl;
+  return 0;
+}
+
 // As it is after a start, which ends what was interrupted.
 const char *pairAfterStart(const otaseal::Build &build, const std::map<std::string, std::string> &before,
                            const std::map<std::string, std::string> &after) {
@@ -282,7 +333,7 @@ int renewals(char **argv) {
   const otaseal::Build build = makeBuild(identity.data(), key, "");
   const std::map<std::string, std::string> before = {{"/client.key", readFile(argv[3])}, {"/client.crt", readFile(argv[4])}};
   const std::map<std::string, std::string> after = {{"/client.key", readFile(argv[5])}, {"/client.crt", readFile(argv[6])}};
-  canned = {true, "client.crt", readFile(argv[6]), "1 enroll"};
+  canned = {true, "client.crt", readFile(argv[6]), "1 enroll", "", 0};
   chip.networkTime = static_cast<uint32_t>(std::stoul(argv[7]));
   enrols = true;
   std::map<std::string, unsigned long> found;
@@ -323,6 +374,7 @@ int main(int argc, char **argv) {
   if (what == "bytes" && argc == 6) return bytes(argv + 2);
   if (what == "cut" && argc == 9) return cuts(argv + 2);
   if (what == "install" && argc == 8) return installs(argv + 2);
+  if (what == "resume" && argc == 8) return resumptions(argv + 2);
   if (what == "renew" && argc == 11) return renewals(argv + 2);
   std::cerr << "see the top of matrix.cpp\n";
   return 2;

@@ -348,8 +348,8 @@ int WiFiClientSecure::connect(const char *host, uint16_t port) {
 // Reads one byte ahead, if there is one.
 bool WiFiClientSecure::fill() {
   unsigned char byte;
-  if (canned.used && _context->done && _context->peeked < 0 && _context->at < canned.body.size()) {
-    _context->peeked = static_cast<unsigned char>(canned.body[_context->at++]);
+  if (canned.used && _context->done && _context->peeked < 0 && _context->at < canned.body.size() - canned.from) {
+    _context->peeked = static_cast<unsigned char>(canned.body[canned.from + _context->at++]);
   }
   if (canned.used) return _context->done && _context->peeked >= 0;
   if (_context->fd < 0 || !_context->done || chip.silent()) return false;
@@ -365,7 +365,7 @@ int WiFiClientSecure::read() {
   if (!fill()) return -1;
   const int byte = _context->peeked;
   _context->peeked = -1;
-  chip.given++;
+  chip.take(1);
   return byte;
 }
 
@@ -381,7 +381,7 @@ size_t WiFiClientSecure::readBytes(char *buffer, size_t size) {
       const int more = br_sslio_read(&_context->io, buffer + got, size - got);
       if (more <= 0) break;
       got += static_cast<size_t>(more);
-      chip.given += static_cast<uint32_t>(more);
+      chip.take(more);
     }
   }
   return got;

@@ -11,6 +11,8 @@
 
 using namespace otaseal;
 
+static constexpr int RANGE_NOT_SATISFIABLE = 416;  // some cores have no name for it
+
 Request::Request() = default;
 Request::~Request() {
   http.end();
@@ -43,22 +45,40 @@ void OtaSeal::pollFirmware() {
   if (installed && _restart) port::restart();
 }
 
-// All that the request takes is free again when this returns.
 Error OtaSeal::fetch(bool &installed, int &detail) {
   const port::UpdateLock lock;
   if (!lock.held() || Staging::isBusy()) return Error::Busy;
+  bool resumes = true;
+  Error error = fetch(resumes, installed, detail);
+  if (!resumes) return error;
+  // What was there from before may be damaged, or written over by others: that says nothing of the release.
+  const bool useless = error == Error::Signature || detail == HTTP_CODE_PARTIAL_CONTENT || detail == RANGE_NOT_SATISFIABLE;
+  if (!useless) return error;
+  Staging::forget();
+  resumes = false;
+  return fetch(resumes, installed, detail);
+}
+
+// All that the request takes is free again when this returns. `resumes`: whether it may go on with what is there, and then
+// whether it did.
+Error OtaSeal::fetch(bool &resumes, bool &installed, int &detail) {
   std::unique_ptr<Download> download(new (std::nothrow) Download(*this));
   if (download == nullptr) return Error::Memory;
+  Unfinished left;
+  resumes = resumes && Staging::find(left);
+  if (resumes) download->resume(left);
   Error error = download->ask();
   detail = download->detail();
   if (error != Error::None) return error;
   if (download->isNothingNew()) {
     _wholeOnly = false;
+    if (resumes) Staging::forget();
     return Error::None;
   }
   do {
     error = receive(*download, detail);
   } while (download->isAnotherFile());
+  resumes = download->isResumed();
   installed = error == Error::None;
   if (installed) _wholeOnly = false;
   return error;
@@ -66,13 +86,11 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
 
 // The answer's headers are here, and nothing of it is in flash.
 Error OtaSeal::receive(Download &download, int &detail) {
-  uint8_t announced[16];
   Error error = download.begin();
   detail = download.detail();
   if (error != Error::None) return error;
-  const String &md5 = download.md5();
-  if (!parseMd5(md5.c_str(), announced) && md5.length() > 0) return Error::Http;
-  if (_journal.record.exhaustedTransfer(md5.c_str())) return Error::Attempts;
+  const uint8_t *announced = download.file().md5;
+  if (_journal.record.exhaustedTransfer(announced)) return Error::Attempts;
   _gate.reset();
   _gate.watch(&_journal);
   _gate.announce(announced);

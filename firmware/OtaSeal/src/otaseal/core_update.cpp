@@ -1,4 +1,4 @@
-#if !defined(ARDUINO_ARCH_ESP32)
+#if defined(ARDUINO_ARCH_ESP8266)
 
 #include "core_update.h"
 
@@ -7,14 +7,13 @@
 
 namespace otaseal {
 
-void CoreUpdate::discard() {
+void CoreUpdate::discard(bool) {
   if (!_begun) return;
   if (_opened) {
     Update.write(nullptr, _size + 1);  // refused, with all before: end() would install what is whole by now
   } else {
     Update.end();
   }
-  port::discardFailed();
 }
 
 // Why the core's updater does not go on.
@@ -40,7 +39,6 @@ Error CoreUpdate::add(const uint8_t *data, size_t size) {
     if (error != Error::None) return error;
   }
   if (!_begun) {
-    port::beforeWriting();
     _begun = true;
     _opened = Update.begin(_size);
     if (!_opened) return refused();
@@ -51,8 +49,8 @@ Error CoreUpdate::add(const uint8_t *data, size_t size) {
 
 Error CoreUpdate::finish() {
   if (!Update.end()) return refused();
-  _begun = !port::isStaged(_gate.hash.inspector);
-  return _begun ? Error::Space : Error::None;
+  _begun = false;
+  return Error::None;
 }
 
 }  // namespace otaseal

@@ -2,6 +2,8 @@
 
 #include <OtaSeal.h>
 
+#include <string.h>
+
 #include <new>
 
 namespace otaseal {
@@ -20,6 +22,11 @@ static Error statusError(int status) {
   }
 }
 
+void Download::resume(const Unfinished &left) {
+  _file = left;
+  _resumed = true;
+}
+
 // One request of its own for each connection, with its own proof. The last one is gone before: its memory is needed.
 Error Download::ask() {
   static const char *collected[] = {"x-MD5", "ETag", "Content-Range", WAIT};
@@ -34,11 +41,11 @@ Error Download::ask() {
   port::describe(http, _updates._build.version);
   http.useHTTP10(true);
   http.setTimeout(TIMEOUT);
-  if (_done > 0) {
+  if (_file.done > 0) {
     char range[24];
-    snprintf_P(range, sizeof range, PSTR("bytes=%u-"), static_cast<unsigned>(_done));
+    snprintf_P(range, sizeof range, PSTR("bytes=%u-"), static_cast<unsigned>(_file.done));
     http.addHeader(F("Range"), range);
-    http.addHeader(F("If-Range"), _tag);
+    http.addHeader(F("If-Range"), _file.tag);
   }
   http.collectHeaders(collected, sizeof collected / sizeof *collected);
   _status = http.GET();
@@ -47,33 +54,43 @@ Error Download::ask() {
   return Error::None;
 }
 
+// A weak tag says nothing of bytes, and one that is too long is not kept.
+static void take(const String &tag, Unfinished &file) {
+  const bool kept = tag[0] == '"' && tag.length() < sizeof file.tag;
+  memcpy(file.tag, kept ? tag.c_str() : "", kept ? tag.length() + 1 : 1);
+}
+
 Error Download::begin() {
   HTTPClient &http = _request->http;
   const int length = http.getSize();
   _anew = false;
+  if (_file.done > 0 && continues()) {
+    listen();
+    return Error::None;
+  }
   if (_status != HTTP_CODE_OK) {
     _detail = _status;
     return statusError(_status);
   }
   if (length <= 0) return Error::NoLength;
-  _size = static_cast<uint32_t>(length);
-  _md5 = http.header("x-MD5");
-  _tag = http.header("ETag");
-  if (_tag[0] != '"') _tag = String();  // a weak one says nothing of bytes
-  _done = 0;
+  _resumed = false;
+  _file.size = static_cast<uint32_t>(length);
+  _file.done = 0;
+  take(http.header("ETag"), _file);
   listen();
-  return Error::None;
+  const String md5 = http.header("x-MD5");
+  return parseMd5(md5.c_str(), _file.md5) || md5.length() == 0 ? Error::None : Error::Http;
 }
 
 void Download::listen() {
   _since = uptime();
-  _sector = _done + SECTOR;
+  _sector = _file.done + SECTOR;
 }
 
 // Returns how many bytes there are now; 0: the connection has ended, or stands still, or it has taken too long.
 size_t Download::receive() {
   TlsClient &client = _request->client;
-  const uint32_t left = _size - _done;
+  const uint32_t left = _file.size - _file.done;
   for (;;) {
     const uint32_t now = uptime();
     if (now - _since >= STALL || now - _begun >= LONGEST_DOWNLOAD) return 0;
@@ -87,12 +104,12 @@ size_t Download::receive() {
 Error Download::read(const uint8_t *&data, size_t &size) {
   data = _piece;
   size = 0;
-  while (_done < _size && (size = receive()) == 0) {
+  while (_file.done < _file.size && (size = receive()) == 0) {
     const Error error = reopen();
     if (error != Error::None) return error;
   }
-  _done += static_cast<uint32_t>(size);
-  if (_done < _sector) return Error::None;
+  _file.done += static_cast<uint32_t>(size);
+  if (_file.done < _sector) return Error::None;
   listen();
   _inVain = 0;
   delay(1);  // on chips with one core nobody else runs, and the watchdog bites, while bytes come without a break
@@ -103,15 +120,15 @@ Error Download::read(const uint8_t *&data, size_t &size) {
 bool Download::continues() const {
   HTTPClient &http = _request->http;
   char range[48];
-  const unsigned done = _done, size = _size;
+  const unsigned done = _file.done, size = _file.size;
   snprintf_P(range, sizeof range, PSTR("bytes %u-%u/%u"), done, size - 1, size);
-  return _status == HTTP_CODE_PARTIAL_CONTENT && http.header("Content-Range") == range && http.header("ETag") == _tag &&
+  return _status == HTTP_CODE_PARTIAL_CONTENT && http.header("Content-Range") == range && http.header("ETag") == _file.tag &&
          http.getSize() == static_cast<int>(size - done);
 }
 
 // None: the next connection goes on where the last one has ended.
 Error Download::reopen() {
-  while (_tag.length() > 0 && _reopened < MOST_REOPENED && _inVain < MOST_IN_VAIN) {
+  while (_file.tag[0] != 0 && _reopened < MOST_REOPENED && _inVain < MOST_IN_VAIN) {
     _request.reset();
     _reopened++;
     delay(FIRST_WAIT << _inVain++);

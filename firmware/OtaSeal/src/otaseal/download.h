@@ -9,25 +9,27 @@
 
 #include "errors.h"
 #include "request.h"
+#include "unfinished.h"
 
 class OtaSeal;
 
 namespace otaseal {
 
-class Download {  // 0.2 KB: for the heap
+class Download {  // 0.4 KB: for the heap
  public:
   explicit Download(OtaSeal &updates) : _updates(updates) {}
   Download(const Download &) = delete;
   Download &operator=(const Download &) = delete;
 
-  Error ask();  // for firmware, once
+  void resume(const Unfinished &left);  // before it is asked for: so much of a file is there from before
+  Error ask();                          // for firmware, once
   TlsClient &client() { return _request->client; }
   bool isNothingNew() const { return _status == HTTP_CODE_NOT_MODIFIED; }
 
-  // Takes what the headers say of a whole file, of which nothing has been read.
+  // Takes what the headers say of a whole file, or of the rest of what is there, of which nothing has been read.
   Error begin();
-  uint32_t size() const { return _size; }  // bytes, at least 1
-  const String &md5() const { return _md5; }  // as the server announces it; may be none
+  const Unfinished &file() const { return _file; }
+  bool isResumed() const { return _resumed; }  // it goes on with what was there before it was asked for
 
   // Waits for the next bytes; they are valid until the next call. No bytes: all has come.
   Error read(const uint8_t *&data, size_t &size);
@@ -45,13 +47,12 @@ class Download {  // 0.2 KB: for the heap
 
   OtaSeal &_updates;
   std::unique_ptr<Request> _request;
-  String _tag, _md5;
+  Unfinished _file;
   const uint32_t _begun = uptime();        // milliseconds
   uint32_t _since = 0, _sector = 0;        // milliseconds of the last sector; where the next one ends
-  uint32_t _size = 0, _done = 0;
   int _status = 0, _detail = 0;
   uint8_t _reopened = 0, _inVain = 0;
-  bool _anew = false;
+  bool _anew = false, _resumed = false;
   uint8_t _piece[128];
 };
 

@@ -14,14 +14,15 @@ int Installation::detail() const {
 }
 
 Error Installation::run() {
+  const uint32_t from = _download.file().done;
   Error error = _download.read(_data, _held);
   if (error != Error::None) return error;
-  _isPatch = port::PATCHES && PatchDecoder::isPatch(*_data);
+  _isPatch = port::PATCHES && from == 0 && PatchDecoder::isPatch(*_data);
   port::beforeTaking(_download.client());
-  error = _isPatch ? decode() : copy();
+  error = _isPatch ? decode() : copy(from);
   if (_staging == nullptr) return error;
   if (error == Error::None) error = _staging->finish();
-  if (error != Error::None) _staging->discard();
+  if (error != Error::None) _staging->discard(error == Error::Truncated && !_isPatch);
   return error;
 }
 
@@ -32,8 +33,11 @@ Error Installation::open(uint32_t size) {
   return _staging != nullptr ? Error::None : Error::Memory;
 }
 
-Error Installation::copy() {
-  Error error = open(_download.size());
+// Of a patch nothing outlives a restart: where its decoder stands is in RAM.
+Error Installation::copy(uint32_t from) {
+  Error error = open(_download.file().size);
+  if (error == Error::None) error = _staging->keep(_download.file(), from);
+  _done = from;
   while (error == Error::None && _held > 0) {
     error = image(_data, _held);
     if (error == Error::None) error = _download.read(_data, _held);

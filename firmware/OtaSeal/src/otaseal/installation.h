@@ -25,7 +25,7 @@ class Installation final : private PatchIo {
   int detail() const;                        // of the last error: the updater's number or the download's; 0: none
 
  private:
-  Error copy();
+  Error copy(uint32_t from);
   Error decode();
   Error open(uint32_t size);
   Error patch(const uint8_t *&data, size_t &size) override;

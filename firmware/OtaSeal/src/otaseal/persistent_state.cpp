@@ -39,9 +39,10 @@ bool Record::exhausted(const uint8_t *payloadHash) const {
   return attempts >= MOST_ATTEMPTS && memcmp(payload, payloadHash, sizeof payload) == 0;
 }
 
-bool Record::exhaustedTransfer(const char *md5) const {
-  uint8_t announced[16];
-  return attempts >= MOST_ATTEMPTS && parseMd5(md5, announced) && memcmp(transfer, announced, sizeof transfer) == 0;
+bool Record::exhaustedTransfer(const uint8_t *md5) const {
+  uint8_t any = 0;
+  for (const uint8_t byte : transfer) any |= byte;
+  return attempts >= MOST_ATTEMPTS && any != 0 && memcmp(transfer, md5, sizeof transfer) == 0;
 }
 
 void Record::note(const uint8_t *payloadHash, const uint8_t *md5) {

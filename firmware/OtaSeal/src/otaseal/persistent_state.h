@@ -16,7 +16,7 @@ struct Record {
   uint8_t payload[8];    // the first bytes of SHA-256 over its signed bytes
 
   bool exhausted(const uint8_t *payloadHash) const;  // no further attempt at that payload
-  bool exhaustedTransfer(const char *md5) const;     // nor at what the server announces as that MD5
+  bool exhaustedTransfer(const uint8_t *md5) const;  // nor at what the server announces as that MD5, zeros for none
   void note(const uint8_t *payloadHash, const uint8_t *md5);
 };
 

@@ -9,11 +9,12 @@
 //   startClock(a, b)     asks time servers from now on, and does not wait; b may be nullptr
 //   describe(http, version)  says of the device what the core's updater says
 //   beforeTaking(client) the answer's headers have come over `client`, and a file follows
-//   beforeWriting()      nothing of it is in flash
-//   judgeStart(first)    why no image begins with these FIRST_BYTES (not on the ESP32)
+//   beforeWriting()      nothing of it is in flash (not on the ESP8266)
+//   judgeStart(first)    why no image begins with these FIRST_BYTES (on the ESP8266)
 //   Inspector            is shown an update as it is hashed, and tells why this chip must not start from it
-//   isStaged(inspector)  whether the boot loader will find the update that the core has accepted (not on the ESP32)
-//   discardFailed()      gives back what an update takes that came to nothing (not on the ESP32)
+//   filesystemSize()     bytes (on the Pico)
+//   isStaged(inspector)  whether the boot stub will find the update (on the Pico)
+//   discardFailed()      gives back what an update of others takes that came to nothing (on the Pico)
 //   discardInstalled()   gives back what the last update took, once the boot loader has carried it out
 //   UpdateLock           while one is there no other one is held(), where there are tasks
 //   PATCHES              whether the sketch can be read as the base of a patch

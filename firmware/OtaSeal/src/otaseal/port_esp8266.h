@@ -28,7 +28,6 @@ inline void beforeTaking(WiFiClient &client) {
   WiFiClient::stopAllExcept(&client);
   delay(100);
 }
-inline void beforeWriting() {}
 
 // The updater looks at the flash size at the end only.
 inline Error judgeStart(const uint8_t *first) {
@@ -43,8 +42,6 @@ struct Inspector {
   void add(const void *, uint32_t) {}
   Error error() const { return Error::None; }  // judgeStart() has looked at its first byte, and the core at its room
 };
-inline bool isStaged(const Inspector &) { return true; }
-inline void discardFailed() {}
 struct UpdateLock {
   bool held() const { return true; }  // there are no tasks
 };

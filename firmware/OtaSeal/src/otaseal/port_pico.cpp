@@ -17,7 +17,7 @@ extern "C" const uint8_t __flash_binary_end;  // of the core's linker scripts: f
 namespace otaseal {
 namespace port {
 
-static constexpr char IMAGE[] = "/firmware.bin", ORDER[] = "/otacommand.bin";
+static constexpr char ORDER[] = "/otacommand.bin";
 static constexpr uint32_t FLASH = 0x10000000;  // where an image says that flash begins
 
 // The core's NTP.begin() waits up to five seconds for each name, and never asks again for one that it did not get: lwIP
@@ -88,9 +88,16 @@ void Inspector::add(const void *data, uint32_t size) {
   _size += size;
 }
 
+Inspector::Layout Inspector::own() {
+  Layout found;
+  memcpy(&found, reinterpret_cast<const void *>(XIP_BASE + LAYOUT_AT), sizeof found);
+  return found;
+}
+
+uint32_t filesystemSize() { return Inspector::own().end - Inspector::own().start; }
+
 Error Inspector::error() const {
-  Layout own;
-  memcpy(&own, reinterpret_cast<const void *>(XIP_BASE + LAYOUT_AT), sizeof own);
+  const Layout own = Inspector::own();
   const uint32_t room = own.start - FLASH;
   if (_size > sizeof _last && _first[0] == 0x1f && _first[1] == 0x8b) return _last > room ? Error::Space : Error::None;
   if (_size < LAYOUT_AT + sizeof own || _layout.stack != own.stack) return Error::NotFirmware;

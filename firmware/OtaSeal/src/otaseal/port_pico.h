@@ -17,7 +17,6 @@ namespace otaseal {
 namespace port {
 
 constexpr bool CLOCK_NEEDS_NETWORK = true;  // before that, nothing of lwIP may be called
-constexpr uint8_t FIRST_BYTES = 1;
 constexpr bool KEYS_OF_ANY_SIZE = false;  // nothing but the updater can read the end of the file that it has open
 
 inline uint32_t random() { return rp2040.hwrand32(); }
@@ -27,7 +26,6 @@ void startClock(const char *first, const char *second);
 void describe(HTTPClient &http, const String &version);
 inline void beforeTaking(WiFiClient &) {}  // a file is written: other connections can stay
 void beforeWriting();
-inline Error judgeStart(const uint8_t *) { return Error::None; }  // the vector table of any image begins with anything
 // Firmware that can use Bluetooth keeps its pairings within its own image (F131): what is in flash is not what was built.
 #if CYW43_ENABLE_BLUETOOTH
 constexpr bool PATCHES = false;
@@ -49,13 +47,15 @@ class Inspector {
   uint32_t size() const { return _size; }
   Error error() const;
 
- private:
-  static constexpr uint32_t LAYOUT_AT = 0x2ff0;  // in flash, and in an image
   struct Layout {
     uint32_t start, end;          // of LittleFS
     uint32_t eeprom, flashSize;   // not looked at
     uint32_t stack;
   };
+  static Layout own();  // of what runs
+
+ private:
+  static constexpr uint32_t LAYOUT_AT = 0x2ff0;  // in flash, and in an image
 
   Layout _layout;
   uint32_t _last;  // four bytes: those at the end of a gzip are the size of what was packed
@@ -63,6 +63,8 @@ class Inspector {
   uint8_t _first[2];
 };
 
+constexpr char IMAGE[] = "/firmware.bin";  // what the boot stub copies
+uint32_t filesystemSize();                 // bytes
 bool isStaged(const Inspector &inspector);
 void discardFailed();
 void discardInstalled();

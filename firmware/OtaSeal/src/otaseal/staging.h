@@ -3,6 +3,8 @@
 
 #if defined(ARDUINO_ARCH_ESP32)
 #include "slot_update.h"
+#elif defined(ARDUINO_ARCH_RP2040)
+#include "file_update.h"
 #else
 #include "core_update.h"
 #endif
@@ -11,6 +13,8 @@ namespace otaseal {
 
 #if defined(ARDUINO_ARCH_ESP32)
 using Staging = SlotUpdate;
+#elif defined(ARDUINO_ARCH_RP2040)
+using Staging = FileUpdate;
 #else
 using Staging = CoreUpdate;
 #endif

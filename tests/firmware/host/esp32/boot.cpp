@@ -107,7 +107,10 @@ esp_err_t esp_ota_set_boot_partition(const esp_partition_t *partition) {
   if (slot != running && !canStart(chip.slot)) return -1;
   Entry *now = active();
   Entry &next = now == nullptr ? entries[0] : now->slot() == slot ? *now : entries[now == entries];
+  flashOperation();
   next = {now == nullptr ? slot + 1 : now->slot() == slot ? now->number : now->number + 1, ESP_OTA_IMG_NEW};
+  if (slot != running) chip.stagedSize = chip.writtenUpTo;
+  flashOperation();
   return ESP_OK;
 }
 

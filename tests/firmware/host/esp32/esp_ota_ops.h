@@ -32,4 +32,8 @@ const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_p
 esp_err_t esp_ota_set_boot_partition(const esp_partition_t *partition);
 esp_err_t esp_ota_get_state_partition(const esp_partition_t *partition, esp_ota_img_states_t *state);
 esp_err_t esp_ota_mark_app_valid_cancel_rollback(void);
-int esp_partition_read(const esp_partition_t *partition, size_t offset, void *data, size_t size);  // 0: done
+
+// Flash: erased in sectors to ones, written to zeros only.
+esp_err_t esp_partition_read(const esp_partition_t *partition, size_t offset, void *data, size_t size);
+esp_err_t esp_partition_write(const esp_partition_t *partition, size_t offset, const void *data, size_t size);
+esp_err_t esp_partition_erase_range(const esp_partition_t *partition, size_t offset, size_t size);

@@ -40,11 +40,7 @@ int HTTPClient::GET() {
   if (_client == nullptr || (!_client->connected() && !_client->connect(_host.c_str(), _port))) {
     return HTTPC_ERROR_CONNECTION_REFUSED;
   }
-  if (canned.used) {
-    _size = static_cast<int>(canned.body.size());
-    _collected["X-Otaseal-Capabilities"] = canned.capabilities;
-    return canned.isAt(_uri) ? HTTP_CODE_OK : HTTP_CODE_NOT_MODIFIED;
-  }
+  if (canned.used) return canned.answer(_uri, _headers, _collected, _size);
   const std::string request = "GET " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
                               "\r\nUser-Agent: " + _agent + "\r\nConnection: close\r\n" + _headers + "\r\n";
   if (_client->write(request.c_str()) != request.size()) return HTTPC_ERROR_SEND_HEADER_FAILED;

@@ -25,12 +25,27 @@ esp_err_t nvs_get_blob(nvs_handle_t, const char *name, void *data, size_t *size)
 
 esp_err_t nvs_set_blob(nvs_handle_t, const char *name, const void *data, size_t size) {
   if (chip.nvsFails) return ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+  flashOperation();
   chip.nvs[opened + name].assign(static_cast<const char *>(data), size);
+  flashOperation();
   return ESP_OK;
 }
 
+esp_err_t nvs_get_u32(nvs_handle_t handle, const char *name, uint32_t *value) {
+  size_t size = sizeof *value;
+  return nvs_get_blob(handle, name, value, &size);
+}
+
+esp_err_t nvs_set_u32(nvs_handle_t handle, const char *name, uint32_t value) {
+  return nvs_set_blob(handle, name, &value, sizeof value);
+}
+
 esp_err_t nvs_erase_key(nvs_handle_t, const char *name) {
-  return chip.nvs.erase(opened + name) != 0 ? ESP_OK : ESP_ERR_NVS_NOT_FOUND;
+  if (chip.nvs.count(opened + name) == 0) return ESP_ERR_NVS_NOT_FOUND;
+  flashOperation();
+  chip.nvs.erase(opened + name);
+  flashOperation();
+  return ESP_OK;
 }
 
 esp_err_t nvs_commit(nvs_handle_t) { return ESP_OK; }

@@ -144,8 +144,8 @@ bool WiFiClientSecure::Context::fill() {
   if (!connected || chip.silent()) return false;
   int got = 0;
   if (canned.used) {
-    got = static_cast<int>(std::min(sizeof buffer, canned.body.size() - at));
-    memcpy(buffer, canned.body.data() + at, static_cast<size_t>(got));
+    got = static_cast<int>(std::min(sizeof buffer, canned.body.size() - canned.from - at));
+    memcpy(buffer, canned.body.data() + canned.from + at, static_cast<size_t>(got));
     at += static_cast<size_t>(got);
   } else {
     got = mbedtls_ssl_read(&ssl_ctx, buffer, sizeof buffer);
@@ -174,8 +174,8 @@ int WiFiClientSecure::read(uint8_t *buffer, size_t size) {
   const size_t taken = std::min(size, c.held);
   memcpy(buffer, c.buffer, taken);
   c.held -= taken;
-  chip.given += static_cast<uint32_t>(taken);
   memmove(c.buffer, c.buffer + taken, c.held);
+  chip.take(static_cast<int>(taken));
   return static_cast<int>(taken);
 }
 

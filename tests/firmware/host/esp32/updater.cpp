@@ -8,11 +8,52 @@
 
 UpdateClass Update;
 
-// The one that runs is in flash from its beginning here.
-int esp_partition_read(const esp_partition_t *partition, size_t offset, void *data, size_t size) {
-  if (partition != esp_ota_get_running_partition() || offset > chip.flash.size() || size > chip.flash.size() - offset) return -1;
-  memcpy(data, chip.flash.data() + offset, size);
-  return 0;
+static constexpr size_t SECTOR = 4096;
+
+namespace {
+
+// The one that runs is in flash from its beginning here; null: there is no such place.
+uint8_t *place(const esp_partition_t *partition, size_t offset, size_t size) {
+  std::vector<uint8_t> &flash = partition == esp_ota_get_running_partition() ? chip.flash : chip.slot;
+  return offset > flash.size() || size > flash.size() - offset ? nullptr : flash.data() + offset;
+}
+
+// What is operated on when the power fails is neither the old nor the new.
+template <typename Change>
+void operate(uint8_t *at, size_t size, Change change) {
+  flashOperation();
+  for (size_t i = 0; i < size / 2; i++) at[i] = change(i);
+  for (size_t i = size / 2; i < size; i++) at[i] &= 0x5a;
+  flashOperation();
+  for (size_t i = size / 2; i < size; i++) at[i] = change(i);
+  flashOperation();
+}
+
+}  // namespace
+
+esp_err_t esp_partition_read(const esp_partition_t *partition, size_t offset, void *data, size_t size) {
+  const uint8_t *from = place(partition, offset, size);
+  if (from != nullptr) memcpy(data, from, size);
+  return from != nullptr ? ESP_OK : -1;
+}
+
+esp_err_t esp_partition_write(const esp_partition_t *partition, size_t offset, const void *data, size_t size) {
+  uint8_t *at = place(partition, offset, size);
+  if (at == nullptr || chip.writesBeforeFailure == 0) return -1;
+  const std::vector<uint8_t> before(at, at + size);
+  const uint8_t *bytes = static_cast<const uint8_t *>(data);
+  operate(at, size, [&](size_t i) { return static_cast<uint8_t>(before[i] & bytes[i]); });
+  chip.writtenUpTo = std::max(chip.writtenUpTo, static_cast<uint32_t>(offset + size));
+  chip.writesBeforeFailure--;
+  return ESP_OK;
+}
+
+esp_err_t esp_partition_erase_range(const esp_partition_t *partition, size_t offset, size_t size) {
+  uint8_t *at = place(partition, offset, size);
+  if (at == nullptr || offset % SECTOR != 0 || size % SECTOR != 0) return -1;
+  operate(at, size, [](size_t) { return uint8_t{0xff}; });
+  if (offset == 0) chip.writtenUpTo = 0;
+  return ESP_OK;
 }
 
 void restartUpdater() { Update = UpdateClass(); }
@@ -29,7 +70,7 @@ bool stage(const std::string &image, otaseal::Gate &gate) {
 }
 
 void UpdateClass::fail(uint8_t error) {
-  _size = _progress = _buffered = 0;
+  _size = 0;
   _error = error;
 }
 
@@ -48,59 +89,4 @@ bool UpdateClass::begin(size_t size, int, int, uint8_t) {
     _size = size;
   }
   return _size > 0;
-}
-
-bool UpdateClass::flush() {
-  size_t skipped = 0;
-  if (_progress == 0) {
-    if (_buffer[0] != 0xe9) {
-      fail(UPDATE_ERROR_MAGIC_BYTE);
-      return false;
-    }
-    skipped = FIRST;
-    memcpy(_first, _buffer, FIRST);
-  }
-  if (chip.writesBeforeFailure == 0) {
-    fail(UPDATE_ERROR_WRITE);
-    return false;
-  }
-  chip.writesBeforeFailure--;
-  for (size_t i = 0; i < SECTOR; i++) {
-    if (_progress + i < chip.slot.size()) chip.slot[_progress + i] = 0xff;
-  }
-  for (size_t i = skipped; i < _buffered; i++) chip.slot[_progress + i] = _buffer[i];
-  _progress += _buffered;
-  _buffered = 0;
-  return true;
-}
-
-size_t UpdateClass::write(uint8_t *data, size_t size) {
-  if (hasError() || _size == 0) return 0;
-  if (size > remaining()) {
-    fail(UPDATE_ERROR_SPACE);
-    return 0;
-  }
-  for (size_t i = 0; i < size; i++) {
-    if (_buffered == SECTOR && !flush()) return i;
-    _buffer[_buffered++] = data[i];
-  }
-  return _buffered != remaining() || flush() ? size : 0;
-}
-
-bool UpdateClass::end(bool evenIfRemaining) {
-  if (hasError() || _size == 0) return false;
-  if (!isFinished() && !evenIfRemaining) {
-    fail(UPDATE_ERROR_ABORT);
-    return false;
-  }
-  if (!isFinished() && _buffered > 0) flush();  // whose verdict nobody asks for
-  const size_t written = _progress;
-  for (size_t i = 0; i < FIRST; i++) chip.slot[i] = _first[i];
-  if (esp_ota_set_boot_partition(esp_ota_get_next_update_partition(nullptr)) != 0) {
-    fail(UPDATE_ERROR_ACTIVATE);
-    return false;
-  }
-  chip.stagedSize = static_cast<uint32_t>(written);
-  fail(UPDATE_ERROR_OK);
-  return true;
 }

@@ -15,48 +15,10 @@ UpdaterClass Update;
 
 namespace {
 
-constexpr char IMAGE[] = "/firmware.bin", ORDER[] = "/otacommand.bin", SIGN[] = "Pico OTA";
+constexpr char IMAGE[] = "/firmware.bin", ORDER[] = "/otacommand.bin";
 constexpr size_t PIECE = 128;
 
 fs::File image;  // stays open when an update fails, until the next one is begun
-
-uint32_t crc32(const void *data, size_t size) {
-  uint32_t crc = ~0u;
-  for (size_t i = 0; i < size; i++) {
-    crc ^= static_cast<const uint8_t *>(data)[i];
-    for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return ~crc;
-}
-
-// Returns what the boot stub would write to flash: a raw image's size, or that of what a gzip says it holds.
-uint32_t contents(fs::File &file) {
-  uint8_t two[2] = {}, size[4] = {};
-  file.read(two, sizeof two);
-  if (two[0] != 0x1f || two[1] != 0x8b) return static_cast<uint32_t>(file.size());
-  file.seek(static_cast<uint32_t>(file.size()) - 4);
-  file.read(size, sizeof size);
-  return size[0] | size[1] << 8 | size[2] << 16 | static_cast<uint32_t>(size[3]) << 24;
-}
-
-void giveOrder() {
-  OTACmdPage order = {};
-  memcpy(order.sign, SIGN, sizeof order.sign);
-  fs::File file = LittleFS.open(IMAGE, "r");
-  if (file) {
-    order.count = 1;
-    order.cmd[0].command = 1;
-    strcpy(order.cmd[0].name, "firmware.bin");
-    order.cmd[0].length = contents(file);
-    order.cmd[0].address = FLASH_BASE;
-    file.close();
-  }
-  order.crc32 = crc32(&order, offsetof(OTACmdPage, crc32));
-  fs::File page = LittleFS.open(ORDER, "w");
-  if (!page) return;
-  page.write(reinterpret_cast<const uint8_t *>(&order), sizeof order);
-  page.close();
-}
 
 }  // namespace
 
@@ -70,8 +32,8 @@ bool isStaged() {
   OTACmdPage order;
   if (found == disk.files.end() || found->second.size() != sizeof order) return false;
   memcpy(&order, found->second.data(), sizeof order);
-  return memcmp(order.sign, SIGN, sizeof order.sign) == 0 && order.count == 1 && disk.files.count(IMAGE) != 0 &&
-         order.crc32 == crc32(&order, offsetof(OTACmdPage, crc32));
+  return memcmp(order.sign, "Pico OTA", sizeof order.sign) == 0 && order.count == 1 && disk.files.count(IMAGE) != 0 &&
+         order.crc32 == checksum(order);
 }
 
 std::string staged() { return disk.files[IMAGE]; }
@@ -127,7 +89,9 @@ bool UpdaterClass::end(bool) {
   if (!_verify->verify(_hash, signature.data(), length)) return fail(UPDATE_ERROR_SIGN);
   image.truncate(static_cast<uint32_t>(size));
   image.close();
-  giveOrder();
+  picoOTA.begin();
+  picoOTA.addFile(IMAGE + 1);
+  picoOTA.commit();
   _size = 0;
   return true;
 }

@@ -13,6 +13,7 @@ bool File::seek(uint32_t, SeekMode) { return false; }
 size_t File::position() const { return 0; }
 size_t File::size() const { return 0; }
 bool File::truncate(uint32_t) { return false; }
+void File::flush() {}
 void File::close() {}
 
 bool FS::setConfig(const FSConfig &) { return true; }

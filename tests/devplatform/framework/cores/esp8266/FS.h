@@ -19,6 +19,7 @@ class File : public Stream {
   int read() override;
   int read(uint8_t *buffer, size_t size) override;
   int peek() override { return -1; }
+  void flush() override;
   bool seek(uint32_t position, SeekMode mode = SeekSet);
   size_t position() const;
   size_t size() const;
