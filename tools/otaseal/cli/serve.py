@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import files
-from ..errors import ConfigError
+from ..errors import ConfigError, SystemFaultError, from_checkout
 from ..pki.scope import ANY
 from ..release.provenance import Builders
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
+from ..server.mqtt.broker import Broker, read_broker
+from ..server.mqtt.publisher import is_installed
 from ..server.process import run
 from ..server.process.service import ServerOptions
 from ..server.webhooks import Hook, read_hook
@@ -91,6 +93,10 @@ def register(subparsers: common.Subparsers) -> None:
         "--webhook", type=_hook, action="append", default=[], metavar="FILE",
         help="whom to tell what calls for a person: its first line is the address, https://..., its second the secret",
     )  # fmt: skip
+    serve.add_argument(
+        "--mqtt", type=_broker, metavar="FILE",
+        help="tell a broker of devices and their updates, as Home Assistant reads them: the file's [mqtt] says which",
+    )  # fmt: skip
     serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
@@ -147,6 +153,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         names=tuple(arguments.name),
         trusted=arguments.trusted,
         webhooks=tuple(arguments.webhook),
+        broker=arguments.mqtt,
         forwarders=tuple(arguments.proxy_protocol_from),
         cache=Path(cache) if (cache := os.environ.get("CACHE_DIRECTORY")) else None,  # systemd's
     )
@@ -175,6 +182,12 @@ def _builders(arguments: argparse.Namespace) -> Builders:
 
 def _hook(text: str) -> Hook:
     return read_hook(common.path(text))
+
+
+def _broker(text: str) -> Broker:
+    if not is_installed():
+        raise SystemFaultError("--mqtt needs the package paho-mqtt", from_checkout("mqtt", f'"{sys.executable}"'))
+    return read_broker(common.path(text))
 
 
 def _refuse_workers(count: str) -> NoReturn:

@@ -97,6 +97,8 @@ class Changes:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.watchers: list[Callable[[str, str, str], None]] = []
+        """Are told each hint at once, in the thread of who tells it."""
         self._run = secrets.token_hex(4)
         """Tells the numbers of this server from those of the one before, or of another."""
         self._told: dict[Change, None] = {}
@@ -111,6 +113,8 @@ class Changes:
         """Tell listeners that something of this kind has changed; the same hint twice within a moment is one."""
         with self._lock:
             self._told[Change(kind, product, channel)] = None
+        for watcher in self.watchers:
+            watcher(kind, product, channel)
 
     def listen(self, product: str | None, last: str = "") -> Listener:
         """Return a listener to a product, None for all; `last` is the id of the last hint that it was told.

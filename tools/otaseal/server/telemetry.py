@@ -33,6 +33,7 @@ HELP = {
     "otaseal_operator_requests_total": "Requests of operators by status.",
     "otaseal_authentication_failures_total": "Operators refused for their credentials.",
     "otaseal_alarms_total": "Events that call for a person.",
+    "otaseal_mqtt_messages_total": "Messages that an MQTT broker has taken.",
     "otaseal_webhooks_total": "Messages to webhooks by result: delivered, given up, or dropped for want of room.",
     "otaseal_log_lines_lost_total": "Lines of the log for which there was no room.",
 }

@@ -70,6 +70,7 @@ async def label(context: OperatorContext, caller: Caller, product: str, device: 
     event = {"event": "label", **changed, **said.as_event(), "by": who}
     await asyncio.to_thread(context.catalog.store.record_event, event)
     labels = await asyncio.to_thread(context.fleet.labels.change, product, {device: said.edit})
+    context.changes.tell("devices", product)
     context.log("label", product, changed["channel"] or "", who, device=device, **said.as_event())
     return {**changed, **as_json(labels[named])}
 
@@ -81,6 +82,7 @@ async def import_csv(context: OperatorContext, caller: Caller, product: str, dat
     event = {"event": "import", "product": product, "devices": len(edits), "by": who}
     await asyncio.to_thread(context.catalog.store.record_event, event)
     await asyncio.to_thread(context.fleet.labels.change, product, edits)
+    context.changes.tell("devices", product)
     context.log("import", product, "", who, devices=len(edits))
     return {"product": product, "devices": len(edits)}
 

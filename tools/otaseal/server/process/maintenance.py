@@ -121,6 +121,8 @@ class Maintenance:
     clock: UptimeClock = field(init=False, repr=False)
     watch: StoreWatch = field(init=False, repr=False)
     news: RolloutNews = field(init=False, repr=False)
+    loop: asyncio.AbstractEventLoop | None = field(init=False, default=None, repr=False)
+    """In which it runs."""
     advancer: Advancer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Run all tasks until cancelled."""
+        self.loop = asyncio.get_running_loop()
         self.store_check.report(self.telemetry)
         tasks = [
             asyncio.ensure_future(self.store_check.run(self.telemetry)),

@@ -30,6 +30,8 @@ from ..device_api.proofs import ProofCheck
 from ..device_api.proxy_protocol import Network
 from ..device_api.recorder import Recorder
 from ..limits import room
+from ..mqtt.broker import Broker
+from ..mqtt.publisher import Publisher
 from ..operator_api.app import make_app
 from ..operator_api.auth import Access
 from ..operator_api.fleet import Fleet
@@ -46,6 +48,7 @@ from ..tls import ClientCheck, Credentials
 from ..webhooks import Hook, Webhooks
 from . import event_loop
 from .maintenance import Maintenance, StoreCheck
+from .mqtt_source import MqttSource
 from .rollout_news import Notices
 
 if TYPE_CHECKING:
@@ -85,6 +88,7 @@ class ServerOptions:
     trusted: Path | None = None
     forwarders: tuple[Network, ...] = ()
     webhooks: tuple[Hook, ...] = ()
+    broker: Broker | None = None
     cache: Path | None = None
     """A folder for what can be made again, where the store has none."""
 
@@ -125,12 +129,11 @@ class Service:
         report = partial(_alarm, self.telemetry)
         patches, changes = self._patches(), Changes(max(1, room() - SPARE))
         self.telemetry.alarms.watchers.append(lambda alarm: changes.tell("alarms", alarm.product, alarm.channel))
-        with (
-            Webhooks(self.options.webhooks, self.telemetry) as webhooks,
-            Recorder(self.backend.notes, report, self.backend.labels.keys) as recorder,
-            contextlib.closing(patches),
-        ):
-            notices = Notices(webhooks.tell)
+        with contextlib.ExitStack() as stack:
+            webhooks = stack.enter_context(Webhooks(self.options.webhooks, self.telemetry))
+            recorder = stack.enter_context(Recorder(self.backend.notes, report, self.backend.labels.keys))
+            stack.enter_context(contextlib.closing(patches))
+            notices = Notices(webhooks.tell, self.backend.leads())
             self.telemetry.alarms.watchers.append(notices.alarm)
             maintenance = Maintenance(
                 catalog=self.catalog,
@@ -148,10 +151,19 @@ class Service:
                 notices=notices,
             )
             self._require_proof(maintenance)
-            listeners = self._device_listener(maintenance), self._operator_listener(maintenance)
+            context = self._operator_context(maintenance)
+            listeners = self._device_listener(maintenance), self._operator_listener(context)
+            self._publish(context, maintenance, stack)
             event_loop.run(listeners, maintenance, ready)
             maintenance.write_keys()
             maintenance.write_uses(now=True)
+
+    def _publish(self, context: OperatorContext, maintenance: Maintenance, stack: contextlib.ExitStack) -> None:
+        """Tell a broker of devices, if there is one, until `stack` ends."""
+        if self.options.broker is not None:
+            source = MqttSource(context, lambda: maintenance.loop)
+            publisher = Publisher(self.options.broker, source, self.telemetry, lambda: maintenance.notices.leading)
+            maintenance.changes.watchers.append(stack.enter_context(publisher).hint)
 
     def _patches(self) -> Patches:
         """Return the patches that are kept, and what makes more of them where its package is installed."""
@@ -201,10 +213,10 @@ class Service:
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
         return DeviceListener(self.device_socket, partial(DeviceConnection, context), context.connections)
 
-    def _operator_listener(self, maintenance: Maintenance) -> Server:
-        """Return the listener for operators, who read the devices on a connection of their own."""
+    def _operator_context(self, maintenance: Maintenance) -> OperatorContext:
+        """Return what operators work with, who read the devices on a connection of their own."""
         options, catalog = self.options, self.catalog
-        context = OperatorContext(
+        return OperatorContext(
             catalog=catalog,
             fleet=Fleet(
                 catalog,
@@ -228,7 +240,9 @@ class Service:
             proven_only=options.require_proof,
             device_authorities=options.device_authorities(),
         )
-        inspect = options.client_check("operator", self.telemetry) or _no_certificate
+
+    def _operator_listener(self, context: OperatorContext) -> Server:
+        inspect = self.options.client_check("operator", self.telemetry) or _no_certificate
         app = make_app(context, make_page(context), PATH)
         return make_listener(app, self.operator_socket, self.contexts[1], inspect)
 

@@ -1,0 +1,120 @@
+"""Which broker, and how it is reached: a file of options, as in
+
+    [mqtt]
+    url = mqtts://broker.local:8883
+    ca = broker-ca.pem
+    certificate = client.pem
+    key = client.key
+
+Over TLS with verification, or on this machine without. A password stands in the file alone, and is never printed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ... import files
+from ...errors import ConfigError
+
+MAX_FILE = 16 * 1024
+PORTS = {"mqtts": 8883, "mqtt": 1883}
+_KNOWN = ("url", "ca", "certificate", "key", "username", "password", "topic", "discovery", "install")
+_TOPIC = re.compile(r"[0-9A-Za-z_-]{1,64}(/[0-9A-Za-z_-]{1,64}){0,3}")
+
+
+@dataclass(frozen=True)
+class Broker:
+    """An MQTT broker: `topic` is what all of ours begin with, `discovery` Home Assistant's prefix, "" for none.
+
+    `install`: whether a message may give one device the release out of turn.
+    """
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None = field(repr=False)
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    topic: str = "otaseal"
+    discovery: str = "homeassistant"
+    install: bool = False
+
+
+def read_broker(path: Path) -> Broker:
+    """Return what is in a file; raises ConfigError, InputError."""
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(files.read_bounded(path, MAX_FILE, "broker's file").decode())
+        given = dict(parser["mqtt"])
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"'{path}' has no section [mqtt] of options", "write [mqtt], and below it url = ..."
+        ) from error
+    for name in given:
+        if name not in _KNOWN:
+            raise ConfigError(f"'{name[:32]}' in '{path}' is no option", f"there are: {', '.join(_KNOWN)}")
+    host, port, is_secure = _address(given.get("url", ""), path)
+    return Broker(
+        host=host,
+        port=port,
+        context=_context(given, path) if is_secure else None,
+        username=given.get("username", ""),
+        password=given.get("password", ""),
+        topic=_topic(given.get("topic", Broker.topic), path),
+        discovery=_topic(given.get("discovery", Broker.discovery), path) if given.get("discovery") != "" else "",
+        install=_flag(given.get("install", "no"), path),
+    )
+
+
+def _address(url: str, path: Path) -> tuple[str, int, bool]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), "", None
+    if not host or parts.scheme not in PORTS or parts.path not in ("", "/") or parts.username is not None:
+        raise ConfigError(f"the url in '{path}' is no address of a broker", "write mqtts://host or mqtts://host:port")
+    if parts.scheme == "mqtt" and not _is_this_machine(host):
+        raise ConfigError(
+            f"the broker '{host}' in '{path}' is asked without TLS", "write mqtts://; mqtt:// is for this machine alone"
+        )
+    return host, port or PORTS[parts.scheme], parts.scheme == "mqtts"
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _context(given: dict[str, str], path: Path) -> ssl.SSLContext:
+    def file(name: str) -> str | None:
+        return str(files.resolve_path(given[name], path.parent)) if given.get(name) else None
+
+    certificate, key = file("certificate"), file("key")
+    try:
+        context = ssl.create_default_context(cafile=file("ca"))
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"ca, certificate or key in '{path}' cannot be used: {reason}", "give PEM files") from error
+    return context
+
+
+def _topic(text: str, path: Path) -> str:
+    if not _TOPIC.fullmatch(text):
+        raise ConfigError(f"'{text[:64]}' in '{path}' is no topic of ours", "use letters, digits, '_', '-' and '/'")
+    return text
+
+
+def _flag(text: str, path: Path) -> bool:
+    if text not in ("yes", "no"):
+        raise ConfigError(f"install in '{path}' is '{text[:32]}'", "write yes or no")
+    return text == "yes"
