@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from otaseal.chips import images as chips
 from otaseal.chips.boot_image import FlashMode
 from otaseal.delta import alignment, applying, bases, fitting, header, layout
+from otaseal.delta.instructions import THUMB, XTENSA, Instructions
 from otaseal.delta.making import Stream, make
 from otaseal.delta.relocation import AddressMap, Code, Shift
 from otaseal.errors import InputError
@@ -34,15 +35,20 @@ def test_any_bytes_come_out_of_any_others(base: bytes, data: st.DataObject) -> N
 
 
 words = st.integers(0x4020_0000, 0x4020_0FFF).map(lambda word: word.to_bytes(4, "little"))
-pieces = st.lists(words | st.binary(max_size=5) | st.sampled_from([b"\x05\x12\x00", b"\x21\xfe\xff"]), max_size=120)
+sites = st.sampled_from([b"\x05\x12\x00", b"\x21\xfe\xff", b"\x12\xf0\x34\xf8", b"\xff\xf7\xfe\xff", b"\x70\x47"])
+pieces = st.lists(words | st.binary(max_size=5) | sites, max_size=120)
 maps = st.lists(st.tuples(st.integers(0x4020_0000, 0x4020_1000), st.integers(-999, 999)), max_size=6)
 runs = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 200), st.integers(-99, 99)), max_size=2)
 
 
-@settings(max_examples=150)
-@given(pieces, maps, runs, st.data())
+@settings(max_examples=250)
+@given(pieces, maps, runs, st.sampled_from([XTENSA, THUMB]), st.data())
 def test_maker_and_device_agree_on_every_site(
-    parts: list[bytes], shifts: list[tuple[int, int]], code: list[tuple[int, int, int]], data: st.DataObject
+    parts: list[bytes],
+    shifts: list[tuple[int, int]],
+    code: list[tuple[int, int, int]],
+    known: Instructions,
+    data: st.DataObject,
 ) -> None:
     """Whatever map and code a patch names: the maker finds its sites in one pass, the device one after the other."""
     base = b"".join(parts) or b"\0"
@@ -51,11 +57,13 @@ def test_maker_and_device_agree_on_every_site(
     placed, end = [], 0
     for gap, size, moved in code:
         if end + gap + size <= len(base):
-            placed.append(Code(end + gap, size, 0x4020_0000 + end + gap, moved))
+            placed.append(Code(end + gap, size, 0x4020_0000 + end + gap, moved, known))
             end += gap + size
     copies = alignment.align(base, target, layout.Layout(), layout.Layout())
     stream = Stream(base, target, tuple(placed), mapped).coded(copies)
-    head = header.parse(patches.patch(base, target, [], shifts=len(mapped.shifts), code=len(placed)))
+    number = known.number if placed else 0
+    said = {"shifts": len(mapped.shifts), "code": len(placed), "instructions": number}
+    head = header.parse(patches.patch(base, target, [], **said))
     assert applying.apply(base, header.serialise(head) + stream) == target
 
 
@@ -131,9 +139,17 @@ def test_addresses_at_both_ends_of_memory(before: list[int], after: list[int]) -
 
 
 def test_images_of_the_pico() -> None:
-    old = pico_images.build_image("rp2040", code=bytes(range(256)) * 40)
-    new = pico_images.build_image("rp2040", code=bytes(12) + bytes(range(256)) * 40)
-    assert applying.apply(old, make(old, new)) == new
+    """The same code for each chip: Thumb calls are foretold, and of RISC-V words alone."""
+    functions, sizes = [*FUNCTIONS[:150], *patches.program(3, seed=2), *FUNCTIONS[150:]], {}
+    for chip in pico_images.CHIPS:
+        place = pico_images.FLASH + pico_images.build_image(chip, code=b"here it is").index(b"here it is")
+        old, new = (pico_images.build_image(chip, code=patches.thumb(some, place)) for some in (FUNCTIONS, functions))
+        patch = make(old, new)
+        assert applying.apply(old, patch) == new
+        head = header.parse(patch)
+        assert (head.code, head.instructions) == ((0, 0) if chip == "rp2350-riscv" else (1, 1))
+        sizes[chip] = len(patch) - header.SIZE
+    assert max(sizes["rp2040"], sizes["rp2350"]) * 2 < sizes["rp2350-riscv"], sizes
 
 
 @pytest.mark.parametrize("mode", FlashMode)

@@ -15,6 +15,7 @@ import pytest
 
 from otaseal.delta import header
 from otaseal.delta.errors import WrongBaseError
+from otaseal.delta.instructions import THUMB, XTENSA, Instructions
 from otaseal.delta.making import make
 from support import patches, peers
 from support.firmware import LIBRARY, run_compiler
@@ -47,6 +48,15 @@ def decoder(tmp_path_factory: pytest.TempPathFactory) -> PatchDecoder:
     return PatchDecoder.compile(tmp_path_factory.mktemp("decoder"))
 
 
+@pytest.fixture(scope="module")
+def decoders(
+    decoder: PatchDecoder, tmp_path_factory: pytest.TempPathFactory
+) -> list[tuple[Instructions, PatchDecoder]]:
+    """Return the decoder of each set of instructions, which takes patches with runs of no other."""
+    pico = PatchDecoder.compile(tmp_path_factory.mktemp("thumb"), "-DARDUINO_ARCH_RP2040")
+    return [(XTENSA, decoder), (THUMB, pico)]
+
+
 def agree(decoder: PatchDecoder, cases: Iterable[tuple[bytes, bytes]]) -> list[int]:
     """Check that both decoders say the same of each base and patch, and return the errors."""
     asked = [Case(base, patch, piece=1 + number % 100) for number, (base, patch) in enumerate(cases)]
@@ -57,11 +67,18 @@ def agree(decoder: PatchDecoder, cases: Iterable[tuple[bytes, bytes]]) -> list[i
     return [made.error for made in found]
 
 
-def test_the_vectors(decoder: PatchDecoder) -> None:
-    rows = [(bytes.fromhex(row["base"]), bytes.fromhex(row["patch"]), row) for row in VECTORS]
-    agree(decoder, ((base, patch) for base, patch, _ in rows))
-    good = [(Case(base, patch), row["target"]) for base, patch, row in rows if "target" in row]
-    assert [made.image.hex() for made in decoder.decode(case for case, _ in good)] == [target for _, target in good]
+def test_the_vectors(decoders: list[tuple[Instructions, PatchDecoder]]) -> None:
+    every = [(bytes.fromhex(row["base"]), bytes.fromhex(row["patch"]), row) for row in VECTORS]
+    for known, decoder in decoders:
+        rows = [row for row in every if row[1][10] == 0 or row[1][11] == known.number]
+        agree(decoder, ((base, patch) for base, patch, _ in rows))
+        good = [(Case(base, patch), row["target"]) for base, patch, row in rows if "target" in row]
+        assert [made.image.hex() for made in decoder.decode(case for case, _ in good)] == [target for _, target in good]
+        others = [
+            Case(base, patch) for base, patch, row in every if "target" in row and row not in [r[2] for r in rows]
+        ]
+        assert others
+        assert {made.error for made in decoder.decode(others)} == {DAMAGED}
 
 
 def test_every_way_to_be_refused(decoder: PatchDecoder) -> None:
@@ -99,13 +116,15 @@ def test_it_makes_what_bspatch_makes(decoder: PatchDecoder) -> None:
     assert made == [Made(NONE, bsdiff4.patch(base, bsdiff4.diff(base, target))) for base, target in pairs]
 
 
-def test_any_map_and_any_code(decoder: PatchDecoder) -> None:
+def test_any_map_and_any_code(decoders: list[tuple[Instructions, PatchDecoder]]) -> None:
     """A patch may name whatever it likes as addresses and as code: both decoders foretell the same of it."""
     noise = random.Random(7)
-    cases = [relocated(noise) for _ in range(MUTATIONS // 4)]
-    assert decoder.decode(Case(base, patch) for base, patch, _ in cases) == [Made(NONE, new) for _, _, new in cases]
-    broken = ((base, _changed(noise, patch)) for base, patch, _ in cases)
-    assert DAMAGED in agree(decoder, broken)
+    for known, decoder in decoders:
+        cases = [relocated(noise, known) for _ in range(MUTATIONS // 4)]
+        made = decoder.decode(Case(base, patch, 1 + number % 99) for number, (base, patch, _) in enumerate(cases))
+        assert made == [Made(NONE, new) for _, _, new in cases]
+        broken = ((base, _changed(noise, patch)) for base, patch, _ in cases)
+        assert DAMAGED in agree(decoder, broken)
 
 
 def _changed(noise: random.Random, patch: bytes) -> bytes:
@@ -132,10 +151,11 @@ def test_a_map_reaches_from_the_first_address_to_the_last(decoder: PatchDecoder)
         agree(decoder, [(base, patches.patch(base, base, parts, shifts=len(starts)))])
 
 
-def test_hostile_patches(decoder: PatchDecoder) -> None:
+def test_hostile_patches(decoders: list[tuple[Instructions, PatchDecoder]]) -> None:
     noise = random.Random(11)
-    errors = agree(decoder, (hostile(noise) for _ in range(MUTATIONS)))
-    assert {NONE, DAMAGED} <= set(errors)
+    for known, decoder in decoders:
+        errors = agree(decoder, (hostile(noise, known) for _ in range(MUTATIONS)))
+        assert {NONE, DAMAGED} <= set(errors)
 
 
 def test_no_mutated_patch_gives_other_bytes(decoder: PatchDecoder) -> None:

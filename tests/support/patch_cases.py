@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from otaseal.delta import alignment, header, layout
 from otaseal.delta.errors import (
@@ -15,6 +16,7 @@ from otaseal.delta.errors import (
     WrongBaseError,
     WrongTargetError,
 )
+from otaseal.delta.instructions import XTENSA, Instructions
 from otaseal.delta.making import Stream, make
 from otaseal.delta.relocation import AddressMap, Code, Shift
 from otaseal.errors import LaterFormatError
@@ -38,7 +40,12 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], bytes]]] = {
     "cut short": (PatchTooShortError, "before the image is whole", lambda: PATCH[:-1]),
     "a later format": (LaterFormatError, "newer otaseal", lambda: PATCH[:8] + b"\2" + PATCH[9:]),
     "format 0": (DamagedPatchError, "format 0", lambda: PATCH[:8] + b"\0" + PATCH[9:]),
-    "reserved byte": (DamagedPatchError, "format 1", lambda: PATCH[:11] + b"\1" + PATCH[12:]),
+    "instructions without code": (DamagedPatchError, "instructions 1", lambda: PATCH[:11] + b"\1" + PATCH[12:]),
+    "instructions of a later format": (
+        DamagedPatchError,
+        "instructions 2",
+        lambda: patches.patch(BASE, TARGET, RUNS_4[:4], code=1, instructions=2),
+    ),
     "65 shifts": (DamagedPatchError, "65 shifts", lambda: patches.patch(BASE, TARGET, SHIFTS_65, shifts=65)),
     "4 runs of code": (DamagedPatchError, "4 runs", lambda: patches.patch(BASE, TARGET, RUNS_4, code=4)),
     "no base": (DamagedPatchError, "of 0", lambda: patches.patch(BASE, TARGET, PARTS, base_size=0)),
@@ -126,8 +133,8 @@ EDGES = (0, 4, 0xFFFFC, 0x10_0000, 0x4020_0000, 0x7FFF_FFFC, 0xFFEF_FFFC, 0xFFF0
 """Addresses beside which a map may begin or end."""
 
 
-def relocated(noise: random.Random) -> tuple[bytes, bytes, bytes]:
-    """Return a base, a patch with any map and any runs of code, and what it makes."""
+def relocated(noise: random.Random, known: Instructions = XTENSA) -> tuple[bytes, bytes, bytes]:
+    """Return a base, a patch with any map and any runs of code in these instructions, and what it makes."""
     base = _code(noise, noise.randrange(1, 90))
     new = bytearray(base)
     for _ in range(noise.randrange(4)):
@@ -135,17 +142,14 @@ def relocated(noise: random.Random) -> tuple[bytes, bytes, bytes]:
         new[place : place + noise.choice((0, 0, 1, 4, 40))] = noise.randbytes(noise.choice((0, 1, 2, 3, 4, 8, 60)))
     target = bytes(new) or b"\0"
     shifts = AddressMap(tuple(Shift(start, noise.randrange(-999, 999)) for start in _starts(noise, base)))
-    code = tuple(_runs(noise, len(base)))
+    code = tuple(replace(run, instructions=known) for run in _runs(noise, len(base)))
     copies = alignment.align(base, target, layout.Layout(), layout.Layout())
     stream = Stream(base, target, code, shifts).coded(copies)
-    return (
-        base,
-        patches.patch(base, target, [], shifts=len(shifts.shifts), code=len(code))[: header.SIZE] + stream,
-        target,
-    )
+    said = {"shifts": len(shifts.shifts), "code": len(code), "instructions": known.number if code else 0}
+    return base, patches.patch(base, target, [], **said)[: header.SIZE] + stream, target
 
 
-def hostile(noise: random.Random) -> tuple[bytes, bytes]:
+def hostile(noise: random.Random, known: Instructions = XTENSA) -> tuple[bytes, bytes]:
     """Return a base, and a patch for it that nobody would make: most are wrong somewhere, and behind that anywhere."""
     base = _code(noise, noise.randrange(1, 40))
     shifts, code = noise.choice((0, 0, 1, 2, 64)), noise.choice((0, 0, 1, 3))
@@ -154,7 +158,8 @@ def hostile(noise: random.Random) -> tuple[bytes, bytes]:
     parts += [(name, noise.choice(gaps)) for name in ("place", "shift") * shifts]
     steps, made = _steps(noise, len(base))
     size = made if 0 < made < 100_000 and noise.random() < 0.9 else noise.choice((1, 3, 5000, 1 << 24))
-    return base, patches.patch(base, b"", [*parts, *steps], shifts=shifts, code=code, target_size=size)
+    said = {"shifts": shifts, "code": code, "instructions": known.number if code else 0, "target_size": size}
+    return base, patches.patch(base, b"", [*parts, *steps], **said)
 
 
 def _steps(noise: random.Random, size: int) -> tuple[list[tuple[str, int]], int]:
@@ -190,7 +195,9 @@ def _code(noise: random.Random, parts: int) -> bytes:
         operation = bytes([noise.choice((0x05, 0x15, 0xD5, 0x01, 0x21, 0xC8))]) + noise.choice(
             (noise.randbytes(2), b"\0\0", b"\xff\xff", b"\xff\x7f", b"\0\x80")
         )
-        base += noise.choice((address, address, operation, operation, b"\x1d\xf0", noise.randbytes(noise.randrange(5))))
+        call = patches.bl(noise.choice((noise.randrange(-(1 << 24), 1 << 24), 0, -4, (1 << 24) - 2, -(1 << 24))) & ~1)
+        other = noise.choice((call, call, b"\x1d\xf0", b"\xbf\xf3\x4f\x8f", noise.randbytes(noise.randrange(5))))
+        base += noise.choice((address, address, operation, operation, other, other))
     return base or b"\0"
 
 

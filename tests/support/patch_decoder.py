@@ -15,7 +15,7 @@ from support import peers
 from support.firmware import LIBRARY, SANITIZERS, WARNINGS, run_compiler, run_program
 
 MAIN = Path(__file__).resolve().parent.parent / "firmware" / "patch" / "decode.cpp"
-SOURCES = [LIBRARY / "otaseal" / f"{name}.cpp" for name in ("address_map", "patch", "range_decoder")]
+SOURCES = [LIBRARY / "otaseal" / f"{name}.cpp" for name in ("address_map", "instructions", "patch", "range_decoder")]
 NONE, CONNECT, SPACE, FLASH, WRONG_BASE, DAMAGED = 0, 11, 26, 28, 60, 61
 
 
@@ -52,13 +52,14 @@ class PatchDecoder:
     folder: Path
 
     @classmethod
-    def compile(cls, folder: Path) -> PatchDecoder:
+    def compile(cls, folder: Path, *defined: str) -> PatchDecoder:
+        """Compile it in a folder, by default as for a core with Xtensa instructions."""
         compiler, made = peers.tool("g++", "g++"), folder / "decode"
         objects = []
         for source in (*SOURCES, MAIN):
             standard = "-std=c++17" if source == MAIN else "-std=gnu++11"  # the oldest that a core has (F84)
             objects.append(folder / f"{source.stem}.o")
-            options = [standard, "-fno-rtti", "-O1", "-g1", *WARNINGS, *SANITIZERS, f"-I{LIBRARY}"]
+            options = [standard, "-fno-rtti", "-O1", "-g1", *WARNINGS, *SANITIZERS, f"-I{LIBRARY}", *defined]
             run_compiler([compiler, *options, "-c", source, "-o", objects[-1]])
         run_compiler([compiler, *SANITIZERS, "-o", made, *objects])
         return cls(made, folder)

@@ -93,6 +93,34 @@ def _placed(function: Function, starts: dict[int, int], start: int) -> bytes:
     return (code + function.body).ljust(function.size, b"\0")
 
 
+def thumb(functions: Sequence[Function], at: int) -> bytes:
+    """Return functions of the same names, literals and calls in Thumb code from the address `at` on, a multiple of 4.
+
+    Each is what is its own (two bytes an instruction), its calls, and the literals behind it.
+    """
+    sizes = [(len(function.body) + 4 * len(function.calls) + 3 & ~3) + 8 for function in functions]
+    starts: dict[int, int] = {}
+    for number, function in enumerate(functions):
+        starts.setdefault(function.name, at + sum(sizes[:number]))
+    first = next(iter(starts.values()))
+    code = b""
+    for function, size in zip(functions, sizes, strict=True):
+        here, made = at + len(code), bytes(byte & 0x7F for byte in function.body)
+        for name in function.calls:
+            made += bl(starts.get(name, first) - (here + len(made)) - 4)
+        made = made.ljust(size - 8, b"\0")
+        code += made + struct.pack("<II", *(starts.get(name, first) | 1 for name in function.literals))
+    return code
+
+
+def bl(distance: int) -> bytes:
+    """Return the Thumb call over so many bytes, as the ARMv7-M manual has it (A7.7.18, T1)."""
+    sign, j1, j2 = (distance >> 24 & 1, distance >> 23 & 1, distance >> 22 & 1)
+    first = 0b11110 << 11 | sign << 10 | distance >> 12 & 0x3FF
+    second = 0b11 << 14 | (j1 ^ sign ^ 1) << 13 | 1 << 12 | (j2 ^ sign ^ 1) << 11 | distance >> 1 & 0x7FF
+    return struct.pack("<HH", first, second)
+
+
 def image(functions: Sequence[Function], **options: Any) -> bytes:
     """Return an ESP8266 image that holds this code."""
     return images.build_image(code_size=0, embedded=linked(functions), **options)

@@ -13,8 +13,8 @@ import struct
 from typing import NamedTuple
 
 from .layout import Layout
-from .relocation import BLOCK, CALL
-from .scanning import chosen, instructions
+from .relocation import BLOCK
+from .scanning import chosen
 
 _HEADER = struct.Struct("<8sQQQ")  # BSDIFF40: magic, sizes of control and difference, size of the target
 _CONTROL = struct.Struct("<QQQ")
@@ -79,10 +79,10 @@ def without_what_moves(data: bytes, layout: Layout) -> bytes:
         for place in found:
             masked[place : place + 3] = bytes(3)
     for run in layout.code:
-        for place in instructions(data, run.start, run.start + run.size, literals):
-            masked[place + 1 : place + 3] = bytes(2)
-            if data[place] & 15 == CALL:
-                masked[place] &= 0x3F
+        known = layout.instructions
+        for place in known.places(data, run.start, run.start + run.size, literals):
+            still = known.without_distance(known.at(data, place))
+            masked[place : place + known.width] = still.to_bytes(known.width, "little")
     return _REPEATED.sub(_numbered, bytes(masked))
 
 

@@ -20,9 +20,10 @@ from .errors import (
     TrailingBytesError,
 )
 from .header import Header
+from .instructions import SETS
 from .models import Kind, Models, Tree, unfolded
 from .range_coder import Decoder
-from .relocation import CALL, LOAD, WORD, AddressMap, Code, Shift, aimed, instruction_size, target
+from .relocation import WORD, AddressMap, Code, Shift
 
 
 def apply(base: bytes, patch: bytes) -> bytes:
@@ -114,7 +115,8 @@ class _Reader:
         runs, end = [], 0
         for _ in range(self._head.code):
             start, size, address = (self._coder.number(self._models.place) for _ in range(3))
-            runs.append(Code(end + start, size, address, unfolded(self._coder.number(self._models.shift))))
+            moved = unfolded(self._coder.number(self._models.shift))
+            runs.append(Code(end + start, size, address, moved, SETS[self._head.instructions]))
             end = runs[-1].end
             if end > len(self._base):
                 raise OutsideBaseError(
@@ -160,7 +162,8 @@ class _Reader:
             to = word + self._shifts.amount(word) & WORD
             return self._expected(Kind.WORD, place, to.to_bytes(4, "little"))
         for run in self._code:
-            if run.start <= place and place + 3 <= min(end, run.end):
+            known = run.instructions
+            if run.start <= place and place + known.width <= min(end, run.end) and known.begins(place):
                 return self._instruction(run, place, end, moved)
         after = min(end, (place | 3) + 1, *(run.start for run in self._code if run.start > place))
         return self._base[place:after]
@@ -173,19 +176,20 @@ class _Reader:
         return word if self._shifts.amount(word) else None
 
     def _instruction(self, run: Code, place: int, end: int, moved: int) -> bytes:
-        after = place + instruction_size(self._base[place])
-        aligned = place + 3 & ~3
+        known = run.instructions
+        old = known.at(self._base, place)
+        after, aligned = place + known.size(old), place + 3 & ~3
         if aligned < after and self._address(aligned, end, moved) is not None:
             return self._base[place:aligned]
-        old = int.from_bytes(self._base[place:after], "little")
-        if old & 15 not in (CALL, LOAD):
+        kind = known.kind(old)
+        if kind is None:
             return self._base[place:after]
         at = run.address + place - run.start
-        to = target(old, at)
-        now = aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
+        to = known.target(old, at)
+        now = known.aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
         if now == old:
             return self._base[place:after]
-        return self._expected(Kind.CALL if old & 15 == CALL else Kind.LOAD, place, now.to_bytes(3, "little"))
+        return self._expected(kind, place, now.to_bytes(known.width, "little"))
 
     def _expected(self, kind: Kind, place: int, predicted: bytes) -> bytes:
         """Return what is `predicted` where the patch says that this holds, else the base's own bytes."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from .alignment import Copy
 from .header import MAX_SHIFTS
-from .relocation import BLOCK, CALL, WORD, AddressMap, Code, Shift, target
-from .scanning import instruction, instructions, words
+from .relocation import BLOCK, WORD, AddressMap, Code, Shift
+from .scanning import words
 
 _FURTHEST = 1 << 30
 """Nothing moves from one memory to another. The difference of two such amounts is a number of the stream, as is any
@@ -73,9 +73,10 @@ def _words(base: bytes, new: bytes, copy: Copy, blocks: frozenset[int]) -> Itera
 def _instructions(base: bytes, new: bytes, copy: Copy, run: Code) -> Iterator[tuple[int, int]]:
     moved = copy.place - copy.source
     start, end = max(copy.source, run.start), min(copy.source + copy.size, run.end)
-    for place in instructions(base, start, end, ()):
-        old, now = instruction(base, place), instruction(new, place + moved)
-        if (old ^ now) & (0x3F if old & 15 == CALL else 0x0F) == 0:
+    known = run.instructions
+    for place in known.places(base, start, end, ()):
+        old, now = known.at(base, place), known.at(new, place + moved)
+        if known.are_alike(old, now):
             at = run.address + place - run.start
-            address = target(old, at)
-            yield address, target(now, at + moved + run.moved) - address
+            address = known.target(old, at)
+            yield address, known.target(now, at + moved + run.moved) - address

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..formats import refuse_later
 from .errors import MAKE_AGAIN, DamagedPatchError, PatchTooShortError, WrongBaseError, WrongTargetError
+from .instructions import SETS
 
 MAGIC = b"OtaSealD"
 FORMAT = 1
@@ -21,13 +22,16 @@ MAX_SHIFTS = 64
 MAX_CODE = 3
 """Runs of code in which instructions are looked at."""
 
-_LAYOUT = struct.Struct("<8sBBBxI16sI32s")
+_LAYOUT = struct.Struct("<8sBBBBI16sI32s")
 SIZE = _LAYOUT.size
 
 
 @dataclass(frozen=True)
 class Header:
-    """Sizes in bytes, the base's MD5 and the target's SHA-256; entries of the map and runs of code that follow."""
+    """Sizes in bytes, the base's MD5 and the target's SHA-256; entries of the map and runs of code that follow.
+
+    `instructions` is the number of the set that is in these runs.
+    """
 
     base_size: int
     base_md5: bytes
@@ -35,6 +39,7 @@ class Header:
     target_sha256: bytes
     shifts: int = 0
     code: int = 0
+    instructions: int = 0
 
     def check_base(self, base: bytes) -> None:
         """Raise WrongBaseError unless `base` is what the patch was made for."""
@@ -71,6 +76,7 @@ def serialise(header: Header) -> bytes:
         FORMAT,
         header.shifts,
         header.code,
+        header.instructions,
         header.base_size,
         header.base_md5,
         header.target_size,
@@ -90,13 +96,16 @@ def parse(data: bytes) -> Header:
         refuse_later(data[len(MAGIC)], FORMAT, "the patch")
     if len(data) < SIZE:
         raise PatchTooShortError(f"the patch ends within its header, after {len(data)} bytes", MAKE_AGAIN)
-    _, written, shifts, code, base_size, base_md5, target_size, target_sha256 = _LAYOUT.unpack_from(data)
-    if written != FORMAT or data[11] or shifts > MAX_SHIFTS or code > MAX_CODE:
+    _, written, shifts, code, known, base_size, base_md5, target_size, target_sha256 = _LAYOUT.unpack_from(data)
+    is_known = known in SETS and bool(code or not known)
+    if written != FORMAT or not is_known or shifts > MAX_SHIFTS or code > MAX_CODE:
         raise DamagedPatchError(
-            f"the patch's header names format {written}, {shifts} shifts and {code} runs of code", MAKE_AGAIN
+            f"the patch's header names format {written}, {shifts} shifts and {code} runs of code with instructions "
+            f"{known}",
+            MAKE_AGAIN,
         )
     if not 0 < base_size <= MAX_IMAGE_SIZE or not 0 < target_size <= MAX_IMAGE_SIZE:
         raise DamagedPatchError(
             f"the patch makes {target_size} bytes of {base_size}, and images have 1 to {MAX_IMAGE_SIZE}", MAKE_AGAIN
         )
-    return Header(base_size, base_md5, target_size, target_sha256, shifts, code)
+    return Header(base_size, base_md5, target_size, target_sha256, shifts, code, known)

@@ -13,9 +13,11 @@ from ..chips import images
 from ..chips.boot_image import Part
 from ..chips.esp32 import Esp32Image
 from ..chips.esp8266 import APP_OFFSET, Esp8266Image
-from ..chips.pico import PicoImage
+from ..chips.pico import APP_OFFSET as PICO_APP_OFFSET
+from ..chips.pico import FLASH_BASE, RAM_BASE, PicoImage
 from ..errors import InputError
 from .header import MAX_CODE
+from .instructions import THUMB, XTENSA, Instructions
 from .relocation import BLOCK, Code
 
 _XTENSA = frozenset(("esp8266", "esp32", "esp32s2", "esp32s3"))
@@ -23,7 +25,7 @@ _INSTRUCTIONS = range(0x4000_0000, 0x4300_0000)
 _LEAST_CODE = 2048
 """Vectors and the like have few calls, and a run costs the patch some bytes."""
 _PART_HEADER, _ESP32_HEADER, _SEGMENT_HEADER = 8, 24, 8
-_PICO_MEMORY = (0x1000_0000, 0x1010_0000, 0x2000_0000)
+_THUMB = frozenset(("rp2040", "rp2350"))
 
 
 class Placed(NamedTuple):
@@ -36,11 +38,12 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Segments, those with Xtensa code among them, and the numbers of blocks of addresses that words may point into."""
+    """Segments, those with `instructions` that are known, and the numbers of blocks that words may point into."""
 
     segments: tuple[Placed, ...] = ()
     code: tuple[Placed, ...] = ()
     blocks: frozenset[int] = frozenset()
+    instructions: Instructions = XTENSA
 
 
 def of(data: bytes) -> Layout:
@@ -50,7 +53,7 @@ def of(data: bytes) -> Layout:
     except InputError:
         return Layout()
     if isinstance(image, PicoImage):
-        return Layout(blocks=frozenset(address // BLOCK for address in _PICO_MEMORY))
+        return _of_pico(image)
     segments = tuple(_segments(image))
     code = tuple(found for found in segments if found.address in _INSTRUCTIONS and found.size >= _LEAST_CODE)
     blocks = (range(found.address // BLOCK, (found.address + found.size) // BLOCK + 1) for found in segments)
@@ -59,15 +62,25 @@ def of(data: bytes) -> Layout:
     )
 
 
+def _of_pico(image: PicoImage) -> Layout:
+    """Return a Pico's application as one segment, with what is copied to RAM: its code calls within itself."""
+    placed = Placed(PICO_APP_OFFSET, image.sketch_size - PICO_APP_OFFSET, FLASH_BASE + PICO_APP_OFFSET)
+    flash = range(FLASH_BASE // BLOCK, (FLASH_BASE + image.sketch_size) // BLOCK + 1)
+    blocks = frozenset((*flash, RAM_BASE // BLOCK))
+    return Layout((placed,), (placed,), blocks, THUMB) if image.chip in _THUMB else Layout(blocks=blocks)
+
+
 def runs_of_code(base: Layout, target: Layout) -> tuple[Code, ...]:
     """Return where the base has code, the largest runs of it, each with how the target's nearest code is placed."""
-    largest = sorted(base.code if target.code else (), key=lambda found: -found.size)[:MAX_CODE]
-    return tuple(_run(old, target) for old in sorted(largest))
+    alike = target.code and target.instructions is base.instructions
+    largest = sorted(base.code if alike else (), key=lambda found: -found.size)[:MAX_CODE]
+    return tuple(_run(old, target, base.instructions) for old in sorted(largest))
 
 
-def _run(old: Placed, target: Layout) -> Code:
+def _run(old: Placed, target: Layout, instructions: Instructions) -> Code:
     new = min(target.code, key=lambda found: abs(found.address - old.address))
-    return Code(old.start, old.size, old.address, (new.address - new.start) - (old.address - old.start))
+    moved = (new.address - new.start) - (old.address - old.start)
+    return Code(old.start, old.size, old.address, moved, instructions)
 
 
 def _segments(image: Esp8266Image | Esp32Image) -> Iterator[Placed]:

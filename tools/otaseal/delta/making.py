@@ -17,8 +17,8 @@ from .alignment import Copy, align
 from .header import Header
 from .models import Kind, Models, folded
 from .range_coder import Encoder
-from .relocation import BLOCK, CALL, WORD, AddressMap, Code, aimed, target
-from .scanning import chosen, instruction, instructions
+from .relocation import BLOCK, WORD, AddressMap, Code
+from .scanning import chosen
 
 _DIFFERS = re.compile(rb"[^\0]", re.DOTALL)
 
@@ -53,6 +53,7 @@ def make(base: bytes, new: bytes) -> bytes:
         target_sha256=hashlib.sha256(new).digest(),
         shifts=len(shifts.shifts),
         code=len(code),
+        instructions=code[0].instructions.number if code else 0,
     )
     return header.serialise(head) + Stream(base, new, code, shifts).coded(copies)
 
@@ -145,12 +146,14 @@ class Stream:
             start = max(copy.source, run.start)
             if start & ~3 in literals:  # the word may have begun before the run
                 start = (start & ~3) + 4
-            for place in instructions(self._base, start, min(end, run.end), literals):
-                old, at = instruction(self._base, place), run.address + place - run.start
-                to = target(old, at)
-                now = aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
-                if now != old:
-                    yield Site(place, Kind.CALL if old & 15 == CALL else Kind.LOAD, now.to_bytes(3, "little"))
+            known = run.instructions
+            for place in known.places(self._base, start, min(end, run.end), literals):
+                old, at = known.at(self._base, place), run.address + place - run.start
+                to = known.target(old, at)
+                now = known.aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
+                kind = known.kind(old)
+                if now != old and kind is not None:
+                    yield Site(place, kind, now.to_bytes(known.width, "little"))
 
     def _literals(self, start: int, end: int) -> dict[int, int]:
         if not self._shifts.shifts:

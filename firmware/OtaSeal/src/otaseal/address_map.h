@@ -1,5 +1,4 @@
-// What moves in a firmware when code is inserted (docs/delta-format.md): how far addresses do, by a map that comes with
-// the patch, and what becomes of calls and of loads of literals by it. The instructions are those of Xtensa cores.
+// How far addresses move in a firmware when code is inserted (docs/delta-format.md), by a map that comes with the patch.
 // Arithmetic with addresses is modulo 2**32.
 #pragma once
 
@@ -9,15 +8,12 @@ namespace otaseal {
 
 class AddressMap {
  public:
-  static constexpr uint8_t LIMIT = 64;          // entries
-  static constexpr uint8_t CALL = 5, LOAD = 1;  // the low four bits of CALL0, 4, 8, 12, and of L32R
+  static constexpr uint8_t LIMIT = 64;  // entries
 
   void add(uint32_t start, uint32_t amount);  // by ascending start, at most LIMIT
   bool moves() const { return _count > 0; }  // anything
   // By how much an address is larger in the image. Most words are no addresses, and need no search.
   uint32_t amount(uint32_t address) const { return address - _first > _span ? 0 : find(address); }
-  // What a call or a load of 3 bytes at the address `from` becomes at the address `to`; as it is where that is too far.
-  uint32_t aimed(uint32_t instruction, uint32_t from, uint32_t to) const;
 
  private:
   struct Shift {

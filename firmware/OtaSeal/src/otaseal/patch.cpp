@@ -2,15 +2,17 @@
 
 #include <string.h>
 
+#include "instructions.h"
+
 namespace otaseal {
 
 static constexpr uint32_t MAGIC = 0x5361744f, MAGIC_END = 0x446c6165;  // "OtaSealD": a string would lie in RAM
 static constexpr uint8_t FORMAT = 1;
-static constexpr uint8_t FORMAT_AT = 8, SHIFTS_AT = 9, RUNS_AT = 10, ZERO_AT = 11;
+static constexpr uint8_t FORMAT_AT = 8, SHIFTS_AT = 9, RUNS_AT = 10, SET_AT = 11;
 static constexpr uint8_t BASE_AT = 12, MD5_AT = 16, IMAGE_AT = 32;
 static constexpr uint8_t MD5 = 16;
 static constexpr uint8_t RATE = 4, DIFFERENCE_RATE = 3;
-static constexpr uint32_t INSTRUCTION = 3, WORD = 4;  // bytes; some instructions have 2
+static constexpr uint32_t WORD = 4;  // bytes
 
 // Chips and hosts are little-endian, as the format is; `bytes` is aligned.
 static uint32_t wordAt(const uint8_t *bytes) {
@@ -49,7 +51,8 @@ Error PatchDecoder::header(uint32_t baseSize, const char *baseMd5) {
   _imageSize = wordAt(head + IMAGE_AT);
   _runCount = head[RUNS_AT];
   if (wordAt(head) != MAGIC || wordAt(head + WORD) != MAGIC_END || head[FORMAT_AT] != FORMAT) return Error::Patch;
-  if (head[SHIFTS_AT] > AddressMap::LIMIT || _runCount > RUNS || head[ZERO_AT] != 0) return Error::Patch;
+  const uint8_t set = _runCount > 0 ? Instructions::NUMBER : 0;
+  if (head[SHIFTS_AT] > AddressMap::LIMIT || _runCount > RUNS || head[SET_AT] != set) return Error::Patch;
   _baseSize = wordAt(head + BASE_AT);
   if (_baseSize - 1 >= LARGEST || _imageSize - 1 >= LARGEST) return Error::Patch;
   return _baseSize == baseSize && isMd5(head + MD5_AT, baseMd5) ? Error::None : Error::PatchBase;
@@ -150,17 +153,16 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
     if (at >= _runEnd) findRun(at);
     uint8_t *bytes = _window + (at - _begin);
     const uint32_t left = _runEnd - at, aligned = (0 - at) & 3;
-    const bool code = _run != nullptr && left >= INSTRUCTION;
-    const uint8_t low = bytes[0] & 15;
-    uint32_t size = words ? WORD - (at & 3) : until - at;
+    const bool begins = Instructions::begins(at), code = _run != nullptr && left >= Instructions::WIDTH && begins;
+    uint32_t size = words || !begins ? WORD - (at & 3) : until - at;
     if (size > left) size = left;
-    if (code) size = low - 8u < 6 ? INSTRUCTION - 1 : INSTRUCTION;
+    if (code) size = Instructions::size(bytes);
     const bool isWord = words && aligned < size && at + aligned + WORD <= _end;
     const uint32_t amount = isWord ? _map.amount(wordAt(bytes + aligned)) : 0;
     if (amount != 0) {
       size = aligned;
       if (aligned == 0) settle(Word, bytes, wordAt(bytes) + amount, size = WORD);
-    } else if (code && (low == AddressMap::CALL || low == AddressMap::LOAD)) {
+    } else if (code && Instructions::hasDistance(bytes)) {
       aim(at, bytes);
     }
     at += size;
@@ -170,10 +172,10 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
 
 // The instruction at `at` with what it means moved.
 void PatchDecoder::aim(uint32_t at, uint8_t *bytes) {
-  const uint32_t old = bytes[0] | bytes[1] << 8 | static_cast<uint32_t>(bytes[2]) << 16;
+  const uint32_t old = Instructions::read(bytes);
   const uint32_t from = _run->address + at - _run->start, to = from + _moved + _run->moved;
-  const uint32_t now = _map.aimed(old, from, to);
-  if (now != old) settle((old & 15) == AddressMap::CALL ? Call : Load, bytes, now, INSTRUCTION);
+  const uint32_t now = Instructions::aimed(_map, old, from, to);
+  if (now != old) settle(Instructions::isCall(old) ? Call : Load, bytes, now, Instructions::WIDTH);
 }
 
 // Takes what is expected of a site of this kind, if the patch says that it holds; else the base's bytes stay.

@@ -1,0 +1,45 @@
+// Instructions with a distance in them, which changes when code moves (docs/delta-format.md): one class for each set that a
+// patch can name, of which a chip needs its own alone. Arithmetic with addresses is modulo 2**32.
+#pragma once
+
+#include <stdint.h>
+
+#include "address_map.h"
+
+namespace otaseal {
+
+// CALL0, 4, 8, 12 and L32R, by the low four bits of their first byte.
+struct Xtensa {
+  static constexpr uint8_t NUMBER = 0;  // in the header of a patch
+  static constexpr uint8_t WIDTH = 3;   // bytes of those with a distance
+  static constexpr uint8_t CALL = 5, LOAD = 1;
+
+  static bool begins(uint32_t) { return true; }  // whether one can, at that offset
+  static uint32_t size(const uint8_t *bytes) { return (bytes[0] & 15) - 8u < 6 ? 2 : 3; }
+  static bool hasDistance(const uint8_t *bytes) { return (bytes[0] & 15) == CALL || (bytes[0] & 15) == LOAD; }
+  static bool isCall(uint32_t instruction) { return (instruction & 15) == CALL; }
+  static uint32_t read(const uint8_t *bytes) { return bytes[0] | bytes[1] << 8 | static_cast<uint32_t>(bytes[2]) << 16; }
+  // What an instruction at the address `from` becomes at the address `to`; as it is where that is too far.
+  static uint32_t aimed(const AddressMap &map, uint32_t instruction, uint32_t from, uint32_t to);
+};
+
+// BL: all else that has a distance stays within its function.
+struct Thumb {
+  static constexpr uint8_t NUMBER = 1, WIDTH = 4;
+
+  static bool begins(uint32_t at) { return (at & 1) == 0; }
+  static uint32_t size(const uint8_t *bytes) { return bytes[1] >> 3 < 0x1d ? 2 : 4; }
+  static bool hasDistance(const uint8_t *bytes) { return bytes[1] >> 3 == 0x1e && (bytes[3] & 0xd0) == 0xd0; }
+  static bool isCall(uint32_t) { return true; }
+  // Byte by byte: a Cortex-M0+ reads no word that is not aligned.
+  static uint32_t read(const uint8_t *bytes) { return Xtensa::read(bytes) | static_cast<uint32_t>(bytes[3]) << 24; }
+  static uint32_t aimed(const AddressMap &map, uint32_t instruction, uint32_t from, uint32_t to);
+};
+
+#if defined(ARDUINO_ARCH_RP2040)
+using Instructions = Thumb;
+#else
+using Instructions = Xtensa;
+#endif
+
+}  // namespace otaseal
