@@ -281,9 +281,8 @@ class Store(Contents):
                 f"channel '{channel}' is changed, and not every server may know: {error.message}",
                 "see whether the database runs; otaseal releases tells what the channel is",
             ) from error
-        taken_back = (
-            before is not None and before.pointer.complete and (after.pointer.halted or _is_back(before, after))
-        )
+        stopped = after.pointer.halted or after.pointer.paused
+        taken_back = before is not None and before.pointer.complete and (stopped or _is_back(before, after))
         if away and taken_back:
             names = ", ".join(f"'{name}'" for name in away)
             raise SystemFaultError(

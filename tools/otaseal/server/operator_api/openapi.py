@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .schemas import IN_PATH, OF_DEVICES, QUERY, Schema, pattern, reference, schemas
+from .schema_parts import Schema, pattern, reference
+from .schemas import IN_PATH, OF_DEVICES, QUERY, schemas
 
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"

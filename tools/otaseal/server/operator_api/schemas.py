@@ -6,12 +6,8 @@ What an answer looks like is read off the dataclasses that are sent, so that nei
 from __future__ import annotations
 
 import re
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from enum import IntEnum
-from typing import Any, Union
+from dataclasses import MISSING, fields
 
 from ...names import NAME
 from ...protocol.answers import REASONS
@@ -33,7 +29,16 @@ from ...store.proof_keys import FINGERPRINT
 from ...store.tag_rules import PARTS, TagRule
 from ..alarms import Alarm
 from ..patches import Made
-from .wave_counts import WAVE_STATES, FailedDevice, Funnel
+from .rollout_schemas import rollouts
+from .schema_parts import MAYBE as _MAYBE
+from .schema_parts import PERCENT as _PERCENT
+from .schema_parts import TEXT as _TEXT
+from .schema_parts import TIME as _TIME
+from .schema_parts import Schema, pattern, reference
+from .schema_parts import array as _array
+from .schema_parts import by_name as _by_name
+from .schema_parts import fields_of as _fields
+from .schema_parts import object_of as _object
 
 BOARD = re.compile("[0-9A-Za-z._-]{1,64}")
 SINCE = "[0-9]{1,12}([.][0-9]{1,9})?"
@@ -48,16 +53,7 @@ PROOF_KEY = "[0-9A-Fa-f]{64}"
 KEY_FINGERPRINT = f"[0-9a-f]{{{FINGERPRINT}}}"
 REHEARSALS = ("passed", "partly", "skipped")
 
-Schema = dict[str, Any]
-
-
-def pattern(expression: str, **more: Any) -> Schema:
-    """Return the schema of texts that match a regular expression as a whole; `more` are its other keywords."""
-    return {"type": "string", "pattern": f"^(?:{expression})$", **more}
-
-
 _TAG: Schema = pattern(TAG.pattern)
-_PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 _FLAG: Schema = {"type": "string", "enum": ["0", "1"]}
 _KNOWN_BY: Mapping[str, Schema] = {
     name: {"type": "string", "enum": [kind.value for kind in kinds]}
@@ -113,49 +109,14 @@ IN_PATH: Mapping[str, Schema] = {
 }
 
 
-def reference(name: str) -> Schema:
-    """Return a reference to the schema `name`."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _object(properties: Mapping[str, Schema], required: tuple[str, ...] | None = None) -> Schema:
-    needed = list(properties) if required is None else list(required)
-    schema: Schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
-    return {**schema, "required": needed} if needed else schema
-
-
-def _fields(kind: type) -> dict[str, Schema]:
-    """Return the JSON schema of each field of a dataclass or named tuple, as `json` writes its mapping."""
-    names = (field.name for field in fields(kind)) if is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
-    hints = typing.get_type_hints(kind)
-    return {name: _of(hints[name]) for name in names}
-
-
 def _of_every_format() -> tuple[str, ...]:
     """Return the fields that every release record has: those of an older format lack the later ones."""
     later = {field.name for field in fields(Release) if field.default is not MISSING}
     return ("format", *(field.name for field in fields(Release) if field.name not in later))
 
 
-def _of(hint: Any) -> Schema:
-    plain = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
-    if hint in plain:
-        return {"type": plain[hint]}
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        return {"anyOf": [_of(part) for part in typing.get_args(hint)]}
-    if typing.get_origin(hint) is tuple:
-        return {"type": "array", "items": _of(typing.get_args(hint)[0])}
-    if is_dataclass(hint):
-        return reference(hint.__name__)  # type: ignore[union-attr]
-    assert issubclass(hint, IntEnum)
-    return {"type": "integer", "enum": [int(member) for member in hint]}
-
-
-_TEXT: Schema = {"type": "string"}
-_MAYBE: Schema = {"type": ["string", "null"]}
 _UNSEEN: Schema = {**_MAYBE, "description": "null for a device that was not seen yet"}
 _NEXT: Schema = {**_MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
-_TIME: Schema = {"type": "number", "description": "seconds since 1970"}
 _LABEL: Mapping[str, Schema] = {
     **{"name": {"type": "string"}, "note": {"type": "string"}},
     **{"tags": {"type": "array", "items": _TAG}, "pinned": {"type": "boolean"}},
@@ -200,61 +161,6 @@ _REPORTED: dict[str, Schema] = {
     "security_counter": {"type": ["integer", "null"]},
     **_NOTES,
 }
-
-
-def _array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def _by_name(values: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": values}
-
-
-def _rollouts() -> dict[str, Schema]:
-    """Return the schemas of rollouts that go in waves."""
-    count: Schema = {"type": "integer", "minimum": 0}
-    funnel = dict.fromkeys((field.name for field in fields(Funnel)), count)
-    time, texts = {"type": ["number", "null"], "description": "seconds since 1970"}, _array(_TEXT)
-    wave = {
-        **{
-            "percent": {**_PERCENT, "description": "of the devices no tag or name has"},
-            "tags": texts,
-            "devices": texts,
-        },
-        **{"window": pattern("[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}"), "zone": _TEXT, "days": texts},
-        "soak": {**count, "description": "minutes until the next wave"},
-        "answers": {**count, "description": "devices that have to come back or fail, or all of a smaller wave"},
-        "max_failed": _PERCENT,
-        "approval": {**texts, "description": "operators, one of whom has to approve of the next wave; * is anybody"},
-    }
-    shown = {
-        "number": count,
-        "who": _TEXT,
-        "plan": reference("Wave"),
-        "state": {"type": "string", "enum": list(WAVE_STATES)},
-    }
-    halt = {"max_failed": _PERCENT, "failed": {"type": "number"}, "answered": {"type": "number"}, "needed": count}
-    rest = _object(funnel)
-    return {
-        "Wave": _object(wave, ()),
-        "Waves": _object({"waves": _array(reference("Wave"))}),
-        "WaveState": _object({**shown, "open": {"type": "boolean"}, "opens": time, "began": time, **funnel}),
-        "Preview": _object({"waves": _array(reference("WaveState")), "rest": rest, "pinned": count}),
-        "Nothing": _object({}),
-        "Approval": _object({"now": {"type": "boolean"}}, ()),
-        "Rollout": _object(
-            {
-                **{"product": _TEXT, "channel": _TEXT, "version": _TEXT, "previous": _MAYBE},
-                "state": {"type": "string", "enum": ["running", "paused", "halted", "complete"]},
-                **{"percent": _PERCENT, "began": time, "waves": _array(reference("WaveState")), "rest": rest},
-                **{"pinned": count, "granted": texts, "waits_for": texts, "next_at": time},
-                "halt": _object({**halt, "reached": {"type": "boolean"}}),
-                "failed": _array(
-                    _object({**_fields(FailedDevice), "text": {**_TEXT, "description": "its last error in words"}})
-                ),
-            }
-        ),
-    }
 
 
 def schemas() -> dict[str, Schema]:
@@ -337,7 +243,7 @@ def schemas() -> dict[str, Schema]:
         "Consent": _object(consent, ()),
         "Promotion": {**_object(promotion, ()), "oneOf": [{"required": ["from"]}, {"required": ["version"]}]},
         "Percentage": _object({"percent": _PERCENT, **_LIMITS, "set_aside": {"type": "boolean"}}, ("percent",)),
-        **_rollouts(),
+        **rollouts(),
         "ArchiveRecord": _object(_fields(ArchiveRecord)),
         "Certs": _object({"certs": archive}),
         "PublishedCerts": _object({"certs": archive, **_DEVICE_ENDPOINT}),

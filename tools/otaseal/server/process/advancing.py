@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ...errors import ConflictError, OtasealError
 from ...release import waves
 from ...release.channels import Channel
+from ..alarms import Problem
 from ..catalog import Catalog
 from ..operator_api.channel_changes import Target
 from ..operator_api.rollouts import begin_next
@@ -35,9 +36,9 @@ class Advancer:
     _due: dict[tuple[str, str], float] = field(default_factory=dict)
     """When a channel's devices may be counted again, by product and channel."""
 
-    def judge(self) -> list[str]:
-        """Begin what may begin, and return in words what could not be done."""
-        problems: list[str] = []
+    def judge(self) -> list[Problem]:
+        """Begin what may begin, keep alarms of what waits for a person, and return what could not be done."""
+        problems: list[Problem] = []
         for product in self.catalog.store.products():
             for channel, state in self.catalog.channels(product).items():
                 try:
@@ -45,8 +46,25 @@ class Advancer:
                 except ConflictError:
                     pass  # somebody changed it just now, and it is judged anew
                 except OtasealError as error:  # of this channel alone
-                    problems.append(f"the rollout in channel '{channel}' of '{product}' cannot go on: {error.message}")
+                    text = f"the rollout in channel '{channel}' of '{product}' cannot go on: {error.message}"
+                    problems.append(Problem(text, product, channel))
+        self.telemetry.alarms.set("wave", self._waiting())
         return problems
+
+    def _waiting(self) -> list[Problem]:
+        """Return which rollouts wait for nothing but a person's approval."""
+        now, _ = self.counter.clock.read(0.0)
+        found = []
+        for product in self.catalog.store.products():
+            for channel, state in self.catalog.channels(product).items():
+                plan = state.pointer.plan
+                if plan is None or plan.is_last or state.pointer.halted or state.pointer.paused:
+                    continue
+                verdict = waves.pending(plan, now)
+                if not verdict.passed and verdict.at is None:
+                    text = f"wave {plan.current + 2} of '{state.pointer.version}': {verdict.reasons[0]}"
+                    found.append(Problem(text, product, channel))
+        return found
 
     def _judge(self, product: str, channel: str, state: Channel) -> None:
         pointer, plan = state.pointer, state.pointer.plan
