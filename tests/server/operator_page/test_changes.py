@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -192,7 +193,7 @@ def test_a_release_is_described_and_deleted(unasked: Running) -> None:
         api.post(f"/v1/products/{PRODUCT}/channels/gone/promote", {"version": "1.1"})
         lines.append(added(unasked, act))
     assert lines[0] == lines[1]
-    assert [line["event"] for line in lines[0]] == ["notes", "delete"]
+    assert [line["event"] for line in lines[0]] == ["notes", "prune"]
 
 
 def test_a_release_that_is_needed_stays(unasked: Running) -> None:
@@ -258,13 +259,71 @@ def test_a_token_keeps_to_its_scope(two: Running, scope: tuple[str, str]) -> Non
 
 
 def test_numbers_lead_to_the_devices(two: Running) -> None:
+    """Each is the total of the list that it leads to."""
     client = visit(two)
-    links = [link for link in client.see(CHANNEL).links if "/devices?" in link]
-    assert len(links) > 3
-    for link in links:
-        assert client.ask("GET", link).status == 200, link
+    text = client.ask("GET", HOME).body.decode() + client.ask("GET", CHANNEL).body.decode()
+    numbers = re.findall(r'<a class="count" href="([^"]+)">(\d+)</a>', text)
+    assert len(numbers) >= 4
+    for link, number in numbers:
+        shown = client.see(link.replace("&amp;", "&"))
+        assert f"Devices {number} " in shown.text, link
     assert MAC in client.see(f"{HOME}/devices?channel=stable&state=stuck").text
     assert "No such device" in client.see(f"{HOME}/devices?state=looping").text
+    client.see(f"{HOME}/devices?state=odd", 400)
+
+
+def test_what_people_say_of_a_device(two: Running) -> None:
+    client, api = visit(two), operator(two)
+    path = f"/v1/products/{PRODUCT}/devices/label"
+
+    def by_form() -> None:
+        said = {"called": "Lamp <b>", "tags": "hall, beta", "note": ""}
+        assert client.submit(device_page(DEVICE, "label"), **said).status == 303
+        assert client.submit(device_page(DEVICE, "pin")).status == 303
+        assert client.submit(device_page(DEVICE, "forget")).status == 409, "it would get the next release"
+        assert client.submit(device_page(DEVICE, "unpin")).status == 303
+        assert client.submit(device_page(DEVICE, "label"), called="", tags="").status == 303
+
+    def by_command() -> None:
+        api.post(path, {"device": DEVICE, "name": "Lamp <b>", "note": "", "tag": ["beta", "hall"]})
+        api.post(path, {"device": DEVICE, "pinned": True})
+        api.post(path, {"device": DEVICE, "pinned": False})
+        api.post(path, {"device": DEVICE, "name": "", "note": "", "untag": ["beta", "hall"]})
+
+    lines = added(two, by_form)
+    assert lines == added(two, by_command)
+    assert [line["event"] for line in lines] == ["label"] * 4
+    refused = client.submit(device_page(DEVICE, "label"), called="a\u202eb", tags="Big!")
+    assert (refused.status, b"is not a valid tag" in refused.body) == (422, True)
+
+
+def test_names_and_tags_are_text(two: Running) -> None:
+    client = visit(two)
+    client.submit(device_page(DEVICE, "label"), called="<i>Küche</i>", tags="x", note="<script>alert(1)</script>")
+    for path in (f"{HOME}/devices", device_page(DEVICE), f"{HOME}/history", CHANNEL):
+        text = client.ask("GET", path).body.decode()
+        assert "<i>K" not in text
+        assert "<script>alert" not in text
+    assert "<i>Küche</i>" in client.see(f"{HOME}/devices?text=K%C3%BCche").text
+    client.submit(device_page(DEVICE, "label"), called="", tags="", note="")
+
+
+def test_a_device_gets_it_before_its_turn(two: Running) -> None:
+    client, api = visit(two), operator(two)
+
+    def begin() -> None:
+        api.post(f"{API}/promote", {"version": "1.0"})
+        api.post(f"{API}/promote", {"version": "1.1", "percent": 1, "max_failed": 100})
+
+    def by_form() -> None:
+        assert "Give it 1.1 now" in client.see(device_page(DEVICE)).text
+        assert client.submit(device_page(DEVICE, "grant")).status == 303
+
+    begin()
+    lines = added(two, by_form)
+    begin()
+    assert lines == added(two, lambda: api.post(f"{API}/rollout/grant", {"device": DEVICE}))
+    api.post(f"{API}/promote", {"version": "1.1", "max_failed": 100})
 
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 77*7 }}", "a" * 128, "&lt;x", "%00")

@@ -88,11 +88,6 @@ def page(fleet: Fleet, product: str, query: Query, after: str, limit: int, now: 
     }
 
 
-def matching(fleet: Fleet, product: str, query: Query, part: tuple[str, int]) -> list[Listed]:
-    """Return the devices that are asked for, a `part` of them: behind which name, and how many at most."""
-    return fleet.page(product, condition(fleet, product, query, time.time()), *part)
-
-
 def counts(fleet: Fleet, product: str, channel: str = "", now: float | None = None) -> dict[str, Any]:
     """Return how many devices of a product, or of one of its channels, there are of each kind; raises as `page`."""
     now = time.time() if now is None else now

@@ -52,6 +52,7 @@ async def delete(
                 "give them another release first; or, if the server may forget what they run: --even-if-run",
             )
         await asyncio.to_thread(prune.delete, context.catalog.store, product, version, who)
+        await asyncio.to_thread(context.catalog.known, product)  # which lets go of it
     await asyncio.to_thread(context.notes.set, product, version, Notes())
     context.log("delete", product, "", who, version=version, devices=running)
     return {"product": product, "version": version, "devices": running}

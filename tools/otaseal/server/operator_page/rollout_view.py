@@ -1,4 +1,4 @@
-"""A channel as a screen shows it: how its rollout goes in numbers, and which versions run, as widths of bars."""
+"""A channel as a screen shows it: how its devices are, in numbers that lead to lists, and as widths of bars."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...release import channels
-from ...release.rollout import Counts, must_halt
+from ..operator_api import device_list
 from ..operator_api.handlers.context import OperatorContext
-from ..operator_api.rollout_options import tally
 
+FAILED = ("stuck", "looping")
+STATES = {"stuck": "failed", "looping": "gave up", "updating": "on the way", "offered": "offered it"}
+"""What is said of devices in a state."""
+ANSWERS = {"not-included": "wait for their turn", "outside-window": "wait for their window", "no-room": "have no room"}
+"""What is said of devices whose polls are answered so."""
 WIDTH = 1000
 """Of a bar, in its own units."""
 LEAST_WIDTH = 12
@@ -30,10 +34,20 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Channel:
-    """A channel: its `pointer`, the `previous` version, its devices by what they run, and how its rollout goes.
+class Link:
+    """A number of devices, and the filter that lists exactly these."""
 
-    `counts` are all devices, as they say themselves, `heard` those whose word counts when failures halt a rollout.
+    count: int
+    words: str
+    query: dict[str, str]
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel: its `pointer`, the `previous` version, and its devices, all of them and by what they run.
+
+    `running` are those that run what it points at, `others` the rest, as far as something is to be said of them.
     """
 
     name: str
@@ -41,40 +55,33 @@ class Channel:
     previous: str | None
     total: int
     parts: tuple[Part, ...]
-    counts: Counts
-    heard: Counts
-    would_halt: bool
+    running: Link
+    others: tuple[Link, ...]
 
     @property
-    def awaited(self) -> int:
-        """Devices that have the release, and did not come back yet."""
-        return max(0, int(self.counts.delivered - self.counts.confirmed - self.counts.failed))
-
-    @property
-    def unasked(self) -> int:
-        """Devices that were not offered the release yet, among those that it is for; an estimate below 100 %."""
-        meant = round(self.counts.eligible * self.pointer.percent / 100)
-        return max(0, int(meant - self.counts.offered))
-
-    @property
-    def running(self) -> int:
-        """Devices that run what the channel points at."""
-        return sum(part.count for part in self.parts if part.kind == "current")
+    def failed(self) -> int:
+        """Devices that did not come back with a release."""
+        return sum(link.count for link in self.others if link.bad)
 
 
 def channel_view(context: OperatorContext, product: str, name: str, state: channels.Channel) -> Channel:
     """Return a channel in the state `state`; reads the devices, for a thread."""
-    found = tally(context.fleet.devices, product, name, state.pointer, context.fleet.clock)
-    versions = context.fleet.versions(product, name)
+    found = device_list.counts(context.fleet, product, name)
+    version, total, versions = state.pointer.version, found["total"], dict(found["versions"])
+    if unknown := total - sum(versions.values()):
+        versions["unknown"] = unknown
+    others = (
+        *(Link(found["states"].get(kind, 0), words, {"state": kind}, kind in FAILED) for kind, words in STATES.items()),
+        *(Link(found["answered"].get(kind, 0), words, {"answered": kind}) for kind, words in ANSWERS.items()),
+    )
     return Channel(
         name=name,
         pointer=state.pointer,
         previous=state.previous,
-        total=sum(versions.values()),
-        parts=parts_of(versions, state.pointer.version, state.previous),
-        counts=found.everybody,
-        heard=found.heard,
-        would_halt=must_halt(found, state.pointer.max_failed),
+        total=total,
+        parts=parts_of(versions, version, state.previous),
+        running=Link(versions.get(version, 0), "run it", {"version": version}),
+        others=tuple(link for link in others if link.count),
     )
 
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError
-from ....release.evidence import UNPROVEN_PREFIX
-from ....store.labels import NO_LABEL, chip_of
-from ....store.proof_key_rows import ProofKey, WaitingKey
-from ....store.proof_keys import FINGERPRINT, fingerprint
-from ....store.selection import names_of
+from ....store.labels import chip_of
+from ....store.proof_keys import FINGERPRINT
 from ....store.tag_rules import TagRule
-from .. import device_changes, device_list, label_changes
+from .. import device_changes, device_list, device_view, label_changes
 from ..device_changes import CLAIM_PREFIX
 from ..device_list import Query
 from ..label_changes import Said
@@ -45,21 +41,7 @@ async def count_devices(context: OperatorContext, request: Request) -> dict[str,
 async def show_device(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return what is known of one device and of its key, and what others said in its name."""
     product, device = context.product(request), _any_device(request)
-    rows, now = await asyncio.to_thread(context.fleet.named, product, names_of(device)), time.time()
-    own = [row.device.device for row in rows if not row.device.device.startswith(UNPROVEN_PREFIX)]
-    keys, label = context.fleet.keys, context.fleet.labels.get(product, device)
-    key, waiting = keys.get(product, device), keys.waiting(product, device)
-    if not rows and key is None and label == NO_LABEL:
-        raise device_changes.unseen(product, device)
-    return {
-        "product": product,
-        "device": device,
-        "label": label_changes.as_json(label),
-        "key": None if key is None else _shown(key, accepted=keys.accepts(key)),
-        "waiting": None if waiting is None else _shown(waiting, accepted=False),
-        "rows": [device_list.as_json(context.fleet, row, now) for row in rows],
-        "history": await asyncio.to_thread(device_list.history, context.fleet, product, own),
-    }
+    return await asyncio.to_thread(device_view.show, context.fleet, product, device)
 
 
 async def forget_device(context: OperatorContext, request: Request) -> dict[str, Any]:
@@ -133,17 +115,6 @@ async def accept_key(context: OperatorContext, request: Request) -> dict[str, An
     if not isinstance(chosen, str) or (chosen and not re.fullmatch(KEY_FINGERPRINT, chosen)):
         raise ConfigError("that is no key's fingerprint", f"give its {FINGERPRINT} hex digits: otaseal devices show")
     return await device_changes.accept(context, changed, who, chosen)
-
-
-def _shown(key: ProofKey | WaitingKey, *, accepted: bool) -> dict[str, Any]:
-    """Return what people may see of a key."""
-    if isinstance(key, WaitingKey):
-        how, since, address = "shown in place of the known one", key.shown, key.address
-    elif key.enrolled is not None:
-        how, since, address = "enrolled", key.enrolled, ""
-    else:
-        how, since, address = "agreed at first contact", key.agreed or 0.0, ""
-    return {"key": fingerprint(key.key), "how": how, "since": since, "accepted": accepted, "address": address}
 
 
 def _device(request: Request) -> str:

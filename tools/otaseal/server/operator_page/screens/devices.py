@@ -5,29 +5,39 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ...operator_api.device_list import Query, matching
+from ...operator_api import device_list
+from ...operator_api.device_list import Query
+from ...operator_api.fleet import Fleet
+from .. import device_words
 from ..page import Page, Visit
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
 PER_PAGE = 50
-FILTERS = ("channel", "state", "version")
+FILTERS = ("text", "state", "late", "no_room", "pinned", "channel", "version", "board", "tag", "answered")
+QUICK = ("state", "late", "no_room", "pinned")
+"""Filters that are always shown; the others can be unfolded."""
 
 
 async def show(page: Page, visit: Visit) -> Response:
-    """Return a page of the devices that the query selects."""
-    product, context = page.product(visit), page.context
+    """Return a page of the devices that the query selects, with how many there are of each kind."""
+    product, fleet = page.product(visit), page.context.fleet
     chosen = {name: value for name in FILTERS if (value := visit.query.get(name))}
-    query = Query.parse(chosen)
-    after = visit.query.get("after", "")
-    listed = await asyncio.to_thread(matching, context.fleet, product, query, (after, PER_PAGE + 1))
-    values: dict[str, Any] = {
-        "chosen": chosen,
-        "devices": listed[:PER_PAGE],
-        "next": listed[PER_PAGE - 1].device.device if len(listed) > PER_PAGE else None,
-        "after": after,
-        "channels": sorted(context.catalog.channels(product)),
-        "versions": [release.version for release in context.catalog.releases(product)],
-    }
+    values = await asyncio.to_thread(_read, fleet, product, chosen, visit.query.get("after", ""))
     return page.show(visit, "devices.html", title="Devices", **values)
+
+
+def _read(fleet: Fleet, product: str, chosen: dict[str, str], after: str) -> dict[str, Any]:
+    query = Query.parse(chosen)
+    listed = device_list.page(fleet, product, query, after, PER_PAGE)
+    return {
+        **{name: listed[name] for name in ("devices", "next", "total")},
+        "counts": device_list.counts(fleet, product, query.channel),
+        "chosen": chosen,
+        "after": after,
+        # A number is that of its filter alone, in the channel that is chosen.
+        "counting": not chosen.keys() - {"channel"},
+        "unfolded": bool(chosen.keys() - {*QUICK, "text"}),
+        "reasons": device_words.REASONS,
+    }

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ....release.channels import Channel
 from ....release.device_errors import in_words
-from ...operator_api import rollout_status
-from ...operator_api.device_list import Query, matching
+from ...operator_api import device_list, rollout_status
+from ...operator_api.device_list import Query
 from ...operator_api.handlers.context import OperatorContext
+from ...operator_api.rollout_options import tally
 from ..page import Page, Visit
 from ..rollout_view import channel_view, wave_parts
 
@@ -35,9 +36,12 @@ def _read(context: OperatorContext, product: str, channel: str, state: Channel) 
     failed = [
         one
         for kind in FAILED_STATES
-        for one in matching(context.fleet, product, Query(channel, kind), ("", FAILED_SHOWN))
+        for one in device_list.page(context.fleet, product, Query(channel, kind), "", FAILED_SHOWN)["devices"]
     ]
+    found = tally(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
     return {
+        "counts": found.everybody,
+        "heard": found.heard,
         "channel": channel_view(context, product, channel, state),
         "standing": standing,
         "waves": [(wave, wave_parts(wave)) for wave in standing["waves"]] if standing else [],
