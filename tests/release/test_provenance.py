@@ -87,6 +87,15 @@ def test_it_is_of_these_files_only(envelope: bytes, rsa_key: rsa.RSAPrivateKey) 
         check(verify(envelope, [rsa_key.public_key()]), [*FILES.values(), b"another"])
 
 
+def test_an_envelope_of_another_tool_is_taken(envelope: bytes, rsa_key: rsa.RSAPrivateKey) -> None:
+    """DSSE has the key id as a hint that may be missing, and either alphabet of base64."""
+    value = json.loads(envelope)
+    (signature,) = value["signatures"]
+    url_safe = signature["sig"].translate(str.maketrans("+/", "-_"))
+    found = verify(change(envelope, signatures=[{"sig": url_safe}]), [rsa_key.public_key()])
+    assert found == verify(envelope, [rsa_key.public_key()])
+
+
 def test_other_keys_do_not_count(envelope: bytes, other_rsa_key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(VerificationError, match="none of the 1 keys signed the provenance"):
         verify(envelope, [other_rsa_key.public_key()])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..keys.signers import Signer
 
 MAX_SIGNATURES = 16
+_URL_SAFE = str.maketrans("-_", "+/")
+"""Signers may write either alphabet of base64, and verifiers take both."""
 
 
 def seal(value: object, kind: str, signer: Signer) -> bytes:
@@ -91,7 +93,7 @@ def _text(data: bytes) -> str:
 def _bytes(text: object, what: str) -> bytes:
     try:
         if isinstance(text, str):
-            return base64.b64decode(text, validate=True)
+            return base64.b64decode(text.translate(_URL_SAFE), validate=True)
     except ValueError:  # binascii.Error is one, and what is not ASCII another
         pass
     raise InputError(f"{what} is not base64 where it has to be", _hint(what))
