@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from otaseal.errors import ConfigError, InputError, LaterFormatError
 from otaseal.release import checksummed
@@ -14,6 +15,7 @@ from otaseal.release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
 from otaseal.release.plan_fields import PlanFile, parse_file, parse_waves, ramp, wave_fields
 from otaseal.release.waves import ANYBODY, Plan, Wave
 from otaseal.release.windows import parse_window
+from support.rollouts import plans
 
 NIGHT = parse_window("02:00-04:00", "Europe/Berlin", "mon-fri")
 WAVES = (
@@ -96,6 +98,12 @@ def test_waves_are_sent_and_kept_as_they_are() -> None:
     assert Channel.from_json(channel.to_json()) == channel
     assert channel.pointer.percent == 10
     assert not channel.pointer.complete
+
+
+@settings(max_examples=60, deadline=None)
+@given(plans())
+def test_every_plan_comes_back_from_its_fields(plan: Plan) -> None:
+    assert parse_waves(json.loads(json.dumps([wave_fields(wave) for wave in plan.waves]))) == plan.waves
 
 
 def test_a_pointer_without_a_plan_is_what_it_was() -> None:

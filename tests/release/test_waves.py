@@ -25,33 +25,10 @@ from otaseal.release.waves import (
     wait,
     wave_of,
 )
-from otaseal.release.windows import Opening, Window
+from otaseal.release.windows import Opening
+from support.rollouts import NAMES, TAGS, devices, plans
 
 DAY = 86400.0
-TAGS = ("beta", "ours", "cellar")
-NAMES = tuple(f"mac:5C:CF:7F:00:00:{number:02X}" for number in range(20))
-devices = st.sampled_from(NAMES)
-windows = st.none() | st.builds(
-    lambda begins, ends: Window(begins, ends, "Europe/Berlin"), st.integers(0, 700), st.integers(701, 1439)
-)
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    """A plan whose last wave has everybody."""
-    shares = sorted(draw(st.sets(st.integers(1, 99), max_size=3)))
-    waves = [Wave(percent=share, window=draw(windows)) for share in shares]
-    named = st.builds(
-        Wave,
-        tags=st.lists(st.sampled_from(TAGS), min_size=1, max_size=2, unique=True).map(tuple),
-        devices=st.lists(devices, max_size=2, unique=True).map(tuple),
-        window=windows,
-    )
-    for wave in draw(st.lists(named, max_size=2)):
-        waves.insert(draw(st.integers(0, len(waves))), wave)
-    return Plan((*waves, Wave(percent=100, window=draw(windows))))
-
-
 fleets = st.dictionaries(devices, st.sets(st.sampled_from(TAGS)), min_size=1)
 
 

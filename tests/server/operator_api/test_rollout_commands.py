@@ -12,6 +12,7 @@ import pytest
 
 from otaseal.errors import InputError
 from otaseal.release.plan_fields import parse_waves
+from otaseal.server.operator_api.schemas import schemas
 from support.command import Command, Result, otaseal, process  # noqa: F401
 from support.servers import Firmware, Reply, Running, as_device, operator, publish, talk, until
 
@@ -75,6 +76,23 @@ def run(server: Running, tmp_path: Path) -> Operator:
     return run
 
 
+def fits(value: Any, schema: dict[str, Any]) -> bool:
+    """Return whether a value is as its description says: fields, no others, and types."""
+    if "$ref" in schema:
+        return fits(value, schemas()[schema["$ref"].rpartition("/")[2]])
+    if "anyOf" in schema:
+        return any(fits(value, one) for one in schema["anyOf"])
+    if schema["type"] == "array":
+        return isinstance(value, list) and all(fits(one, schema["items"]) for one in value)
+    if schema["type"] == "object":
+        properties, required = schema["properties"], set(schema.get("required", ()))
+        return required <= value.keys() <= properties.keys() and all(fits(value[one], properties[one]) for one in value)
+    kinds = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+    names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    is_one = any(isinstance(value, kinds[name]) for name in names)  # type: ignore[arg-type]
+    return is_one and value in schema.get("enum", [value])
+
+
 def test_a_plan_from_its_file_to_its_last_wave(run: Operator) -> None:
     shown = run("rollout", "preview", "--plan", "rollout.toml").succeeded().out
     assert shown == (
@@ -107,6 +125,7 @@ def test_a_plan_from_its_file_to_its_last_wave(run: Operator) -> None:
         ("running", 1, 1),
         ("waiting", 3, 0),
     ]
+    assert fits(found, {"$ref": "#/components/schemas/Rollout"})
     assert "wave 1   running: 1 of 1 came back" in run("rollout").succeeded().out
 
     assert "approved" in run("rollout", "approve").succeeded().out
@@ -137,6 +156,23 @@ def test_who_has_to_wait_for_a_window_is_told_so(run: Operator) -> None:
     assert 2900 <= int(run.ask(new, "X-Otaseal-Capabilities: 1 proof").headers["x-otaseal-wait"]) <= 3000 + 1800
     run("rollout", "grant", MACS[0]).succeeded()
     assert run.ask(MACS[0]).status == 200
+
+
+def test_a_device_that_failed_is_named_with_its_error_in_words(run: Operator) -> None:
+    publish(run.server, "2.0", run.images[1].signed, max_failed=100)
+    for mac in MACS[:2]:
+        assert run.ask(mac).status == 200
+    for mac, error in ((MACS[0], "35"), (MACS[1], "0")):
+        run.runs[mac] = run.images[0]
+        run.ask(mac, f"X-Otaseal-Error: {error}")
+    found = run.show()
+    assert fits(found, {"$ref": "#/components/schemas/Rollout"})
+    assert [(one["device"], one["text"]) for one in found["failed"]] == [
+        (f"mac:{MACS[0]}", "the image is for another board"),
+        (f"mac:{MACS[1]}", "it came back with what it ran before, and said no error"),
+    ]
+    assert found["waves"][0] | {"plan": None} == found["waves"][0] | {"plan": None, "devices": 4, "failed": 2}
+    assert f"failed   mac:{MACS[0]}: the image is for another board" in run("rollout").succeeded().out
 
 
 def test_a_ramp_halted_and_begun_again_by_hand(run: Operator) -> None:
@@ -191,6 +227,9 @@ def test_the_server_refuses_what_it_cannot_do(run: Operator) -> None:
     ):
         with pytest.raises(InputError, match=message):
             client.post(f"{path}/{where}", body)
+    shown = client.post(f"{path}/preview", {"waves": [{"percent": 10, "soak": "2h"}, {"tags": ["ours"]}]})
+    assert fits(shown, {"$ref": "#/components/schemas/Preview"})
+    assert sum(wave["devices"] for wave in shown["waves"]) + shown["rest"]["devices"] == len(MACS)
     with pytest.raises(InputError, match="percent and waves are both given"):
         client.post(f"{path[:-8]}/promote", {"version": "1.0", "percent": 5, "waves": [{"percent": 100}]})
     waves = [{"percent": 10, "approval": ["alice"]}, {"percent": 100}]
