@@ -334,22 +334,3 @@ def test_the_audit_log_has_a_plan_once(world: World) -> None:
         world.store.point("blink", "stable", replace(world.state.pointer, paused=True), expected=2, by="alice")
     lines = [line for _, line in audit_log.lines(world.store.directory / "audit.log") if line and "wave" in line]
     assert [(line["wave"], line["waves"], "plan" in line) for line in lines] == [(1, 2, True), (1, 2, False)]
-
-
-def test_who_has_to_approve_is_called_when_nothing_else_is_waited_for(world: World) -> None:
-    world.known(["mac:first"])
-    world.begin((Wave(devices=("mac:first",), soak=60, approval=("alice",)), Wave(percent=100)))
-    server = Server(world)
-
-    def called() -> list[tuple[str, str, bool]]:
-        server.judge()
-        return [(one.text, one.channel, one.until is None) for one in server.telemetry.alarms.listed()]
-
-    assert called() == []
-    world.now += 3600
-    text = "wave 2 of '2.0': waits for the approval of alice"
-    assert called() == [(text, "stable", True)]
-    approved = world.state.pointer.with_plan(replace(world.plan, approved="token:alice"))
-    world.store.point("blink", "stable", approved, expected=world.state.generation)
-    assert called() == [(text, "stable", False)]
-    assert world.plan.current == 0, "its device has not come back"

@@ -37,7 +37,7 @@ class Advancer:
     """When a channel's devices may be counted again, by product and channel."""
 
     def judge(self) -> list[Problem]:
-        """Begin what may begin, keep alarms of what waits for a person, and return what could not be done."""
+        """Begin what may begin, and return what could not be done."""
         problems: list[Problem] = []
         for product in self.catalog.store.products():
             for channel, state in self.catalog.channels(product).items():
@@ -48,23 +48,7 @@ class Advancer:
                 except OtasealError as error:  # of this channel alone
                     text = f"the rollout in channel '{channel}' of '{product}' cannot go on: {error.message}"
                     problems.append(Problem(text, product, channel))
-        self.telemetry.alarms.set("wave", self._waiting())
         return problems
-
-    def _waiting(self) -> list[Problem]:
-        """Return which rollouts wait for nothing but a person's approval."""
-        now, _ = self.counter.clock.read(0.0)
-        found = []
-        for product in self.catalog.store.products():
-            for channel, state in self.catalog.channels(product).items():
-                plan = state.pointer.plan
-                if plan is None or plan.is_last or state.pointer.halted or state.pointer.paused:
-                    continue
-                verdict = waves.pending(plan, now)
-                if not verdict.passed and verdict.at is None:
-                    text = f"wave {plan.current + 2} of '{state.pointer.version}': {verdict.reasons[0]}"
-                    found.append(Problem(text, product, channel))
-        return found
 
     def _judge(self, product: str, channel: str, state: Channel) -> None:
         pointer, plan = state.pointer, state.pointer.plan
