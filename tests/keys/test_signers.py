@@ -296,5 +296,6 @@ def test_a_damaged_key_gives_no_signature(rsa_key: rsa.RSAPrivateKey, other_rsa_
 
 def test_which_keys_are_in_a_token() -> None:
     assert signers.in_token("pkcs11:token=a;object=b")
+    assert signers.in_token("command:sign-with key")
     assert not signers.in_token("file:signing.key")
     assert not signers.in_token("env:KEY")

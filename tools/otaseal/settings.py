@@ -99,7 +99,9 @@ class Settings:
     """
 
     signing_key: str | None = _option(
-        None, _text, "URI of the private key that signs: file:<path>, env:<variable> or pkcs11:<token>"
+        None,
+        _text,
+        "URI of the private key that signs: file:<path>, env:<variable>, pkcs11:<token> or command:<program>",
     )
     public_key: str | None = _option(
         None, _text, "public key to compile into the firmware, if not the signing key's own file"

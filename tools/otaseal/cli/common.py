@@ -81,7 +81,9 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 def add_signing_key(parser: argparse.ArgumentParser) -> None:
     """Declare the options that `signer` takes."""
     parser.add_argument(
-        "--key", metavar="URI", help="a path, file:<path>, env:<variable> or pkcs11:...; else OTASEAL_SIGNING_KEY"
+        "--key",
+        metavar="URI",
+        help="a path, file:<path>, env:<variable>, pkcs11:... or command:...; else OTASEAL_SIGNING_KEY",
     )
     parser.add_argument("--passphrase-file", metavar="FILE", help="unlock the key with the first line of FILE")
 

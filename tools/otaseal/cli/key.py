@@ -43,7 +43,8 @@ def register(subparsers: common.Subparsers) -> None:
     choice.add_argument("--passphrase-file", metavar="FILE", help="encrypt with the first line of FILE")
     choice.add_argument("--no-passphrase", action="store_true", help="do not encrypt: the file's mode protects it")
     show.add_argument(
-        "key", help="a public key file, or a signing key: a path, file:<path>, env:<variable> or pkcs11:..."
+        "key",
+        help="a public key file, or a signing key: a path, file:<path>, env:<variable>, pkcs11:... or command:...",
     )
     for name in ("lock", "unlock"):
         keys = "a signing key's file, or an authority's key.pem"

@@ -45,7 +45,8 @@ def signing_key(subject: Subject) -> Iterator[CheckResult]:
         raise ConfigError("custom_otaseal_signing_key is not set", f"set it to file:<path>; {FIRST_KEY_HINT}")
     scheme, _ = key_uri.split(uri)
     if signing_keys.in_token(uri):
-        yield skipped("it lies in a token, which is not asked without its PIN")
+        where = "in a token, which is not asked without its PIN"
+        yield skipped(f"it lies {where if scheme == 'pkcs11' else 'behind a program, which is not run'}")
         return
     project = subject.project
     source = signing_keys.KeySource(project.folder, project.variables, _refuse_to_ask, (project.data,))

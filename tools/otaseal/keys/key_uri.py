@@ -1,7 +1,7 @@
 """A signing key's URI, and what a build knows of the key unopened; light, because every build pays for it.
 
-The schemes are `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI) and `pkcs11:` (a token, RFC
-7512). How a key is opened, and which are refused, is known in `signers`.
+The schemes are `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI), `pkcs11:` (a token, RFC 7512)
+and `command:` (a program). How a key is opened, and which are refused, is known in `signers`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .. import files
 from ..errors import ConfigError, InputError
 from .public import OWN_KEY_HINT
 
-SCHEMES = ("file", "env", "pkcs11")
+SCHEMES = ("file", "env", "pkcs11", "command")
 MAX_KEY_FILE_SIZE = 64 * 1024
 
 
@@ -31,7 +31,7 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def read(uri: str, project: Path, environment: Mapping[str, str]) -> bytes:
-    """Return the key's encoding as it is stored, locked or not; of a token nothing, whose URI is all there is to read.
+    """Return the key's encoding as it is stored, locked or not; of a token or a program nothing: its URI is all.
 
     A relative path starts at `project`. Raises ConfigError for a variable that is not set, InputError for a file that
     is missing or too large, SystemFaultError when it cannot be read.

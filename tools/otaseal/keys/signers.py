@@ -1,6 +1,7 @@
 """Opens signing keys, and refuses those that must not be used.
 
-A signing key is a URI: `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI) or `pkcs11:` (a token).
+A signing key is a URI: `file:` (PEM on disk), `env:` (PEM in an environment variable, for CI), `pkcs11:` (a token) or
+`command:` (a program).
 Secrets come in through a callback and never leave: nothing here prints, prompts or reads the environment by itself.
 It refuses every key that would lock devices out (F2) or that is already given away: readable by others, on its way
 onto devices, tracked by git, or known to the public.
@@ -84,6 +85,10 @@ def open_signer(uri: str, source: KeySource) -> Signer:
         from . import pkcs11
 
         signer: Signer = pkcs11.open_signer(rest, source.project, source.passphrase)
+    elif scheme == "command":
+        from . import command
+
+        signer = command.open_signer(rest, source.project, source.environment)
     else:
         data = key_uri.read(uri, source.project, source.environment)
         what = f"signing key in environment variable '{rest}'"
@@ -98,8 +103,8 @@ def open_signer(uri: str, source: KeySource) -> Signer:
 
 
 def in_token(uri: str) -> bool:
-    """Tell whether the key that `uri` names stays in a token, out of reach for whatever this machine writes."""
-    return key_uri.split(uri)[0] == "pkcs11"
+    """Tell whether the key that `uri` names stays in a token or a service, out of this machine's reach."""
+    return key_uri.split(uri)[0] in ("pkcs11", "command")
 
 
 def secrets(signer: Signer) -> Secrets:

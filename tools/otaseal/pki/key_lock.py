@@ -43,7 +43,7 @@ def read(text: str, passphrase: Callable[[str], bytes], environment: Mapping[str
     Raises ConfigError for a key that is in no file, InputError where there is none or the passphrase does not fit,
     KeyRefusedError for one that is exposed or another user's.
     """
-    if text.startswith(("env:", "pkcs11:")):
+    if text.startswith(("env:", "pkcs11:", "command:")):
         raise ConfigError(f"'{text}' is in no file", "name the file of a private key")
     path = files.resolve_path(text.removeprefix("file:"), Path())
     data = files.read_bounded(path, MAX_KEY_FILE_SIZE, "private key")
