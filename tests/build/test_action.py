@@ -10,27 +10,33 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
 from otaseal.keys.signers import private_key_pem
 from otaseal.store.trusts import Trust, TrustFile
-from support.command import TOOLS
+from support.command import TOOLS, Command, otaseal
 from support.composite import Action, Finished
 from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in
 from support.issuer import issuing
 from support.pio import Project
-from support.servers import Running
+from support.repositories import git
+from support.servers import World, operator, start
+
+__all__ = ["otaseal"]
 
 pytestmark = pytest.mark.build
 
 ROOT = TOOLS.parent
+RELEASES = "/v1/products/blink/releases"
+WORKFLOWS = "https://github.com/me/blink/.github/workflows/"
 MakeProject = Callable[..., Project]
 Run = Callable[..., Finished]
 
 
 @pytest.fixture
-def blink(project: MakeProject, server: Running) -> Project:
+def blink(project: MakeProject, world: World) -> Project:
     lines = [*opt_in(*ALL_HOOKS), "board_build.filesystem = littlefs", "custom_otaseal_product = blink"]
     made = project(*lines, sources={"main.cpp": SELF_UPDATING})
-    made.write("certs/ca.pem", server.world.ca.read_text())
+    made.write("certs/ca.pem", world.ca.read_text())
     made.environment["OTASEAL_REHEARSE"] = "yes"
     return made
 
@@ -50,38 +56,57 @@ def run(blink: Project, tmp_path: Path) -> Run:
     return begin
 
 
-def test_a_pull_request_is_checked_and_another_job_publishes_without_a_kept_secret(
-    blink: Project, run: Run, server: Running, rsa_key: rsa.RSAPrivateKey, tmp_path: Path
-) -> None:
+def test_from_a_tag_to_a_release_that_is_accounted_for(
+    blink: Project, run: Run, world: World, rsa_key: rsa.RSAPrivateKey, tmp_path: Path, otaseal: Command
+) -> None:  # fmt: skip
+    """No secret is kept but the key; the server takes what this workflow built, and nothing that another one did."""
     pem = private_key_pem(rsa_key, None).decode()
-    with issuing(server.world.chain, one=rsa_key) as issuer:
+    server = start(world, tmp_path / "store", "--require-provenance", f"{WORKFLOWS}*")
+    blink.run("-t", "lock", env={"OTASEAL_SIGNING_KEY": "env:KEY", "KEY": pem})
+    git(blink.path, "init", "-q")
+    git(blink.path, "add", "platformio.ini", "src", "otaseal.lock")
+    git(blink.path, "commit", "-qm", "Blink")
+    git(blink.path, "tag", "1.0.0")
+    with issuing(world.chain, one=rsa_key) as issuer:
         trust = Trust(
             *("", "release", issuer.url, server.url, {"environment": "release"}, {}, ("blink/stable",)),
-            authority=server.world.ca.read_text(),
+            authority=world.ca.read_text(),
         )
         TrustFile(server.store).add(trust, "local:tests")
-        job = {**issuer.job(), "SSL_CERT_FILE": str(server.world.ca)}
-        to_server = {"server": server.url, "server_ca": str(server.world.ca)}
-        published = run(job, publish="yes", signing_key=pem, version="1.0.0", **to_server)
+        wanted = {f"OTASEAL_{name}": "yes" for name in ("SBOM", "LOCK", "PROVENANCE")}
+        job = {**issuer.job(), "SSL_CERT_FILE": str(world.ca), "GITHUB_SERVER_URL": "https://github.com", **wanted}
+        release = {**job, "GITHUB_WORKFLOW_REF": "me/blink/.github/workflows/release.yml@refs/tags/1.0.0"}
+        publish = {"publish": "yes", "signing_key": pem, "server": server.url, "server_ca": str(world.ca)}
+        published = run(release, **publish)
         assert published.failed is None, published.output
         assert list(published.codes)[-1] == "Publish"
         assert "nothing -> 1.0.0, for every device" in published.output
         assert pem.splitlines()[1] not in published.output + published.summary
         assert "blink 1.0.0: devices would take this update" in published.summary.replace("\\", "")
+        assert operator(server).get(RELEASES)["attachments"] == {"1.0.0": ["provenance", "sbom"]}
 
         shutil.copyfile(blink.build("firmware.bin.signed"), tmp_path / "before.signed")
         blink.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
-        checked = run(compare=str(tmp_path / "before.signed"), version="1.1.0")
+        git(blink.path, "commit", "-qam", "Ask another port")
+        git(blink.path, "tag", "1.1.0")
+        checked = run(wanted, compare=str(tmp_path / "before.signed"))
         assert checked.failed is None, checked.output
         assert "Publish" not in checked.codes
         assert "| version | 1.0.0 | 1.1.0 | changed |" in checked.summary
         assert "% of the image |" in checked.summary, "the patch's size"
         assert "| keys that it trusts | SHA256:" in checked.summary
 
-        again = run(job, publish="yes", signing_key=pem, version="1.1.0", channel="beta", **to_server)
-        assert again.failed == "Publish"
-        assert "is not for product 'blink', channel 'beta'" in again.output
-        assert "| version | 1.0.0 | 1.1.0 | changed |" not in again.summary, "the channel has no release before"
+        foreign = {**job, "GITHUB_WORKFLOW_REF": "you/blink/.github/workflows/release.yml@refs/tags/1.1.0"}
+        refused = run(foreign, **publish)
+        assert refused.failed == "Publish"
+        assert "https://github.com/you/blink" in refused.output
+        assert "Ask another port" in refused.summary, "what the channel gives out is compared with, commits included"
+    assert [one["version"] for one in operator(server).get(RELEASES)["releases"]] == ["1.0.0"]
+    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
+    asked = ("--server", server.url, "--ca", world.ca, "--token-file", tmp_path / "token", "--product", "blink")
+    assert "1.0.0" in otaseal("report", *asked, "--json").succeeded().out
+    assert "framework-arduinoespressif8266" in otaseal("sbom", *asked, "--version", "1.0.0").succeeded().out
+    server.end()
 
 
 def test_a_check_that_fails_says_why_in_the_summary(blink: Project, run: Run) -> None:
