@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# securesystemslib 1.6.0 reads no DSSE envelope whose signatures have no "keyid", and verifies none whose key id is not the
-# one that it computes itself from the key. DSSE 1.0 has the field as an optional, unauthenticated hint, and says that the
+# securesystemslib 1.6.0 reads no DSSE envelope whose signatures have no "keyid", and verifies none with another key id than
+# the one that its own key object has. DSSE 1.0 has the field as an optional, unauthenticated hint, and says that the
 # verifier tries its keys.
 # Seen: the same signature by the same key is verified with the key id, raises KeyError without, and is "not matching the
 # threshold" with an empty one.
