@@ -106,13 +106,16 @@ def test_another_method_is_told_which_there_are(released: Running, path: str, me
     assert set(reply.headers["allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/products/", "/healthz/", "/v1/products/a%2Fb", "/docs", "//example.org/"]
-)
+@pytest.mark.parametrize("path", ["/v1", "/v1/products/", "/healthz/", "/v1/products/a%2Fb", "/docs", "//example.org/"])
 def test_other_paths_are_not_there_and_lead_nowhere(released: Running, path: str) -> None:
     reply = ask(released, path)
     assert error(reply) == (404, "no such path")
     assert "location" not in reply.headers
+
+
+def test_the_root_leads_to_the_page_of_this_server(released: Running) -> None:
+    reply = ask(released, "/")
+    assert (reply.status, reply.headers["location"]) == (303, "/page/")
 
 
 def test_a_client_that_is_newer_than_the_server_says_so(released: Running) -> None:
