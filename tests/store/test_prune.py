@@ -14,6 +14,7 @@ import pytest
 
 from otaseal.errors import CorruptStoreError, InputError, LaterFormatError
 from otaseal.release.channels import Pointer
+from otaseal.release.notes import Notes
 from otaseal.release.records import Release
 from otaseal.store.backend import FileBackend
 from otaseal.store.check import check, sweep
@@ -21,6 +22,7 @@ from otaseal.store.device_rows import Sighting
 from otaseal.store.documents import blob_name
 from otaseal.store.files import DEVICES_FILE
 from otaseal.store.prune import Pruned, prune
+from otaseal.store.release_notes import ReleaseNotes
 from otaseal.store.store import Store
 from support.command import Command, otaseal  # noqa: F401
 from support.devices import Devices
@@ -102,6 +104,15 @@ def test_every_way_back_is_still_there(store: Store) -> None:
     prune(FileBackend(store), 1)
     for generation, version in ((3, "1.1"), (4, "1.0")):
         assert store.rollback("blink", "stable", expected=generation).pointer.version == version
+
+
+def test_what_is_said_of_a_release_goes_with_it(store: Store) -> None:
+    with FileBackend(store) as backend:
+        notes = ReleaseNotes(backend.secrets)
+        for version in ("1.2", "1.3"):
+            notes.set("blink", version, Notes("fix", "brighter"))
+        prune(backend, 1)
+        assert set(notes.of("blink")) == {"1.2"}
 
 
 def test_files_that_nobody_names_go_too(store: Store) -> None:

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import ConflictError, InputError
+from ..release.notes import NO_NOTES
 from ..release.records import Release
 from .audit_log import Named
 from .backend import Backend
 from .check import Survey, survey
 from .documents import Change, Reader, release_name
+from .release_notes import ReleaseNotes
 from .store import Contents, Store, remove_release
 
 Seen = tuple[frozenset[str], frozenset[str]]
@@ -54,6 +56,10 @@ def prune(backend: Backend, keep: int = KEEP, *, by: str = "", dry_run: bool = F
         plan = _plan(change, found, seen, keep)
         if not dry_run:
             _remove(change, plan, by)
+    if not dry_run:
+        notes = ReleaseNotes(backend.secrets)
+        for product, version in plan.releases:
+            notes.set(product, version, NO_NOTES)
     return plan
 
 

@@ -51,6 +51,8 @@ class ReleaseNotes:
     def set(self, product: str, version: str, notes: Notes) -> Notes:
         """Say this of a release, in place of what was said, and return it; raises InputError for what cannot be."""
         said = checked(notes)
+        if said == NO_NOTES and version not in self.of(product):
+            return said  # nothing is made durable where nothing was said
         with self._tables.transaction() as transaction:
             transaction.execute(_DROP, (product, version))
             if said != NO_NOTES:
