@@ -5,7 +5,7 @@
 Memory is what the server holds for itself (RssAnon). First `idle` connections only shake hands, then they listen:
 printed is what each takes, and how much more then. Then all listeners are there, each on a connection of its own from
 eight addresses of this machine, and a channel is changed five times: printed is how long it takes until the last one
-has the hint, and how long a device's poll on a new connection takes meanwhile. Last come 20 more: where that is too
+has the hint, and how long a device's poll on a new connection takes meanwhile. Last come 40 more: where that is too
 many they are refused, and the API answers. Needs Linux, and descriptors for all.
 """
 
@@ -129,12 +129,12 @@ def measure(server: Running, count: int, idle: int) -> None:
     print(f"polls meanwhile: {statistics.median(took):.3f} s in the median, {max(took):.3f} s at most, of {len(took)}")
     print(f"{(memory(server) - before) / count / 1024:.1f} KB each after that")
     refused = 0
-    for number in range(20):
+    for number in range(40):
         try:
             listeners.append(listen(server, connect(server, context, number)))
         except (ConnectionRefusedError, OSError):
             refused += 1
-    print(f"of 20 more, {refused} are refused; the API answers: {operator(server).get('/healthz')['status']}")
+    print(f"of 40 more, {refused} are refused; the API answers: {operator(server).get('/healthz')['status']}")
     for one in listeners:
         one.close()
 

@@ -168,7 +168,7 @@ def status_of(error: OtasealError) -> int:
 async def settle(request: Request, error: OtasealError, telemetry: Telemetry) -> tuple[int, dict[str, str]]:
     """Return status and headers of a refusal, once the rest of the body is read, and who guesses has waited."""
     status, headers = status_of(error), {}
-    if status >= 500 and not isinstance(error, uploads.Refused):  # it is an issuer that does not answer
+    if status >= 500 and not isinstance(error, uploads.Refused):  # an issuer does not answer, or too many listen
         telemetry.alarm("fault", message=error.message)
     await uploads.drain(request)
     if status == 401:
