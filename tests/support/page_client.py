@@ -49,7 +49,7 @@ class FormReader(HTMLParser):
             self.fields[found["name"]] = ""  # what is in it is left alone
         elif tag == "option" and self._select:
             self.fields.setdefault(self._select, found.get("value", ""))
-        elif tag == "input" and self._ours:
+        elif tag == "input" and self._ours and found.get("type") != "file":
             if found.get("type") == "checkbox":
                 self.checks.add(found["name"])
             else:
@@ -78,15 +78,19 @@ class PageClient:
     """Of every request, in place of what a browser would send."""
 
     def ask(
-        self, method: str, path: str, fields: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Return the answer to one request, on a connection of its own; redirects are not followed."""
         sent = {"Host": f"localhost:{self.server.operators}"}
-        body = None
+        body: bytes | str | None = None
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if method == "POST":
-            body = urlencode(fields or {})
+            body = fields if isinstance(fields, bytes) else urlencode(fields or {})
             sent |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.server.url}
             sent["Sec-Fetch-Site"] = "same-origin"
         merged = {**sent, **self.headers, **(headers or {})}
@@ -101,6 +105,19 @@ class PageClient:
             connection.close()
         self._keep(reply.headers.get("set-cookie", ""))
         return reply
+
+    def upload(self, path: str, files: Mapping[str, bytes], **fields: str) -> Reply:
+        """Open the form at `path`, fill it in, and send it with files, as a browser does."""
+        parts = [(f'name="{name}"', value.encode()) for name, value in {**self.see(path).fields, **fields}.items()]
+        parts += [(f'name="{name}"; filename="{name}.bin"', data) for name, data in files.items()]
+        boundary = b"--xyzzy"
+        body = b"".join(
+            b"%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (boundary, name.encode(), data)
+            for name, data in parts
+        )
+        return self.ask(
+            "POST", path, body + boundary + b"--\r\n", {"Content-Type": "multipart/form-data; boundary=xyzzy"}
+        )
 
     def _keep(self, header: str) -> None:
         name, _, value = header.partition(";")[0].partition("=")

@@ -13,7 +13,7 @@ VALUES = {"product": "blink", "channel": "stable", "version": "1.0"}
 POSTS = [
     f"/page{path.format_map({**VALUES, 'change': 'halt' if '/rollout/' in path else 'forget'})}"
     for path, _, change in SCREENS
-    if change is not None
+    if change is not None and path != "/products/{product}/upload"  # which takes another kind of form
 ]
 FIELDS = {"version": "1.0", "percent": "7", "name": "mac:5C:CF:7F:F0:04:CB"}
 FOREIGN = {

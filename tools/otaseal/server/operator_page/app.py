@@ -31,8 +31,9 @@ from .screens import (
     releases,
     rollout,
     rollout_forms,
+    upload,
 )
-from .visitors import PATH, check_origin, check_proof, read_form, recognise
+from .visitors import PATH, check_origin, check_proof, read_form, read_upload, recognise
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -57,6 +58,7 @@ SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
     (PRODUCT + "/releases/{version}", releases.show, None),
     (PRODUCT + "/releases/{version}/notes", release_forms.ask_notes, release_forms.notes),
     (PRODUCT + "/releases/{version}/delete", release_forms.ask_delete, release_forms.delete),
+    (PRODUCT + "/upload", upload.ask, upload.publish),
     (PRODUCT + "/history", history.show, None),
     (PRODUCT + "/certificates", certificates.show, None),
     (PRODUCT + "/access", access.show, None),
@@ -99,9 +101,14 @@ async def _signed_in(page: Page, show: Screen | None, change: Screen | None, req
             return await _shown(show(page, Visit(request, visitor, {})))
         assert change is not None
         check_origin(request)
-        form = await read_form(request)
-        check_proof(visitor, form)
-        return await _shown(change(page, Visit(request, visitor, form)))
+        if change is not upload.publish:
+            form = await read_form(request)
+            check_proof(visitor, form)
+            return await _shown(change(page, Visit(request, visitor, form)))
+        async with page.context.uploads.turn(f"{visitor.caller.kind}:{visitor.caller.name}"):
+            form, files = await read_upload(request)
+            check_proof(visitor, form)
+            return await _shown(change(page, Visit(request, visitor, form, files)))
 
     return await _counting(page, answer, request)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Field:
-    """One field: `kind` is "number", "text", "area", "select", "check" or "hidden"; `note` stands beneath it."""
+    """One field, of the `kind` number, text, area, select, check, file or hidden; a `note` stands beneath it."""
 
     name: str
     label: str = ""

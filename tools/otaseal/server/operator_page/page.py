@@ -52,11 +52,12 @@ class Asset:
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of who is signed in; `form` is what is posted, empty where nothing is."""
+    """One request of who is signed in; `form` is what is posted, empty where nothing is, and `files` with it."""
 
     request: Request
     visitor: Visitor
     form: Mapping[str, str]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def caller(self) -> Caller:

@@ -7,12 +7,13 @@ pages hold, and the browser has to say that a page of ours sent it.
 from __future__ import annotations
 
 import hmac
+from collections.abc import AsyncGenerator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..operator_api.auth import Access, Caller, of_certificate, of_token
-from ..operator_api.uploads import Refused, read_body
+from ..operator_api.uploads import MAX_UPLOAD, Refused, read_body
 from ..tls import ClientCertificate
 from .sessions import Sessions
 
@@ -25,7 +26,8 @@ PATH = "/page"
 PROOF = "proof"
 MAX_FORM = 64 * 1024
 MAX_FIELDS = 64
-FORM = "application/x-www-form-urlencoded"
+FORM, FILES = "application/x-www-form-urlencoded", "multipart/form-data"
+MAX_FILES = 2
 
 
 class Visitor(NamedTuple):
@@ -55,6 +57,30 @@ def recognise(access: Access, sessions: Sessions, request: Request) -> Visitor |
         return None
     access.uses.note(token.id)
     return Visitor(of_token(token), sessions.proof(f"session {secret}"), secret)
+
+
+async def read_upload(request: Request) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the fields and the files of a form that is posted with files; raises Refused for what is none of ours."""
+    from starlette.formparsers import MultiPartException, MultiPartParser
+
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FILES:
+        raise Refused(415, f"a body of type '{kind[:64]}'", "use the forms of the page")
+    body = await read_body(request, MAX_UPLOAD + MAX_FORM)
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        form = await MultiPartParser(request.headers, whole(), max_files=MAX_FILES, max_fields=MAX_FIELDS).parse()
+    except (MultiPartException, ValueError) as error:
+        raise Refused(400, "the form cannot be read", "use the forms of the page") from error
+    try:
+        items = form.multi_items()
+        files = {name: await value.read() for name, value in items if not isinstance(value, str)}
+        return {name: value for name, value in items if isinstance(value, str)}, files
+    finally:
+        await form.close()
 
 
 async def read_form(request: Request) -> dict[str, str]:

@@ -46,7 +46,7 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Take the signed files of a release, check them, store them, and point a channel at them."""
     product, channel, who = context.channel(request)
     version, query = check_version(request.path_params["version"]), request.query_params
-    publication = _Publication(
+    publication = Publication(
         origin=Origin(
             product=product,
             version=version,
@@ -63,12 +63,17 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
         who=who,
     )
     async with context.uploads.turn(who):
-        upload = await read_upload(request)
-        async with context.publishing:
-            release, before, effect = await asyncio.to_thread(_publish, context, upload, publication)
-    percent = 100 if publication.options.percent is None else publication.options.percent
-    details = {"percent": percent, "downgrade": publication.allow_downgrade, "rehearsal": publication.rehearsal or None}
-    context.log("publish", product, channel, who, version=version, before=before, **details)
+        return await publish_files(context, await read_upload(request), publication)
+
+
+async def publish_files(context: OperatorContext, upload: Upload, wanted: Publication) -> dict[str, Any]:
+    """Take the files of a release that is `wanted`, as `publish` does; raises as the checks do."""
+    version, product, channel = wanted.origin.version, wanted.origin.product, wanted.channel
+    async with context.publishing:
+        release, before, effect = await asyncio.to_thread(_publish, context, upload, wanted)
+    percent = 100 if wanted.options.percent is None else wanted.options.percent
+    details = {"percent": percent, "downgrade": wanted.allow_downgrade, "rehearsal": wanted.rehearsal or None}
+    context.log("publish", product, channel, wanted.who, version=version, before=before, **details)
     change = await context.effect(product, channel, before)
     if context.proven_only:
         change["device_port"] = 0  # where there is one, a release is read back there
@@ -157,7 +162,7 @@ def rehearsal(request: Request) -> str:
 
 
 @dataclass(frozen=True)
-class _Publication:
+class Publication:
     """What the operator `who` asks for: a release in a channel, for whom, and which of its effects are intended."""
 
     origin: Origin
@@ -170,7 +175,7 @@ class _Publication:
     who: str
 
 
-def _publish(context: OperatorContext, upload: Upload, wanted: _Publication) -> tuple[Release, str | None, Effect]:
+def _publish(context: OperatorContext, upload: Upload, wanted: Publication) -> tuple[Release, str | None, Effect]:
     """Check and store a release, point its channel at it; return it, the channel's version before, the effect."""
     fleet, catalog = context.fleet, context.catalog
     origin, product = wanted.origin, wanted.origin.product
@@ -214,7 +219,7 @@ def _admit_attachments(
     return attached
 
 
-def _current(catalog: Catalog, product: str, state: Channel, wanted: _Publication) -> Release | None:
+def _current(catalog: Catalog, product: str, state: Channel, wanted: Publication) -> Release | None:
     """Return the release that a channel gives out; None where it is damaged and a downgrade is allowed."""
     current = catalog.sound(product, state.pointer.version)
     if current is None and not wanted.allow_downgrade:

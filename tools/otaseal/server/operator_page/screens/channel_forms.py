@@ -65,7 +65,7 @@ async def percent(page: Page, visit: Visit) -> Response | str:
     form, fields = _percentage(page, target, None)
 
     async def change() -> object:
-        options = RolloutOptions.parse({"percent": None, **_given(visit)})
+        options = RolloutOptions.parse({"percent": None, **given_in(visit)})
         aside = "set_aside" in visit.form
         return await channel_changes.set_percent(page.context, target, options, set_aside=aside)
 
@@ -187,14 +187,14 @@ def channel_page(target: Target) -> str:
     return address(target.product, "channels", target.channel)
 
 
-def _given(visit: Visit) -> dict[str, object]:
+def given_in(visit: Visit) -> dict[str, object]:
     """Return the options in a form; a field that is empty is not given."""
     return {name: value.strip() for name in LIMITS if (value := visit.form.get(name, "")).strip()}
 
 
 def _in_waves(visit: Visit) -> dict[str, object]:
     """Return the options in a form, with waves in place of the share where a ramp is given; raises ConfigError."""
-    given, ramp = _given(visit), visit.form.get("ramp", "").strip()
+    given, ramp = given_in(visit), visit.form.get("ramp", "").strip()
     if not ramp:
         return given
     waves = plan_fields.ramp(ramp.replace(" ", ""), visit.form.get("soak", "").strip() or "0")
