@@ -26,7 +26,8 @@ def citations() -> dict[str, list[str]]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     found: dict[str, list[str]] = {}
     for name in listed.split("\0"):
-        if not name or name in (PAGE, "tests/test_device_facts.py") or not (ROOT / name).is_file():
+        own = name in (PAGE, "tests/test_device_facts.py")
+        if not name or own or name.endswith(".png") or not (ROOT / name).is_file():  # a picture's bytes cite nothing
             continue
         for number in set(CITED.findall((ROOT / name).read_text(encoding="utf-8", errors="replace"))):
             found.setdefault(number, []).append(name)

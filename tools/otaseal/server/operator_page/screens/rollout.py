@@ -33,16 +33,16 @@ def _read(context: OperatorContext, product: str, channel: str, state: Channel) 
     """Return what the screen shows; the devices are counted one by one only where waves have to be told apart."""
     plan = state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
+    view = channel_view(context, product, channel, state)
+    kinds = FAILED_STATES if view.failed else ()
     failed = [
-        one
-        for kind in FAILED_STATES
-        for one in device_list.page(context.fleet, product, Query(channel, kind), "", FAILED_SHOWN)["devices"]
+        one for kind in kinds for one in device_list.some(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
     ]
     found = tally(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
     return {
         "counts": found.everybody,
         "heard": found.heard,
-        "channel": channel_view(context, product, channel, state),
+        "channel": view,
         "standing": standing,
         "waves": [(wave, wave_parts(wave)) for wave in standing["waves"]] if standing else [],
         "failed": failed,
