@@ -11,9 +11,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from ..operator_api import device_list
 from ..operator_api.auth import Caller
 from ..operator_api.handlers.context import OperatorContext
 from . import texts
+from .remembered import Remembered
 from .sessions import Sessions
 from .visitors import PATH, Visitor
 
@@ -76,6 +78,14 @@ class Page:
 
     context: OperatorContext
     sessions: Sessions = field(default_factory=Sessions)
+    remembered: Remembered = field(default_factory=Remembered, repr=False)
+
+    def counts(self, product: str, channel: str = "") -> dict[str, Any]:
+        """Return how many devices there are of each kind, as `device_list.counts`; blocks, and raises as that."""
+        stamp = self.context.catalog.store.documents.last_change()
+        return self.remembered.counts(
+            (product, channel), stamp, lambda: device_list.counts(self.context.fleet, product, channel)
+        )
 
     def products(self, caller: Caller) -> list[str]:
         """Return the products that somebody may see."""

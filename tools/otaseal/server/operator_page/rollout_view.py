@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ...release import channels
-from ..operator_api import device_list
-from ..operator_api.handlers.context import OperatorContext
 
 FAILED = ("stuck", "looping")
 STATES = {"stuck": "failed", "looping": "gave up", "updating": "on the way", "offered": "offered it"}
@@ -64,9 +63,8 @@ class Channel:
         return sum(link.count for link in self.others if link.bad)
 
 
-def channel_view(context: OperatorContext, product: str, name: str, state: channels.Channel) -> Channel:
-    """Return a channel in the state `state`; reads the devices, for a thread."""
-    found = device_list.counts(context.fleet, product, name)
+def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel) -> Channel:
+    """Return a channel in the state `state`, whose devices are `found` to be so many of each kind."""
     version, total, versions = state.pointer.version, found["total"], dict(found["versions"])
     if unknown := total - sum(versions.values()):
         versions["unknown"] = unknown

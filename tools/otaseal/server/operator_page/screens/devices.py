@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...operator_api import device_list
 from ...operator_api.device_list import Query
-from ...operator_api.fleet import Fleet
 from .. import device_words
 from ..page import Page, Visit
 
@@ -22,18 +21,18 @@ QUICK = ("state", "late", "no_room", "pinned")
 
 async def show(page: Page, visit: Visit) -> Response:
     """Return a page of the devices that the query selects, with how many there are of each kind."""
-    product, fleet = page.product(visit), page.context.fleet
+    product = page.product(visit)
     chosen = {name: value for name in FILTERS if (value := visit.query.get(name))}
-    values = await asyncio.to_thread(_read, fleet, product, chosen, visit.query.get("after", ""))
+    values = await asyncio.to_thread(_read, page, product, chosen, visit.query.get("after", ""))
     return page.show(visit, "devices.html", title="Devices", **values)
 
 
-def _read(fleet: Fleet, product: str, chosen: dict[str, str], after: str) -> dict[str, Any]:
+def _read(page: Page, product: str, chosen: dict[str, str], after: str) -> dict[str, Any]:
     query = Query.parse(chosen)
-    listed = device_list.page(fleet, product, query, after, PER_PAGE)
+    listed = device_list.page(page.context.fleet, product, query, after, PER_PAGE)
     return {
         **{name: listed[name] for name in ("devices", "next", "total")},
-        "counts": device_list.counts(fleet, product, query.channel),
+        "counts": page.counts(product, query.channel),
         "chosen": chosen,
         "after": after,
         # A number is that of its filter alone, in the channel that is chosen.

@@ -40,10 +40,9 @@ async def product(page: Page, visit: Visit) -> Response:
 
 
 async def _channels(page: Page, product: str) -> list[Channel]:
-    context = page.context
-    states = context.catalog.channels(product)
+    states = page.context.catalog.channels(product)
 
     def read() -> list[Channel]:
-        return [channel_view(context, product, name, state) for name, state in states.items()]
+        return [channel_view(page.counts(product, name), name, state) for name, state in states.items()]
 
     return await asyncio.to_thread(read)

@@ -9,7 +9,6 @@ from ....release.channels import Channel
 from ....release.device_errors import in_words
 from ...operator_api import device_list, rollout_status
 from ...operator_api.device_list import Query
-from ...operator_api.handlers.context import OperatorContext
 from ...operator_api.rollout_options import tally
 from ..page import Page, Visit
 from ..rollout_view import channel_view, wave_parts
@@ -23,17 +22,17 @@ FAILED_STATES = ("stuck", "looping")
 
 async def show(page: Page, visit: Visit) -> Response:
     """Return how the rollout of a channel goes."""
-    (product, channel), context = page.channel(visit), page.context
-    state = context.channel_state(product, channel)
-    values = await asyncio.to_thread(_read, context, product, channel, state)
+    product, channel = page.channel(visit)
+    state = page.context.channel_state(product, channel)
+    values = await asyncio.to_thread(_read, page, product, channel, state)
     return page.show(visit, "rollout.html", title=channel, **values)
 
 
-def _read(context: OperatorContext, product: str, channel: str, state: Channel) -> dict[str, Any]:
+def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, Any]:
     """Return what the screen shows; the devices are counted one by one only where waves have to be told apart."""
-    plan = state.pointer.plan
+    context, plan = page.context, state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
-    view = channel_view(context, product, channel, state)
+    view = channel_view(page.counts(product, channel), channel, state)
     kinds = FAILED_STATES if view.failed else ()
     failed = [
         one for kind in kinds for one in device_list.some(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
