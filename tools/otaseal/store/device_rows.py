@@ -29,10 +29,20 @@ LATE = f"(? - last_seen > {LATE_PACES} * coalesce(pace, {UNKNOWN_PACE}))"
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
 STATES = ("seen", "offered", "updating", "updated", "stuck", "looping")
-STATE = f"""CASE WHEN deliveries >= {LOOP_LIMIT} THEN 'looping' WHEN failed_at IS NOT NULL THEN 'stuck'
-    WHEN confirmed_at IS NOT NULL THEN 'updated' WHEN delivered_at IS NOT NULL THEN 'updating'
-    WHEN offered IS NULL THEN 'seen' ELSE 'offered' END"""
-"""`Device.state` in SQL."""
+_SIGNS = {
+    "looping": f"deliveries >= {LOOP_LIMIT}",
+    "stuck": "failed_at IS NOT NULL",
+    "updated": "confirmed_at IS NOT NULL",
+    "updating": "delivered_at IS NOT NULL",
+    "offered": "offered IS NOT NULL",
+    "seen": "true",
+}
+"""What a state is told by, the first that holds."""
+IN_STATE = {
+    state: " AND ".join((*(f"NOT ({before})" for before in list(_SIGNS.values())[:number]), sign))
+    for number, (state, sign) in enumerate(_SIGNS.items())
+}
+"""`Device.state` in SQL: the condition that a device is in each state."""
 CERTIFIED = f"substr(device, 1, {len(PROVEN_PREFIX)}) = '{PROVEN_PREFIX}'"
 PROVEN = f"({CERTIFIED} OR enrolled IS NOT NULL)"
 """`is_proven` in SQL."""

@@ -22,10 +22,10 @@ from .device_batch import SELECT, TAKE, Key, Rows
 from .device_rows import (
     CERTIFIED,
     IN_JSON,
+    IN_STATE,
     IS_NEW,
     LATE,
     PROVEN,
-    STATE,
     UNPROVEN,
     Device,
     Sighting,
@@ -67,46 +67,48 @@ NEEDS = """SELECT DISTINCT md5, offered FROM devices WHERE product = :product UN
     SELECT DISTINCT md5, NULL FROM statements WHERE product = :product"""
 
 
-class Flash(NamedTuple):
-    """What decides whether a device has room for a release: what it runs, in which channel, and its flash."""
+class Kind(NamedTuple):
+    """What devices are and run that are counted together."""
 
     channel: str
-    chip: str
+    md5: str
+    version: str
     board: str
+    chip: str
+
+
+class Flash(NamedTuple):
+    """What decides whether a device has room for a release: its kind, and its flash."""
+
+    channel: str
+    md5: str
+    version: str
+    board: str
+    chip: str
     free_space: int | None
     sketch_size: int | None
     chip_size: int | None
     counter: int | None
-    md5: str
-    version: str
 
     @property
     def text(self) -> str:
-        """All of it as one text, as `FLASH` is in SQL; only the last two can have the sign in them."""
-        return "|".join("" if value is None else str(value) for value in self)
+        """All of it as one text, as `FLASH` is in SQL."""
+        values = (getattr(self, name) for name in _IN_TEXT)
+        return "|".join("" if value is None else str(value) for value in values)
 
 
-class Alike(NamedTuple):
-    """What devices have in common that are counted together; `late` is whether they are."""
-
-    channel: str
-    chip: str
-    board: str
-    md5: str
-    version: str
-    answered: str
-    state: str
-    late: int
+_IN_TEXT = (*("channel", "board", "chip", "free_space", "sketch_size", "chip_size", "counter"), "md5", "version")
+"""Only the last two can have the sign in them that is between all."""
 
 
 FLASH = " || '|' || ".join(
-    f"coalesce(CAST({name} AS text), '')" if name in ("free_space", "sketch_size", "chip_size", "counter") else name
-    for name in Flash._fields
+    f"coalesce(CAST({name} AS text), '')" if name in Flash._fields[len(Kind._fields) :] else name for name in _IN_TEXT
 )
 FLASHES = f"""SELECT DISTINCT {", ".join(Flash._fields)} FROM devices
     WHERE product = ? AND free_space IS NOT NULL"""  # noqa: S608 - our own names
-GROUPED = ", ".join(str(1 + number) for number in range(len(Alike._fields)))
-GROUPS = f"SELECT {', '.join(Alike._fields[:-2])}, {STATE}, CASE WHEN {LATE} THEN 1 ELSE 0 END, count(*) FROM devices"  # noqa: S608
+KINDS = f"SELECT {', '.join(Kind._fields)}, count(*) FROM devices"  # noqa: S608 - our own names
+_COUNTED = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in (*IN_STATE.values(), LATE))
+STANDINGS = f"SELECT {_COUNTED} FROM devices"  # noqa: S608 - our own words
 
 
 class DeviceTable(ABC):
@@ -166,11 +168,26 @@ class DeviceTable(ABC):
         """Yield each kind of flash that a product's devices say they have, with what they run."""
         yield from (Flash(*row) for row in self.query(FLASHES, (product,)))
 
-    def groups(self, product: str, where: Condition, now: float) -> Iterator[tuple[Alike, int]]:
-        """Yield the devices that are meant, put together where they are alike, each with their number."""
-        statement = f"{GROUPS} WHERE product = ? AND {where.sql} GROUP BY {GROUPED}"
-        for *values, count in self.query(statement, (now, product, *where.values)):
-            yield Alike(*values), count
+    def kinds(self, product: str, where: Condition) -> Iterator[tuple[Kind, int]]:
+        """Yield the kinds of the devices that are meant, each with their number."""
+        statement = f"{KINDS} WHERE product = ? AND {where.sql} GROUP BY 1, 2, 3, 4, 5"
+        yield from ((Kind(*kind), count) for *kind, count in self.query(statement, (product, *where.values)))
+
+    def standings(self, product: str, where: Condition, now: float) -> tuple[dict[str, int], int]:
+        """Return how many of the devices that are meant are in each state, and how many are late."""
+        statement = f"{STANDINGS} WHERE product = ? AND {where.sql}"
+        ((*states, late),) = self.query(statement, (now, product, *where.values))
+        return dict(zip(IN_STATE, states, strict=True)), late
+
+    def answered(self, product: str, where: Condition) -> dict[str, int]:
+        """Return how many polls of the devices that are meant are answered for which reason."""
+        statement = f"SELECT answered, count(*) FROM devices WHERE product = ? AND {where.sql} GROUP BY answered"  # noqa: S608
+        return dict(self.query(statement, (product, *where.values)))
+
+    def named_kinds(self, product: str, where: Condition) -> Iterator[tuple[str, Kind]]:
+        """Yield the devices that are meant, by name, each with its kind."""
+        statement = f"SELECT device, {', '.join(Kind._fields)} FROM devices WHERE product = ? AND {where.sql}"  # noqa: S608
+        yield from ((name, Kind(*kind)) for name, *kind in self.query(statement, (product, *where.values)))
 
     def first_back(self, product: str, versions: Collection[str]) -> dict[str, float]:
         """Return when each device of a product first came back with one of these versions, as far as is remembered."""

@@ -19,7 +19,7 @@ from ..errors import SystemFaultError
 from ..formats import refuse_later
 from . import history, statements
 from .device_rows import Device, pace
-from .device_table import MAX_DEVICES, DeviceTable
+from .device_table import MAX_DEVICES, DeviceTable, Flash
 from .rollout_rows import ROLLOUTS
 from .sql import Transaction, Values
 
@@ -67,6 +67,13 @@ TABLES = (
     *statements.TABLES,
     *history.TABLES,
 )
+
+
+INDEXES = (
+    f"CREATE INDEX IF NOT EXISTS by_kind ON devices (product, {', '.join(Flash._fields)})",
+    "CREATE INDEX IF NOT EXISTS by_answer ON devices (product, answered, channel)",
+)
+"""Of columns some of which are added: no poll that only repeats changes one of them."""
 
 
 class Devices(DeviceTable):
@@ -125,6 +132,8 @@ class Devices(DeviceTable):
         there = {row[1] for row in self._database.execute("PRAGMA table_info(devices)")}
         for column in ADDED.keys() - there:
             self._database.execute(f"ALTER TABLE devices ADD COLUMN {ADDED[column]}")
+        for statement in INDEXES:
+            self._database.execute(statement)
         self._database.execute(f"PRAGMA user_version = {SCHEMA}")
         self._database.execute("COMMIT")
 

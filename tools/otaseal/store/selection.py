@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX
-from .device_rows import IN_JSON, LATE, STATE
+from .device_rows import IN_JSON, IN_STATE, LATE
 
 CHIP_PREFIX = "mac:"
 """What the name of a device begins with that is named by its MAC address, and proves that by a key or not at all."""
@@ -135,7 +135,7 @@ def in_channel(channel: str) -> Condition:
 
 def in_state(state: str) -> Condition:
     """Return the condition that a device is in one of STATES."""
-    return Condition(f"{STATE} = ?", (state,))
+    return Condition(f"({IN_STATE[state]})")
 
 
 def was_answered(reason: str) -> Condition:

@@ -20,8 +20,8 @@ from ...protocol.answers import REASONS
 from ...release.evidence import proof_of
 from ...release.record_fields import VERSION
 from ...release.records import check_version
-from ...store.device_rows import STATES, Device
-from ...store.device_table import Alike
+from ...store.device_rows import STATES
+from ...store.device_table import Kind
 from ...store.labels import Label, check_tag
 from ...store.selection import (
     ANY,
@@ -31,6 +31,7 @@ from ...store.selection import (
     changed_since,
     in_channel,
     in_state,
+    is_in,
     is_late,
     is_named,
     names_of,
@@ -83,7 +84,7 @@ def page(fleet: Fleet, product: str, query: Query, after: str, limit: int, now: 
         "product": product,
         "devices": rows,
         "next": rows[-1]["device"] if len(listed) > limit else None,
-        "total": None if after else fleet.devices.count(product, where),
+        "total": None if after else len(listed) if len(listed) <= limit else fleet.devices.count(product, where),
         "now": now,
     }
 
@@ -100,28 +101,28 @@ def counts(fleet: Fleet, product: str, channel: str = "", now: float | None = No
     now = time.time() if now is None else now
     fleet.recorder.flush(FLUSH_SECONDS)
     where = condition(fleet, product, Query(channel=channel), now)
-    groups = list(fleet.devices.groups(product, where, now))
-    rows = _labelled(fleet, product, where)
+    kinds, rows = list(fleet.devices.kinds(product, where)), _labelled(fleet, product, where)
     facts, found = fleet.catalog.facts(product), Counter[tuple[str, str]]()
-    for group, count in groups:
-        for kind, name in (
-            *(("channels", group.channel), ("states", group.state), ("answered", group.answered)),
-            *(("versions", facts.version(group)), ("boards", facts.board(group)), ("", "late" if group.late else "")),
-        ):
-            found[kind, name] += count
+    for kind, count in kinds:
+        found["channels", kind.channel] += count
+        found["versions", facts.version(kind)] += count
+        found["boards", facts.board(kind)] += count
+    states, late = fleet.devices.standings(product, where, now)
+    answered = fleet.devices.answered(product, where)
     return {
         "product": product,
         "channel": channel or None,
         "now": now,
-        "total": sum(count for _, count in groups),
-        "late": found["", "late"],
+        "total": sum(count for _, count in kinds),
+        "late": late,
         "no_room": fleet.devices.count(product, all_of(where, fleet.without_room(product))),
         "pinned": sum(label.pinned for _, label in rows),
-        "tags": _tags(fleet, product, groups, rows),
-        **{
-            kind: _named(found, kind, 0 if kind not in ("versions", "boards") else MAX_NAMED)
-            for kind in ("channels", "states", "answered", "versions", "boards")
-        },
+        "tags": _tags(fleet, product, kinds, rows),
+        "states": {state: states[state] for state in STATES if states[state]},
+        "answered": {reason: answered[reason] for reason in REASONS if reason in answered},
+        "channels": _named(found, "channels", 0),
+        "versions": _named(found, "versions", MAX_NAMED),
+        "boards": _named(found, "boards", MAX_NAMED),
     }
 
 
@@ -180,25 +181,24 @@ def history(fleet: Fleet, product: str, names: Iterable[str]) -> list[dict[str, 
     return sorted(found, key=itemgetter("at"), reverse=True)  # which keeps the order of those of one moment
 
 
-def _labelled(fleet: Fleet, product: str, where: Condition) -> list[tuple[Device, Label]]:
+def _labelled(fleet: Fleet, product: str, where: Condition) -> list[tuple[Kind, Label]]:
     """Return the devices in the list of which operators have said something."""
-    labels = fleet.labels.of(product)
-    if not labels:
+    by_name = {name: label for chip, label in fleet.labels.of(product).items() for name in names_of(chip)}
+    if not by_name:
         return []
-    by_name = {name: label for chip, label in labels.items() for name in names_of(chip)}
-    found = fleet.devices.list(product, all_of(where, is_named(labels)), limit=len(by_name))
-    return [(row, by_name[row.device]) for row in found]
+    found = fleet.devices.named_kinds(product, all_of(where, is_in("device", by_name)))
+    return [(kind, by_name[name]) for name, kind in found]
 
 
 def _tags(
-    fleet: Fleet, product: str, groups: Iterable[tuple[Alike, int]], rows: Iterable[tuple[Device, Label]]
+    fleet: Fleet, product: str, kinds: Iterable[tuple[Kind, int]], rows: Iterable[tuple[Kind, Label]]
 ) -> dict[str, int]:
     """Return how many devices have each tag: by hand, and by rule where that is not the same one."""
     facts, rules = fleet.catalog.facts(product), fleet.labels.rules.of(product)
     found = Counter(dict.fromkeys(fleet.labels.tags(product), 0))
     unnamed = {tag: rule for tag, rule in rules.items() if not rule.name}
-    for group, count in groups:
-        found.update({tag: count for tag, rule in unnamed.items() if rule.fits(group, facts, "")})
+    for kind, count in kinds:
+        found.update({tag: count for tag, rule in unnamed.items() if rule.fits(kind, facts, "")})
     for row, label in rows:
         found.update(tag for tag in label.tags if tag not in unnamed or not unnamed[tag].fits(row, facts, ""))
         by_name = (rules[tag] for tag in rules.keys() - unnamed.keys() - label.tags)

@@ -67,7 +67,12 @@ _TAG_RULES = """
 CREATE TABLE tag_rules (product text, tag text, board text NOT NULL, chip text NOT NULL, version text NOT NULL,
     channel text NOT NULL, name text NOT NULL, PRIMARY KEY (product, tag));
 """
-MIGRATIONS = (_FIRST, _LABELS, _HISTORY, _NOTES, _TAG_RULES)
+_KINDS = """
+CREATE INDEX by_kind ON devices (product, channel, md5, version, board, chip, free_space, sketch_size, chip_size,
+    counter);
+CREATE INDEX by_answer ON devices (product, answered, channel);
+"""
+MIGRATIONS = (_FIRST, _LABELS, _HISTORY, _NOTES, _TAG_RULES, _KINDS)
 """The first one makes a store; each of the others makes the schema of the one before into the next."""
 READABLE_BY = 1
 EXISTS = "SELECT to_regclass('otaseal_schema') IS NOT NULL"
