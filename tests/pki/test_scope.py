@@ -20,6 +20,11 @@ from otaseal.pki.scope import MAX_SCOPES, Scope, of_uris, parse_scope
         ("*/beta", "lamp", "stable", False),
         ("*", "lamp", "stable", True),
         ("*", None, None, True),
+        ("blink/-", "blink", None, True),
+        ("blink/-", "blink", "stable", False),
+        ("blink/-", "blink", "*", False),
+        ("blink/-", "lamp", None, False),
+        ("*/-", None, None, True),
         ("blink", None, None, False),
     ],
 )

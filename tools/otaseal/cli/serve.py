@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from .. import files
 from ..errors import ConfigError, SystemFaultError, from_checkout
-from ..pki.scope import ANY
+from ..pki.scope import ANY, NONE
 from ..release.provenance import Builders
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
@@ -110,7 +110,11 @@ def register(subparsers: common.Subparsers) -> None:
     )
     new.add_argument("name", help="whose it is, for the log")
     new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
-    new.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
+    changes = new.add_mutually_exclusive_group()
+    changes.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
+    changes.add_argument(
+        "--read-only", dest="channel", action="store_const", const=NONE, help="it may look, and change nothing"
+    )
     new.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long it lasts; default: {DEFAULT_DAYS}")
     new.add_argument(
         "--out", type=common.path, metavar="FILE", help="write it to a new file, which only its owner reads"
@@ -247,6 +251,8 @@ def _day(moment: float) -> str:
 
 def _scope(token: Token) -> str:
     product = "any product" if token.product == ANY else f"product '{token.product}'"
+    if token.channel == NONE:
+        return f"{product}, to read"
     return product + ("" if token.channel == ANY else f", channel '{token.channel}'")
 
 

@@ -13,20 +13,22 @@ from ..errors import ConfigError, InputError
 from ..names import check_name
 
 ANY = "*"
+NONE = "-"
+"""In place of a channel: none may be changed, and all of the product can be read."""
 SCHEME = "otaseal:"
 MAX_SCOPES = 32
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One product or `*` for any, and one channel of it or `*`; raises ConfigError for what is neither."""
+    """One product or `*`, and one channel of it, `*`, or `-` for none; raises ConfigError for what is no name."""
 
     product: str = ANY
     channel: str = ANY
 
     def __post_init__(self) -> None:
-        for what, text in (("product", self.product), ("channel", self.channel)):
-            if text != ANY:
+        for what, text, others in (("product", self.product, (ANY,)), ("channel", self.channel, (ANY, NONE))):
+            if text not in others:
                 check_name(text, f"a scope's {what}", ConfigError)
 
     def covers(self, product: str | None, channel: str | None) -> bool:
@@ -45,7 +47,7 @@ class Scope:
 
 
 def parse_scope(text: str) -> Scope:
-    """Return the scope of `blink`, `blink/beta` or `*/beta`; raises ConfigError."""
+    """Return the scope of `blink`, `blink/beta`, `*/beta` or `blink/-`; raises ConfigError."""
     product, slash, channel = text.partition("/")
     return Scope(product, channel if slash else ANY)
 

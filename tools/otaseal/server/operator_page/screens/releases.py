@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ....pki.scope import ANY
+from ....pki.scope import ANY, NONE
 from ....release.records import check_version
 from ..page import Page, Visit
 
@@ -21,7 +21,7 @@ async def listed(page: Page, visit: Visit) -> Response:
         "given": _given_out(page, product),
         "notes": await asyncio.to_thread(page.context.notes.of, product),
         "damaged": catalog.damage_of(product),
-        "may_publish": any(scope.product in (ANY, product) for scope in visit.caller.scopes),
+        "may_publish": any(one.product in (ANY, product) and one.channel != NONE for one in visit.caller.scopes),
     }
     return page.show(visit, "releases.html", title="Releases", **values)
 
