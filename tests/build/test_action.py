@@ -23,7 +23,7 @@ from support.servers import World, operator, start
 
 __all__ = ["otaseal"]
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 ROOT = TOOLS.parent
 RELEASES = "/v1/products/blink/releases"
@@ -128,7 +128,6 @@ def test_a_check_that_fails_says_why_in_the_summary(blink: Project, run: Run) ->
     assert "nowhere.bin" in other.summary
 
 
-@pytest.mark.proof
 def test_it_installs_itself(tmp_path: Path) -> None:
     """Without dependencies, which are there already, so that no index is asked."""
     packages = str(Path(pytest.__file__).parents[1])

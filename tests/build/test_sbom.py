@@ -182,7 +182,16 @@ def test_it_is_published_with_the_release(
     )
     assert "library    Dial 2.3.4  MIT" in shown.succeeded().out
 
-    blink.build(DOCUMENT).write_text(blink.build(DOCUMENT).read_text().replace('"SHA-256"', '"SHA-1"'))
+    server_options = ("--server", server.url, "--ca", server.world.ca, "--token-file", tmp_path / "token")
+    listed = otaseal("releases", *server_options, "--product", "blink").succeeded().out
+    assert "  with provenance, sbom" in listed
+    signed, other = blink.build("firmware.bin.signed"), tmp_path / "other.cdx.json"
+    digest = hashlib.sha256(signed.read_bytes()).hexdigest()
+    other.write_text(blink.build(DOCUMENT).read_text().replace(digest, "ab" * 32))
+    otaseal("deploy", signed, *server_options, "--product", "blink", "--sbom", other, "--no-rehearse").failed(
+        1, "the SBOM is that of another firmware"
+    )
+    blink.build(DOCUMENT).write_text(other.read_text())
     refused = blink.run("-t", "nobuild", "-t", "deploy", env={**variables, "OTASEAL_VERSION": "1.0.0"}, check=False)
     assert "is that of another firmware" in refused.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime, timezone
 
@@ -15,6 +16,7 @@ from otaseal.sbom.cyclonedx import Product
 from otaseal.sbom.cyclonedx import document as written
 from otaseal.sbom.parts import Kind, Part
 
+SIGNED = (b"for the one board", b"for the other")
 MADE = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 PARTS = (
     Part(Kind.LIBRARY, "Dial", "1.0", "Ada", "https://github.com/ada/dial", "MIT OR Apache-2.0", tree="ab" * 32),
@@ -49,12 +51,16 @@ def test_the_same_build_makes_the_same_bytes_and_another_one_another_serial_numb
 
 
 def test_the_boards_of_a_release_are_one_document() -> None:
-    found = {name: document.parse(make(digest * 32)) for name, digest in (("d1", "ab"), ("pico", "cd"))}
+    digests = [hashlib.sha256(signed).hexdigest() for signed in SIGNED]
+    found = {name: document.parse(make(digest)) for name, digest in zip(("d1", "pico"), digests, strict=True)}
     data = document.merged("blink", "1.0", found)
     assert valid(data)
     assert data == document.merged("blink", "1.0", found)
     one = document.parse(data)
     assert [part["name"] for part in one["components"]] == ["d1", "pico"]
+    document.require(data, SIGNED)
+    with pytest.raises(InputError, match="that of another firmware"):
+        document.require(data, [*SIGNED, b"other"])
     shown = document.lines(one)
     assert shown.count("library    Dial 1.0  MIT OR Apache-2.0") == 2
     assert "board pico" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from ..release.plan_fields import wave_fields
 from ..release.records import Release, manifest_of
 from ..release.stranding import Consent
 from ..release.waves import MAX_PATIENCE
+from ..sbom import document
 from . import common, remote, rollout
 from .release import add_notes, given_notes
 
@@ -150,7 +151,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         max_failed=arguments.max_failed,
         patience=arguments.patience,
     ).with_plan(plan)
-    attached = _attachments(arguments)
+    attached = _attachments(arguments, signed)
     said = given_notes(arguments)
     admitted = connected.check(signed, origin, options, boards)
     rollout.show_plan(arguments, connected, product, channel, options.waves)
@@ -166,7 +167,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _attachments(arguments: argparse.Namespace) -> dict[str, bytes]:
+def _attachments(arguments: argparse.Namespace, signed: Sequence[Firmware]) -> dict[str, bytes]:
     """Return what is to be kept beside the images, by kind; raises InputError for what cannot be that."""
     given = {attachments.SBOM: arguments.sbom, attachments.PROVENANCE: arguments.provenance}
     found = {
@@ -176,6 +177,8 @@ def _attachments(arguments: argparse.Namespace) -> dict[str, bytes]:
     }
     for kind, data in found.items():
         attachments.parse(kind, data)
+    if attachments.SBOM in found:
+        document.require(found[attachments.SBOM], [one.data for one in signed])
     return found
 
 
@@ -230,10 +233,12 @@ def _releases(arguments: argparse.Namespace) -> int:
     lines = [] if answer["releases"] else [f"product '{product}' has no release yet"]
     lines += [f"channel  {name}: {_state(state)}" for name, state in answer["channels"].items()]
     lines += map(_alarm_line, answer.get("alarms", []))
-    for document in answer["releases"]:
-        release = record_json.from_json(document)
+    for listed in answer["releases"]:
+        release = record_json.from_json(listed)
         lines += _release_lines(release, answer.get("notes", {}).get(release.version, {}))
-        made = answer.get("patches", [])  # an older server has none
+        if attached := answer.get("attachments", {}).get(release.version):  # an older server has none
+            lines.append(f"  with {', '.join(attached)}")
+        made = answer.get("patches", [])
         lines += [_patch_line(patch, release) for patch in made if patch["version"] == release.version]
     common.show(arguments, answer, *lines)
     for damage in () if arguments.json else answer.get("damaged", []):

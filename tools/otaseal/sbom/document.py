@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -16,6 +16,8 @@ Document = dict[str, Any]
 NAME_SUFFIX = ".cdx.json"
 """Of the file beside the firmware, as CycloneDX recommends."""
 UNKNOWN = "unknown"
+FORM = "otaseal:sha256:"
+"""Begins the names of properties with the hashes of signed files."""
 _HINT = "give one that otaseal wrote: custom_otaseal_sbom = yes"
 
 
@@ -31,9 +33,21 @@ def parse(data: bytes) -> Document:
 
 
 def is_of(found: Document, signed: bytes) -> bool:
-    """Tell whether an SBOM is that of these signed bytes."""
-    hashes = found["metadata"]["component"].get("hashes", [])
-    return {"alg": "SHA-256", "content": hashlib.sha256(signed).hexdigest()} in hashes
+    """Tell whether an SBOM is that of these signed bytes: of one form of the firmware, for one of its boards."""
+    digest = hashlib.sha256(signed).hexdigest()
+    firmwares = [
+        found["metadata"]["component"],
+        *(part for part in found.get("components", []) if "components" in part),
+    ]
+    named = (one for firmware in firmwares for one in firmware.get("properties", []))
+    return any(str(one.get("name")).startswith(FORM) and one.get("value") == digest for one in named)
+
+
+def require(data: bytes, signed: Sequence[bytes]) -> None:
+    """Raise InputError unless `data` is the SBOM of these signed files."""
+    found = parse(data)
+    if not all(is_of(found, one) for one in signed):
+        raise InputError("the SBOM is that of another firmware", "give the one that was built with it")
 
 
 def lines(found: Document) -> list[str]:
