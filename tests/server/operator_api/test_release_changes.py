@@ -117,7 +117,8 @@ def test_what_was_done_to_many_devices_is_one_row_and_pages_go_on(server: Runnin
     out = run(server, tmp_path, "audit", "--limit", "2").succeeded().out.splitlines()
     assert len(out) == 2
     assert "forget  token:ci  stable  30 devices since " in out[1]
-    assert refusal(raw(server, get("/v1/audit?after=-1", f"Authorization: Bearer {server.token}")), 400)
+    for query in ("after=-1", "since=yesterday", "by=" + "x" * 257):
+        assert refusal(raw(server, get(f"/v1/audit?{query}", f"Authorization: Bearer {server.token}")), 400)
 
 
 def test_the_last_use_of_a_token_is_listed_once_it_is_written(server: Running, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def _responses(endpoint: Endpoint) -> Schema:
     statuses = {400, 500, 503}
     if not endpoint.open:
         statuses |= {401, 403, 429}
-    if "{" in endpoint.path:
+    if "{" in endpoint.path or "product" in endpoint.query:
         statuses |= {404, 422}
     if endpoint.method == "DELETE":
         statuses |= {409}

@@ -51,6 +51,8 @@ DEVICE_NAME = "(mac:)?[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}"
 """Of a device that may have a key."""
 PROOF_KEY = "[0-9A-Fa-f]{64}"
 KEY_FINGERPRINT = f"[0-9a-f]{{{FINGERPRINT}}}"
+LOGGED_SINCE = "[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{0,12}([+]00:00|Z)?)?"
+"""A time as the audit log has it, or the beginning of one."""
 REHEARSALS = ("passed", "partly", "skipped")
 
 _TAG: Schema = pattern(TAG.pattern)
@@ -82,7 +84,7 @@ QUERY: Mapping[str, Schema] = {
     "even_if_run": {**_FLAG, "default": "0"},
     "by": {"type": "string", "maxLength": 256, "description": "who, as a line has it: token:ci"},
     "event": {"type": "string", "maxLength": 64, "examples": ["publish", "point", "rollback", "halted"]},
-    "since": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{0,12}([+]00:00|Z)?)?", examples=["2030-01-31"]),
+    "since": pattern(LOGGED_SINCE, examples=["2030-01-31"]),
     "state": {"type": "string", "enum": list(STATES)},
     "version": pattern(VERSION.pattern, description="what devices run"),
     "tag": _TAG,

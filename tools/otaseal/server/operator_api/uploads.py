@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MAX_UPLOAD = 4 * Policy.max_size
 """Bytes of all files of a release: two forms of each board."""
 MAX_BODY = MAX_UPLOAD + sum(attachments.LIMITS.values())
-MAX_JSON = 64 * 1024
+MAX_JSON = 128 * 1024
+"""Of a JSON object: the longest are the notes on a release, of characters that are written as escapes."""
 UPLOADS_AT_ONCE = 8
 """Uploads that are read at the same time, each of which is in memory."""
 UPLOAD_SECONDS = 300.0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError
 from ....names import check_name
+from ....release.records import check_version
 from .. import audit_page, event_stream
 from ..audit_page import Wanted
+from ..schemas import LOGGED_SINCE, QUERY
 from .context import OperatorContext
 from .devices import page_of
 
@@ -32,13 +35,25 @@ async def alarms(context: OperatorContext, request: Request) -> dict[str, Any]:
 async def audit(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Return who did what, the latest first, a page at a time; of a product, or of all and the server."""
     product, query = _product(context, request), request.query_params
-    wanted = Wanted(product or "", *(query.get(name, "") for name in ("version", "by", "event", "since")))
+    wanted = Wanted(product or "", *(_filter(query, name) for name in ("version", "by", "event", "since")))
     after, limit = page_of(query)
     if not re.fullmatch("[0-9]{0,18}", after):
         raise ConfigError(f"after '{after[:32]}' is no place in the log", "give the `next` of the page before")
     before = int(after) if after else None
     page = await asyncio.to_thread(audit_page.read, context.catalog.store.documents, wanted, before, limit)
     return {"rows": page.rows, "next": None if page.next is None else str(page.next)}
+
+
+def _filter(query: Mapping[str, str], name: str) -> str:
+    """Return what lines are to have, "" for anything; raises ConfigError, InputError for what none can have."""
+    value = query.get(name, "")
+    if name == "version" and name in query:
+        return check_version(value)
+    if len(value) > QUERY[name].get("maxLength", len(value)):
+        raise ConfigError(f"{name} '{value[:32]}...' is too long", "otaseal audit shows what there is")
+    if name == "since" and name in query and not re.fullmatch(LOGGED_SINCE, value):
+        raise ConfigError(f"since '{value[:32]}' is no time", "write 2030-01-31, or 2030-01-31T12:00, in UTC")
+    return value
 
 
 def _product(context: OperatorContext, request: Request) -> str | None:
