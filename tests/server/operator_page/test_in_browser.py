@@ -12,7 +12,7 @@ import pytest
 from support.browser import chromium, sign_in, violations, window
 from support.page_client import CHANNEL, HOME, audit, device_page, visit
 from support.page_fleet import mac, roll_out
-from support.servers import Running, StartServer, operator
+from support.servers import Running, StartServer, as_device, operator, publish, talk
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -146,6 +146,42 @@ def test_hostile_words_stay_words(browser: Browser, fleet: Running) -> None:
         assert (reply.status, b"<img src=x" in reply.body) == (404, False)
         page.goto(f"{fleet.url}{device_page(name, 'forget')}")
         assert page.locator("img[src=x]").count() == 0
+
+
+WATCHED = 200
+
+
+@pytest.mark.proof
+def test_a_rollout_of_200_devices_halts_while_somebody_watches(browser: Browser, server: Running) -> None:
+    """Devices with addresses of their own ask over TLS; the page tells what becomes of them without a click."""
+    context, builds = server.world.context(), {seed: server.world.firmware(seed) for seed in (1, 2)}
+
+    def ask(number: int, seed: int) -> int:
+        request = as_device("/blink/firmware.bin.signed", builds[seed], f"5C:CF:7F:00:00:{number:02X}")
+        return talk(context, server.port, request, f"127.0.{1 + number // 100}.{1 + number % 100}").status
+
+    publish(server, "1.0", builds[1].signed)
+    for number in range(WATCHED):
+        ask(number, 1)
+    publish(server, "1.1", builds[2].signed, percent=50)
+    with window(browser) as page:
+        sign_in(page, server)
+        page.goto(server.url + CHANNEL)
+        page.wait_for_selector(f"[data-live=state] >> text=of {WATCHED} run it")
+        given = [number for number in range(WATCHED) if ask(number, 1) == 200]
+        assert WATCHED // 4 < len(given) < 3 * WATCHED // 4
+        for place, number in enumerate(given):
+            ask(number, 1 if place % 3 == 0 else 2)  # every third one comes back with what it had
+        page.wait_for_selector("[data-live=state] >> text=1.1 was halted")
+        page.wait_for_selector("[data-live=failed] >> text=came back without 1.1")
+        failed = int(page.inner_text("[data-live=state] .bad-text a"))
+        page.click("[data-live=state] .bad-text a")
+        page.wait_for_url("**state=stuck")
+        assert page.inner_text(".head").split() == ["Devices", str(failed)]
+        page.goto(server.url + CHANNEL)
+        page.click("text=Roll back to 1.0")
+        page.click("dialog >> button:has-text('Roll back to 1.0')")
+        page.wait_for_selector("text=1.0 for everybody")
 
 
 @pytest.mark.skipif(not os.environ.get("OTASEAL_SCREENSHOTS"), reason="makes the pictures of the documentation")
