@@ -112,6 +112,9 @@ def test_a_file_of_names_is_taken_whole_or_not_at_all(server: Running) -> None:
         {"name": "Hall, left", "note": "", "tags": ["a", "b"], "pinned": False},
         {"name": "", "note": "two\nlines", "tags": ["b"], "pinned": False},
     ]
+    assert client.post(f"{PATH}/devices/forget", {"device": "cert:cellar"})["channel"] is None
+    with pytest.raises(InputError, match="no device 'cert:cellar'"):
+        client.get(f"{PATH}/devices/cert:cellar")
     for text, message in (
         ("", "line 1: '' are not the columns"),
         ("device,colour\n", "line 1: 'device,colour' are not the columns"),

@@ -20,7 +20,7 @@ from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device
 from ...store.device_table import FLASH, DeviceTable
 from ...store.enrolments import Enrolments
-from ...store.labels import Labels
+from ...store.labels import NO_LABEL, Labels
 from ...store.proof_key_rows import ProofKey, WaitingKey
 from ...store.proof_keys import ProofKeys, fingerprint
 from ...store.selection import Condition, is_in
@@ -89,16 +89,17 @@ class Fleet:
         return {name: rollout.began for name, rollout in found if rollout is not None}
 
     def channel_of(self, product: str, device: str) -> str | None:
-        """Return the channel that a device asked for last; None for one that was not seen, "" where its key is known.
+        """Return the channel that a device asked for last; None for one of which nothing is known.
 
-        Raises SystemFaultError.
+        "" for one that was not seen, and has a key or a label, or asks for a certificate. Raises SystemFaultError.
         """
         self.recorder.flush(FLUSH_SECONDS)
         row = self.devices.get(product, device)
         if row is not None:
             return row.channel
         asked = self.enrolments.find(product, applicant(device))
-        return None if self.keys.get(product, device) is None and asked is None else ""
+        known = (self.keys.get(product, device), asked, self.labels.get(product, device) != NO_LABEL)
+        return "" if any(known) else None
 
     def shown_key(self, product: str, device: str, chosen: str) -> WaitingKey | ProofKey:
         """Return the key of a device that could be accepted: the `chosen` one, by its fingerprint, "" for the only one.
