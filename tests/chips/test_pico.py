@@ -36,6 +36,14 @@ def test_an_image_says_its_chip_its_filesystem_and_where_it_ends(chip: str, behi
 
 
 @pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("size", [2001, 2002, 2003])
+def test_what_is_copied_to_ram_may_end_within_a_word(chip: str, size: int) -> None:
+    """As variables of a thread do; the RP2350's last block stands at the next word."""
+    data = build_image(chip, data_size=size)
+    assert parsed(data).sketch_size == len(data)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
 def test_firmware_that_can_say_its_md5_says_that_of_what_the_linker_calls_the_image(chip: str) -> None:
     """Without the name of the header there is nothing that would."""
     data = build_image(chip, code=b"x-Pico-\0sketch-md5\0" + bytes(500))

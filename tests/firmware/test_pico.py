@@ -18,8 +18,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.client import archives
+from otaseal.delta import making
 from otaseal.image import gzip_payload, manifest
 from otaseal.keys import public
+from otaseal.simulator.pico import boot
+from otaseal.simulator.pico.chip import CHIPS
 from support import cas
 from support.answering import firmware_reply, reply
 from support.firmware import (
@@ -35,6 +38,7 @@ from support.firmware import (
     run_program,
 )
 from support.images import build_image as build_esp8266_image
+from support.pico_boards import flash_with
 from support.pico_images import FLASH, RAM_END
 from support.pico_images import build_image as build_any_image
 from support.servers import World, operator, publish, start
@@ -120,6 +124,22 @@ def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:
     md5 = f"x-Pico-sketch-md5: {hashlib.md5(RAW).hexdigest()}"
     for line in ("x-Pico-Version: 1.0", md5, "x-Pico-Mode: sketch", *library):
         assert f"\r\n{line}\r\n" in first
+
+
+def test_the_boot_stub_carries_out_what_a_patch_has_made(
+    chip: str, device: Device, signing: Signing, answers: StartAnswers
+) -> None:
+    code = bytes(range(256)) * 100
+    base, new = (build_image(chip, code=some) for some in (code, code[:9000] + b"something new" + code[9000:]))
+    patch = making.make(base, signing.sign(signing.payload(new)))
+    device.runs(base)
+    done = device.run(port=answers(firmware_reply(patch)).port, stack=RAM_END[chip])
+    assert done.results == [("installed", 0, 0)]
+    assert len(patch) < len(new) / 20
+    flash = flash_with(base, {name: device.get(name) for name in (IMAGE, ORDER)})
+    after = boot.restart(flash, CHIPS[chip])
+    assert after.flash.startswith(new)
+    assert after.started.cpu == "arm"
 
 
 def moved(by: int) -> bytes:
@@ -343,23 +363,28 @@ def test_time_servers_are_asked_once_there_is_a_network(device: Device) -> None:
     assert not done.results
 
 
-def matrix(programs: dict[str, Path], folder: Path, what: str, files: dict[str, bytes], count: int) -> dict[str, int]:
-    for name, content in files.items():
+def matrix(
+    programs: dict[str, Path], folder: Path, what: str, files: dict[str, bytes], count: int, base: bytes | None = None
+) -> dict[str, int]:
+    for name, content in {**files, "base": base or b""}.items():
         (folder / name).write_bytes(content)
-    printed = run_program(programs["matrix"], what, *(folder / name for name in files), str(count), "1")
+    more = [] if base is None else [folder / "base"]
+    printed = run_program(programs["matrix"], what, *(folder / name for name in files), str(count), "1", *more)
     return {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", printed)}
 
 
+@pytest.mark.parametrize("patched", [False, True])
 def test_a_power_cut_leaves_no_order_or_a_whole_image(
-    pico_programs: dict[str, Path], world: World, signing: Signing, tmp_path: Path
+    patched: bool, pico_programs: dict[str, Path], world: World, signing: Signing, tmp_path: Path
 ) -> None:
+    signed, base = signing.sign(signing.payload(build_image(code=b""))), RAW if patched else None
     files = {
         "key": public.public_pem(signing.key.public_key()),
         "identity": identity(OWN),
         "certs": pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text())),
-        "signed": signing.sign(signing.payload(build_image(code=b""))),
+        "signed": signed if base is None else making.make(base, signed),
     }
-    found = matrix(pico_programs, tmp_path, "install", files, CUTS)
+    found = matrix(pico_programs, tmp_path, "install", files, CUTS, base)
     assert found["none"] + found["whole"] == CUTS
     assert min(found["none"], found["whole"]) > 0, "cuts before and after the order"
     assert (found["wrong"], found["lost"], found["stuck"]) == (0, 0, 0), found

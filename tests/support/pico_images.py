@@ -71,9 +71,9 @@ def build_image(
         )
         table = b"".join(struct.pack("<3I", *row) for row in rows) + bytes(12)
         image = stub + app + bytes(range(1, 9)) + table + text + b"\xda" * data_size
-        end = len(image)
+        end = len(image) + 3 & ~3  # the RP2350's last block is aligned
     assert len(image) == source + data_size
-    return image + (b"" if chip == "rp2040" else end_block(end - APP))
+    return image if chip == "rp2040" else image.ljust(end, b"\xaa") + end_block(end - APP)
 
 
 def _stub_with_blocks(chip: str, last: int = 0x2000) -> bytes:

@@ -9,8 +9,8 @@
  *                                           alone given every STEPth value; prints "tried N, accepted M"
  *   matrix cut KEY IDENTITY OLD NEW SIGNED COUNT SEED   cuts the power COUNT times while SIGNED, whose archive is NEW,
  *                                                  replaces OLD; prints how often which one was there afterwards
- *   matrix install KEY IDENTITY CERTS SIGNED COUNT SEED   cuts the power COUNT times while a device with CERTS installs
- *                                                  SIGNED; prints how often the boot loader finds nothing, or the whole
+ *   matrix install KEY IDENTITY CERTS SIGNED COUNT SEED [BASE]   cuts the power COUNT times while a device with CERTS, which
+ *                                                  runs BASE, installs SIGNED, perhaps a patch; prints how often the boot loader finds nothing, or the whole
  *                                                  of it, and what must never be
  *   matrix resume KEY IDENTITY CERTS SIGNED COUNT SEED   COUNT devices with CERTS download SIGNED, and the power fails up
  *                                                  to eight times meanwhile, at any operation on flash or any byte that
@@ -237,6 +237,11 @@ int installs(char **argv) {
   const otaseal::Build build = makeBuild(identity.data(), key, "");
   canned = {true, "firmware.bin.signed", readFile(argv[3]), "", "", 0};
   noise.seed(static_cast<uint32_t>(std::stoul(argv[5])));
+  if (argv[6] != nullptr) {
+    const Image base = readFile(argv[6]);
+    std::copy(base.begin(), base.end(), chip.flash.begin());
+    chip.sketchSize = static_cast<uint32_t>(base.size());
+  }
   disk.files = {{"/certs.ar", certificates}};
   bool cut;
   if (!live(build, cut) || cut || !isStaged()) return 3;
@@ -373,7 +378,7 @@ int main(int argc, char **argv) {
   if (what == "mutate" && argc == 7) return mutations(argv + 2);
   if (what == "bytes" && argc == 6) return bytes(argv + 2);
   if (what == "cut" && argc == 9) return cuts(argv + 2);
-  if (what == "install" && argc == 8) return installs(argv + 2);
+  if (what == "install" && (argc == 8 || argc == 9)) return installs(argv + 2);
   if (what == "resume" && argc == 8) return resumptions(argv + 2);
   if (what == "renew" && argc == 11) return renewals(argv + 2);
   std::cerr << "see the top of matrix.cpp\n";

@@ -243,8 +243,9 @@ def _end_of_copies(view: memoryview, chip: str) -> int | None:
 
 
 def _end_of_blocks(view: memoryview, end: int) -> int:
-    """Return where the block ends that the RP2350's linker script puts behind everything else, at `end`."""
-    last = bytes(view[end : end + _BLOCK_SEARCHED])
+    """Return where the block ends that the RP2350's linker script puts last of all, at the first word behind `end`."""
+    begin = -(-end // _WORD.size) * _WORD.size
+    last = bytes(view[begin : begin + _BLOCK_SEARCHED])
     if last.startswith(BLOCK_MAGIC) and BLOCK_END in last:
-        return end + last.index(BLOCK_END) + len(BLOCK_END)
+        return begin + last.index(BLOCK_END) + len(BLOCK_END)
     return max(end, len(view)) + 1  # cut off
