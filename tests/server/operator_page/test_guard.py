@@ -94,6 +94,8 @@ def test_what_is_no_form_is_refused(released: Running) -> None:
         (HOME, 200),
         (f"{HOME}/devices", 200),
         (f"{HOME}/releases/1.0", 200),
+        (f"{HOME}/certificates", 200),
+        (f"{HOME}/access", 200),
         (f"{HOME}/releases/9.9", 404),
         (f"{HOME}/channels/none", 404),
         ("/page/products/other", 404),

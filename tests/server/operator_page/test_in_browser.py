@@ -28,6 +28,8 @@ SCREENS = {
     "certificates": f"{HOME}/certificates",
     "history": f"{HOME}/history",
     "access": f"{HOME}/access",
+    "upload": f"{HOME}/upload",
+    "name": device_page(f"mac:{mac(3)}", "label"),
     "promote": f"{CHANNEL}/promote?version=1.3.2",
     "roll back": f"{CHANNEL}/rollback",
     "notes": f"{HOME}/releases/1.4.0/notes",

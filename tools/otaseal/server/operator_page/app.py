@@ -6,6 +6,7 @@ only looked at, what would happen: so every button works without JavaScript, and
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -124,7 +125,7 @@ async def _counting(page: Page, answer: Callable[[Page, Request], Awaitable[Resp
         status, headers = await settle(request, error, telemetry)
         response = page.render("error.html", status, message=error.message, hint=error.hint)
         response.headers.update(headers)
-    except (ClientDisconnect, TimeoutError):
+    except (ClientDisconnect, asyncio.TimeoutError):
         response = page.render("error.html", 408, message="the form stopped coming", hint="try again")
     except Exception:
         telemetry.alarm("fault", message=traceback.format_exc())
