@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ...errors import ConfigError, ConflictError
-from ...release.channels import MAX_CHANNEL_BYTES, Channel, Pointer
+from ...release.channels import Channel, Pointer
 from ...release.plan_fields import parse_waves
 from ...release.rollout import Tally
 from ...release.waves import MAX_PATIENCE, Plan, Wave
@@ -23,6 +23,9 @@ JUMP_SECONDS = 5.0
 """By how much the wall clock may differ from the monotonic one between two reads: one that is adjusted does by less."""
 START_SECONDS = 3600.0
 """How long a server that starts listens at most before silence means something: a patience may be days."""
+MAX_WAVES_TEXT = 4096
+WAVES_TEXT = f"[ -~]{{0,{MAX_WAVES_TEXT}}}"
+"""Of a query: each character may be three there, and the head of a request has 16 KiB."""
 NAMES = ("percent", "max_failed", "patience", "waves")
 _NUMBER = re.compile("[0-9]{1,6}")
 
@@ -87,8 +90,13 @@ def _waves(value: object) -> tuple[Wave, ...]:
     """Return the waves that a list describes, or a text that has it as JSON."""
     if not isinstance(value, str):
         return parse_waves(value)
+    if not re.fullmatch(WAVES_TEXT, value):
+        raise ConfigError(
+            f"the waves '{value[:32]}' are not {MAX_WAVES_TEXT} ASCII characters at most",
+            "give the devices that they name one tag",
+        )
     try:
-        return parse_waves(json.loads(value[:MAX_CHANNEL_BYTES]))
+        return parse_waves(json.loads(value))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"the waves '{value[:32]}' are not JSON", "give a list of waves") from error
 

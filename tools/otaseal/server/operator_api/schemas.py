@@ -13,7 +13,6 @@ from ...names import NAME
 from ...protocol.answers import REASONS
 from ...release import attachments
 from ...release.archive_record import ArchiveRecord
-from ...release.channels import MAX_CHANNEL_BYTES
 from ...release.evidence import Evidence, Proof
 from ...release.notes import MAX_NOTES, SEVERITIES
 from ...release.record_fields import VERSION
@@ -29,6 +28,7 @@ from ...store.proof_keys import FINGERPRINT
 from ...store.tag_rules import PARTS, TagRule
 from ..alarms import Alarm
 from ..patches import Made
+from .rollout_options import WAVES_TEXT
 from .rollout_schemas import rollouts
 from .schema_parts import MAYBE as _MAYBE
 from .schema_parts import PERCENT as _PERCENT
@@ -71,7 +71,7 @@ QUERY: Mapping[str, Schema] = {
     "channel": pattern(NAME.pattern, default="stable"),
     "percent": {**_PERCENT, "default": 100},
     **_LIMITS,
-    "waves": {"type": "string", "maxLength": MAX_CHANNEL_BYTES, "description": "the waves of a plan, as JSON"},
+    "waves": pattern(WAVES_TEXT, description="the waves of a plan, as JSON"),
     "created": pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", examples=["2030-01-31T12:00:00Z"]),
     "board": pattern("[0-9A-Za-z._,-]{0,1040}", description="the name of the board, or of each, separated by commas"),
     "board_id": pattern("[0-9a-f]{16}"),
