@@ -40,6 +40,7 @@ COMMANDS += [
     ["claim"],
     ["pki", "enroll"],
     *([of, verb] for of in ("token", "claim") for verb in ("new", "list", "revoke")),
+    ["rollout"],
     ["sbom"],
     ["lock"],
     ["trust"],
