@@ -72,6 +72,10 @@ static ESP8266WiFiMulti wifi;
 extern "C" uint8_t several_networks() { return wifi.addAP("network", "password") ? wifi.run() : 0; }
 """
 """What the sketch by hand has and the example with the library has not, and what is no part of updates."""
+BEFORE = "  if (!updates.begin())"
+ASKS = "  updates.askFirst([](const otaseal::Pending &) { return otaseal::Answer::Later; });\n"
+WINDOW = '  updates.maintenance(2, 4, "CET-1CEST,M3.5.0,M10.5.0/3");\n'
+"""Lines of a sketch that asks before an update, and what stands behind them in the example."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,14 @@ def main() -> None:
         example = EXAMPLES / "enrolled_device"
         enrolling = builder.compile(example / "src" / "main.cpp", example / "include", LIBRARY)
         enrolled = builder.size(core, [*objects[:-1], enrolling])
+        asking = []
+        for lines in (ASKS, ASKS + WINDOW):
+            sketch = Path(name) / f"asks_{len(asking)}.cpp"
+            text = (EXAMPLES / "secure_ota" / "src" / "main.cpp").read_text()
+            assert BEFORE in text
+            sketch.write_text(text.replace(BEFORE, lines + BEFORE))
+            made = builder.compile(sketch, EXAMPLES / "secure_ota" / "include", LIBRARY)
+            asking.append(builder.size(core, [*objects[:-1], made]))
         multi = Path(name) / "several_networks.cpp"
         multi.write_text(MULTI)
         same = builder.size(core, [*objects, builder.compile(multi)], "several_networks")
@@ -179,6 +191,10 @@ def main() -> None:
     print(f"with enrolment besides (examples/enrolled_device): {more:+} bytes of flash and {ram:+} of RAM")
     print(f"target of that: at most {ENROLMENT_FLASH:+}")
     print(f"it asks for what is left out: {' '.join(sorted(enrolled.asks - sizes['two keys'].asks)) or 'nothing'}")
+    asks, window = (one.flash - sizes["two keys"].flash for one in asking)
+    print(f"asking before an update: {asks:+} bytes of flash, in a window of local time: {window:+}")
+    newlib = asking[1].asks - sizes["two keys"].asks
+    print(f"it asks for what is left out: {' '.join(sorted(newlib)) or 'nothing'}")
     choice = same.flash - sizes["two keys"].flash
     print(
         f"by hand includes {choice} bytes of flash for a choice of networks (ESP8266WiFiMulti), the library's does not"

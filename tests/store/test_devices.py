@@ -318,6 +318,7 @@ def test_a_list_goes_on_behind_a_name(devices: OneByOne) -> None:
     st.integers(0, LOOP_LIMIT + 1),
     st.sampled_from([None, "2.0"]),
     *[st.sampled_from([None, 1.0])] * 3,
+    st.sampled_from([None, 0, 79, 80, 84, 85]),
 )
 def test_the_state_in_sql_is_that_of_the_row(
     devices: OneByOne,
@@ -326,6 +327,7 @@ def test_the_state_in_sql_is_that_of_the_row(
     delivered_at: float | None,
     confirmed_at: float | None,
     failed_at: float | None,
+    error: int | None,
 ) -> None:
     row = devices.see(FIRST, 1.0)._replace(
         deliveries=deliveries,
@@ -333,6 +335,7 @@ def test_the_state_in_sql_is_that_of_the_row(
         delivered_at=delivered_at,
         confirmed_at=confirmed_at,
         failed_at=failed_at,
+        error=error,
         last_seen=2.0,
     )
     devices.take([row])

@@ -101,9 +101,11 @@ bool OtaSeal::openIdentity(const char *certificatePath, const char *keyPath) {
 
 // A clock that is behind what is certain has not been set, or its server lies: either way the floor is closer.
 bool OtaSeal::clockIsSettled(uint32_t now) {
-  if (static_cast<uint32_t>(time(nullptr)) >= _floor) return true;
+  if (knowsTime()) return true;
   return _timeServers[0] == nullptr || now - _onlineSince >= CLOCK_PATIENCE;
 }
+
+bool OtaSeal::knowsTime() const { return static_cast<uint32_t>(time(nullptr)) >= _floor; }
 
 uint32_t OtaSeal::clock() const {
   const uint32_t now = static_cast<uint32_t>(time(nullptr));

@@ -20,6 +20,7 @@
 #endif
 
 #include "otaseal/build.h"
+#include "otaseal/consent.h"
 #include "otaseal/errors.h"
 #include "otaseal/files.h"
 #include "otaseal/update_verifier.h"
@@ -33,6 +34,7 @@
 
 namespace otaseal {
 class Download;
+struct Asker;
 }
 
 class OtaSeal {
@@ -45,6 +47,7 @@ class OtaSeal {
     CertificatesRenewed,  // another /certs.ar is in use from now on
     Failed,               // lastError() says why
     Enrolled,             // another certificate of the device's own is in use from now on
+    Postponed,            // there is an update, which is put off: lastError() says why
   };
   using ProgressCallback = void (*)(size_t done, size_t total);
   using ResultCallback = void (*)(Result result, Error error);
@@ -72,6 +75,13 @@ class OtaSeal {
   // known already, and for the next one before that one ends.
   void claim(const char *code = nullptr);
 
+  // Asks before an update is downloaded, and may put it off, until its patience is over: a sketch that always says no is
+  // overruled then. nullptr: nobody is asked, but what is behind it is there.
+  void askFirst(otaseal::AskCallback callback, const otaseal::Patience &most = otaseal::Patience());
+  // Updates begin in these hours of local time alone; from 22 to 4 is at night. With a time zone ("CET-1CEST,M3.5.0,M10.5.0/3")
+  // local time is of that, for the whole sketch; without, what the sketch has made of it after begin().
+  void maintenance(uint8_t fromHour, uint8_t toHour, const char *timeZone = nullptr);
+
   // From now on no update that the gate refuses gets into this device, whichever way it comes. Mounts LittleFS, loads
   // the certificates, starts to set the clock. Returns false if the device cannot be updated; see lastError().
   bool begin();
@@ -88,6 +98,13 @@ class OtaSeal {
   // many seconds, by chance. However often this is called, polls are ten seconds apart. Not from another task.
   void pollNow(uint32_t within = 0) { _schedule.soon(otaseal::uptime(), otaseal::port::random(), within); }
 
+  // Where askFirst() or maintenance() was called, and after begin(): whether updates are installed by themselves, also after a
+  // restart. Without, polls go on and tell what there is. Returns false if that could not be kept.
+  bool automatic(bool on);
+  bool isAutomatic() const;
+  const otaseal::Pending &pending() const;  // what the last poll found, and did not install; false: nothing
+  void installNow();  // asks the server, and installs what it has, whatever hour it is, and whatever was said before
+
   Error lastError() const { return _error; }    // of the last poll; None once one went well
   int lastErrorDetail() const { return _detail; }  // of TLS, HTTPClient or the updater, their own number; 0: none
   const __FlashStringHelper *lastErrorText() const { return errorText(_error); }
@@ -95,6 +112,7 @@ class OtaSeal {
 
  private:
   friend class otaseal::Download;
+  friend struct otaseal::Asker;
 
   enum class Step : uint8_t { Probe, Firmware, Certificates, Enrolment };
 
@@ -104,6 +122,7 @@ class OtaSeal {
   bool openIdentity(const char *certificate, const char *key);
   bool clockIsSettled(uint32_t now);
   uint32_t clock() const;
+  bool knowsTime() const;
   void noteTime();
   void forgetSession();
   void finish(Result result, Error error, int detail, bool planned);
@@ -155,6 +174,7 @@ class OtaSeal {
   // what a server offers; without, by begin(), and by poll() in its turn.
   void (*_enrolment)(OtaSeal &updates, HTTPClient *answer) = nullptr;
   const char *_claim = nullptr;
+  otaseal::Consent *_consent = nullptr;  // nullptr: nobody is asked
 
   otaseal::Journal _journal;
   otaseal::Gate _gate;

@@ -12,6 +12,9 @@
  * replaces (0: no rename over a file), heap, block (bytes), restart (0: do not), mountable (0: no), online (0: no), pace (ms a byte), silent_after (bytes, then a
  * connection stands still, once),
  * cut_after (bytes, then the power fails), cut_at (operation on flash, at which it does),
+ * ask (later, in-use, low-power, install, the version that it takes, nobody: what the sketch answers), patience, security_patience (seconds), times (that it
+ * may put an update off), window (as 22-4), zone (of its time), automatic (0, 1: said after begin()), install (1: at once,
+ * in the place of a poll), jump (seconds that its clock is set by, after half of the minutes),
  * mac (of its station), address (of an ESP8266: the one of 127.0.0.0/8 that it asks from), nvs (0: it cannot be written).
  * FOLDER/nvs and those that begin with nvs- are what an ESP32 keeps beside its filesystem.
  * With boot=waits or boot=plain an ESP32 starts as its boot loader says, from FOLDER/otadata, slot0 and slot1; a value named
@@ -81,9 +84,41 @@ void pollOnce(OtaSeal &updates) {
 
 void onResult(OtaSeal::Result result, OtaSeal::Error error) {
   results.push_back(chip.milliseconds / 1000);
-  static const char *const names[] = {"up-to-date", "installed", "renewed", "failed", "enrolled"};
+  static const char *const names[] = {"up-to-date", "installed", "renewed", "failed", "enrolled", "postponed"};
   std::cout << "result " << names[static_cast<int>(result)] << ' ' << static_cast<int>(error) << ' '
             << device->lastErrorDetail() << std::endl;
+}
+
+std::string text(const String &words) { return words.isEmpty() ? "-" : words.c_str(); }
+
+void show(const char *what, const otaseal::Pending &update) {
+  std::cout << what << ' ' << text(update.version) << ' ' << update.size << ' ' << update.since << ' ' << update.left << ' '
+            << update.security << ' ' << text(update.severity) << ' ' << text(update.notes) << std::endl;
+}
+
+otaseal::Answer onAsk(const otaseal::Pending &update) {
+  show("asked", update);
+  const std::string answer = option("ask");
+  return answer == "later"     ? otaseal::Answer::Later
+         : answer == "in-use"  ? otaseal::Answer::InUse
+         : answer == "install" || answer == update.version.c_str() ? otaseal::Answer::Install
+                               : otaseal::Answer::LowPower;
+}
+
+std::string window, zone;
+
+void askFirst(OtaSeal &updates) {
+  if (!option("ask").empty()) {
+    otaseal::Patience most(number("patience", 7 * 86400), number("security_patience", 86400));
+    most.times = static_cast<uint16_t>(number("times", most.times));
+    updates.askFirst(option("ask") == "nobody" ? nullptr : onAsk, most);
+  }
+  window = option("window");
+  zone = option("zone");
+  if (window.empty()) return;
+  const size_t dash = window.find('-');
+  const auto hour = [](const std::string &digits) { return static_cast<uint8_t>(std::stoul(digits)); };
+  updates.maintenance(hour(window.substr(0, dash)), hour(window.substr(dash + 1)), zone.empty() ? nullptr : zone.c_str());
 }
 
 // Until the bench at the other end is gone, or silent for longer than any test is.
@@ -165,18 +200,22 @@ void tearDown(const std::string &folder) {
 
 // Until it restarts, or has polled often enough; or, where it crashes, only begins.
 void live(OtaSeal &updates, bool crashes) {
+  askFirst(updates);
   const bool ready = updates.begin();
   std::cout << "begin " << ready << ' ' << static_cast<int>(updates.lastError()) << std::endl;
   if (crashes) return;
+  if (!option("automatic").empty()) std::cout << "kept " << updates.automatic(number("automatic", 1) != 0) << std::endl;
   serve(updates, static_cast<int>(number("line", 0)));
   for (uint32_t poll = number("polls", 1); poll > 0 && !chip.restarted; poll--) {
-    updates.pollNow();
+    number("install", 0) != 0 ? updates.installNow() : updates.pollNow();
     for (uint32_t i = 0; i < LOOPS && !chip.restarted; i++) {
       pollOnce(updates);
     }
   }
   const uint32_t hints = number("hints", 0);
-  for (uint32_t seconds = 60 * number("minutes", 0); seconds > 0 && !chip.restarted; seconds--) {
+  const uint32_t half = 30 * number("minutes", 0);
+  for (uint32_t seconds = 2 * half; seconds > 0 && !chip.restarted; seconds--) {
+    if (seconds == half) chip.networkTime += number("jump", 0);
     if (hints != 0) updates.pollNow(hints - 1);
     pollOnce(updates);
   }
@@ -238,6 +277,8 @@ int main(int argc, char **argv) {
   } catch (const PowerCut &) {
     std::cout << "cut 1" << std::endl;
   }
+  if (updates.pending()) show("pending", updates.pending());
+  std::cout << "automatic " << updates.isAutomatic() << '\n';
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
             << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\ncame " << chip.given << "\nstartable " << startable() << "\nbuffers";

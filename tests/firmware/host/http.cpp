@@ -48,11 +48,13 @@ void HTTPClient::addHeader(const String &name, const String &value, bool, bool) 
   _exchange->headers += std::string(name.c_str()) + ": " + value.c_str() + "\r\n";
 }
 
-int HTTPClient::GET() {
+int HTTPClient::GET() { return sendRequest("GET"); }
+
+int HTTPClient::sendRequest(const char *type, const uint8_t *, size_t) {
   Exchange &e = *_exchange;
   if (!e.client || !e.client->connect(e.host.c_str(), e.port)) return HTTPC_ERROR_CONNECTION_FAILED;
   if (canned.used) return canned.answer(e.uri, e.headers, e.collected, e.size);
-  const std::string request = "GET " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
+  const std::string request = std::string(type) + " " + e.uri + " HTTP/1.0\r\nHost: " + e.host + ":" + std::to_string(e.port) +
                               "\r\nUser-Agent: " + e.agent + "\r\nConnection: close\r\n" + e.headers + "\r\n";
   if (e.client->write(request.c_str()) != request.size()) return HTTPC_ERROR_NOT_CONNECTED;
   const int code = e.answer();

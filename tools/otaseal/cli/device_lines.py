@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import counted
-from ..release.device_errors import in_words
+from ..release.device_errors import POSTPONED, in_words
 from ..release.evidence import Evidence, Proof, is_proven
 from ..release.trial import GAVE_WAY
 
@@ -18,6 +18,7 @@ MEANINGS = {
     "offered": "offered {offered}, not downloaded yet",
     "updating": "has {offered}, to come back with it",
     "updated": "updated to {offered}",
+    "postponed": "",
     "stuck": "STUCK: came back without {offered}, delivered {times}",
     "looping": "LOOPING: {offered} was delivered {times} in vain",
 }
@@ -58,8 +59,8 @@ def line(device: Mapping[str, Any], *, with_channel: bool) -> str:
         text += f"  {PROOFS[device['proof']]}"
     if device.get("pinned"):
         text += "  pinned"
-    if device["offered"]:
-        text += f"  {_meaning(device)}"
+    if device["offered"] and (meaning := _meaning(device)):
+        text += f"  {meaning}"
     if device["state"] == "looping":  # ADR 0019
         proven = is_proven(device["device"], device.get("enrolled"))
         text += ", and is not given any more" if proven else ", and is given once an hour"
@@ -69,6 +70,8 @@ def line(device: Mapping[str, Any], *, with_channel: bool) -> str:
         text += f"  CLONED: {device['other_mac']} showed its certificate or key, too"
     if device["error"] in GAVE_WAY:
         text += f"  its last update gave way to what ran before: {GAVE_WAY[device['error']]}"
+    elif device["error"] in POSTPONED:
+        text += f"  puts off its update: {POSTPONED[device['error']]}"
     elif device["error"]:
         text += f"  its last update ended with error {device['error']}"
     return text

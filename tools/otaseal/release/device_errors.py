@@ -9,6 +9,14 @@ from collections.abc import Mapping
 
 from .trial import GAVE_WAY
 
+POSTPONED: Mapping[int, str] = {
+    80: "its user said later",
+    81: "it is in use",
+    82: "its power is low",
+    83: "it is not the hour for it",
+    84: "updates are switched off",
+}
+"""Why an update is put off (ADR 0038), which is no failure; numbers without gaps."""
 ERRORS: Mapping[int, str] = {
     1: "its server, port or product is missing or too long, or the product is not that of the build",
     2: "its LittleFS does not mount",
@@ -49,6 +57,7 @@ ERRORS: Mapping[int, str] = {
     60: "the patch was made for another sketch",
     61: "the patch is damaged, or of a format that its firmware is too old for",
     **{number: f"the release was on trial and gave way: {why}" for number, why in GAVE_WAY.items()},
+    **{number: f"it puts its update off: {why}" for number, why in POSTPONED.items()},
 }
 
 

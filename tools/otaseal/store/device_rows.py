@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..pki.profile import MAC_ADDRESS
 from ..protocol.answers import OFFERED
 from ..protocol.decisions import LOOP_LIMIT
+from ..release.device_errors import POSTPONED
 from ..release.evidence import PROVEN_PREFIX, UNPROVEN_PREFIX, WEIGHTS, Evidence, is_proven
 from ..release.trial import GAVE_WAY
 
@@ -28,10 +29,12 @@ LATE = f"(? - last_seen > {LATE_PACES} * coalesce(pace, {UNKNOWN_PACE}))"
 """`Device.is_late` in SQL."""
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
-STATES = ("seen", "offered", "updating", "updated", "stuck", "looping")
+STATES = ("seen", "offered", "updating", "updated", "postponed", "stuck", "looping")
 _SIGNS = {
     "looping": f"deliveries >= {LOOP_LIMIT}",
     "stuck": "failed_at IS NOT NULL",
+    "postponed": f"coalesce(error, 0) BETWEEN {min(POSTPONED)} AND {max(POSTPONED)}"
+    " AND (delivered_at IS NULL OR confirmed_at IS NOT NULL)",
     "updated": "confirmed_at IS NOT NULL",
     "updating": "delivered_at IS NOT NULL",
     "offered": "offered IS NOT NULL",
@@ -169,6 +172,8 @@ class Device(NamedTuple):
             return "looping"
         if self.failed_at is not None:
             return "stuck"
+        if self.error in POSTPONED and (self.delivered_at is None or self.confirmed_at is not None):
+            return "postponed"
         if self.confirmed_at is not None:
             return "updated"
         if self.delivered_at is not None:

@@ -29,19 +29,22 @@ void OtaSeal::pollFirmware() {
   int detail = 0;
   bool installed = false;
   const Error error = fetch(installed, detail);
-  _failed = error != Error::None;
-  const bool talked = !_failed || error >= Error::Http;
+  const bool postponed = isPostponed(error);
+  _failed = error != Error::None && !postponed;
+  const bool talked = error == Error::None || error >= Error::Http;
   if (talked) noteTime();
   if (!talked) _fragments = false;  // perhaps another server answers next time
   if (!_failed || error > Error::Unauthorized) trial::confirm();  // the server gives this device firmware
   if (installed) trial::announce(_journal.record);
-  if (!_failed && !installed && _journal.record.attempts != 0 && trial::verdict(_journal.record) == Error::None) {
+  if (error == Error::None && !installed && _journal.record.attempts != 0 && trial::verdict(_journal.record) == Error::None) {
     _journal.record.attempts = 0;
     _journal.save();
   }
   const bool last = installed || !talked;
   if (!last) _step = Step::Certificates;
-  finish(installed ? Result::Installed : _failed ? Result::Failed : Result::UpToDate, error, detail, last);
+  Result result = installed ? Result::Installed : Result::UpToDate;
+  if (error != Error::None) result = postponed ? Result::Postponed : Result::Failed;
+  finish(result, error, detail, last);
   if (installed && _restart) port::restart();
 }
 
@@ -49,7 +52,9 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   const port::UpdateLock lock;
   if (!lock.held() || Staging::isBusy()) return Error::Busy;
   bool resumes = true;
-  Error error = fetch(resumes, installed, detail);
+  Error error = Error::None;
+  if (_consent != nullptr && !_consent->ask(*this, error, detail)) return error;
+  error = fetch(resumes, installed, detail);
   if (!resumes) return error;
   // What was there from before may be damaged, or written over by others: that says nothing of the release.
   const bool useless = error == Error::Signature || detail == HTTP_CODE_PARTIAL_CONTENT || detail == RANGE_NOT_SATISFIABLE;
@@ -80,7 +85,9 @@ Error OtaSeal::fetch(bool &resumes, bool &installed, int &detail) {
   } while (download->isAnotherFile());
   resumes = download->isResumed();
   installed = error == Error::None;
-  if (installed) _wholeOnly = false;
+  if (!installed) return error;
+  _wholeOnly = false;
+  if (_consent != nullptr) _consent->settle();
   return error;
 }
 
@@ -91,6 +98,8 @@ Error OtaSeal::receive(Download &download, int &detail) {
   if (error != Error::None) return error;
   const uint8_t *announced = download.file().md5;
   if (_journal.record.exhaustedTransfer(announced)) return Error::Attempts;
+  if (_consent != nullptr) error = _consent->confirm(*this, download);
+  if (error != Error::None) return error;
   _gate.reset();
   _gate.watch(&_journal);
   _gate.announce(announced);

@@ -27,9 +27,12 @@ void Download::resume(const Unfinished &left) {
   _resumed = true;
 }
 
+static const char *own[] = {"x-MD5", "ETag", "Content-Range", WAIT};
+const char **Download::wanted = own;
+size_t Download::wantedCount = sizeof own / sizeof *own;
+
 // One request of its own for each connection, with its own proof. The last one is gone before: its memory is needed.
-Error Download::ask() {
-  static const char *collected[] = {"x-MD5", "ETag", "Content-Range", WAIT};
+Error Download::ask(bool looks) {
   _request.reset();
   _request.reset(new (std::nothrow) Request);
   if (_request == nullptr) return Error::Memory;
@@ -47,8 +50,8 @@ Error Download::ask() {
     http.addHeader(F("Range"), range);
     http.addHeader(F("If-Range"), _file.tag);
   }
-  http.collectHeaders(collected, sizeof collected / sizeof *collected);
-  _status = http.GET();
+  http.collectHeaders(wanted, wantedCount);
+  _status = looks ? http.sendRequest("HEAD") : http.GET();
   if (_status < 0) return _updates.classify(_request->client, _status, _detail);
   _updates._schedule.told(http.header(WAIT).c_str());
   return Error::None;

@@ -22,7 +22,9 @@ class Download {  // 0.4 KB: for the heap
   Download &operator=(const Download &) = delete;
 
   void resume(const Unfinished &left);  // before it is asked for: so much of a file is there from before
-  Error ask();                          // for firmware, once
+  Error ask() { return ask(false); }    // for firmware, once
+  Error look() { return ask(true); }    // the same, for the headers alone
+  String header(const char *name) { return _request->http.header(name); }  // one that is wanted
   TlsClient &client() { return _request->client; }
   bool isNothingNew() const { return _status == HTTP_CODE_NOT_MODIFIED; }
 
@@ -39,7 +41,11 @@ class Download {  // 0.4 KB: for the heap
 
   int detail() const { return _detail; }  // of the last error: of TLS or HTTPClient, or a status; 0: none
 
+  static const char **wanted;  // headers of answers; the first four are these ones
+  static size_t wantedCount;
+
  private:
+  Error ask(bool looks);
   void listen();
   size_t receive();
   Error reopen();

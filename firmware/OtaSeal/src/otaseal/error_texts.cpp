@@ -47,6 +47,11 @@ static const char TEXTS[] PROGMEM =
     "\106" "trial: no answer in time\0"  // 70
     "\107" "trial: too many starts\0"    // 71
 #endif
+    "\120" "put off: user\0"    // 80
+    "\121" "put off: in use\0"        // 81
+    "\122" "put off: low power\0"     // 82
+    "\123" "put off: hour\0"      // 83
+    "\124" "switched off\0"   // 84
     ;
 
 const __FlashStringHelper *OtaSeal::errorText(Error error) {

@@ -64,6 +64,15 @@ enum class Error : uint8_t {
   // the trial of an update on an ESP32; the firmware before it runs again
   Unreached = 70,  // the server did not answer it in time
   Restarts = 71,   // it started too often before the server answered, or not so far as to count
+
+  // there is an update, which is put off: no failure
+  PostponedByUser = 80,
+  PostponedInUse = 81,     // the device
+  PostponedLowPower = 82,
+  OutsideWindow = 83,      // of maintenance
+  SwitchedOff = 84,        // updates are, until they are switched on again
 };
+
+inline bool isPostponed(Error error) { return error >= Error::PostponedByUser; }
 
 }  // namespace otaseal

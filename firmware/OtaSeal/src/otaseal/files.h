@@ -20,6 +20,7 @@ constexpr char SECRET[] = "/otaseal.key";
 constexpr char CLIENT_CERTIFICATE_NEW[] = "/client.crt.new";  // the next pair, until the server has taken it
 constexpr char CLIENT_KEY_NEW[] = "/client.key.new";
 constexpr char JOURNAL[] = "/otaseal.jnl";
+constexpr char CONSENT[] = "/otaseal.ask";
 
 #if defined(ARDUINO_ARCH_ESP32)
 fs::FS &system();

@@ -8,9 +8,9 @@
 
 namespace otaseal {
 
-// "OSJ1", the numbers little-endian, then four bytes of SHA-256 over all of it: a torn file is none.
+// "OSJ1", and the numbers little-endian.
 static constexpr char MAGIC[] = {'O', 'S', 'J', '1'};
-static constexpr size_t BODY = 4 + 4 + 4 + 1 + 16 + 8, SIZE = BODY + 4;
+static constexpr size_t SIZE = 4 + 4 + 4 + 1 + 16 + 8 + CHECKSUM;
 
 static void putWord(uint8_t *at, uint32_t value) {
   for (int i = 0; i < 4; i++) at[i] = static_cast<uint8_t>(value >> 8 * i);
@@ -18,6 +18,20 @@ static void putWord(uint8_t *at, uint32_t value) {
 
 static uint32_t getWord(const uint8_t *at) {
   return at[0] | at[1] << 8 | at[2] << 16 | static_cast<uint32_t>(at[3]) << 24;
+}
+
+bool readSealed(const char *path, void *data, size_t size) {
+  uint8_t hash[Sha256::SIZE];
+  if (files::read(path, data, size) != size) return false;
+  Sha256::of(data, size - CHECKSUM, hash);
+  return memcmp(hash, static_cast<uint8_t *>(data) + size - CHECKSUM, CHECKSUM) == 0;
+}
+
+bool replaceSealed(const char *path, void *data, size_t size) {
+  uint8_t hash[Sha256::SIZE];
+  Sha256::of(data, size - CHECKSUM, hash);
+  memcpy(static_cast<uint8_t *>(data) + size - CHECKSUM, hash, CHECKSUM);
+  return files::replace(path, data, size);
 }
 
 bool parseMd5(const char *text, uint8_t *bytes) {
@@ -53,11 +67,9 @@ void Record::note(const uint8_t *payloadHash, const uint8_t *md5) {
 }
 
 void Journal::load() {
-  uint8_t data[SIZE], hash[Sha256::SIZE];
+  uint8_t data[SIZE];
   record = {};
-  if (files::read(files::JOURNAL, data, SIZE) != SIZE || memcmp(data, MAGIC, sizeof MAGIC) != 0) return;
-  Sha256::of(data, BODY, hash);
-  if (memcmp(hash, data + BODY, SIZE - BODY) != 0) return;
+  if (!readSealed(files::JOURNAL, data, SIZE) || memcmp(data, MAGIC, sizeof MAGIC) != 0) return;
   record.time = getWord(data + 4);
   record.certificates = getWord(data + 8);
   record.attempts = data[12];
@@ -66,16 +78,14 @@ void Journal::load() {
 }
 
 bool Journal::save() const {
-  uint8_t data[SIZE], hash[Sha256::SIZE];
+  uint8_t data[SIZE];
   memcpy(data, MAGIC, sizeof MAGIC);
   putWord(data + 4, record.time);
   putWord(data + 8, record.certificates);
   data[12] = record.attempts;
   memcpy(data + 13, record.transfer, sizeof record.transfer);
   memcpy(data + 29, record.payload, sizeof record.payload);
-  Sha256::of(data, BODY, hash);
-  memcpy(data + BODY, hash, SIZE - BODY);
-  return files::replace(files::JOURNAL, data, SIZE);
+  return replaceSealed(files::JOURNAL, data, SIZE);
 }
 
 }  // namespace otaseal

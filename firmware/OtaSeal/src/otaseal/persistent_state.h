@@ -1,7 +1,8 @@
 // What outlives a restart: the last time that was certainly right, when the certificates were built, and how often
-// which release was tried. One small file, written beside the old one and renamed; damaged, it counts as empty.
+// which release was tried. One small file, written beside the old one and renamed; damaged, it counts as none.
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 namespace otaseal {
@@ -22,6 +23,11 @@ struct Record {
 
 // Reads 32 hex digits; returns false, and leaves `bytes` zero, for anything else.
 bool parseMd5(const char *text, uint8_t *bytes);
+
+// A small file of that very size, whose last bytes are a checksum: a torn or foreign one is none.
+constexpr size_t CHECKSUM = 4;  // bytes of SHA-256
+bool readSealed(const char *path, void *data, size_t size);
+bool replaceSealed(const char *path, void *data, size_t size);  // writes the checksum into the data
 
 class Journal {
  public:

@@ -37,6 +37,10 @@ void Schedule::next(uint32_t seconds, uint32_t spread) {
   _spread = spread;
 }
 
+void Schedule::by(uint32_t seconds, uint32_t spread) {
+  if (seconds < _interval + _interval / 8) next(seconds, spread);
+}
+
 // Later than said, never sooner: who is told when its turn comes is not to ask before. One that says more than a day is
 // taken at its word for a day.
 void Schedule::told(const char *text) {

@@ -25,6 +25,7 @@ class Schedule {
 
   // If this poll goes well, the next one comes after so many seconds, and up to `spread` later, and not after the interval.
   void next(uint32_t seconds, uint32_t spread);
+  void by(uint32_t seconds, uint32_t spread);  // unless the interval is shorter
   void told(const char *seconds);  // the same, as a server says it; anything but a number says nothing
   bool due(uint32_t now);
   uint32_t wait() const { return _wait; }  // milliseconds from the last poll to the next

@@ -27,7 +27,8 @@ class HTTPClient {
   void addHeader(const String &name, const String &value, bool first = false, bool replace = true);
   void collectHeaders(const char *names[], size_t count);
   String header(const char *name);
-  int GET();
+  int GET() { return sendRequest("GET"); }
+  int sendRequest(const char *type, uint8_t *payload = nullptr, size_t size = 0);
   int getSize() { return _size; }
   WiFiClient *getStreamPtr();
 

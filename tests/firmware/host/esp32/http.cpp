@@ -36,12 +36,12 @@ String HTTPClient::header(const char *name) {
 
 WiFiClient *HTTPClient::getStreamPtr() { return _client != nullptr && _client->connected() ? _client : nullptr; }
 
-int HTTPClient::GET() {
+int HTTPClient::sendRequest(const char *type, uint8_t *, size_t) {
   if (_client == nullptr || (!_client->connected() && !_client->connect(_host.c_str(), _port))) {
     return HTTPC_ERROR_CONNECTION_REFUSED;
   }
   if (canned.used) return canned.answer(_uri, _headers, _collected, _size);
-  const std::string request = "GET " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
+  const std::string request = std::string(type) + " " + _uri + " HTTP/1.0\r\nHost: " + _host + ":" + std::to_string(_port) +
                               "\r\nUser-Agent: " + _agent + "\r\nConnection: close\r\n" + _headers + "\r\n";
   if (_client->write(request.c_str()) != request.size()) return HTTPC_ERROR_SEND_HEADER_FAILED;
   return answer();

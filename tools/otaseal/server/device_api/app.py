@@ -139,6 +139,7 @@ class DeviceApp:
         if decision.form is not None:
             patched = self._patched(decision, request.head, deliveries)
             decision, body = patched or (decision, self._body(decision.form.blob))
+        if decision.form is not None and cached.request.method == "GET":
             self._offer(cached, request, standing, choice)
         elif decision.answered != before is not None and decision.answered:
             self._note_answer(request, standing, choice, decision.answered)
@@ -237,7 +238,7 @@ class DeviceApp:
 
     def _offer(self, cached: _Shared, asked: DeviceRequest, standing: Standing, choice: Choice) -> None:
         request, device = cached.request, standing.device
-        if device is None or choice.product is None or choice.release is None or request.method != "GET":
+        if device is None or choice.product is None or choice.release is None:
             return
         image = decisions.own_image(request, choice.release, choice.known)
         assert image is not None  # it is being sent

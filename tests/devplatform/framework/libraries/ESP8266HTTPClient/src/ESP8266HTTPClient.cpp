@@ -14,5 +14,6 @@ WiFiClient *HTTPClient::getStreamPtr() { return nullptr; }
 bool HTTPClient::begin(WiFiClient &, const String &url) { return url.startsWith("http"); }
 bool HTTPClient::begin(WiFiClient &, const String &host, uint16_t, const String &, bool) { return !host.isEmpty(); }
 int HTTPClient::GET() { return HTTPC_ERROR_CONNECTION_FAILED; }
+int HTTPClient::sendRequest(const char *, const uint8_t *, size_t) { return HTTPC_ERROR_CONNECTION_FAILED; }
 int HTTPClient::POST(const String &) { return HTTPC_ERROR_CONNECTION_FAILED; }
 String HTTPClient::errorToString(int error) { return error < 0 ? F("connection failed") : F(""); }

@@ -34,6 +34,7 @@ class HTTPClient {
   void setFollowRedirects(followRedirects_t) {}
   void useHTTP10(bool = true) {}
   int GET();
+  int sendRequest(const char *type, const uint8_t *payload = nullptr, size_t size = 0);
   int POST(const String &payload);
   void addHeader(const String &name, const String &value, bool first = false, bool replace = true);
   void collectHeaders(const char *names[], const size_t count);
