@@ -41,7 +41,7 @@ def checkout(tmp_path: Path) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         copy(ROOT / name, folder / name)
     (folder / "tools").symlink_to(ROOT / "tools")
-    for name in ("README.md", "LICENSE", "platformio.ini.example", "setup.cfg"):
+    for name in ("README.md", "LICENSE", "action.yml", "platformio.ini.example", "setup.cfg"):
         shutil.copyfile(ROOT / name, folder / name)
     return folder
 
