@@ -71,3 +71,19 @@ def test_support_ends_on_a_day(either_secrets: Tables) -> None:  # noqa: F811
     notes.set_support_ends("blink", "2032-12-31")
     assert ReleaseNotes(either_secrets).support_ends("blink") == "2032-12-31"
     assert notes.support_ends("lamp") is None
+
+
+def test_devices_are_told_on_one_line(either_secrets: Tables) -> None:  # noqa: F811
+    notes = ReleaseNotes(either_secrets)
+    notes.set("blink", "1.0", Notes("security", "Größer.\nUnd " + "ä" * 300))
+    again = ReleaseNotes(either_secrets)
+    assert again.headers("blink", "1.0") == ()
+    again.load()
+    assert again.headers("blink", "1.0") == notes.headers("blink", "1.0")
+    (severity, text) = notes.headers("blink", "1.0")
+    assert severity == ("X-Otaseal-Severity", "security")
+    sent = text[1].encode("latin-1")
+    assert len(sent) <= 200
+    assert sent.decode().startswith("Größer. Und ää"), "no character is cut in two"
+    notes.set("blink", "1.0", Notes("", ""))
+    assert notes.headers("blink", "1.0") == ()

@@ -12,6 +12,7 @@ from otaseal.server.telemetry import Telemetry
 from otaseal.store.enrolments import Enrolments
 from otaseal.store.labels import Labels
 from otaseal.store.proof_keys import ProofKeys
+from otaseal.store.release_notes import ReleaseNotes
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.store import Store
 
@@ -23,4 +24,5 @@ def make_app(store: Store, recorder: Recorder, secrets: Secrets | None = None) -
     keys = ProofKeys(secrets)
     proofs = ProofCheck(keys, recorder, telemetry)
     enrolment = Enrolment(catalog, Enrolments(secrets), keys, telemetry)
-    return DeviceApp(catalog, recorder, telemetry, proofs, enrolment, Patches(catalog, None, print), Labels(secrets))
+    patches, labels, notes = Patches(catalog, None, print), Labels(secrets), ReleaseNotes(secrets)
+    return DeviceApp(catalog, recorder, telemetry, proofs, enrolment, patches, labels, notes)

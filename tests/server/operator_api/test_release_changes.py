@@ -50,6 +50,25 @@ def test_notes_come_with_a_deployment_or_later(server: Running, tmp_path: Path) 
         operator(server, beta).set_notes("blink", "1.0", {"notes": "mine"})
 
 
+def test_devices_that_have_the_library_are_told(server: Running) -> None:
+    old, new = server.world.firmware(1), server.world.firmware(2)
+    publish(server, "1.0", old.signed)
+    publish(server, "1.1", new.signed)
+    said = {"severity": "security", "notes": "Closes a hole.\nGrößer."}
+    operator(server).set_notes("blink", "1.1", said)
+    stock = as_device("/firmware.bin.signed", old)
+    library = stock.replace(b"\r\n\r\n", b"\r\nX-Otaseal-Capabilities: 1 proof\r\n\r\n")
+    names = ("x-otaseal-severity", "x-otaseal-notes")
+    for request in (library, library.replace(b"GET ", b"HEAD ", 1)):
+        reply = talk(server.world.context(), server.port, request)
+        assert reply.status == 200
+        severity, notes = (reply.headers[name] for name in names)
+        assert (severity, notes.encode("latin-1").decode()) == ("security", "Closes a hole. Größer.")
+    assert not set(names) & set(talk(server.world.context(), server.port, stock).headers)
+    current = library.replace(old.md5.encode(), new.md5.encode())
+    assert not set(names) & set(talk(server.world.context(), server.port, current).headers), "there is nothing new"
+
+
 def test_a_release_that_nobody_needs_can_be_deleted(server: Running, tmp_path: Path) -> None:
     firmware = [server.world.firmware(seed) for seed in range(4)]
     for number in range(4):

@@ -14,6 +14,8 @@ SEVERITIES = ("feature", "fix", "security")
 MAX_NOTES = 4000
 """Characters of the notes, and of the advisory."""
 MAX_CVES = 32
+MAX_SHOWN = 200
+"""Bytes of the notes that devices are told, in UTF-8: their first line is what a display has room for."""
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 
 
@@ -30,6 +32,16 @@ class Notes(NamedTuple):
 
 
 NO_NOTES = Notes()
+
+
+def device_headers(notes: Notes) -> tuple[tuple[str, str], ...]:
+    """Return what devices are told of a release: its severity, and the beginning of its notes in UTF-8, on one line.
+
+    Header values are written as Latin-1, one character for each byte.
+    """
+    text = " ".join(notes.notes.split()).encode()[:MAX_SHOWN].decode(errors="ignore")
+    said = (("X-Otaseal-Severity", notes.severity), ("X-Otaseal-Notes", text.encode().decode("latin-1")))
+    return tuple((name, value) for name, value in said if value)
 
 
 def checked(notes: Notes) -> Notes:

@@ -7,7 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..release.notes import NO_NOTES, Notes, checked
+from ..release.notes import NO_NOTES, Notes, checked, device_headers
 from .sql import upsert
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ TABLES = {
     "support": "CREATE TABLE IF NOT EXISTS support (product PRIMARY KEY, ends) WITHOUT ROWID",
 }
 
-
+Headers = tuple[tuple[str, str], ...]
 _OF = f"SELECT version, {', '.join(Notes._fields)} FROM release_notes WHERE product = ?"  # noqa: S608 - our own names
 _PUT_SUPPORT = upsert("support", ("product",), ("ends",))
+_ALL = f"SELECT product, version, {', '.join(Notes._fields)} FROM release_notes"  # noqa: S608 - our own names
 _PUT = upsert("release_notes", ("product", "version"), Notes._fields)
 _DROP = "DELETE FROM release_notes WHERE product = ? AND version = ?"
 
@@ -31,6 +32,16 @@ class ReleaseNotes:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._headers: dict[tuple[str, str], Headers] = {}
+
+    def load(self) -> None:
+        """Read what devices are told of releases into memory."""
+        rows = self._tables.query(_ALL)
+        self._headers = {(product, version): device_headers(Notes(*said)) for product, version, *said in rows}
+
+    def headers(self, product: str, version: str) -> Headers:
+        """Return what devices are told of a release, as it was loaded, or set here since."""
+        return self._headers.get((product, version), ())
 
     def of(self, product: str) -> dict[str, Notes]:
         """Return what is said of releases of a product, by version."""
@@ -57,6 +68,7 @@ class ReleaseNotes:
             transaction.execute(_DROP, (product, version))
             if said != NO_NOTES:
                 transaction.execute(_PUT, (product, version, *said))
+        self._headers = {**self._headers, (product, version): device_headers(said)}
         return said
 
 

@@ -29,6 +29,7 @@ from ...protocol.request import (
 from ...release.waves import USUAL_PACE, wait
 from ...store.device_rows import NO_HARDWARE, Asking, Hardware, Sighting
 from ...store.labels import Labels
+from ...store.release_notes import ReleaseNotes
 from ..catalog import Catalog, Choice
 from ..limits import origin
 from ..patches import Patches
@@ -73,6 +74,7 @@ class DeviceApp:
     enrolment: Enrolment
     patches: Patches
     labels: Labels
+    notes: ReleaseNotes
 
     def answer(self, request: DeviceRequest) -> Answer:
         """Return the answer to a request, 503 for a fault; raises LaterError where that takes a disk."""
@@ -139,13 +141,16 @@ class DeviceApp:
         if decision.form is not None:
             patched = self._patched(decision, request.head, deliveries)
             decision, body = patched or (decision, self._body(decision.form.blob))
+        headers = decision.headers
+        if decision.form is not None and cached.capabilities and choice.product and choice.release:
+            headers = (*headers, *self.notes.headers(choice.product, choice.release.version))
         if decision.form is not None and cached.request.method == "GET":
             self._offer(cached, request, standing, choice)
         elif decision.answered != before is not None and decision.answered:
             self._note_answer(request, standing, choice, decision.answered)
         answer = Answer(
             decision.status,
-            decision.headers,
+            headers,
             body,
             decision.code,
             decision.reason,

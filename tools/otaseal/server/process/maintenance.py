@@ -16,6 +16,7 @@ from ...store.backend import Backend
 from ...store.check import check, survey, tidy
 from ...store.device_table import DeviceTable
 from ...store.proof_keys import ProofKeys
+from ...store.release_notes import ReleaseNotes
 from ...store.store import Store
 from ...store.token_uses import TokenUses
 from ...store.tokens import TokenFile
@@ -117,6 +118,7 @@ class Maintenance:
     patches: Patches
     changes: Changes
     uses: TokenUses
+    notes: ReleaseNotes
     notices: Notices
     clock: UptimeClock = field(init=False, repr=False)
     watch: StoreWatch = field(init=False, repr=False)
@@ -180,6 +182,7 @@ class Maintenance:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
                     self.telemetry.set_problems("waves", self.advancer.judge())
+            self.notes.load()
             self.notices.leading = self.backend.leads()
             self.news.look(leading=self.notices.leading)
             report_flood(self.devices, self.keys, self.telemetry)

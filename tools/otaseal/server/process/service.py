@@ -135,6 +135,8 @@ class Service:
             stack.enter_context(contextlib.closing(patches))
             notices = Notices(webhooks.tell, self.backend.leads())
             self.telemetry.alarms.watchers.append(notices.alarm)
+            notes = ReleaseNotes(self.backend.secrets)
+            notes.load()
             maintenance = Maintenance(
                 catalog=self.catalog,
                 recorder=recorder,
@@ -148,6 +150,7 @@ class Service:
                 patches=patches,
                 changes=changes,
                 uses=TokenUses(self.backend.secrets),
+                notes=notes,
                 notices=notices,
             )
             self._require_proof(maintenance)
@@ -207,7 +210,14 @@ class Service:
         proofs = ProofCheck(maintenance.keys, recorder, self.telemetry)
         enrolment = Enrolment(self.catalog, Enrolments(self.backend.secrets), maintenance.keys, self.telemetry)
         app = DeviceApp(
-            self.catalog, recorder, self.telemetry, proofs, enrolment, maintenance.patches, self.backend.labels
+            self.catalog,
+            recorder,
+            self.telemetry,
+            proofs,
+            enrolment,
+            maintenance.patches,
+            self.backend.labels,
+            maintenance.notes,
         )
         inspect = self.options.client_check("device", self.telemetry) or _no_certificate
         context = ListenerContext(app, self.contexts[0], inspect, Connections(room()), self.options.forwarders)
@@ -233,7 +243,7 @@ class Service:
             endpoint=DeviceEndpoint(self.device_socket.getsockname()[1], options.device_ca is not None),
             patches=maintenance.patches,
             changes=maintenance.changes,
-            notes=ReleaseNotes(self.backend.secrets),
+            notes=maintenance.notes,
             chain=options.chain,
             names=options.names,
             builders=options.builders,
