@@ -29,6 +29,7 @@ SCREENS = {
     "history": f"{HOME}/history",
     "access": f"{HOME}/access",
     "upload": f"{HOME}/upload",
+    "report": f"{HOME}/report",
     "name": device_page(f"mac:{mac(3)}", "label"),
     "promote": f"{CHANNEL}/promote?version=1.3.2",
     "roll back": f"{CHANNEL}/rollback",

@@ -94,6 +94,11 @@ def sign(value: Mapping[str, Any], signer: Signer) -> bytes:
     return dsse.seal(value, PAYLOAD_TYPE, signer)
 
 
+def read(data: bytes) -> Provenance:
+    """Return what an envelope says, whoever signed it: of one that was verified before; raises InputError."""
+    return _parse(dsse.payload_of(data, PAYLOAD_TYPE, "the provenance"))
+
+
 def verify(data: bytes, keys: Sequence[RSAPublicKey]) -> Provenance:
     """Return what an envelope says that one of `keys` signed.
 

@@ -113,7 +113,7 @@ POINTS = (
         ETSI,
         "5.3-14, 5.3-15",
         "what cannot be updated is explained, isolated or replaced",
-        "nothing: every chip here can be updated",
+        "not needed, since every chip here can be updated",
         "",
     ),
     Point(

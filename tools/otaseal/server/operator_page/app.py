@@ -20,6 +20,7 @@ from . import sign_in
 from .page import HEADERS, Page, Visit
 from .screens import (
     access,
+    attached,
     certificates,
     channel_forms,
     device,
@@ -30,6 +31,7 @@ from .screens import (
     overview,
     release_forms,
     releases,
+    report,
     rollout,
     rollout_forms,
     upload,
@@ -57,9 +59,11 @@ SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
     (PRODUCT + "/device/{change}", device_forms.ask, device_forms.change),
     (PRODUCT + "/releases", releases.listed, None),
     (PRODUCT + "/releases/{version}", releases.show, None),
+    (PRODUCT + "/releases/{version}/attachments/{kind}", attached.download, None),
     (PRODUCT + "/releases/{version}/notes", release_forms.ask_notes, release_forms.notes),
     (PRODUCT + "/releases/{version}/delete", release_forms.ask_delete, release_forms.delete),
     (PRODUCT + "/upload", upload.ask, upload.publish),
+    (PRODUCT + "/report", report.show, None),
     (PRODUCT + "/history", history.show, None),
     (PRODUCT + "/certificates", certificates.show, None),
     (PRODUCT + "/access", access.show, None),

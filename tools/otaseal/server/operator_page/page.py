@@ -138,7 +138,10 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for function in (texts.ago, texts.ahead, texts.moment, texts.size, texts.number, texts.percentage):
+        for function in (
+            *(texts.ago, texts.ahead, texts.duration, texts.moment),
+            *(texts.size, texts.number, texts.percentage),
+        ):
             environment.filters[function.__name__] = function
         environment.globals.update(url=address, asset=self.assets, root=PATH)
         return environment

@@ -30,18 +30,18 @@ def visible(text: str) -> str:
 
 def ago(seconds: float) -> str:
     """Return a time that has passed in words, in its largest unit."""
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"{_plural(int(seconds // size), unit)} ago"
-    return "just now"
+    return f"{duration(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def ahead(seconds: float) -> str:
     """Return a time that is to come in words."""
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"in {_plural(int(seconds // size), unit)}"
-    return "now"
+    return f"in {duration(seconds)}" if seconds >= 1 else "now"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, in its largest unit."""
+    size, unit = next((row for row in UNITS if seconds >= row[0]), UNITS[-1])
+    return _plural(int(seconds // size), unit)
 
 
 def moment(when: float) -> str:

@@ -13,6 +13,7 @@ from ....errors import counted
 from ....names import check_name
 from ....release import plan_fields
 from ....release.channels import Channel
+from ....release.notes import NO_NOTES, Notes
 from ....release.records import check_version
 from ....release.stranding import Consent, Effect
 from ....release.waves import MAX_PATIENCE
@@ -99,7 +100,9 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
         return choose, (Field("version", "Release", "select", choices=versions),)
     release, before = catalog.release(product, check_version(version)), catalog.channel(product, channel)
     effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)
-    facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new.", *_facts(effect)]
+    said = (await asyncio.to_thread(page.context.notes.of, product)).get(version, NO_NOTES)
+    facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new."]
+    facts += [*_purpose(said), *_facts(effect)]
     form = Form("Promote", f"Give {version} to the devices of channel {channel}?", tuple(facts), f"Give out {version}")
     percent, *limits = _limits(before, query.get("percent", "10"))
     return form, (Field.hidden("version", version), percent, *RAMP, *limits, *_consents(effect))
@@ -134,6 +137,13 @@ async def _return(page: Page, target: Target) -> Asked:
     )
     question = f"Roll channel {channel} back from {before.pointer.version} to {release.version}?"
     return Form("Roll back", question, facts, f"Roll back to {release.version}", danger=True), _consents(effect)
+
+
+def _purpose(said: Notes) -> tuple[str, ...]:
+    """Return in words what a release is for, nothing where that is not said."""
+    what = f"It is a release for {said.severity}." if said.severity == "security" else f"It is a {said.severity}."
+    closes = f"It closes {said.cves}." if said.cves else ""
+    return tuple(filter(None, (what if said.severity else "", closes, said.notes)))
 
 
 def _facts(effect: Effect) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ async def notes(page: Page, visit: Visit) -> Response | str:
     """Say what a release is for."""
     product, version = _named(page, visit)
     form, fields = await _notes(page, product, version)
-    said = Notes(visit.form.get("severity", ""), visit.form.get("notes", "").replace("\r\n", "\n"))
+    said = Notes(*(visit.form.get(name, "").replace("\r\n", "\n") for name in Notes._fields))
 
     async def change() -> object:
         return await release_changes.set_notes(page.context, visit.caller, product, version, said)
@@ -61,6 +61,8 @@ async def _notes(page: Page, product: str, version: str) -> tuple[Form, tuple[Fi
     fields = (
         Field("severity", "How urgent it is", "select", said.severity, choices=("", *SEVERITIES)),
         Field("notes", "What is new", "area", said.notes, "Devices and Home Assistant are told, too."),
+        Field("cves", "What it closes", "text", said.cves, "CVE numbers, separated by blanks."),
+        Field("advisory", "Advisory", "area", said.advisory, "What that is, and who is affected."),
     )
     return Form("Notes", f"What is {version} for?", (), "Save"), fields
 

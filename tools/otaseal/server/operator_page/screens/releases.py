@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ....pki.scope import ANY, NONE
 from ....release.records import check_version
 from ..page import Page, Visit
+from .attached import describe
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -42,6 +43,7 @@ async def show(page: Page, visit: Visit) -> Response:
         "given": _given_out(page, product).get(release.version, []),
         "running": await asyncio.to_thread(running),
         "notes": (await asyncio.to_thread(context.notes.of, product)).get(release.version),
+        "attached": await asyncio.to_thread(describe, page, product, release.version),
         "deletable": not any(release.version in state.versions for state in channels.values()),
         "patches": [made for made in context.patches.made(product) if made.version == release.version],
     }
