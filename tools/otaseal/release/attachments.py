@@ -28,7 +28,7 @@ def parse(kind: str, data: bytes) -> dict[str, Any]:
     if len(data) > LIMITS[check_kind(kind)]:
         raise InputError(f"the {kind} has {len(data)} bytes", f"{LIMITS[kind]} are the most")
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode())  # of bytes it would take UTF-16, which answers could not quote
     except (ValueError, RecursionError) as error:
         raise InputError(f"the {kind} is not JSON", "send what otaseal has written") from error
     if not isinstance(value, dict):
