@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.keys import signers
+from otaseal.release import release_log
+from otaseal.release.channels import Channel, Pointer
 from otaseal.store.check import check
+from otaseal.store.documents import channel_name
 from otaseal.store.store import Store, remove_release
 from support.command import Result, process
+from support.images import Signer
 from support.servers import Running
 
 
@@ -94,3 +99,27 @@ def test_a_removed_release_stays_in_the_log(publisher: Publisher) -> None:
         change.append({"event": "prune", "product": "blink", "version": "1.0", "by": ""})
         remove_release(change, "blink", "1.0")
     assert "no longer on the server: 1.0" in publisher.verify().succeeded().out
+
+
+def test_a_deleted_version_is_not_used_again_for_other_files(publisher: Publisher) -> None:
+    logged = ("--log-key", "signing.key")
+    for number in (1, 2):
+        publisher.deploy(number, *logged).succeeded()
+    store = Store.open(publisher.server.store)
+    with store.documents.change() as change:
+        change.append({"event": "prune", "product": "blink", "version": "1.0", "by": ""})
+        change.replace(channel_name("blink", "stable"), Channel(Pointer("2.0"), generation=3).to_json())
+        remove_release(change, "blink", "1.0")
+    (publisher.folder / "3.signed").write_bytes(publisher.server.world.firmware(3).signed)
+    again = ("deploy", "3.signed", "--version", "1.0", "--allow-downgrade", "--no-rehearse", *logged)
+    publisher.run(*again).failed(1, "entry 1 of the log of 'blink' has other files for '1.0'")
+    assert store.log("blink") == 2
+    publisher.verify().succeeded()
+
+
+def test_the_log_of_another_product_is_none_of_this_one(publisher: Publisher) -> None:
+    publisher.deploy(1, "--log-key", "signing.key").succeeded()
+    other = replace(release_log.parse(Store.open(publisher.server.store).log_entry("blink", 1)), product="blonk")
+    entry = publisher.server.store / "products/blink/log/00000001.json"
+    entry.write_bytes(release_log.sign(other, Signer(publisher.server.world.key)))
+    publisher.verify().failed(1, "entry 1 of the log of 'blink' is of 'blonk'")

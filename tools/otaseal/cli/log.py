@@ -81,6 +81,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     entries, head = [entry for entry, _ in verified], verified[-1][1] if verified else Head()
     if arguments.seen is not None:
         _compare_seen(arguments.seen, [head for _, head in verified])
+    if connected is not None:
+        _require_product(product, entries)
     lines = [f"the log is whole: {counted(len(entries), 'release')}, up to {head.sha256[:16]}"]
     if arguments.image is not None:
         lines.append(_find_image(arguments.image, entries))
@@ -100,6 +102,16 @@ def _read(path: Path) -> Iterator[bytes]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"'{path}' is no log", "make it with otaseal log list --json") from error
     yield from entries
+
+
+def _require_product(product: str, entries: Sequence[Entry]) -> None:
+    """Raise VerificationError for an entry of another product, whose publishers may have the same key."""
+    for entry in entries:
+        if entry.product != product:
+            raise VerificationError(
+                f"entry {entry.number} of the log of '{product}' is of '{entry.product}'",
+                "the server shows the log of another product: ask who keeps it",
+            )
 
 
 def _compare_seen(path: Path, heads: Sequence[Head]) -> None:

@@ -98,6 +98,16 @@ def admit(release: Release, attached: Mapping[str, bytes], head: Head, keys: Seq
     refuse_other_head(entry, head)
 
 
+def refuse_other_files(release: Release, entries: Iterable[bytes]) -> None:
+    """Raise ConflictError where an earlier entry has other files for a version: nobody could verify the log then."""
+    for entry in map(parse, entries):
+        if entry.version == release.version and entry.files != _files(release):
+            raise ConflictError(
+                f"entry {entry.number} of the log of '{release.product}' has other files for '{release.version}'",
+                "a version never changes, even where its release was deleted: deploy under another one",
+            )
+
+
 def refuse_other_head(entry: Entry, head: Head) -> None:
     """Raise ConflictError unless an entry follows `head`."""
     if not entry.follows(head):

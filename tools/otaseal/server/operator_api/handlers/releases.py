@@ -215,7 +215,9 @@ def _admit_attachments(
     earlier = {kind: data for kind, data in kept.items() if data is not None}
     attached = {**upload.attachments, **earlier}
     if attachments.LOG not in earlier:
-        release_log.admit(release, attached, store.log_head(product), keys)
+        head = store.log_head(product)
+        release_log.admit(release, attached, head, keys)
+        release_log.refuse_other_files(release, (store.log_entry(product, n) for n in range(1, head.number + 1)))
     return attached
 
 
