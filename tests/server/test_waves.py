@@ -255,11 +255,12 @@ def test_one_device_out_of_turn(world: World) -> None:
     with begun(world, granted=("mac:second",)) as (server, first, second):
         assert not NIGHT.is_open(world.now)
         assert server.choose(second.name, OLD).release is server.choose(first.name, OLD).release
-        halted = replace(world.state.pointer, halted=True)
-        world.store.point("blink", "stable", halted, expected=world.state.generation)
-        world.now += 1
-        choice = Server(world).choose(second.name, OLD)
-        assert choice.held, "what is halted is given to nobody"
+        running = world.state.pointer
+        for stopped in (replace(running, halted=True), replace(running, paused=True)):
+            world.store.point("blink", "stable", stopped, expected=world.state.generation)
+            world.now += 1
+            choice = Server(world).choose(second.name, OLD)
+            assert choice.held, "what is halted or paused is given to nobody"
 
 
 def test_who_waits_for_a_window_is_told_when_it_opens(world: World) -> None:
@@ -327,6 +328,13 @@ def test_who_repeats_a_deployment_begins_no_wave_anew(world: World) -> None:
         other = RolloutOptions(waves=plan.waves[1:]).pointer("2.0", moved)
         assert other.plan is not None
         assert (other.plan.current, other.paused) == (0, False)
+
+
+def test_who_repeats_a_deployment_ends_no_pause() -> None:
+    paused = Channel(Pointer("2.0", percent=10, salt="salt", paused=True))
+    assert RolloutOptions(percent=10).published("2.0", paused).paused
+    assert not RolloutOptions(percent=10).published("2.1", paused).paused
+    assert not RolloutOptions(percent=10).pointer("2.0", paused).paused, "who sets the share lets it go on"
 
 
 def test_the_audit_log_has_a_plan_once(world: World) -> None:

@@ -111,6 +111,7 @@ def test_a_plan_from_its_file_to_its_last_wave(run: Operator) -> None:
     assert run.ask(MACS[0]).status == 304
     run("rollout", "pause").failed(1, "the rollout of '2.0' is paused already")
     assert run.show()["state"] == "paused"
+    run("rollout", "grant", MACS[3]).failed(1, "the rollout of '2.0' is paused")
     run("rollout", "resume").succeeded()
     assert run.ask(MACS[0]).status == 200
     assert run.ask(MACS[0]).status == 304

@@ -344,12 +344,12 @@ class Catalog:
         if device is None and pointer.percent < 100:
             return Turn.LATER, 0
         name = device or ""
-        if pointer.granted and not pointer.halted and waves.is_named(name, pointer.granted):
+        stopped = pointer.halted or pointer.paused
+        if pointer.granted and not stopped and waves.is_named(name, pointer.granted):
             return Turn.NOW, 0
         tags = tags_of(choices.current.product or "", name) if choices.by_tags else ()
         wave = waves.wave_of(choices.waves, name, tags, pointer.salt)
         turn = waves.turn(pointer.current_wave, wave, _windows(choices, self.wall()).is_open)
-        stopped = pointer.halted or pointer.paused
         return (Turn.LATER if stopped and turn is Turn.NOW else turn), wave or 0
 
 

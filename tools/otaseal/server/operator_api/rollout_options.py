@@ -78,12 +78,16 @@ class RolloutOptions:
 
     def published(self, version: str, before: Channel | None) -> Pointer:
         """Return the pointer to what is published; raises ConflictError for a release whose rollout was halted."""
-        if before is not None and before.pointer.halted and before.pointer.version == version:
+        same = before.pointer if before is not None and before.pointer.version == version else None
+        if same is not None and same.halted:
             raise ConflictError(
                 f"the rollout of '{version}' was halted: devices did not come back with it",
                 "publish a release that works, or let it go on with otaseal promote --percent",
             )
-        return self.pointer(version, before)
+        pointer = self.pointer(version, before)
+        if same is not None and self.waves is None and same.plan is None:  # a repeated CI run ends no pause
+            return replace(pointer, paused=same.paused)
+        return pointer
 
 
 def _waves(value: object) -> tuple[Wave, ...]:

@@ -143,10 +143,14 @@ def _waiting_plan(pointer: Pointer) -> Plan:
             f"the rollout of '{pointer.version}' has no other wave",
             "otaseal promote --percent, --ramp or --plan says who gets it",
         )
+    _require_running(pointer)
+    return pointer.plan
+
+
+def _require_running(pointer: Pointer) -> None:
     if pointer.halted or pointer.paused:
         how = "halted" if pointer.halted else "paused"
         raise ConflictError(f"the rollout of '{pointer.version}' is {how}", RESUME)
-    return pointer.plan
 
 
 def _require_named(plan: Plan, who: str) -> None:
@@ -163,8 +167,7 @@ def _came_back(context: OperatorContext, product: str, device: str) -> bool:
 
 def _require_grantable(context: OperatorContext, target: Target, pointer: Pointer, device: str) -> None:
     product, channel, _ = target
-    if pointer.halted:
-        raise ConflictError(f"the rollout of '{pointer.version}' is halted", RESUME)
+    _require_running(pointer)
     if context.fleet.channel_of(product, device) != channel:
         raise NotFoundError(
             f"no device '{device[:64]}' asks in channel '{channel}' of '{product}'", "otaseal devices lists them"
