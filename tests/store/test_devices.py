@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from otaseal.protocol.decisions import LOOP_LIMIT
 from otaseal.release.evidence import Evidence
-from otaseal.release.rollout import Counts
+from otaseal.release.rollout import Counts, must_halt
 from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Sighting
 from otaseal.store.rollout_rows import Rollout
 from otaseal.store.selection import Facts, Match, in_channel, in_state
@@ -377,3 +377,19 @@ def test_an_enrolled_key_counts_once_the_rollout_begins_after_it(open_devices: O
         Evidence.KNOWN: 2,
         Evidence.NEWCOMER: 1,
     }
+
+
+def test_nobody_waits_for_the_answer_of_a_pinned_device(open_devices: Open) -> None:
+    """A group of three, of which one is pinned and not given the release: the others are all that can answer."""
+    with open_devices() as devices:
+        names = [f"mac:5C:CF:7F:00:00:0{number}" for number in (1, 2, 3)]
+        devices.pinned = lambda product: names[1:]
+        for name in names:
+            devices.see(Sighting("blink", "stable", name, OLD), 10.0)
+        for name in names[:2]:  # of which the second is pinned since
+            devices.offer("blink", name, "2.0", NEW, 110.0)
+            devices.deliver("blink", name, "2.0", 111.0)
+            devices.see(Sighting("blink", "stable", name, OLD), 120.0)
+        tally = devices.tally("blink", "stable", Rollout("2.0", 100.0), 200.0, None)
+    assert (tally.heard.eligible, tally.heard.failed) == (2, 2)
+    assert must_halt(tally, 50)

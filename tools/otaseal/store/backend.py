@@ -118,6 +118,7 @@ class FileBackend(Backend):
         self.notes.use_home(report)
         self.devices = self._stack.enter_context(Devices(self.notes))
         self.labels = Labels(self.secrets)
+        self.devices.pinned = self.labels.pinned
         return ProofKeys(self.secrets, self.devices.proofs())
 
     @contextlib.contextmanager

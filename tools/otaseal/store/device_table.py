@@ -37,7 +37,7 @@ from .device_rows import (
 from .proof_key_rows import Name
 from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
-from .selection import ANY, CHIP_PREFIX, Condition
+from .selection import ANY, CHIP_PREFIX, Condition, names_of
 from .sql import Transaction, Values
 from .statements import Said
 
@@ -120,6 +120,9 @@ class DeviceTable(ABC):
     """How often rows have gone or changed, or may have, that the caller believes to know."""
     labelled: Callable[[], Iterable[Key]] = tuple
     """Returns of which devices operators have said something, by `labels.chip_of`: these go last of all."""
+
+    pinned: Callable[[str], Iterable[str]] = staticmethod(lambda product: ())
+    """Returns the devices of a product that get no new release, by `labels.chip_of`."""
 
     @abstractmethod
     def query(self, statement: str, values: Values = ()) -> Sequence[Any]:
@@ -224,7 +227,9 @@ class DeviceTable(ABC):
 
     def tally(self, product: str, channel: str, rollout: Rollout, now: float, patience: float | None) -> Tally:
         """Return how a rollout goes, by the evidence for what is said, as `tally_values` has it."""
-        values = {"product": product, "channel": channel, **tally_values(rollout, now, patience)}
+        pinned = json.dumps([name for chip in self.pinned(product) for name in names_of(chip)])
+        named = {"product": product, "channel": channel, "pinned": pinned}
+        values = {**named, **tally_values(rollout, now, patience)}
         return tally_of(self.query(TALLY, values))
 
     def rollout(self, product: str, channel: str, version: str) -> Rollout | None:

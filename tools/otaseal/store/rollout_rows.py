@@ -35,21 +35,24 @@ def _sums(*columns: str) -> str:
     return ", ".join(f"CAST(sum({column}) AS bigint)" for column in columns)
 
 
-# What was set aside is no outcome, and its device not one to be waited for, until it comes back with the release.
+# What was set aside is no outcome, and its device not one to be waited for, until it comes back with the release. Nor
+# is one that is pinned, and is not given the release.
 TALLY = f"""WITH marked AS (
         SELECT {EVIDENCE} AS evidence, address, coalesce(offered = :version, false) AS mine,
             delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed, failed_at,
-            coalesce(delivered_at <= :late OR delivered_at > :early, false) AS late, delivered_at + :patience AS due
+            coalesce(delivered_at <= :late OR delivered_at > :early, false) AS late, delivered_at + :patience AS due,
+            device IN (SELECT value FROM json_each(:pinned)) AS pinned
         FROM devices WHERE product = :product AND channel = :channel),
     outcomes AS (
-        SELECT evidence, address, mine, mine AND delivered AS delivered, mine AND confirmed AS confirmed,
+        SELECT evidence, address, pinned, mine, mine AND delivered AS delivered, mine AND confirmed AS confirmed,
             mine AND NOT confirmed AND (failed_at IS NOT NULL OR late) AS failed, coalesce(failed_at, due) AS failed_at
         FROM marked),
     places AS (
         SELECT evidence, address, count(*) AS eligible, {_count("mine")} AS offered, {_count("delivered")} AS delivered,
             {_count("confirmed")} AS confirmed, {_count("failed")} AS failed,
             CASE evidence {_VOTES} END AS most
-        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, false)) GROUP BY evidence, address),
+        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, false)) AND NOT (pinned AND NOT delivered)
+        GROUP BY evidence, address),
     shares AS (
         SELECT *, CASE WHEN most < eligible THEN most ELSE eligible END AS voters,
             CASE WHEN coalesce(most, eligible) < confirmed + failed

@@ -52,6 +52,7 @@ class PostgresBackend(Backend):
         """See `Backend.start`: everything is read into memory, and followed from now on."""
         keys = ProofKeys(self._database, self.devices.proofs(), tell=partial(_tell, KEY))
         self.labels = labels = Labels(self._database, tell=partial(_tell, LABEL))
+        self.devices.pinned = labels.pinned
         self.devices.heard = keys.heard
         follower = Follower(self._database, report)
         self._documents.warm = warm

@@ -345,7 +345,7 @@ def _line(error: psycopg.Error) -> str:
 @lru_cache(256)
 def _translated(statement: str) -> str:
     """Return a statement with the places for values as psycopg wants them."""
-    statement = statement.replace("json_each(?)", "jsonb_array_elements_text(?::jsonb)")
+    statement = re.sub(r"json_each\((\?|:\w+)\)", r"jsonb_array_elements_text(\1::jsonb)", statement)
 
     def place(found: re.Match[str]) -> str:
         if found[0] == "%":
