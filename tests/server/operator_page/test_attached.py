@@ -11,6 +11,7 @@ from otaseal.image.firmware import Firmware
 from otaseal.release import provenance
 from otaseal.release.provenance import Build
 from otaseal.release.records import Origin
+from otaseal.server.operator_page.screens import attached
 from support.images import Signer
 from support.page_client import CHANNEL, HOME, visit
 from support.servers import Running, StartServer, operator, publish
@@ -49,6 +50,14 @@ def test_a_release_says_what_it_is_made_of_and_by_whom(server: Running) -> None:
     assert client.ask("GET", f"{HOME}/releases/1.0/attachments/log").status == 404
     assert client.ask("GET", f"{HOME}/releases/1.0/attachments/licence").status == 422
     assert "What it is made of" not in client.see(f"{HOME}/releases/1.1").text
+
+
+def test_parts_within_parts_without_end_are_not_listed() -> None:
+    """JSON may have them, from Python 3.12 on."""
+    components: list[dict[str, object]] = []
+    for _ in range(2000):
+        components = [{"components": components}]
+    assert list(attached._parts([{"name": "core", "version": "3.1.2"}, *components])) == [("core", "3.1.2")]
 
 
 def test_what_a_release_closes_is_said_before_it_is_given_out(server: Running) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 200
 """Parts of an SBOM that are listed; the file has all."""
+MAX_DEPTH = 8
+"""How deep parts are within parts that are listed: JSON may go deeper than Python calls can."""
 
 
 async def download(page: Page, visit: Visit) -> Response:
@@ -53,10 +55,10 @@ def describe(page: Page, product: str, version: str) -> dict[str, Any]:
     return found
 
 
-def _parts(components: object) -> Iterator[tuple[str, str]]:
+def _parts(components: object, depth: int = MAX_DEPTH) -> Iterator[tuple[str, str]]:
     """Yield name and version of each component, of those of several boards below each."""
-    for component in components if isinstance(components, list) else ():
+    for component in components if depth and isinstance(components, list) else ():
         if isinstance(component, dict):
             if isinstance(component.get("name"), str) and "components" not in component:
                 yield component["name"], str(component.get("version") or "version unknown")
-            yield from _parts(component.get("components"))
+            yield from _parts(component.get("components"), depth - 1)
