@@ -95,16 +95,16 @@ async def grant(context: OperatorContext, target: Target, device: str) -> dict[s
 
     Raises NotFoundError for one that does not ask in this channel, ConflictError where it is pinned, or all is stopped.
     """
-    name = device_name(device)
+    name, state = device_name(device), context.channel_state(target.product, target.channel)
+    if is_named(name, state.pointer.granted):  # a broker may ask again and again
+        await asyncio.to_thread(_require_grantable, context, target, state.pointer, name)
+        return await context.effect(target.product, target.channel, state.pointer.version)
 
     def change(before: Channel) -> Pointer:
         _require_grantable(context, target, before.pointer, name)
-        pointer = before.pointer
-        if is_named(name, pointer.granted):
-            return pointer
-        granted = pointer.granted
+        pointer, granted = before.pointer, before.pointer.granted
         if len(granted) >= MAX_GRANTS:  # those that have it need the grant no more
-            granted = tuple(one for one in granted if not _came_back(context, target.product, one))
+            granted = tuple(one for one in granted if not _came_back(context, target.product, one, pointer.version))
         return replace(pointer, granted=(*granted, name))
 
     return await _change(context, target, change, "grant", device=name)
@@ -155,14 +155,16 @@ def _require_running(pointer: Pointer) -> None:
 
 def _require_named(plan: Plan, who: str) -> None:
     """Raise Refused for who is not among those that have to approve; where nobody has to, anybody may."""
-    names, name = plan.wave.approval, who.partition(":")[2]
-    if names and ANYBODY not in names and name not in names:
+    names, (kind, _, name) = plan.wave.approval, who.partition(":")
+    # the subject of an issuer's token may be called as one of our operators is
+    known = {ANYBODY, who} if kind == "oidc" else {ANYBODY, who, name}
+    if names and known.isdisjoint(names):
         raise Refused(403, f"'{name}' cannot approve of this wave, but {' or '.join(names)}", "ask who can")
 
 
-def _came_back(context: OperatorContext, product: str, device: str) -> bool:
+def _came_back(context: OperatorContext, product: str, device: str, version: str) -> bool:
     row = context.fleet.devices.get(product, device)
-    return row is not None and row.confirmed_at is not None
+    return row is not None and row.offered == version and row.confirmed_at is not None
 
 
 def _require_grantable(context: OperatorContext, target: Target, pointer: Pointer, device: str) -> None:
