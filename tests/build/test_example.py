@@ -199,7 +199,13 @@ def test_with_the_library_a_new_key_recompiles_what_reads_it(
     write_key(tmp_path / "keys" / "signing.key", other_rsa_key)
     made = re.findall(r"Compiling \S*/(\w+\.\w+)\.o", with_library.run().output)
     library = {"OtaSeal.cpp", "build.cpp", "connection.cpp", "rotation.cpp", "enrolment.cpp", "error_texts.cpp"}
-    library |= {"proof.cpp", "download.cpp", "connection_bearssl.cpp", "connection_esp32.cpp"}  # one is empty
+    library |= {
+        "proof.cpp",
+        "consent.cpp",
+        "download.cpp",
+        "connection_bearssl.cpp",
+        "connection_esp32.cpp",
+    }  # one is empty
     assert set(made) == {"Updater.cpp", "BearSSLHelpers.cpp", "main.cpp"} | library
 
 

@@ -18,8 +18,13 @@ MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path not in TABLES]
 SERIES = {name.rpartition(".")[0] for name in esp8266_cores.CORES if "." in name}
 # Not a part of an object identifier, and not a version of PlatformIO's platform.
 RELEASE = re.compile(rf"(?<![\w.])(?<!espressif8266 )(?:{'|'.join(map(re.escape, SERIES))})(?:\.\d)?(?![\w.])")
-# The version of OpenAPI, and the head of an HTTP message.
-OTHERS = {"server/operator_api/openapi.py": {"3.1.0"}, "server/operator_api/connection.py": {"head"}}
+# The version of OpenAPI, the head of an HTTP message, the last entry of a log, and the version of CPE.
+OTHERS = {
+    "server/operator_api/openapi.py": {"3.1.0"},
+    **{key: {"head"} for key in ("server/operator_api/connection.py", "cli/log.py", "client/release_log.py")},
+    **{key: {"head"} for key in ("server/operator_api/handlers/releases.py", "server/operator_api/schemas.py")},
+    "sbom/parts.py": {"cpe:2.3:a:"},
+}
 FAMILIES = {*families.PREFIXES.values(), *families.AGENTS.values()}
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.proof
 NOW = int(time.time())
 NAME = "5ccf7ff004cb"
 SAID = ("Counter", "Error", "Certs", "Board", "Capabilities")
-TAKE_PATCHES = ("esp8266", "esp32")
+TAKE_PATCHES = ("esp8266", "esp32", "pico")
 UP_TO_DATE = "304 Not Modified"
 CERTIFICATES = "/blink/certs.ar.signed"
 

@@ -100,7 +100,7 @@ def test_a_store_in_a_database_is_made_once_in_one_that_is_empty() -> None:
     open_new(url).close()
     with pytest.raises(InputError, match="already"):
         open_new(url)
-    execute(url, "UPDATE otaseal_schema SET version = 7, readable_by = 6")
+    execute(url, "UPDATE otaseal_schema SET version = 1007, readable_by = 1006")
     with pytest.raises(LaterFormatError, match="was made by a newer otaseal"):
         open_backend(url)
     execute(url, "UPDATE otaseal_schema SET readable_by = 1")

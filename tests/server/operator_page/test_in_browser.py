@@ -177,7 +177,8 @@ def test_a_rollout_of_200_devices_halts_while_somebody_watches(browser: Browser,
             ask(number, 1 if place % 3 == 0 else 2)  # every third one comes back with what it had
         page.wait_for_selector("[data-live=state] >> text=1.1 was halted")
         page.wait_for_selector("[data-live=failed] >> text=came back without 1.1")
-        failed = int(page.inner_text("[data-live=state] .bad-text a"))
+        failed = len(given[::3])
+        page.wait_for_selector(f"[data-live=state] .bad-text a:text-is('{failed}')")
         page.click("[data-live=state] .bad-text a")
         page.wait_for_url("**state=stuck")
         assert page.inner_text(".head").split() == ["Devices", str(failed)]

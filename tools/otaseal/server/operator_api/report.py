@@ -70,7 +70,7 @@ def _last_security(
     last = next((one for one in reversed(releases) if notes.get(one.version, NO_NOTES).severity == SECURITY), None)
     if last is None:
         return None
-    enough = {release.version for release in releases if release.created >= last.created}
+    enough = {last.version, *(release.version for release in releases if release.created > last.created)}
     back = context.fleet.devices.first_back(product, enough)
     by_md5 = _by_md5(releases)
     had = [
