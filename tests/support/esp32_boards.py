@@ -30,9 +30,10 @@ def image(
     counter: int | None = 3,
     board: str = BOARD,
     next_key: rsa.RSAPrivateKey | None = None,
+    more: bytes = b"",
 ) -> bytes:
-    """Return an application that carries the key, and the library's record unless `counter` is None."""
-    constants = bytes([seed]) * 200 + embedded_key(key.public_key())
+    """Return an application that carries the key, the library's record unless `counter` is None, and `more`."""
+    constants = bytes([seed]) * 200 + more + embedded_key(key.public_key())
     if next_key is not None:
         constants += b"\0" + embedded_key(next_key.public_key())
     if counter is not None:

@@ -18,9 +18,11 @@ from otaseal.simulator.esp32 import boot, device
 from otaseal.simulator.esp32.device import Esp32Device
 from otaseal.simulator.esp32.nor import Flash
 from otaseal.simulator.esp32.receive import Staged, update
+from otaseal.simulator.esp32.slot import NOTED
 from otaseal.simulator.esp32.table import APPLICATION, DATA, Partition, serialise
 from otaseal.simulator.esp32.updater import UpdateError
 from otaseal.simulator.library import LibraryError
+from otaseal.simulator.power import Noted
 from support.chips import sign
 from support.esp32_boards import board, claims, image, sealed
 from support.images import Signer
@@ -186,12 +188,28 @@ def test_the_boot_loader_does_not_go_where_a_refused_update_was_written_over_a_w
     assert started(again, staged) == image(rsa_key)
 
 
+def test_the_library_goes_on_with_what_is_in_the_slot_and_trusts_none_of_it(rsa_key: rsa.RSAPrivateKey) -> None:
+    running, new = board(image(rsa_key)), image(rsa_key, 2, more=bytes(range(256)) * 200)
+    data, slot = sealed(new, rsa_key), running.table.slots[1]
+    interrupted = taken(running, data[:-300], len(data))
+    setup = replace(device._setup(running, None), noted=2 * NOTED)
+    operations = Noted([("", [])])
+    staged = update(Flash(interrupted.flash, operations), data, setup)
+    assert started(running, staged) == new
+    written = [one.at - slot.offset for one in operations.phases[0][1] if slot.offset < one.at < slot.end]
+    assert min(written) == 2 * NOTED, "no byte before is erased or written but the first ones, at the end"
+    other = spoilt(interrupted.flash, slot.offset + NOTED)
+    refused = update(Flash(other), data, setup)
+    assert refused.fault is not None
+    assert refused.fault.error == LibraryError.SIGNATURE
+
+
 @pytest.mark.parametrize("counter", [3, None])
 def test_a_power_cut_between_any_two_operations_leaves_old_or_new(
     counter: int | None, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     running = board(image(rsa_key, counter=counter))
-    data = sealed(image(rsa_key, 2, counter=counter), rsa_key)
+    data = sealed(image(rsa_key, 2, counter=counter, more=bytes(40_000)), rsa_key)
     cuts = running.cut_power(data, 1000)
     assert cuts.tried == cuts.operations > 20
     assert cuts.lost == 0

@@ -20,13 +20,14 @@ from ..http_client import Body, Dialect, Response, parse_url
 from ..http_update import NOT_MODIFIED, UNAUTHORIZED, judge_status
 from ..library import LibraryError, Record
 from ..poll import UpdatePoll
-from ..power import Fate, Noted, PowerCuts, cut_everywhere, refused
+from ..power import Fate, Noted, Operation, PowerCuts, cut_everywhere, refused
 from ..report import Fault, Outcome, Result
 from . import boot, otadata, trial
 from .chip import CHIPS, Chip
 from .image import HASH_SIZE, HEADER, MAGIC, check
 from .nor import Flash
-from .receive import MD5_DIGITS, Setup, Staged, update
+from .receive import MD5_DIGITS, Setup, Staged, before_verdict, update
+from .slot import noted_before
 from .table import TABLE_AT, Partition, Table, default, parse, serialise
 
 FREE_HEAP = 200_000
@@ -128,8 +129,8 @@ class Esp32Device(Device):
     def cut_power(self, data: bytes, most: int | None = None) -> PowerCuts:
         """Return what comes of power cuts at every operation of the update `data` and the start after it.
 
-        The old firmware has to take the update afterwards. At `most` operations of both, if that is given. Raises
-        ConfigError where the update is refused.
+        The old firmware has to take the update afterwards, the library from where it was. At `most` operations of both,
+        if that is given. Raises ConfigError where the update is refused.
         """
         noted, setup = Noted(), _setup(self, None)
         flash = Flash(self.flash, noted)
@@ -138,7 +139,19 @@ class Esp32Device(Device):
             raise refused()
         noted.begin("it is started")
         self._start(flash)
-        return cut_everywhere(self.flash, noted, lambda state, _: self._fate(state, data, setup), most)
+        return cut_everywhere(
+            self.flash, noted, lambda state, one: self._fate(state, data, self._goes_on(setup, one, len(data))), most
+        )
+
+    def _goes_on(self, setup: Setup, interrupted: Operation, size: int) -> Setup:
+        """Return how the library takes a file of this size after a restart that has `interrupted` an operation.
+
+        Once it is verified there is nothing to go on with.
+        """
+        place = self.table.next_slot(self.running_slot)
+        if setup.judge is None or place is None or not 0 < interrupted.at - place.offset < before_verdict(size):
+            return setup
+        return replace(setup, noted=noted_before(place, interrupted.at))
 
     def _start(self, flash: Flash) -> None:
         """Start what is in `flash`; its word, or the library's for another start, is the same operations."""

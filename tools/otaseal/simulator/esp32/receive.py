@@ -19,11 +19,10 @@ from . import otadata, signature
 from .chip import Chip
 from .image import HEADER, MAGIC
 from .nor import Flash
+from .slot import HELD, Slot
 from .table import Partition, Table
-from .updater import RefusedError, UpdateError, Updater
+from .updater import WITHHELD, RefusedError, UpdateError, Updater, activate
 
-HELD = 1024
-"""Bytes that the library writes at once, and holds back at least."""
 MD5_DIGITS = 32
 
 Judge = Callable[[bytes], "Fault | None"]
@@ -35,7 +34,8 @@ class Setup:
     """What an update depends on beside the flash.
 
     `judge`: the library is there, `key` is its own and `next_key` its second one; without it nothing is verified, and
-    `md5` counts if it was sent. `revision` of the chip: None for what is sold today.
+    `md5` counts if it was sent. `revision` of the chip: None for what is sold today. So many bytes are `noted` to be in
+    the slot, of a download of the same file that a restart has ended; the library goes on behind them.
     """
 
     table: Table
@@ -46,6 +46,7 @@ class Setup:
     next_key: bytes | None = None
     judge: Judge | None = None
     revision: int | None = None
+    noted: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Staged:
     payload: bytes = field(default=b"", repr=False)
     address: int = 0
     crashed: bool = False
+
+
+def before_verdict(size: int) -> int:
+    """Return how many bytes of so long a file the library writes before it has verified it."""
+    return (size - HELD) // HELD * HELD if size >= 2 * HELD else 0
 
 
 def update(flash: Flash, data: bytes, setup: Setup, declared: int | None = None) -> Staged:
@@ -104,26 +110,24 @@ class _Receiver:
 
     def take_signed(self, data: bytes, size: int) -> None:
         """Do what the library does: image, verdict, and only then the end of the image."""
-        early = (len(data) - HELD) // HELD * HELD if len(data) >= 2 * HELD else 0
+        early = before_verdict(len(data))
+        slot = None
         if early:
-            self._open(data, size)
-            self._write(data[:early])
+            slot = self._open(data, size)
+            self._write(slot, data[slot.written : early])
         if len(data) < size:
             reason = f"{len(data)} of {size} bytes arrive"
             raise RefusedError("write", Fault(LibraryError.TRUNCATED, reason, "F88"))
-        self._judge(data, early)
-        if not early:
-            self._open(data, size)
-        image = self.payload[:-MANIFEST_SIZE]
-        self._write(image[early:])
-        self._write(b"\xff" * (self._room(size) - len(image)))
+        self._judge((slot.read() if slot else b"") + data[early:], early)
+        slot = slot or self._open(data, size)
+        self._write(slot, self.payload[early:-MANIFEST_SIZE])
         try:
-            self.updater.end(self.setup.chip, None, self.setup.revision)
+            activate(self.flash, self.setup.table, slot.place, slot.first, self.setup.chip, self.setup.revision)
         except RefusedError as refused:
             raise self._own(refused) from refused
 
-    def _open(self, data: bytes, size: int) -> None:
-        """Look at the header, and have the updater make ready."""
+    def _open(self, data: bytes, size: int) -> Slot:
+        """Look at the header, and make ready; the core's updater is begun, too, but writes nothing (F126)."""
         setup = self.setup
         self._look_at(data)
         if setup.table.next_slot(setup.running) == setup.running:
@@ -135,6 +139,9 @@ class _Receiver:
             self.updater.begin(self._room(size))
         except RefusedError as refused:
             raise self._own(refused) from refused
+        place = setup.table.next_slot(setup.running)
+        assert place is not None  # the updater has found one
+        return Slot(self.flash, place, self._room(size), data[:WITHHELD] if setup.noted else b"", setup.noted)
 
     def _look_at(self, data: bytes) -> None:
         chip, revision = self.setup.chip, self.setup.revision
@@ -168,8 +175,11 @@ class _Receiver:
             )
         return size - MANIFEST_SIZE - min(sizes) - WORD
 
-    def _write(self, data: bytes) -> None:
-        self.updater.write(data)
+    def _write(self, slot: Slot, data: bytes) -> None:
+        try:
+            slot.write(data)
+        except RefusedError as refused:
+            raise self._own(refused) from refused
 
     def _judge(self, data: bytes, early: int) -> None:
         setup = self.setup

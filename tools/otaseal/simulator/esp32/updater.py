@@ -103,16 +103,22 @@ class Updater:
             raise RefusedError("write", Fault(UpdateError.ABORT, reason, "F87"))
         if md5 and self._md5.hexdigest() != md5.lower():
             raise RefusedError("write", Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29", "md5"))
-        place = self._place
-        self._flash.program(place.offset, self._first)
-        found = check(self._flash.read(place.offset, place.size), chip, revision)
-        if found.reason:
-            raise RefusedError("activation", Fault(UpdateError.ACTIVATE, found.reason, "F86"))
-        if otadata.read(self._flash, self._table) is None:
-            raise RefusedError("activation", Fault(UpdateError.ACTIVATE, "there is no otadata partition", "F85"))
-        otadata.choose(self._flash, self._table, place)
+        activate(self._flash, self._table, self._place, self._first, chip, revision)
 
     @property
     def address(self) -> int:
         """Where in flash it is written."""
         return self._place.offset
+
+
+def activate(
+    flash: Flash, table: Table, place: Partition, first: bytes, chip: Chip, revision: int | None = None
+) -> None:
+    """Write the `first` bytes of what is in `place`, have it checked, and started from now on; raises RefusedError."""
+    flash.program(place.offset, first)
+    found = check(flash.read(place.offset, place.size), chip, revision)
+    if found.reason:
+        raise RefusedError("activation", Fault(UpdateError.ACTIVATE, found.reason, "F86"))
+    if otadata.read(flash, table) is None:
+        raise RefusedError("activation", Fault(UpdateError.ACTIVATE, "there is no otadata partition", "F85"))
+    otadata.choose(flash, table, place)
