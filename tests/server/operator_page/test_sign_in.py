@@ -124,3 +124,13 @@ def test_a_certificate_needs_no_sign_in(guarded: Running) -> None:
     assert "certificate page-alice" in shown.text
     assert "Sign out" not in shown.text
     assert not client.cookies
+
+
+def test_signing_in_anew_ends_the_session_before(bare: Running) -> None:
+    client = visit(bare)
+    before = dict(client.cookies)
+    assert client.sign_in(bare.token).status == 303
+    assert client.cookies != before
+    client.see(HOME)
+    client.cookies = before
+    assert client.ask("GET", HOME).status == 303, "who has the old cookie is asked to sign in"

@@ -53,7 +53,7 @@ def _support(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     connected, product, _ = remote.connect(arguments)
     report = connected.get(product_path(product, "report"))
-    lines = [*_state(report), *(f"  {' '.join(row)}" for row in _versions(report)), *_security(report)]
+    lines = [*_state(report), *(f"  {'  '.join(filter(None, row))}" for row in _versions(report)), *_security(report)]
     if arguments.html is not None:
         path: Path = arguments.html
         files.write_atomic(path, page(report).encode())

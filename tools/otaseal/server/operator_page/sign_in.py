@@ -54,6 +54,7 @@ async def begin(page: Page, request: Request) -> Response:
             raise
         return page.render("sign_in.html", error.status, next=then, error=error)
     response = RedirectResponse(then, 303, HEADERS)
+    page.sessions.end(request.cookies.get(COOKIE, ""))
     secret = page.sessions.begin(token.id)
     response.set_cookie(COOKIE, secret, path=PATH, secure=True, httponly=True, samesite="strict")
     return response

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError
+from ....pki.scope import ANY
 from ....store.labels import chip_of
 from ....store.proof_keys import FINGERPRINT
 from ....store.tag_rules import TagRule
@@ -70,7 +71,8 @@ async def label_device(context: OperatorContext, request: Request) -> dict[str, 
 async def import_labels(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Take names, tags and notes of devices from a CSV file: all of it, or nothing."""
     product, caller = context.product(request), context.access.caller(request)
-    data = await read_body(request, label_changes.MAX_CSV)
+    async with context.uploads.turn(caller.require(product, ANY)):
+        data = await read_body(request, label_changes.MAX_CSV)
     return await label_changes.import_csv(context, caller, product, data)
 
 
