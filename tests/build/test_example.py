@@ -25,8 +25,8 @@ from support.servers import Running, World, get, operator, start, talk
 pytestmark = pytest.mark.build
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_LIBRARY, BY_HAND, ENROLLED = (
-    ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand", "enrolled_device")
+WITH_LIBRARY, BY_HAND, ENROLLED, TOLD = (
+    ROOT / "examples" / name for name in ("secure_ota", "secure_ota_by_hand", "enrolled_device", "poll_now")
 )
 REAL_PLATFORM = "platform = espressif8266\n"
 PRODUCT = "secure_ota"
@@ -188,6 +188,43 @@ def test_the_one_that_enrols_builds(tmp_path: Path, pio_core: Path, rsa_key: rsa
     change_ini(example, "monitor_speed", "build_src_flags = -Wall -Wextra -Werror\nmonitor_speed")
     example.run()
     assert b"/client.key.new\0" in example.build("firmware.bin").read_bytes()
+
+
+PUBSUBCLIENT = """\
+#pragma once
+#include <Arduino.h>
+#include <Client.h>
+class PubSubClient {
+ public:
+  explicit PubSubClient(Client &) {}
+  PubSubClient &setServer(const char *, uint16_t) { return *this; }
+  PubSubClient &setCallback(void (*)(char *, uint8_t *, unsigned int)) { return *this; }
+  bool connect(const char *, const char *, const char *) { return true; }
+  bool subscribe(const char *name) { return name != nullptr && Serial.println(name) > 0; }
+  bool loop() { return false; }
+};
+"""
+"""The calls of PubSubClient 2.8 that the example makes."""
+
+
+@pytest.mark.proof
+def test_the_one_that_is_told_builds_for_each_family(
+    tmp_path: Path, pio_core: Path, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    example = copy_of(TOLD, tmp_path / "told", pio_core)
+    change_ini(example, "lib_deps = knolleary/PubSubClient@^2.8\n", "")
+    for old, new in TEST_PLATFORMS.items():
+        if old in ini_of(example):
+            change_ini(example, old, new)
+    example.write("lib/PubSubClient/src/PubSubClient.h", PUBSUBCLIENT)
+    change_ini(example, "default_envs = nodemcuv2", "default_envs = nodemcuv2, esp32dev, rpipicow")
+    change_ini(example, "keys/poll_now/", "keys/secure_ota/")
+    use_key(example, tmp_path / "keys" / "signing.key", rsa_key)
+    make_authority(example.path / "certs" / "ca.crt")
+    change_ini(example, "monitor_speed", "build_src_flags = -Wall -Wextra -Werror\nmonitor_speed")
+    example.run()
+    for board in ("nodemcuv2", "esp32dev", "rpipicow"):
+        assert b"otaseal/poll_now/stable/poll\0" in example.build("firmware.bin", board).read_bytes()
 
 
 def test_with_the_library_a_new_key_recompiles_what_reads_it(
