@@ -278,6 +278,7 @@ def own_server(tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> Iterator[Running]:
     running.end()
 
 
+@pytest.mark.proof
 def test_all_environments_make_one_release(
     for_all: Project, tmp_path: Path, own_server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:

@@ -331,6 +331,7 @@ def test_openssl_resumes_sessions_or_does_not(server: Running, options: list[str
         assert resumption(("localhost", port)) == expected
 
 
+@pytest.mark.proof
 def test_a_server_without_session_ids_is_a_warning(bench: BuiltProject, server: Running, otaseal: Command) -> None:
     with openssl_server(server.world, "-no_cache") as port:
         bench.configure(custom_otaseal_server=f"https://localhost:{port}")

@@ -243,6 +243,7 @@ def test_a_file_of_the_schema_before_is_taken_over(tmp_path: Path) -> None:
 DAY = 86400.0
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("downloads", [False, True])
 def test_a_flood_of_invented_devices_does_not_push_out_a_fleet(open_devices: Open, downloads: bool) -> None:
     """Whether they download or not, and whether the fleet ever did."""

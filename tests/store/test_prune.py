@@ -145,6 +145,7 @@ def test_a_store_that_is_not_whole_or_of_a_later_otaseal_is_left_alone(store: St
     assert check(store).whole
 
 
+@pytest.mark.proof
 def test_a_kill_at_any_step_leaves_a_store_that_is_whole(store: Store) -> None:
     case = Store(store.directory.with_name("case"))
     wanted, kills = None, 0
