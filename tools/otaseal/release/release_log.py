@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAYLOAD_TYPE = "application/vnd.otaseal.release+json"
 FORMAT = 1
 WHAT = "the entry of the log"
-_DAMAGED = "restore the store from a backup; a log that cannot be restored proves nothing any more"
+_DAMAGED = "make the entry again; if it is one of the log already, restore that from a backup"
 
 
 class Head(NamedTuple):
