@@ -176,6 +176,15 @@ def test_who_does_not_lead_does_not_connect() -> None:
             never.accept()
 
 
+def test_who_leads_no_more_has_no_problem_with_the_broker() -> None:
+    telemetry, leads = Telemetry(lambda event: True), threading.Event()
+    leads.set()
+    with Publisher(Broker("127.0.0.1", free_port(), None), Fleet([]), telemetry, leads.is_set):
+        until(lambda: bool(telemetry.problems.get("mqtt")), "nobody is told that it is away")
+        leads.clear()
+        until(lambda: not telemetry.problems["mqtt"], "it is told for ever")
+
+
 Write = Callable[[str], Path]
 
 

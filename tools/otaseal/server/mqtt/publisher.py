@@ -103,6 +103,7 @@ class Publisher:
             try:
                 if not self._leading():
                     self._disconnect()
+                    self._telemetry.set_problems("mqtt", [])
                 elif self._client is None:
                     self._connect()
                     failures = 0

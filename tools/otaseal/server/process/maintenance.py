@@ -182,6 +182,9 @@ class Maintenance:
                 if mine:
                     halt_failing(self.catalog, self.devices, self.telemetry, self.clock)
                     self.telemetry.set_problems("waves", self.advancer.judge())
+                else:  # who judges reports them; what this server found in an earlier turn may be over
+                    for kind in ("rollout", "waves"):
+                        self.telemetry.set_problems(kind, ())
             self.notes.load()
             self.notices.leading = self.backend.leads()
             self.news.look(leading=self.notices.leading)
