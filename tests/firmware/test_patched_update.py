@@ -46,7 +46,7 @@ class Chip:
         if self.name == "esp32":
             return esp32_devices.build_image(more=data)
         if self.name == "pico":
-            return pico_images.build_image(code=data + SAYS_MD5, filesystem=(0x100000, 0x2FF000))
+            return pico_images.build_image(code=data + SAYS_MD5, filesystem=(0x100000, 0x2FF000), data_size=2001)
         raw = build_image(embedded=data, code_size=0)
         return raw[: esp8266.parse(raw).sketch_size]
 

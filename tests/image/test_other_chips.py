@@ -42,6 +42,15 @@ def test_it_is_signed_as_every_image_is(chip: str, rsa_key: rsa.RSAPrivateKey, t
         sign_firmware(signed, signer, embeds_key=False)
 
 
+@pytest.mark.parametrize("beside", [1, 2, 3])
+def test_an_rp2040_image_may_end_within_a_word(beside: int, rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:
+    raw = build_image(data_size=2000 + beside)
+    signed = sign_firmware(raw, Signer(rsa_key), embeds_key=False, claim=CLAIM)
+    assert read(signed).sketch == raw
+    assert verify_firmware(signed, rsa_key.public_key()) == signed[: len(raw) + manifest.SIZE]
+    assert openssl.accepts(signed, public_pem(rsa_key.public_key()), tmp_path)
+
+
 @pytest.mark.parametrize("chip", IMAGES)
 def test_the_signed_word_alone_makes_no_signed_image(chip: str) -> None:
     raw = IMAGES[chip][:-4] + (256).to_bytes(4, "little") if chip == "rp2040" else IMAGES[chip]

@@ -40,7 +40,7 @@ def image(
     if library is not None:
         record += manifest.IDENTITY_MAGIC + manifest.serialise(claims(library, f"{seed - 1}.0"))[len(manifest.MAGIC) :]
     code = bytes([seed]) * 9000 + embedded_key(key.public_key()) + record
-    return build_image(chip, code=code, filesystem=options.pop("filesystem", SMALL), **options)
+    return build_image(chip, code=code, filesystem=options.pop("filesystem", SMALL), data_size=2001, **options)
 
 
 def claims(counter: int, version: str = "1.0") -> manifest.Manifest:

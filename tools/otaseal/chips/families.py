@@ -15,7 +15,8 @@ class Family:
     `own_room`: the core tells neither sizes nor the MD5 of its sketch (the library does the latter, F130), and only the
     device knows whether an update, a file in its filesystem, has room (F55, F57). `slots`: an update goes into the
     flash's other slot, whose size the core tells as free space (F92). `unverified`: the core verifies no update, the
-    OtaSeal library alone does (F46).
+    OtaSeal library alone does (F46). `whole_words`: a release of the core hashes words of 4 bytes, and refuses a
+    payload that ends within one (F8).
     """
 
     name: str
@@ -25,11 +26,12 @@ class Family:
     own_room: bool = False
     slots: bool = False
     unverified: bool = False
+    whole_words: bool = False
 
 
 _ESP32_CHIPS = tuple(name.lower().replace("-", "") for name in CHIPS.values())
 _ROWS = (
-    Family("esp8266", ("esp8266",), ("x-esp8266-",), ("esp8266-http-update",)),
+    Family("esp8266", ("esp8266",), ("x-esp8266-",), ("esp8266-http-update",), whole_words=True),
     # Early releases of arduino-pico left their name out: "x--mode", "-http-Update".
     Family(
         "pico",

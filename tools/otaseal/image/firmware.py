@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..chips import file_kinds, images
 from ..chips.esp8266_cores import NEWEST
+from ..chips.families import FAMILY_OF
 from ..chips.images import Image
 from ..chips.limits import check_size
 from ..errors import InputError, VerificationError
@@ -128,8 +129,9 @@ def is_signed(data: bytes) -> bool:
 def check_payload(unsigned: Firmware) -> None:
     """Raise InputError, naming the fault, unless the payload is fit to be signed once it is padded.
 
-    Refused: empty, over MAX_IMAGE_SIZE, a first byte other than 0xE9 or 0x1F (F9), signed already (F8c), a raw image
-    whose size is not a multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is cut short.
+    Refused: empty, over MAX_IMAGE_SIZE, a first byte other than 0xE9 or 0x1F (F9), signed already (F8c), an ESP8266's
+    raw image whose size is not a multiple of 4 (F8), a gzip with anything but one sound member (F8b), an image that is
+    cut short.
     """
     payload = unsigned.payload
     check_size(len(payload))
@@ -142,8 +144,8 @@ def check_payload(unsigned: Firmware) -> None:
         )
     if is_signed(payload):
         raise InputError("payload is signed already", "sign the original firmware.bin, not the '.signed' file")
-    _ = unsigned.image
-    if unsigned.member is None and len(payload) % gzip_payload.ALIGNMENT:
+    whole_words = FAMILY_OF[unsigned.image.chip].whole_words
+    if whole_words and unsigned.member is None and len(payload) % gzip_payload.ALIGNMENT:
         raise InputError(
             f"payload of {len(payload)} bytes is not a multiple of {gzip_payload.ALIGNMENT}",
             f"build it again: core {NEWEST.name} refuses it otherwise",
