@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -104,11 +104,18 @@ _IN_TEXT = (*("channel", "board", "chip", "free_space", "sketch_size", "chip_siz
 FLASH = " || '|' || ".join(
     f"coalesce(CAST({name} AS text), '')" if name in Flash._fields[len(Kind._fields) :] else name for name in _IN_TEXT
 )
-FLASHES = f"""SELECT DISTINCT {", ".join(Flash._fields)} FROM devices
-    WHERE product = ? AND free_space IS NOT NULL"""  # noqa: S608 - our own names
-KINDS = f"SELECT {', '.join(Kind._fields)}, count(*) FROM devices"  # noqa: S608 - our own names
+FLASHES = f"SELECT DISTINCT {', '.join(Flash._fields)} FROM devices"  # noqa: S608 - our own names
+_BY_FLASH = ", ".join(map(str, range(1, len(Flash._fields) + 1)))
 _COUNTED = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in (*IN_STATE.values(), LATE))
-STANDINGS = f"SELECT {_COUNTED} FROM devices"  # noqa: S608 - our own words
+
+
+class Census(NamedTuple):
+    """How many devices there are: of each kind, in each state, late, and answered for each reason."""
+
+    kinds: Mapping[Flash, int]
+    states: Mapping[str, int]
+    late: int
+    answered: Mapping[str, int]
 
 
 class DeviceTable(ABC):
@@ -167,25 +174,23 @@ class DeviceTable(ABC):
         statement = f"SELECT count(*) FROM devices WHERE product = ? AND {where.sql}"  # noqa: S608 - our own words
         return int(self.query(statement, (product, *where.values))[0][0])
 
-    def flashes(self, product: str) -> Iterator[Flash]:
-        """Yield each kind of flash that a product's devices say they have, with what they run."""
-        yield from (Flash(*row) for row in self.query(FLASHES, (product,)))
+    def flashes(self, product: str, where: Condition) -> Iterator[Flash]:
+        """Yield each kind of flash that the devices which are meant say they have, with what they run."""
+        statement = f"{FLASHES} WHERE product = ? AND free_space IS NOT NULL AND {where.sql}"
+        yield from (Flash(*row) for row in self.query(statement, (product, *where.values)))
 
-    def kinds(self, product: str, where: Condition) -> Iterator[tuple[Kind, int]]:
-        """Yield the kinds of the devices that are meant, each with their number."""
-        statement = f"{KINDS} WHERE product = ? AND {where.sql} GROUP BY 1, 2, 3, 4, 5"
-        yield from ((Kind(*kind), count) for *kind, count in self.query(statement, (product, *where.values)))
-
-    def standings(self, product: str, where: Condition, now: float) -> tuple[dict[str, int], int]:
-        """Return how many of the devices that are meant are in each state, and how many are late."""
-        statement = f"{STANDINGS} WHERE product = ? AND {where.sql}"
-        ((*states, late),) = self.query(statement, (now, product, *where.values))
-        return dict(zip(IN_STATE, states, strict=True)), late
-
-    def answered(self, product: str, where: Condition) -> dict[str, int]:
-        """Return how many polls of the devices that are meant are answered for which reason."""
-        statement = f"SELECT answered, count(*) FROM devices WHERE product = ? AND {where.sql} GROUP BY answered"  # noqa: S608
-        return dict(self.query(statement, (product, *where.values)))
+    def census(self, product: str, where: Condition, now: float) -> Census:
+        """Return how many of the devices that are meant are of each kind: by three statements, each with an index."""
+        meant, values = f"FROM devices WHERE product = ? AND {where.sql}", (product, *where.values)
+        ((*states, late),) = self.query(f"SELECT {_COUNTED} {meant}", (now, *values))
+        answered = self.query(f"SELECT answered, count(*) {meant} GROUP BY answered", values)
+        kinds = self.query(f"SELECT {', '.join(Flash._fields)}, count(*) {meant} GROUP BY {_BY_FLASH}", values)
+        return Census(
+            {Flash(*kind): count for *kind, count in kinds},
+            dict(zip(IN_STATE, states, strict=True)),
+            late,
+            dict(answered),
+        )
 
     def named_kinds(self, product: str, where: Condition) -> Iterator[tuple[str, Kind]]:
         """Yield the devices that are meant, by name, each with its kind."""

@@ -21,7 +21,7 @@ from ...release.evidence import proof_of
 from ...release.record_fields import VERSION
 from ...release.records import check_version
 from ...store.device_rows import STATES
-from ...store.device_table import Kind
+from ...store.device_table import Flash, Kind
 from ...store.labels import Label, check_tag
 from ...store.selection import (
     ANY,
@@ -101,25 +101,24 @@ def counts(fleet: Fleet, product: str, channel: str = "", now: float | None = No
     now = time.time() if now is None else now
     fleet.recorder.flush(FLUSH_SECONDS)
     where = condition(fleet, product, Query(channel=channel), now)
-    kinds, rows = list(fleet.devices.kinds(product, where)), _labelled(fleet, product, where)
+    census, rows = fleet.devices.census(product, where, now), _labelled(fleet, product, where)
     facts, found = fleet.catalog.facts(product), Counter[tuple[str, str]]()
-    for kind, count in kinds:
+    for kind, count in census.kinds.items():
         found["channels", kind.channel] += count
         found["versions", facts.version(kind)] += count
         found["boards", facts.board(kind)] += count
-    states, late = fleet.devices.standings(product, where, now)
-    answered = fleet.devices.answered(product, where)
+    short = fleet.room.short(product, (kind for kind in census.kinds if kind.free_space is not None))
     return {
         "product": product,
         "channel": channel or None,
         "now": now,
-        "total": sum(count for _, count in kinds),
-        "late": late,
-        "no_room": fleet.devices.count(product, all_of(where, fleet.without_room(product))),
+        "total": sum(census.kinds.values()),
+        "late": census.late,
+        "no_room": sum(census.kinds[kind] for kind in short),
         "pinned": sum(label.pinned for _, label in rows),
-        "tags": _tags(fleet, product, kinds, rows),
-        "states": {state: states[state] for state in STATES if states[state]},
-        "answered": {reason: answered[reason] for reason in REASONS if reason in answered},
+        "tags": _tags(fleet, product, census.kinds, rows),
+        "states": {state: census.states[state] for state in STATES if census.states.get(state)},
+        "answered": {reason: census.answered[reason] for reason in REASONS if reason in census.answered},
         "channels": _named(found, "channels", 0),
         "versions": _named(found, "versions", MAX_NAMED),
         "boards": _named(found, "boards", MAX_NAMED),
@@ -131,8 +130,9 @@ def condition(fleet: Fleet, product: str, query: Query, now: float) -> Condition
     if query.channel and fleet.catalog.channel(product, query.channel) is None:
         raise no_channel(product, query.channel)
     facts, labels = fleet.catalog.facts(product), fleet.labels
+    channel = in_channel(query.channel) if query.channel else ANY
     parts = [
-        in_channel(query.channel) if query.channel else ANY,
+        channel,
         in_state(query.state) if query.state else ANY,
         was_answered(query.answered) if query.answered else ANY,
         facts.runs(Match(query.version)) if query.version else ANY,
@@ -142,7 +142,7 @@ def condition(fleet: Fleet, product: str, query: Query, now: float) -> Condition
         ANY if query.since is None else changed_since(query.since),
         _flag(query.late, is_late(now)),
         ANY if query.pinned is None else _flag(query.pinned, is_named(labels.pinned(product))),
-        ANY if query.no_room is None else _flag(query.no_room, fleet.without_room(product)),
+        ANY if query.no_room is None else _flag(query.no_room, fleet.without_room(product, channel)),
     ]
     return all_of(*parts)
 
@@ -190,14 +190,12 @@ def _labelled(fleet: Fleet, product: str, where: Condition) -> list[tuple[Kind, 
     return [(kind, by_name[name]) for name, kind in found]
 
 
-def _tags(
-    fleet: Fleet, product: str, kinds: Iterable[tuple[Kind, int]], rows: Iterable[tuple[Kind, Label]]
-) -> dict[str, int]:
+def _tags(fleet: Fleet, product: str, kinds: Mapping[Flash, int], rows: Iterable[tuple[Kind, Label]]) -> dict[str, int]:
     """Return how many devices have each tag: by hand, and by rule where that is not the same one."""
     facts, rules = fleet.catalog.facts(product), fleet.labels.rules.of(product)
     found = Counter(dict.fromkeys(fleet.labels.tags(product), 0))
     unnamed = {tag: rule for tag, rule in rules.items() if not rule.name}
-    for kind, count in kinds:
+    for kind, count in kinds.items():
         found.update({tag: count for tag, rule in unnamed.items() if rule.fits(kind, facts, "")})
     for row, label in rows:
         found.update(tag for tag in label.tags if tag not in unnamed or not unnamed[tag].fits(row, facts, ""))

@@ -61,9 +61,9 @@ class Fleet:
         self.recorder.flush(FLUSH_SECONDS)
         return self._listed(product, self.devices.list(product, where, after, limit))
 
-    def without_room(self, product: str) -> Condition:
-        """Return the condition that a device has too little free space for the release of its channel."""
-        short = self.room.short(product, self.devices.flashes(product))
+    def without_room(self, product: str, where: Condition) -> Condition:
+        """Return the condition that a device of those meant has too little free space for its channel's release."""
+        short = self.room.short(product, self.devices.flashes(product, where))
         return is_in(FLASH, (kind.text for kind in short))
 
     def named(self, product: str, names: Sequence[str]) -> list[Listed]:

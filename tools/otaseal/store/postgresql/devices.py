@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import sql
 from ..device_batch import SELECT, Key, Rows
-from ..device_rows import Device, Sighting, change_name, changed_key, device_key, pace
+from ..device_rows import IN_STATE, LATE, Device, Sighting, change_name, changed_key, device_key, pace
 from ..device_rows import touched as touched_row
-from ..device_table import MAX_DEVICES, DeviceTable, preview
+from ..device_table import MAX_DEVICES, Census, DeviceTable, Flash, preview
+from ..selection import Condition
 from ..sql import Values
 from .database import Database, Transaction
 from .follower import Follower, Kind
@@ -27,6 +29,10 @@ _TOUCH = f"""UPDATE devices SET last_seen = touched.last_seen, sequence = touche
     FROM unnest(?::text[], ?::text[], ?::double precision[], ?::bigint[])
         AS touched (product, device, last_seen, sequence)
     WHERE devices.product = touched.product AND devices.device = touched.device"""  # noqa: S608 - our own words
+_STATE = " ".join(f"WHEN {condition} THEN '{state}'" for state, condition in IN_STATE.items())
+_CENSUS = f"""SELECT {", ".join(Flash._fields)}, answered, CASE {_STATE} END, count(*), count(*) FILTER (WHERE {LATE})
+    FROM devices"""  # noqa: S608 - our own words
+_GROUPED = f"GROUP BY {', '.join(map(str, range(1, len(Flash._fields) + 3)))}"
 _SAID = "SELECT product, device, md5, said_at FROM statements"
 
 
@@ -103,6 +109,17 @@ class PostgresDevices(DeviceTable):
 
     def close(self) -> None:
         """Do nothing: the database is its owner's to close."""
+
+    def census(self, product: str, where: Condition, now: float) -> Census:
+        """See `DeviceTable.census`: by one pass over the rows, which costs here what one of three would."""
+        kinds, states, answered, late = Counter[Flash](), Counter[str](), Counter[str](), 0
+        rows = self.query(f"{_CENSUS} WHERE product = ? AND {where.sql} {_GROUPED}", (now, product, *where.values))
+        for *kind, answer, state, count, belated in rows:
+            kinds[Flash(*kind)] += count
+            states[state] += count
+            answered[answer] += count
+            late += belated
+        return Census(kinds, states, late, answered)
 
     def query(self, statement: str, values: Values = ()) -> list[Any]:
         """See `DeviceTable.query`."""
