@@ -43,7 +43,7 @@ class Form:
     facts: tuple[str, ...]
     action: str
     danger: bool = False
-    looks: bool = False
+    is_query: bool = False
     """Whether sending it changes nothing, and leads to the next form."""
 
     def ask(

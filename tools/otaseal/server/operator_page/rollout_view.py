@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -77,36 +78,34 @@ def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel) -
         pointer=state.pointer,
         previous=state.previous,
         total=total,
-        parts=parts_of(versions, version, state.previous),
+        parts=_version_parts(versions, version, state.previous),
         running=Link(versions.get(version, 0), "run it", {"version": version}),
         others=tuple(link for link in others if link.count),
     )
 
 
-def parts_of(versions: dict[str, int], current: str, previous: str | None) -> tuple[Part, ...]:
+def _version_parts(versions: dict[str, int], current: str, previous: str | None) -> tuple[Part, ...]:
     """Return the parts of a bar of versions: the current one first, the previous one, then by their number."""
-    order = sorted(versions, key=lambda one: (one != current, one != previous, one == "others", -versions[one]))
-    named, rest = order[:SHOWN], order[SHOWN:]
-    counts = [(one, versions[one]) for one in named]
-    if rest:
-        counts.append(("others", sum(versions[one] for one in rest)))
+    order = sorted(versions, key=lambda one: (one != current, one != previous, -versions[one]))
     kinds = {current: "current", previous: "previous"}
-    widths = _widths([count for _, count in counts])
-    parts, at = [], 0
-    for (label, count), width in zip(counts, widths, strict=True):
-        parts.append(Part(label, count, at, width, kinds.get(label, "other")))
-        at += width
-    return tuple(parts)
+    rows = [(one, versions[one], kinds.get(one, "other")) for one in order[:SHOWN]]
+    if rest := sum(versions[one] for one in order[SHOWN:]):
+        rows.append(("others", rest, "other"))
+    return _parts(rows)
 
 
-def _widths(counts: list[int]) -> list[int]:
-    """Return widths that add up to WIDTH, in proportion as far as each can be seen."""
-    total = sum(counts)
+def _parts(counted: list[tuple[str, int, str]]) -> tuple[Part, ...]:
+    """Return the parts of a bar by label, count and kind; their widths add up to WIDTH, and none is too thin."""
+    total = sum(count for _, count, _ in counted)
     if not total:
-        return []
-    least = [max(LEAST_WIDTH, round(WIDTH * count / total)) for count in counts]
-    least[least.index(max(least))] += WIDTH - sum(least)
-    return least
+        return ()
+    widths = [max(LEAST_WIDTH, round(WIDTH * count / total)) for _, count, _ in counted]
+    widths[widths.index(max(widths))] += WIDTH - sum(widths)
+    places = itertools.accumulate(widths, initial=0)
+    return tuple(
+        Part(label, count, at, width, kind)
+        for (label, count, kind), at, width in zip(counted, places, widths, strict=False)
+    )
 
 
 def wave_parts(wave: Mapping[str, int]) -> tuple[Part, ...]:
@@ -121,9 +120,4 @@ def wave_parts(wave: Mapping[str, int]) -> tuple[Part, ...]:
         ("offered", waiting, "offered"),
         ("not asked yet", wave["devices"] - wave["offered"], "rest"),
     )
-    there = [(label, count, kind) for label, count, kind in counts if count > 0]
-    widths, parts, at = _widths([count for _, count, _ in there]), [], 0
-    for (label, count, kind), width in zip(there, widths, strict=True):
-        parts.append(Part(label, count, at, width, kind))
-        at += width
-    return tuple(parts)
+    return _parts([row for row in counts if row[1] > 0])

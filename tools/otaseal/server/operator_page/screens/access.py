@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,5 +19,5 @@ async def show(page: Page, visit: Visit) -> Response:
     ends = {one.id: datetime.fromisoformat(one.expires).timestamp() for one in tokens}
     tokens.sort(key=lambda one: ends[one.id])
     used = await asyncio.to_thread(page.context.access.uses.all)
-    values: dict[str, Any] = {"tokens": tokens, "ends": ends, "used": used, "at": time.time()}
+    values: dict[str, Any] = {"tokens": tokens, "ends": ends, "used": used}
     return page.show(visit, "access.html", title="Access", **values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,7 +40,7 @@ async def show(page: Page, visit: Visit) -> Response:
     """Return the certificates, those that end first at the top."""
     product = page.product(visit)
     found = await asyncio.to_thread(lambda: sorted(_all(page.context, product), key=lambda one: one.ends))
-    return page.show(visit, "certificates.html", title="Certificates", found=found, at=time.time())
+    return page.show(visit, "certificates.html", title="Certificates", found=found)
 
 
 def _all(context: OperatorContext, product: str) -> Iterator[Ending]:

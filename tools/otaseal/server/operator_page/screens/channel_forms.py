@@ -96,7 +96,7 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
     catalog, (product, channel, _) = page.context.catalog, target
     if not version:
         versions = tuple(release.version for release in await asyncio.to_thread(catalog.releases, product))
-        choose = Form("Promote", f"Which release is channel {channel} to give out?", (), "Go on", looks=True)
+        choose = Form("Promote", f"Which release is channel {channel} to give out?", (), "Go on", is_query=True)
         return choose, (Field("version", "Release", "select", choices=versions),)
     release, before = catalog.release(product, check_version(version)), catalog.channel(product, channel)
     effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)

@@ -11,13 +11,12 @@ from ...operator_api import device_list, rollout_status
 from ...operator_api.device_list import Query
 from ...operator_api.rollout_options import tally
 from ..page import Page, Visit
-from ..rollout_view import channel_view, wave_parts
+from ..rollout_view import FAILED, channel_view, wave_parts
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
 FAILED_SHOWN = 20
-FAILED_STATES = ("stuck", "looping")
 
 
 async def show(page: Page, visit: Visit) -> Response:
@@ -33,7 +32,7 @@ def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, A
     context, plan = page.context, state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
     view = channel_view(page.counts(product, channel), channel, state)
-    kinds = FAILED_STATES if view.failed else ()
+    kinds = FAILED if view.failed else ()
     failed = [
         one for kind in kinds for one in device_list.some(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
     ]
