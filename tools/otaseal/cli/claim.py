@@ -58,8 +58,7 @@ def _list(arguments: argparse.Namespace) -> int:
         claims = enrolments.claims.list()
     lines = [f"{claim.id}  {_whom(claim)}  {claim.used} used  {_end(claim, now)}" for claim in claims]
     rows = [{**claim._asdict(), "valid": valid_at(claim.expires, now)} for claim in claims]
-    common.show(arguments, rows, *(lines or ["there is no claim code"]))
-    return 0
+    return common.show(arguments, rows, *(lines or ["there is no claim code"]))
 
 
 def _revoke(arguments: argparse.Namespace) -> int:

@@ -47,8 +47,7 @@ def _config(arguments: argparse.Namespace) -> int:
         f"{row['option']}  (or {row['environment']}; default: {_shown(row['default'])})\n    {row['help']}"
         for row in rows
     )
-    common.show(arguments, rows, *shown)
-    return 0
+    return common.show(arguments, rows, *shown)
 
 
 def _shown(default: object) -> str:

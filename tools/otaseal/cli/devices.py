@@ -140,8 +140,7 @@ def _change(arguments: argparse.Namespace, connected: Client, product: str, path
         more = f": {answer['key']}" + (f", shown from {answer['address']}" if answer.get("address") else "")
     else:
         answer = connected.post(f"{path}/{arguments.action}", {"device": device_labels.listed_name(device)})
-    common.show(arguments, answer, f"{answer['device']}: {DONE[arguments.action]}{more}")
-    return 0
+    return common.show(arguments, answer, f"{answer['device']}: {DONE[arguments.action]}{more}")
 
 
 def _show_one(arguments: argparse.Namespace, connected: Client, product: str) -> int:

@@ -96,8 +96,7 @@ def _sign(arguments: argparse.Namespace) -> int:
     size = len(signed.data)
     shown = {"output": str(output), "size": size, "bits": key.key_size, "key": fingerprint(key)}
     line = f"{output}: {size} bytes, signed with RSA-{key.key_size} key {fingerprint(key)}, and verified"
-    common.show(arguments, {**shown, "manifest": _manifest(signed)}, line)
-    return 0
+    return common.show(arguments, {**shown, "manifest": _manifest(signed)}, line)
 
 
 def _claim(arguments: argparse.Namespace) -> Claim | None:
@@ -151,8 +150,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         shown["provenance"] = asdict(built)
         of = f" from commit {built.commit}" if built.commit else ""
         lines.append(f"provenance: built by {built.builder}{of}, {built.finished}")
-    common.show(arguments, shown, *lines)
-    return 0
+    return common.show(arguments, shown, *lines)
 
 
 def _verify_provenance(arguments: argparse.Namespace, signed: Firmware, key: RSAPublicKey) -> Provenance | None:

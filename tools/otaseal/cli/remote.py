@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from ..commands import runnable
 from ..errors import ConfigError, OtasealError, one_line
@@ -146,7 +145,9 @@ def interruptible(ask: Callable[[], str]) -> Iterator[None]:
 
 def published_state(connected: Client, product: str, channel: str, version: str | None = None) -> str:
     """Return whether the release `version` is published, and what a channel gives out; raises as `Client.get`."""
-    path, published = f"/v1/products/{quote(product, safe='')}/releases", ""
+    from ..client.client import product_path
+
+    path, published = product_path(product, "releases"), ""
     answer = connected.get(path)
     if version is not None:
         if answer["channels"].get(channel, {}).get("version") != version:

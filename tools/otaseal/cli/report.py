@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,7 @@ def register(subparsers: common.Subparsers) -> None:
 
 def _support(arguments: argparse.Namespace) -> int:
     connected, product, _ = remote.connect(arguments)
-    answer = connected.put(
-        product_path(product, "support"), json.dumps({"ends": arguments.ends}).encode(), "application/json"
-    )
+    answer = connected.put(product_path(product, "support"), {"ends": arguments.ends})
     return common.show(arguments, answer, f"'{product}' is supported until {answer['ends']}")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
+from ..client.client import product_path
 from ..errors import ConfigError, NotFoundError, VerificationError, counted
 from ..image import comparison
 from ..image.comparison import Difference
@@ -64,8 +65,7 @@ def _signed(arguments: argparse.Namespace) -> bytes:
         return files.read_bounded(Path(arguments.signed), MAX_IMAGE_SIZE, "signed firmware")
     connected, product, _ = remote.connect(arguments)
     query = f"?{urlencode({'board_id': arguments.board_id})}" if arguments.board_id else ""
-    release = f"/v1/products/{quote(product, safe='')}/releases/{quote(arguments.version, safe='')}"
-    data = connected.fetch(f"{release}/firmware{query}")
+    data = connected.fetch(product_path(product, "releases", arguments.version, "firmware") + query)
     if data is None:
         raise NotFoundError(
             f"the server has no such image of release '{arguments.version}'",

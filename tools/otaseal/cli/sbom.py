@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from urllib.parse import quote
 
 from .. import files
+from ..client.client import product_path
 from ..errors import ConfigError, NotFoundError, SystemFaultError
 from ..project import pio, project
 from ..release.attachments import LIMITS, SBOM
@@ -63,7 +63,7 @@ def _remote_sbom(arguments: argparse.Namespace) -> bytes:
     connected, product, _ = remote.connect(arguments)
     if arguments.version is None:
         raise ConfigError("neither a file nor a release is named", "give a file, or --version of a release")
-    path = f"/v1/products/{quote(product, safe='')}/releases/{quote(arguments.version, safe='')}/attachments/{SBOM}"
+    path = product_path(product, "releases", arguments.version, "attachments", SBOM)
     return json.dumps(connected.get(path)).encode()
 
 

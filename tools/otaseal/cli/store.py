@@ -95,8 +95,7 @@ def _upgrade(arguments: argparse.Namespace) -> int:
 def _create(arguments: argparse.Namespace) -> int:
     open_new(arguments.store).close()
     shown = {"store": str(arguments.store)}
-    common.show(arguments, shown, f"an empty release store is in '{arguments.store}'")
-    return 0
+    return common.show(arguments, shown, f"an empty release store is in '{arguments.store}'")
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -129,28 +128,25 @@ def _prune(arguments: argparse.Namespace) -> int:
     dry = bool(arguments.dry_run)
     with open_backend(arguments.store) as backend:
         pruned = store_prune.prune(backend, arguments.keep, by=f"local:{getpass.getuser()}", dry_run=dry)
-    common.show(
+    return common.show(
         arguments,
         {"dry_run": dry, **asdict(pruned)},
         *(f"{'would remove' if dry else 'removed'}  {product} {version}" for product, version in pruned.releases),
         f"{counted(len(pruned.releases), 'release')} and {counted(len(pruned.blobs), 'file')} of {pruned.size} bytes "
         f"{'would go' if dry else 'are gone'}, {counted(pruned.kept, 'release')} {'would be kept' if dry else 'kept'}",
     )
-    return 0
 
 
 def _backup(arguments: argparse.Namespace) -> int:
     copying.backup(arguments.store, arguments.backup)
     shown = {"store": str(arguments.store), "backup": str(arguments.backup)}
-    common.show(arguments, shown, f"'{arguments.store}' is backed up in '{arguments.backup}'")
-    return 0
+    return common.show(arguments, shown, f"'{arguments.store}' is backed up in '{arguments.backup}'")
 
 
 def _restore(arguments: argparse.Namespace) -> int:
     copying.restore(arguments.backup, arguments.store)
     shown = {"store": str(arguments.store), "backup": str(arguments.backup)}
-    common.show(arguments, shown, f"'{arguments.store}' is restored, and whole")
-    return 0
+    return common.show(arguments, shown, f"'{arguments.store}' is restored, and whole")
 
 
 def _copy(arguments: argparse.Namespace) -> int:

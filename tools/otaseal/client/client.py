@@ -28,6 +28,7 @@ from .tls import client_context, handshake_fault
 TIMEOUT = 30.0  # seconds without any progress
 CHUNK = 64 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
+JSON = {"Content-Type": "application/json"}
 NO_PATH = "no such path"  # what a server says that does not know a request
 
 Progress = Callable[[int, int], None]
@@ -78,8 +79,8 @@ class Client:
         """Publish what `check` admitted, read it back, and return what changed.
 
         `rehearsal` is its outcome, for the audit log: "passed", "partly", "skipped", or "". `attachments` are JSON by
-        kind (`release.attachments`). Raises InputError for what
-        the server refuses, VerificationError when it gives out something else, SystemFaultError without an answer.
+        kind (`release.attachments`). Raises InputError for what the server refuses, VerificationError when it gives out
+        something else, SystemFaultError without an answer.
         """
         origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
         query = {
@@ -162,8 +163,7 @@ class Client:
 
     def post(self, path: str, value: Mapping[str, Any]) -> Any:
         """Return the JSON answer to a POST of `value`; raises as `publish`."""
-        headers = {"Content-Type": "application/json"}
-        return self._json(self._request("POST", path, json.dumps(value).encode(), headers))
+        return self._json(self._request("POST", path, json.dumps(value).encode(), JSON))
 
     def delete(self, path: str) -> Any:
         """Return the JSON answer to a DELETE; raises as `publish`."""
@@ -171,15 +171,11 @@ class Client:
 
     def set_notes(self, product: str, version: str, said: Mapping[str, str]) -> Any:
         """Say what a release is for, by `severity` and `notes`, as far as given; raises as `publish`."""
-        headers = {"Content-Type": "application/json"}
-        path = product_path(product, "releases", version, "notes")
-        return self._json(self._request("PUT", path, json.dumps(said).encode(), headers))
+        return self.put(product_path(product, "releases", version, "notes"), said)
 
     def enrol(self, product: str, device: str, key: bytes) -> Any:
         """Enrol `key` (32 bytes), by which a device, named by its MAC address, proves itself; raises as `publish`."""
-        headers = {"Content-Type": "application/json"}
-        body = json.dumps({"key": key.hex()}).encode()
-        return self._json(self._request("PUT", product_path(product, "devices", device, "key"), body, headers))
+        return self.put(product_path(product, "devices", device, "key"), {"key": key.hex()})
 
     def accept(self, product: str, device: str, key: str | None = None) -> Any:
         """Enrol the key that a device shows, of two that with the fingerprint `key`; return what was accepted.
@@ -188,9 +184,11 @@ class Client:
         """
         return self.post(product_path(product, "devices", device, "accept"), {} if key is None else {"key": key})
 
-    def put(self, path: str, body: bytes, kind: str | None = None) -> Any:
-        """Return the JSON answer to a PUT of `body`, of the media type `kind`; raises as `publish`."""
-        return self._json(self._request("PUT", path, body, {} if kind is None else {"Content-Type": kind}))
+    def put(self, path: str, body: bytes | Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PUT of bytes or of a JSON object; raises as `publish`."""
+        if isinstance(body, bytes):
+            return self._json(self._request("PUT", path, body))
+        return self._json(self._request("PUT", path, json.dumps(body).encode(), JSON))
 
     def _confirm(self, board: Admitted, answer: Mapping[str, Any]) -> tuple[str, str]:
         """Fetch what was published for a board and compare; return the URL and whose answer it was.

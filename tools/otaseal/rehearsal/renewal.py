@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
-from urllib.parse import quote, urlencode
 
 from ..client import archives
 from ..client.client import Client
@@ -98,8 +97,7 @@ class _Rehearsal:
     def _current(self, client: Client) -> bytes | None:
         """Return the signed archive that the channel gives out, None for one that no key of the product has signed."""
         product, channel = self.renewal.product, self.renewal.channel
-        path = f"/v1/products/{quote(product, safe='')}?{urlencode({'channel': channel})}"
-        current = archives.current_archive(client, client.get(path), product, channel)
+        current = archives.current_archive(client, client.state(product, channel), product, channel)
         if current is not None:
             with suppress(OtasealError):
                 signed_archive.read(current, self.remote.keys)

@@ -13,11 +13,10 @@ from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..client.client import Client
+from ..client.client import Client, product_path
 from ..errors import InputError, OtasealError
 from ..image.firmware import read as read_firmware
 from ..keys import public
@@ -105,7 +104,7 @@ def remote_state(
     `state` is the channel's, where it was asked for before; `board` the device's `board_key`.
     """
     state = state or client.state(product, channel)
-    listed = client.get(f"/v1/products/{quote(product, safe='')}/releases")
+    listed = client.get(product_path(product, "releases"))
     known = tuple(record_json.from_json(document) for document in listed["releases"])
     current = None if state["current"] is None else record_json.from_json(state["current"]).for_board(board)
     host = f"[{client.host}]" if ":" in client.host else client.host
