@@ -9,10 +9,13 @@ from .. import files
 from ..client import plans
 from ..client.client import Client
 from ..errors import ConfigError
+from ..release.channels import MAX_FAILED, PATIENCE
 from ..release.plan_fields import PlanFile, ramp
-from ..release.waves import Wave
+from ..release.stranding import Consent
+from ..release.waves import MAX_PATIENCE, Wave
 from . import common, remote
 
+PERCENT = common.number(0, 100, "is not a percentage")
 DONE = {
     "pause": "paused: nobody gets it who has it not",
     "resume": "goes on",
@@ -47,6 +50,33 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=common.path, metavar="FILE", help="rollout.toml, with the waves of the rollout")
     parser.add_argument("--ramp", metavar="PERCENTAGES", help="waves by share, as in 1,10,50,100")
     parser.add_argument("--soak", metavar="TIME", help="of --ramp: how old a wave is before the next, as in 2h")
+
+
+def add_consent(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that agree to what a release does to devices for good."""
+    parser.add_argument(
+        "--raise-counter", action="store_true", help="even if its security counter is higher: devices never go back"
+    )
+    parser.add_argument(
+        "--strand-devices", action="store_true", help="even if devices seen would refuse it: they are left behind"
+    )
+
+
+def consent(arguments: argparse.Namespace) -> Consent:
+    """Return what the options agree to."""
+    return Consent(raise_counter=arguments.raise_counter, strand_devices=arguments.strand_devices)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say when a rollout halts."""
+    parser.add_argument(
+        "--max-failed", type=common.number(0, 100, "is not a percentage of failures"), metavar="PERCENT",
+        help=f"halt when more of the devices that took it do not come back with it; default: {MAX_FAILED}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patience", type=common.number(1, MAX_PATIENCE, "is not a valid number of minutes"), metavar="MINUTES",
+        help=f"when a silent device has not come back: longer than they pause between polls; default: {PATIENCE}",
+    )  # fmt: skip
 
 
 def plan_of(arguments: argparse.Namespace, default: Path | None = None) -> PlanFile | None:

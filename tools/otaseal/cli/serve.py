@@ -1,4 +1,4 @@
-"""`otaseal serve`: the update server in the foreground, and `otaseal token`: who may deploy to it."""
+"""`otaseal serve`: the update server in the foreground."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn
 
-from .. import files
 from ..errors import ConfigError, SystemFaultError, from_checkout
-from ..pki.scope import ANY, NONE
 from ..release.provenance import Builders
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
@@ -25,18 +20,14 @@ from ..server.mqtt.publisher import is_installed
 from ..server.process import run
 from ..server.process.service import ServerOptions
 from ..server.webhooks import Hook, read_hook
-from ..store.backend import open_backend
-from ..store.token_uses import TokenUses
-from ..store.tokens import Token, TokenFile
 from . import common
 
-DEFAULT_DAYS = 90
 ANY_BUILDER = "any"
 DEVICES, OPERATORS = "127.0.0.1:8443", "127.0.0.1:8444"
 
 
 def register(subparsers: common.Subparsers) -> None:
-    """Declare the two commands."""
+    """Declare the command."""
     serve = common.command(
         subparsers,
         "serve",
@@ -100,43 +91,6 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
     serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
-    actions = common.group(subparsers, "token", "otaseal token new ci --store /var/lib/otaseal/store --product blink")
-    new = common.command(
-        actions,
-        "new",
-        _token_new,
-        example="otaseal token new ci --store /var/lib/otaseal/store --product blink",
-        summary="make a token, which is shown once",
-    )
-    new.add_argument("name", help="whose it is, for the log")
-    new.add_argument("--product", default=ANY, help="the one product that it is for; default: any")
-    changes = new.add_mutually_exclusive_group()
-    changes.add_argument("--channel", default=ANY, help="the one channel that it may change; default: any")
-    changes.add_argument(
-        "--read-only", dest="channel", action="store_const", const=NONE, help="it may look, and change nothing"
-    )
-    new.add_argument("--days", type=int, default=DEFAULT_DAYS, help=f"how long it lasts; default: {DEFAULT_DAYS}")
-    new.add_argument(
-        "--out", type=common.path, metavar="FILE", help="write it to a new file, which only its owner reads"
-    )
-    listed = common.command(
-        actions,
-        "list",
-        _token_list,
-        example="otaseal token list --store /var/lib/otaseal/store",
-        summary="list the tokens",
-    )
-    revoke = common.command(
-        actions,
-        "revoke",
-        _token_revoke,
-        example="otaseal token revoke 1a2b3c4d --store /var/lib/otaseal/store",
-        summary="end a token at once",
-    )
-    revoke.add_argument("id", help="as otaseal token list shows it")
-    for parser in (new, listed, revoke):
-        parser.add_argument("--store", type=common.location, metavar="DIR", required=True, help="the server's store")
-
 
 def _serve(arguments: argparse.Namespace) -> int:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
@@ -199,62 +153,3 @@ def _refuse_workers(count: str) -> NoReturn:
         f"'{count}' processes are no longer possible: one answers devices and operators",
         "leave --workers out: one process answers thousands of polls a second",
     )
-
-
-@contextlib.contextmanager
-def _tokens(location: str) -> Iterator[TokenFile]:
-    with open_backend(location) as backend:
-        yield TokenFile(backend.store.documents)
-
-
-def _token_new(arguments: argparse.Namespace) -> int:
-    now = datetime.now(timezone.utc)
-    out = arguments.out
-    with _tokens(arguments.store) as file:
-        if out is not None:
-            files.refuse_existing(out, "give the token's file a new name")
-        token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
-    if out is not None:
-        files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
-    value = {**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)}
-    common.show(arguments, value, *([secret] if out is None else []))
-    if not arguments.json:
-        where = "it is not shown again" if out is None else f"it is in '{out}'"
-        print(f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; {where}", file=sys.stderr)
-    return 0
-
-
-def _token_list(arguments: argparse.Namespace) -> int:
-    now = datetime.now(timezone.utc)
-    with open_backend(arguments.store) as backend:
-        rows, uses = TokenFile(backend.store.documents).list(), TokenUses(backend.secrets).all()
-    lines = [
-        f"{token.id}  {token.name}  {_scope(token)}  {'until' if token.valid_at(now) else 'expired'} {token.expires}  "
-        + (f"used {_day(uses[token.id])}" if token.id in uses else "not used yet")
-        for token in rows
-    ]
-    shown = [{**_shown(token), "valid": token.valid_at(now), "used": uses.get(token.id)} for token in rows]
-    common.show(arguments, shown, *(lines or ["there is no token"]))
-    return 0
-
-
-def _token_revoke(arguments: argparse.Namespace) -> int:
-    with _tokens(arguments.store) as file:
-        token = file.revoke(arguments.id)
-    common.show(arguments, _shown(token), f"revoked  {token.id}  {token.name}")
-    return 0
-
-
-def _day(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _scope(token: Token) -> str:
-    product = "any product" if token.product == ANY else f"product '{token.product}'"
-    if token.channel == NONE:
-        return f"{product}, to read"
-    return product + ("" if token.channel == ANY else f", channel '{token.channel}'")
-
-
-def _shown(token: Token) -> dict[str, str]:
-    return {key: value for key, value in asdict(token).items() if key != "sha256"}
