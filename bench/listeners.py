@@ -5,13 +5,15 @@
 Memory is what the server holds for itself (RssAnon). First `idle` connections only shake hands, then they listen:
 printed is what each takes, and how much more then. Then all listeners are there, each on a connection of its own from
 eight addresses of this machine, and a channel is changed five times: printed is how long it takes until the last one
-has the hint, and how long a device's poll on a new connection takes meanwhile. Last come 40 more: where that is too
-many they are refused, and the API answers. Needs Linux, and descriptors for all.
+has the hint, and how long a device's poll on a new connection takes meanwhile. Each token has as many listeners as
+one caller may. Last come 40 more: where that is too many they are refused, and the API answers. Needs Linux, and
+descriptors for all.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
 import selectors
 import socket
@@ -21,12 +23,16 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 from otaseal.keys import signers
+from otaseal.server.changes import MAX_OF_CALLER
+from otaseal.store.backend import open_backend
+from otaseal.store.tokens import TokenFile
 from support.servers import Running, World, as_device, get, operator, publish, start, talk
 
 ADDRESSES = 8
@@ -46,9 +52,9 @@ def connect(server: Running, context: ssl.SSLContext, number: int) -> ssl.SSLSoc
     return context.wrap_socket(raw, server_hostname="localhost")
 
 
-def listen(server: Running, connection: ssl.SSLSocket) -> ssl.SSLSocket:
+def listen(connection: ssl.SSLSocket, token: str) -> ssl.SSLSocket:
     """Let a connection listen, and return it."""
-    connection.sendall(get("/v1/events?product=blink", f"Authorization: Bearer {server.token}", version="1.1"))
+    connection.sendall(get("/v1/events?product=blink", f"Authorization: Bearer {token}", version="1.1"))
     head = b""
     while b"\r\n\r\n" not in head:
         head += connection.recv(4096)
@@ -56,6 +62,13 @@ def listen(server: Running, connection: ssl.SSLSocket) -> ssl.SSLSocket:
         raise ConnectionRefusedError(head[:40])
     connection.setblocking(False)
     return connection
+
+
+def make_tokens(server: Running, count: int) -> list[str]:
+    """Return tokens, each for as many listeners as one caller may have."""
+    with open_backend(str(server.store)) as backend:
+        tokens = TokenFile(backend.store.documents)
+        return [tokens.issue("bench", "blink", "-", 1, datetime.now(timezone.utc))[1] for _ in range(count)]
 
 
 def hear(listeners: list[ssl.SSLSocket], kind: bytes) -> float:
@@ -109,14 +122,15 @@ def measure(server: Running, count: int, idle: int) -> None:
     context = server.world.context()
     publish(server, "1.0", server.world.firmware(1).signed)
     publish(server, "2.0", server.world.firmware(2).signed, channel="beta")
+    tokens = itertools.cycle(make_tokens(server, count // MAX_OF_CALLER + 1))
     before = memory(server)
     connections = [connect(server, context, number) for number in range(idle)]
     plain = memory(server)
-    listeners = [listen(server, one) for one in connections]
+    listeners = [listen(one, next(tokens)) for one in connections]
     each = (memory(server) - plain) / idle
     print(f"{idle} connections: {(plain - before) / idle / 1024:.1f} KB each, {each / 1024:.2f} KB more as a listener")
     began = time.monotonic()
-    listeners += [listen(server, connect(server, context, number)) for number in range(idle, count)]
+    listeners += [listen(connect(server, context, number), next(tokens)) for number in range(idle, count)]
     print(f"{count} listeners, the last {count - idle} in {time.monotonic() - began:.0f} s")
     stop, took = threading.Event(), [0.0]
     polling = threading.Thread(target=poll, args=(server, stop, took))
@@ -131,7 +145,7 @@ def measure(server: Running, count: int, idle: int) -> None:
     refused = 0
     for number in range(40):
         try:
-            listeners.append(listen(server, connect(server, context, number)))
+            listeners.append(listen(connect(server, context, number), next(tokens)))
         except (ConnectionRefusedError, OSError):
             refused += 1
     print(f"of 40 more, {refused} are refused; the API answers: {operator(server).get('/healthz')['status']}")

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from otaseal.errors import SystemFaultError
+from otaseal.errors import ConflictError, SystemFaultError
 from otaseal.server import changes
-from otaseal.server.changes import ALIVE, MAX_KEPT, Changes, Listener
+from otaseal.server.changes import ALIVE, MAX_KEPT, SHARES, Changes, Listener, Subscription
 
 Case = Callable[[Changes], Awaitable[None]]
 Hints = list[tuple[str, str, str]]
@@ -19,10 +19,13 @@ Hints = list[tuple[str, str, str]]
 class Reader:
     """The other end of a listener's connection."""
 
-    def __init__(self, hub: Changes, product: str | None = None, last: str = "") -> None:
+    def __init__(self, hub: Changes, product: str | None = None, last: str = "", caller: str = "") -> None:
         self.data = b""
         self.ended = False
-        self.listener: Listener = hub.listen(product, last)
+        self.holds = True
+        self.asked = 0
+        self.subscription = Subscription(caller or f"token:{id(self)}", "", product, self._holds)
+        self.listener: Listener = hub.listen(self.subscription, last)
         self.listener.begin(self)
 
     def write(self, data: bytes) -> None:
@@ -30,6 +33,10 @@ class Reader:
 
     def close(self) -> None:
         self.ended = True
+
+    def _holds(self) -> bool:
+        self.asked += 1
+        return self.holds
 
     @property
     def hints(self) -> Hints:
@@ -125,11 +132,48 @@ def test_there_are_so_many_listeners_and_no_more() -> None:
     async def case(hub: Changes) -> None:
         one, _ = Reader(hub), Reader(hub)
         with pytest.raises(SystemFaultError, match="2 listen already"):
-            hub.listen(None)
+            Reader(hub)
         one.listener.leave()
         Reader(hub)
 
     run(case, most=2)
+
+
+def test_one_caller_has_so_many_and_the_others_theirs() -> None:
+    async def case(hub: Changes) -> None:
+        one, _ = (Reader(hub, caller="token:one") for _ in range(2))
+        with pytest.raises(ConflictError, match="'token:one' listens 2 times already"):
+            Reader(hub, caller="token:one")
+        Reader(hub, caller="token:two")
+        for _ in range(2):  # as its connection ends after it was told to
+            one.listener.leave()
+        Reader(hub, caller="token:one")
+        with pytest.raises(ConflictError):
+            Reader(hub, caller="token:one")
+
+    run(case, most=2 * SHARES)
+
+
+def test_who_may_listen_no_more_is_told_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "CHECK_SECONDS", 0.01)
+
+    async def case(hub: Changes) -> None:
+        one, two, slow, other = (Reader(hub, caller=f"token:{name}") for name in ("one", "one", "slow", "other"))
+        assert one.subscription == two.subscription
+        slow.listener.pause()
+        while not other.asked:
+            await asyncio.sleep(0)
+        one.holds = slow.holds = False
+        while not (one.ended and two.ended and slow.ended):
+            await asyncio.sleep(0)
+        assert two.asked == 0, "the same credentials are asked for once"
+        slow.listener.resume()
+        hub.tell("alarms")
+        await other.hear(("alarms", "", ""))
+        assert (one.data, two.data, slow.data) == (ALIVE, ALIVE, ALIVE)
+        assert hub.listening == 1
+
+    run(case, most=20)
 
 
 def test_who_has_left_hears_nothing_and_all_end_with_the_server() -> None:

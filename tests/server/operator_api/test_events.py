@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import subprocess
@@ -13,13 +12,11 @@ from typing import Any
 import pytest
 
 from otaseal.errors import InputError
-from otaseal.server.limits import OTHER_FILES
-from otaseal.server.process.service import SPARE
 from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
 from support import peers
 from support.operator_requests import NOW, raw, refusal
-from support.servers import SECONDS, Running, StartServer, as_device, get, metrics, operator, publish, talk, until
+from support.servers import SECONDS, Running, as_device, get, metrics, operator, publish, talk, until
 
 
 @contextmanager
@@ -118,20 +115,6 @@ def test_a_halt_is_an_alarm_until_another_release_is_given_out(server: Running) 
     (ended,) = client.get("/v1/alarms")["alarms"]
     assert ended["until"] >= ended["since"] == alarm["since"]
     assert client.get("/v1/products/blink/releases")["alarms"] == []
-
-
-def test_listeners_leave_room_for_requests(start_server: StartServer) -> None:
-    server = start_server(prefix=("sh", "-c", 'ulimit -n 780; exec "$@"', "sh"))
-    room = (780 - OTHER_FILES) // 2 - SPARE
-    request = get("/v1/events", f"Authorization: Bearer {server.token}")
-    with contextlib.ExitStack() as stack:
-        for _ in range(room):
-            plain = stack.enter_context(socket.create_connection(("127.0.0.1", server.operators), SECONDS))
-            connection = stack.enter_context(server.world.context().wrap_socket(plain, server_hostname="localhost"))
-            connection.sendall(request)
-            assert connection.recv(1024).startswith(b"HTTP/1.1 200")
-        assert refusal(raw(server, request), 503) == f"{room} listen already"
-        assert operator(server).get("/v1/alarms")["alarms"] == [], "that is no fault"
 
 
 def test_a_connection_that_is_gone_listens_no_more(bare: Running) -> None:

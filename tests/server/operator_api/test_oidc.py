@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,21 @@ def test_genuine_tokens_say_who_and_for_what(verifier: Verifier, issuer: Issuer)
     early, late = (int(time.time()) + sign * (LEEWAY_SECONDS - 10) for sign in (1, -1))
     verifier.verify(issuer.token("one", aud=AUDIENCE, nbf=early, iat=early, exp=early + 300))
     verifier.verify(issuer.token("one", aud=AUDIENCE, exp=late))
+
+
+def test_a_token_that_was_verified_holds_until_its_end_or_that_of_its_trust(verifier: Verifier, issuer: Issuer) -> None:
+    bearer = verifier.runner.run_until_complete(verifier.oidc.verify(issuer.token("one", aud=AUDIENCE)))
+    assert verifier.oidc.again(bearer) == bearer
+    over = replace(bearer, claims={**bearer.claims, "exp": int(time.time()) - LEEWAY_SECONDS})
+    with pytest.raises(InvalidTokenError, match="the token has expired"):
+        verifier.oidc.again(over)
+    (trust,) = verifier.trusts.list()
+    verifier.trusts.add(replace(trust, scopes=("lamp",)), BY)
+    verifier.trusts.remove(trust.id, BY)
+    assert [str(scope) for scope in verifier.oidc.again(bearer).allowed] == ["lamp/*"]
+    verifier.trusts.remove(verifier.trusts.list()[0].id, BY)
+    with pytest.raises(InvalidTokenError):
+        verifier.oidc.again(bearer)
 
 
 WRONG: dict[str, tuple[dict[str, object], str]] = {

@@ -8,13 +8,15 @@ everything anew.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ..errors import SystemFaultError
+from ..errors import ConflictError, SystemFaultError
 
 KINDS = ("channel", "releases", "devices", "alarms", "reload")
 """What a hint is about: `devices` are the counts of rollouts, too; `reload` is everything."""
@@ -23,6 +25,10 @@ MAX_KEPT = 256
 DELIVER_SECONDS = 0.25
 ALIVE_SECONDS = 15.0
 """How often a listener hears something: its own timeouts, and those of what is between, need that."""
+CHECK_SECONDS = 2.0
+"""How often it is checked that credentials with which somebody listens are still good."""
+MAX_OF_CALLER, SHARES = 100, 4
+"""Listeners of one caller: so many, and one of so many shares of all where there are few."""
 AT_ONCE = 50
 """Listeners that are told in one go, before devices have their turn again."""
 ALIVE = b":\n\n"
@@ -37,7 +43,7 @@ class Change(NamedTuple):
 
 
 class Connection(Protocol):
-    """What a listener is written to: an asyncio transport."""
+    """What a listener is written to."""
 
     def write(self, data: bytes) -> None:
         """Send bytes, at some time."""
@@ -46,13 +52,26 @@ class Connection(Protocol):
         """End, once all is sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a `caller` listens to, a product or all (None), by the credentials `shown`, which names no secret.
+
+    `holds` tells whether these are still good for that. It is asked once for all who listen by the same.
+    """
+
+    caller: str
+    shown: str
+    product: str | None
+    holds: Callable[[], bool] = field(compare=False, repr=False)
+
+
 class Listener:
-    """Who listens to a product, or to all (None), and was told all hints before the number `told`."""
+    """Who listens by a subscription, and was told all hints before the number `told`."""
 
-    __slots__ = ("_changes", "_connection", "_paused", "product", "told")
+    __slots__ = ("_changes", "_connection", "_paused", "subscription", "told")
 
-    def __init__(self, changes: Changes, product: str | None, told: int) -> None:
-        self.product, self.told = product, told
+    def __init__(self, changes: Changes, subscription: Subscription, told: int) -> None:
+        self.subscription, self.told = subscription, told
         self._changes = changes
         self._connection: Connection | None = None
         self._paused = False
@@ -82,9 +101,11 @@ class Listener:
             self._connection.write(news)
 
     def end(self) -> None:
-        """End the connection, for the server ends."""
-        if self._connection is not None:
-            self._connection.close()
+        """End the connection: the server ends, or the credentials have."""
+        connection, self._connection = self._connection, None
+        self._changes.forget(self)
+        if connection is not None:
+            connection.close()
 
     @property
     def ready(self) -> bool:
@@ -96,7 +117,7 @@ class Changes:
     """The last hints, and at most `most` listeners. `tell` may be called in any thread, the rest in the event loop."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most, self._share = most, max(1, min(MAX_OF_CALLER, most // SHARES))
         self.watchers: list[Callable[[str, str, str], None]] = []
         """Are told each hint at once, in the thread of who tells it."""
         self._run = secrets.token_hex(4)
@@ -107,6 +128,7 @@ class Changes:
         self._next = 0
         """The number of the next hint."""
         self._listeners: dict[Listener, None] = {}
+        self._callers: Counter[str] = Counter()
         self._closed = False
 
     def tell(self, kind: str, product: str = "", channel: str = "") -> None:
@@ -116,14 +138,18 @@ class Changes:
         for watcher in self.watchers:
             watcher(kind, product, channel)
 
-    def listen(self, product: str | None, last: str = "") -> Listener:
-        """Return a listener to a product, None for all; `last` is the id of the last hint that it was told.
+    def listen(self, subscription: Subscription, last: str = "") -> Listener:
+        """Return a listener; `last` is the id of the last hint that it was told.
 
-        Raises SystemFaultError where there are too many.
+        Raises ConflictError where its caller has too many, SystemFaultError where there are too many of all.
         """
+        if self._callers[subscription.caller] >= self._share:
+            raise ConflictError(
+                f"'{subscription.caller}' listens {self._share} times already", "end one of these, or read now and then"
+            )
         if len(self._listeners) >= self._most:
             raise SystemFaultError(f"{len(self._listeners)} listen already", "read from time to time instead")
-        listener = Listener(self, product, self._next)
+        listener = Listener(self, subscription, self._next)
         run, _, number = last.partition("-")
         if last:  # a number from elsewhere is before all that are kept
             known = run == self._run and number.isascii() and number.isdigit() and len(number) < 16
@@ -141,12 +167,18 @@ class Changes:
             listener.end()
             return
         self._listeners[listener] = None
+        self._callers[listener.subscription.caller] += 1
         listener.send(ALIVE)
         self.serve(listener)
 
     def forget(self, listener: Listener) -> None:
         """Tell a listener nothing more."""
-        self._listeners.pop(listener, None)
+        if listener in self._listeners:
+            del self._listeners[listener]
+            caller = listener.subscription.caller
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
 
     def serve(self, listener: Listener) -> None:
         """Send a listener what it was not told yet, if it takes that."""
@@ -155,15 +187,15 @@ class Changes:
 
     async def run(self) -> None:
         """Deliver until cancelled; then all listeners end."""
-        beats, silent = int(ALIVE_SECONDS / DELIVER_SECONDS), 0
+        beat, check = (max(1, int(seconds / DELIVER_SECONDS)) for seconds in (ALIVE_SECONDS, CHECK_SECONDS))
         try:
-            while True:
+            for turn in itertools.count(1):
                 await asyncio.sleep(DELIVER_SECONDS)
-                silent += 1
+                if turn % check == 0:
+                    await self._each(_Check())
                 if self._take():
                     await self._each(self.serve)
-                if silent >= beats:
-                    silent = 0
+                if turn % beat == 0:
                     await self._each(_beat)
         finally:
             self._closed = True
@@ -192,13 +224,28 @@ class Changes:
         if told < 0 or behind > len(self._kept):
             return self._format(Change("reload"), self._next - 1)
         recent = [self._kept[place] for place in range(len(self._kept) - behind, len(self._kept))]
-        mine = [text for change, text in recent if listener.product in (None, change.product) or not change.product]
+        product = listener.subscription.product
+        mine = [text for change, text in recent if product in (None, change.product) or not change.product]
         return b"".join(mine)
 
     def _format(self, change: Change, number: int) -> bytes:
         """Return a hint as a server-sent event; names of products and channels need no escaping."""
         data = f'{{"product": "{change.product}", "channel": "{change.channel}"}}'
         return f"id: {self._run}-{number}\nevent: {change.kind}\ndata: {data}\n\n".encode()
+
+
+class _Check:
+    """Ends listeners whose credentials are no longer good; each of these is asked for once."""
+
+    def __init__(self) -> None:
+        self._good: dict[Subscription, bool] = {}
+
+    def __call__(self, listener: Listener) -> None:
+        subscription = listener.subscription
+        if subscription not in self._good:
+            self._good[subscription] = subscription.holds()
+        if not self._good[subscription]:
+            listener.end()
 
 
 def _beat(listener: Listener) -> None:

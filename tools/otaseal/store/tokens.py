@@ -98,6 +98,10 @@ class TokenFile:
         matches = [token for token in self.list() if hmac.compare_digest(token.sha256, wanted)]
         return next((token for token in matches if token.valid_at(now)), None)
 
+    def get(self, identifier: str, now: datetime) -> Token | None:
+        """Return the token with this id if it has not expired; raises as `list`."""
+        return next((token for token in self.list() if token.id == identifier and token.valid_at(now)), None)
+
 
 def _read(reader: Reader) -> tuple[Token, ...]:
     data = reader.read(TOKENS, "the token file", MAX_TOKENS_BYTES)

@@ -11,22 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ...errors import InputError
+from ...errors import InputError, OtasealError
 from ...pki import scope
 from ...store.token_uses import TokenUses
 from ...store.tokens import Token, TokenFile
 from ..failures import FAILURES, FailureCounter
 from ..telemetry import Telemetry
 from ..tls import ClientCertificate
-from .oidc import InvalidTokenError, Oidc, is_token
+from .oidc import Bearer, InvalidTokenError, Oidc, is_token
 from .uploads import Refused
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 HOLD_SECONDS = 1.0
-CALLER = "otaseal.caller"
-"""Where a request's scope has the Caller whose token an issuer has signed."""
+BEARER = "otaseal.bearer"
+"""Where a request's scope has the Bearer whose token an issuer has signed."""
 HELD = 429
 """The status of who shows wrong credentials too often, who waits for it."""
 
@@ -64,25 +64,24 @@ class Access:
 
     async def identify(self, request: Request) -> None:
         """Verify what an issuer has signed, for whose keys a request may have to wait; raises Refused."""
-        token = _bearer(request)
-        if request.scope["state"]["certificate"] is not None or not is_token(token):
+        token = secret_of(request)
+        if not is_token(token) or certificate_of(request) is not None:
             return
         try:
             bearer = await self.oidc.verify(token)
         except InvalidTokenError as error:
             raise self._refused(request, error.message, error.hint, error.reason) from error
-        request.scope[CALLER] = Caller("oidc", bearer.subject, bearer.allowed)
+        request.scope[BEARER] = bearer
 
     def caller(self, request: Request) -> Caller:
         """Return who asks: by the certificate of the connection, else as `identify` found, else by the token.
 
         Raises Refused.
         """
-        certificate: ClientCertificate | None = request.scope["state"]["certificate"]
+        certificate, bearer = certificate_of(request), request.scope.get(BEARER)
         if certificate is not None:
             return of_certificate(certificate)
-        identified: Caller | None = request.scope.get(CALLER)
-        return identified or of_token(self.token(request, _bearer(request)))
+        return of_token(self.token(request, secret_of(request))) if bearer is None else of_bearer(bearer)
 
     def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
@@ -108,7 +107,19 @@ class Access:
         return Refused(401, message, hint)
 
 
-def _bearer(request: Request) -> str:
+def certificate_of(request: Request) -> ClientCertificate | None:
+    """Return the certificate of a request's connection, None for none.
+
+    Raises Refused where it is not good any more: it may have been revoked since the handshake.
+    """
+    try:
+        certificate: ClientCertificate | None = request.scope["state"]["certificate"]()
+    except OtasealError as error:
+        raise Refused(401, error.message, error.hint or "") from error
+    return certificate
+
+
+def secret_of(request: Request) -> str:
     """Return the token that a request shows, "" for none."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
@@ -125,6 +136,11 @@ def of_certificate(certificate: ClientCertificate) -> Caller:
 def of_token(token: Token) -> Caller:
     """Return who shows this token."""
     return Caller("token", token.name, (token.scope,))
+
+
+def of_bearer(bearer: Bearer) -> Caller:
+    """Return who shows a token that an issuer has signed."""
+    return Caller("oidc", bearer.subject, bearer.allowed)
 
 
 def _target(product: str | None, channel: str | None) -> str:

@@ -1,7 +1,8 @@
 """One connection of an operator: limits that uvicorn's HTTP lacks, between TLS and uvicorn's own protocol.
 
 They are for a request's head, in bytes and seconds, and for a client that stops reading. A client's certificate is
-checked after every handshake, so that a resumed session is no way around a revocation. uvicorn's protocol is used as
+checked after every handshake, so that a resumed session is no way around a revocation, and again by who answers a
+request, so that a connection that is kept open is none. uvicorn's protocol is used as
 one of asyncio's, and by nothing else.
 """
 
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ...errors import OtasealError
 from ..changes import Listener
 from ..limits import HEAD_SECONDS, IDLE_SECONDS, MAX_HEAD_BYTES, STALL_SECONDS
-from ..tls import Inspect
+from ..tls import ClientCertificate, Inspect
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -38,10 +39,15 @@ class OperatorConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._listener: Listener | None = None
-        self._state: dict[str, Any] = {"answered": self._answered, "hand_on": self._hand_on}
+        self._state: dict[str, Any] = {
+            "answered": self._answered,
+            "hand_on": self._hand_on,
+            "certificate": self._certificate,
+        }
         self._http: asyncio.Protocol | None = HttpToolsProtocol(config, server_state, self._state)
         self._heads = RequestHeads()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look at the client's certificate, and begin."""
@@ -49,10 +55,11 @@ class OperatorConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
         try:
-            self._state["certificate"] = self._inspect(transport.get_extra_info("ssl_object"))
+            self._certificate()
         except OtasealError:
             self._transport.abort()
             return
+        self._begun = True
         self._http.connection_made(transport)
         self._begin("headers", HEAD_SECONDS, self._transport.abort)
 
@@ -62,7 +69,7 @@ class OperatorConnection(asyncio.Protocol):
             self._cancel(name)
         self._ended()
         http, self._http = self._http, None
-        if http is not None and "certificate" in self._state:
+        if http is not None and self._begun:
             http.connection_lost(exc)
         self._heads.close()
         self._state.clear()
@@ -113,7 +120,20 @@ class OperatorConnection(asyncio.Protocol):
         self._listener = listener
         self._transport.resume_reading()  # else the client's end would not be seen
         self._transport.write(head)
-        listener.begin(self._transport)
+        listener.begin(self)
+
+    def _certificate(self) -> ClientCertificate | None:
+        """Return the client's certificate, as it is found now; raises OtasealError where it is not good any more."""
+        return self._inspect(self._transport.get_extra_info("ssl_object"))
+
+    def write(self, data: bytes) -> None:
+        """Send what a listener is told."""
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """End a listener's connection."""
+        self._transport.close()
+        self._begin("end", SHUTDOWN_SECONDS, self._end)
 
     def _answered(self) -> None:
         """See to the end of a connection that closes with this answer, or soon because nothing more is asked."""

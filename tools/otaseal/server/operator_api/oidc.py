@@ -7,8 +7,9 @@ store trusts: no token makes the server ask anybody else. The algorithm is the k
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InputError, one_line
@@ -33,10 +34,11 @@ class InvalidTokenError(InputError):
 
 @dataclass(frozen=True)
 class Bearer:
-    """Who showed a verified token: its subject, and the trusts that it fits."""
+    """Who showed a verified token: its subject, the trusts that it fits, and what it says."""
 
     subject: str
     trusts: tuple[Trust, ...]
+    claims: Mapping[str, Any] = field(repr=False)
 
     @property
     def allowed(self) -> tuple[Scope, ...]:
@@ -79,6 +81,15 @@ class Oidc:
             raise InvalidTokenError(f"the token of '{issuer}' does not hold: {error}") from error
         return _fitting(trusts, claims)
 
+    def again(self, bearer: Bearer) -> Bearer:
+        """Return what is now true of a token that was verified before; raises InvalidTokenError.
+
+        The issuer is not asked: its tokens are good for some minutes.
+        """
+        if int(bearer.claims["exp"]) <= time.time() - LEEWAY_SECONDS:
+            raise InvalidTokenError("the token has expired")
+        return _fitting(self._trusts.of(bearer.claims["iss"]), bearer.claims)
+
 
 def _claimed(token: str) -> tuple[str, str]:
     """Return the issuer and the key id that a token claims; raises InvalidTokenError."""
@@ -100,4 +111,4 @@ def _fitting(trusts: tuple[Trust, ...], claims: Mapping[str, Any]) -> Bearer:
     if not fitting:
         reason = "; ".join(f"'{trust.name}': {mismatch}" for trust, mismatch in found)
         raise InvalidTokenError("the token is genuine, and not for this server or not of whom it trusts", reason)
-    return Bearer(one_line(str(claims["sub"]))[:256], fitting)
+    return Bearer(one_line(str(claims["sub"]))[:256], fitting, claims)

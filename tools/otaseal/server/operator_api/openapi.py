@@ -196,7 +196,7 @@ _REFUSALS = {
     413: "a body that is too large",
     415: "a body that is not of the type that is asked for",
     422: "a name, a file or a state that cannot be taken",
-    429: "too many wrong credentials from this address",
+    429: "too many wrong credentials from this address, or too many streams of this caller",
     500: "the server has a fault",
     503: "the store is damaged, or its disk refuses",
 }

@@ -64,6 +64,11 @@ class Sessions:
         self._sessions[name] = replace(session, used=now)
         return session.token
 
+    def holds(self, secret: str) -> bool:
+        """Return whether a session lasts, which this does not prolong."""
+        session = self._sessions.get(_name(secret))
+        return session is not None and not session.is_over(self.clock())
+
     def end(self, secret: str) -> None:
         """End a session, if there is one."""
         self._sessions.pop(_name(secret), None)

@@ -12,9 +12,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
-from ..operator_api.auth import Access, Caller, of_certificate, of_token
+from ..operator_api.auth import Access, Caller, certificate_of, of_certificate, of_token
 from ..operator_api.uploads import MAX_UPLOAD, Refused, read_body
-from ..tls import ClientCertificate
 from .sessions import Sessions
 
 if TYPE_CHECKING:
@@ -43,15 +42,14 @@ class Visitor(NamedTuple):
 
 def recognise(access: Access, sessions: Sessions, request: Request) -> Visitor | None:
     """Return who asks, None for somebody who has to sign in; raises Refused for scopes that cannot be read."""
-    certificate: ClientCertificate | None = request.scope["state"]["certificate"]
+    certificate = certificate_of(request)
     if certificate is not None:
         return Visitor(of_certificate(certificate), sessions.proof(f"certificate {certificate.serial}"))
     secret = request.cookies.get(COOKIE, "")
     identifier = sessions.find(secret) if secret else None
     if identifier is None:
         return None
-    now = datetime.now(timezone.utc)
-    token = next((one for one in access.tokens.list() if one.id == identifier and one.valid_at(now)), None)
+    token = access.tokens.get(identifier, datetime.now(timezone.utc))
     if token is None:
         sessions.end(secret)
         return None

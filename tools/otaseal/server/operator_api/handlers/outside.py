@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 async def events(context: OperatorContext, request: Request) -> Response:
     """Return hints of what changes, of a product or of all, as long as the client listens."""
-    return event_stream.answer(context.changes, request, _product(context, request))
+    product = _product(context, request)
+    return event_stream.answer(context.changes, request, event_stream.subscription(context.access, request, product))
 
 
 async def alarms(context: OperatorContext, request: Request) -> dict[str, Any]:
