@@ -15,6 +15,7 @@ from ..channel_changes import Target
 from ..rollout_options import NAMES, RolloutOptions
 from ..uploads import read_json
 from .context import OperatorContext
+from .fields import flag_in
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,7 +44,7 @@ async def percent(context: OperatorContext, request: Request) -> dict[str, Any]:
     """
     target = Target(*context.channel(request))
     body = await read_json(request, (*NAMES, SET_ASIDE))
-    set_aside = _flag(body, SET_ASIDE)
+    set_aside = flag_in(body, SET_ASIDE)
     options = RolloutOptions.parse({"percent": None, **{name: body[name] for name in NAMES if name in body}})
     return await channel_changes.set_percent(context, target, options, set_aside=set_aside)
 
@@ -56,11 +57,4 @@ async def rollback(context: OperatorContext, request: Request) -> dict[str, Any]
 
 def _consent(body: Mapping[str, Any]) -> Consent:
     """Return what the operator agrees to: the fields of CONSENT, each true or false; raises ConfigError."""
-    return Consent(**{name: _flag(body, name) for name in CONSENT})
-
-
-def _flag(body: Mapping[str, Any], name: str) -> bool:
-    value = body.get(name, False)
-    if type(value) is not bool:
-        raise ConfigError(f"{name} is '{str(value)[:32]}'", "use true or false")
-    return value
+    return Consent(**{name: flag_in(body, name) for name in CONSENT})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ....errors import ConfigError
@@ -16,9 +15,10 @@ from .. import device_changes, device_list, device_view, label_changes
 from ..device_changes import CLAIM_PREFIX
 from ..device_list import Query
 from ..label_changes import Said
-from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, MAX_DEVICES, PROOF_KEY
+from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, PROOF_KEY
 from ..uploads import read_body, read_json
 from .context import OperatorContext
+from .fields import device_in, flag_in, page_of, tags_in, text_in
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -61,9 +61,13 @@ async def label_device(context: OperatorContext, request: Request) -> dict[str, 
     """Say something of a device: its name, a note, tags to add or take off, whether it stays with what it runs."""
     product = context.product(request)
     body = await read_json(request, LABEL_FIELDS)
-    device = _named_in(body)
+    device = device_in(body)
     said = Said(
-        _text_in(body, "name"), _text_in(body, "note"), _tags_in(body, "tag"), _tags_in(body, "untag"), _pinned_in(body)
+        text_in(body, "name"),
+        text_in(body, "note"),
+        tags_in(body, "tag"),
+        tags_in(body, "untag"),
+        None if body.get("pinned") is None else flag_in(body, "pinned"),
     )
     return await label_changes.label(context, context.access.caller(request), product, device, said)
 
@@ -85,14 +89,14 @@ async def set_tag_rule(context: OperatorContext, request: Request) -> dict[str, 
     """Let all devices that fit have a tag: `{"tag": ..., "board": ..., ...}`, patterns with * and ?."""
     product, caller = context.product(request), context.access.caller(request)
     body = await read_json(request, TagRule._fields)
-    parts = {name: _text_in(body, name) or "" for name in TagRule._fields}
+    parts = {name: text_in(body, name) or "" for name in TagRule._fields}
     return await label_changes.set_rule(context, caller, product, TagRule(**parts))
 
 
 async def drop_tag_rule(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Remove the rule for a tag: `{"tag": ...}`."""
     product, caller = context.product(request), context.access.caller(request)
-    tag = _text_in(await read_json(request, ("tag",)), "tag") or ""
+    tag = text_in(await read_json(request, ("tag",)), "tag") or ""
     return await label_changes.drop_rule(context, caller, product, tag)
 
 
@@ -137,44 +141,4 @@ def _any_device(request: Request) -> str:
 
 async def _named(context: OperatorContext, request: Request) -> tuple[str, str]:
     """Return the product, and the device that the body names; raises ConfigError, Refused."""
-    return context.product(request), _named_in(await read_json(request, ("device",)))
-
-
-def _named_in(body: Mapping[str, Any]) -> str:
-    device = body.get("device")
-    if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
-        raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
-    return device
-
-
-def _text_in(body: Mapping[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{name} is '{str(value)[:32]}'", "give a text")
-    return value
-
-
-def _tags_in(body: Mapping[str, Any], name: str) -> frozenset[str]:
-    value = body.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
-        raise ConfigError(f"{name} is '{str(value)[:32]}'", "give a list of tags")
-    return frozenset(value)
-
-
-def _pinned_in(body: Mapping[str, Any]) -> bool | None:
-    value = body.get("pinned")
-    if value not in (None, True, False) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        raise ConfigError(f"pinned is '{str(value)[:32]}'", "use true or false")
-    return value
-
-
-def page_of(query: Mapping[str, str]) -> tuple[str, int]:
-    """Return which page of a list is meant: behind which name, and of how many rows at most; raises ConfigError."""
-    after, limit = query.get("after", ""), query.get("limit", str(MAX_DEVICES))
-    if len(after) > MAX_DEVICE:
-        raise ConfigError(f"after '{after[:32]}...' is no device's name", "give the `next` of the page before")
-    if not re.fullmatch("[0-9]{1,9}", limit) or not 1 <= int(limit) <= MAX_DEVICES:
-        raise ConfigError(
-            f"limit '{limit[:32]}' is not a valid number of devices", f"use a whole number from 1 to {MAX_DEVICES}"
-        )
-    return after, int(limit)
+    return context.product(request), device_in(await read_json(request, ("device",)))

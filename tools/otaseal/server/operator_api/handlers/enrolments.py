@@ -16,7 +16,7 @@ from ..device_changes import CLAIM_PREFIX
 from ..schemas import DEVICE_NAME, MAX_DEVICE
 from ..uploads import read_body
 from .context import OperatorContext
-from .devices import page_of
+from .fields import page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

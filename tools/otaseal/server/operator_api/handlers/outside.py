@@ -14,7 +14,7 @@ from .. import audit_page, event_stream
 from ..audit_page import Wanted
 from ..schemas import LOGGED_SINCE, QUERY
 from .context import OperatorContext
-from .devices import page_of
+from .fields import page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ..rollout_options import RolloutOptions
 from ..schemas import REHEARSALS
 from ..uploads import Upload, read_json, read_upload
 from .context import OperatorContext
-from .devices import page_of
+from .fields import flag_of, page_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -52,13 +52,13 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
             version=version,
             created=query.get("created", ""),
             git_commit=query.get("commit", ""),
-            dirty=_flag(query, "dirty"),
+            dirty=flag_of(query, "dirty"),
         ),
         boards=tuple(query.get("board", "").split(",")),
         channel=channel,
-        consent=Consent(raise_counter=_flag(query, "raise_counter"), strand_devices=_flag(query, "strand_devices")),
+        consent=Consent(raise_counter=flag_of(query, "raise_counter"), strand_devices=flag_of(query, "strand_devices")),
         options=RolloutOptions.parse(query),
-        allow_downgrade=_flag(query, "downgrade"),
+        allow_downgrade=flag_of(query, "downgrade"),
         rehearsal=rehearsal(request),
         who=who,
     )
@@ -144,7 +144,7 @@ async def set_notes(context: OperatorContext, request: Request) -> dict[str, str
 async def delete_release(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Delete a release that no channel needs."""
     product, caller = context.product(request), context.access.caller(request)
-    version, agreed = check_version(request.path_params["version"]), _flag(request.query_params, "even_if_run")
+    version, agreed = check_version(request.path_params["version"]), flag_of(request.query_params, "even_if_run")
     return await release_changes.delete(context, caller, product, version, even_if_run=agreed)
 
 
@@ -251,10 +251,3 @@ def _attachments(context: OperatorContext, product: str) -> dict[str, list[str]]
     store = context.catalog.store
     found = ((version, list(store.attachments(product, version))) for version in store.releases(product))
     return {version: kinds for version, kinds in found if kinds}
-
-
-def _flag(query: Mapping[str, str], name: str) -> bool:
-    text = query.get(name, "0")
-    if text not in ("0", "1"):
-        raise ConfigError(f"{name} is '{text[:32]}'", "use 0 or 1")
-    return text == "1"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError
 from ....names import check_name
 from ....release.plan_fields import parse_waves
 from .. import rollout_status, rollouts
 from ..channel_changes import Target
-from ..schemas import MAX_DEVICE
 from ..uploads import read_json
 from .context import OperatorContext
+from .fields import device_in, flag_in
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -56,16 +55,11 @@ async def halt_rollout(context: OperatorContext, request: Request) -> dict[str, 
 async def approve_rollout(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Approve of the next wave; with `{"now": true}` it begins whatever else its gate waits for."""
     target = Target(*context.channel(request))
-    at_once = (await read_json(request, ("now",))).get("now", False)
-    if type(at_once) is not bool:
-        raise ConfigError(f"now is '{str(at_once)[:32]}'", "use true or false")
+    at_once = flag_in(await read_json(request, ("now",)), "now")
     return await rollouts.approve(context, target, at_once=at_once)
 
 
 async def grant_rollout(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Give the release to one device now: `{"device": ...}`."""
     target = Target(*context.channel(request))
-    device = (await read_json(request, ("device",))).get("device")
-    if not isinstance(device, str) or not 0 < len(device) <= MAX_DEVICE:
-        raise ConfigError("no device is named", "name it in the field 'device', as otaseal devices lists it")
-    return await rollouts.grant(context, target, device)
+    return await rollouts.grant(context, target, device_in(await read_json(request, ("device",))))
