@@ -69,6 +69,6 @@ def test_a_deployment_reads_each_file_once_on_each_side(
 
 
 def test_the_server_admits_by_the_same_code() -> None:
-    from otaseal.server.operator_api.handlers import releases
+    from otaseal.server.operator_api import publishing
 
-    assert releases.admit is admission.admit
+    assert publishing.admit is admission.admit

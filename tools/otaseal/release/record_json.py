@@ -49,6 +49,11 @@ def from_json(value: object) -> Release:
     return parse((json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
 
 
+def to_json(release: Release) -> Any:
+    """Return a release as JSON, as its record has it."""
+    return json.loads(serialise(release))
+
+
 def serialise(release: Release) -> bytes:
     """Return `release` as JSON, UTF-8, keys sorted: equal releases give equal bytes.
 

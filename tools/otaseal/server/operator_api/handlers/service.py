@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ....keys.public import public_pem
+from ....release.record_json import to_json
 from ...telemetry import labelled
 from .. import openapi
 from ..gauges import Gauges, of_alarms, of_rollouts
 from .context import OperatorContext, channel_of
-from .releases import as_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,9 +62,9 @@ async def product(context: OperatorContext, request: Request) -> dict[str, Any]:
         "product": name,
         "keys": {key: public_pem(value).decode() for key, value in context.catalog.keys(name).items()},
         "channels": context.channels(name),
-        "current": None if current is None else as_json(current),
+        "current": None if current is None else to_json(current),
         "fleet": [
-            {"release": None if group.release is None else as_json(group.release), "count": group.count}
+            {"release": None if group.release is None else to_json(group.release), "count": group.count}
             for group in groups
         ],
         **asdict(context.endpoint),

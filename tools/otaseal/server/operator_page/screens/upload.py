@@ -13,7 +13,8 @@ from ....names import check_name
 from ....release.records import Origin, check_version
 from ....release.stranding import Consent
 from ...catalog import DEFAULT_CHANNEL
-from ...operator_api.handlers.releases import Publication, publish_files
+from ...operator_api import publishing
+from ...operator_api.publishing import Publication
 from ...operator_api.rollout_options import RolloutOptions
 from ...operator_api.uploads import Upload
 from ..forms import Field, Form
@@ -71,7 +72,7 @@ async def publish(page: Page, visit: Visit) -> Response | str:
             rehearsal="skipped",
             who=visit.caller.require(product, channel),
         )
-        return await publish_files(page.context, Upload(files, {}), wanted)
+        return await publishing.publish(page.context, Upload(files, {}), wanted)
 
     return await FORM.run(page, visit, change, back=back, then=then, fields=FIELDS)
 
