@@ -22,7 +22,7 @@ RELEASE = re.compile(rf"(?<![\w.])(?<!espressif8266 )(?:{'|'.join(map(re.escape,
 OTHERS = {
     "server/operator_api/openapi.py": {"3.1.0"},
     **{key: {"head"} for key in ("server/operator_api/connection.py", "cli/log.py", "client/release_log.py")},
-    **{key: {"head"} for key in ("server/operator_api/handlers/releases.py", "server/operator_api/schemas.py")},
+    **{key: {"head"} for key in ("server/operator_api/handlers/releases.py", "server/operator_api/release_schemas.py")},
     "sbom/parts.py": {"cpe:2.3:a:"},
 }
 FAMILIES = {*families.PREFIXES.values(), *families.AGENTS.values()}

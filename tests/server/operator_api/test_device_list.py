@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from otaseal.errors import InputError
-from otaseal.server.operator_api.schemas import MAX_DEVICES
+from otaseal.server.operator_api.parameters import MAX_DEVICES
 from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import Devices
 from otaseal.store.documents import AUDIT

@@ -41,7 +41,7 @@ from ...store.selection import (
 )
 from .fleet import FLUSH_SECONDS, Fleet, Listed
 from .handlers.context import no_channel
-from .schemas import BOARD, MAX_TEXT, SINCE
+from .parameters import BOARD, MAX_TEXT, SINCE
 
 MAX_NAMED = 100
 """Versions, and boards, that are counted by name: what a device says is a claim."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .parameters import IN_PATH, OF_DEVICES, QUERY
 from .schema_parts import Schema, pattern, reference
-from .schemas import IN_PATH, OF_DEVICES, QUERY, schemas
+from .schemas import schemas
 
 VERSION_OF_API = "1"
 BYTES = "application/octet-stream"

@@ -21,6 +21,7 @@ PERCENT: Schema = {"type": "integer", "minimum": 0, "maximum": 100}
 TEXT: Schema = {"type": "string"}
 MAYBE: Schema = {"type": ["string", "null"]}
 TIME: Schema = {"type": "number", "description": "seconds since 1970"}
+NEXT: Schema = {**MAYBE, "description": "what `after` has to be for the next page; null on the last one"}
 
 
 def reference(name: str) -> Schema:

@@ -15,7 +15,7 @@ from .. import device_changes, device_list, device_view, label_changes
 from ..device_changes import CLAIM_PREFIX
 from ..device_list import Query
 from ..label_changes import Said
-from ..schemas import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, PROOF_KEY
+from ..parameters import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, PROOF_KEY
 from ..uploads import read_body, read_json
 from .context import OperatorContext
 from .fields import device_in, flag_in, page_of, tags_in, text_in

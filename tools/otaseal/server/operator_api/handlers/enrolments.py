@@ -13,7 +13,7 @@ from ....errors import ConfigError
 from ....pki.enrolled import check_enrolled, key_id
 from ....pki.scope import ANY
 from ..device_changes import CLAIM_PREFIX
-from ..schemas import DEVICE_NAME, MAX_DEVICE
+from ..parameters import DEVICE_NAME, MAX_DEVICE
 from ..uploads import read_body
 from .context import OperatorContext
 from .fields import page_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....errors import ConfigError
-from ..schemas import MAX_DEVICE, MAX_DEVICES
+from ..parameters import MAX_DEVICE, MAX_DEVICES
 
 
 def device_in(body: Mapping[str, Any]) -> str:

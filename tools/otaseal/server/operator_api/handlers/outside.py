@@ -12,7 +12,7 @@ from ....names import check_name
 from ....release.records import check_version
 from .. import audit_page, event_stream
 from ..audit_page import Wanted
-from ..schemas import LOGGED_SINCE, QUERY
+from ..parameters import LOGGED_SINCE, QUERY
 from .context import OperatorContext
 from .fields import page_of
 

@@ -13,8 +13,8 @@ from ....release.records import Origin, check_version
 from ....release.stranding import Consent
 from .. import publishing, release_changes
 from ..openapi import JSON
+from ..parameters import REHEARSALS
 from ..rollout_options import RolloutOptions
-from ..schemas import REHEARSALS
 from ..uploads import read_json, read_upload
 from .context import OperatorContext
 from .fields import flag_of, page_of
