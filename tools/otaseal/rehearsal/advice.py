@@ -112,6 +112,10 @@ FIXES: Mapping[str, Mapping[str | int, str]] = {
         LibraryError.ARCHIVE_WRITE: "make room in the devices' filesystem, or pack fewer authorities",
         "": "look at the connection and the server: the download did not come to its end",
     },
+    "patch": {
+        "F30b": "report this with both images: devices take the whole image after it",
+        "": "look at the connection and the server: the patch did not come to its end",
+    },
     "image": {"": _FLASH_SIZE},
     "copy": {
         "F10": "make the firmware smaller, or publish it raw: the gzip and what it becomes overlap in flash",

@@ -14,9 +14,11 @@ from ..chips.pico import PicoImage
 from ..errors import InputError, OtasealError
 from ..image.firmware import Firmware
 from ..protocol import decisions
-from ..protocol.request import parse_request
+from ..protocol.answers import Decision
+from ..protocol.request import UpdateRequest, parse_request
 from ..release import records
 from ..release.records import Origin, Release
+from ..server.patches import Patch
 from .loopback import Request, response
 
 if TYPE_CHECKING:
@@ -93,13 +95,14 @@ def repaired(application: bytes) -> bytes:
 class CandidateServer:
     """Answers as the update server will once it has `candidate`: its own decisions, and the bytes it would store.
 
-    `old` is the image that the device runs, `known` the server's releases. A candidate that no server would admit is
-    sent all the same, so that the device's own verdict can be seen.
+    `old` is the image that the device runs, `known` the server's releases, `patch` what it has made of both. A
+    candidate that no server would admit is sent all the same, so that the device's own verdict can be seen.
     """
 
     candidate: Candidate
     old: bytes = field(repr=False)
     known: tuple[Release, ...] = ()
+    patch: bytes | None = field(default=None, repr=False)
 
     def __call__(self, request: Request) -> bytes:
         """Return the response to `request`."""
@@ -109,11 +112,21 @@ class CandidateServer:
             return response(400, (("Content-Length", str(len(error.message))),), error.message.encode())
         if self.candidate.refusal is not None:
             return self._unadmitted(parsed.runs)
-        release = self.candidate.release
-        state = decisions.State(decisions.known_images((release, *self._known)))
-        decision = decisions.decide(parsed, release, state)
+        decision = self._decided(parsed)
+        if self.patch is not None and decision.patch is not None:
+            sent = Patch.of(self.patch, decision.patch.target.image_size)
+            return response(200, decisions.patched(decision, sent.form).headers, self.patch)
         body = decision.body if decision.form is None else self._blob(decision.form.blob)
         return response(decision.status, decision.headers, body)
+
+    def whole_size(self, request: Request) -> int:
+        """Return the bytes of the whole form that answers this request, 0 where none does."""
+        form = self._decided(parse_request(request.method, request.headers)).form
+        return 0 if form is None else form.size
+
+    def _decided(self, parsed: UpdateRequest) -> Decision:
+        release = self.candidate.release
+        return decisions.decide(parsed, release, decisions.State(decisions.known_images((release, *self._known))))
 
     def _blob(self, digest: str) -> bytes:
         return next(form.data for form in self.candidate.forms if hashlib.sha256(form.data).hexdigest() == digest)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..delta import bases
 from ..image.firmware import Firmware
+from . import patches
 
 UNKNOWN = "unknown"
 SHORT = len("SHA256:") + 16
@@ -63,12 +64,10 @@ def _size_row(name: str, before: Firmware | None, now: Firmware) -> Row:
 
 def _patch_row(before: Firmware, now: Firmware) -> Row:
     """Return how large the patch is that devices with `before` are given, which the server makes as we do."""
-    from ..delta import making
-
     if before.image.chip != now.image.chip:
         return Row("patch", "", "none", "it is for another chip")
     try:
-        patch = making.make(bases.for_target(before.image, now.image), now.data)
+        patch = patches.made(bases.for_target(before.image, now.image), now.data)
     except ModuleNotFoundError as error:
         return Row("patch", "", UNKNOWN, f"the package '{error.name}' is not installed")
     return Row("patch", "", f"{len(patch):,} bytes", f"{100 * len(patch) / len(now.data):.2g} % of the image")

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from importlib.util import find_spec
 
 from ..errors import InputError
 from ..image import signed_image
@@ -23,6 +24,7 @@ from ..simulator.esp32.device import Esp32Device
 from ..simulator.pico.chip import CHIPS, PAGE
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result
+from . import patches
 from .esp32_attacks import REPLACED, downgrade
 from .esp32_attacks import ROWS as ESP32_ROWS
 from .loopback import TemporaryAuthority, response
@@ -66,9 +68,9 @@ def hostile(scenario: Scenario) -> tuple[Row, ...]:
 
 def _attacks(device: Device) -> Sequence[Attack]:
     """Return the attacks on such a device."""
-    if isinstance(device, Esp32Device):
-        return ESP32_ATTACKS
-    return PICO_ATTACKS if isinstance(device, PicoDevice) else ATTACKS
+    rows = ESP32_ATTACKS if isinstance(device, Esp32Device) else ATTACKS
+    rows = PICO_ATTACKS if isinstance(device, PicoDevice) else rows
+    return (*rows, *PATCH_ATTACKS) if device.takes_patches and find_spec("bsdiff4") else rows
 
 
 def _target(scenario: Scenario) -> Target:
@@ -172,6 +174,10 @@ def _faulty_md5(target: Target) -> Outcome:
     return target.answered(response(200, headers, target.signed))
 
 
+def _patch(target: Target, base: bytes) -> bytes:
+    return patches.made(base, target.signed)
+
+
 def _foreign_archive(target: Target) -> Outcome:
     stranger = TemporaryAuthority.create(target.authority.now)
     return target.served(target.signed, replace(target.device, anchors=(stranger.root,)))
@@ -203,6 +209,11 @@ ATTACKS: Sequence[Attack] = (
     Attack("page of a captive portal", lambda t: t.served(PORTAL), ("first-byte", "answer"), (-106,)),
     Attack("redirect", lambda t: t.answered(REDIRECT), ANSWER, (-104,)),
 )
+PATCH_ATTACKS: Sequence[Attack] = (
+    Attack("damaged patch", lambda t: t.served(_patch(t, t.device.sketch)[:-1]), ("patch",), (61,)),
+    Attack("patch of other firmware", lambda t: t.served(_patch(t, t.device.sketch[:-1])), ("patch",), (60,)),
+)
+"""On a device that says that it takes patches."""
 ESP8266_ONLY = ("image for another flash mode", "image for a larger flash", "page of a captive portal")
 PICO_ATTACKS: Sequence[Attack] = (
     *(attack for attack in ATTACKS if attack.name not in ESP8266_ONLY),

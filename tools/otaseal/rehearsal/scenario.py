@@ -20,11 +20,11 @@ from ..simulator.esp32.device import Esp32Device
 from ..simulator.filesystem import read_file
 from ..simulator.pico.device import PicoDevice
 from ..simulator.report import Outcome, Result, Step
-from . import power_cuts, trial
+from . import patches, power_cuts, trial
 from .advice import explained
 from .candidate import Candidate, CandidateServer
 from .flash_map import FlashMap, flash_maps, slot_maps
-from .loopback import HOST, Loopback, TemporaryAuthority
+from .loopback import HOST, Loopback, TemporaryAuthority, parse_head
 from .report import Phase, Report
 
 DEFAULT_HOST = "localhost"
@@ -32,6 +32,7 @@ NOT_FOUND = 404
 NO_IMAGE = ("board", "platform")
 """The server's reasons for 403 where it has no image for the board of a device, or cannot tell the board."""
 DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
+PATCHED = "a device downloads it as a patch of what it runs, {}"
 NO_MAC = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
 LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
@@ -55,8 +56,9 @@ class Scenario:
     """What is rehearsed: a candidate, the device with the old firmware, and the devices' URL of a live server.
 
     `known` are the server's releases, `polls` how often the device asks: from the second time on it must be told that
-    it is up to date. `unknown`: the server has nothing for its board yet, or cannot know what it runs. `notes` are
-    added to what is not checked; `lacking` is what another rehearsal could check.
+    it is up to date. `unknown`: the server has nothing for its board yet, or cannot know what it runs. `patch` is from
+    what the device runs, None where it gets none. `notes` are added to what is not checked; `lacking` is what another
+    rehearsal could check.
     """
 
     candidate: Candidate
@@ -65,6 +67,7 @@ class Scenario:
     known: tuple[Release, ...] = field(default=(), repr=False)
     polls: int = 2
     unknown: bool = False
+    patch: bytes | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
 
@@ -82,8 +85,9 @@ def play(scenario: Scenario) -> Report:
         phases += _poll_again(scenario, outcome, scenario.url or "")
     else:
         phases += _serve(scenario)
+    refused = patches.refusals([step for phase in phases for step in phase.steps])
     unchecked = (*scenario.notes, _open_question(scenario), *_always_open(scenario.device))
-    return Report(tuple(phases), _maps(scenario), unchecked, scenario.lacking, scenario.device.chip_name)
+    return Report(tuple(phases), _maps(scenario), unchecked, (*scenario.lacking, *refused), scenario.device.chip_name)
 
 
 def _always_open(device: Device) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ def poll_live(
     Nor has one that knows neither the device nor its board, where the device is `unknown` to it. `candidate` is what
     the device is meant to have after an update, None where any firmware will do.
     """
-    outcome = replace(device, mac=NO_MAC).poll(url)
+    before, outcome = patches.polled(replace(device, mac=NO_MAC), url)
     steps, failed = outcome.steps, outcome.failed
     answer = next((number for number, step in enumerate(steps) if step.name == "answer"), len(steps) - 1)
     if outcome.status == NOT_FOUND and failed is not None and failed.name == "answer":
@@ -148,18 +152,18 @@ def poll_live(
     elif outcome.result is Result.UPDATED and candidate is not None and not _installed(outcome, candidate):
         other = Step("release", "another release than the one that is rehearsed is given out")
         steps = (*steps[: answer + 1], other)
-    return Phase(f"a device meets the live server: {url}", explained(steps)), outcome
+    return Phase(f"a device meets the live server: {url}", explained((*before, *steps))), outcome
 
 
 def _serve(scenario: Scenario) -> list[Phase]:
-    """Update from the loopback, then ask again, then look at the flash."""
+    """Update from the loopback, as a whole and by a patch, then ask again, then look at the flash."""
     authority, device = with_temporary_authority(scenario.device)
     name = (urlsplit(scenario.url).hostname if scenario.url else None) or DEFAULT_HOST
-    server = CandidateServer(scenario.candidate, device.running, scenario.known)
+    server = CandidateServer(scenario.candidate, device.running, scenario.known, scenario.patch)
     with Loopback(server, authority.context(name)) as loopback:
         host = f"[{name}]" if ":" in name else name
         url = f"https://{host}:{loopback.port}/{scenario.candidate.origin.product}/firmware.bin.signed"
-        outcome = device.poll(url, host=HOST)
+        outcome = replace(device, whole_only=True).poll(url, host=HOST)
         steps = explained(outcome.steps)
         if outcome.ok and not _installed(outcome, scenario.candidate):
             reason, fix = "the server says that the device is up to date", "name what devices run now with --from"
@@ -168,8 +172,22 @@ def _serve(scenario: Scenario) -> list[Phase]:
         if outcome.ok:
             phases.append(power_cuts.phase(device, scenario.candidate))
             phases += trial.give_way(outcome.device)
+            phases += _patched(scenario, server, outcome, device, url)
             phases += _poll_again(scenario, outcome, url, HOST)
     return phases
+
+
+def _patched(scenario: Scenario, server: CandidateServer, whole: Outcome, device: Device, url: str) -> Iterator[Phase]:
+    """Yield how the device takes the patch, where the server has one for it; a refused one is followed by the whole."""
+    if scenario.patch is None:
+        return
+    before, outcome = patches.polled(device, url, HOST)
+    steps = (*before, *outcome.steps)
+    if any(step.name == "patch" for step in steps):
+        good = not outcome.ok or _installed(outcome, scenario.candidate)
+        same = Step("image", "the build's", good, reason="" if good else "what comes out is not the build's")
+        sizes = f"{len(scenario.patch)} bytes in place of {server.whole_size(parse_head(whole.request))}"
+        yield Phase(PATCHED.format(sizes), explained((*steps, *([same] if outcome.ok else []))))
 
 
 def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:

@@ -32,6 +32,7 @@ from ..simulator.firmware import keys_in
 from ..simulator.flash import DiskFormat, Layout
 from ..simulator.pico.device import PicoDevice
 from ..simulator.tls import ClientCertificate
+from . import patches
 from .boards import board
 from .candidate import BEFORE, Candidate
 from .scenario import Scenario
@@ -135,6 +136,8 @@ def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None
         device = replace(device, version=version or device.version)
     device = replace(device, clock=clock, client=None if options.client is None else _certificate(*options.client))
     device, lacking = with_trust(device, inputs.filesystem, inputs.archive, inputs.authority)
+    device = replace(device, decoder=patches.decoded)
+    patch, unmade = (None, []) if notes or candidate.refusal else patches.for_device(device, candidate.forms)
     url = options.url or remote.url
     if url is not None and remote.wants_certificates and device.client is None:
         url = None
@@ -148,7 +151,8 @@ def prepare(inputs: Inputs, options: DeviceOptions, remote: Remote | None = None
         known=remote.known,
         polls=options.polls,
         unknown=remote.current is None or bool(notes),  # a twin runs what no server knows
-        notes=(*notes, *assumed, *_clock_notes(options, device, url)),
+        patch=patch,
+        notes=(*notes, *assumed, *unmade, *_clock_notes(options, device, url)),
         lacking=tuple(lacking),
     )
 

@@ -52,6 +52,12 @@ class Patch(NamedTuple):
     form: Form
     data: bytes
 
+    @classmethod
+    def of(cls, data: bytes, image_size: int) -> Patch:
+        """Return the patch with these bytes, which makes a signed image of `image_size`."""
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return cls(Form(KIND, hashlib.sha256(data).hexdigest(), len(data), md5, image_size), data)
+
 
 class Made(NamedTuple):
     """How many bytes a patch from one version to another has, for a `board` of a release with several, else None."""
@@ -145,7 +151,7 @@ class Patches:
         try:
             data = self._run(*map(self._catalog.store.read_blob, (pair.base, pair.target.blob)))
             if len(data) < pair.target.size:
-                patch = _patch(data, pair.target.image_size)
+                patch = Patch.of(data, pair.target.image_size)
                 self._save(key, data)
         except subprocess.TimeoutExpired:
             self._report(f"a patch from {key[0]} to {key[1][:16]} took longer than {SECONDS:.0f} s: it is not offered")
@@ -208,7 +214,7 @@ class Patches:
                     continue
                 with contextlib.suppress(OtasealError):  # of a later format
                     head = header.parse(data[32:])
-                    self._keep((head.base_md5.hex(), head.target_sha256.hex()), _patch(data[32:], head.target_size))
+                    self._keep((head.base_md5.hex(), head.target_sha256.hex()), Patch.of(data[32:], head.target_size))
         self._made = OrderedDict(reversed(self._made.items()))
 
 
@@ -219,11 +225,6 @@ def _restrict(process: int) -> None:
 
         os.setpriority(os.PRIO_PROCESS, process, 10)
         resource.prlimit(process, resource.RLIMIT_AS, (MAX_ADDRESSES, MAX_ADDRESSES))
-
-
-def _patch(data: bytes, image_size: int) -> Patch:
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return Patch(Form(KIND, hashlib.sha256(data).hexdigest(), len(data), md5, image_size), data)
 
 
 def _key(pair: PatchPair) -> Key:

@@ -15,10 +15,10 @@ from . import eboot, library, updater
 from . import flash as chip
 from .core import DEFAULT_CORE, core_rules
 from .firmware import Firmware, read
+from .firmware_poll import FirmwarePoll
 from .flash import MODE_BYTE, SECTOR, Layout
 from .http_client import ESP8266, Dialect, parse_url
-from .library import Memory, Record
-from .poll import FirmwarePoll
+from .library import Decoder, Memory, Record
 from .power import Fate, Noted, Operation, PowerCuts, cut_everywhere, refused
 from .report import Outcome
 from .rotation import ArchivePoll, Responder
@@ -38,7 +38,9 @@ class Device:
 
     `clock` None is 1970: it was never set. `anchors` (DER) are compiled in, and then no archive is read. `keys` stand
     for those found in the firmware. `probe` asks for records of that size first, as `probeMaxFragmentLength` does, and
-    takes buffers of it where the server agrees. `resumes` keeps the TLS session until the next restart.
+    takes buffers of it where the server agrees. `resumes` keeps the TLS session until the next restart. `decoder` is
+    what the library makes of patches, None where none come; `whole_only`: the last one came to nothing, and no other is
+    asked for until a restart or a 304.
     """
 
     dialect: ClassVar[Dialect] = ESP8266
@@ -60,6 +62,8 @@ class Device:
     anchors: tuple[bytes, ...] | None = field(default=None, repr=False)
     keys: tuple[bytes, ...] | None = field(default=None, repr=False)
     memory: Memory = field(default_factory=Memory)
+    decoder: Decoder | None = field(default=None, repr=False, compare=False)
+    whole_only: bool = False
 
     @classmethod
     def provision(
@@ -101,6 +105,17 @@ class Device:
     def running(self) -> bytes:
         """The running image by its own size."""
         return self.flash[: chip.sketch_size(self.flash)]
+
+    @property
+    def sketch(self) -> bytes:
+        """What a sketch MD5 covers of the running image: the base of a patch."""
+        return self.running
+
+    @property
+    def takes_patches(self) -> bool:
+        """Whether a request for firmware says that a patch may come."""
+        known = self.decoder is not None and not self.whole_only and self.identity is not None
+        return known and library.SAYS_PATCHES in self.running
 
     @property
     def chip_name(self) -> str:

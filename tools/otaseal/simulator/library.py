@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from enum import IntEnum
@@ -21,6 +22,9 @@ FORMAT = 1
 FIRMWARE, CERTIFICATES = 0, 1
 MOST_ATTEMPTS = 3
 ANY_BOARD = bytes(8)
+PATCH_START = b"O"
+SAYS_PATCHES = b" patch1\0"
+"""In firmware whose library takes patches, and says so (proof.cpp)."""
 FEXTRA = 0x04
 SUBFIELD = 16  # where the manifest stands in a gzip: 10 bytes of header, XLEN, and the subfield's own 4
 _LAYOUT = struct.Struct("<8sBBBBII8s8s28s")
@@ -61,9 +65,14 @@ class LibraryError(IntEnum):
     ARCHIVE_OLDER = 42
     ARCHIVE_LOCKOUT = 43
     ARCHIVE_WRITE = 44
+    PATCH_BASE = 60
+    PATCH = 61
     UNREACHED = 70
     RESTARTS = 71
 
+
+Decoder = Callable[[bytes, bytes], "bytes | Fault"]
+"""Takes what is in flash of the sketch, and a patch; returns the signed image that comes out, or why none does."""
 
 EXHAUSTED = Fault(LibraryError.ATTEMPTS, "this very release was tried three times", "F12")
 

@@ -7,22 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import counted
-from . import flash as chip
-from . import library, updater
+from . import library
 from .anchors import AnchorList, Trust
 from .certstore import CLIENT_CHAIN, CLIENT_KEY, load_store
 from .connection import Socket, dial
-from .core import core_rules
-from .eboot import restart
 from .error_numbers import OUT_OF_MEMORY, RECEIVED_ALERT, HttpError, UpdateError, describe_alert
 from .filesystem import read_file
 from .http_client import Body, Response, Url, read_response, request_bytes
-from .http_update import NOT_MODIFIED, OK, PARTIAL_CONTENT, claims, judge_answer, judge_first_bytes, judge_status
+from .http_update import NOT_MODIFIED, OK, PARTIAL_CONTENT, judge_status
 from .library import LibraryError
 from .probe import probe_fragment_length
 from .report import Fault, Outcome, Result, Step
 from .tls import ClientCertificate, Connection, Failure, TlsSettings, handshake
-from .updater import Setup, Staged
 
 if TYPE_CHECKING:
     from .device import Device
@@ -30,6 +26,8 @@ if TYPE_CHECKING:
 CONTEXTS = 5_200
 """Bytes that a connection takes beside its buffers, so that it is about 22 KB with those of the core (F27)."""
 
+PATCHES = "1 patch1"
+"""The version of the library's protocol, and that patches of format 1 are taken."""
 MOST_REOPENED = 12
 """Connections after the first one over which the library goes on with a download (download.cpp)."""
 
@@ -224,32 +222,65 @@ class UpdatePoll(Poll):
 
     def exchange(self, connection: Connection) -> None:
         """Ask for firmware, and install it."""
-        body, response = self.ask(connection, self.claims())
+        body, response = self.ask(connection, self._firmware_headers())
         if response.status == NOT_MODIFIED:
             self.passed("answer", "304: nothing newer", "F29")
             self.result = Result.UP_TO_DATE
+            self.device = replace(self.device, whole_only=False)
             if not self.device.memory.gave_way:
                 self.device = replace(self.device, memory=replace(self.device.memory, attempts=0))
             return
-        self.judge_response(response, body)
+        is_patch = self._begin(response, body)
         data = body.take(response.size)
         reopened = MOST_REOPENED if self.own is not None else 0
         while len(data) < response.size and response.tag.startswith('"') and reopened > 0:
             reopened -= 1
             body, part = self._go_on(len(data), response)
             if part.status == OK:
-                self.judge_response(part, body)
+                is_patch = self._begin(part, body)
                 response, data = part, b""
             data += body.take(response.size - len(data))
         self.hang_up()
         self.tls_error = body.tls_error if len(data) < response.size else 0
+        if is_patch:
+            data, response = self._decode(data, response)
         self.install(data, response)
+        self.device = replace(self.device, whole_only=False)
+
+    def _firmware_headers(self) -> dict[str, str]:
+        return self.claims() | ({"X-Otaseal-Capabilities": PATCHES} if self.device.takes_patches else {})
+
+    def _begin(self, response: Response, body: Body) -> bool:
+        """Judge an answer by its headers and first bytes, if it is no patch; return whether it is one."""
+        is_patch = self.device.takes_patches and response.status == OK and response.size > 0
+        is_patch = is_patch and body.peek(1) == library.PATCH_START
+        if not is_patch:
+            self.judge_response(response, body)
+        return is_patch
+
+    def _decode(self, data: bytes, response: Response) -> tuple[bytes, Response]:
+        """Return the image that a patch makes of the sketch, judged as if it had come whole (installation.cpp)."""
+        decoder, sketch = self.device.decoder, self.device.sketch
+        assert decoder is not None
+        self.passed("answer", f"status {response.status}, a patch of {response.size} bytes", "F29")
+        self.refuse_exhausted(response)
+        checked = f"{len(data)} of {response.size} bytes, for a sketch of {len(sketch)}"
+        if len(data) < response.size:
+            self.refuse("patch", checked, Fault(LibraryError.TRUNCATED, "the rest of it does not come", "F113"))
+        self.device = replace(self.device, whole_only=True)
+        made = decoder(sketch, data)
+        if isinstance(made, Fault):
+            self.refuse("patch", checked, made)
+        self.passed("patch", f"{len(data)} bytes make {len(made)} of the sketch's {len(sketch)}", "F30b")
+        response = replace(response, size=len(made))
+        self.judge_response(response, Body(None, made))
+        return made, response
 
     def _go_on(self, done: int, response: Response) -> tuple[Body, Response]:
         """Ask over another connection for what is behind `done` bytes of a body (download.cpp); 200 begins anew."""
         self.hang_up()
         wanted = {"Range": f"bytes={done}-", "If-Range": response.tag}
-        body, part = self.ask(self._connect(), self.claims() | wanted)
+        body, part = self.ask(self._connect(), self._firmware_headers() | wanted)
         size, checked = response.size, f"the rest behind {done} of {response.size} bytes"
         rest = (PARTIAL_CONTENT, f"bytes {done}-{size - 1}/{size}", response.tag, size - done)
         if part.status != OK and (part.status, part.content_range, part.tag, part.size) != rest:
@@ -299,77 +330,3 @@ class UpdatePoll(Poll):
             self.error = UpdateError.SIGN
             self.refuse("manifest", checked, fault)
         self.passed("manifest", checked, "F11")
-
-
-class FirmwarePoll(UpdatePoll):
-    """A poll for firmware, as ESPhttpUpdate does it."""
-
-    def claims(self) -> dict[str, str]:
-        """Return what the device says of itself (F28)."""
-        return claims(self.device)
-
-    def judge_response(self, response: Response, body: Body) -> None:
-        """Refuse by status, size and room, what was tried often enough, and by the first four bytes."""
-        device, rules = self.device, core_rules(self.device.core)
-        room = chip.free_space(device.flash, device.layout)
-        checked = f"status {response.status}, {response.size} bytes"
-        refused = judge_answer(response, rules, room)
-        if refused is not None:
-            self.refuse(refused[0], checked, refused[1])
-        self.passed("answer", checked, "F29")
-        self.passed("space", f"{response.size} of {room} bytes", "F10")
-        self.refuse_exhausted(response)
-        first = body.peek(4)
-        fault = judge_first_bytes(first, rules, device.layout.flash_size)
-        if fault is not None:
-            self.refuse("first-byte", first.hex(), fault)
-
-    def install(self, data: bytes, response: Response) -> None:
-        """Run the updater, then eboot."""
-        setup = self._setup(response)
-        staged = updater.update(self.device.flash, data, setup, response.size)
-        self.device = replace(self.device, flash=staged.flash)
-        fault, payload = staged.fault, staged.payload
-        if fault is not None and staged.step not in ("signature", "image"):
-            self.refuse(staged.step, f"{len(data)} of {response.size} bytes", fault)
-        self.passed("write", f"{len(data)} bytes at 0x{staged.address:x}")
-        own, memory = self.own, self.device.memory
-        manifest_fault = None if own is None else library.judge_update(payload, own, memory)
-        self.note_attempt(payload, response)
-        self.judge_signature(f"{len(payload)} bytes in flash", setup.key, fault if staged.step == "signature" else None)
-        self.judge_manifest(payload, manifest_fault)
-        if fault is not None:
-            self.refuse("image", "what lies in flash", fault)
-        self._restart(staged)
-
-    def _setup(self, response: Response) -> Setup:
-        device, keys = self.device, self.device.verifying_keys
-        return Setup(
-            device.core,
-            device.layout,
-            key=keys[0] if keys else None,
-            md5=response.md5 or None,
-            next_key=keys[1] if self.own is not None and len(keys) > 1 else None,
-        )
-
-    def _restart(self, staged: Staged) -> None:
-        assert staged.command is not None
-        after = restart(staged.flash, staged.command, self.device.core)
-        copied = f"{staged.command.size} bytes from 0x{staged.command.source:x} to 0, {after.written} written"
-        whole = after.result == 0 and after.written > 0 and not after.reason
-        self.steps.append(Step("copy", copied, whole, after.result, reason=after.reason, fact=after.fact))
-        booted = f"boot block and application of {self.device.core}"
-        self.steps.append(Step("boot", booted, after.starts, reason=after.reason))
-        self.device = replace(self.device, flash=after.flash, session=None)
-        if not after.starts or (after.written and not after.intact):
-            self.result = Result.BRICKED
-        elif after.written:  # otherwise the old firmware runs on, and nobody said why
-            self.result = Result.UPDATED
-            self._start()
-
-    def _start(self) -> None:
-        """Read core and version from the new firmware."""
-        device = self.device
-        core, identity = device.firmware.core or device.core, device.identity
-        self.device = replace(device, core=core, version=identity.version if identity else device.version)
-        self.passed("result", f"runs sketch {chip.sketch_md5(device.flash)}, core {core}", "F30")

@@ -80,11 +80,21 @@ class PicoDevice(Device):
     @property
     def sketch_md5(self) -> str | None:
         """The MD5 that the library says of what runs, the manifest behind it apart (F130); None where it says none."""
-        running = self.running
-        if self.identity is None or MD5_HEADER not in running:
+        if self.identity is None or MD5_HEADER not in self.running:
             return None
+        return hashlib.md5(self.sketch, usedforsecurity=False).hexdigest()
+
+    @property
+    def sketch(self) -> bytes:
+        """The image up to the end that its linker knows."""
+        running = self.running
         manifest = library.SIZE if running[-library.SIZE :].startswith(library.MAGIC) else 0
-        return hashlib.md5(running[: len(running) - manifest], usedforsecurity=False).hexdigest()
+        return running[: len(running) - manifest]
+
+    @property
+    def takes_patches(self) -> bool:
+        """Whether a request for firmware says that a patch may come: not without an MD5 of the base."""
+        return self.sketch_md5 is not None and super().takes_patches
 
     @property
     def chip_name(self) -> str:
