@@ -18,11 +18,11 @@ from otaseal.keys.public import public_pem
 from otaseal.server.operator_api.issuer_keys import (
     FRESH_SECONDS,
     KEPT_SECONDS,
-    MAX_ANSWER,
     PAUSE_SECONDS,
     IssuerKeys,
     fetch_keys,
 )
+from otaseal.server.operator_api.issuer_requests import MAX_ANSWER
 from otaseal.server.operator_api.oidc import LEEWAY_SECONDS, InvalidTokenError, Oidc, is_token
 from otaseal.server.operator_api.uploads import Refused
 from otaseal.store.trusts import Trust, TrustFile

@@ -9,17 +9,15 @@ again for a while.
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ...errors import SystemFaultError
+from .issuer_requests import fault, get_json
 from .uploads import Refused
 
 if TYPE_CHECKING:
@@ -32,9 +30,7 @@ KEPT_SECONDS = 86400.0
 PAUSE_SECONDS = 10.0
 """How soon an issuer is asked again, whatever is asked of us."""
 WAIT_SECONDS = 10.0
-"""How long a request waits for an issuer in all, and `READ_SECONDS` how long one read does."""
-READ_SECONDS = 5.0
-MAX_ANSWER = 256 * 1024
+"""How long an issuer has for both of its answers, and a request waits for them."""
 MAX_KEYS = 64
 DISCOVERY = "/.well-known/openid-configuration"
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -108,15 +104,25 @@ class IssuerKeys:
 
 
 def fetch_keys(issuer: str, authority: str) -> Keys:
-    """Return the keys with which an issuer signs tokens; raises SystemFaultError with the reason."""
+    """Return the keys with which an issuer signs tokens, within WAIT_SECONDS; raises SystemFaultError with the reason.
+
+    It has an event loop of its own, which goes on in this thread while the system still looks up a name.
+    """
+    try:
+        return asyncio.run(asyncio.wait_for(_fetch(issuer, authority), WAIT_SECONDS))
+    except asyncio.TimeoutError as error:
+        raise fault(f"it takes more than {WAIT_SECONDS:g} seconds") from error
+
+
+async def _fetch(issuer: str, authority: str) -> Keys:
     try:
         context = ssl.create_default_context(cadata=authority or None)
-        found = _get(issuer.rstrip("/") + DISCOVERY, context)
-        if found.get("issuer") != issuer:
-            raise _fault(f"its configuration is that of {found.get('issuer')!r:.200}")
-        return parse_keys(_get(str(found.get("jwks_uri")), context))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        raise _fault(str(error) or type(error).__name__) from error
+    except (ssl.SSLError, ValueError) as error:  # ValueError: not ASCII
+        raise fault("the authority of its trust is no certificate in PEM") from error
+    found = await get_json(issuer.rstrip("/") + DISCOVERY, context)
+    if found.get("issuer") != issuer:
+        raise fault(f"its configuration is that of {found.get('issuer')!r:.200}")
+    return parse_keys(await get_json(str(found.get("jwks_uri")), context))
 
 
 def parse_keys(document: Mapping[str, Any]) -> Keys:
@@ -135,44 +141,9 @@ def parse_keys(document: Mapping[str, Any]) -> Keys:
         if key.algorithm_name in ALGORITHMS and getattr(key.key, "key_size", MIN_RSA_BITS) >= _least_size(one):
             keys[one["kid"]] = key
     if not keys:
-        raise _fault("it has no key for signatures")
+        raise fault("it has no key for signatures")
     return keys
 
 
 def _least_size(key: Mapping[str, Any]) -> int:
     return MIN_RSA_BITS if key.get("kty") == "RSA" else 0
-
-
-def _get(url: str, context: ssl.SSLContext) -> dict[str, Any]:
-    """Return the JSON object at an HTTPS address; redirects are not followed, other schemes not spoken."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise _fault(f"'{url[:200]}' is no address with https")
-    connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=READ_SECONDS, context=context)
-    try:
-        connection.request("GET", parts._replace(scheme="", netloc="").geturl(), headers={"Accept": "application/json"})
-        with connection.getresponse() as response:
-            if response.status != 200:
-                raise _fault(f"'{url[:200]}' answers {response.status}")
-            data = _read(response)
-    finally:
-        connection.close()
-    value = json.loads(data)
-    if not isinstance(value, dict):
-        raise _fault(f"'{url[:200]}' answers no JSON object")
-    return value
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    data, end = b"", time.monotonic() + WAIT_SECONDS
-    while piece := response.read1(MAX_ANSWER):
-        data += piece
-        if len(data) > MAX_ANSWER:
-            raise _fault(f"it answers with more than {MAX_ANSWER} bytes")
-        if time.monotonic() > end:
-            raise _fault(f"it takes more than {WAIT_SECONDS:.0f} seconds")
-    return data
-
-
-def _fault(reason: str) -> SystemFaultError:
-    return SystemFaultError(reason, "see that the issuer is right, and reached from the server: otaseal trust list")
