@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Finished:
     codes: dict[str, int] = field(default_factory=dict)
     output: str = ""
     summary: str = ""
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What steps have set, by their ids."""
 
     @property
     def failed(self) -> str | None:
@@ -53,8 +56,8 @@ class Action:
         declared = self.document["inputs"]
         assert set(inputs) <= set(declared), "an input that is not declared"
         values = {name: str(about["default"]) for name, about in declared.items()} | dict(inputs)
-        outputs: dict[str, dict[str, str]] = {}
         finished = Finished()
+        outputs = finished.outputs
         summary = temporary / "summary.md"
         summary.touch()
         for number, step in enumerate(self.document["runs"]["steps"][:only]):
@@ -86,10 +89,22 @@ class Action:
             finished.output += done.stdout + done.stderr
             if done.returncode:
                 break
-            pairs = (line.partition("=") for line in written.read_text(encoding="utf-8").splitlines())
-            outputs[step.get("id", "")] = {name: value for name, _, value in pairs}
+            outputs[step.get("id", "")] = _set_in(written.read_bytes().decode())
         finished.summary = summary.read_text(encoding="utf-8")
         return finished
+
+
+def _set_in(text: str) -> dict[str, str]:
+    """Return what a file of outputs sets, as the runner reads it: name=value, or several lines up to a delimiter."""
+    found, lines = {}, iter(text.split("\n"))
+    for line in lines:
+        name, sign, value = re.split("(=|<<)", line, maxsplit=1) if re.search("=|<<", line) else (line, "", "")
+        if sign == "<<":
+            value = "\n".join(iter(partial(next, lines), value))
+        assert sign or not line, f"'{line}' sets nothing"
+        if sign:
+            found[name] = value
+    return found
 
 
 def _evaluated(text: str, inputs: Mapping[str, str], outputs: Mapping[str, Mapping[str, str]]) -> str:
