@@ -86,6 +86,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
+UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def duration(seconds: float, least: int = 1) -> str:
+    """Return a time in words: "3 hours", in the largest unit of which there are at `least` so many."""
+    size, unit = next((row for row in UNITS if seconds >= least * row[0]), UNITS[-1])
+    return counted(int(seconds // size), unit)
+
+
 def one_line(text: str) -> str:
     """Escape line breaks and control characters: quoted values may come from anybody."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -15,6 +15,8 @@ MAX_LENGTH = 64
 NOT_RESERVED = r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:[./]|$))"
 """Matches before what is not a device of Windows, which are devices with any suffix, too: `nul`, `nul.json`."""
 NAME = re.compile(rf"{NOT_RESERVED}[a-z0-9](?:[a-z0-9._-]{{0,{MAX_LENGTH - 2}}}[a-z0-9_-])?")
+TAG = re.compile("[a-z0-9][a-z0-9._-]{0,31}")
+"""Of devices."""
 _OTHER = re.compile(r"[^a-z0-9._-]+")
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from ..errors import counted
+from ..errors import counted, duration
 from ..release.device_errors import POSTPONED, in_words
 from ..release.evidence import Evidence, Proof, is_proven
 from ..release.trial import GAVE_WAY
 
-UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 MEANINGS = {
     "seen": "",
     "offered": "offered {offered}, not downloaded yet",
@@ -46,7 +45,7 @@ EVENTS = {
 
 def line(device: Mapping[str, Any], *, with_channel: bool) -> str:
     """Return one line on a device, as the server lists it; an older server says less."""
-    ago = words_of(max(0, int(time.time() - device["last_seen"])))
+    ago = words_of(time.time() - device["last_seen"])
     name = f" ({device['name']})" if device.get("name") else ""
     text = f"{device['device']}{name}  runs {device['running'] or 'unknown'}  seen {ago} ago"
     if device.get("late"):
@@ -91,7 +90,7 @@ def details(device: Mapping[str, Any]) -> Iterator[str]:
     if device.get("pace"):
         due = int(device["next_poll"] - time.time())
         when = f"in {words_of(due)}" if due > 0 else f"{words_of(-due)} ago"
-        yield f"asks  every {words_of(int(device['pace']))}, next expected {when}"
+        yield f"asks  every {words_of(device['pace'])}, next expected {when}"
     if device.get("answered"):
         yield f"told  {device['answered']}"
 
@@ -106,10 +105,9 @@ def event(happened: Mapping[str, Any]) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S}Z  {words}"
 
 
-def words_of(seconds: int) -> str:
-    """Return so many seconds in words, in the largest unit of which there are two."""
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= 2 * size), UNITS[-1])
-    return counted(seconds // size, unit)
+def words_of(seconds: float) -> str:
+    """Return so many seconds in words, none below 0, in the largest unit of which there are two."""
+    return duration(max(0.0, seconds), 2)
 
 
 def _meaning(device: Mapping[str, Any]) -> str:

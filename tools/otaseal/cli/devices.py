@@ -150,7 +150,7 @@ def _show_one(arguments: argparse.Namespace, connected: Client, product: str) ->
     for row in answer["rows"]:
         lines += [device_lines.line(row, with_channel=True), *device_lines.details(row)]
     for key in filter(None, (answer["key"], answer["waiting"])):
-        line = f"key {key['key']}  {key['how']}  {device_lines.words_of(max(0, int(time.time() - key['since'])))} ago"
+        line = f"key {key['key']}  {key['how']}  {device_lines.words_of(time.time() - key['since'])} ago"
         line += f"  from {key['address']}" if key["address"] else ""
         lines.append(line + ("" if key["accepted"] else "  waits for otaseal devices accept"))
     lines += map(device_lines.event, answer.get("history", ()))  # an older server has none

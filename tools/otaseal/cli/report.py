@@ -10,9 +10,8 @@ from typing import Any
 
 from .. import files
 from ..client.client import product_path
-from ..errors import counted
+from ..errors import counted, duration
 from . import common, remote
-from .device_lines import UNITS
 
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 body{color:#1c2733;background:#fff}table{border-collapse:collapse;width:100%;margin:1rem 0}
@@ -116,14 +115,9 @@ def _security(report: dict[str, Any]) -> list[str]:
         return ["no release is marked as one for security: otaseal notes VERSION --severity security"]
     reached = f"{last['reached']} of {counted(last['devices'], 'device')} have it"
     shares = [
-        f"{share} % after {_duration(seconds)}" for share, seconds in last["seconds"].items() if seconds is not None
+        f"{share} % after {duration(seconds)}" for share, seconds in last["seconds"].items() if seconds is not None
     ]
     cves = f" ({last['cves']})" if last["cves"] else ""
     return [
         f"last security release {last['version']}{cves}, of {last['created'][:10]}: {'; '.join([reached, *shares])}"
     ]
-
-
-def _duration(seconds: float) -> str:
-    size, unit = next((row for row in UNITS if seconds >= row[0]), UNITS[-1])
-    return counted(int(seconds // size), unit)

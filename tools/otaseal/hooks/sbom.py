@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..release.records import Origin
     from ..sbom.cyclonedx import Product
 
-SUFFIX = ".cdx.json"
+SUFFIX = ".cdx.json"  # as CycloneDX recommends
 _MATTERS = re.compile(r"-(?:O\w*|std=\S+|f[a-z]\S*|m[a-z]\S*|g\w*)")
 """Flags that change the code, and cannot hold what is nobody's business. Of macros the names are given alone: projects
 have passwords in them."""

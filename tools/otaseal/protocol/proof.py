@@ -20,7 +20,7 @@ PROOF_HEADER, CAPABILITIES_HEADER = "X-Otaseal-Proof", "X-Otaseal-Capabilities"
 OFFERED = ("proof", "enroll")
 """What the server can, in its answer to who says what it can itself; unknown words are passed over on both sides."""
 CAPABILITIES = " ".join(("1", *OFFERED))
-MAC_BYTES, KEY_BYTES = 16, 32
+MAC_BYTES = 16
 UNKNOWN, WRONG, AFTER = "unknown", "wrong", "after"
 """What is answered where a proof does not hold: the server knows no key, or another; the number is not above this."""
 _FIRST = b"otaseal-proof-1"

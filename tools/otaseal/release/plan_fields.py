@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..names import TAG
 from ..pki.profile import MAC_ADDRESS
 from .rollout import MIN_OUTCOMES
 from .waves import MAX_NAME, MAX_NAMES, MAX_PATIENCE, MAX_SOAK, MAX_WAVES, Plan, Wave
@@ -26,7 +27,6 @@ LIMITS = ("max_failed", "patience")
 MAX_ANSWERS = 100_000
 _UNITS = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 _DURATION = re.compile("([0-9]{1,6})([mhd]?)")
-_TAG = re.compile("[a-z0-9][a-z0-9._-]{0,31}")
 _NAME = re.compile(f"[!-~]{{1,{MAX_NAME}}}")
 
 
@@ -101,7 +101,7 @@ def _parse_wave(number: int, fields: Mapping[str, Any]) -> Wave:
             raise ConfigError("days are given, and no window", 'give one, as in window = "02:00-04:00"')
         return Wave(
             percent=_number(fields.get("percent", 0), "percent", 0, 100),
-            tags=_names(fields.get("tags", ()), _TAG, "tag"),
+            tags=_names(fields.get("tags", ()), TAG, "tag"),
             devices=tuple(map(device_name, _names(fields.get("devices", ()), _NAME, "device"))),
             window=parse_window(hours["window"], hours.get("zone"), hours.get("days", ()))
             if "window" in hours

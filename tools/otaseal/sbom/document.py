@@ -13,8 +13,6 @@ from ..release import attachments
 
 Document = dict[str, Any]
 
-NAME_SUFFIX = ".cdx.json"
-"""Of the file beside the firmware, as CycloneDX recommends."""
 UNKNOWN = "unknown"
 FORM = "otaseal:sha256:"
 """Begins the names of properties with the hashes of signed files."""

@@ -1,7 +1,7 @@
 """What changed, as hints for those who listen: a page, or a program, which then reads by the API what it is now.
 
 A hint is a kind, a product and a channel: never a value, and nothing that a device said. All listeners share the last
-hints, and costs no more than its place in them. One that falls behind, or comes back too late, is told to read
+hints: each costs no more than its place in them. One that falls behind, or comes back too late, is told to read
 everything anew.
 """
 
@@ -18,8 +18,6 @@ from typing import NamedTuple, Protocol
 
 from ..errors import ConflictError, SystemFaultError
 
-KINDS = ("channel", "releases", "devices", "alarms", "reload")
-"""What a hint is about: `devices` are the counts of rollouts, too; `reload` is everything."""
 MAX_KEPT = 256
 """Hints for listeners that do not read just now."""
 DELIVER_SECONDS = 0.25
@@ -35,7 +33,10 @@ ALIVE = b":\n\n"
 
 
 class Change(NamedTuple):
-    """A hint: of every product, or of every channel, where it names none."""
+    """A hint: of every product, or of every channel, where it names none.
+
+    The kinds are channel, releases, devices (with the counts of rollouts), alarms, and reload, which is everything.
+    """
 
     kind: str
     product: str = ""

@@ -20,8 +20,8 @@ and takes about 6 KB. OpenSSL drops the oldest beyond that."""
 _OPENSSL_SECONDS, _SET_CACHE_SIZE, _GET_CACHE_SIZE = 7200, 42, 43  # openssl/ssl.h
 
 
-def keep_sessions(context: ssl.SSLContext, count: int, seconds: int = SESSION_SECONDS) -> bool:
-    """Let `context` resume so many sessions for so long; return whether that can be set here."""
+def keep_sessions(context: ssl.SSLContext, count: int) -> bool:
+    """Let `context` resume so many sessions for SESSION_SECONDS; return whether that can be set here."""
     openssl = _functions()
     if openssl is None:
         return False
@@ -29,7 +29,7 @@ def keep_sessions(context: ssl.SSLContext, count: int, seconds: int = SESSION_SE
     pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
     if openssl.SSL_CTX_get_timeout(pointer) != _OPENSSL_SECONDS:
         return False
-    openssl.SSL_CTX_set_timeout(pointer, seconds)
+    openssl.SSL_CTX_set_timeout(pointer, SESSION_SECONDS)
     openssl.SSL_CTX_ctrl(pointer, _SET_CACHE_SIZE, count, None)
     return bool(openssl.SSL_CTX_ctrl(pointer, _GET_CACHE_SIZE, 0, None) == count)
 

@@ -187,9 +187,7 @@ class Device:
         """
         return FirmwarePoll(self, parse_url(url), timeout, host).run()
 
-    def renew_certificates(
-        self, url: str, *, timeout: float = TIMEOUT, host: str | None = None, answer: Responder | None = None
-    ) -> Outcome:
+    def renew_certificates(self, url: str, *, host: str | None = None, answer: Responder | None = None) -> Outcome:
         """Return what comes of asking `url` (".../certs.ar.signed") for another archive, as the library does.
 
         UPDATED: it is in use; UP_TO_DATE: 304 or 404. With `answer` the server is connected to and asked, and what
@@ -199,7 +197,7 @@ class Device:
         own = self.identity
         if own is None:
             raise ConfigError("the firmware of this device does not carry the OtaSeal library", "renew by uploadfs")
-        return ArchivePoll(self, parse_url(url), timeout, host, own=own, answer=answer).run()
+        return ArchivePoll(self, parse_url(url), TIMEOUT, host, own=own, answer=answer).run()
 
 
 def write_chip(firmware: bytes, layout: Layout, filesystem: bytes | None) -> bytes:

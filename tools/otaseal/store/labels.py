@@ -7,12 +7,12 @@ MAC address is the same. All of them are in memory, because every request asks w
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
+from ..names import TAG
 from ..pki.profile import MAC_ADDRESS
 from . import tag_rules
 from .device_rows import MAX_CLAIM, change_name, changed_key
@@ -31,7 +31,6 @@ MAX_NAME, MAX_NOTE = 64, 500
 MAX_TAGS = 16
 """Of one device."""
 MAX_TAGS_OF_PRODUCT = 200
-TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 MANY = 100
 """So many labels that are changed at once cost less when all are read."""
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ...names import NAME
+from ...names import NAME, TAG
 from ...protocol.answers import REASONS
 from ...release import attachments
 from ...release.record_fields import VERSION
 from ...release.waves import MAX_PATIENCE
 from ...store.device_rows import MAX_CLAIM, STATES
-from ...store.labels import TAG
 from ...store.proof_keys import FINGERPRINT
 from .rollout_options import WAVES_TEXT
 from .schema_parts import PERCENT, Schema, pattern

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from ...errors import duration
 from ..operator_api import device_list
 from ..operator_api.auth import Caller
 from ..operator_api.handlers.context import OperatorContext
@@ -139,7 +140,7 @@ class Page:
             lstrip_blocks=True,
         )
         for function in (
-            *(texts.ago, texts.ahead, texts.duration, texts.moment),
+            *(texts.ago, texts.ahead, duration, texts.moment),
             *(texts.size, texts.number, texts.percentage),
         ):
             environment.filters[function.__name__] = function

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime, timezone
 
-UNITS = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"), (1.0, "second"))
+from ...errors import duration
+
 HIDDEN = frozenset(("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"))
 """Unicode's categories of what cannot be seen, or turns what follows around: controls, directions, surrogates."""
 MAX_MARKS = 2
@@ -38,12 +39,6 @@ def ahead(seconds: float) -> str:
     return f"in {duration(seconds)}" if seconds >= 1 else "now"
 
 
-def duration(seconds: float) -> str:
-    """Return a time in words, in its largest unit."""
-    size, unit = next((row for row in UNITS if seconds >= row[0]), UNITS[-1])
-    return _plural(int(seconds // size), unit)
-
-
 def moment(when: float) -> str:
     """Return a time, in seconds since 1970, as ISO 8601 in UTC; "" for one that no calendar has."""
     try:
@@ -66,7 +61,3 @@ def percentage(part: float, whole: float) -> str:
     """Return a share in per cent, with a decimal where it is small."""
     share = 100 * part / whole if whole else 0.0
     return f"{share:.1f}" if 0 < share < 10 and share != round(share) else f"{share:.0f}"
-
-
-def _plural(count: int, unit: str) -> str:
-    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
