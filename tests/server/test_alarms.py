@@ -6,18 +6,12 @@ import pytest
 
 from otaseal.server.alarms import MAX_ENDED, MAX_STANDING, MAX_TEXT, Alarm, Alarms, Problem
 from otaseal.server.telemetry import Telemetry
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

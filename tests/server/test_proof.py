@@ -28,6 +28,7 @@ from otaseal.store.proof_keys import REPLACED_SECONDS, ProofKeys
 from otaseal.store.rollout_rows import Rollout
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.store import Store
+from support.clock import Clock
 from support.device_apps import make_app
 from support.proving import ProvingDevice, plausible
 from support.releases import make_archive, make_release
@@ -42,19 +43,9 @@ RELEASE = replace(make_release("1.0", BLOB), flash_mode=FlashMode.DIO)
 HOUR, DAY = 3600.0, 86400.0
 
 
-class Clock:
-    """The time that the server sees."""
-
-    def __init__(self) -> None:
-        self.now = 1_900_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(1_900_000_000.0)
     monkeypatch.setattr(time, "time", clock)
     return clock
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from otaseal.errors import ConfigError, InputError, SystemFaultError
+from otaseal.errors import SystemFaultError
 from otaseal.keys.public import public_pem
 from otaseal.server.operator_api.issuer_keys import (
     FRESH_SECONDS,
@@ -26,6 +26,7 @@ from otaseal.server.operator_api.issuer_requests import MAX_ANSWER
 from otaseal.server.operator_api.oidc import LEEWAY_SECONDS, InvalidTokenError, Oidc, is_token
 from otaseal.server.operator_api.uploads import Refused
 from otaseal.store.trusts import Trust, TrustFile
+from support.clock import Clock
 from support.command import Command, otaseal  # noqa: F401
 from support.issuer import JOB, Issuer, by_hand, issuing
 from support.operator_requests import raw, refusal
@@ -49,15 +50,6 @@ def issuer(world: World, rsa_key: rsa.RSAPrivateKey, elliptic: ec.EllipticCurveP
 def trust_in(issuer: Issuer, world: World, **others: object) -> Trust:
     given = {"claims": {"repository": "me/blink"}, "patterns": {}, "scopes": ("blink/stable",), **others}
     return Trust("", "release", issuer.url, AUDIENCE, **given, authority=world.ca.read_text())  # type: ignore[arg-type]
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Verifier:
@@ -356,70 +348,3 @@ def test_an_issuer_that_is_away_is_no_failure_of_who_asks(world: World, start_se
     server.logs("issuer", "cannot be read")
     assert "otaseal_authentication_failures_total 0" not in _metrics(server)
     assert "alarm=True" not in server.log.read_text()
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"issuer": "http://ci.local"}, "is not an issuer"),
-        ({"issuer": "https://user@ci.local"}, "is not an issuer"),
-        ({"audience": ""}, "the audience is ''"),
-        ({"scopes": ()}, "0 scopes"),
-        ({"scopes": ("../x",)}, "a scope's product"),
-        ({"claims": {}}, "every token of"),
-        ({"claims": {}, "patterns": {"repository": "me/*"}}, "every token of"),
-        ({"claims": {"aud": "x"}}, "not a claim to ask for"),
-        ({"claims": {"a": ""}}, "not a claim to ask for"),
-        ({"patterns": {"repository": "me/*"}}, "asked for twice"),
-        ({"issuer": "https://gitlab.com", "claims": {"ref": "main"}}, "anybody can have a token"),
-        (
-            {"issuer": "https://token.actions.githubusercontent.com", "claims": {"ref": "refs/heads/main"}},
-            "anybody can have a token",
-        ),
-        ({"name": "a b"}, "a trust's name"),
-    ],
-)
-def test_trusts_that_would_let_everybody_in(tmp_path: Path, changed: dict[str, object], message: str) -> None:
-    good = {
-        "id": "",
-        "name": "ci",
-        "issuer": "https://ci.local",
-        "audience": AUDIENCE,
-        "claims": {"repository": "me/blink"},
-        "patterns": {},
-        "scopes": ("blink",),
-    }
-    trusts = TrustFile(tmp_path)
-    with pytest.raises(ConfigError, match=message):
-        trusts.add(Trust(**{**good, **changed}), BY)  # type: ignore[arg-type]
-    assert trusts.add(Trust(**good), BY) in trusts.list()  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="another --issuer-ca"):
-        trusts.add(Trust(**{**good, "authority": "PEM"}), BY)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "fits", "does_not"),
-    [
-        ("refs/tags/v*", ["refs/tags/v1", "refs/tags/v"], ["refs/tags/v1/x", "refs/heads/v1", "xrefs/tags/v1", None]),
-        ("refs/*/main", ["refs/heads/main"], ["refs/a/b/main", "refs/heads/main2"]),
-        ("a.c", ["a.c"], ["abc"]),
-        ("*", ["", "a"], ["a/b", ["a"]]),
-    ],
-)
-def test_a_star_stands_for_anything_but_a_slash(pattern: str, fits: list[str], does_not: list[object]) -> None:
-    trust = Trust("", "ci", "https://ci.local", "a", {}, {"ref": pattern}, ("blink",))
-    assert [trust.mismatch({"aud": "a", "ref": ref}) for ref in fits] == [""] * len(fits)
-    assert all(trust.mismatch({"aud": "a", "ref": ref}) for ref in does_not)
-
-
-def test_numbers_and_flags_are_claims_too() -> None:
-    trust = Trust("", "ci", "https://ci.local", "a", {"id": "12", "protected": "true"}, {}, ("blink",))
-    assert not trust.mismatch({"aud": "a", "id": 12, "protected": True})
-    assert trust.mismatch({"aud": "a", "id": 12, "protected": 1})
-
-
-@pytest.mark.parametrize("damage", [b"", b"[]", b'{"format": 1, "trusts": [{}]}', b'{"format": 2, "trusts": []}'])
-def test_a_damaged_file_of_trusts_lets_nobody_in(tmp_path: Path, damage: bytes) -> None:
-    (tmp_path / "trusts.json").write_bytes(damage)
-    with pytest.raises(InputError):
-        TrustFile(tmp_path).of("https://ci.local")

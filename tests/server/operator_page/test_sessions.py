@@ -7,13 +7,7 @@ import secrets
 import pytest
 
 from otaseal.server.operator_page.sessions import IDLE_SECONDS, LONGEST_SECONDS, MAX_OF_TOKEN, MAX_SESSIONS, Sessions
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from support.clock import Clock
 
 
 @pytest.fixture
