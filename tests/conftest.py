@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, settings
 
 from support.rsa_keys import make_rsa
-from support.servers import Running, World, start
+from support.servers import Running, StartServer, World, start
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,3 +41,23 @@ def server(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey)
     running = start(World.create(folder, rsa_key), folder / "store")
     yield running
     running.end()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
+    """Return what servers have: tests add to it, and change nothing that is there."""
+    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
+
+
+@pytest.fixture
+def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
+    """Return what starts a server with these options; all are ended after the test, and none may have crashed."""
+    started: list[Running] = []
+
+    def begin(*options: str | Path, store: str = "store", **others: Any) -> Running:
+        started.append(start(world, tmp_path / store, *options, **others))
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.end()

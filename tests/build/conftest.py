@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.hooks import ESP32_SOURCES, PICO_UPDATING
 from support.pio import ESP32_PLATFORM, PICO_PLATFORM, Project, core_dir, warm
@@ -59,12 +58,6 @@ def esp32_project(tmp_path: Path, pio_core: Path) -> Callable[..., Project]:
 def flash(tmp_path: Path) -> Path:
     """Return the path of a flash file that does not exist yet: the port of serial uploads."""
     return tmp_path / "flash.bin"
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    """Return what servers have, of which these tests change nothing."""
-    return World.create(tmp_path_factory.mktemp("servers") / "world", rsa_key)
 
 
 @pytest.fixture

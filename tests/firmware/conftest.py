@@ -23,11 +23,6 @@ def programs(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKe
     return shared_programs(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base, rsa_key.public_key())
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[Running]:
     """Return a real server without releases, for one test."""

@@ -31,11 +31,6 @@ NEW = build_image(seed=61, code_size=20_000)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
-@pytest.fixture(scope="module")
 def device(world: World) -> Device:
     image = build_image(seed=50, embedded=public_pem(world.key))
     root = ssl.PEM_cert_to_DER_cert(world.ca.read_text())

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.servers import Running, StartServer, World, publish, start
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
 
 
 @pytest.fixture(scope="session")
@@ -43,20 +37,6 @@ def released(shared_server: StartServer) -> Running:
     running = shared_server()
     publish(running, "1.0", running.world.firmware(1).signed)
     return running
-
-
-@pytest.fixture
-def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
-    """Return what starts a server with these options; all are ended after the test, and none may have crashed."""
-    started: list[Running] = []
-
-    def begin(*options: str | Path, store: str = "store", **others: Any) -> Running:
-        started.append(start(world, tmp_path / store, *options, **others))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.end()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from otaseal.errors import InputError
 from otaseal.simulator.device import Device
@@ -29,11 +29,6 @@ from support.servers import World
 SECONDS = 60.0
 NOW = datetime.now(timezone.utc)
 NEW = build_image(seed=61, code_size=40_000)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,6 @@ BUILT = int((NOW - timedelta(hours=1)).timestamp())  # within the validity of ce
 OWN = Claim("blink", "d1_mini", "1.0", 5, BUILT)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
 def archive(*roots: bytes) -> bytes:
     sources = [Source(str(index), one) for index, one in enumerate(roots)]
     return certstore.pack(sources, NOW, certstore.Policy(expired="keep")).archive

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from otaseal.certs import certstore
@@ -25,29 +22,11 @@ from otaseal.simulator.report import Outcome, Result
 from otaseal.simulator.tls import ClientCertificate
 from support.chips import chip, make_filesystem, public_pem, sign
 from support.images import Signer, build_image
-from support.servers import Firmware, Running, StartServer, World, as_device, operator, publish, start
+from support.servers import Firmware, Running, StartServer, World, as_device, operator, publish
 
 PLACE = LAYOUTS["4m2m"]
 NOW = datetime.now(timezone.utc)
 FIRMWARE = "/firmware.bin.signed"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
-@pytest.fixture
-def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
-    started: list[Running] = []
-
-    def begin(*options: str | Path, store: str = "store", **others: Path) -> Running:
-        started.append(start(world, tmp_path / store, *options, **others))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.end()
 
 
 def archive(world: World) -> bytes:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -25,7 +23,7 @@ from otaseal.simulator.filesystem import read_file
 from otaseal.simulator.report import Outcome, Result
 from support.esp32_boards import NOW, board, claims, image, sealed
 from support.images import Signer
-from support.servers import Running, StartServer, World, operator, publish, start
+from support.servers import StartServer, World, operator, publish
 
 
 @pytest.fixture(scope="module")
@@ -105,24 +103,6 @@ def test_a_release_is_tried_three_times(rsa_key: rsa.RSAPrivateKey, authority: T
         assert isinstance(outcome.device, Esp32Device)
         device = outcome.device
         assert device.running == image(rsa_key)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
-@pytest.fixture
-def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
-    started: list[Running] = []
-
-    def begin(*options: str | Path, store: str = "store", **others: Path) -> Running:
-        started.append(start(world, tmp_path / store, *options, **others))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.end()
 
 
 def with_archive(device: Esp32Device, archive: bytes) -> Esp32Device:

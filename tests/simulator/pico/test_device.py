@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ from support.images import Signer
 from support.pico_boards import firmware, flash_with
 from support.pico_images import CHIPS as IMAGES
 from support.pico_images import build_image
-from support.servers import Running, StartServer, World, operator, publish, start
+from support.servers import StartServer, World, operator, publish
 
 NOW = datetime.now(timezone.utc)
 PLACE = (0x60000, 0x40000)
@@ -237,24 +236,6 @@ def test_a_board_is_made_of_what_fits(rsa_key: rsa.RSAPrivateKey) -> None:
         PicoDevice.provision_board(firmware(1, size=60_000, filesystem=(0x10000, 0x10000)), CHIPS["rp2040"])
     with pytest.raises(ConfigError, match="arduino-pico"):
         PicoDevice.provision_board(image(rsa_key), CHIPS["rp2040"], core="4.4.0")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, rsa_key: rsa.RSAPrivateKey) -> World:
-    return World.create(tmp_path_factory.mktemp("world"), rsa_key)
-
-
-@pytest.fixture
-def start_server(world: World, tmp_path: Path) -> Iterator[StartServer]:
-    started: list[Running] = []
-
-    def begin(*options: str | Path, store: str = "store", **others: Path) -> Running:
-        started.append(start(world, tmp_path / store, *options, **others))
-        return started[-1]
-
-    yield begin
-    for one in started:
-        one.end()
 
 
 def test_the_real_server_s_release_is_taken_once(start_server: StartServer, world: World) -> None:
