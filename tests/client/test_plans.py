@@ -55,7 +55,7 @@ def test_what_is_no_plan(content: bytes, wrong: str, tmp_path: Path) -> None:
 def wave(number: int, plan: Wave, state: str, **counts: int) -> dict[str, Any]:
     """Return a wave as the server shows it."""
     shown = {"number": number, "who": plan.who, "plan": wave_fields(plan), "state": state, "open": False}
-    return {**shown, "opens": 1_800_000_000.0, "began": None, **NOTHING, **counts}
+    return {**shown, "opens": 1_800_000_000.0, "began": None, "nobody": None, **NOTHING, **counts}
 
 
 def test_a_rollout_in_lines() -> None:

@@ -89,6 +89,7 @@ def standing(confirmed: int, failed: int = 0, eligible: int = 20, unheard: int =
     return Standing(replace(heard, eligible=eligible + unheard), heard)
 
 
+OURS = Plan((Wave(tags=("ours",)), Wave(percent=100)))
 RAMP = Plan((Wave(percent=10, soak=120), Wave(percent=100)), began=1000)
 
 
@@ -101,6 +102,8 @@ RAMP = Plan((Wave(percent=10, soak=120), Wave(percent=100)), began=1000)
         (RAMP, standing(3, eligible=3), 1e6, True, "3 of 3 came back"),
         (RAMP, standing(2, eligible=3), 1e6, False, "2 of 3 answers"),
         (RAMP, standing(0, eligible=0), 1e6, True, "no device is in it"),
+        (OURS, Standing(Counts(), Counts(), unmet=True), 1e6, False, "no device to update has the tag 'ours'"),
+        (OURS, standing(0, eligible=0), 1e6, True, "no device is in it"),  # all who have the tag are in earlier waves
         (RAMP, standing(0, eligible=0, unheard=2), 1e6, False, "0 of 2 answers"),  # whose word does not count
         (RAMP, standing(2, eligible=2, unheard=5), 1e6, True, "2 of 2 came back"),
         (RAMP, standing(19, 1), 1e6, True, "19 of 20 came back"),  # the very share that may fail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ BEGAN = datetime(2026, 10, 23, 9, tzinfo=timezone.utc).timestamp()  # two days b
 TICK, DAY = 1200.0, 86400.0
 OLD, NEW = "0" * 32, "1" * 32
 NIGHT = parse_window("02:00-05:00", "Europe/Berlin")
+NAMED = Wave(devices=("mac:first",))
+OURS, TAGGED = Wave(tags=("ours",)), Label(tags=frozenset({"ours"}))
 WAVES = (
     Wave(tags=("ours",), soak=60, answers=3),
     Wave(percent=10, window=NIGHT, soak=24 * 60),
@@ -103,6 +106,10 @@ class Server:
         self.clock._started -= 1e9
         counter = WaveCounter(world.devices, self.labels, self.clock)
         self.advancer = Advancer(self.catalog, counter, self.telemetry, lambda: world.now)
+
+    def problems(self) -> list[str]:
+        """Judge the gates alone, and return in words what is wrong."""
+        return [problem.text for problem in self.advancer.judge()]
 
     def judge(self) -> None:
         halt_failing(self.catalog, self.world.devices, self.telemetry, self.clock)
@@ -187,10 +194,10 @@ def run(world: World, chips: list[Chip], days: float, restarts: float) -> Server
 def test_everybody_gets_it_in_his_wave_and_window_and_nobody_is_forgotten(world: World) -> None:
     chips = fleet(2000)
     world.known([chip.name for chip in chips])
-    Labels(world.secrets).set("blink", chips[0].name, Label(tags=frozenset({"ours"})))
+    Labels(world.secrets).set("blink", chips[0].name, TAGGED)
     labels = Labels(world.secrets)
     for chip in chips[1:6]:
-        labels.set("blink", chip.name, Label(tags=frozenset({"ours"})))
+        labels.set("blink", chip.name, TAGGED)
     labels.set("blink", chips[10].name, Label(pinned=True))
     world.begin(WAVES)
     pinned = chips.pop(10)
@@ -232,11 +239,11 @@ def test_a_wave_of_which_too_many_fail_is_the_last(world: World) -> None:
 
 
 @contextmanager
-def begun(world: World, **fields: object) -> Iterator[tuple[Server, Chip, Chip]]:
-    """Begin a plan with two devices, of which the second is in the second wave."""
+def begun(world: World, one: Wave = NAMED, **fields: object) -> Iterator[tuple[Server, Chip, Chip]]:
+    """Begin a plan with two devices, of which the first is in wave `one`, and the others in the second one."""
     chips = [Chip("mac:first", 1e9, 0), Chip("mac:second", 1e9, 0)]
     world.known([chip.name for chip in chips])
-    world.begin((Wave(devices=("mac:first",)), Wave(percent=100, window=NIGHT)), **fields)
+    world.begin((one, Wave(percent=100, window=NIGHT)), **fields)
     yield Server(world), chips[0], chips[1]
 
 
@@ -278,6 +285,31 @@ def test_who_waits_for_a_window_is_told_when_it_opens(world: World) -> None:
         assert server.choose(second.name, NEW).release is not opened.release, "who has it, keeps it"
 
 
+@pytest.mark.parametrize("ending", ["forgotten", "untagged", "pinned"])
+def test_a_wave_that_loses_its_last_device_waits_for_another_one(world: World, ending: str) -> None:
+    with begun(world, OURS) as (server, first, second):
+        assert server.problems() == [
+            "wave 1 of the rollout of '2.0' waits: no device to update has the tag 'ours'; "
+            "otaseal rollout approve --now begins the next one"
+        ]
+        server.labels.set("blink", first.name, TAGGED)
+        assert server.problems() == [], "it has to answer"
+        poll(server, [first])
+        assert set(world.took) == {first.name}
+        if ending == "forgotten":
+            with world.devices.batch() as rows:
+                rows.forget("blink", first.name)
+        else:
+            server.labels.set("blink", first.name, Label(pinned=True) if ending == "pinned" else Label())
+        assert len(server.problems()) == len(Server(world).problems()) == 1
+        assert world.plan.current == 0, "nobody has tried the release"
+        server.labels.set("blink", second.name, TAGGED)
+        poll(server, [second])
+        poll(server, [second])
+        assert server.problems() == []
+        assert world.plan.current == 1
+
+
 def test_two_that_judge_begin_a_wave_once(world: World) -> None:
     with begun(world) as (server, first, _):
         poll(server, [first])
@@ -296,6 +328,15 @@ def test_two_that_judge_begin_a_wave_once(world: World) -> None:
         assert len(events) == 1
         assert '"reason":"gate passed: 1 of 1 came back"' in events[0]
         assert turn(1, 1, [True, True]) is Turn.NOW
+
+
+def test_a_wave_that_waits_for_a_device_is_told_between_two_counts(world: World) -> None:
+    with begun(world, OURS) as (server, *_):
+        server.advancer.monotonic = itertools.count().__next__  # a count takes a second
+        assert len(server.problems()) == len(server.problems()) == 1
+        begin_next(world.store, Target("blink", "stable", "token:anna"), world.state, "approved", world.now)
+        assert server.problems() == []
+        assert world.plan.current == 1
 
 
 STATES: tuple[dict[str, object], ...] = ({}, {"paused": True}, {"halted": True}, {"granted": ("mac:second",)})

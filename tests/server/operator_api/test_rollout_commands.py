@@ -177,6 +177,19 @@ def test_a_device_that_failed_is_named_with_its_error_in_words(run: Operator) ->
     assert f"failed   mac:{MACS[0]}: the image is for another board" in run("rollout").succeeded().out
 
 
+def test_a_wave_with_a_mistyped_tag_waits(run: Operator) -> None:
+    (run.folder / "rollout.toml").write_text('[[wave]]\ntags = "our"\n[[wave]]\npercent = 100\n')
+    waits = "no device to update has the tag 'our'"
+    shown = run("promote", "--version", "1.0", "--plan", "rollout.toml").succeeded().out
+    assert (
+        f"wave 1: 0 devices: tag our\n  at any time; next after 10 answers, or all\n  {waits}: the wave waits" in shown
+    )
+    assert waits in run.show()["waits_for"]
+    assert run.show()["waves"][1]["state"] == "waiting"
+    run("rollout", "approve", "--now").succeeded()
+    assert run.show()["waves"][1]["state"] == "running"
+
+
 def test_a_ramp_halted_and_begun_again_by_hand(run: Operator) -> None:
     run("promote", "--version", "1.0", "--ramp", "10,50", "--soak", "2h").succeeded()
     assert "soaks until" in "".join(run.show()["waits_for"])

@@ -61,6 +61,9 @@ def preview_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         when = _when(wave)
         gate = _gate(wave["plan"]) if wave is not waves[-1] else ""
         yield f"  {'; '.join(filter(None, (when, gate)))}"
+        if wave.get("nobody"):
+            waits = "" if wave is waves[-1] else ": the wave waits for one, or for otaseal rollout approve --now"
+            yield f"  {wave['nobody']}{waits}"
     if answer["rest"]["devices"]:
         yield f"nobody else: {counted(answer['rest']['devices'], 'device')} would wait for another plan"
     if answer["pinned"]:

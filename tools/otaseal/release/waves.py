@@ -57,16 +57,31 @@ class Wave:
 
     def has(self, device: str, tags: Collection[str], share: int) -> bool:
         """Return whether a device with these tags and this place is meant."""
-        if in_share(share, self.percent) or (self.devices and is_named(device, self.devices)):
+        return in_share(share, self.percent) or self.names(device, tags)
+
+    def names(self, device: str, tags: Collection[str]) -> bool:
+        """Return whether a device is meant by its name or by a tag."""
+        if self.devices and is_named(device, self.devices):
             return True
         return bool(self.tags) and any(tag in tags for tag in self.tags)
 
     @property
     def who(self) -> str:
         """Who is meant, in words."""
-        named = ", ".join(self.devices) if len(self.devices) <= FEW else counted(len(self.devices), "named device")
+        named = self._named(", ")
         share = "all others" if self.percent == 100 else f"{self.percent} % of the others" if self.percent else ""
         return " and ".join(filter(None, (" or ".join(f"tag {tag}" for tag in self.tags), named, share)))
+
+    @property
+    def nobody(self) -> str:
+        """In words, that no device has one of the tags or names, pinned ones aside."""
+        quoted = " or ".join(f"'{tag}'" for tag in self.tags)
+        names = f"is {self._named(' or ')}" if self.devices else ""
+        return "no device to update " + " or ".join(filter(None, (f"has the tag {quoted}" if quoted else "", names)))
+
+    def _named(self, between: str) -> str:
+        few = len(self.devices) <= FEW
+        return between.join(self.devices) if few else counted(len(self.devices), "named device")
 
 
 class Turn(Enum):
@@ -194,10 +209,14 @@ def wait(opening: Opening, now: float, device: str, pace: float) -> int | None:
 
 
 class Standing(NamedTuple):
-    """The devices of one wave: all of them, and those whose word counts (`evidence`)."""
+    """The devices of one wave: all of them, and those whose word counts (`evidence`).
+
+    `unmet`: the wave has tags or names, and no device of the channel that may be updated has one of these.
+    """
 
     devices: Counts
     heard: Counts
+    unmet: bool = False
 
 
 class Verdict(NamedTuple):
@@ -229,7 +248,8 @@ def pending(plan: Plan, now: float) -> Verdict:
 def gate(plan: Plan, standing: Standing, max_failed: int, now: float) -> Verdict:
     """Return whether the next wave may begin; `max_failed` is the rollout's, in per cent.
 
-    Devices whose word does not count are no answer; a wave that has only such waits for a person.
+    Devices whose word does not count are no answer; a wave that has only such waits for a person. So does one whose
+    tags and names no device has: they may be mistyped, and nobody has tried the release.
     """
     if plan.is_last:
         return Verdict(False, ("all waves have begun",))
@@ -238,6 +258,8 @@ def gate(plan: Plan, standing: Standing, max_failed: int, now: float) -> Verdict
     needed = min(plan.wave.answers, int(heard.eligible or standing.devices.eligible))
     limit = max_failed if plan.wave.max_failed is None else plan.wave.max_failed
     waits = list(clock.reasons)
+    if standing.unmet:
+        waits.append(plan.wave.nobody)
     if outcomes < needed:
         waits.append(f"{outcomes} of {counted(needed, 'answer')}")
     if heard.failed * 100 > limit * outcomes:

@@ -83,6 +83,7 @@ def shown(pointer: Pointer, found: Standings, now: float) -> list[dict[str, Any]
             "open": opened.is_open[number],
             "opens": None if (opening := opened.windows[number]) is None else opening.opens,
             "began": pointer.plan.began if pointer.plan is not None and number == current else None,
+            "nobody": wave.nobody if number in found.unmet else None,
             **asdict(funnel),
         }
         for number, (wave, funnel) in enumerate(zip(pointer.waves, found.waves, strict=True))

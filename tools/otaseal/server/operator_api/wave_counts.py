@@ -83,18 +83,20 @@ class FailedDevice(NamedTuple):
 class Standings:
     """The waves of a plan, of all devices and of those whose word counts; `rest` are those that no wave has.
 
-    `pinned` devices stay with what they run, and are in no wave.
+    `pinned` devices stay with what they run, and are in no wave. `unmet` are the waves, from 0, whose tags and names no
+    other device has, not even one of an earlier wave.
     """
 
     waves: list[Funnel]
     heard: list[Funnel]
     rest: Funnel = field(default_factory=Funnel)
     pinned: int = 0
+    unmet: set[int] = field(default_factory=set)
     failed: list[FailedDevice] = field(default_factory=list)
 
     def standing(self, wave: int) -> Standing:
         """Return what the gate of a wave, from 0, is judged by."""
-        return Standing(self.waves[wave].counts(), self.heard[wave].counts())
+        return Standing(self.waves[wave].counts(), self.heard[wave].counts(), wave in self.unmet)
 
 
 class _Times(NamedTuple):
@@ -119,13 +121,16 @@ class WaveCounter:
         runs = frozenset[str]() if release is None else frozenset(release.runs)
         times = self._times(product, channel, pointer)
         by_tags = any(wave.tags for wave in pointer.waves)
+        found.unmet.update(number for number, wave in enumerate(pointer.waves) if wave.tags or wave.devices)
         for row in rows(self.table, product, channel):
             if self.labels.is_pinned(product, row.device):
                 found.pinned += 1
                 continue
+            tags = self.labels.tags_of(product, row.device, row) if by_tags else frozenset[str]()
+            if found.unmet:
+                found.unmet -= {number for number in found.unmet if pointer.waves[number].names(row.device, tags)}
             fate = fate_of(row, pointer.version, runs, times)
             if fate.since is None or fate.since > times.set_aside:
-                tags = self.labels.tags_of(product, row.device, row) if by_tags else frozenset[str]()
                 wave = wave_of(pointer.waves, row.device, tags, pointer.salt)
                 self._add(found, row, fate, wave, times.began)
         return found
