@@ -36,7 +36,8 @@ from rivals import Server
 from otaseal.keys import signers
 from otaseal.store.backend import open_backend, open_new
 from otaseal.store.device_batch import TAKE
-from otaseal.store.device_rows import Sighting, seen
+from otaseal.store.device_rows import Sighting
+from otaseal.store.row_changes import seen
 from support import haproxy
 from support.postgresql import Cluster
 from support.servers import PRODUCT, Running, World, as_device, operator, publish, start, talk

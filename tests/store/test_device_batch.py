@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.store.device_rows import Asking, Sighting, delivered_to, offered_to, repeats, seen, touched
+from otaseal.store.device_rows import Asking, Sighting
+from otaseal.store.row_changes import delivered_to, offered_to, repeats, seen, touched
 from support.devices import Open, open_devices
 
 __all__ = ["open_devices"]

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from otaseal.protocol.decisions import LOOP_LIMIT
 from otaseal.release.evidence import Evidence
 from otaseal.release.rollout import Counts, must_halt
-from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, MAX_CLAIM, STATES, Device, Sighting
+from otaseal.store.device_rows import MAX_CLAIM, STATES, Device, Sighting
 from otaseal.store.rollout_rows import Rollout
+from otaseal.store.row_changes import LAST_SEEN_RESOLUTION
 from otaseal.store.selection import Facts, Match, in_channel, in_state
 from support.devices import Devices, OneByOne, Open, open_devices
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from otaseal.errors import SystemFaultError
-from otaseal.store.device_rows import LAST_SEEN_RESOLUTION, Sighting
+from otaseal.store.device_rows import Sighting
 from otaseal.store.devices import MAX_JOURNAL_BYTES
+from otaseal.store.row_changes import LAST_SEEN_RESOLUTION
 from support import peers
 from support.devices import Devices
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otaseal.store.device_rows import Asking, Hardware, Sighting, seen, touched
+from otaseal.store.device_rows import Asking, Hardware, Sighting
 from otaseal.store.history import EVENTS, MAX_EVENTS
+from otaseal.store.row_changes import seen, touched
 from support.devices import OneByOne, Open, open_devices
 
 __all__ = ["open_devices"]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from otaseal.errors import InputError, NotFoundError
 from otaseal.store import tag_rules
-from otaseal.store.device_rows import Hardware, Sighting, seen
+from otaseal.store.device_rows import Hardware, Sighting
 from otaseal.store.labels import Label, Labels
+from otaseal.store.row_changes import seen
 from otaseal.store.selection import Condition, Facts, Match, negated
 from otaseal.store.sql import Tables
 from otaseal.store.tag_rules import TagRule

@@ -6,20 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import history, statements
-from .device_rows import (
-    Asking,
-    Device,
-    Sighting,
-    answered_to,
-    bounded,
-    delivered_to,
-    device_key,
-    offered_to,
-    retried,
-    says_nothing_new,
-    seen,
-    touched,
-)
+from .device_rows import Asking, Device, Sighting, bounded, device_key
+from .row_changes import answered_to, delivered_to, offered_to, retried, says_nothing_new, seen, touched
 
 if TYPE_CHECKING:
     from .device_table import DeviceTable

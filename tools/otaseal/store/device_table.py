@@ -31,12 +31,11 @@ from .device_rows import (
     Sighting,
     change_name,
     device_key,
-    says_nothing_new,
-    seen,
 )
 from .proof_key_rows import Name
 from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, SET_ASIDE, TALLY, Rollout, tally_of, tally_values
+from .row_changes import says_nothing_new, seen
 from .selection import ANY, CHIP_PREFIX, Condition, names_of
 from .sql import Transaction, Values
 from .statements import Said

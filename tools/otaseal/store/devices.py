@@ -18,9 +18,10 @@ from ..directories import locked
 from ..errors import SystemFaultError
 from ..formats import refuse_later
 from . import history, statements
-from .device_rows import Device, pace
+from .device_rows import Device
 from .device_table import MAX_DEVICES, DeviceTable, Flash
 from .rollout_rows import ROLLOUTS
+from .row_changes import pace
 from .sql import Transaction, Values
 
 if TYPE_CHECKING:

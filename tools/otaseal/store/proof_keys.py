@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from .device_rows import AT_HOME_SECONDS, CLOCK_SECONDS, change_name, changed_key
+from .device_rows import change_name, changed_key
 from .proof_key_rows import (
     Name,
     ProofKey,
@@ -30,6 +30,7 @@ from .proof_key_rows import (
     read_waiting,
     statements,
 )
+from .row_changes import AT_HOME_SECONDS, CLOCK_SECONDS
 
 if TYPE_CHECKING:
     from .sql import Tables, Transaction

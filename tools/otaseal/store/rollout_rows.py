@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from ..release.evidence import WEIGHTS, Evidence
 from ..release.rollout import Counts, Tally
-from .device_rows import CERTIFIED, CLOCK_SECONDS, UNPROVEN
+from .device_rows import CERTIFIED, UNPROVEN
+from .row_changes import CLOCK_SECONDS
 
 ROLLOUTS = """CREATE TABLE IF NOT EXISTS rollouts (product, channel, version, began, set_aside,
     PRIMARY KEY (product, channel)) WITHOUT ROWID"""

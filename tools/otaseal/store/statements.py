@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..release.evidence import is_proven
-from .device_rows import Device, Sighting, at_home
+from .device_rows import Device, Sighting
+from .row_changes import at_home
 
 if TYPE_CHECKING:
     from .sql import Transaction

@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...errors import SystemFaultError
 from ...store.device_batch import Rows
 from ...store.device_file import DeviceFile
-from ...store.device_rows import (
-    Asking,
-    Device,
-    Sighting,
+from ...store.device_rows import Asking, Device, Sighting, bounded, device_key
+from ...store.devices import Devices
+from ...store.row_changes import (
     answered_to,
     at_home,
-    bounded,
     delivered_to,
-    device_key,
     in_vain,
     is_recent,
     offered_to,
@@ -35,7 +32,6 @@ from ...store.device_rows import (
     retried,
     touched,
 )
-from ...store.devices import Devices
 
 if TYPE_CHECKING:
     from ...store.device_table import DeviceTable

@@ -15,10 +15,11 @@ from ...release.evidence import WEIGHTS, evidence_of
 from ...release.records import Release
 from ...release.rollout import Counts
 from ...release.waves import Standing, wave_of
-from ...store.device_rows import CLOCK_SECONDS, Device
+from ...store.device_rows import Device
 from ...store.device_table import DeviceTable
 from ...store.labels import Labels
 from ...store.rollout_rows import Rollout
+from ...store.row_changes import CLOCK_SECONDS
 from ...store.selection import in_channel
 from .rollout_options import UptimeClock
 

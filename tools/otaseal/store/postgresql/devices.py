@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from .. import sql
 from ..device_batch import SELECT, Key, Rows
-from ..device_rows import IN_STATE, LATE, Device, Sighting, change_name, changed_key, device_key, pace
-from ..device_rows import touched as touched_row
+from ..device_rows import IN_STATE, LATE, Device, Sighting, change_name, changed_key, device_key
 from ..device_table import MAX_DEVICES, Census, DeviceTable, Flash, preview
+from ..row_changes import pace
+from ..row_changes import touched as touched_row
 from ..selection import Condition
 from ..sql import Values
 from .database import Database, Transaction
