@@ -249,5 +249,5 @@ def test_the_server_refuses_what_it_cannot_do(run: Operator) -> None:
         client.post(f"{path[:-8]}/promote", {"version": "1.0", "percent": 5, "waves": [{"percent": 100}]})
     waves = [{"percent": 10, "approval": ["alice"]}, {"percent": 100}]
     client.post(f"{path[:-8]}/promote", {"version": "1.0", "waves": waves})
-    with pytest.raises(InputError, match="'tests' cannot approve of this wave, but alice"):
+    with pytest.raises(InputError, match="'token:tests' cannot approve of this wave, but alice"):
         client.post(f"{path}/approve", {"now": True})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
 from support.page_client import CHANNEL, HOME, audit, device_page, visit
 from support.servers import MAC, PRODUCT, Running, StartServer, as_device, devices_seen, operator, publish, talk
@@ -207,12 +208,26 @@ def test_the_history_says_who_did_what(two: Running) -> None:
     operator(two).post(f"{API}/percent", {"percent": 90, "max_failed": 100})
     operator(two).post(f"{API}/percent", {"percent": 100, "max_failed": 100})
     shown = client.see(f"{HOME}/history")
-    assert "tests pointed stable at 1.1 percent 90" in shown.text
+    assert "Token tests pointed stable at 1.1 percent 90" in shown.text
     assert f"{HOME}/history?by=token%3Atests" in shown.links
     assert "published 1.0" not in client.see(f"{HOME}/history?version=1.1").text
     assert "published 1.0" in client.see(f"{HOME}/history?by=token%3Atests&version=1.0").text
     assert "Nothing like that was done" in client.see(f"{HOME}/history?by=somebody").text
     client.see(f"{HOME}/history?after=x", 400)
+
+
+def test_the_history_tells_callers_of_one_name_apart(two: Running) -> None:
+    callers = ("token:eve", "certificate:eve", "oidc:eve", "local:eve", "mqtt:install", "server", "other:eve", "eve",
+               "oidc:token:eve", "certificate:\u202eeve<b>")  # fmt: skip
+    with open_backend(str(two.store)) as backend:
+        for number, who in enumerate(callers):
+            event = {"event": "notes", "product": PRODUCT, "version": f"7.{number}", "by": who}
+            backend.store.record_event(event)
+    shown = visit(two).see(f"{HOME}/history").text
+    said = ("Token eve", "Certificate eve", "Token of an issuer eve", "At the server eve", "MQTT install", "The server",
+            "other:eve", "eve", "Token of an issuer token:eve", "Certificate [U+202E]eve<b>")  # fmt: skip
+    for number, who in enumerate(said):
+        assert f" {who} said what 7.{number} is for" in shown, who
 
 
 def test_a_device_that_failed_gets_it_again(two: Running) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from otaseal.server.failures import FAILURES
 from otaseal.server.operator_page.visitors import COOKIE
+from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
 from support.page_client import HOME, PageClient, visit
 from support.servers import Running, StartServer, World, as_device, get, talk
@@ -121,9 +122,40 @@ def test_a_certificate_needs_no_sign_in(guarded: Running) -> None:
     client = PageClient(guarded, guarded.world.context(folder))
     assert client.ask("GET", "/page/sign-in").headers["location"] == "/page/"
     shown = client.see(HOME)
-    assert "certificate page-alice" in shown.text
+    assert "Certificate page-alice" in shown.text
     assert "Sign out" not in shown.text
     assert not client.cookies
+
+
+def test_tokens_are_listed_for_who_may_change_all_that_they_are_for(start_server: StartServer) -> None:
+    server = start_server()
+    with open_backend(str(server.store)) as backend:
+        tokens = TokenFile(backend.store.documents)
+        made = {
+            name: tokens.issue(name, product, channel, 1, NOW)
+            for name, product, channel in (
+                ("looks", "blink", "-"),
+                ("other", "blink", "-"),
+                ("beta", "blink", "beta"),
+                ("owns", "blink", "*"),
+                ("everywhere", "*", "stable"),
+                ("lamp", "lamp", "*"),
+            )
+        }
+        _, twin = tokens.issue("looks", "blink", "-", 1, NOW)
+
+    def seen(secret: str) -> set[str]:
+        rows = visit(server, secret).see(f"{HOME}/access").text.partition("is listed here.")[2]
+        return {name for name in [*made, "tests"] if f"Token {name} " in rows}
+
+    assert seen(made["looks"][1]) == {"looks"}
+    assert seen(made["beta"][1]) == {"beta"}
+    assert seen(made["owns"][1]) == {"looks", "other", "beta", "owns"}
+    assert seen(made["everywhere"][1]) == {"everywhere"}
+    assert seen(server.token) == {"looks", "other", "beta", "owns", "everywhere", "tests"}
+    mine = visit(server, twin).see(f"{HOME}/access").text
+    assert mine.count("Token looks") == 2, "who is signed in, and one row of two tokens with this name"
+    assert mine.count("You ") == 1
 
 
 def test_signing_in_anew_ends_the_session_before(bare: Running) -> None:

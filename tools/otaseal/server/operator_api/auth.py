@@ -33,15 +33,24 @@ HELD = 429
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, by a `kind` of credentials, "certificate", "token" or "oidc", and its name, and for what these are."""
+    """Who asks, by a `kind` of credentials, "certificate", "token" or "oidc", and its name, and for what these are.
+
+    `token` is the id of a token of the store, whose name others may have, too; else "".
+    """
 
     kind: str
     name: str
     scopes: tuple[scope.Scope, ...]
+    token: str = ""
 
     def covers(self, product: str | None, channel: str | None) -> bool:
         """Return whether `require` would allow that."""
         return any(allowed.covers(product, channel) for allowed in self.scopes)
+
+    def sees(self, token: Token) -> bool:
+        """Return whether a token is listed for who asks: their own, and those of what they may change all of."""
+        whole = (one for one in self.scopes if one.channel == scope.ANY and one.product in (scope.ANY, token.product))
+        return token.id == self.token or any(whole)
 
     def require(self, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
@@ -135,7 +144,7 @@ def of_certificate(certificate: ClientCertificate) -> Caller:
 
 def of_token(token: Token) -> Caller:
     """Return who shows this token."""
-    return Caller("token", token.name, (token.scope,))
+    return Caller("token", token.name, (token.scope,), token.id)
 
 
 def of_bearer(bearer: Bearer) -> Caller:

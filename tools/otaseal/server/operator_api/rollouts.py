@@ -159,7 +159,7 @@ def _require_named(plan: Plan, who: str) -> None:
     # the subject of an issuer's token may be called as one of our operators is
     known = {ANYBODY, who} if kind == "oidc" else {ANYBODY, who, name}
     if names and known.isdisjoint(names):
-        raise Refused(403, f"'{name}' cannot approve of this wave, but {' or '.join(names)}", "ask who can")
+        raise Refused(403, f"'{who}' cannot approve of this wave, but {' or '.join(names)}", "ask who can")
 
 
 def _came_back(context: OperatorContext, product: str, device: str, version: str) -> bool:

@@ -1,4 +1,7 @@
-"""Who may do what: the tokens for a product. Secrets are nowhere to be shown: the store has their SHA-256."""
+"""Who may do what: the tokens for a product, as far as who looks may know of them.
+
+Secrets are nowhere to be shown: the store has their SHA-256.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 async def show(page: Page, visit: Visit) -> Response:
     """Return the tokens that are good for a product, those that end first at the top."""
     product = page.product(visit)
-    tokens = [one for one in page.context.access.tokens.list() if one.scope.covers(product, None)]
+    good = [one for one in page.context.access.tokens.list() if one.scope.covers(product, None)]
+    tokens = [one for one in good if visit.caller.sees(one)]
     ends = {one.id: datetime.fromisoformat(one.expires).timestamp() for one in tokens}
     tokens.sort(key=lambda one: ends[one.id])
     used = await asyncio.to_thread(page.context.access.uses.all)

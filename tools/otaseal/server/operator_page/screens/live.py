@@ -22,8 +22,7 @@ async def listen(page: Page, visit: Visit) -> Response:
 def _subscription(page: Page, visit: Visit, product: str) -> Subscription:
     """Return what somebody may listen to while signed in."""
     access, sessions, secret = page.context.access, page.sessions, visit.visitor.session
-    identifier = sessions.find(secret) if secret else None
-    if identifier is None:
+    if not secret:
         return event_stream.subscription(access, visit.request, product)
-    of_token = event_stream.of_token(access, identifier, product)
+    of_token = event_stream.of_token(access, visit.caller.token, product)
     return replace(of_token, shown=visit.visitor.proof, holds=lambda: sessions.holds(secret) and of_token.holds())
