@@ -138,7 +138,9 @@ def test_each_count_is_the_total_of_its_list(
     assert set(told["states"]) == {row["state"] for row in everybody}
     assert set(told["tags"]) == set(fleet.labels.tags("blink"))
     for tag, count in told["tags"].items():
-        assert count == len(found(tag=tag)) == sum(tag in row["tags"] for row in everybody), tag
+        assert count == len(found(tag=(tag,))) == sum(tag in row["tags"] for row in everybody), tag
+        both = [row for row in everybody if {tag, "old"} <= set(row["tags"])]
+        assert found(tag=(tag, "old")) == found(tag=("old", tag), state="") == both
     for text in ("kitchen", "5c:cf", "DOOR", "%", "no such"):
         wanted = {
             row["device"]

@@ -186,7 +186,21 @@ def test_what_is_no_label_is_refused(server: Running, body: dict[str, object], m
     assert len(audit(server, "label")) == before
 
 
-@pytest.mark.parametrize("query", ["tag=A", "answered=x", "late=2", "no_room=", "since=x", "board=a%20b", "text="])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "tag=A",
+        "tag=a,",
+        "tag=a&tag=b",
+        f"tag={','.join('abcdefghijklmnopq')}",
+        "answered=x",
+        "late=2",
+        "no_room=",
+        "since=x",
+        "board=a%20b",
+        "text=",
+    ],
+)
 def test_filters_that_cannot_be(server: Running, query: str) -> None:
     with pytest.raises(InputError):
         operator(server).get(f"{PATH}/devices?{query}")

@@ -315,12 +315,18 @@ def test_what_people_say_of_a_device(two: Running) -> None:
 
 def test_names_and_tags_are_text(two: Running) -> None:
     client = visit(two)
-    client.submit(device_page(DEVICE, "label"), called="<i>Küche</i>", tags="x", note="<script>alert(1)</script>")
+    client.submit(device_page(DEVICE, "label"), called="<i>Küche</i>", tags="x, y", note="<script>alert(1)</script>")
     for path in (f"{HOME}/devices", device_page(DEVICE), f"{HOME}/history", CHANNEL):
         text = client.ask("GET", path).body.decode()
         assert "<i>K" not in text
         assert "<script>alert" not in text
     assert "<i>Küche</i>" in client.see(f"{HOME}/devices?text=K%C3%BCche").text
+    chips = client.ask("GET", f"{HOME}/devices?tag=x").body.decode()
+    assert 'devices?tag=x%2Cy">y</a>' in chips, "both have to be there"
+    chips = client.ask("GET", f"{HOME}/devices?tag=x%2Cy").body.decode()
+    assert 'devices?tag=y" aria-current="true">x</a>' in chips, "without x again"
+    assert "Devices 1 " in client.see(f"{HOME}/devices?tag=x,y").text
+    assert "No such device" in client.see(f"{HOME}/devices?tag=x,z").text
     client.submit(device_page(DEVICE, "label"), called="", tags="", note="")
 
 

@@ -56,7 +56,7 @@ def register(subparsers: common.Subparsers) -> None:
     parser.add_argument("--state", choices=STATES, help="only the devices in this state")
     parser.add_argument("--version", help="only the devices that run this version")
     parser.add_argument("--board", help="only those with this board")
-    parser.add_argument("--tag", help="only those with this tag")
+    parser.add_argument("--tag", action="append", help="only those with this tag; more than once: with all of them")
     parser.add_argument(
         "--answered", choices=REASONS, metavar="WHY", help=f"only those that are told: {', '.join(REASONS)}"
     )
@@ -122,6 +122,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _query(arguments: argparse.Namespace) -> dict[str, str]:
     """Return what is asked of the server's list."""
     chosen = {"channel": remote.named_channel(arguments), **{name: getattr(arguments, name) for name in FILTERS}}
+    chosen["tag"] = None if arguments.tag is None else ",".join(arguments.tag)
     flags = {name: "1" for name in FLAGS if getattr(arguments, name)}
     return {name: value for name, value in chosen.items() if value is not None} | flags
 

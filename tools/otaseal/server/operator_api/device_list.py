@@ -22,7 +22,7 @@ from ...release.record_fields import VERSION
 from ...release.records import check_version
 from ...store.device_rows import STATES
 from ...store.device_table import Flash, Kind
-from ...store.labels import Label, check_tag
+from ...store.labels import MAX_TAGS, Label, check_tag
 from ...store.selection import (
     ANY,
     Condition,
@@ -50,13 +50,16 @@ FLAGS = {"0": False, "1": True}
 
 @dataclass(frozen=True)
 class Query:
-    """Which devices are asked for; "" and None stand for any. `since` is in seconds since 1970."""
+    """Which devices are asked for; "", () and None stand for any. `since` is in seconds since 1970.
+
+    Who is asked for by tags has all of them.
+    """
 
     channel: str = ""
     state: str = ""
     version: str = ""
     board: str = ""
-    tag: str = ""
+    tag: tuple[str, ...] = ()
     answered: str = ""
     text: str = ""
     late: bool | None = None
@@ -137,7 +140,7 @@ def condition(fleet: Fleet, product: str, query: Query, now: float) -> Condition
         was_answered(query.answered) if query.answered else ANY,
         facts.runs(Match(query.version)) if query.version else ANY,
         facts.on_board(Match(query.board)) if query.board else ANY,
-        labels.has_tag(product, query.tag) if query.tag else ANY,
+        *(labels.has_tag(product, tag) for tag in query.tag),
         says(query.text, _said(labels.of(product), query.text)) if query.text else ANY,
         ANY if query.since is None else changed_since(query.since),
         _flag(query.late, is_late(now)),
@@ -204,6 +207,14 @@ def _tags(fleet: Fleet, product: str, kinds: Mapping[Flash, int], rows: Iterable
     return dict(sorted(found.items()))
 
 
+def _tags_in(text: str) -> tuple[str, ...]:
+    """Return the tags that a text lists, which commas separate."""
+    tags = dict.fromkeys(map(check_tag, text.split(",")))
+    if len(tags) > MAX_TAGS:
+        raise ConfigError(f"more than {MAX_TAGS} tags are asked for", "no device has so many")
+    return tuple(tags)
+
+
 def _text(text: str) -> str:
     if not 0 < len(text) <= MAX_TEXT or not text.isprintable():
         raise ConfigError(f"text '{text[:32]}' is nothing to look for", f"use up to {MAX_TEXT} printable characters")
@@ -242,7 +253,7 @@ _READ: Mapping[str, Callable[[str], Any]] = {
     "state": _one_of("state", STATES),
     "version": check_version,
     "board": _board,
-    "tag": check_tag,
+    "tag": _tags_in,
     "answered": _one_of("answer", REASONS),
     "text": _text,
     **dict.fromkeys(("late", "no_room", "pinned"), _flagged),

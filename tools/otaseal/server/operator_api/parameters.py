@@ -11,6 +11,7 @@ from ...release import attachments
 from ...release.record_fields import VERSION
 from ...release.waves import MAX_PATIENCE
 from ...store.device_rows import MAX_CLAIM, STATES
+from ...store.labels import MAX_TAGS
 from ...store.proof_keys import FINGERPRINT
 from .rollout_options import WAVES_TEXT
 from .schema_parts import PERCENT, Schema, pattern
@@ -58,7 +59,9 @@ QUERY: Mapping[str, Schema] = {
     "since": pattern(LOGGED_SINCE, examples=["2030-01-31"]),
     "state": {"type": "string", "enum": list(STATES)},
     "version": pattern(VERSION.pattern, description="what devices run"),
-    "tag": TAG_NAME,
+    "tag": pattern(
+        f"{TAG.pattern}(,{TAG.pattern}){{0,{MAX_TAGS - 1}}}", description="a tag, or several with commas between: all"
+    ),
     "answered": {"type": "string", "enum": list(REASONS), "description": "why their polls are answered as they are"},
     "text": {"type": "string", "maxLength": MAX_TEXT, "description": "in name, note, device or MAC address"},
     "late": {**FLAG, "description": "1 for those that should have asked long ago, 0 for the others"},

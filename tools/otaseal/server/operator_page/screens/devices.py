@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...operator_api import device_list
@@ -34,9 +36,19 @@ def _read(page: Page, product: str, chosen: dict[str, str], after: str) -> dict[
         **{name: listed[name] for name in ("devices", "next", "total")},
         "counts": page.counts(product, query.channel),
         "chosen": chosen,
+        "toggled": partial(toggled, chosen),
         "after": after,
         # A number is that of its filter alone, in the channel that is chosen.
         "counting": not chosen.keys() - {"channel"},
         "unfolded": bool(chosen.keys() - {*QUICK, "text"}),
         "reasons": device_words.REASONS,
     }
+
+
+def toggled(chosen: Mapping[str, str], name: str, value: str) -> tuple[bool, dict[str, str]]:
+    """Return whether a filter has a value, and the filters once that is changed: a device has to have all tags."""
+    before = chosen.get(name, "").split(",")
+    is_on, others = value in before, [one for one in before if one and one != value] if name == "tag" else []
+    after = others if is_on else [*others, value]
+    rest = {key: text for key, text in chosen.items() if key != name}
+    return is_on, {**rest, name: ",".join(after)} if after else rest
