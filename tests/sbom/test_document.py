@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from otaseal.errors import InputError
 from otaseal.sbom import document
 from otaseal.sbom.cyclonedx import Product
 from otaseal.sbom.cyclonedx import document as written
-from otaseal.sbom.parts import Kind, Part
+from otaseal.sbom.parts import Kind, Part, read_part
 
 SIGNED = (b"for the one board", b"for the other")
 MADE = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -48,6 +51,21 @@ def test_the_same_build_makes_the_same_bytes_and_another_one_another_serial_numb
     assert "library    Dial 1.0  MIT OR Apache-2.0" in lines
     assert "library    Dial 2.0  As you like" in lines
     assert "framework  framework-espidf 3.50301.0  unknown" in lines
+
+
+ODD = st.text('/:@?#%[]\\ a1é{}|^`"<>\ud800', max_size=10)
+SAID = st.one_of(ODD, ODD.map("https://".__add__), ODD.map("https://x.example/".__add__))
+MANIFESTS = st.fixed_dictionaries(
+    dict.fromkeys(("name", "version", "license", "repository", "authors"), SAID)  # what libraries have of them is text
+)
+
+
+@given(MANIFESTS)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_a_library_says_the_document_is_valid(tmp_path: Path, said: dict[str, str]) -> None:
+    (tmp_path / "library.json").write_text(json.dumps(said))
+    part = read_part(Kind.LIBRARY, tmp_path, {})
+    assert valid(written(Product("blink", "1.0", {"firmware.bin": "ab" * 32}), [part], {"otaseal": "1"}, MADE)), said
 
 
 def test_the_boards_of_a_release_are_one_document() -> None:

@@ -101,6 +101,27 @@ def test_no_address_of_a_person_is_taken(tmp_path: Path, said: str, name: str) -
     assert read_part(Kind.LIBRARY, tmp_path, {}).owner == name
 
 
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("https://x.example/a b/{c}|d", "https://x.example/a%20b/%7Bc%7D%7Cd"),
+        ("https://x.example/50%/%C3%A4", "https://x.example/50%25/%C3%A4"),
+        ("https://x.example/#one#two", "https://x.example/#one%23two"),
+        ("https://X.example:8443/a", "https://x.example:8443/a"),
+        ("https://bücher.example/ä", "https://xn--bcher-kva.example/%C3%A4"),
+        ("https://x.example:port/a", ""),
+        ("http://[::1/a", ""),
+        ("https://x y.example/", ""),
+        ("git@x.example:ada/dial.git", ""),
+        (f"https://x.example/{'ä' * 200}", ""),
+    ],
+)
+def test_an_address_is_a_valid_one_or_none(tmp_path: Path, said: str, address: str) -> None:
+    (tmp_path / "library.json").write_text(json.dumps({"name": "/", "repository": said}))
+    part = read_part(Kind.LIBRARY, tmp_path, {"uri": said})
+    assert (part.source, part.name) == (address, tmp_path.name)
+
+
 def test_what_one_manifest_lacks_the_other_says(tmp_path: Path) -> None:
     (tmp_path / "library.json").write_text('{"name": "Foo", "version": "2.0"}')
     (tmp_path / "library.properties").write_text("name=Bar\nversion=1.0\nlicense=MIT\n")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from .. import files
 from ..errors import OtasealError
@@ -17,6 +17,9 @@ from ..errors import OtasealError
 MAX_MANIFEST = 256 * 1024
 MAX_TEXT = 1000
 """Characters of anything that a library says of itself."""
+_PLACE = re.compile(r"[0-9a-z._-]+(:[0-9]+)?")
+_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_IN_PATH = "/%:@!$&'()*+,;=~"
 _GITHUB = re.compile(r"/([A-Za-z0-9-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?")
 _PROPERTY = re.compile(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", re.M)
 _SHA = re.compile(r"\+sha\.([0-9a-f]{7,40})$")
@@ -85,7 +88,7 @@ def read_part(kind: Kind, folder: Path, installed: Mapping[str, str]) -> Part:
     version = installed.get("version") or said.get("version", "")
     return Part(
         kind=kind,
-        name=installed.get("name") or said.get("name") or folder.name,
+        name=(installed.get("name") or said.get("name", "")).strip("/") or folder.name,
         version=version,
         owner=installed.get("owner") or said.get("owner", ""),
         source=_address(installed.get("uri", "")) or said.get("source", ""),
@@ -140,7 +143,8 @@ def _of_properties(text: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    """Return a text of a manifest; JSON may have halves of characters in it, which no document can."""
+    return value.strip().encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _author(value: Any) -> str:
@@ -154,11 +158,17 @@ def _person(text: str) -> str:
 
 
 def _address(text: str) -> str:
-    """Return the address of a repository or a page, without what may be a password in it; "" for none."""
-    parts = urlsplit(text.strip().removeprefix("git+"))
-    if parts.scheme not in ("http", "https", "git", "ssh") or not parts.hostname:
+    """Return the address of a repository or a page as a valid URI, without a password; "" for none."""
+    try:
+        parts = urlsplit(text.strip().removeprefix("git+"))
+        place = (parts.hostname or "").encode("idna").decode() + (f":{parts.port}" if parts.port else "")
+    except ValueError:  # UnicodeError is one
         return ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()[:MAX_TEXT]
+    if parts.scheme not in ("http", "https", "git", "ssh") or not _PLACE.fullmatch(place):
+        return ""
+    path, fragment = (quote(_PERCENT.sub("%25", part), safe=_IN_PATH) for part in (parts.path, parts.fragment))
+    address = parts._replace(netloc=place, path=path, query="", fragment=fragment).geturl()
+    return address if len(address) <= MAX_TEXT else ""
 
 
 def _sha(version: str) -> str:
