@@ -42,6 +42,13 @@ def test_a_time_that_has_passed(seconds: float, words: str) -> None:
     assert texts.ago(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 days"), (60, "1 minute"), (5400, "90 minutes"), (7200, "2 hours"), (86400, "1 day")]
+)
+def test_a_time_that_somebody_chose_is_not_rounded(seconds: int, words: str) -> None:
+    assert texts.exactly(seconds) == words
+
+
 def test_a_time_that_no_calendar_has() -> None:
     assert texts.moment(1e30) == ""
     assert texts.moment(0) == "1970-01-01T00:00:00Z"

@@ -164,6 +164,7 @@ def _compare_releases(connected: Client, product: str, entries: Sequence[Entry])
             )
     before = [release.version for release in releases if release.version not in logged]
     gone = sorted(set(logged) - {release.version for release in releases})
-    lines = [f"on the server: {counted(len(releases), 'release')}, with the files of the log"]
+    of_log = counted(len(releases) - len(before), "release")
+    lines = [f"on the server: {of_log} of the log, with the very same files"]
     lines += [f"from before the log: {', '.join(before)}"] if before else []
     return [*lines, *([f"no longer on the server: {', '.join(gone)}"] if gone else [])]

@@ -84,7 +84,9 @@ def _notes(arguments: argparse.Namespace) -> int:
         raise ConfigError("nothing is said of the release", "give --notes, --severity, --cve or --advisory")
     connected, product, _ = remote.connect(arguments)
     answer = connected.set_notes(product, arguments.version, said)
-    line = f"release  {answer['version']}: {answer['severity'] or 'no severity'}, {len(answer['notes'])} characters"
+    parts = [answer["severity"] or "no severity", *answer["cves"].split()]
+    parts += [f"{name} of {counted(len(answer[name]), 'character')}" for name in ("notes", "advisory") if answer[name]]
+    line = f"release  {answer['version']}: {', '.join(parts)}"
     return common.show(arguments, answer, line)
 
 

@@ -64,11 +64,15 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add(row: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Add a line to a row of the same person's, to another device; return False where it is something else."""
+    """Add a line to a row of the same person's, to another device; return False where it is something else.
+
+    The row keeps the details that hold for all its devices.
+    """
     same = all(row[name] == _text(line.get(name)) for name in _OWN[1:-1])
     if not (same and row["devices"] and line.get("device")):
         return False
     row["count"] += 1
+    row["details"] = {name: value for name, value in row["details"].items() if name in line and line[name] == value}
     row["first"] = _text(line.get("at"))
     if len(row["devices"]) < MAX_NAMED:
         row["devices"].append(_text(line["device"]))

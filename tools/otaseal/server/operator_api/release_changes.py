@@ -28,6 +28,8 @@ async def set_notes(
         who = caller.require(product, name)
     said = await asyncio.to_thread(context.notes.set, product, version, notes)
     event: dict[str, object] = {"event": "notes", "product": product, "version": version, "severity": said.severity}
+    if said.cves:
+        event["cves"] = said.cves
     await asyncio.to_thread(context.catalog.store.record_event, {**event, "by": who})
     context.changes.tell("releases", product)
     context.log("notes", product, "", who, version=version, severity=said.severity)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import OtasealError
+from ...release.plan_fields import parse_waves
+
 WORDS: Mapping[str, str] = {
     "accept": "accepted the key of",
     "approve": "approved of the next wave of {version} in {channel}",
     "certify": "gave a certificate to",
     "certs": "gave new certificates to devices of {channel}",
     "consent": "agreed to what {version} does in {channel}",
+    "distrust": "no longer takes tokens of",
     "enrol": "enrolled the key of",
     "forget": "forgot",
     "grant": "gave {version} at once to",
     "halt": "halted {version} in {channel}",
+    "halted": "halted {version} in {channel}: too many failed",
     "import": "imported names and tags",
     "key": "added a public key",
-    "label": "said something of",
+    "label": "labelled",
     "notes": "said what {version} is for",
     "pause": "paused {version} in {channel}",
     "point": "pointed {channel} at {version}",
@@ -28,15 +33,21 @@ WORDS: Mapping[str, str] = {
     "retry": "let try again",
     "rollback": "rolled {channel} back to {version}",
     "set-aside": "set failures of {version} in {channel} aside",
+    "support": "said until when the product is supported",
+    "tag-rule": "changed a rule for tags",
+    "trust": "takes tokens of",
     "wave": "began the next wave of {version} in {channel}",
 }
+PINS: Mapping[object, str] = {True: "pinned", False: "unpinned"}
+"""What a line that labels a device says, where it is about that."""
 HIDDEN = ("generation", "record", "certs_generation", "archive")
 """Details that tell people nothing."""
 
 
 def in_words(row: Mapping[str, Any]) -> str:
     """Return what somebody did, as `audit_page` has its rows."""
-    words = WORDS.get(row["event"])
+    words = PINS.get(row["details"].get("pinned")) if row["event"] == "label" else None
+    words = words or WORDS.get(row["event"])
     return row["event"] if words is None else words.format(version=row["version"], channel=row["channel"])
 
 
@@ -47,10 +58,26 @@ def details(row: Mapping[str, Any]) -> str:
         del said["percent"]
     if said.get("halted") is False:
         del said["halted"]
+    if row["event"] == "label":
+        said.pop("pinned", None)
+    if "wave" in said and "waves" in said:
+        said["wave"] = f"{said['wave']} of {said.pop('waves')}"
+    if "plan" in said:
+        said["plan"] = _plan(said["plan"])
     return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in said.items())
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    return " to ".join(map(_shown, value)) if isinstance(value, list) else str(value)
+
+
+def _plan(waves: object) -> str:
+    """Return whom the waves of a plan mean, one after the other."""
+    try:
+        return "; ".join(wave.who for wave in parse_waves(waves))
+    except OtasealError:  # of a later version
+        return _shown(waves)

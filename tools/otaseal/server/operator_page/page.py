@@ -140,7 +140,7 @@ class Page:
             lstrip_blocks=True,
         )
         for function in (
-            *(texts.ago, texts.ahead, duration, texts.moment),
+            *(texts.ago, texts.ahead, duration, texts.exactly, texts.moment),
             *(texts.size, texts.number, texts.percentage),
         ):
             environment.filters[function.__name__] = function

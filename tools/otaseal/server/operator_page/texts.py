@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from datetime import datetime, timezone
 
-from ...errors import duration
+from ...errors import UNITS, counted, duration
 
 HIDDEN = frozenset(("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"))
 """Unicode's categories of what cannot be seen, or turns what follows around: controls, directions, surrogates."""
@@ -39,6 +39,12 @@ def ahead(seconds: float) -> str:
     return f"in {duration(seconds)}" if seconds >= 1 else "now"
 
 
+def exactly(seconds: int) -> str:
+    """Return a whole number of seconds in words, in the largest unit that it has a whole number of."""
+    size, unit = next(row for row in UNITS if seconds % row[0] == 0)
+    return counted(int(seconds // size), unit)
+
+
 def moment(when: float) -> str:
     """Return a time, in seconds since 1970, as ISO 8601 in UTC; "" for one that no calendar has."""
     try:
@@ -49,7 +55,7 @@ def moment(when: float) -> str:
 
 def size(count: int) -> str:
     """Return a number of bytes for people."""
-    return f"{count} bytes" if count < 1024 else f"{count / 1024:,.0f} KiB"
+    return f"{count} bytes" if count < 1024 else f"{number(count / 1024)} KiB"
 
 
 def number(count: float) -> str:
