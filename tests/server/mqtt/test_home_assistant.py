@@ -20,8 +20,8 @@ from otaseal.server.mqtt.broker import Broker
 from otaseal.server.mqtt.home_assistant import (
     MAX_SUMMARY,
     Told,
-    commanded,
     config_topic,
+    device_of,
     entity,
     identifier,
     state_topic,
@@ -56,7 +56,7 @@ def config(told: Told, broker: Broker = BROKER) -> dict[str, Any]:
     assert set(found["device"]) <= DEVICE
     assert found["state_topic"] == state_topic(broker, told.row.product, name)
     if broker.install:
-        assert commanded(found["command_topic"]) == (told.row.product, name)
+        assert device_of(found["command_topic"]) == (told.row.product, name)
     return found
 
 
@@ -77,6 +77,19 @@ def test_a_device_is_one_entity_of_its_own_device() -> None:
     assert "command_topic" not in config(TOLD, replace(BROKER, install=False)), "nothing can be asked for"
     dotted = TOLD._replace(row=ROW._replace(product="my.lamp"))
     assert config(dotted)["state_topic"].startswith("otaseal/my.lamp/"), "its topic of discovery has no dot"
+
+
+def test_two_products_whose_names_differ_in_a_dot_have_entities_of_their_own() -> None:
+    products = ("my.lamp", "my_lamp", "my__lamp", "my._lamp", "my-lamp")
+    said = [config(TOLD._replace(row=ROW._replace(product=product))) for product in products]
+    topics = {config_topic(BROKER, product, identifier(ROW.device)) for product in products}
+    assert len({one["unique_id"] for one in said}) == len({one["object_id"] for one in said}) == len(topics) == 5
+    assert said[1]["unique_id"] == f"otaseal_my_lamp_{identifier(ROW.device)}", "as it was before"
+
+
+@pytest.mark.parametrize("topic", ["", "state", "/state", "a/b"])
+def test_a_topic_that_no_device_has(topic: str) -> None:
+    assert device_of(topic) == ("", "")
 
 
 @pytest.mark.parametrize(

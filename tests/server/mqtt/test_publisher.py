@@ -16,6 +16,7 @@ import pytest
 from otaseal.errors import ConfigError
 from otaseal.pki.store import Slot
 from otaseal.release.channels import Pointer
+from otaseal.server.mqtt import leftovers
 from otaseal.server.mqtt import publisher as publishing
 from otaseal.server.mqtt.broker import Broker, read_broker
 from otaseal.server.mqtt.home_assistant import Told, identifier
@@ -133,6 +134,31 @@ def test_a_broker_that_was_away_is_told_all_anew_and_who_is_forgotten_goes(broke
         with listening(broker, clients) as home:
             home.wait(lambda all: sum(bool(one) for one in all.values()) == 239, "not all is told again")
             assert home.retained["otaseal/status"] == b"online"
+
+
+def test_what_was_forgotten_while_nobody_told_the_broker_goes(
+    broker: Mosquitto, clients: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are remembered at once; what is not ours stays."""
+    monkeypatch.setattr(leftovers, "MAX_FOUND", 3)
+    monkeypatch.setattr(leftovers, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(publishing, "LOOK_SECONDS", 0.05)
+    fleet, read = Fleet([told(number) for number in range(8)]), read_broker(options(broker, clients))
+    others = ("homeassistant/update/zigbee/lamp/config", "otaseal/blink/one/two/state", "other/a/b/state")
+    gone = f"otaseal/old.lamp/{identifier('mac:1')}/state"
+    names = [identifier(f"mac:{number}") for number in range(2)]
+    ours = {f"otaseal/blink/{name}/state" for name in names}
+    configs = {f"homeassistant/update/otaseal_blink/{name}/config" for name in names}
+    with listening(broker, clients) as home:
+        with Publisher(read, fleet, Telemetry(lambda event: True)):
+            home.wait(lambda all: sum(bool(one) for one in all.values()) == 17, "not all is told")
+        for topic in (*others, gone):
+            home.publish(topic, b"x", retain=True)
+        del fleet.told[2:]
+        with Publisher(read, fleet, Telemetry(lambda event: True)) as publisher:
+            until(lambda: publisher._leftovers.is_over, "it asks for ever")
+            kept = {"otaseal/status", *others, *ours, *configs}
+            home.wait(lambda all: {topic for topic in all if all[topic]} == kept, "these are retained")
 
 
 def problem(broker: Broker, fleet: Fleet | None = None) -> str:

@@ -19,7 +19,7 @@ from ...store.device_rows import Device
 from ...store.labels import Label
 from .broker import Broker
 
-INSTALL, ONLINE, OFFLINE = "install", "online", "offline"
+INSTALL, STATE, ONLINE, OFFLINE = "install", "state", "online", "offline"
 MAX_SUMMARY = 255
 """Characters that Home Assistant shows of a summary."""
 UNKNOWN = "unknown"
@@ -31,6 +31,10 @@ class Entity(NamedTuple):
 
     config: bytes
     state: bytes
+
+
+GONE = Entity(b"", b"")
+"""In place of one: nothing is retained any more."""
 
 
 class Told(NamedTuple):
@@ -45,8 +49,7 @@ class Told(NamedTuple):
 
 def identifier(device: str) -> str:
     """Return a device's part of a topic: its name as far as that is one, and some digits that make it its own."""
-    digest = hashlib.sha256(device.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{_OTHER.sub('_', device).strip('_')[:40]}_{digest}"
+    return f"{_OTHER.sub('_', device).strip('_')[:40]}_{_digits(device)}"
 
 
 def status_topic(broker: Broker) -> str:
@@ -61,7 +64,7 @@ def poll_topic(broker: Broker, product: str, channel: str) -> str:
 
 def state_topic(broker: Broker, product: str, identifier: str) -> str:
     """Return where the state of a device is retained."""
-    return f"{broker.topic}/{product}/{identifier}/state"
+    return f"{broker.topic}/{product}/{identifier}/{STATE}"
 
 
 def config_topic(broker: Broker, product: str, identifier: str) -> str:
@@ -69,19 +72,30 @@ def config_topic(broker: Broker, product: str, identifier: str) -> str:
     return f"{broker.discovery}/update/{_node(product)}/{identifier}/config"
 
 
-def commanded(topic: str) -> tuple[str, str]:
-    """Return product and identifier of the device that a command is for."""
-    product, identifier = topic.split("/")[-3:-1]
-    return product, identifier
+def device_of(topic: str) -> tuple[str, str]:
+    """Return product and identifier of the device whose state or command a topic is, nothing of one that is neither."""
+    parts = topic.split("/")
+    return (parts[-3], parts[-2]) if len(parts) > 2 else ("", "")
 
 
 def _node(product: str) -> str:
-    return f"otaseal_{_OTHER.sub('_', product)}"
+    """Return a product's part of identifiers: with some digits where its name is changed, as another one's would be."""
+    name = _OTHER.sub("_", product)
+    return f"otaseal_{name}" if name == product else f"otaseal_{name}_{_digits(product)}"
+
+
+def _digits(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def install_topics(broker: Broker) -> str:
     """Return the filter of the topics of all devices' commands."""
     return f"{broker.topic}/+/+/{INSTALL}"
+
+
+def state_topics(broker: Broker) -> str:
+    """Return the filter of the topics of all devices' states."""
+    return f"{broker.topic}/+/+/{STATE}"
 
 
 def entity(broker: Broker, told: Told) -> Entity:

@@ -19,7 +19,8 @@ from ...errors import OtasealError
 from ..telemetry import Telemetry
 from . import home_assistant
 from .broker import Broker
-from .home_assistant import INSTALL, OFFLINE, ONLINE, Entity, Told
+from .home_assistant import GONE, INSTALL, OFFLINE, ONLINE, STATE, Entity, Told
+from .leftovers import Leftovers
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
@@ -74,6 +75,9 @@ class Publisher:
         self._refusal = ""
         self._sent: dict[str, dict[str, Sent]] = {}
         """By product and a device's identifier."""
+        self._told: set[str] = set()
+        """Products all of whose devices the broker was told on this connection."""
+        self._leftovers = Leftovers(broker, lambda name: name[1] in self._sent.get(name[0], {}))
         self._due: dict[str, float] = {}
         """When a product may be looked at again."""
         self._hints: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -154,6 +158,8 @@ class Publisher:
         if self._broker.install:
             client.subscribe(home_assistant.install_topics(self._broker), qos=1)
         self._sent.clear()
+        self._told.clear()
+        self._leftovers.begin()
         self._all_at = 0.0
         self._publish([(status, ONLINE.encode())])
         self._telemetry.event("mqtt", message="connected", host=self._broker.host)
@@ -192,6 +198,8 @@ class Publisher:
             self._tell(product)
         self._hints.update(dict.fromkeys(waiting))
         self._install()
+        if not self._leftovers.is_over:
+            self._sweep()
 
     def _say_poll(self, product: str, channel: str) -> None:
         if self._client is not None:
@@ -216,17 +224,31 @@ class Publisher:
         self._publish(messages)
         before.update(said)
         for name in before.keys() - after:
-            self._publish(self._news(product, name, Entity(b"", b""), changed=(True, True)))
+            self._publish(self._news(product, name, GONE, changed=(True, True)))
             del before[name]
+        self._told.add(product)
         self._due[product] = time.monotonic() + REST * (time.monotonic() - began)
 
+    def _sweep(self) -> None:
+        """Take away what the broker has of devices that are gone, when all that are there were told; raises OSError."""
+        assert self._client is not None
+        if self._leftovers.is_asked:
+            for product, name in self._leftovers.take(self._client):
+                self._publish(self._news(product, name, GONE, changed=(True, True)))
+        elif self._told.issuperset(self._source.products()):
+            self._leftovers.ask(self._client)
+
     def _news(self, product: str, name: str, new: Entity, *, changed: tuple[bool, bool]) -> list[tuple[str, bytes]]:
-        """Return the messages of a device, of which the config or the state has `changed`."""
+        """Return the messages of a device, of which the config or the state has `changed`.
+
+        The state comes first and goes last: where it is not retained, no config is, either (`Leftovers`).
+        """
         config, state = changed
         topics = home_assistant.config_topic, home_assistant.state_topic
         wanted = config and bool(self._broker.discovery), state
         made = zip(topics, new, wanted, strict=True)
-        return [(topic(self._broker, product, name), payload) for topic, payload, is_wanted in made if is_wanted]
+        news = [(topic(self._broker, product, name), payload) for topic, payload, is_wanted in made if is_wanted]
+        return news if new == GONE else news[::-1]
 
     def _publish(self, messages: Iterable[tuple[str, bytes]]) -> None:
         """Publish messages that are retained, and wait until the broker has them; raises OSError."""
@@ -249,10 +271,12 @@ class Publisher:
         self._ready.set()
 
     def _received(self, client: Client, data: Any, message: MQTTMessage) -> None:
-        """Note what is asked for a device; a retained message was meant for nobody now."""
+        """Note what is asked for a device, and what is retained; a retained command was meant for nobody now."""
+        if message.retain and message.topic.endswith(f"/{STATE}"):
+            self._leftovers.hear(message.topic)
         if message.retain or message.payload != INSTALL.encode() or len(self._commands) >= MAX_COMMANDS:
             return
-        self._commands[home_assistant.commanded(message.topic)] = None
+        self._commands[home_assistant.device_of(message.topic)] = None
         self._wake.set()
 
     def _install(self) -> None:
