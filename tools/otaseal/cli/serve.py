@@ -50,6 +50,15 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument(
         "--operator-listen", metavar="HOST:PORT", default=OPERATORS, help=f"for operators; default: {OPERATORS}"
     )
+    _add_devices(serve)
+    _add_operators(serve)
+    _add_news(serve)
+    serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
+    serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
+
+
+def _add_devices(serve: argparse.ArgumentParser) -> None:
+    """Declare which devices are served, and how they reach the server."""
     serve.add_argument(
         "--proxy-protocol-from", type=parse_network, action="append", default=[], metavar="ADDRESS",
         help="a forwarder, or a network of them: HAProxy with send-proxy-v2, that says whose connections it hands on",
@@ -64,6 +73,16 @@ def register(subparsers: common.Subparsers) -> None:
         help="with --require-proof: even if devices seen lately cannot, and get no firmware any more",
     )  # fmt: skip
     serve.add_argument(
+        "--name", action="append", default=[], help="what devices call this server, for the test at the start"
+    )
+    serve.add_argument(
+        "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
+    )
+
+
+def _add_operators(serve: argparse.ArgumentParser) -> None:
+    """Declare who may publish, and what."""
+    serve.add_argument(
         "--require-provenance", action="append", metavar="BUILDER",
         help="releases only with provenance from this builder: its URI, the beginning of one and *, or any",
     )  # fmt: skip
@@ -74,12 +93,10 @@ def register(subparsers: common.Subparsers) -> None:
     serve.add_argument("--operator-ca", type=common.path, metavar="FILE", help="who may do what their certificates say")
     serve.add_argument("--revoked", type=common.path, metavar="FILE", help="default: revoked.json of the CA's store")
     serve.add_argument("--no-revocations", action="store_true", help="no certificate of these authorities is revoked")
-    serve.add_argument(
-        "--name", action="append", default=[], help="what devices call this server, for the test at the start"
-    )
-    serve.add_argument(
-        "--trusted", type=common.path, metavar="FILE", help="the authority that devices trust, for the same test"
-    )
+
+
+def _add_news(serve: argparse.ArgumentParser) -> None:
+    """Declare who is told what happens."""
     serve.add_argument(
         "--webhook", type=_hook, action="append", default=[], metavar="FILE",
         help="whom to tell what calls for a person: its first line is the address, https://..., its second the secret",
@@ -88,8 +105,6 @@ def register(subparsers: common.Subparsers) -> None:
         "--mqtt", type=_broker, metavar="FILE",
         help="tell a broker of devices and their updates, as Home Assistant reads them: the file's [mqtt] says which",
     )  # fmt: skip
-    serve.add_argument("--workers", type=_refuse_workers, help=argparse.SUPPRESS)
-    serve.add_argument("--log-json", action="store_true", help="log JSON, one object a line")
 
 
 def _serve(arguments: argparse.Namespace) -> int:
