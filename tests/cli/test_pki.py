@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,7 +17,7 @@ from cryptography import x509
 
 from otaseal.commands import runnable
 from otaseal.pki.store import Store
-from support import peers
+from support import peers, web
 from support.command import TOOLS, Command, otaseal, process
 from support.pki_store import NOW, PASSPHRASE, made_once, store
 from support.terminal import Terminal
@@ -61,42 +59,22 @@ def test_devices_and_operators_are_clients_of_their_own_authorities(store: Path,
     otaseal("pki", "device", "esp-1").failed(1, "exists already")
 
 
+class Empty(web.Handler):
+    """Answers with nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(204)
+        self.end_headers()
+
+
 @contextmanager
 def serving(folder: Path, tls_1_3_only: bool = False) -> Iterator[int]:
     """An HTTPS server on loopback with the chain and key in `folder`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "chain.pem", folder / "key.pem")
+    context = web.tls_of(folder / "chain.pem")
     if tls_1_3_only:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        def finish_request(self, request: object, address: object) -> None:
-            try:
-                secure = context.wrap_socket(request, server_side=True)  # type: ignore[call-overload]
-            except (ssl.SSLError, OSError):
-                return
-            with secure:
-                super().finish_request(secure, address)
-
-        def handle_error(self, *_: object) -> None:
-            pass
-
-    with Server(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join(10)
+    with web.serving(Empty, context) as port:
+        yield port
 
 
 def test_a_live_server_is_judged_as_curl_judges_it(store: Path, otaseal: Command, tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from .web import Handler, serving, tls_of
 
 
 @dataclass
@@ -39,7 +38,7 @@ def receiving(chain: Path | None = None, key: Path | None = None) -> Iterator[Re
     """Receive on a free port; over TLS where there is a `chain`."""
     receiver = Receiver()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Receive(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -50,20 +49,6 @@ def receiving(chain: Path | None = None, key: Path | None = None) -> Iterator[Re
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if chain is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    receiver.url = f"{'http' if chain is None else 'https'}://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(Receive, None if chain is None else tls_of(chain, key)) as port:
+        receiver.url = f"{'http' if chain is None else 'https'}://localhost:{port}"
         yield receiver
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -6,13 +6,10 @@ import base64
 import hashlib
 import hmac
 import json
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from .web import Handler, serving, tls_of
 
 JOB_SECRET = "what-the-runner-gives-to-the-job"
 JOB = {"sub": "repo:me/blink:environment:release", "repository": "me/blink", "environment": "release", "run_attempt": 1}
@@ -77,7 +76,7 @@ def issuing(chain: Path, **keys: PrivateKey) -> Iterator[Issuer]:
     """Run an issuer with the certificate `chain` (its key.pem beside it), which is for localhost."""
     issuer = Issuer(keys=dict(keys))
 
-    class Handler(BaseHTTPRequestHandler):
+    class Publish(Handler):
         def do_GET(self) -> None:
             status, body = issuer.answer(self.path, self.headers.get("Authorization", ""))
             self.send_response(status)
@@ -87,29 +86,9 @@ def issuing(chain: Path, **keys: PrivateKey) -> Iterator[Issuer]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Be quiet."""
-
-    class Server(ThreadingHTTPServer):
-        def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-            connection, address = super().get_request()
-            return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
-
-        def handle_error(self, request: object, address: object) -> None:
-            """Be quiet about clients that go away, as those do that do not trust the certificate."""
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain, chain.with_name("key.pem"))
-    server = Server(("127.0.0.1", 0), Handler)
-    issuer.url = f"https://localhost:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(Publish, tls_of(chain)) as port:
+        issuer.url = f"https://localhost:{port}"
         yield issuer
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def by_hand(header: Mapping[str, object], claims: Mapping[str, object], secret: bytes | None = None) -> str:
