@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import files
 from otaseal.client import release_log
 from otaseal.release import provenance
 from otaseal.release import release_log as release_log_format
-from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
+from support.hooks import ALL_HOOKS, SELF_UPDATING, deploys_to, opt_in, write_key
 from support.pio import Project
 from support.servers import Running, get, operator, talk
 
@@ -30,14 +29,10 @@ def served(server: Running) -> bytes:
 def test_deploy_publishes_what_was_built(
     project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
     ]
     made = project(*lines, "custom_otaseal_version = 1.0.0", sources={"main.cpp": SELF_UPDATING})
     run = made.run("-t", "deploy")
@@ -74,15 +69,11 @@ def test_an_old_binary_is_not_published_under_a_new_version(
     project: MakeProject, tmp_path: Path, server: Running, flash: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     """With a filesystem target, and with `nobuild`, PlatformIO builds no firmware: the one there is an earlier one."""
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         "board_build.filesystem = littlefs",
         write_key(tmp_path / "signing.key", rsa_key),
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
         f"upload_port = {flash}",
     ]
     made = project(*lines, sources={"main.cpp": SELF_UPDATING})
@@ -109,15 +100,11 @@ def test_an_old_binary_is_not_published_under_a_new_version(
 def test_certificates_are_published_as_the_next_filesystem_would_have_them(
     project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in("pack_certs", "ship"),
         "board_build.filesystem = littlefs",
         write_key(tmp_path / "signing.key", rsa_key),
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
     ]
     made = project(*lines)
     made.write("certs/today.pem", server.world.ca.read_text())

@@ -9,7 +9,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal import files
 from otaseal.certs import ar
 from otaseal.chips import images
 from otaseal.image import fat, manifest, signed_image
@@ -21,6 +20,7 @@ from support.hooks import (
     PICO_UPDATING,
     SELF_UPDATING,
     ca_certificate,
+    deploys_to,
     opt_in,
     write_key,
 )
@@ -232,16 +232,12 @@ def test_over_the_air_goes_no_filesystem(
 def test_an_update_is_rehearsed_and_published(
     esp32_project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey, builder: str
 ) -> None:
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     made = esp32_project(
         *opt_in(*ALL_HOOKS),
         *BUILDERS[builder],
         write_key(tmp_path / "signing.key", rsa_key),
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
         "custom_otaseal_version = 1.0.0",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
     )
     made.write("certs/ca.pem", server.world.ca.read_text())
     assert "otaseal: the rehearsal went well" in made.run("-t", "rehearse").stdout

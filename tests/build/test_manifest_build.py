@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import files
 from otaseal.chips import esp8266
 from otaseal.image import manifest, signed_image
 from otaseal.image.manifest import Claim, Manifest
 from otaseal.keys.public import public_pem, short_fingerprint
 from support.by_bytes import belongs_to
-from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
+from support.hooks import ALL_HOOKS, SELF_UPDATING, deploys_to, opt_in, write_key
 from support.pio import FakeOtaDevice, Project
 from support.repositories import BROKEN, git
 from support.servers import World, get, start, talk
@@ -246,14 +245,10 @@ def test_espota_sends_the_raw_form_whatever_lies_beside_it(
 def test_deploy_publishes_both_forms(project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey) -> None:
     server = start(World.create(tmp_path / "world", rsa_key), tmp_path / "store")
     try:
-        files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
         lines = [
             *opt_in(*ALL_HOOKS),
             write_key(tmp_path / "signing.key", rsa_key),
-            f"custom_otaseal_server = {server.url}",
-            f"custom_otaseal_server_ca = {server.world.ca}",
-            PRODUCT,
-            f"custom_otaseal_token_file = {tmp_path / 'token'}",
+            *deploys_to(server, tmp_path),
             "custom_otaseal_compress = gzip",
         ]
         made = project(*lines, "custom_otaseal_version = 1.0.0", sources={"main.cpp": SELF_UPDATING})

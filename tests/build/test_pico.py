@@ -9,11 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from littlefs import LittleFS
 
-from otaseal import files
 from otaseal.certs import ar
 from otaseal.image import manifest, signed_image
 from otaseal.keys.public import public_pem
-from support.hooks import ALL_HOOKS, PICO_UPDATING, SELF_UPDATING, ca_certificate, opt_in, write_key
+from support.hooks import ALL_HOOKS, PICO_UPDATING, SELF_UPDATING, ca_certificate, deploys_to, opt_in, write_key
 from support.pio import PICO_PLATFORM, FakeOtaDevice, Project
 from support.servers import Running, get, talk
 
@@ -196,15 +195,11 @@ def test_over_the_air_goes_what_is_signed_and_no_filesystem(
 def test_an_update_is_rehearsed_and_published(
     pico_project: MakeProject, tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     made = pico_project(
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
         "custom_otaseal_version = 1.0.0",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
     )
     made.write("certs/ca.pem", server.world.ca.read_text())
     assert "otaseal: the rehearsal went well" in made.run("-t", "rehearse").stdout

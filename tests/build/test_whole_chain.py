@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from otaseal import files
 from otaseal.simulator.device import Device
 from otaseal.simulator.flash import layout, sketch_md5
 from otaseal.simulator.report import Result
-from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in, write_key
+from support.hooks import ALL_HOOKS, SELF_UPDATING, deploys_to, opt_in, write_key
 from support.pio import Project
 from support.servers import Running, World, operator
 
@@ -35,17 +34,13 @@ def switched_on(flash: Path) -> Device:
 def test_a_device_updates_itself_and_follows_a_rollback(
     project: Callable[..., Project], tmp_path: Path, flash: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     lines = [
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
         "board_build.filesystem = littlefs",
         "board_build.ldscript = eagle.flash.4m1m.ld",
         f"upload_port = {flash}",
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
     ]
     made = project(*lines, sources={"main.cpp": SELF_UPDATING})
     made.environment["OTASEAL_VERSION"] = "1.0.0"
@@ -91,17 +86,13 @@ def test_a_release_that_devices_would_refuse_is_not_published(
     project: Callable[..., Project], tmp_path: Path, server: Running, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     """The certificates in the project are not those of the server: devices would never reach it again."""
-    files.write_new(tmp_path / "token", f"{server.token}\n".encode(), files.PRIVATE_MODE)
     (tmp_path / "stranger").mkdir()
     stranger = World.create(tmp_path / "stranger" / "world", rsa_key)
     lines = [
         *opt_in(*ALL_HOOKS),
         write_key(tmp_path / "signing.key", rsa_key),
         "board_build.filesystem = littlefs",
-        f"custom_otaseal_server = {server.url}",
-        f"custom_otaseal_server_ca = {server.world.ca}",
-        "custom_otaseal_product = blink",
-        f"custom_otaseal_token_file = {tmp_path / 'token'}",
+        *deploys_to(server, tmp_path),
         "custom_otaseal_version = 1.0.0",
     ]
     made = project(*lines, sources={"main.cpp": SELF_UPDATING})

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
 from otaseal.keys import signers
 from otaseal.pki import Authority, Role
+
+from .servers import Running
 
 EXTRA_SCRIPTS = Path(__file__).resolve().parent.parent.parent / "extra_scripts"
 SCOPES = {"verify_updates": "pre", "sign_firmware": "post", "pack_certs": "post", "ship": "post"}
@@ -94,3 +97,15 @@ def write_key(path: Path, key: rsa.RSAPrivateKey, passphrase: bytes | None = Non
 def ca_certificate() -> bytes:
     """Return the PEM certificate of a new authority for update servers."""
     return Authority.create(role=Role.SERVER, product="blink", now=datetime.now(timezone.utc)).certificate_pem
+
+
+def deploys_to(server: Running, folder: Path) -> list[str]:
+    """Return the lines by which a project deploys to a server, with its token in a new file of `folder`."""
+    token = folder / "token"
+    files.write_new(token, f"{server.token}\n".encode(), files.PRIVATE_MODE)
+    return [
+        f"custom_otaseal_server = {server.url}",
+        f"custom_otaseal_server_ca = {server.world.ca}",
+        "custom_otaseal_product = blink",
+        f"custom_otaseal_token_file = {token}",
+    ]
