@@ -155,7 +155,20 @@ def test_what_is_not_the_rest_is_refused(name: str, device: Device, signing: Sig
     assert len(ranged(running.requests)) == 2
 
 
-@pytest.mark.parametrize("tag", ["", 'W/"one"'])
+@pytest.mark.parametrize("digits", [71, 101])
+def test_a_long_name_of_the_file_is_kept(digits: int, device: Device, signing: Signing, answers: StartAnswers) -> None:
+    """As registries have it, "sha256:" and 64 digits, and as long as a device keeps one."""
+    chip = Chip("esp8266", device, signing)
+    signed, tag = chip.signed(), f'"{"0123456789" * 11:.{digits}}"'
+    running = answers(firmware_bin_signed=Ranges(signed, tag=tag))
+    done = device.run(port=running.port)
+    assert done.results == [("installed", 0, 0)]
+    assert chip.has(signed, done.staged)
+    assert all(f"If-Range: {tag}\r\n" in one for one in running.requests if "\r\nRange: " in one)
+    assert len(ranged(running.requests)) > 1
+
+
+@pytest.mark.parametrize("tag", ["", 'W/"one"', f'"{"0123456789" * 11:.102}"'])
 def test_without_a_name_of_the_file_nothing_is_resumed(tag: str, chip: Chip, answers: StartAnswers) -> None:
     running = answers(firmware_bin_signed=Ranges(chip.signed(), tag=tag))
     done = chip.device.run(port=running.port)

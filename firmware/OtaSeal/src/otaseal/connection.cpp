@@ -100,6 +100,7 @@ Error OtaSeal::receive(Download &download, int &detail) {
   if (_journal.record.exhaustedTransfer(announced)) return Error::Attempts;
   if (_consent != nullptr) error = _consent->confirm(*this, download);
   if (error != Error::None) return error;
+  download.forgetHeaders();
   _gate.reset();
   _gate.watch(&_journal);
   _gate.announce(announced);

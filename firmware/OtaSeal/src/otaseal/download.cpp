@@ -139,7 +139,10 @@ Error Download::reopen() {
     if (ask() != Error::None) continue;  // no better than the last one
     listen();
     _detail = 0;
-    if (continues()) return Error::None;
+    if (continues()) {
+      forgetHeaders();
+      return Error::None;
+    }
     _anew = _status == HTTP_CODE_OK;
     if (_anew) return Error::Truncated;
     _detail = _status;

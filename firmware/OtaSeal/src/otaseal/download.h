@@ -15,8 +15,10 @@ class OtaSeal;
 
 namespace otaseal {
 
-class Download {  // 0.4 KB: for the heap
+class Download {  // 0.3 KB: for the heap
  public:
+  static constexpr uint8_t PIECE = 64;  // bytes that are read at once
+
   explicit Download(OtaSeal &updates) : _updates(updates) {}
   Download(const Download &) = delete;
   Download &operator=(const Download &) = delete;
@@ -25,6 +27,7 @@ class Download {  // 0.4 KB: for the heap
   Error ask() { return ask(false); }    // for firmware, once
   Error look() { return ask(true); }    // the same, for the headers alone
   String header(const char *name) { return _request->http.header(name); }  // one that is wanted
+  void forgetHeaders() { _request->http.collectHeaders(nullptr, 0); }  // all have been looked at, and take memory
   TlsClient &client() { return _request->client; }
   bool isNothingNew() const { return _status == HTTP_CODE_NOT_MODIFIED; }
 
@@ -59,7 +62,7 @@ class Download {  // 0.4 KB: for the heap
   int _status = 0, _detail = 0;
   uint8_t _reopened = 0, _inVain = 0;
   bool _anew = false, _resumed = false;
-  uint8_t _piece[128];
+  uint8_t _piece[PIECE];
 };
 
 }  // namespace otaseal

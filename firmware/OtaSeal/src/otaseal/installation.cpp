@@ -7,6 +7,8 @@
 namespace otaseal {
 
 static constexpr uint32_t SECTOR = 4096;  // bytes between two calls of onProgress()
+static_assert(sizeof(void *) > 4 || sizeof(PatchDecoder) + Download::PIECE + sizeof Unfinished::tag <= 1536,
+              "a patch is to take at most 1.5 KB of memory, with what is read of it and its name");
 
 int Installation::detail() const {
   const int own = _staging != nullptr ? _staging->detail() : 0;

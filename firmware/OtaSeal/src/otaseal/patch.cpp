@@ -39,6 +39,7 @@ Error PatchDecoder::begin(uint32_t baseSize, const char *baseMd5) {
   _coder.fail(header(baseSize, baseMd5));
   const uint8_t shifts = _window[SHIFTS_AT];
   if (!_coder.failed()) {
+    memset(_window, RangeDecoder::HALF, 2 * RangeDecoder::NUMBER);
     _coder.begin();
     readRuns();
     readShifts(shifts);
@@ -62,18 +63,18 @@ void PatchDecoder::readRuns() {
   uint32_t end = 0;
   for (uint8_t i = 0; i < _runCount && !_coder.failed(); i++) {
     Code &run = _runs[i];
-    run.start = end + _coder.number(_chances.place, _baseSize - end);
-    run.end = end = run.start + _coder.number(_chances.place, _baseSize - run.start);
-    run.address = _coder.number(_chances.place);
-    run.moved = _coder.signedNumber(_chances.shift);
+    run.start = end + _coder.number(place(), _baseSize - end);
+    run.end = end = run.start + _coder.number(place(), _baseSize - run.start);
+    run.address = _coder.number(place());
+    run.moved = _coder.signedNumber(shift());
   }
 }
 
 void PatchDecoder::readShifts(uint8_t count) {
   uint32_t start = 0, amount = 0;
   for (; count > 0 && !_coder.failed(); count--) {
-    start += _coder.number(_chances.place, UINT32_MAX - start);
-    amount += _coder.signedNumber(_chances.shift);
+    start += _coder.number(place(), UINT32_MAX - start);
+    amount += _coder.signedNumber(shift());
     _map.add(start, amount);
   }
 }

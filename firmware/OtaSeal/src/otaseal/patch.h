@@ -13,7 +13,7 @@
 
 namespace otaseal {
 
-class PatchDecoder {  // 1.4 KB
+class PatchDecoder {  // 1.3 KB
  public:
   // Whether a file is a patch, by its first byte: no image begins so, a gzip with 0x1f, a UF2 is not sent.
   static bool isPatch(uint8_t first) { return first == 'O'; }
@@ -32,16 +32,21 @@ class PatchDecoder {  // 1.4 KB
   static constexpr uint8_t HEADER = 68, RUNS = 3, PIECE = 64;
   // A unit begins in a piece, is decided by a word up to four bytes behind it, and makes no more than these.
   static constexpr uint8_t WINDOW = PIECE + 4;
+  static_assert(WINDOW >= 2 * RangeDecoder::NUMBER && WINDOW >= HEADER, "it is used for other things before");
   enum Kind : uint8_t { Word, Call, Load, Kinds };
 
   struct Code {
     uint32_t start, end, address, moved;  // offsets in the base; where that runs it, and what to add in the image
   };
   struct Chances {
-    uint8_t place[RangeDecoder::NUMBER], shift[RangeDecoder::NUMBER], copied[RangeDecoder::NUMBER];
-    uint8_t same[RangeDecoder::NUMBER], added[RangeDecoder::NUMBER], seek[RangeDecoder::NUMBER];
+    uint8_t copied[RangeDecoder::NUMBER], same[RangeDecoder::NUMBER];
+    uint8_t added[RangeDecoder::NUMBER], seek[RangeDecoder::NUMBER];
     uint8_t held[Kinds][2], difference[256], byte[256];
   };
+
+  // Chances of the numbers that come before the first copy, where the window holds nothing yet.
+  uint8_t *place() { return _window; }
+  uint8_t *shift() { return _window + RangeDecoder::NUMBER; }
 
   Error header(uint32_t baseSize, const char *baseMd5);
   void readRuns();

@@ -7,7 +7,7 @@
 namespace otaseal {
 
 struct Unfinished {
-  char tag[72] = "";     // the file's strong ETag, of up to SHA-256 in quotes; none: it cannot be gone on with
+  char tag[104] = "";    // the strong ETag, as SHA-512 in base64 and what CDNs add; none: it cannot be gone on with
   uint8_t md5[16] = {};  // that the server announced, zeros for none
   uint32_t size = 0;     // bytes of the whole file
   uint32_t done = 0;     // of these there already
