@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, connected: Client, product: str, globs: M
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raise ConfigError where an action lacks what it is about, or has more than that."""
+    """Raise ConfigError where an action lacks an argument, or has one too many."""
     action, words = arguments.action, arguments.words
     wanted = {"name": "a name", "note": "a note", "tag": "a tag", "untag": "a tag"}.get(action)
     if action == "import" and arguments.device is None:

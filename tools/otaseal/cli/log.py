@@ -115,7 +115,7 @@ def _require_product(product: str, entries: Sequence[Entry]) -> None:
 
 
 def _compare_seen(path: Path, heads: Sequence[Head]) -> None:
-    """Raise VerificationError unless the log leads through where it ended the last time; nothing, the first time."""
+    """Raise VerificationError unless the log still has the entry with which it ended when `path` was written."""
     if not path.exists():
         return
     try:
@@ -131,7 +131,7 @@ def _compare_seen(path: Path, heads: Sequence[Head]) -> None:
 
 
 def _find_image(path: Path, entries: Sequence[Entry]) -> str:
-    """Return in words which release a signed image is of; raises VerificationError where the log has it not."""
+    """Return in words which release a signed image is of; raises VerificationError where it is not in the log."""
     digest = hashlib.sha256(files.read_bounded(path, MAX_IMAGE_SIZE, "image")).hexdigest()
     found = next((entry for entry in entries if digest in entry.files), None)
     if found is None:

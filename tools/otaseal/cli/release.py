@@ -61,7 +61,7 @@ def add_notes(parser: argparse.ArgumentParser) -> None:
 
 
 def given_notes(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return what is said of a release, of that which the options say; raises InputError for what is no text."""
+    """Return the notes that the options give, by field; raises InputError for a file that is not text."""
     said = {} if arguments.severity is None else {"severity": str(arguments.severity)}
     if arguments.cve is not None:
         said["cves"] = " ".join(arguments.cve)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".cdx.json"  # as CycloneDX recommends
 _MATTERS = re.compile(r"-(?:O\w*|std=\S+|f[a-z]\S*|m[a-z]\S*|g\w*)")
-"""Flags that change the code, and cannot hold what is nobody's business. Of macros the names are given alone: projects
-have passwords in them."""
+"""Flags that change the code, and cannot hold a secret. Of macros only the names are listed: projects have passwords
+in their values."""
 
 
 def declare(env: build.Env, options: Settings, firmware: Path, signed: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Who builds: what a build says of itself in its provenance, where GitHub Actions runs it, or as a project has it."""
+"""Who builds, as provenance says it: the workflow of GitHub Actions, else what the project's options name."""
 
 from __future__ import annotations
 

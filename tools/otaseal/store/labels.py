@@ -32,7 +32,7 @@ MAX_TAGS = 16
 """Of one device."""
 MAX_TAGS_OF_PRODUCT = 200
 MANY = 100
-"""So many labels that are changed at once cost less when all are read."""
+"""From so many changed labels on it is cheaper to read all."""
 
 TABLES = {
     "labels": """CREATE TABLE IF NOT EXISTS labels (product, device, name, note, tags, pinned,
@@ -63,9 +63,9 @@ _DROP = "DELETE FROM labels WHERE product = ? AND device = ?"
 
 
 class Labels:
-    """The labels of a store; in one process at a time, or in several that `tell` whose they have changed.
+    """The labels of a store. Safe in threads.
 
-    Who is told by another one calls `apply`. Safe in threads.
+    Several processes may have them: each `tell`s the others which it has changed, and calls `apply` when it is told.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Labels:
             self._take({(product, device): _label(*values) for product, device, *values in self._tables.query(_SELECT)})
 
     def apply(self, names: Iterable[str]) -> None:
-        """Take what was told of devices; raises as `Tables.query`."""
+        """Read the labels anew that another process has changed; raises as `Tables.query`."""
         told = set(names)
         if RULES in told:
             self.rules.load()
@@ -109,7 +109,7 @@ class Labels:
         return self._labels.get((product, chip_of(device)), NO_LABEL)
 
     def is_pinned(self, product: str, device: str | None) -> bool:
-        """Return whether a device gets no new release; of who has no name that is never said."""
+        """Return whether a device gets no new release; never so of one without a name."""
         pinned = self._pinned
         return bool(pinned) and device is not None and (product, chip_of(device)) in pinned
 
@@ -123,7 +123,7 @@ class Labels:
         return [device for owner, device in self._pinned if owner == product]
 
     def keys(self) -> tuple[Key, ...]:
-        """Return of which devices something is said."""
+        """Return the devices that have a label."""
         return tuple(self._labels)
 
     def tagged(self, product: str, tag: str) -> frozenset[str]:
@@ -149,7 +149,7 @@ class Labels:
         return by_hand if rule is None else any_of(by_hand, self.by_rule(product, rule))
 
     def by_rule(self, product: str, rule: TagRule) -> Condition:
-        """Return the condition that a device of a product has the tag of a rule by that."""
+        """Return the condition that a rule gives a device of a product its tag."""
         return rule.condition(self.facts(product), lambda match: is_named(self.named(product, match)))
 
     def named(self, product: str, match: Match) -> list[str]:
@@ -157,14 +157,14 @@ class Labels:
         return [device for device, label in self.of(product).items() if match.fits(label.name)]
 
     def set(self, product: str, device: str, label: Label) -> None:
-        """Say this of a device, in place of what was said; raises as `change`."""
+        """Replace the label of a device; raises as `change`."""
         self.change(product, {device: lambda before: label})
 
     def change(self, product: str, edits: Mapping[str, Edit]) -> dict[str, Label]:
-        """Change what is said of devices, all or nothing, and return it; durable on return.
+        """Edit the labels of devices, all or none, and return them by device; durable on return.
 
-        Each edit gets what is said by then, whoever said it. Raises InputError for what cannot be said, or where there
-        is no room; else as `Tables.transaction`.
+        Each edit gets the label as it is stored, whichever server wrote it. Raises InputError for what cannot be said,
+        or where there is no room; else as `Tables.transaction`.
         """
         edits_by_key = {(product, checked_device(device)): edit for device, edit in edits.items()}
         with self._lock, self._tables.transaction() as transaction:

@@ -60,7 +60,7 @@ class ReleaseNotes:
             transaction.execute(_PUT_SUPPORT, (product, ends))
 
     def set(self, product: str, version: str, notes: Notes) -> Notes:
-        """Say this of a release, in place of what was said, and return it; raises InputError for what cannot be."""
+        """Replace the notes of a release, and return them; raises InputError where they are not valid."""
         said = checked(notes)
         if said == NO_NOTES and version not in self.of(product):
             return said  # nothing is made durable where nothing was said

@@ -16,7 +16,7 @@ CLOCK_SECONDS = 5.0
 LAST_SEEN_RESOLUTION = 60.0
 """Seconds within which a device that says the same again costs no write."""
 PACE_SHARE = 4
-"""One part of so many is what the last interval counts in a pace, and so many times as long as the pace at most."""
+"""The last interval counts for one part of so many in a pace, and as so many times the pace at most."""
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
 _LAST_SEEN, _SEQUENCE, _PACE = map(Device._fields.index, ("last_seen", "sequence", "pace"))
@@ -100,9 +100,9 @@ def touched(known: Device, now: float, sequence: int | None) -> Device:
 
 
 def _pace(known: Device, now: float) -> float | None:
-    """Return how long a device waits between two polls, now that it asks: smoothed, and no night offline counts whole.
+    """Return how long a device waits between two polls, now that it asks.
 
-    `pace` is the same in SQL.
+    Smoothed, so that a night offline counts little. `pace` is the same in SQL.
     """
     waited = now - known.last_seen
     if waited < LAST_SEEN_RESOLUTION:

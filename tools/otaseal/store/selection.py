@@ -29,7 +29,7 @@ class Condition(NamedTuple):
 
 
 class Reported(Protocol):
-    """What a device reports that tags may be by: a `Device`, or what many have in common."""
+    """What rules for tags look at: a `Device`, or what many have in common."""
 
     @property
     def channel(self) -> str: ...  # noqa: D102 - as of a Device
@@ -51,17 +51,17 @@ ANY, NONE = Condition("true"), Condition("false")
 
 
 class Match(NamedTuple):
-    """What a text has to be: exactly `text`; or as a pattern (`glob`) with * and ?, in capitals or not."""
+    """What a text has to be: exactly `text`, or like a pattern (`glob`) with * and ?, whose case does not matter."""
 
     text: str
     glob: bool = False
 
     def fits(self, value: str) -> bool:
-        """Return whether a text, which is not empty, is so."""
+        """Return whether a text matches; an empty one never does."""
         return bool(value) and (bool(_pattern(self.text).fullmatch(value)) if self.glob else value == self.text)
 
     def on(self, column: str) -> Condition:
-        """Return the condition that a column is so."""
+        """Return the condition that a column matches; an empty one never does."""
         if not self.glob:
             return Condition(f"({column} <> '' AND {column} = ?)", (self.text,))
         wanted = escaped(self.text.lower()).replace("*", "%").replace("?", "_")
@@ -72,7 +72,7 @@ class Match(NamedTuple):
 class Facts:
     """What the releases of a product tell of devices: the version and the board of those that name a sketch MD5.
 
-    `names` are the boards' names by the id that the library says. Who names another MD5 is what it says itself.
+    `names` are the boards' names by the id that the library says. A device that names another MD5 is what it says.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -149,12 +149,12 @@ def is_late(now: float) -> Condition:
 
 
 def changed_since(when: float) -> Condition:
-    """Return the condition that something is news of a device since then."""
+    """Return the condition that a device has asked, or was offered or given a release, since then."""
     return Condition("(last_seen >= ? OR coalesce(offered_at, 0) >= ? OR coalesce(delivered_at, 0) >= ?)", (when,) * 3)
 
 
 def says(text: str, named: Iterable[str]) -> Condition:
-    """Return the condition that a text, in capitals or not, is in a device's name, or it is one of those `named`."""
+    """Return the condition that a text is in a device's name or MAC address, in any case, or it is one of `named`."""
     wanted = f"%{escaped(text.lower())}%"
     return any_of(Condition("lower(device || ' ' || mac) LIKE ? ESCAPE '\\'", (wanted,)), is_named(named))
 

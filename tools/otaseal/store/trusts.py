@@ -60,7 +60,7 @@ class Trust:
         return tuple(map(parse_scope, self.scopes))
 
     def mismatch(self, token: Mapping[str, Any]) -> str:
-        """Return what in the verified claims of a token of this issuer is not as it must be, "" where all is."""
+        """Return in words which verified claim of a token of this issuer does not fit, "" where all do."""
         if token.get("aud") != self.audience:
             return f"aud is {token.get('aud')!r}, not {self.audience!r}"
         for name, wanted in self.claims.items():

@@ -77,7 +77,7 @@ def make_app(context: OperatorContext, page: ASGIApp | None = None, path: str = 
     from starlette.routing import BaseRoute, Match, Mount, Route
 
     class OnePath(Route):
-        """The first that fits a path is the one, whatever the method: `devices/retry` is no device to be shown."""
+        """The first route that fits a path answers, whatever the method: `devices/retry` is not a device's name."""
 
         def matches(self, scope: Any) -> tuple[Match, Any]:
             match, child = super().matches(scope)
@@ -94,10 +94,10 @@ def make_app(context: OperatorContext, page: ASGIApp | None = None, path: str = 
     ]
     if page is not None:
 
-        async def lead(request: Request) -> Response:
+        async def to_page(request: Request) -> Response:
             return _counted(RedirectResponse(f"{path}/", 303, HEADERS), context.telemetry)
 
-        routes += [Mount(path, page), Route("/", lead), Route(path, lead)]
+        routes += [Mount(path, page), Route("/", to_page), Route(path, to_page)]
     refuse = partial(_no_route, context.telemetry)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
     app.router.redirect_slashes = False  # to an address that the client's Host header names
@@ -166,7 +166,7 @@ def status_of(error: OtasealError) -> int:
 
 
 async def settle(request: Request, error: OtasealError, telemetry: Telemetry) -> tuple[int, dict[str, str]]:
-    """Return status and headers of a refusal, once the rest of the body is read, and who guesses has waited."""
+    """Return status and headers of a refusal, once the rest of the body is read; who guesses has to wait."""
     status, headers = status_of(error), {}
     if status >= 500 and not isinstance(error, uploads.Refused):  # an issuer does not answer, or too many listen
         telemetry.alarm("fault", message=error.message)

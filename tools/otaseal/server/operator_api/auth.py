@@ -28,7 +28,7 @@ HOLD_SECONDS = 1.0
 BEARER = "otaseal.bearer"
 """Where a request's scope has the Bearer whose token an issuer has signed."""
 HELD = 429
-"""The status of who shows wrong credentials too often, who waits for it."""
+"""The status, sent after a delay, for who shows wrong credentials too often."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def page(fleet: Fleet, product: str, query: Query, after: str, limit: int, now: 
     }
 
 
-def some(fleet: Fleet, product: str, query: Query, limit: int) -> list[dict[str, Any]]:
+def first(fleet: Fleet, product: str, query: Query, limit: int) -> list[dict[str, Any]]:
     """Return the first of the devices that are asked for, which costs less than to count them all; raises as `page`."""
     now = time.time()
     listed = fleet.page(product, condition(fleet, product, query, now), "", limit)

@@ -30,7 +30,7 @@ COLUMNS = ("device", "name", "tags", "note")
 
 
 @dataclass(frozen=True)
-class Said:
+class LabelChange:
     """What an operator says of a device; None and nothing leave what was said before."""
 
     name: str | None = None
@@ -55,7 +55,9 @@ class Said:
         return {name: value for name, value in (said | tags).items() if value not in (None, [])}
 
 
-async def label(context: OperatorContext, caller: Caller, product: str, device: str, said: Said) -> dict[str, Any]:
+async def label(
+    context: OperatorContext, caller: Caller, product: str, device: str, said: LabelChange
+) -> dict[str, Any]:
     """Say something of a device, which may not have been seen yet; return all that is said of it.
 
     Raises InputError, Refused.
@@ -159,7 +161,7 @@ def _read_row(row: Mapping[str, str], missing: int) -> tuple[str, Edit]:
     name = row["device"].strip()
     address = name.upper().replace("-", ":")
     device = checked_device(CHIP_PREFIX + address if MAC_ADDRESS.fullmatch(address) else name)
-    said = Said(
+    said = LabelChange(
         row.get("name", "").strip() or None,
         row.get("note", "").strip() or None,
         frozenset(map(check_tag, row.get("tags", "").split())),

@@ -34,7 +34,7 @@ UPLOADS_AT_ONCE = 8
 UPLOAD_SECONDS = 300.0
 STALL_SECONDS, STALL_BYTES = 10.0, 16 * 1024
 """An upload that is not over has to bring so many bytes in that time."""
-DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all, and without a byte: who waits for the answer sends none
+DRAIN_SECONDS, DRAIN_PAUSE = 10.0, 1.0  # in all; and without a byte, as clients send none that wait for the answer
 _PARTS = re.compile(rf"[0-9]{{1,9}}(,[0-9]{{1,9}}){{0,{2 * MAX_BOARDS - 1}}}")
 _KINDS = "|".join(attachments.LIMITS)
 _ATTACHMENTS = re.compile(rf"(?:{_KINDS})=[0-9]{{1,9}}(?:,(?:{_KINDS})=[0-9]{{1,9}})*")

@@ -100,7 +100,7 @@ async def _signed_in(page: Page, show: Screen | None, change: Screen | None, req
         visitor = recognise(page.context.access, page.sessions, request)
         if visitor is None:
             await uploads.drain(request)
-            return sign_in.wanted(request)
+            return sign_in.redirect(request)
         if request.method != "POST":
             assert show is not None
             return await _shown(show(page, Visit(request, visitor, {})))

@@ -55,7 +55,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of who is signed in; `form` is what is posted, empty where nothing is, and `files` with it."""
+    """A request of somebody who is signed in; `form` has the fields that are posted, `files` the files with them."""
 
     request: Request
     visitor: Visitor
@@ -124,7 +124,7 @@ class Page:
 
     @cached_property
     def templates(self) -> Environment:
-        """The templates: every text is escaped in them, and hides nothing."""
+        """The templates, in which every text is escaped and shows its invisible characters (`texts.visible`)."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TIMES = 10
+"""So many times as long as a count took it is kept."""
 MAX_KEPT = 256
 
 Counts = dict[str, Any]

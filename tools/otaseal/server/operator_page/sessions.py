@@ -73,12 +73,12 @@ class Sessions:
         """End a session, if there is one."""
         self._sessions.pop(_name(secret), None)
 
-    def proof(self, of: str) -> str:
-        """Return what a form has to bring that was made for a session, or a certificate, `of` which this is the name.
+    def proof(self, name: str) -> str:
+        """Return what a form has to bring that was made for the session, or the certificate, of this name.
 
-        No other page can read it, and nobody can compute it.
+        No page of another origin can read it, and nobody can compute it.
         """
-        return hmac.new(self._key, of.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+        return hmac.new(self._key, name.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -21,8 +21,8 @@ FORM = PATH + "/sign-in"
 MAX_NEXT = 2048
 
 
-def wanted(request: Request) -> Response:
-    """Return where somebody signs in who is not, to come back to what was asked for."""
+def redirect(request: Request) -> Response:
+    """Return the way to the sign-in, which leads back to what was asked for."""
     from starlette.responses import RedirectResponse
 
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")

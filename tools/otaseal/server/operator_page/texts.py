@@ -14,9 +14,9 @@ MAX_MARKS = 2
 
 
 def visible(text: str) -> str:
-    """Return a text in which nothing is hidden: what has no shape, or would turn others around, stands as its number.
+    """Return a text with a number in place of each character that cannot be seen, or turns others around: [U+202E].
 
-    A surrogate would have no UTF-8 either.
+    So are surrogates, which UTF-8 cannot write.
     """
     if text.isascii() and text.isprintable():
         return text

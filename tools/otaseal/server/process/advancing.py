@@ -23,7 +23,7 @@ from ..operator_api.wave_counts import WaveCounter
 from ..telemetry import Telemetry
 
 REST = 50
-"""How much longer than a count took nothing is counted again."""
+"""So many times as long as a count took, a channel is not counted again."""
 
 
 class _Count(NamedTuple):

@@ -21,14 +21,14 @@ MAX_REMEMBERED = 256
 
 @dataclass
 class Notices:
-    """Tells of alarms: what is one product's by one server of several, the others each of their own."""
+    """Passes alarms on: those of a product by the server that leads alone, others by each server of its own."""
 
     tell: Callable[[str, Mapping[str, Any]], None]
     leading: bool = True
     _moments: dict[tuple[str, str], float] = field(default_factory=dict, repr=False)
 
     def alarm(self, alarm: Alarm) -> None:
-        """Tell that an alarm has begun, or ended; a moment begins only."""
+        """Tell that an alarm has begun, or ended; of a moment the beginning alone."""
         if alarm.product and not self.leading:
             return
         is_moment = alarm.until == alarm.since

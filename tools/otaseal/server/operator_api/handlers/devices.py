@@ -14,7 +14,7 @@ from ....store.tag_rules import TagRule
 from .. import device_changes, device_list, device_view, label_changes
 from ..device_changes import CLAIM_PREFIX
 from ..device_list import Query
-from ..label_changes import Said
+from ..label_changes import LabelChange
 from ..parameters import DEVICE_NAME, KEY_FINGERPRINT, MAX_DEVICE, PROOF_KEY
 from ..uploads import read_body, read_json
 from .context import OperatorContext
@@ -62,7 +62,7 @@ async def label_device(context: OperatorContext, request: Request) -> dict[str, 
     product = context.product(request)
     body = await read_json(request, LABEL_FIELDS)
     device = device_in(body)
-    said = Said(
+    said = LabelChange(
         text_in(body, "name"),
         text_in(body, "note"),
         tags_in(body, "tag"),

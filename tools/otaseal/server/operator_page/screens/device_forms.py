@@ -11,7 +11,7 @@ from ....pki.scope import ANY
 from ....store.labels import Label, chip_of
 from ...operator_api import device_changes, label_changes, rollouts
 from ...operator_api.channel_changes import Target
-from ...operator_api.label_changes import Said
+from ...operator_api.label_changes import LabelChange
 from ..forms import Field, Form
 from ..page import Page, Visit, address
 
@@ -84,13 +84,13 @@ async def _label(page: Page, visit: Visit, named: Named) -> object:
     before: Label = page.context.fleet.labels.get(*named)
     tags = frozenset(visit.form.get("tags", "").replace(",", " ").split())
     note = visit.form.get("note", "").replace("\r\n", "\n")
-    said = Said(visit.form.get("called", ""), note, tags - before.tags, before.tags - tags)
+    said = LabelChange(visit.form.get("called", ""), note, tags - before.tags, before.tags - tags)
     return await label_changes.label(page.context, visit.caller, *named, said)
 
 
 def _pin(*, pinned: bool) -> Run:
     async def run(page: Page, visit: Visit, named: Named) -> object:
-        return await label_changes.label(page.context, visit.caller, *named, Said(pinned=pinned))
+        return await label_changes.label(page.context, visit.caller, *named, LabelChange(pinned=pinned))
 
     return run
 

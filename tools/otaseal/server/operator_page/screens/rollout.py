@@ -34,7 +34,7 @@ def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, A
     view = channel_view(page.counts(product, channel), channel, state)
     kinds = FAILED if view.failed else ()
     failed = [
-        one for kind in kinds for one in device_list.some(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
+        one for kind in kinds for one in device_list.first(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
     ]
     found = tally(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
     return {
