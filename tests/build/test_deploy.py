@@ -41,9 +41,11 @@ def test_deploy_publishes_what_was_built(
     assert server.token not in run.output
     assert "deploy" in made.run("--list-targets").stdout
 
+    operator(server).set_notes("blink", "1.0.0", {"severity": "fix", "notes": "Brighter."})
     made.write("src/main.cpp", SELF_UPDATING.replace("8080", "8081"))
     older = made.run("-t", "deploy", check=False)
     assert "exists already" in older.stderr
+    assert "otaseal: release  1.0.0  [fix]\notaseal:   | Brighter." in older.stdout
     lines += ["custom_otaseal_version = 1.1.0", "custom_otaseal_channel = beta", "custom_otaseal_provenance = yes"]
     lines.append("custom_otaseal_log = yes")
     made.configure(lines)

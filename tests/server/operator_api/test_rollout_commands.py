@@ -177,6 +177,22 @@ def test_a_device_that_failed_is_named_with_its_error_in_words(run: Operator) ->
     assert f"failed   mac:{MACS[0]}: the image is for another board" in run("rollout").succeeded().out
 
 
+def test_what_a_release_is_for_is_shown_before_it_is_given_out(run: Operator) -> None:
+    (run.folder / "notes.txt").write_text("Closes the door.\nUpdate soon.\n")
+    said = ("--notes", "notes.txt", "--severity", "security", "--cve", "CVE-2026-12345")
+    lines = "release  2.0  [security]\n  closes CVE-2026-12345\n  | Closes the door.\n  | Update soon.\n"
+    image, plan = ("new.signed", "--version", "2.0", "--no-rehearse"), ("--plan", "rollout.toml")
+    assert run("deploy", *image, "--channel", "beta", *said).succeeded().out.startswith(lines)
+    deployed = run("deploy", *image, "--channel", "gamma", *plan).succeeded().out
+    promoted = run("promote", "beta", *plan).succeeded().out
+    for shown in (deployed, promoted):
+        assert shown.startswith(f"{lines}wave 1: ")
+    assert run("promote", "--version", "2.0", "--to", "beta").succeeded().out.startswith(f"{lines}channel  beta")
+    assert lines.splitlines()[1:] == run("releases").succeeded().out.splitlines()[4:7]
+    assert "[security]" not in run("promote", "--version", "1.0", "--to", "delta").succeeded().out
+    assert run("promote", "--version", "2.0", "--json").succeeded().json["channel"]["version"] == "2.0"
+
+
 def test_a_wave_with_a_mistyped_tag_waits(run: Operator) -> None:
     (run.folder / "rollout.toml").write_text('[[wave]]\ntags = "our"\n[[wave]]\npercent = 100\n')
     waits = "no device to update has the tag 'our'"

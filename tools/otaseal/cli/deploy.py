@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..client import release_log
+from ..client import purpose, release_log
 from ..client.client import Client, Progress
 from ..client.deployment import Admitted, Options
 from ..errors import ConfigError
@@ -89,6 +89,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     attached = _attachments(arguments, signed)
     said = given_notes(arguments)
     admitted = connected.check(signed, origin, options, boards)
+    for line in () if arguments.json else purpose.of_deployment(connected, admitted, said):
+        print(line)
     rollout.show_plan(arguments, connected, product, channel, options.waves)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
         rehearsal_result = _rehearsed(arguments, connected, admitted)

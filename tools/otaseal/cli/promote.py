@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ..client import purpose
 from ..client.client import product_path
 from ..errors import ConfigError
 from ..release.plan_fields import wave_fields
@@ -63,6 +64,9 @@ def _promote(arguments: argparse.Namespace) -> int:
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         share: dict[str, Any] = {"percent": 100 if arguments.percent is None else arguments.percent}
+        if not arguments.json:
+            for line in purpose.of_release(connected, product, arguments.source, arguments.version):
+                print(line)
         if plan is not None:
             share = {"waves": [wave_fields(wave) for wave in plan.waves]}
             rollout.show_plan(arguments, connected, product, target, plan.waves)

@@ -13,7 +13,8 @@ from .. import files
 from ..client.client import product_path
 from ..errors import ConfigError, InputError, counted
 from ..release import record_json
-from ..release.notes import MAX_NOTES, SEVERITIES
+from ..release.notes import MAX_NOTES, SEVERITIES, from_json
+from ..release.notes import lines as lines_of
 from ..release.records import Release
 from ..release.windows import local_time
 from . import common, remote
@@ -120,9 +121,8 @@ def _releases(arguments: argparse.Namespace) -> int:
 def _release_lines(release: Release, said: Mapping[str, str]) -> list[str]:
     counter = f"  security counter {release.security_counter}" if release.security_counter else ""
     dirty = "  (uncommitted changes)" if release.dirty else ""
-    severity = f"  [{said['severity']}]" if said.get("severity") else ""
-    head = f"release  {release.version}{severity}  {release.created}"
-    notes = [f"  | {line}" for line in said.get("notes", "").splitlines()]
+    first, *notes = lines_of(f"release  {release.version}", from_json(said))
+    head = f"{first}  {release.created}"
     if not release.others:
         return [f"{head}  {_sizes(release)}{counter}{dirty}", *notes]
     boards = [f"  {image.board or image.board_key}  {image.chip}  {_sizes(image)}" for image in release.images]

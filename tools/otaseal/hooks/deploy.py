@@ -36,6 +36,7 @@ def declare(env: build.Env, options: Settings, firmware: Any) -> None:
             return deploy_boards.deploy(env, options, connected, signed, origin)
         wanted = planning.wanted(env, options, connected, product)
         admitted = connected.check(signed, origin, wanted)
+        planning.say_purpose(connected, admitted)
         rehearsed = rehearse.before_deploy(env, options, connected, admitted)
         size = sum(len(form.data) for form in signed)
         print(f"otaseal: publishing {product} {origin.version}, {size} bytes, to {connected.url}", flush=True)

@@ -45,6 +45,7 @@ def deploy(env: build.Env, options: Settings, connected: Client, signed: Sequenc
     admitted = connected.check(
         [Firmware(data) for entry in kept for data in entry.files], origin, wanted, [entry.board for entry in kept]
     )
+    planning.say_purpose(connected, admitted)
     for entry in kept:
         print(f"otaseal: {entry.environment}: {sum(map(len, entry.files))} bytes for '{entry.board}', {entry.built}")
     print(f"otaseal: publishing {origin.product} {origin.version} to {connected.url}", flush=True)

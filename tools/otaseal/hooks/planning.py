@@ -1,4 +1,4 @@
-"""In which waves a deployment goes out: the plan of the project, shown before it starts."""
+"""In which waves a deployment goes out, and what the release is for, shown before it starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import build
 
 if TYPE_CHECKING:
     from ..client.client import Client
-    from ..client.deployment import Options
+    from ..client.deployment import Admitted, Options
 
 
 def wanted(env: build.Env, options: Settings, connected: Client, product: str) -> Options:
@@ -25,3 +25,11 @@ def wanted(env: build.Env, options: Settings, connected: Client, product: str) -
     for line in plans.preview_lines(plans.preview(connected, product, options.channel, plan.waves)):
         print(f"otaseal: {line}")
     return wanted.with_plan(plan)
+
+
+def say_purpose(connected: Client, admitted: Admitted) -> None:
+    """Print what is said of a release that the server has already; raises as `Client.get`."""
+    from ..client import purpose
+
+    for line in purpose.of_deployment(connected, admitted, {}):
+        print(f"otaseal: {line}")

@@ -6,6 +6,7 @@ Pure, and beside the release's record, which never changes: notes may be written
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import InputError
@@ -42,6 +43,18 @@ def device_headers(notes: Notes) -> tuple[tuple[str, str], ...]:
     text = " ".join(notes.notes.split()).encode()[:MAX_SHOWN].decode(errors="ignore")
     said = (("X-Otaseal-Severity", notes.severity), ("X-Otaseal-Notes", text.encode().decode("latin-1")))
     return tuple((name, value) for name, value in said if value)
+
+
+def from_json(said: Mapping[str, str]) -> Notes:
+    """Return notes out of JSON; what an older otaseal does not say is empty."""
+    return Notes(**{name: said[name] for name in Notes._fields if name in said})
+
+
+def lines(head: str, notes: Notes) -> list[str]:
+    """Return for a terminal what is said of a release, below and beside the line that begins with `head`."""
+    severity = f"  [{notes.severity}]" if notes.severity else ""
+    closes = [f"  closes {notes.cves}"] if notes.cves else []
+    return [f"{head}{severity}", *closes, *(f"  | {line}" for line in notes.notes.splitlines())]
 
 
 def checked(notes: Notes) -> Notes:
