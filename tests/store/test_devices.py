@@ -52,6 +52,23 @@ def test_a_device_is_known_from_its_first_request(devices: OneByOne) -> None:
     assert devices.list("blink", in_channel("beta")) == devices.list("blink") == (moved,)
 
 
+def test_first_sightings_are_counted_by_day(devices: OneByOne) -> None:
+    day = 86400.0
+    for number, (product, seen) in enumerate(
+        [("blink", 5 * day), ("blink", 6 * day - 0.001), ("blink", 6 * day + 1), ("lamp", 5.5 * day), ("blink", 1.5)]
+    ):
+        devices.see(replace(FIRST, product=product, device=f"mac:{number}"), seen)
+    devices.see(replace(FIRST, device="mac:0"), 9 * day)
+    assert devices.first_seen("blink") == [
+        ("blink", 6, 1, 6 * day + 1, 6 * day + 1),
+        ("blink", 5, 2, 5 * day, 6 * day - 0.001),
+        ("blink", 0, 1, 1.5, 1.5),
+    ]
+    assert [row[:3] for row in devices.first_seen()] == [
+        ("blink", 6, 1), ("lamp", 5, 1), ("blink", 5, 2), ("blink", 0, 1)
+    ]  # fmt: skip
+
+
 def test_an_update_that_took(devices: OneByOne) -> None:
     devices.see(FIRST, 1.0)
     devices.offer("blink", "mac:A", "2.0", NEW, 2.0)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..client.client import Client
+from ..errors import counted
 from . import common, remote
 
 USUAL, PAGE = 50, 100
@@ -27,7 +28,10 @@ def register(subparsers: common.Subparsers) -> None:
     )
     parser.add_argument("--version", help="of the release that it was about")
     parser.add_argument("--by", metavar="WHO", help="as listed: token:ci, certificate:anna, local:root, server")
-    parser.add_argument("--event", help="what was done: publish, point, rollback, halted, forget, ...")
+    parser.add_argument(
+        "--event",
+        help="what was done: publish, point, rollback, halted, forget, ..., seen",
+    )
     parser.add_argument("--since", metavar="TIME", help="ISO 8601, UTC: 2030-01-31, or 2030-01-31T12:00")
     parser.add_argument(
         "--limit", type=common.number(1, 100_000, "is not a valid number of rows"), default=USUAL,
@@ -52,7 +56,9 @@ def _rows(connected: Client, query: Mapping[str, str]) -> Iterator[dict[str, Any
 
 def _line(row: Mapping[str, Any]) -> str:
     what = [row[name] for name in ("channel", "version") if row[name]]
-    if row["count"] > 1:
+    if row["event"] == "seen":
+        what.append(f"{counted(row['count'], 'device')} for the first time, since {row['first'][:16]}")
+    elif row["count"] > 1:
         what.append(f"{row['count']} devices since {row['first'][:16]}: {', '.join(row['devices'])}, ...")
     else:
         what += row["devices"]

@@ -108,6 +108,24 @@ _BY_FLASH = ", ".join(map(str, range(1, len(Flash._fields) + 1)))
 _COUNTED = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in (*IN_STATE.values(), LATE))
 
 
+FIRST_SEEN = """SELECT product, CAST(round((first_seen - 43199.9999) / 86400.0) AS integer) AS day, count(*),
+    min(first_seen), max(first_seen) FROM devices WHERE (product = :product OR :product = '')
+    GROUP BY product, day ORDER BY day DESC, product DESC"""
+# Only rounding is alike in all databases, but for halves.
+
+
+class FirstSeen(NamedTuple):
+    """How many of a product's devices, as far as they are still known, were seen first on one day in UTC, from when to
+    when; in days and seconds since 1970.
+    """
+
+    product: str
+    day: int
+    devices: int
+    first: float
+    last: float
+
+
 class Census(NamedTuple):
     """How many devices there are: of each kind, in each state, late, and answered for each reason."""
 
@@ -177,6 +195,10 @@ class DeviceTable(ABC):
         """Yield each kind of flash that the devices which are meant say they have, with what they run."""
         statement = f"{FLASHES} WHERE product = ? AND free_space IS NOT NULL AND {where.sql}"
         yield from (Flash(*row) for row in self.query(statement, (product, *where.values)))
+
+    def first_seen(self, product: str = "") -> Sequence[FirstSeen]:
+        """Return how many devices of a product, or of all, were seen first on each day, the latest first."""
+        return [FirstSeen(*row) for row in self.query(FIRST_SEEN, {"product": product})]
 
     def census(self, product: str, where: Condition, now: float) -> Census:
         """Return how many of the devices that are meant are of each kind: by three statements, each with an index."""

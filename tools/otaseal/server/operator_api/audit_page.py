@@ -1,16 +1,32 @@
-"""The audit log as operators read it: the latest first; what somebody did to many devices is one row."""
+"""The audit log as operators read it: the latest first; what somebody did to many devices is one row.
+
+Which devices were seen first stands there, too, as one row for each day, behind what was done on it. It is counted in
+the table of devices: devices write nothing into the log, so that a flood of invented ones cannot fill it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timezone
 from typing import Any, NamedTuple
 
+from ...errors import ConfigError
+from ...names import NAME
+from ...store.device_table import FirstSeen
 from ...store.documents import Documents
 
 MAX_SCANNED = 20_000
 """Lines that one answer looks at: who looks for what is rare asks on from there."""
 MAX_NAMED = 10
 """Devices that a row names; the others are counted."""
+SEEN, BY = "seen", "server"
+"""The event of rows that count devices which were seen first, and who says so."""
 _OWN = ("at", "event", "product", "channel", "version", "by", "device")
+_PLACE = re.compile(rf"([0-9]{{0,18}})(?:\.([0-9]{{1,6}})\.({NAME.pattern}))?", re.ASCII)
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+_NO_DAY = date.max.toordinal()
 
 
 class Wanted(NamedTuple):
@@ -27,28 +43,97 @@ class Wanted(NamedTuple):
         return all(wanted in ("", line.get(name)) for name, wanted in zip(self._fields[:4], self, strict=False))
 
 
+class Place(NamedTuple):
+    """Where a page ended: `line` in the log, and the last `day` of devices that were seen first, and its product."""
+
+    line: int | None = None
+    day: tuple[int, str] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the place of a text; raises ConfigError."""
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise ConfigError(f"after '{text[:32]}' is no place in the log", "give the `next` of the page before")
+        line, day, product = found.groups()
+        return cls(int(line) if line else None, (int(day), product) if day else None)
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else str(self.line)
+        return line if self.day is None else f"{line}.{self.day[0]}.{self.day[1]}"
+
+
 class Page(NamedTuple):
-    """Rows, and the place in the log where the next page goes on; None where nothing is left."""
+    """Rows, and where the next page goes on; None where nothing is left."""
 
     rows: list[dict[str, Any]]
-    next: int | None
+    next: str | None
 
 
-def read(documents: Documents, wanted: Wanted, before: int | None, limit: int) -> Page:
-    """Return at most `limit` rows, from the place `before`; raises SystemFaultError, CorruptStoreError."""
+Sightings = Callable[[str], Sequence[FirstSeen]]
+"""Takes a product, "" for all; the latest day comes first."""
+
+
+def read(documents: Documents, sightings: Sightings, wanted: Wanted, after: Place, limit: int) -> Page:
+    """Return at most `limit` rows behind a place; raises SystemFaultError, CorruptStoreError."""
+    place, seen = after, _seen(sightings, wanted, after)
     rows: list[dict[str, Any]] = []
-    place = before
-    for scanned, (at, line) in enumerate(documents.audit_back(before)):
+    lines = documents.audit_back(after.line) if wanted.event != SEEN else ()
+    for scanned, (at, line) in enumerate(lines):
         if line is not None and wanted.since and str(line.get("at")) < wanted.since:
-            return Page(rows, None)
+            break
         if scanned >= MAX_SCANNED:
-            return Page(rows, place)
+            return Page(rows, str(place))
+        while seen and seen[0].day > _day(line):
+            if len(rows) == limit:
+                return Page(rows, str(place))
+            place = place._replace(day=_add_seen(rows, seen.popleft()))
         if line is not None and wanted.takes(line) and not (rows and _add(rows[-1], line)):
             if len(rows) == limit:
-                return Page(rows, place)
+                return Page(rows, str(place))
             rows.append(_row(line))
-        place = at
-    return Page(rows, None)
+        place = place._replace(line=at)
+    while seen and len(rows) < limit:
+        place = place._replace(day=_add_seen(rows, seen.popleft()))
+    return Page(rows, str(place._replace(line=0)) if seen else None)
+
+
+def _seen(sightings: Sightings, wanted: Wanted, after: Place) -> deque[FirstSeen]:
+    """Return the days that belong behind a place, the latest first; none where other lines are wanted."""
+    if wanted.version or wanted.by not in ("", BY) or wanted.event not in ("", SEEN):
+        return deque()
+    found = (one for one in sightings(wanted.product) if after.day is None or (one.day, one.product) < after.day)
+    return deque(one for one in found if _moment(one.last) >= wanted.since)
+
+
+def _add_seen(rows: list[dict[str, Any]], seen: FirstSeen) -> tuple[int, str]:
+    """Add a day's row, and return its place."""
+    rows.append(
+        {
+            "at": _moment(seen.last),
+            "first": _moment(seen.first),
+            **dict.fromkeys(_OWN[1:-1], ""),
+            "event": SEEN,
+            "product": seen.product,
+            "by": BY,
+            "count": seen.devices,
+            "devices": [],
+            "details": {},
+        }
+    )
+    return seen.day, seen.product
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
+def _day(line: dict[str, Any] | None) -> int:
+    """Return the day of a line, in days since 1970; of one that says none, a day before which nothing is."""
+    try:
+        return date.fromisoformat(str((line or {}).get("at"))[:10]).toordinal() - _FIRST_DAY
+    except ValueError:
+        return _NO_DAY
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:

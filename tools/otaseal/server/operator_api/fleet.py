@@ -18,7 +18,7 @@ from ...release.records import Release
 from ...release.rollout import Counts, Tally, must_halt
 from ...release.stranding import Consent, Effect, Group
 from ...store.device_rows import Device
-from ...store.device_table import FLASH, DeviceTable
+from ...store.device_table import FLASH, DeviceTable, FirstSeen
 from ...store.enrolments import Enrolments
 from ...store.labels import NO_LABEL, Labels
 from ...store.proof_key_rows import ProofKey, WaitingKey
@@ -60,6 +60,11 @@ class Fleet:
         """Return the devices that are meant behind the name `after`, at most `limit`."""
         self.recorder.flush(FLUSH_SECONDS)
         return self._listed(product, self.devices.list(product, where, after, limit))
+
+    def first_seen(self, product: str) -> Sequence[FirstSeen]:
+        """Return how many devices of a product, "" for all, were seen first on each day, the latest first."""
+        self.recorder.flush(FLUSH_SECONDS)
+        return self.devices.first_seen(product)
 
     def without_room(self, product: str, where: Condition) -> Condition:
         """Return the condition that a device of those meant has too little free space for its channel's release."""

@@ -30,7 +30,11 @@ def schemas() -> dict[str, Schema]:
                 "at": {**TEXT, "description": "ISO 8601, UTC; of many lines the latest"},
                 "first": {**TEXT, "description": "of many lines the earliest"},
                 **dict.fromkeys(("event", "product", "channel", "version", "by"), TEXT),
-                "count": {"type": "integer", "minimum": 1, "description": "lines of the same, to another device each"},
+                "count": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "lines of the same, to another device each; of 'seen', devices of that day",
+                },
                 "devices": texts,
                 "details": {"type": "object"},
             }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import OtasealError
+from ...errors import OtasealError, counted
 from ...release.plan_fields import parse_waves
+from ..operator_api.audit_page import SEEN
 
 WORDS: Mapping[str, str] = {
     "accept": "accepted the key of",
@@ -32,6 +33,7 @@ WORDS: Mapping[str, str] = {
     "resume": "let {version} go on in {channel}",
     "retry": "let try again",
     "rollback": "rolled {channel} back to {version}",
+    SEEN: "saw {count} for the first time",
     "set-aside": "set failures of {version} in {channel} aside",
     "support": "said until when the product is supported",
     "tag-rule": "changed a rule for tags",
@@ -48,7 +50,9 @@ def in_words(row: Mapping[str, Any]) -> str:
     """Return what somebody did, as `audit_page` has its rows."""
     words = PINS.get(row["details"].get("pinned")) if row["event"] == "label" else None
     words = words or WORDS.get(row["event"])
-    return row["event"] if words is None else words.format(version=row["version"], channel=row["channel"])
+    if words is None:
+        return str(row["event"])
+    return words.format(version=row["version"], channel=row["channel"], count=counted(row["count"], "device"))
 
 
 def details(row: Mapping[str, Any]) -> str:

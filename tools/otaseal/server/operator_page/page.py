@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from ...store.device_table import FirstSeen
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -87,6 +89,10 @@ class Page:
         return self.remembered.counts(
             (product, channel), stamp, lambda: device_list.counts(self.context.fleet, product, channel)
         )
+
+    def first_seen(self, product: str) -> Sequence[FirstSeen]:
+        """Return how many devices were seen first on each day, as `Fleet.first_seen`; blocks, and raises as that."""
+        return self.remembered.counts((product, "", "first"), None, lambda: self.context.fleet.first_seen(product))
 
     def products(self, caller: Caller) -> list[str]:
         """Return the products that somebody may see."""

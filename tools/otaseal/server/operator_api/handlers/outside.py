@@ -11,7 +11,7 @@ from ....errors import ConfigError
 from ....names import check_name
 from ....release.records import check_version
 from .. import audit_page, event_stream
-from ..audit_page import Wanted
+from ..audit_page import Place, Wanted
 from ..parameters import LOGGED_SINCE, QUERY
 from .context import OperatorContext
 from .fields import page_of
@@ -38,11 +38,9 @@ async def audit(context: OperatorContext, request: Request) -> dict[str, Any]:
     product, query = _product(context, request), request.query_params
     wanted = Wanted(product or "", *(_filter(query, name) for name in ("version", "by", "event", "since")))
     after, limit = page_of(query)
-    if not re.fullmatch("[0-9]{0,18}", after):
-        raise ConfigError(f"after '{after[:32]}' is no place in the log", "give the `next` of the page before")
-    before = int(after) if after else None
-    page = await asyncio.to_thread(audit_page.read, context.catalog.store.documents, wanted, before, limit)
-    return {"rows": page.rows, "next": None if page.next is None else str(page.next)}
+    documents, sightings = context.catalog.store.documents, context.fleet.first_seen
+    page = await asyncio.to_thread(audit_page.read, documents, sightings, wanted, Place.parse(after), limit)
+    return page._asdict()
 
 
 def _filter(query: Mapping[str, str], name: str) -> str:

@@ -6,9 +6,8 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ....errors import ConfigError
 from ...operator_api import audit_page
-from ...operator_api.audit_page import Wanted
+from ...operator_api.audit_page import Place, Wanted
 from .. import audit_words
 from ..page import Page, Visit
 
@@ -24,20 +23,11 @@ async def show(page: Page, visit: Visit) -> Response:
     product = page.product(visit)
     chosen = {name: value for name in FILTERS if (value := visit.query.get(name))}
     wanted = Wanted(product, **chosen)
-    documents, before = page.context.catalog.store.documents, _place(visit.query.get("after", ""))
-    found = await asyncio.to_thread(audit_page.read, documents, wanted, before, PER_PAGE)
+    documents, after = page.context.catalog.store.documents, Place.parse(visit.query.get("after", ""))
+    found = await asyncio.to_thread(audit_page.read, documents, page.first_seen, wanted, after, PER_PAGE)
     rows = [(row, audit_words.in_words(row), audit_words.details(row), _moment(row["at"])) for row in found.rows]
-    values: dict[str, Any] = {"rows": rows, "chosen": chosen, "next": found.next, "after": before}
+    values: dict[str, Any] = {"rows": rows, "chosen": chosen, "next": found.next, "after": str(after)}
     return page.show(visit, "history.html", title="History", **values)
-
-
-def _place(text: str) -> int | None:
-    """Return the place in the log that a page ended at; raises ConfigError."""
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise ConfigError(f"after '{text[:32]}' is no place in the log", "begin at the first page")
-    return int(text)
 
 
 def _moment(text: str) -> float:
