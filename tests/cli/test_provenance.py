@@ -42,8 +42,9 @@ def test_it_is_signed_and_verified(folder: Path, otaseal: Command) -> None:
     otaseal(*given, "--builder-key", "ci.pub", "--builder", "https://ci.example.com/*").succeeded()
     shown = otaseal(*given, "--builder-key", "ci.pub", "--json").succeeded().json
     assert shown["provenance"]["builder"] == BUILDER
-    otaseal(*given).failed(1, "none of the 1 keys signed the provenance")
+    otaseal(*given).failed(1, "the provenance is signed by none of these keys")
     otaseal(*given, "--builder-key", "ci.pub", "--builder", "https://ci.example.com").failed(1, "names the builder")
+    otaseal(*verify, "--provenance", "ci.pub").failed(1, "'ci.pub': the provenance is not JSON")
     otaseal(*verify, "--builder", BUILDER).failed(2, "--builder and --builder-key are for a provenance")
     (folder / "other.signed").write_bytes(b"another image")
     otaseal(*MAKE[:1], "other.signed", *MAKE[2:], "--builder", BUILDER).succeeded()

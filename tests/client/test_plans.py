@@ -39,6 +39,7 @@ def test_the_plan_in_the_docs(tmp_path: Path) -> None:
         (b"[[wave]]\npercent = 10 %", "is not TOML: "),
         (b"\xff", "is not TOML: "),
         (b"x = " + b"[" * 5000, "is not TOML: "),
+        (b"x = " + b"9" * 5000, "is not TOML: "),
         (b"[[wave]]\npercent = 2026-01-01", "wave 1: percent is '2026-01-01'"),
         (b"[[wave]]\nsoak = nan\npercent = 1", "wave 1: soak is 'nan'"),
         (b"#" * (MAX_PLAN_BYTES + 1), "bytes"),

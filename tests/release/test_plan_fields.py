@@ -64,7 +64,8 @@ def test_what_is_no_ramp(text: str) -> None:
     ("fields", "wrong"),
     [
         ({}, "the plan has no waves"),
-        ({"wave": []}, "no list of 1 to 16"),
+        ({"wave": []}, "the plan has 0 waves"),
+        ({"wave": [{"tags": ["a"]}] * 17}, "the plan has 17 waves"),
         ({"wave": [7]}, "the plan has no waves"),
         ({"waves": []}, "'waves' is nothing that the plan has"),
         ({"wave": [{"percent": 10}, {"percnt": 100}]}, "wave 2: 'percnt' is nothing that a wave has"),
@@ -74,6 +75,8 @@ def test_what_is_no_ramp(text: str) -> None:
         ({"wave": [{"tags": ["Beta"]}]}, "wave 1: 'Beta' cannot be a tag"),
         ({"wave": [{"tags": {"a": 1}}]}, "wave 1: '{'a': 1}' is no list of tags"),
         ({"wave": [{"devices": ["a b"]}]}, "wave 1: 'a b' cannot be a device"),
+        ({"wave": [{"devices": ["5C:CF:7F:F0:04:C"]}]}, "wave 1: '5C:CF:7F:F0:04:C' cannot be a device"),
+        ({"wave": [{"percent": 1, "approval": ["a b"]}]}, "wave 1: 'a b' cannot be an operator"),
         ({"wave": [{"percent": 100, "window": "02:00-04:00"}]}, "wave 1: the window '02:00-04:00' has no time zone"),
         ({"wave": [{"percent": 100, "days": "mon"}]}, "wave 1: days are given, and no window"),
         ({"wave": [{"percent": 100, "soak": "2 hours"}]}, "wave 1: soak is '2 hours'"),

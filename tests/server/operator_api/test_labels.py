@@ -116,8 +116,8 @@ def test_a_file_of_names_is_taken_whole_or_not_at_all(server: Running) -> None:
     with pytest.raises(InputError, match="no device 'cert:cellar'"):
         client.get(f"{PATH}/devices/cert:cellar")
     for text, message in (
-        ("", "line 1: '' are not the columns"),
-        ("device,colour\n", "line 1: 'device,colour' are not the columns"),
+        ("", "line 1: '' does not name the columns"),
+        ("device,colour\n", "line 1: 'device,colour' does not name the columns"),
         ("device,name\nmac:1,ok\nmac:2\n", "line 3: too few fields"),
         ("device\nmac:1,x\n", "line 2: too many fields"),
         ("device,tags\nmac:1,ok\nmac:2,NO\n", "line 3: 'NO' is not a valid tag"),
@@ -125,6 +125,7 @@ def test_a_file_of_names_is_taken_whole_or_not_at_all(server: Running) -> None:
         ("device,name\nmac:1,a\n,b\n", "line 3: '' is no name of a device"),
         ('device,name\nmac:1,"a\n', "line 2: unexpected end of data"),
         ("device,name\nmac:1,\a\n", "line 2: '\a' is no name"),
+        ("device,name\n5C:CF:7F:F0:04:C,hall\n", "line 2: '5C:CF:7F:F0:04:C' is no name of a device"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             client.put(path, text.encode())

@@ -71,8 +71,18 @@ def test_an_auditor_without_the_server(publisher: Publisher, other_rsa_key: rsa.
     publisher.environment = {}
     assert "is of blink 1.0, entry 1" in publisher.verify("log.json", "--image", "1.signed").succeeded().out
     signers.write_key_pair(publisher.folder / "other.key", other_rsa_key, None)
-    publisher.run("log", "verify", "log.json", "--key", "other.pub").failed(1, "none of the 1 keys signed entry 1")
+    publisher.run("log", "verify", "log.json", "--key", "other.pub").failed(
+        1, "entry 1 of the log is signed by none of these keys"
+    )
     publisher.verify("signing.pub").failed(1, "'signing.pub' is no log")
+    head = publisher.folder / "head"
+    publisher.verify("log.json", "--seen", "head").succeeded()
+    seen = json.loads(head.read_text())
+    for damaged in ("[" * 100_000, json.dumps(seen | {"number": True}), json.dumps(seen | {"number": "1"})):
+        head.write_text(damaged)
+        publisher.verify("log.json", "--seen", "head").failed(1, "'head' does not say where a log ended")
+    head.write_text(json.dumps(seen | {"format": 2}))
+    publisher.verify("log.json", "--seen", "head").failed(1, "'head' was made by a newer otaseal")
 
 
 def test_what_is_taken_out_is_seen(publisher: Publisher) -> None:

@@ -160,7 +160,11 @@ def _verify_provenance(arguments: argparse.Namespace, signed: Firmware, key: RSA
             raise ConfigError("--builder and --builder-key are for a provenance", "give its file: --provenance FILE")
         return None
     data = files.read_bounded(arguments.provenance, attachments.LIMITS[attachments.PROVENANCE], "provenance")
-    found = provenance.verify(data, [common.load_key(arguments.builder_key) if arguments.builder_key else key])
+    signer = common.load_key(arguments.builder_key) if arguments.builder_key else key
+    try:
+        found = provenance.verify(data, [signer])
+    except InputError as error:
+        raise InputError(f"'{arguments.provenance}': {error.message}", error.hint) from error
     provenance.check(found, [signed.data], arguments.builder)
     return found
 

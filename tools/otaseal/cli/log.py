@@ -14,6 +14,7 @@ from ..chips.limits import MAX_IMAGE_SIZE
 from ..client import release_log as client_log
 from ..client.client import Client, product_path
 from ..errors import InputError, VerificationError, counted
+from ..formats import refuse_later
 from ..release import record_json, release_log
 from ..release.release_log import Entry, Head
 from . import common, remote
@@ -120,8 +121,11 @@ def _compare_seen(path: Path, heads: Sequence[Head]) -> None:
         return
     try:
         value = json.loads(files.read_bounded(path, MAX_LOG, "head of a log"))
+        refuse_later(value["format"], _KEPT_FORMAT, f"'{path}'")
         seen = Head(value["number"], value["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+        if type(seen.number) is not int or seen.number < 0 or not isinstance(seen.sha256, str):
+            raise ValueError("no number of an entry")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"'{path}' does not say where a log ended", "name the file that --seen wrote") from error
     if seen.number and seen not in heads:
         raise VerificationError(

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from .. import files
-from ..client.client import product_path
+from ..client.client import product_path, release_path
 from ..errors import ConfigError, InputError, counted
 from ..release import record_json
 from ..release.notes import MAX_NOTES, SEVERITIES, from_json
@@ -94,7 +94,7 @@ def _notes(arguments: argparse.Namespace) -> int:
 def _delete(arguments: argparse.Namespace) -> int:
     connected, product, _ = remote.connect(arguments)
     query = f"?{urlencode({'even_if_run': 1})}" if arguments.even_if_run else ""
-    answer = connected.delete(product_path(product, "releases", arguments.version) + query)
+    answer = connected.delete(release_path(product, arguments.version) + query)
     left = f", which {counted(answer['devices'], 'device')} run" if answer["devices"] else ""
     return common.show(arguments, answer, f"deleted  {answer['version']}{left}")
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..client.client import product_path
+from ..client.client import release_path
 from ..errors import ConfigError, NotFoundError, VerificationError, counted
 from ..image import comparison
 from ..image.comparison import Difference
@@ -65,7 +65,7 @@ def _signed(arguments: argparse.Namespace) -> bytes:
         return files.read_bounded(Path(arguments.signed), MAX_IMAGE_SIZE, "signed firmware")
     connected, product, _ = remote.connect(arguments)
     query = f"?{urlencode({'board_id': arguments.board_id})}" if arguments.board_id else ""
-    data = connected.fetch(product_path(product, "releases", arguments.version, "firmware") + query)
+    data = connected.fetch(release_path(product, arguments.version, "firmware") + query)
     if data is None:
         raise NotFoundError(
             f"the server has no such image of release '{arguments.version}'",

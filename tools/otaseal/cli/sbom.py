@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 from .. import files
-from ..client.client import product_path
-from ..errors import ConfigError, NotFoundError, SystemFaultError
+from ..client.client import release_path
+from ..errors import ConfigError, InputError, NotFoundError, SystemFaultError
 from ..project import pio, project
 from ..release.attachments import LIMITS, SBOM
 from ..sbom import document
@@ -43,8 +44,7 @@ def register(subparsers: common.Subparsers) -> None:
 
 
 def _sbom(arguments: argparse.Namespace) -> int:
-    data = _remote_sbom(arguments) if arguments.file is None else _local_sbom(arguments)
-    found = document.parse(data)
+    found = _remote_sbom(arguments) if arguments.file is None else _local_sbom(arguments)
     if arguments.of is not None:
         from ..chips.limits import MAX_IMAGE_SIZE
 
@@ -53,18 +53,22 @@ def _sbom(arguments: argparse.Namespace) -> int:
     return common.show(arguments, found, *document.lines(found))
 
 
-def _local_sbom(arguments: argparse.Namespace) -> bytes:
+def _local_sbom(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.version is not None:
         raise ConfigError("--version is for a release on the server, and a file is named", "give one of the two")
-    return files.read_bounded(arguments.file, LIMITS[SBOM], "SBOM")
+    data = files.read_bounded(arguments.file, LIMITS[SBOM], "SBOM")
+    try:
+        return document.parse(data)
+    except InputError as error:
+        raise InputError(f"'{arguments.file}': {error.message}", error.hint) from error
 
 
-def _remote_sbom(arguments: argparse.Namespace) -> bytes:
+def _remote_sbom(arguments: argparse.Namespace) -> dict[str, Any]:
     connected, product, _ = remote.connect(arguments)
     if arguments.version is None:
         raise ConfigError("neither a file nor a release is named", "give a file, or --version of a release")
-    path = product_path(product, "releases", arguments.version, "attachments", SBOM)
-    return json.dumps(connected.get(path)).encode()
+    path = release_path(product, arguments.version, "attachments", SBOM)
+    return document.parse(json.dumps(connected.get(path)).encode())
 
 
 def _lock(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from ..image.firmware import Firmware
 from ..protocol.request import FILE_NAME
 from ..release.plan_fields import wave_fields
 from ..release.record_json import from_json
-from ..release.records import Origin, Release, describe
+from ..release.records import Origin, Release, check_version, describe
 from .deployment import Admitted, Deployment, Options, admit_against, check_record, public_keys_of
 from .tls import client_context, handshake_fault
 
@@ -171,7 +171,7 @@ class Client:
 
     def set_notes(self, product: str, version: str, said: Mapping[str, str]) -> Any:
         """Say what a release is for, by `severity` and `notes`, as far as given; raises as `publish`."""
-        return self.put(product_path(product, "releases", version, "notes"), said)
+        return self.put(release_path(product, version, "notes"), said)
 
     def enrol(self, product: str, device: str, key: bytes) -> Any:
         """Enrol `key` (32 bytes), by which a device, named by its MAC address, proves itself; raises as `publish`."""
@@ -293,13 +293,18 @@ def product_path(product: str, *names: str) -> str:
     return "/".join(("/v1/products", *(quote(name, safe="") for name in (product, *names))))
 
 
+def release_path(product: str, version: str, *names: str) -> str:
+    """Return the path of a release, or of what has these names in it; raises InputError for what is no version."""
+    return product_path(product, "releases", check_version(version), *names)
+
+
 def device_path(product: str, channel: str, file: str) -> str:
     """Return the path of a channel's file on the devices' port."""
     return f"/{quote(product, safe='')}/{quote(channel, safe='')}/{file}"
 
 
 def _firmware_path(release: Release) -> str:
-    path = product_path(release.product, "releases", release.version, "firmware")
+    path = release_path(release.product, release.version, "firmware")
     return path if release.board_key is None else f"{path}?{urlencode({'board_id': release.board_key})}"
 
 

@@ -34,7 +34,7 @@ def read_plan(path: Path) -> PlanFile:
         raise SystemFaultError("a plan in a file needs the package tomli", f'"{sys.executable}" -m pip install tomli')
     try:
         return parse_file(tomllib.loads(data.decode()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is none of tomllib's own errors
         raise ConfigError(f"'{path}' is not TOML: {error}", "docs/server.md has an example of a plan") from error
     except ConfigError as error:
         raise ConfigError(f"'{path}': {error.message}", error.hint) from error

@@ -30,7 +30,7 @@ def parse(kind: str, data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data.decode())  # of bytes it would take UTF-16, which answers could not quote
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the {kind} is not JSON", "send what otaseal has written") from error
+        raise InputError(f"the {kind} is not JSON", "give it as otaseal has written it") from error
     if not isinstance(value, dict):
-        raise InputError(f"the {kind} is not a JSON object", "send what otaseal has written")
+        raise InputError(f"the {kind} is not a JSON object", "give it as otaseal has written it")
     return value

@@ -46,7 +46,7 @@ def verify(data: bytes, kind: str, keys: Sequence[RSAPublicKey], what: str) -> b
     if not any(_is_signed(message, signature, key) for signature in signatures for key in keys):
         known = ", ".join(map(short_fingerprint, keys)) or "none"
         raise VerificationError(
-            f"none of the {len(keys)} keys signed {what} ({known})",
+            f"{what} is signed by none of these keys: {known}",
             "sign it with a key of the product, or give the public key that belongs to it",
         )
     return payload

@@ -16,6 +16,8 @@ PROVEN_PREFIX = "cert:"
 """What the name of a device begins with that proved it with a client certificate (`protocol.request.device_id`)."""
 UNPROVEN_PREFIX = "unproven:"
 """What the name of whoever cannot prove to be the device that he says begins with, where that one can."""
+DEVICE_PREFIXES = ("mac:", PROVEN_PREFIX, UNPROVEN_PREFIX)
+"""What the name of every device begins with."""
 
 
 class Evidence(enum.Enum):

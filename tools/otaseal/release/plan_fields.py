@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import ConfigError
 from ..names import TAG
 from ..pki.profile import MAC_ADDRESS
+from .evidence import DEVICE_PREFIXES
 from .rollout import MIN_OUTCOMES
 from .waves import MAX_NAME, MAX_NAMES, MAX_PATIENCE, MAX_SOAK, MAX_WAVES, Plan, Wave
 from .windows import parse_window
@@ -25,6 +26,7 @@ SHARED = ("window", "days", "zone", "soak", "answers", "approval")
 LIMITS = ("max_failed", "patience")
 """What a file may say of the rollout as a whole, as the options of the command line do."""
 MAX_ANSWERS = 100_000
+NAMED = "give its MAC address, or name it as otaseal devices lists it"
 _UNITS = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 _DURATION = re.compile("([0-9]{1,6})([mhd]?)")
 _NAME = re.compile(f"[!-~]{{1,{MAX_NAME}}}")
@@ -46,8 +48,15 @@ def parse_file(fields: Mapping[str, Any]) -> PlanFile:
         raise ConfigError("the plan has no waves", "begin each one with a line [[wave]]")
     shared = {name: fields[name] for name in SHARED if name in fields}
     max_failed, patience = (fields.get(name) for name in LIMITS)
+    parsed = parse_waves([{**shared, **wave} for wave in waves])
+    for number, wave in enumerate(parsed, 1):
+        for name in wave.devices:
+            if not name.startswith(
+                DEVICE_PREFIXES
+            ):  # it would never ask; what a channel has from before stays readable
+                raise ConfigError(f"wave {number}: '{name[:32]}' cannot be a device", NAMED)
     return PlanFile(
-        parse_waves([{**shared, **wave} for wave in waves]),
+        parsed,
         None if max_failed is None else _number(max_failed, "max_failed", 0, 100),
         None if patience is None else _minutes(patience, "patience", MAX_PATIENCE),
     )
@@ -60,7 +69,8 @@ def parse_waves(value: object) -> tuple[Wave, ...]:
         or not 1 <= len(value) <= MAX_WAVES
         or not all(isinstance(one, dict) for one in value)
     ):
-        raise ConfigError("the waves are no list of 1 to 16 waves", "give each wave as an object")
+        many = f"{len(value)} waves" if isinstance(value, list) else f"'{str(value)[:32]}'"
+        raise ConfigError(f"the plan has {many}", f"give it 1 to {MAX_WAVES}, each as an object")
     waves = tuple(_parse_wave(number, fields) for number, fields in enumerate(value, 1))
     return Plan(waves).waves
 
@@ -146,13 +156,14 @@ def _names(value: object, pattern: re.Pattern[str], what: str) -> tuple[str, ...
         )
     for name in names:
         if not isinstance(name, str) or not pattern.fullmatch(name):
-            raise ConfigError(f"'{str(name)[:32]}' cannot be a {what}", _HINTS[what])
+            raise ConfigError(f"'{str(name)[:32]}' cannot be {_NAMES[what]}", _HINTS[what])
     return tuple(dict.fromkeys(names))
 
 
+_NAMES = {"tag": "a tag", "device": "a device", "approval": "an operator"}
 _HINTS = {
     "tag": "use 1 to 32 of a-z, 0-9, '.', '_' and '-', a letter or digit first",
-    "device": "name it as otaseal devices does",
+    "device": NAMED,
     "approval": "name operators as their tokens and certificates are called, or give '*' for anybody",
 }
 

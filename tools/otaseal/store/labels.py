@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import InputError
 from ..names import TAG
 from ..pki.profile import MAC_ADDRESS
+from ..release.evidence import DEVICE_PREFIXES
 from . import tag_rules
 from .device_rows import MAX_CLAIM, change_name, changed_key
 from .selection import CHIP_PREFIX, NO_FACTS, Condition, Facts, Match, any_of, is_named
@@ -237,9 +238,14 @@ def check_tag(tag: str) -> str:
 
 def checked_device(device: str) -> str:
     """Return under which name the label of a device is kept; raises InputError for what is no name of a device."""
-    name = chip_of(device)
-    if not 0 < len(name) <= MAX_CLAIM or not name.isprintable():
-        raise InputError(f"'{device[:MAX_NAME]}' is no name of a device", "name it as otaseal devices lists it")
+    name, address = chip_of(device), device.removeprefix(CHIP_PREFIX).upper()
+    if MAC_ADDRESS.fullmatch(address):
+        return CHIP_PREFIX + address
+    if not name.startswith(DEVICE_PREFIXES) or len(name) > MAX_CLAIM or not name.isprintable():
+        raise InputError(
+            f"'{device[:MAX_NAME]}' is no name of a device",
+            "give its MAC address, or name it as otaseal devices lists it",
+        )
     return name
 
 

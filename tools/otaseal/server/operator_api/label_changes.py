@@ -135,7 +135,8 @@ def read_csv(data: bytes) -> Mapping[str, Edit]:
         columns = [column.strip().lower() for column in next(reader, [])]
         if "device" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
             raise InputError(
-                f"line 1: '{','.join(columns)[:64]}' are not the columns", f"begin with a line '{','.join(COLUMNS)}'"
+                f"line 1: '{','.join(columns)[:64]}' does not name the columns",
+                f"begin with a line '{','.join(COLUMNS)}'",
             )
         for fields in reader:
             if fields:
