@@ -18,7 +18,7 @@ from otaseal.server import limits
 from otaseal.server.limits import Addresses, origin
 from otaseal.server.operator_api import uploads as bodies
 from otaseal.store.tokens import TokenFile
-from support.servers import SECONDS, Running, StartServer, as_device, get, metrics, publish, talk, until
+from support.servers import SECONDS, Running, StartServer, as_device, get, metrics, operator, publish, talk, until
 
 FILES = 356
 """Files that the servers here may open: room for 50 connections on each side."""
@@ -80,19 +80,20 @@ def test_shares() -> None:
     assert origin("fe80::1%eth0") == origin("fe80::2")
 
 
-def begin_upload(server: Running, token: str, version: str, body: bytes = b"x") -> ssl.SSLSocket:
+def begin_upload(server: Running, token: str, version: str, body: bytes = b"x", length: int = 30000) -> ssl.SSLSocket:
     """Return a connection on which an upload has begun, and does not go on."""
     raw = socket.create_connection(("127.0.0.1", server.operators), SECONDS)
     context = server.world.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # which sends nothing by itself
     connection = context.wrap_socket(raw, server_hostname="localhost")
     path = f"/v1/products/blink/releases/{version}?channel=beta&created=2030-01-01T00:00:00Z"
-    connection.sendall(get(path, f"Authorization: Bearer {token}", "Content-Length: 30000", method="PUT") + body)
+    connection.sendall(get(path, f"Authorization: Bearer {token}", f"Content-Length: {length}", method="PUT") + body)
     return connection
 
 
 def test_stalled_uploads_of_one_operator_hold_up_no_other(server: Running) -> None:
-    _, secret = TokenFile(server.store).issue("beta-only", "blink", "beta", 1, datetime.now(timezone.utc))
+    # of the same name as the one that publishes
+    _, secret = TokenFile(server.store).issue("tests", "blink", "beta", 1, datetime.now(timezone.utc))
     with contextlib.ExitStack() as stack:
         uploads = [begin_upload(server, secret, f"9.{number}") for number in range(2 * bodies.UPLOADS_AT_ONCE)]
         for one in uploads:
@@ -109,6 +110,22 @@ def test_stalled_uploads_of_one_operator_hold_up_no_other(server: Running) -> No
         ended, _, _ = select.select(uploads, [], [], 0)
         assert len(ended) < bodies.UPLOADS_AT_ONCE // 2, "they wait for each other, and nobody for them"
         deploying.join()
+
+
+def test_an_upload_whose_token_is_revoked_before_its_last_byte_publishes_nothing(server: Running) -> None:
+    tokens, signed = TokenFile(server.store), server.world.firmware(1).signed
+    token, secret = tokens.issue("ci", "blink", "beta", 1, datetime.now(timezone.utc))
+    with (
+        begin_upload(server, secret, "9.0", signed[:-1], len(signed)) as release,
+        begin_upload(server, secret, "9.1", signed[:-1], len(signed)) as waiting,
+    ):
+        metrics(server)  # an answer later: both have begun
+        tokens.revoke(token.id)
+        for one in (release, waiting):
+            one.sendall(signed[-1:])
+            answer = b"".join(iter(lambda one=one: one.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 401 "), answer
+    assert operator(server).get("/v1/products/blink/releases")["releases"] == []
 
 
 @pytest.mark.proof

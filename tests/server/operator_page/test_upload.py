@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+
 import pytest
 
 from otaseal.server.operator_page import visitors
 from support.page_client import HOME, audit, visit
 from support.servers import Running, StartServer, operator, publish
+from support.serving import SECONDS
 
 UPLOAD = f"{HOME}/upload"
 
@@ -46,6 +50,31 @@ def test_what_is_no_release_is_refused(empty: Running) -> None:
         assert b"Publish a release?" in reply.body, "the form is there again"
     assert audit(empty) == before
     assert "2.0" not in str(operator(empty).get("/v1/products/blink/releases"))
+
+
+def test_who_signs_out_while_the_file_comes_publishes_nothing(empty: Running) -> None:
+    client, before = visit(empty), audit(empty)
+    fields = {**client.see(UPLOAD).fields, "version": "2.0", "channel": "beta", "percent": "100"}
+    parts = [(f'name="{name}"', value.encode()) for name, value in fields.items()]
+    parts.append(('name="file"; filename="a.bin"', empty.world.firmware(3).signed))
+    text = [b"--xyzzy\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (a.encode(), b) for a, b in parts]
+    body = b"".join(text) + b"--xyzzy--\r\n"
+    connection = http.client.HTTPSConnection("localhost", empty.operators, context=client.context, timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", UPLOAD)
+        for name, value in {
+            "Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items()),
+            "Origin": empty.url,
+            "Content-Type": "multipart/form-data; boundary=xyzzy",
+            "Content-Length": str(len(body)),
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders(body[:-1])
+        assert client.ask("POST", "/page/sign-out", {"proof": fields["proof"]}).status == 303
+        connection.send(body[-1:])
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["location"]) == (303, "/page/sign-in")
+    assert audit(empty) == before
 
 
 def test_only_our_own_form_publishes(empty: Running) -> None:

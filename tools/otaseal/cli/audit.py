@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ..client.client import Client
-from ..errors import counted
+from ..errors import counted, one_line
 from . import common, remote
 
 USUAL, PAGE = 50, 100
@@ -63,4 +63,5 @@ def _line(row: Mapping[str, Any]) -> str:
     else:
         what += row["devices"]
     details = [f"{name}={json.dumps(value)}" for name, value in row["details"].items()]
-    return "  ".join([row["at"][:19] + "Z", row["event"], row["by"] or "-", *what, *details])
+    who = row["by"] if " " not in row["by"] else json.dumps(row["by"])  # an issuer's subject may be anything
+    return one_line("  ".join([row["at"][:19] + "Z", row["event"], who or "-", *what, *details]))

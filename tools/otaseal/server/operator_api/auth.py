@@ -35,13 +35,19 @@ HELD = 429
 class Caller:
     """Who asks, by a `kind` of credentials, "certificate", "token" or "oidc", and its name, and for what these are.
 
-    `token` is the id of a token of the store, whose name others may have, too; else "".
+    `identifier` is that of the store's token, or of the trust by which an issuer's is taken: several tokens may have
+    one name, and an issuer can make up subjects. "" for a certificate.
     """
 
     kind: str
     name: str
     scopes: tuple[scope.Scope, ...]
-    token: str = ""
+    identifier: str = ""
+
+    @property
+    def key(self) -> str:
+        """How a caller's share of what there is for all is counted: no other one's has this key."""
+        return f"{self.kind}:{self.identifier or self.name}"
 
     def covers(self, product: str | None, channel: str | None) -> bool:
         """Return whether `require` would allow that."""
@@ -50,7 +56,7 @@ class Caller:
     def sees(self, token: Token) -> bool:
         """Return whether a token is listed for who asks: their own, and those of what they may change all of."""
         whole = (one for one in self.scopes if one.channel == scope.ANY and one.product in (scope.ANY, token.product))
-        return token.id == self.token or any(whole)
+        return (self.kind, self.identifier) == ("token", token.id) or any(whole)
 
     def require(self, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
@@ -85,12 +91,18 @@ class Access:
     def caller(self, request: Request) -> Caller:
         """Return who asks: by the certificate of the connection, else as `identify` found, else by the token.
 
-        Raises Refused.
+        What an upload was begun with may have been revoked when its last byte has come: whoever changes something then
+        asks again. Raises Refused.
         """
         certificate, bearer = certificate_of(request), request.scope.get(BEARER)
         if certificate is not None:
             return of_certificate(certificate)
-        return of_token(self.token(request, secret_of(request))) if bearer is None else of_bearer(bearer)
+        if bearer is None:
+            return of_token(self.token(request, secret_of(request)))
+        try:
+            return of_bearer(self.oidc.again(bearer))
+        except InvalidTokenError as error:  # its trust was removed meanwhile
+            raise self._refused(request, error.message, error.hint, error.reason) from error
 
     def authorise(self, request: Request, product: str | None, channel: str | None) -> str:
         """Return who may act on a channel, a product, or the server (both None), as `kind:name`; raises Refused."""
@@ -149,7 +161,7 @@ def of_token(token: Token) -> Caller:
 
 def of_bearer(bearer: Bearer) -> Caller:
     """Return who shows a token that an issuer has signed."""
-    return Caller("oidc", bearer.subject, bearer.allowed)
+    return Caller("oidc", bearer.subject, bearer.allowed, bearer.trusts[0].id)
 
 
 def _target(product: str | None, channel: str | None) -> str:

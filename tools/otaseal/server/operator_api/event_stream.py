@@ -52,17 +52,17 @@ def subscription(access: Access, request: Request, product: str | None) -> Subsc
     """Return what somebody may listen to as long as the credentials of this request are good for it; raises Refused."""
     certificate, bearer = certificate_of(request), request.scope.get(auth.BEARER)
     if certificate is not None:
-        who, again = f"certificate:{certificate.name}", request.scope["state"]["certificate"]
-        return Subscription(
-            who, f"certificate {certificate.serial}", product, _covering(product, lambda: auth.of_certificate(again()))
-        )
+        again, shown = request.scope["state"]["certificate"], f"certificate {certificate.serial}"
+        who = auth.of_certificate(certificate).key
+        return Subscription(who, shown, product, _covering(product, lambda: auth.of_certificate(again())))
     secret = auth.secret_of(request)
     if bearer is None:
         return of_token(access, access.token(request, secret).id, product)
-    who = f"oidc:{bearer.claims['iss']} {bearer.subject}"
-    return Subscription(
-        who, digest(secret), product, _covering(product, lambda: auth.of_bearer(access.oidc.again(bearer)))
-    )
+
+    def find() -> Caller | None:
+        return None if bearer.has_ended else auth.of_bearer(access.oidc.again(bearer))
+
+    return Subscription(auth.of_bearer(bearer).key, digest(secret), product, _covering(product, find))
 
 
 def of_token(access: Access, identifier: str, product: str | None) -> Subscription:
@@ -72,7 +72,7 @@ def of_token(access: Access, identifier: str, product: str | None) -> Subscripti
         token = access.tokens.get(identifier, datetime.now(timezone.utc))
         return None if token is None else auth.of_token(token)
 
-    who = f"token:{identifier}"  # another token may have its name
+    who = f"token:{identifier}"  # as `Caller.key`
     return Subscription(who, who, product, _covering(product, find))
 
 

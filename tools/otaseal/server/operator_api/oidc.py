@@ -41,6 +41,11 @@ class Bearer:
     claims: Mapping[str, Any] = field(repr=False)
 
     @property
+    def has_ended(self) -> bool:
+        """Tell whether it would not be taken any more."""
+        return int(self.claims["exp"]) <= time.time() - LEEWAY_SECONDS
+
+    @property
     def allowed(self) -> tuple[Scope, ...]:
         """What it may do: what any of the trusts allows."""
         return tuple(scope for trust in self.trusts for scope in trust.allowed)
@@ -82,12 +87,7 @@ class Oidc:
         return _fitting(trusts, claims)
 
     def again(self, bearer: Bearer) -> Bearer:
-        """Return what is now true of a token that was verified before; raises InvalidTokenError.
-
-        The issuer is not asked: its tokens are good for some minutes.
-        """
-        if int(bearer.claims["exp"]) <= time.time() - LEEWAY_SECONDS:
-            raise InvalidTokenError("the token has expired")
+        """Return what a token that was verified before is good for by the trusts of now; raises InvalidTokenError."""
         return _fitting(self._trusts.of(bearer.claims["iss"]), bearer.claims)
 
 

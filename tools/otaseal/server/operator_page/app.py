@@ -110,8 +110,10 @@ async def _signed_in(page: Page, show: Screen | None, change: Screen | None, req
             form = await read_form(request)
             check_proof(visitor, form)
             return await _shown(change(page, Visit(request, visitor, form)))
-        async with page.context.uploads.turn(f"{visitor.caller.kind}:{visitor.caller.name}"):
+        async with page.context.uploads.turn(visitor.caller.key):
             form, files = await read_upload(request)
+            if recognise(page.context.access, page.sessions, request) != visitor:  # signed out, or revoked, meanwhile
+                return sign_in.redirect(request)
             check_proof(visitor, form)
             return await _shown(change(page, Visit(request, visitor, form, files)))
 

@@ -40,8 +40,9 @@ async def publish_certs(context: OperatorContext, request: Request) -> dict[str,
     product, channel, who = context.channel(request)
     rehearsed = rehearsal(request)
     logged = {"by": who, **({"rehearsal": rehearsed} if rehearsed else {})}
-    async with context.uploads.turn(who):
+    async with context.uploads.turn(context.access.caller(request).key):
         data = b"".join((await read_upload(request)).files)
+        context.channel(request)
         async with context.publishing:
             record = await asyncio.to_thread(_publish, context, product, channel, data, logged)
     details = {"archive": record.archive, "certificates": record.certificates, "rehearsal": rehearsed or None}

@@ -75,9 +75,10 @@ async def label_device(context: OperatorContext, request: Request) -> dict[str, 
 async def import_labels(context: OperatorContext, request: Request) -> dict[str, Any]:
     """Take names, tags and notes of devices from a CSV file: all of it, or nothing."""
     product, caller = context.product(request), context.access.caller(request)
-    async with context.uploads.turn(caller.require(product, ANY)):
+    caller.require(product, ANY)
+    async with context.uploads.turn(caller.key):
         data = await read_body(request, label_changes.MAX_CSV)
-    return await label_changes.import_csv(context, caller, product, data)
+    return await label_changes.import_csv(context, context.access.caller(request), product, data)
 
 
 async def tag_rules(context: OperatorContext, request: Request) -> dict[str, Any]:

@@ -54,8 +54,10 @@ async def publish(context: OperatorContext, request: Request) -> dict[str, Any]:
         rehearsal=rehearsal(request),
         who=who,
     )
-    async with context.uploads.turn(who):
-        return await publishing.publish(context, await read_upload(request), publication)
+    async with context.uploads.turn(context.access.caller(request).key):
+        upload = await read_upload(request)
+        context.channel(request)
+        return await publishing.publish(context, upload, publication)
 
 
 async def firmware(context: OperatorContext, request: Request) -> Response:

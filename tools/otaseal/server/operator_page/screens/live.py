@@ -24,5 +24,5 @@ def _subscription(page: Page, visit: Visit, product: str) -> Subscription:
     access, sessions, secret = page.context.access, page.sessions, visit.visitor.session
     if not secret:
         return event_stream.subscription(access, visit.request, product)
-    of_token = event_stream.of_token(access, visit.caller.token, product)
+    of_token = event_stream.of_token(access, visit.caller.identifier, product)
     return replace(of_token, shown=visit.visitor.proof, holds=lambda: sessions.holds(secret) and of_token.holds())
