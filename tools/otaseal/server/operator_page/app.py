@@ -16,7 +16,7 @@ from ...errors import OtasealError
 from ..operator_api import uploads
 from ..operator_api.app import settle
 from ..operator_api.handlers.context import OperatorContext
-from . import sign_in
+from . import forms, sign_in
 from .page import HEADERS, Page, Visit
 from .screens import (
     access,
@@ -46,23 +46,32 @@ if TYPE_CHECKING:
 Screen = Callable[[Page, Visit], Awaitable[Any]]
 PRODUCT = "/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
-SCREENS: tuple[tuple[str, Screen, Screen | None], ...] = (
+UPLOAD = PRODUCT + "/upload"
+Row = tuple[str, Screen, Screen | None]
+
+
+def _asking(path: str, build: forms.Build) -> Row:
+    """Return the row of a path that asks by a form."""
+    return path, partial(forms.show, build), partial(forms.send, build)
+
+
+SCREENS: tuple[Row, ...] = (
     ("/", overview.products, None),
     (PRODUCT, overview.product, None),
     (CHANNEL, rollout.show, None),
-    (CHANNEL + "/promote", channel_forms.ask_promote, channel_forms.promote),
-    (CHANNEL + "/percent", channel_forms.ask_percent, channel_forms.percent),
-    (CHANNEL + "/rollback", channel_forms.ask_rollback, channel_forms.rollback),
-    (CHANNEL + "/rollout/{change}", rollout_forms.ask, rollout_forms.change),
+    _asking(CHANNEL + "/promote", channel_forms.promote),
+    _asking(CHANNEL + "/percent", channel_forms.percent),
+    _asking(CHANNEL + "/rollback", channel_forms.rollback),
+    _asking(CHANNEL + "/rollout/{change}", rollout_forms.change),
     (PRODUCT + "/devices", devices.show, None),
     (PRODUCT + "/device", device.show, None),
-    (PRODUCT + "/device/{change}", device_forms.ask, device_forms.change),
+    _asking(PRODUCT + "/device/{change}", device_forms.change),
     (PRODUCT + "/releases", releases.listed, None),
     (PRODUCT + "/releases/{version}", releases.show, None),
     (PRODUCT + "/releases/{version}/attachments/{kind}", attached.download, None),
-    (PRODUCT + "/releases/{version}/notes", release_forms.ask_notes, release_forms.notes),
-    (PRODUCT + "/releases/{version}/delete", release_forms.ask_delete, release_forms.delete),
-    (PRODUCT + "/upload", upload.ask, upload.publish),
+    _asking(PRODUCT + "/releases/{version}/notes", release_forms.notes),
+    _asking(PRODUCT + "/releases/{version}/delete", release_forms.delete),
+    _asking(UPLOAD, upload.publish),
     (PRODUCT + "/report", report.show, None),
     (PRODUCT + "/history", history.show, None),
     (PRODUCT + "/certificates", certificates.show, None),
@@ -86,14 +95,17 @@ def make_page(context: OperatorContext) -> Starlette:
     ]
     for path, show, change in SCREENS:
         methods = ["GET", "HEAD"] if change is None else ["GET", "HEAD", "POST"]
-        routes.append(Route(path, partial(_signed_in, page, show, change), methods=methods))
+        screen = partial(_signed_in, page, show, change, with_files=path == UPLOAD)
+        routes.append(Route(path, screen, methods=methods))
     refuse = partial(_no_route, page)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
     app.router.redirect_slashes = False
     return app
 
 
-async def _signed_in(page: Page, show: Screen | None, change: Screen | None, request: Request) -> Response:
+async def _signed_in(
+    page: Page, show: Screen | None, change: Screen | None, request: Request, *, with_files: bool = False
+) -> Response:
     """Answer who is signed in with a screen, or with what a form does; anybody else is asked to sign in."""
 
     async def answer(page: Page, request: Request) -> Response:
@@ -106,7 +118,7 @@ async def _signed_in(page: Page, show: Screen | None, change: Screen | None, req
             return await _shown(show(page, Visit(request, visitor, {})))
         assert change is not None
         check_origin(request)
-        if change is not upload.publish:
+        if not with_files:
             form = await read_form(request)
             check_proof(visitor, form)
             return await _shown(change(page, Visit(request, visitor, form)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -36,46 +36,53 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """A question, the `facts` that help to answer it, and the words on its button; `danger`: it cannot be undone."""
+    """A question, the `facts` that help to answer it, its fields, and the words on its button."""
 
     title: str
     question: str
     facts: tuple[str, ...]
     action: str
+    fields: tuple[Field, ...] = ()
     danger: bool = False
+    """Whether it cannot be undone."""
     is_query: bool = False
     """Whether sending it changes nothing, and leads to the next form."""
 
-    def ask(
-        self,
-        page: Page,
-        visit: Visit,
-        *,
-        back: str,
-        fields: Sequence[Field],
-        error: InputError | ConfigError | None = None,
-    ) -> Response:
-        """Return the form, with what was refused; fields have what was sent before."""
-        filled = [replace(one, value=visit.form.get(one.name, one.value if not visit.form else "")) for one in fields]
-        status = 200 if error is None else status_of(error)
-        values = {"form": self, "fields": filled, "back": back, "error": error}
-        return page.show(visit, "form.html", status, title=self.title, **values)
 
-    async def run(
-        self,
-        page: Page,
-        visit: Visit,
-        change: Callable[[], Awaitable[object]],
-        *,
-        back: str,
-        then: str,
-        fields: Sequence[Field],
-    ) -> Response | str:
-        """Make the change, and return where to look `then`; or the form again with why it was refused."""
-        try:
-            await change()
-        except Refused:
-            raise
-        except (InputError, ConfigError) as error:
-            return self.ask(page, visit, back=back, fields=fields, error=error)
-        return then
+@dataclass(frozen=True)
+class Asked:
+    """A form as somebody is asked it: what it changes, and where to look `then`, or `back` without a change."""
+
+    form: Form
+    back: str
+    change: Callable[[], Awaitable[object]]
+    then: str = ""
+
+
+Build = Callable[[Page, Visit], Awaitable[Asked]]
+"""Returns the form of an address, whether it is looked at or sent."""
+
+
+async def show(build: Build, page: Page, visit: Visit) -> Response:
+    """Return the form."""
+    return _screen(page, visit, await build(page, visit))
+
+
+async def send(build: Build, page: Page, visit: Visit) -> Response | str:
+    """Make the change, and return where to look then; or the form again with why it was refused."""
+    asked = await build(page, visit)
+    try:
+        await asked.change()
+    except Refused:
+        raise
+    except (InputError, ConfigError) as error:
+        return _screen(page, visit, asked, error)
+    return asked.then or asked.back
+
+
+def _screen(page: Page, visit: Visit, asked: Asked, error: InputError | ConfigError | None = None) -> Response:
+    """Return the form, with what was refused; fields have what was sent before."""
+    form, status = asked.form, 200 if error is None else status_of(error)
+    filled = [replace(one, value=visit.form.get(one.name, one.value if not visit.form else "")) for one in form.fields]
+    values = {"form": form, "fields": filled, "back": asked.back, "error": error}
+    return page.show(visit, "form.html", status, title=form.title, **values)

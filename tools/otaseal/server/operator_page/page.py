@@ -70,6 +70,11 @@ class Visit:
         return self.visitor.caller
 
     @property
+    def given(self) -> Mapping[str, str]:
+        """What is posted, else what stands in the address."""
+        return self.form or self.query
+
+    @property
     def query(self) -> Mapping[str, str]:
         """What stands behind `?` in the address."""
         return self.request.query_params

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from ....errors import counted
 from ....names import check_name
@@ -20,95 +19,69 @@ from ....release.waves import MAX_PATIENCE
 from ...operator_api import channel_changes
 from ...operator_api.channel_changes import Target
 from ...operator_api.rollout_options import RolloutOptions
-from ..forms import Field, Form
+from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
-
-if TYPE_CHECKING:
-    from starlette.responses import Response
 
 LIMITS = ("percent", "max_failed", "patience")
 RAMP = (
     Field("ramp", "Or in waves, each a larger share", note="As in 1,10,50,100: in place of the share above."),
     Field("soak", "Time between two waves", note="As in 90m, 2h or 1d."),
 )
-Asked = tuple[Form, tuple[Field, ...]]
 
 
-async def ask_promote(page: Page, visit: Visit) -> Response:
-    """Ask which release a channel is to have, then for whom, and say what that does."""
-    target, version = target_of(page, visit), visit.query.get("version", "")
-    form, fields = await _promotion(page, target, version, visit.query)
-    return form.ask(page, visit, back=channel_page(target), fields=fields)
-
-
-async def promote(page: Page, visit: Visit) -> Response | str:
-    """Point a channel at a release."""
-    target, version = target_of(page, visit), visit.form.get("version", "")
-    form, fields = await _promotion(page, target, version, {})
+async def promote(page: Page, visit: Visit) -> Asked:
+    """Ask which release a channel is to have, then for whom, and say what that does; point the channel at it."""
+    target, version = target_of(page, visit), visit.given.get("version", "")
 
     async def change() -> object:
         options = RolloutOptions.parse(_in_waves(visit))
         return await channel_changes.promote(page.context, target, check_version(version), options, _consent(visit))
 
-    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
+    return Asked(await _promotion(page, target, version, visit.query), channel_page(target), change)
 
 
-async def ask_percent(page: Page, visit: Visit) -> Response:
-    """Ask to how many devices a release is to go."""
+async def percent(page: Page, visit: Visit) -> Asked:
+    """Ask to how many devices a release is to go, and set that; a halted rollout goes on."""
     target = target_of(page, visit)
-    form, fields = _percentage(page, target, visit.query.get("percent"))
-    return form.ask(page, visit, back=channel_page(target), fields=fields)
-
-
-async def percent(page: Page, visit: Visit) -> Response | str:
-    """Set to how many devices a release goes; a halted rollout goes on."""
-    target = target_of(page, visit)
-    form, fields = _percentage(page, target, None)
 
     async def change() -> object:
         options = RolloutOptions.parse({"percent": None, **given_in(visit)})
         aside = "set_aside" in visit.form
         return await channel_changes.set_percent(page.context, target, options, set_aside=aside)
 
-    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
+    return Asked(_percentage(page, target, visit.query.get("percent")), channel_page(target), change)
 
 
-async def ask_rollback(page: Page, visit: Visit) -> Response:
-    """Ask before a channel goes back, and say whom that would leave behind."""
+async def rollback(page: Page, visit: Visit) -> Asked:
+    """Ask before a channel goes back, and say whom that leaves behind; point it at what all its devices had."""
     target = target_of(page, visit)
-    form, fields = await _return(page, target)
-    return form.ask(page, visit, back=channel_page(target), fields=fields)
-
-
-async def rollback(page: Page, visit: Visit) -> Response | str:
-    """Point a channel back at what all its devices had."""
-    target = target_of(page, visit)
-    form, fields = await _return(page, target)
 
     async def change() -> object:
         return await channel_changes.roll_back(page.context, target, _consent(visit))
 
-    return await form.run(page, visit, change, back=channel_page(target), then=channel_page(target), fields=fields)
+    return Asked(await _return(page, target), channel_page(target), change)
 
 
-async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Asked:
+async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Form:
     """Return the form that gives a channel a version: one that asks for the version first, where there is none."""
     catalog, (product, channel, _) = page.context.catalog, target
     if not version:
         versions = tuple(release.version for release in await asyncio.to_thread(catalog.releases, product))
-        choose = Form("Promote", f"Which release is channel {channel} to give out?", (), "Go on", is_query=True)
-        return choose, (Field("version", "Release", "select", choices=versions),)
+        choice = Field("version", "Release", "select", choices=versions)
+        question = f"Which release is channel {channel} to give out?"
+        return Form("Promote", question, (), "Go on", (choice,), is_query=True)
     release, before = catalog.release(product, check_version(version)), catalog.channel(product, channel)
     effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)
     said = (await asyncio.to_thread(page.context.notes.of, product)).get(version, NO_NOTES)
     facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new."]
     facts += [*_purpose(said), *_facts(effect)]
-    form = Form("Promote", f"Give {version} to the devices of channel {channel}?", tuple(facts), f"Give out {version}")
     percent, *limits = _limits(before, query.get("percent", "10"))
-    return form, (Field.hidden("version", version), percent, *RAMP, *limits, *_consents(effect))
+    fields = (Field.hidden("version", version), percent, *RAMP, *limits, *_consents(effect))
+    question = f"Give {version} to the devices of channel {channel}?"
+    return Form("Promote", question, tuple(facts), f"Give out {version}", fields)
 
 
-def _percentage(page: Page, target: Target, percent: str | None) -> Asked:
+def _percentage(page: Page, target: Target, percent: str | None) -> Form:
     before = page.context.channel_state(target.product, target.channel)
     pointer = before.pointer
     now = "Its rollout was halted, and goes on." if pointer.halted else f"It goes to {pointer.percent} % now."
@@ -117,17 +90,17 @@ def _percentage(page: Page, target: Target, percent: str | None) -> Asked:
         note = "Only if they are not to be believed: the audit log says who decided that."
         fields = (*fields, Field("set_aside", "Count the failures so far no more", "check", note=note))
     question = f"To how many devices of channel {target.channel} is {pointer.version} to go?"
-    return Form("Share of the devices", question, (now,), "Set the share"), fields
+    return Form("Share of the devices", question, (now,), "Set the share", fields)
 
 
-async def _return(page: Page, target: Target) -> Asked:
+async def _return(page: Page, target: Target) -> Form:
     """Return the form that takes a channel back, with what that does."""
     context, (product, channel, _) = page.context, target
     before = context.channel_state(product, channel)
     release = None if before.previous is None else context.catalog.sound(product, before.previous)
     if release is None:
         none = "There is no version that all devices of this channel had before."
-        return Form("Roll back", f"Roll channel {channel} back?", (none,), "Roll back", danger=True), ()
+        return Form("Roll back", f"Roll channel {channel} back?", (none,), "Roll back", danger=True)
     effect = await asyncio.to_thread(context.fleet.effect, release, channel, before)
     count = sum((await asyncio.to_thread(context.fleet.versions, product, channel)).values())
     facts = (
@@ -136,7 +109,7 @@ async def _return(page: Page, target: Target) -> Asked:
         *(_facts(effect) or ("Nobody seen is left behind.",)),
     )
     question = f"Roll channel {channel} back from {before.pointer.version} to {release.version}?"
-    return Form("Roll back", question, facts, f"Roll back to {release.version}", danger=True), _consents(effect)
+    return Form("Roll back", question, facts, f"Roll back to {release.version}", _consents(effect), danger=True)
 
 
 def _purpose(said: Notes) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from ....errors import InputError, NotFoundError
 from ....pki.scope import ANY
@@ -12,11 +13,8 @@ from ....store.labels import Label, chip_of
 from ...operator_api import device_changes, label_changes, rollouts
 from ...operator_api.channel_changes import Target
 from ...operator_api.label_changes import LabelChange
-from ..forms import Field, Form
+from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
-
-if TYPE_CHECKING:
-    from starlette.responses import Response
 
 
 class Named(NamedTuple):
@@ -41,34 +39,15 @@ class _Change(NamedTuple):
     fields: Fields = lambda page, visit, named: ()
 
 
-async def ask(page: Page, visit: Visit) -> Response:
-    """Ask before a device is changed."""
-    named, change = Named(page.product(visit), visit.query.get("name", "")), _change(visit)
-    await asyncio.to_thread(page.context.fleet.channel_of, *named)
-    return change.form.ask(page, visit, back=named.place, fields=_fields(change, page, visit, named))
-
-
-async def change(page: Page, visit: Visit) -> Response | str:
-    """Change a device, and return where to look then."""
-    named, change = Named(page.product(visit), visit.form.get("name", "")), _change(visit)
-
-    async def run() -> object:
-        return await change.run(page, visit, named)
-
-    then = address(named.product, "devices") if change is CHANGES["forget"] else named.place
-    fields = _fields(change, page, visit, named)
-    return await change.form.run(page, visit, run, back=named.place, then=then, fields=fields)
-
-
-def _fields(change: _Change, page: Page, visit: Visit, named: Named) -> tuple[Field, ...]:
-    return (Field.hidden("name", named.device), *change.fields(page, visit, named))
-
-
-def _change(visit: Visit) -> _Change:
-    change = CHANGES.get(visit.request.path_params["change"])
+async def change(page: Page, visit: Visit) -> Asked:
+    """Ask before a device is changed, and change it."""
+    named, name = Named(page.product(visit), visit.given.get("name", "")), visit.request.path_params["change"]
+    change = CHANGES.get(name)
     if change is None:
         raise NotFoundError("there is no such page", "go back to the device")
-    return change
+    form = replace(change.form, fields=(Field.hidden("name", named.device), *change.fields(page, visit, named)))
+    then = address(named.product, "devices") if name == "forget" else ""
+    return Asked(form, named.place, lambda: change.run(page, visit, named), then)
 
 
 def _label_fields(page: Page, visit: Visit, named: Named) -> tuple[Field, ...]:
@@ -148,7 +127,7 @@ CHANGES = {
             "Accept the key",
         ),
         _accept,
-        lambda page, visit, named: (Field.hidden("key", (visit.form or visit.query).get("key", "")),),
+        lambda page, visit, named: (Field.hidden("key", visit.given.get("key", "")),),
     ),
     "grant": _Change(
         Form(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ....errors import NotFoundError
 from ...operator_api import rollouts
 from ...operator_api.channel_changes import Target
 from ...operator_api.handlers.context import OperatorContext
-from ..forms import Field, Form
+from ..forms import Asked, Field, Form
 from ..page import Page, Visit
 from .channel_forms import channel_page, target_of
-
-if TYPE_CHECKING:
-    from starlette.responses import Response
 
 NOW = Field(
     "now",
@@ -27,7 +24,6 @@ NOW = Field(
 class _Change(NamedTuple):
     form: Form
     run: Callable[[OperatorContext, Target, Visit], Awaitable[object]]
-    fields: tuple[Field, ...] = ()
 
 
 def _approve(context: OperatorContext, target: Target, visit: Visit) -> Awaitable[object]:
@@ -62,31 +58,15 @@ CHANGES = {
         lambda context, target, visit: rollouts.halt(context, target),
     ),
     "approve": _Change(
-        Form("Approve", "Approve of the next wave?", ("The audit log says who did.",), "Approve"), _approve, (NOW,)
+        Form("Approve", "Approve of the next wave?", ("The audit log says who did.",), "Approve", (NOW,)), _approve
     ),
 }
 
 
-async def ask(page: Page, visit: Visit) -> Response:
-    """Ask before a rollout is changed."""
-    target, change = target_of(page, visit), _change(visit)
-    page.channel(visit)
-    return change.form.ask(page, visit, back=channel_page(target), fields=change.fields)
-
-
-async def change(page: Page, visit: Visit) -> Response | str:
-    """Change a rollout, and return where to look then."""
-    target, change = target_of(page, visit), _change(visit)
-
-    async def run() -> object:
-        return await change.run(page.context, target, visit)
-
-    back = channel_page(target)
-    return await change.form.run(page, visit, run, back=back, then=back, fields=change.fields)
-
-
-def _change(visit: Visit) -> _Change:
-    change = CHANGES.get(visit.request.path_params["change"])
+async def change(page: Page, visit: Visit) -> Asked:
+    """Ask before a rollout is changed, and change it."""
+    target, change = target_of(page, visit), CHANGES.get(visit.request.path_params["change"])
     if change is None:
         raise NotFoundError("there is no such page", "go back to the channel")
-    return change
+    page.channel(visit)
+    return Asked(change.form, channel_page(target), lambda: change.run(page.context, target, visit))

@@ -6,7 +6,6 @@ What only the machine that builds can do is not done here: nothing is rehearsed,
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from ....errors import ConfigError
 from ....names import check_name
@@ -17,22 +16,10 @@ from ...operator_api import publishing
 from ...operator_api.publishing import Publication
 from ...operator_api.rollout_options import RolloutOptions
 from ...operator_api.uploads import Upload
-from ..forms import Field, Form
+from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
 from .channel_forms import given_in
 
-if TYPE_CHECKING:
-    from starlette.responses import Response
-
-FORM = Form(
-    "Publish a release",
-    "Publish a release?",
-    (
-        "It is checked as a deployment is: signature, chip, sizes, and whom it would strand.",
-        "It is not rehearsed: pio run -t deploy does that, too.",
-    ),
-    "Publish",
-)
 FIELDS = (
     Field("file", "Signed firmware", "file", note="firmware.bin.signed, as the build makes it."),
     Field("packed", "The same, compressed", "file", note="firmware.bin.gz.signed, if there is one."),
@@ -43,19 +30,21 @@ FIELDS = (
     Field("raise_counter", "Raise the security counter for good", "check"),
     Field("downgrade", "Even if it is not newer", "check"),
 )
+FORM = Form(
+    "Publish a release",
+    "Publish a release?",
+    (
+        "It is checked as a deployment is: signature, chip, sizes, and whom it would strand.",
+        "It is not rehearsed: pio run -t deploy does that, too.",
+    ),
+    "Publish",
+    FIELDS,
+)
 
 
-async def ask(page: Page, visit: Visit) -> Response:
-    """Ask for the files of a release."""
-    product = page.product(visit)
-    return FORM.ask(page, visit, back=address(product, "releases"), fields=FIELDS)
-
-
-async def publish(page: Page, visit: Visit) -> Response | str:
-    """Publish a release, and show it."""
+async def publish(page: Page, visit: Visit) -> Asked:
+    """Ask for the files of a release, publish it, and show it."""
     product, form = page.product(visit), visit.form
-    back = address(product, "releases")
-    then = address(product, "releases", form.get("version", ""))
 
     async def change() -> object:
         channel = check_name(form.get("channel", ""), "channel")
@@ -74,7 +63,8 @@ async def publish(page: Page, visit: Visit) -> Response | str:
         )
         return await publishing.publish(page.context, Upload(files, {}), wanted)
 
-    return await FORM.run(page, visit, change, back=back, then=then, fields=FIELDS)
+    back, then = address(product, "releases"), address(product, "releases", form.get("version", ""))
+    return Asked(FORM, back, change, then)
 
 
 def _now() -> str:
