@@ -49,7 +49,7 @@ def window(browser: Browser, *, width: int = 1440, scheme: str = "light", script
     page.on("dialog", lambda dialog: complaints.append(dialog.message))
     try:
         yield page
-        assert complaints == []
+        assert complaints == [], complaints  # what is in support is not rewritten by pytest
     finally:
         context.close()
 
