@@ -333,7 +333,7 @@ def test_openssl_resumes_sessions_or_does_not(server: Running, options: list[str
 
 @pytest.mark.proof
 def test_a_server_without_session_ids_is_a_warning(bench: BuiltProject, server: Running, otaseal: Command) -> None:
-    with openssl_server(server.world, "-no_cache") as port:
+    with openssl_server(server.world, "-no_cache", "-www") as port:
         bench.configure(custom_otaseal_server=f"https://localhost:{port}")
         found = the(otaseal("doctor", "--json"), "TLS")
     assert found.startswith("ok: TLS 1.2, suite 0xcca")
