@@ -21,7 +21,8 @@ IMAGE, PACKED = b"image" * 1000, b"packed" * 300
 FIRST, SECOND, THIRD = make_release("1.0.0", IMAGE, PACKED), make_release("1.1.0", PACKED), make_release("2.0.0", b"3")
 
 
-BACKENDS = ("files", "postgresql")
+BACKENDS = ("files", pytest.param("postgresql", marks=pytest.mark.proof))
+"""What holds of the store in a database is about SQL, which the oldest Python sends as the newest does."""
 
 
 def new_location(backend: str, folder: Path) -> str:
