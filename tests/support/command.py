@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from otaseal import cli
-
-TOOLS = Path(cli.__file__).resolve().parent.parent.parent
+from support import warm_start
+from support.serving import TOOLS, warm
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,12 @@ def otaseal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def process(*arguments: str | Path, cwd: Path, **environment: str) -> Result:
-    """Run the command as a process of its own, with no terminal."""
+    """Run the command as a process of its own, with no terminal; it starts warm unless its Python is told something."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTASEAL_")}
+    starts_warm = warm_start.AVAILABLE and not any(name.startswith("PYTHON") for name in environment)
+    command = warm_start.command(warm()) if starts_warm else [sys.executable, "-m", "otaseal"]
     done = subprocess.run(
-        [sys.executable, "-m", "otaseal", *map(str, arguments)],
+        [*command, *map(str, arguments)],
         cwd=cwd,
         env={**inherited, "PYTHONPATH": str(TOOLS), **environment},
         stdin=subprocess.DEVNULL,

@@ -26,9 +26,8 @@ from otaseal.pki.store import Slot, Store
 from otaseal.release.records import Origin
 from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
-from support.command import TOOLS
 from support.images import Signer, build_image
-from support.serving import SECONDS, serve
+from support.serving import ENVIRONMENT, SECONDS, Process, serve
 
 PRODUCT = "blink"
 MAC = "5C:CF:7F:F0:04:CB"
@@ -100,7 +99,7 @@ class Running:
 
     world: World
     store: Path
-    process: subprocess.Popen[str]
+    process: Process
     port: int
     operators: int
     log: Path
@@ -154,7 +153,7 @@ def start(
     process, ready = serve(
         *("--store", location or store, *files, *product, *options),
         log=log,
-        environment={"PYTHONPATH": str(TOOLS), "PATH": "/usr/bin:/bin", **(environment or {})},
+        environment={**ENVIRONMENT, **(environment or {})},
         errors=errors,
         prefix=prefix,
     )

@@ -1,10 +1,11 @@
 """Programs in Python that start warm: a run is a fork of a process that has imported already what the program imports.
 
-Of a `pio run` that does nothing, two thirds of the processor time are imports of PlatformIO and SCons. `serving` keeps
-a process that has done them; `call` takes the place of a program's start: it hands over arguments, directory,
-environment and open files, and ends as the program does. A run is a process of its own as ever, and what the tests are
-about (hooks, platforms, projects) is imported anew in each. What else a process inherits, as its namespaces and its
-limits, it has from the process kept: what such a test is about starts from nothing. Standard library only.
+Of a `pio run` that does nothing, two thirds of the processor time are imports of PlatformIO and SCons; of the start of
+an update server, more than that. `serving` keeps a process that has done them; `begin` and `call` take the place of a
+program's start: they hand over arguments, directory, environment and open files. A run is a process of its own as
+ever, and what the tests of builds are about (hooks, platforms, projects) is imported anew in each. What else a process
+inherits, as its namespaces and its limits, it has from the process kept: what such a test is about starts from nothing.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -19,26 +20,42 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 AVAILABLE = sys.platform == "linux"
 LONGEST = 1 << 17
 """Bytes of a request; the environment makes up nearly all of it."""
-UNANSWERED = b"70"
+UNANSWERED = 70
 """Exit code (EX_SOFTWARE) where the process that was asked is gone."""
 
 
 @contextmanager
-def serving(address: Path, program: str, imported: Sequence[str], python: str = sys.executable) -> Iterator[None]:
-    """Keep a process at the socket `address` that has `imported` these modules, and whose forks run `program`."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def serving(
+    address: Path,
+    program: str,
+    imported: Sequence[str],
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Keep a process at the socket `address` that has `imported` these modules, and whose forks run `program`.
+
+    It has this `environment`, or the caller's without PYTHONPATH.
+    """
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if environment is not None:
+        given = dict(environment)
     server = [python, __file__, "serve", str(address), program, *imported]
-    with subprocess.Popen(server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+    pipes = dict.fromkeys(
+        ("stdin", "stdout", "stderr"), subprocess.PIPE
+    )  # of a file, Python would remember that it seeks
+    with subprocess.Popen(server, env=given, **pipes) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n", "its own error output says why"
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"ready\n", process.stderr.read()
         yield
 
 
@@ -47,13 +64,66 @@ def command(address: Path, python: str = sys.executable) -> list[str]:
     return [python, "-I", "-S", __file__, "call", str(address)]
 
 
-def call(address: str, arguments: Sequence[str], folder: str) -> int:
-    """Have a fork run its program with `arguments`, and `folder` first on its path; return its exit code."""
-    request = {"arguments": arguments, "folder": folder, "cwd": str(Path.cwd()), "environment": dict(os.environ)}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+class Started:
+    """A run that has begun: of `subprocess.Popen`, what the tests use of it."""
+
+    def __init__(self, connection: socket.socket, stdout: IO[str] | None = None) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self.stdout = stdout
+        self.pid = int(connection.recv(16) or b"0")
+        self.returncode: int | None = None if self.pid else UNANSWERED
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code; raises TimeoutExpired where it runs for more than `timeout` seconds."""
+        with suppress(ValueError, OSError):  # another thread has heard it, and closed the connection
+            if self.returncode is None and not select.select([self._connection], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("warm start", timeout or 0)
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = int(self._connection.recv(16) or UNANSWERED)
+                self._connection.close()
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def begin(
+    address: str,
+    arguments: Sequence[str],
+    folder: str,
+    environment: Mapping[str, str],
+    files: Sequence[int] = (0, 1, 2),
+) -> socket.socket:
+    """Have a fork run its program with `arguments`, and `folder` first on its path; return what `Started` takes."""
+    request = {"arguments": arguments, "folder": folder, "cwd": str(Path.cwd()), "environment": dict(environment)}
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
         connection.connect(address)
-        socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
-        return int(connection.recv(16) or UNANSWERED)
+        socket.send_fds(connection, [json.dumps(request).encode()], list(files))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def call(address: str, arguments: Sequence[str], folder: str) -> int:
+    """Have a fork run its program as this process would, and return its exit code."""
+    return Started(begin(address, arguments, folder, os.environ)).wait()
 
 
 def serve(address: str) -> socket.socket:
@@ -73,10 +143,16 @@ def serve(address: str) -> socket.socket:
 
 
 def take(connection: socket.socket) -> None:
-    """Fork, and become in it what the one that asked would be after its start; this process tells it the exit code."""
+    """Fork, and become in it what the one that asked would be after its start.
+
+    This process tells who asked which process that is, and then its exit code.
+    """
     with connection:
         data, files, _, _ = socket.recv_fds(connection, LONGEST, 3)
         if child := os.fork():
+            for number in files:
+                os.close(number)
+            connection.send(str(child).encode())
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             connection.send(str(code).encode())
             os._exit(0)
