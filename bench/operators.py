@@ -3,7 +3,8 @@
     python bench/operators.py [--devices 100000] [--labels 5000] [--rounds 20] [--backend files postgresql]
 
 Fills a store with devices in twenty kinds (versions, boards, channels, states, paces), some with labels, and two rules
-for tags; then asks a real server over TLS for pages of each filter, and for the counts, one after the other. A thread
+for tags; then asks a real server over TLS for pages of each filter, for the counts, and for screens of the operators'
+page, one after the other; the page remembers counts for a moment, so a pause comes before each of its rounds. A thread
 polls as devices do the whole time: once with nobody else, once beside the operator. Prints medians and 95th
 percentiles in milliseconds. Needs the packages of the extra `test`, and PostgreSQL for its backend.
 """
@@ -28,14 +29,28 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 from otaseal.keys import signers
 from otaseal.names import is_database
 from otaseal.protocol.answers import REASONS
+from otaseal.release.waves import Wave
 from otaseal.store.backend import open_backend, open_new
 from otaseal.store.device_rows import Device
 from otaseal.store.labels import Label, Labels
 from otaseal.store.tag_rules import TagRule
 from support.filled_store import new_location
+from support.page_client import visit
 from support.servers import Running, World, as_device, publish, start, talk
 
 PRODUCT = "/v1/products/blink"
+PAGE = "/page/products/blink"
+SCREENS = (
+    "",
+    "/channels/stable",
+    "/channels/beta",
+    "/devices",
+    "/devices?state=stuck",
+    "/device?name=mac:5C:CF:00:00:00:01",
+    "/report",
+)
+PAUSE = 4.0
+"""Seconds for which the page no longer remembers the counts of such a fleet."""
 FILTERS = (
     *(
         "",
@@ -109,11 +124,15 @@ def fill(location: str, count: int, labels: int, md5: str) -> None:
 def asked(server: Running, paths: Sequence[str], rounds: int) -> dict[str, list[float]]:
     """Return how long the answers to these paths took, in milliseconds."""
     connection = HTTPSConnection("localhost", server.operators, context=server.world.context(), timeout=120)
+    client = visit(server)
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     taken: dict[str, list[float]] = {path: [] for path in paths}
     for _ in range(rounds):
+        time.sleep(PAUSE)
         for path in paths:
+            who = {"Cookie": cookies} if path.startswith("/page") else {"Authorization": f"Bearer {server.token}"}
             began = time.perf_counter()
-            connection.request("GET", path, headers={"Authorization": f"Bearer {server.token}"})
+            connection.request("GET", path, headers=who)
             answer = connection.getresponse()
             answer.read()
             taken[path].append(1000 * (time.perf_counter() - began))
@@ -160,7 +179,8 @@ def measure(backend: str, arguments: argparse.Namespace) -> None:
         open_new(location).close()
         before = start(world, folder / "store", location=location if backend != "files" else "")
         publish(before, "1.0", world.firmware(1).signed)
-        publish(before, "1.0b", world.firmware(2).signed, channel="beta")
+        waves = (Wave(tags=("indoor",), approval=("nobody",)), Wave(percent=100))
+        publish(before, "1.0b", world.firmware(2).signed, channel="beta", waves=waves)
         assert before.stop() == 0
         fill(location, arguments.devices, arguments.labels, world.firmware(1).md5)
         server = start(world, folder / "store", location=location if backend != "files" else "")
@@ -170,8 +190,9 @@ def measure(backend: str, arguments: argparse.Namespace) -> None:
             with polling(server, alone):
                 time.sleep(arguments.rounds / 2)
             paths = [f"{PRODUCT}/devices?limit=50{one and '&'}{one}" for one in FILTERS]
+            paths += [f"{PRODUCT}/counts", f"{PRODUCT}/counts?channel=beta", *map(PAGE.__add__, SCREENS)]
             with polling(server, beside):
-                taken = asked(server, [*paths, f"{PRODUCT}/counts", f"{PRODUCT}/counts?channel=beta"], arguments.rounds)
+                taken = asked(server, paths, arguments.rounds)
         finally:
             server.stop()
         print(f"{backend}: {arguments.devices} devices, {arguments.labels} labels")
