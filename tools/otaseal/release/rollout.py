@@ -86,14 +86,23 @@ class Tally:
 
 def place(device: str, salt: str) -> int:
     """Return the place of a device (`protocol.device_id`) in the rollout named `salt`: below 2**64."""
-    # the length keeps two pairs of salt and device from running into the same text
-    digest = hashlib.sha256(f"{len(salt)}:{salt}{device}".encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(salted(device, salt).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
+
+
+def salted(device: str, salt: str) -> str:
+    """Return the text whose digest tells the place of a device; `store.wave_rows` is that in SQL."""
+    return f"{len(salt)}:{salt}{device}"  # the length keeps two pairs of salt and device from being the same text
 
 
 def in_share(place: int, percent: int) -> bool:
     """Return whether a place is among the first `percent`."""
     return place * 100 < percent * 2**64
+
+
+def share_end(percent: int) -> bytes:
+    """Return the first place behind a share of less than 100 %, as digests begin: those before it are `in_share`."""
+    return ((percent * 2**64 + 99) // 100).to_bytes(8, "big")
 
 
 def must_halt(tally: Tally, max_failed: int) -> bool:

@@ -148,6 +148,11 @@ def is_named(device: str, names: Collection[str]) -> bool:
     return device in names or f"{MAC_PREFIX}{device.removeprefix(PROVEN_PREFIX)}" in names
 
 
+def proven_name(device: str) -> str:
+    """Return the name of a device that proves the MAC address by which a plan names it; else its own."""
+    return f"{PROVEN_PREFIX}{device.removeprefix(MAC_PREFIX)}" if device.startswith(MAC_PREFIX) else device
+
+
 def wave_of(waves: Sequence[Wave], device: str, tags: Collection[str], salt: str) -> int | None:
     """Return which wave a device is in, from 0; None for one that the plan leaves out."""
     share = place(device, salt)

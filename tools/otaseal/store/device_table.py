@@ -140,6 +140,8 @@ class DeviceTable(ABC):
 
     limit = MAX_DEVICES
     room = 0
+    digest = "sha256(? || device)"
+    """In SQL, the SHA-256 of a parameter and a device's name, as bytes."""
     losses = 0
     """How often rows have gone or changed, or may have, that the caller believes to know."""
     labelled: Callable[[], Iterable[Key]] = tuple

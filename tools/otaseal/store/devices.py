@@ -7,6 +7,7 @@ nothing). Which file it is may change: `device_file` moves it into memory while 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 import threading
@@ -122,6 +123,7 @@ class Devices(DeviceTable):
 
     def _prepare(self) -> None:
         """Make the tables of an empty file; two processes may do so at once."""
+        self._database.create_function("sha256", 1, _sha256, deterministic=True)
         self._check_schema()  # before anything is written into what is not ours
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
@@ -209,3 +211,8 @@ class Devices(DeviceTable):
             if type(error) is sqlite3.DatabaseError:
                 raise DamagedFileError(message, DAMAGED_HINT) from error
             raise SystemFaultError(message, "check the disk's space and the permissions") from error
+
+
+def _sha256(text: str) -> bytes:
+    """Return what PostgreSQL has built in."""
+    return hashlib.sha256(text.encode()).digest()

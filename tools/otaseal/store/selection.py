@@ -25,7 +25,7 @@ class Condition(NamedTuple):
     """A condition in SQL, and the values for its places."""
 
     sql: str
-    values: tuple[str | float, ...] = ()
+    values: tuple[str | float | bytes, ...] = ()
 
 
 class Reported(Protocol):

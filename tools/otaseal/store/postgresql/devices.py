@@ -73,6 +73,8 @@ class _Copy:
 class PostgresDevices(DeviceTable):
     """The devices in a database; `follow` a follower in a server, and give requests the `reader`."""
 
+    digest = "sha256(convert_to(? || device, 'UTF8'))"
+
     def __init__(self, database: Database, limit: int = MAX_DEVICES) -> None:
         self.limit = limit
         self._database = database

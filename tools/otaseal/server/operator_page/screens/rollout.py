@@ -28,7 +28,7 @@ async def show(page: Page, visit: Visit) -> Response:
 
 
 def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, Any]:
-    """Return what the screen shows; the devices are counted one by one only where waves have to be told apart."""
+    """Return what the screen shows; waves are counted where there is a plan."""
     context, plan = page.context, state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
     view = channel_view(page.counts(product, channel), channel, state)
