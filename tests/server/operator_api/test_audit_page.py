@@ -99,16 +99,18 @@ def test_devices_that_come_write_no_line_and_are_told_of(server: Running, tmp_pa
     publish(server, "1.0", server.world.firmware(1).signed)
     log = server.store / "audit.log"
     before = log.read_bytes()
-    for number in range(3):
+    for number in range(4):
         request = as_device("/blink/firmware.bin.signed", server.world.firmware(1), mac=f"5C:CF:7F:00:00:0{number}")
         talk(server.world.context(), server.port, request)
     (row,) = operator(server).get("/v1/audit?product=blink&event=seen")["rows"]
-    assert (row["count"], row["by"], row["devices"]) == (3, "server", [])
-    assert "The server saw 3 devices for the first time" in visit(server).see(f"{HOME}/history").text
+    assert (row["count"], row["by"], row["devices"]) == (4, "server", [])
+    shown = visit(server).see(f"{HOME}/history").text
+    assert f"The server saw 4 devices for the first time on {row['at'][:10]} " in shown
+    assert " more" not in shown
     token = tmp_path / "token"
     token.write_text(server.token)
     token.chmod(0o600)
     asked = ("--server", server.url, "--ca", server.world.ca, "--token-file", token, "--product", "blink")
     (line,) = process("audit", "--event", "seen", *asked, cwd=tmp_path).succeeded().out.splitlines()
-    assert "  seen  server  3 devices for the first time, since 2" in line
+    assert "  seen  server  4 devices for the first time, since 2" in line
     assert log.read_bytes() == before

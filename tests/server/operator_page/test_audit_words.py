@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otaseal.server.operator_api import audit_page
-from otaseal.server.operator_api.audit_page import Wanted
+from otaseal.server.operator_api.audit_page import Place, Wanted
 from otaseal.server.operator_page.audit_words import details, in_words
 from otaseal.store.files import FileDocuments
 
@@ -17,7 +17,8 @@ WAVES = [{"tags": ["ours"], "answers": 3}, {"percent": 100, "window": "02:00-04:
 
 
 def row(event: str, **values: object) -> dict[str, Any]:
-    return {"event": event, "version": "1.4.0", "channel": "stable", "details": values}
+    own = {"at": "2030-01-31T12:00:00+00:00", "version": "1.4.0", "channel": "stable", "count": 1}
+    return {**own, "event": event, "details": values}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ def row(event: str, **values: object) -> dict[str, Any]:
         (row("wave", wave=2, waves=3), "began the next wave of 1.4.0 in stable: wave 2 of 3"),
         (row("point", plan=WAVES, percent=0), "pointed stable at 1.4.0: plan tag ours; all others, percent 0"),
         (row("point", plan=[{"later": 1}]), "pointed stable at 1.4.0: plan later 1"),
+        (row("seen"), "saw 1 device for the first time on 2030-01-31: "),
         (row("what a later version writes"), "what a later version writes: "),
     ],
 )
@@ -44,6 +46,6 @@ def test_what_was_said_of_one_device_is_not_said_of_its_neighbours(tmp_path: Pat
     with documents.change() as change:
         for name, device in (("kitchen", DEVICE), ("hall", DEVICE[:-1] + "C")):
             change.append({"event": "label", "product": "blink", "device": device, "tag": ["ours"], "name": name})
-    (found,) = audit_page.read(documents, Wanted("blink"), None, 10).rows
+    (found,) = audit_page.read(documents, lambda product: [], Wanted("blink"), Place(), 10).rows
     assert found["count"] == 2
     assert found["details"] == {"tag": ["ours"]}

@@ -33,7 +33,7 @@ WORDS: Mapping[str, str] = {
     "resume": "let {version} go on in {channel}",
     "retry": "let try again",
     "rollback": "rolled {channel} back to {version}",
-    SEEN: "saw {count} for the first time",
+    SEEN: "saw {count} for the first time on {day}",
     "set-aside": "set failures of {version} in {channel} aside",
     "support": "said until when the product is supported",
     "tag-rule": "changed a rule for tags",
@@ -52,7 +52,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     words = words or WORDS.get(row["event"])
     if words is None:
         return str(row["event"])
-    return words.format(version=row["version"], channel=row["channel"], count=counted(row["count"], "device"))
+    count, day = counted(row["count"], "device"), row["at"][:10]
+    return words.format(version=row["version"], channel=row["channel"], count=count, day=day)
 
 
 def details(row: Mapping[str, Any]) -> str:
