@@ -125,6 +125,8 @@ def test_wrong_arguments_are_two_lines_and_code_2(arguments: list[str], otaseal:
         (("doctor", "--project", "~nobody-has-this-name/x"), "argument --project: '~nobody-has-this-name/x' names"),
         (("sign", "~nobody-has-this-name/x"), "argument firmware: '~nobody-has-this-name/x' names"),
         (("serve", "--product", "x"), "argument --product: 'x' names no product and key"),
+        (("serve", "--require-provenance", "ci"), "argument --require-provenance: 'ci' is no builder"),
+        (("serve", "--store", "mysql://me:secret@db/x"), "argument --store: 'mysql://' is no address of a store"),
         (("serve", "--workers", "2"), "argument --workers: '2' processes are no longer possible: one answers devices"),
         (("rehearse", "--repeat", "x"), "argument --repeat: invalid int value: 'x'"),
     ],

@@ -117,6 +117,7 @@ def test_no_input_is_overwritten(otaseal: Command, files: dict[str, Path], tmp_p
 
 
 def test_what_is_no_patch(otaseal: Command, files: dict[str, Path]) -> None:
-    otaseal("delta", "inspect", files["base"]).failed(1, "this is no patch")
+    otaseal("delta", "inspect", files["base"]).failed(1, f"'{files['base']}': this is no patch")
+    otaseal("delta", "make", __file__, files["target"]).failed(1, f"'{__file__}': this is text")
     refused = otaseal("delta", "inspect", files["target"], "--json").failed(1, "this is no patch")
     assert "hint" in json.loads(refused.err)

@@ -125,7 +125,7 @@ def test_a_server_that_no_authority_of_ours_has_signed_gets_nothing(world: World
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ("https://example.org/x\n", "has 1 lines"),
+        ("https://example.org/x\n", "has 1 line"),
         (f"http://example.org/x\n{LINE}", "'example.org' without TLS"),
         (f"http://127.0.0.1.example.org/x\n{LINE}", "without TLS"),
         (f"ftp://example.org/x\n{LINE}", "no address of a webhook"),

@@ -6,6 +6,9 @@ stop and quotes the offending value; the hint names the fix. Only `cli` and `hoo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 INSTALLABLE = {name: name for name in ("bsdiff4", "cryptography", "zopfli")} | {"cyclonedx": "cyclonedx-python-lib"}
 """Packages that a build or a command may lack, by their modules: who prints errors says how to install them, in which
 Python."""
@@ -79,6 +82,15 @@ def from_checkout(extra: str, python: str = "python3") -> str:
 def as_dict(error: OtasealError) -> dict[str, str]:
     """Return an error as JSON has it, on the command line and from the server."""
     return {"error": error.message, "hint": error.hint}
+
+
+@contextmanager
+def naming(path: object) -> Iterator[None]:
+    """Name the file in an InputError about what is in it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"'{path}': {error.message}", error.hint) from error
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

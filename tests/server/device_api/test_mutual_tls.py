@@ -155,6 +155,8 @@ def test_an_authority_without_its_list_is_an_error(
     process(*start, "--revoked", "damaged", cwd=tmp_path).failed(1, "is damaged")
     both = ("--no-revocations", "--revoked", world.pki.directory / "revoked.json")
     process(*start, *both, cwd=tmp_path).failed(2, "contradict each other")
+    trusted = (*start[:-2], "--trusted", "damaged")
+    process(*trusted, cwd=tmp_path).failed(1, "'damaged': this is not one whole X.509 certificate")
     assert not (tmp_path / "s").exists()
 
     folder = getattr(world.pki, f"issue_{role}")(f"{role}-of-copy", now=NOW)

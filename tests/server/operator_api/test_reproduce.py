@@ -18,6 +18,10 @@ def test_a_release_is_compared(server: Running, tmp_path: Path) -> None:
     command = ("reproduce", "firmware.bin", "--version")
     same = process(*command, "1.0", cwd=tmp_path, **environment).succeeded()
     assert same.out == "'firmware.bin' is the released firmware, byte for byte\n"
+    again = process("reproduce", "firmware.bin.signed", "--version", "1.0", cwd=tmp_path, **environment).succeeded()
+    assert "is the released firmware, byte for byte" in again.out, "a signature is taken off"
+    unsigned = process("reproduce", "firmware.bin", "--signed", "firmware.bin", cwd=tmp_path)
+    unsigned.failed(1, "'firmware.bin': no signature trailer")
     changed = bytearray(made.raw)
     changed[5000:5004] = b"!!!!"
     (tmp_path / "firmware.bin").write_bytes(changed)

@@ -123,7 +123,13 @@ def path(text: str) -> Path:
 
 
 def location(text: str) -> str:
-    """Return where a release store is: a directory as `path` has it, or the address of a database."""
+    """Return where a release store is: a directory as `path` has it, or the address of a database.
+
+    Raises ConfigError for any other address, which may have a password in it.
+    """
+    scheme, separator, _ = text.partition("://")
+    if separator and not is_database(text):
+        raise ConfigError(f"'{scheme}://' is no address of a store", "give a directory, or postgresql://...")
     return text if is_database(text) else str(path(text))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..delta import bases, header
-from ..errors import InputError, VerificationError
+from ..errors import InputError, VerificationError, naming
 from ..image import firmware, gzip_payload
 from ..image.firmware import Firmware
 from . import common
@@ -101,7 +101,8 @@ def _apply(arguments: argparse.Namespace) -> int:
     )
     base = _firmware(arguments.base, "base")
     patch = files.read_bounded(arguments.patch, MAX_IMAGE_SIZE, "patch")
-    made = applying.apply(bases.for_patch(base.image, header.parse(patch)), patch)
+    with naming(arguments.patch):
+        made = applying.apply(bases.for_patch(base.image, header.parse(patch)), patch)
     files.write_atomic(arguments.output, made)
     line = f"{arguments.output}: {len(made)} bytes, as the patch announces; 'otaseal verify' checks their signature"
     return common.show(arguments, {"output": str(arguments.output), **_described(header.parse(patch))}, line)
@@ -109,7 +110,8 @@ def _apply(arguments: argparse.Namespace) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     patch = files.read_bounded(arguments.patch, MAX_IMAGE_SIZE, "patch")
-    head = header.parse(patch)
+    with naming(arguments.patch):
+        head = header.parse(patch)
     lines = [
         f"{'patch':<14}{len(patch)} bytes, format {header.FORMAT}",
         f"{'base':<14}{head.base_size} bytes, sketch MD5 {head.base_md5.hex()}",
@@ -134,7 +136,8 @@ def _described(head: header.Header) -> dict[str, Any]:
 
 def _firmware(path: Path, what: str) -> Firmware:
     read = firmware.read(files.read_bounded(path, MAX_IMAGE_SIZE, what))
-    _ = read.image  # what is none is refused by what it is
+    with naming(path):
+        _ = read.image  # what is none is refused by what it is
     return read
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
-from ..errors import ConfigError, InputError, OtasealError, VerificationError
+from ..errors import ConfigError, InputError, OtasealError, VerificationError, naming
 from ..image import gzip_payload, inspection, signing
 from ..image.firmware import Firmware, is_signed
 from ..image.manifest import Claim
@@ -161,10 +161,8 @@ def _verify_provenance(arguments: argparse.Namespace, signed: Firmware, key: RSA
         return None
     data = files.read_bounded(arguments.provenance, attachments.LIMITS[attachments.PROVENANCE], "provenance")
     signer = common.load_key(arguments.builder_key) if arguments.builder_key else key
-    try:
+    with naming(arguments.provenance):
         found = provenance.verify(data, [signer])
-    except InputError as error:
-        raise InputError(f"'{arguments.provenance}': {error.message}", error.hint) from error
     provenance.check(found, [signed.data], arguments.builder)
     return found
 

@@ -10,10 +10,9 @@ from urllib.parse import urlencode
 from .. import files
 from ..chips.limits import MAX_IMAGE_SIZE
 from ..client.client import release_path
-from ..errors import ConfigError, NotFoundError, VerificationError, counted
-from ..image import comparison
+from ..errors import ConfigError, NotFoundError, VerificationError, counted, naming
+from ..image import comparison, firmware
 from ..image.comparison import Difference
-from ..image.firmware import Firmware
 from . import common, remote
 
 SHOWN = 12
@@ -31,7 +30,9 @@ def register(subparsers: common.Subparsers) -> None:
         "--server https://update.local:8444 --product blink",
         channel=None,
     )
-    command.add_argument("firmware", type=common.path, help="the firmware.bin that was built again from the tag")
+    command.add_argument(
+        "firmware", type=common.path, help="the firmware.bin that was built again from the tag, signed or not"
+    )
     command.add_argument("--version", help="the release on the server that it is to be compared with")
     command.add_argument("--board-id", metavar="ID", help="of a release for several boards: which one's image")
     command.add_argument("--signed", type=common.path, metavar="FILE", help="compare with this signed file instead")
@@ -40,9 +41,11 @@ def register(subparsers: common.Subparsers) -> None:
 def _reproduce(arguments: argparse.Namespace) -> int:
     if (arguments.version is None) is (arguments.signed is None):
         raise ConfigError("it is not clear what to compare with", "give --version, or --signed")
-    released = Firmware(_signed(arguments))
-    expected = comparison.built_image(released)
+    with naming(arguments.signed or "the release"):
+        expected = comparison.built_image(firmware.Firmware(_signed(arguments)))
     built = files.read_bounded(arguments.firmware, MAX_IMAGE_SIZE, "firmware")
+    if (again := firmware.read(built)).signed:
+        built = comparison.built_image(again)
     found = comparison.differences(expected, built)
     shown = {
         "same": not found,

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import files
 from ..client.client import release_path
-from ..errors import ConfigError, InputError, NotFoundError, SystemFaultError
+from ..errors import ConfigError, NotFoundError, SystemFaultError, naming
 from ..project import pio, project
 from ..release.attachments import LIMITS, SBOM
 from ..sbom import document
@@ -57,10 +57,8 @@ def _local_sbom(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.version is not None:
         raise ConfigError("--version is for a release on the server, and a file is named", "give one of the two")
     data = files.read_bounded(arguments.file, LIMITS[SBOM], "SBOM")
-    try:
+    with naming(arguments.file):
         return document.parse(data)
-    except InputError as error:
-        raise InputError(f"'{arguments.file}': {error.message}", error.hint) from error
 
 
 def _remote_sbom(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import ConfigError, SystemFaultError, from_checkout
-from ..release.provenance import Builders
+from ..release.provenance import URI, Builders
 from ..server.device_api.proxy_protocol import parse_network
 from ..server.log import Log
 from ..server.mqtt.broker import Broker, read_broker
@@ -83,7 +83,7 @@ def _add_devices(serve: argparse.ArgumentParser) -> None:
 def _add_operators(serve: argparse.ArgumentParser) -> None:
     """Declare who may publish, and what."""
     serve.add_argument(
-        "--require-provenance", action="append", metavar="BUILDER",
+        "--require-provenance", action="append", type=_builder, metavar="BUILDER",
         help="releases only with provenance from this builder: its URI, the beginning of one and *, or any",
     )  # fmt: skip
     serve.add_argument(
@@ -142,6 +142,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     log = Log(None if sys.stderr is None else sys.stderr.fileno(), as_json=arguments.log_json)
     run.serve(options, log, ready)
     return 0
+
+
+def _builder(text: str) -> str:
+    if text != ANY_BUILDER and not URI.fullmatch(text):
+        hint = f"give the URI that its provenance names, the beginning of one and *, or {ANY_BUILDER}"
+        raise ConfigError(f"'{text[:80]}' is no builder", hint)
+    return text
 
 
 def _builders(arguments: argparse.Namespace) -> Builders:

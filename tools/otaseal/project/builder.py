@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from ..errors import ConfigError
-from ..release.provenance import Build
+from ..release.provenance import URI, Build
 from ..release.records import Origin
 from ..settings import Settings
 from . import source_version
 
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,500}")
 _HINT = "name it as a URI: custom_otaseal_builder = https://ci.example.com/blink, or --builder"
 
 
@@ -24,7 +22,7 @@ def describe_build(options: Settings, origin: Origin, environment: Mapping[str, 
     """
     server, workflow = environment.get("GITHUB_SERVER_URL", ""), environment.get("GITHUB_WORKFLOW_REF", "")
     builder = options.builder or (f"{server}/{workflow}" if server and workflow else "")
-    if not _URI.fullmatch(builder):
+    if not URI.fullmatch(builder):
         what = f"the builder '{builder[:80]}' is no URI" if builder else "nothing says who builds, for the provenance"
         raise ConfigError(what, _HINT)
     finished = source_version.source_date(environment)

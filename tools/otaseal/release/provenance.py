@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "tag:otaseal,2026:platformio/v1"
 """What the parameters of a build mean: docs/provenance.md."""
+URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,500}")
+"""Of a builder."""
 _HINT = "make it again with the build that it is of"
 
 

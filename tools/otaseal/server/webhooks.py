@@ -31,7 +31,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import files
-from ..errors import ConfigError
+from ..errors import ConfigError, counted
 from .telemetry import Telemetry
 
 MAX_FILE = 4096
@@ -66,7 +66,8 @@ def read_hook(path: Path) -> Hook:
     lines = [line.strip() for line in lines if line.strip()]
     if len(lines) != 2:
         raise ConfigError(
-            f"'{path}' has {len(lines)} lines", "write the address into its first line, and the secret into the second"
+            f"'{path}' has {counted(len(lines), 'line')}",
+            "write the address into its first line, and the secret into the second",
         )
     url, secret = lines
     return Hook(_checked_url(url, path), _checked_secret(secret, path))

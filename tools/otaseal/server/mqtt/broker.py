@@ -25,6 +25,7 @@ from ...errors import ConfigError
 MAX_FILE = 16 * 1024
 PORTS = {"mqtts": 8883, "mqtt": 1883}
 _KNOWN = ("url", "ca", "certificate", "key", "username", "password", "topic", "discovery", "install")
+_FILES = ("ca", "certificate", "key")
 _TOPIC = re.compile(r"[0-9A-Za-z_-]{1,64}(/[0-9A-Za-z_-]{1,64}){0,3}")
 
 
@@ -51,14 +52,18 @@ def read_broker(path: Path) -> Broker:
     try:
         parser.read_string(files.read_bounded(path, MAX_FILE, "broker's file").decode())
         given = dict(parser["mqtt"])
+        other = next((name for name in parser.sections() if name != "mqtt"), None)
     except (configparser.Error, KeyError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"'{path}' has no section [mqtt] of options", "write [mqtt], and below it url = ..."
         ) from error
+    if other is not None:
+        raise ConfigError(f"'[{other[:32]}]' in '{path}' is no section", "everything stands below [mqtt]")
     for name in given:
         if name not in _KNOWN:
             raise ConfigError(f"'{name[:32]}' in '{path}' is no option", f"there are: {', '.join(_KNOWN)}")
     host, port, is_secure = _address(given.get("url", ""), path)
+    _check_pairs(given, path, is_secure=is_secure)
     return Broker(
         host=host,
         port=port,
@@ -86,6 +91,18 @@ def _address(url: str, path: Path) -> tuple[str, int, bool]:
     return host, port or PORTS[parts.scheme], parts.scheme == "mqtts"
 
 
+def _check_pairs(given: dict[str, str], path: Path, *, is_secure: bool) -> None:
+    """Refuse what would count for nothing."""
+    for name, needed in (("password", "username"), ("key", "certificate")):
+        if given.get(name) and not given.get(needed):
+            raise ConfigError(f"'{path}' has a {name} and no {needed}", f"write {needed} = ..., too")
+    for name in _FILES:
+        if given.get(name) and not is_secure:
+            raise ConfigError(
+                f"{name} in '{path}' is for TLS, and the url is mqtt://", "write mqtts://, or leave it out"
+            )
+
+
 def _is_this_machine(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -94,17 +111,21 @@ def _is_this_machine(host: str) -> bool:
 
 
 def _context(given: dict[str, str], path: Path) -> ssl.SSLContext:
-    def file(name: str) -> str | None:
-        return str(files.resolve_path(given[name], path.parent)) if given.get(name) else None
-
-    certificate, key = file("certificate"), file("key")
+    named = {name: files.resolve_path(given[name], path.parent) for name in _FILES if given.get(name)}
+    for name, file in named.items():
+        if not file.is_file():
+            raise ConfigError(f"{name} in '{path}' is '{file}', which is not a file", "give a PEM file")
+    ca, certificate, key = (named.get(name) for name in _FILES)
     try:
-        context = ssl.create_default_context(cafile=file("ca"))
+        context = ssl.create_default_context(cafile=ca)
         if certificate is not None:
-            context.load_cert_chain(certificate, key)
+            context.load_cert_chain(certificate, key, password="")  # nobody is there to be asked for one
     except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"ca, certificate or key in '{path}' cannot be used: {reason}", "give PEM files") from error
+        which, reason = (
+            ", ".join(f"'{file}'" for file in named.values()),
+            getattr(error, "strerror", None) or str(error),
+        )
+        raise ConfigError(f"'{path}' names {which}, and they cannot be used: {reason}", "give PEM files") from error
     return context
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import files
-from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
+from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout, naming
 from ...keys.public import load_public_key
 from ...names import check_name
 from ...store.backend import open_backend
@@ -174,9 +174,9 @@ def self_test(options: ServerOptions, now: datetime) -> list[dict[str, Any]]:
     if options.trusted is None and (trusted is None or not trusted.is_file()):
         return [{"verdict": "unknown", "findings": "give --trusted, the authority that devices trust"}]
     assert trusted is not None
-    anchors = [
-        certificate.der for certificate in parse_certificates(files.read_bounded(trusted, MAX_CA_BYTES, "authority"))
-    ]
+    data = files.read_bounded(trusted, MAX_CA_BYTES, "authority")
+    with naming(trusted):
+        anchors = [certificate.der for certificate in parse_certificates(data)]
     lines: list[dict[str, Any]] = []
     for name in presented.names:
         report = examine(presented.chain, anchors, name, now)
