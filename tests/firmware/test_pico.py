@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
 import ssl
 import struct
@@ -20,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.client import archives
 from otaseal.delta import making
 from otaseal.image import gzip_payload, manifest
-from otaseal.keys import public
 from otaseal.simulator.pico import boot
 from otaseal.simulator.pico.chip import CHIPS
 from support import cas
@@ -32,10 +30,7 @@ from support.firmware import (
     Device,
     Signing,
     StartAnswers,
-    bundle,
-    identity,
     pack,
-    run_program,
 )
 from support.images import build_image as build_esp8266_image
 from support.pico_boards import flash_with
@@ -48,8 +43,6 @@ pytestmark = pytest.mark.proof
 IMAGE, ORDER = "firmware.bin", "otacommand.bin"
 TRUNCATED, SPACE, NOT_FIRMWARE, SIGNATURE, BOARD, LOWER, ATTEMPTS = 25, 26, 27, 30, 35, 36, 37
 FLASH_SECTOR = 4096
-THOROUGH = bool(os.environ.get("OTASEAL_THOROUGH"))
-CUTS, MUTATIONS = (4_000, 100_000) if THOROUGH else (200, 1_500)
 UP_TO_DATE = reply(b"", "304 Not Modified", None)
 FILESYSTEM = (0x100000, 0x2FF000)  # of this device: offset and bytes
 
@@ -361,41 +354,3 @@ def test_time_servers_are_asked_once_there_is_a_network(device: Device) -> None:
     done = device.run(port=1, online=0)  # lwIP aborts the program if it is called without, or without its lock
     assert done.ready
     assert not done.results
-
-
-def matrix(
-    programs: dict[str, Path], folder: Path, what: str, files: dict[str, bytes], count: int, base: bytes | None = None
-) -> dict[str, int]:
-    for name, content in {**files, "base": base or b""}.items():
-        (folder / name).write_bytes(content)
-    more = [] if base is None else [folder / "base"]
-    printed = run_program(programs["matrix"], what, *(folder / name for name in files), str(count), "1", *more)
-    return {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", printed)}
-
-
-@pytest.mark.parametrize("patched", [False, True])
-def test_a_power_cut_leaves_no_order_or_a_whole_image(
-    patched: bool, pico_programs: dict[str, Path], world: World, signing: Signing, tmp_path: Path
-) -> None:
-    signed, base = signing.sign(signing.payload(build_image(code=b""))), RAW if patched else None
-    files = {
-        "key": public.public_pem(signing.key.public_key()),
-        "identity": identity(OWN),
-        "certs": pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text())),
-        "signed": signed if base is None else making.make(base, signed),
-    }
-    found = matrix(pico_programs, tmp_path, "install", files, CUTS, base)
-    assert found["none"] + found["whole"] == CUTS
-    assert min(found["none"], found["whole"]) > 0, "cuts before and after the order"
-    assert (found["wrong"], found["lost"], found["stuck"]) == (0, 0, 0), found
-
-
-def test_no_mutation_is_installed(pico_programs: dict[str, Path], signing: Signing, tmp_path: Path) -> None:
-    files = {
-        "key": public.public_pem(signing.key.public_key()),
-        "identity": identity(OWN),
-        "images": bundle([signing.sign(signing.payload(build_image(code=bytes([seed]) * 500))) for seed in range(3)]),
-    }
-    found = matrix(pico_programs, tmp_path, "mutate", files, MUTATIONS)
-    assert found["different"] == 0
-    assert found["accepted"] < MUTATIONS / 10, "some mutations change nothing"
