@@ -252,7 +252,7 @@ def test_the_server_refuses_what_it_cannot_do(run: Operator) -> None:
         ("grant", {}, "no device is named"),
         ("resume", {}, "is not stopped"),
         ("approve", {"now": 1}, "now is '1'"),
-        ("preview", {"waves": []}, "no list of 1 to 16"),
+        ("preview", {"waves": []}, "the plan has 0 waves"),
         ("preview", {"waves": [{"percent": 100, "window": "02:00-04:00", "zone": "Mars"}]}, "no time zone 'Mars'"),
         ("pause", {"why": "fun"}, "'why' is not a field here"),
     ):
