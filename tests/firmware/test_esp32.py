@@ -145,10 +145,11 @@ def test_what_is_signed_and_not_for_it(name: str, device: Device, signing: Signi
 
 def test_the_largest_and_the_oldest_that_fit(device: Device, signing: Signing, answers: StartAnswers) -> None:
     for raw in (RAW.ljust(SLOT, b"\xff"), build_image(revision=300)):
-        port = answers(firmware_reply(signing.sign(signing.payload(raw)))).port
-        done = device.run(port=port)
+        signed = signing.sign(signing.payload(raw))
+        done = device.run(port=answers(firmware_reply(signed)).port)
         assert done.results == [("installed", 0, 0)]
-        assert done.staged == raw
+        assert done.seen["progress"] == str(len(signed))
+        assert done.staged == raw.rstrip(b"\xff"), "what is behind the image is as if erased"
 
 
 def flipped(data: bytes, at: int) -> bytes:

@@ -197,6 +197,30 @@ def test_a_refused_release_is_not_gone_on_with(chip: Chip, answers: StartAnswers
     assert wanted == [False, True]
 
 
+def test_what_was_verified_comes_no_more_but_for_its_end(chip: Chip, answers: StartAnswers) -> None:
+    """The power fails between the verdict and the boot loader's order; which operations those are, the chip shows."""
+    signed = chip.signed()
+    running = answers(firmware_bin_signed=Ranges(signed, sent=1 << 20))
+    before = {path: path.read_bytes() for path in chip.device.folder.rglob("*") if path.is_file()}
+    last = int(chip.run(port=running.port).seen["operations"])
+    came = []
+    for operation in range(last - 60, last - 40, 3):
+        for path in chip.device.folder.rglob("*"):
+            if path.is_file():
+                path.unlink()
+        for path, content in before.items():
+            path.write_bytes(content)
+        assert int(chip.run(port=running.port, cut_at=operation).seen["came"]) > len(signed)
+        if not (chip.device.folder / "staged.bin").exists():
+            done = chip.run(port=running.port)
+            assert chip.has(signed, done)
+            assert not chip.kept
+            came.append(int(done.seen["came"]))
+    assert len(came) > 1
+    assert max(came) < (16 << 10) + HEADERS
+    assert min(came) < HEADERS
+
+
 def test_power_cuts_at_every_kind_of_moment(
     chip: Chip, world: World, signing: Signing, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -21,7 +21,6 @@ struct Chip {
   bool oneSlot = false;                    // of an ESP32: its table has no other one
   uint16_t id = 0, revision = 300;         // of an ESP32, as images name them
   uint32_t writesBeforeFailure = UINT32_MAX;  // of an ESP32, then its flash fails
-  uint32_t writtenUpTo = 0;                   // of an ESP32's slot, since its beginning was erased
   uint32_t stack = 0x20042000;  // of a Pico: the end of its RAM, where the stack begins
   uint32_t freeHeap = 40000, largestBlock = 32000;
   uint32_t milliseconds = 0;

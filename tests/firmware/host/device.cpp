@@ -281,7 +281,7 @@ int main(int argc, char **argv) {
   std::cout << "automatic " << updates.isAutomatic() << '\n';
   std::cout << "error " << static_cast<int>(updates.lastError()) << ' ' << reinterpret_cast<const char *>(updates.lastErrorText()) << "\nrestarted "
             << chip.restarted << "\nprobes " << chip.probes << "\nresumed " << chip.resumed << "\nformatted "
-            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\ncame " << chip.given << "\nstartable " << startable() << "\nbuffers";
+            << disk.formatted << "\nprogress " << progressed << "\nlongest " << longest << "\ncame " << chip.given << "\noperations " << disk.operations << "\nstartable " << startable() << "\nbuffers";
   for (const uint16_t size : chip.buffers) std::cout << ' ' << size;
   std::cout << "\nwhen";
   for (const uint32_t time : results) std::cout << ' ' << time;

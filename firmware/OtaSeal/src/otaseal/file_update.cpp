@@ -28,6 +28,10 @@ bool FileUpdate::find(Unfinished &left) {
   return false;
 }
 
+void FileUpdate::takeBack() {
+  if (files::size(NAME) > 0 && files::size(CONTENT) == 0) files::rename(port::IMAGE, CONTENT);
+}
+
 void FileUpdate::forget() {
   files::discard(NAME);
   files::discard(CONTENT);

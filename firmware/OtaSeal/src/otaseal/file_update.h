@@ -22,6 +22,7 @@ class FileUpdate {
 
   static bool find(Unfinished &left);  // what can be gone on with
   static void forget();
+  static void takeBack();  // what has the name of the core's already, and has no order yet
 
   // `size`: of the whole file: so much has to come.
   FileUpdate(Gate &gate, uint32_t size) : _gate(gate), _size(size) {}

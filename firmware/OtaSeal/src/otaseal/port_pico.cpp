@@ -7,6 +7,7 @@
 #include <lwip_wrap.h>
 
 #include "crypto.h"
+#include "file_update.h"
 #include "files.h"
 #include "proof.h"
 #include "request.h"
@@ -126,7 +127,9 @@ void discardFailed() {
 
 // The boot stub erases the order's contents, and leaves both files: new certificates may need the room.
 void discardInstalled() {
-  if (!isOrder()) beforeWriting();
+  if (isOrder()) return;
+  FileUpdate::takeBack();
+  beforeWriting();
 }
 
 }  // namespace port

@@ -23,8 +23,9 @@ bool SlotUpdate::find(Unfinished &left) {
   if (!journal.load()) return false;
   left = journal.file;
   const esp_partition_t *slot = esp_ota_get_next_update_partition(nullptr);
-  if (left.tag[0] == '"' && left.done % NOTED == 0 && left.done < left.size && port::hasOtherSlot() && slot != nullptr &&
-      slot->subtype == journal.slot && left.done <= slot->size) {
+  const bool noted = left.done < left.size && (left.done % NOTED == 0 || left.size - left.done <= HELD);
+  if (left.tag[0] == '"' && noted && port::hasOtherSlot() && slot != nullptr && slot->subtype == journal.slot &&
+      left.done <= slot->size) {
     return true;
   }
   forget();
@@ -35,7 +36,8 @@ Error SlotUpdate::keep(const Unfinished &file, uint32_t from) {
   _journal.file = file;
   if (from == 0) return Error::None;
   if (!_journal.load()) return Error::Flash;
-  _came = _written = _erased = from;
+  _came = _written = from;
+  _erased = (from + SECTOR - 1) / SECTOR * SECTOR;
   return open();
 }
 
@@ -161,16 +163,23 @@ Error SlotUpdate::judge(size_t &rest) {
   return _gate.error() != Error::None ? _gate.error() : Error::Signature;
 }
 
-// From here on there is nothing to go on with: the first bytes must not stand before others than their own.
+// The verdict takes a second, and so does ESP-IDF's look at the slot. After a restart in there only what follows the image
+// comes again, to be verified with it: nothing of the image is written by then, so that its first bytes never stand before
+// others than their own.
 Error SlotUpdate::finish() {
   size_t rest = 0;
   if (_came != _size) return Error::Truncated;
   Error error = judge(rest);
   if (error == Error::None && !_begun) error = open();
+  if (error == Error::None) error = write(_window, rest - Manifest::SIZE);
   if (error != Error::None) return error;
-  forget();
-  error = write(_window, rest - Manifest::SIZE);
-  return error == Error::None ? activate() : error;
+  if (_journal.slot != 0) {  // its beginning was noted
+    _journal.file.done = _written;
+    _journal.note();
+  }
+  error = activate();
+  if (error == Error::None) forget();
+  return error;
 }
 
 // ESP-IDF looks at the slot as its boot loader does.

@@ -36,29 +36,33 @@ uint32_t word(const std::vector<uint8_t> &slot, uint32_t at) {
   return value;
 }
 
-// Whether all that the boot loader looks at is right: header, segments, checksum, and the hash behind them.
-bool canStart(const std::vector<uint8_t> &slot) {
+// The bytes of an image in which all that the boot loader looks at is right: header, segments, checksum, and the hash behind
+// them; else 0.
+uint32_t imageSize(const std::vector<uint8_t> &slot) {
   constexpr uint32_t HEADER = 24, SEGMENT = 8, HASH = 32, MOST_SEGMENTS = 16;
   const uint32_t size = static_cast<uint32_t>(slot.size());
-  if (size < HEADER) return false;
+  if (size < HEADER) return 0;
   const unsigned revision = slot[15] | slot[16] << 8;
-  if (slot[0] != 0xe9 || slot[1] == 0 || slot[1] > MOST_SEGMENTS || (slot[12] | slot[13] << 8) != chip.id) return false;
-  if (revision > chip.revision) return false;
+  if (slot[0] != 0xe9 || slot[1] == 0 || slot[1] > MOST_SEGMENTS || (slot[12] | slot[13] << 8) != chip.id) return 0;
+  if (revision > chip.revision) return 0;
   uint32_t at = HEADER;
   uint8_t checksum = 0xef;
   for (int i = 0; i < slot[1]; i++) {
-    if (size - at < SEGMENT) return false;
+    if (size - at < SEGMENT) return 0;
     const uint32_t length = word(slot, at + 4);
     at += SEGMENT;
-    if (length > size - at) return false;
+    if (length > size - at) return 0;
     for (const uint32_t end = at + length; at < end; at++) checksum ^= slot[at];
   }
   at += 15 - at % 16;
-  if (size - at < 1 + HASH || slot[at] != checksum) return false;
+  if (size - at < 1 + HASH || slot[at] != checksum) return 0;
   uint8_t hash[HASH];
   mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), slot.data(), at + 1, hash);
-  return slot[23] == 0 || memcmp(hash, slot.data() + at + 1, HASH) == 0;
+  if (slot[23] == 0) return at + 1;
+  return memcmp(hash, slot.data() + at + 1, HASH) == 0 ? at + 1 + HASH : 0;
 }
+
+bool canStart(const std::vector<uint8_t> &slot) { return imageSize(slot) != 0; }
 
 Entry *active() {
   Entry *found = nullptr;
@@ -109,7 +113,6 @@ esp_err_t esp_ota_set_boot_partition(const esp_partition_t *partition) {
   Entry &next = now == nullptr ? entries[0] : now->slot() == slot ? *now : entries[now == entries];
   flashOperation();
   next = {now == nullptr ? slot + 1 : now->slot() == slot ? now->number : now->number + 1, ESP_OTA_IMG_NEW};
-  if (slot != running) chip.stagedSize = chip.writtenUpTo;
   flashOperation();
   return ESP_OK;
 }
@@ -156,13 +159,12 @@ void saveSlots(const std::string &folder) {
 }
 
 bool isStaged() { return esp_ota_get_boot_partition() != &SLOTS[running]; }
-std::string staged() { return std::string(chip.slot.begin(), chip.slot.begin() + chip.stagedSize); }
+std::string staged() { return std::string(chip.slot.begin(), chip.slot.begin() + imageSize(chip.slot)); }
 
 void forgetStaged() {
   entries[0] = {1, ESP_OTA_IMG_UNDEFINED};
   entries[1] = {};
   running = 0;
-  chip.stagedSize = 0;
 }
 
 bool startable() { return canStart(chip.slot); }

@@ -43,7 +43,6 @@ esp_err_t esp_partition_write(const esp_partition_t *partition, size_t offset, c
   const std::vector<uint8_t> before(at, at + size);
   const uint8_t *bytes = static_cast<const uint8_t *>(data);
   operate(at, size, [&](size_t i) { return static_cast<uint8_t>(before[i] & bytes[i]); });
-  chip.writtenUpTo = std::max(chip.writtenUpTo, static_cast<uint32_t>(offset + size));
   chip.writesBeforeFailure--;
   return ESP_OK;
 }
@@ -52,7 +51,6 @@ esp_err_t esp_partition_erase_range(const esp_partition_t *partition, size_t off
   uint8_t *at = place(partition, offset, size);
   if (at == nullptr || offset % SECTOR != 0 || size % SECTOR != 0) return -1;
   operate(at, size, [](size_t) { return uint8_t{0xff}; });
-  if (offset == 0) chip.writtenUpTo = 0;
   return ESP_OK;
 }
 

@@ -27,8 +27,9 @@ from .chip import CHIPS, Chip
 from .image import HASH_SIZE, HEADER, MAGIC, check
 from .nor import Flash
 from .receive import MD5_DIGITS, Setup, Staged, before_verdict, update
-from .slot import noted_before
+from .slot import NOTED, noted_before
 from .table import TABLE_AT, Partition, Table, default, parse, serialise
+from .updater import WITHHELD
 
 FREE_HEAP = 200_000
 NOWHERE = Partition("", 0, 0, 0, 0)
@@ -135,23 +136,32 @@ class Esp32Device(Device):
         noted, setup = Noted(), _setup(self, None)
         flash = Flash(self.flash, noted)
         noted.begin("the slot is written")
-        if update(flash, data, setup).fault is not None:
+        staged = update(flash, data, setup)
+        if staged.fault is not None:
             raise refused()
+        operations = noted.phases[0][1]
+        at_last = operations.index(Operation(staged.address, data[:WITHHELD]))  # the first bytes of the image
         noted.begin("it is started")
         self._start(flash)
-        return cut_everywhere(
-            self.flash, noted, lambda state, one: self._fate(state, data, self._goes_on(setup, one, len(data))), most
-        )
 
-    def _goes_on(self, setup: Setup, interrupted: Operation, size: int) -> Setup:
+        def fate(state: bytes, one: Operation) -> Fate:
+            image = len(staged.payload) - library.SIZE if one in operations[at_last:] else 0
+            return self._fate(state, data, self._goes_on(setup, one, len(data), image))
+
+        return cut_everywhere(self.flash, noted, fate, most)
+
+    def _goes_on(self, setup: Setup, interrupted: Operation, size: int, image: int) -> Setup:
         """Return how the library takes a file of this size after a restart that has `interrupted` an operation.
 
-        Once it is verified there is nothing to go on with.
+        All of its `image` is noted where it was verified by then, and only the rest comes again; 0: it was not.
         """
         place = self.table.next_slot(self.running_slot)
-        if setup.judge is None or place is None or not 0 < interrupted.at - place.offset < before_verdict(size):
+        if setup.judge is None or place is None:
             return setup
-        return replace(setup, noted=noted_before(place, interrupted.at))
+        if image >= NOTED:
+            return replace(setup, noted=image)
+        at = min(interrupted.at, place.offset + before_verdict(size))
+        return replace(setup, noted=noted_before(place, at)) if at > place.offset else setup
 
     def _start(self, flash: Flash) -> None:
         """Start what is in `flash`; its word, or the library's for another start, is the same operations."""
@@ -165,7 +175,8 @@ class Esp32Device(Device):
         fate = self._started(flash, data)
         if fate is not Fate.OLD:
             return fate
-        update(flash, data, setup)
+        if update(flash, data, setup).fault is not None:  # what was there is forgotten, and all of it asked for
+            update(flash, data, replace(setup, noted=0))
         return Fate.OLD if self._started(flash, data) is Fate.NEW else Fate.LOST
 
     def _started(self, flash: Flash, data: bytes) -> Fate:

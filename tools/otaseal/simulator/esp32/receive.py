@@ -110,7 +110,7 @@ class _Receiver:
 
     def take_signed(self, data: bytes, size: int) -> None:
         """Do what the library does: image, verdict, and only then the end of the image."""
-        early = before_verdict(len(data))
+        early = max(before_verdict(len(data)), self.setup.noted)
         slot = None
         if early:
             slot = self._open(data, size)
