@@ -50,6 +50,22 @@ def test_a_backup_restores_the_same_store(filled: Store, tmp_path: Path) -> None
         restore(tmp_path / "none.tar", tmp_path / "new")
 
 
+def test_of_two_backups_with_one_name_one_is_written(
+    filled: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Store.read_blob
+
+    def overtaken(store: Store, digest: str) -> bytes:
+        (tmp_path / "a.tar").write_bytes(b"that of somebody else")
+        return read(store, digest)
+
+    monkeypatch.setattr(Store, "read_blob", overtaken)
+    with pytest.raises(InputError, match="exists already"):
+        backup(filled, tmp_path / "a.tar")
+    assert (tmp_path / "a.tar").read_bytes() == b"that of somebody else"
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "a.tar"}
+
+
 def test_a_damaged_store_is_not_backed_up(filled: Store, tmp_path: Path) -> None:
     (filled.directory / blob_name(FIRST.forms[0].blob)).write_bytes(b"damaged")
     with pytest.raises(CorruptStoreError):

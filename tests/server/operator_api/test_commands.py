@@ -21,6 +21,8 @@ def test_the_commands(server: Running, tmp_path: Path) -> None:
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
     again = process("token", "new", "ci", "--store", server.store, "--out", "token", cwd=tmp_path)
     again.failed(1, "'token' exists already")
+    below = process("token", "new", "ci", "--store", server.store, "--out", "newer.signed/token", cwd=tmp_path)
+    below.failed(3, "'newer.signed/token' cannot be written")
     assert len(TokenFile(server.store).list()) == 2, "none was made that nobody has"
     environment = {"OTASEAL_SERVER": server.url, "OTASEAL_PRODUCT": "blink", "OTASEAL_SERVER_CA": str(world.ca)}
     environment["OTASEAL_TOKEN_FILE"] = str(tmp_path / "token")

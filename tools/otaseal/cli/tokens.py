@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 from .. import files
+from ..errors import OtasealError
 from ..pki.scope import ANY, NONE
 from ..release.windows import local_time
 from ..store.backend import open_backend
@@ -64,8 +65,12 @@ def _new(arguments: argparse.Namespace) -> int:
             files.refuse_existing(out, "give the token's file a new name")
         file = TokenFile(backend.store.documents)
         token, secret = file.issue(arguments.name, arguments.product, arguments.channel, arguments.days, now)
-    if out is not None:
-        files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
+        if out is not None:
+            try:
+                files.write_new(out, f"{secret}\n".encode(), files.PRIVATE_MODE)
+            except OtasealError:  # nobody has the token now
+                file.revoke(token.id)
+                raise
     value = {**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)}
     common.show(arguments, value, *([secret] if out is None else []))
     if not arguments.json:

@@ -201,7 +201,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a temporary file that becomes `path` when all went well; raises SystemFaultError."""
+    """Yield a temporary file that becomes `path` when all went well; raises InputError, SystemFaultError."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
@@ -213,5 +213,7 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
             files.sync_directory(path.parent)
         finally:
             Path(name).unlink()
+    except FileExistsError as error:  # meanwhile
+        raise InputError(f"'{path}' exists already", "give the backup a new name") from error
     except OSError as error:
         raise SystemFaultError(f"'{path}' cannot be written: {error.strerror}", "check the disk's space") from error

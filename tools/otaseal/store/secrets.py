@@ -99,7 +99,7 @@ class Secrets:
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the file, which may be in use, to the new file `path`; raises as `query`."""
-        with self._lock, self._faults():
+        with self._lock, self._faults(f"copied to '{path.parent}'"):
             _make_private(path)
             with contextlib.closing(sqlite3.connect(path)) as copy:
                 self._open().backup(copy)
@@ -142,11 +142,11 @@ class Secrets:
             _make_private(self.path)
 
     @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _faults(self, what: str = "used") -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            message = f"the secrets in '{self.path}' cannot be used: {error}"
+            message = f"the secrets in '{self.path}' cannot be {what}: {error}"
             if type(error) is sqlite3.DatabaseError:
                 raise CorruptStoreError(message, _HINT) from error
             raise SystemFaultError(message, "check the disk's space and the permissions") from error
