@@ -14,7 +14,7 @@ from support.hooks import ALL_HOOKS, PICO_UPDATING, SELF_UPDATING, opt_in, write
 from support.pio import PICO_PLATFORM, Project
 from support.servers import Running, get, operator, talk
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 BOARDS = ("nodemcuv2", "rpipicow")

@@ -16,7 +16,7 @@ from support.hooks import SELF_UPDATING, opt_in, write_key
 from support.pio import Project
 from support.stock_fleet import Device
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 HOOKS = opt_in("verify_updates", "sign_firmware")

@@ -227,6 +227,7 @@ def test_the_one_that_is_told_builds_for_each_family(
         assert b"otaseal/poll_now/stable/poll\0" in example.build("firmware.bin", board).read_bytes()
 
 
+@pytest.mark.proof
 def test_with_the_library_a_new_key_recompiles_what_reads_it(
     with_library: Project, tmp_path: Path, other_rsa_key: rsa.RSAPrivateKey
 ) -> None:
@@ -258,6 +259,7 @@ def test_the_library_needs_a_product(with_library: Project) -> None:
         assert not with_library.build("firmware.bin").exists()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("line", ["board_build.filesystem = spiffs", ""])
 def test_the_library_needs_the_filesystem_that_it_mounts(line: str, with_library: Project) -> None:
     change_ini(with_library, "board_build.filesystem = littlefs", line)

@@ -113,6 +113,7 @@ def alone() -> list[str]:
     return list(IN_A_NETWORK_OF_ITS_OWN) if done.returncode == 0 else []
 
 
+@pytest.mark.proof
 def test_the_printed_commands_run_as_printed(project: MakeProject, home: Path, flash: Path, tmp_path: Path) -> None:
     """In a folder whose name no product can have, without git, the server included; on the loopback interface."""
     made = project(f"upload_port = {flash}", name="Blink Näher 2", sources={"main.cpp": SELF_UPDATING})

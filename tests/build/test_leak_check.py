@@ -19,7 +19,7 @@ from support import peers
 from support.hooks import ca_certificate, opt_in, write_key
 from support.pio import Project, Run
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 MakeProject = Callable[..., Project]
 LITTLEFS = "board_build.filesystem = littlefs"

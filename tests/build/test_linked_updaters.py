@@ -89,6 +89,7 @@ builders = pytest.mark.parametrize("builder", ["", PIOARDUINO], ids=["official",
 
 
 @pytest.mark.build
+@pytest.mark.proof
 @builders
 def test_ways_beside_the_library_are_refused_by_name(
     esp32_project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, builder: str
@@ -112,6 +113,7 @@ def test_ways_beside_the_library_are_refused_by_name(
 
 
 @pytest.mark.build
+@pytest.mark.proof
 @builders
 def test_what_is_included_and_not_linked_does_not_count(
     esp32_project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey, builder: str
@@ -129,6 +131,7 @@ def test_what_is_included_and_not_linked_does_not_count(
 
 
 @pytest.mark.build
+@pytest.mark.proof
 def test_firmware_without_the_library_is_refused(
     esp32_project: MakeProject, tmp_path: Path, rsa_key: rsa.RSAPrivateKey
 ) -> None:
@@ -147,6 +150,7 @@ def test_firmware_without_the_library_is_refused(
 
 
 @pytest.mark.build
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -15,7 +15,7 @@ from support.hooks import SELF_UPDATING, opt_in
 from support.pio import Project
 from support.softhsm import PIN, SoftHsm, module
 
-pytestmark = pytest.mark.build
+pytestmark = [pytest.mark.build, pytest.mark.proof]
 
 
 def test_a_build_signs_with_a_token(

@@ -82,6 +82,7 @@ def test_memory_does_not_grow_with_the_target() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.proof
 def test_no_mutated_patch_gives_other_bytes() -> None:
     noise, refused = random.Random(15), 0
     for _ in range(int(os.environ.get("OTASEAL_MUTATIONS", "2000"))):

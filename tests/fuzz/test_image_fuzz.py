@@ -7,6 +7,7 @@ import json
 import struct
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,7 @@ def test_what_is_signed_is_accepted_and_never_signed_twice(payload: bytes) -> No
         assert judge_on(device, signed).accepted == (gzip_payload.is_gzip(payload) or payload[2] < 4)
 
 
+@pytest.mark.proof
 @settings(max_examples=200, deadline=None)
 @given(st.one_of(st.binary(max_size=700), made_up, mutated()))
 def test_every_file_is_judged_and_told_of(data: bytes) -> None:

@@ -122,6 +122,7 @@ def damaged(data: st.DataObject, image: bytes) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.proof
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_any_damage_gives_a_file_none_or_our_error(data: st.DataObject) -> None:

@@ -283,6 +283,7 @@ releases = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.proof
 @limits(max_examples=250, deadline=None)
 @given(devices, releases)
 def test_nothing_is_sent_that_the_device_would_refuse_or_not_survive(device: Any, wanted: Any) -> None:

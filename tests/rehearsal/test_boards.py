@@ -40,6 +40,7 @@ def stock(key: rsa.RSAPrivateKey, version: str, *boards: str) -> dict[str, bytes
     return {board: signed(image, Claim(PRODUCT, board, version), key) for board, image in made}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("new", "major"), [("esp32dev", 1), ("d1_mini", 2), ("rpipicow", 3)])
 def test_a_board_is_added_to_a_product(
     new: str, major: int, server: Running, rsa_key: rsa.RSAPrivateKey, tmp_path: Path

@@ -209,6 +209,7 @@ def test_without_image_or_package_it_says_what_was_left_out(
     assert any("'littlefs-python' is not installed" in one for one in result.json["unchecked"])
 
 
+@pytest.mark.proof
 def test_everything_hostile_is_refused(rehearse: Command) -> None:
     result = rehearse("--offline", "--hostile", "--json").succeeded()
     rows = {one["name"]: one for one in result.json["hostile"]}

@@ -234,6 +234,7 @@ def test_where_nothing_tells(first: str, second: str) -> None:
 versions = st.from_regex(r"\Av?[0-9]{1,3}(\.[0-9]{1,3}){0,3}([-~+.][a-z0-9.-]{0,12})?\Z").map(lambda text: text[:64])
 
 
+@pytest.mark.proof
 @settings(max_examples=300)
 @given(versions, versions, versions)
 def test_the_order_is_one(first: str, second: str, third: str) -> None:

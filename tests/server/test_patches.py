@@ -102,6 +102,7 @@ def test_a_device_that_takes_patches_gets_one(
     assert listed == [{"before": "1.0", "version": "1.1", "board": None, "size": len(reply.body)}]
 
 
+@pytest.mark.proof
 def test_an_operator_sees_what_devices_run_made_ready(
     start_server: StartServer, releases: list[Firmware], tmp_path: Path
 ) -> None:

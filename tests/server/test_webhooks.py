@@ -54,6 +54,7 @@ def hook_file(folder: Path, url: str) -> Path:
     return path
 
 
+@pytest.mark.proof
 def test_a_halt_is_told_at_once_and_its_end_and_that_a_rollout_is_over(
     world: World, start_server: StartServer, tmp_path: Path
 ) -> None:

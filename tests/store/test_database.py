@@ -35,6 +35,7 @@ def clusters() -> Iterator[tuple[Cluster, Cluster]]:
         cluster.remove()
 
 
+@pytest.mark.proof
 def test_what_hangs_is_ended_and_what_no_standby_has_is_not_safe(
     clusters: tuple[Cluster, Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:

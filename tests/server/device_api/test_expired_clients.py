@@ -90,6 +90,7 @@ def expiring(server: Running, clients: dict[str, tuple[Path, int]], end: datetim
     yield known
 
 
+@pytest.mark.proof
 def test_an_expired_certificate_is_not_resumed(world: World, start_server: StartServer, tmp_path: Path) -> None:
     device, operator = (Authority.load(world.pki.directory / f"{role}-ca") for role in ("device", "operator"))
     options = [f"--{role}-ca={world.pki.directory}/{role}-ca/certificate.pem" for role in ("device", "operator")]
@@ -110,6 +111,7 @@ def test_an_expired_certificate_is_not_resumed(world: World, start_server: Start
     until(lambda: sum(line.startswith("expired name=short-lived") for line in server.lines()) >= 2, "not in the log")
 
 
+@pytest.mark.proof
 def test_an_expired_authority_ends_the_sessions_of_its_clients(
     world: World, start_server: StartServer, tmp_path: Path
 ) -> None:

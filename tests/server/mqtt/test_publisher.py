@@ -114,6 +114,7 @@ def test_a_home_sees_its_devices_and_installs(
         home.wait(lambda all: all["otaseal/status"] == b"offline", "it is not said that it has gone")
 
 
+@pytest.mark.proof
 def test_a_broker_that_was_away_is_told_all_anew_and_who_is_forgotten_goes(broker: Mosquitto, clients: Path) -> None:
     fleet, telemetry = Fleet([told(number) for number in range(120)]), Telemetry(lambda event: True)
     with Publisher(read_broker(options(broker, clients, "install = yes")), fleet, telemetry) as publisher:
@@ -170,6 +171,7 @@ def problem(broker: Broker, fleet: Fleet | None = None) -> str:
 
 
 # paho 2.2 leaves a socket whose handshake has failed to the garbage collector
+@pytest.mark.proof
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_the_right_certificates_nothing_is_told(broker: Mosquitto, clients: Path, tmp_path: Path) -> None:
     with listening(broker, clients) as home:

@@ -91,6 +91,7 @@ def test_head_does_not_wait(bare: Running) -> None:
     assert reply.headers["content-type"].startswith("text/event-stream")
 
 
+@pytest.mark.proof
 def test_a_halt_is_an_alarm_until_another_release_is_given_out(server: Running) -> None:
     client = operator(server)
     publish(server, "1.0", server.world.firmware(1).signed)

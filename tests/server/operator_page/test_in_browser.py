@@ -53,6 +53,7 @@ def fleet(shared_server: StartServer) -> Running:
     return server
 
 
+@pytest.mark.proof
 def test_every_screen_is_for_everybody(browser: Browser, fleet: Running) -> None:
     """axe-core finds nothing, nothing is cut off, nothing breaks the policy: by day at a desk, at night on a phone."""
     with window(browser, width=360, scheme="dark") as page:
