@@ -204,7 +204,7 @@ def test_what_was_verified_comes_no_more_but_for_its_end(chip: Chip, answers: St
     before = {path: path.read_bytes() for path in chip.device.folder.rglob("*") if path.is_file()}
     last = int(chip.run(port=running.port).seen["operations"])
     came = []
-    for operation in range(last - 60, last - 40, 3):
+    for operation in range(last - 58, last - 48, 3):
         for path in chip.device.folder.rglob("*"):
             if path.is_file():
                 path.unlink()
