@@ -188,7 +188,7 @@ def test_what_a_release_is_for_is_shown_before_it_is_given_out(run: Operator) ->
     for shown in (deployed, promoted):
         assert shown.startswith(f"{lines}wave 1: ")
     assert run("promote", "--version", "2.0", "--to", "beta").succeeded().out.startswith(f"{lines}channel  beta")
-    assert lines.splitlines()[1:] == run("releases").succeeded().out.splitlines()[4:7]
+    assert lines.partition("\n")[2] in run("releases").succeeded().out  # behind alarms, if there are any by then
     assert "[security]" not in run("promote", "--version", "1.0", "--to", "delta").succeeded().out
     assert run("promote", "--version", "2.0", "--json").succeeded().json["channel"]["version"] == "2.0"
 
