@@ -82,21 +82,8 @@ class Client:
         kind (`release.attachments`). Raises InputError for what the server refuses, VerificationError when it gives out
         something else, SystemFaultError without an answer.
         """
-        origin, options, signed = admitted.origin, admitted.options, [firmware.data for firmware in admitted.files]
-        query = {
-            "channel": options.channel,
-            **_share(options),
-            "created": origin.created,
-            "board": ",".join(image.board for image in admitted.release.images),
-            "commit": origin.git_commit,
-            "dirty": int(origin.dirty),
-            "downgrade": int(options.allow_downgrade),
-            **({"rehearsal": rehearsal} if rehearsal else {}),
-            **dict.fromkeys(options.consent.given(), 1),
-        }
-        limits = {"max_failed": options.max_failed, "patience": options.patience}
-        query |= {name: value for name, value in limits.items() if value is not None}
-        path = f"{product_path(origin.product, 'releases', origin.version)}?{urlencode(query)}"
+        options, signed = admitted.options, [firmware.data for firmware in admitted.files]
+        path = _publish_path(admitted, rehearsal)
         headers = {"X-Otaseal-Parts": ",".join(str(len(file)) for file in signed)}
         attached = attachments or {}
         if attached:
@@ -279,6 +266,25 @@ class Client:
         if self.certificate is not None:
             hint = f"see whether '{self.certificate[0]}' has expired, or another authority issued it than --operator-ca"
         return SystemFaultError(f"'{self.url}' closes the connection without an answer", hint)
+
+
+def _publish_path(admitted: Admitted, rehearsal: str) -> str:
+    """Return the path to which a release is put: what it is, for whom, and what is agreed to stand in the query."""
+    origin, options = admitted.origin, admitted.options
+    limits = {"max_failed": options.max_failed, "patience": options.patience}
+    query = {
+        "channel": options.channel,
+        **_share(options),
+        "created": origin.created,
+        "board": ",".join(image.board for image in admitted.release.images),
+        "commit": origin.git_commit,
+        "dirty": int(origin.dirty),
+        "downgrade": int(options.allow_downgrade),
+        **({"rehearsal": rehearsal} if rehearsal else {}),
+        **dict.fromkeys(options.consent.given(), 1),
+        **{name: value for name, value in limits.items() if value is not None},
+    }
+    return f"{product_path(origin.product, 'releases', origin.version)}?{urlencode(query)}"
 
 
 def _share(options: Options) -> dict[str, Any]:
