@@ -297,7 +297,8 @@ def test_a_job_asks_its_server_and_nobody_elses(
     deploy += ("--version", "1.0", "--no-rehearse", "--channel")
 
     otaseal(*deploy, "stable").failed(1, f"tokens of '{issuer.url}' are not taken here")
-    other = otaseal(*add, "--audience", "https://other.local", "--scope", "blink").succeeded()
+    other = otaseal(*add, "--audience", "https://other.local/", "--scope", "blink").succeeded()
+    assert "the audience ends with '/'" in other.err
     otaseal(*deploy, "stable").failed(1, "not for this server")
     otaseal("trust", "remove", other.out.split()[0], "--store", server.store).succeeded()
     added = otaseal(*add, "--audience", server.url, "--scope", "blink/stable", "--json").succeeded().json

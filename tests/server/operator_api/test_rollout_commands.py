@@ -182,6 +182,9 @@ def test_what_a_release_is_for_is_shown_before_it_is_given_out(run: Operator) ->
     said = ("--notes", "notes.txt", "--severity", "security", "--cve", "CVE-2026-12345")
     lines = "release  2.0  [security]\n  closes CVE-2026-12345\n  | Closes the door.\n  | Update soon.\n"
     image, plan = ("new.signed", "--version", "2.0", "--no-rehearse"), ("--plan", "rollout.toml")
+    run("deploy", *image, "--channel", "beta", "--cve", "soon").failed(1, "'SOON' is no CVE number")
+    run("deploy", *image, "--channel", "beta", "--sbom", "notes.txt").failed(1, "'notes.txt': the sbom is not JSON")
+    assert "2.0" not in run("releases").succeeded().out, "what cannot be said is found before it is out"
     assert run("deploy", *image, "--channel", "beta", *said).succeeded().out.startswith(lines)
     deployed = run("deploy", *image, "--channel", "gamma", *plan).succeeded().out
     promoted = run("promote", "beta", *plan).succeeded().out

@@ -13,7 +13,7 @@ from ..chips.limits import MAX_IMAGE_SIZE
 from ..client import purpose, release_log
 from ..client.client import Client, Progress
 from ..client.deployment import Admitted, Options
-from ..errors import ConfigError
+from ..errors import ConfigError, naming
 from ..image.firmware import Firmware
 from ..project import project, source_version
 from ..release import attachments
@@ -112,9 +112,11 @@ def _attachments(arguments: argparse.Namespace, signed: Sequence[Firmware]) -> d
         if path is not None
     }
     for kind, data in found.items():
-        attachments.parse(kind, data)
+        with naming(given[kind]):
+            attachments.parse(kind, data)
     if attachments.SBOM in found:
-        document.require(found[attachments.SBOM], [one.data for one in signed])
+        with naming(arguments.sbom):
+            document.require(found[attachments.SBOM], [one.data for one in signed])
     return found
 
 

@@ -13,7 +13,7 @@ from .. import files
 from ..client.client import product_path, release_path
 from ..errors import ConfigError, InputError, counted
 from ..release import record_json
-from ..release.notes import MAX_NOTES, SEVERITIES, from_json
+from ..release.notes import MAX_NOTES, SEVERITIES, checked, from_json
 from ..release.notes import lines as lines_of
 from ..release.records import Release
 from ..release.windows import local_time
@@ -62,13 +62,14 @@ def add_notes(parser: argparse.ArgumentParser) -> None:
 
 
 def given_notes(arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the notes that the options give, by field; raises InputError for a file that is not text."""
+    """Return the notes that the options give, by field; raises InputError for what cannot be said."""
     said = {} if arguments.severity is None else {"severity": str(arguments.severity)}
     if arguments.cve is not None:
         said["cves"] = " ".join(arguments.cve)
     for name, path in (("notes", arguments.notes), ("advisory", arguments.advisory)):
         if path is not None:
             said[name] = _text(path)
+    checked(from_json(said))  # before a deployment, whose release would be out by the time that a server refuses them
     return said
 
 

@@ -77,6 +77,8 @@ def _add(arguments: argparse.Namespace) -> int:
     with _trusts(arguments.store) as trusts:
         added = trusts.add(trust, f"local:{getpass.getuser()}")
     common.show(arguments, _shown(added), *_lines(added))
+    if trust.audience.startswith("https://") and trust.audience.endswith("/"):
+        print("otaseal: note: the audience ends with '/'; --oidc asks for tokens without one", file=sys.stderr)
     if trust.issuer in OWNERS and not {*trust.claims, *trust.patterns}.intersection(NARROWING):
         print(
             "otaseal: note: every branch and every workflow of it may do that; narrower is --claim environment=... or "

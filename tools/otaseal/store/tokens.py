@@ -125,5 +125,7 @@ def _parse(data: bytes) -> tuple[Token, ...]:
             if len(bytes.fromhex(token.sha256)) != 32 or datetime.fromisoformat(token.expires).tzinfo is None:
                 raise ValueError("a hash of another length, or a time without a zone")
     except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError("the token file is damaged", "restore it, or remove it and make new tokens") from error
+        raise InputError(
+            "the token file is damaged", f"restore '{TOKENS}' from a backup, or remove it and make new tokens"
+        ) from error
     return tokens

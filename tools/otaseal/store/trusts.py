@@ -204,5 +204,7 @@ def _parse(data: bytes) -> tuple[Trust, ...]:
         for trust in trusts:
             _check(trust)
     except (ConfigError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError("the file of trusts is damaged", "restore it, or remove it and add them anew") from error
+        raise InputError(
+            "the file of trusts is damaged", f"restore '{TRUSTS}' from a backup, or remove it and add them anew"
+        ) from error
     return trusts
