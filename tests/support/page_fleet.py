@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.servers import PRODUCT, Running, as_device, publish, talk
+from support.servers import PRODUCT, Running, as_device, operator, publish, talk
 
 PATH = f"/{PRODUCT}/firmware.bin.signed"
 FLEET = 24
@@ -29,3 +29,4 @@ def roll_out(server: Running) -> None:
         ask(server, number, 2, "1.4.0")
     ask(server, given[0], 1, "1.3.2")
     publish(server, "1.5.0-rc1", server.world.firmware(3).signed, channel="beta")
+    operator(server).post(f"/v1/products/{PRODUCT}/tag-rules", {"tag": "esp", "chip": "esp*", "version": "1.*"})

@@ -31,6 +31,9 @@ SCREENS = {
     "upload": f"{HOME}/upload",
     "report": f"{HOME}/report",
     "name": device_page(f"mac:{mac(3)}", "label"),
+    "tags": f"{HOME}/tags",
+    "rule": f"{HOME}/tags/rule?tag=esp",
+    "plan": f"{CHANNEL}/plan",
     "promote": f"{CHANNEL}/promote?version=1.3.2",
     "roll back": f"{CHANNEL}/rollback",
     "notes": f"{HOME}/releases/1.4.0/notes",
@@ -107,6 +110,31 @@ def test_promote_and_roll_back(browser: Browser, fleet: Running, script: bool) -
     operator(fleet).post("/v1/products/blink/channels/beta/rollback", {})
     assert by_page == audit(fleet)[begun + len(by_page) :]
     assert [line["event"] for line in by_page] == ["point", "rollback"]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_files_of_names_and_plans(browser: Browser, fleet: Running, tmp_path: Path, script: bool) -> None:
+    (tmp_path / "devices.csv").write_text(f"device,tags\n{mac(3)},crew\n")
+    (tmp_path / "rollout.toml").write_text('[[wave]]\ntags = "crew"\n[[wave]]\npercent = 100\n')
+    with window(browser, script=script, width=1440 if script else 360) as page:
+        sign_in(page, fleet)
+        page.goto(f"{fleet.url}{HOME}/tags")
+        page.click("text=Import a file")
+        page.set_input_files("input[name=file]", tmp_path / "devices.csv")
+        page.click("main button:has-text('Import')" if not script else "dialog button:has-text('Import')")
+        page.wait_for_selector("li:has-text('#crew'):has-text('1 device')")
+        page.goto(f"{fleet.url}{HOME}/channels/beta")
+        page.click("text=Give out by a plan")
+        page.select_option("select[name=version]", "1.5.0-rc1")
+        page.set_input_files("input[name=file]", tmp_path / "rollout.toml")
+        page.click("button:has-text('Show the plan')")
+        page.wait_for_selector("li:has-text('Wave 1: 0 devices: tag crew'):has-text('no device to update has the tag')")
+        assert not script or violations(page) == []
+        page.click("button:has-text('Begin the rollout of 1.5.0-rc1')")
+        page.wait_for_url("**/channels/beta")
+        page.wait_for_selector("text=Wave 1 of 2")
+        page.wait_for_selector("text=The next wave waits: no device to update has the tag 'crew'")
+    operator(fleet).post("/v1/products/blink/channels/beta/promote", {"version": "1.5.0-rc1"})
 
 
 def test_a_change_is_seen_without_a_click(browser: Browser, fleet: Running) -> None:

@@ -29,7 +29,11 @@ MINUTES = ((24 * 60, "d"), (60, "h"), (1, "min"))
 
 def read_plan(path: Path) -> PlanFile:
     """Return the plan in a file; raises ConfigError with its name, InputError where it cannot be read."""
-    data = files.read_bounded(path, MAX_PLAN_BYTES, "plan of a rollout")
+    return parse_plan(files.read_bounded(path, MAX_PLAN_BYTES, "plan of a rollout"), str(path))
+
+
+def parse_plan(data: bytes, path: str) -> PlanFile:
+    """Return the plan in the bytes of a file; raises ConfigError with its name."""
     if tomllib is None:
         raise SystemFaultError("a plan in a file needs the package tomli", f'"{sys.executable}" -m pip install tomli')
     try:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...client import plans
 from ...errors import OtasealError
-from ..operator_api import uploads
+from ..operator_api import label_changes, uploads
 from ..operator_api.app import settle
 from ..operator_api.handlers.context import OperatorContext
 from . import forms, sign_in
@@ -29,11 +30,13 @@ from .screens import (
     history,
     live,
     overview,
+    plan_forms,
     release_forms,
     releases,
     report,
     rollout,
     rollout_forms,
+    tags,
     upload,
 )
 from .visitors import PATH, check_origin, check_proof, read_form, read_upload, recognise
@@ -46,7 +49,13 @@ if TYPE_CHECKING:
 Screen = Callable[[Page, Visit], Awaitable[Any]]
 PRODUCT = "/products/{product}"
 CHANNEL = PRODUCT + "/channels/{channel}"
-UPLOAD = PRODUCT + "/upload"
+PLAN, UPLOAD, IMPORT = CHANNEL + "/plan", PRODUCT + "/upload", PRODUCT + "/tags/import"
+FILES: Mapping[str, int] = {
+    PLAN: plans.MAX_PLAN_BYTES,
+    UPLOAD: uploads.MAX_UPLOAD,
+    IMPORT: label_changes.MAX_CSV,
+}
+"""Of how many bytes the files are that a form at a path brings."""
 Row = tuple[str, Screen, Screen | None]
 
 
@@ -61,9 +70,15 @@ SCREENS: tuple[Row, ...] = (
     (CHANNEL, rollout.show, None),
     _asking(CHANNEL + "/promote", channel_forms.promote),
     _asking(CHANNEL + "/percent", channel_forms.percent),
+    _asking(PLAN, plan_forms.choose),
+    _asking(PLAN + "/start", plan_forms.start),
     _asking(CHANNEL + "/rollback", channel_forms.rollback),
     _asking(CHANNEL + "/rollout/{change}", rollout_forms.change),
     (PRODUCT + "/devices", devices.show, None),
+    (PRODUCT + "/tags", tags.show, None),
+    _asking(PRODUCT + "/tags/rule", tags.set_rule),
+    _asking(PRODUCT + "/tags/remove", tags.drop_rule),
+    _asking(IMPORT, tags.import_file),
     (PRODUCT + "/device", device.show, None),
     _asking(PRODUCT + "/device/{change}", device_forms.change),
     (PRODUCT + "/releases", releases.listed, None),
@@ -95,7 +110,7 @@ def make_page(context: OperatorContext) -> Starlette:
     ]
     for path, show, change in SCREENS:
         methods = ["GET", "HEAD"] if change is None else ["GET", "HEAD", "POST"]
-        screen = partial(_signed_in, page, show, change, with_files=path == UPLOAD)
+        screen = partial(_signed_in, page, show, change, most=FILES.get(path))
         routes.append(Route(path, screen, methods=methods))
     refuse = partial(_no_route, page)
     app = Starlette(routes=routes, exception_handlers={404: refuse, 405: refuse})
@@ -104,9 +119,12 @@ def make_page(context: OperatorContext) -> Starlette:
 
 
 async def _signed_in(
-    page: Page, show: Screen | None, change: Screen | None, request: Request, *, with_files: bool = False
+    page: Page, show: Screen | None, change: Screen | None, request: Request, *, most: int | None = None
 ) -> Response:
-    """Answer who is signed in with a screen, or with what a form does; anybody else is asked to sign in."""
+    """Answer who is signed in with a screen, or with what a form does; anybody else is asked to sign in.
+
+    A form of files brings `most` bytes of them at most, None for one without.
+    """
 
     async def answer(page: Page, request: Request) -> Response:
         visitor = recognise(page.context.access, page.sessions, request)
@@ -118,12 +136,12 @@ async def _signed_in(
             return await _shown(show(page, Visit(request, visitor, {})))
         assert change is not None
         check_origin(request)
-        if not with_files:
+        if most is None:
             form = await read_form(request)
             check_proof(visitor, form)
             return await _shown(change(page, Visit(request, visitor, form)))
         async with page.context.uploads.turn(visitor.caller.key):
-            form, files = await read_upload(request)
+            form, files = await read_upload(request, most)
             if recognise(page.context.access, page.sessions, request) != visitor:  # signed out, or revoked, meanwhile
                 return sign_in.redirect(request)
             check_proof(visitor, form)

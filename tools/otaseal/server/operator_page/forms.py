@@ -47,11 +47,16 @@ class Form:
     """Whether it cannot be undone."""
     is_query: bool = False
     """Whether sending it changes nothing, and leads to the next form."""
+    to: str = ""
+    """The address that it is sent to, "" for its own."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A form as somebody is asked it: what it changes, and where to look `then`, or `back` without a change."""
+    """A form as somebody is asked it: what it changes, and where to look `then`, or `back` without a change.
+
+    A change that returns another one, which is asked next, has changed nothing yet.
+    """
 
     form: Form
     back: str
@@ -72,11 +77,13 @@ async def send(build: Build, page: Page, visit: Visit) -> Response | str:
     """Make the change, and return where to look then; or the form again with why it was refused."""
     asked = await build(page, visit)
     try:
-        await asked.change()
+        done = await asked.change()
     except Refused:
         raise
     except (InputError, ConfigError) as error:
         return _screen(page, visit, asked, error)
+    if isinstance(done, Asked):
+        return _screen(page, replace(visit, form={}), done)
     return asked.then or asked.back
 
 

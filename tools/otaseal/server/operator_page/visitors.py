@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..operator_api.auth import Access, Caller, certificate_of, of_certificate, of_token
-from ..operator_api.uploads import MAX_UPLOAD, Refused, read_body
+from ..operator_api.uploads import Refused, read_body
 from .sessions import Sessions
 
 if TYPE_CHECKING:
@@ -57,14 +57,17 @@ def recognise(access: Access, sessions: Sessions, request: Request) -> Visitor |
     return Visitor(of_token(token), sessions.proof(f"session {secret}"), secret)
 
 
-async def read_upload(request: Request) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Return the fields and the files of a form that is posted with files; raises Refused for what is none of ours."""
+async def read_upload(request: Request, limit: int) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Return the fields and the files, of `limit` bytes, of a form that is posted with files.
+
+    Raises Refused for what is none of ours.
+    """
     from starlette.formparsers import MultiPartException, MultiPartParser
 
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FILES:
         raise Refused(415, f"a body of type '{kind[:64]}'", "use the forms of the page")
-    body = await read_body(request, MAX_UPLOAD + MAX_FORM)
+    body = await read_body(request, limit + MAX_FORM)
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body

@@ -35,7 +35,7 @@ async def promote(page: Page, visit: Visit) -> Asked:
 
     async def change() -> object:
         options = RolloutOptions.parse(_in_waves(visit))
-        return await channel_changes.promote(page.context, target, check_version(version), options, _consent(visit))
+        return await channel_changes.promote(page.context, target, check_version(version), options, consent_in(visit))
 
     return Asked(await _promotion(page, target, version, visit.query), channel_page(target), change)
 
@@ -57,7 +57,7 @@ async def rollback(page: Page, visit: Visit) -> Asked:
     target = target_of(page, visit)
 
     async def change() -> object:
-        return await channel_changes.roll_back(page.context, target, _consent(visit))
+        return await channel_changes.roll_back(page.context, target, consent_in(visit))
 
     return Asked(await _return(page, target), channel_page(target), change)
 
@@ -70,22 +70,28 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
         choice = Field("version", "Release", "select", choices=versions)
         question = f"Which release is channel {channel} to give out?"
         return Form("Promote", question, (), "Go on", (choice,), is_query=True)
-    release, before = catalog.release(product, check_version(version)), catalog.channel(product, channel)
-    effect = await asyncio.to_thread(page.context.fleet.effect, release, channel, before)
-    said = (await asyncio.to_thread(page.context.notes.of, product)).get(version, NO_NOTES)
-    facts = [f"It gives out {before.pointer.version} now." if before else "The channel is new."]
-    facts += [*_purpose(said), *_facts(effect)]
-    percent, *limits = _limits(before, query.get("percent", "10"))
-    fields = (Field.hidden("version", version), percent, *RAMP, *limits, *_consents(effect))
+    facts, consents = await what_it_does(page, target, check_version(version))
+    share, limits = _share(query.get("percent", "10")), limit_fields(catalog.channel(product, channel))
+    fields = (Field.hidden("version", version), share, *RAMP, *limits, *consents)
     question = f"Give {version} to the devices of channel {channel}?"
-    return Form("Promote", question, tuple(facts), f"Give out {version}", fields)
+    return Form("Promote", question, facts, f"Give out {version}", fields)
+
+
+async def what_it_does(page: Page, target: Target, version: str) -> tuple[tuple[str, ...], tuple[Field, ...]]:
+    """Return in words what it does to give a channel a version, and the consents that takes; raises NotFoundError."""
+    context, (product, channel, _) = page.context, target
+    release, before = context.catalog.release(product, version), context.catalog.channel(product, channel)
+    effect = await asyncio.to_thread(context.fleet.effect, release, channel, before)
+    said = (await asyncio.to_thread(context.notes.of, product)).get(version, NO_NOTES)
+    now = f"It gives out {before.pointer.version} now." if before else "The channel is new."
+    return (now, *_purpose(said), *_facts(effect)), _consents(effect)
 
 
 def _percentage(page: Page, target: Target, percent: str | None) -> Form:
     before = page.context.channel_state(target.product, target.channel)
     pointer = before.pointer
     now = "Its rollout was halted, and goes on." if pointer.halted else f"It goes to {pointer.percent} % now."
-    fields = _limits(before, percent or str(pointer.percent))
+    fields: tuple[Field, ...] = (_share(percent or str(pointer.percent)), *limit_fields(before))
     if pointer.halted:
         note = "Only if they are not to be believed: the audit log says who decided that."
         fields = (*fields, Field("set_aside", "Count the failures so far no more", "check", note=note))
@@ -145,16 +151,23 @@ def _consents(effect: Effect) -> tuple[Field, ...]:
     return tuple(asked)
 
 
-def _limits(before: Channel | None, percent: str) -> tuple[Field, ...]:
-    """Return the fields of a rollout's options, with those of the rollout before."""
+def _share(percent: str) -> Field:
+    return Field("percent", "Share of the devices, in per cent", "number", percent, least=0, most=100)
+
+
+def limit_fields(
+    before: Channel | None, max_failed: int | None = None, patience: int | None = None
+) -> tuple[Field, Field]:
+    """Return the fields of what a rollout halts by: what is given, else as in the rollout before."""
     pointer = None if before is None else before.pointer
-    failed, patience = ("", "") if pointer is None else (str(pointer.max_failed), str(pointer.patience))
+    failed = max_failed if max_failed is not None or pointer is None else pointer.max_failed
+    minutes = patience if patience is not None or pointer is None else pointer.patience
+    shown = ["" if number is None else str(number) for number in (failed, minutes)]
     silence = "Longer than the longest pause between two polls."
     return (
-        Field("percent", "Share of the devices, in per cent", "number", percent, least=0, most=100),
-        Field("max_failed", "Halt above this share of failures, in per cent", "number", failed, least=0, most=100),
+        Field("max_failed", "Halt above this share of failures, in per cent", "number", shown[0], least=0, most=100),
         Field(
-            "patience", "Minutes until silence is a failure", "number", patience, silence, least=1, most=MAX_PATIENCE
+            "patience", "Minutes until silence is a failure", "number", shown[1], silence, least=1, most=MAX_PATIENCE
         ),
     )
 
@@ -185,5 +198,6 @@ def _in_waves(visit: Visit) -> dict[str, object]:
     return {**given, "waves": [plan_fields.wave_fields(wave) for wave in waves]}
 
 
-def _consent(visit: Visit) -> Consent:
+def consent_in(visit: Visit) -> Consent:
+    """Return what a form agrees to."""
     return Consent("raise_counter" in visit.form, "strand_devices" in visit.form)

@@ -68,7 +68,7 @@ async function ask(link) {
   heading.id = "dialog-title";
   dialog.setAttribute("aria-labelledby", heading.id);
   dialog.append(asked);
-  for (const form of dialog.querySelectorAll("form")) form.action = link.href;
+  for (const form of dialog.querySelectorAll("form:not([action])")) form.action = link.href;
   dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
   dialog.addEventListener("click", (event) => {
     if (!event.target.closest("[data-close]") && event.target !== dialog) return;
