@@ -154,7 +154,7 @@ def test_a_session_is_resumed_by_its_id(world: World, start_server: StartServer)
 def test_mutual_tls(world: World, start_server: StartServer) -> None:
     server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
     publish(server, "1.0", new_firmware(world).signed)
-    issued = world.pki.issue_device("kitchen", now=NOW)
+    issued = world.pki.issue_device("virtual", now=NOW)
     device = make_device(world)
     nobody = ask(server, device)
     assert nobody.failed is not None
