@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from otaseal.server.operator_page.app import SCREENS
+from otaseal.server.operator_page.app import FILES, SCREENS
 from otaseal.server.operator_page.page import HEADERS
 from support.page_client import CHANNEL, HOME, PageClient, audit, visit
 from support.servers import Running
 
 VALUES = {"product": "blink", "channel": "stable", "version": "1.0"}
+WITH_FILES = [f"/page{path.format_map(VALUES)}" for path in FILES]
+"""Which take another kind of form."""
 POSTS = [
     f"/page{path.format_map({**VALUES, 'change': 'halt' if '/rollout/' in path else 'forget'})}"
     for path, _, change in SCREENS
-    if change is not None and path != "/products/{product}/upload"  # which takes another kind of form
+    if change is not None and path not in FILES
 ]
 FIELDS = {"version": "1.0", "percent": "7", "name": "mac:5C:CF:7F:F0:04:CB"}
 FOREIGN = {
@@ -38,7 +40,7 @@ def test_every_change_is_among_these() -> None:
 def test_a_form_from_elsewhere_changes_nothing(released: Running, headers: dict[str, str]) -> None:
     client = visit(released)
     fields, before = fields_of(client), audit(released)
-    for path in POSTS:
+    for path in (*POSTS, *WITH_FILES):
         assert client.ask("POST", path, fields, headers).status == 403, path
     assert client.ask("POST", "/page/sign-in", {"token": released.token}, headers).status == 403
     assert audit(released) == before
@@ -50,19 +52,21 @@ def test_a_form_without_its_proof_changes_nothing(released: Running) -> None:
         for path in POSTS:
             reply = client.ask("POST", path, {**FIELDS, "proof": proof})
             assert (reply.status, b"out of date" in reply.body) == (403, True), path
+        for path in WITH_FILES:
+            assert client.upload(path, {"file": b"x"}, proof=proof).status == 403, path
     assert audit(released) == before
 
 
 def test_nobody_who_is_not_signed_in_changes_anything(released: Running) -> None:
     stranger, before = PageClient(released, released.world.context()), audit(released)
-    for path in POSTS:
+    for path in (*POSTS, *WITH_FILES):
         assert stranger.ask("POST", path, FIELDS).headers["location"] == "/page/sign-in"
     assert audit(released) == before
 
 
 def test_looking_changes_nothing(released: Running) -> None:
     client, before = visit(released), audit(released)
-    for path in POSTS:
+    for path in (*POSTS, *WITH_FILES):
         query = "&".join(f"{name}={value}" for name, value in FIELDS.items())
         assert client.ask("GET", f"{path}?{query}").status == 200, path
     assert audit(released) == before

@@ -38,12 +38,15 @@ async def choose(page: Page, visit: Visit) -> Asked:
     fields = Field("version", "Release", "select", version, choices=versions), Field("file", "Plan", "file", note=note)
     question = f"By which plan is channel {target.channel} to get a release?"
     facts = ("What it would do is shown before it begins.",)
-    return Asked(Form("Plan", question, facts, "Show the plan", fields), channel_page(target), preview)
+    form = Form("Plan", question, facts, "Show the plan", fields, to=_place(target))
+    return Asked(form, channel_page(target), preview)
 
 
 async def start(page: Page, visit: Visit) -> Asked:
-    """Begin a plan that was shown."""
+    """Begin a plan that was shown; without one, as when the address is opened again, ask for it."""
     target, version, text = target_of(page, visit), visit.given.get("version", ""), visit.given.get("waves", "")
+    if not text:
+        return await choose(page, visit)
     plan = PlanFile(RolloutOptions.parse({"waves": text}).waves or ())
 
     async def change() -> object:
@@ -66,7 +69,7 @@ async def _plan_form(page: Page, target: Target, version: str, plan: PlanFile, t
         (*facts, *_sentences(plans.preview_lines(shown))),
         f"Begin the rollout of {version}",
         (Field.hidden("version", version), Field.hidden("waves", text), *limits, *consents),
-        to=address(product, "channels", channel, "plan", "start"),
+        to=f"{_place(target)}/start",
     )
 
 
@@ -79,3 +82,7 @@ def _sentences(lines: Iterable[str]) -> list[str]:
         else:
             said.append(line[0].upper() + line[1:])
     return [f"{one}." for one in said]
+
+
+def _place(target: Target) -> str:
+    return address(target.product, "channels", target.channel, "plan")
