@@ -69,7 +69,7 @@ def test_every_screen_is_for_everybody(browser: Browser, fleet: Running) -> None
             page.set_viewport_size({"width": 360 if at_night else 1440, "height": 780})
             page.goto(fleet.url + path)
             found[name] = violations(page)
-            for width in (360, 800, 1440):
+            for width in (360, 800, 920, 1440):
                 page.set_viewport_size({"width": width, "height": 780})
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
         assert not any(found.values()), found
