@@ -288,6 +288,23 @@ def test_numbers_lead_to_the_devices(two: Running) -> None:
     client.see(f"{HOME}/devices?state=odd", 400)
 
 
+@pytest.mark.parametrize(
+    ("path", "marked"),
+    [
+        (HOME, 'aria-current="page">Overview'),
+        (CHANNEL, 'aria-current="true">Overview'),
+        (device_page(DEVICE), 'aria-current="true">Devices'),
+        (f"{HOME}/tags", 'aria-current="true">Devices'),
+        (f"{HOME}/releases", 'aria-current="page">Releases'),
+        (f"{HOME}/upload", 'aria-current="true">Releases'),
+    ],
+)
+def test_the_navigation_marks_where_a_screen_belongs(two: Running, path: str, marked: str) -> None:
+    navigation = visit(two).ask("GET", path).body.decode().partition("</nav>")[0]
+    assert marked in re.sub("(?s)<svg.*?</svg>\n?", "", navigation)
+    assert navigation.partition("<nav")[2].count("aria-current") == 1
+
+
 def test_what_people_say_of_a_device(two: Running) -> None:
     client, api = visit(two), operator(two)
     path = f"/v1/products/{PRODUCT}/devices/label"
