@@ -93,7 +93,7 @@ def test_a_home_sees_its_devices_and_installs(
     publish(server, "1.0", old.signed)
     poll(old)
     with listening(broker, clients) as home:
-        home.wait(lambda all: state(all) == ("1.0", "1.0", False), "it is not told")
+        home.wait(lambda all: state(all) == ("1.0", "1.0", False) and CONFIG in all, "it is not told")
         config = json.loads(home.retained[CONFIG])
         assert home.retained[config["availability_topic"]] == b"online"
         publish(server, "2.0", new.signed, percent=0)
