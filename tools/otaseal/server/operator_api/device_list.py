@@ -21,7 +21,7 @@ from ...release.evidence import proof_of
 from ...release.record_fields import VERSION
 from ...release.records import check_version
 from ...store.device_rows import STATES
-from ...store.device_table import Flash, Kind
+from ...store.device_table import Census, Flash, Kind
 from ...store.labels import MAX_TAGS, Label, check_tag
 from ...store.selection import (
     ANY,
@@ -101,25 +101,42 @@ def first(fleet: Fleet, product: str, query: Query, limit: int) -> list[dict[str
 
 def counts(fleet: Fleet, product: str, channel: str = "", now: float | None = None) -> dict[str, Any]:
     """Return how many devices of a product, or of one of its channels, there are of each kind; raises as `page`."""
-    now = time.time() if now is None else now
-    fleet.recorder.flush(FLUSH_SECONDS)
-    where = condition(fleet, product, Query(channel=channel), now)
-    census, rows = fleet.devices.census(product, where, now), _labelled(fleet, product, where)
-    facts, found = fleet.catalog.facts(product), Counter[tuple[str, str]]()
-    for kind, count in census.kinds.items():
-        found["channels", kind.channel] += count
-        found["versions", facts.version(kind)] += count
-        found["boards", facts.board(kind)] += count
+    now, where, census = _taken(fleet, product, channel, now)
+    rows = _labelled(fleet, product, where)
     short = fleet.room.short(product, (kind for kind in census.kinds if kind.free_space is not None))
     return {
         "product": product,
         "channel": channel or None,
         "now": now,
-        "total": sum(census.kinds.values()),
+        **_kinds(fleet, product, census),
         "late": census.late,
         "no_room": sum(census.kinds[kind] for kind in short),
         "pinned": sum(label.pinned for _, label in rows),
         "tags": _tags(fleet, product, census.kinds, rows),
+    }
+
+
+def kinds(fleet: Fleet, product: str, channel: str) -> dict[str, Any]:
+    """Return what `counts` says by what devices report alone, and not by labels and releases; raises as `page`."""
+    return _kinds(fleet, product, _taken(fleet, product, channel, None)[2])
+
+
+def _taken(fleet: Fleet, product: str, channel: str, now: float | None) -> tuple[float, Condition, Census]:
+    """Return the time, which devices are meant, and their census."""
+    now = time.time() if now is None else now
+    fleet.recorder.flush(FLUSH_SECONDS)
+    where = condition(fleet, product, Query(channel=channel), now)
+    return now, where, fleet.devices.census(product, where, now)
+
+
+def _kinds(fleet: Fleet, product: str, census: Census) -> dict[str, Any]:
+    facts, found = fleet.catalog.facts(product), Counter[tuple[str, str]]()
+    for kind, count in census.kinds.items():
+        found["channels", kind.channel] += count
+        found["versions", facts.version(kind)] += count
+        found["boards", facts.board(kind)] += count
+    return {
+        "total": sum(census.kinds.values()),
         "states": {state: census.states[state] for state in STATES if census.states.get(state)},
         "answered": {reason: census.answered[reason] for reason in REASONS if reason in census.answered},
         "channels": _named(found, "channels", 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ...store.device_table import FirstSeen
+    from ..operator_api.fleet import Fleet
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -90,9 +91,18 @@ class Page:
 
     def counts(self, product: str, channel: str = "") -> dict[str, Any]:
         """Return how many devices there are of each kind, as `device_list.counts`; blocks, and raises as that."""
+        return self._counted("counts", product, channel, device_list.counts)
+
+    def kinds(self, product: str, channel: str) -> dict[str, Any]:
+        """Return of these what devices report alone, which costs half; blocks, and raises as that."""
+        return self._counted("kinds", product, channel, device_list.kinds)
+
+    def _counted(
+        self, what: str, product: str, channel: str, count: Callable[[Fleet, str, str], dict[str, Any]]
+    ) -> dict[str, Any]:
         stamp = self.context.catalog.store.documents.last_change()
         return self.remembered.counts(
-            (product, channel), stamp, lambda: device_list.counts(self.context.fleet, product, channel)
+            (product, channel, what), stamp, lambda: count(self.context.fleet, product, channel)
         )
 
     def first_seen(self, product: str) -> Sequence[FirstSeen]:

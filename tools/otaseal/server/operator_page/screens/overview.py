@@ -43,6 +43,6 @@ async def _channels(page: Page, product: str) -> list[Channel]:
     states = page.context.catalog.channels(product)
 
     def read() -> list[Channel]:
-        return [channel_view(page.counts(product, name), name, state) for name, state in states.items()]
+        return [channel_view(page.kinds(product, name), name, state) for name, state in states.items()]
 
     return await asyncio.to_thread(read)
