@@ -12,8 +12,7 @@ from ...release.notes import NO_NOTES, Notes
 from ...release.reach import Reach, reach
 from ...release.records import Release
 from ...release.standards import POINTS
-from ...store.device_rows import Device
-from ...store.device_table import MAX_DEVICES
+from ...store.device_table import Active
 from .fleet import FLUSH_SECONDS
 from .handlers.context import OperatorContext
 
@@ -28,14 +27,13 @@ def make(context: OperatorContext, product: str) -> dict[str, Any]:
     fleet.recorder.flush(FLUSH_SECONDS)
     releases = sorted(context.catalog.releases(product), key=lambda release: release.created)
     notes = context.notes.of(product)
-    devices = fleet.devices.list(product, limit=MAX_DEVICES)
-    active = [device for device in devices if now - device.last_seen < ACTIVE_SECONDS]
+    active = fleet.devices.active(product, now - ACTIVE_SECONDS)
     ends = context.notes.support_ends(product)
     return {
         "product": product,
         "made": datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "support": {"ends": ends, "over": ends is not None and date.fromisoformat(ends) < date.today()},
-        "devices": {"seen": len(devices), "active": len(active)},
+        "devices": {"seen": fleet.devices.count(product), "active": len(active)},
         "versions": _versions(active, releases, notes, now),
         "security": _last_security(context, product, active, releases, notes),
         "releases": [_release(release, notes.get(release.version, NO_NOTES)) for release in reversed(releases)],
@@ -44,7 +42,7 @@ def make(context: OperatorContext, product: str) -> dict[str, Any]:
 
 
 def _versions(
-    devices: Iterable[Device], releases: Sequence[Release], notes: Mapping[str, Notes], now: float
+    devices: Iterable[Active], releases: Sequence[Release], notes: Mapping[str, Notes], now: float
 ) -> list[dict[str, Any]]:
     """Return what devices run, the most frequent first; `days` is how old that is, None for what is no release."""
     known, by_md5 = {release.version: release for release in releases}, _by_md5(releases)
@@ -62,7 +60,7 @@ def _versions(
 def _last_security(
     context: OperatorContext,
     product: str,
-    devices: Sequence[Device],
+    devices: Sequence[Active],
     releases: Sequence[Release],
     notes: Mapping[str, Notes],
 ) -> dict[str, Any] | None:
@@ -99,7 +97,7 @@ def _by_md5(releases: Iterable[Release]) -> dict[str, str]:
     return {md5: release.version for release in releases for md5 in release.runs}
 
 
-def _version(device: Device, by_md5: Mapping[str, str]) -> str:
+def _version(device: Active, by_md5: Mapping[str, str]) -> str:
     return by_md5.get(device.md5) or device.version or "unknown"
 
 
