@@ -97,10 +97,11 @@ def test_rules_give_tags_by_what_devices_report(server: Running) -> None:
     assert devices(server, "tag=first") == []
     with pytest.raises(InputError, match="no rule for the tag 'first'"):
         client.post(f"{PATH}/tag-rules/remove", {"tag": "first"})
-    assert [(line["tag"], line.get("version")) for line in audit(server, "tag-rule")][:2] == [
-        ("first", "1.?"),
-        ("first", None),
-    ]
+    made, removed = audit(server, "tag-rule")[:2]
+    assert (made["tag"], made["rule"]) == ("first", {"chip": "ESP8*", "version": "1.?"})
+    assert removed.keys().isdisjoint(("rule", "version", "channel"))
+    assert removed["tag"] == "first"
+    assert client.get("/v1/audit?event=tag-rule")["rows"][-1]["version"] == "", "a pattern is no release"
 
 
 def test_a_file_of_names_is_taken_whole_or_not_at_all(server: Running) -> None:

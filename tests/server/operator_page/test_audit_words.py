@@ -30,6 +30,7 @@ def row(event: str, **values: object) -> dict[str, Any]:
         (row("label", pinned=False), "unpinned: "),
         (row("label", name="kitchen"), "labelled: name kitchen"),
         (row("tag-rule", tag="old"), "changed a rule for tags: tag old"),
+        (row("tag-rule", tag="old", rule={"version": "0.*"}), "changed a rule for tags: tag old, rule version 0.*"),
         (row("wave", wave=2, waves=3), "began the next wave of 1.4.0 in stable: wave 2 of 3"),
         (row("point", plan=WAVES, percent=0), "pointed stable at 1.4.0: plan tag ours; all others, percent 0"),
         (row("point", plan=[{"later": 1}]), "pointed stable at 1.4.0: plan later 1"),

@@ -104,8 +104,10 @@ async def drop_rule(context: OperatorContext, caller: Caller, product: str, tag:
 async def _rule(
     context: OperatorContext, caller: Caller, product: str, rule: TagRule, change: Callable[[], object]
 ) -> dict[str, Any]:
-    who, kept = caller.require(product, ANY), {name: glob for name, glob in rule._asdict().items() if glob}
-    event = {"event": "tag-rule", "product": product, **kept, "by": who}
+    who, globs = caller.require(product, ANY), rule._asdict()
+    tag, parts = globs.pop("tag"), {name: glob for name, glob in globs.items() if glob}
+    # within a field: patterns for a channel and a version are not the line's own
+    event = {"event": "tag-rule", "product": product, "tag": tag, **({"rule": parts} if parts else {}), "by": who}
     await asyncio.to_thread(context.catalog.store.record_event, event)
     await asyncio.to_thread(change)
     context.log("tag-rule", product, "", who, tag=rule.tag)
