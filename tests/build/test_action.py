@@ -19,7 +19,7 @@ from support.hooks import ALL_HOOKS, SELF_UPDATING, opt_in
 from support.issuer import issuing
 from support.pio import Project
 from support.repositories import git
-from support.servers import World, operator, start
+from support.servers import StartServer, World, operator
 
 __all__ = ["otaseal"]
 
@@ -57,11 +57,17 @@ def run(blink: Project, tmp_path: Path) -> Run:
 
 
 def test_from_a_tag_to_a_release_that_is_accounted_for(
-    blink: Project, run: Run, world: World, rsa_key: rsa.RSAPrivateKey, tmp_path: Path, otaseal: Command
-) -> None:  # fmt: skip
+    start_server: StartServer,
+    blink: Project,
+    run: Run,
+    world: World,
+    rsa_key: rsa.RSAPrivateKey,
+    tmp_path: Path,
+    otaseal: Command,
+) -> None:
     """No secret is kept but the key; the server takes what this workflow built, and nothing that another one did."""
     pem = private_key_pem(rsa_key, None).decode()
-    server = start(world, tmp_path / "store", "--require-provenance", f"{WORKFLOWS}*")
+    server = start_server("--require-provenance", f"{WORKFLOWS}*")
     blink.run("-t", "lock", env={"OTASEAL_SIGNING_KEY": "env:KEY", "KEY": pem})
     git(blink.path, "init", "-q")
     git(blink.path, "add", "platformio.ini", "src", "otaseal.lock")
@@ -106,7 +112,6 @@ def test_from_a_tag_to_a_release_that_is_accounted_for(
     asked = ("--server", server.url, "--ca", world.ca, "--token-file", tmp_path / "token", "--product", "blink")
     assert "1.0.0" in otaseal("report", *asked, "--json").succeeded().out
     assert "framework-arduinoespressif8266" in otaseal("sbom", *asked, "--version", "1.0.0").succeeded().out
-    server.end()
 
 
 def test_a_check_that_fails_says_why_in_the_summary(blink: Project, run: Run) -> None:

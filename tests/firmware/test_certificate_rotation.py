@@ -23,7 +23,7 @@ from support import cas
 from support.answering import reply
 from support.firmware import OWN, PRODUCT, Device, StartAnswers, identity, pack, run_program
 from support.images import Signer
-from support.servers import World, operator, start
+from support.servers import StartServer, World, operator
 
 pytestmark = pytest.mark.proof
 
@@ -62,8 +62,8 @@ def test_another_authority_is_added(answers: StartAnswers, device: Device, world
     assert sums[0][1] != sums[1][1]
 
 
-def test_from_the_real_server(world: World, device: Device, own: bytes, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store")
+def test_from_the_real_server(start_server: StartServer, world: World, device: Device, own: bytes) -> None:
+    server = start_server()
     archive = pack(
         own, ssl.PEM_cert_to_DER_cert((world.pki.directory / Slot.SERVER_NEXT.value / "certificate.pem").read_text())
     )
@@ -72,7 +72,6 @@ def test_from_the_real_server(world: World, device: Device, own: bytes, tmp_path
     assert ("renewed", 0, 0) in done.results
     assert device.get("certs.ar") == archive
     assert [name for name, _, _ in done.results].count("renewed") == 1, "it says what it has, and is told that it is it"
-    server.end()
 
 
 def test_with_the_next_key_as_well(

@@ -24,7 +24,7 @@ from support.bench import DAYS, at_bench, sign, stranger
 from support.enrolled_chips import claimed
 from support.esp32_devices import matrix
 from support.firmware import OWN, PRODUCT, Device, identity, pack
-from support.servers import World, operator, start
+from support.servers import StartServer, World, operator
 
 pytestmark = pytest.mark.proof
 
@@ -209,9 +209,9 @@ def test_who_has_no_code_is_not_told_of_an_error(answer: str, chip: Device, serv
     assert len(server.asked) == 1
 
 
-def test_at_the_real_server(chip: Device, world: World, tmp_path: Path) -> None:
+def test_at_the_real_server(start_server: StartServer, chip: Device, world: World) -> None:
     """By a claim code; the request waits there, and is signed where the authorities are."""
-    server = start(world, tmp_path / "store")
+    server = start_server()
     chip.settings.update(port=server.port, claim="0000-0000-0000-0000")
     chip.run()
     server.logs("client.crt", "status=403")
@@ -221,11 +221,10 @@ def test_at_the_real_server(chip: Device, world: World, tmp_path: Path) -> None:
     assert waits.proof == "claim"
     client.answer(operator(server), PRODUCT, waits.device, sign(world, waits.request))
     assert chip.run().results[-1] == ("enrolled", 0, 0)
-    server.end()
 
 
-def test_who_was_at_the_bench_needs_no_code(chip: Device, world: World, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store")
+def test_who_was_at_the_bench_needs_no_code(start_server: StartServer, chip: Device, world: World) -> None:
+    server = start_server()
     chip.settings["port"] = server.port
     with at_bench(chip, claim="") as bench:
         name, key, _ = bench.meet()
@@ -236,7 +235,6 @@ def test_who_was_at_the_bench_needs_no_code(chip: Device, world: World, tmp_path
     assert (waits.proof, waits.device) == ("key", "5C:CF:7F:F0:04:CB")
     client.answer(operator(server), PRODUCT, waits.device, sign(world, waits.request))
     assert chip.run().results[-1] == ("enrolled", 0, 0)
-    server.end()
 
 
 def sec1(key: ec.EllipticCurvePrivateKey) -> bytes:

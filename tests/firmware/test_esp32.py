@@ -30,7 +30,7 @@ from support.firmware import (
     identity,
 )
 from support.images import build_image as build_esp8266_image
-from support.servers import World, publish, start
+from support.servers import StartServer, publish
 
 pytestmark = pytest.mark.proof
 
@@ -51,25 +51,23 @@ def device(esp32: Device) -> Device:
 
 @pytest.mark.parametrize("chip", [other_images.ESP32, other_images.ESP32_C3, other_images.ESP32_S3])
 def test_a_release_of_the_real_server_is_installed(
-    chip: int, device: Device, world: World, signing: Signing, tmp_path: Path
+    start_server: StartServer, chip: int, device: Device, signing: Signing
 ) -> None:
     raw = build_image(chip, seed=1)
     signed = signing.sign(signing.payload(raw))
-    server = start(world, tmp_path / "store")
+    server = start_server()
     publish(server, "1.1", signed)
     done = device.run(port=server.port, chip=chip)
-    server.end()
     assert done.results == [("installed", 0, 0)]
     assert done.seen["restarted"] == "1"
     assert done.seen["progress"] == str(len(signed))
     assert done.staged == raw, "neither manifest nor signature is in the slot"
 
 
-def test_the_real_server_has_nothing_newer(device: Device, world: World, signing: Signing, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store")
+def test_the_real_server_has_nothing_newer(start_server: StartServer, device: Device, signing: Signing) -> None:
+    server = start_server()
     publish(server, "1.0", signing.sign(signing.payload(RAW, version="1.0")))
     assert set(device.run(port=server.port, polls=2).results) == {("up-to-date", 0, 0)}
-    server.end()
 
 
 def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:

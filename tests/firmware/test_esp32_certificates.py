@@ -6,7 +6,6 @@ import os
 import ssl
 import struct
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.client import archives
 from otaseal.image import manifest
 from otaseal.keys import public
+from otaseal.pki.profile import Role
 from support import cas
 from support.answering import reply
 from support.esp32_devices import NOW, build_image, matrix, own_archive
 from support.firmware import OWN, PRODUCT, Device, Signing, StartAnswers, identity, pack, server_context
-from support.servers import World, operator, publish, start
+from support.servers import StartServer, World, operator, publish
 
 pytestmark = pytest.mark.proof
 
@@ -77,12 +77,12 @@ def test_damaged_certificates(device: Device, world: World) -> None:
     assert device.run(port=1).begin_error == 4, "more than the heap of an ESP32 has room for"
 
 
-def test_a_device_with_a_certificate(world: World, device: Device, signing: Signing, tmp_path: Path) -> None:
+def test_a_device_with_a_certificate(start_server: StartServer, world: World, device: Device, signing: Signing) -> None:
     authority = world.pki.directory / "device-ca" / "certificate.pem"
-    server = start(world, tmp_path / "store", "--device-ca", authority)
+    server = start_server("--device-ca", authority)
     publish(server, "1.1", signing.sign(signing.payload(build_image(seed=4))))
     assert device.run(port=server.port).results[0][0] == "failed"
-    issued = world.pki.issue_device("landing", now=datetime.now(timezone.utc))
+    issued = world.client(Role.DEVICE, "landing")
     device.put("client.crt", (issued / "chain.pem").read_bytes())
     device.put("client.key", b"no key")
     without = device.run(port=server.port)
@@ -90,7 +90,6 @@ def test_a_device_with_a_certificate(world: World, device: Device, signing: Sign
     assert without.begin_error == 5
     device.put("client.key", (issued / "key.pem").read_bytes())
     assert device.run(port=server.port).results == [("installed", 0, 0)]
-    server.end()
 
 
 def archived(archive: bytes, product: bytes | None = None, built: int = NOW, kind: int = 1) -> bytes:
@@ -106,13 +105,12 @@ def archived(archive: bytes, product: bytes | None = None, built: int = NOW, kin
 
 @pytest.mark.parametrize("replaces", [1, 0])
 def test_certificates_of_the_real_server(
-    replaces: int, device: Device, world: World, signing: Signing, tmp_path: Path
+    start_server: StartServer, replaces: int, device: Device, world: World, signing: Signing
 ) -> None:
-    server = start(world, tmp_path / "store")
+    server = start_server()
     archive = own_archive(world, cas.root())
     archives.deploy_archive(operator(server), signing.sign_anything(archived(archive)), PRODUCT, "stable")
     done = device.run(port=server.port, polls=3, replaces=replaces)
-    server.end()
     assert [name for name, _, _ in done.results].count("renewed") == 1
     assert device.get("certs.ar") == archive
     assert not [name for name in ("certs.new", "certs.old", "certs.idn") if device.has(name)]

@@ -10,8 +10,6 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
-from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.client import archives
 from otaseal.delta import making
 from otaseal.image import gzip_payload, manifest
+from otaseal.pki.profile import Role
 from otaseal.simulator.pico import boot
 from otaseal.simulator.pico.chip import CHIPS
 from support import cas
@@ -36,7 +35,7 @@ from support.images import build_image as build_esp8266_image
 from support.pico_boards import flash_with
 from support.pico_images import FLASH, RAM_END
 from support.pico_images import build_image as build_any_image
-from support.servers import World, operator, publish, start
+from support.servers import StartServer, World, operator, publish
 
 pytestmark = pytest.mark.proof
 
@@ -82,14 +81,13 @@ def carried_out(device: Device) -> bytes:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_release_of_the_real_server_is_installed(
-    chip: str, packed: bool, device: Device, world: World, signing: Signing, tmp_path: Path
+    start_server: StartServer, chip: str, packed: bool, device: Device, signing: Signing
 ) -> None:
     raw = build_image(chip, code=bytes(range(256)) * 100)
     payload = signing.payload(gzip_payload.compress(raw) if packed else raw)
-    server = start(world, tmp_path / "store")
+    server = start_server()
     publish(server, "1.1", signing.sign(payload))
     done = device.run(port=server.port, stack=RAM_END[chip])
-    server.end()
     assert done.results == [("installed", 0, 0)]
     assert done.seen["restarted"] == "1"
     assert device.get(IMAGE) == payload, "the boot stub copies the whole file: no trailer may be left in it"
@@ -97,11 +95,10 @@ def test_a_release_of_the_real_server_is_installed(
     assert len(carried_out(device)) == (len(raw) if packed else len(raw) + manifest.SIZE)
 
 
-def test_the_real_server_has_nothing_newer(device: Device, world: World, signing: Signing, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store")
+def test_the_real_server_has_nothing_newer(start_server: StartServer, device: Device, signing: Signing) -> None:
+    server = start_server()
     publish(server, "1.0", signing.sign(signing.payload(RAW, version="1.0")))
     assert set(device.run(port=server.port, polls=2).results) == {("up-to-date", 0, 0)}
-    server.end()
 
 
 def test_it_says_who_it_is(device: Device, answers: StartAnswers) -> None:
@@ -306,26 +303,26 @@ def test_without_room_nothing_is_left_half(
     assert device.run(port=answers(firmware_reply(offered)).port).results == [("installed", 0, 0)]
 
 
-def test_certificates_of_the_real_server(device: Device, world: World, signing: Signing, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store")
+def test_certificates_of_the_real_server(
+    start_server: StartServer, device: Device, world: World, signing: Signing
+) -> None:
+    server = start_server()
     archive = pack(ssl.PEM_cert_to_DER_cert(world.ca.read_text()), cas.root())
     archives.deploy_archive(operator(server), signing.sign_anything(archived(archive)), PRODUCT, "stable")
     done = device.run(port=server.port, polls=3)
-    server.end()
     assert [name for name, _, _ in done.results].count("renewed") == 1
     assert device.get("certs.ar") == archive
 
 
-def test_a_device_with_a_certificate(world: World, device: Device, signing: Signing, tmp_path: Path) -> None:
+def test_a_device_with_a_certificate(start_server: StartServer, world: World, device: Device, signing: Signing) -> None:
     authority = world.pki.directory / "device-ca" / "certificate.pem"
-    server = start(world, tmp_path / "store", "--device-ca", authority)
+    server = start_server("--device-ca", authority)
     publish(server, "1.1", signing.sign(signing.payload(RAW)))
     assert device.run(port=server.port).results[0][0] == "failed"
-    issued = world.pki.issue_device("porch", now=datetime.now(timezone.utc))
+    issued = world.client(Role.DEVICE, "porch")
     device.put("client.crt", (issued / "chain.pem").read_bytes())
     device.put("client.key", (issued / "key.pem").read_bytes())
     assert device.run(port=server.port).results == [("installed", 0, 0)]
-    server.end()
 
 
 @pytest.mark.parametrize("bits", [2048, 3072])

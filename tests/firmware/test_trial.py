@@ -19,7 +19,7 @@ from support.answering import Answers, firmware_reply, reply
 from support.command import process
 from support.esp32_devices import NOW, RAW, build_image
 from support.firmware import Device, Outcome, Signing, StartAnswers, server_context
-from support.servers import World, operator, publish, start, until
+from support.servers import StartServer, World, operator, publish, until
 
 pytestmark = pytest.mark.proof
 
@@ -276,10 +276,10 @@ def test_an_update_that_was_called_off_leaves_what_runs_confirmed(trying: Trying
 
 
 def test_the_server_hears_of_it_and_halts_the_rollout(
-    esp32: Device, world: World, signing: Signing, tmp_path: Path
+    start_server: StartServer, esp32: Device, world: World, signing: Signing, tmp_path: Path
 ) -> None:
     """At the first poll of the old firmware: nobody waits for the hour that a device may be silent."""
-    server = start(world, tmp_path / "store")
+    server = start_server()
     new = build_image(seed=1)
     settings = {"boot": "waits", "port": server.port, "1.sketch_md5": hashlib.md5(new).hexdigest()}
     hours = itertools.count(NOW, HOUR)  # a proof has to be later than the one before
@@ -308,7 +308,6 @@ def test_the_server_hears_of_it_and_halts_the_rollout(
     assert "STUCK" in said
     assert "gave way to what ran before: the server did not answer it in time" in said
     until(lambda: any(line.startswith("halted ") for line in server.lines()), "the rollout goes on")
-    server.end()
 
 
 def test_the_sketch_may_give_it_up_by_itself(trying: Trying) -> None:

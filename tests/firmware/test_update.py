@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import shutil
 import ssl
 import struct
 import subprocess
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
+from otaseal.pki.profile import Role
 from support import peers
 from support.answering import firmware_reply, reply
 from support.firmware import BOARD, COUNTER, LIBRARY, Device, Signing, StartAnswers, flags, pack, sources, write_header
 from support.images import build_image
-from support.servers import Running, World, publish, start
+from support.servers import Running, StartServer, World, publish
 
 pytestmark = pytest.mark.proof
 
@@ -57,13 +56,11 @@ def test_what_is_up_to_date_stays(world: World, server: Running, device: Device,
     assert done.seen["resumed"] == "5", "a request for firmware and one for certificates each, and one whole handshake"
 
 
-def test_a_device_with_a_certificate(world: World, device: Device, signing: Signing, tmp_path: Path) -> None:
-    server = start(world, tmp_path / "store", "--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
+def test_a_device_with_a_certificate(start_server: StartServer, world: World, device: Device, signing: Signing) -> None:
+    server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
     publish(server, "1.1", signing.sign(signing.payload()))
     assert device.run(port=server.port).results[0][0] == "failed"
-    issued = Path(
-        shutil.copytree(world.pki.issue_device("kitchen", now=datetime.now(timezone.utc)), tmp_path / "issued")
-    )
+    issued = world.client(Role.DEVICE, "kitchen")
     device.put("client.crt", (issued / "chain.pem").read_bytes())
     device.put("client.key", b"no key")
     damaged = device.run(port=server.port)
@@ -71,7 +68,6 @@ def test_a_device_with_a_certificate(world: World, device: Device, signing: Sign
     assert damaged.begin_error == 5
     device.put("client.key", (issued / "key.pem").read_bytes())
     assert device.run(port=server.port).results == [("installed", 0, 0)]
-    server.end()
 
 
 def test_it_says_who_it_is(answers: StartAnswers, device: Device) -> None:

@@ -12,13 +12,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from otaseal.client.client import Client
 from otaseal.errors import OtasealError
+from otaseal.pki.profile import Role
 from support import haproxy
 from support.servers import SECONDS, Running, World, as_device, get, publish, start, talk, until
 
@@ -137,7 +137,7 @@ def test_what_lies_in_its_buffers_is_little(pair: Pair) -> None:
 
 def test_an_operators_certificate_reaches_the_server(pair: Pair) -> None:
     world = pair.world
-    folder = world.pki.issue_operator("through-haproxy", now=datetime.now(timezone.utc))
+    folder = world.client(Role.OPERATOR, "through-haproxy")
     url = f"https://localhost:{pair.operators}"
     own = Client(url, None, world.ca, (folder / "chain.pem", folder / "key.pem"))
     assert own.get("/v1/products") == {"products": ["blink"]}

@@ -7,12 +7,12 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from otaseal.errors import InputError
+from otaseal.pki.profile import Role
 from otaseal.store.files import DEVICES_FILE
 from otaseal.store.proof_keys import fingerprint
 from support.command import process
@@ -179,7 +179,7 @@ def test_certificate_or_key_where_tls_asks_for_one(
     start_server: StartServer, world: World, releases: tuple[Firmware, Firmware]
 ) -> None:
     old, new = releases
-    client = world.pki.issue_device("pantry", now=datetime.now(timezone.utc))
+    client = world.client(Role.DEVICE, "pantry")
     authority = world.pki.directory / "device-ca" / "certificate.pem"
     server = start_server("--require-proof", "--device-ca", authority)
     server.logs("open ", "by a certificate or a key, can read")

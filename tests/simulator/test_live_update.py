@@ -14,6 +14,7 @@ from otaseal.chips.esp8266 import parse, sectors
 from otaseal.client import archives
 from otaseal.image import manifest
 from otaseal.image.manifest import Claim
+from otaseal.pki.profile import Role
 from otaseal.release import signed_archive
 from otaseal.simulator.device import Device
 from otaseal.simulator.filesystem import read_file
@@ -154,7 +155,7 @@ def test_a_session_is_resumed_by_its_id(world: World, start_server: StartServer)
 def test_mutual_tls(world: World, start_server: StartServer) -> None:
     server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
     publish(server, "1.0", new_firmware(world).signed)
-    issued = world.pki.issue_device("virtual", now=NOW)
+    issued = world.client(Role.DEVICE, "virtual")
     device = make_device(world)
     nobody = ask(server, device)
     assert nobody.failed is not None

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,15 @@ from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from otaseal import files
 from otaseal.client.client import Client
 from otaseal.client.deployment import Deployment, Options
 from otaseal.image import firmware as images
 from otaseal.image import signed_image
 from otaseal.keys import public
-from otaseal.pki.store import Slot, Store
+from otaseal.pki.profile import Role
+from otaseal.pki.scope import Scope
+from otaseal.pki.store import SLOTS, Slot, Store
 from otaseal.release.records import Origin
 from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
@@ -63,6 +67,21 @@ class World:
         if client is not None:
             context.load_cert_chain(client / "chain.pem", client / "key.pem")
         return context
+
+    def client(self, role: Role, name: str, scopes: Sequence[Scope] = ()) -> Path:
+        """Return the folder of a new client certificate and its key, of which the PKI's index knows nothing.
+
+        Tests share the PKI, so that a name that the index has is taken: here any number may have one `name`.
+        """
+        now, authority = datetime.now(timezone.utc), self.pki.authority(SLOTS[role])
+        if role is Role.DEVICE:
+            issued = authority.issue_device(name, now=now)
+        else:
+            issued = authority.issue_operator(name, now=now, scopes=scopes)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        (folder / "chain.pem").write_bytes(issued.chain_pem)
+        files.write_new(folder / "key.pem", issued.private_key_pem, files.PRIVATE_MODE)
+        return folder
 
     def firmware(self, seed: int, *, size: int = 20_000, **options: object) -> Firmware:
         raw = build_image(seed=seed, code_size=size, **options)  # type: ignore[arg-type]

@@ -77,6 +77,9 @@ def serve(
         assert match, line + log.read_text()
     except BaseException:
         process.kill()
+        process.wait(SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
         raise
     return process, match
 

@@ -141,7 +141,7 @@ def test_the_dates_of_a_certificate() -> None:
 
 def test_a_valid_certificate_is_resumed(world: World, start_server: StartServer, tmp_path: Path) -> None:
     server = start_server("--device-ca", world.pki.directory / "device-ca" / "certificate.pem")
-    folder = world.pki.issue_device("resumes", now=datetime.now(timezone.utc))
+    folder = world.client(Role.DEVICE, "resumes")
     for version in VERSIONS:
         one = Resuming(world, folder, version, server.port)
         assert one.ask() == one.ask() == b"HTTP/1.1 404 Not Found"

@@ -25,17 +25,17 @@ def guarded(world: World, start_server: StartServer) -> Running:
     return server
 
 
-def device(world: World, name: str, folder: Path) -> Path:
-    """Return a copy of a new device's key and chain: revoking sets the store's own aside."""
+def issued(world: World, name: str, folder: Path) -> Path:
+    """Return a copy of the key and chain of a new device to be revoked, which sets those of the index aside."""
     return Path(shutil.copytree(world.pki.issue_device(name, now=NOW), folder / name))
 
 
 def test_only_devices_with_a_certificate_get_firmware(world: World, guarded: Running, tmp_path: Path) -> None:
-    kitchen = device(world, "kitchen", tmp_path)
+    kitchen = world.client(Role.DEVICE, "kitchen")
     request = get("/firmware.bin.signed")
     assert talk(world.context(kitchen), guarded.port, request).body == world.firmware(1).signed
-    stranger = device(World.create(tmp_path / "other", world.key), "kitchen", tmp_path / "strangers")
-    operator_folder = Path(shutil.copytree(world.pki.issue_operator("an-operator", now=NOW), tmp_path / "an-operator"))
+    stranger = World.create(tmp_path / "other", world.key).client(Role.DEVICE, "kitchen")
+    operator_folder = world.client(Role.OPERATOR, "an-operator")
     for folder in (None, stranger, operator_folder):
         with pytest.raises((ssl.SSLError, ConnectionResetError, AssertionError)):
             talk(world.context(folder), guarded.port, request)
@@ -52,7 +52,7 @@ def test_only_devices_with_a_certificate_get_firmware(world: World, guarded: Run
 
 
 def test_the_certificate_is_the_identity_and_not_the_header(world: World, guarded: Running, tmp_path: Path) -> None:
-    attic = device(world, "attic", tmp_path)
+    attic = world.client(Role.DEVICE, "attic")
     old = world.firmware(7)
     for mac in ("5C:CF:7F:00:00:01", "5C:CF:7F:00:00:02"):
         talk(world.context(attic), guarded.port, as_device("/firmware.bin.signed", old, mac))
@@ -66,7 +66,7 @@ def test_a_revoked_certificate_ends_with_the_next_connection(
     world: World, guarded: Running, tmp_path: Path, version: ssl.TLSVersion
 ) -> None:
     name = f"lost-{version.name.lower().replace('_', '-')}"
-    folder = device(world, name, tmp_path)
+    folder = issued(world, name, tmp_path)
     context = world.context(folder)
     context.maximum_version = version
     request = get("/firmware.bin.signed")
@@ -78,7 +78,7 @@ def test_a_revoked_certificate_ends_with_the_next_connection(
 
 
 def test_a_resumed_session_is_no_way_around_a_revocation(world: World, guarded: Running, tmp_path: Path) -> None:
-    folder = device(world, "resuming", tmp_path)
+    folder = issued(world, "resuming", tmp_path)
     session = tmp_path / "session"
     client = [peers.tool("openssl", "openssl"), "s_client", "-connect", f"127.0.0.1:{guarded.port}", "-tls1_2"]
     client += [
@@ -102,7 +102,7 @@ def test_a_resumed_session_is_no_way_around_a_revocation(world: World, guarded: 
 
 
 def test_a_damaged_list_lets_nobody_in(world: World, start_server: StartServer, tmp_path: Path) -> None:
-    hall = device(world, "hall", tmp_path)
+    hall = world.client(Role.DEVICE, "hall")
     listed = tmp_path / "revoked.json"
     listed.write_bytes(b'{"revoked": {"device": []}}')
     authority = world.pki.directory / "device-ca" / "certificate.pem"
@@ -159,7 +159,7 @@ def test_an_authority_without_its_list_is_an_error(
     process(*trusted, cwd=tmp_path).failed(1, "'damaged': this is not one whole X.509 certificate")
     assert not (tmp_path / "s").exists()
 
-    folder = getattr(world.pki, f"issue_{role}")(f"{role}-of-copy", now=NOW)
+    folder = world.client(Role(role), f"{role}-of-copy")
     for options in (["--no-revocations"], ["--revoked", world.pki.directory / "revoked.json"]):
         server = start_server(f"--{role}-ca", copied, *options)
         port = server.port if role == "device" else server.operators
@@ -191,7 +191,7 @@ def test_two_devices_that_say_the_same_are_two(
     publish(server, "1.0", world.firmware(1).signed, channel="stable" if given else "beta")
     request = as_device("/blink/firmware.bin.signed", world.firmware(7 if given else 1))
     names = ("cellar", "kitchen")
-    contexts = [world.context(device(world, f"{name}-{given}", tmp_path)) for name in names]
+    contexts = [world.context(world.client(Role.DEVICE, f"{name}-{given}")) for name in names]
     status = 200 if given else 404
     for context in (*contexts, *contexts, contexts[0]):
         assert talk(context, server.port, request).status == status

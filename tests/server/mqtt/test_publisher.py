@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from otaseal.errors import ConfigError
+from otaseal.pki.profile import Role
 from otaseal.pki.store import Slot
 from otaseal.release.channels import Pointer
 from otaseal.server.mqtt import leftovers
@@ -25,7 +26,6 @@ from otaseal.server.telemetry import Telemetry
 from otaseal.store.device_rows import Device
 from otaseal.store.labels import Label
 from support.mosquitto import Mosquitto, free_port, listening
-from support.operator_requests import NOW
 from support.servers import MAC, StartServer, World, as_device, operator, publish, talk, until
 
 TOPIC = f"otaseal/blink/{identifier(f'mac:{MAC}')}"
@@ -34,7 +34,7 @@ CONFIG = f"homeassistant/update/otaseal_blink/{identifier(f'mac:{MAC}')}/config"
 
 @pytest.fixture(scope="session")
 def clients(world: World) -> Path:
-    return world.pki.issue_operator("broker-client", now=NOW)
+    return world.client(Role.OPERATOR, "broker-client")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_an_operators_certificate_is_enough_until_it_is_revoked(world: World, st
     server.logs("by=certificate:workbench")
     with pytest.raises(InputError, match="no valid token"):
         Client(server.url, None, world.ca).get("/v1/products")
-    device = world.pki.issue_device("a-device", now=NOW)
+    device = world.client(Role.DEVICE, "a-device")
     with pytest.raises(OtasealError):
         Client(server.url, None, world.ca, (device / "chain.pem", device / "key.pem")).get("/v1/products")
     # What was revoked is set aside, so the files are kept in memory for this last call.

@@ -25,8 +25,7 @@ INI, VARIABLE, FLAG = "custom_otaseal_{}", "OTASEAL_{}", "{}"
 @pytest.fixture(scope="module")
 def operator(world: World) -> Path:
     """The folder of an operator's certificate."""
-    world.pki.issue_operator("ada", now=NOW)
-    return world.pki.folder(Role.OPERATOR, "ada")
+    return world.client(Role.OPERATOR, "ada")
 
 
 @pytest.fixture

@@ -76,13 +76,13 @@ def test_a_certificate_keeps_to_its_scopes(guarded: Running, tmp_path: Path) -> 
 
 
 def test_a_certificate_without_scope_is_for_everything(guarded: Running) -> None:
-    client = as_holder(guarded, guarded.world.pki.issue_operator("anything", now=NOW))
+    client = as_holder(guarded, guarded.world.client(Role.OPERATOR, "anything"))
     deploy(client, guarded, "blink", "stable")
     assert client.get("/v1/products") == {"products": ["blink", "lamp"]}
 
 
 def test_a_token_adds_nothing_to_a_certificate(guarded: Running) -> None:
-    folder = guarded.world.pki.issue_operator("only-lamp", now=NOW, scopes=[Scope("lamp")])
+    folder = guarded.world.client(Role.OPERATOR, "only-lamp", [Scope("lamp")])
     both = Client(guarded.url, guarded.token, guarded.world.ca, (folder / "chain.pem", folder / "key.pem"))
     with pytest.raises(InputError, match="certificate 'only-lamp' is not for product 'blink'"):
         both.get("/v1/products/blink")

@@ -7,6 +7,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 
+from otaseal.pki.profile import Role
 from otaseal.server.failures import FAILURES
 from otaseal.server.operator_page.visitors import COOKIE
 from otaseal.store.backend import open_backend
@@ -118,7 +119,7 @@ def guarded(world: World, shared_server: StartServer) -> Running:
 
 
 def test_a_certificate_needs_no_sign_in(guarded: Running) -> None:
-    folder = guarded.world.pki.issue_operator("page-alice", now=NOW)
+    folder = guarded.world.client(Role.OPERATOR, "page-alice")
     client = PageClient(guarded, guarded.world.context(folder))
     assert client.ask("GET", "/page/sign-in").headers["location"] == "/page/"
     shown = client.see(HOME)
