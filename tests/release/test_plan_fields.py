@@ -77,6 +77,7 @@ def test_what_is_no_ramp(text: str) -> None:
         ({"wave": [{"devices": ["a b"]}]}, "wave 1: 'a b' cannot be a device"),
         ({"wave": [{"devices": ["5C:CF:7F:F0:04:C"]}]}, "wave 1: '5C:CF:7F:F0:04:C' cannot be a device"),
         ({"wave": [{"percent": 1, "approval": ["a b"]}]}, "wave 1: 'a b' cannot be an operator"),
+        ({"wave": [{"percent": 1, "approval": "oidc:alice"}]}, "wave 1: 'oidc:alice' names no issuer"),
         ({"wave": [{"percent": 100, "window": "02:00-04:00"}]}, "wave 1: the window '02:00-04:00' has no time zone"),
         ({"wave": [{"percent": 100, "days": "mon"}]}, "wave 1: days are given, and no window"),
         ({"wave": [{"percent": 100, "soak": "2 hours"}]}, "wave 1: soak is '2 hours'"),

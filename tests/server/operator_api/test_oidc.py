@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from otaseal.errors import SystemFaultError
 from otaseal.keys.public import public_pem
+from otaseal.server.operator_api.auth import of_bearer
 from otaseal.server.operator_api.issuer_keys import (
     FRESH_SECONDS,
     KEPT_SECONDS,
@@ -23,9 +24,9 @@ from otaseal.server.operator_api.issuer_keys import (
     fetch_keys,
 )
 from otaseal.server.operator_api.issuer_requests import MAX_ANSWER
-from otaseal.server.operator_api.oidc import LEEWAY_SECONDS, InvalidTokenError, Oidc, is_token
+from otaseal.server.operator_api.oidc import LEEWAY_SECONDS, Bearer, InvalidTokenError, Oidc, is_token
 from otaseal.server.operator_api.uploads import Refused
-from otaseal.store.trusts import Trust, TrustFile
+from otaseal.store.trusts import KNOWN, Trust, TrustFile
 from support.clock import Clock
 from support.command import Command, otaseal  # noqa: F401
 from support.issuer import JOB, Issuer, by_hand, issuing
@@ -87,6 +88,16 @@ def test_genuine_tokens_say_who_and_for_what(verifier: Verifier, issuer: Issuer)
     verifier.verify(issuer.token("one", aud=AUDIENCE, exp=late))
 
 
+def test_subjects_of_two_issuers_that_are_alike_are_two_callers() -> None:
+    callers = {
+        of_bearer(
+            Bearer("alice", (Trust(name, name, issuer, AUDIENCE, {"sub": "alice"}, {}, ("blink",)),), {})
+        ).require("blink", None)
+        for name, issuer in {**KNOWN, "own": "https://ci.local/github"}.items()
+    }
+    assert callers == {"oidc:github#alice", "oidc:gitlab#alice", "oidc:https://ci.local/github#alice"}
+
+
 def test_a_token_that_was_verified_holds_until_its_end_or_that_of_its_trust(verifier: Verifier, issuer: Issuer) -> None:
     bearer = verifier.runner.run_until_complete(verifier.oidc.verify(issuer.token("one", aud=AUDIENCE)))
     assert verifier.oidc.again(bearer) == bearer
@@ -117,6 +128,10 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "of the future": ({"iat": 4_000_000_000}, "not yet valid"),
     "without a time": ({"iat": None}, 'missing the "iat" claim'),
     "without a subject": ({"sub": None}, 'missing the "sub" claim'),
+    "an empty subject": ({"sub": ""}, "the token's subject is empty"),
+    "a subject of two lines": ({"sub": "me\nblink"}, "cannot be printed"),
+    "a subject that has to be cut": ({"sub": "me" * 257}, "longer than 512 characters"),
+    "a subject that is no text": ({"sub": 7}, "does not hold"),
 }
 
 
@@ -310,9 +325,11 @@ def test_a_job_asks_its_server_and_nobody_elses(
 
     audit = [json.loads(line) for line in (server.store / "audit.log").read_text().splitlines()]
     assert [(line["event"], line["by"]) for line in audit if line.get("by", "").startswith("oidc:")] == [
-        ("publish", f"oidc:{JOB['sub']}"),
-        ("point", f"oidc:{JOB['sub']}"),
+        ("publish", f"oidc:{issuer.url}#{JOB['sub']}"),
+        ("point", f"oidc:{issuer.url}#{JOB['sub']}"),
     ]
+    who = ("--by", f"oidc:{issuer.url}#{JOB['sub']}", "--server", server.url, "--ca", "ca.pem", "--product", "blink")
+    assert len(otaseal("audit", *who, "--oidc", "--json").succeeded().json) == 2
     assert [line["event"] for line in audit if "trust" in line["event"]] == ["trust", "distrust", "trust"]
     token = issuer.token("one", aud=server.url)
     listing = "/v1/products/blink/releases"

@@ -25,9 +25,11 @@ OLD, NEW = "0" * 32, "1" * 32
         ("alice", "certificate:alice", True),
         ("alice", "token:bob", False),
         ("alice", "oidc:alice", False),
-        ("oidc:alice", "oidc:alice", True),
+        ("oidc:github#alice", "oidc:github#alice", True),
+        ("oidc:github#alice", "oidc:gitlab#alice", False),
+        ("github#alice", "oidc:github#alice", False),
         ("token:alice", "oidc:token:alice", False),
-        ("*", "oidc:alice", True),
+        ("*", "oidc:github#alice", True),
         ("alice", "mqtt:install", False),
     ],
 )

@@ -218,14 +218,15 @@ def test_the_history_says_who_did_what(two: Running) -> None:
 
 def test_the_history_tells_callers_of_one_name_apart(two: Running) -> None:
     callers = ("token:eve", "certificate:eve", "oidc:eve", "local:eve", "mqtt:install", "server", "other:eve", "eve",
-               "oidc:token:eve", "certificate:\u202eeve<b>")  # fmt: skip
+               "oidc:token:eve", "oidc:github#eve", "certificate:\u202eeve<b>")  # fmt: skip
     with open_backend(str(two.store)) as backend:
         for number, who in enumerate(callers):
             event = {"event": "notes", "product": PRODUCT, "version": f"7.{number}", "by": who}
             backend.store.record_event(event)
     shown = visit(two).see(f"{HOME}/history").text
     said = ("Token eve", "Certificate eve", "Token of an issuer eve", "At the server eve", "MQTT install", "The server",
-            "other:eve", "eve", "Token of an issuer token:eve", "Certificate [U+202E]eve<b>")  # fmt: skip
+            "other:eve", "eve", "Token of an issuer token:eve",
+            "Token of an issuer github#eve", "Certificate [U+202E]eve<b>")  # fmt: skip
     for number, who in enumerate(said):
         assert f" {who} said what 7.{number} is for" in shown, who
 

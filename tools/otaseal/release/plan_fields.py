@@ -26,10 +26,12 @@ SHARED = ("window", "days", "zone", "soak", "answers", "approval")
 LIMITS = ("max_failed", "patience")
 """What a file may say of the rollout as a whole, as the options of the command line do."""
 MAX_ANSWERS = 100_000
+ISSUER = "write oidc:github#repo:me/blink:environment:release, or oidc:https://...#..., as otaseal audit lists it"
 NAMED = "give its MAC address, or name it as otaseal devices lists it"
 _UNITS = {"": 1, "m": 1, "h": 60, "d": 24 * 60}
 _DURATION = re.compile("([0-9]{1,6})([mhd]?)")
 _NAME = re.compile(f"[!-~]{{1,{MAX_NAME}}}")
+_OPERATOR = re.compile("[!-~]{1,512}")
 
 
 class PlanFile(NamedTuple):
@@ -49,12 +51,13 @@ def parse_file(fields: Mapping[str, Any]) -> PlanFile:
     shared = {name: fields[name] for name in SHARED if name in fields}
     max_failed, patience = (fields.get(name) for name in LIMITS)
     parsed = parse_waves([{**shared, **wave} for wave in waves])
-    for number, wave in enumerate(parsed, 1):
+    for number, wave in enumerate(parsed, 1):  # what a channel has from before stays readable
         for name in wave.devices:
-            if not name.startswith(
-                DEVICE_PREFIXES
-            ):  # it would never ask; what a channel has from before stays readable
+            if not name.startswith(DEVICE_PREFIXES):  # it would never ask
                 raise ConfigError(f"wave {number}: '{name[:32]}' cannot be a device", NAMED)
+        for name in wave.approval:
+            if name.startswith("oidc:") and "#" not in name:  # another issuer may have the same subject
+                raise ConfigError(f"wave {number}: '{name[:32]}' names no issuer", ISSUER)
     return PlanFile(
         parsed,
         None if max_failed is None else _number(max_failed, "max_failed", 0, 100),
@@ -119,7 +122,7 @@ def _parse_wave(number: int, fields: Mapping[str, Any]) -> Wave:
             soak=_minutes(fields.get("soak", 0), "soak", MAX_SOAK),
             answers=_number(fields.get("answers", MIN_OUTCOMES), "answers", 1, MAX_ANSWERS),
             max_failed=_number(fields["max_failed"], "max_failed", 0, 100) if "max_failed" in fields else None,
-            approval=_names(fields.get("approval", ()), _NAME, "approval"),
+            approval=_names(fields.get("approval", ()), _OPERATOR, "approval"),
         )
     except ConfigError as error:
         raise ConfigError(f"wave {number}: {error.message}", error.hint) from error

@@ -132,11 +132,16 @@ class TrustFile:
         return removed[0]
 
 
+def short_issuer(issuer: str) -> str:
+    """Return an issuer by its short name where it has one, as people read it: no address is one of these."""
+    return next((name for name, address in KNOWN.items() if address == issuer), issuer)
+
+
 def check_issuer(issuer: str) -> str:
     """Return an issuer as its tokens name it, of its address or its short name; raises ConfigError."""
     issuer = KNOWN.get(issuer, issuer)
     parts = urlsplit(issuer)
-    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if parts.scheme != "https" or not parts.hostname or parts.query or "#" in issuer or parts.username:
         raise ConfigError(
             f"'{issuer}' is not an issuer",
             f"write it as its tokens do, https://...; or {' or '.join(KNOWN)}",

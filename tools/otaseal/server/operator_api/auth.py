@@ -161,7 +161,7 @@ def of_token(token: Token) -> Caller:
 
 def of_bearer(bearer: Bearer) -> Caller:
     """Return who shows a token that an issuer has signed."""
-    return Caller("oidc", bearer.subject, bearer.allowed, bearer.trusts[0].id)
+    return Caller("oidc", bearer.name, bearer.allowed, bearer.trusts[0].id)
 
 
 def _target(product: str | None, channel: str | None) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import InputError, one_line
+from ...errors import InputError
 from ...pki.scope import Scope
-from ...store.trusts import Trust, TrustFile
+from ...store.trusts import MAX_TEXT, Trust, TrustFile, short_issuer
 from .issuer_keys import ALGORITHMS, IssuerKeys
 
 LEEWAY_SECONDS = 30
@@ -39,6 +39,11 @@ class Bearer:
     subject: str
     trusts: tuple[Trust, ...]
     claims: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Whose that is among the subjects of all issuers: `issuer#subject`. An issuer's address has no `#`."""
+        return f"{short_issuer(self.trusts[0].issuer)}#{self.subject}"
 
     @property
     def has_ended(self) -> bool:
@@ -111,4 +116,9 @@ def _fitting(trusts: tuple[Trust, ...], claims: Mapping[str, Any]) -> Bearer:
     if not fitting:
         reason = "; ".join(f"'{trust.name}': {mismatch}" for trust, mismatch in found)
         raise InvalidTokenError("the token is genuine, and not for this server or not of whom it trusts", reason)
-    return Bearer(one_line(str(claims["sub"]))[:256], fitting, claims)
+    subject = claims["sub"]
+    if not 0 < len(subject) <= MAX_TEXT or not subject.isprintable():  # cut or escaped, two could look like one
+        raise InvalidTokenError(
+            f"the token's subject is empty, cannot be printed, or is longer than {MAX_TEXT} characters"
+        )
+    return Bearer(subject, fitting, claims)

@@ -54,7 +54,7 @@ QUERY: Mapping[str, Schema] = {
     "raise_counter": {**FLAG, "default": "0"},
     "strand_devices": {**FLAG, "default": "0"},
     "even_if_run": {**FLAG, "default": "0"},
-    "by": {"type": "string", "maxLength": 256, "description": "who, as a line has it: token:ci"},
+    "by": {"type": "string", "maxLength": 1024, "description": "who, as a line has it: token:ci"},
     "event": {"type": "string", "maxLength": 64, "examples": ["publish", "point", "rollback", "halted"]},
     "since": pattern(LOGGED_SINCE, examples=["2030-01-31"]),
     "state": {"type": "string", "enum": list(STATES)},
