@@ -25,7 +25,7 @@ from otaseal.release.waves import (
     wait,
     wave_of,
 )
-from otaseal.release.windows import Opening
+from otaseal.release.windows import Opening, Window, parse_window
 from support.rollouts import NAMES, TAGS, devices, plans
 
 DAY = 86400.0
@@ -127,6 +127,28 @@ def test_a_gate_has_its_own_limits_and_a_person() -> None:
     assert gate(approved, standing(2), 5, 0) == (True, ("2 of 2 came back", "approved by token:alice"), None)
     assert gate(approved, standing(19, 1), 5, 0).reasons == ("1 of 20 failed, and at most 0 % may",)
     assert approved.next(7.9) == Plan(waves, 1, 7), "the next one wants an approval of its own"
+
+
+NIGHT = parse_window("02:00-04:00", "UTC")
+TEN, TWO, DAY = 10 * 3600, 2 * 3600, 24 * 3600  # of 1970-01-01, in UTC
+
+
+@pytest.mark.parametrize(
+    ("windows", "began", "now", "opened"),
+    [
+        ((None, None), TEN, TEN, True),
+        ((None, NIGHT), TEN, DAY + TWO - 1, False),
+        ((None, NIGHT), TEN, DAY + TWO, True),
+        ((None, NIGHT), TEN, DAY + TEN, True),  # it is shut again, and who was away comes later
+        ((None, NIGHT), TWO, TWO, True),
+        ((NIGHT, None), TEN, TEN, False),  # somebody began the second wave before the first had its turn
+    ],
+)
+def test_a_plan_says_whether_each_window_was_open(
+    windows: tuple[Window | None, ...], began: int, now: float, opened: bool
+) -> None:
+    plan = Plan(tuple(Wave(percent=50 * n, window=one) for n, one in enumerate(windows, 1)), current=1, began=began)
+    assert plan.has_opened(now) is opened
 
 
 @pytest.mark.parametrize(

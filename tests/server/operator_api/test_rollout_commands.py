@@ -14,7 +14,8 @@ from otaseal.errors import InputError
 from otaseal.release.plan_fields import parse_waves
 from otaseal.server.operator_api.schemas import schemas
 from support.command import Command, Result, otaseal, process  # noqa: F401
-from support.servers import Firmware, Reply, Running, as_device, operator, publish, talk, until
+from support.page_client import HOME, device_page, visit
+from support.servers import Firmware, Reply, Running, as_device, metrics, operator, publish, talk, until
 
 MACS = [f"5C:CF:7F:00:00:{number:02X}" for number in range(1, 5)]
 PLAN = f"""
@@ -156,6 +157,13 @@ def test_who_has_to_wait_for_a_window_is_told_so(run: Operator) -> None:
     new = "5C:CF:7F:00:00:99"
     run.runs[new] = run.images[0]
     assert 2900 <= int(run.ask(new, "X-Otaseal-Capabilities: 1 proof").headers["x-otaseal-wait"]) <= 3000 + 1800
+    assert run.show()["state"] == "running", "the last wave has begun, and nobody has the release"
+    told = metrics(run.server)
+    assert 'otaseal_rollout_state{channel="stable",product="blink",state="running"} 1' in told
+    page = visit(run.server)
+    assert "Waits for its window" in page.see(f"{HOME}/channels/stable").text
+    links = page.see(device_page(f"mac:{MACS[0]}")).links
+    assert any("device/grant?" in link for link in links), "it may have it at once"
     run("rollout", "grant", MACS[0]).succeeded()
     assert run.ask(MACS[0]).status == 200
 

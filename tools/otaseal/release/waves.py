@@ -138,6 +138,11 @@ class Plan:
         """Whether all waves have begun."""
         return self.current == len(self.waves) - 1
 
+    def has_opened(self, now: float) -> bool:
+        """Return whether each wave's window was open since the current one began, so that nobody waits for a first."""
+        windows = (wave.window for wave in self.waves if wave.window is not None)
+        return all(window.next_opening(self.began).opens <= now for window in windows)
+
     def next(self, now: float) -> Plan:
         """Return the plan after the next wave began."""
         return replace(self, current=self.current + 1, began=int(now), approved="")

@@ -18,6 +18,7 @@ Gauges = dict[Labelled, float]
 def of_rollouts(fleet: Fleet) -> Gauges:
     """Return how the rollout of each channel goes, and how many devices are known how well; blocks."""
     gauges: Gauges = {}
+    now = fleet.clock.read(0.0)[0]
     known = dict.fromkeys(Evidence, 0.0)
     for product, channel, pointer, found in fleet.rollouts():
         where = {"product": product, "channel": channel}
@@ -25,7 +26,7 @@ def of_rollouts(fleet: Fleet) -> Gauges:
             count = getattr(found.everybody, outcome)
             gauges[labelled("otaseal_rollout_devices", outcome=outcome, **where)] = count
         for state in STATES:
-            gauges[labelled("otaseal_rollout_state", state=state, **where)] = state == state_of(pointer)
+            gauges[labelled("otaseal_rollout_state", state=state, **where)] = state == state_of(pointer, now)
         gauges[labelled("otaseal_rollout_percent", **where)] = pointer.percent
         gauges[labelled("otaseal_rollout_wave", **where)] = pointer.current_wave + 1
         gauges[labelled("otaseal_rollout_waves", **where)] = len(pointer.waves)
@@ -42,10 +43,10 @@ def of_alarms(alarms: Alarms) -> Gauges:
     return {labelled("otaseal_alarms", kind=kind): count for kind, count in sorted(counts.items())}
 
 
-def state_of(pointer: Pointer) -> str:
-    """Return the state of a rollout, one of STATES."""
+def state_of(pointer: Pointer, now: float) -> str:
+    """Return the state of a rollout, one of STATES; `now` is in seconds since 1970."""
     if pointer.halted:
         return "halted"
     if pointer.paused:
         return "paused"
-    return "complete" if pointer.complete else "running"
+    return "complete" if pointer.complete and (pointer.plan is None or pointer.plan.has_opened(now)) else "running"

@@ -32,7 +32,7 @@ def status(context: OperatorContext, product: str, channel: str) -> dict[str, An
         "channel": channel,
         "version": pointer.version,
         "previous": state.previous,
-        "state": state_of(pointer),
+        "state": state_of(pointer, now),
         "percent": pointer.percent,
         "began": None if begun is None else begun.began,
         "waves": shown(pointer, found, now),

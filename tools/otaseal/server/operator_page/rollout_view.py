@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...release import channels
+from ..operator_api.gauges import state_of
 
 FAILED = ("stuck", "looping")
 STATES = {"stuck": "failed", "looping": "gave up", "updating": "on the way", "offered": "offered it"}
@@ -45,13 +46,14 @@ class Link:
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel: its `pointer`, the `previous` version, and its devices, all of them and by what they run.
+    """A channel: its `pointer`, the `state` of its rollout, the `previous` version, and its devices by what they run.
 
     `running` are those that run what it points at, `others` the rest, as far as something is to be said of them.
     """
 
     name: str
     pointer: channels.Pointer
+    state: str
     previous: str | None
     total: int
     parts: tuple[Part, ...]
@@ -64,8 +66,8 @@ class Channel:
         return sum(link.count for link in self.others if link.bad)
 
 
-def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel) -> Channel:
-    """Return a channel in the state `state`, whose devices are `found` to be so many of each kind."""
+def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel, now: float) -> Channel:
+    """Return a channel in the state `state`, whose devices are `found` to be so many of each kind at a time."""
     version, total, versions = state.pointer.version, found["total"], dict(found["versions"])
     if unknown := total - sum(versions.values()):
         versions["unknown"] = unknown
@@ -76,6 +78,7 @@ def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel) -
     return Channel(
         name=name,
         pointer=state.pointer,
+        state=state_of(state.pointer, now),
         previous=state.previous,
         total=total,
         parts=_version_parts(versions, version, state.previous),

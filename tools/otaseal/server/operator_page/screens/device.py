@@ -40,6 +40,6 @@ async def show(page: Page, visit: Visit) -> Response:
 def _grantable(context: OperatorContext, product: str, row: dict[str, Any]) -> str | None:
     """Return the release that a device could be given before its turn, None for none."""
     state = context.catalog.channel(product, row["channel"])
-    if state is None or state.pointer.complete or state.pointer.halted or state.pointer.paused or row["pinned"]:
+    if state is None or state.pointer.unconditional or state.pointer.halted or state.pointer.paused or row["pinned"]:
         return None
     return None if row["running"] == state.pointer.version else state.pointer.version

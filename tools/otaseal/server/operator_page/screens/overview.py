@@ -43,6 +43,7 @@ async def _channels(page: Page, product: str) -> list[Channel]:
     states = page.context.catalog.channels(product)
 
     def read() -> list[Channel]:
-        return [channel_view(page.kinds(product, name), name, state) for name, state in states.items()]
+        now = page.context.fleet.clock.read(0.0)[0]
+        return [channel_view(page.kinds(product, name), name, state, now) for name, state in states.items()]
 
     return await asyncio.to_thread(read)

@@ -31,7 +31,7 @@ def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, A
     """Return what the screen shows; waves are counted where there is a plan."""
     context, plan = page.context, state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
-    view = channel_view(page.kinds(product, channel), channel, state)
+    view = channel_view(page.kinds(product, channel), channel, state, context.fleet.clock.read(0.0)[0])
     kinds = FAILED if view.failed else ()
     failed = [
         one for kind in kinds for one in device_list.first(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
