@@ -45,6 +45,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a pipe has no name here")
+def test_nothing_but_a_file_is_replaced(tmp_path: Path) -> None:
+    """Root could put a file in the place of /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, Path(), tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(SystemFaultError, match="it is there, and no file"):
+            files.write_atomic(path, NEW)
+    assert names(tmp_path) == {"pipe"}
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 @pytest.mark.parametrize("wanted", [files.PUBLIC_MODE, files.PRIVATE_MODE])
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_a_file_is_written_with_its_mode_and_its_folders(tmp_path: Path, wanted: int, umask: int) -> None:

@@ -124,11 +124,18 @@ def test_json_on_a_terminal_is_json(place: Path) -> None:
         ("otaseal sets it, otaseal shows it", "otaseal sets\n  it,\n  otaseal\n  shows it"),
         ("see /a/long/path/that/stays/whole now", "see\n  /a/long/path/that/stays/whole\n  now"),
         ("\x1b[32mok\x1b[0m and more words", "\x1b[32mok\x1b[0m and more\n  words"),
+        ("a b  c d  e f  g h", "a b  c d\n     e f\n     g h"),
+        ("a b  c d e f g h i  j", "a b  c d e f\n     g h i\n     j"),
         ("", ""),
     ],
 )
 def test_where_a_line_breaks(line: str, expected: str) -> None:
     assert terminal.fit(line, 12) == expected
+
+
+def test_what_follows_a_break_stands_in_the_last_column() -> None:
+    line = "  ok      filesystem         LittleFS of 1024000 bytes at 0x300000, blocks of 8192"
+    assert terminal.fit(line, 80) == f"{line.removesuffix(' 8192')}\n{'':<29}8192"
 
 
 @pytest.mark.parametrize(

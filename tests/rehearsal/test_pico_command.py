@@ -84,7 +84,7 @@ def test_what_is_given_out_is_taken_from_the_live_server(
 
 def test_the_table_of_attacks_says_what_a_stock_core_takes(rehearse: Command) -> None:
     result = rehearse("--offline", "--hostile").succeeded()
-    assert "image of another chip          accepted (stock) boot" in result.out
+    assert "image of another chip         accepted (stock) at boot: " in result.out
     assert "14 of 17 refused as they have to be, 3 taken by a stock device" in result.out
 
 

@@ -86,10 +86,12 @@ def give_to_owner(descriptor: int, directory: Path) -> None:
 def write_atomic(path: Path, data: bytes, mode: int = PUBLIC_MODE) -> None:
     """Put `data` at `path` in place of what is there, whole or not at all, durably; parent directories are made.
 
-    What root writes belongs to the owner of its directory. Raises SystemFaultError when the operating system refuses;
-    then nothing is left behind.
+    What root writes belongs to the owner of its directory. Raises SystemFaultError where a directory, a device or a
+    pipe is at `path`, and when the operating system refuses; then nothing is left behind.
     """
     try:
+        if path.exists() and not path.is_file():  # root would replace even /dev/null
+            raise SystemFaultError(f"'{path}' cannot be written: it is there, and no file", "name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     except OSError as error:

@@ -15,14 +15,18 @@ COMMAND = re.compile(
     r"(?:[A-Z_]+=\S+ )*(?:otaseal|pio|openssl|git|\"?[^\s\"]*python[^\s\"]*\"?) (?:(?!, |; ).)*$"
 )
 """The end of a line that is there to be copied: a command, and no sentence that names one."""
-COLUMNS = re.compile(r"(\S+(?: \S+)*  +)\S")
-"""A name with its value in a column behind it."""
+COLUMNS = re.compile(r"((?:\S+(?: \S+)* {3,})*\S+(?: \S+)*  +)\S")
+"""Names with a value in a column behind them, as far as spaces fill columns up."""
+CELLS = re.compile(r"(?<=\S)  (?=\S)")
+"""Between the parts of a line in which nothing is filled up."""
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
 MIN_WIDTH = 40
 GLUE = "\0"
 """Holds the words of a command together: printed text has no such character."""
 FEW = 2
 """Words of a line that is long because one of them is."""
+MANY = 3
+"""Parts of a line that is a list of them, and breaks between them."""
 
 
 def fit(text: str, width: int) -> str:
@@ -70,6 +74,9 @@ def _fit_line(line: str, width: int) -> str:
     own = len(plain) - len(plain.lstrip())
     column = COLUMNS.match(plain, own)
     indent = column.end(1) if column and column.end(1) <= width // 2 else own + 2
+    cells = CELLS.split(plain)
+    if len(cells) >= MANY and "   " not in plain.lstrip():
+        plain = "  ".join(cell.replace(" ", GLUE) if len(cell) <= width - indent else cell for cell in cells)
     lines = textwrap.wrap(
         plain,
         width,

@@ -49,14 +49,14 @@ def test_a_device_is_named_and_found_and_shown_with_its_history(server: Running,
         )
     ]
     assert said[0] == f"{NAME}  'living room'"
-    assert said[-1] == f"{NAME}  'living room'  tags indoor  pinned: it gets no release  note: swap its battery"
+    assert said[-1] == f"{NAME}  'living room'  #indoor  pinned: it gets no release  note: swap its battery"
     publish(server, "2.0", server.world.firmware(2).signed, max_failed=100)
     assert poll(server) == 304
     both = ("--tag", "indoor", "--tag", "battery")
     for option in (("--tag", "indoor"), ("--text", "LIVING"), ("--pinned",), ("--answered", "pinned")):
         first, *_ = devices(*option).succeeded().out.splitlines()
         assert first.startswith(f"{NAME} (living room)  runs 1.0  seen ")
-        assert first.endswith("  pinned  tags indoor")
+        assert first.endswith("  pinned  #indoor")
     for option in (("--late",), ("--no-room",), ("--board", "other"), ("--tag", "battery"), both):
         assert "no such device was seen yet" in devices(*option).succeeded().out
     size = len(server.world.firmware(1).raw)

@@ -11,7 +11,7 @@ from typing import Any
 from .. import files
 from ..client.client import Client, product_path
 from ..errors import ConfigError, counted
-from . import common
+from . import common, device_lines
 
 MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 MAX_CSV = 16 * 1024 * 1024
@@ -90,7 +90,7 @@ def _line(answer: Mapping[str, Any]) -> str:
     """Return in one line all that is said of a device."""
     line = f"{answer['device']}"
     line += f"  '{answer['name']}'" if answer["name"] else ""
-    line += f"  tags {', '.join(answer['tags'])}" if answer["tags"] else ""
+    line += f"  {device_lines.tagged(answer['tags'])}" if answer["tags"] else ""
     line += "  pinned: it gets no release" if answer["pinned"] else ""
     line += f"  note: {answer['note']}" if answer["note"] else ""
     return line if line != answer["device"] else f"{line}: nothing is said of it any more"

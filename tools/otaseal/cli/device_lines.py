@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -25,7 +25,7 @@ MEANINGS = {
 PROOFS = {
     Proof.CERTIFICATE.value: "by certificate",
     Proof.ENROLLED.value: "by an enrolled key",
-    Proof.AGREED.value: "by a key agreed at first contact",
+    Proof.AGREED.value: "by an agreed key",
     Proof.REFUSED.value: "says so without proof",
 }
 """How a device proves its name, in words; an older server says nothing of it."""
@@ -52,19 +52,19 @@ def line(device: Mapping[str, Any], *, with_channel: bool) -> str:
         text += "  LATE"
     if with_channel:
         text += f"  in {device['channel']}"
+    if device["offered"] and (meaning := _meaning(device)):
+        text += f"  {meaning}"
+    if device["state"] == "looping":  # ADR 0019
+        proven = is_proven(device["device"], device.get("enrolled"))
+        text += ", and is not given any more" if proven else ", and is given once an hour"
     if device.get("evidence") in (Evidence.PROVEN.value, Evidence.NEWCOMER.value):
         text += f"  {device['evidence']}"
     if device.get("proof") in PROOFS:
         text += f"  {PROOFS[device['proof']]}"
     if device.get("pinned"):
         text += "  pinned"
-    if device["offered"] and (meaning := _meaning(device)):
-        text += f"  {meaning}"
-    if device["state"] == "looping":  # ADR 0019
-        proven = is_proven(device["device"], device.get("enrolled"))
-        text += ", and is not given any more" if proven else ", and is given once an hour"
     if device.get("tags"):
-        text += f"  tags {', '.join(device['tags'])}"
+        text += f"  {tagged(device['tags'])}"
     if device.get("other_mac"):
         text += f"  CLONED: {device['other_mac']} showed its certificate or key, too"
     if device["error"] in GAVE_WAY:
@@ -105,11 +105,18 @@ def event(happened: Mapping[str, Any]) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S}Z  {words}"
 
 
+def tagged(tags: Iterable[str]) -> str:
+    """Return tags as the operators' page shows them."""
+    return " ".join(f"#{tag}" for tag in tags)
+
+
 def words_of(seconds: float) -> str:
     """Return so many seconds in words, none below 0, in the largest unit of which there are two."""
     return duration(max(0.0, seconds), 2)
 
 
 def _meaning(device: Mapping[str, Any]) -> str:
+    if device["state"] == "updated" and device["running"] == device["offered"]:
+        return "updated"
     times = counted(device["deliveries"], "time")
     return MEANINGS[device["state"]].format(offered=device["offered"], times=times)

@@ -12,7 +12,7 @@ from .report import Report
 
 GREEN, RED, YELLOW, BOLD = "32", "31;1", "33", "1"
 NAME = 18
-CASE = 30
+CASE = 28
 
 
 def report_lines(report: Report, colours: bool = False) -> list[str]:
@@ -39,10 +39,10 @@ def table_lines(rows: Sequence[Row], colours: bool = False) -> list[str]:
     shown = []
     for row in rows:
         colour = GREEN if row.verdict == "refused" else YELLOW if row.ok else RED
-        number = str(row.error) if row.error else "-"
-        verdict = _painted(f"{row.verdict:<16}", colour, colours)
-        where = f"{row.step or '-':<18}"
-        shown.append(f"{row.name:<{CASE}} {verdict} {where} {number:>5}  {one_line(row.reason)}".rstrip())
+        error = f", error {row.error}" if row.error else ""
+        where = f"{error} at {row.step}" if row.step else ""
+        verdict = _painted(row.verdict, colour, colours)
+        shown.append(f"{row.name:<{CASE}}  {verdict}{where}: {one_line(row.reason)}")
     bad = sum(not row.ok for row in rows)
     totals = [f"{sum(row.verdict == 'refused' for row in rows)} of {len(rows)} refused as they have to be"]
     for verdict, meaning in (
