@@ -220,6 +220,41 @@ def test_the_state_in_a_word(devices: OneByOne) -> None:
     assert state(NEW, 9.0) == "updated"
 
 
+@pytest.mark.parametrize("before", ["offered", "updating", "updated", "stuck", "looping"])
+def test_a_device_that_was_moved_by_cable_waits_for_nothing_of_its_channel_before(
+    devices: OneByOne, before: str
+) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    for _ in range({"offered": 0, "looping": 3}.get(before, 1)):
+        devices.deliver("blink", "mac:A", "2.0", 3.0)
+    if before not in ("offered", "updating"):
+        devices.see(replace(FIRST, md5=NEW if before == "updated" else OLD), 4.0)
+    found = devices.get("blink", "mac:A")
+    assert found is not None
+    assert found.state == before
+    moved = devices.see(replace(FIRST, channel="beta", md5=OTHER), 5.0)
+    assert (moved.state, moved.channel, moved.offered, moved.deliveries) == ("seen", "beta", None, 0)
+    assert devices.list("blink", in_state("seen")) == (moved,)
+
+
+def test_a_device_whose_release_is_for_another_channel_came_back_with_it(devices: OneByOne) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    devices.deliver("blink", "mac:A", "2.0", 3.0)
+    assert devices.see(replace(FIRST, channel="beta", md5=NEW), 4.0).state == "updated"
+    gone = devices.see(replace(FIRST, error=71), 5.0)
+    assert (gone.channel, gone.state) == ("stable", "stuck"), "it gave way to what asks in the channel before"
+
+
+def test_another_channel_alone_ends_no_loop(devices: OneByOne) -> None:
+    devices.see(FIRST, 1.0)
+    devices.offer("blink", "mac:A", "2.0", NEW, 2.0)
+    for count in (1, 2, 3):
+        devices.deliver("blink", "mac:A", "2.0", 3.0)
+        assert devices.see(replace(FIRST, channel=f"c{count}"), 4.0).deliveries == count
+
+
 @pytest.mark.parametrize("came_back", [False, True])
 def test_an_update_that_gave_way_has_failed_at_once(devices: OneByOne, came_back: bool) -> None:
     """Also where the server saw it run for a while, and refused it."""

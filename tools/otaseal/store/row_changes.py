@@ -19,6 +19,11 @@ PACE_SHARE = 4
 """The last interval counts for one part of so many in a pace, and as so many times the pace at most."""
 AT_HOME_SECONDS = 6 * 3600.0
 """How long a device may be silent where it is at home: an address may change once a day."""
+_NOTHING_OFFERED = {
+    **dict.fromkeys(("offered", "expected_md5", "offered_at", "delivered_at", "confirmed_at", "failed_at")),
+    "deliveries": 0,
+}
+"""Of a device that got firmware of another channel by cable: it will not come back with what it was offered before."""
 _LAST_SEEN, _SEQUENCE, _PACE = map(Device._fields.index, ("last_seen", "sequence", "pace"))
 _HARDWARE = slice(Device._fields.index(Hardware._fields[0]), Device._fields.index(Hardware._fields[-1]) + 1)
 
@@ -144,7 +149,7 @@ def seen(known: Device | None, claim: Sighting, now: float, sequence: int | None
         deliveries = max(known.deliveries, 1)
         news = {"deliveries": deliveries, "failed_at": known.failed_at or now, "confirmed_at": None}
     elif claim.md5 != known.md5:
-        news = {"deliveries": 0, "confirmed_at": None}
+        news = {"deliveries": 0, "confirmed_at": None} if claim.channel == known.channel else dict(_NOTHING_OFFERED)
     elif known.deliveries:
         news = {"failed_at": known.failed_at or now, "confirmed_at": None}
     return known._replace(**claims, **news, last_seen=now)
