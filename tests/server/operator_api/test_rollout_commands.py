@@ -217,6 +217,23 @@ def test_a_wave_with_a_mistyped_tag_waits(run: Operator) -> None:
     assert run.show()["waves"][1]["state"] == "running"
 
 
+def test_what_nobody_has_is_named_beside_what_somebody_has(run: Operator) -> None:
+    run("devices", "tag", f"mac:{MACS[0]}", "ours").succeeded()
+    (run.folder / "rollout.toml").write_text(
+        f'[[wave]]\ntags = ["ours", "our"]\n[[wave]]\ndevices = ["{MACS[1]}", "{MACS[1][:-2]}99"]\npercent = 100\n'
+    )
+    shown = run("rollout", "preview", "--plan", "rollout.toml").succeeded().out
+    assert shown == (
+        "wave 1: 1 device: tag ours or tag our\n  at any time; next after 10 answers, or all\n"
+        "  no device to update: tag our\n"
+        f"wave 2: 3 devices: mac:{MACS[1]}, mac:{MACS[1][:-2]}99 and all others\n  at any time\n"
+        f"  no device to update: mac:{MACS[1][:-2]}99\n"
+    )
+    answer = run("rollout", "preview", "--plan", "rollout.toml", "--json").succeeded().json
+    assert fits(answer, {"$ref": "#/components/schemas/Preview"})
+    assert [one["missing"] for one in answer["waves"]] == [["tag our"], [f"mac:{MACS[1][:-2]}99"]]
+
+
 def test_a_ramp_halted_and_begun_again_by_hand(run: Operator) -> None:
     run("promote", "--version", "1.0", "--ramp", "10,50", "--soak", "2h").succeeded()
     assert "soaks until" in "".join(run.show()["waits_for"])

@@ -72,6 +72,16 @@ def told(fleet: Fleet, pointer: Pointer, began: float, set_aside: float | None) 
     return found
 
 
+def missing_in(fleet: Fleet, wave: Wave) -> list[str]:
+    """Return which tags and names of a wave no device has that may be updated, device by device."""
+    parts = [replace(wave, tags=(tag,), devices=()) for tag in wave.tags]
+    parts += [replace(wave, tags=(), devices=(device,)) for device in wave.devices]
+    rows = [row for row in fleet.devices.list("blink") if row.channel == "stable"]
+    rows = [row for row in rows if not fleet.labels.is_pinned("blink", row.device)]
+    tagged = [(row.device, fleet.labels.tags_of("blink", row.device, row)) for row in rows]
+    return [replace(part, percent=0).who for part in parts if not any(part.names(*one) for one in tagged)]
+
+
 def fate(row: Device, version: str) -> tuple[Funnel, float | None]:
     """Return what became of a device, and since when it has failed."""
     if row.md5 in SECOND.runs:
@@ -112,7 +122,12 @@ def test_each_device_counts_where_the_server_has_it(
     clock = UptimeClock(lambda jump: None, lambda: NOW, lambda: NOW)
     clock._started -= 1e9
     pointer = Pointer("1.1.0", salt=salt, patience=PATIENCE).with_plan(Plan(waves))
-    counted = WaveCounter(fleet.devices, fleet.labels, clock).count("blink", "stable", pointer, SECOND)
+    counter = WaveCounter(fleet.devices, fleet.labels, clock)
+    counted = counter.count("blink", "stable", pointer, SECOND)
+    for number, meant in enumerate(waves):
+        missing, aimed = counter.missing("blink", "stable", meant), len(meant.tags) + len(meant.devices)
+        assert missing == missing_in(fleet, meant)
+        assert (number in counted.unmet) is (len(missing) == aimed > 0)
     failed, counted.failed = counted.failed, []
     assert counted == told(fleet, pointer, 1.5e9, set_aside)
     funnels = (*counted.waves, counted.rest)
@@ -121,6 +136,7 @@ def test_each_device_counts_where_the_server_has_it(
         row = fleet.devices.get("blink", one.device)
         assert row is not None
         tags = fleet.labels.tags_of("blink", row.device, row)
-        assert (one.wave or None) == (None if (wave := wave_of(waves, row.device, tags, salt)) is None else wave + 1)
+        wave = wave_of(waves, row.device, tags, salt)
+        assert one.wave == (0 if wave is None else wave + 1)
         assert (one.silent, one.since) == (bool(fate(row, "1.1.0")[0].silent), fate(row, "1.1.0")[1])
         assert (one.error, one.name) == (row.error, fleet.labels.get("blink", row.device).name)

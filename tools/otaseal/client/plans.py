@@ -68,6 +68,8 @@ def preview_lines(answer: Mapping[str, Any]) -> Iterator[str]:
         if wave.get("nobody"):
             waits = "" if wave is waves[-1] else ": the wave waits for one, or for otaseal rollout approve --now"
             yield f"  {wave['nobody']}{waits}"
+        elif missing := wave.get("missing"):  # which a server of before does not tell
+            yield f"  no device to update: {', '.join(missing)}"
     if answer["rest"]["devices"]:
         yield f"nobody else: {counted(answer['rest']['devices'], 'device')} would wait for another plan"
     if answer["pinned"]:

@@ -34,13 +34,14 @@ def rollouts() -> dict[str, Schema]:
     halt = {"max_failed": PERCENT, "failed": {"type": "number"}, "answered": {"type": "number"}, "needed": count}
     rest = object_of(funnel)
     nobody = {**MAYBE, "description": "that no device has the wave's tags or names, in words: its gate waits for one"}
+    state = {**shown, "open": {"type": "boolean"}, "opens": time, "began": time, "nobody": nobody, **funnel}
+    missing = {**texts, "description": "tags and names, as in who, that no device has which may be updated"}
     return {
         "Wave": object_of(wave, ()),
         "Waves": object_of({"waves": array(reference("Wave"))}),
-        "WaveState": object_of(
-            {**shown, "open": {"type": "boolean"}, "opens": time, "began": time, "nobody": nobody, **funnel}
-        ),
-        "Preview": object_of({"waves": array(reference("WaveState")), "rest": rest, "pinned": count}),
+        "WaveState": object_of(state),
+        "WavePreview": object_of({**state, "missing": missing}),
+        "Preview": object_of({"waves": array(reference("WavePreview")), "rest": rest, "pinned": count}),
         "Nothing": object_of({}),
         "Approval": object_of({"now": {"type": "boolean"}}, ()),
         "Rollout": object_of(

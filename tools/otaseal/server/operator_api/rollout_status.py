@@ -60,9 +60,13 @@ def preview(context: OperatorContext, product: str, channel: str, plan: Sequence
     now = context.fleet.clock.read(0.0)[0]
     pointer = Pointer("0", salt="preview").with_plan(Plan(tuple(plan), began=int(now)))
     context.fleet.require_written()
-    found = counter(context).count(product, channel, pointer, None)
-    begun = replace(pointer, halted=True)
-    return {"waves": shown(begun, found, now), "rest": asdict(found.rest), "pinned": found.pinned}
+    counts = counter(context)
+    found = counts.count(product, channel, pointer, None)
+    foreseen = [
+        {**one, "missing": counts.missing(product, channel, wave)}
+        for one, wave in zip(shown(replace(pointer, halted=True), found, now), plan, strict=True)
+    ]
+    return {"waves": foreseen, "rest": asdict(found.rest), "pinned": found.pinned}
 
 
 def counter(context: OperatorContext) -> WaveCounter:

@@ -109,6 +109,13 @@ class WaveCounter:
             found.failed = self._failed(product, rows)
         return found
 
+    def missing(self, product: str, channel: str, wave: Wave) -> list[str]:
+        """Return the tags and names of a wave that no device has which may be updated, as `Wave.who` has them."""
+        meant = self._meant(product, channel)
+        tags = {f"tag {tag}": self.labels.has_tag(product, tag) for tag in wave.tags}
+        names = {device: _called(device) for device in wave.devices}
+        return [who for who, has in (tags | names).items() if not self.table.count(product, all_of(meant, has))]
+
     def _failed(self, product: str, rows: WaveRows) -> list[FailedDevice]:
         return [
             FailedDevice(
@@ -129,14 +136,22 @@ class WaveCounter:
             patience,
             self.table.rollout(product, channel, pointer.version) or Rollout(pointer.version, now),
             product=product,
-            meant=all_of(in_channel(channel), negated(is_named(self.labels.pinned(product)))),
+            meant=self._meant(product, channel),
             digest=self.table.digest,
             salt=salted("", pointer.salt),
             runs=NONE if release is None else is_in("md5", release.runs),
             waves=[Members(self._named(product, wave), wave.percent) for wave in pointer.waves],
         )
 
+    def _meant(self, product: str, channel: str) -> Condition:
+        """Return the condition that a device may be updated in a channel."""
+        return all_of(in_channel(channel), negated(is_named(self.labels.pinned(product))))
+
     def _named(self, product: str, wave: Wave) -> Condition:
         """Return the condition that a device is meant by its name, or the MAC address that it proves, or by a tag."""
-        names = {*wave.devices, *(proven_name(device) for device in wave.devices)}
-        return any_of(is_in("device", names), *(self.labels.has_tag(product, tag) for tag in wave.tags))
+        return any_of(_called(*wave.devices), *(self.labels.has_tag(product, tag) for tag in wave.tags))
+
+
+def _called(*names: str) -> Condition:
+    """Return the condition that a device has one of these names, or proves the MAC address that is one."""
+    return is_in("device", {*names, *map(proven_name, names)})
