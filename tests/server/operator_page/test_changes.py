@@ -125,6 +125,15 @@ def test_a_rollouts_form_leaves_the_commands_line(unasked: Running, steps: tuple
     settle(unasked)
 
 
+def test_the_share_that_a_release_has_is_kept(unasked: Running) -> None:
+    """A release that the channel gives out already is not taken from devices by a number that nobody chose."""
+    client = visit(unasked)
+    operator(unasked).post(f"{API}/promote", {"version": "1.1", "percent": 60})
+    shares = [client.see(f"{CHANNEL}/promote?version={version}").fields["percent"] for version in ("1.1", "1.0")]
+    settle(unasked)
+    assert shares == ["60", "10"]
+
+
 def test_a_release_goes_out_in_waves(unasked: Running) -> None:
     client, api = visit(unasked), operator(unasked)
     assert client.submit(f"{CHANNEL}/promote?version=1.0", ramp="1, 10,100", soak="2h").status == 303

@@ -40,7 +40,7 @@ def test_tokens_are_listed_without_their_secrets(server: Running) -> None:
     text = reply.body.decode()
     assert "alice" in text
     assert "blink, to read" in text
-    assert f"otaseal token revoke {token.id}" in text
+    assert token.id in text
     assert "never used" in text
     for hidden in (secret, token.sha256, server.token, "of-lamp", other.id):
         assert hidden not in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from otaseal.server.operator_page.app import FILES, SCREENS
@@ -86,6 +88,23 @@ def test_what_is_no_form_is_refused(released: Running) -> None:
     many = {**fields_of(client), **{f"x{number}": "1" for number in range(100)}}
     assert client.ask("POST", f"{CHANNEL}/percent", many).status == 400
     assert client.ask("POST", f"{CHANNEL}/percent", {"proof": "0" * 100_000}).status == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "section"),
+    [
+        ("", "Overview"),
+        ("/channels/stable", "Overview"),
+        ("/tags", "Devices"),
+        ("/upload", "Releases"),
+        ("/report", "Releases"),
+    ],
+)
+def test_the_navigation_marks_where_a_screen_belongs(released: Running, path: str, section: str) -> None:
+    shown = visit(released).ask("GET", HOME + path).body.decode()
+    marked = re.search(r'aria-current="(?:page|true)">(?:<svg.*?</svg>)?\s*(\w+)', shown, re.DOTALL)
+    assert marked is not None
+    assert marked[1] == section
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ...errors import duration
 from ..operator_api import device_list
 from ..operator_api.auth import Caller
 from ..operator_api.handlers.context import OperatorContext
-from . import texts
+from . import device_words, texts
 from .remembered import Remembered
 from .sessions import Sessions
 from .visitors import PATH, Visitor
@@ -165,6 +165,7 @@ class Page:
             *(texts.size, texts.number, texts.percentage),
         ):
             environment.filters[function.__name__] = function
+        environment.filters["badge"] = device_words.badge
         environment.globals.update(url=address, asset=self.assets, root=PATH)
         return environment
 

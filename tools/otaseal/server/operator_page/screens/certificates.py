@@ -65,7 +65,7 @@ def _trusted(context: OperatorContext, product: str, channel: str) -> Iterator[E
         return
     for anchor in anchors:
         what = f"Trusted by devices of {channel}"
-        yield Ending(what, anchor.subject, anchor.not_after.timestamp(), "otaseal certs deploy")
+        yield Ending(what, anchor.subject, anchor.not_after.timestamp(), "otaseal certs deploy data/certs.ar")
 
 
 def _ending(what: str, certificate: Certificate, command: str) -> Ending:

@@ -71,8 +71,10 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
         question = f"Which release is channel {channel} to give out?"
         return Form("Promote", question, (), "Go on", (choice,), is_query=True)
     facts, consents = await what_it_does(page, target, check_version(version))
-    share, limits = _share(query.get("percent", "10")), limit_fields(catalog.channel(product, channel))
-    fields = (Field.hidden("version", version), share, *RAMP, *limits, *consents)
+    before = catalog.channel(product, channel)
+    share = str(before.pointer.percent) if before and before.pointer.version == version else "10"
+    shares = (_share(query.get("percent", share)), *RAMP, *limit_fields(before))
+    fields = (Field.hidden("version", version), *shares, *consents)
     question = f"Give {version} to the devices of channel {channel}?"
     return Form("Promote", question, facts, f"Give out {version}", fields)
 

@@ -31,6 +31,7 @@ async def show(page: Page, visit: Visit) -> Response:
         "keys": [key for key in (shown["key"], shown["waiting"]) if key is not None],
         "moments": [device_words.moment(event) for event in shown["history"]],
         "error": "" if own is None else in_words(own["error"]),
+        "advice": ("", "") if own is None else device_words.advice(own),
         "reason": "" if own is None else device_words.REASONS.get(own["answered"], ""),
         "grantable": None if own is None else _grantable(context, product, own),
     }

@@ -42,6 +42,7 @@ def _read(page: Page, product: str, chosen: dict[str, str], after: str) -> dict[
         "counting": not chosen.keys() - {"channel"},
         "unfolded": bool(chosen.keys() - {*QUICK, "text"}),
         "reasons": device_words.REASONS,
+        "states": device_words.STATES,
     }
 
 

@@ -25,7 +25,7 @@ async def products(page: Page, visit: Visit) -> Response | str:
 async def product(page: Page, visit: Visit) -> Response:
     """Return the overview of a product."""
     name, context = page.product(visit), page.context
-    channels = await _channels(page, name)
+    channels = sorted(await _channels(page, name), key=lambda channel: -channel.total)
     releases = await asyncio.to_thread(context.catalog.releases, name)
     waiting = await asyncio.to_thread(context.fleet.enrolments.waiting, name, "", 100, time.time())
     values: dict[str, Any] = {
@@ -34,6 +34,7 @@ async def product(page: Page, visit: Visit) -> Response:
         "waiting": len(waiting),
         "alarms": [alarm for alarm in context.telemetry.alarms.listed(name) if alarm.until is None],
         "damaged": context.catalog.damage_of(name),
+        "host": visit.request.url.netloc,
         "keys": list(context.catalog.keys(name)),
     }
     return page.show(visit, "overview.html", title=name, **values)
