@@ -28,7 +28,7 @@ __all__ = ["filled", "store"]
 
 def test_a_backup_restores_the_same_store(filled: Store, tmp_path: Path) -> None:
     leave_orphan(filled)
-    (filled.directory / "tokens.json").write_bytes(b"{}")
+    (filled.directory / "tokens.json").write_bytes(b'{"format": 1, "tokens": []}')
     (filled.directory / "devices.sqlite").write_bytes(b"")
     backup(filled, tmp_path / "a.tar")
     assert (tmp_path / "a.tar").stat().st_mode & 0o777 == 0o600

@@ -11,12 +11,13 @@ from otaseal.errors import (
     InputError,
 )
 from otaseal.store.audit_log import MAX_LINE
-from otaseal.store.check import check, sweep
+from otaseal.store.check import check, sweep, tidy
+from otaseal.store.documents import TOKENS, TRUSTS
 from otaseal.store.store import Store
-from support.filled_store import content, filled, leave_orphan, store
+from support.filled_store import content, either, either_filled, filled, leave_orphan, store
 from support.releases import view
 
-__all__ = ["filled", "store"]
+__all__ = ["either", "either_filled", "filled", "store"]
 
 
 def test_the_audit_log_tells_who_did_what(filled: Store) -> None:
@@ -69,6 +70,19 @@ def test_a_check_finds_every_damage(filled: Store) -> None:
             assert check(filled).whole == (gone_without_trace or half_a_line), (name, damaged)
             path.write_bytes(data)
     assert check(filled).whole
+
+
+@pytest.mark.parametrize(("name", "what"), [(TOKENS, "the token file"), (TRUSTS, "the file of trusts")])
+def test_damage_of_what_says_who_may_publish_is_found(either_filled: Store, name: str, what: str) -> None:
+    for damaged in (b"", b"{", b'{"format": 1}', b'{"format": 1, "tokens": [{}], "trusts": [{}]}'):
+        with either_filled.documents.change() as change:
+            change.replace(name, damaged)
+        assert check(either_filled).problems == (f"{what} is damaged",)
+        assert tidy(either_filled).problems == [f"{what} is damaged"]
+    with either_filled.documents.change() as change:
+        change.replace(name, b'{"format": 9, "later": true}')
+    assert (check(either_filled).problems, len(check(either_filled).later)) == ((), 1)
+    assert either_filled.documents.read(name, what, 100) == b'{"format": 9, "later": true}'
 
 
 def test_a_record_of_another_release_is_damage(filled: Store) -> None:

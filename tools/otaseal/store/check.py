@@ -33,6 +33,8 @@ from .audit_log import (
 )
 from .documents import (
     AUDIT,
+    TOKENS,
+    TRUSTS,
     Change,
     Reader,
     archive_name,
@@ -47,6 +49,8 @@ from .documents import (
 from .files import TEMPORARY
 from .secrets import SECRETS_FILE
 from .store import Contents, Store
+from .tokens import read_tokens
+from .trusts import read_trusts
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,16 @@ class Survey:
 
 
 def survey(store: Store, reader: Reader) -> Survey:
-    """Read every record, pointer and key of the store, and its secrets, and no blob; within a change, or as it is."""
+    """Read every record, pointer and key, the secrets, tokens and trusts, and no blob; within a change, or as it is."""
     contents, found = Contents(reader), Survey()
     for product in contents.products():
         _survey_product(contents, product, found)
     with found.noting(SECRETS_FILE):
         store.documents.check_secrets()
+    with found.noting(TOKENS):
+        read_tokens(reader)
+    with found.noting(TRUSTS):
+        read_trusts(reader)
     lines = list(reader.audit_lines())
     found.problems += [f"line {number} of '{AUDIT}' is damaged" for number, line in lines if line is None]
     found.problems += _contradictions(found, last_events(lines))

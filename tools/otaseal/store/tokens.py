@@ -62,7 +62,7 @@ class TokenFile:
         """Return all tokens, expired ones too; raises LaterFormatError, InputError when the file is damaged."""
         stamp = self._documents.stamp(TOKENS)
         if stamp is None or stamp != self._stamp:
-            self._tokens, self._stamp = _read(self._documents), stamp
+            self._tokens, self._stamp = read_tokens(self._documents), stamp
         return self._tokens
 
     def issue(self, name: str, product: str, channel: str, days: int, now: datetime) -> tuple[Token, str]:
@@ -72,7 +72,7 @@ class TokenFile:
         Scope(product, channel)
         expires = end_of("token", days, USUAL_DAYS, now)
         with self._documents.change() as change:
-            tokens = _read(change)
+            tokens = read_tokens(change)
             if len(tokens) >= MAX_TOKENS:
                 raise InputError(f"there are {len(tokens)} tokens", "revoke those that nobody uses")
             secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
@@ -84,7 +84,7 @@ class TokenFile:
     def revoke(self, identifier: str) -> Token:
         """Remove the token with this id and return it; raises InputError when there is none."""
         with self._documents.change() as change:
-            tokens = _read(change)
+            tokens = read_tokens(change)
             revoked = [token for token in tokens if token.id == identifier]
             if not revoked:
                 raise InputError(f"there is no token '{identifier}'", "otaseal token list shows their ids")
@@ -103,7 +103,8 @@ class TokenFile:
         return next((token for token in self.list() if token.id == identifier and token.valid_at(now)), None)
 
 
-def _read(reader: Reader) -> tuple[Token, ...]:
+def read_tokens(reader: Reader) -> tuple[Token, ...]:
+    """Return all tokens that a store has; raises LaterFormatError, InputError when the file is damaged."""
     data = reader.read(TOKENS, "the token file", MAX_TOKENS_BYTES)
     return () if data is None else _parse(data)
 

@@ -92,7 +92,7 @@ class TrustFile:
         """Return all trusts; raises LaterFormatError, InputError when the file is damaged."""
         stamp = self._documents.stamp(TRUSTS)
         if stamp != self._stamp:
-            self._trusts, self._stamp = _read(self._documents), stamp
+            self._trusts, self._stamp = read_trusts(self._documents), stamp
         return self._trusts
 
     def of(self, issuer: str) -> tuple[Trust, ...]:
@@ -103,7 +103,7 @@ class TrustFile:
         """Keep a new trust, and return it with its id; raises ConfigError, InputError."""
         _check(trust)
         with self._documents.change() as change:
-            trusts = _read(change)
+            trusts = read_trusts(change)
             if len(trusts) >= MAX_TRUSTS:
                 raise InputError(f"there are {len(trusts)} trusts", "remove those that nobody uses")
             if any(one.issuer == trust.issuer and one.authority != trust.authority for one in trusts):
@@ -122,7 +122,7 @@ class TrustFile:
     def remove(self, identifier: str, by: str) -> Trust:
         """Remove the trust with this id and return it; raises InputError when there is none."""
         with self._documents.change() as change:
-            trusts = _read(change)
+            trusts = read_trusts(change)
             removed = [trust for trust in trusts if trust.id == identifier]
             if not removed:
                 raise InputError(f"there is no trust '{identifier}'", "otaseal trust list shows their ids")
@@ -189,7 +189,8 @@ def _logged(trust: Trust) -> dict[str, object]:
     return {name: value for name, value in asdict(trust).items() if name != "authority"}
 
 
-def _read(reader: Reader) -> tuple[Trust, ...]:
+def read_trusts(reader: Reader) -> tuple[Trust, ...]:
+    """Return all trusts that a store has; raises LaterFormatError, InputError when the file is damaged."""
     data = reader.read(TRUSTS, "the file of trusts", MAX_TRUSTS_BYTES)
     return () if data is None else _parse(data)
 
