@@ -86,7 +86,7 @@ def test_a_change_that_fails_is_none_and_can_be_made_again(tmp_path: Path) -> No
 
 
 def test_a_backup_has_it_while_it_is_used_and_a_restored_store_too(filled: Store, tmp_path: Path) -> None:
-    (filled.directory / "tokens.json").write_bytes(b"{}")
+    (filled.directory / "tokens.json").write_bytes(b'{"format": 1, "tokens": []}')
     enrol(filled.directory, DEVICE)
     assert check(filled).whole
     backup(filled, tmp_path / "a.tar")
