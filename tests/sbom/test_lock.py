@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from otaseal.errors import ConfigError, InputError
-from otaseal.sbom.lock import Locked, differences, read, refuse, write
+from otaseal.sbom.lock import Locked, differences, entries_of, read, refuse, write
+from otaseal.sbom.parts import Kind, Part
 
 ONE, TWO = "11" * 32, "22" * 32
 LOCKED = {
@@ -51,6 +53,16 @@ def test_each_difference_is_named() -> None:
     refuse(LOCKED, LOCKED, "d1")
     changed = {**LOCKED, ("tool", "tool-mklittlefs"): Locked("1.203.0", TWO)}
     assert differences(LOCKED, changed), "a tool that is locked is compared"
+
+
+def test_of_two_libraries_of_one_name_neither_may_change() -> None:
+    one, other = (Part(Kind.LIBRARY, "Dial", version, tree=ONE) for version in ("1.0", "2.0"))
+    locked = entries_of([one, other])
+    assert locked == entries_of([other, one])
+    assert locked["library", "Dial"].version == "1.0, 2.0"
+    assert differences(locked, entries_of([replace(one, tree=TWO), other]))
+    assert differences(locked, entries_of([one, replace(other, tree=TWO)]))
+    assert differences(locked, entries_of([one])) == ["library 'Dial' is 1.0, not 1.0, 2.0"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from otaseal.sbom.parts import MAX_TEXT, Kind, Part, read_part
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PACKAGES: list[tuple[str, dict[str, object], tuple[str, str, str, str, str]]] = [
     (
         "library.json",
@@ -34,6 +35,11 @@ PACKAGES: list[tuple[str, dict[str, object], tuple[str, str, str, str, str]]] = 
         "library.json",
         {"name": "Lonely", "authors": [{"name": "A"}, {"name": "B"}], "homepage": "https://example.com/lonely"},
         ("Lonely", "", "A", "", "pkg:generic/a/Lonely@"),
+    ),
+    (
+        "module.json",
+        {"name": "mbed-dial", "version": "0.2.0", "author": "Ada <ada@x.example>", "license": "Unknown"},
+        ("mbed-dial", "0.2.0", "Ada", "", "pkg:generic/ada/mbed-dial@0.2.0"),
     ),
     (
         "package.json",
@@ -112,7 +118,10 @@ def test_no_address_of_a_person_is_taken(tmp_path: Path, said: str, name: str) -
         ("https://x.example:port/a", ""),
         ("http://[::1/a", ""),
         ("https://x y.example/", ""),
-        ("git@x.example:ada/dial.git", ""),
+        ("git@x.example:ada/dial.git#v1", "ssh://x.example/ada/dial.git#v1"),
+        ("git+git@github.com:ada/dial.git", "ssh://github.com/ada/dial.git"),
+        ("C:\\ada\\dial", ""),
+        ("C:/ada/dial", ""),
         (f"https://x.example/{'ä' * 200}", ""),
     ],
 )
@@ -120,6 +129,32 @@ def test_an_address_is_a_valid_one_or_none(tmp_path: Path, said: str, address: s
     (tmp_path / "library.json").write_text(json.dumps({"name": "/", "repository": said}))
     part = read_part(Kind.LIBRARY, tmp_path, {"uri": said})
     assert (part.source, part.name) == (address, tmp_path.name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "version", "revision"),
+    [
+        (f"https://github.com/Ada/Dial/archive/{COMMIT}.zip", "2.3.0", COMMIT),
+        ("https://github.com/Ada/Dial/archive/refs/tags/v2.3.4.tar.gz", "2.3.0", "v2.3.4"),
+        ("https://github.com/Ada/Dial/archive/2.3.4.zip", "2.3.0", "2.3.4"),
+        ("https://github.com/Ada/Dial/releases/download/2.3.4/Dial-arduino.zip", "2.3.0", "2.3.4"),
+        ("https://github.com/Ada/Dial/archive/refs/heads/main.zip", "2.3.0", ""),
+        ("git+https://github.com/Ada/Dial.git#v2.3.4", "2.3.0+sha.0123abc", "0123abc"),
+        ("git+git@github.com:ada/dial.git", "2.3.0+sha.0123abc", "0123abc"),
+        ("", "2.3.0", "2.3"),
+        ("", "2.3.1", "2.3.1"),
+    ],
+)
+def test_on_github_a_version_is_the_commit_or_the_tag(tmp_path: Path, uri: str, version: str, revision: str) -> None:
+    repository = "https://github.com/ada/dial"
+    (tmp_path / "library.json").write_text(json.dumps({"name": "Dial", "version": "2.3", "repository": repository}))
+    part = read_part(Kind.LIBRARY, tmp_path, {"version": version, "uri": uri})
+    assert part.version == version
+    if revision:
+        assert part.purl == ("github", "ada", "dial", revision)
+    else:
+        assert part.purl[0] == "generic", "a branch is no version"
+    assert part.commit == (revision if revision[:7] == "0123abc" or len(revision) == 40 else "")
 
 
 def test_what_one_manifest_lacks_the_other_says(tmp_path: Path) -> None:
@@ -146,3 +181,7 @@ def test_the_commit_and_the_names_of_frameworks(tmp_path: Path) -> None:
     )
     assert Part(Kind.FRAMEWORK, "framework-espidf", "5.3+sha.1:*").cpe == "", "nothing that would mean another name"
     assert Part(Kind.LIBRARY, "Foo", "1.0").cpe == ""
+    assert Part(Kind.LIBRARY, "wolfssl", "5.8.2", "wolfssl").cpe == "cpe:2.3:a:wolfssl:wolfssl:5.8.2:*:*:*:*:*:*:*"
+    assert Part(Kind.LIBRARY, "wolfssl", "5.8.2", "somebody").cpe == "", "a name is anybody's"
+    assert Part(Kind.LIBRARY, "Nanopb", "0.4.9", source="https://github.com/nanopb/nanopb.git").cpe
+    assert Part(Kind.LIBRARY, "nanopb", "0.4.9", source="https://github.com/ada/nanopb.git").cpe == "", "a fork"

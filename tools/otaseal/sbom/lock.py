@@ -5,6 +5,7 @@ A project's own code, in its folder, is not in it: that is what version control 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +39,16 @@ Entries = Mapping[tuple[str, str], Locked]
 
 
 def entries_of(parts: Sequence[Part]) -> Entries:
-    """Return what is to be locked of these parts; each has its tree."""
-    return {(part.kind.value, part.name): Locked(part.version, part.tree) for part in parts}
+    """Return what is to be locked of these parts; each has its tree. Libraries of one name are one entry."""
+    found: dict[tuple[str, str], Locked] = {}
+    for part in sorted(parts, key=lambda one: (one.version, one.tree)):
+        before = found.get((part.kind.value, part.name))
+        one = Locked(part.version, part.tree)
+        if before is not None:
+            both = hashlib.sha256(f"{before.sha256} {one.sha256}".encode()).hexdigest()
+            one = Locked(f"{before.version}, {one.version}", both)
+        found[part.kind.value, part.name] = one
+    return found
 
 
 def read(path: Path, environment: str) -> Entries:

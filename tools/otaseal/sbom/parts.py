@@ -20,12 +20,26 @@ MAX_TEXT = 1000
 _PLACE = re.compile(r"[0-9a-z._-]+(:[0-9]+)?")
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _IN_PATH = "/%:@!$&'()*+,;=~"
-_GITHUB = re.compile(r"/([A-Za-z0-9-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?")
+_GITHUB = re.compile(
+    r"/([A-Za-z0-9-]+)/([A-Za-z0-9._-]+?)(?:\.git)?"
+    r"(?:/archive/(?:refs/tags/)?(?P<archive>[^/]+?)\.(?:zip|tar\.gz)|/releases/download/(?P<release>[^/]+)/[^/]+)?/?"
+)
+"""A repository; or what it gives for download, of a tag or a commit."""
+_SSH = re.compile(r"[^@/:\s]+@([^@/:\s]+):(?!/)(\S+)")
+"""An address as git has it: git@host:path."""
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PROPERTY = re.compile(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", re.M)
 _SHA = re.compile(r"\+sha\.([0-9a-f]{7,40})$")
 _CORE_COMMIT = re.compile(r"#define\s+ARDUINO_ESP(?:8266|32)_GIT_VER\s+0x([0-9a-fA-F]{8})\b")
-_CPE = {"framework-espidf": "espressif:esp-idf", "framework-arduinoespressif32": "espressif:arduino-esp32"}
-"""Vendor and product by which vulnerability databases know a package of PlatformIO."""
+_CPE = {
+    "framework-espidf": "espressif:esp-idf",
+    "framework-arduinoespressif32": "espressif:arduino-esp32",
+    "nanopb/nanopb": "nanopb_project:nanopb",
+    "wolfssl/arduino-wolfssl": "wolfssl:wolfssl",
+    "wolfssl/wolfssl": "wolfssl:wolfssl",
+}
+"""Vendor and product by which NVD surely knows a package of PlatformIO, or a library with its owner: anybody may take
+its name alone. lwIP, Mbed TLS and BearSSL lie within frameworks, which do not say their versions."""
 
 
 class Kind(Enum):
@@ -42,7 +56,7 @@ class Kind(Enum):
 class Part:
     """One part: `version`, `owner`, `licence`, `source` (an address), `commit`, `tree` (a SHA-256) are "" if unknown.
 
-    `upstream` is the version as its authors count, where PlatformIO has one of its own for it; `within` the package
+    `upstream` is the version as its authors write it, where PlatformIO has one of its own for it; `within` the package
     that a library is a part of.
     """
 
@@ -60,17 +74,22 @@ class Part:
 
     @property
     def purl(self) -> tuple[str, str, str, str]:
-        """Type, namespace, name and version of its package URL: that of its repository where GitHub has that."""
-        parts = urlsplit(self.source)
-        match = _GITHUB.fullmatch(parts.path)
-        if parts.hostname == "github.com" and match is not None and not self.within:
-            return "github", match[1].lower(), match[2].lower(), self.upstream or self.version
+        """Type, namespace, name and version of its package URL: that of its repository where GitHub has that.
+
+        There the version is a commit or a tag, if one was asked for: its manifest may have that of the release before.
+        """
+        match = _on_github(self.source)
+        if match is not None and not self.within:
+            asked = _sha(self.version) or match["archive"] or match["release"]
+            return "github", match[1].lower(), match[2].lower(), asked or self.upstream or self.version
         return "generic", self.within or self.owner.lower(), self.name, self.version
 
     @property
     def cpe(self) -> str:
         """The name by which NVD knows it, "" where that is not known."""
-        known, version = _CPE.get(self.name), self.upstream or self.version
+        _, namespace, name, _ = self.purl
+        known = _CPE.get(f"{namespace}/{name}".lower() if self.kind is Kind.LIBRARY else self.name)
+        version = self.upstream or self.version
         return f"cpe:2.3:a:{known}:{version}:*:*:*:*:*:*:*" if known and re.fullmatch(r"[0-9.]+", version) else ""
 
     @property
@@ -86,14 +105,16 @@ def read_part(kind: Kind, folder: Path, installed: Mapping[str, str]) -> Part:
     """
     said = _manifest(folder)
     version = installed.get("version") or said.get("version", "")
+    source = _address(installed.get("uri", "")) or said.get("source", "")
     return Part(
         kind=kind,
         name=(installed.get("name") or said.get("name", "")).strip("/") or folder.name,
         version=version,
         owner=installed.get("owner") or said.get("owner", ""),
-        source=_address(installed.get("uri", "")) or said.get("source", ""),
+        source=source,
         licence=said.get("licence", ""),
-        commit=_commit(folder, version) if kind is not Kind.LIBRARY else _sha(version),
+        commit=(_commit(folder) if kind is not Kind.LIBRARY else "") or _sha(version) or _archived(source),
+        upstream=_as_written(said.get("version", ""), version),
         folder=folder,
     )
 
@@ -104,6 +125,7 @@ def _manifest(folder: Path) -> dict[str, str]:
     for name, parse in (
         ("library.json", _of_json),
         ("library.properties", _of_properties),
+        ("module.json", _of_json),
         ("package.json", _of_json),
         ("platform.json", _of_json),
     ):
@@ -113,7 +135,7 @@ def _manifest(folder: Path) -> dict[str, str]:
                 found = {key: value[:MAX_TEXT] for key, value in parse(text).items() if value} | found
         except (OtasealError, ValueError, RecursionError, OSError):
             continue  # PlatformIO passes it over, too
-    return found
+    return {key: value for key, value in found.items() if (key, value.lower()) != ("licence", "unknown")}
 
 
 def _of_json(text: str) -> dict[str, str]:
@@ -159,8 +181,11 @@ def _person(text: str) -> str:
 
 def _address(text: str) -> str:
     """Return the address of a repository or a page as a valid URI, without a password; "" for none."""
+    text = text.strip().removeprefix("git+")
+    if (match := _SSH.fullmatch(text)) is not None:
+        text = f"ssh://{match[1]}/{match[2]}"
     try:
-        parts = urlsplit(text.strip().removeprefix("git+"))
+        parts = urlsplit(text)
         place = (parts.hostname or "").encode("idna").decode() + (f":{parts.port}" if parts.port else "")
     except ValueError:  # UnicodeError is one
         return ""
@@ -176,10 +201,26 @@ def _sha(version: str) -> str:
     return match[1] if match else ""
 
 
-def _commit(folder: Path, version: str) -> str:
-    """Return the commit of a framework, as its version has it or its core says it to sketches."""
+def _on_github(source: str) -> re.Match[str] | None:
+    parts = urlsplit(source)
+    return _GITHUB.fullmatch(parts.path) if parts.hostname == "github.com" else None
+
+
+def _archived(source: str) -> str:
+    """Return the commit of which GitHub made the archive at this address, "" for none."""
+    match = _on_github(source)
+    return match["archive"] if match is not None and _COMMIT.fullmatch(match["archive"] or "") else ""
+
+
+def _as_written(said: str, version: str) -> str:
+    """Return the version that a manifest says if PlatformIO made three numbers of it: 2.7 has no tag 2.7.0."""
+    return said if said != version and version in (f"{said}.0", f"{said}.0.0") else ""
+
+
+def _commit(folder: Path) -> str:
+    """Return the commit of a framework, as its core says it to sketches."""
     for header in sorted(folder.glob("cores/*/core_version.h")):
         text = files.read_bounded(header, MAX_MANIFEST, "core's version").decode("utf-8", "replace")
         if match := _CORE_COMMIT.search(text):
             return match[1].lower()
-    return _sha(version)
+    return ""
