@@ -39,7 +39,10 @@ class OneByOne(DeviceTable):
         return 0 if row is None or row.offered != version else row.deliveries
 
     def counts(self, product: str, channel: str, version: str, now: float, patience: float | None) -> Counts:
-        return self.tally(product, channel, Rollout(version, 0.0), now, patience).everybody
+        asked = product, channel, Rollout(version, 0.0), now, patience
+        shown = self.outcomes(*asked)
+        assert shown.devices == self.tally(*asked).devices
+        return shown.everybody
 
 
 class Devices(OneByOne, devices.Devices):

@@ -27,8 +27,8 @@ _VOTES = " ".join(
 )
 
 
-def _count(condition: str) -> str:
-    return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"
+_COUNTED = ("mine", "delivered", "confirmed", "failed")
+_COUNTS = ", ".join(("count(*)", *(f"count(*) FILTER (WHERE {outcome})" for outcome in _COUNTED)))
 
 
 def _sums(*columns: str) -> str:
@@ -38,22 +38,23 @@ def _sums(*columns: str) -> str:
 
 # What was set aside is no outcome, and its device not one to be waited for, until it comes back with the release. Nor
 # is one that is pinned, and is not given the release.
-TALLY = f"""WITH marked AS (
+_OUTCOMES = f"""WITH marked AS (
         SELECT {EVIDENCE} AS evidence, address, coalesce(offered = :version, false) AS mine,
             delivered_at IS NOT NULL AS delivered, confirmed_at IS NOT NULL AS confirmed, failed_at,
             coalesce(delivered_at <= :late OR delivered_at > :early, false) AS late, delivered_at + :patience AS due,
             device IN (SELECT value FROM json_each(:pinned)) AS pinned
         FROM devices WHERE product = :product AND channel = :channel),
-    outcomes AS (
+    every AS (
         SELECT evidence, address, pinned, mine, mine AND delivered AS delivered, mine AND confirmed AS confirmed,
             mine AND NOT confirmed AND (failed_at IS NOT NULL OR late) AS failed, coalesce(failed_at, due) AS failed_at
         FROM marked),
-    places AS (
-        SELECT evidence, address, count(*) AS eligible, {_count("mine")} AS offered, {_count("delivered")} AS delivered,
-            {_count("confirmed")} AS confirmed, {_count("failed")} AS failed,
-            CASE evidence {_VOTES} END AS most
-        FROM outcomes WHERE NOT (failed AND coalesce(failed_at <= :set_aside, false)) AND NOT (pinned AND NOT delivered)
-        GROUP BY evidence, address),
+    outcomes AS (
+        SELECT * FROM every
+        WHERE NOT (failed AND coalesce(failed_at <= :set_aside, false)) AND NOT (pinned AND NOT delivered))"""  # noqa: S608
+OUTCOMES = f"{_OUTCOMES} SELECT evidence, {_COUNTS} FROM outcomes GROUP BY evidence"  # noqa: S608 - our own words
+TALLY = f"""{_OUTCOMES},
+    places (evidence, address, most, eligible, offered, delivered, confirmed, failed) AS (
+        SELECT evidence, address, CASE evidence {_VOTES} END, {_COUNTS} FROM outcomes GROUP BY evidence, address),
     shares AS (
         SELECT *, CASE WHEN most < eligible THEN most ELSE eligible END AS voters,
             CASE WHEN coalesce(most, eligible) < confirmed + failed
@@ -61,7 +62,7 @@ TALLY = f"""WITH marked AS (
     SELECT evidence, {_sums("eligible", "offered", "delivered", "confirmed", "failed")},
         {_sums("voters", "offered", "delivered")},
         CAST(sum(confirmed * share) AS double precision), CAST(sum(failed * share) AS double precision),
-        {_count("failed > 0 AND coalesce(most > 0, false)")} FROM shares GROUP BY evidence"""  # noqa: S608 - our own words
+        count(*) FILTER (WHERE failed > 0 AND coalesce(most > 0, false)) FROM shares GROUP BY evidence"""  # noqa: S608
 
 
 class Rollout(NamedTuple):
@@ -77,6 +78,11 @@ def tally_values(rollout: Rollout, now: float, patience: float | None) -> dict[s
     late, early = (-math.inf, math.inf) if patience is None else (now - patience, now + CLOCK_SECONDS)
     times = {"late": late, "early": early, "patience": patience or 0.0}
     return {**times, **rollout._asdict()}
+
+
+def outcomes_of(rows: Iterable[tuple[Any, ...]]) -> dict[Evidence, Counts]:
+    """Return what the rows of OUTCOMES say."""
+    return {Evidence(evidence): Counts(*numbers) for evidence, *numbers in rows}
 
 
 def tally_of(rows: Iterable[tuple[Any, ...]]) -> Tally:

@@ -27,7 +27,7 @@ from ...store.selection import Condition, is_in
 from ...store.statements import REMEMBERED_SECONDS
 from ..catalog import Catalog
 from ..device_api.recorder import Recorder
-from .rollout_options import UptimeClock, tally
+from .rollout_options import UptimeClock, outcomes, tally
 from .room import Room
 
 MAX_VERSIONS = 100
@@ -144,21 +144,21 @@ class Fleet:
         if not must_halt(found, pointer.max_failed):
             return
         heard = found.heard
-        outcomes = heard.confirmed + heard.failed
         enough = max(map(_percent, (found.proven, heard, found.weighed)))
         raise ConflictError(
-            f"the rollout of '{pointer.version}' would be halted at once: {heard.failed:.0f} of the {outcomes:.0f} "
-            f"devices that took it did not come back with it ({found.failures()})",
+            f"the rollout of '{pointer.version}' would be halted at once: {heard.failed:.0f} of the "
+            f"{heard.confirmed + heard.failed:.0f} devices that took it did not come back with it ({found.failures()})",
             "publish a release that works; or allow for as many failures: otaseal promote ... "
             f"--max-failed {enough}; or, if they are not to be believed: otaseal promote --percent ... --set-aside",
         )
 
     def rollouts(self) -> Iterator[tuple[str, str, Pointer, Tally]]:
-        """Yield how the rollout of each channel goes, by product and channel."""
+        """Yield how the rollout of each channel goes, without votes, by product and channel."""
         self.recorder.flush(FLUSH_SECONDS)
         for product in self.catalog.store.products():
             for channel, state in self.catalog.channels(product).items():
-                yield product, channel, state.pointer, tally(self.devices, product, channel, state.pointer, self.clock)
+                found = outcomes(self.devices, product, channel, state.pointer, self.clock)
+                yield product, channel, state.pointer, found
 
     def set_aside(self, product: str, channel: str, pointer: Pointer, who: str) -> None:
         """Let the failures of a rollout until now count no more, once the audit log says who wanted that."""

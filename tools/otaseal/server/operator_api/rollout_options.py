@@ -149,6 +149,16 @@ class UptimeClock:
 
 def tally(devices: DeviceTable, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Tally:
     """Return how a rollout goes, which begins now if it has not begun."""
+    return devices.tally(product, channel, *_begun(devices, product, channel, pointer, clock))
+
+
+def outcomes(devices: DeviceTable, product: str, channel: str, pointer: Pointer, clock: UptimeClock) -> Tally:
+    """Return of `tally` what is shown of it: the devices, without their votes."""
+    return devices.outcomes(product, channel, *_begun(devices, product, channel, pointer, clock))
+
+
+def _begun(
+    devices: DeviceTable, product: str, channel: str, pointer: Pointer, clock: UptimeClock
+) -> tuple[Rollout, float, float | None]:
     now, patience = clock.read(60.0 * pointer.patience)
-    begun = devices.rollout(product, channel, pointer.version) or Rollout(pointer.version, now)
-    return devices.tally(product, channel, begun, now, patience)
+    return devices.rollout(product, channel, pointer.version) or Rollout(pointer.version, now), now, patience

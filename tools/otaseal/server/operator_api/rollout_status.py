@@ -14,7 +14,7 @@ from ...release.rollout import MIN_OUTCOMES, too_many_failed
 from ...release.waves import Plan, Verdict, Wave
 from .gauges import state_of
 from .handlers.context import OperatorContext
-from .rollout_options import tally
+from .rollout_options import outcomes
 from .wave_counts import DONE, RUNNING, WAITING, FailedDevice, Standings, WaveCounter
 
 
@@ -24,7 +24,7 @@ def status(context: OperatorContext, product: str, channel: str) -> dict[str, An
     pointer, now = state.pointer, fleet.clock.read(0.0)[0]
     fleet.require_written()
     found = counter(context).count(product, channel, pointer, context.catalog.sound(product, pointer.version))
-    judged = tally(fleet.devices, product, channel, pointer, fleet.clock)
+    judged = outcomes(fleet.devices, product, channel, pointer, fleet.clock)
     verdict = _verdict(pointer, found, now)
     begun = fleet.devices.rollout(product, channel, pointer.version)
     return {

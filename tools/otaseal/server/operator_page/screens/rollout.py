@@ -9,7 +9,7 @@ from ....release.channels import Channel
 from ....release.device_errors import in_words
 from ...operator_api import device_list, rollout_status
 from ...operator_api.device_list import Query
-from ...operator_api.rollout_options import tally
+from ...operator_api.rollout_options import outcomes
 from ..page import Page, Visit
 from ..rollout_view import FAILED, channel_view, wave_parts
 
@@ -31,16 +31,16 @@ def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, A
     """Return what the screen shows; waves are counted where there is a plan."""
     context, plan = page.context, state.pointer.plan
     standing = rollout_status.status(context, product, channel) if plan is not None else None
-    view = channel_view(page.kinds(product, channel), channel, state, context.fleet.clock.read(0.0)[0])
-    kinds = FAILED if view.failed else ()
+    kinds = page.kinds(product, channel)
+    there = [kind for kind in FAILED if kind in kinds["states"]]  # to find none of a state takes a pass over all
     failed = [
-        one for kind in kinds for one in device_list.first(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
+        one for kind in there for one in device_list.first(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
     ]
-    found = tally(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
+    found = outcomes(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
     return {
         "counts": found.everybody,
         "heard": found.heard,
-        "channel": view,
+        "channel": channel_view(kinds, channel, state, context.fleet.clock.read(0.0)[0]),
         "standing": standing,
         "waves": [(wave, wave_parts(wave)) for wave in standing["waves"]] if standing else [],
         "failed": failed,
