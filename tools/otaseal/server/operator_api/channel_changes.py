@@ -9,8 +9,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...errors import ConflictError
+from ...errors import ConflictError, VerificationError
+from ...release import attachments, provenance
 from ...release.channels import Channel, Pointer
+from ...release.records import Release
 from ...release.stranding import Consent
 from .handlers.context import OperatorContext, no_channel
 from .rollout_options import RolloutOptions
@@ -27,12 +29,18 @@ class Target(NamedTuple):
 async def promote(
     context: OperatorContext, target: Target, version: str, options: RolloutOptions, agreed: Consent
 ) -> dict[str, Any]:
-    """Point a channel at a version, and return the effect; raises also NotFoundError."""
+    """Point a channel at a version, and return the effect; raises also NotFoundError, VerificationError.
+
+    The provenance that the server asks for is asked for here, too: a release may be older than that, or restored. What
+    the channel gives out, or gave to all its devices, needs none: nothing may stand in the way back (ADR 0041).
+    """
     product, channel, who = target
     release = context.catalog.release(product, version)
 
     def change(before: Channel | None) -> Pointer:
         pointer = options.pointer(version, before)
+        if before is None or version not in before.versions:
+            _require_provenance(context, release)
         context.fleet.check_rollout(product, channel, pointer)
         context.fleet.allow(release, channel, before, agreed, who)
         return pointer
@@ -77,6 +85,21 @@ async def roll_back(context: OperatorContext, target: Target, agreed: Consent) -
         await asyncio.to_thread(context.fleet.begin, product, channel, after.pointer.version)
     context.log("rollback", product, channel, who, version=after.pointer.version, before=before.pointer.version)
     return await context.effect(product, channel, before.pointer.version)
+
+
+def _require_provenance(context: OperatorContext, release: Release) -> None:
+    """Raise VerificationError where the server asks for provenance, and this release has not what it asks for."""
+    store, builders, product = context.catalog.store, context.builders, release.product
+    if not builders.required:
+        return
+    data = store.attachment(product, release.version, attachments.PROVENANCE)
+    if data is None:
+        raise VerificationError(
+            f"release '{release.version}' has no provenance, and this server gives out none without",
+            "deploy its files again with --provenance, or go back to what the channel gave out: otaseal rollback",
+        )
+    files = (store.read_blob(form.blob) for form in release.files)
+    provenance.admit(data, files, list(context.catalog.keys(product).values()), builders)
 
 
 def proven_version(context: OperatorContext, product: str, channel: str) -> str:
