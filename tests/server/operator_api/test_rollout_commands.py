@@ -201,7 +201,13 @@ def test_what_a_release_is_for_is_shown_before_it_is_given_out(run: Operator) ->
     assert run("promote", "--version", "2.0", "--to", "beta").succeeded().out.startswith(f"{lines}channel  beta")
     assert lines.partition("\n")[2] in run("releases").succeeded().out  # behind alarms, if there are any by then
     assert "[security]" not in run("promote", "--version", "1.0", "--to", "delta").succeeded().out
-    assert run("promote", "--version", "2.0", "--json").succeeded().json["channel"]["version"] == "2.0"
+    found = run("promote", "--version", "2.0", "--json").succeeded().json
+    assert found["channel"]["version"] == "2.0"
+    told = {"severity": "security", "cves": "CVE-2026-12345", "notes": "Closes the door.\nUpdate soon.", "advisory": ""}
+    assert found["notes"] == told
+    assert run("deploy", *image, "--channel", "epsilon", "--json").succeeded().json["notes"] == told
+    assert run("promote", "--version", "1.0", "--json").succeeded().json["notes"] == dict.fromkeys(told, "")
+    assert "notes" not in run("promote", "--percent", "50", "--json").succeeded().json
 
 
 def test_a_wave_with_a_mistyped_tag_waits(run: Operator) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import datetime, timezone
 
 import pytest
 
 from otaseal.store.tokens import TokenFile
-from support.page_client import CHANNEL, HOME, FormReader, audit, visit
-from support.servers import MAC, PRODUCT, Running, StartServer, as_device, operator, publish, talk
+from support.page_client import CHANNEL, HOME, FormReader, PageClient, audit, visit
+from support.servers import MAC, PRODUCT, Reply, Running, StartServer, as_device, operator, publish, talk
 
 TAGS, API = f"{HOME}/tags", f"/v1/products/{PRODUCT}"
 CSV = f"device,name,tags\n{MAC},hall <b>,indoor spare\nmac:unseen,,indoor\n".encode()
@@ -60,9 +61,23 @@ def test_rules_are_made_changed_and_removed(one: Running) -> None:
     assert client.submit(f"{TAGS}/remove?tag=none").status == 404
 
 
+def confirm(client: PageClient, asked: Reply) -> Reply:
+    """Send the form of a file that was shown."""
+    return client.upload(f"{TAGS}/import/start", {}, **FormReader(asked.body.decode()).fields)
+
+
 def test_a_file_of_names_is_imported_or_nothing_of_it(one: Running) -> None:
     client, begun = visit(one), len(audit(one))
-    assert client.upload(f"{TAGS}/import", {"file": CSV}).headers["location"] == TAGS
+    asked = client.upload(f"{TAGS}/import", {"file": CSV})
+    shown = FormReader(asked.body.decode()).text
+    assert "2 devices would be changed, of 2 in the file." in shown
+    assert "1 device in it asked for nothing yet" in shown
+    assert len(audit(one)) == begun, "nothing is taken yet"
+    assert confirm(client, asked).headers["location"] == TAGS
+    assert b"0 devices would be changed, of 2" in client.upload(f"{TAGS}/import", {"file": CSV}).body
+    for carried in ("%", "YQ", base64.b64encode(b"device\n\xff").decode()):
+        refused = client.upload(f"{TAGS}/import/start", {}, csv=carried)
+        assert 400 <= refused.status < 500, refused.body
     assert "#indoor 1 device" in client.see(TAGS).text
     assert "hall <b>" in client.see(f"{HOME}/devices?tag=indoor,spare").text
     for data, words in ((b"", b"there is no file"), (b"device,tags\nmac:1,NO", b"line 2"), (b"\xff", b"is not UTF-8")):
@@ -74,9 +89,18 @@ def test_a_file_of_names_is_imported_or_nothing_of_it(one: Running) -> None:
     assert by_form["event"] == "import"
 
 
+def test_the_largest_file_is_shown_and_taken(one: Running) -> None:
+    client, row = visit(one), f"{MAC},,,{'x' * 480}\n"
+    rows = "".join(f"mac:{number:06},,,{'x' * 480}\n" for number in range(1400))
+    asked = client.upload(f"{TAGS}/import", {"file": f"device,name,tags,note\n{row}{rows}".encode()})
+    assert b"1401 devices would be changed, of 1401" in asked.body
+    assert confirm(client, asked).status == 303
+    assert client.upload(f"{TAGS}/import", {"file": b"device\n" + b"x" * 800_000}).status == 413
+
+
 def test_a_plan_is_shown_before_it_begins(one: Running) -> None:
     client, api = visit(one), operator(one)
-    client.upload(f"{TAGS}/import", {"file": CSV})
+    confirm(client, client.upload(f"{TAGS}/import", {"file": CSV}))
     api.set_notes(PRODUCT, "1.1", {"severity": "security", "cves": "CVE-2026-12345"})
     begun = len(audit(one))
     asked = client.upload(f"{CHANNEL}/plan", {"file": PLAN}, version="1.1")
@@ -133,6 +157,6 @@ def test_who_may_only_look_changes_nothing(one: Running) -> None:
     client, before = visit(one, reads), audit(one)
     shown = client.see(TAGS)
     assert not any(link.startswith(f"{TAGS}/") for link in shown.links)
-    for path in (f"{TAGS}/rule", f"{TAGS}/remove", f"{TAGS}/import", f"{CHANNEL}/plan"):
+    for path in (f"{TAGS}/rule", f"{TAGS}/remove", f"{TAGS}/import", f"{TAGS}/import/start", f"{CHANNEL}/plan"):
         client.see(path, 403)
     assert audit(one) == before

@@ -89,7 +89,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     attached = _attachments(arguments, signed)
     said = given_notes(arguments)
     admitted = connected.check(signed, origin, options, boards)
-    for line in () if arguments.json else purpose.of_deployment(connected, admitted, said):
+    what_for = purpose.of_deployment(connected, admitted, said)
+    for line in () if arguments.json else what_for.lines():
         print(line)
     rollout.show_plan(arguments, connected, product, channel, options.waves)
     with remote.interruptible(lambda: remote.published_state(connected, product, channel, version)):
@@ -100,7 +101,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
         deployment = connected.publish(admitted, rehearsal_result, progress_bar(), attached)
         if said:
             connected.set_notes(product, version, said)
-    return common.show(arguments, deployment.as_dict(), *deployment.lines())
+    return common.show(arguments, {**deployment.as_dict(), "notes": what_for.as_json()}, *deployment.lines())
 
 
 def _attachments(arguments: argparse.Namespace, signed: Sequence[Firmware]) -> dict[str, bytes]:

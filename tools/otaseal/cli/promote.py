@@ -47,7 +47,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     connected, product, channel = remote.connect(arguments)
     target = _target(arguments, channel)
     sources = [source for source in (arguments.source, arguments.version) if source is not None]
-    path = product_path(product, "channels", target)
+    path, told = product_path(product, "channels", target), dict[str, Any]()
     if len(sources) > 1 or (not sources and arguments.percent is None):
         raise ConfigError("it is not clear what to promote", "name a channel, --version, or --percent alone")
     limits = rollout.limits(arguments, plan)
@@ -64,16 +64,17 @@ def _promote(arguments: argparse.Namespace) -> int:
     else:
         wanted = {"from": arguments.source} if arguments.source else {"version": arguments.version}
         share: dict[str, Any] = {"percent": 100 if arguments.percent is None else arguments.percent}
-        if not arguments.json:
-            for line in purpose.of_release(connected, product, arguments.source, arguments.version):
-                print(line)
+        what_for = purpose.of_release(connected, product, arguments.source, arguments.version)
+        told = {"notes": what_for.as_json()}
+        for line in () if arguments.json else what_for.lines():
+            print(line)
         if plan is not None:
             share = {"waves": [wave_fields(wave) for wave in plan.waves]}
             rollout.show_plan(arguments, connected, product, target, plan.waves)
         path, asked = f"{path}/promote", {**wanted, **share, **given, **dict.fromkeys(consent, True)}
     with remote.interruptible(lambda: remote.published_state(connected, product, target)):
         answer = connected.post(path, asked)
-    return _report(arguments, target, answer)
+    return _report(arguments, target, {**answer, **told})
 
 
 def _target(arguments: argparse.Namespace, channel: str) -> str:

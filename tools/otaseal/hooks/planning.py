@@ -31,5 +31,5 @@ def say_purpose(connected: Client, admitted: Admitted) -> None:
     """Print what is said of a release that the server has already; raises as `Client.get`."""
     from ..client import purpose
 
-    for line in purpose.of_deployment(connected, admitted, {}):
+    for line in purpose.of_deployment(connected, admitted, {}).lines():
         print(f"otaseal: {line}")

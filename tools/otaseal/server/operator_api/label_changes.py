@@ -11,13 +11,13 @@ import csv
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...pki.profile import MAC_ADDRESS
 from ...pki.scope import ANY
-from ...store.labels import Edit, Label, check_tag, checked, checked_device
-from ...store.selection import CHIP_PREFIX
+from ...store.labels import Edit, Label, check_tag, checked, checked_device, chip_of
+from ...store.selection import CHIP_PREFIX, is_named
 from ...store.tag_rules import TagRule
 from . import device_changes
 from .auth import Caller
@@ -75,6 +75,29 @@ async def label(
     context.changes.tell("devices", product)
     context.log("label", product, changed["channel"] or "", who, device=device, **said.as_event())
     return {**changed, **as_json(labels[named])}
+
+
+class Foreseen(NamedTuple):
+    """What a file would do: the devices that it names, those of which it says something else, those never seen."""
+
+    devices: int
+    changed: int
+    unseen: int
+
+
+async def foresee_csv(context: OperatorContext, product: str, data: bytes) -> Foreseen:
+    """Return what `import_csv` would do; raises InputError for what it does not take, SystemFaultError."""
+    fleet = context.fleet
+
+    def read() -> Foreseen:
+        edits, before = read_csv(data), fleet.labels.of(product)
+        changed = sum(edit(known := before.get(device, Label())) != known for device, edit in edits.items())
+        where = is_named(edits)
+        sql = f"SELECT device FROM devices WHERE product = ? AND {where.sql}"  # noqa: S608 - our own words
+        seen = {chip_of(device) for (device,) in fleet.devices.query(sql, (product, *where.values))}
+        return Foreseen(len(edits), changed, len(edits.keys() - seen))
+
+    return await asyncio.to_thread(read)
 
 
 async def import_csv(context: OperatorContext, caller: Caller, product: str, data: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...client import plans
 from ...errors import OtasealError
-from ..operator_api import label_changes, uploads
+from ..operator_api import uploads
 from ..operator_api.app import settle
 from ..operator_api.handlers.context import OperatorContext
 from . import forms, sign_in
@@ -53,7 +53,8 @@ PLAN, UPLOAD, IMPORT = CHANNEL + "/plan", PRODUCT + "/upload", PRODUCT + "/tags/
 FILES: Mapping[str, int] = {
     PLAN: plans.MAX_PLAN_BYTES,
     UPLOAD: uploads.MAX_UPLOAD,
-    IMPORT: label_changes.MAX_CSV,
+    IMPORT: tags.MAX_FILE,
+    IMPORT + "/start": tags.MAX_CARRIED,
 }
 """Of how many bytes the files are that a form at a path brings."""
 Row = tuple[str, Screen, Screen | None]
@@ -79,6 +80,7 @@ SCREENS: tuple[Row, ...] = (
     _asking(PRODUCT + "/tags/rule", tags.set_rule),
     _asking(PRODUCT + "/tags/remove", tags.drop_rule),
     _asking(IMPORT, tags.import_file),
+    _asking(IMPORT + "/start", tags.take_file),
     (PRODUCT + "/device", device.show, None),
     _asking(PRODUCT + "/device/{change}", device_forms.change),
     (PRODUCT + "/releases", releases.listed, None),

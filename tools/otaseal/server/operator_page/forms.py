@@ -49,6 +49,8 @@ class Form:
     """Whether sending it changes nothing, and leads to the next form."""
     to: str = ""
     """The address that it is sent to, "" for its own."""
+    is_long: bool = False
+    """Whether it carries more than a form without files can."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ....errors import ConfigError
+from ....errors import ConfigError, counted
 from ....pki.scope import ANY
 from ....store.tag_rules import PARTS, TagRule
 from ...operator_api import label_changes
+from ...operator_api.uploads import Refused
 from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
 
@@ -25,10 +28,14 @@ IMPORT = Form(
     (
         "CSV in UTF-8 with a first line device,name,tags,note, or some of these; tags apart by blanks.",
         "A field that is empty leaves what was said before. All of the file is taken, or nothing.",
+        "What it would change is shown before.",
     ),
-    "Import",
+    "Show what it changes",
     (Field("file", "CSV file", "file"),),
 )
+MAX_FILE = 700 * 1024
+"""Bytes of a file, which the form that confirms it carries within one field; `otaseal devices import` takes more."""
+MAX_CARRIED = 1024 * 1024
 LABELS = {
     "tag": "Tag",
     "board": "Board",
@@ -75,15 +82,46 @@ async def drop_rule(page: Page, visit: Visit) -> Asked:
 
 
 async def import_file(page: Page, visit: Visit) -> Asked:
-    """Ask for a file of names, tags and notes, and take it."""
+    """Ask for a file of names, tags and notes; then show what it would change, and ask whether to take it."""
     product = _changed(page, visit)
 
-    async def change() -> object:
+    async def preview() -> Asked:
         if not visit.files.get("file"):
             raise ConfigError("there is no file", "choose a CSV file")
-        return await label_changes.import_csv(page.context, visit.caller, product, visit.files["file"])
+        return await _confirmation(page, visit, product, visit.files["file"])
 
-    return Asked(IMPORT, address(product, "tags"), change)
+    return Asked(IMPORT, address(product, "tags"), preview)
+
+
+async def take_file(page: Page, visit: Visit) -> Asked:
+    """Take a file that was shown; without one, as when the address is opened again, ask for it."""
+    product, carried = _changed(page, visit), visit.form.get("csv", "")
+    if not carried:
+        return await import_file(page, visit)
+    try:
+        data = base64.b64decode(carried, validate=True)
+    except ValueError as error:
+        raise Refused(400, "the form cannot be read", "use the forms of the page") from error
+    asked = await _confirmation(page, visit, product, data)
+    return replace(asked, change=lambda: label_changes.import_csv(page.context, visit.caller, product, data))
+
+
+async def _confirmation(page: Page, visit: Visit, product: str, data: bytes) -> Asked:
+    """Return the question whether to take a file, which its form carries; raises InputError for what is not taken."""
+    found = await label_changes.foresee_csv(page.context, product, data)
+    facts = [f"{counted(found.changed, 'device')} would be changed, of {found.devices} in the file."]
+    if found.unseen:
+        facts.append(f"{counted(found.unseen, 'device')} in it asked for nothing yet: a name may be mistyped.")
+    form = Form(
+        "Import names and tags",
+        "Take names, tags and notes from this file?",
+        tuple(facts),
+        f"Change {counted(found.changed, 'device')}",
+        (Field.hidden("csv", base64.b64encode(data).decode()),),
+        to=address(product, "tags", "import", "start"),
+        is_long=True,
+    )
+    return Asked(form, address(product, "tags"), lambda: import_file(page, visit))
 
 
 def _changed(page: Page, visit: Visit) -> str:
