@@ -13,7 +13,7 @@ from otaseal.image import signed_image
 from otaseal.keys.public import fingerprint, public_pem, short_fingerprint
 from support import openssl
 from support.hooks import SELF_UPDATING, opt_in, write_key
-from support.pio import Project
+from support.pio import Project, compiled
 from support.stock_fleet import Device
 
 pytestmark = [pytest.mark.build, pytest.mark.proof]
@@ -22,12 +22,6 @@ MakeProject = Callable[..., Project]
 HOOKS = opt_in("verify_updates", "sign_firmware")
 NEXT = "custom_otaseal_next_public_key = ../keys/next.pub"
 TWO_FILES = {"Updater.cpp", "BearSSLHelpers.cpp"}
-
-
-def compiled(output: str) -> set[str]:
-    """Return the names of the source files that a run compiled."""
-    lines = (line for line in output.splitlines() if line.startswith("Compiling"))
-    return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}
 
 
 def test_a_key_is_rotated_by_a_bridge_release(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from littlefs import LittleFS
 
 from otaseal.certs import ar
 from otaseal.chips import images
 from otaseal.image import fat, manifest, signed_image
 from otaseal.keys.public import public_pem
+from support import filesystem
 from support.hooks import (
     ALL_HOOKS,
     ESP32_LIBRARY,
@@ -35,16 +35,6 @@ PRODUCT = ("custom_otaseal_product = lamp", "custom_otaseal_version = 1.2.0")
 BUILDERS = {"official": (), "pioarduino": ("board_build.builder = pioarduino",)}
 FS_START, FS_SIZE = 0x290000, 0x160000
 both = pytest.mark.parametrize("builder", BUILDERS)
-
-
-def certs_in(image: bytes) -> bytes:
-    """Return certs.ar out of a filesystem image, read with littlefs-python."""
-    filesystem = LittleFS(block_size=4096, block_count=len(image) // 4096, mount=False)
-    filesystem.context.buffer = bytearray(image)
-    filesystem.mount()
-    with filesystem.open("certs.ar", "rb") as file:
-        content: bytes = file.read()
-    return content
 
 
 @pytest.mark.parametrize(("builder", "board"), [("official", BOARD), ("pioarduino", "esp32-c3-devkitm-1")])
@@ -101,7 +91,7 @@ def test_certificates_are_in_littlefs_byte_for_byte(
     packed = (made.path / "data" / "certs.ar").read_bytes()
     assert len(ar.device_view(packed).indexed) == 1
     image = made.build("littlefs.bin", BOARD).read_bytes()
-    assert certs_in(image) == packed
+    assert filesystem.read_file(image, "certs.ar", 4096) == packed
     assert flash.read_bytes()[FS_START : FS_START + FS_SIZE] == image
 
 
@@ -279,8 +269,8 @@ def test_environments_of_three_chips_in_one_project(
     assert "Signing" not in made.run().stdout
     made.run("-t", "buildfs")
     packed = (made.path / "data" / "certs.ar").read_bytes()
-    assert certs_in(made.build("littlefs.bin", BOARD).read_bytes()) == packed
-    assert certs_in(made.build("littlefs.bin", "rpipicow").read_bytes()) == packed
+    assert filesystem.read_file(made.build("littlefs.bin", BOARD).read_bytes(), "certs.ar", 4096) == packed
+    assert filesystem.read_file(made.build("littlefs.bin", "rpipicow").read_bytes(), "certs.ar", 4096) == packed
 
 
 def test_a_package_is_installed_where_the_build_runs(

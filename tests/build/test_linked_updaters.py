@@ -29,7 +29,6 @@ BOARD = "esp32dev"
 PRODUCT = ("custom_otaseal_product = lamp", "custom_otaseal_version = 1.2.0")
 ALLOW = "custom_otaseal_unverified_updates = allow"
 PIOARDUINO = "board_build.builder = pioarduino"
-REFUSAL = "otaseal: error: this firmware takes updates that nothing verifies, by "
 
 WAYS = (
     "ArduinoOTAClass::_runUpdate (ArduinoOTA/ArduinoOTA.cpp)",

@@ -16,7 +16,7 @@ from otaseal.image.manifest import Claim, Manifest
 from otaseal.keys.public import public_pem, short_fingerprint
 from support.by_bytes import belongs_to
 from support.hooks import ALL_HOOKS, SELF_UPDATING, deploys_to, opt_in, write_key
-from support.pio import FakeOtaDevice, Project
+from support.pio import FakeOtaDevice, Project, compiled
 from support.repositories import BROKEN, git
 from support.servers import World, get, start, talk
 
@@ -54,11 +54,6 @@ void greet() {
 
 def attached(project: Project, key: rsa.RSAPrivateKey, name: str = "firmware.bin.signed") -> Manifest | None:
     return manifest.find(signed_image.verify(project.build(name).read_bytes(), key.public_key()))
-
-
-def compiled(output: str) -> set[str]:
-    lines = (line for line in output.splitlines() if line.startswith("Compiling"))
-    return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}
 
 
 def test_a_manifest_where_a_product_is_named_and_again_when_it_changes(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from littlefs import LittleFS
 
 from otaseal.certs import ar
 from otaseal.image import manifest, signed_image
 from otaseal.keys.public import public_pem
+from support import filesystem
 from support.hooks import ALL_HOOKS, PICO_UPDATING, SELF_UPDATING, ca_certificate, deploys_to, opt_in, write_key
-from support.pio import PICO_PLATFORM, FakeOtaDevice, Project
+from support.pio import PICO_PLATFORM, FakeOtaDevice, Project, compiled
 from support.servers import Running, get, talk
 
 pytestmark = [pytest.mark.build, pytest.mark.proof]
@@ -22,22 +22,6 @@ MakeProject = Callable[..., Project]
 BOARD = "rpipicow"
 FS_START, FS_END = 0x17F000, 0x1FF000  # of a Pico W with half a megabyte
 CUSTOM = ("upload_protocol = custom", "upload_command = cp $SOURCE $PROJECT_DIR/sent.bin")
-
-
-def compiled(output: str) -> set[str]:
-    """Return the names of the source files that a run compiled."""
-    lines = (line for line in output.splitlines() if line.startswith("Compiling"))
-    return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}
-
-
-def certs_in(image: bytes) -> bytes:
-    """Return certs.ar out of a filesystem image, read with littlefs-python."""
-    filesystem = LittleFS(block_size=4096, block_count=len(image) // 4096, mount=False)
-    filesystem.context.buffer = bytearray(image)
-    filesystem.mount()
-    with filesystem.open("certs.ar", "rb") as file:
-        content: bytes = file.read()
-    return content
 
 
 @pytest.mark.parametrize("board", [BOARD, "rpipico2w"])
@@ -127,8 +111,8 @@ def test_certificates_are_in_the_image_byte_for_byte(pico_project: MakeProject, 
     packed = (made.path / "data" / "certs.ar").read_bytes()
     assert len(ar.device_view(packed).indexed) == 1
     image = made.build("littlefs.bin", BOARD).read_bytes()
-    assert certs_in(image) == packed
-    assert certs_in((tmp_path / "flash.bin").read_bytes()[FS_START:FS_END]) == packed
+    assert filesystem.read_file(image, "certs.ar", 4096) == packed
+    assert filesystem.read_file((tmp_path / "flash.bin").read_bytes()[FS_START:FS_END], "certs.ar", 4096) == packed
 
     made.write(
         "late.py",
@@ -236,7 +220,7 @@ def test_environments_of_two_chips_in_one_project(
     assert "Signing" not in made.run().stdout
     made.run("-t", "buildfs")
     packed = (made.path / "data" / "certs.ar").read_bytes()
-    assert certs_in(made.build("littlefs.bin", BOARD).read_bytes()) == packed
+    assert filesystem.read_file(made.build("littlefs.bin", BOARD).read_bytes(), "certs.ar", 4096) == packed
 
 
 def test_what_nothing_is_made_for_is_said(

@@ -14,18 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from otaseal.image import signed_image
 from otaseal.keys.public import public_pem
 from support.hooks import SELF_UPDATING, opt_in, write_key
-from support.pio import Project
+from support.pio import Project, compiled
 
 pytestmark = pytest.mark.build
 
 MakeProject = Callable[..., Project]
 SKETCH = {"main.cpp": SELF_UPDATING}
-
-
-def compiled(output: str) -> set[str]:
-    """Return the names of the source files that a run compiled."""
-    lines = (line for line in output.splitlines() if line.startswith("Compiling"))
-    return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}
 
 
 def test_key_is_in_the_firmware_and_a_new_key_recompiles_two_files(

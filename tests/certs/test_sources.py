@@ -125,8 +125,6 @@ def test_a_private_key_anywhere_in_a_folder_is_an_error(project: Path, name: str
         assert "MC4=" not in caught.value.message + caught.value.hint
 
 
-EMPTY = bytes.fromhex("302306092a864886f70d010702a01630140201013100300b06092a864886f70d0107013100")
-"""What `openssl crl2pkcs7 -nocrl` makes of nothing: signed data without certificates."""
 PKCS7 = ["openssl", "crl2pkcs7", "-nocrl", "-certfile"]
 
 

@@ -21,6 +21,7 @@ from otaseal.enrolment.port import Port
 from otaseal.errors import SystemFaultError
 from support import cas
 from support.bench import at_bench, sign, stranger
+from support.cas import spki_of
 from support.firmware import Device
 from support.peers import tool
 from support.servers import World
@@ -89,12 +90,6 @@ def test_without_an_authority_only_the_proof_key_is_told(enrolling: Device) -> N
     assert not enrolling.has("client.key")
 
 
-def point(request: bytes) -> bytes:
-    """Return the public key (DER) of a request."""
-    key = x509.load_der_x509_csr(request).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 OTHER = cas.key("P-256", 3).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 """As DER or PEM, keys are not all the same to all cores (F99); requests are."""
 REFUSED: dict[str, Callable[[bytes], bytes]] = {
@@ -102,8 +97,8 @@ REFUSED: dict[str, Callable[[bytes], bytes]] = {
     "for an RSA key": lambda _: stranger(
         cas.key("RSA-1024").public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     ),
-    "cut off": lambda request: stranger(point(request))[:-1],
-    "with a byte behind": lambda request: stranger(point(request)) + b"\0",
+    "cut off": lambda request: stranger(spki_of(request))[:-1],
+    "with a byte behind": lambda request: stranger(spki_of(request)) + b"\0",
     "the request itself": lambda request: request,
     "nothing": lambda _: b"",
 }

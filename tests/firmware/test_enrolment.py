@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
@@ -21,6 +20,7 @@ from otaseal.protocol.decisions import PATCHES
 from support import cas, enrolling
 from support.answering import Answers, Response, reply
 from support.bench import DAYS, at_bench, sign, stranger
+from support.cas import spki_of
 from support.enrolled_chips import claimed
 from support.esp32_devices import matrix
 from support.firmware import OWN, PRODUCT, Device, identity, pack
@@ -155,25 +155,20 @@ def test_a_certificate_that_was_put_there_by_hand_is_renewed(chip: Device, serve
     assert chip.get("client.crt") != cas.pem(certificate)
 
 
-def spki(request: bytes) -> bytes:
-    key = x509.load_der_x509_csr(request).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 OTHER = cas.key("P-256", 3).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes], int]] = {
     "for another key": (lambda _: offering("200 OK", stranger(OTHER)), 51),
     "by an authority that the server does not know": (
-        lambda request: offering("200 OK", stranger(spki(request))),
+        lambda request: offering("200 OK", stranger(spki_of(request))),
         43,
     ),
     "no certificate": (lambda _: offering("200 OK", b"<html>" * 60), 51),
     "its own request": (lambda request: offering("200 OK", request), 51),
-    "cut off": (lambda request: offering("200 OK", stranger(spki(request))[:-1]), 51),
+    "cut off": (lambda request: offering("200 OK", stranger(spki_of(request))[:-1]), 51),
     "ten megabytes": (lambda _: offering("200 OK", b"0" * 10_000_000), 40),
     "no body": (lambda _: offering("200 OK"), 24),
-    "no length": (lambda request: offering("200 OK", stranger(spki(request)), None), 24),
-    "less than it says": (lambda request: offering("200 OK", stranger(spki(request)), 1200), 25),
+    "no length": (lambda request: offering("200 OK", stranger(spki_of(request)), None), 24),
+    "less than it says": (lambda request: offering("200 OK", stranger(spki_of(request)), 1200), 25),
     "the code is not taken": (lambda _: offering("403 Forbidden", b"no such code"), 50),
     "an error": (lambda _: offering("500 Internal Server Error"), 20),
     "a redirection": (lambda _: offering("302 Found"), 20),

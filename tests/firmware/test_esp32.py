@@ -30,6 +30,7 @@ from support.firmware import (
     identity,
 )
 from support.images import build_image as build_esp8266_image
+from support.images import flipped
 from support.servers import StartServer, publish
 
 pytestmark = pytest.mark.proof
@@ -148,10 +149,6 @@ def test_the_largest_and_the_oldest_that_fit(device: Device, signing: Signing, a
         assert done.results == [("installed", 0, 0)]
         assert done.seen["progress"] == str(len(signed))
         assert done.staged == raw.rstrip(b"\xff"), "what is behind the image is as if erased"
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 # what it is: what is sent, the error

@@ -19,6 +19,7 @@ from support import cas
 from support.answering import reply
 from support.esp32_devices import NOW, build_image, matrix, own_archive
 from support.firmware import OWN, PRODUCT, Device, Signing, StartAnswers, identity, pack, server_context
+from support.images import flipped
 from support.servers import StartServer, World, operator, publish
 
 pytestmark = pytest.mark.proof
@@ -31,10 +32,6 @@ UP_TO_DATE = reply(b"", "304 Not Modified", None)
 @pytest.fixture
 def device(esp32: Device) -> Device:
     return esp32
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 def test_servers_that_are_not_the_one(device: Device, world: World, answers: StartAnswers) -> None:

@@ -16,7 +16,7 @@ from otaseal.image import manifest
 from support import cas, peers
 from support.answering import firmware_reply, reply
 from support.firmware import Device, Signing, StartAnswers, pack, server_context
-from support.images import build_image
+from support.images import build_image, flipped
 from support.servers import World, run
 
 pytestmark = pytest.mark.proof
@@ -34,10 +34,6 @@ def changed(signing: Signing, **fields: object) -> bytes:
     for name, value in fields.items():
         payload[len(payload) - manifest.SIZE + int(name.removeprefix("at"))] = int(str(value))
     return signing.sign_anything(bytes(payload))
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 # what it is: what is sent, the device's error number, whether the stock core refuses it too

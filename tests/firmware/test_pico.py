@@ -32,6 +32,7 @@ from support.firmware import (
     pack,
 )
 from support.images import build_image as build_esp8266_image
+from support.images import flipped
 from support.pico_boards import flash_with
 from support.pico_images import FLASH, RAM_END
 from support.pico_images import build_image as build_any_image
@@ -188,10 +189,6 @@ def test_the_largest_that_ends_where_the_filesystem_begins(
     for payload in (signing.payload(too_large(FILESYSTEM[0] - manifest.SIZE)), signing.payload(bomb(FILESYSTEM[0]))):
         port = answers(firmware_reply(signing.sign(payload))).port
         assert device.run(port=port, room=4 << 20).results == [("installed", 0, 0)]
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 UNSIGNED: dict[str, Callable[[bytes], bytes]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import struct
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from otaseal.errors import InputError, KeyRefusedError, VerificationError
 from otaseal.image import gzip_payload, signed_image, signing
 from otaseal.image.signing_header import embedded_key
 from otaseal.keys.public import public_pem
-from support import peers
+from support import chips, peers
 from support.by_bytes import belongs_to, compress, missing_space, sign_firmware, unsigned, verify_firmware
 from support.images import APP, CORES, MODES, SIZES, Signer, build_image
 
@@ -38,18 +37,12 @@ class TwoKeyedSigner:
         return Signer(self.used).sign(payload)
 
 
-def signed_by_hand(payload: bytes, key: rsa.RSAPrivateKey) -> bytes:
-    """Sign what `sign_firmware` would refuse."""
-    signature = Signer(key).sign(payload)
-    return payload + signature + struct.pack("<I", len(signature))
-
-
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_raw_image_is_signed_as_openssl_signs_it(core: str, mode: str, rsa_key: rsa.RSAPrivateKey) -> None:
     raw = build_image(core=core, mode=mode)
     signed = sign_firmware(raw, Signer(rsa_key), embeds_key=False)
-    assert signed == signed_by_hand(raw, rsa_key)
+    assert signed == chips.sign(raw, rsa_key)
     assert verify_firmware(signed, rsa_key.public_key()) == raw
 
 
@@ -94,7 +87,7 @@ def test_a_gzip_for_the_core_that_it_bricks_is_refused(rsa_key: rsa.RSAPrivateKe
     assert sign_firmware(raw, Signer(rsa_key), embeds_key=False)
     with pytest.raises(InputError, match=r"signed gzip for core 2\.7\.4 leaves devices unable to start"):
         sign_firmware(gzip.compress(raw), Signer(rsa_key), embeds_key=False)
-    signed = signed_by_hand(gzip_payload.pad4(gzip.compress(raw)), rsa_key)
+    signed = chips.sign(gzip_payload.pad4(gzip.compress(raw)), rsa_key)
     with pytest.raises(VerificationError, match=r"device with core 2\.7\.4 would not run this update"):
         verify_firmware(signed, rsa_key.public_key())
 
@@ -245,7 +238,7 @@ def test_verifying_refuses_a_good_signature_that_core_3_1_2_cannot_hash(
     behind: int, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     unaligned = build_image() + bytes(behind)
-    signed = signed_by_hand(unaligned, rsa_key)
+    signed = chips.sign(unaligned, rsa_key)
     assert signed_image.verify(signed, rsa_key.public_key()) == unaligned
     with pytest.raises(VerificationError, match=r"core 3\.1\.2"):
         verify_firmware(signed, rsa_key.public_key())
@@ -253,4 +246,4 @@ def test_verifying_refuses_a_good_signature_that_core_3_1_2_cannot_hash(
 
 def test_verifying_refuses_a_good_signature_over_what_is_no_firmware(rsa_key: rsa.RSAPrivateKey) -> None:
     with pytest.raises(InputError):
-        verify_firmware(signed_by_hand(b"hello, world", rsa_key), rsa_key.public_key())
+        verify_firmware(chips.sign(b"hello, world", rsa_key), rsa_key.public_key())

@@ -13,12 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from otaseal.errors import KeyRefusedError
 from otaseal.keys.public import fingerprint, load_public_key, public_der, public_pem, short_fingerprint
-from support import cas, peers
-
-
-def openssl(*arguments: str, stdin: bytes = b"") -> bytes:
-    command = [peers.tool("openssl", "openssl"), *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
+from support import cas
+from support.openssl import openssl
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,11 @@ from otaseal.image import signed_image
 from otaseal.keys import key_uri, signers
 from otaseal.keys.public import public_pem
 from otaseal.keys.signers import KeySource
-from support import cas, peers
+from support import cas
 from support.images import build_image
+from support.openssl import openssl
 
 SECRET = b"correct horse"
-
-
-def openssl(*arguments: str, stdin: bytes = b"") -> bytes:
-    command = [peers.tool("openssl", "openssl"), *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, check=True).stdout
 
 
 def never(what: str) -> bytes:

@@ -21,6 +21,7 @@ from otaseal.pki.enrolment import ENROLLED_DAYS, MAX_REQUEST_BYTES, check_reques
 from otaseal.pki.store import Slot, Store
 from support import peers
 from support.enrolling import MAC, csr
+from support.images import flipped
 from support.killed_at import NOW
 
 
@@ -33,10 +34,6 @@ def by_openssl(folder: Path, *options: str, kind: str = "P-256", subject: str = 
     command += ["-config", "empty.cnf", "-outform", "DER", "-out", "request.der", *options]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return (folder / "request.der").read_bytes()
-
-
-def flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 @pytest.fixture

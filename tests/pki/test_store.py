@@ -23,6 +23,7 @@ from otaseal.pki.index import Entry, parse_index, serialize_index
 from otaseal.pki.places import default_directory
 from otaseal.pki.store import Slot, Store
 from support import peers
+from support.filled_store import content
 from support.killed_at import NOW
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -39,10 +40,6 @@ SWEPT = re.compile(r".*\.(index\.json|revoked\.json|chain\.pem|crl\.pem)\.[^/]+\
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setattr(store, "AUTHORITY_KEYS", dict.fromkeys(Role, KeyType.P_256))
     return Store.create(tmp_path / "pki", "blink", NOW, b"secret")
-
-
-def content(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def assert_sound(directory: Path) -> None:

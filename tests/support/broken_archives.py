@@ -16,7 +16,9 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from support import cas
+from support.broken_images import overlay
 from support.cas import NOW
+from support.chain_maker import usage
 
 NAME, OTHER, THIRD = "Workshop of Blinking Things CA", "Another Workshop of Things CA", "Third Workshop of Things CA"
 MAGIC = b"!<arch>\n"
@@ -242,7 +244,7 @@ def elaborate_chain() -> tuple[bytes, bytes]:
     """Return a server's certificate and an intermediate with every extension that BearSSL reads or lets pass."""
     issuer, own, name = cas.key("P-256", 5), cas.key("P-256", 99), "Intermediate of Blinking Things"
     usages = [("digital_signature", "key_encipherment"), ("key_cert_sign", "crl_sign")]
-    server_usage, issuer_usage = (key_usage(*bits) for bits in usages)
+    server_usage, issuer_usage = (usage(*bits) for bits in usages)
     policy = x509.PolicyInformation(x509.ObjectIdentifier("1.2.3.4"), ["https://example.org/statement"])
     server = cas.issue(
         "ota.example",
@@ -262,12 +264,6 @@ def elaborate_chain() -> tuple[bytes, bytes]:
     return server, cas.issue(name, issuer.public_key(), (NAME, cas.key("P-256")), extensions)
 
 
-def key_usage(*bits: str) -> x509.KeyUsage:
-    every = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-    every += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")  # type: ignore[assignment]
-    return x509.KeyUsage(**{bit: bit in bits for bit in every})
-
-
 def damage(share: int) -> Iterator[Case]:
     noise = random.Random(16)
     whole, der = ar(cas.root(OTHER, "RSA-2048"), cas.root()), cas.root()
@@ -278,7 +274,3 @@ def damage(share: int) -> Iterator[Case]:
         yield case(f"F16 {len(stretch)} bytes at {at} damaged ({index})", overlay(whole, at, stretch))
         at = noise.randrange(len(der))
         yield case(f"F18b a root cut to {at} ({index})", ar(der[:at], der))
-
-
-def overlay(data: bytes, at: int, stretch: bytes) -> bytes:
-    return (data[:at] + stretch + data[at + len(stretch) :])[: len(data)]

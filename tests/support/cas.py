@@ -101,3 +101,9 @@ def version_1(der: bytes) -> bytes:
 def with_spki(der: bytes, spki: bytes) -> bytes:
     """Return the certificate with another subjectPublicKeyInfo."""
     return surgery(der, lambda fields: [*fields[:6], spki, *fields[7:]])
+
+
+def spki_of(request: bytes) -> bytes:
+    """Return the public key (DER) of a certificate request (DER)."""
+    key = x509.load_der_x509_csr(request).public_key()
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

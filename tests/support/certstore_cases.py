@@ -21,7 +21,6 @@ from support.cas import NOW
 
 NAME = "Workshop of Blinking Things CA"
 OTHER = "Another Workshop of Things CA"
-THIRD = "Third Workshop of Things CA"
 DAY = timedelta(days=1)
 MAGIC = b"!<arch>\n"
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from otaseal.certs.pem import children
+from support.cas import tlv
 from support.rsa_keys import make_rsa
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
@@ -122,7 +123,7 @@ def rebuilt(made: Made, issuer: Made, change: Callable[[list[bytes]], list[bytes
     They are version, serial number, algorithm, issuer, validity, subject, key and extensions, each as encoded.
     """
     _, body, _ = children(children(made.der)[0][1])[0]
-    inner = der(0x30, b"".join(change([whole for _, _, whole in children(body)])))
+    inner = tlv(0x30, b"".join(change([whole for _, _, whole in children(body)])))
     signature = issuer.key.sign(inner, ec.ECDSA(hashes.SHA256()))
     return signed(inner, bytes.fromhex("300a06082a8648ce3d040302"), signature, made.key)
 
@@ -142,7 +143,7 @@ def respelled(made: Made, issuer: Made, old: bytes, new: bytes) -> Made:
 
 def named(tag: int, text: bytes) -> bytes:
     """Return a name that is one common name, in a string of any type."""
-    return der(0x30, der(0x31, der(0x30, bytes.fromhex("0603550403") + der(tag, text))))
+    return tlv(0x30, tlv(0x31, tlv(0x30, bytes.fromhex("0603550403") + tlv(tag, text))))
 
 
 def raw_extension(oid: str, value: str) -> x509.UnrecognizedExtension:
@@ -156,20 +157,12 @@ def with_sha1(made: Made, issuer: Made) -> Made:
     assert tbs.count(SHA256_RSA) == 1
     inner = tbs.replace(SHA256_RSA, SHA1_RSA)
     signature = issuer.key.sign(inner, padding.PKCS1v15(), hashes.SHA1())
-    return signed(inner, der(0x30, SHA1_RSA + b"\x05\x00"), signature, made.key)
+    return signed(inner, tlv(0x30, SHA1_RSA + b"\x05\x00"), signature, made.key)
 
 
 def signed(tbs: bytes, algorithm: bytes, signature: bytes, key: Any) -> Made:
-    data = der(0x30, tbs + algorithm + der(0x03, b"\x00" + signature))
+    data = tlv(0x30, tbs + algorithm + tlv(0x03, b"\x00" + signature))
     return Made(data, key)
-
-
-def der(tag: int, body: bytes) -> bytes:
-    size = len(body)
-    if size < 0x80:
-        return bytes([tag, size]) + body
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(length)]) + length + body
 
 
 __all__ = [

@@ -139,3 +139,8 @@ def _crc_of_each_byte() -> list[int]:
     for _ in range(8):
         values = [value << 1 ^ (0x104C11DB7 if value & 0x80000000 else 0) for value in values]
     return values
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    """Return `data` with one bit of the byte `at` changed."""
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]

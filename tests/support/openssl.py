@@ -15,3 +15,8 @@ def accepts(signed: bytes, public_pem: bytes, folder: Path) -> bool:
         (folder / name).write_bytes(content)
     command = ["openssl", "dgst", "-sha256", "-verify", "key.pub", "-signature", "signature", "payload"]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+def openssl(*arguments: str, stdin: bytes = b"") -> bytes:
+    """Return what openssl prints; raises CalledProcessError."""
+    return subprocess.run(["openssl", *arguments], input=stdin, capture_output=True, check=True).stdout

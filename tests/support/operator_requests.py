@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from support.servers import Reply, Running, talk
 
-__all__ = ["NOW", "raw", "refusal"]
+__all__ = ["NOW", "error", "raw", "refusal"]
 
 
 NOW = datetime.now(timezone.utc)
@@ -17,8 +17,14 @@ def raw(server: Running, request: bytes) -> Reply:
     return talk(server.world.context(), server.operators, request)
 
 
-def refusal(reply: Reply, status: int) -> str:
+def error(reply: Reply) -> tuple[int, str]:
+    """Return the status of a refusal, and what it says."""
     answer = json.loads(reply.body)
-    assert reply.status == status, answer
     assert set(answer) == {"error", "hint"}
-    return str(answer["error"])
+    return reply.status, str(answer["error"])
+
+
+def refusal(reply: Reply, status: int) -> str:
+    found, message = error(reply)
+    assert found == status, message
+    return message

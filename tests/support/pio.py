@@ -324,3 +324,9 @@ class FakeOtaDevice:
             self._udp.settimeout(None)
         secret = hashlib.md5(self.password.encode()).hexdigest()
         return response == hashlib.md5(f"{secret}:{nonce}:{own_nonce}".encode()).hexdigest()
+
+
+def compiled(output: str) -> set[str]:
+    """Return the names of the source files that a run compiled."""
+    lines = (line for line in output.splitlines() if line.startswith("Compiling"))
+    return {Path(line.split()[-1]).name.removesuffix(".o") for line in lines}

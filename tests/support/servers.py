@@ -145,6 +145,11 @@ class Running:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
+    def memory(self) -> int:
+        """Return the KiB of memory that it holds."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
     def lines(self) -> list[str]:
         """Return what the log says, without the time in front of plain lines."""
         return [line if line.startswith("{") else line.partition(" ")[2] for line in self.log.read_text().splitlines()]

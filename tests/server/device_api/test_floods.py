@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -35,16 +34,9 @@ def flooding(server: Running, kind: str, port: int, count: int, *request: str) -
             assert process.stdout.readline() == "held\n"
             yield process
             told, _ = process.communicate(timeout=SECONDS)
-            print(kind, told.strip(), f"RSS {rss(server)} KiB")
+            print(kind, told.strip(), f"RSS {server.memory()} KiB")
         finally:
             process.kill()
-
-
-def rss(server: Running) -> int:
-    """Return the KiB of memory that the server holds."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
-    assert found
-    return int(found[1])
 
 
 def probe(server: Running, seconds: float) -> None:

@@ -171,12 +171,6 @@ def files_of(server: Running) -> dict[str, str]:
     return found
 
 
-def memory(server: Running) -> int:
-    match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
-    assert match
-    return int(match[1])
-
-
 def check(signed: list[bytes], method: str, reply: Reply | None) -> None:
     """Whatever was asked: an answer from the table, and of firmware only what was published."""
     if reply is None:
@@ -215,7 +209,7 @@ def test_devices_side(target: Running) -> None:
             for one in replies:
                 check(signed, "HEAD" if data.lstrip().startswith(b"HEAD") else "GET", one)
             counts["odd"] += 1
-        sizes.append(memory(target))
+        sizes.append(target.memory())
 
     try:
         ask()
@@ -243,7 +237,7 @@ def write_focus(folder: Path) -> Path:
 def test_operators_side(target: Running, tmp_path: Path, focused: bool) -> None:
     """What the server says of itself is true: statuses, types and schemas of all its answers are those described."""
     program = peers.tool("schemathesis", "schemathesis from PyPI")
-    before, size = files_of(target), memory(target)
+    before, size = files_of(target), target.memory()
     command = [program, *(["--config-file", str(write_focus(tmp_path))] if focused else []), "run", "--no-color"]
     command += ["--tls-verify", str(target.world.ca), "--header", f"Authorization: Bearer {target.token}"]
     # A wrong credential of many is 429 and not 401, and arbitrary bytes are no firmware: both have tests of their own.
@@ -264,9 +258,9 @@ def test_operators_side(target: Running, tmp_path: Path, focused: bool) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     made = re.search(r"(\d+) generated, \1 passed", done.stdout) or re.search(r"(\d+) generated", done.stdout)
     assert made
-    print(f"{made[1]} requests; KiB {size}, {memory(target)}")
+    print(f"{made[1]} requests; KiB {size}, {target.memory()}")
     assert int(made[1]) > 3 * EXAMPLES
-    assert memory(target) - size < GROWTH
+    assert target.memory() - size < GROWTH
     after = files_of(target)
     assert {path for path in before.items() ^ after.items() if "/blobs/" in path[0]} == set(), "nothing was published"
     assert {Path(path).parent for path in after} - {Path(path).parent for path in before} == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import socket
 import zlib
@@ -16,6 +15,7 @@ import pytest
 from otaseal.image import gzip_payload, signed_image
 from otaseal.server.operator_api.uploads import MAX_JSON, MAX_UPLOAD
 from support.images import Signer, build_image
+from support.operator_requests import error
 from support.servers import SECONDS, Reply, Running, get, operator, parse_reply, publish, talk
 
 MIB = 1024
@@ -52,12 +52,6 @@ def ask(server: Running, method: str, path: str, body: bytes = b"", *lines: str)
     lines = lines or (f"Content-Length: {len(body)}", "Content-Type: application/json")
     head = get(path, f"Authorization: Bearer {server.token}", *lines, method=method)
     return talk(server.world.context(), server.operators, head + body)
-
-
-def error(reply: Reply) -> tuple[int, str]:
-    answer = json.loads(reply.body)
-    assert set(answer) == {"error", "hint"}
-    return reply.status, answer["error"]
 
 
 def member(size: int, *, claims: int | None = None) -> bytes:

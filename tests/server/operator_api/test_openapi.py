@@ -13,6 +13,7 @@ from otaseal.client.client import Client
 from otaseal.errors import InputError
 from otaseal.server.operator_api import openapi
 from otaseal.server.operator_api.app import HANDLERS
+from support.operator_requests import error
 from support.servers import SECONDS, Reply, Running, get, operator, talk
 
 
@@ -23,12 +24,6 @@ def ask(server: Running, path: str, *lines: str, method: str = "GET", body: byte
 
 def post(server: Running, path: str, body: bytes, kind: str = "application/json") -> Reply:
     return ask(server, path, f"Content-Type: {kind}", f"Content-Length: {len(body)}", method="POST", body=body)
-
-
-def error(reply: Reply) -> tuple[int, str]:
-    answer = json.loads(reply.body)
-    assert set(answer) == {"error", "hint"}
-    return reply.status, answer["error"]
 
 
 def test_everybody_can_read_it_and_it_names_every_endpoint(released: Running) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
@@ -85,12 +83,6 @@ def request(lines: list[bytes], method: str, path: str) -> bytes:
     return b"\r\n".join([*head, f"Content-Length: {len(body)}".encode(), *lines, b"", body])
 
 
-def memory(server: Running) -> int:
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
-    assert found
-    return int(found[1])
-
-
 def test_none_of_them_gets_in(start_server: StartServer) -> None:
     server, elsewhere = start_server("--log-json"), start_server(store="elsewhere")
     publish(server, "1.0", server.world.firmware(1).signed)
@@ -106,12 +98,12 @@ def test_none_of_them_gets_in(start_server: StartServer) -> None:
         assert reply.status in (400, 401, 403, 429), reply
         counts[reply.status] += 1
         if number % 100 == 0:
-            sizes.append(memory(server))
+            sizes.append(server.memory())
     client.close()
     print(f"{dict(counts)}; KiB {sizes[1]} to {sizes[-1]}")
     assert counts[401] > COUNT * 0.7
     assert counts[403] > 0, "wrong scopes were among them"
-    assert memory(server) - sizes[1] < GROWTH
+    assert server.memory() - sizes[1] < GROWTH
     client.source = "127.0.0.1"
     listed = client.ask(request([f"Authorization: Bearer {server.token}".encode()], "GET", "/v1/products/blink"))
     client.close()
