@@ -63,6 +63,23 @@ def test_an_update_that_fails_and_one_that_works(open_devices: Open) -> None:
         assert told(devices) == [("first", "1.0", OLD)]
 
 
+def test_since_when_devices_have_a_release(open_devices: Open) -> None:
+    with open_devices() as devices:
+        for name, seen_first, version in (("updated", 1.0, "1.0"), ("by cable", 2.0, "2.0"), ("old", 3.0, "1.0")):
+            devices.see(replace(FIRST, device=name, version=version, md5=OLD if version == "1.0" else NEW), seen_first)
+        for now, md5 in ((HOUR, NEW), (2 * HOUR, OLD), (3 * HOUR, NEW)):  # it had the release twice
+            devices.offer("blink", "updated", "2.0" if md5 == NEW else "1.0", md5, now, "home")
+            devices.deliver("blink", "updated", "2.0" if md5 == NEW else "1.0", now, "home")
+            devices.see(replace(FIRST, device="updated", md5=md5, version="2.0" if md5 == NEW else "1.0"), now + 60.0)
+        active = devices.active("blink", 0.0)
+        assert sorted(active) == [(OLD, "1.0", 1), (NEW, "2.0", 2)]
+        new = [one for one in active if one.version == "2.0"]
+        assert sorted(devices.had("blink", 0.0, new, ["2.0", "2.1"])) == [2.0, HOUR + 60.0]
+        assert devices.had("blink", HOUR, new, ["2.0"]) == (HOUR + 60.0,)
+        assert devices.had("blink", HOUR, new, ["2.1"]) == (1.0,)
+        assert devices.had("blink", 0.0, [], ["2.0"]) == ()
+
+
 def test_the_newest_are_kept_and_a_poll_that_says_nothing_new_makes_none(open_devices: Open) -> None:
     with open_devices() as devices:
         for number in range(MAX_EVENTS + 10):

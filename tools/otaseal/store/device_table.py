@@ -36,7 +36,7 @@ from .proof_key_rows import Name
 from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, OUTCOMES, SET_ASIDE, TALLY, Rollout, outcomes_of, tally_of, tally_values
 from .row_changes import says_nothing_new, seen
-from .selection import ANY, CHIP_PREFIX, Condition, names_of
+from .selection import ANY, CHIP_PREFIX, Condition, is_in, names_of
 from .sql import Transaction, Values
 from .statements import Said
 
@@ -59,6 +59,11 @@ RUNNING = """SELECT md5, version, count(*) FROM (
 CLONES = (
     "SELECT product, device, mac, other_mac FROM devices WHERE other_mac IS NOT NULL ORDER BY product, device LIMIT ?"
 )
+ACTIVE = "SELECT md5, version, count(*) FROM devices WHERE product = ? AND last_seen > ? GROUP BY md5, version"
+RUNS = "md5 || '|' || version"
+HAD = """SELECT coalesce(back.at, first_seen) FROM devices LEFT JOIN (
+        SELECT device, min(at) AS at FROM history WHERE product = ? AND event = 'back' AND {back} GROUP BY device
+    ) AS back ON back.device = devices.device WHERE product = ? AND last_seen > ? AND {meant}"""
 PROOFS = "SELECT product, device, sequence, last_seen FROM devices WHERE sequence IS NOT NULL"
 WITHOUT_PROOF = f"""SELECT count(*) FROM devices
     WHERE last_seen >= ? AND sequence IS NULL AND NOT {CERTIFIED} AND NOT {UNPROVEN}"""  # noqa: S608 - our own names
@@ -127,12 +132,11 @@ class FirstSeen(NamedTuple):
 
 
 class Active(NamedTuple):
-    """What a device that was heard of lately runs, and when it was seen first, in seconds since 1970."""
+    """How many devices that were heard of lately run the same: the sketch MD5, and the version that they say."""
 
-    device: str
     md5: str
     version: str
-    first_seen: float
+    devices: int
 
 
 class Census(NamedTuple):
@@ -198,9 +202,8 @@ class DeviceTable(ABC):
         return tuple(Device(*row) for row in rows)
 
     def active(self, product: str, since: float) -> tuple[Active, ...]:
-        """Return the devices of a product that were heard of since then; whole rows of a large fleet take a second."""
-        statement = f"SELECT {', '.join(Active._fields)} FROM devices WHERE product = ? AND last_seen > ?"  # noqa: S608
-        return tuple(Active(*row) for row in self.query(statement, (product, since)))
+        """Return what the devices of a product run that were heard of since then."""
+        return tuple(Active(*row) for row in self.query(ACTIVE, (product, since)))
 
     def count(self, product: str, where: Condition = ANY) -> int:
         """Return how many devices of a product are meant."""
@@ -234,12 +237,14 @@ class DeviceTable(ABC):
         statement = f"SELECT device, {', '.join(Kind._fields)} FROM devices WHERE product = ? AND {where.sql}"  # noqa: S608
         yield from ((name, Kind(*kind)) for name, *kind in self.query(statement, (product, *where.values)))
 
-    def first_back(self, product: str, versions: Collection[str]) -> dict[str, float]:
-        """Return when each device of a product first came back with one of these versions, as far as is remembered."""
-        marks = ", ".join("?" * len(versions))
-        statement = f"""SELECT device, min(at) FROM history
-            WHERE product = ? AND event = 'back' AND version IN ({marks}) GROUP BY device"""  # noqa: S608
-        return dict(self.query(statement, (product, *versions)))
+    def had(self, product: str, since: float, running: Iterable[Active], versions: Iterable[str]) -> tuple[float, ...]:
+        """Return since when each device has one of these versions that was heard of since then and runs one of these.
+
+        That is when it first came back with one, as far as is remembered, else when it was seen first.
+        """
+        meant, back = is_in(RUNS, (f"{one.md5}|{one.version}" for one in running)), is_in("version", versions)
+        statement = HAD.format(back=back.sql, meant=meant.sql)
+        return tuple(at for (at,) in self.query(statement, (product, *back.values, product, since, *meant.values)))
 
     def needs(self, product: str) -> tuple[frozenset[str], frozenset[str]]:
         """Return the sketch MD5s that a product's devices named last, and the versions that they were offered last."""

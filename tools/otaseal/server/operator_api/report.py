@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timezone
+from functools import partial
 from typing import Any
 
 from ...release.notes import NO_NOTES, Notes
-from ...release.reach import Reach, reach
+from ...release.reach import reach
 from ...release.records import Release
 from ...release.standards import POINTS
 from ...store.device_table import Active
@@ -27,26 +28,29 @@ def make(context: OperatorContext, product: str) -> dict[str, Any]:
     fleet.recorder.flush(FLUSH_SECONDS)
     releases = sorted(context.catalog.releases(product), key=lambda release: release.created)
     notes = context.notes.of(product)
-    active = fleet.devices.active(product, now - ACTIVE_SECONDS)
+    since = now - ACTIVE_SECONDS
+    active = fleet.devices.active(product, since)
     ends = context.notes.support_ends(product)
     return {
         "product": product,
         "made": datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "support": {"ends": ends, "over": ends is not None and date.fromisoformat(ends) < date.today()},
-        "devices": {"seen": fleet.devices.count(product), "active": len(active)},
+        "devices": {"seen": fleet.devices.count(product), "active": sum(one.devices for one in active)},
         "versions": _versions(active, releases, notes, now),
-        "security": _last_security(context, product, active, releases, notes),
+        "security": _last_security(partial(fleet.devices.had, product, since), active, releases, notes),
         "releases": [_release(release, notes.get(release.version, NO_NOTES)) for release in reversed(releases)],
         "points": [point._asdict() for point in POINTS],
     }
 
 
 def _versions(
-    devices: Iterable[Active], releases: Sequence[Release], notes: Mapping[str, Notes], now: float
+    active: Iterable[Active], releases: Sequence[Release], notes: Mapping[str, Notes], now: float
 ) -> list[dict[str, Any]]:
     """Return what devices run, the most frequent first; `days` is how old that is, None for what is no release."""
     known, by_md5 = {release.version: release for release in releases}, _by_md5(releases)
-    counts = Counter(_version(device, by_md5) for device in devices)
+    counts = Counter[str]()
+    for one in active:
+        counts[_version(one, by_md5)] += one.devices
     rows = []
     for version, count in counts.most_common():
         release = known.get(version)
@@ -58,9 +62,8 @@ def _versions(
 
 
 def _last_security(
-    context: OperatorContext,
-    product: str,
-    devices: Sequence[Active],
+    had: Callable[[Iterable[Active], Iterable[str]], Sequence[float]],
+    active: Sequence[Active],
     releases: Sequence[Release],
     notes: Mapping[str, Notes],
 ) -> dict[str, Any] | None:
@@ -69,12 +72,10 @@ def _last_security(
     if last is None:
         return None
     enough = {last.version, *(release.version for release in releases if release.created > last.created)}
-    back = context.fleet.devices.first_back(product, enough)
     by_md5 = _by_md5(releases)
-    had = [
-        back.get(device.device, device.first_seen) if _version(device, by_md5) in enough else None for device in devices
-    ]
-    found: Reach = reach(had, _seconds(last.created))
+    times = had([one for one in active if _version(one, by_md5) in enough], enough)
+    missing = sum(one.devices for one in active) - len(times)
+    found = reach([*times, *[None] * missing], _seconds(last.created))
     return {
         **_release(last, notes[last.version]),
         "devices": found.devices,
@@ -97,8 +98,8 @@ def _by_md5(releases: Iterable[Release]) -> dict[str, str]:
     return {md5: release.version for release in releases for md5 in release.runs}
 
 
-def _version(device: Active, by_md5: Mapping[str, str]) -> str:
-    return by_md5.get(device.md5) or device.version or "unknown"
+def _version(active: Active, by_md5: Mapping[str, str]) -> str:
+    return by_md5.get(active.md5) or active.version or "unknown"
 
 
 def _seconds(created: str) -> float:
