@@ -60,6 +60,11 @@ class Channel:
     running: Link
     others: tuple[Link, ...]
 
+    @property
+    def failed(self) -> int:
+        """Devices that did not come back with a release, which the overview asks for."""
+        return sum(link.count for link in self.others if link.bad)
+
 
 def channel_view(found: Mapping[str, Any], name: str, state: channels.Channel, now: float) -> Channel:
     """Return a channel in the state `state`, whose devices are `found` to be so many of each kind at a time."""
