@@ -1,6 +1,6 @@
 """The audit log as operators read it: the latest first; what somebody did to many devices is one row.
 
-Which devices were seen first stands there, too, as one row for each day, behind what was done on it. It is counted in
+Which devices were seen first stands there, too, as one row for each day, where the last of them came. It is counted in
 the table of devices: devices write nothing into the log, so that a flood of invented ones cannot fill it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ...errors import ConfigError
@@ -24,9 +24,7 @@ MAX_NAMED = 10
 SEEN, BY = "seen", "server"
 """The event of rows that count devices which were seen first, and who says so."""
 _OWN = ("at", "event", "product", "channel", "version", "by", "device")
-_PLACE = re.compile(rf"([0-9]{{0,18}})(?:\.([0-9]{{1,6}})\.({NAME.pattern}))?", re.ASCII)
-_FIRST_DAY = date(1970, 1, 1).toordinal()
-_NO_DAY = date.max.toordinal()
+_PLACE = re.compile(rf"([0-9]{{0,18}})(?:\.([0-9]{{1,15}})\.({NAME.pattern}))?", re.ASCII)
 
 
 class Wanted(NamedTuple):
@@ -44,10 +42,10 @@ class Wanted(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a page ended: `line` in the log, and the last `day` of devices that were seen first, and its product."""
+    """Where a page ended: `line` in the log, and the last row of devices that were `seen` first, as `_order` has it."""
 
     line: int | None = None
-    day: tuple[int, str] | None = None
+    seen: tuple[int, str] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Place:
@@ -55,12 +53,12 @@ class Place(NamedTuple):
         found = _PLACE.fullmatch(text)
         if found is None:
             raise ConfigError(f"after '{text[:32]}' is no place in the log", "give the `next` of the page before")
-        line, day, product = found.groups()
-        return cls(int(line) if line else None, (int(day), product) if day else None)
+        line, time, product = found.groups()
+        return cls(int(line) if line else None, (int(time), product) if time else None)
 
     def __str__(self) -> str:
         line = "" if self.line is None else str(self.line)
-        return line if self.day is None else f"{line}.{self.day[0]}.{self.day[1]}"
+        return line if self.seen is None else f"{line}.{self.seen[0]}.{self.seen[1]}"
 
 
 class Page(NamedTuple):
@@ -71,7 +69,7 @@ class Page(NamedTuple):
 
 
 Sightings = Callable[[str], Sequence[FirstSeen]]
-"""Takes a product, "" for all; the latest day comes first."""
+"""Takes a product, "" for all."""
 
 
 def read(documents: Documents, sightings: Sightings, wanted: Wanted, after: Place, limit: int) -> Page:
@@ -84,30 +82,36 @@ def read(documents: Documents, sightings: Sightings, wanted: Wanted, after: Plac
             break
         if scanned >= MAX_SCANNED:
             return Page(rows, str(place))
-        while seen and seen[0].day > _day(line):
+        while seen and line is not None and _moment(seen[0].last) > str(line.get("at")):
             if len(rows) == limit:
                 return Page(rows, str(place))
-            place = place._replace(day=_add_seen(rows, seen.popleft()))
+            place = place._replace(seen=_add_seen(rows, seen.popleft()))
         if line is not None and wanted.takes(line) and not (rows and _add(rows[-1], line)):
             if len(rows) == limit:
                 return Page(rows, str(place))
             rows.append(_row(line))
         place = place._replace(line=at)
     while seen and len(rows) < limit:
-        place = place._replace(day=_add_seen(rows, seen.popleft()))
+        place = place._replace(seen=_add_seen(rows, seen.popleft()))
     return Page(rows, str(place._replace(line=0)) if seen else None)
 
 
 def _seen(sightings: Sightings, wanted: Wanted, after: Place) -> deque[FirstSeen]:
-    """Return the days that belong behind a place, the latest first; none where other lines are wanted."""
+    """Return the rows that belong behind a place, the latest first; none where other lines are wanted."""
     if wanted.version or wanted.by not in ("", BY) or wanted.event not in ("", SEEN):
         return deque()
-    found = (one for one in sightings(wanted.product) if after.day is None or (one.day, one.product) < after.day)
-    return deque(one for one in found if _moment(one.last) >= wanted.since)
+    found = (one for one in sightings(wanted.product) if after.seen is None or _order(one) < after.seen)
+    wanted_ones = (one for one in found if _moment(one.last) >= wanted.since)
+    return deque(sorted(wanted_ones, key=_order, reverse=True))
+
+
+def _order(seen: FirstSeen) -> tuple[int, str]:
+    """Return when the last of a day's devices came, in milliseconds since 1970, and their product."""
+    return round(1000 * seen.last), seen.product
 
 
 def _add_seen(rows: list[dict[str, Any]], seen: FirstSeen) -> tuple[int, str]:
-    """Add a day's row, and return its place."""
+    """Add a day's row, and return its order."""
     rows.append(
         {
             "at": _moment(seen.last),
@@ -121,19 +125,11 @@ def _add_seen(rows: list[dict[str, Any]], seen: FirstSeen) -> tuple[int, str]:
             "details": {},
         }
     )
-    return seen.day, seen.product
+    return _order(seen)
 
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
-
-
-def _day(line: dict[str, Any] | None) -> int:
-    """Return the day of a line, in days since 1970; of one that says none, a day before which nothing is."""
-    try:
-        return date.fromisoformat(str((line or {}).get("at"))[:10]).toordinal() - _FIRST_DAY
-    except ValueError:
-        return _NO_DAY
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:
