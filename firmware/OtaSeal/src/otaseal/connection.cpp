@@ -55,7 +55,7 @@ Error OtaSeal::fetch(bool &installed, int &detail) {
   Error error = Error::None;
   if (_consent != nullptr && !_consent->ask(*this, error, detail)) return error;
   error = fetch(resumes, installed, detail);
-  if (!resumes) return error;
+  if (!Staging::RESUMES || !resumes) return error;
   // What was there from before may be damaged, or written over by others: that says nothing of the release.
   const bool useless = error == Error::Signature || detail == HTTP_CODE_PARTIAL_CONTENT || detail == RANGE_NOT_SATISFIABLE;
   if (!useless) return error;
@@ -102,11 +102,10 @@ Error OtaSeal::receive(Download &download, int &detail) {
   if (error != Error::None) return error;
   download.forgetHeaders();
   _gate.reset();
-  _gate.watch(&_journal);
-  _gate.announce(announced);
+  _gate.watch(_journal, announced);
   Installation installation(_gate, download, _progress);
   error = installation.run();
-  _gate.watch(nullptr);
+  _gate.unwatch();
   detail = installation.detail();
   if (installation.isPatch() && error != Error::Truncated) _wholeOnly = error != Error::None;
   return error;

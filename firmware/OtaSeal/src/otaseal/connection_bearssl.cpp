@@ -25,10 +25,11 @@ bool OtaSeal::configure(TlsClient &client, BearSSL::CertStore &store) {
   client.setSSLVersion(BR_TLS12, BR_TLS12);
   client.setCertStore(&store);
   client.setX509Time(clock());
-  if (_tls.key != nullptr && _tls.key->isEC()) {
-    client.setClientECCert(_tls.certificate.get(), _tls.key.get(), BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN, BR_KEYTYPE_EC);
-  } else if (_tls.key != nullptr) {
-    client.setClientRSACert(_tls.certificate.get(), _tls.key.get());
+  const Identity *own = _tls.own.get();
+  if (own != nullptr && own->key.isEC()) {
+    client.setClientECCert(&own->certificate, &own->key, BR_KEYTYPE_KEYX | BR_KEYTYPE_SIGN, BR_KEYTYPE_EC);
+  } else if (own != nullptr) {
+    client.setClientRSACert(&own->certificate, &own->key);
   }
   return true;
 }

@@ -13,6 +13,8 @@ namespace otaseal {
 
 class CoreUpdate {
  public:
+  static constexpr bool RESUMES = false;  // after a restart
+
   static bool isBusy() { return false; }
   static bool find(Unfinished &) { return false; }
   static void forget() {}

@@ -13,7 +13,7 @@ class Sha256 {
   void add(const void *data, size_t size) { br_sha256_update(&_context, data, size); }
   void finish(uint8_t *digest) { br_sha256_out(&_context, digest); }
 
-  static void of(const void *data, size_t size, uint8_t *digest) {
+  static __attribute__((noinline)) void of(const void *data, size_t size, uint8_t *digest) {
     Sha256 hash;
     hash.add(data, size);
     hash.finish(digest);

@@ -42,16 +42,14 @@ Error Download::ask(bool looks) {
   if (error != Error::None) return error;
   HTTPClient &http = _request->http;
   port::describe(http, _updates._build.version);
-  http.useHTTP10(true);
-  http.setTimeout(TIMEOUT);
   if (_file.done > 0) {
     char range[24];
     snprintf_P(range, sizeof range, PSTR("bytes=%u-"), static_cast<unsigned>(_file.done));
-    http.addHeader(F("Range"), range);
-    http.addHeader(F("If-Range"), _file.tag);
+    addHeader(http, PSTR(""), PSTR("Range"), range);
+    addHeader(http, PSTR("If-"), PSTR("Range"), _file.tag);
   }
   http.collectHeaders(wanted, wantedCount);
-  _status = looks ? http.sendRequest("HEAD") : http.GET();
+  _status = http.sendRequest(looks ? "HEAD" : "GET");
   if (_status < 0) return _updates.classify(_request->client, _status, _detail);
   _updates._schedule.told(http.header(WAIT).c_str());
   return Error::None;

@@ -18,6 +18,8 @@ class FileUpdate {
  public:
   static constexpr uint32_t FLUSHED = 64 * 1024;  // bytes; each time a block of 4096 is written anew
 
+  static constexpr bool RESUMES = true;  // after a restart
+
   static bool isBusy() { return false; }
 
   static bool find(Unfinished &left);  // what can be gone on with

@@ -8,17 +8,10 @@
 
 namespace otaseal {
 
-// "OSJ1", and the numbers little-endian.
+// "OSJ1", and a record as it lies in memory: chips and hosts are little-endian, as the file is.
 static constexpr char MAGIC[] = {'O', 'S', 'J', '1'};
-static constexpr size_t SIZE = 4 + 4 + 4 + 1 + 16 + 8 + CHECKSUM;
-
-static void putWord(uint8_t *at, uint32_t value) {
-  for (int i = 0; i < 4; i++) at[i] = static_cast<uint8_t>(value >> 8 * i);
-}
-
-static uint32_t getWord(const uint8_t *at) {
-  return at[0] | at[1] << 8 | at[2] << 16 | static_cast<uint32_t>(at[3]) << 24;
-}
+static constexpr size_t RECORD = 4 + 4 + 1 + 16 + 8, SIZE = sizeof MAGIC + RECORD + CHECKSUM;
+static_assert(offsetof(Record, payload) + sizeof Record::payload == RECORD, "it has no gap");
 
 bool readSealed(const char *path, void *data, size_t size) {
   uint8_t hash[Sha256::SIZE];
@@ -35,18 +28,16 @@ bool replaceSealed(const char *path, void *data, size_t size) {
 }
 
 bool parseMd5(const char *text, uint8_t *bytes) {
-  memset(bytes, 0, 16);
-  if (strlen(text) != 32) return false;
-  for (int i = 0; i < 32; i++) {
+  uint8_t i = 0;
+  for (; i < 32; i++) {
     const char c = text[i] | 0x20;
     const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) {
-      memset(bytes, 0, 16);
-      return false;
-    }
+    if (digit < 0) break;
     bytes[i / 2] = static_cast<uint8_t>(bytes[i / 2] << 4 | digit);
   }
-  return true;
+  if (i == 32 && text[i] == 0) return true;
+  memset(bytes, 0, 16);
+  return false;
 }
 
 bool Record::exhausted(const uint8_t *payloadHash) const {
@@ -70,21 +61,13 @@ void Journal::load() {
   uint8_t data[SIZE];
   record = {};
   if (!readSealed(files::JOURNAL, data, SIZE) || memcmp(data, MAGIC, sizeof MAGIC) != 0) return;
-  record.time = getWord(data + 4);
-  record.certificates = getWord(data + 8);
-  record.attempts = data[12];
-  memcpy(record.transfer, data + 13, sizeof record.transfer);
-  memcpy(record.payload, data + 29, sizeof record.payload);
+  memcpy(&record, data + sizeof MAGIC, RECORD);
 }
 
 bool Journal::save() const {
   uint8_t data[SIZE];
   memcpy(data, MAGIC, sizeof MAGIC);
-  putWord(data + 4, record.time);
-  putWord(data + 8, record.certificates);
-  data[12] = record.attempts;
-  memcpy(data + 13, record.transfer, sizeof record.transfer);
-  memcpy(data + 29, record.payload, sizeof record.payload);
+  memcpy(data + sizeof MAGIC, &record, RECORD);
   return replaceSealed(files::JOURNAL, data, SIZE);
 }
 

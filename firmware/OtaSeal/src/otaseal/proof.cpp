@@ -143,6 +143,8 @@ void OtaSeal::address(Request &request, const char *file) {
   char *at = said + strlen(said);
   path(file, at, PATH);
   request.http.begin(request.client, _server, _port, at, true);
+  request.http.useHTTP10(true);
+  request.http.setTimeout(TIMEOUT);
   at = endLine(at);
   const char *name = at;
   deviceName(at);

@@ -81,8 +81,6 @@ static Error store(HTTPClient &http, const char *path, Limits limits) {
 
 Error OtaSeal::get(Request &request, const char *path, Limits limits, int &detail) {
   HTTPClient &http = request.http;
-  http.useHTTP10(true);
-  http.setTimeout(TIMEOUT);
   const int code = http.GET();
   if (code < 0) return classify(request.client, code, detail);
   if (code == HTTP_CODE_NOT_MODIFIED || code == HTTP_CODE_NOT_FOUND) return Error::None;
@@ -93,21 +91,18 @@ Error OtaSeal::get(Request &request, const char *path, Limits limits, int &detai
   return store(http, path, limits);
 }
 
-static bool take(fs::File &file, uint8_t *data, uint32_t size) { return static_cast<uint32_t>(file.read(data, size)) == size; }
+static bool take(fs::File &file, void *data, uint32_t size) {
+  return static_cast<uint32_t>(file.read(static_cast<uint8_t *>(data), size)) == size;
+}
 
 // Judges the bytes as they can be read back, and cuts off what is not the archive.
 Error OtaSeal::judgeDownload(uint32_t &built) {
   fs::File file = files::openToTruncate(files::CERTIFICATES_NEW);
   uint8_t signature[MAX_SIGNATURE], piece[128];
   const uint32_t size = file.size();
-  if (!file.seek(size - TRAILER) || !take(file, piece, TRAILER)) {
-    return Error::ArchiveWrite;
-  }
-  const uint32_t length = piece[0] | piece[1] << 8 | piece[2] << 16 | static_cast<uint32_t>(piece[3]) << 24;
-  if (length > MAX_SIGNATURE || (length != _gate.keyLength(false) && length != _gate.keyLength(true)) ||
-      size < length + TRAILER + Manifest::SIZE) {
-    return Error::Signature;
-  }
+  uint32_t length = 0;  // little-endian, as chips and hosts are
+  if (!file.seek(size - TRAILER) || !take(file, &length, TRAILER)) return Error::ArchiveWrite;
+  if (length > MAX_SIGNATURE || size < length + TRAILER + Manifest::SIZE) return Error::Signature;
   const uint32_t end = size - TRAILER - length;
   file.seek(0);
   _gate.hash.begin();

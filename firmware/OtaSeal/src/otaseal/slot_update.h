@@ -20,6 +20,8 @@ class SlotUpdate {
   static constexpr size_t HELD = 1024;  // bytes that are held back: the longest trailer and manifest have 580
   static constexpr uint32_t NOTED = 16 * 1024;  // bytes between two notes of how far it has come
 
+  static constexpr bool RESUMES = true;  // after a restart
+
   static bool isBusy();  // an update of others is under way
 
   static bool find(Unfinished &left);  // what can be gone on with

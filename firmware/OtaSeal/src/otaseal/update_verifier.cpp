@@ -22,12 +22,10 @@ void CapturingHash::add(const void *data, uint32_t size) {
 
 void Gate::install() { installInUpdater(&hash, this); }
 
-void Gate::watch(Journal *journal) {
-  _journal = journal;
-  memset(_transfer, 0, sizeof _transfer);
+void Gate::watch(Journal &journal, const uint8_t *transfer) {
+  _journal = &journal;
+  memcpy(_transfer, transfer, sizeof _transfer);
 }
-
-void Gate::announce(const uint8_t *transfer) { memcpy(_transfer, transfer, sizeof _transfer); }
 
 Manifest Gate::identity() const {
   Manifest own;

@@ -34,8 +34,8 @@ class Gate final : public UpdateVerifier {
 
   // Between these two a release is tried at most so often, and every try is noted in the journal. `transfer` is the MD5
   // that the server announced, zeros for none.
-  void watch(Journal *journal);
-  void announce(const uint8_t *transfer);
+  void watch(Journal &journal, const uint8_t *transfer);
+  void unwatch() { _journal = nullptr; }
 
   Error error() const { return _error; }  // why the last update was refused; None: none was, or it never got here
   void reset() { _error = Error::None; }
@@ -53,7 +53,7 @@ class Gate final : public UpdateVerifier {
  private:
   const Build &_build;
   Journal *_journal = nullptr;
-  uint8_t _transfer[16] = {};
+  uint8_t _transfer[16];
   Error _error = Error::None;
 };
 
