@@ -88,7 +88,7 @@ def test_from_a_tag_to_a_release_that_is_accounted_for(
         assert list(published.codes)[-1] == "Publish"
         assert "nothing -> 1.0.0, for every device" in published.output
         assert pem.splitlines()[1] not in published.output + published.summary
-        assert "blink 1.0.0: devices would take this update" in published.summary.replace("\\", "")
+        assert "blink 1.0.0 on ESP8266: devices would take this update" in published.summary.replace("\\", "")
         assert operator(server).get(RELEASES)["attachments"] == {"1.0.0": ["provenance", "sbom"]}
 
         shutil.copyfile(blink.build("firmware.bin.signed"), tmp_path / "before.signed")
@@ -99,8 +99,9 @@ def test_from_a_tag_to_a_release_that_is_accounted_for(
         assert checked.failed is None, checked.output
         assert "Publish" not in checked.codes
         assert "| version | 1.0.0 | 1.1.0 | changed |" in checked.summary
-        assert "% of the image |" in checked.summary, "the patch's size"
+        assert "% of the image, devices make this build of it |" in checked.summary
         assert "| keys that it trusts | SHA256:" in checked.summary
+        assert "| ✅ | whole image | taken, and started |" in checked.summary
 
         foreign = {**job, "GITHUB_WORKFLOW_REF": "you/blink/.github/workflows/release.yml@refs/tags/1.1.0"}
         refused = run(foreign, **publish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from otaseal.image import manifest, signed_image
 from otaseal.image.firmware import Firmware
 from otaseal.image.signing_header import embedded_key
-from otaseal.rehearsal import hostile, patches, scenario, setup
+from otaseal.rehearsal import hostile, markdown, patches, scenario, setup
 from otaseal.rehearsal.candidate import Candidate
 from otaseal.rehearsal.report import Report
 from otaseal.rehearsal.scenario import Scenario
@@ -79,6 +80,8 @@ def test_a_patch_is_played_beside_the_whole_image(chip: str, rsa_key: rsa.RSAPri
     first = next(phase for phase in report.phases if phase.title == scenario.DOWNLOAD)
     assert "patch" not in [step.name for step in first.steps], "the whole image is played, too"
     assert not report.lacking or "patch" not in " ".join(report.lacking)
+    shown = markdown.summary(played.candidate.origin, report, ())
+    assert f"| ✅ | patch, {len(played.patch)} bytes in place of {whole} | taken, and started |" in shown
 
 
 BAD: dict[str, tuple[Callable[[bytes], bytes], str, int]] = {
@@ -105,6 +108,9 @@ def test_a_patch_that_is_no_good_is_followed_by_the_whole_image(
     assert [(one.name, one.error) for one in refused] == [(step, error)]
     assert any(note.startswith("the patch: a device refuses it") for note in report.lacking)
     assert report.record == "partly"
+    shown = markdown.summary(played.candidate.origin, report, ())
+    assert "| ✅ | whole image | taken, and started |" in shown
+    assert re.search(rf"\| ⚠️ \| patch, .* \| refused at \*{step}\*: .+; then the whole image is taken \|", shown)
 
 
 def test_what_a_patch_makes_is_judged_by_its_signature(chip: str, rsa_key: rsa.RSAPrivateKey, tmp_path: Path) -> None:

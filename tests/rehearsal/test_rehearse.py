@@ -292,15 +292,17 @@ def test_the_report_for_people_says_what_changes(
     project.build(project.key, seed=2, code_size=20_016)
     rehearse("--offline", "--summary", report, "--compare", before).succeeded()
     text = report.read_text()
-    assert text.startswith("### ✅ blink 1.0.0: devices would take this update\n")
+    assert text.startswith("### ✅ blink 1.0.0 on ESP8266: devices would take this update\n")
     assert re.search(r"\| image \| 2\d,\d{3} bytes \| 2\d,\d{3} bytes \| \+\d+ bytes \|", text)
-    assert re.search(r"\| patch \|  \| [\d,]+ bytes \| [\d.e+]+ % of the image \|", text)
+    assert re.search(r"\| patch \|  \| [\d,]+ bytes \| [\d.e+]+ % of the image, devices make this build of it \|", text)
+    assert "| ✅ | whole image | taken, and started |\n" in text
     project.build(other_rsa_key, seed=3)
     assert rehearse("--offline", "--summary", report, "--from", before).code == 1
     text = report.read_text()
     assert "devices would **not** take this update" in text
     assert re.search(r"13 steps, failed at \*[a-z\\-]+\*: ", text)
     assert "What to do: " in text
+    assert "| ❌ | whole image | fails at *" in text
 
 
 def test_the_report_takes_nothing_for_markup_that_others_have_written() -> None:

@@ -63,11 +63,14 @@ def _size_row(name: str, before: Firmware | None, now: Firmware) -> Row:
 
 
 def _patch_row(before: Firmware, now: Firmware) -> Row:
-    """Return how large the patch is that devices with `before` are given, which the server makes as we do."""
+    """Return how large the patch for devices with `before` is, which the server makes as we do, and what it makes."""
     if before.image.chip != now.image.chip:
         return Row("patch", "", "none", "it is for another chip")
+    base = bases.for_target(before.image, now.image)
     try:
-        patch = patches.made(bases.for_target(before.image, now.image), now.data)
+        patch = patches.made(base, now.data)
     except ModuleNotFoundError as error:
         return Row("patch", "", UNKNOWN, f"the package '{error.name}' is not installed")
-    return Row("patch", "", f"{len(patch):,} bytes", f"{100 * len(patch) / len(now.data):.2g} % of the image")
+    made, share = patches.decoded(base, patch), f"{100 * len(patch) / len(now.data):.2g} % of the image"
+    told = "devices make this build of it" if made == now.data else "devices do NOT make this build of it"
+    return Row("patch", "", f"{len(patch):,} bytes", f"{share}, {told}")

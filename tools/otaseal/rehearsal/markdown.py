@@ -21,21 +21,38 @@ def summary(origin: Origin, report: Report, rows: Sequence[Row], changes: Sequen
     verdict = "would take this update" if failed is None else "would **not** take this update"
     board = f" on `{_code(origin.board)}`" if origin.board else ""
     steps = counted(sum(len(phase.steps) for phase in report.phases), "step")
+    what = f"{_text(origin.product)} {_text(origin.version)} on {_text(report.device)}"
     lines = [
-        f"### {'✅' if failed is None else '❌'} {_text(origin.product)} {_text(origin.version)}: devices {verdict}",
+        f"### {'✅' if failed is None else '❌'} {what}: devices {verdict}",
         "",
         f"Rehearsed on a virtual {_text(report.device)}{board}: {steps}, "
         + ("all good." if failed is None else f"failed at *{_text(failed.name)}*: {_text(failed.reason)}"),
     ]
     if failed is not None and failed.fix:
         lines += ["", f"What to do: {_text(failed.fix)}"]
-    lines += ["", *_table(rows)]
+    lines += ["", *_ways(report), *_table(rows)]
     if changes:
         lines += ["", f"{counted(len(changes), 'commit')} since:", "", *(f"- {_text(line)}" for line in changes)]
     lines += ["", "<details><summary>Every step</summary>", "", "| | step | |", "|---|---|---|"]
     lines += [_step(step) for phase in report.phases for step in phase.steps]
     lines += ["", *(f"- not checked: {_text(note)}" for note in (*report.lacking, *report.unchecked)), "", "</details>"]
     return "\n".join([*lines, "", ""])
+
+
+def _ways(report: Report) -> list[str]:
+    """Return a table of how the device got the update: as a whole image, by a patch, from the live server."""
+    rows = [f"| {_found(phase.steps, _text(phase.way))} |" for phase in report.phases if phase.way]
+    return ["| | update by | |", "|---|---|---|", *rows, ""] if rows else []
+
+
+def _found(steps: Sequence[Step], way: str) -> str:
+    failed = next((step for step in steps if not step.ok), None)
+    refused = next((step for step in steps if step.ok and step.error), None)
+    if failed is not None:
+        return f"❌ | {way} | fails at *{_text(failed.name)}*: {_text(failed.reason)}"
+    if refused is not None:
+        return f"⚠️ | {way} | refused at *{_text(refused.name)}*: {_text(refused.reason)}; then the whole image is taken"
+    return f"✅ | {way} | taken, and started"
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

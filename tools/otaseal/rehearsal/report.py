@@ -13,10 +13,11 @@ from .flash_map import FlashMap
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the rehearsal, with its steps."""
+    """A part of the rehearsal, with its steps; `way` is what the device updates by in it, "" where it does not."""
 
     title: str
     steps: tuple[Step, ...]
+    way: str = ""
 
     @property
     def ok(self) -> bool:

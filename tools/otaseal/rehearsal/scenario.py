@@ -33,6 +33,7 @@ NO_IMAGE = ("board", "platform")
 """The server's reasons for 403 where it has no image for the board of a device, or cannot tell the board."""
 DOWNLOAD = "a device downloads the candidate from this machine, and restarts"
 PATCHED = "a device downloads it as a patch of what it runs, {}"
+WHOLE = "whole image"
 NO_MAC = ""
 """A MAC that says nothing: a rehearsal leaves no trace among the devices that the live server has seen."""
 LOOP_FIX = "let the server answer 304 to a device that reports this firmware's sketch MD5, as otaseal serve does"
@@ -82,6 +83,7 @@ def play(scenario: Scenario) -> Report:
         phase, outcome = poll_live(scenario.device, scenario.url, scenario.candidate, unknown=scenario.unknown)
         phases.append(phase)
     if outcome is not None and _installed(outcome, scenario.candidate):
+        phases[-1] = replace(phases[-1], way="from the live server")
         phases += _poll_again(scenario, outcome, scenario.url or "")
     else:
         phases += _serve(scenario)
@@ -167,8 +169,8 @@ def _serve(scenario: Scenario) -> list[Phase]:
         steps = explained(outcome.steps)
         if outcome.ok and not _installed(outcome, scenario.candidate):
             reason, fix = "the server says that the device is up to date", "name what devices run now with --from"
-            return [Phase(DOWNLOAD, (*steps, Step("release", "304", False, reason=reason, fix=fix)))]
-        phases = [Phase(DOWNLOAD, steps)]
+            return [Phase(DOWNLOAD, (*steps, Step("release", "304", False, reason=reason, fix=fix)), WHOLE)]
+        phases = [Phase(DOWNLOAD, steps, WHOLE)]
         if outcome.ok:
             phases.append(power_cuts.phase(device, scenario.candidate))
             phases += trial.give_way(outcome.device)
@@ -187,7 +189,7 @@ def _patched(scenario: Scenario, server: CandidateServer, whole: Outcome, device
         good = not outcome.ok or _installed(outcome, scenario.candidate)
         same = Step("image", "the build's", good, reason="" if good else "what comes out is not the build's")
         sizes = f"{len(scenario.patch)} bytes in place of {server.whole_size(parse_head(whole.request))}"
-        yield Phase(PATCHED.format(sizes), explained((*steps, *([same] if outcome.ok else []))))
+        yield Phase(PATCHED.format(sizes), explained((*steps, *([same] if outcome.ok else []))), f"patch, {sizes}")
 
 
 def _poll_again(scenario: Scenario, outcome: Outcome, url: str, host: str | None = None) -> Iterator[Phase]:
