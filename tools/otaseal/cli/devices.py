@@ -53,6 +53,19 @@ def register(subparsers: common.Subparsers) -> None:
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="the name or note, or tags; '' takes it away")
     parser.add_argument("--key", metavar="FINGERPRINT", help="accept this key, where two are shown, as show lists it")
+    _add_filters(parser)
+    parser.add_argument("--chip", help="of a rule: the family of the chip, as all parts with * and ?")
+    parser.add_argument("--name", help="of a rule: the name, beside --board, --chip, --version and --channel")
+    parser.add_argument("--remove", action="store_true", help="remove a rule")
+    parser.add_argument(
+        "--limit",
+        type=common.number(1, 999_999_999, "is not a valid number of devices"),
+        help="so many devices at most",
+    )
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    """Declare FILTERS and FLAGS."""
     parser.add_argument("--state", choices=STATES, help="only the devices in this state")
     parser.add_argument("--version", help="only the devices that run this version")
     parser.add_argument("--board", help="only those with this board")
@@ -66,14 +79,6 @@ def register(subparsers: common.Subparsers) -> None:
         "--no-room", action="store_true", help="only those with too little room for the channel's release"
     )
     parser.add_argument("--pinned", action="store_true", help="only those that are pinned")
-    parser.add_argument("--chip", help="of a rule: the family of the chip, as all parts with * and ?")
-    parser.add_argument("--name", help="of a rule: the name, beside --board, --chip, --version and --channel")
-    parser.add_argument("--remove", action="store_true", help="remove a rule")
-    parser.add_argument(
-        "--limit",
-        type=common.number(1, 999_999_999, "is not a valid number of devices"),
-        help="so many devices at most",
-    )
 
 
 def _devices(arguments: argparse.Namespace) -> int:

@@ -32,6 +32,12 @@ NAMED = "a name to know the manifest's product by; else OTASEAL_PRODUCT, and tho
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the three commands."""
+    _add_sign(subparsers)
+    _add_verify(subparsers)
+    _add_inspect(subparsers)
+
+
+def _add_sign(subparsers: common.Subparsers) -> None:
     sign = common.command(subparsers, "sign", _sign, example="otaseal sign firmware.bin --key ~/keys/signing.key")
     sign.add_argument("firmware", type=common.path, help="the build's firmware.bin, raw or gzip")
     common.add_signing_key(sign)
@@ -50,6 +56,8 @@ def register(subparsers: common.Subparsers) -> None:
     )
     sign.add_argument("--compress", choices=gzip_payload.METHODS, help="compress the firmware before it is signed")
 
+
+def _add_verify(subparsers: common.Subparsers) -> None:
     verify = common.command(
         subparsers, "verify", _verify, example="otaseal verify firmware.bin.signed --key ~/keys/signing.pub"
     )
@@ -67,6 +75,8 @@ def register(subparsers: common.Subparsers) -> None:
     )
     verify.add_argument("--product", metavar="NAME", help=NAMED)
 
+
+def _add_inspect(subparsers: common.Subparsers) -> None:
     inspect = common.command(
         subparsers, "inspect", _inspect, example="otaseal inspect firmware.bin.signed --key ~/keys/signing.pub"
     )

@@ -34,6 +34,7 @@ ELSEWHERE = (
     "the hooks lie outside of the project, at a path of this machine; where others build it too,"
     " add otaseal as a git submodule and change the paths"
 )
+INI = "platformio.ini"
 MAX_IGNORE_SIZE = 1024 * 1024
 
 
@@ -86,36 +87,21 @@ class _Change:
 
 def _init(arguments: argparse.Namespace) -> int:
     project = arguments.project.resolve()
-    file = project / "platformio.ini"
-    if not file.is_file():
-        raise InputError(
-            f"'{project}' is not a PlatformIO project",
-            "make one with 'pio project init --board <board>', or name its folder with --project",
-        )
-    ini = project_ini.parse(files.read_bounded(file, MAX_SIZE, "project"), project, os.environ)
+    ini = _read_ini(project)
     environments = questions.environments(arguments, ini)
     plan = questions.plan(arguments, project, ini, environments)
     setup.validate(plan)
     scripts = init_lines.scripts(project, ini, environments)
     edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
-    changes = [_ignore(project), _Change(file, old=ini.text, new=edited.text)]
+    changes = [_ignore(project), _Change(project / INI, old=ini.text, new=edited.text)]
     steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
     steps += _make(plan, arguments)
     commands = init_commands.next_commands(ini, environments, plan)
-    release = init_lines.together(ini, environments, plan.product)
-    options = {
-        name: value
-        for environment in environments
-        for name, value in init_lines.options(arguments, plan, ini, environment, release).items()
-    }
+    options = _options(ini, environments, plan, arguments)
     notes = _notes(ini, edited, environments, plan, arguments)
     if edited is not ini and init_lines.are_outside(scripts):
         notes.append(ELSEWHERE)
-    for change in changes:
-        if change.differs and not arguments.dry_run:
-            change.write()
-        state = "kept" if not change.differs else "would edit" if arguments.dry_run else "edited"
-        steps.append(_row(change.path.name, str(change.path), state))
+    steps += [_apply(change, dry_run=arguments.dry_run) for change in changes]
     report = {
         "project": str(project),
         "product": plan.product,
@@ -133,6 +119,33 @@ def _init(arguments: argparse.Namespace) -> int:
     if refusal is not None:
         raise refusal
     return 0
+
+
+def _read_ini(project: Path) -> ProjectIni:
+    file = project / INI
+    if not file.is_file():
+        raise InputError(
+            f"'{project}' is not a PlatformIO project",
+            "make one with 'pio project init --board <board>', or name its folder with --project",
+        )
+    return project_ini.parse(files.read_bounded(file, MAX_SIZE, "project"), project, os.environ)
+
+
+def _options(ini: ProjectIni, environments: Sequence[str], plan: Plan, arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the options that any of the environments needs."""
+    release = init_lines.together(ini, environments, plan.product)
+    needed: dict[str, str] = {}
+    for environment in environments:
+        needed |= init_lines.options(arguments, plan, ini, environment, release)
+    return needed
+
+
+def _apply(change: _Change, *, dry_run: bool) -> dict[str, str]:
+    """Write a change unless it is only to be shown, and return what became of the file."""
+    if change.differs and not dry_run:
+        change.write()
+    state = "kept" if not change.differs else "would edit" if dry_run else "edited"
+    return _row(change.path.name, str(change.path), state)
 
 
 def _row(what: str, path: str, state: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from collections.abc import Callable
 from dataclasses import asdict
 
 from ..errors import LaterFormatError, VerificationError, counted
@@ -16,73 +17,54 @@ from . import common
 
 STORE_HELP = "the directory of the release store, or the address of its database"
 EMPTY_HELP = "a directory that is missing or empty, or the address of an empty database"
+FILES = "/srv/otaseal"
+"""The store of the examples."""
 BACKUP_HELP = "the backup, a tar file"
 
 
 def register(subparsers: common.Subparsers) -> None:
     """Declare the command."""
-    actions = common.group(subparsers, "store", "otaseal store check /srv/otaseal")
-    create = common.command(
-        actions, "create", _create, summary="make an empty store", example="otaseal store create /srv/otaseal"
-    )
-    create.add_argument("store", type=common.location, help=STORE_HELP)
-    check = common.command(
-        actions,
-        "check",
-        _check,
-        summary="read and hash everything in a store",
-        example="otaseal store check /srv/otaseal --json",
-    )
-    check.add_argument("store", type=common.location, help=STORE_HELP)
+    actions = common.group(subparsers, "store", f"otaseal store check {FILES}")
+    _add(actions, "create", _create, "make an empty store", FILES)
+    check = _add(actions, "check", _check, "read and hash everything in a store", f"{FILES} --json")
     check.add_argument("--sweep", action="store_true", help="also remove what a killed process left, as a start does")
-    prune = common.command(
-        actions,
-        "prune",
-        _prune,
-        summary="remove releases that no channel, rollback or device seen needs",
-        example="otaseal store prune /srv/otaseal --dry-run",
-    )
-    prune.add_argument("store", type=common.location, help=STORE_HELP)
-    prune.add_argument(
-        "--keep", type=int, default=store_prune.KEEP, metavar="N",
-        help=f"the latest releases of each product to keep in any case; default: {store_prune.KEEP}",
-    )  # fmt: skip
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
-    backup = common.command(
-        actions,
-        "backup",
-        _backup,
-        summary="write a snapshot of a store, which may be in use, to a new file",
-        example="otaseal store backup /srv/otaseal otaseal.tar",
-    )
-    backup.add_argument("store", type=common.location, help=STORE_HELP)
+    _add_prune(actions)
+    written = "write a snapshot of a store, which may be in use, to a new file"
+    backup = _add(actions, "backup", _backup, written, f"{FILES} otaseal.tar")
     backup.add_argument("backup", type=common.path, help=BACKUP_HELP)
     restore = common.command(
         actions,
         "restore",
         _restore,
         summary="verify a backup and make its store in a new directory or database",
-        example="otaseal store restore otaseal.tar /srv/otaseal",
+        example=f"otaseal store restore otaseal.tar {FILES}",
     )
     restore.add_argument("backup", type=common.path, help=BACKUP_HELP)
     restore.add_argument("store", type=common.location, help=EMPTY_HELP)
-    upgrade = common.command(
-        actions,
-        "upgrade",
-        _upgrade,
-        summary="give a database the schema of this otaseal, as the owner of its tables",
-        example="otaseal store upgrade postgresql://owner@db.example/otaseal",
-    )
-    upgrade.add_argument("store", type=common.location, help=STORE_HELP)
-    copy = common.command(
-        actions,
-        "copy",
-        _copy,
-        summary="copy a store, which may be in use, with devices and secrets, from a directory to a database or back",
-        example="otaseal store copy /srv/otaseal postgresql://otaseal@db.example/otaseal",
-    )
-    copy.add_argument("store", type=common.location, help=STORE_HELP)
+    given = "give a database the schema of this otaseal, as the owner of its tables"
+    _add(actions, "upgrade", _upgrade, given, "postgresql://owner@db.example/otaseal")
+    copied = "copy a store, which may be in use, with devices and secrets, from a directory to a database or back"
+    copy = _add(actions, "copy", _copy, copied, f"{FILES} postgresql://otaseal@db.example/otaseal")
     copy.add_argument("to", type=common.location, help=EMPTY_HELP)
+
+
+def _add(
+    actions: common.Subparsers, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str
+) -> argparse.ArgumentParser:
+    """Declare an action on a store, whose place comes first; `example` is what follows the action's name."""
+    parser = common.command(actions, name, run, summary=summary, example=f"otaseal store {name} {example}")
+    parser.add_argument("store", type=common.location, help=STORE_HELP)
+    return parser
+
+
+def _add_prune(actions: common.Subparsers) -> None:
+    removed = "remove releases that no channel, rollback or device seen needs"
+    prune = _add(actions, "prune", _prune, removed, f"{FILES} --dry-run")
+    prune.add_argument(
+        "--keep", type=int, default=store_prune.KEEP, metavar="N",
+        help=f"the latest releases of each product to keep in any case; default: {store_prune.KEEP}",
+    )  # fmt: skip
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
 def _upgrade(arguments: argparse.Namespace) -> int:

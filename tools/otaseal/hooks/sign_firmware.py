@@ -37,68 +37,90 @@ GIVES_FILESYSTEM = "_ZN7otaseal5files3use"
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the signed image beside the firmware, as part of `buildprog` and before any upload."""
     firmware = build.firmware(env)
-    upload_form.choose(env, Path(firmware.get_abspath()))
+    path = Path(firmware.get_abspath())
+    upload_form.choose(env, path)
     if not firmware.has_builder():
         return  # a filesystem run, or `nobuild`
     lock.check(env, options)
     own_signing.refuse_private_key(env)
-    uri = options.signing_key
-    if uri is None:
-        raise ConfigError(
-            "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
-            f"set it to file:<path>; {FIRST_KEY_HINT}",
-        )
+    uri = _key_uri(options)
     _guard_next_key(env, options)
     _guard_compression(env, options)
-    signed_path = Path(firmware.get_abspath() + build.SIGNED_SUFFIX)
-    packed_path = Path(firmware.get_abspath() + build.PACKED_SUFFIX)
     build_claim = claim.for_build(env, options)
-
-    def work(env: build.Env) -> str:
-        from ..image import signing
-        from ..image.firmware import Firmware
-        from ..keys import signers
-        from . import signing_key
-
-        files.remove(packed_path)
-        built = files.read_bounded(Path(firmware.get_abspath()), MAX_IMAGE_SIZE, "firmware")
-        image = Firmware(built, signed=False)
-        _refuse_other_filesystem(env, image)
-        signer = signing_key.signer(env, options)
-        signing_key.refuse_in_firmware(Path(firmware.get_abspath()), built, signers.secrets(signer))
-        # Where nothing but the library verifies, firmware without it was allowed, and carries no key.
-        verifies = bool(env.get(build.VERIFY_UPDATES) and (platforms.of(env).verifier or image.identity))
-        following = firmware_key.load_next(env, options) if verifies else None
-        file_claim = None
-        if build_claim is not None:
-            claim.warn_of_git(env)
-            file_claim = claim.for_file(build_claim, Path(firmware.get_abspath()))
-        sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=file_claim)
-        signed = sign(image).data
-        packed = None if options.compress == "no" else sign(signing.compress(image, options.compress)).data
-        files.write_atomic(signed_path, signed)
-        if packed is not None:
-            files.write_atomic(packed_path, packed)
-        update_space.warn(env, len(signed if packed is None else min(signed, packed, key=len)), image)
-        key = signer.public_key
-        line = f"otaseal: signed {len(built)} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
-        if packed is not None:
-            line += f"; with {options.compress}: {len(packed)} bytes"
-        return line if following is None else f"{line}\n{_bridge(following, image)}"
-
-    stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
-    stamp += f" {firmware_key.next_identity(env, options)} {options.compress} {_stable(build_claim)}"
+    signed_path, packed_path = _outputs(path)
     own_signing.take_over(env.File(str(signed_path)))
     signed = env.Command(
-        [env.File(str(path)) for path in ([signed_path] if options.compress == "no" else [signed_path, packed_path])],
-        [firmware, env.Value(stamp)],
-        build.action(env, work, "Signing $TARGET"),
+        [env.File(str(made)) for made in ([signed_path] if options.compress == "no" else [signed_path, packed_path])],
+        [firmware, env.Value(_stamp(env, options, uri, build_claim))],
+        build.action(env, lambda env: _sign(env, options, path, build_claim), "Signing $TARGET"),
     )
     env.NoCache(signed)
     env.Alias("buildprog", signed)
     env.Depends("upload", signed)
     _keep_serial_raw(env)
-    sbom.declare(env, options, Path(firmware.get_abspath()), signed)
+    sbom.declare(env, options, path, signed)
+
+
+def _outputs(path: Path) -> tuple[Path, Path]:
+    """Return where the signed firmware and the compressed one go."""
+    return path.with_name(path.name + build.SIGNED_SUFFIX), path.with_name(path.name + build.PACKED_SUFFIX)
+
+
+def _key_uri(options: Settings) -> str:
+    if options.signing_key is None:
+        raise ConfigError(
+            "sign_firmware.py has no key: custom_otaseal_signing_key is not set",
+            f"set it to file:<path>; {FIRST_KEY_HINT}",
+        )
+    return options.signing_key
+
+
+def _stamp(env: build.Env, options: Settings, uri: str, build_claim: Claim | None) -> str:
+    """Return what the signed image depends on beside the firmware."""
+    stamp = f"{__version__} {build.key_identity(env, uri)} {bool(env.get(build.VERIFY_UPDATES))}"
+    return f"{stamp} {firmware_key.next_identity(env, options)} {options.compress} {_stable(build_claim)}"
+
+
+def _sign(env: build.Env, options: Settings, path: Path, build_claim: Claim | None) -> str:
+    """Write the signed files of the firmware `path`, and return the lines that say so."""
+    from ..image import signing
+    from ..image.firmware import Firmware
+    from ..keys import signers
+    from . import signing_key
+
+    signed_path, packed_path = _outputs(path)
+    files.remove(packed_path)
+    built = files.read_bounded(path, MAX_IMAGE_SIZE, "firmware")
+    image = Firmware(built, signed=False)
+    _refuse_other_filesystem(env, image)
+    signer = signing_key.signer(env, options)
+    signing_key.refuse_in_firmware(path, built, signers.secrets(signer))
+    # Where nothing but the library verifies, firmware without it was allowed, and carries no key.
+    verifies = bool(env.get(build.VERIFY_UPDATES) and (platforms.of(env).verifier or image.identity))
+    following = firmware_key.load_next(env, options) if verifies else None
+    file_claim = _file_claim(env, build_claim, path)
+    sign = partial(signing.sign_firmware, signer=signer, embeds_key=verifies, next_key=following, claim=file_claim)
+    signed = sign(image).data
+    packed = None if options.compress == "no" else sign(signing.compress(image, options.compress)).data
+    files.write_atomic(signed_path, signed)
+    if packed is not None:
+        files.write_atomic(packed_path, packed)
+    update_space.warn(env, len(signed if packed is None else min(signed, packed, key=len)), image)
+    line = _signed_line(len(built), signer.public_key)
+    if packed is not None:
+        line += f"; with {options.compress}: {len(packed)} bytes"
+    return line if following is None else f"{line}\n{_bridge(following, image)}"
+
+
+def _file_claim(env: build.Env, build_claim: Claim | None, path: Path) -> Claim | None:
+    if build_claim is None:
+        return None
+    claim.warn_of_git(env)
+    return claim.for_file(build_claim, path)
+
+
+def _signed_line(size: int, key: RSAPublicKey) -> str:
+    return f"otaseal: signed {size} bytes with RSA-{key.key_size} key {short_fingerprint(key)}, and verified"
 
 
 def _stable(build_claim: Claim | None) -> Claim | None:

@@ -25,6 +25,8 @@ from . import build, claim, firmware_key, linked_updaters, own_signing, platform
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+    from ..image.manifest import Claim
+
 UNVERIFIED = "a filesystem that is sent to it over the air is verified by nothing"
 """What of an update arduino-pico's own verifier leaves out (F13)."""
 
@@ -32,51 +34,61 @@ UNVERIFIED = "a filesystem that is sent to it over the air is verified by nothin
 @build.attaching("pre")
 def attach(env: build.Env, options: Settings) -> None:
     """Declare the header and put its directory where the core's two halves find it before the core's own."""
+    _refuse_without_key(options)
+    if build.is_test():
+        return
+    own_signing.refuse_private_key(env)
+    own_signing.refuse_public_key(env)
+    if not platforms.of(env).verifier:
+        _refuse_without_product(options)
+        linked_updaters.attach(env, options)
+    header, own = _headers(env)
+    env.Prepend(CPPPATH=[str(header.parent)])
+    _put_before_libraries(env, header)
+    env[build.VERIFY_UPDATES] = True
+    build_claim = claim.for_build(env, options)
+    _offer_library(env)
+    atexit.register(_explain_link_failure, env)
+    made = ((header, bool(platforms.of(env).verifier)), (own, build_claim is not None))
+    node = env.Command(
+        [env.File(str(path)) for path, is_made in made if is_made],
+        [env.Value(f"{__version__} {firmware_key.identity(env, options)} {build_claim}")],
+        build.action(env, lambda env: _write_headers(env, options, build_claim), "Generating $TARGET"),
+    )
+    env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
+    env.NoCache(node)
+
+
+def _headers(env: build.Env) -> tuple[Path, Path]:
+    """Return where the core's header and the library's one are generated."""
+    directory = build.path(env, "$BUILD_DIR") / "otaseal"
+    return directory / "Updater_Signing.h", directory / build_header.NAME
+
+
+def _write_headers(env: build.Env, options: Settings, build_claim: Claim | None) -> str:
+    """Generate what the compiler is to read, and return the line that says whose updates the firmware takes."""
+    from ..image.signing_header import render
+
+    header, own = _headers(env)
+    key = firmware_key.load(env, options)
+    if platforms.of(env).verifier:
+        files.write_if_changed(header, render(key).encode())
+    if build_claim is None:
+        files.remove(own)
+        return _line(env, key, None)
+    claim.warn_of_git(env)
+    current = firmware_key.load_current(env, options)
+    content = build_header.render(build_claim, current, firmware_key.load_next(env, options))
+    files.write_if_changed(own, content.encode())
+    return _line(env, key, current)
+
+
+def _refuse_without_key(options: Settings) -> None:
     if options.public_key is None and options.signing_key is None:
         raise ConfigError(
             "verify_updates.py has no key: neither custom_otaseal_signing_key nor custom_otaseal_public_key is set",
             f"set custom_otaseal_signing_key = file:<path>; {FIRST_KEY_HINT}",
         )
-    if build.is_test():
-        return
-    own_signing.refuse_private_key(env)
-    own_signing.refuse_public_key(env)
-    by_library = not platforms.of(env).verifier
-    if by_library:
-        _refuse_without_product(options)
-        linked_updaters.attach(env, options)
-    directory = build.path(env, "$BUILD_DIR") / "otaseal"
-    header, own = directory / "Updater_Signing.h", directory / build_header.NAME
-    env.Prepend(CPPPATH=[str(directory)])
-    _put_before_libraries(env, header)
-    env[build.VERIFY_UPDATES] = True
-    build_claim = claim.for_build(env, options)
-    _offer_library(env)
-
-    def work(env: build.Env) -> str:
-        from ..image.signing_header import render
-
-        key = firmware_key.load(env, options)
-        if not by_library:
-            files.write_if_changed(header, render(key).encode())
-        if build_claim is None:
-            files.remove(own)
-            return _line(env, key, None)
-        claim.warn_of_git(env)
-        current = firmware_key.load_current(env, options)
-        content = build_header.render(build_claim, current, firmware_key.load_next(env, options))
-        files.write_if_changed(own, content.encode())
-        return _line(env, key, current)
-
-    atexit.register(_explain_link_failure, env)
-    headers = [path for path, made in ((header, not by_library), (own, build_claim is not None)) if made]
-    node = env.Command(
-        [env.File(str(path)) for path in headers],
-        [env.Value(f"{__version__} {firmware_key.identity(env, options)} {build_claim}")],
-        build.action(env, work, "Generating $TARGET"),
-    )
-    env.Precious(node)  # SCons would delete it first, and a rewritten header costs a compilation
-    env.NoCache(node)
 
 
 def _refuse_without_product(options: Settings) -> None:

@@ -167,15 +167,9 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
         raise InputError(
             f"a release has one or two files, not {len(files)}", "give its raw form, its gzip form or both"
         )
-    check_name(origin.product, "product")
-    check_version(origin.version)
-    if not BOARD.fullmatch(origin.board):
-        raise InputError(f"board '{origin.board}' is not a valid name", "give PlatformIO's name of it, as in nodemcuv2")
+    _check_origin(origin)
     described = [_describe_file(firmware, keys) for firmware in files]
-    facts = [description.facts for description in described]
-    forms = tuple(sorted((description.form for description in described), key=lambda form: KINDS.index(form.kind)))
-    if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
-        raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
+    forms = _forms_of_one_build(described)
     firmware = files[0]
     parsed, attached, own = firmware.image, firmware.manifest, firmware.identity
     manifest.check_release(attached, origin.product, origin.version, origin.board, parsed.flash_mode)
@@ -198,6 +192,23 @@ def describe(files: Sequence[Firmware], origin: Origin, keys: Sequence[RSAPublic
     )
     check_values({name: value for name, value in asdict(release).items() if name != "others"}, RELEASE)
     return release
+
+
+def _check_origin(origin: Origin) -> None:
+    """Raise InputError for a product, a version or a board that cannot be one."""
+    check_name(origin.product, "product")
+    check_version(origin.version)
+    if not BOARD.fullmatch(origin.board):
+        raise InputError(f"board '{origin.board}' is not a valid name", "give PlatformIO's name of it, as in nodemcuv2")
+
+
+def _forms_of_one_build(described: Sequence[_Described]) -> tuple[Form, ...]:
+    """Return the forms in the order of KINDS; raises InputError where they are not of one build, or two of one kind."""
+    facts = [description.facts for description in described]
+    forms = tuple(sorted((description.form for description in described), key=lambda form: KINDS.index(form.kind)))
+    if any(fact != facts[0] for fact in facts) or len({form.kind for form in forms}) != len(forms):
+        raise InputError("the files are not the raw and the gzip form of one build", "sign both from one firmware.bin")
+    return forms
 
 
 def combine(images: Sequence[Release]) -> Release:

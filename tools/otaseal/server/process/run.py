@@ -17,7 +17,8 @@ from ... import files
 from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout, naming
 from ...keys.public import load_public_key
 from ...names import check_name
-from ...store.backend import open_backend
+from ...store.backend import Backend, open_backend
+from ...store.proof_keys import ProofKeys
 from ...store.store import Store
 from ...store.tokens import TokenFile
 from ...store.trusts import TrustFile
@@ -57,9 +58,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     )
     keys = _read_keys(options.products)
     findings = self_test(options, datetime.now(timezone.utc))
-    for role in ("device", "operator"):
-        if (check := options.client_check(role, telemetry)) is not None:
-            check.load()
+    _load_revoked(options, telemetry)
     with contextlib.ExitStack() as stack:
         stack.enter_context(log.running())
         sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
@@ -67,15 +66,11 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         name = f"{socket.gethostname()} {host}:{port}"
         # A store is made only for a server that starts.
         backend = stack.enter_context(open_backend(options.store, name, create=True))
-        store = backend.store
-        _add_keys(store, keys)
-        store_check = StoreCheck(store)
+        _add_keys(backend.store, keys)
+        store_check = StoreCheck(backend.store)
         store_check.tidy()
-        catalog = Catalog(store)
-        proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message), catalog.warm)
-        backend.labels.facts = catalog.facts
-        catalog.warm()  # once, and not by the first device
-        _report(store, findings, telemetry)
+        catalog, proof_keys = _start(backend, telemetry)
+        _report(backend.store, findings, telemetry)
         service = Service(
             options=options,
             telemetry=telemetry,
@@ -94,6 +89,22 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             ready(*map(_address, sockets))
 
         service.run(opened)
+
+
+def _load_revoked(options: ServerOptions, telemetry: Telemetry) -> None:
+    """Read the lists of revoked certificates once before anybody connects; raises as `ClientCheck.load`."""
+    for role in ("device", "operator"):
+        if (check := options.client_check(role, telemetry)) is not None:
+            check.load()
+
+
+def _start(backend: Backend, telemetry: Telemetry) -> tuple[Catalog, ProofKeys]:
+    """Read into memory what devices ask for: once, and not by the first device."""
+    catalog = Catalog(backend.store)
+    proof_keys = backend.start(lambda message: telemetry.alarm("devices", message=message), catalog.warm)
+    backend.labels.facts = catalog.facts
+    catalog.warm()
+    return catalog, proof_keys
 
 
 def _require_packages() -> None:
