@@ -82,7 +82,7 @@ class WaveRows:
         """Return the statement whose rows `fates_of` reads, and its values."""
         named = "".join(f", count(*) FILTER (WHERE named_{number})" for number in self._named)
         sql = f"SELECT wave, heard, {self._aside}, count(*), {_SUMS}{named} FROM fates GROUP BY 1, 2, 3"  # noqa: S608
-        return self._on_fates(ANY, sql)
+        return self._on_fates(ANY, sql, "MATERIALIZED")
 
     def fates_of(self, rows: Sequence[Sequence[Any]]) -> list[Fate]:
         """Return what the rows of `fates` say."""
@@ -93,7 +93,10 @@ class WaveRows:
         ]
 
     def failed(self, limit: int) -> Condition:
-        """Return the statement for those that did not come back: name, wave, whether silent, since when, error."""
+        """Return the statement for those that did not come back: name, wave, whether silent, since when, error.
+
+        It reads rows in the order of names, and no more than it needs.
+        """
         sql = f"""SELECT device, wave, silent, {_SINCE}, error FROM fates
             WHERE (failed OR silent) AND NOT {self._aside} ORDER BY device LIMIT {limit:d}"""  # noqa: S608
         return self._on_fates(UNANSWERED, sql)
@@ -112,8 +115,8 @@ class WaveRows:
             return "false"
         return f"coalesce({_SINCE} <= {self.begun.set_aside!r}, false)"
 
-    def _on_fates(self, narrowed: Condition, statement: str) -> Condition:
-        """Return a statement on the fates of devices, which are worked out once for each."""
+    def _on_fates(self, narrowed: Condition, statement: str, once: str = "") -> Condition:
+        """Return a statement on the fates of devices; MATERIALIZED works out `once` what a digest or a list tells."""
         named, thresholds = [self.waves[number].named for number in self._named], self._thresholds
         digest = Condition(self.digest, (self.salt,)) if thresholds else Condition("NULL")
         marks = "".join(f", {one.sql} AS named_{number}" for number, one in zip(self._named, named, strict=True))
@@ -130,7 +133,7 @@ class WaveRows:
             *(self.product, *self.meant.values),
             *thresholds,
         )
-        return Condition(f"WITH marked AS MATERIALIZED ({marked}), fates AS ({fates}) {statement}", values)
+        return Condition(f"WITH marked AS {once} ({marked}), fates AS ({fates}) {statement}", values)
 
     @property
     def _wave(self) -> str:

@@ -10,7 +10,7 @@ from ...release import waves
 from ...release.channels import Pointer
 from ...release.device_errors import in_words
 from ...release.plan_fields import wave_fields
-from ...release.rollout import MIN_OUTCOMES, too_many_failed
+from ...release.rollout import MIN_OUTCOMES, Tally, too_many_failed
 from ...release.waves import Plan, Verdict, Wave
 from .gauges import state_of
 from .handlers.context import OperatorContext
@@ -18,13 +18,16 @@ from .rollout_options import outcomes
 from .wave_counts import DONE, RUNNING, WAITING, FailedDevice, Standings, WaveCounter
 
 
-def status(context: OperatorContext, product: str, channel: str) -> dict[str, Any]:
-    """Return where the rollout of a channel stands, as JSON; blocks. Raises NotFoundError, SystemFaultError."""
+def status(context: OperatorContext, product: str, channel: str, judged: Tally | None = None) -> dict[str, Any]:
+    """Return where the rollout of a channel stands, as JSON, and has the outcomes `judged`, None to count them.
+
+    Blocks. Raises NotFoundError, SystemFaultError.
+    """
     state, fleet = context.channel_state(product, channel), context.fleet
     pointer, now = state.pointer, fleet.clock.read(0.0)[0]
     fleet.require_written()
     found = counter(context).count(product, channel, pointer, context.catalog.sound(product, pointer.version))
-    judged = outcomes(fleet.devices, product, channel, pointer, fleet.clock)
+    judged = judged or outcomes(fleet.devices, product, channel, pointer, fleet.clock)
     verdict = _verdict(pointer, found, now)
     begun = fleet.devices.rollout(product, channel, pointer.version)
     return {

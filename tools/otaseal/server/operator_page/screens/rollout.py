@@ -30,13 +30,13 @@ async def show(page: Page, visit: Visit) -> Response:
 def _read(page: Page, product: str, channel: str, state: Channel) -> dict[str, Any]:
     """Return what the screen shows; waves are counted where there is a plan."""
     context, plan = page.context, state.pointer.plan
-    standing = rollout_status.status(context, product, channel) if plan is not None else None
     kinds = page.kinds(product, channel)
     there = [kind for kind in FAILED if kind in kinds["states"]]  # to find none of a state takes a pass over all
     failed = [
         one for kind in there for one in device_list.first(context.fleet, product, Query(channel, kind), FAILED_SHOWN)
     ]
     found = outcomes(context.fleet.devices, product, channel, state.pointer, context.fleet.clock)
+    standing = rollout_status.status(context, product, channel, found) if plan is not None else None
     return {
         "counts": found.everybody,
         "heard": found.heard,
