@@ -126,17 +126,35 @@ def test_the_first_file_that_is_missing_is_named_as_it_was_given(
     world: World, tmp_path: Path, missing: str, code: int
 ) -> None:
     """And not the list of revocations, which lies beside none of them either."""
-    ca = tmp_path / "etc" / "ca.pem"
-    ca.parent.mkdir()
-    shutil.copy(world.pki.directory / "device-ca" / "certificate.pem", ca)
-    given = {"--cert": world.chain, "--key": world.chain.with_name("key.pem"), "--device-ca": ca, "--operator-ca": ca}
-    given |= {"--product": world.folder / "signing.pub", "--trusted": ca}
+    (tmp_path / "etc").mkdir()
+    ca, operators = (
+        shutil.copy(world.pki.directory / f"{role}-ca" / "certificate.pem", tmp_path / "etc" / f"{role}.pem")
+        for role in ("device", "operator")
+    )
+    given = {"--cert": world.chain, "--key": world.chain.with_name("key.pem"), "--device-ca": ca}
+    given |= {"--operator-ca": operators, "--product": world.folder / "signing.pub", "--trusted": ca}
     start: list[object] = ["serve", "--store", "made"]
     for number, option in enumerate(given):
         path = given[option] if number < list(given).index(missing) else f"no/{option.strip('-')}.pem"
         start += [option, f"blink={path}" if option == "--product" else path]
     process(*start, cwd=tmp_path).failed(code, f"'no/{missing.strip('-')}.pem'")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("role", ["device", "operator"])
+def test_the_authority_of_another_role_is_refused(world: World, tmp_path: Path, role: str) -> None:
+    """It would let in nobody who should be, and whom it lets in could pose as the server, or publish."""
+    authority = {one: world.pki.directory / f"{one}-ca" / "certificate.pem" for one in ("server", "device", "operator")}
+    both = tmp_path / "both.pem"
+    both.write_bytes(authority[role].read_bytes() + authority["server"].read_bytes())
+    start = ["serve", "--store", tmp_path / "s", "--cert", world.chain, "--key", world.chain.with_name("key.pem")]
+    for given in (authority["server"], both, world.chain):
+        refused = process(*start, f"--{role}-ca", given, "--no-revocations", cwd=tmp_path)
+        refused.failed(2, f"--{role}-ca '{given}' is the authority of the server's own certificate")
+        assert f"give the {role}s' own, {role}-ca/certificate.pem" in refused.err
+    asked = ("--device-ca", authority[role], "--operator-ca", authority[role])
+    refused = process(*start, *asked, cwd=tmp_path).failed(2, "has an authority of --device-ca")
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("role", ["device", "operator"])

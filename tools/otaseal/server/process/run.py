@@ -30,6 +30,7 @@ from ..log import Log
 from ..operator_api.handlers.certs import presented_chain
 from ..telemetry import Telemetry
 from ..tls import Credentials, server_context
+from .authorities import check_roles
 from .maintenance import StoreCheck
 from .service import MAX_CA_BYTES, ServerOptions, Service
 
@@ -56,6 +57,7 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
         server_context(credentials, options.device_ca, required=not options.require_proof),
         server_context(credentials, options.operator_ca, required=False),
     )
+    check_roles(options)
     keys = _read_keys(options.products)
     findings = self_test(options, datetime.now(timezone.utc))
     _load_revoked(options, telemetry)
