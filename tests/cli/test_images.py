@@ -143,6 +143,15 @@ def test_a_missing_firmware_leaves_no_stale_signed_image(project: Path, otaseal:
     assert not (project / "firmware.bin.signed").exists()
 
 
+@pytest.mark.parametrize("nameless", [".", "/", ""])
+@pytest.mark.parametrize(
+    "command", [("sign", "--key", "signing.key"), ("delta", "make", "firmware.bin"), ("provenance",)]
+)
+def test_what_has_no_name_is_no_file(otaseal: Command, command: tuple[str, ...], nameless: str) -> None:
+    options = ("--product", "blink", "--key", "signing.key") if command[0] == "provenance" else ()
+    otaseal(*command, nameless, *options).failed(1, "is not a file")
+
+
 def test_what_is_no_signed_image_is_never_overwritten(project: Path, otaseal: Command) -> None:
     for precious in ("signing.key", "signing.pub", "firmware.gz"):
         content = (project / precious).read_bytes()

@@ -133,6 +133,11 @@ def location(text: str) -> str:
     return text if is_database(text) else str(path(text))
 
 
+def beside(source: Path, suffix: str) -> Path:
+    """Return the path of what is made of `source`, whose name it has with a suffix; "." and "/" have none."""
+    return source.parent / f"{source.name}{suffix}"
+
+
 def absolute(path: Path | None, project: Path | None) -> str | None:
     """Return the path of a command's option as text that starts at `project`; None where it is not given.
 

@@ -59,7 +59,7 @@ def register(subparsers: common.Subparsers) -> None:
 def _make(arguments: argparse.Namespace) -> int:
     from ..delta import applying, making
 
-    output: Path = arguments.output or arguments.target.with_name(arguments.target.name + SUFFIX)
+    output: Path = arguments.output or common.beside(arguments.target, SUFFIX)
     sources = (arguments.base, arguments.target)
     common.remove_stale(output, *sources, limit=MAX_IMAGE_SIZE, kind="patch", is_kind=header.is_patch)
     base, target = _firmware(arguments.base, "base"), _target(arguments.target)

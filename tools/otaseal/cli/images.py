@@ -89,7 +89,7 @@ def _add_inspect(subparsers: common.Subparsers) -> None:
 
 def _sign(arguments: argparse.Namespace) -> int:
     suffix = GZIP_SUFFIX + SUFFIX if arguments.compress else SUFFIX
-    output: Path = arguments.output or arguments.firmware.with_name(arguments.firmware.name + suffix)
+    output: Path = arguments.output or common.beside(arguments.firmware, suffix)
     common.signing_options(arguments.key, arguments.passphrase_file)  # what cannot be meant takes nothing away
     claim = _claim(arguments)
     common.remove_stale(output, arguments.firmware, limit=MAX_IMAGE_SIZE, kind="signed image", is_kind=is_signed)

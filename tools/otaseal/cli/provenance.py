@@ -48,7 +48,7 @@ def _provenance(arguments: argparse.Namespace) -> int:
     given = common.options(product=arguments.product, version=arguments.version, builder=arguments.builder)
     if given.product is None:
         raise ConfigError("no product is given", "use --product <name>, or set OTASEAL_PRODUCT")
-    output: Path = arguments.output or arguments.firmware[0].with_name(arguments.firmware[0].name + ".provenance.json")
+    output: Path = arguments.output or common.beside(arguments.firmware[0], ".provenance.json")
     common.remove_stale(
         output, *arguments.firmware, *arguments.material,
         limit=attachments.LIMITS[attachments.PROVENANCE], kind="provenance", is_kind=_is_envelope,

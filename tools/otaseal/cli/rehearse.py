@@ -141,7 +141,7 @@ def _device_options(arguments: argparse.Namespace) -> DeviceOptions:
         raise ConfigError(f"--repeat is '{arguments.repeat}'", f"use 1 to {MAX_POLLS}")
     client_files = None
     if arguments.device_cert is not None:
-        client_files = (arguments.device_cert, arguments.device_key or arguments.device_cert.with_name("key.pem"))
+        client_files = (arguments.device_cert, arguments.device_key or arguments.device_cert.parent / "key.pem")
     elif arguments.device_key is not None:
         raise ConfigError("--device-key is given without --device-cert", "give both")
     mode = None if arguments.flash_mode is None else int(FlashMode[arguments.flash_mode.upper()])
