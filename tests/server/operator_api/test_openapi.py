@@ -68,6 +68,7 @@ def test_what_the_table_does_not_name_is_refused(released: Running) -> None:
         (b'{"from": "stable", "percent": "' + b"0" * 5000 + b'"}', "'" + "0" * 32 + "' is not a percentage"),
         (b'{"from": "stable", "percent": 1e400}', "'inf' is not a percentage"),
         (b"[]", "the body is not a JSON object"),
+        (b'{"version": "1.0", "percent": 1, "percent": 100}', "a field is there twice"),
     ):
         assert error(post(released, promote, body)) == (400, said)
     status, said = error(post(released, promote, b'{"from": "\\ud800"}'))

@@ -362,5 +362,5 @@ def _refuse_generation(product: str, channel: str, generation: int, expected: in
     if generation != expected:
         raise ConflictError(
             f"channel '{channel}' of '{product}' has generation {generation}, not {expected}",
-            "somebody else changed it: look at it again, then repeat",
+            "it was changed meanwhile: look at it again, then repeat",
         )

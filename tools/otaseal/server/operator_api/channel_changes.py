@@ -19,11 +19,17 @@ from .rollout_options import RolloutOptions
 
 
 class Target(NamedTuple):
-    """A channel of a product, and who changes it."""
+    """A channel of a product, who changes it, and the generation in which they saw it; None for whatever it has now."""
 
     product: str
     channel: str
     who: str
+    seen: int | None = None
+
+    def expected(self, before: Channel | None) -> int:
+        """Return the generation that is changed, 0 for a channel that is new; the store refuses any other."""
+        now = 0 if before is None else before.generation
+        return now if self.seen is None else self.seen
 
 
 async def promote(
@@ -34,7 +40,7 @@ async def promote(
     The provenance that the server asks for is asked for here, too: a release may be older than that, or restored. What
     the channel gives out, or gave to all its devices, needs none: nothing may stand in the way back (ADR 0041).
     """
-    product, channel, who = target
+    product, channel, who = target[:3]
     release = context.catalog.release(product, version)
 
     def change(before: Channel | None) -> Pointer:
@@ -55,7 +61,7 @@ async def set_percent(
 
     With `set_aside` the failures so far do not count any more.
     """
-    product, channel, who = target
+    product, channel, who = target[:3]
 
     def change(before: Channel | None) -> Pointer:
         if before is None:
@@ -71,13 +77,13 @@ async def set_percent(
 
 async def roll_back(context: OperatorContext, target: Target, agreed: Consent) -> dict[str, Any]:
     """Point a channel back at the last version that all its devices had, and return the effect."""
-    product, channel, who = target
+    product, channel, who = target[:3]
 
     def back(before: Channel) -> Channel:
         if before.previous is not None:
             release = context.catalog.release(product, before.previous)
             context.fleet.allow(release, channel, before, agreed, who)
-        return context.catalog.store.rollback(product, channel, expected=before.generation, by=who)
+        return context.catalog.store.rollback(product, channel, expected=target.expected(before), by=who)
 
     async with context.publishing:
         before = context.channel_state(product, channel)
@@ -117,11 +123,11 @@ async def point(
     context: OperatorContext, target: Target, change: Callable[[Channel | None], Pointer], event: str
 ) -> dict[str, Any]:
     """Point a channel at what `change` makes of its state, and return the effect."""
-    store, (product, channel, who) = context.catalog.store, target
+    store, (product, channel, who) = context.catalog.store, target[:3]
     async with context.publishing:
         before = context.catalog.channel(product, channel)
-        expected = 0 if before is None else before.generation
         pointer = await asyncio.to_thread(change, before)
+        expected = target.expected(before)
         await asyncio.to_thread(lambda: store.point(product, channel, pointer, expected=expected, by=who))
         await asyncio.to_thread(context.fleet.begin, product, channel, pointer.version)
     earlier = None if before is None else before.pointer.version

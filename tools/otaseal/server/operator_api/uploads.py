@@ -106,7 +106,7 @@ def _attachment_sizes(text: str) -> dict[str, int]:
 async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
     """Return the JSON object in the body, whose keys are among `known`; raises Refused for anything else."""
     try:
-        value = json.loads(await read_body(request, MAX_JSON))
+        value = json.loads(await read_body(request, MAX_JSON), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Refused(400, "the body is not JSON", "send a JSON object") from error
     if not isinstance(value, dict):
@@ -115,6 +115,14 @@ async def read_json(request: Request, known: Collection[str]) -> dict[str, Any]:
         if name not in known:
             raise Refused(400, f"'{name[:32]}' is not a field here", f"there are: {', '.join(known) or 'none'}")
     return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; raises Refused for a field that is there twice: readers take one or the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Refused(400, "a field is there twice", "send each field once")
+    return found
 
 
 async def drain(request: Request) -> None:

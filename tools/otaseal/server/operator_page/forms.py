@@ -90,8 +90,13 @@ async def send(build: Build, page: Page, visit: Visit) -> Response | str:
 
 
 def _screen(page: Page, visit: Visit, asked: Asked, error: InputError | ConfigError | None = None) -> Response:
-    """Return the form, with what was refused; fields have what was sent before."""
+    """Return the form, with what was refused; fields that somebody sees have what was sent before."""
     form, status = asked.form, 200 if error is None else status_of(error)
-    filled = [replace(one, value=visit.form.get(one.name, one.value if not visit.form else "")) for one in form.fields]
+    filled = [
+        one
+        if one.kind == "hidden"
+        else replace(one, value=visit.form.get(one.name, one.value if not visit.form else ""))
+        for one in form.fields
+    ]
     values = {"form": form, "fields": filled, "back": asked.back, "error": error}
     return page.show(visit, "form.html", status, title=form.title, **values)

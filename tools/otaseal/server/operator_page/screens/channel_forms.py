@@ -6,6 +6,7 @@ Each says first what it does to the devices that were seen, and asks for the sam
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 
 from ....errors import counted
@@ -22,6 +23,7 @@ from ...operator_api.rollout_options import RolloutOptions
 from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
 
+STATE = "generation"
 LIMITS = ("percent", "max_failed", "patience")
 RAMP = (
     Field("ramp", "Or in waves, each a larger share", note="As in 1,10,50,100: in place of the share above."),
@@ -64,7 +66,7 @@ async def rollback(page: Page, visit: Visit) -> Asked:
 
 async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Form:
     """Return the form that gives a channel a version: one that asks for the version first, where there is none."""
-    catalog, (product, channel, _) = page.context.catalog, target
+    catalog, (product, channel, _) = page.context.catalog, target[:3]
     if not version:
         versions = tuple(release.version for release in await asyncio.to_thread(catalog.releases, product))
         choice = Field("version", "Release", "select", choices=versions)
@@ -74,14 +76,14 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
     before = catalog.channel(product, channel)
     share = str(before.pointer.percent) if before and before.pointer.version == version else "10"
     shares = (_share(query.get("percent", share)), *RAMP, *limit_fields(before))
-    fields = (Field.hidden("version", version), *shares, *consents)
+    fields = (Field.hidden("version", version), state_field(page, target), *shares, *consents)
     question = f"Give {version} to the devices of channel {channel}?"
     return Form("Promote", question, facts, f"Give out {version}", fields)
 
 
 async def what_it_does(page: Page, target: Target, version: str) -> tuple[tuple[str, ...], tuple[Field, ...]]:
     """Return in words what it does to give a channel a version, and the consents that takes; raises NotFoundError."""
-    context, (product, channel, _) = page.context, target
+    context, (product, channel, _) = page.context, target[:3]
     release, before = context.catalog.release(product, version), context.catalog.channel(product, channel)
     effect = await asyncio.to_thread(context.fleet.effect, release, channel, before)
     said = (await asyncio.to_thread(context.notes.of, product)).get(version, NO_NOTES)
@@ -93,7 +95,8 @@ def _percentage(page: Page, target: Target, percent: str | None) -> Form:
     before = page.context.channel_state(target.product, target.channel)
     pointer = before.pointer
     now = "Its rollout was halted, and goes on." if pointer.halted else f"It goes to {pointer.percent} % now."
-    fields: tuple[Field, ...] = (_share(percent or str(pointer.percent)), *limit_fields(before))
+    share = _share(percent or str(pointer.percent))
+    fields: tuple[Field, ...] = (state_field(page, target), share, *limit_fields(before))
     if pointer.halted:
         note = "Only if they are not to be believed: the audit log says who decided that."
         fields = (*fields, Field("set_aside", "Count the failures so far no more", "check", note=note))
@@ -103,7 +106,7 @@ def _percentage(page: Page, target: Target, percent: str | None) -> Form:
 
 async def _return(page: Page, target: Target) -> Form:
     """Return the form that takes a channel back, with what that does."""
-    context, (product, channel, _) = page.context, target
+    context, (product, channel, _) = page.context, target[:3]
     before = context.channel_state(product, channel)
     release = None if before.previous is None else context.catalog.sound(product, before.previous)
     if release is None:
@@ -117,7 +120,8 @@ async def _return(page: Page, target: Target) -> Form:
         *(_facts(effect) or ("Nobody seen is left behind.",)),
     )
     question = f"Roll channel {channel} back from {before.pointer.version} to {release.version}?"
-    return Form("Roll back", question, facts, f"Roll back to {release.version}", _consents(effect), danger=True)
+    fields = (state_field(page, target), *_consents(effect))
+    return Form("Roll back", question, facts, f"Roll back to {release.version}", fields, danger=True)
 
 
 def _purpose(said: Notes) -> tuple[str, ...]:
@@ -177,7 +181,15 @@ def limit_fields(
 def target_of(page: Page, visit: Visit) -> Target:
     """Return the channel in the path, for who may change it; raises Refused, InputError, NotFoundError."""
     product, channel = page.product(visit), check_name(visit.request.path_params["channel"], "channel")
-    return Target(product, channel, visit.caller.require(product, channel))
+    seen = visit.form.get(STATE)
+    generation = None if seen is None else int(seen) if re.fullmatch(r"[0-9]{1,9}", seen) else -1
+    return Target(product, channel, visit.caller.require(product, channel), generation)
+
+
+def state_field(page: Page, target: Target) -> Field:
+    """Return the field that says in which state a channel was shown: another one is not what somebody agreed to."""
+    state = page.context.catalog.channel(target.product, target.channel)
+    return Field.hidden(STATE, str(0 if state is None else state.generation))
 
 
 def channel_page(target: Target) -> str:

@@ -15,7 +15,7 @@ from ...operator_api.channel_changes import Target
 from ...operator_api.rollout_options import RolloutOptions
 from ..forms import Asked, Field, Form
 from ..page import Page, Visit, address
-from .channel_forms import channel_page, consent_in, given_in, limit_fields, target_of, what_it_does
+from .channel_forms import channel_page, consent_in, given_in, limit_fields, state_field, target_of, what_it_does
 
 FILE_NAME = "rollout.toml"
 
@@ -59,7 +59,7 @@ async def start(page: Page, visit: Visit) -> Asked:
 
 async def _plan_form(page: Page, target: Target, version: str, plan: PlanFile, text: str) -> Form:
     """Return the form that begins a plan, which it carries as the `text` of its waves in JSON."""
-    product, channel, _ = target
+    product, channel, _ = target[:3]
     facts, consents = await what_it_does(page, target, check_version(version))
     shown = await asyncio.to_thread(rollout_status.preview, page.context, product, channel, plan.waves)
     limits = limit_fields(page.context.catalog.channel(product, channel), plan.max_failed, plan.patience)
@@ -68,7 +68,7 @@ async def _plan_form(page: Page, target: Target, version: str, plan: PlanFile, t
         f"Give {version} to the devices of channel {channel} by this plan?",
         (*facts, *_sentences(plans.preview_lines(shown))),
         f"Begin the rollout of {version}",
-        (Field.hidden("version", version), Field.hidden("waves", text), *limits, *consents),
+        (Field.hidden("version", version), Field.hidden("waves", text), state_field(page, target), *limits, *consents),
         to=f"{_place(target)}/start",
     )
 

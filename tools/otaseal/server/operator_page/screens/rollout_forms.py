@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ....errors import NotFoundError
@@ -11,7 +12,7 @@ from ...operator_api.channel_changes import Target
 from ...operator_api.handlers.context import OperatorContext
 from ..forms import Asked, Field, Form
 from ..page import Page, Visit
-from .channel_forms import channel_page, target_of
+from .channel_forms import channel_page, state_field, target_of
 
 NOW = Field(
     "now",
@@ -69,4 +70,5 @@ async def change(page: Page, visit: Visit) -> Asked:
     if change is None:
         raise NotFoundError("there is no such page", "go back to the channel")
     page.channel(visit)
-    return Asked(change.form, channel_page(target), lambda: change.run(page.context, target, visit))
+    form = replace(change.form, fields=(state_field(page, target), *change.form.fields))
+    return Asked(form, channel_page(target), lambda: change.run(page.context, target, visit))

@@ -85,6 +85,3 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   ask(link).catch(() => { location.href = link.href; });
 });
-
-// On a phone the names of the screens reach beyond its edge: where one is has to be in sight.
-document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
