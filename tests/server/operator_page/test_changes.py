@@ -11,7 +11,7 @@ import pytest
 
 from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
-from support.page_client import CHANNEL, HOME, FormReader, audit, device_page, visit
+from support.page_client import CHANNEL, HOME, audit, device_page, visit
 from support.servers import MAC, PRODUCT, Running, StartServer, as_device, devices_seen, operator, publish, talk
 
 API = f"/v1/products/{PRODUCT}/channels/stable"
@@ -122,21 +122,6 @@ def test_a_rollouts_form_leaves_the_commands_line(unasked: Running, steps: tuple
     assert api.get(f"{API}/rollout")["state"] == state
     begin()
     assert lines == added(unasked, by_command) != []
-    settle(unasked)
-
-
-@pytest.mark.parametrize("change", ["percent", "rollback", "promote?version=1.0", "rollout/approve"])
-def test_a_form_changes_what_it_showed_and_nothing_else(unasked: Running, change: str) -> None:
-    """Sent twice by two clicks, or after somebody else has changed the channel: asked anew, with what there is now."""
-    client, api = visit(unasked), operator(unasked)
-    settle(unasked)
-    api.post(f"{API}/promote", {"version": "1.1", "waves": [{"percent": 10}, {"percent": 50}, {"percent": 100}]})
-    path = f"{CHANNEL}/{change}"
-    fields = {**client.see(path).fields, **({"now": "yes"} if "approve" in change else {})}
-    replies = [client.ask("POST", path.partition("?")[0], fields) for _ in range(2)]
-    assert [reply.status for reply in replies] == [303, 409]
-    assert b"changed meanwhile" in replies[1].body
-    assert FormReader(replies[1].body.decode()).fields["generation"] != fields["generation"]
     settle(unasked)
 
 
